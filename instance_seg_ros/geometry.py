@@ -1,0 +1,156 @@
+"""Rigid transforms, planes and oriented boxes: small immutable values, float64, metres."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.spatial.transform import Rotation
+
+FloatArray = NDArray[np.floating]
+
+_ORTHONORMAL_TOLERANCE = 1e-4
+
+
+def _frozen(values: ArrayLike, shape: tuple[int, ...], name: str) -> NDArray[np.float64]:
+    array = np.array(values, dtype=np.float64)
+    if array.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, not {array.shape}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite, not {array.tolist()}")
+    array.setflags(write=False)
+    return array
+
+
+@dataclass(frozen=True, eq=False)
+class Transform:
+    """A rigid transform `T_a_b`: it maps coordinates in frame b to coordinates in frame a, p_a = rotation @ p_b + translation_m.
+
+    Attributes:
+        rotation: (3, 3) float64, orthonormal, determinant +1.
+        translation_m: (3,) float64, metres.
+
+    Raises:
+        ValueError: on a wrong shape, a value that is not finite, or a matrix that is not a rotation.
+    """
+
+    rotation: NDArray[np.float64]
+    translation_m: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rotation", _frozen(self.rotation, (3, 3), "rotation"))
+        object.__setattr__(self, "translation_m", _frozen(self.translation_m, (3,), "translation_m"))
+        error = np.abs(self.rotation @ self.rotation.T - np.eye(3)).max()
+        if error > _ORTHONORMAL_TOLERANCE or np.linalg.det(self.rotation) < 0:
+            raise ValueError(f"rotation must be orthonormal with determinant +1; it is off by {error:.2g}")
+
+    @classmethod
+    def identity(cls) -> Transform:
+        """The transform that changes nothing."""
+        return cls(np.eye(3), np.zeros(3))
+
+    @classmethod
+    def from_matrix(cls, matrix: ArrayLike) -> Transform:
+        """From a (4, 4) homogeneous matrix."""
+        homogeneous = np.asarray(matrix, dtype=np.float64)
+        if homogeneous.shape != (4, 4):
+            raise ValueError(f"matrix must have shape (4, 4), not {homogeneous.shape}")
+        return cls(homogeneous[:3, :3], homogeneous[:3, 3])
+
+    @classmethod
+    def from_quaternion(cls, quaternion_xyzw: ArrayLike, translation_m: ArrayLike) -> Transform:
+        """From a quaternion (x, y, z, w), normalised here, and a translation.
+
+        Raises:
+            ValueError: when the quaternion's norm is 0 (tf and CameraInfo messages that were never filled look like that).
+        """
+        quaternion = np.asarray(quaternion_xyzw, dtype=np.float64)
+        if not np.isfinite(quaternion).all() or np.linalg.norm(quaternion) < 1e-9:
+            raise ValueError(f"quaternion must be finite and not zero, not {quaternion.tolist()}")
+        return cls(Rotation.from_quat(quaternion).as_matrix(), np.asarray(translation_m, dtype=np.float64))
+
+    @property
+    def quaternion_xyzw(self) -> NDArray[np.float64]:
+        """(4,) unit quaternion (x, y, z, w) with w >= 0."""
+        return Rotation.from_matrix(self.rotation).as_quat(canonical=True)
+
+    @property
+    def matrix(self) -> NDArray[np.float64]:
+        """(4, 4) homogeneous matrix."""
+        homogeneous = np.eye(4)
+        homogeneous[:3, :3] = self.rotation
+        homogeneous[:3, 3] = self.translation_m
+        return homogeneous
+
+    def inverse(self) -> Transform:
+        """`T_b_a` of this `T_a_b`."""
+        return Transform(self.rotation.T, -self.rotation.T @ self.translation_m)
+
+    def __matmul__(self, other: Transform) -> Transform:
+        """`T_a_b @ T_b_c = T_a_c`."""
+        return Transform(
+            self.rotation @ other.rotation, self.rotation @ other.translation_m + self.translation_m
+        )
+
+    def apply(self, points_m: FloatArray) -> FloatArray:
+        """Map (..., 3) points from frame b to frame a; the dtype of the points is kept."""
+        dtype = points_m.dtype
+        return points_m @ self.rotation.T.astype(dtype) + self.translation_m.astype(dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class Plane:
+    """The points with `normal @ p + offset_m == 0`; the normal points to the free side (away from the support's inside).
+
+    Attributes:
+        normal: (3,) float64 unit vector.
+        offset_m: metres.
+    """
+
+    normal: NDArray[np.float64]
+    offset_m: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "normal", _frozen(self.normal, (3,), "normal"))
+        if abs(np.linalg.norm(self.normal) - 1.0) > _ORTHONORMAL_TOLERANCE:
+            raise ValueError(f"normal must be a unit vector, its length is {np.linalg.norm(self.normal):.4f}")
+
+    def height_m(self, points_m: FloatArray) -> FloatArray:
+        """Signed distance of (..., 3) points above the plane, (...), metres."""
+        return points_m @ self.normal.astype(points_m.dtype) + points_m.dtype.type(self.offset_m)
+
+    def project(self, points_m: FloatArray) -> FloatArray:
+        """The nearest points on the plane, (..., 3)."""
+        return points_m - self.height_m(points_m)[..., None] * self.normal.astype(points_m.dtype)
+
+    def basis(self) -> NDArray[np.float64]:
+        """(3, 3) right-handed rotation whose columns are two directions in the plane and the normal."""
+        seed = np.eye(3)[np.argmin(np.abs(self.normal))]
+        first = np.cross(seed, self.normal)
+        first /= np.linalg.norm(first)
+        return np.stack([first, np.cross(self.normal, first), self.normal], axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class OrientedBox:
+    """A box by the pose of its centre and its full side lengths.
+
+    Attributes:
+        T_camera_box: pose of the box; its axes are the sides' directions, its origin the box's centre.
+        size_m: (3,) float64, full lengths along the box's x, y and z, each >= 0.
+    """
+
+    T_camera_box: Transform
+    size_m: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size_m", _frozen(self.size_m, (3,), "size_m"))
+        if (self.size_m < 0).any():
+            raise ValueError(f"size_m must not be negative, not {self.size_m.tolist()}")
+
+    @property
+    def corners_m(self) -> NDArray[np.float64]:
+        """(8, 3) corners; bit 0 of the index is +x, bit 1 +y, bit 2 +z."""
+        signs = np.array([[(i >> axis & 1) * 2 - 1 for axis in range(3)] for i in range(8)], dtype=np.float64)
+        return np.asarray(self.T_camera_box.apply(signs * self.size_m / 2), dtype=np.float64)

@@ -1,0 +1,110 @@
+"""The validated result of a segmenter: masks, boxes, scores and classes of one frame, of equal length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Instances:
+    """N instances of one image, best score first where a segmenter made them. Filtering is indexing.
+
+    Attributes:
+        masks: (N, H, W) bool, full image size; no pixel belongs to two instances.
+        boxes_xyxy: (N, 4) float32, pixels, x0 <= x1 and y0 <= y1; pixel i covers [i, i + 1).
+        scores: (N,) float32 in [0, 1].
+        class_ids: (N,) int64, indices into `class_names`.
+        class_names: names of all the classes that the model knows.
+
+    Raises:
+        ValueError: when lengths, shapes, dtypes or ranges disagree.
+
+    Example:
+        >>> instances = Instances.empty(480, 640, ("object",))
+        >>> len(instances[instances.scores > 0.5])
+        0
+    """
+
+    masks: NDArray[np.bool_]
+    boxes_xyxy: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    class_ids: NDArray[np.int64]
+    class_names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if self.masks.ndim != 3 or self.masks.dtype != np.bool_:
+            raise ValueError(f"masks must be (N, H, W) bool, not {self.masks.shape} {self.masks.dtype}")
+        count = len(self.masks)
+        for name, shape in (("boxes_xyxy", (count, 4)), ("scores", (count,)), ("class_ids", (count,))):
+            if getattr(self, name).shape != shape:
+                raise ValueError(f"{name} must have shape {shape}, not {getattr(self, name).shape}")
+        if count and not ((self.scores >= 0) & (self.scores <= 1)).all():
+            raise ValueError(f"scores must lie in [0, 1], not {self.scores.tolist()}")
+        if count and (self.boxes_xyxy[:, :2] > self.boxes_xyxy[:, 2:]).any():
+            raise ValueError("boxes_xyxy must have x0 <= x1 and y0 <= y1")
+        if count and not ((self.class_ids >= 0) & (self.class_ids < len(self.class_names))).all():
+            raise ValueError(f"class_ids must index the {len(self.class_names)} class names: {self.class_ids.tolist()}")
+
+    @classmethod
+    def empty(cls, height: int, width: int, class_names: tuple[str, ...]) -> Instances:
+        """No instance in an image of this size."""
+        return cls(
+            np.zeros((0, height, width), dtype=bool),
+            np.zeros((0, 4), dtype=np.float32),
+            np.zeros(0, dtype=np.float32),
+            np.zeros(0, dtype=np.int64),
+            class_names,
+        )
+
+    @classmethod
+    def from_labels(cls, labels: NDArray[np.integer], class_name: str = "object") -> Instances:
+        """From a label image (H, W): one instance of score 1 for each value above 0, in ascending order."""
+        values = np.unique(labels)
+        values = values[values > 0]
+        masks = labels[None] == values[:, None, None]
+        return cls(
+            masks,
+            boxes_of_masks(masks),
+            np.ones(len(values), dtype=np.float32),
+            np.zeros(len(values), dtype=np.int64),
+            (class_name,),
+        )
+
+    def __len__(self) -> int:
+        return len(self.masks)
+
+    def __getitem__(self, index: NDArray | slice) -> Instances:
+        """The instances that a boolean mask, an index array or a slice selects."""
+        return Instances(
+            self.masks[index], self.boxes_xyxy[index], self.scores[index], self.class_ids[index], self.class_names
+        )
+
+    def names(self) -> Iterator[str]:
+        """The class name of each instance."""
+        return (self.class_names[class_id] for class_id in self.class_ids)
+
+    @property
+    def image_size_wh(self) -> tuple[int, int]:
+        """(width, height) in pixels."""
+        return self.masks.shape[2], self.masks.shape[1]
+
+    def label_image(self) -> NDArray[np.uint16]:
+        """(H, W) uint16: 0 is background, instance i has the label i + 1."""
+        labels = np.zeros(self.masks.shape[1:], dtype=np.uint16)
+        for label, mask in enumerate(self.masks, start=1):
+            labels[mask] = label
+        return labels
+
+
+def boxes_of_masks(masks: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """The tight boxes (N, 4) float32 xyxy of (N, H, W) masks; all zeros for an empty mask."""
+    boxes = np.zeros((len(masks), 4), dtype=np.float32)
+    for box, mask in zip(boxes, masks, strict=True):
+        columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
+        if len(columns):
+            box[:] = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+    return boxes
