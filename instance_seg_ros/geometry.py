@@ -89,9 +89,7 @@ class Transform:
 
     def __matmul__(self, other: Transform) -> Transform:
         """`T_a_b @ T_b_c = T_a_c`."""
-        return Transform(
-            self.rotation @ other.rotation, self.rotation @ other.translation_m + self.translation_m
-        )
+        return Transform(self.rotation @ other.rotation, self.rotation @ other.translation_m + self.translation_m)
 
     def apply(self, points_m: FloatArray) -> FloatArray:
         """Map (..., 3) points from frame b to frame a; the dtype of the points is kept."""

@@ -1,0 +1,121 @@
+"""The pipeline: frame, instances, 3D, grasps, tracks, as one immutable Scene."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from instance_seg_ros.camera import RgbdFrame
+from instance_seg_ros.config import PipelineSettings
+from instance_seg_ros.geometry import Transform
+from instance_seg_ros.grasping.grasp import Grasp, InstanceGrasps
+from instance_seg_ros.grasping.sampler import GraspSampler
+from instance_seg_ros.instances import Instances
+from instance_seg_ros.lifting import Instance3D, LiftedFrame, Lifter, Status
+from instance_seg_ros.segmentation import ModelInfo, Segmenter, load_segmenter
+from instance_seg_ros.tracking import Tracker
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, eq=False)
+class SceneObject:
+    """One object of a scene, as every consumer reads it.
+
+    Attributes:
+        label: value in the label image, 1..N.
+        track_id: stable id over frames, > 0.
+        class_name, class_id, score: what the network says.
+        lifted: the object in 3D.
+        grasps: best first.
+        status: the flags of all stages.
+    """
+
+    label: int
+    track_id: int
+    class_name: str
+    class_id: int
+    score: float
+    lifted: Instance3D
+    grasps: tuple[Grasp, ...]
+    status: Status
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """Everything that one frame became. All arrays are in instance order, poses in the frame's optical frame.
+
+    Attributes:
+        stage_times_s: seconds of each stage, by its name: segment, lift, grasp, track.
+    """
+
+    frame: RgbdFrame
+    instances: Instances
+    lifted: LiftedFrame
+    grasps: tuple[InstanceGrasps, ...]
+    track_ids: tuple[int, ...]
+    model: ModelInfo
+    stage_times_s: Mapping[str, float]
+
+    def objects(self) -> tuple[SceneObject, ...]:
+        """The scene as one record an object."""
+        return tuple(
+            SceneObject(
+                label=index + 1,
+                track_id=self.track_ids[index],
+                class_name=name,
+                class_id=int(self.instances.class_ids[index]),
+                score=float(self.instances.scores[index]),
+                lifted=self.lifted.instances[index],
+                grasps=self.grasps[index].grasps,
+                status=self.lifted.instances[index].status | self.grasps[index].status,
+            )
+            for index, name in enumerate(self.instances.names())
+        )
+
+
+class Pipeline:
+    """The stages in their order. `run` is a function of the frame but for the tracker's memory."""
+
+    def __init__(self, segmenter: Segmenter, lifter: Lifter, grasp_sampler: GraspSampler, tracker: Tracker) -> None:
+        self.segmenter = segmenter
+        self.lifter = lifter
+        self.grasp_sampler = grasp_sampler
+        self.tracker = tracker
+
+    @classmethod
+    def from_settings(cls, settings: PipelineSettings, model_path: Path | None = None) -> Pipeline:
+        """The pipeline with the model at `model_path`, or the shipped one.
+
+        Raises:
+            ModelError: when the model file is missing, damaged or not one of this project's.
+        """
+        return cls(
+            load_segmenter(model_path, settings.segmentation),
+            Lifter(settings.lifting),
+            GraspSampler(settings.grasping, settings.gripper),
+            Tracker(settings.tracking),
+        )
+
+    def run(self, frame: RgbdFrame, T_fixed_camera: Transform | None = None) -> Scene:
+        """One frame through all stages.
+
+        Args:
+            T_fixed_camera: pose of the camera in a frame that does not move, for the tracks; None takes the camera as fixed.
+        """
+        times_s: dict[str, float] = {}
+        instances = _timed(times_s, "segment", self.segmenter.segment, frame)
+        lifted = _timed(times_s, "lift", self.lifter.lift, frame, instances)
+        grasps = _timed(times_s, "grasp", self.grasp_sampler.sample, frame, lifted)
+        track_ids = _timed(times_s, "track", self.tracker.update, frame, instances, lifted, T_fixed_camera)
+        return Scene(frame, instances, lifted, grasps, track_ids, self.segmenter.info, times_s)
+
+
+def _timed(times_s: dict[str, float], stage: str, function: Callable[..., Result], *arguments: object) -> Result:
+    start = time.perf_counter()
+    result = function(*arguments)
+    times_s[stage] = time.perf_counter() - start
+    return result
