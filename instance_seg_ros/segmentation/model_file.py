@@ -1,0 +1,169 @@
+"""The model file: one ONNX file that describes itself; read and verified here without any runtime.
+
+The facts lie in the file's `metadata_props` as strings. The digest covers every other byte of the file's top level, so a file
+that was cut short, damaged or edited is told from one that is whole, and two files of one network are known to be equal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+FORMAT = "instance_seg_ros/1"
+SHIPPED_MODEL = "tabletop_depth.onnx"
+
+# Of the ONNX protobuf schema: ModelProto.metadata_props, and key and value of StringStringEntryProto.
+_METADATA_FIELD = 14
+_KEY_FIELD, _VALUE_FIELD = 1, 2
+_REQUIRED_KEYS = ("format", "name", "version", "class_names", "score_threshold", "mask_threshold", "digest")
+
+
+class ModelError(Exception):
+    """The model file cannot be used; the message names the file, the cause and the cure."""
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a model file says of itself.
+
+    Attributes:
+        name, version: of the model.
+        class_names: by class index.
+        score_threshold: instances below it are better left out; chosen when the model was evaluated.
+        mask_threshold: a pixel belongs to the instance above this probability.
+        digest: sha256 of the file without its metadata, hexadecimal.
+    """
+
+    name: str
+    version: str
+    class_names: tuple[str, ...]
+    score_threshold: float
+    mask_threshold: float
+    digest: str
+
+
+def default_model_path() -> Path:
+    """The shipped model."""
+    return Path(str(resources.files("instance_seg_ros") / "segmentation" / "weights" / SHIPPED_MODEL))
+
+
+def read_model_info(path: Path) -> ModelInfo:
+    """What the file at `path` says of itself, after its digest was checked.
+
+    Raises:
+        ModelError: when the file is missing, cut short, damaged or was not made by this project's export.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"cannot read the model file {path}: {error.strerror}") from error
+    try:
+        metadata = read_metadata(content)
+    except ValueError as error:
+        raise ModelError(f"{path} is no ONNX file or was cut short ({error}); copy or export it again") from error
+    missing = [key for key in _REQUIRED_KEYS if key not in metadata]
+    if missing or metadata["format"] != FORMAT:
+        found = f"it lacks {', '.join(missing)}" if missing else f"its format is {metadata['format']!r}"
+        raise ModelError(
+            f"{path} is not a model of this project ({found}; wanted {FORMAT!r}); use `instance-seg export`"
+        )
+    digest = graph_digest(content)
+    if digest != metadata["digest"]:
+        raise ModelError(
+            f"{path} is damaged: its digest is {digest[:12]} but it was exported as {metadata['digest'][:12]}; "
+            "copy or export it again"
+        )
+    try:
+        return _parse(metadata)
+    except (ValueError, TypeError) as error:
+        raise ModelError(f"the metadata of {path} cannot be used: {error}") from error
+
+
+def _parse(metadata: Mapping[str, str]) -> ModelInfo:
+    class_names = json.loads(metadata["class_names"])
+    if not class_names or not all(isinstance(name, str) for name in class_names):
+        raise ValueError(f"class_names must be a list of names, not {metadata['class_names']}")
+    thresholds = {key: float(metadata[key]) for key in ("score_threshold", "mask_threshold")}
+    for key, value in thresholds.items():
+        if not 0 <= value <= 1:
+            raise ValueError(f"{key} must be in [0, 1], not {value}")
+    return ModelInfo(
+        name=metadata["name"],
+        version=metadata["version"],
+        class_names=tuple(class_names),
+        digest=metadata["digest"],
+        **thresholds,
+    )
+
+
+def read_metadata(content: bytes) -> dict[str, str]:
+    """The `metadata_props` of a serialised ONNX model.
+
+    Raises:
+        ValueError: when the bytes are no protobuf message.
+    """
+    metadata = {}
+    for number, payload, _ in _fields(content):
+        if number == _METADATA_FIELD:
+            entry = {key: value for key, value, _ in _fields(payload)}
+            metadata[entry.get(_KEY_FIELD, b"").decode()] = entry.get(_VALUE_FIELD, b"").decode()
+    return metadata
+
+
+def graph_digest(content: bytes) -> str:
+    """sha256, hexadecimal, of a serialised ONNX model without its `metadata_props`.
+
+    Raises:
+        ValueError: when the bytes are no protobuf message.
+    """
+    digest = hashlib.sha256()
+    for number, _, field in _fields(content):
+        if number != _METADATA_FIELD:
+            digest.update(field)
+    return digest.hexdigest()
+
+
+def _fields(content: bytes) -> Iterator[tuple[int, bytes, memoryview]]:
+    """(field number, payload of a length-delimited field, all bytes of the field) of a protobuf message.
+
+    https://protobuf.dev/programming-guides/encoding: a key is `number << 3 | wire type`.
+    """
+    view = memoryview(content)
+    position = 0
+    while position < len(view):
+        start = position
+        key, position = _varint(view, position)
+        wire_type = key & 7
+        payload = b""
+        if wire_type == 0:
+            _, position = _varint(view, position)
+        elif wire_type in (1, 5):
+            position += 8 if wire_type == 1 else 4
+        elif wire_type == 2:
+            length, position = _varint(view, position)
+            if key >> 3 in (_KEY_FIELD, _VALUE_FIELD, _METADATA_FIELD):
+                payload = bytes(view[position : position + length])
+            position += length
+        else:
+            raise ValueError(f"wire type {wire_type} at byte {start}")
+        if position > len(view):
+            raise ValueError(f"field {key >> 3} ends {position - len(view)} bytes behind the end")
+        yield key >> 3, payload, view[start:position]
+    if position == 0:
+        raise ValueError("the file is empty")
+
+
+def _varint(view: memoryview, position: int) -> tuple[int, int]:
+    value = shift = 0
+    while position < len(view) and shift < 64:
+        byte = view[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+        shift += 7
+    raise ValueError(f"a number that does not end at byte {position}")

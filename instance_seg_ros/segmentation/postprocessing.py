@@ -1,0 +1,116 @@
+"""From the network's fixed-size outputs to Instances in the camera's pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from instance_seg_ros.instances import Instances, boxes_of_masks
+
+# A mask may reach past its box, since the box is regressed and the mask is not: by this share of the box's size and so many
+# cells of the mask's grid. Farther out, what the mask head says is about other objects.
+_MARGIN_SHARE = 0.1
+_MARGIN_CELLS = 2.0
+
+# An instance whose pixels went to others to this extent describes the same object as they do.
+_MIN_KEPT_SHARE = 0.4
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkOutput:
+    """What a model file's graph returns, K rows of which only those with a score above 0 mean anything.
+
+    Attributes:
+        boxes_xyxy: (K, 4) float32, camera pixels.
+        scores: (K,) float32 in [0, 1], 0 for suppressed and empty rows.
+        class_ids: (K,) int64.
+        masks: (K, h, w) float16 or float32 probabilities on the mask grid.
+        mask_scale: (2,) float32: camera pixel (x, y) has mask coordinates ((x + 0.5) * sx - 0.5, (y + 0.5) * sy - 0.5).
+    """
+
+    boxes_xyxy: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    class_ids: NDArray[np.int64]
+    masks: NDArray[np.floating]
+    mask_scale: NDArray[np.float32]
+
+
+def to_instances(
+    output: NetworkOutput,
+    image_size_wh: tuple[int, int],
+    class_names: tuple[str, ...],
+    score_threshold: float,
+    mask_threshold: float,
+    max_instances: int,
+    min_mask_pixels: int,
+) -> Instances:
+    """The instances of the camera's image, best score first, masks at full resolution without overlap.
+
+    Masks are resized inside their boxes only. A pixel that several masks claim goes to the one with the highest probability;
+    an instance that loses most of its pixels so is a duplicate and left out.
+
+    Raises:
+        FloatingPointError: when the network gave a score that is not a number.
+    """
+    if not np.isfinite(output.scores).all():
+        raise FloatingPointError("the network's scores are not finite; the model file or its runtime is broken")
+    width, height = image_size_wh
+    rows = np.argsort(-output.scores, kind="stable")
+    rows = rows[(output.scores[rows] >= score_threshold) & (output.scores[rows] > 0)][:max_instances]
+
+    best = np.full((height, width), mask_threshold, dtype=np.float32)
+    owner = np.full((height, width), -1, dtype=np.int32)
+    claimed = np.zeros(len(rows), dtype=np.int64)
+    for index, row in enumerate(rows):
+        x0, y0, x1, y1 = _region(output.boxes_xyxy[row], output.mask_scale, image_size_wh)
+        if x1 <= x0 or y1 <= y0:
+            continue
+        probability = _resample(output.masks[row], output.mask_scale, (x0, y0, x1, y1))
+        claimed[index] = np.count_nonzero(probability > mask_threshold)
+        wins = probability > best[y0:y1, x0:x1]
+        best[y0:y1, x0:x1][wins] = probability[wins]
+        owner[y0:y1, x0:x1][wins] = index
+
+    pixels = np.bincount(owner[owner >= 0], minlength=len(rows))
+    kept = np.flatnonzero((pixels >= min_mask_pixels) & (pixels > _MIN_KEPT_SHARE * claimed))
+    masks = owner[None] == kept[:, None, None]
+    return Instances(
+        masks,
+        boxes_of_masks(masks),
+        np.minimum(output.scores[rows[kept]], np.float32(1)),
+        output.class_ids[rows[kept]],
+        class_names,
+    )
+
+
+def _region(
+    box_xyxy: NDArray[np.float32], mask_scale: NDArray[np.float32], image_size_wh: tuple[int, int]
+) -> tuple[int, int, int, int]:
+    """The pixels, inside the image, in which an instance's mask is looked at."""
+    size_wh = box_xyxy[2:] - box_xyxy[:2]
+    margin = _MARGIN_SHARE * size_wh + _MARGIN_CELLS / mask_scale
+    first = np.clip(np.floor(box_xyxy[:2] - margin), 0, image_size_wh).astype(int)
+    last = np.clip(np.ceil(box_xyxy[2:] + margin), 0, image_size_wh).astype(int)
+    return int(first[0]), int(first[1]), int(last[0]), int(last[1])
+
+
+def _resample(
+    mask: NDArray[np.floating], mask_scale: NDArray[np.float32], region_xyxy: tuple[int, int, int, int]
+) -> NDArray[np.float32]:
+    """The mask's probabilities at the region's pixels, bilinear, (y1 - y0, x1 - x0) float32."""
+    x0, y0, x1, y1 = region_xyxy
+    scale_x, scale_y = (float(scale) for scale in mask_scale)
+    to_mask = np.array(
+        [[scale_x, 0.0, (x0 + 0.5) * scale_x - 0.5], [0.0, scale_y, (y0 + 0.5) * scale_y - 0.5]], dtype=np.float64
+    )
+    probability = cv2.warpAffine(
+        mask.astype(np.float32),
+        to_mask,
+        (x1 - x0, y1 - y0),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return np.asarray(probability, dtype=np.float32)

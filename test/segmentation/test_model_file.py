@@ -1,0 +1,102 @@
+"""The model file: metadata and digest are read from the bytes; every kind of damage is a ModelError that names it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx import TensorProto, helper
+
+from instance_seg_ros.segmentation.model_file import (
+    FORMAT,
+    ModelError,
+    ModelInfo,
+    default_model_path,
+    graph_digest,
+    read_metadata,
+    read_model_info,
+)
+
+
+def tiny_model(**metadata: str) -> bytes:
+    """A serialised ONNX model of one node, with this metadata over the valid one."""
+    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "tiny", value[:1], value[1:])
+    model = helper.make_model(graph)
+    facts = {
+        "format": FORMAT,
+        "name": "tiny",
+        "version": "1",
+        "class_names": '["object"]',
+        "score_threshold": "0.5",
+        "mask_threshold": "0.4",
+        "digest": graph_digest(model.SerializeToString()),
+    }
+    helper.set_model_props(model, facts | metadata)
+    return model.SerializeToString()
+
+
+def written(folder: Path, content: bytes) -> Path:
+    path = folder / "model.onnx"
+    path.write_bytes(content)
+    return path
+
+
+def test_the_facts_of_a_valid_file_are_read(tmp_path: Path) -> None:
+    content = tiny_model()
+    info = read_model_info(written(tmp_path, content))
+    assert info == ModelInfo("tiny", "1", ("object",), 0.5, 0.4, graph_digest(content))
+
+
+def test_metadata_equals_what_the_onnx_library_reads() -> None:
+    content = tiny_model(name="später")
+    properties = onnx.load_from_string(content).metadata_props
+    assert read_metadata(content) == {entry.key: entry.value for entry in properties}
+
+
+def test_the_digest_ignores_the_metadata_and_nothing_else() -> None:
+    content = tiny_model()
+    other_graph = content.replace(b"tiny", b"tinz", 1)
+    assert graph_digest(tiny_model(name="another name")) == graph_digest(content)
+    assert graph_digest(other_graph) != graph_digest(content)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ({"format": "somebody/2"}, "not a model of this project"),
+        ({"digest": "0" * 64}, "damaged"),
+        ({"class_names": "[]"}, "class_names"),
+        ({"class_names": "[1]"}, "class_names"),
+        ({"class_names": "not json"}, "metadata"),
+        ({"score_threshold": "1.5"}, "score_threshold"),
+        ({"mask_threshold": "half"}, "metadata"),
+    ],
+)
+def test_unusable_metadata_is_refused(tmp_path: Path, metadata: dict[str, str], message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        read_model_info(written(tmp_path, tiny_model(**metadata)))
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model at all", b"\x0a\xff"])
+def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(ModelError, match=r"model\.onnx"):
+        read_model_info(written(tmp_path, content))
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"cannot read the model file .*absent\.onnx: No such file"):
+        read_model_info(tmp_path / "absent.onnx")
+
+
+@given(cut=st.integers(min_value=0, max_value=len(tiny_model()) - 1))
+def test_a_file_cut_anywhere_is_refused(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
+    with pytest.raises(ModelError):
+        read_model_info(written(tmp_path_factory.mktemp("cut"), tiny_model()[:cut]))
+
+
+def test_the_shipped_model_is_whole() -> None:
+    assert read_model_info(default_model_path()).class_names == ("object",)

@@ -1,0 +1,87 @@
+"""Network outputs to instances: mask resampling, disputed pixels, thresholds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from instance_seg_ros.segmentation.postprocessing import NetworkOutput, to_instances
+
+
+def output(masks: list[np.ndarray], boxes: list[tuple[float, ...]], scores: list[float], scale: float = 1.0):
+    return NetworkOutput(
+        np.array(boxes, dtype=np.float32).reshape(-1, 4),
+        np.array(scores, dtype=np.float32),
+        np.zeros(len(scores), dtype=np.int64),
+        np.array(masks, dtype=np.float16),
+        np.array([scale, scale], dtype=np.float32),
+    )
+
+
+def instances_of(network_output: NetworkOutput, size_wh=(8, 6), **overrides):
+    settings = {"score_threshold": 0.5, "mask_threshold": 0.5, "max_instances": 50, "min_mask_pixels": 1} | overrides
+    return to_instances(network_output, size_wh, ("object",), **settings)
+
+
+def rectangle(x0: int, y0: int, x1: int, y1: int, probability: float = 0.9, size_wh=(8, 6)) -> np.ndarray:
+    mask = np.zeros(size_wh[::-1])
+    mask[y0:y1, x0:x1] = probability
+    return mask
+
+
+def test_a_mask_on_the_camera_grid_comes_out_as_it_went_in() -> None:
+    instances = instances_of(output([rectangle(2, 1, 5, 4)], [(2, 1, 5, 4)], [0.8]))
+    assert instances.label_image().tolist() == rectangle(2, 1, 5, 4, 1).tolist()
+    assert instances.boxes_xyxy.tolist() == [[2, 1, 5, 4]]
+    assert instances.scores.tolist() == [pytest.approx(0.8)]
+
+
+def test_a_mask_at_half_resolution_is_resampled_at_pixel_centres() -> None:
+    coarse = np.zeros((4, 4))
+    coarse[:, :2] = 1  # the left half: columns 0..3 of 8
+    instances = instances_of(output([coarse], [(0, 0, 4, 8)], [0.9], scale=0.5), size_wh=(8, 8))
+    assert instances.masks[0].tolist() == np.repeat([[True] * 4 + [False] * 4], 8, axis=0).tolist()
+
+
+def test_a_mask_far_outside_its_box_is_cut() -> None:
+    everywhere = np.full((6, 40), 0.9)
+    instances = instances_of(output([everywhere], [(0, 0, 10, 6)], [0.9]), size_wh=(40, 6))
+    assert instances.boxes_xyxy[0].tolist() == [0, 0, 13, 6]  # 10 + a tenth of 10 + two cells
+
+
+def test_the_higher_probability_wins_a_disputed_pixel() -> None:
+    masks = [rectangle(0, 0, 5, 6, 0.7), rectangle(3, 0, 8, 6, 0.9)]
+    instances = instances_of(output(masks, [(0, 0, 5, 6), (3, 0, 8, 6)], [0.9, 0.6]))
+    assert instances.label_image()[0].tolist() == [1, 1, 1, 2, 2, 2, 2, 2]
+
+
+def test_an_instance_that_loses_most_of_its_pixels_is_a_duplicate() -> None:
+    masks = [rectangle(0, 0, 6, 6, 0.9), rectangle(0, 0, 5, 6, 0.8)]
+    instances = instances_of(output(masks, [(0, 0, 6, 6), (0, 0, 5, 6)], [0.9, 0.8]))
+    assert instances.scores.tolist() == [pytest.approx(0.9)]
+
+
+@pytest.mark.parametrize(
+    ("scores", "settings", "kept"),
+    [
+        ([0.9, 0.49], {}, 1),
+        ([0.9, 0.49], {"score_threshold": 0.4}, 2),
+        ([0.9, 0.0], {"score_threshold": 0.0}, 1),
+        ([0.9, 0.8], {"max_instances": 1}, 1),
+        ([0.9, 0.8], {"min_mask_pixels": 13}, 0),
+        ([0.0, 0.0], {}, 0),
+    ],
+)
+def test_thresholds(scores: list[float], settings: dict, kept: int) -> None:
+    masks, boxes = [rectangle(0, 0, 4, 3), rectangle(4, 3, 8, 6)], [(0, 0, 4, 3), (4, 3, 8, 6)]
+    assert len(instances_of(output(masks, boxes, scores), **settings)) == kept
+
+
+@pytest.mark.parametrize("box", [(-9, -9, -5, -5), (100, 100, 200, 200), (3, 3, 3, 3), (-1e6, -1e6, 1e6, 1e6)])
+def test_a_box_anywhere_never_raises(box: tuple[float, ...]) -> None:
+    instances_of(output([rectangle(0, 0, 8, 6)], [box], [0.9]))
+
+
+def test_scores_that_are_not_numbers_are_an_error() -> None:
+    with pytest.raises(FloatingPointError, match="not finite"):
+        instances_of(output([rectangle(0, 0, 4, 3)], [(0, 0, 4, 3)], [float("nan")]))
