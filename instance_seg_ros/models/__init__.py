@@ -1,0 +1,1 @@
+"""The segmentation network: nn.Modules and their losses. Imports torch, and nothing of the rest of the package."""

@@ -1,0 +1,90 @@
+"""Sizes of the network, each defined once."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+DYNAMIC_CHANNELS = 8
+"""Channels of the mask features and of the dynamic layers (Tian et al., ECCV 2020)."""
+
+RELATIVE_COORDINATES = 2
+"""Channels that tell a dynamic layer where a pixel lies relative to its instance."""
+
+
+def dynamic_parameter_count(channels: int = DYNAMIC_CHANNELS) -> int:
+    """Number of weights and biases of the three dynamic layers: 169 for 8 channels."""
+    weights = (channels + RELATIVE_COORDINATES) * channels + channels * channels + channels
+    return weights + channels + channels + 1
+
+
+@dataclass(frozen=True)
+class CondInstConfig:
+    """Named sizes of the depth network.
+
+    Attributes:
+        input_hw: height and width of the network's grid, multiples of the largest stride or padded by the strided convolutions.
+        input_channels: channels of `geometry_input`.
+        num_classes: object classes; 1 is class-agnostic.
+        stem_channels: channels at stride 2.
+        stage_channels: channels at strides 4, 8, 16, 32.
+        stage_blocks: residual blocks of each stage.
+        fpn_channels: channels of every pyramid level.
+        head_strides: strides of the pyramid levels that detect.
+        head_depth: 3x3 convolutions of each tower.
+        regression_limits_px: upper limit of max(l, t, r, b) of each detecting level; the last is unbounded.
+        sizes_of_interest_px: what the relative coordinates are divided by, per detecting level.
+        mask_channels: channels inside the mask branch.
+        mask_depth: 3x3 convolutions of the mask branch's tower.
+    """
+
+    input_hw: tuple[int, int] = (240, 320)
+    input_channels: int = 8
+    num_classes: int = 1
+    stem_channels: int = 24
+    stage_channels: tuple[int, ...] = (48, 64, 128, 192)
+    stage_blocks: tuple[int, ...] = (2, 2, 2, 2)
+    fpn_channels: int = 64
+    head_strides: tuple[int, ...] = (8, 16, 32)
+    head_depth: int = 3
+    regression_limits_px: tuple[float, ...] = (32.0, 80.0, 1e8)
+    sizes_of_interest_px: tuple[float, ...] = (32.0, 64.0, 128.0)
+    mask_channels: int = 48
+    mask_depth: int = 3
+
+    def __post_init__(self) -> None:
+        levels = len(self.head_strides)
+        for name in ("regression_limits_px", "sizes_of_interest_px"):
+            if len(getattr(self, name)) != levels:
+                raise ValueError(f"{name} has {len(getattr(self, name))} entries, but head_strides has {levels}")
+        if len(self.stage_blocks) != len(self.stage_channels):
+            raise ValueError(
+                f"stage_blocks has {len(self.stage_blocks)} entries, but stage_channels {len(self.stage_channels)}"
+            )
+        strides = self.stage_strides
+        if not set(self.head_strides) <= set(strides):
+            raise ValueError(f"head_strides {self.head_strides} are not among the backbone's strides {strides}")
+
+    @property
+    def stage_strides(self) -> tuple[int, ...]:
+        """Stride of each backbone stage: 4, 8, 16, ..."""
+        return tuple(4 * 2**i for i in range(len(self.stage_channels)))
+
+    @property
+    def mask_stride(self) -> int:
+        """Stride of the final mask logits: half of the mask branch's."""
+        return self.stage_strides[0] // 2
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON-ready values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> CondInstConfig:
+        """The inverse of `to_dict`; lists become tuples.
+
+        Raises:
+            TypeError: a name is unknown.
+        """
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})

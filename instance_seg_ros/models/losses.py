@@ -1,0 +1,80 @@
+"""Losses of FCOS and CondInst."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_EPS = 1e-5
+
+
+def focal_loss(logits: Tensor, targets: Tensor, weights: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
+    """Sum of the sigmoid focal loss (Lin et al., ICCV 2017).
+
+    Args:
+        logits: (...) float32.
+        targets: (...) float32 in {0, 1}.
+        weights: (...) float32; 0 ignores an element.
+        alpha: weight of the positives.
+        gamma: how fast easy elements fade.
+
+    Returns:
+        Scalar.
+    """
+    probabilities = logits.sigmoid()
+    cross_entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    missed = probabilities * (1 - targets) + (1 - probabilities) * targets
+    balance = alpha * targets + (1 - alpha) * (1 - targets)
+    return (weights * balance * missed**gamma * cross_entropy).sum()
+
+
+def giou_loss(predicted_ltrb: Tensor, target_ltrb: Tensor, weights: Tensor) -> Tensor:
+    """Weighted mean of 1 - GIoU (Rezatofighi et al., CVPR 2019) of boxes around common locations.
+
+    Args:
+        predicted_ltrb: (N, 4) distances >= 0.
+        target_ltrb: (N, 4) distances >= 0.
+        weights: (N,), in FCOS the target's centre-ness.
+
+    Returns:
+        Scalar; 0 for N = 0.
+    """
+    predicted_wh = predicted_ltrb[:, :2] + predicted_ltrb[:, 2:]
+    target_wh = target_ltrb[:, :2] + target_ltrb[:, 2:]
+    smaller = torch.minimum(predicted_ltrb, target_ltrb)
+    larger = torch.maximum(predicted_ltrb, target_ltrb)
+    intersection = (smaller[:, :2] + smaller[:, 2:]).prod(dim=1)
+    hull = (larger[:, :2] + larger[:, 2:]).prod(dim=1)
+    union = predicted_wh.prod(dim=1) + target_wh.prod(dim=1) - intersection
+    giou = intersection / union.clamp(min=_EPS) - (hull - union) / hull.clamp(min=_EPS)
+    return (weights * (1 - giou)).sum() / weights.sum().clamp(min=_EPS)
+
+
+def centerness_target(ltrb: Tensor) -> Tensor:
+    """Centre-ness (N,) of locations with box distances (N, 4): 1 in the middle of the box, 0 on its edge."""
+    horizontal = torch.minimum(ltrb[:, 0], ltrb[:, 2]) / torch.maximum(ltrb[:, 0], ltrb[:, 2]).clamp(min=_EPS)
+    vertical = torch.minimum(ltrb[:, 1], ltrb[:, 3]) / torch.maximum(ltrb[:, 1], ltrb[:, 3]).clamp(min=_EPS)
+    return (horizontal * vertical).sqrt()
+
+
+def dice_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Dice loss with squared denominators (Milletari et al., 3DV 2016), one value per instance.
+
+    Args:
+        logits: (N, h, w).
+        targets: (N, h, w) in {0, 1}.
+
+    Returns:
+        (N,) in [0, 1].
+    """
+    probabilities = logits.sigmoid().flatten(1)
+    targets = targets.flatten(1)
+    intersection = (probabilities * targets).sum(dim=1)
+    denominator = (probabilities**2).sum(dim=1) + (targets**2).sum(dim=1) + _EPS
+    return 1 - 2 * intersection / denominator
+
+
+def mask_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean binary cross-entropy per instance: (N, h, w) logits and targets in {0, 1} -> (N,)."""
+    return F.binary_cross_entropy_with_logits(logits, targets, reduction="none").flatten(1).mean(dim=1)

@@ -1,0 +1,1 @@
+"""Training of the network on a store of generated scenes."""
