@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -59,14 +59,10 @@ class Intrinsics:
             width, height, self.fx * sx, self.fy * sy, (self.cx + 0.5) * sx - 0.5, (self.cy + 0.5) * sy - 0.5
         )
 
-    @cached_property
+    @property
     def rays(self) -> NDArray[np.float32]:
-        """(H, W, 2) float32: x / z and y / z of each pixel's ray."""
-        x = (np.arange(self.width, dtype=np.float32) - np.float32(self.cx)) / np.float32(self.fx)
-        y = (np.arange(self.height, dtype=np.float32) - np.float32(self.cy)) / np.float32(self.fy)
-        rays = np.stack(np.meshgrid(x, y), axis=-1)
-        rays.setflags(write=False)
-        return rays
+        """(H, W, 2) float32, read-only: x / z and y / z of each pixel's ray. Equal cameras share one array."""
+        return _rays(self)
 
     def back_project(self, depth_m: NDArray[np.float32]) -> NDArray[np.float32]:
         """Points of a depth image, (H, W, 3) float32, metres, camera optical frame; (0, 0, 0) where depth is 0."""
@@ -80,6 +76,15 @@ class Intrinsics:
         focal = np.array([self.fx, self.fy], dtype=points_m.dtype)
         centre = np.array([self.cx, self.cy], dtype=points_m.dtype)
         return points_m[..., :2] / points_m[..., 2:] * focal + centre
+
+
+@lru_cache(maxsize=8)
+def _rays(camera: Intrinsics) -> NDArray[np.float32]:
+    x = (np.arange(camera.width, dtype=np.float32) - np.float32(camera.cx)) / np.float32(camera.fx)
+    y = (np.arange(camera.height, dtype=np.float32) - np.float32(camera.cy)) / np.float32(camera.fy)
+    rays = np.stack(np.meshgrid(x, y), axis=-1)
+    rays.setflags(write=False)
+    return rays
 
 
 @dataclass(frozen=True, eq=False)
