@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from instance_seg_ros.pairing import FramePairer
+
+MS = 1_000_000
+
+
+def play(pairer: FramePairer, arrivals: list[tuple[str, int]]) -> list[tuple[int, int]]:
+    """Stamps in milliseconds of the pairs that these arrivals make, colour first."""
+    made = []
+    for kind, stamp_ms in arrivals:
+        add = pairer.add_color if kind == "c" else pairer.add_depth
+        pair = add(stamp_ms * MS, (kind, stamp_ms))
+        if pair is not None:
+            assert pair.color.item == ("c", pair.color.stamp_ns // MS)
+            assert pair.depth.item == ("d", pair.depth.stamp_ns // MS)
+            made.append((pair.color.stamp_ns // MS, pair.depth.stamp_ns // MS))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "pairs"),
+    [
+        pytest.param([("c", 0), ("d", 0), ("c", 33), ("d", 33)], [(0, 0), (33, 33)], id="equal stamps"),
+        pytest.param([("d", 0), ("c", 0)], [(0, 0)], id="depth first"),
+        pytest.param([("c", 0), ("d", 10)], [(0, 10)], id="exactly at the tolerance"),
+        pytest.param([("c", 0), ("d", 11)], [], id="beyond the tolerance"),
+        pytest.param([("c", 0), ("d", 33), ("c", 33)], [(33, 33)], id="a lost depth image"),
+        pytest.param([("d", 0), ("d", 8), ("c", 9)], [(9, 8)], id="the nearest of several"),
+        pytest.param([("c", 0), ("c", 33), ("c", 66), ("d", 0), ("d", 33)], [(0, 0), (33, 33)], id="depth lags"),
+        pytest.param([("c", 0), ("c", 33), ("d", 33), ("d", 0)], [(33, 33)], id="older than a pair is dropped"),
+        pytest.param([("c", 9000), ("d", 9000), ("c", 0), ("d", 0)], [(9000, 9000), (0, 0)], id="the clock jumps back"),
+        pytest.param([("c", 0), ("c", 0), ("d", 0)], [(0, 0)], id="the same stamp twice"),
+    ],
+)
+def test_pairs_by_stamp(arrivals: list[tuple[str, int]], pairs: list[tuple[int, int]]) -> None:
+    assert play(FramePairer(tolerance_s=0.01), arrivals) == pairs
+
+
+def test_counts_what_was_dropped() -> None:
+    pairer = FramePairer(tolerance_s=0.01)
+    play(pairer, [("c", 0), ("c", 33), ("d", 33), ("c", 66), ("d", 90)])
+    assert (pairer.pairs, pairer.unpaired_colors, pairer.unpaired_depths, pairer.waiting) == (1, 1, 0, (1, 1))
+    pairer.flush()
+    assert (pairer.unpaired_colors, pairer.unpaired_depths, pairer.waiting) == (2, 1, (0, 0))
+
+
+def test_says_how_far_apart_stamps_are_that_never_meet() -> None:
+    pairer = FramePairer(tolerance_s=0.01)
+    pairer.add_color(0, "color")
+    assert pairer.nearest_offset_s is None  # no depth at all is another fault than stamps apart
+    pairer.add_depth(1_500 * MS, "depth")
+    assert pairer.nearest_offset_s == pytest.approx(1.5)
+    pairer.add_color(1_500 * MS, "color")
+    assert pairer.nearest_offset_s is None
+
+
+def test_only_the_latest_arrivals_wait() -> None:
+    pairer = FramePairer(tolerance_s=0.01, capacity=3)
+    play(pairer, [("c", stamp) for stamp in range(0, 1000, 100)])
+    assert pairer.waiting == (3, 0)
+    assert pairer.unpaired_colors == 7
+    assert pairer.add_depth(600 * MS, "depth") is None
+    assert pairer.add_depth(700 * MS, "depth") is not None
+
+
+@pytest.mark.parametrize(("tolerance_s", "capacity"), [(-0.1, 1), (float("nan"), 1), (float("inf"), 1), (0.1, 0)])
+def test_refuses_settings_that_cannot_work(tolerance_s: float, capacity: int) -> None:
+    with pytest.raises(ValueError, match="tolerance_s|capacity"):
+        FramePairer(tolerance_s, capacity)
+
+
+arrivals_of_any_kind = st.lists(st.tuples(st.sampled_from("cd"), st.integers(0, 200)), max_size=60)
+
+
+@given(arrivals_of_any_kind, st.integers(0, 50), st.integers(1, 6))
+def test_every_image_is_paired_dropped_or_waiting(
+    arrivals: list[tuple[str, int]], tolerance_ms: int, capacity: int
+) -> None:
+    pairer = FramePairer(tolerance_ms / 1000, capacity)
+    pairs = play(pairer, arrivals)
+    assert all(abs(color - depth) <= tolerance_ms for color, depth in pairs)
+    assert max(pairer.waiting) <= capacity
+    pairer.flush()
+    assert pairer.pairs == len(pairs)
+    assert pairer.pairs + pairer.unpaired_colors == sum(kind == "c" for kind, _ in arrivals)
+    assert pairer.pairs + pairer.unpaired_depths == sum(kind == "d" for kind, _ in arrivals)
+
+
+@given(st.data(), st.integers(1, 20))
+def test_streams_of_jittered_stamps_pair_completely_however_they_interleave(data: st.DataObject, frames: int) -> None:
+    period_ms, tolerance_ms, capacity = 33, 15, 10
+    colors = [("c", 1000 + period_ms * i) for i in range(frames)]
+    depths = [("d", stamp + data.draw(st.integers(-tolerance_ms, tolerance_ms))) for _, stamp in colors]
+    arrivals = []
+    while colors or depths:
+        lag = len(depths) - len(colors)  # how far depth is behind; neither may be behind by more than the capacity
+        take_color = not depths or (colors and lag < capacity and (lag <= -capacity or data.draw(st.booleans())))
+        arrivals.append((colors if take_color else depths).pop(0))
+    assert len(play(FramePairer(tolerance_ms / 1000, capacity), arrivals)) == frames
