@@ -1,0 +1,1 @@
+"""Procedural RGB-D scenes: object families, physics, ray casting, depth-sensor defects, scene stores."""

@@ -1,0 +1,40 @@
+"""The ``instance-seg synth`` command."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from instance_seg_ros import config
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``instance-seg synth``."""
+    from instance_seg_ros.synthetic.store import SynthSettings
+
+    parser.add_argument("--out", type=Path, help="folder of the scene store; an interrupted one is finished")
+    parser.add_argument(
+        "--preview", type=Path, metavar="PNG", help="write a contact sheet of a few scenes to this file"
+    )
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one per core)")
+    config.add_arguments(parser, SynthSettings, "scenes")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Generate the store or the contact sheet; returns the exit status."""
+    from instance_seg_ros.synthetic.store import SynthSettings, generate_store
+
+    if args.out is None and args.preview is None:
+        print("instance-seg synth: give --out DIR for a scene store, --preview PNG for a look, or both")
+        return 2
+    settings = config.from_arguments(args, SynthSettings)
+    if args.preview is not None:
+        from instance_seg_ros.synthetic.preview import write_contact_sheet
+
+        write_contact_sheet(settings, args.preview)
+        print(f"wrote {args.preview}")
+    if args.out is not None:
+        generate_store(settings, args.out, args.workers)
+        print(f"wrote {settings.frames} frames to {args.out}")
+    return 0

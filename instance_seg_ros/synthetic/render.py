@@ -1,0 +1,122 @@
+"""Ray casting of a static scene to clean depth, instance ids and shaded colour (Embree through ``embreex``)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from embreex.mesh_construction import TriangleMesh
+from embreex.rtcore_scene import EmbreeScene
+
+if TYPE_CHECKING:
+    from instance_seg_ros.synthetic.scene import Placed
+
+Float32Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Cast:
+    """What the rays of one image hit.
+
+    Attributes:
+        depth_m: (H, W) float32, metres along the optical z axis, 0 where nothing was hit.
+        ids: (H, W) uint8, 0 = background, otherwise the instance id.
+        triangle: (H, W) int32 index of the triangle hit, -1 where nothing was hit.
+    """
+
+    depth_m: Float32Array
+    ids: npt.NDArray[np.uint8]
+    triangle: npt.NDArray[np.int32]
+
+
+def pixel_rays(intrinsics_fxfycxcy: Sequence[float], size_wh: tuple[int, int]) -> Float32Array:
+    """(H, W, 3) float32 ray of every pixel in the optical frame, z = 1, so that ray length is z-depth."""
+    fx, fy, cx, cy = (float(v) for v in intrinsics_fxfycxcy)
+    width, height = size_wh
+    rays = np.ones((height, width, 3), np.float32)
+    rays[..., 0] = (np.arange(width, dtype=np.float32) - cx) / fx
+    rays[..., 1] = ((np.arange(height, dtype=np.float32) - cy) / fy)[:, None]
+    return rays
+
+
+class RayCaster:
+    """An Embree scene of placed shapes.
+
+    Args:
+        placed: every shape with its pose and instance id (0 = background). Not referenced afterwards, except for
+            :meth:`shade`, which reads their appearance.
+    """
+
+    def __init__(self, placed: Sequence[Placed]) -> None:
+        self._placed = tuple(placed)
+        triangles, normals = [], []
+        for item in self._placed:
+            world = item.shape.mesh.vertices @ item.T_world_shape[:3, :3].T + item.T_world_shape[:3, 3]
+            corners = world[np.asarray(item.shape.mesh.faces)].astype(np.float32)
+            triangles.append(corners)
+            normals.append(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
+        counts = [len(t) for t in triangles]
+        self._owner = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+        self._ids = np.repeat(np.array([item.instance_id for item in self._placed], np.uint8), counts)
+        normal = np.concatenate(normals)
+        self._normal = normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
+        self._scene = EmbreeScene()
+        self._geometry = TriangleMesh(self._scene, np.ascontiguousarray(np.concatenate(triangles)))
+
+    def cast(
+        self,
+        intrinsics_fxfycxcy: Sequence[float],
+        size_wh: tuple[int, int],
+        T_world_camera: npt.NDArray[np.floating],
+    ) -> Cast:
+        """Cast one image.
+
+        Args:
+            intrinsics_fxfycxcy: pinhole parameters of this image, pixels.
+            size_wh: image size.
+            T_world_camera: (4, 4) pose of the camera's optical frame (x right, y down, z forward) in the world.
+        """
+        rays = pixel_rays(intrinsics_fxfycxcy, size_wh).reshape(-1, 3)
+        directions = np.ascontiguousarray(rays @ T_world_camera[:3, :3].T.astype(np.float32))
+        origins = np.empty_like(directions)
+        origins[:] = T_world_camera[:3, 3]
+        hit = self._scene.run(origins, directions, output=True)
+        triangle = np.where(hit["geomID"] >= 0, hit["primID"], -1).astype(np.int32)
+        missed = triangle < 0
+        depth_m = np.where(missed, np.float32(0.0), hit["tfar"])
+        ids = np.where(missed, np.uint8(0), self._ids[triangle])
+        shape = (size_wh[1], size_wh[0])
+        return Cast(depth_m.reshape(shape), ids.reshape(shape), triangle.reshape(shape))
+
+    def shade(
+        self,
+        cast: Cast,
+        intrinsics_fxfycxcy: Sequence[float],
+        T_world_camera: npt.NDArray[np.floating],
+        light_xyz: Sequence[float] = (0.4, -0.3, 1.0),
+    ) -> npt.NDArray[np.uint8]:
+        """(H, W, 3) uint8 RGB: Lambert shading under one distant light from ``light_xyz`` (world) and ambient light.
+
+        Textures live in each shape's own frame, so they move with it. Deterministic.
+        """
+        height, width = cast.depth_m.shape
+        rays = pixel_rays(intrinsics_fxfycxcy, (width, height))
+        camera_points = rays * cast.depth_m[..., None]
+        points = camera_points @ T_world_camera[:3, :3].T.astype(np.float32) + T_world_camera[:3, 3].astype(np.float32)
+        owner = np.where(cast.triangle >= 0, self._owner[cast.triangle], -1)
+        albedo = np.full((height, width, 3), 0.75, np.float32)
+        for index in np.unique(owner[owner >= 0]):
+            item = self._placed[index]
+            here = owner == index
+            local = (points[here] - item.T_world_shape[:3, 3]) @ item.T_world_shape[:3, :3]
+            albedo[here] = item.appearance.albedo(local)
+        normal = self._normal[cast.triangle]
+        facing = (normal * (points - T_world_camera[:3, 3])).sum(axis=-1)
+        normal = np.where(facing[..., None] > 0, -normal, normal)
+        light = np.asarray(light_xyz, float) / np.linalg.norm(light_xyz)
+        lambert = 0.45 + 0.55 * np.clip(normal @ light, 0.0, 1.0)
+        lambert[cast.triangle < 0] = 1.0
+        return np.clip(albedo * lambert[..., None] * 255.0, 0.0, 255.0).astype(np.uint8)
