@@ -6,6 +6,7 @@ restricted to some families and others held out. Shapes stand upright along +z i
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -206,7 +207,7 @@ def _capsules(path: FloatArray, radius: FloatArray, pieces: int) -> tuple[Collis
     """Capsules along a path; each takes the mean radius of its stretch."""
     knots = np.linspace(0, len(path) - 1, pieces + 1).round().astype(int)
     geoms = []
-    for first, last in zip(knots[:-1], knots[1:], strict=True):
+    for first, last in itertools.pairwise(knots):
         start, end = path[first], path[last]
         length = float(np.linalg.norm(end - start))
         r = float(radius[first : last + 1].mean())
@@ -220,7 +221,7 @@ def _discs(profile_rz: FloatArray, pieces: int) -> tuple[CollisionGeom, ...]:
     z = profile_rz[:, 1]
     levels = np.linspace(z.min(), z.max(), pieces + 1)
     geoms = []
-    for low, high in zip(levels[:-1], levels[1:], strict=True):
+    for low, high in itertools.pairwise(levels):
         r = float(np.interp(np.linspace(low, high, 5), z, profile_rz[:, 0]).mean())
         if r > 1e-3:
             geoms.append(CollisionGeom("cylinder", (r, float(high - low) / 2), (0.0, 0.0, float(low + high) / 2)))
@@ -231,7 +232,7 @@ def _ring(radius_bottom: float, radius_top: float, thickness: float, z0: float, 
     """Hulls of wall pieces: a hollow, maybe conical, round wall."""
     angles = np.linspace(0.0, 2.0 * np.pi, _RING_PIECES + 1)
     geoms = []
-    for a0, a1 in zip(angles[:-1], angles[1:], strict=True):
+    for a0, a1 in itertools.pairwise(angles):
         corners = []
         for radius, z in ((radius_bottom, z0), (radius_top, z1)):
             for a in (a0, a1):

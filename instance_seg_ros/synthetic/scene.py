@@ -204,7 +204,7 @@ def _add_furniture(room: _Room, floor_z: float, keep_out_m: float, count: int) -
     rng = room.rng
     for _ in range(count):
         angle = rng.uniform(0, 2 * np.pi)
-        size = rng.uniform(0.12, 0.5, 3)
+        size = rng.uniform(0.28, 0.6, 3)
         distance = keep_out_m + float(np.hypot(size[0], size[1])) / 2 + rng.uniform(0.02, 1.5)
         x, y = distance * np.cos(angle), distance * np.sin(angle)
         yaw = float(rng.uniform(0, np.pi))
@@ -218,7 +218,7 @@ def _add_furniture(room: _Room, floor_z: float, keep_out_m: float, count: int) -
             room.add_box(size / 2, (x, y, floor_z + size[2] / 2), yaw=yaw)
         else:
             shape = sample_object(rng, ("lathe", "lump", "bottle", "composition", "bowl", "cylinder"))
-            factor = rng.uniform(2.5, 6.0)
+            factor = rng.uniform(4.0, 8.0)
             shape = replace(shape, mesh=shape.mesh.copy(), geoms=())
             shape.mesh.apply_scale(factor)
             room.add(shape, pose((x, y, floor_z - shape.bottom_m), _yaw(yaw)))
@@ -269,9 +269,11 @@ def _add_sheets(room: _Room, half_w: float, half_d: float) -> None:
     """Paper, mats or cloths lying on the support: too flat to be objects."""
     rng = room.rng
     for _ in range(int(rng.integers(1, 4))):
-        half = (rng.uniform(0.05, 0.3), rng.uniform(0.05, 0.3), rng.uniform(0.0001, 0.0008))
-        centre = (rng.uniform(-half_w, half_w) * 0.7, rng.uniform(-half_d, half_d) * 0.7, half[2])
-        room.add_box(half, centre, yaw=float(rng.uniform(0, np.pi)))
+        half = (*rng.uniform(0.05, 0.25, 2), rng.uniform(0.0001, 0.0008))
+        reach = float(np.hypot(half[0], half[1]))
+        if reach < min(half_w, half_d):
+            x, y = rng.uniform(-1, 1, 2) * (half_w - reach, half_d - reach)
+            room.add_box(half, (x, y, half[2]), yaw=float(rng.uniform(0, np.pi)))
 
 
 def _add_wall_behind(room: _Room, half_d: float) -> None:
@@ -399,6 +401,7 @@ def place_objects(
     if support.kind in ("desk", "floor"):
         spread = np.minimum(half, rng.uniform(0.2, 0.45))
     packing = float(rng.uniform(0.55, 1.1))
+    heap = float(rng.uniform(0.1, 0.6))
     standing: list[tuple[FloatArray, float, float]] = []
     air_z = 0.06
     placed = []
@@ -425,7 +428,7 @@ def place_objects(
         if T is None:
             clear = max([top for _, _, top in standing], default=0.0)
             air_z = max(air_z, clear + 0.03)
-            limit = np.maximum(spread - radius, 0.01) if support.kind == "tote" else 0.6 * spread
+            limit = np.maximum(spread - radius, 0.01) if support.kind == "tote" else heap * spread
             T = _resting(shape, rotation, rng.uniform(-1, 1, 2) * limit, air_z)
             air_z += 0.55 * float(extent[2]) + 0.01 if support.kind != "tote" else float(extent[2]) + 0.005
         placed.append(Placed(shape, T, index + 1, _object_appearance(rng, shape)))
@@ -516,11 +519,11 @@ def sample_scene(
     arrangement = "dropped" if kind == "tote" else str(rng.choice(ARRANGEMENTS, p=_ARRANGEMENT_SHARES))
     if kind == "shelf":
         arrangement = "packed"
-    count = int(rng.integers(1, max_objects + 1)) if rng.random() < 0.7 else int(rng.integers(1, 6))
-    if rng.random() < 0.03:
-        count = 0
+    fewest = min(6, max_objects) if kind == "tote" else min(1, max_objects)
+    most = max_objects if kind == "tote" or rng.random() < 0.75 else min(6, max_objects)
     if kind in ("small_table", "shelf"):
-        count = min(count, 9)
+        most = min(most, 9)
+    count = int(rng.integers(fewest, most + 1)) if rng.random() < 0.97 else 0
     names = tuple(families or FAMILIES)
     shapes = [sample_object(rng, names) for _ in range(count)]
     placed = place_objects(rng, shapes, support, arrangement)
