@@ -101,10 +101,8 @@ def join(meshes: Sequence[trimesh.Trimesh]) -> trimesh.Trimesh:
     return _mesh(np.vstack([m.vertices for m in meshes]), np.vstack(faces))
 
 
-_BOX_FACES = np.array(
-    [[0, 2, 3], [0, 3, 1], [4, 5, 7], [4, 7, 6], [0, 1, 5], [0, 5, 4], [2, 6, 7], [2, 7, 3], [0, 4, 6], [0, 6, 2]]
-    + [[1, 3, 7], [1, 7, 5]]
-)
+_BOX_QUADS = np.array([[0, 2, 3, 1], [4, 5, 7, 6], [0, 1, 5, 4], [2, 6, 7, 3], [0, 4, 6, 2], [1, 3, 7, 5]])
+_BOX_FACES = np.vstack([_BOX_QUADS[:, [0, 1, 2]], _BOX_QUADS[:, [0, 2, 3]]])
 _BOX_CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], float)
 
 
@@ -308,11 +306,9 @@ def can(rng: np.random.Generator) -> ObjectShape:
     """Tin or drink can with a recessed lid and rounded rims."""
     r, h = rng.uniform(0.026, 0.052), rng.uniform(0.06, 0.17)
     lip = rng.uniform(0.001, 0.004)
-    profile = np.array(
-        [[0, 0.002], [r - 3 * lip, 0], [r - lip, 0], [r, lip], [r, h - 2 * lip], [r - lip, h], [r - 2 * lip, h]]
-        + [[r - 2 * lip, h - 2 * lip], [0, h - 2 * lip]]
-    )
-    return ObjectShape("can", lathe_mesh(profile), (CollisionGeom("cylinder", (r, h / 2), (0, 0, h / 2)),))
+    bottom = [[0, 0.002], [r - 3 * lip, 0], [r - lip, 0], [r, lip]]
+    lid = [[r, h - 2 * lip], [r - lip, h], [r - 2 * lip, h], [r - 2 * lip, h - 2 * lip], [0, h - 2 * lip]]
+    return ObjectShape("can", lathe_mesh([*bottom, *lid]), (CollisionGeom("cylinder", (r, h / 2), (0, 0, h / 2)),))
 
 
 @family

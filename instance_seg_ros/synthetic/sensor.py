@@ -9,65 +9,99 @@ scale with the image's width.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+
+from instance_seg_ros.config import Settings, setting
 
 Float32Array = npt.NDArray[np.float32]
 
 _REFERENCE_WIDTH = 320.0
 
 
-def _setting(default: float, low: float, high: float, help: str) -> Any:
-    return field(default=default, metadata={"help": help, "range": (low, high)})
-
-
 @dataclass(frozen=True)
-class SensorSettings:
-    """Strength of each defect; all zeros is a perfect camera. The ranges are those of :meth:`sample`."""
+class SensorSettings(Settings):
+    """Strength of each defect; the defaults are a perfect camera."""
 
-    warp_px: float = _setting(0.0, 0.0, 2.5, "random warp of the image: standard deviation of the coarse part, px")
-    jitter_px: float = _setting(0.0, 0.0, 1.2, "fine-grained edge warp: standard deviation, px")
-    shift_px: float = _setting(0.0, 0.0, 1.5, "standard deviation of the constant registration error, px")
-    smooth_probability: float = _setting(0.0, 0.0, 0.5, "probability of a median filter, as of block matching")
-    baseline_m: float = _setting(0.0, -0.08, 0.08, "projector-camera baseline; its sign is the shadow's side; 0 = none")
-    edge_hole_px: float = _setting(0.0, 0.0, 3.0, "mean width of the holes along depth steps, px")
-    flying_probability: float = _setting(0.0, 0.0, 0.5, "share of depth-step pixels between the two depths")
-    edge_step: float = _setting(0.02, 0.01, 0.04, "depth step, as a share of z, that counts as an edge")
-    smooth_noise: float = _setting(0.0, 0.0005, 0.006, "smooth noise: standard deviation at 1 m, m, growing with z^2")
-    white_noise: float = _setting(0.0, 0.0003, 0.003, "white noise: standard deviation at 1 m, m, growing with z^2")
-    quantum: float = _setting(0.0, 0.0, 0.006, "depth step of the disparity's quantisation at 1 m, m")
-    scale_error: float = _setting(0.0, 0.0, 0.03, "relative standard deviation of the depth scale")
-    grazing_tan: float = _setting(0.0, 3.0, 15.0, "tangent of the incidence beyond which returns get lost; 0 = never")
-    dropout_blobs: float = _setting(0.0, 0.0, 12.0, "mean number of elliptic holes")
-    dropout_share: float = _setting(0.0, 0.0, 0.12, "mean share of the image lost in irregular patches")
-    speckle: float = _setting(0.0, 0.0, 0.01, "share of single pixels lost")
-    crop_probability: float = _setting(0.0, 0.0, 0.5, "probability of depth cropped at a distance or to a rectangle")
-    max_range_m: float = _setting(0.0, 1.5, 6.0, "depth beyond this is lost; 0 = unlimited")
-
-    def __post_init__(self) -> None:
-        for entry in fields(self):
-            value = getattr(self, entry.name)
-            if not np.isfinite(value) or (value < 0 and entry.name != "baseline_m"):
-                raise ValueError(f"sensor setting {entry.name} must be finite and not negative, got {value}")
-        for name in ("smooth_probability", "flying_probability", "dropout_share", "speckle", "crop_probability"):
-            if getattr(self, name) > 1:
-                raise ValueError(f"sensor setting {name} is a share and must not exceed 1, got {getattr(self, name)}")
+    warp_px: float = setting(0.0, "Coarse random warp, standard deviation in px.", minimum=0.0, maximum=20.0)
+    jitter_px: float = setting(0.0, "Fine random warp, standard deviation in px.", minimum=0.0, maximum=20.0)
+    shift_px: float = setting(0.0, "Constant registration error, standard deviation in px.", minimum=0.0, maximum=20.0)
+    smooth_probability: float = setting(
+        0.0, "Probability of a median filter, as of block matching.", minimum=0.0, maximum=1.0
+    )
+    baseline_m: float = setting(
+        0.0,
+        "Projector-camera baseline; its sign is the side of the shadow, 0 casts none.",
+        minimum=-0.5,
+        maximum=0.5,
+    )
+    edge_step: float = setting(
+        0.02, "Step between neighbours, as a share of the depth, that is an edge.", minimum=0.001, maximum=1.0
+    )
+    edge_hole_px: float = setting(0.0, "Mean width of the holes along edges in px.", minimum=0.0, maximum=20.0)
+    flying_probability: float = setting(
+        0.0, "Share of edge pixels that measure a depth between the two sides.", minimum=0.0, maximum=1.0
+    )
+    smooth_noise: float = setting(
+        0.0, "Smooth noise in metres at 1 m, growing with the depth squared.", minimum=0.0, maximum=0.1
+    )
+    white_noise: float = setting(
+        0.0, "Noise of single pixels in metres at 1 m, growing with the depth squared.", minimum=0.0, maximum=0.1
+    )
+    quantum: float = setting(
+        0.0, "Step of the quantised disparity in metres of depth at 1 m; 0 is continuous.", minimum=0.0, maximum=0.1
+    )
+    scale_error: float = setting(
+        0.0, "Relative standard deviation of the depth scale from frame to frame.", minimum=0.0, maximum=0.2
+    )
+    grazing_tan: float = setting(
+        0.0, "Tangent of the angle of incidence beyond which returns get lost; 0: never.", minimum=0.0, maximum=1000.0
+    )
+    surface_losses: float = setting(
+        0.0, "Mean number of dark or shiny surfaces that lose most returns.", minimum=0.0, maximum=20.0
+    )
+    ellipse_losses: float = setting(0.0, "Mean number of elliptic holes.", minimum=0.0, maximum=100.0)
+    patch_losses: float = setting(
+        0.0, "Mean share of the image that is lost in irregular patches.", minimum=0.0, maximum=0.9
+    )
+    speckle: float = setting(0.0, "Share of single pixels that are lost.", minimum=0.0, maximum=1.0)
+    crop_probability: float = setting(
+        0.0, "Probability of depth cropped at a distance or to a slanted region.", minimum=0.0, maximum=1.0
+    )
+    max_range_m: float = setting(0.0, "Depth beyond this is lost; 0: unlimited.", minimum=0.0, maximum=100.0)
 
     @classmethod
     def sample(cls, rng: np.random.Generator) -> SensorSettings:
-        """A random camera for training: each defect independently weak, typical or strong."""
-        values = {}
-        for entry in fields(cls):
-            low, high = entry.metadata["range"]
-            weight = rng.beta(1.0, 1.6)
-            values[entry.name] = float(low + (high - low) * (weight if entry.name != "baseline_m" else rng.random()))
-        if rng.random() < 0.08:
-            values["dropout_share"] = float(rng.uniform(0.2, 0.5))
-        return cls(**values)
+        """A random camera for training: every defect is absent, weak, typical or strong, independently."""
+
+        def some(low: float, high: float, absent: float = 0.2) -> float:
+            value = low + (high - low) * rng.beta(1.0, 1.6)
+            return 0.0 if rng.random() < absent else float(value)
+
+        return cls(
+            warp_px=some(0.2, 2.5),
+            jitter_px=some(0.1, 1.2),
+            shift_px=some(0.1, 1.5),
+            smooth_probability=0.35,
+            baseline_m=some(0.02, 0.09, 0.35) * float(rng.choice([1.0, 1.0, -1.0])),
+            edge_step=float(rng.uniform(0.01, 0.04)),
+            edge_hole_px=some(0.3, 3.0, 0.3),
+            flying_probability=some(0.05, 0.5, 0.4),
+            smooth_noise=some(0.0003, 0.006, 0.1),
+            white_noise=some(0.0002, 0.003, 0.1),
+            quantum=some(0.0005, 0.006, 0.5),
+            scale_error=some(0.005, 0.03),
+            grazing_tan=some(4.0, 15.0, 0.4),
+            surface_losses=some(0.3, 2.0, 0.5),
+            ellipse_losses=some(1.0, 12.0, 0.4),
+            patch_losses=float(rng.uniform(0.15, 0.5)) if rng.random() < 0.08 else some(0.005, 0.1, 0.4),
+            speckle=some(0.001, 0.01, 0.5),
+            crop_probability=0.3,
+            max_range_m=some(1.5, 8.0, 0.5),
+        )
 
 
 PRESETS: dict[str, SensorSettings] = {
@@ -85,8 +119,9 @@ PRESETS: dict[str, SensorSettings] = {
         quantum=0.0028,
         scale_error=0.005,
         grazing_tan=8.0,
-        dropout_blobs=2.0,
-        dropout_share=0.01,
+        surface_losses=0.3,
+        ellipse_losses=2.0,
+        patch_losses=0.01,
         max_range_m=4.0,
     ),
     "active_stereo": SensorSettings(
@@ -102,8 +137,9 @@ PRESETS: dict[str, SensorSettings] = {
         quantum=0.0005,
         scale_error=0.01,
         grazing_tan=12.0,
-        dropout_blobs=3.0,
-        dropout_share=0.015,
+        surface_losses=0.3,
+        ellipse_losses=3.0,
+        patch_losses=0.015,
         max_range_m=6.0,
     ),
     "time_of_flight": SensorSettings(
@@ -115,8 +151,9 @@ PRESETS: dict[str, SensorSettings] = {
         white_noise=0.001,
         scale_error=0.008,
         grazing_tan=10.0,
-        dropout_blobs=1.0,
-        dropout_share=0.02,
+        surface_losses=0.3,
+        ellipse_losses=1.0,
+        patch_losses=0.02,
         speckle=0.002,
         max_range_m=5.0,
     ),
@@ -153,23 +190,28 @@ def simulate_depth(
     """
     scale = depth_m.shape[1] / _REFERENCE_WIDTH
     focal = float(intrinsics_fxfycxcy[0])
-    z = _warp(np.asarray(depth_m, np.float32), rng, settings, scale)
+    z = np.array(depth_m, np.float32)
+    if rng.random() < settings.smooth_probability:
+        z = np.asarray(cv2.medianBlur(z, 5), np.float32)
     lost = z <= 0.0
     if settings.max_range_m > 0:
         lost |= z > settings.max_range_m
     if settings.baseline_m != 0:
         lost |= _projector_shadow(z, focal * settings.baseline_m)
     near, far = _local_extrema(z)
-    step = (far - near) > settings.edge_step * near
+    step = _steps(z, near, far, settings.edge_step)
     if settings.grazing_tan > 0:
         lost |= _grazing(near, far, step, focal, rng, settings.grazing_tan)
-    z = _flying_pixels(z, near, far, step, rng, settings.flying_probability)
     lost |= _edge_holes(step, rng, settings.edge_hole_px * scale)
+    lost |= _lossy_surfaces(z, rng, settings.surface_losses, scale)
     lost |= _dropout(z.shape, rng, settings, scale)
-    z = _noise(z, rng, settings)
-    if settings.crop_probability > 0 and rng.random() < settings.crop_probability:
-        lost |= _cropped(z, rng)
+    _add_flying_pixels(z, near, far, step, rng, settings.flying_probability)
+    _add_noise(z, rng, settings)
     z[lost] = 0.0
+    # Last, as what moves the image is its registration to colour; depths are picked, never mixed.
+    z = _warp(z, rng, settings, scale)
+    if settings.crop_probability > 0 and rng.random() < settings.crop_probability:
+        z[_cropped(z, rng)] = 0.0
     return z
 
 
@@ -182,17 +224,18 @@ def _coarse_noise(shape: tuple[int, int], cell_px: float, rng: np.random.Generat
 
 
 def _warp(z: Float32Array, rng: np.random.Generator, settings: SensorSettings, scale: float) -> Float32Array:
-    """Move pixels by a constant, a coarse and a fine random field; depths are picked, never mixed."""
-    if rng.random() < settings.smooth_probability:
-        z = np.asarray(cv2.medianBlur(z, 5), np.float32)
+    """Move pixels by a constant, a coarse and a fine random field."""
     if settings.warp_px == settings.jitter_px == settings.shift_px == 0:
-        return z.copy()
+        return z
     height, width = z.shape
-    flow = _coarse_noise(z.shape, 24 * scale, rng, 2) * np.float32(settings.warp_px * scale)
-    flow += _coarse_noise(z.shape, 4 * scale, rng, 2) * np.float32(settings.jitter_px * scale)
-    flow += (rng.standard_normal(2) * settings.shift_px * scale).astype(np.float32)
-    flow[..., 0] += np.arange(width, dtype=np.float32)
-    flow[..., 1] += np.arange(height, dtype=np.float32)[:, None]
+    flow = _coarse_noise(z.shape, 24 * scale, rng, 2)
+    flow *= np.float32(settings.warp_px * scale)
+    fine = _coarse_noise(z.shape, 4 * scale, rng, 2)
+    fine *= np.float32(settings.jitter_px * scale)
+    flow += fine
+    shift = rng.standard_normal(2) * settings.shift_px * scale
+    flow[..., 0] += np.arange(width, dtype=np.float32) + np.float32(shift[0])
+    flow[..., 1] += (np.arange(height, dtype=np.float32) + np.float32(shift[1]))[:, None]
     return np.asarray(cv2.remap(z, flow, None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE), np.float32)
 
 
@@ -200,19 +243,28 @@ def _projector_shadow(z: Float32Array, focal_baseline: float) -> npt.NDArray[np.
     """Pixels that the projector does not light: along a row, their place in its image is behind a nearer surface's."""
     if focal_baseline < 0:
         return _projector_shadow(z[:, ::-1], -focal_baseline)[:, ::-1]
-    disparity = np.where(z > 0, np.float32(focal_baseline) / np.maximum(z, np.float32(0.05)), np.float32(0.0))
-    place = np.arange(z.shape[1], dtype=np.float32) - disparity
+    place = np.where(z > 0, z, _NOTHING_M)
+    np.divide(np.float32(-focal_baseline), place, out=place)
+    place += np.arange(z.shape[1], dtype=np.float32)
     nearest = np.minimum.accumulate(place[:, ::-1], axis=1)[:, ::-1]
     return place > nearest + np.float32(0.5)
 
 
-_CROSS = np.ones((3, 3), np.uint8)
+_NEIGHBOURS = np.ones((3, 3), np.uint8)
+_NOTHING_M = np.float32(20.0)
 
 
 def _local_extrema(z: Float32Array) -> tuple[Float32Array, Float32Array]:
     """Smallest and largest depth of each 3 x 3 neighbourhood; pixels that hit nothing count as far away."""
-    filled = np.where(z > 0, z, np.float32(20.0))
-    return np.asarray(cv2.erode(filled, _CROSS)), np.asarray(cv2.dilate(filled, _CROSS))
+    filled = np.where(z > 0, z, _NOTHING_M)
+    return np.asarray(cv2.erode(filled, _NEIGHBOURS)), np.asarray(cv2.dilate(filled, _NEIGHBOURS))
+
+
+def _steps(z: Float32Array, near: Float32Array, far: Float32Array, edge_step: float) -> npt.NDArray[np.bool_]:
+    """Pixels beside a jump in depth; on a slope, however steep, a pixel lies midway between its neighbours."""
+    extent = far - near
+    middle = 0.5 * (far + near)
+    return np.asarray((extent > edge_step * near) & (np.abs(z - middle) > 0.2 * extent))
 
 
 def _grazing(
@@ -229,22 +281,19 @@ def _grazing(
     return np.asarray((tangent > limit) & ~step)
 
 
-def _flying_pixels(
+def _add_flying_pixels(
     z: Float32Array,
     near: Float32Array,
     far: Float32Array,
     step: npt.NDArray[np.bool_],
     rng: np.random.Generator,
     probability: float,
-) -> Float32Array:
-    """Some pixels on a depth step measure a depth between its two sides."""
-    if probability == 0:
-        return z
-    at = np.flatnonzero(step & (far < 19.0))
+) -> None:
+    """Some pixels on a depth step measure a depth between its two sides; changes ``z``."""
+    at = np.flatnonzero(step & (far < _NOTHING_M))
     at = at[rng.random(len(at), dtype=np.float32) < probability]
     share = rng.random(len(at), dtype=np.float32)
     z.ravel()[at] = near.ravel()[at] * (1 - share) + far.ravel()[at] * share
-    return z
 
 
 def _edge_holes(step: npt.NDArray[np.bool_], rng: np.random.Generator, mean_width: float) -> npt.NDArray[np.bool_]:
@@ -256,19 +305,38 @@ def _edge_holes(step: npt.NDArray[np.bool_], rng: np.random.Generator, mean_widt
     return np.asarray(distance + np.float32(0.5) < width)
 
 
+def _lossy_surfaces(
+    z: Float32Array, rng: np.random.Generator, mean_count: float, scale: float
+) -> npt.NDArray[np.bool_]:
+    """Smooth surfaces grown from random pixels lose most of their returns, in patches."""
+    count = int(rng.poisson(mean_count)) if mean_count > 0 else 0
+    lost = np.zeros(z.shape, bool)
+    height, width = z.shape
+    for _ in range(count):
+        seed = (int(rng.integers(width)), int(rng.integers(height)))
+        reached = np.zeros((height + 2, width + 2), np.uint8)
+        tolerance = 0.004 * float(z[seed[1], seed[0]]) + 1e-4
+        cv2.floodFill(z, reached, seed, 0.0, tolerance, tolerance, 4 | cv2.FLOODFILL_MASK_ONLY | (1 << 8))
+        here = reached[1:-1, 1:-1] > 0
+        noise = _coarse_noise(z.shape, rng.uniform(15, 50) * scale, rng) + 0.7 * _coarse_noise(z.shape, 4 * scale, rng)
+        # Objects may vanish altogether; a table or floor that does leaves nothing to see.
+        lost |= here & (noise > rng.normal(-0.4, 0.6) + 3.0 * float(here.mean()))
+    return lost
+
+
 def _dropout(
     shape: tuple[int, int], rng: np.random.Generator, settings: SensorSettings, scale: float
 ) -> npt.NDArray[np.bool_]:
     """Ellipses, irregular patches and single pixels without a return."""
     height, width = shape
     holes = np.zeros(shape, np.uint8)
-    for _ in range(int(rng.poisson(settings.dropout_blobs))):
+    for _ in range(int(rng.poisson(settings.ellipse_losses))):
         centre = (int(rng.integers(width)), int(rng.integers(height)))
         axes = tuple(int(np.ceil(r * scale)) for r in rng.gamma(2.0, 1.5, 2))
         cv2.ellipse(holes, centre, axes, float(rng.uniform(0, 360)), 0, 360, 1, -1)
     lost = holes.astype(bool)
-    if settings.dropout_share > 0:
-        share = min(float(rng.exponential(settings.dropout_share)), 0.6)
+    if settings.patch_losses > 0:
+        share = min(float(rng.exponential(settings.patch_losses)), 0.6)
         field_ = _coarse_noise(shape, rng.uniform(10, 50) * scale, rng) + 0.5 * _coarse_noise(shape, 5 * scale, rng)
         lost |= field_ > np.quantile(field_[::4, ::4], 1.0 - share)
     if settings.speckle > 0:
@@ -276,18 +344,25 @@ def _dropout(
     return lost
 
 
-def _noise(z: Float32Array, rng: np.random.Generator, settings: SensorSettings) -> Float32Array:
-    """Smooth and white noise that grow with z squared, disparity quantisation, a scale error."""
+def _add_noise(z: Float32Array, rng: np.random.Generator, settings: SensorSettings) -> None:
+    """Smooth and white noise that grow with z squared, disparity quantisation, a scale error; changes ``z``."""
     if settings.smooth_noise > 0 or settings.white_noise > 0:
-        noise = _coarse_noise(z.shape, rng.uniform(8, 40), rng) * np.float32(settings.smooth_noise)
-        noise += rng.standard_normal(z.shape, dtype=np.float32) * np.float32(settings.white_noise)
-        z = z + z * z * noise
+        noise = _coarse_noise(z.shape, rng.uniform(8, 40) * z.shape[1] / _REFERENCE_WIDTH, rng)
+        noise *= np.float32(settings.smooth_noise)
+        white = rng.standard_normal(z.shape, dtype=np.float32)
+        white *= np.float32(settings.white_noise)
+        noise += white
+        noise *= z
+        noise += 1.0
+        z *= noise
     if settings.quantum > 0:
-        inverse = np.rint(np.float32(1.0 / settings.quantum) / np.maximum(z, np.float32(0.05)))
-        z = np.float32(1.0 / settings.quantum) / np.maximum(inverse, np.float32(1.0))
+        np.maximum(z, np.float32(0.05), out=z)
+        np.divide(np.float32(1.0 / settings.quantum), z, out=z)
+        np.rint(z, out=z)
+        np.maximum(z, 1.0, out=z)
+        np.divide(np.float32(1.0 / settings.quantum), z, out=z)
     if settings.scale_error > 0:
-        z = z * np.float32(rng.gamma(settings.scale_error**-2, settings.scale_error**2))
-    return z
+        z *= np.float32(rng.gamma(settings.scale_error**-2, settings.scale_error**2))
 
 
 def _cropped(z: Float32Array, rng: np.random.Generator) -> npt.NDArray[np.bool_]:

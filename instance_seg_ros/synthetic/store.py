@@ -120,8 +120,8 @@ def open_store(folder: Path | str, allow_partial: bool = False) -> SceneStore:
     frames = np.flatnonzero(np.asarray(done)[np.arange(meta["frames"]) // meta["generator"]["views"]])
     if len(frames) < meta["frames"] and not allow_partial:
         raise ValueError(
-            f"{folder} is unfinished: {len(frames)} of {meta['frames']} frames; run the same `instance-seg synth` again "
-            "to finish it, or allow a partial store"
+            f"{folder} is unfinished: {len(frames)} of {meta['frames']} frames; run the same `instance-seg synth` "
+            "again to finish it, or allow a partial store"
         )
     return SceneStore(meta=meta, frames=frames, color=arrays.pop("color", None), **arrays)
 
