@@ -5,10 +5,29 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.geometry import OrientedBox, Plane
+from instance_seg_ros.camera import Intrinsics, RgbdFrame
+from instance_seg_ros.config import LiftingSettings
+from instance_seg_ros.geometry import OrientedBox, Plane, Transform
+from instance_seg_ros.instances import Instances
+from instance_seg_ros.support import find_support_plane
+from instance_seg_ros.surface import depth_step_pixels, fit_local_planes, step_tolerance_m, window_radius_px
+
+_MIN_KEPT_SHARE = 0.3
+"""Erosion and edge removal are eased until at least this share of a mask's measured pixels is left: thin objects stay."""
+_MIN_PIECE_SHARE = 0.1
+"""Besides the largest connected piece, pieces of this share of it at the same depth are kept (an occluder cuts objects)."""
+_EXTENT_PERCENTILE = 0.1
+"""Extents leave out this per cent of the outline's points at either end."""
+_TOP_PERCENTILE = 99.0
+"""An object's top is this percentile of its points' heights: the very highest of thousands is noise."""
+_MAX_OUTLINE_POINTS = 2000
+_PROFILE_TOLERANCE_M = 0.0007
+_PROFILE_TOLERANCE_RATIO = 0.05
+"""A profile is an ellipse when it departs from it, in the mean, by less than the sum of these (the second times its size)."""
 
 
 class Completion(enum.IntEnum):
@@ -69,3 +88,290 @@ class LiftedFrame:
 
     instances: tuple[Instance3D, ...]
     support_plane: Plane | None
+
+
+@dataclass(frozen=True, eq=False)
+class _Surface:
+    """The kept pixels of one instance, with the noise smoothed out of them.
+
+    Attributes:
+        points_m: (P, 3) float32, as measured.
+        smooth_m: (P, 3) float32, on the local plane of each pixel; the measurement where there is none.
+        pixels: (P,) int64, index in the flattened image.
+    """
+
+    points_m: NDArray[np.float32]
+    smooth_m: NDArray[np.float32]
+    pixels: NDArray[np.int64]
+
+
+class Lifter:
+    """Masks to clean clouds, a support plane, centres and boxes. A function of its input: no memory, seeded draws."""
+
+    def __init__(self, settings: LiftingSettings) -> None:
+        self.settings = settings
+
+    def lift(self, frame: RgbdFrame, instances: Instances) -> LiftedFrame:
+        """Lift every instance of a frame.
+
+        Each mask is eroded, pixels beside a depth step and outliers in depth are dropped, the largest connected piece is
+        kept, and border pixels that lie on its surface are given back. The box of an object that stands on the support
+        plane has its z along the plane's normal and reaches from the plane to the object's top; its x and y are the sides
+        of the smallest rectangle around the outline seen from above, x the longer. Where a smooth body turns away from the
+        camera (a ball, a lying can), the outline is first completed by its mirror image, as far as that is hidden from view.
+        Without a plane the box is the smallest around the measured points across their direction of least spread.
+
+        Args:
+            instances: masks of the frame's size, in any order.
+
+        Returns:
+            One Instance3D for each mask, in their order; a mask without enough points has its status and no geometry.
+
+        Raises:
+            ValueError: when the masks' size is not the frame's.
+        """
+        if instances.masks.shape[1:] != frame.depth_m.shape:
+            raise ValueError(
+                f"masks are {instances.masks.shape[1:]} but the frame is {frame.depth_m.shape} (rows, columns)"
+            )
+        surfaces = [self._surface(frame, mask) for mask in instances.masks]
+        lifted = [surface for surface in surfaces if len(surface.points_m) >= self.settings.min_points]
+        plane = None
+        if self.settings.use_support_plane:
+            tolerance_m = self.settings.plane_tolerance_m
+            plane = find_support_plane(frame, instances, [surface.points_m for surface in lifted], tolerance_m)
+        return LiftedFrame(
+            tuple(
+                self._instance(frame, surface, int(np.count_nonzero(mask)), plane)
+                for surface, mask in zip(surfaces, instances.masks, strict=True)
+            ),
+            plane,
+        )
+
+    def _surface(self, frame: RgbdFrame, mask: NDArray[np.bool_]) -> _Surface:
+        crop = _crop_of(mask, margin=self.settings.mask_erosion_px + 2)
+        depth_m, inside = frame.depth_m[crop], mask[crop]
+        core = _largest_piece(self._within_depth_gate(depth_m, self._core(depth_m, inside), frame.intrinsics), depth_m)
+        if not core.any():
+            nothing = np.zeros((0, 3), dtype=np.float32)
+            return _Surface(nothing, nothing, np.zeros(0, dtype=np.int64))
+        radius_px = window_radius_px(float(np.median(depth_m[core])), frame.intrinsics.fx)
+        planes = fit_local_planes(depth_m, core, radius_px)
+        fitted_m = planes.depth_m
+        tolerance_m = 0.5 * step_tolerance_m(depth_m, self.settings.depth_step_m, self.settings.depth_step_ratio)
+        on_surface = inside & (depth_m > 0) & planes.valid & (np.abs(depth_m - fitted_m) < tolerance_m)
+        keep = core | on_surface
+        rows, columns = np.nonzero(keep)
+        sight = np.concatenate(
+            [frame.intrinsics.rays[crop][rows, columns], np.ones((len(rows), 1), dtype=np.float32)], axis=1
+        )
+        measured_m = depth_m[rows, columns]
+        smooth_m = np.where(on_surface[rows, columns], fitted_m[rows, columns], measured_m)
+        pixels = (rows + crop[0].start) * frame.intrinsics.width + columns + crop[1].start
+        return _Surface(sight * measured_m[:, None], sight * smooth_m[:, None], pixels)
+
+    def _core(self, depth_m: NDArray[np.float32], inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Measured pixels well inside the mask and away from depth steps; eased for masks too thin for that."""
+        measured = inside & (depth_m > 0)
+        enough = _MIN_KEPT_SHARE * np.count_nonzero(measured)
+        steps = depth_step_pixels(depth_m, self.settings.depth_step_m, self.settings.depth_step_ratio)
+        beside = cv2.dilate(steps.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
+        mask = inside.astype(np.uint8)
+        for erosion_px in range(self.settings.mask_erosion_px, -1, -1):
+            side = 2 * erosion_px + 1
+            # Where the mask meets the image's border nothing is taken off: OpenCV erodes from inside the image alone.
+            core = cv2.erode(mask, np.ones((side, side), np.uint8)).astype(bool) & measured & ~beside
+            if np.count_nonzero(core) >= enough:
+                return core
+        return measured & ~steps
+
+    def _within_depth_gate(
+        self, depth_m: NDArray[np.float32], core: NDArray[np.bool_], intrinsics: Intrinsics
+    ) -> NDArray[np.bool_]:
+        """The core without what lies far in front of or behind its median depth.
+
+        The gate never gets narrower than the mask is wide: a face towards the camera has hardly any spread in depth, and the
+        sides that belong to it reach as far back as objects are wide.
+        """
+        values_m = depth_m[core]
+        if not len(values_m):
+            return core
+        median_m = float(np.median(values_m))
+        deviation_m = 1.4826 * float(np.median(np.abs(values_m - median_m)))
+        width_m = max(core.shape) * median_m / intrinsics.fx
+        gate_m = max(self.settings.outlier_mad_factor * deviation_m, width_m)
+        return core & (np.abs(depth_m - median_m) <= gate_m)
+
+    def _instance(self, frame: RgbdFrame, surface: _Surface, mask_pixels: int, plane: Plane | None) -> Instance3D:
+        rejected = mask_pixels - len(surface.points_m)
+        if len(surface.points_m) < self.settings.min_points:
+            status, none = Status.TOO_FEW_POINTS, Completion.NONE
+            return Instance3D(surface.points_m, surface.pixels, rejected, None, None, None, None, none, status)
+        mean_m = surface.points_m.mean(axis=0, dtype=np.float64)
+        centred = surface.points_m - mean_m
+        covariance_m2 = centred.T @ centred / len(centred)
+        box, completion, status = None, Completion.SUPPORT_PLANE, Status.OK
+        if plane is not None:
+            box = _box_on_plane(surface, plane, frame, self.settings.plane_tolerance_m)
+        if box is None:
+            box, completion, status = _box_of_points(surface, covariance_m2), Completion.NONE, Status.NO_SUPPORT_PLANE
+        centre_m = box.T_camera_box.translation_m
+        return Instance3D(
+            surface.points_m, surface.pixels, rejected, centre_m, mean_m, covariance_m2, box, completion, status
+        )
+
+
+def _crop_of(mask: NDArray[np.bool_], margin: int) -> tuple[slice, slice]:
+    """Rows and columns of the mask's tight box, wider by a margin inside the image; one pixel for an empty mask."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return slice(0, 1), slice(0, 1)
+    return (
+        slice(max(0, int(rows[0]) - margin), int(rows[-1]) + 1 + margin),
+        slice(max(0, int(columns[0]) - margin), int(columns[-1]) + 1 + margin),
+    )
+
+
+def _largest_piece(core: NDArray[np.bool_], depth_m: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """The largest 4-connected piece, and sizeable pieces whose median depth lies within its range of depths."""
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(core.astype(np.uint8), connectivity=4)
+    if count <= 2:
+        return core
+    areas = stats[1:, cv2.CC_STAT_AREA]
+    largest = 1 + int(np.argmax(areas))
+    near_m, far_m = np.percentile(depth_m[labels == largest], (1, 99))
+    kept = [largest]
+    for label in 1 + np.flatnonzero(areas >= _MIN_PIECE_SHARE * areas.max()):
+        if label != largest and near_m <= np.median(depth_m[labels == label]) <= far_m:
+            kept.append(int(label))
+    return np.isin(labels, kept)
+
+
+def _thinned(surface: _Surface) -> NDArray[np.float64]:
+    """At most `_MAX_OUTLINE_POINTS` smoothed points, evenly over the pixels."""
+    return surface.smooth_m[:: 1 + len(surface.smooth_m) // _MAX_OUTLINE_POINTS].astype(np.float64)
+
+
+def _box_on_plane(surface: _Surface, plane: Plane, frame: RgbdFrame, tolerance_m: float) -> OrientedBox | None:
+    """The box from the plane up to the object's top, or None when the object is not above this plane."""
+    points_m = _thinned(surface)
+    heights_m = plane.height_m(points_m)
+    top_m = float(np.percentile(heights_m, _TOP_PERCENTILE))
+    if np.median(heights_m) < -tolerance_m or top_m <= 0:
+        return None
+    # What is at the plane's height is table under a generous mask, unless the object itself is that flat.
+    floor_m = min(tolerance_m, 0.5 * top_m)
+    points_m = points_m[heights_m > floor_m]
+    mirrored_m = _mirrored_hidden_points(points_m, plane, frame, top_m)
+    basis = plane.basis()
+    outline_m = np.concatenate([points_m, mirrored_m]) @ basis[:, :2]
+    axes, low_m, high_m = _smallest_rectangle(outline_m)
+    centre_m = basis[:, :2] @ axes.T @ ((low_m + high_m) / 2) + plane.normal * (top_m / 2 - plane.offset_m)
+    x_axis = basis[:, :2] @ axes[0]
+    return OrientedBox(_box_pose(x_axis, plane.normal, centre_m), np.array([*(high_m - low_m), top_m]))
+
+
+def _box_of_points(surface: _Surface, covariance_m2: NDArray[np.float64]) -> OrientedBox:
+    """The box of the measured points alone: z is their direction of least spread, towards the camera."""
+    points_m = _thinned(surface)
+    z_axis = np.linalg.eigh(covariance_m2)[1][:, 0]
+    if z_axis @ points_m.mean(axis=0) > 0:
+        z_axis = -z_axis
+    basis = Plane(z_axis, 0.0).basis()
+    axes, low_m, high_m = _smallest_rectangle(points_m @ basis[:, :2])
+    bottom_m, top_m = np.percentile(points_m @ z_axis, (100 - _TOP_PERCENTILE, _TOP_PERCENTILE))
+    centre_m = basis[:, :2] @ axes.T @ ((low_m + high_m) / 2) + z_axis * (bottom_m + top_m) / 2
+    return OrientedBox(
+        _box_pose(basis[:, :2] @ axes[0], z_axis, centre_m), np.array([*(high_m - low_m), top_m - bottom_m])
+    )
+
+
+def _smallest_rectangle(
+    points: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """The rectangle of least area around (N, 2) points.
+
+    Returns:
+        axes: (2, 2), its sides' directions as rows, the longer side first, right-handed.
+        low, high: (2,) bounds of the points along those axes.
+    """
+    origin = points.mean(axis=0)
+    degrees = cv2.minAreaRect((points - origin).astype(np.float32))[2]
+    cosine, sine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    axes = np.array([[cosine, sine], [-sine, cosine]])
+    low, high = np.percentile(points @ axes.T, (_EXTENT_PERCENTILE, 100 - _EXTENT_PERCENTILE), axis=0)
+    if high[1] - low[1] > high[0] - low[0]:
+        axes = np.array([axes[1], -axes[0]])
+        low, high = np.array([low[1], -high[0]]), np.array([high[1], -low[0]])
+    return axes, low, high
+
+
+def _box_pose(x_axis: NDArray[np.float64], z_axis: NDArray[np.float64], centre_m: NDArray[np.float64]) -> Transform:
+    """A pose from two orthogonal axes; of the two signs of x, the one that points to the right of the image."""
+    x_axis = x_axis if x_axis[0] >= 0 else -x_axis
+    return Transform(np.stack([x_axis, np.cross(z_axis, x_axis), z_axis], axis=1), centre_m)
+
+
+def _mirrored_hidden_points(
+    points_m: NDArray[np.float64], plane: Plane, frame: RgbdFrame, top_m: float
+) -> NDArray[np.float64]:
+    """The far side of a round body, as its near side turned by half a turn about the vertical; empty for other bodies.
+
+    A box or an upright can shows its whole outline in its top face, a ball or a lying can does not: its surface turns out
+    of sight before the outline's far end. Where the profile along the line of sight is an ellipse that rests on the plane,
+    its middle is known. Turned points that the camera would see in front of what it measured are refuted.
+    """
+    away = plane.project(points_m.mean(axis=0)) - plane.project(np.zeros(3))
+    distance = np.linalg.norm(away)
+    if distance < 1e-6:  # seen from straight above, where nothing of the outline is hidden
+        return np.zeros((0, 3))
+    away /= distance
+    across = np.cross(plane.normal, away)
+    along_m, across_m, heights_m = points_m @ away, points_m @ across, plane.height_m(points_m)
+    left_m, right_m = np.percentile(across_m, (_EXTENT_PERCENTILE, 100 - _EXTENT_PERCENTILE))
+    middle_m = (left_m + right_m) / 2
+    profile = np.abs(across_m - middle_m) < 0.15 * (right_m - left_m)
+    centre_m = _centre_of_resting_ellipse(along_m[profile], heights_m[profile], top_m)
+    if centre_m is None:
+        return np.zeros((0, 3))
+    turned_m = (
+        np.outer(2 * centre_m - along_m, away)
+        + np.outer(2 * middle_m - across_m, across)
+        + np.outer(heights_m - plane.offset_m, plane.normal)
+    )
+    return turned_m[hidden_from_view(turned_m, frame)]
+
+
+def _centre_of_resting_ellipse(
+    along_m: NDArray[np.float64], heights_m: NDArray[np.float64], top_m: float
+) -> float | None:
+    """Where along a profile the centre of the ellipse lies that touches heights 0 and `top_m`; None for another shape.
+
+    With b = top / 2 and u = 1 - ((h - b) / b)^2 the ellipse (s - c)^2 = a^2 u is linear in c, a^2 and c^2.
+    """
+    if len(along_m) < 15:
+        return None
+    origin_m, b = along_m.mean(), top_m / 2
+    s = along_m - origin_m
+    v = (heights_m - b) / b
+    solution, _, rank, _ = np.linalg.lstsq(np.stack([2 * s, 1 - v**2, -np.ones_like(s)], axis=1), s**2, rcond=None)
+    centre_m, a_squared = float(solution[0]), float(solution[1])
+    if rank < 3 or not b / 4 < np.sqrt(max(a_squared, 0.0)) < 4 * b:
+        return None
+    a = np.sqrt(a_squared)
+    departure_m = np.abs(np.hypot((s - centre_m) / a, v) - 1) * min(a, b)
+    if departure_m.mean() > _PROFILE_TOLERANCE_M + _PROFILE_TOLERANCE_RATIO * min(a, b):
+        return None
+    return origin_m + centre_m
+
+
+def hidden_from_view(points_m: NDArray[np.float64], frame: RgbdFrame, tolerance_m: float = 0.005) -> NDArray[np.bool_]:
+    """Which of (N, 3) points the camera cannot see: behind what it measured, where it measured nothing, or outside the image."""
+    hidden = np.ones(len(points_m), dtype=bool)
+    ahead = np.flatnonzero(points_m[:, 2] > 1e-3)
+    columns, rows = np.rint(frame.intrinsics.project(points_m[ahead])).T
+    inside = (columns >= 0) & (columns < frame.intrinsics.width) & (rows >= 0) & (rows < frame.intrinsics.height)
+    ahead = ahead[inside]
+    seen_m = frame.depth_m[rows[inside].astype(np.int64), columns[inside].astype(np.int64)]
+    hidden[ahead] = (seen_m == 0) | (points_m[ahead, 2] > seen_m - tolerance_m)
+    return hidden
