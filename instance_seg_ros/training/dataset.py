@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from instance_seg_ros.training.store import SceneStore
+from instance_seg_ros.synthetic.store import SceneStore
 
 IGNORE_ID = 255
 
@@ -33,8 +33,6 @@ class AugmentationSettings:
         crop_scale_range: magnification of that window.
         letterbox_probability: shrink and pad, as for a camera of another aspect ratio.
         letterbox_scale_range: size of the image on the grid.
-        far_cut_probability: drop everything beyond a distance, as drivers with a range limit do.
-        far_cut_range_m: that distance.
         min_visible_px: smaller objects are ignored, neither object nor background.
         min_measured_share: likewise, objects with a smaller share of measured depth.
     """
@@ -44,8 +42,6 @@ class AugmentationSettings:
     crop_scale_range: tuple[float, float] = (1.1, 2.2)
     letterbox_probability: float = 0.15
     letterbox_scale_range: tuple[float, float] = (0.7, 1.0)
-    far_cut_probability: float = 0.15
-    far_cut_range_m: tuple[float, float] = (1.0, 2.5)
     min_visible_px: int = 40
     min_measured_share: float = 0.15
 
@@ -127,9 +123,7 @@ def mirror(
     return np.ascontiguousarray(depth_m[:, ::-1]), np.ascontiguousarray(ids[:, ::-1]), mirrored
 
 
-def _object_window(
-    ids: NDArray[np.uint8], scale: float, rng: np.random.Generator
-) -> tuple[float, float]:
+def _object_window(ids: NDArray[np.uint8], scale: float, rng: np.random.Generator) -> tuple[float, float]:
     """Offset of a window of 1 / scale of the image that looks at the objects, wholly inside the image."""
     height, width = ids.shape
     window_w, window_h = width / scale, height / scale
@@ -160,9 +154,7 @@ def relabel(
         left, top, box_width, box_height = cv2.boundingRect(mask)
         moments = cv2.moments(mask[top : top + box_height, left : left + box_width], binaryImage=True)
         boxes.append((left, top, left + box_width, top + box_height))
-        centroids.append(
-            (moments["m10"] / moments["m00"] + left + 0.5, moments["m01"] / moments["m00"] + top + 0.5)
-        )
+        centroids.append((moments["m10"] / moments["m00"] + left + 0.5, moments["m01"] / moments["m00"] + top + 0.5))
         table[value] = len(boxes)
     return (
         table[ids],
@@ -226,8 +218,6 @@ class SceneDataset(Dataset[Sample]):
         if rng.random() < settings.letterbox_probability:
             scale = rng.uniform(*settings.letterbox_scale_range)
             depth_m, ids, intrinsics = resample_window(depth_m, ids, intrinsics, (0.0, 0.0), scale)
-        if rng.random() < settings.far_cut_probability:
-            depth_m = np.where(depth_m < rng.uniform(*settings.far_cut_range_m), depth_m, np.float32(0))
         ids, boxes_xyxy, centroids_xy = relabel(ids, depth_m, settings)
         return Sample(
             depth_m=torch.from_numpy(depth_m.astype(np.float32))[None],

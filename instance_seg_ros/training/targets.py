@@ -27,9 +27,7 @@ class Assignment:
     ltrb_px: Tensor
 
 
-def assign_locations(
-    model: CondInst, boxes_xyxy: Tensor, centroids_xy: Tensor, ignored: Tensor
-) -> Assignment:
+def assign_locations(model: CondInst, boxes_xyxy: Tensor, centroids_xy: Tensor, ignored: Tensor) -> Assignment:
     """FCOS assignment.
 
     A location is positive for an instance if it lies in its box, within 1.5 strides of its mask's centroid, and
@@ -52,7 +50,9 @@ def assign_locations(
     instance = torch.where(ignored[rows, columns], IGNORED, BACKGROUND)
     if len(boxes_xyxy) == 0:
         return Assignment(instance, torch.zeros(len(locations), 4))
-    ltrb = torch.cat((locations[:, None] - boxes_xyxy[None, :, :2], boxes_xyxy[None, :, 2:] - locations[:, None]), dim=2)
+    ltrb = torch.cat(
+        (locations[:, None] - boxes_xyxy[None, :, :2], boxes_xyxy[None, :, 2:] - locations[:, None]), dim=2
+    )
     offset = (locations[:, None] - centroids_xy[None]).abs().amax(dim=2)
     longest = ltrb.amax(dim=2)
     upper = torch.tensor(model.config.regression_limits_px)[model.location_level]
@@ -62,7 +62,7 @@ def assign_locations(
 
     size = boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
     area = size.prod(dim=1)
-    for orphan in torch.flatnonzero(~positive.any(dim=0)).tolist():
+    for orphan in (~positive.any(dim=0)).nonzero().flatten().tolist():
         level = int((size[orphan].max() / 2 > torch.tensor(model.config.regression_limits_px[:-1])).sum())
         distance = (locations - centroids_xy[orphan]).norm(dim=1)
         positive[torch.where(model.location_level == level, distance, torch.inf).argmin(), orphan] = True
@@ -87,7 +87,7 @@ def sample_positives(instance: Tensor, per_instance: int, limit: int, generator:
     Returns:
         (K,) int64 location indices, K <= limit.
     """
-    positives = torch.flatnonzero(instance >= 0)
+    positives = (instance >= 0).nonzero().flatten()
     positives = positives[torch.randperm(len(positives), generator=generator)]
     owners = instance[positives]
     same_before = (owners[:, None] == owners[None]).tril(-1).sum(dim=1)

@@ -1,0 +1,155 @@
+"""Overlap, boundary and found-share metrics of one image.
+
+Overlap and boundary P/R/F and the share of objects above F 0.75 follow the protocol of unseen-object segmentation (Xie et al.,
+UOIS-Net, T-RO 2021, after Dave et al., 2019): objects and predictions are matched one to one by the Hungarian method so that
+the summed F is largest, and values are taken per image.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+GOOD_F = 0.75
+FOUND_IOU = 0.5
+_BOUNDARY_TOLERANCE = 0.003
+_CLUTTER_SHARE = 0.1
+
+Masks = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class PrecisionRecall:
+    """Precision and recall in [0, 1]."""
+
+    precision: float
+    recall: float
+
+    @property
+    def f(self) -> float:
+        """Harmonic mean; 0 where both are 0."""
+        total = self.precision + self.recall
+        return 2 * self.precision * self.recall / total if total > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class ImageMetrics:
+    """Metrics of one image.
+
+    Attributes:
+        overlap, boundary: see the module.
+        good_share: matched pairs with F > 0.75, divided by the number of objects ("%75").
+        labelled: number of labelled objects.
+        found: labelled objects with a prediction of mask IoU > 0.5.
+        predicted: number of predictions that counted.
+    """
+
+    overlap: PrecisionRecall
+    boundary: PrecisionRecall
+    good_share: float
+    labelled: int
+    found: int
+    predicted: int
+
+    @property
+    def found_share(self) -> float:
+        """Found by labelled objects; 1 for an image without any."""
+        return self.found / self.labelled if self.labelled else 1.0
+
+
+def intersections(truth: Masks, predicted: Masks) -> NDArray[np.float64]:
+    """Common pixels (N, M) of masks (N, H, W) and (M, H, W)."""
+    flat_truth = truth.reshape(len(truth), -1).astype(np.float32)
+    flat_predicted = predicted.reshape(len(predicted), -1).astype(np.float32)
+    return (flat_truth @ flat_predicted.T).astype(np.float64)
+
+
+def mask_areas(masks: Masks) -> NDArray[np.float64]:
+    """Pixels (N,) of masks (N, H, W)."""
+    return masks.reshape(len(masks), -1).sum(axis=1).astype(np.float64)
+
+
+def boundary(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The 1-px inner boundary (H, W); the image's border is none."""
+    pixels = mask.astype(np.uint8)
+    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+    return mask & (cv2.erode(pixels, cross) == 0)
+
+
+def boundary_tolerance_px(height: int, width: int) -> int:
+    """ceil(0.003 x diagonal): 3 px at 640x480."""
+    return math.ceil(_BOUNDARY_TOLERANCE * math.hypot(height, width))
+
+
+def _dilated(mask: NDArray[np.bool_], radius_px: int) -> NDArray[np.bool_]:
+    span = np.arange(-radius_px, radius_px + 1)
+    disk = (span[:, None] ** 2 + span[None] ** 2 <= radius_px**2).astype(np.uint8)
+    return cv2.dilate(mask.astype(np.uint8), disk) > 0
+
+
+def match(f_values: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows and columns of the one-to-one assignment with the largest summed F; pairs with F 0 are left out."""
+    rows, columns = linear_sum_assignment(f_values, maximize=True)
+    matched = f_values[rows, columns] > 0
+    return rows[matched], columns[matched]
+
+
+def without_clutter(truth: Masks, predicted: Masks) -> NDArray[np.bool_]:
+    """Which predictions (M,) have at least a tenth of their pixels on labelled objects.
+
+    For images in which only some objects are labelled: what lies elsewhere may be a real object and does not count.
+    """
+    labelled = truth.any(axis=0)
+    on_objects = mask_areas(predicted & labelled[None])
+    return on_objects >= _CLUTTER_SHARE * np.maximum(mask_areas(predicted), 1)
+
+
+def image_metrics(truth: Masks, predicted: Masks) -> ImageMetrics:
+    """Metrics of one image.
+
+    Args:
+        truth: (N, H, W) bool masks of the objects.
+        predicted: (M, H, W) bool masks.
+
+    Without predictions but with objects P is 1 and R 0, the reverse for no objects but predictions, and all is 1 for neither.
+    """
+    count, predictions = len(truth), len(predicted)
+    if count == 0 or predictions == 0:
+        nothing = PrecisionRecall(float(predictions == 0), float(count == 0))
+        return ImageMetrics(nothing, nothing, float(count == 0), count, 0, predictions)
+    common = intersections(truth, predicted)
+    truth_areas, predicted_areas = mask_areas(truth), mask_areas(predicted)
+    totals = truth_areas[:, None] + predicted_areas[None]
+    f_values = 2 * common / np.maximum(totals, 1)
+    rows, columns = match(f_values)
+    matched = common[rows, columns].sum()
+    overlap = PrecisionRecall(matched / max(predicted_areas.sum(), 1), matched / max(truth_areas.sum(), 1))
+    iou = common / np.maximum(totals - common, 1)
+    return ImageMetrics(
+        overlap=overlap,
+        boundary=_boundary_metrics(truth, predicted, rows, columns),
+        good_share=float((f_values[rows, columns] > GOOD_F).sum() / count),
+        labelled=count,
+        found=int((iou.max(axis=1) > FOUND_IOU).sum()),
+        predicted=predictions,
+    )
+
+
+def _boundary_metrics(
+    truth: Masks, predicted: Masks, rows: NDArray[np.intp], columns: NDArray[np.intp]
+) -> PrecisionRecall:
+    truth_edges = np.stack([boundary(mask) for mask in truth])
+    predicted_edges = np.stack([boundary(mask) for mask in predicted])
+    radius_px = boundary_tolerance_px(*truth.shape[1:])
+    right = hit = 0
+    for row, column in zip(rows, columns, strict=True):
+        right += np.count_nonzero(predicted_edges[column] & _dilated(truth_edges[row], radius_px))
+        hit += np.count_nonzero(truth_edges[row] & _dilated(predicted_edges[column], radius_px))
+    return PrecisionRecall(
+        right / max(np.count_nonzero(predicted_edges), 1), hit / max(np.count_nonzero(truth_edges), 1)
+    )

@@ -1,0 +1,1 @@
+"""Export of a checkpoint to one self-describing ONNX file."""

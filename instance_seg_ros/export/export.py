@@ -1,0 +1,128 @@
+"""Writes the model file: the graph, its metadata and its digest."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+import torch
+
+from instance_seg_ros.export.graph import DecodingSettings, ExportedModel
+from instance_seg_ros.files import write_atomically
+from instance_seg_ros.models.condinst import CondInst
+from instance_seg_ros.segmentation.model_file import FORMAT, graph_digest
+from instance_seg_ros.training.checkpoint import Checkpoint, averaged_model
+
+OPSET = 17
+OUTPUT_NAMES = ("boxes_xyxy", "scores", "class_ids", "masks", "mask_scale")
+INPUT_CONTRACT = {
+    "depth_m": "float32 [H, W], metres along the optical axis, 0 = no measurement, any size",
+    "intrinsics": "float32 [4], fx fy cx cy in pixels of that image",
+}
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """What the file says of itself.
+
+    Attributes:
+        name, version: of the model.
+        class_names: one per class of the network.
+        score_threshold: default below which instances are better left out.
+        mask_threshold: probability above which a pixel belongs to an instance.
+    """
+
+    name: str = "tabletop_depth"
+    version: str = "1"
+    class_names: tuple[str, ...] = ("object",)
+    score_threshold: float = 0.5
+    mask_threshold: float = 0.5
+
+
+def export_graph(model: CondInst, decoding: DecodingSettings) -> onnx.ModelProto:
+    """The network with its pre- and post-processing as an ONNX graph; only the input's height and width are dynamic.
+
+    Raises:
+        onnx.checker.ValidationError: the graph is not valid ONNX.
+    """
+    graph = ExportedModel(model, decoding).eval()
+    example = (torch.full((48, 64), 0.7), torch.tensor([60.0, 60.0, 31.5, 23.5]))
+    content = io.BytesIO()
+    # The tracer warns that the camera's size may become a constant; it is named dynamic, and the parity test varies it.
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            graph,
+            example,
+            content,
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=list(INPUT_CONTRACT),
+            output_names=list(OUTPUT_NAMES),
+            dynamic_axes={"depth_m": {0: "height", 1: "width"}},
+            do_constant_folding=True,
+        )
+    proto = onnx.load_from_string(content.getvalue())
+    onnx.checker.check_model(proto, full_check=True)
+    return proto
+
+
+def describe(proto: onnx.ModelProto, description: ModelDescription, trained_on: dict[str, object]) -> bytes:
+    """The serialised model with its metadata and digest."""
+    del proto.metadata_props[:]
+    facts = {
+        "format": FORMAT,
+        "name": description.name,
+        "version": description.version,
+        "class_names": json.dumps(list(description.class_names)),
+        "input_contract": json.dumps(INPUT_CONTRACT),
+        "score_threshold": str(description.score_threshold),
+        "mask_threshold": str(description.mask_threshold),
+        "trained_on": json.dumps(trained_on),
+        "digest": graph_digest(proto.SerializeToString(deterministic=True)),
+    }
+    for key, value in facts.items():
+        entry = proto.metadata_props.add()
+        entry.key, entry.value = key, value
+    return proto.SerializeToString(deterministic=True)
+
+
+def export_checkpoint(
+    checkpoint: Checkpoint, path: Path, description: ModelDescription, decoding: DecodingSettings, commit: str
+) -> int:
+    """Writes a checkpoint's averaged network as a model file.
+
+    Args:
+        checkpoint: finished or not.
+        path: of the file.
+        description: what the file says of itself.
+        decoding: how predictions become instances.
+        commit: of this project, for the record; empty if unknown.
+
+    Returns:
+        The file's size in bytes.
+
+    Raises:
+        ValueError: the description names another number of classes than the network has.
+    """
+    if len(description.class_names) != checkpoint.config.num_classes:
+        raise ValueError(
+            f"{len(description.class_names)} class names for a network of {checkpoint.config.num_classes} classes"
+        )
+    store = checkpoint.recipe.get("store", {})
+    trained_on = {
+        "steps": checkpoint.step,
+        "commit": commit,
+        "store_seed": store.get("seed"),
+        "frames": checkpoint.recipe.get("frames"),
+        "seed": checkpoint.recipe.get("training", {}).get("seed"),
+    }
+    content = describe(export_graph(averaged_model(checkpoint), decoding), description, trained_on)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, content)
+    return len(content)

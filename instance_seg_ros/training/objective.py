@@ -1,0 +1,121 @@
+"""The training objective: targets and losses of one batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from instance_seg_ros.models.condinst import CondInst, DenseOutput
+from instance_seg_ros.models.losses import (
+    centerness_target,
+    dice_loss,
+    focal_loss,
+    giou_loss,
+    mask_cross_entropy,
+)
+from instance_seg_ros.training.dataset import IGNORE_ID, Batch
+from instance_seg_ros.training.targets import IGNORED, Assignment, assign_locations, sample_positives
+
+
+@dataclass(frozen=True)
+class ObjectiveSettings:
+    """Weights of the losses, and how many locations the mask loss looks at.
+
+    Attributes:
+        mask_cross_entropy_weight: of the mask's cross-entropy beside its dice loss.
+        foreground_weight: of the auxiliary foreground loss.
+        masks_per_instance: positive locations of each instance in the mask loss.
+        masks_per_image: at most so many in an image.
+    """
+
+    mask_cross_entropy_weight: float = 2.0
+    foreground_weight: float = 1.0
+    masks_per_instance: int = 2
+    masks_per_image: int = 24
+
+
+def mask_targets(ids: Tensor, count: int, stride: int) -> Tensor:
+    """Share of each mask cell that an instance covers.
+
+    Args:
+        ids: (H, W) uint8, 0 background, 1..count instances.
+        count: number of instances.
+        stride: of the mask grid; cell j covers pixels [stride * j, stride * (j + 1)).
+
+    Returns:
+        (count, H / stride, W / stride) float32 in [0, 1].
+    """
+    one_hot = (ids[None] == torch.arange(1, count + 1, dtype=ids.dtype).view(-1, 1, 1)).float()
+    return F.avg_pool2d(one_hot[:, None], stride).squeeze(1) if count else one_hot[:, ::stride, ::stride]
+
+
+def _mask_losses(
+    model: CondInst,
+    output: DenseOutput,
+    batch: Batch,
+    assignments: list[Assignment],
+    settings: ObjectiveSettings,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """Dice and cross-entropy, each the mean over the sampled locations; 0 where the batch has no instance."""
+    chosen = [
+        sample_positives(a.instance, settings.masks_per_instance, settings.masks_per_image, generator)
+        for a in assignments
+    ]
+    if sum(len(index) for index in chosen) == 0:
+        zero = output.mask_features.sum() * 0.0
+        return zero, zero
+    # One gather for the batch: indexing image by image would make its backward fill a full-size gradient for each image.
+    count = output.parameters.shape[1]
+    flat = torch.cat([index + i * count for i, index in enumerate(chosen)])
+    parameters = output.parameters.flatten(0, 1)[flat].split([len(index) for index in chosen])
+    logits, targets = [], []
+    for i, features in enumerate(output.mask_features.unbind()):
+        logits.append(model.masks(features, parameters[i], chosen[i]))
+        instance_masks = mask_targets(batch.ids[i], len(batch.boxes_xyxy[i]), model.config.mask_stride)
+        targets.append(instance_masks[assignments[i].instance[chosen[i]]])
+    joined_logits, joined_targets = model.refine_masks(torch.cat(logits)), torch.cat(targets)
+    return dice_loss(joined_logits, joined_targets).mean(), mask_cross_entropy(joined_logits, joined_targets).mean()
+
+
+def _foreground_loss(logits: Tensor, ids: Tensor, stride: int) -> Tensor:
+    """Cross-entropy of "some object is here" over the pixels that are not ignored."""
+    target = F.avg_pool2d(((ids > 0) & (ids != IGNORE_ID)).float()[:, None], stride)
+    counted = 1 - F.max_pool2d((ids == IGNORE_ID).float()[:, None], stride)
+    loss = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    return (loss * counted).sum() / counted.sum().clamp(min=1.0)
+
+
+def batch_losses(
+    model: CondInst, output: DenseOutput, batch: Batch, settings: ObjectiveSettings, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """The weighted terms whose sum is minimised: class, box, centerness, dice, mask, foreground (scalars)."""
+    assignments = [
+        assign_locations(model, boxes, centroids, ids == IGNORE_ID)
+        for boxes, centroids, ids in zip(batch.boxes_xyxy, batch.centroids_xy, batch.ids, strict=True)
+    ]
+    instance = torch.stack([a.instance for a in assignments])
+    ltrb = torch.stack([a.ltrb_px for a in assignments])
+    positive = instance >= 0
+    count = positive.sum().clamp(min=1).float()
+
+    class_target = positive.float().unsqueeze(2)
+    class_weight = (instance != IGNORED).float().unsqueeze(2)
+    centerness = centerness_target(ltrb[positive])
+    stride = model.location_stride.view(1, -1, 1).expand(len(instance), -1, 1)[positive]
+    dice, cross_entropy = _mask_losses(model, output, batch, assignments, settings, generator)
+    return {
+        "class": focal_loss(output.class_logits, class_target, class_weight) / count,
+        "box": giou_loss(output.ltrb_px[positive] / stride, ltrb[positive] / stride, centerness),
+        "centerness": F.binary_cross_entropy_with_logits(
+            output.centerness_logits[positive], centerness, reduction="sum"
+        )
+        / count,
+        "dice": dice,
+        "mask": settings.mask_cross_entropy_weight * cross_entropy,
+        "foreground": settings.foreground_weight
+        * _foreground_loss(output.foreground_logits, batch.ids, model.config.stage_strides[0]),
+    }
