@@ -1,7 +1,7 @@
-"""Decodes the image encodings of ROS 2 from a message's plain fields; the node and the bag reader use the same functions.
+"""Decodes the image encodings of ROS 2 from a message's plain fields; node and bag reader use the same functions.
 
-Colour becomes (H, W, 3) uint8 RGB, depth (H, W) float32 metres with 0 for no measurement. The common encodings are read as
-NumPy views of the message's data, so a returned colour image may share memory with it and may be read-only.
+Colour becomes (H, W, 3) uint8 RGB, depth (H, W) float32 metres with 0 for no measurement. The common encodings are read
+as NumPy views of the message's data, so a returned colour image may share memory with it and may be read-only.
 
 The layouts are those of `sensor_msgs/Image` (REP-118 for depth) and of the image_transport plugins `compressed` and
 `compressedDepth`. Every function raises ValueError naming the cause for data that are not what they claim to be.
@@ -50,8 +50,13 @@ DEPTH_ENCODINGS = tuple(_DEPTH_TYPES)
 
 _COMPRESSED_DEPTH_HEADER = struct.Struct("<iff")
 """compressedDepth's ConfigHeader: compression format (an enum), then the quantisation parameters A and B."""
-_PNG_SIGNATURE, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
-_JPEG_SIGNATURE, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
+_FILE_KINDS = (
+    ("PNG", b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"),
+    ("JPEG", b"\xff\xd8\xff", b"\xff\xd9"),
+    ("TIFF", b"II*\0", b""),
+    ("TIFF", b"MM\0*", b""),
+)
+"""Name, first and last bytes; TIFF has its directory anywhere, so no end to look for."""
 
 
 def decode_color(height: int, width: int, encoding: str, is_bigendian: bool, step: int, data: Any) -> NDArray[np.uint8]:
@@ -96,7 +101,7 @@ def decode_depth_image(
 
 
 def decode_compressed_color(format: str, data: Any) -> NDArray[np.uint8]:
-    """Colour of a `sensor_msgs/CompressedImage`: JPEG or PNG.
+    """Colour of a `sensor_msgs/CompressedImage`: JPEG, PNG or TIFF.
 
     Args:
         format: the message's field, such as "jpeg" or "rgb8; jpeg compressed bgr8".
@@ -105,9 +110,9 @@ def decode_compressed_color(format: str, data: Any) -> NDArray[np.uint8]:
         (H, W, 3) uint8 RGB.
 
     Raises:
-        ValueError: for data that are neither JPEG nor PNG, truncated or damaged.
+        ValueError: for other data, truncated or damaged.
     """
-    image = _decode_file(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    image = decode_image_file(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     # The codec's channels are in the order BGR, unless the publisher handed it RGB, which the format then says.
     stored_rgb = "compressed rgb" in format
     return image if stored_rgb else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
@@ -163,16 +168,21 @@ def _rows(height: int, width: int, row_bytes: int, step: int, data: Any) -> NDAr
     return buffer.reshape(height, step)[:, :row_bytes]
 
 
-def _decode_file(data: Any, flags: int) -> NDArray[Any]:
-    """A JPEG or PNG file in memory as OpenCV reads it. Ends are checked, because the codecs paint what is missing grey."""
+def decode_image_file(data: Any, flags: int) -> NDArray[Any]:
+    """A PNG, JPEG or TIFF file in memory, as OpenCV decodes it with `flags` (so colour is BGR).
+
+    Raises:
+        ValueError: for other, truncated or damaged data. Ends are checked, because the codecs paint what is missing
+            grey.
+    """
     payload = bytes(data)
-    for name, signature, end in (("PNG", _PNG_SIGNATURE, _PNG_END), ("JPEG", _JPEG_SIGNATURE, _JPEG_END)):
+    for name, signature, end in _FILE_KINDS:
         if payload.startswith(signature):
             if not payload.rstrip(b"\0").endswith(end):
                 raise ValueError(f"the {name} image is truncated: its end marker is missing after {len(payload)} bytes")
             break
     else:
-        raise ValueError(f"compressed data are neither JPEG nor PNG; they start with {payload[:8].hex() or 'nothing'}")
+        raise ValueError(f"the data are no PNG, JPEG or TIFF image; they start with {payload[:8].hex() or 'nothing'}")
     try:
         image = cv2.imdecode(np.frombuffer(payload, dtype=np.uint8), flags)
     except cv2.error as error:
@@ -183,7 +193,7 @@ def _decode_file(data: Any, flags: int) -> NDArray[Any]:
 
 
 def _decode_png16(payload: bytes) -> NDArray[np.uint16]:
-    image = _decode_file(payload, cv2.IMREAD_UNCHANGED)
+    image = decode_image_file(payload, cv2.IMREAD_UNCHANGED)
     if image.ndim != 2 or image.dtype != np.uint16:
         raise ValueError(f"compressed depth must hold a 16-bit PNG of one channel, not {image.dtype} {image.shape}")
     return image

@@ -37,16 +37,17 @@ class Pair(Generic[Color, Depth]):
 class FramePairer(Generic[Color, Depth]):
     """Joins two streams of stamped images into pairs, each image in one pair at most.
 
-    An image that arrives is paired at once with the waiting image of the other kind that is nearest in time, when that is
-    within the tolerance; what is older than a pair is then dropped, because streams move forward. Only the latest `capacity`
-    arrivals of each kind wait, so memory is bounded and a clock that jumps back (a bag that loops, a simulation that resets)
-    needs no special care. Keep the tolerance below half of the frame period: only then is the nearest image the right one.
+    An image that arrives is paired at once with the waiting image of the other kind that is nearest in time, when that
+    is within the tolerance; what is older than a pair is then dropped, because streams move forward. Only the latest
+    `capacity` arrivals of each kind wait, so memory is bounded and a clock that jumps back (a bag that loops, a
+    simulation that resets) needs no special care. Keep the tolerance below half of the frame period: only then is the
+    nearest image the right one.
 
     Attributes:
         pairs: number of pairs made.
         unpaired_colors, unpaired_depths: number of images that were dropped without a partner.
-        nearest_offset_s: for the latest image that found no partner though the other kind was waiting: depth stamp minus
-            colour stamp of the nearest; None when the latest image was paired or the other kind is missing altogether.
+        nearest_offset_s: for the latest image, when it found no partner though the other kind was waiting: depth stamp
+            minus colour stamp of the nearest; None when it was paired or the other kind is missing altogether.
 
     Example:
         >>> pairer = FramePairer(tolerance_s=0.01)
@@ -56,7 +57,7 @@ class FramePairer(Generic[Color, Depth]):
     """
 
     def __init__(self, tolerance_s: float, capacity: int = 10) -> None:
-        """`tolerance_s` >= 0: largest difference of two stamps that make a pair; `capacity` >= 1: images of a kind that wait."""
+        """Takes the largest difference of two stamps that make a pair and how many images of a kind may wait."""
         if not 0 <= tolerance_s < float("inf"):
             raise ValueError(f"tolerance_s must be finite and not negative, not {tolerance_s}")
         if capacity < 1:

@@ -162,7 +162,7 @@ def test_a_damaged_file_is_refused() -> None:
 
 @pytest.mark.parametrize("payload", [b"", b"GIF89a..."])
 def test_other_data_are_refused(payload: bytes) -> None:
-    with pytest.raises(ValueError, match="neither JPEG nor PNG"):
+    with pytest.raises(ValueError, match="no PNG, JPEG or TIFF"):
         decode_compressed_color("jpeg", payload)
 
 
@@ -172,8 +172,12 @@ UNUSED_HEADER = struct.pack("<iff", 0, 0.0, 0.0)
 
 @pytest.mark.parametrize(
     ("format", "header"),
-    [("16UC1; compressedDepth", UNUSED_HEADER), ("16UC1; compressedDepth png", UNUSED_HEADER), ("16UC1; png compressed", b"")],
-)  # fmt: skip
+    [
+        ("16UC1; compressedDepth", UNUSED_HEADER),
+        ("16UC1; compressedDepth png", UNUSED_HEADER),
+        ("16UC1; png compressed", b""),
+    ],
+)
 def test_compressed_16_bit_depth_is_millimetres(format: str, header: bytes) -> None:
     depth_m = decode_compressed_depth(format, header + png(DEPTH_MM))
     np.testing.assert_allclose(depth_m, DEPTH_MM * 0.001, rtol=1e-6)

@@ -1,0 +1,270 @@
+"""Scenes as ROS messages, for any library of message classes: rclpy's in the node, `rosbags`' without ROS.
+
+A `MessageFactory` makes a message from its type name and all of its fields. Arrays of primitives are handed to it as
+NumPy arrays, arrays of messages as lists, everything else as Python's own types. Nothing here imports ROS.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from instance_seg_ros.geometry import OrientedBox, Transform
+from instance_seg_ros.grasping.grasp import Grasp
+from instance_seg_ros.instances import boxes_of_masks
+from instance_seg_ros.pipeline import Scene, SceneObject
+from instance_seg_ros.reasons import reason_of
+from instance_seg_ros.scene_cloud import SceneCloud, cloud_of_objects
+from instance_seg_ros.segmentation import ModelInfo
+
+NS_PER_S = 1_000_000_000
+FRAME_OK, FRAME_NO_DEPTH, FRAME_INVALID_INPUT = 0, 1, 2
+"""The STATUS_* constants of InstanceArray."""
+
+_POINT_FIELD_TYPES = {"uint32": 6, "float32": 7}
+"""The datatype constants of sensor_msgs/PointField."""
+
+
+class MessageFactory(Protocol):
+    """Makes messages."""
+
+    def __call__(self, type_name: str, /, **fields: Any) -> Any:
+        """The message of a type such as "geometry_msgs/msg/Point" with these, which are all of its fields."""
+
+
+def instance_array(
+    make: MessageFactory, scene: Scene, *, frame_age_s: float = math.nan, include_clouds: bool = False
+) -> Any:
+    """The InstanceArray of a scene, with the stamp and the frame of its colour image.
+
+    Args:
+        frame_age_s: the publisher's clock minus the frame's stamp; NaN where there is no such clock.
+        include_clouds: put each instance's points into its message, too.
+    """
+    plane = scene.lifted.support_plane
+    camera = scene.frame.intrinsics
+    has_depth = bool(scene.frame.depth_m.any())
+    return make(
+        "instance_seg_ros/msg/InstanceArray",
+        header=header(make, scene.frame.stamp_ns, scene.frame.frame_id),
+        image_width=camera.width,
+        image_height=camera.height,
+        fx=float(camera.fx),
+        fy=float(camera.fy),
+        cx=float(camera.cx),
+        cy=float(camera.cy),
+        has_support_plane=plane is not None,
+        support_plane=np.zeros(4) if plane is None else np.append(plane.normal, plane.offset_m),
+        instances=[_instance(make, scene, scene_object, include_clouds) for scene_object in scene.objects()],
+        model_name=scene.model.name,
+        model_digest=scene.model.digest,
+        stages=[
+            make("instance_seg_ros/msg/StageTime", name=stage, duration_s=float(duration_s))
+            for stage, duration_s in scene.stage_times_s.items()
+        ],
+        frame_age_s=float(frame_age_s),
+        status=FRAME_OK if has_depth else FRAME_NO_DEPTH,
+        status_text="" if has_depth else "the depth image holds no measurement; is the camera's depth stream on?",
+    )
+
+
+def invalid_instance_array(make: MessageFactory, stamp_ns: int, frame_id: str, model: ModelInfo, reason: str) -> Any:
+    """The empty InstanceArray for a frame that could not be processed."""
+    return make(
+        "instance_seg_ros/msg/InstanceArray",
+        header=header(make, stamp_ns, frame_id),
+        image_width=0,
+        image_height=0,
+        fx=0.0,
+        fy=0.0,
+        cx=0.0,
+        cy=0.0,
+        has_support_plane=False,
+        support_plane=np.zeros(4),
+        instances=[],
+        model_name=model.name,
+        model_digest=model.digest,
+        stages=[],
+        frame_age_s=math.nan,
+        status=FRAME_INVALID_INPUT,
+        status_text=reason,
+    )
+
+
+def header(make: MessageFactory, stamp_ns: int, frame_id: str) -> Any:
+    """A std_msgs/Header."""
+    sec, nanosec = divmod(stamp_ns, NS_PER_S)
+    stamp = make("builtin_interfaces/msg/Time", sec=sec, nanosec=nanosec)
+    return make("std_msgs/msg/Header", stamp=stamp, frame_id=frame_id)
+
+
+def label_image(make: MessageFactory, scene: Scene) -> Any:
+    """The mono16 image whose pixels are the instances' labels, 0 = background."""
+    return image(make, scene, scene.instances.label_image(), "mono16")
+
+
+def overlay_image(make: MessageFactory, scene: Scene, overlay_rgb: NDArray[np.uint8]) -> Any:
+    """A drawing of the scene, (H, W, 3) uint8 RGB, as a bgr8 image."""
+    return image(make, scene, overlay_rgb[..., ::-1], "bgr8")
+
+
+def image(make: MessageFactory, scene: Scene, pixels: NDArray[Any], encoding: str) -> Any:
+    """A sensor_msgs/Image with the scene's header; `pixels` is (H, W[, C]) in the order that `encoding` says."""
+    little_endian = np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("<"))
+    height, width = pixels.shape[:2]
+    return make(
+        "sensor_msgs/msg/Image",
+        header=header(make, scene.frame.stamp_ns, scene.frame.frame_id),
+        height=height,
+        width=width,
+        encoding=encoding,
+        is_bigendian=0,
+        step=little_endian.nbytes // height if height else 0,
+        data=little_endian.reshape(-1).view(np.uint8),
+    )
+
+
+def cloud(make: MessageFactory, scene: Scene) -> Any:
+    """The kept points of all instances: x, y, z, packed rgb as float32 (as rviz and PCL have it), uint32 label."""
+    points = cloud_of_objects(scene)
+    return _point_cloud(
+        make,
+        scene,
+        {**_xyz(points.points_m), "rgb": _packed_rgb(points), "label": points.labels.astype(np.uint32)},
+    )
+
+
+def transform_to_pose(make: MessageFactory, transform: Transform) -> Any:
+    """A geometry_msgs/Pose."""
+    x, y, z, w = transform.quaternion_xyzw.tolist()
+    return make(
+        "geometry_msgs/msg/Pose",
+        position=point(make, transform.translation_m),
+        orientation=make("geometry_msgs/msg/Quaternion", x=x, y=y, z=z, w=w),
+    )
+
+
+def point(make: MessageFactory, position_m: ArrayLike) -> Any:
+    """A geometry_msgs/Point of 3 values."""
+    x, y, z = np.asarray(position_m, dtype=np.float64).tolist()
+    return make("geometry_msgs/msg/Point", x=x, y=y, z=z)
+
+
+def vector(make: MessageFactory, values: ArrayLike) -> Any:
+    """A geometry_msgs/Vector3 of 3 values."""
+    x, y, z = np.asarray(values, dtype=np.float64).tolist()
+    return make("geometry_msgs/msg/Vector3", x=x, y=y, z=z)
+
+
+def _instance(make: MessageFactory, scene: Scene, scene_object: SceneObject, include_cloud: bool) -> Any:
+    lifted = scene_object.lifted
+    mask = scene.instances.masks[scene_object.label - 1]
+    x0, y0, x1, y1 = (int(value) for value in boxes_of_masks(mask[None])[0])
+    covariance = np.zeros(9) if lifted.covariance_m2 is None else lifted.covariance_m2.reshape(9).astype(np.float64)
+    return make(
+        "instance_seg_ros/msg/Instance",
+        label=scene_object.label,
+        track_id=scene_object.track_id,
+        class_name=scene_object.class_name,
+        class_index=scene_object.class_id,
+        score=scene_object.score,
+        region=make(
+            "sensor_msgs/msg/RegionOfInterest",
+            x_offset=x0,
+            y_offset=y0,
+            height=y1 - y0,
+            width=x1 - x0,
+            do_rectify=False,
+        ),
+        mask=image(make, scene, np.where(mask[y0:y1, x0:x1], np.uint8(255), np.uint8(0)), "mono8"),
+        points_kept=len(lifted.points_m),
+        points_rejected=int(lifted.rejected),
+        centroid=_point_or_nan(make, lifted.centroid_m),
+        surface_centroid=_point_or_nan(make, lifted.surface_centroid_m),
+        covariance=covariance,
+        completion=int(lifted.completion),
+        box=_box(make, lifted.box),
+        cloud=_point_cloud(make, scene, _xyz(lifted.points_m if include_cloud else lifted.points_m[:0])),
+        grasps=[_grasp(make, scene, grasp) for grasp in scene_object.grasps],
+        status=int(scene_object.status),
+        status_text=reason_of(scene_object.status),
+    )
+
+
+def _grasp(make: MessageFactory, scene: Scene, grasp: Grasp) -> Any:
+    plane = scene.lifted.support_plane
+    lift_direction = -grasp.T_camera_grasp.rotation[:, 2] if plane is None else plane.normal
+    return make(
+        "instance_seg_ros/msg/Grasp",
+        pose=transform_to_pose(make, grasp.T_camera_grasp),
+        width_m=float(grasp.width_m),
+        quality=float(grasp.quality),
+        approach_distance_m=float(grasp.approach_distance_m),
+        lift_distance_m=float(grasp.lift_distance_m),
+        lift_direction=vector(make, lift_direction),
+        contacts=[point(make, contact_m) for contact_m in grasp.contacts_m],
+        checked_against_scene=bool(grasp.checked_against_scene),
+    )
+
+
+def _point_or_nan(make: MessageFactory, position_m: NDArray[np.float64] | None) -> Any:
+    return point(make, np.full(3, np.nan) if position_m is None else position_m)
+
+
+def _box(make: MessageFactory, box: OrientedBox | None) -> Any:
+    if box is not None:
+        pose, size_m = transform_to_pose(make, box.T_camera_box), box.size_m
+    else:
+        identity = make("geometry_msgs/msg/Quaternion", x=0.0, y=0.0, z=0.0, w=1.0)
+        pose = make("geometry_msgs/msg/Pose", position=_point_or_nan(make, None), orientation=identity)
+        size_m = np.zeros(3)
+    return make("instance_seg_ros/msg/OrientedBox", pose=pose, size=vector(make, size_m))
+
+
+def _xyz(points_m: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+    return {axis: points_m[:, index].astype("<f4", copy=False) for index, axis in enumerate("xyz")}
+
+
+def _packed_rgb(points: SceneCloud) -> NDArray[np.float32]:
+    red, green, blue = points.colors_rgb.T.astype(np.uint32)
+    return (red << 16 | green << 8 | blue).view(np.float32)
+
+
+def _point_cloud(make: MessageFactory, scene: Scene, columns: dict[str, NDArray[Any]]) -> Any:
+    """A PointCloud2 of one row with these (P,) columns as its fields."""
+    dtype = np.dtype([(name, values.dtype.newbyteorder("<")) for name, values in columns.items()])
+    records = np.empty(len(next(iter(columns.values()))), dtype=dtype)
+    for name, values in columns.items():
+        records[name] = values
+    return make(
+        "sensor_msgs/msg/PointCloud2",
+        header=header(make, scene.frame.stamp_ns, scene.frame.frame_id),
+        height=1,
+        width=len(records),
+        fields=_point_fields(make, dtype),
+        is_bigendian=False,
+        point_step=dtype.itemsize,
+        row_step=records.nbytes,
+        data=records.view(np.uint8).reshape(-1),
+        is_dense=True,
+    )
+
+
+def _point_fields(make: MessageFactory, dtype: np.dtype) -> Sequence[Any]:
+    fields: dict[str, tuple[np.dtype, int]] = {
+        name: (entry[0], entry[1]) for name, entry in (dtype.fields or {}).items()
+    }
+    return [
+        make(
+            "sensor_msgs/msg/PointField",
+            name=name,
+            offset=offset,
+            datatype=_POINT_FIELD_TYPES[field.newbyteorder("=").name],
+            count=1,
+        )
+        for name, (field, offset) in fields.items()
+    ]

@@ -1,0 +1,23 @@
+"""Status flags in words, the same wherever they are read: in messages, files, tables and markers."""
+
+from __future__ import annotations
+
+from instance_seg_ros.lifting import Status
+
+REASONS = {
+    Status.TOO_FEW_POINTS: "too few measured points under the mask to place it in space",
+    Status.NO_SUPPORT_PLANE: "no support plane found, so centre and box are those of the measured points alone",
+    Status.NO_GRASP_CANDIDATE: "no two facing surface points fit the gripper",
+    Status.NO_COLLISION_FREE_GRASP: "the gripper would collide in every grasp",
+    Status.GRASPING_DISABLED: "grasps are turned off",
+}
+
+
+def reason_of(status: Status) -> str:
+    """The reasons of all the flags, joined by semicolons; empty for `Status.OK`."""
+    return "; ".join(reason for flag, reason in REASONS.items() if flag & status)
+
+
+def names_of(status: Status) -> list[str]:
+    """The names of all the flags, lower case; empty for `Status.OK`."""
+    return [str(flag.name).lower() for flag in REASONS if flag & status]

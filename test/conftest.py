@@ -1,0 +1,110 @@
+"""Scenes made by hand, for everything that only reads a scene: no network and no pipeline runs here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+from instance_seg_ros.camera import Intrinsics, RgbdFrame
+from instance_seg_ros.geometry import OrientedBox, Plane, Transform
+from instance_seg_ros.grasping.grasp import Grasp, InstanceGrasps
+from instance_seg_ros.instances import Instances
+from instance_seg_ros.lifting import Completion, Instance3D, LiftedFrame, Status
+from instance_seg_ros.pipeline import Scene
+from instance_seg_ros.segmentation import ModelInfo
+
+# The machine may be busy with other work: a slow example is no fault of the code under test.
+settings.register_profile("steady", deadline=None)
+settings.load_profile("steady")
+
+TABLE_M, TOP_M = 0.8, 0.7
+CAMERA = Intrinsics(160, 120, 150.0, 150.0, 79.5, 59.5)
+BLOCKS_XYXY = ((20, 30, 60, 80), (90, 40, 130, 70))
+"""Two blocks on a table that the camera looks straight down on."""
+
+
+@pytest.fixture
+def make_frame() -> Callable[..., RgbdFrame]:
+    """Makes the frame of two blocks on a table; `color=False` leaves the colour image out."""
+
+    def make(color: bool = True, stamp_ns: int = 1_700_000_000_123_456_789) -> RgbdFrame:
+        depth_m = np.full((CAMERA.height, CAMERA.width), TABLE_M, dtype=np.float32)
+        color_rgb = np.full((CAMERA.height, CAMERA.width, 3), 90, dtype=np.uint8)
+        for index, (x0, y0, x1, y1) in enumerate(BLOCKS_XYXY):
+            depth_m[y0:y1, x0:x1] = TOP_M
+            color_rgb[y0:y1, x0:x1] = ((200, 40, 40), (40, 60, 200))[index]
+        depth_m[:5] = 0  # a strip without measurement, as at the rim of real sensors
+        return RgbdFrame(color_rgb if color else None, depth_m, CAMERA, stamp_ns, "camera_color_optical_frame")
+
+    return make
+
+
+@pytest.fixture
+def make_scene(make_frame: Callable[..., RgbdFrame]) -> Callable[..., Scene]:
+    """Makes the scene of `make_frame`: one block in 3D with two grasps, one that could not be lifted."""
+
+    def make(color: bool = True, stamp_ns: int = 1_700_000_000_123_456_789, empty: bool = False) -> Scene:
+        frame = make_frame(color, stamp_ns)
+        model = ModelInfo("by_hand", "1", ("object",), 0.5, 0.5, "0" * 64)
+        times_s = {"segment": 0.05, "lift": 0.01, "grasp": 0.02, "track": 0.001}
+        if empty:
+            nothing = Instances.empty(CAMERA.height, CAMERA.width, ("object",))
+            return Scene(frame, nothing, LiftedFrame((), None), (), (), model, times_s)
+        labels = np.zeros((CAMERA.height, CAMERA.width), dtype=np.uint16)
+        for label, (x0, y0, x1, y1) in enumerate(BLOCKS_XYXY, start=1):
+            labels[y0:y1, x0:x1] = label
+        instances = Instances.from_labels(labels)
+        pixels = np.flatnonzero(labels == 1)
+        points_m = frame.points_m.reshape(-1, 3)[pixels]
+        surface_centroid_m = points_m.mean(axis=0, dtype=np.float64)
+        centroid_m = surface_centroid_m + np.array([0, 0, 0.05])
+        size_m = [*np.ptp(points_m[:, :2], axis=0), 0.1]
+        block = Instance3D(
+            points_m=points_m,
+            pixels=pixels,
+            rejected=7,
+            centroid_m=centroid_m,
+            surface_centroid_m=surface_centroid_m,
+            covariance_m2=np.cov(points_m.T.astype(np.float64)),
+            box=OrientedBox(Transform(np.eye(3), centroid_m), np.array(size_m)),
+            completion=Completion.SUPPORT_PLANE,
+            status=Status.OK,
+        )
+        unknown = Instance3D(
+            points_m=np.zeros((0, 3), dtype=np.float32),
+            pixels=np.zeros(0, dtype=np.int64),
+            rejected=1200,
+            centroid_m=None,
+            surface_centroid_m=None,
+            covariance_m2=None,
+            box=None,
+            completion=Completion.NONE,
+            status=Status.TOO_FEW_POINTS,
+        )
+        half_m = np.array([size_m[0] / 2, 0, 0])
+        grasps = tuple(
+            Grasp(
+                T_camera_grasp=Transform(np.eye(3), centroid_m),
+                width_m=size_m[0],
+                quality=quality,
+                contacts_m=np.stack([centroid_m - half_m, centroid_m + half_m]),
+                approach_distance_m=0.08,
+                lift_distance_m=0.1,
+                checked_against_scene=True,
+            )
+            for quality in (0.9, 0.4)
+        )
+        return Scene(
+            frame,
+            instances,
+            LiftedFrame((block, unknown), Plane(np.array([0.0, 0.0, -1.0]), TABLE_M)),
+            (InstanceGrasps(grasps, Status.OK), InstanceGrasps((), Status.NO_GRASP_CANDIDATE)),
+            (5, 6),
+            model,
+            times_s,
+        )
+
+    return make
