@@ -15,6 +15,7 @@ import numpy.typing as npt
 import trimesh
 
 FloatArray = npt.NDArray[np.float64]
+Vector = Sequence[float] | FloatArray
 
 _SEGMENTS = 28
 _RING_PIECES = 10
@@ -106,7 +107,7 @@ _BOX_FACES = np.vstack([_BOX_QUADS[:, [0, 1, 2]], _BOX_QUADS[:, [0, 2, 3]]])
 _BOX_CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], float)
 
 
-def box_mesh(half_m: Sequence[float], centre_m: Sequence[float] = (0.0, 0.0, 0.0)) -> trimesh.Trimesh:
+def box_mesh(half_m: Vector, centre_m: Vector = (0.0, 0.0, 0.0)) -> trimesh.Trimesh:
     """Axis-aligned box from half sizes and centre."""
     return _mesh(_BOX_CORNERS * np.asarray(half_m) + np.asarray(centre_m), _BOX_FACES)
 
@@ -156,7 +157,7 @@ def prism_mesh(polygon_xy_m: npt.ArrayLike, height_m: float) -> trimesh.Trimesh:
     return _mesh(np.vstack(rings), _grid_faces(4, len(polygon)))
 
 
-def superquadric_mesh(half_m: Sequence[float], roundness: tuple[float, float]) -> trimesh.Trimesh:
+def superquadric_mesh(half_m: Vector, roundness: tuple[float, float]) -> trimesh.Trimesh:
     """Superquadric with exponents ``roundness`` (1 = ellipsoid, towards 0 = box), Barr 1981."""
     eta = np.linspace(-np.pi / 2, np.pi / 2, 17)[:, None]
     omega = np.linspace(-np.pi, np.pi, _SEGMENTS, endpoint=False)[None]
@@ -176,17 +177,17 @@ def superquadric_mesh(half_m: Sequence[float], roundness: tuple[float, float]) -
 # Collision pieces
 
 
-def box_geom(half_m: Sequence[float], centre_m: Sequence[float] = (0.0, 0.0, 0.0), yaw: float = 0.0) -> CollisionGeom:
+def box_geom(half_m: Vector, centre_m: Vector = (0.0, 0.0, 0.0), yaw: float = 0.0) -> CollisionGeom:
     """Box collision piece, turned about z by ``yaw`` radians."""
     quaternion = (float(np.cos(yaw / 2)), 0.0, 0.0, float(np.sin(yaw / 2)))
     return CollisionGeom("box", _floats(half_m), _point(centre_m), quaternion)
 
 
-def _floats(values: Sequence[float] | FloatArray) -> tuple[float, ...]:
+def _floats(values: Vector) -> tuple[float, ...]:
     return tuple(float(v) for v in values)
 
 
-def _point(values: Sequence[float] | FloatArray) -> tuple[float, float, float]:
+def _point(values: Vector) -> tuple[float, float, float]:
     x, y, z = (float(v) for v in values)
     return x, y, z
 
@@ -248,7 +249,7 @@ def _hull(mesh: trimesh.Trimesh, stride: int = 1) -> CollisionGeom:
 # Families
 
 
-def _cuboid(name: str, size_m: Sequence[float]) -> ObjectShape:
+def _cuboid(name: str, size_m: Vector) -> ObjectShape:
     half = np.asarray(size_m, float) / 2
     return ObjectShape(name, box_mesh(half), (box_geom(half),))
 

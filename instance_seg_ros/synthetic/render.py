@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 Float32Array = npt.NDArray[np.float32]
 
+_AMBIENT = 0.45
+_NOTHING_GREY = 190
+
 
 @dataclass(frozen=True)
 class Cast:
@@ -62,7 +65,7 @@ class RayCaster:
         self._owner = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
         self._ids = np.repeat(np.array([item.instance_id for item in self._placed], np.uint8), counts)
         normal = np.concatenate(normals)
-        self._normal = normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
+        self._normal = (normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)).astype(np.float32)
         self._scene = EmbreeScene()
         self._geometry = TriangleMesh(self._scene, np.ascontiguousarray(np.concatenate(triangles)))
 
@@ -98,25 +101,40 @@ class RayCaster:
         T_world_camera: npt.NDArray[np.floating],
         light_xyz: Sequence[float] = (0.4, -0.3, 1.0),
     ) -> npt.NDArray[np.uint8]:
-        """(H, W, 3) uint8 RGB: Lambert shading under one distant light from ``light_xyz`` (world) and ambient light.
+        """(H, W, 3) uint8 RGB: Lambert shading and cast shadows of a distant light in direction ``light_xyz`` (world).
 
         Textures live in each shape's own frame, so they move with it. Deterministic.
         """
         height, width = cast.depth_m.shape
-        rays = pixel_rays(intrinsics_fxfycxcy, (width, height))
-        camera_points = rays * cast.depth_m[..., None]
-        points = camera_points @ T_world_camera[:3, :3].T.astype(np.float32) + T_world_camera[:3, 3].astype(np.float32)
-        owner = np.where(cast.triangle >= 0, self._owner[cast.triangle], -1)
-        albedo = np.full((height, width, 3), 0.75, np.float32)
-        for index in np.unique(owner[owner >= 0]):
-            item = self._placed[index]
-            here = owner == index
-            local = (points[here] - item.T_world_shape[:3, 3]) @ item.T_world_shape[:3, :3]
-            albedo[here] = item.appearance.albedo(local)
-        normal = self._normal[cast.triangle]
-        facing = (normal * (points - T_world_camera[:3, 3])).sum(axis=-1)
-        normal = np.where(facing[..., None] > 0, -normal, normal)
-        light = np.asarray(light_xyz, float) / np.linalg.norm(light_xyz)
-        lambert = 0.45 + 0.55 * np.clip(normal @ light, 0.0, 1.0)
-        lambert[cast.triangle < 0] = 1.0
-        return np.clip(albedo * lambert[..., None] * 255.0, 0.0, 255.0).astype(np.uint8)
+        hit = np.flatnonzero(cast.triangle >= 0)
+        triangle = cast.triangle.ravel()[hit]
+        rotation, origin = T_world_camera[:3, :3].astype(np.float32), T_world_camera[:3, 3].astype(np.float32)
+        rays = pixel_rays(intrinsics_fxfycxcy, (width, height)).reshape(-1, 3)[hit]
+        rays = rays @ rotation.T
+        points = rays * cast.depth_m.ravel()[hit, None] + origin
+        normal = self._normal[triangle]
+        normal = np.where((normal * rays).sum(axis=1, keepdims=True) > 0, -normal, normal)
+        light = (np.asarray(light_xyz, float) / np.linalg.norm(light_xyz)).astype(np.float32)
+        facing = np.clip(normal @ light, 0.0, 1.0)
+        facing[self._shadowed(points + 1e-3 * normal, light)] = 0.0
+        albedo = self._albedo(points, self._owner[triangle])
+        image = np.full((height * width, 3), _NOTHING_GREY, np.uint8)
+        image[hit] = np.clip(albedo * (_AMBIENT + (1.0 - _AMBIENT) * facing)[:, None] * 255.0, 0.0, 255.0)
+        return image.reshape(height, width, 3)
+
+    def _shadowed(self, points: Float32Array, light: Float32Array) -> npt.NDArray[np.bool_]:
+        """Which (N, 3) world points something hides from a distant light in direction ``light``."""
+        directions = np.empty_like(points)
+        directions[:] = light
+        return np.asarray(self._scene.run(np.ascontiguousarray(points), directions, query="OCCLUDED") == 0)
+
+    def _albedo(self, points: Float32Array, owner: npt.NDArray[np.int32]) -> Float32Array:
+        """(N, 3) colour of world points on the shapes with these indices."""
+        albedo = np.empty_like(points)
+        order = np.argsort(owner, kind="stable")
+        starts = np.flatnonzero(np.diff(owner[order], prepend=-1))
+        for here in np.split(order, starts[1:]) if len(order) else ():
+            item = self._placed[owner[here[0]]]
+            T = item.T_world_shape.astype(np.float32)
+            albedo[here] = item.appearance.albedo((points[here] - T[:3, 3]) @ T[:3, :3])
+        return albedo

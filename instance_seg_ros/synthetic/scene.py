@@ -5,6 +5,7 @@ The world frame has z up and its origin at the middle of the support's surface.
 
 from __future__ import annotations
 
+import colorsys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -14,7 +15,7 @@ import numpy.typing as npt
 import trimesh
 
 from instance_seg_ros.synthetic import objects
-from instance_seg_ros.synthetic.objects import FAMILIES, CollisionGeom, ObjectShape, sample_object
+from instance_seg_ros.synthetic.objects import FAMILIES, CollisionGeom, ObjectShape, Vector, sample_object
 from instance_seg_ros.synthetic.render import RayCaster
 
 FloatArray = npt.NDArray[np.float64]
@@ -111,19 +112,28 @@ class View:
 # Appearance and poses
 
 
-def sample_appearance(rng: np.random.Generator, patterns: Sequence[str], scale_m: float) -> Appearance:
-    """Random colours, one of ``patterns``."""
-    first = rng.uniform(0.08, 0.95, 3)
-    second = np.clip(first + rng.normal(0.0, 0.3, 3), 0.03, 1.0)
+def sample_appearance(
+    rng: np.random.Generator, patterns: Sequence[str], scale_m: float, saturation: tuple[float, float] = (0.02, 0.35)
+) -> Appearance:
+    """Two random colours of similar hue, muted unless ``saturation`` says otherwise, and one of ``patterns``."""
+    hue, vivid, bright = rng.uniform(0.08, 0.95, 3)
+    first = _rgb((hue - 0.08) / 0.87, saturation[0] + (saturation[1] - saturation[0]) * vivid, 0.35 + 0.6 * bright)
+    second = np.clip(first * (1.0 + 0.25 * rng.normal(0.0, 1.0, 3)), 0.03, 1.0)
     return Appearance(np.stack([first, second]), str(rng.choice(patterns)), scale_m)
 
 
-def _object_appearance(rng: np.random.Generator, shape: ObjectShape) -> Appearance:
+def _rgb(hue: float, saturation: float, value: float) -> FloatArray:
+    """RGB in [0, 1] of a colour given by hue, saturation and value in [0, 1]."""
+    return np.array(colorsys.hsv_to_rgb(hue, saturation, value))
+
+
+def object_appearance(rng: np.random.Generator, shape: ObjectShape) -> Appearance:
+    """Vivid colours and a pattern that suits the shape's size."""
     pattern = ("plain", "plain", "band", "stripes", "checks")
-    return sample_appearance(rng, pattern, max(0.6 * shape.height_m, 0.02))
+    return sample_appearance(rng, pattern, max(0.6 * shape.height_m, 0.02), saturation=(0.35, 0.95))
 
 
-def pose(position_m: Sequence[float] | FloatArray, rotation: FloatArray | None = None) -> FloatArray:
+def pose(position_m: Vector, rotation: FloatArray | None = None) -> FloatArray:
     """(4, 4) pose from a position and a (3, 3) rotation (identity when None)."""
     T = np.eye(4)
     T[:3, 3] = position_m
@@ -169,8 +179,8 @@ class _Room:
 
     def add_box(
         self,
-        half_m: Sequence[float],
-        centre_m: Sequence[float],
+        half_m: Vector,
+        centre_m: Vector,
         solid: bool = False,
         yaw: float = 0.0,
         patterns: Sequence[str] = ("plain", "grain", "stripes"),
@@ -248,7 +258,7 @@ def _add_table(room: _Room, half_w: float, half_d: float, height: float) -> None
         radius = max(half_w, half_d)
         shape = ObjectShape(
             "part",
-            objects.lathe_mesh([[0, -thickness], [radius, -thickness], [radius, 0], [0, 0]], 48),
+            objects.lathe_mesh(np.array([[0, -thickness], [radius, -thickness], [radius, 0], [0, 0]]), 48),
             (CollisionGeom("cylinder", (radius, thickness / 2), (0.0, 0.0, -thickness / 2)),),
         )
         room.add(shape, np.eye(4), solid=True, patterns=patterns)
@@ -336,8 +346,7 @@ def _sample_tote(room: _Room) -> Support:
                     away, side = base + out + thick, end * (along + out + wall)
                     corners.append((sx * away - sy * side, sy * away + sx * side, z))
         vertices = np.array(corners)
-        order = np.array([0, 1, 2, 3, 4, 5, 6, 7])
-        mesh = trimesh.Trimesh(vertices[order], objects.box_mesh((1, 1, 1)).faces, process=False)
+        mesh = trimesh.Trimesh(vertices, objects.box_mesh((1, 1, 1)).faces, process=False)
         walls.append(
             Placed(ObjectShape("part", mesh, (CollisionGeom("mesh", vertices_m=vertices),)), np.eye(4), 0, look)
         )
@@ -431,7 +440,7 @@ def place_objects(
             limit = np.maximum(spread - radius, 0.01) if support.kind == "tote" else heap * spread
             T = _resting(shape, rotation, rng.uniform(-1, 1, 2) * limit, air_z)
             air_z += 0.55 * float(extent[2]) + 0.01 if support.kind != "tote" else float(extent[2]) + 0.005
-        placed.append(Placed(shape, T, index + 1, _object_appearance(rng, shape)))
+        placed.append(Placed(shape, T, index + 1, object_appearance(rng, shape)))
     return tuple(placed)
 
 
@@ -444,7 +453,7 @@ def _geom_xml(geom: CollisionGeom, name: str, attributes: str) -> tuple[str, str
     return f'<geom type="mesh" mesh="{name}" {where} {attributes}/>', asset
 
 
-def _numbers(values: Sequence[float] | FloatArray) -> str:
+def _numbers(values: Vector) -> str:
     return " ".join(f"{v:.6g}" for v in values)
 
 

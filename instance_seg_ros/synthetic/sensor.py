@@ -262,9 +262,12 @@ def _local_extrema(z: Float32Array) -> tuple[Float32Array, Float32Array]:
 
 def _steps(z: Float32Array, near: Float32Array, far: Float32Array, edge_step: float) -> npt.NDArray[np.bool_]:
     """Pixels beside a jump in depth; on a slope, however steep, a pixel lies midway between its neighbours."""
-    extent = far - near
-    middle = 0.5 * (far + near)
-    return np.asarray((extent > edge_step * near) & (np.abs(z - middle) > 0.2 * extent))
+    step = far > np.float32(1.0 + edge_step) * near
+    at = np.flatnonzero(step)
+    low, high, here = near.ravel()[at], far.ravel()[at], z.ravel()[at]
+    # A pixel that hit nothing is at the far side of its jump.
+    step.ravel()[at] = (np.abs(here - 0.5 * (low + high)) > 0.2 * (high - low)) | (here <= 0)
+    return step
 
 
 def _grazing(
