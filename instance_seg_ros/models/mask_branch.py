@@ -9,11 +9,8 @@ from torch import Tensor, nn
 from instance_seg_ros.models.layers import ConvNormRelu, Norm, aligned_upsample
 
 
-class MaskBranch(nn.Module):
-    """Pyramid levels refined, brought to the finest level's size, summed, and reduced to a few channels.
-
-    `features` are what the dynamic heads read; `foreground` (logits of "some object is here") is an auxiliary output for training.
-    """
+class _PyramidMerge(nn.Module):
+    """Pyramid levels refined, brought to the finest level's size and summed, and the layer that reduces them."""
 
     def __init__(
         self, in_channels: int, channels: int, out_channels: int, levels: int, depth: int, norm: Norm = nn.BatchNorm2d
@@ -22,14 +19,35 @@ class MaskBranch(nn.Module):
         self.refine = nn.ModuleList(ConvNormRelu(in_channels, channels, norm=norm) for _ in range(levels))
         self.tower = nn.Sequential(*(ConvNormRelu(channels, channels, norm=norm) for _ in range(depth)))
         self.features = nn.Conv2d(channels, out_channels, 1)
-        self.foreground = nn.Conv2d(channels, 1, 1)
 
-    def forward(self, pyramid: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """(B, Cin, H_i, W_i), finest first -> (B, out_channels, H_0, W_0) and foreground logits (B, 1, H_0, W_0)."""
+    def merged(self, pyramid: Sequence[Tensor]) -> Tensor:
+        """(B, Cin, H_i, W_i), finest first -> (B, channels, H_0, W_0), what the tower makes of all levels."""
         total = self.refine[0](pyramid[0])
         height, width = total.shape[2], total.shape[3]
         for level, refine in enumerate(self.refine):
             if level > 0:
                 total = total + aligned_upsample(refine(pyramid[level]), 2**level)[:, :, :height, :width]
-        total = self.tower(total)
-        return self.features(total), self.foreground(total)
+        return self.tower(total)
+
+
+class MaskFeatures(_PyramidMerge):
+    """The mask branch as published: a few channels at the finest level."""
+
+    def forward(self, pyramid: Sequence[Tensor]) -> Tensor:
+        """(B, Cin, H_i, W_i), finest first -> (B, out_channels, H_0, W_0), which the dynamic heads read."""
+        return self.features(self.merged(pyramid))
+
+
+class MaskBranch(_PyramidMerge):
+    """Mask features and, for training, `foreground`: logits of "some object is here"."""
+
+    def __init__(
+        self, in_channels: int, channels: int, out_channels: int, levels: int, depth: int, norm: Norm = nn.BatchNorm2d
+    ) -> None:
+        super().__init__(in_channels, channels, out_channels, levels, depth, norm)
+        self.foreground = nn.Conv2d(channels, 1, 1)
+
+    def forward(self, pyramid: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """(B, Cin, H_i, W_i), finest first -> (B, out_channels, H_0, W_0) and foreground logits (B, 1, H_0, W_0)."""
+        merged = self.merged(pyramid)
+        return self.features(merged), self.foreground(merged)
