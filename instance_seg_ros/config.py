@@ -238,9 +238,15 @@ class TrackingSettings(Settings):
     )  # fmt: skip
     max_missed_frames: int = setting(
         15,
-        "A track that is not seen for more frames than this ends, its id is not used again.",
+        "A track ends after more frames than this that see its place empty; its id is not used again.",
         minimum=0,
         maximum=10_000,
+    )
+    first_pass_score: float = setting(
+        0.5,
+        "Instances of this score and above choose their tracks first; the others continue the tracks that are left.",
+        minimum=0.0,
+        maximum=1.0,
     )
 
 

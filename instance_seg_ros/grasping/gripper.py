@@ -1,0 +1,94 @@
+"""The gripper as boxes in the grasp's frame: what of it must stay free of what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from instance_seg_ros.config import GripperSettings
+
+
+@dataclass(frozen=True)
+class Region:
+    """A box in the grasp's frame (x closes, z approaches, origin between the fingertips), mirrored about x = 0.
+
+    Holds the points with `inner_x <= |x| <= outer_x`, `|y| <= half_y` and `low_z <= z <= high_z`, metres.
+    """
+
+    inner_x: float
+    outer_x: float
+    half_y: float
+    low_z: float
+    high_z: float
+
+    def holds(self, local_m: NDArray[np.floating]) -> NDArray[np.bool_]:
+        """Which points lie inside; (..., 3, P) coordinates in grasp frames give (..., P)."""
+        x, y, z = np.abs(local_m[..., 0, :]), np.abs(local_m[..., 1, :]), local_m[..., 2, :]
+        inside = (x <= self.outer_x) & (y <= self.half_y) & (z >= self.low_z) & (z <= self.high_z)
+        return inside & (x >= self.inner_x) if self.inner_x > 0 else inside
+
+    def grown(self, margin_m: float) -> Region:
+        """The region with every face moved out by a margin."""
+        return Region(
+            max(0.0, self.inner_x - margin_m),
+            self.outer_x + margin_m,
+            self.half_y + margin_m,
+            self.low_z - margin_m,
+            self.high_z + margin_m,
+        )
+
+
+@dataclass(frozen=True)
+class Gripper:
+    """The regions that a parallel-jaw gripper takes up, fully opened.
+
+    Attributes:
+        fingers: the two fingers at the grasp, from palm to tips.
+        between: the fingers and all that is between them: what closing sweeps.
+        fingers_on_approach, palm_on_approach: what they sweep on the straight way in, the grasp's own place included.
+        max_opening_m, finger_length_m: as in the settings.
+    """
+
+    fingers: Region
+    between: Region
+    fingers_on_approach: Region
+    palm_on_approach: Region
+    palm: Region
+    max_opening_m: float
+    finger_length_m: float
+
+    @classmethod
+    def from_settings(cls, settings: GripperSettings, approach_distance_m: float) -> Gripper:
+        """The gripper of these settings, with a straight way in of this length."""
+        inner, outer = settings.max_opening_m / 2, settings.max_opening_m / 2 + settings.finger_thickness_m
+        half_y, knuckle_z = settings.finger_width_m / 2, -settings.finger_length_m
+        back_z = knuckle_z - settings.palm_depth_m
+        half_palm = (settings.palm_width_m / 2, settings.palm_height_m / 2)
+        return cls(
+            fingers=Region(inner, outer, half_y, knuckle_z, 0.0),
+            between=Region(0.0, outer, half_y, knuckle_z, 0.0),
+            fingers_on_approach=Region(inner, outer, half_y, knuckle_z - approach_distance_m, 0.0),
+            palm_on_approach=Region(0.0, *half_palm, back_z - approach_distance_m, knuckle_z),
+            palm=Region(0.0, *half_palm, back_z, knuckle_z),
+            max_opening_m=settings.max_opening_m,
+            finger_length_m=settings.finger_length_m,
+        )
+
+    @property
+    def reach_m(self) -> float:
+        """No part of the gripper, on its whole way in, is farther than this from the grasp's origin."""
+        regions = (self.between, self.fingers_on_approach, self.palm_on_approach)
+        return max(float(np.linalg.norm([r.outer_x, r.half_y, max(-r.low_z, r.high_z)])) for r in regions)
+
+    def lowest_m(self, rotations: NDArray[np.float64], up: NDArray[np.float64]) -> NDArray[np.float64]:
+        """How far (C,) the gripper at the grasp reaches along -up from its origin, metres >= 0; rotations (C, 3, 3)."""
+        down = -(up @ rotations)  # (C, 3): the downward direction in each grasp's frame
+        reach = [
+            np.abs(down[:, 0]) * r.outer_x
+            + np.abs(down[:, 1]) * r.half_y
+            + np.maximum(down[:, 2] * r.low_z, down[:, 2] * r.high_z)
+            for r in (self.between, self.palm)
+        ]
+        return np.maximum(reach[0], reach[1])

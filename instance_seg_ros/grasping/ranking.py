@@ -1,0 +1,71 @@
+"""The quality of grasps, and thinning of those that are nearly the same."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from instance_seg_ros.geometry import OrientedBox
+from instance_seg_ros.grasping.candidates import Candidates
+
+_THIN_DISTANCE_M = 0.03
+_THIN_ANGLE_DEG = 30.0
+_ROOM_FOR_FULL_MARK_M = 0.015
+_PAD_FOR_FULL_MARK_M = 0.015
+_COMPLETED_CONTACT_MARK = 0.8
+"""Each contact on the completed, not measured, side costs this factor."""
+_WEIGHTS = {"antipodality": 1.0, "centredness": 1.0, "room": 0.5, "approach": 0.5, "pad": 0.5, "evidence": 1.0}
+
+
+def quality(
+    candidates: Candidates,
+    box: OrientedBox,
+    up: NDArray[np.float64],
+    pad_depth_m: NDArray[np.float64],
+    friction: float,
+    max_opening_m: float,
+) -> NDArray[np.float64]:
+    """Quality (C,) in [0, 1]: the weighted geometric mean of marks, so that one that fails makes the whole fail.
+
+    Each mark is 1 for the best and 0 for what barely works:
+        antipodality: 1 - tan(angle of the worse contact) / friction, so 0 at the edge of the friction cone.
+        centredness: how near the closing line passes to the box's centre, 0 at the box's farthest corner.
+        room: free opening beside the object, full from 15 mm.
+        approach: from straight along -up (1) to horizontal (0.3).
+        pad: how deep the object lies between the fingers, full from 15 mm.
+        evidence: 1 with both contacts measured, 0.8 for each that lies on the completed side.
+
+    Args:
+        pad_depth_m: (C,) depth of the object between the fingers.
+    """
+    pairs, index = candidates.pairs, candidates.pair
+    cosine = np.clip(pairs.antipodality[index], 1e-6, 1)
+    tangent = np.sqrt(1 - cosine**2) / cosine
+    closing = candidates.rotations[:, :, 0]
+    offset_m = candidates.origins_m - box.T_camera_box.translation_m
+    arm_m = np.linalg.norm(offset_m - (offset_m * closing).sum(axis=1, keepdims=True) * closing, axis=1)
+    half_diagonal_m = max(float(np.linalg.norm(box.size_m)) / 2, 1e-6)
+    marks = {
+        "antipodality": 1 - tangent / friction,
+        "centredness": 1 - arm_m / half_diagonal_m,
+        "room": (max_opening_m - pairs.width_m[index]) / _ROOM_FOR_FULL_MARK_M,
+        "approach": 0.3 + 0.7 * np.maximum(0, -candidates.rotations[:, :, 2] @ up),
+        "pad": pad_depth_m / _PAD_FOR_FULL_MARK_M,
+        "evidence": _COMPLETED_CONTACT_MARK ** (2 - pairs.measured[index]),
+    }
+    total = sum(_WEIGHTS.values())
+    logarithm = sum(_WEIGHTS[name] * np.log(np.clip(mark, 1e-9, 1)) for name, mark in marks.items())
+    return np.exp(np.asarray(logarithm) / total)
+
+
+def is_near_any(candidate: Candidates, accepted: list[Candidates]) -> bool:
+    """Whether one grasp is within 3 cm and 30 degrees of an accepted one; half a turn about z is the same grasp."""
+    for other in accepted:
+        if np.linalg.norm(candidate.origins_m[0] - other.origins_m[0]) > _THIN_DISTANCE_M:
+            continue
+        relative = candidate.rotations[0].T @ other.rotations[0]
+        turned = relative * np.array([-1.0, -1.0, 1.0])
+        cosine = (max(np.trace(relative), np.trace(turned)) - 1) / 2
+        if cosine > np.cos(np.radians(_THIN_ANGLE_DEG)):
+            return True
+    return False

@@ -1,0 +1,124 @@
+"""The grasp sampler: candidates, their collision check and ranking, for every instance of a frame."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from instance_seg_ros.camera import RgbdFrame
+from instance_seg_ros.config import GraspingSettings, GripperSettings
+from instance_seg_ros.geometry import Transform
+from instance_seg_ros.grasping.candidates import (
+    Candidates,
+    ContactPairs,
+    ContactSurface,
+    antipodal_pairs,
+    box_pairs,
+    candidates_from_pairs,
+    concatenated,
+    contact_surface,
+)
+from instance_seg_ros.grasping.collision import Obstacles, above_plane, free_of_own_object, free_of_scene
+from instance_seg_ros.grasping.grasp import Grasp, InstanceGrasps
+from instance_seg_ros.grasping.gripper import Gripper
+from instance_seg_ros.grasping.ranking import is_near_any, quality
+from instance_seg_ros.lifting import Completion, Instance3D, LiftedFrame, Status
+
+_BATCH = 48
+_MAX_CHECKED = 384
+"""So many of the best candidates are checked against the scene, in batches, until enough grasps are found."""
+
+
+class GraspSampler:
+    """Parallel-jaw grasps for the objects of a frame. A function of its input: no memory, seeded draws."""
+
+    def __init__(self, settings: GraspingSettings, gripper: GripperSettings) -> None:
+        self.settings = settings
+        self.gripper = Gripper.from_settings(gripper, settings.approach_distance_m)
+
+    def sample(self, frame: RgbdFrame, lifted: LiftedFrame) -> tuple[InstanceGrasps, ...]:
+        """The grasps of each instance, best first; an empty result has its reason.
+
+        Contacts are pairs of surface points that close by friction, on the measured surface and its completed hidden side,
+        and pairs on the faces of the oriented box. The opened gripper is checked on its straight way in and while it closes:
+        against all measured points of the frame and the completed hidden sides of the other objects, with
+        `clearance_m`; against the half space below the support plane; and against the object itself but for what is
+        between the fingers. Other space that the camera did not see counts as free.
+
+        Args:
+            lifted: of the same frame.
+
+        Returns:
+            One for each instance, in their order.
+        """
+        if not self.settings.enabled:
+            return tuple(InstanceGrasps((), Status.GRASPING_DISABLED) for _ in lifted.instances)
+        surfaces = [contact_surface(frame, instance) for instance in lifted.instances]
+        obstacles = Obstacles.of_frame(frame, lifted, surfaces)
+        return tuple(
+            self._instance(label, instance, surface, obstacles)
+            for label, (instance, surface) in enumerate(zip(lifted.instances, surfaces, strict=True), start=1)
+        )
+
+    def _instance(
+        self, label: int, instance: Instance3D, surface: ContactSurface, obstacles: Obstacles
+    ) -> InstanceGrasps:
+        if instance.box is None:
+            return InstanceGrasps((), Status.NO_GRASP_CANDIDATE)
+        on_plane = instance.completion is Completion.SUPPORT_PLANE
+        box_z, centre_m = instance.box.T_camera_box.rotation[:, 2], instance.box.T_camera_box.translation_m
+        up = box_z if on_plane else -centre_m / np.linalg.norm(centre_m)
+        candidates = candidates_from_pairs(self._pairs(instance, surface), up)
+        if not len(candidates):
+            return InstanceGrasps((), Status.NO_GRASP_CANDIDATE)
+        if obstacles.plane is not None:
+            candidates = candidates[above_plane(candidates, self.gripper, obstacles.plane, self.settings.clearance_m)]
+        own_m = np.concatenate([instance.points_m[:: 1 + len(instance.points_m) // 300], surface.points_m])
+        free, pad_depth_m = free_of_own_object(candidates, self.gripper, own_m)
+        candidates, pad_depth_m = candidates[free], pad_depth_m[free]
+        marks = quality(candidates, instance.box, up, pad_depth_m, self.settings.friction, self.gripper.max_opening_m)
+        reach_m = self.gripper.reach_m + float(np.linalg.norm(instance.box.size_m)) / 2 + self.settings.clearance_m
+        others_m = obstacles.others_near(label, centre_m, reach_m)
+        grasps = self._best_free(candidates, marks, others_m)
+        return InstanceGrasps(grasps, Status.OK if grasps else Status.NO_COLLISION_FREE_GRASP)
+
+    def _pairs(self, instance: Instance3D, surface: ContactSurface) -> ContactPairs:
+        assert instance.box is not None
+        rng = np.random.default_rng(0)
+        on_plane = instance.completion is Completion.SUPPORT_PLANE
+        antipodal = antipodal_pairs(surface, self.settings.friction, self.gripper.max_opening_m, rng)
+        lowest_m = self.settings.clearance_m if on_plane else 0.0
+        faces = box_pairs(instance.box, lowest_m, self.gripper.finger_length_m, self.gripper.max_opening_m)
+        return concatenated(antipodal, faces)
+
+    def _best_free(
+        self, candidates: Candidates, marks: NDArray[np.float64], others_m: NDArray[np.float32]
+    ) -> tuple[Grasp, ...]:
+        """Up to `max_grasps` collision-free candidates in the order of their quality, none nearly the same as a better one."""
+        order = np.argsort(-marks, kind="stable")[:_MAX_CHECKED]
+        accepted: list[Candidates] = []
+        grasps: list[Grasp] = []
+        for start in range(0, len(order), _BATCH):
+            batch = order[start : start + _BATCH]
+            free = free_of_scene(candidates[batch], self.gripper, others_m, self.settings.clearance_m)
+            for index in batch[free]:
+                candidate = candidates[np.array([index])]
+                if not is_near_any(candidate, accepted):
+                    accepted.append(candidate)
+                    grasps.append(self._grasp(candidate, float(marks[index])))
+                    if len(grasps) == self.settings.max_grasps:
+                        return tuple(grasps)
+        return tuple(grasps)
+
+    def _grasp(self, candidate: Candidates, mark: float) -> Grasp:
+        pair = candidate.pair[0]
+        contacts_m = np.stack([candidate.pairs.first_m[pair], candidate.pairs.second_m[pair]])
+        return Grasp(
+            T_camera_grasp=Transform(candidate.rotations[0], candidate.origins_m[0]),
+            width_m=float(candidate.pairs.width_m[pair]),
+            quality=mark,
+            contacts_m=contacts_m,
+            approach_distance_m=self.settings.approach_distance_m,
+            lift_distance_m=self.settings.lift_distance_m,
+            checked_against_scene=True,
+        )
