@@ -459,6 +459,28 @@ def _numbers(values: Vector) -> str:
 
 def physics_model(support: Support, placed: Sequence[Placed]) -> mujoco.MjModel:
     """MuJoCo model of a support and free bodies; free joint i belongs to ``placed[i]``."""
+    try:
+        return mujoco.MjModel.from_xml_string(_physics_xml(support, placed))
+    except ValueError as error:
+        if "qhull" not in str(error):
+            raise
+        # Qhull gives up on some sets with nearly coincident points; without those it succeeds.
+        return mujoco.MjModel.from_xml_string(_physics_xml(support, [_without_close_points(item) for item in placed]))
+
+
+def _without_close_points(item: Placed, distance_m: float = 1e-4) -> Placed:
+    """The same body with the points of its convex pieces merged where they are closer than ``distance_m``."""
+    geoms = tuple(
+        geom
+        if geom.vertices_m is None
+        else replace(geom, vertices_m=np.unique(np.round(geom.vertices_m / distance_m), axis=0) * distance_m)
+        for geom in item.shape.geoms
+    )
+    return replace(item, shape=replace(item.shape, geoms=geoms))
+
+
+def _physics_xml(support: Support, placed: Sequence[Placed]) -> str:
+    """MJCF of a support and free bodies."""
     assets, bodies = [], []
     groups = [("fixed", support.solid), ("free", placed)]
     for group, items in groups:
@@ -471,12 +493,11 @@ def physics_model(support: Support, placed: Sequence[Placed]) -> mujoco.MjModel:
             joint = '<joint type="free" damping="0.0002"/>' if group == "free" else ""
             geoms = "".join(geom for geom, _ in parts)
             bodies.append(f'<body pos="{position}" quat="{quaternion}">{joint}{geoms}</body>')
-    xml = (
+    return (
         f'<mujoco><option timestep="{_TIMESTEP_S}" integrator="implicitfast" iterations="15"/>'
         '<default><geom condim="4" solref="0.012 1"/></default>'
         f"<asset>{''.join(assets)}</asset><worldbody>{''.join(bodies)}</worldbody></mujoco>"
     )
-    return mujoco.MjModel.from_xml_string(xml)
 
 
 def settle(support: Support, placed: Sequence[Placed], duration_s: float = 2.0) -> tuple[Placed, ...]:

@@ -97,10 +97,10 @@ class SensorSettings(Settings):
             grazing_tan=some(4.0, 15.0, 0.4),
             surface_losses=some(0.3, 2.0, 0.5),
             ellipse_losses=some(1.0, 12.0, 0.4),
-            patch_losses=float(rng.uniform(0.15, 0.5)) if rng.random() < 0.08 else some(0.005, 0.1, 0.4),
+            patch_losses=float(rng.uniform(0.15, 0.5)) if rng.random() < 0.05 else some(0.005, 0.06, 0.4),
             speckle=some(0.001, 0.01, 0.5),
-            crop_probability=0.3,
-            max_range_m=some(1.5, 8.0, 0.5),
+            crop_probability=0.2,
+            max_range_m=some(1.8, 8.0, 0.6),
         )
 
 
@@ -374,9 +374,9 @@ def _cropped(z: Float32Array, rng: np.random.Generator) -> npt.NDArray[np.bool_]
     lost = np.zeros(z.shape, bool)
     kind = rng.integers(3)
     if kind != 1 and (z > 0).any():
-        lost |= z > np.quantile(z[z > 0], rng.uniform(0.55, 1.0))
+        lost |= z > np.quantile(z[z > 0], rng.uniform(0.6, 1.0))
     if kind != 0:
-        inset = rng.uniform(0.0, 0.25, 8).reshape(4, 2) * [width, height]
+        inset = rng.uniform(0.0, 0.2, 8).reshape(4, 2) * [width, height]
         corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], float)
         corners += inset * [[1, 1], [-1, 1], [-1, -1], [1, -1]]
         inside = np.zeros(z.shape, np.uint8)
