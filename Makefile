@@ -1,0 +1,29 @@
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test bench clean
+
+# Arguments for the command that a target runs: make test ARGS="-k lifting"
+ARGS ?=
+
+help: ## Show this list
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: ## Set up everything that the demo, the tests and development need
+	@scripts/setup.sh test
+
+demo: ## Camera -> node -> subscriber over DDS, results in out/demo; FRAMES=dir or BAG=path replays a recording
+	@scripts/setup.sh demo
+	@FRAMES='$(FRAMES)' BAG='$(BAG)' scripts/demo.sh $(ARGS)
+
+test: ## Run the linters, the type checker and the whole test suite
+	@scripts/setup.sh test
+	@scripts/test.sh $(ARGS)
+
+bench: ## Print the benchmark table of every stage
+	@scripts/setup.sh test
+	@source env.sh && exec python -m instance_seg_ros.cli bench $(ARGS)
+
+clean: ## Remove what was built and installed here: .venv, .ros, out and caches
+	rm -rf .venv .ros build out *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find instance_seg_ros scripts test -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Runs every check; all of them run, and the exit status says whether all passed. Arguments go to pytest.
+set -euo pipefail
+cd -P "$(dirname "${BASH_SOURCE[0]}")/.."
+source env.sh
+
+failed=()
+check() {
+    printf '\n== %s\n' "$*"
+    "$@" || failed+=("$*")
+}
+
+check python -m ruff check .
+check python -m ruff format --check .
+check python -m mypy
+check python -m pytest --durations=15 "$@"
+
+if ((${#failed[@]})); then
+    printf '\nFailed:\n'
+    printf '    %s\n' "${failed[@]}"
+    exit 1
+fi
+printf '\nAll checks passed.\n'

@@ -1,0 +1,46 @@
+"""Installs the core, which needs no ROS, and the `instance-seg` command: `pip install .`
+
+The ROS 2 package around it (messages, node, launch files) is built by colcon from CMakeLists.txt.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).resolve().parent
+
+
+def version() -> str:
+    """The version that the package itself tells."""
+    match = re.search(r'^__version__ = "(.+)"$', (ROOT / "instance_seg_ros" / "__init__.py").read_text(), re.MULTILINE)
+    if match is None:
+        raise RuntimeError('instance_seg_ros/__init__.py has no line __version__ = "..."')
+    return match.group(1)
+
+
+def requirements(name: str) -> list[str]:
+    """The packages that requirements/NAME.txt names itself."""
+    lines = (ROOT / "requirements" / f"{name}.txt").read_text().splitlines()
+    return [line for line in lines if line and not line.startswith(("#", "-"))]
+
+
+setup(
+    name="instance_seg_ros",
+    version=version(),
+    description="RGB-D instance segmentation with 3D boxes, grasps and tracks; the ROS-free core",
+    long_description=(ROOT / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=["instance_seg_ros", "instance_seg_ros.*"], exclude=["instance_seg_ros.ros*"]),
+    package_data={"instance_seg_ros": ["segmentation/weights/*.onnx"]},
+    install_requires=requirements("runtime"),
+    extras_require={
+        "synth": requirements("demo"),
+        "train": [*requirements("demo"), "matplotlib", "onnx", "torch"],
+    },
+    entry_points={"console_scripts": ["instance-seg = instance_seg_ros.cli:main"]},
+)

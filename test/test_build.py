@@ -1,0 +1,180 @@
+"""What packages this project: versions, the installed core, the independence from ROS, the interfaces and the shell."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+import instance_seg_ros
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "instance_seg_ros"
+INTERFACES = sorted([*ROOT.glob("msg/*.msg"), *ROOT.glob("srv/*.srv")])
+
+ROS_MODULES = (
+    r"(rclpy|rosidl\w*|rpyutils|ament_\w+|launch\w*|tf2_\w+|cv_bridge|message_filters|\w+_msgs|\w+_interfaces|std_srvs)"
+    r"(\.|$)|instance_seg_ros\.(ros|msg|srv)(\.|$)"
+)
+DEVELOPMENT_MODULES = r"(torch|onnx|mujoco|embreex|trimesh|matplotlib|openvino|pytest|hypothesis)(\.|$)"
+
+IMPORT_WITH_BLOCKED_NAMES = """
+import importlib, re, sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if re.match(sys.argv[1], name):
+            raise AssertionError(f"imports {name}")
+
+sys.meta_path.insert(0, Blocker())
+for name in sys.argv[2:]:
+    importlib.import_module(name)
+"""
+
+
+def core_modules() -> list[str]:
+    """Every module outside instance_seg_ros/ros, by its dotted name."""
+    files = [path for path in PACKAGE.rglob("*.py") if PACKAGE / "ros" not in path.parents]
+    return sorted(".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in files)
+
+
+def import_blocking(pattern: str, modules: list[str]) -> None:
+    """Import `modules` in a fresh interpreter in which names that match `pattern` cannot be imported."""
+    subprocess.run([sys.executable, "-c", IMPORT_WITH_BLOCKED_NAMES, pattern, *modules], cwd=ROOT, check=True)
+
+
+def test_the_core_imports_no_ros_module() -> None:
+    modules = core_modules()
+    assert {"instance_seg_ros.pipeline", "instance_seg_ros.cli"} <= set(modules)
+    import_blocking(ROS_MODULES, modules)
+
+
+def test_the_blocker_of_ros_modules_blocks_them() -> None:
+    with pytest.raises(subprocess.CalledProcessError):
+        import_blocking(ROS_MODULES, ["sensor_msgs.msg"])
+
+
+def test_segmenting_needs_no_development_package() -> None:
+    import_blocking(DEVELOPMENT_MODULES, ["instance_seg_ros.pipeline", "instance_seg_ros.cli"])
+
+
+def test_one_version_everywhere() -> None:
+    assert ElementTree.parse(ROOT / "package.xml").findtext("version") == instance_seg_ros.__version__
+    shown = subprocess.run(
+        [sys.executable, "setup.py", "--version"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout
+    assert shown.split()[-1] == instance_seg_ros.__version__
+
+
+def test_cmake_builds_every_interface() -> None:
+    listed = re.findall(r"^ +((?:msg|srv)/\w+\.(?:msg|srv))$", (ROOT / "CMakeLists.txt").read_text(), re.MULTILINE)
+    assert listed == [str(path.relative_to(ROOT)) for path in INTERFACES]
+
+
+def test_package_xml_names_every_package_that_cmake_and_the_node_use() -> None:
+    manifest = ElementTree.parse(ROOT / "package.xml").getroot()
+    declared = {element.text for element in manifest if element.tag.endswith("depend")}
+    found_by_cmake = set(re.findall(r"find_package\((\w+) REQUIRED\)", (ROOT / "CMakeLists.txt").read_text()))
+    sources = "\n".join(path.read_text() for path in (PACKAGE / "ros").rglob("*.py"))
+    imported = set(re.findall(r"^from (\w+)\.(?:msg|srv|action) import", sources, re.MULTILINE))
+    assert "sensor_msgs" in imported
+    assert found_by_cmake - {"ament_cmake_python"} <= declared
+    assert imported - {"instance_seg_ros"} <= declared
+
+
+@pytest.mark.parametrize("path", INTERFACES, ids=lambda path: path.name)
+def test_every_field_of_an_interface_has_a_comment_with_its_unit(path: Path) -> None:
+    comment: list[str] = []
+    fields = 0
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        if line.startswith("#"):
+            comment.append(line.lstrip("# "))
+        elif not line or line == "---":
+            comment.clear()
+        else:
+            assert re.match(r"[\w/]+(\[\d*\])? \w+(=\d+)?$", line), f"{path.name}:{number}: {line}"
+            assert re.search(r"\[[^\]]+\]", " ".join(comment)), f"{path.name}:{number}: {line} has no [unit]"
+            comment.clear()
+            fields += 1
+    assert fields > 0
+
+
+@pytest.fixture(scope="module")
+def installed_core(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the core as `pip install .` leaves it, from a copy of the sources, without its dependencies."""
+    source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("site")
+    for name in ("setup.py", "pyproject.toml", "MANIFEST.in", "README.md"):
+        shutil.copy(ROOT / name, source)
+    for name in ("requirements", "instance_seg_ros"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+    subprocess.run([*command, "--target", str(target), str(source)], check=True)
+    return target
+
+
+def test_the_installed_core_has_every_module_and_the_model(installed_core: Path) -> None:
+    def files(package: Path) -> set[str]:
+        found = (path.relative_to(package) for suffix in (".py", ".onnx") for path in package.rglob(f"*{suffix}"))
+        return {str(path) for path in found if path.parts[0] != "ros"}
+
+    expected = files(PACKAGE)
+    assert any(name.endswith(".onnx") for name in expected)
+    assert files(installed_core / "instance_seg_ros") == expected
+
+
+def test_the_installed_command_runs(installed_core: Path, tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(installed_core)}
+    shown = subprocess.run(
+        [sys.executable, installed_core / "bin" / "instance-seg", "--help"],
+        cwd=tmp_path, env=environment, check=True, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    for command in ("segment", "bag", "synth", "train", "eval", "export"):
+        assert command in shown
+
+
+@pytest.mark.skipif(not (ROOT / ".ros" / "install").exists(), reason="the ROS 2 interfaces are not built here")
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+@pytest.mark.parametrize("here", [True, False], ids=["in the root", "elsewhere"])
+def test_env_sh_gives_rclpy_the_interfaces_and_the_sources(shell: str, here: bool, tmp_path: Path) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"no {shell} on this machine")
+    environment = dict(os.environ)
+    if "ROS_DISTRO" not in environment:
+        for name in ("PYTHONPATH", "LD_LIBRARY_PATH", "AMENT_PREFIX_PATH", "_ROS_WHEELS_BOOTSTRAP_COMPLETE"):
+            environment.pop(name, None)
+    program = (
+        "import rclpy, instance_seg_ros.pipeline as core; from instance_seg_ros.msg import InstanceArray;"
+        "from instance_seg_ros.srv import Segment; from rclpy.serialization import serialize_message;"
+        "serialize_message(Segment.Response(result=InstanceArray())); print(core.__file__)"
+    )
+    shown = subprocess.run(
+        [shell, "-c", f"set -eu; . '{ROOT}/env.sh'; python -c '{program}'"],
+        cwd=ROOT if here else tmp_path, env=environment, check=True, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    assert Path(shown.strip()) == PACKAGE / "pipeline.py"
+
+
+@pytest.mark.skipif(not (ROOT / ".ros" / "install").exists(), reason="the ROS 2 interfaces are not built here")
+def test_this_process_has_one_package_with_core_and_interfaces() -> None:
+    from instance_seg_ros import lifting
+    from instance_seg_ros.msg import Instance
+
+    assert Path(lifting.__file__) == PACKAGE / "lifting.py"
+    assert Instance.STATUS_NO_COLLISION_FREE_GRASP == lifting.Status.NO_COLLISION_FREE_GRASP
+
+
+def test_the_messages_tell_the_same_codes_as_the_core() -> None:
+    from instance_seg_ros.lifting import Completion, Status
+
+    text = (ROOT / "msg" / "Instance.msg").read_text()
+    for prefix, enumeration in (("STATUS", Status), ("COMPLETION", Completion)):
+        constants = {
+            name: int(value) for name, value in re.findall(rf"^uint8 {prefix}_(\w+)=(\d+)$", text, re.MULTILINE)
+        }
+        assert constants == {name: member.value for name, member in enumeration.__members__.items()}
