@@ -374,9 +374,9 @@ def _cropped(z: Float32Array, rng: np.random.Generator) -> npt.NDArray[np.bool_]
     lost = np.zeros(z.shape, bool)
     kind = rng.integers(3)
     if kind != 1 and (z > 0).any():
-        lost |= z > np.quantile(z[z > 0], rng.uniform(0.6, 1.0))
+        lost |= z > np.quantile(z[z > 0], rng.uniform(0.7, 1.0))
     if kind != 0:
-        inset = rng.uniform(0.0, 0.2, 8).reshape(4, 2) * [width, height]
+        inset = rng.uniform(0.0, 0.16, 8).reshape(4, 2) * [width, height]
         corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], float)
         corners += inset * [[1, 1], [-1, 1], [-1, -1], [1, -1]]
         inside = np.zeros(z.shape, np.uint8)
