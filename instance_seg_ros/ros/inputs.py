@@ -1,0 +1,143 @@
+"""The node's subscriptions: QoS, transports, and the matching of what arrives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.event_handler import (
+    PublisherEventCallbacks,
+    QoSOfferedIncompatibleQoSInfo,
+    QoSRequestedIncompatibleQoSInfo,
+    SubscriptionEventCallbacks,
+)
+from rclpy.node import Node
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy, qos_policy_name_from_kind
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from instance_seg_ros.rgbd_messages import MessageMatcher, RgbdMessages
+from instance_seg_ros.ros.diagnostics import Health, InputReport
+from instance_seg_ros.ros.settings import NodeSettings
+
+Report = Callable[[str, str], None]
+"""Called with the short name and the text of a problem."""
+
+COLOR, DEPTH, COLOR_INFO, DEPTH_INFO = "color", "depth", "camera_info", "depth_camera_info"
+QUEUE_DEPTH = 5
+
+_TRANSPORT_TYPES = {"raw": Image, "compressed": CompressedImage, "compressedDepth": CompressedImage}
+
+
+class Inputs:
+    """Subscribes when made, until `close`.
+
+    Args:
+        node: the node that subscribes; names are below its own.
+        settings: transports, reliability and tolerance.
+        health: counts what arrives.
+        on_messages: called with each matched set of messages, in the executor's thread.
+        report: called when an input's QoS does not fit.
+        guard: wraps every callback, so that an exception in one ends nothing.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        settings: NodeSettings,
+        health: Health,
+        on_messages: Callable[[RgbdMessages], None],
+        report: Report,
+        guard: Callable[[Callable[[Any], None]], Callable[[Any], None]],
+    ) -> None:
+        self._node = node
+        self._health = health
+        self._on_messages = on_messages
+        self.matcher = MessageMatcher(settings.sync_tolerance_s)
+        # The infos first: of two messages that wait, the executor takes that of the older subscription.
+        topics: dict[str, tuple[str, type, Callable[[Any], None]]] = {
+            COLOR_INFO: ("~/color/camera_info", CameraInfo, self._on_color_info),
+            DEPTH_INFO: ("~/depth/camera_info", CameraInfo, self._on_depth_info),
+            COLOR: (
+                _image_topic(node, "~/color/image_raw", settings.color_transport),
+                _TRANSPORT_TYPES[settings.color_transport],
+                self._on_color,
+            ),
+            DEPTH: (
+                _image_topic(node, "~/depth/image_raw", settings.depth_transport),
+                _TRANSPORT_TYPES[settings.depth_transport],
+                self._on_depth,
+            ),
+        }
+        qos = QoSProfile(
+            history=HistoryPolicy.KEEP_LAST,
+            depth=QUEUE_DEPTH,
+            reliability=ReliabilityPolicy.RELIABLE if settings.reliable_inputs else ReliabilityPolicy.BEST_EFFORT,
+        )
+        self._subscriptions = {
+            name: node.create_subscription(
+                message_type, topic, guard(callback), qos, event_callbacks=subscription_events(topic, report)
+            )
+            for name, (topic, message_type, callback) in topics.items()
+        }
+
+    def close(self) -> None:
+        """Unsubscribe."""
+        for subscription in self._subscriptions.values():
+            self._node.destroy_subscription(subscription)
+        self._subscriptions.clear()
+
+    def reports(self) -> dict[str, InputReport]:
+        """The state of each input that is needed for every frame, by name."""
+        topics = {name: self._subscriptions[name].topic_name for name in (COLOR, DEPTH, COLOR_INFO)}
+        return {
+            name: self._health.input(name, topic, self._node.count_publishers(topic)) for name, topic in topics.items()
+        }
+
+    def _on_color_info(self, info: CameraInfo) -> None:
+        self._health.arrived(COLOR_INFO)
+        self.matcher.add_color_info(info)
+
+    def _on_depth_info(self, info: CameraInfo) -> None:
+        self._health.arrived(DEPTH_INFO)
+        self.matcher.add_depth_info(info)
+
+    def _on_color(self, image: Image | CompressedImage) -> None:
+        self._health.arrived(COLOR)
+        self._pass_on(self.matcher.add_color(image))
+
+    def _on_depth(self, image: Image | CompressedImage) -> None:
+        self._health.arrived(DEPTH)
+        self._pass_on(self.matcher.add_depth(image))
+
+    def _pass_on(self, messages: RgbdMessages | None) -> None:
+        if messages is not None:
+            self._on_messages(messages)
+
+
+def _image_topic(node: Node, base: str, transport: str) -> str:
+    """A transport's topic, as image_transport names it: the base is remapped, then the transport goes behind it."""
+    return base if transport == "raw" else f"{node.resolve_topic_name(base)}/{transport}"
+
+
+def subscription_events(topic: str, report: Report) -> SubscriptionEventCallbacks:
+    """Reports publishers whose QoS does not fit the subscription."""
+
+    def incompatible(event: QoSRequestedIncompatibleQoSInfo) -> None:
+        report("incompatible QoS", _qos_text(topic, "publisher", event.last_policy_kind))
+
+    return SubscriptionEventCallbacks(incompatible_qos=incompatible)
+
+
+def publisher_events(topic: str, report: Report) -> PublisherEventCallbacks:
+    """Reports subscribers whose QoS does not fit the publisher."""
+
+    def incompatible(event: QoSOfferedIncompatibleQoSInfo) -> None:
+        report("incompatible QoS", _qos_text(topic, "subscriber", event.last_policy_kind))
+
+    return PublisherEventCallbacks(incompatible_qos=incompatible)
+
+
+def _qos_text(topic: str, other: str, policy_kind: int) -> str:
+    policy = qos_policy_name_from_kind(policy_kind)
+    cure = "; set reliable_inputs to false" if other == "publisher" and policy == "RELIABILITY" else ""
+    return f"a {other} on {topic} has an incompatible QoS ({policy}), nothing passes between it and this node{cure}"

@@ -1,0 +1,100 @@
+"""What rviz shows of a scene: a box, its axes and an id for each object, and its best grasps as grippers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from geometry_msgs.msg import Point
+from numpy.typing import ArrayLike, NDArray
+from std_msgs.msg import ColorRGBA, Header
+from visualization_msgs.msg import Marker, MarkerArray
+
+from instance_seg_ros.config import GripperSettings
+from instance_seg_ros.drawing import color_of_track
+from instance_seg_ros.geometry import OrientedBox
+from instance_seg_ros.grasping.grasp import Grasp
+from instance_seg_ros.messages import transform_to_pose
+from instance_seg_ros.pipeline import Scene, SceneObject
+from instance_seg_ros.ros.convert import make_message
+
+GRASPS_SHOWN = 3
+LINE_WIDTH_M = 0.0015
+AXIS_LENGTH_M = 0.04
+TEXT_HEIGHT_M = 0.02
+
+# Pairs of corner indices of OrientedBox.corners_m that differ in one bit: the twelve edges.
+_EDGES = [(i, i | 1 << axis) for i in range(8) for axis in range(3) if not i >> axis & 1]
+_RGB = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+
+
+def marker_array(scene: Scene, header: Header, gripper: GripperSettings) -> MarkerArray:
+    """All markers of a scene; the first one deletes those of the frame before, so nothing stale stays.
+
+    Namespaces, to be switched in rviz: box, axes, id, grasp.
+    """
+    markers = [Marker(header=header, action=Marker.DELETEALL)]
+    for scene_object in scene.objects():
+        markers += _object_markers(scene_object, header, gripper)
+    return MarkerArray(markers=markers)
+
+
+def _object_markers(scene_object: SceneObject, header: Header, gripper: GripperSettings) -> Iterator[Marker]:
+    box = scene_object.lifted.box
+    if box is None:
+        return
+    red, green, blue = color_of_track(scene_object.track_id)
+    color = ColorRGBA(r=red / 255, g=green / 255, b=blue / 255, a=1.0)
+    label = scene_object.label
+    yield _lines(header, "box", label, [box.corners_m[i] for edge in _EDGES for i in edge], [color])
+    yield _axes(header, label, box)
+    yield _text(header, label, scene_object, box)
+    for rank, grasp in enumerate(scene_object.grasps[:GRASPS_SHOWN]):
+        shade = ColorRGBA(r=1.0 - grasp.quality, g=float(grasp.quality), b=0.1, a=1.0 if rank == 0 else 0.4)
+        # 100 grasps an object at most keeps the ids of all objects apart.
+        yield _lines(header, "grasp", label * 100 + rank, gripper_lines(grasp, gripper), [shade])
+
+
+def gripper_lines(grasp: Grasp, gripper: GripperSettings) -> NDArray[np.float64]:
+    """The gripper as a drawing of line segments: two fingers, the bar between them and the approach.
+
+    Returns:
+        (8, 3) float64 metres, camera optical frame: points in pairs.
+    """
+    # From the contacts, not from the pose: that may have been turned and moved to a robot's flange.
+    left, right = grasp.contacts_m
+    tip = (left + right) / 2
+    back = grasp.T_camera_grasp.rotation[:, 2] * gripper.finger_length_m
+    wrist = tip - back * 2
+    return np.array([left, left - back, right, right - back, left - back, right - back, tip - back, wrist])
+
+
+def _axes(header: Header, label: int, box: OrientedBox) -> Marker:
+    origin = box.T_camera_box.translation_m
+    tips = origin + box.T_camera_box.rotation.T * AXIS_LENGTH_M
+    points = [point for tip in tips for point in (origin, tip)]
+    return _lines(header, "axes", label, points, [ColorRGBA(r=r, g=g, b=b, a=1.0) for r, g, b in _RGB for _ in (0, 1)])
+
+
+def _text(header: Header, label: int, scene_object: SceneObject, box: OrientedBox) -> Marker:
+    marker = Marker(header=header, ns="id", id=label, type=Marker.TEXT_VIEW_FACING, action=Marker.ADD)
+    marker.pose = transform_to_pose(make_message, box.T_camera_box)
+    # Above the box as the camera sees it: y points down in the optical frame.
+    marker.pose.position.y = float(box.corners_m[:, 1].min()) - TEXT_HEIGHT_M
+    marker.scale.z = TEXT_HEIGHT_M
+    marker.color = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0)
+    marker.text = f"{scene_object.track_id} {scene_object.class_name} {scene_object.score:.2f}"
+    return marker
+
+
+def _lines(header: Header, namespace: str, marker_id: int, points_m: ArrayLike, colors: list[ColorRGBA]) -> Marker:
+    """A LINE_LIST; one colour for all of it or one for each point."""
+    marker = Marker(header=header, ns=namespace, id=marker_id, type=Marker.LINE_LIST, action=Marker.ADD)
+    marker.pose.orientation.w = 1.0
+    marker.scale.x = LINE_WIDTH_M
+    marker.points = [Point(x=x, y=y, z=z) for x, y, z in np.asarray(points_m, dtype=np.float64).tolist()]
+    if len(colors) == 1:
+        marker.color = colors[0]
+    else:
+        marker.colors = colors
+    return marker

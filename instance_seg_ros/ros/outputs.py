@@ -1,0 +1,63 @@
+"""The node's publishers. What costs time to draw is drawn only while somebody listens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import Image, PointCloud2
+from visualization_msgs.msg import MarkerArray
+
+from instance_seg_ros import messages
+from instance_seg_ros.config import GripperSettings
+from instance_seg_ros.drawing import draw_overlay
+from instance_seg_ros.msg import InstanceArray
+from instance_seg_ros.pipeline import Scene
+from instance_seg_ros.ros.convert import make_message
+from instance_seg_ros.ros.inputs import Report, publisher_events
+from instance_seg_ros.ros.markers import marker_array
+
+QUEUE_DEPTH = 5
+
+
+class Outputs:
+    """Publishes what a scene became, under the node's name. Reliable, so that every kind of subscriber is served."""
+
+    def __init__(self, node: Node, report: Report) -> None:
+        def publisher(message_type: type, topic: str) -> Publisher:
+            events = publisher_events(topic, report)
+            return node.create_publisher(message_type, topic, QoSProfile(depth=QUEUE_DEPTH), event_callbacks=events)
+
+        self._node = node
+        self._instances = publisher(InstanceArray, "~/instances")
+        self._pictures: dict[Publisher, Callable[[Scene, GripperSettings], Any]] = {
+            publisher(Image, "~/label_image"): lambda scene, _: messages.label_image(make_message, scene),
+            publisher(Image, "~/overlay"): lambda scene, _: messages.overlay_image(
+                make_message, scene, draw_overlay(scene)
+            ),
+            publisher(PointCloud2, "~/cloud"): lambda scene, _: messages.cloud(make_message, scene),
+            publisher(MarkerArray, "~/markers"): _markers,
+        }
+
+    def publish_answer(self, answer: InstanceArray) -> None:
+        """Publishes the instances: first, because a planner waits for them."""
+        self._instances.publish(answer)
+
+    def publish_pictures(self, scene: Scene, gripper: GripperSettings) -> None:
+        """Publishes label image, overlay, cloud and markers, each only while it has a subscriber."""
+        for publisher, make_picture in self._pictures.items():
+            if publisher.get_subscription_count() > 0:
+                publisher.publish(make_picture(scene, gripper))
+
+    def close(self) -> None:
+        """Destroys the publishers."""
+        for publisher in (self._instances, *self._pictures):
+            self._node.destroy_publisher(publisher)
+
+
+def _markers(scene: Scene, gripper: GripperSettings) -> MarkerArray:
+    header = messages.header(make_message, scene.frame.stamp_ns, scene.frame.frame_id)
+    return marker_array(scene, header, gripper)

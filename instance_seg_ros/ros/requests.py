@@ -1,0 +1,88 @@
+"""Calls of the service `segment` that wait for a frame, and the choice of the instances that a call asks for."""
+
+from __future__ import annotations
+
+import copy
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rclpy.task import Future
+from sensor_msgs.msg import RegionOfInterest
+
+from instance_seg_ros.msg import InstanceArray
+from instance_seg_ros.srv import Segment
+
+DEFAULT_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    future: Future
+    since_s: float
+
+
+class PendingRequests:
+    """The calls that wait for a result. Thread safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: list[_Waiting] = []
+
+    def __bool__(self) -> bool:
+        with self._lock:
+            return bool(self._waiting)
+
+    def add(self, wake: Callable[[], object]) -> Future:
+        """A future of the next frame's InstanceArray; `wake` is called when it is there."""
+        future = Future()
+        future.add_done_callback(lambda _: wake())
+        with self._lock:
+            self._waiting.append(_Waiting(future, time.monotonic()))
+        return future
+
+    def answer(self, answer: InstanceArray, arrived_s: float) -> None:
+        """Gives the answer to a frame that arrived at that time (monotonic clock) to all calls made before."""
+        with self._lock:
+            ready = [waiting for waiting in self._waiting if waiting.since_s <= arrived_s]
+            self._waiting = [waiting for waiting in self._waiting if waiting.since_s > arrived_s]
+        for waiting in ready:
+            waiting.future.set_result(answer)
+
+    def cancel(self, future: Future) -> None:
+        """Gives a call up: its future's result is None, unless it was answered already."""
+        with self._lock:
+            waited = any(waiting.future is future for waiting in self._waiting)
+            self._waiting = [waiting for waiting in self._waiting if waiting.future is not future]
+        if waited:
+            future.set_result(None)
+
+    def cancel_all(self) -> None:
+        """Gives all calls up."""
+        with self._lock:
+            waiting, self._waiting = self._waiting, []
+        for entry in waiting:
+            entry.future.set_result(None)
+
+
+def selected(answer: InstanceArray, request: Segment.Request) -> InstanceArray:
+    """The answer with only the instances that pass all filters of the request."""
+    chosen = copy.copy(answer)
+    chosen.instances = [
+        instance
+        for instance in answer.instances
+        if (not request.class_names or instance.class_name in request.class_names)
+        and (not request.track_ids or instance.track_id in request.track_ids)
+        and _centre_inside(instance.region, request.region)
+    ]
+    return chosen
+
+
+def _centre_inside(region: RegionOfInterest, wanted: RegionOfInterest) -> bool:
+    if wanted.width == 0 or wanted.height == 0:
+        return True
+    x, y = region.x_offset + region.width / 2, region.y_offset + region.height / 2
+    return bool(
+        wanted.x_offset <= x < wanted.x_offset + wanted.width and wanted.y_offset <= y < wanted.y_offset + wanted.height
+    )

@@ -1,0 +1,130 @@
+"""Every parameter of the node: the node's own settings beside those of the pipeline's stages. Needs no ROS."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+
+from instance_seg_ros.config import (
+    PipelineSettings,
+    Setting,
+    Settings,
+    SettingValue,
+    describe,
+    fields_of,
+    setting,
+    stages,
+)
+from instance_seg_ros.geometry import Transform
+
+
+@dataclasses.dataclass(frozen=True)
+class NodeSettings(Settings):
+    """What only the node needs to know: its model, its inputs and what it does with a frame."""
+
+    model_path: str = setting("", "Path of the model file; empty takes the shipped model.")
+    autostart: bool = setting(
+        True, "Configure and activate at start; false leaves that to a lifecycle manager. Read once, at start."
+    )
+    enabled: bool = setting(True, "Process frames while active; the service set_enabled sets this.")
+    color_transport: str = setting(
+        "raw",
+        "How colour arrives: raw on color/image_raw, compressed (JPEG, PNG) on color/image_raw/compressed.",
+        choices=("raw", "compressed"),
+    )
+    depth_transport: str = setting(
+        "raw",
+        "How depth arrives: raw on depth/image_raw, compressedDepth on depth/image_raw/compressedDepth.",
+        choices=("raw", "compressedDepth"),
+    )
+    reliable_inputs: bool = setting(
+        False,
+        "Subscribe to the images reliably, for a replay that may lose nothing; a camera that publishes best effort is "
+        "then not heard.",
+    )
+    sync_tolerance_s: float = setting(
+        0.025,
+        "Colour and depth belong together when their stamps differ by no more, in seconds.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    input_timeout_s: float = setting(
+        2.0, "An input that was silent for longer is reported as missing, in seconds.", minimum=0.1, maximum=3600.0
+    )
+    fixed_frame: str = setting(
+        "",
+        "A frame that does not move (map, base_link), for ids that last; needs tf. Empty: the camera stands still.",
+    )
+    depth_camera_pose: str = setting(
+        "",
+        "Pose of the depth camera in the colour camera's optical frame as 'x y z qx qy qz qw', for depth that is not "
+        "registered to colour; empty: from tf, and none is needed where both have the same frame_id.",
+    )
+    instance_clouds: bool = setting(False, "Put each object's points into its Instance message, too.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.T_color_depth  # noqa: B018 - a pose that cannot be read is refused here, not at the first frame
+
+    @property
+    def T_color_depth(self) -> Transform | None:
+        """`depth_camera_pose`, or None when it is empty.
+
+        Raises:
+            ValueError: quoting the text, when it is not a pose.
+        """
+        if not self.depth_camera_pose.strip():
+            return None
+        try:
+            x, y, z, *quaternion_xyzw = (float(word) for word in self.depth_camera_pose.split())
+            return Transform.from_quaternion(quaternion_xyzw, (x, y, z))
+        except ValueError as error:
+            raise ValueError(
+                f"depth_camera_pose must be 'x y z qx qy qz qw', not {self.depth_camera_pose!r} ({error})"
+            ) from error
+
+
+def all_parameters() -> dict[str, Setting]:
+    """Parameter name (`sync_tolerance_s`, `lifting.min_points`) to its setting, the node's own first."""
+    parameters = {field.name: field for field in fields_of(NodeSettings)}
+    for stage, settings_type in stages().items():
+        parameters |= {f"{stage}.{field.name}": field for field in fields_of(settings_type)}
+    return parameters
+
+
+def settings_of(values: Mapping[str, SettingValue]) -> tuple[NodeSettings, PipelineSettings]:
+    """The settings with the given values by parameter name, the defaults for what is not named.
+
+    Raises:
+        ValueError: naming the setting, the value and what is allowed; KeyError for a name that no setting has.
+    """
+    grouped: dict[str, dict[str, SettingValue]] = {"": {}, **{stage: {} for stage in stages()}}
+    for name, value in values.items():
+        stage, _, field = name.rpartition(".")
+        grouped[stage][field] = value
+    pipeline = {stage: settings_type(**grouped[stage]) for stage, settings_type in stages().items()}
+    return NodeSettings(**grouped[""]), PipelineSettings(**pipeline)  # type: ignore[arg-type]
+
+
+def parameters_yaml() -> str:
+    """The parameter file with every parameter, its help and its default, for any node name."""
+    lines = [
+        "# Every parameter of the node with its default. Written by `python -m instance_seg_ros.ros.settings`.",
+        "/**:",
+        "  ros__parameters:",
+    ]
+    section = ""
+    for name, field in all_parameters().items():
+        stage, _, key = name.rpartition(".")
+        if stage != section:
+            lines.append(f"    {stage}:")
+            section = stage
+        indent = " " * (6 if stage else 4)
+        # JSON's scalars are YAML's, but for 1e-05, which YAML 1.1 takes for a string; no default is that small.
+        lines += [f"{indent}# {describe(field)}", f"{indent}{key}: {json.dumps(field.default)}"]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(parameters_yaml(), end="")

@@ -1,0 +1,238 @@
+"""Real nodes, real messages and real DDS in one process: the node under test beside a probe that plays camera and planner."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rcl_interfaces.msg import Log
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+from visualization_msgs.msg import MarkerArray
+
+from instance_seg_ros.camera import RgbdFrame
+from instance_seg_ros.config import PipelineSettings
+from instance_seg_ros.grasping.sampler import GraspSampler
+from instance_seg_ros.instances import Instances
+from instance_seg_ros.lifting import Lifter
+from instance_seg_ros.messages import header
+from instance_seg_ros.msg import InstanceArray
+from instance_seg_ros.pipeline import Pipeline
+from instance_seg_ros.rgbd_messages import stamp_ns_of
+from instance_seg_ros.ros.convert import camera_info, color_image, depth_image, make_message
+from instance_seg_ros.ros.node import InstanceSegNode
+from instance_seg_ros.segmentation import ModelInfo
+from instance_seg_ros.tracking import Tracker
+
+TIMEOUT_S = 20.0
+OPTICAL_FRAME = "camera_color_optical_frame"
+
+
+class BlobSegmenter:
+    """A segmenter without a network: what is clearly nearer than the middle of the depths, one instance for each blob."""
+
+    info = ModelInfo("blobs", "1", ("object",), 0.5, 0.5, "f" * 64)
+
+    def segment(self, frame: RgbdFrame) -> Instances:
+        """Instances of score 1."""
+        measured = frame.depth_m[frame.depth_m > 0]
+        if not measured.size:
+            return Instances.empty(*frame.depth_m.shape, self.info.class_names)
+        near = (frame.depth_m > 0) & (frame.depth_m < np.median(measured) - 0.02)
+        _, labels, statistics, _ = cv2.connectedComponentsWithStats(near.astype(np.uint8))
+        small = np.flatnonzero(statistics[:, cv2.CC_STAT_AREA] < 100)
+        labels[np.isin(labels, small)] = 0
+        return Instances.from_labels(labels)
+
+
+def blob_pipeline(settings: PipelineSettings, model_path: Path | None) -> Pipeline:
+    """The real pipeline around the BlobSegmenter."""
+    return Pipeline(
+        BlobSegmenter(),
+        Lifter(settings.lifting),
+        GraspSampler(settings.grasping, settings.gripper),
+        Tracker(settings.tracking),
+    )
+
+
+class Probe(Node):
+    """Plays the camera and everybody who listens."""
+
+    def __init__(self) -> None:
+        super().__init__("probe")
+        self.received: dict[str, list[Any]] = defaultdict(list)
+        self.logs: list[Log] = []
+        reliable = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
+        self._inputs = {
+            (name, message_type): self.create_publisher(message_type, f"/instance_seg/{topic}", reliable)
+            for name, message_type, topic in (
+                ("color", Image, "color/image_raw"),
+                ("color", CompressedImage, "color/image_raw/compressed"),
+                ("color_info", CameraInfo, "color/camera_info"),
+                ("depth", Image, "depth/image_raw"),
+                ("depth", CompressedImage, "depth/image_raw/compressedDepth"),
+                ("depth_info", CameraInfo, "depth/camera_info"),
+            )
+        }
+        self.listen("instances", InstanceArray, "/instance_seg/instances")
+        self.listen("diagnostics", DiagnosticArray, "/diagnostics")
+        self.create_subscription(Log, "/rosout", self.logs.append, reliable)
+
+    def listen(self, name: str, message_type: type, topic: str) -> None:
+        """Collects a topic in `received[name]`."""
+        qos = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
+        self.create_subscription(message_type, topic, self.received[name].append, qos)
+
+    def send(self, name: str, message: Any) -> None:
+        """Publishes on an input of the node."""
+        self._inputs[name, type(message)].publish(message)
+
+    def subscribers(self, name: str, message_type: type) -> int:
+        """How many have matched the publisher of an input."""
+        return self._inputs[name, message_type].get_subscription_count()
+
+    @property
+    def answers(self) -> list[InstanceArray]:
+        """All InstanceArrays, in their order."""
+        return self.received["instances"]
+
+    def answer(self, stamp_ns: int) -> InstanceArray | None:
+        """The answer to the frame of that stamp, None while there is none."""
+        return next((answer for answer in self.answers if stamp_ns_of(answer.header) == stamp_ns), None)
+
+    def log_lines(self, text: str) -> list[str]:
+        """What the node logged with that text in it."""
+        return [log.msg for log in self.logs if log.name == "instance_seg" and text in log.msg]
+
+    def status(self, name: str) -> DiagnosticStatus | None:
+        """The node's latest diagnostics of that name."""
+        for array in reversed(self.received["diagnostics"]):
+            for status in array.status:
+                if status.name == f"instance_seg: {name}":
+                    return status
+        return None
+
+
+class Stage:
+    """The node under test, the probe and the executor of both."""
+
+    def __init__(self, node: InstanceSegNode, probe: Probe, executor: SingleThreadedExecutor) -> None:
+        self.node = node
+        self.probe = probe
+        self.executor = executor
+
+    def wait(self, condition: Callable[[], object], what: str, timeout_s: float = TIMEOUT_S) -> None:
+        """Executes callbacks until the condition holds, and fails naming `what` when it does not in time."""
+        deadline_s = time.monotonic() + timeout_s
+        while not condition():
+            if time.monotonic() > deadline_s:
+                logged = "\n".join(log.msg for log in self.probe.logs)
+                pytest.fail(f"waited {timeout_s:g} s in vain for {what}; logged:\n{logged}")
+            self.executor.spin_once(timeout_sec=0.05)
+
+    def call(self, service_type: type, name: str, request: Any) -> Any:
+        """Calls a service of the node."""
+        client = self.probe.create_client(service_type, f"/instance_seg/{name}")
+        self.wait(client.service_is_ready, f"the service {name}")
+        future = client.call_async(request)
+        self.wait(future.done, f"the answer of {name}")
+        self.probe.destroy_client(client)
+        return future.result()
+
+    def start(self, *, color: type = Image, depth: type = Image) -> None:
+        """Brings the node to active and waits until everything is connected."""
+        assert self.node.trigger_configure().name == "SUCCESS"
+        assert self.node.trigger_activate().name == "SUCCESS"
+        inputs = (("color", color), ("depth", depth), ("color_info", CameraInfo))
+        self.wait(lambda: all(self.probe.subscribers(*an_input) for an_input in inputs), "the node's subscriptions")
+        self.wait(lambda: self.node.count_subscribers("/instance_seg/instances"), "the probe's subscription")
+
+    def stamp_ns(self) -> int:
+        """The time of now."""
+        return int(self.node.get_clock().now().nanoseconds)
+
+    def send_frame(self, frame: RgbdFrame) -> int:
+        """Sends a frame as a camera does, stamped now.
+
+        Returns:
+            Its stamp.
+        """
+        stamp_ns = self.stamp_ns()
+        info, color, depth = messages_of(replace(frame, stamp_ns=stamp_ns))
+        self.probe.send("color_info", info)
+        self.probe.send("color", color)
+        self.probe.send("depth", depth)
+        return stamp_ns
+
+    def answer_to(self, stamp_ns: int) -> InstanceArray:
+        """The answer to the frame of that stamp, waited for."""
+        self.wait(lambda: self.probe.answer(stamp_ns), "the answer to a frame")
+        answer = self.probe.answer(stamp_ns)
+        assert answer is not None
+        return answer
+
+
+def messages_of(frame: RgbdFrame) -> tuple[CameraInfo, Image, Image]:
+    """CameraInfo, colour and depth of a frame, with its stamp."""
+    stamped = header(make_message, frame.stamp_ns, frame.frame_id)
+    assert frame.color_rgb is not None
+    return (
+        camera_info(stamped, frame.intrinsics),
+        color_image(stamped, frame.color_rgb),
+        depth_image(stamped, frame.depth_m),
+    )
+
+
+@pytest.fixture
+def make_stage() -> Iterator[Callable[..., Stage]]:
+    """Makes a Stage; keyword arguments are the node's parameters, `build_pipeline` replaces the blobs' pipeline."""
+    rclpy.init()
+    stages: list[Stage] = []
+
+    def make(build_pipeline: Callable[..., Pipeline] = blob_pipeline, **parameters: Any) -> Stage:
+        overrides = [Parameter(name.replace("__", "."), value=value) for name, value in parameters.items()]
+        node = InstanceSegNode(build_pipeline, parameter_overrides=overrides)
+        probe = Probe()
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        executor.add_node(probe)
+        stages.append(Stage(node, probe, executor))
+        return stages[-1]
+
+    yield make
+    for stage in stages:
+        stage.node.close()
+        stage.node.destroy_node()
+        stage.probe.destroy_node()
+        stage.executor.shutdown()
+    rclpy.try_shutdown()
+
+
+@pytest.fixture
+def stage(make_stage: Callable[..., Stage]) -> Stage:
+    """The node with default parameters, active, everything connected."""
+    made = make_stage()
+    for name, message_type in (
+        ("label_image", Image),
+        ("overlay", Image),
+        ("cloud", PointCloud2),
+        ("markers", MarkerArray),
+    ):
+        made.probe.listen(name, message_type, f"/instance_seg/{name}")
+    made.start()
+    return made
