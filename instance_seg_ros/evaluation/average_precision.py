@@ -36,8 +36,8 @@ class AveragePrecision:
         Raises:
             ImportError: pycocotools is not installed.
         """
-        from pycocotools.coco import COCO
-        from pycocotools.cocoeval import COCOeval
+        from pycocotools.coco import COCO  # type: ignore[import-untyped]
+        from pycocotools.cocoeval import COCOeval  # type: ignore[import-untyped]
 
         names = {"ap": 0, "ap50": 1, "ap75": 2, "ar100": 8}
         if not self._truth:
@@ -61,7 +61,7 @@ class AveragePrecision:
 
 
 def _annotation(image_id: int, mask: NDArray[np.bool_]) -> dict[str, Any]:
-    from pycocotools import mask as coco_mask
+    from pycocotools import mask as coco_mask  # type: ignore[import-untyped]
 
     return {
         "image_id": image_id,

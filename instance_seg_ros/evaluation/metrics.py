@@ -1,8 +1,8 @@
 """Overlap, boundary and found-share metrics of one image.
 
-Overlap and boundary P/R/F and the share of objects above F 0.75 follow the protocol of unseen-object segmentation (Xie et al.,
-UOIS-Net, T-RO 2021, after Dave et al., 2019): objects and predictions are matched one to one by the Hungarian method so that
-the summed F is largest, and values are taken per image.
+Overlap and boundary P/R/F and the share of objects above F 0.75 follow the protocol of unseen-object segmentation
+(Xie et al., UOIS-Net, T-RO 2021, after Dave et al., 2019): objects and predictions are matched one to one by the
+Hungarian method so that the summed F is largest, and values are taken per image.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def without_clutter(truth: Masks, predicted: Masks) -> NDArray[np.bool_]:
     """
     labelled = truth.any(axis=0)
     on_objects = mask_areas(predicted & labelled[None])
-    return on_objects >= _CLUTTER_SHARE * np.maximum(mask_areas(predicted), 1)
+    return np.asarray(on_objects >= _CLUTTER_SHARE * np.maximum(mask_areas(predicted), 1))
 
 
 def image_metrics(truth: Masks, predicted: Masks) -> ImageMetrics:
@@ -116,7 +116,7 @@ def image_metrics(truth: Masks, predicted: Masks) -> ImageMetrics:
         truth: (N, H, W) bool masks of the objects.
         predicted: (M, H, W) bool masks.
 
-    Without predictions but with objects P is 1 and R 0, the reverse for no objects but predictions, and all is 1 for neither.
+    Without predictions but with objects P is 1 and R 0; with predictions but no objects the reverse; 1 for neither.
     """
     count, predictions = len(truth), len(predicted)
     if count == 0 or predictions == 0:
@@ -148,8 +148,6 @@ def _boundary_metrics(
     radius_px = boundary_tolerance_px(*truth.shape[1:])
     right = hit = 0
     for row, column in zip(rows, columns, strict=True):
-        right += np.count_nonzero(predicted_edges[column] & _dilated(truth_edges[row], radius_px))
-        hit += np.count_nonzero(truth_edges[row] & _dilated(predicted_edges[column], radius_px))
-    return PrecisionRecall(
-        right / max(np.count_nonzero(predicted_edges), 1), hit / max(np.count_nonzero(truth_edges), 1)
-    )
+        right += int(np.count_nonzero(predicted_edges[column] & _dilated(truth_edges[row], radius_px)))
+        hit += int(np.count_nonzero(truth_edges[row] & _dilated(predicted_edges[column], radius_px)))
+    return PrecisionRecall(right / max(int(predicted_edges.sum()), 1), hit / max(int(truth_edges.sum()), 1))

@@ -6,11 +6,13 @@ import contextlib
 import io
 import json
 import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
 import torch
+from torch import Tensor, nn
 
 from instance_seg_ros.export.graph import DecodingSettings, ExportedModel
 from instance_seg_ros.files import write_atomically
@@ -44,27 +46,36 @@ class ModelDescription:
     mask_threshold: float = 0.5
 
 
-def export_graph(model: CondInst, decoding: DecodingSettings) -> onnx.ModelProto:
-    """The network with its pre- and post-processing as an ONNX graph; only the input's height and width are dynamic.
+def trace(
+    graph: nn.Module,
+    example: tuple[Tensor, ...],
+    input_names: Sequence[str],
+    dynamic_axes: Mapping[str, Mapping[int, str]],
+) -> onnx.ModelProto:
+    """A module with the contract's five outputs as a checked ONNX graph.
+
+    Args:
+        graph: its forward takes `example` and returns the outputs in the order of OUTPUT_NAMES.
+        example: inputs to trace it with.
+        input_names: of those inputs.
+        dynamic_axes: names of the dynamic axes of each input.
 
     Raises:
         onnx.checker.ValidationError: the graph is not valid ONNX.
     """
-    graph = ExportedModel(model, decoding).eval()
-    example = (torch.full((48, 64), 0.7), torch.tensor([60.0, 60.0, 31.5, 23.5]))
     content = io.BytesIO()
     # The tracer warns that the camera's size may become a constant; it is named dynamic, and the parity test varies it.
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            graph,
+            graph.eval(),
             example,
-            content,
+            content,  # type: ignore[arg-type]
             dynamo=False,
             opset_version=OPSET,
-            input_names=list(INPUT_CONTRACT),
+            input_names=list(input_names),
             output_names=list(OUTPUT_NAMES),
-            dynamic_axes={"depth_m": {0: "height", 1: "width"}},
+            dynamic_axes=dynamic_axes,
             do_constant_folding=True,
         )
     proto = onnx.load_from_string(content.getvalue())
@@ -72,7 +83,22 @@ def export_graph(model: CondInst, decoding: DecodingSettings) -> onnx.ModelProto
     return proto
 
 
-def describe(proto: onnx.ModelProto, description: ModelDescription, trained_on: dict[str, object]) -> bytes:
+def export_graph(model: CondInst, decoding: DecodingSettings) -> onnx.ModelProto:
+    """The network with its pre- and post-processing as an ONNX graph; only the input's height and width are dynamic.
+
+    Raises:
+        onnx.checker.ValidationError: the graph is not valid ONNX.
+    """
+    example = (torch.full((48, 64), 0.7), torch.tensor([60.0, 60.0, 31.5, 23.5]))
+    return trace(ExportedModel(model, decoding), example, list(INPUT_CONTRACT), {"depth_m": {0: "height", 1: "width"}})
+
+
+def describe(
+    proto: onnx.ModelProto,
+    description: ModelDescription,
+    trained_on: Mapping[str, object],
+    input_contract: Mapping[str, str] = INPUT_CONTRACT,
+) -> bytes:
     """The serialised model with its metadata and digest."""
     del proto.metadata_props[:]
     facts = {
@@ -80,16 +106,22 @@ def describe(proto: onnx.ModelProto, description: ModelDescription, trained_on: 
         "name": description.name,
         "version": description.version,
         "class_names": json.dumps(list(description.class_names)),
-        "input_contract": json.dumps(INPUT_CONTRACT),
+        "input_contract": json.dumps(dict(input_contract)),
         "score_threshold": str(description.score_threshold),
         "mask_threshold": str(description.mask_threshold),
-        "trained_on": json.dumps(trained_on),
+        "trained_on": json.dumps(dict(trained_on)),
         "digest": graph_digest(proto.SerializeToString(deterministic=True)),
     }
     for key, value in facts.items():
         entry = proto.metadata_props.add()
         entry.key, entry.value = key, value
     return proto.SerializeToString(deterministic=True)
+
+
+def write_model_file(content: bytes, path: Path) -> None:
+    """Writes a model file whole or not at all; makes its folder where missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, content)
 
 
 def export_checkpoint(
@@ -123,6 +155,5 @@ def export_checkpoint(
         "seed": checkpoint.recipe.get("training", {}).get("seed"),
     }
     content = describe(export_graph(averaged_model(checkpoint), decoding), description, trained_on)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, content)
+    write_model_file(content, path)
     return len(content)

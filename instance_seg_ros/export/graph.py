@@ -1,4 +1,7 @@
-"""The exported graph as an nn.Module: pre-processing, network, top-K, suppression and masks, all shapes behind the input static."""
+"""The exported graph as an nn.Module: pre-processing, network, top-K, suppression and masks.
+
+Only the camera image's size is dynamic; every shape behind the resampling is static.
+"""
 
 from __future__ import annotations
 
@@ -39,10 +42,10 @@ class DecodingSettings:
 
 
 def suppress(overlaps: Tensor) -> Tensor:
-    """Greedy suppression as a fixed number of matrix products (Cluster-NMS, Zheng et al., IEEE Trans. Cybernetics 2021).
+    """Greedy suppression as a fixed number of matrix products (Cluster-NMS, Zheng et al., T-Cyb 2021).
 
-    keep <- [no kept, better candidate overlaps], N - 1 times from all ones. After t rounds the t + 1 best candidates have their
-    greedy result, whatever the overlaps: N - 1 rounds are exactly greedy suppression.
+    keep <- [no kept, better candidate suppresses it], N - 1 times from all ones. After t rounds the t + 1 best
+    candidates have their greedy result, whatever the overlaps: N - 1 rounds are exactly greedy suppression.
 
     Args:
         overlaps: (N, N) float32 of 0 and 1, candidates ordered best first: whether the row's suppresses the column's.
@@ -124,8 +127,8 @@ class ExportedModel(nn.Module):
             intrinsics: (4,) float32 fx, fy, cx, cy, pixels.
 
         Returns:
-            boxes_xyxy (K, 4) float32 camera pixels; scores (K,) float32, best first, 0 for empty rows; class_ids (K,) int64;
-            masks (K, h, w) float16 probabilities; mask_scale (2,) float32.
+            boxes_xyxy (K, 4) float32 camera pixels; scores (K,) float32, best first, 0 for empty rows; class_ids (K,)
+            int64; masks (K, h, w) float16 probabilities; mask_scale (2,) float32.
         """
         settings, model = self.settings, self.model
         grid_depth_m, grid_intrinsics, scale = self.grid(depth_m, intrinsics)

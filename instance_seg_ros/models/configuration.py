@@ -24,7 +24,7 @@ class CondInstConfig:
     """Named sizes of the depth network.
 
     Attributes:
-        input_hw: height and width of the network's grid, multiples of the largest stride or padded by the strided convolutions.
+        input_hw: height and width of the network's grid, multiples of 16.
         input_channels: channels of `geometry_input`.
         num_classes: object classes; 1 is class-agnostic.
         stem_channels: channels at stride 2.
@@ -87,4 +87,5 @@ class CondInstConfig:
         Raises:
             TypeError: a name is unknown.
         """
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(**fields)

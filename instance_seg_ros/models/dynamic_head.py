@@ -28,9 +28,9 @@ def split_parameters(parameters: Tensor, channels: int = DYNAMIC_CHANNELS) -> tu
 def dynamic_masks(features: Tensor, parameters: Tensor, locations_xy: Tensor, sizes_px: Tensor, stride: int) -> Tensor:
     """Mask logits of K instances of one image.
 
-    Each instance sees [relative x, relative y, features], relative = (its location - the pixel's location) / its size of
-    interest. The first layer is affine in the pixel, so the relative coordinates are folded into its weights
-    and one matrix product serves all instances, without K copies of the features.
+    Each instance sees [relative x, relative y, features], relative = (its location - the pixel's location) / its size
+    of interest. The first layer is affine in the pixel, so the relative coordinates are folded into its weights and one
+    matrix product serves all instances, without K copies of the features.
 
     Args:
         features: (8, h, w) float32 of the mask branch.

@@ -35,8 +35,9 @@ class Tower(nn.Module):
         super().__init__()
         self.convs = nn.ModuleList(nn.Conv2d(channels, channels, 3, 1, 1, bias=bias) for _ in range(depth))
         self.norms = nn.ModuleList(norm(channels, levels) for _ in range(depth))
-        for conv in self.convs:
-            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+        for parameter in self.convs.parameters():
+            if parameter.ndim > 1:
+                nn.init.kaiming_normal_(parameter, nonlinearity="relu")
 
     def forward(self, x: Tensor, level: int) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
@@ -81,13 +82,11 @@ class FcosHead(nn.Module):
         self.ltrb = nn.Conv2d(channels, 4, 3, 1, 1)
         self.centerness = nn.Conv2d(channels, 1, 3, 1, 1)
         self.scales = nn.Parameter(torch.ones(levels))
-        for conv in (self.class_logits, self.ltrb, self.centerness):
-            nn.init.normal_(conv.weight, std=0.01)
-            nn.init.zeros_(conv.bias)
         # Rare positives: start at a probability of 0.01 (Lin et al., ICCV 2017). Boxes start two strides wide to each
         # side, so that the ReLU passes a gradient everywhere.
-        nn.init.constant_(self.class_logits.bias, -math.log(99.0))
-        nn.init.constant_(self.ltrb.bias, 2.0)
+        _initialise(self.class_logits, bias=-math.log(99.0))
+        _initialise(self.ltrb, bias=2.0)
+        _initialise(self.centerness, bias=0.0)
 
     def forward(self, features: Sequence[Tensor]) -> list[LevelOutput]:
         """(B, C, H_i, W_i) per level -> one LevelOutput per level."""
@@ -103,6 +102,12 @@ class FcosHead(nn.Module):
                 )
             )
         return outputs
+
+
+def _initialise(conv: nn.Conv2d, bias: float) -> None:
+    assert conv.bias is not None
+    nn.init.normal_(conv.weight, std=0.01)
+    nn.init.constant_(conv.bias, bias)
 
 
 def level_locations(height: int, width: int, stride: int) -> Tensor:

@@ -122,8 +122,8 @@ def local_relief(depth_m: Tensor) -> Tensor:
 class GeometryInput(nn.Module):
     """Depth image to eight channels: XYZ, normals, relief, validity.
 
-    XYZ of the filled depth less the median over the valid pixels, in units of 0.3 m, clamped; normals of the smoothed and
-    filled depth; `local_relief` in units of 2 cm, clamped; 1 where depth was measured. Finite for every input,
+    XYZ of the filled depth less the median over the valid pixels, in units of 0.3 m, clamped; normals of the smoothed
+    and filled depth; `local_relief` in units of 2 cm, clamped; 1 where depth was measured. Finite for every input,
     all-invalid depth and NaN included.
     """
 

@@ -141,7 +141,7 @@ def _object_window(ids: NDArray[np.uint8], scale: float, rng: np.random.Generato
 def relabel(
     ids: NDArray[np.uint8], depth_m: NDArray[np.float32], settings: AugmentationSettings
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]:
-    """Instances numbered 1..N without gaps, with boxes (N, 4) xyxy and centroids (N, 2); small or unmeasured ones become 255."""
+    """Instances numbered 1..N, with boxes (N, 4) xyxy and centroids (N, 2); small or unmeasured ones become 255."""
     table = np.zeros(256, dtype=np.uint8)
     boxes, centroids = [], []
     areas = np.bincount(ids.ravel(), minlength=256)

@@ -68,7 +68,7 @@ def _mask_losses(
     if sum(len(index) for index in chosen) == 0:
         zero = output.mask_features.sum() * 0.0
         return zero, zero
-    # One gather for the batch: indexing image by image would make its backward fill a full-size gradient for each image.
+    # One gather for the batch: indexing image by image, its backward would fill a full-size gradient for each image.
     count = output.parameters.shape[1]
     flat = torch.cat([index + i * count for i, index in enumerate(chosen)])
     parameters = output.parameters.flatten(0, 1)[flat].split([len(index) for index in chosen])

@@ -30,9 +30,9 @@ class Assignment:
 def assign_locations(model: CondInst, boxes_xyxy: Tensor, centroids_xy: Tensor, ignored: Tensor) -> Assignment:
     """FCOS assignment.
 
-    A location is positive for an instance if it lies in its box, within 1.5 strides of its mask's centroid, and
-    the box's largest distance falls in the level's range; of several instances the smallest box wins. An instance that no location
-    qualifies for (smaller than the finest grid) gets the location nearest to its centroid.
+    A location is positive for an instance if it lies in its box, within 1.5 strides of its mask's centroid, and the
+    box's largest distance falls in the level's range; of several instances the smallest box wins. An instance that no
+    location qualifies for (smaller than the finest grid) gets the location nearest to its centroid.
 
     Args:
         model: for its locations and level limits.

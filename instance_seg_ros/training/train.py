@@ -20,6 +20,7 @@ from tqdm import tqdm
 from instance_seg_ros.models.condinst import CondInst
 from instance_seg_ros.models.configuration import CondInstConfig
 from instance_seg_ros.synthetic.sensor import SensorSettings, simulate_depth
+from instance_seg_ros.synthetic.store import SceneStore
 from instance_seg_ros.training.checkpoint import Checkpoint, load_checkpoint, save_atomically, save_checkpoint
 from instance_seg_ros.training.curve import plot_losses
 from instance_seg_ros.training.dataset import (
@@ -31,7 +32,6 @@ from instance_seg_ros.training.dataset import (
     split_holdout,
 )
 from instance_seg_ros.training.objective import ObjectiveSettings, batch_losses
-from instance_seg_ros.synthetic.store import SceneStore
 
 CHECKPOINT_NAME = "checkpoint.pt"
 LOG_NAME = "log.jsonl"
@@ -100,7 +100,7 @@ def random_sensor(
     depth_m: NDArray[np.float32], intrinsics: NDArray[np.float32], rng: np.random.Generator
 ) -> NDArray[np.float32]:
     """Depth as a random camera would report it."""
-    return simulate_depth(depth_m, intrinsics, rng, SensorSettings.sample(rng))
+    return simulate_depth(depth_m, intrinsics.tolist(), rng, SensorSettings.sample(rng))
 
 
 def parameter_groups(model: CondInst, weight_decay: float) -> list[dict[str, Any]]:
@@ -113,7 +113,7 @@ def parameter_groups(model: CondInst, weight_decay: float) -> list[dict[str, Any
 
 
 class WeightAverage:
-    """Exponential moving average of parameters and buffers; the decay rises from 0, so early averages are useful too."""
+    """Exponential moving average of parameters and buffers; the decay rises from 0, so early averages serve too."""
 
     def __init__(self, state: dict[str, Tensor], decay: float) -> None:
         self.decay = decay
@@ -154,7 +154,8 @@ class Trainer:
         self.objective = objective or ObjectiveSettings()
         self.config = config or CondInstConfig()
         augmentation = augmentation or AugmentationSettings()
-        self.model = CondInst(self.config).to(memory_format=torch.channels_last).train()
+        self.model = CondInst(self.config).train()
+        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.model, settings.weight_decay), lr=settings.learning_rate
         )
