@@ -267,6 +267,10 @@ def _steps(z: Float32Array, near: Float32Array, far: Float32Array, edge_step: fl
     low, high, here = near.ravel()[at], far.ravel()[at], z.ravel()[at]
     # A pixel that hit nothing is at the far side of its jump.
     step.ravel()[at] = (np.abs(here - 0.5 * (low + high)) > 0.2 * (high - low)) | (here <= 0)
+    # A pixel of the image's border lies at the end of its neighbours' slope, not in the middle.
+    if min(z.shape) > 2:
+        step[0], step[-1] = step[1], step[-2]
+        step[:, 0], step[:, -1] = step[:, 1], step[:, -2]
     return step
 
 

@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+
+from instance_seg_ros.synthetic.objects import FAMILIES, box_mesh, lathe_mesh, sample_object, tube_mesh
+from instance_seg_ros.synthetic.scene import Appearance, Placed, pose, sample_support, settle
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_family_makes_shapes_that_fit_a_hand(name):
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        shape = FAMILIES[name](rng)
+        assert shape.family == name
+        assert 0.015 < shape.mesh.extents.max() < 0.34
+        assert shape.mesh.extents.min() > 0.003
+        assert np.isfinite(shape.mesh.vertices).all()
+        assert shape.mesh.faces.max() < len(shape.mesh.vertices)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_family_comes_to_rest_on_the_support_without_sinking_or_floating(name):
+    rng = np.random.default_rng(2)
+    support = sample_support(rng, "floor")
+    grey = Appearance(np.full((2, 3), 0.5), "plain", 1.0)
+    shapes = [FAMILIES[name](rng) for _ in range(4)]
+    bodies = [
+        Placed(shape, pose((0.6 * i - 0.9, 0.0, 0.01 - shape.bottom_m)), i + 1, grey) for i, shape in enumerate(shapes)
+    ]
+    support = type(support)("floor", support.solid, (), (3.0, 3.0), support.open_yaw)
+    settled = settle(support, bodies)
+    assert len(settled) == 4
+    for body in settled:
+        lowest = (body.shape.mesh.vertices @ body.T_world_shape[2, :3]).min() + body.T_world_shape[2, 3]
+        assert -0.004 < lowest < 0.006
+
+
+def test_the_same_state_makes_the_same_shape():
+    first, second = (sample_object(np.random.default_rng(5), tuple(FAMILIES)) for _ in range(2))
+    np.testing.assert_array_equal(first.mesh.vertices, second.mesh.vertices)
+
+
+def test_only_the_given_families_are_drawn():
+    rng = np.random.default_rng(0)
+    assert {sample_object(rng, ("can", "mug")).family for _ in range(30)} == {"can", "mug"}
+
+
+def test_a_box_has_its_size_and_volume():
+    mesh = box_mesh((0.1, 0.2, 0.3), (1.0, 0.0, 0.0))
+    np.testing.assert_allclose(mesh.bounds, [[0.9, -0.2, -0.3], [1.1, 0.2, 0.3]])
+    assert abs(mesh.volume) == pytest.approx(0.2 * 0.4 * 0.6)
+
+
+def test_a_lathe_of_a_rectangle_is_a_cylinder():
+    mesh = lathe_mesh([[0, 0], [0.1, 0], [0.1, 0.5], [0, 0.5]], segments=90)
+    assert abs(mesh.volume) == pytest.approx(np.pi * 0.01 * 0.5, rel=2e-3)
+
+
+def test_a_straight_tube_keeps_its_radius():
+    mesh = tube_mesh([[0, 0, 0], [0.1, 0, 0], [0.2, 0, 0]], 0.03, sides=64)
+    np.testing.assert_allclose(mesh.extents, [0.2, 0.06, 0.06], rtol=2e-3)

@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+
+from instance_seg_ros.synthetic.objects import ObjectShape, box_mesh
+from instance_seg_ros.synthetic.render import RayCaster, pixel_rays
+from instance_seg_ros.synthetic.scene import Appearance, Placed, look_at, pose
+
+PINHOLE = (100.0, 100.0, 32.0, 24.0)
+SIZE = (64, 48)
+GREY = Appearance(np.full((2, 3), 0.5), "plain", 1.0)
+
+
+def _placed(half_m, centre_m, instance_id):
+    return Placed(ObjectShape("box", box_mesh(half_m), ()), pose(centre_m), instance_id, GREY)
+
+
+@pytest.fixture
+def table_with_box():
+    """A table top at z = 0 and a cube of 10 cm on it, seen from 1 m above the table, straight down."""
+    caster = RayCaster([_placed((0.3, 0.3, 0.01), (0, 0, -0.01), 0), _placed((0.05, 0.05, 0.05), (0, 0, 0.05), 7)])
+    return caster, look_at(np.array([0.0, 0.0, 1.0]), np.zeros(3))
+
+
+def test_depth_is_measured_along_the_optical_axis(table_with_box):
+    caster, T_world_camera = table_with_box
+    cast = caster.cast(PINHOLE, SIZE, T_world_camera)
+    assert cast.depth_m.dtype == np.float32
+    assert cast.depth_m[24, 32] == pytest.approx(0.9, abs=1e-5)
+    np.testing.assert_allclose(cast.depth_m[cast.ids == 0][cast.depth_m[cast.ids == 0] > 0], 1.0, atol=1e-5)
+
+
+def test_ids_cover_what_the_pinhole_projects(table_with_box):
+    caster, T_world_camera = table_with_box
+    ids = caster.cast(PINHOLE, SIZE, T_world_camera).ids
+    rows, columns = np.nonzero(ids == 7)
+    # The top face at 0.9 m spans 100 * 0.05 / 0.9 = 5.6 px to each side of the principal point.
+    assert (columns.min(), columns.max()) == (32 - 5, 32 + 5)
+    assert (rows.min(), rows.max()) == (24 - 5, 24 + 5)
+
+
+def test_rays_that_hit_nothing_have_no_depth_and_are_background():
+    caster = RayCaster([_placed((0.05, 0.05, 0.05), (0, 0, 0.05), 3)])
+    cast = caster.cast(PINHOLE, SIZE, look_at(np.array([0.0, 0.0, 1.0]), np.zeros(3)))
+    assert cast.depth_m[0, 0] == 0.0
+    assert cast.ids[0, 0] == 0
+    assert cast.triangle[0, 0] == -1
+
+
+def test_the_world_is_recovered_from_depth_and_pose(table_with_box):
+    caster, _ = table_with_box
+    T_world_camera = look_at(np.array([0.4, -0.5, 0.6]), np.array([0.0, 0.0, 0.0]), roll=0.3)
+    cast = caster.cast(PINHOLE, SIZE, T_world_camera)
+    points = pixel_rays(PINHOLE, SIZE) * cast.depth_m[..., None]
+    world = points @ T_world_camera[:3, :3].T + T_world_camera[:3, 3]
+    top = (cast.ids == 0) & (cast.depth_m > 0) & (np.abs(world[..., :2]).max(axis=-1) < 0.295)
+    assert top.sum() > 500
+    np.testing.assert_allclose(world[top][:, 2], 0.0, atol=1e-4)
+
+
+def test_shading_is_repeatable_and_casts_a_shadow(table_with_box):
+    caster, T_world_camera = table_with_box
+    cast = caster.cast(PINHOLE, SIZE, T_world_camera)
+    image = caster.shade(cast, PINHOLE, T_world_camera, light_xyz=(1.0, 0.0, 1.0))
+    assert image.shape == (48, 64, 3)
+    assert image.dtype == np.uint8
+    np.testing.assert_array_equal(image, caster.shade(cast, PINHOLE, T_world_camera, light_xyz=(1.0, 0.0, 1.0)))
+    # Light from +x: the cube's shadow falls on the table towards -x, left in the image.
+    assert image[24, 23, 0] < 0.7 * image[24, 41, 0]
+
+
+def test_every_pixel_of_an_empty_view_is_shaded_too(table_with_box):
+    caster, _ = table_with_box
+    T_world_camera = look_at(np.array([0.0, 0.0, 1.0]), np.array([0.0, 0.0, 2.0]))
+    cast = caster.cast(PINHOLE, SIZE, T_world_camera)
+    image = caster.shade(cast, PINHOLE, T_world_camera)
+    assert (cast.depth_m == 0).all()
+    assert len(np.unique(image)) == 1

@@ -1,0 +1,32 @@
+import argparse
+
+import cv2
+import pytest
+
+from instance_seg_ros.synthetic import cli
+from instance_seg_ros.synthetic.store import open_store
+
+
+@pytest.fixture
+def run():
+    parser = argparse.ArgumentParser()
+    cli.add_arguments(parser)
+    return lambda *words: cli.run(parser.parse_args([str(word) for word in words]))
+
+
+def test_synth_writes_a_store(run, tmp_path):
+    options = ("--frames", 3, "--views", 2, "--width", 80, "--height", 60, "--max-objects", 3, "--workers", 1)
+    assert run("--out", tmp_path / "store", *options) == 0
+    assert len(open_store(tmp_path / "store")) == 3
+
+
+def test_synth_writes_a_contact_sheet(run, tmp_path):
+    assert run("--preview", tmp_path / "sheet.png", "--width", 80, "--height", 60, "--max-objects", 3) == 0
+    sheet = cv2.imread(str(tmp_path / "sheet.png"))
+    assert sheet.shape == (8 * 62, 3 * 4 * 82, 3)
+    assert sheet.std() > 20
+
+
+def test_synth_without_an_output_says_what_to_give(run, capsys):
+    assert run() == 2
+    assert "--out DIR" in capsys.readouterr().out
