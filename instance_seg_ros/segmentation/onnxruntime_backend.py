@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,14 @@ from numpy.typing import NDArray
 from instance_seg_ros.segmentation.model_file import ModelError
 from instance_seg_ros.segmentation.postprocessing import NetworkOutput
 
-_INPUTS = {"depth_m", "intrinsics"}
-_OUTPUTS = ["boxes_xyxy", "scores", "class_ids", "masks", "mask_scale"]
+_INPUTS = {"color_rgb": "tensor(uint8)", "depth_m": "tensor(float)", "intrinsics": "tensor(float)"}
+_OUTPUTS = ("boxes_xyxy", "scores", "class_ids", "masks", "mask_scale")
+_OPTIONAL_OUTPUTS = ("mask_offset",)
+_WARM_UP_HW = (48, 64)
 
 
 class OnnxRuntimeNetwork:
-    """A loaded network: depth and intrinsics in, NetworkOutput out."""
+    """A loaded network: the arrays of a frame that its inputs name in, NetworkOutput out."""
 
     def __init__(self, path: Path, threads: int) -> None:
         """Load the file and run it once on an empty frame, so that a file which loads but cannot run is found now.
@@ -35,27 +38,55 @@ class OnnxRuntimeNetwork:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
             raise ModelError(f"ONNX Runtime {onnxruntime.__version__} cannot load {path}: {error}") from error
-        self._check_contract(path)
+        self._path = path
+        self._shapes = {tensor.name: tuple(tensor.shape) for tensor in self._session.get_inputs()}
+        self._outputs = self._check_contract()
         try:
-            self(np.zeros((48, 64), dtype=np.float32), np.array([60, 60, 31.5, 23.5], dtype=np.float32))
+            self({name: self._empty_input(name) for name in self._shapes})
         except Exception as error:
             raise ModelError(f"ONNX Runtime {onnxruntime.__version__} cannot run {path}: {error}") from error
 
-    def _check_contract(self, path: Path) -> None:
-        inputs = {tensor.name for tensor in self._session.get_inputs()}
-        outputs = {tensor.name for tensor in self._session.get_outputs()}
-        if inputs != _INPUTS or not outputs >= set(_OUTPUTS):
-            raise ModelError(
-                f"{path} takes {sorted(inputs)} and gives {sorted(outputs)}; "
-                f"the contract is {sorted(_INPUTS)} and {sorted(_OUTPUTS)}"
-            )
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of the file's inputs, of "color_rgb", "depth_m" and "intrinsics"."""
+        return tuple(self._shapes)
 
-    def __call__(self, depth_m: NDArray[np.float32], fx_fy_cx_cy: NDArray[np.float32]) -> NetworkOutput:
+    def _check_contract(self) -> list[str]:
+        """The names of the outputs to ask for."""
+        inputs = {tensor.name: tensor.type for tensor in self._session.get_inputs()}
+        outputs = {tensor.name for tensor in self._session.get_outputs()}
+        if not inputs or not inputs.items() <= _INPUTS.items() or not outputs >= set(_OUTPUTS):
+            raise ModelError(
+                f"{self._path} takes {sorted(inputs)} and gives {sorted(outputs)}; "
+                f"the contract is some of {sorted(_INPUTS)} and all of {sorted(_OUTPUTS)}"
+            )
+        return [*_OUTPUTS, *(name for name in _OPTIONAL_OUTPUTS if name in outputs)]
+
+    def _empty_input(self, name: str) -> NDArray:
+        """A frame without content; free axes are those of a small image."""
+        if name == "intrinsics":
+            height, width = _WARM_UP_HW
+            return np.array([width, width, (width - 1) / 2, (height - 1) / 2], dtype=np.float32)
+        free = iter(_WARM_UP_HW)
+        shape = [side if isinstance(side, int) else next(free) for side in self._shapes[name]]
+        return np.zeros(shape, dtype=np.uint8 if name == "color_rgb" else np.float32)
+
+    def __call__(self, inputs: Mapping[str, NDArray]) -> NetworkOutput:
         """Run the network on one frame.
 
         Args:
-            depth_m: (H, W) float32 of any size, metres, 0 = no measurement.
-            fx_fy_cx_cy: (4,) float32, the intrinsics of that image in pixels.
+            inputs: for each of `input_names`: "color_rgb" (H, W, 3) uint8; "depth_m" (H, W) float32, metres, 0 = no
+                measurement; "intrinsics" (4,) float32 fx, fy, cx, cy of that image in pixels.
+
+        Raises:
+            ModelError: the file was exported for images of another size.
         """
-        feeds = {"depth_m": np.ascontiguousarray(depth_m), "intrinsics": fx_fy_cx_cy}
-        return NetworkOutput(*self._session.run(_OUTPUTS, feeds))
+        for name, expected in self._shapes.items():
+            actual = inputs[name].shape
+            if any(isinstance(side, int) and side != given for side, given in zip(expected, actual, strict=True)):
+                raise ModelError(
+                    f"{self._path} was exported for {name} of shape {expected} and the camera gives {actual}; "
+                    "export it for this camera's size"
+                )
+        feeds = {name: np.ascontiguousarray(inputs[name]) for name in self._shapes}
+        return NetworkOutput(*self._session.run(self._outputs, feeds))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.instances import Instances, boxes_of_masks
 
-# A mask may reach past its box, since the box is regressed and the mask is not: by this share of the box's size and so many
-# cells of the mask's grid. Farther out, what the mask head says is about other objects.
+# A mask may reach past its box, since the box is regressed and the mask is not: by this share of the box's size and so
+# many cells of the mask's grid. Farther out, what the mask head says is about other objects.
 _MARGIN_SHARE = 0.1
 _MARGIN_CELLS = 2.0
 
@@ -28,7 +28,8 @@ class NetworkOutput:
         scores: (K,) float32 in [0, 1], 0 for suppressed and empty rows.
         class_ids: (K,) int64.
         masks: (K, h, w) float16 or float32 probabilities on the mask grid.
-        mask_scale: (2,) float32: camera pixel (x, y) has mask coordinates ((x + 0.5) * sx - 0.5, (y + 0.5) * sy - 0.5).
+        mask_scale, mask_offset: (2,) float32: camera pixel (x, y) has mask coordinates ((x + 0.5) * sx - 0.5 + ox,
+            (y + 0.5) * sy - 0.5 + oy).
     """
 
     boxes_xyxy: NDArray[np.float32]
@@ -36,6 +37,7 @@ class NetworkOutput:
     class_ids: NDArray[np.int64]
     masks: NDArray[np.floating]
     mask_scale: NDArray[np.float32]
+    mask_offset: NDArray[np.float32] = field(default_factory=lambda: np.zeros(2, dtype=np.float32))
 
 
 def to_instances(
@@ -49,8 +51,8 @@ def to_instances(
 ) -> Instances:
     """The instances of the camera's image, best score first, masks at full resolution without overlap.
 
-    Masks are resized inside their boxes only. A pixel that several masks claim goes to the one with the highest probability;
-    an instance that loses most of its pixels so is a duplicate and left out.
+    Masks are resized inside their boxes only. A pixel that several masks claim goes to the one with the highest
+    probability; an instance that loses most of its pixels so is a duplicate and left out.
 
     Raises:
         FloatingPointError: when the network gave a score that is not a number.
@@ -68,7 +70,7 @@ def to_instances(
         x0, y0, x1, y1 = _region(output.boxes_xyxy[row], output.mask_scale, image_size_wh)
         if x1 <= x0 or y1 <= y0:
             continue
-        probability = _resample(output.masks[row], output.mask_scale, (x0, y0, x1, y1))
+        probability = _resample(output.masks[row], output.mask_scale, output.mask_offset, (x0, y0, x1, y1))
         claimed[index] = np.count_nonzero(probability > mask_threshold)
         wins = probability > best[y0:y1, x0:x1]
         best[y0:y1, x0:x1][wins] = probability[wins]
@@ -98,14 +100,16 @@ def _region(
 
 
 def _resample(
-    mask: NDArray[np.floating], mask_scale: NDArray[np.float32], region_xyxy: tuple[int, int, int, int]
+    mask: NDArray[np.floating],
+    mask_scale: NDArray[np.float32],
+    mask_offset: NDArray[np.float32],
+    region_xyxy: tuple[int, int, int, int],
 ) -> NDArray[np.float32]:
     """The mask's probabilities at the region's pixels, bilinear, (y1 - y0, x1 - x0) float32."""
     x0, y0, x1, y1 = region_xyxy
     scale_x, scale_y = (float(scale) for scale in mask_scale)
-    to_mask = np.array(
-        [[scale_x, 0.0, (x0 + 0.5) * scale_x - 0.5], [0.0, scale_y, (y0 + 0.5) * scale_y - 0.5]], dtype=np.float64
-    )
+    first_x, first_y = (np.array([x0, y0]) + 0.5) * mask_scale - 0.5 + mask_offset
+    to_mask = np.array([[scale_x, 0.0, first_x], [0.0, scale_y, first_y]], dtype=np.float64)
     probability = cv2.warpAffine(
         mask.astype(np.float32),
         to_mask,

@@ -2,20 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.camera import RgbdFrame
 from instance_seg_ros.config import SegmentationSettings
 from instance_seg_ros.instances import Instances
-from instance_seg_ros.segmentation.model_file import ModelInfo, default_model_path, read_model_info
+from instance_seg_ros.segmentation.model_file import ModelError, ModelInfo, default_model_path, read_model_info
 from instance_seg_ros.segmentation.postprocessing import NetworkOutput, to_instances
 
-Network = Callable[[NDArray[np.float32], NDArray[np.float32]], NetworkOutput]
+
+class Network(Protocol):
+    """What a backend makes of a model file: the arrays that its inputs name in, NetworkOutput out."""
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of its inputs, keys of `network_inputs`."""
+
+    def __call__(self, inputs: Mapping[str, NDArray]) -> NetworkOutput:
+        """Runs the network on one frame."""
+
+
+def network_inputs(frame: RgbdFrame, names: tuple[str, ...]) -> dict[str, NDArray]:
+    """The arrays of a frame that a network asks for by name.
+
+    Args:
+        frame: of the camera.
+        names: of "color_rgb" (H, W, 3) uint8, "depth_m" (H, W) float32 and "intrinsics" (4,) float32 fx, fy, cx, cy.
+
+    Raises:
+        ModelError: the network needs colour and the camera has none.
+    """
+    arrays: dict[str, NDArray] = {"depth_m": frame.depth_m, "intrinsics": frame.intrinsics.fx_fy_cx_cy}
+    if frame.color_rgb is not None:
+        arrays["color_rgb"] = frame.color_rgb
+    elif "color_rgb" in names:
+        raise ModelError("the model needs colour images and this camera gives none; use a model of depth alone")
+    return {name: arrays[name] for name in names}
 
 
 class Segmenter(Protocol):
@@ -38,10 +64,14 @@ class NetworkSegmenter:
         self.info = info
 
     def segment(self, frame: RgbdFrame) -> Instances:
-        """The instances of one frame, best score first, masks at the frame's size."""
+        """The instances of one frame, best score first, masks at the frame's size.
+
+        Raises:
+            ModelError: the model needs colour that the frame lacks, or takes images of another size.
+        """
         settings = self._settings
         return to_instances(
-            self._network(frame.depth_m, frame.intrinsics.fx_fy_cx_cy),
+            self._network(network_inputs(frame, self._network.input_names)),
             (frame.intrinsics.width, frame.intrinsics.height),
             self.info.class_names,
             score_threshold=self.info.score_threshold if settings.score_threshold < 0 else settings.score_threshold,

@@ -1,4 +1,4 @@
-"""ONNX Runtime behind the contract: a small real graph runs, and files that break the contract are refused with the reason."""
+"""ONNX Runtime behind the contract: small real graphs run, and files that break it are refused with the reason."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from instance_seg_ros.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.segmentation.model_file import ModelError
 from instance_seg_ros.segmentation.onnxruntime_backend import OnnxRuntimeNetwork
+from instance_seg_ros.segmentation.segmenter import network_inputs
 
 CONSTANTS = {
     "boxes_xyxy": np.array([[1, 2, 3, 4]], dtype=np.float32),
@@ -47,10 +49,11 @@ def test_outputs_come_back_by_name_for_any_image_size(tmp_path: Path) -> None:
     for height, width in [(2, 3), (5, 7)]:
         depth_m = np.zeros((height, width), dtype=np.float32)
         depth_m[1, 2] = 0.75
-        output = network(depth_m, np.ones(4, dtype=np.float32))
+        output = network({"depth_m": depth_m, "intrinsics": np.ones(4, dtype=np.float32)})
         assert output.scores.tolist() == [0, 0.75] + [0] * (height - 2)
         for name, value in CONSTANTS.items():
             assert np.array_equal(getattr(output, name), value)
+        assert output.mask_offset.tolist() == [0, 0]
 
 
 def test_a_graph_with_other_inputs_is_refused(tmp_path: Path) -> None:
@@ -71,3 +74,51 @@ def test_bytes_that_are_no_graph_are_refused(tmp_path: Path) -> None:
     path.write_bytes(b"no graph")
     with pytest.raises(ModelError, match="cannot load"):
         OnnxRuntimeNetwork(path, threads=1)
+
+
+def color_model_file(folder: Path) -> Path:
+    """A graph for 4x3 colour images; its one score is the image's brightest value / 256."""
+    constants = CONSTANTS | {"mask_offset": np.array([-0.125, 0.5], dtype=np.float32)}
+    nodes = [
+        *(
+            helper.make_node("Constant", [], [name], value=numpy_helper.from_array(value))
+            for name, value in constants.items()
+        ),
+        helper.make_node("Cast", ["color_rgb"], ["color"], to=TensorProto.FLOAT),
+        helper.make_node("Constant", [], ["levels"], value=numpy_helper.from_array(np.float32([256]))),
+        helper.make_node("ReduceMax", ["color"], ["brightest"], keepdims=0),
+        helper.make_node("Div", ["brightest", "levels"], ["scores"]),
+    ]
+    outputs = [
+        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
+        for name, value in constants.items()
+    ] + [helper.make_tensor_value_info("scores", TensorProto.FLOAT, [1])]
+    color = helper.make_tensor_value_info("color_rgb", TensorProto.UINT8, [3, 4, 3])
+    graph = helper.make_graph(nodes, "color", [color], outputs)
+    path = folder / "color.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+def frame(width: int, height: int, color: bool = True) -> RgbdFrame:
+    color_rgb = np.full((height, width, 3), 192, dtype=np.uint8) if color else None
+    return RgbdFrame(color_rgb, np.ones((height, width), np.float32), Intrinsics(width, height, 5, 5, 1, 1))
+
+
+def test_a_graph_for_colour_gets_the_colour_of_the_frame(tmp_path: Path) -> None:
+    network = OnnxRuntimeNetwork(color_model_file(tmp_path), threads=1)
+    assert network.input_names == ("color_rgb",)
+    output = network(network_inputs(frame(4, 3), network.input_names))
+    assert output.scores.tolist() == [0.75]
+    assert output.mask_offset.tolist() == [-0.125, 0.5]
+
+
+def test_a_graph_for_another_image_size_names_both_sizes(tmp_path: Path) -> None:
+    network = OnnxRuntimeNetwork(color_model_file(tmp_path), threads=1)
+    with pytest.raises(ModelError, match=r"shape \(3, 4, 3\) and the camera gives \(4, 6, 3\); export it"):
+        network(network_inputs(frame(6, 4), network.input_names))
+
+
+def test_a_graph_for_colour_refuses_a_frame_without() -> None:
+    with pytest.raises(ModelError, match="needs colour images"):
+        network_inputs(frame(4, 3, color=False), ("color_rgb",))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -34,6 +36,13 @@ def test_a_mask_on_the_camera_grid_comes_out_as_it_went_in() -> None:
     assert instances.label_image().tolist() == rectangle(2, 1, 5, 4, 1).tolist()
     assert instances.boxes_xyxy.tolist() == [[2, 1, 5, 4]]
     assert instances.scores.tolist() == [pytest.approx(0.8)]
+
+
+def test_a_mask_offset_moves_the_mask() -> None:
+    moved = dataclasses.replace(
+        output([rectangle(2, 1, 5, 4)], [(2, 1, 5, 4)], [0.8]), mask_offset=np.array([-1, 1], dtype=np.float32)
+    )
+    assert instances_of(moved).label_image().tolist() == rectangle(3, 0, 6, 3, 1).tolist()
 
 
 def test_a_mask_at_half_resolution_is_resampled_at_pixel_centres() -> None:
