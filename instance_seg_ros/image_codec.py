@@ -10,6 +10,7 @@ The layouts are those of `sensor_msgs/Image` (REP-118 for depth) and of the imag
 from __future__ import annotations
 
 import struct
+import zlib
 from typing import Any, NamedTuple
 
 import cv2
@@ -183,6 +184,9 @@ def decode_image_file(data: Any, flags: int) -> NDArray[Any]:
             break
     else:
         raise ValueError(f"the data are no PNG, JPEG or TIFF image; they start with {payload[:8].hex() or 'nothing'}")
+    if name == "PNG" and not _png_header_is_whole(payload):
+        # Checked here, because a damaged size would have the codec allocate and fill gigabytes before it notices.
+        raise ValueError("the PNG image is damaged: the checksum of its header is wrong")
     try:
         image = cv2.imdecode(np.frombuffer(payload, dtype=np.uint8), flags)
     except cv2.error as error:
@@ -190,6 +194,11 @@ def decode_image_file(data: Any, flags: int) -> NDArray[Any]:
     if image is None:
         raise ValueError(f"the {name} image is damaged: it cannot be decoded")
     return np.asarray(image)
+
+
+def _png_header_is_whole(payload: bytes) -> bool:
+    """Whether IHDR, the first chunk, has the checksum that follows it (its type and 13 bytes of data lie at 12..29)."""
+    return len(payload) >= 33 and zlib.crc32(payload[12:29]) == int.from_bytes(payload[29:33], "big")
 
 
 def _decode_png16(payload: bytes) -> NDArray[np.uint16]:

@@ -1,8 +1,10 @@
-"""Scenes made by hand, for everything that only reads a scene: no network and no pipeline runs here."""
+"""Scenes made by hand, for everything that only reads a scene, and a model file whose network is a few constants."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from instance_seg_ros.instances import Instances
 from instance_seg_ros.lifting import Completion, Instance3D, LiftedFrame, Status
 from instance_seg_ros.pipeline import Scene
 from instance_seg_ros.segmentation import ModelInfo
+from instance_seg_ros.segmentation.model_file import FORMAT, graph_digest
 
 # The machine may be busy with other work: a slow example is no fault of the code under test.
 settings.register_profile("steady", deadline=None)
@@ -108,3 +111,61 @@ def make_scene(make_frame: Callable[..., RgbdFrame]) -> Callable[..., Scene]:
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def block_model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole model file that finds the two blocks of `make_frame` wherever there is depth."""
+    onnx = pytest.importorskip("onnx")
+    mask_scale = 0.25
+    masks = np.zeros((2, round(CAMERA.height * mask_scale), round(CAMERA.width * mask_scale)), dtype=np.float16)
+    for mask, box in zip(masks, BLOCKS_XYXY, strict=True):
+        x0, y0, x1, y1 = (round(side * mask_scale) for side in box)
+        mask[y0:y1, x0:x1] = 1
+    constants = {
+        "boxes_xyxy": np.array(BLOCKS_XYXY, dtype=np.float32),
+        "class_ids": np.zeros(2, dtype=np.int64),
+        "masks": masks,
+        "mask_scale": np.full(2, mask_scale, dtype=np.float32),
+        "score_scale": np.array([1.0, 0.9], dtype=np.float32),
+    }
+    nodes = [
+        *(
+            onnx.helper.make_node("Constant", [], [name], value=onnx.numpy_helper.from_array(value))
+            for name, value in constants.items()
+        ),
+        onnx.helper.make_node("ReduceMax", ["depth_m"], ["farthest_m"], keepdims=0),
+        onnx.helper.make_node("Mul", ["farthest_m", "score_scale"], ["scores"]),
+    ]
+    float32, outputs = onnx.TensorProto.FLOAT, ("boxes_xyxy", "class_ids", "masks", "mask_scale")
+    graph = onnx.helper.make_graph(
+        nodes,
+        "blocks",
+        [
+            onnx.helper.make_tensor_value_info("depth_m", float32, ["H", "W"]),
+            onnx.helper.make_tensor_value_info("intrinsics", float32, [4]),
+        ],
+        [
+            *(
+                onnx.helper.make_tensor_value_info(
+                    name, onnx.helper.np_dtype_to_tensor_dtype(constants[name].dtype), constants[name].shape
+                )
+                for name in outputs
+            ),
+            onnx.helper.make_tensor_value_info("scores", float32, [2]),
+        ],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    metadata = {
+        "format": FORMAT,
+        "name": "blocks",
+        "version": "1",
+        "class_names": json.dumps(["block"]),
+        "score_threshold": "0.5",
+        "mask_threshold": "0.5",
+        "digest": graph_digest(model.SerializeToString()),
+    }
+    onnx.helper.set_model_props(model, metadata)
+    path = tmp_path_factory.mktemp("model") / "blocks.onnx"
+    path.write_bytes(model.SerializeToString())
+    return path

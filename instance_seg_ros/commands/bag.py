@@ -1,0 +1,126 @@
+"""`instance-seg bag`: a recording through the pipeline."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from tabulate import tabulate
+from tqdm import tqdm
+
+from instance_seg_ros.bag import STORAGES, BagError, BagSummary, process_bag
+from instance_seg_ros.commands import InputError
+from instance_seg_ros.commands.options import add_pipeline_arguments, load_pipeline
+from instance_seg_ros.geometry import Transform
+
+EPILOG = """\
+Writes a bag with /instance_seg/instances (instance_seg_ros/msg/InstanceArray), /instance_seg/label_image,
+/instance_seg/overlay/compressed and /instance_seg/cloud. Every message has the stamp of its colour image and lies
+at the time at which the frame was complete in IN, so both bags can be played together.
+
+The camera's topics are found by type and name; depth that is aligned to colour and raw images come first. Depth that is
+not aligned is registered here, with the CameraInfo of both cameras and /tf_static (or --depth-camera-pose).
+
+examples:
+  instance-seg bag recording --out recording_segmented
+  instance-seg bag recording.mcap --out result --color-topic /cam/rgb --depth-topic /cam/depth --copy-inputs
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of `instance-seg bag`."""
+    parser.usage = "%(prog)s IN --out DIR [options]"
+    parser.epilog = EPILOG
+    parser.add_argument("source", type=Path, metavar="IN", help="rosbag2 folder, .mcap or .db3 file")
+    parser.add_argument("--out", type=Path, metavar="DIR", required=True, help="new bag; must not exist")
+    parser.add_argument("--storage", choices=sorted(STORAGES), help="of the new bag (default: as IN)")
+    parser.add_argument("--copy-inputs", action="store_true", help="copy the camera's topics into the new bag, too")
+    parser.add_argument("--max-frames", type=_positive, metavar="N", help="stop after so many frames")
+    parser.add_argument(
+        "--tolerance-s",
+        type=float,
+        default=0.025,
+        metavar="S",
+        help="colour and depth make a frame when their stamps differ by no more, in seconds (default: %(default)s)",
+    )
+    parser.add_argument("--color-topic", metavar="TOPIC", help="Image or CompressedImage (default: found by name)")
+    parser.add_argument("--depth-topic", metavar="TOPIC", help="Image or CompressedImage (default: found by name)")
+    parser.add_argument("--color-info-topic", metavar="TOPIC", help="CameraInfo (default: beside the colour topic)")
+    parser.add_argument("--depth-info-topic", metavar="TOPIC", help="CameraInfo (default: beside the depth topic)")
+    parser.add_argument(
+        "--depth-camera-pose",
+        type=_pose,
+        metavar="'X Y Z QX QY QZ QW'",
+        help="pose of the depth camera in the colour camera's optical frame, for depth that is not aligned "
+        "(default: from /tf_static)",
+    )
+    add_pipeline_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Processes the bag and prints a summary; returns the exit status.
+
+    Raises:
+        InputError: for a bag, settings or a model that cannot be used, or when no frame could be processed.
+    """
+    pipeline = load_pipeline(args)
+    topics = {key: getattr(args, f"{key}_topic") for key in ("color", "depth", "color_info", "depth_info")}
+    with tqdm(unit="msg", desc=args.source.name, leave=False) as bar:
+
+        def show(read: int, total: int) -> None:
+            bar.total = total
+            bar.update(read - bar.n)
+
+        try:
+            summary = process_bag(
+                args.source,
+                args.out,
+                pipeline,
+                topic_overrides=topics,
+                tolerance_s=args.tolerance_s,
+                storage=args.storage,
+                copy_inputs=args.copy_inputs,
+                max_frames=args.max_frames,
+                T_color_depth=args.depth_camera_pose,
+                progress=show,
+            )
+        except BagError as error:
+            raise InputError(str(error)) from error
+    print(summary_text(summary))
+    if summary.frames == 0:
+        raise InputError(f"no frame of {args.source} could be processed; the causes are above")
+    print(f"wrote {args.out}")
+    return 0
+
+
+def summary_text(summary: BagSummary) -> str:
+    """The summary as a table."""
+    rows: list[tuple[str, str]] = [
+        ("colour images", str(summary.colors)),
+        ("depth images", str(summary.depths)),
+        ("frames with results", str(summary.frames)),
+        ("objects", str(summary.instances)),
+        ("grasps", str(summary.grasps)),
+        ("time", f"{summary.elapsed_s:.1f} s ({summary.frames / max(summary.elapsed_s, 1e-9):.1f} frames/s)"),
+    ]
+    rows += [
+        (f"{stage}, mean", f"{total_s / summary.frames * 1000:.1f} ms")
+        for stage, total_s in summary.stage_times_s.items()
+    ]
+    rows += [(f"lost: {cause}", str(count)) for cause, count in summary.lost.most_common()]
+    return tabulate(rows, tablefmt="plain")
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
+    return value
+
+
+def _pose(text: str) -> Transform:
+    try:
+        x, y, z, *quaternion_xyzw = (float(word) for word in text.split())
+        return Transform.from_quaternion(quaternion_xyzw, (x, y, z))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"must be 'x y z qx qy qz qw', not {text!r} ({error})") from error

@@ -1,0 +1,57 @@
+"""`instance-seg models`: what model files say of themselves."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from tabulate import tabulate
+
+from instance_seg_ros.commands import InputError
+from instance_seg_ros.segmentation import ModelError, default_model_path, read_model_info
+from instance_seg_ros.segmentation.model_file import read_metadata
+
+_FURTHER_KEYS = ("input_contract", "trained_on")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of `instance-seg models`."""
+    parser.epilog = "Every file is read whole and checked against its digest."
+    parser.add_argument("files", type=Path, nargs="*", metavar="FILE", help="model files (default: those shipped)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints each model; returns the exit status.
+
+    Raises:
+        InputError: for a file that is missing, damaged or no model of this project.
+    """
+    default = default_model_path()
+    files = args.files or sorted(default.parent.glob("*.onnx"))
+    if not files:
+        raise InputError(f"no model is shipped in {default.parent}; install the package again")
+    try:
+        print("\n\n".join(description_of(file, is_default=file == default) for file in files))
+    except ModelError as error:
+        raise InputError(str(error)) from error
+    return 0
+
+
+def description_of(file: Path, is_default: bool = False) -> str:
+    """What a model file says of itself, as a table.
+
+    Raises:
+        ModelError: as `read_model_info`.
+    """
+    info = read_model_info(file)
+    further = read_metadata(file.read_bytes())
+    rows = [
+        ("name", f"{info.name} {info.version}" + (" (the default)" if is_default else "")),
+        ("file", f"{file} ({file.stat().st_size / 1e6:.1f} MB)"),
+        ("classes", ", ".join(info.class_names)),
+        ("score threshold", f"{info.score_threshold:g}"),
+        ("mask threshold", f"{info.mask_threshold:g}"),
+        ("digest", info.digest),
+        *((key.replace("_", " "), further[key]) for key in _FURTHER_KEYS if key in further),
+    ]
+    return tabulate(rows, tablefmt="plain")

@@ -1,0 +1,39 @@
+"""Options that several subcommands share: the model and the settings of every stage."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from instance_seg_ros import config
+from instance_seg_ros.commands import InputError
+from instance_seg_ros.config import PipelineSettings
+from instance_seg_ros.pipeline import Pipeline
+from instance_seg_ros.segmentation import ModelError
+
+
+def add_pipeline_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds `--model` and one option for each setting of each stage, such as `--lifting-min-points`."""
+    parser.add_argument("--model", type=Path, metavar="FILE", help="model file (default: the one that is shipped)")
+    for stage, settings_type in config.stages().items():
+        config.add_arguments(parser, settings_type, f"{stage} settings", prefix=f"{stage}_")
+
+
+def load_pipeline(args: argparse.Namespace) -> Pipeline:
+    """The pipeline that the options ask for.
+
+    Raises:
+        InputError: for a setting out of range or a model file that cannot be used.
+    """
+    settings = PipelineSettings(**{stage: _settings_of(args, stage) for stage in config.stages()})  # type: ignore[arg-type]
+    try:
+        return Pipeline.from_settings(settings, args.model)
+    except ModelError as error:
+        raise InputError(str(error)) from error
+
+
+def _settings_of(args: argparse.Namespace, stage: str) -> config.Settings:
+    try:
+        return config.from_arguments(args, config.stages()[stage], prefix=f"{stage}_")
+    except ValueError as error:
+        raise InputError(f"{stage} settings: {error}") from error

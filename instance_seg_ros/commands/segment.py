@@ -1,0 +1,128 @@
+"""`instance-seg segment`: single frames through the pipeline, files in and files out."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from tabulate import tabulate
+
+from instance_seg_ros.captures import Capture, CaptureError, capture_folders, read_capture, read_files
+from instance_seg_ros.commands import InputError
+from instance_seg_ros.commands.options import add_pipeline_arguments, load_pipeline
+from instance_seg_ros.pipeline import Pipeline, Scene, SceneObject
+from instance_seg_ros.reasons import names_of
+from instance_seg_ros.results import write_results
+
+COLUMNS = ("label", "class", "score", "points", "distance m", "size cm", "grasps", "best", "status")
+USAGE = """\
+%(prog)s [--color FILE] --depth FILE --camera JSON --out DIR [options]
+       %(prog)s --capture DIR --out DIR [options]"""
+EPILOG = """\
+Writes into the folder of --out (with --capture of several captures, into a folder for each):
+  instances.json  every object: class, score, box, centre, oriented box, grasps; metres, camera optical frame
+  labels.png      16-bit, 0 = background, otherwise the label of the object
+  overlay.png     the picture: masks, oriented boxes, best grasps
+  scene.ply       the coloured cloud with the label of each point
+
+Depth is a 16-bit PNG or TIFF in units of depth_unit_m (from --camera; 0.001 where it names none) or a .npy file
+with floating-point metres, registered to colour. --camera is a JSON file with fx, fy, cx, cy and depth_unit_m.
+
+examples:
+  instance-seg segment --color color.png --depth depth.png --camera meta.json --out results
+  instance-seg segment --depth depth.npy --camera meta.json --out results
+  instance-seg segment --capture captures --out results --gripper-max-opening-m 0.11
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of `instance-seg segment`."""
+    parser.usage = USAGE
+    parser.epilog = EPILOG
+    parser.add_argument("--color", type=Path, metavar="FILE", help="colour image; may be left out")
+    parser.add_argument("--depth", type=Path, metavar="FILE", help="depth image, registered to colour")
+    parser.add_argument("--camera", type=Path, metavar="JSON", help="intrinsics and depth unit")
+    parser.add_argument(
+        "--capture", type=Path, metavar="DIR", help="a capture, or a folder of captures, instead of the three files"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", required=True, help="folder for the results")
+    add_pipeline_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Segments the frames that the options name; returns the exit status.
+
+    Raises:
+        InputError: for options, files, settings or a model that cannot be used.
+    """
+    sources = _sources(args)
+    pipeline = load_pipeline(args)
+    try:
+        for capture, folder in sources:
+            pipeline.tracker.reset()  # captures need not follow each other in time
+            _report(capture.name, _segment(pipeline, capture, folder), folder)
+    except CaptureError as error:
+        raise InputError(str(error)) from error
+    return 0
+
+
+def _sources(args: argparse.Namespace) -> Iterator[tuple[Capture, Path]]:
+    """Each capture with the folder for its results; what the options lack is an error before anything is loaded."""
+    files = {"--color": args.color, "--depth": args.depth, "--camera": args.camera}
+    if args.capture is not None:
+        surplus = [option for option, path in files.items() if path is not None]
+        if surplus:
+            raise InputError(f"give either --capture or single files, not both ({', '.join(surplus)})")
+        return _captures(args.capture, args.out)
+    missing = [option for option in ("--depth", "--camera") if files[option] is None]
+    if missing:
+        raise InputError(f"{' and '.join(missing)} missing; or give --capture DIR")
+    return iter([(_read_files(args), args.out)])
+
+
+def _read_files(args: argparse.Namespace) -> Capture:
+    try:
+        return read_files(args.color, args.depth, args.camera)
+    except CaptureError as error:
+        raise InputError(str(error)) from error
+
+
+def _captures(path: Path, out: Path) -> Iterator[tuple[Capture, Path]]:
+    folders = capture_folders(path)
+    for folder in folders:
+        capture = read_capture(folder)
+        yield capture, out if len(folders) == 1 else out / capture.name
+
+
+def _segment(pipeline: Pipeline, capture: Capture, folder: Path) -> Scene:
+    scene = pipeline.run(capture.frame)
+    write_results(scene, folder)
+    return scene
+
+
+def _report(name: str, scene: Scene, folder: Path) -> None:
+    times = ", ".join(f"{stage} {duration_s * 1000:.0f} ms" for stage, duration_s in scene.stage_times_s.items())
+    print(f"{name}: {len(scene.instances)} objects ({times})")
+    if len(scene.instances):
+        print(tabulate([row_of(scene_object) for scene_object in scene.objects()], headers=COLUMNS))
+    print(f"wrote {folder}/{{instances.json,labels.png,overlay.png,scene.ply}}")
+
+
+def row_of(scene_object: SceneObject) -> list[object]:
+    """An object as a row under `COLUMNS`; "-" for what is not known."""
+    lifted, grasps = scene_object.lifted, scene_object.grasps
+    distance = "-" if lifted.centroid_m is None else f"{np.linalg.norm(lifted.centroid_m):.3f}"
+    size = "-" if lifted.box is None else " x ".join(f"{side * 100:.1f}" for side in lifted.box.size_m)
+    return [
+        scene_object.label,
+        scene_object.class_name,
+        f"{scene_object.score:.2f}",
+        len(lifted.points_m),
+        distance,
+        size,
+        len(grasps),
+        f"{grasps[0].quality:.2f}" if grasps else "-",
+        ", ".join(names_of(scene_object.status)) or "ok",
+    ]

@@ -1,0 +1,190 @@
+"""From the messages of four topics to one validated RGB-D frame: matched by stamp, decoded, depth registered to colour.
+
+The messages are those of sensor_msgs by their fields, of whatever library: rclpy's in the node, `rosbags`' without ROS.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from instance_seg_ros import image_codec
+from instance_seg_ros.camera import Intrinsics, RgbdFrame, intrinsics_from_matrix, register_depth
+from instance_seg_ros.geometry import Transform
+from instance_seg_ros.pairing import NS_PER_S, FramePairer, Pair
+
+Header = Any
+Image = Any
+"""A sensor_msgs Image or CompressedImage."""
+CameraInfo = Any
+Result = TypeVar("Result")
+INFOS_KEPT = 30
+
+PoseOfDepthCamera = Callable[[str, str, int], Transform]
+"""`T_color_depth` from the frame ids of colour and depth and the stamp in nanoseconds; else raises ValueError."""
+
+
+def stamp_ns_of(header: Header) -> int:
+    """Nanoseconds of a header's stamp."""
+    return int(header.stamp.sec) * NS_PER_S + int(header.stamp.nanosec)
+
+
+def color_of(message: Image) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 RGB; may be a read-only view of the message.
+
+    Raises:
+        ValueError: for an unknown encoding or data that do not fit the message's own fields.
+    """
+    if _is_compressed(message):
+        return image_codec.decode_compressed_color(message.format, message.data)
+    return image_codec.decode_color(*_fields(message))
+
+
+def depth_m_of(message: Image) -> NDArray[np.float32]:
+    """(H, W) float32 metres, 0 = no measurement.
+
+    Raises:
+        ValueError: as `color_of`.
+    """
+    if _is_compressed(message):
+        return image_codec.decode_compressed_depth(message.format, message.data)
+    return image_codec.decode_depth_image(*_fields(message))
+
+
+def intrinsics_of(info: CameraInfo) -> Intrinsics:
+    """The pinhole camera of the images that this CameraInfo describes: K, then region of interest, then binning.
+
+    Raises:
+        ValueError: for a K of zeros or another camera that cannot be.
+    """
+    full = intrinsics_from_matrix(info.k, info.width, info.height)
+    roi = info.roi
+    width, height = (roi.width, roi.height) if roi.width and roi.height else (info.width, info.height)
+    cropped = Intrinsics(width, height, full.fx, full.fy, full.cx - roi.x_offset, full.cy - roi.y_offset)
+    # 0 stands for 1 in a CameraInfo.
+    binning_x, binning_y = max(1, info.binning_x), max(1, info.binning_y)
+    return cropped.resized(width // binning_x, height // binning_y)
+
+
+def is_distorted(info: CameraInfo) -> bool:
+    """Whether the images still carry lens distortion, which a pinhole camera cannot express."""
+    return any(coefficient != 0 for coefficient in info.d)
+
+
+@dataclass(frozen=True)
+class RgbdMessages:
+    """The messages of one moment. `color_info` is None when none has arrived at all, `depth_info` likewise."""
+
+    color: Image
+    depth: Image
+    color_info: CameraInfo | None
+    depth_info: CameraInfo | None
+
+    @property
+    def stamp_ns(self) -> int:
+        """Time of the colour image, nanoseconds."""
+        return stamp_ns_of(self.color.header)
+
+
+class MessageMatcher:
+    """Matches images by stamp (see `FramePairer`) and gives each pair the camera infos nearest to it in time.
+
+    Not thread safe: use it from one callback group.
+
+    Attributes:
+        pairer: pairs the images; its counters tell how well.
+    """
+
+    def __init__(self, tolerance_s: float) -> None:
+        self.pairer: FramePairer[Image, Image] = FramePairer(tolerance_s)
+        self._color_infos: deque[CameraInfo] = deque(maxlen=INFOS_KEPT)
+        self._depth_infos: deque[CameraInfo] = deque(maxlen=INFOS_KEPT)
+
+    def add_color_info(self, info: CameraInfo) -> None:
+        """Takes the CameraInfo of the colour images."""
+        self._color_infos.append(info)
+
+    def add_depth_info(self, info: CameraInfo) -> None:
+        """Takes the CameraInfo of the depth images."""
+        self._depth_infos.append(info)
+
+    def add_color(self, image: Image) -> RgbdMessages | None:
+        """Takes a colour image; the set that it completes, if any."""
+        return self._matched(self.pairer.add_color(stamp_ns_of(image.header), image))
+
+    def add_depth(self, image: Image) -> RgbdMessages | None:
+        """Takes a depth image; the set that it completes, if any."""
+        return self._matched(self.pairer.add_depth(stamp_ns_of(image.header), image))
+
+    def _matched(self, pair: Pair[Image, Image] | None) -> RgbdMessages | None:
+        if pair is None:
+            return None
+        return RgbdMessages(
+            pair.color.item,
+            pair.depth.item,
+            _nearest(self._color_infos, pair.color.stamp_ns),
+            _nearest(self._depth_infos, pair.depth.stamp_ns),
+        )
+
+
+def frame_of(messages: RgbdMessages, pose_of_depth_camera: PoseOfDepthCamera) -> RgbdFrame:
+    """The frame of one moment, depth registered to colour where it is not yet.
+
+    Depth counts as registered when it has colour's frame_id and size.
+
+    Raises:
+        ValueError: naming the topic's part and the cause, for messages that cannot be used.
+    """
+    color_rgb = _named("colour image", color_of, messages.color)
+    depth_m = _named("depth image", depth_m_of, messages.depth)
+    if messages.color_info is None:
+        raise ValueError("no CameraInfo of the colour camera has arrived; it is needed for everything in 3D")
+    intrinsics = _named("colour camera_info", intrinsics_of, messages.color_info)
+    height, width = color_rgb.shape[:2]
+    if (intrinsics.width, intrinsics.height) != (width, height):
+        raise ValueError(
+            f"the colour image is {width}x{height} but its CameraInfo says {intrinsics.width}x{intrinsics.height}; "
+            "they must come from the same stream"
+        )
+    color_frame, depth_frame = messages.color.header.frame_id, messages.depth.header.frame_id
+    if depth_m.shape != (height, width) or depth_frame != color_frame:
+        difference = (
+            f"depth is {depth_m.shape[1]}x{depth_m.shape[0]} in {depth_frame!r}, "
+            f"colour {width}x{height} in {color_frame!r}"
+        )
+        try:
+            if messages.depth_info is None:
+                raise ValueError("no CameraInfo of the depth camera has arrived")
+            T_color_depth = pose_of_depth_camera(color_frame, depth_frame, messages.stamp_ns)
+            depth_m = register_depth(depth_m, intrinsics_of(messages.depth_info), intrinsics, T_color_depth)
+        except ValueError as error:
+            raise ValueError(
+                f"{difference}, and depth cannot be registered to colour here: {error}; "
+                "or let the camera's driver align depth to colour"
+            ) from error
+    return RgbdFrame(color_rgb, depth_m, intrinsics, messages.stamp_ns, color_frame)
+
+
+def _is_compressed(message: Image) -> bool:
+    return hasattr(message, "format")  # the field that CompressedImage has and Image has not
+
+
+def _fields(message: Image) -> tuple[int, int, str, bool, int, Any]:
+    return message.height, message.width, message.encoding, bool(message.is_bigendian), message.step, message.data
+
+
+def _nearest(infos: deque[CameraInfo], stamp_ns: int) -> CameraInfo | None:
+    """The CameraInfo nearest in time, the latest of equals: a camera may be calibrated anew, a replay may loop."""
+    return min(reversed(infos), key=lambda info: abs(stamp_ns_of(info.header) - stamp_ns), default=None)
+
+
+def _named(what: str, convert: Callable[[Any], Result], message: Any) -> Result:
+    try:
+        return convert(message)
+    except ValueError as error:
+        raise ValueError(f"{what}: {error}") from error
