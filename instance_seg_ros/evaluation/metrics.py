@@ -64,14 +64,15 @@ class ImageMetrics:
 
 def intersections(truth: Masks, predicted: Masks) -> NDArray[np.float64]:
     """Common pixels (N, M) of masks (N, H, W) and (M, H, W)."""
-    flat_truth = truth.reshape(len(truth), -1).astype(np.float32)
-    flat_predicted = predicted.reshape(len(predicted), -1).astype(np.float32)
+    pixels = truth.shape[1] * truth.shape[2]
+    flat_truth = truth.reshape(len(truth), pixels).astype(np.float32)
+    flat_predicted = predicted.reshape(len(predicted), pixels).astype(np.float32)
     return (flat_truth @ flat_predicted.T).astype(np.float64)
 
 
 def mask_areas(masks: Masks) -> NDArray[np.float64]:
     """Pixels (N,) of masks (N, H, W)."""
-    return masks.reshape(len(masks), -1).sum(axis=1).astype(np.float64)
+    return masks.sum(axis=(1, 2), dtype=np.float64)
 
 
 def boundary(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -95,7 +96,7 @@ def _dilated(mask: NDArray[np.bool_], radius_px: int) -> NDArray[np.bool_]:
 def match(f_values: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Rows and columns of the one-to-one assignment with the largest summed F; pairs with F 0 are left out."""
     rows, columns = linear_sum_assignment(f_values, maximize=True)
-    matched = f_values[rows, columns] > 0
+    matched = np.flatnonzero(f_values[rows, columns] > 0)
     return rows[matched], columns[matched]
 
 
@@ -105,8 +106,9 @@ def without_clutter(truth: Masks, predicted: Masks) -> NDArray[np.bool_]:
     For images in which only some objects are labelled: what lies elsewhere may be a real object and does not count.
     """
     labelled = truth.any(axis=0)
-    on_objects = mask_areas(predicted & labelled[None])
-    return np.asarray(on_objects >= _CLUTTER_SHARE * np.maximum(mask_areas(predicted), 1))
+    needed = _CLUTTER_SHARE * np.maximum(mask_areas(predicted), 1)
+    keep: NDArray[np.bool_] = np.greater_equal(mask_areas(predicted & labelled), needed)
+    return keep
 
 
 def image_metrics(truth: Masks, predicted: Masks) -> ImageMetrics:

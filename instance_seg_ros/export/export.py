@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import onnx
 import torch
 from torch import Tensor, nn
@@ -21,6 +23,7 @@ from instance_seg_ros.segmentation.model_file import FORMAT, graph_digest
 from instance_seg_ros.training.checkpoint import Checkpoint, averaged_model
 
 OPSET = 17
+_HALF_MIN_ELEMENTS = 4096
 OUTPUT_NAMES = ("boxes_xyxy", "scores", "class_ids", "masks", "mask_scale")
 INPUT_CONTRACT = {
     "depth_m": "float32 [H, W], metres along the optical axis, 0 = no measurement, any size",
@@ -81,6 +84,30 @@ def trace(
     proto = onnx.load_from_string(content.getvalue())
     onnx.checker.check_model(proto, full_check=True)
     return proto
+
+
+def store_weights_as_half(proto: onnx.ModelProto) -> None:
+    """Stores large float32 weights as float16 with a Cast behind each, in place; arithmetic stays float32.
+
+    The file halves, and a runtime folds the casts when it loads it.
+
+    Raises:
+        ValueError: a weight exceeds float16's range.
+    """
+    casts = []
+    for tensor in proto.graph.initializer:
+        if tensor.data_type != onnx.TensorProto.FLOAT or math.prod(tensor.dims) < _HALF_MIN_ELEMENTS:
+            continue
+        values = onnx.numpy_helper.to_array(tensor)
+        if np.abs(values).max() > np.finfo(np.float16).max:
+            raise ValueError(f"{tensor.name} holds {np.abs(values).max():g}, which float16 cannot; training diverged?")
+        name = tensor.name
+        tensor.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))
+        casts.append(onnx.helper.make_node("Cast", [f"{name}_half"], [name], to=onnx.TensorProto.FLOAT))
+    nodes = [*casts, *proto.graph.node]
+    del proto.graph.node[:]
+    proto.graph.node.extend(nodes)
+    onnx.checker.check_model(proto, full_check=True)
 
 
 def export_graph(model: CondInst, decoding: DecodingSettings) -> onnx.ModelProto:
@@ -154,6 +181,8 @@ def export_checkpoint(
         "frames": checkpoint.recipe.get("frames"),
         "seed": checkpoint.recipe.get("training", {}).get("seed"),
     }
-    content = describe(export_graph(averaged_model(checkpoint), decoding), description, trained_on)
+    proto = export_graph(averaged_model(checkpoint), decoding)
+    store_weights_as_half(proto)
+    content = describe(proto, description, trained_on)
     write_model_file(content, path)
     return len(content)
