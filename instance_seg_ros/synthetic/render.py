@@ -35,14 +35,17 @@ class Cast:
     triangle: npt.NDArray[np.int32]
 
 
-def pixel_rays(intrinsics_fxfycxcy: Sequence[float], size_wh: tuple[int, int]) -> Float32Array:
-    """(H, W, 3) float32 ray of every pixel in the optical frame, z = 1, so that ray length is z-depth."""
+def world_rays(
+    intrinsics_fxfycxcy: Sequence[float], size_wh: tuple[int, int], T_world_camera: npt.NDArray[np.floating]
+) -> Float32Array:
+    """(H, W, 3) float32 ray of every pixel in world axes, of length 1 along the optical axis: ray length is z-depth."""
     fx, fy, cx, cy = (float(v) for v in intrinsics_fxfycxcy)
     width, height = size_wh
-    rays = np.ones((height, width, 3), np.float32)
-    rays[..., 0] = (np.arange(width, dtype=np.float32) - cx) / fx
-    rays[..., 1] = ((np.arange(height, dtype=np.float32) - cy) / fy)[:, None]
-    return rays
+    right, down, forward = T_world_camera[:3, :3].T
+    along_row = ((np.arange(width) - cx) / fx)[:, None] * right + forward
+    along_column = ((np.arange(height) - cy) / fy)[:, None] * down
+    # A sum of two small tables; as a product of matrices it would start threads in every worker process.
+    return along_row.astype(np.float32)[None] + along_column.astype(np.float32)[:, None]
 
 
 class RayCaster:
@@ -82,8 +85,7 @@ class RayCaster:
             size_wh: image size.
             T_world_camera: (4, 4) pose of the camera's optical frame (x right, y down, z forward) in the world.
         """
-        rays = pixel_rays(intrinsics_fxfycxcy, size_wh).reshape(-1, 3)
-        directions = np.ascontiguousarray(rays @ T_world_camera[:3, :3].T.astype(np.float32))
+        directions = world_rays(intrinsics_fxfycxcy, size_wh, T_world_camera).reshape(-1, 3)
         origins = np.empty_like(directions)
         origins[:] = T_world_camera[:3, 3]
         hit = self._scene.run(origins, directions, output=True)
@@ -108,14 +110,12 @@ class RayCaster:
         height, width = cast.depth_m.shape
         hit = np.flatnonzero(cast.triangle >= 0)
         triangle = cast.triangle.ravel()[hit]
-        rotation, origin = T_world_camera[:3, :3].astype(np.float32), T_world_camera[:3, 3].astype(np.float32)
-        rays = pixel_rays(intrinsics_fxfycxcy, (width, height)).reshape(-1, 3)[hit]
-        rays = rays @ rotation.T
-        points = rays * cast.depth_m.ravel()[hit, None] + origin
+        rays = world_rays(intrinsics_fxfycxcy, (width, height), T_world_camera).reshape(-1, 3)[hit]
+        points = rays * cast.depth_m.ravel()[hit, None] + T_world_camera[:3, 3].astype(np.float32)
         normal = self._normal[triangle]
-        normal = np.where((normal * rays).sum(axis=1, keepdims=True) > 0, -normal, normal)
+        normal *= -np.sign(np.einsum("ij,ij->i", normal, rays))[:, None]
         light = (np.asarray(light_xyz, float) / np.linalg.norm(light_xyz)).astype(np.float32)
-        facing = np.clip(normal @ light, 0.0, 1.0)
+        facing = np.clip(np.einsum("ij,j->i", normal, light), 0.0, 1.0)
         facing[self._shadowed(points + 1e-3 * normal, light)] = 0.0
         albedo = self._albedo(points, self._owner[triangle])
         image = np.full((height * width, 3), _NOTHING_GREY, np.uint8)
@@ -136,5 +136,6 @@ class RayCaster:
         for here in np.split(order, starts[1:]) if len(order) else ():
             item = self._placed[owner[here[0]]]
             T = item.T_world_shape.astype(np.float32)
-            albedo[here] = item.appearance.albedo((points[here] - T[:3, 3]) @ T[:3, :3])
+            local = np.einsum("ij,jk->ik", points[here] - T[:3, 3], T[:3, :3])
+            albedo[here] = item.appearance.albedo(local)
         return albedo

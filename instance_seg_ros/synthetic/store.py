@@ -12,6 +12,7 @@ import multiprocessing
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -153,27 +154,22 @@ def generate_store(settings: SynthSettings, out: Path | str, workers: int = 1, p
 
 
 def _run(settings: SynthSettings, out: Path, todo: list[int], workers: int) -> Iterator[int]:
-    """Frames of each scene, as they get finished."""
+    """Number of frames of each scene, as they get finished."""
     if workers <= 1:
-        writer = _Writer(settings, out)
-        yield from map(writer.write, todo)
+        yield from map(_Writer(settings, out).write, todo)
         return
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(workers, _start_worker, (settings, out)) as pool:
-        yield from pool.imap_unordered(_work, todo, chunksize=4)
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        yield from pool.imap_unordered(partial(_write_in_worker, settings, out), todo, chunksize=4)
 
 
-_WRITER: _Writer | None = None
+def _write_in_worker(settings: SynthSettings, out: Path, scene: int) -> int:
+    return _worker_writer(settings, out).write(scene)
 
 
-def _start_worker(settings: SynthSettings, out: Path) -> None:
-    global _WRITER  # one per process: a pool's worker has no other place for its state
-    _WRITER = _Writer(settings, out)
-
-
-def _work(scene: int) -> int:
-    assert _WRITER is not None
-    return _WRITER.write(scene)
+@lru_cache(maxsize=1)
+def _worker_writer(settings: SynthSettings, out: Path) -> _Writer:
+    """The writer of a pool's process, which ends with the pool: opening the arrays for every scene would be slow."""
+    return _Writer(settings, out)
 
 
 class _Writer:
@@ -186,7 +182,18 @@ class _Writer:
         self._arrays = {name: np.load(out / f"{name}.npy", mmap_mode="r+") for name in names}
 
     def write(self, scene_index: int) -> int:
-        """Generate a scene, mark it as done and return the number of its frames."""
+        """Generate a scene, mark it as done and return the number of its frames.
+
+        Raises:
+            RuntimeError: naming the scene that cannot be generated.
+        """
+        try:
+            return self._write(scene_index)
+        except Exception as error:
+            seed = self._settings.seed
+            raise RuntimeError(f"scene {scene_index} of seed {seed} cannot be generated: {error}") from error
+
+    def _write(self, scene_index: int) -> int:
         from instance_seg_ros.synthetic.render import RayCaster
         from instance_seg_ros.synthetic.scene import sample_scene, sample_view
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from instance_seg_ros.synthetic.objects import ObjectShape, box_mesh
-from instance_seg_ros.synthetic.render import RayCaster, pixel_rays
+from instance_seg_ros.synthetic.render import RayCaster, world_rays
 from instance_seg_ros.synthetic.scene import Appearance, Placed, look_at, pose
 
 PINHOLE = (100.0, 100.0, 32.0, 24.0)
@@ -50,8 +50,7 @@ def test_the_world_is_recovered_from_depth_and_pose(table_with_box):
     caster, _ = table_with_box
     T_world_camera = look_at(np.array([0.4, -0.5, 0.6]), np.array([0.0, 0.0, 0.0]), roll=0.3)
     cast = caster.cast(PINHOLE, SIZE, T_world_camera)
-    points = pixel_rays(PINHOLE, SIZE) * cast.depth_m[..., None]
-    world = points @ T_world_camera[:3, :3].T + T_world_camera[:3, 3]
+    world = world_rays(PINHOLE, SIZE, T_world_camera) * cast.depth_m[..., None] + T_world_camera[:3, 3]
     top = (cast.ids == 0) & (cast.depth_m > 0) & (np.abs(world[..., :2]).max(axis=-1) < 0.295)
     assert top.sum() > 500
     np.testing.assert_allclose(world[top][:, 2], 0.0, atol=1e-4)

@@ -42,7 +42,10 @@ def test_most_depth_is_measured_but_not_all():
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"objects": 0}, "objects must be between 1 and 12, not 0"), ({"rate_hz": 0.0}, "rate_hz must be positive, not 0")],
+    [
+        ({"objects": 0}, "objects must be between 1 and 12, not 0"),
+        ({"rate_hz": 0.0}, "rate_hz must be positive, not 0"),
+    ],
 )
 def test_impossible_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
