@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.camera import Intrinsics, RgbdFrame
+from instance_seg_ros.camera import RgbdFrame
+from instance_seg_ros.completion import far_side_of_round_body
 from instance_seg_ros.config import LiftingSettings
 from instance_seg_ros.geometry import OrientedBox, Plane, Transform
 from instance_seg_ros.instances import Instances
@@ -19,15 +20,12 @@ from instance_seg_ros.surface import depth_step_pixels, fit_local_planes, step_t
 _MIN_KEPT_SHARE = 0.3
 """Erosion and edge removal are eased until at least this share of a mask's measured pixels is left: thin objects stay."""
 _MIN_PIECE_SHARE = 0.1
-"""Besides the largest connected piece, pieces of this share of it at the same depth are kept (an occluder cuts objects)."""
+"""Besides the largest connected piece, pieces of this share of it are kept where they are not far behind or in front."""
 _EXTENT_PERCENTILE = 0.1
 """Extents leave out this per cent of the outline's points at either end."""
 _TOP_PERCENTILE = 99.0
 """An object's top is this percentile of its points' heights: the very highest of thousands is noise."""
 _MAX_OUTLINE_POINTS = 2000
-_PROFILE_TOLERANCE_M = 0.0007
-_PROFILE_TOLERANCE_RATIO = 0.05
-"""A profile is an ellipse when it departs from it, in the mean, by less than the sum of these (the second times its size)."""
 
 
 class Completion(enum.IntEnum):
@@ -151,11 +149,13 @@ class Lifter:
     def _surface(self, frame: RgbdFrame, mask: NDArray[np.bool_]) -> _Surface:
         crop = _crop_of(mask, margin=self.settings.mask_erosion_px + 2)
         depth_m, inside = frame.depth_m[crop], mask[crop]
-        core = _largest_piece(self._within_depth_gate(depth_m, self._core(depth_m, inside), frame.intrinsics), depth_m)
+        focal_px = frame.intrinsics.fx
+        core = self._within_depth_gate(depth_m, self._core(depth_m, inside), focal_px)
+        core = _largest_piece(core, depth_m, focal_px)
         if not core.any():
             nothing = np.zeros((0, 3), dtype=np.float32)
             return _Surface(nothing, nothing, np.zeros(0, dtype=np.int64))
-        radius_px = window_radius_px(float(np.median(depth_m[core])), frame.intrinsics.fx)
+        radius_px = window_radius_px(float(np.median(depth_m[core])), focal_px)
         planes = fit_local_planes(depth_m, core, radius_px)
         fitted_m = planes.depth_m
         tolerance_m = 0.5 * step_tolerance_m(depth_m, self.settings.depth_step_m, self.settings.depth_step_ratio)
@@ -186,7 +186,7 @@ class Lifter:
         return measured & ~steps
 
     def _within_depth_gate(
-        self, depth_m: NDArray[np.float32], core: NDArray[np.bool_], intrinsics: Intrinsics
+        self, depth_m: NDArray[np.float32], core: NDArray[np.bool_], focal_px: float
     ) -> NDArray[np.bool_]:
         """The core without what lies far in front of or behind its median depth.
 
@@ -198,7 +198,7 @@ class Lifter:
             return core
         median_m = float(np.median(values_m))
         deviation_m = 1.4826 * float(np.median(np.abs(values_m - median_m)))
-        width_m = max(core.shape) * median_m / intrinsics.fx
+        width_m = max(core.shape) * median_m / focal_px
         gate_m = max(self.settings.outlier_mad_factor * deviation_m, width_m)
         return core & (np.abs(depth_m - median_m) <= gate_m)
 
@@ -232,19 +232,24 @@ def _crop_of(mask: NDArray[np.bool_], margin: int) -> tuple[slice, slice]:
     )
 
 
-def _largest_piece(core: NDArray[np.bool_], depth_m: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """The largest 4-connected piece, and sizeable pieces whose median depth lies within its range of depths."""
+def _largest_piece(core: NDArray[np.bool_], depth_m: NDArray[np.float32], focal_px: float) -> NDArray[np.bool_]:
+    """The largest 4-connected piece, and the sizeable pieces that are nearer to it in depth than it is wide.
+
+    An occluder cuts objects in two, and a step parts the inside of a mug from its outside; what lies behind a handle or
+    under the rim of a generous mask is smaller or farther.
+    """
     count, labels, stats, _ = cv2.connectedComponentsWithStats(core.astype(np.uint8), connectivity=4)
     if count <= 2:
         return core
     areas = stats[1:, cv2.CC_STAT_AREA]
     largest = 1 + int(np.argmax(areas))
-    near_m, far_m = np.percentile(depth_m[labels == largest], (1, 99))
-    kept = [largest]
+    depth_of_largest_m = float(np.median(depth_m[labels == largest]))
+    sides_px = stats[largest, cv2.CC_STAT_WIDTH], stats[largest, cv2.CC_STAT_HEIGHT]
+    reach_m = max(sides_px) * depth_of_largest_m / focal_px
+    kept = np.zeros(count, dtype=bool)
     for label in 1 + np.flatnonzero(areas >= _MIN_PIECE_SHARE * areas.max()):
-        if label != largest and near_m <= np.median(depth_m[labels == label]) <= far_m:
-            kept.append(int(label))
-    return np.isin(labels, kept)
+        kept[label] = abs(float(np.median(depth_m[labels == label])) - depth_of_largest_m) <= reach_m
+    return kept[labels]
 
 
 def _thinned(surface: _Surface) -> NDArray[np.float64]:
@@ -262,13 +267,14 @@ def _box_on_plane(surface: _Surface, plane: Plane, frame: RgbdFrame, tolerance_m
     # What is at the plane's height is table under a generous mask, unless the object itself is that flat.
     floor_m = min(tolerance_m, 0.5 * top_m)
     points_m = points_m[heights_m > floor_m]
-    mirrored_m = _mirrored_hidden_points(points_m, plane, frame, top_m)
-    basis = plane.basis()
-    outline_m = np.concatenate([points_m, mirrored_m]) @ basis[:, :2]
+    basis = plane.basis()[:, :2]
+    outline_m = points_m @ basis
     axes, low_m, high_m = _smallest_rectangle(outline_m)
-    centre_m = basis[:, :2] @ axes.T @ ((low_m + high_m) / 2) + plane.normal * (top_m / 2 - plane.offset_m)
-    x_axis = basis[:, :2] @ axes[0]
-    return OrientedBox(_box_pose(x_axis, plane.normal, centre_m), np.array([*(high_m - low_m), top_m]))
+    far_m = far_side_of_round_body(points_m, plane, frame, basis @ axes[0])
+    if len(far_m):
+        axes, low_m, high_m = _smallest_rectangle(np.concatenate([outline_m, far_m @ basis]))
+    centre_m = basis @ axes.T @ ((low_m + high_m) / 2) + plane.normal * (top_m / 2 - plane.offset_m)
+    return OrientedBox(_box_pose(basis @ axes[0], plane.normal, centre_m), np.array([*(high_m - low_m), top_m]))
 
 
 def _box_of_points(surface: _Surface, covariance_m2: NDArray[np.float64]) -> OrientedBox:
@@ -310,68 +316,3 @@ def _box_pose(x_axis: NDArray[np.float64], z_axis: NDArray[np.float64], centre_m
     """A pose from two orthogonal axes; of the two signs of x, the one that points to the right of the image."""
     x_axis = x_axis if x_axis[0] >= 0 else -x_axis
     return Transform(np.stack([x_axis, np.cross(z_axis, x_axis), z_axis], axis=1), centre_m)
-
-
-def _mirrored_hidden_points(
-    points_m: NDArray[np.float64], plane: Plane, frame: RgbdFrame, top_m: float
-) -> NDArray[np.float64]:
-    """The far side of a round body, as its near side turned by half a turn about the vertical; empty for other bodies.
-
-    A box or an upright can shows its whole outline in its top face, a ball or a lying can does not: its surface turns out
-    of sight before the outline's far end. Where the profile along the line of sight is an ellipse that rests on the plane,
-    its middle is known. Turned points that the camera would see in front of what it measured are refuted.
-    """
-    away = plane.project(points_m.mean(axis=0)) - plane.project(np.zeros(3))
-    distance = np.linalg.norm(away)
-    if distance < 1e-6:  # seen from straight above, where nothing of the outline is hidden
-        return np.zeros((0, 3))
-    away /= distance
-    across = np.cross(plane.normal, away)
-    along_m, across_m, heights_m = points_m @ away, points_m @ across, plane.height_m(points_m)
-    left_m, right_m = np.percentile(across_m, (_EXTENT_PERCENTILE, 100 - _EXTENT_PERCENTILE))
-    middle_m = (left_m + right_m) / 2
-    profile = np.abs(across_m - middle_m) < 0.15 * (right_m - left_m)
-    centre_m = _centre_of_resting_ellipse(along_m[profile], heights_m[profile], top_m)
-    if centre_m is None:
-        return np.zeros((0, 3))
-    turned_m = (
-        np.outer(2 * centre_m - along_m, away)
-        + np.outer(2 * middle_m - across_m, across)
-        + np.outer(heights_m - plane.offset_m, plane.normal)
-    )
-    return turned_m[hidden_from_view(turned_m, frame)]
-
-
-def _centre_of_resting_ellipse(
-    along_m: NDArray[np.float64], heights_m: NDArray[np.float64], top_m: float
-) -> float | None:
-    """Where along a profile the centre of the ellipse lies that touches heights 0 and `top_m`; None for another shape.
-
-    With b = top / 2 and u = 1 - ((h - b) / b)^2 the ellipse (s - c)^2 = a^2 u is linear in c, a^2 and c^2.
-    """
-    if len(along_m) < 15:
-        return None
-    origin_m, b = along_m.mean(), top_m / 2
-    s = along_m - origin_m
-    v = (heights_m - b) / b
-    solution, _, rank, _ = np.linalg.lstsq(np.stack([2 * s, 1 - v**2, -np.ones_like(s)], axis=1), s**2, rcond=None)
-    centre_m, a_squared = float(solution[0]), float(solution[1])
-    if rank < 3 or not b / 4 < np.sqrt(max(a_squared, 0.0)) < 4 * b:
-        return None
-    a = np.sqrt(a_squared)
-    departure_m = np.abs(np.hypot((s - centre_m) / a, v) - 1) * min(a, b)
-    if departure_m.mean() > _PROFILE_TOLERANCE_M + _PROFILE_TOLERANCE_RATIO * min(a, b):
-        return None
-    return origin_m + centre_m
-
-
-def hidden_from_view(points_m: NDArray[np.float64], frame: RgbdFrame, tolerance_m: float = 0.005) -> NDArray[np.bool_]:
-    """Which of (N, 3) points the camera cannot see: behind what it measured, where it measured nothing, or outside the image."""
-    hidden = np.ones(len(points_m), dtype=bool)
-    ahead = np.flatnonzero(points_m[:, 2] > 1e-3)
-    columns, rows = np.rint(frame.intrinsics.project(points_m[ahead])).T
-    inside = (columns >= 0) & (columns < frame.intrinsics.width) & (rows >= 0) & (rows < frame.intrinsics.height)
-    ahead = ahead[inside]
-    seen_m = frame.depth_m[rows[inside].astype(np.int64), columns[inside].astype(np.int64)]
-    hidden[ahead] = (seen_m == 0) | (points_m[ahead, 2] > seen_m - tolerance_m)
-    return hidden

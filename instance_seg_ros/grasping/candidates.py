@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.camera import RgbdFrame
+from instance_seg_ros.completion import hidden_from_view
 from instance_seg_ros.geometry import OrientedBox
-from instance_seg_ros.lifting import Completion, Instance3D, hidden_from_view
+from instance_seg_ros.lifting import Completion, Instance3D
 from instance_seg_ros.surface import fit_local_planes, window_radius_px
 
-_MAX_SAMPLES = 280
-_MAX_PAIRS = 128
+_MAX_SAMPLES = 200
+_MAX_PAIRS = 100
 _MIN_WIDTH_M = 0.003
 _APPROACH_TILTS_DEG = (0.0, -25.0, 25.0, -50.0, 50.0, -75.0, 75.0)
 """Turns of the approach about the closing axis, away from straight down (without a plane: from the line of sight)."""
@@ -137,23 +138,28 @@ def antipodal_pairs(
     sign of the normals counts, so that two faces that look at each other across a gap are no pair. Of more than
     `_MAX_PAIRS` pairs a random sample is kept.
     """
-    points_m, normals = surface.points_m, surface.normals
-    if len(points_m) < 2:
-        return _pairs_at(surface, np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
-    centred = points_m - points_m.mean(axis=0)
+    rows, columns = np.flatnonzero(surface.measured), np.arange(len(surface.points_m))
+    # Two completed points repeat two measured ones, so one of a pair is measured; float32 keeps these tables small.
+    centred = (surface.points_m - surface.points_m.mean(axis=0) if len(columns) else surface.points_m).astype(
+        np.float32
+    )
+    normals = surface.normals.astype(np.float32)
+    height = (normals * centred).sum(axis=1)
     squared = (centred**2).sum(axis=1)
-    distance_m = np.sqrt(np.maximum(squared[:, None] + squared - 2 * centred @ centred.T, 1e-12))
-    # inward[i, j]: cosine between the inward normal at i and the direction from i to j
-    inward = ((normals * centred).sum(axis=1)[:, None] - normals @ centred.T) / distance_m
-    cosine = np.minimum(inward, inward.T)
-    feasible = cosine >= np.cos(np.arctan(friction))
+    distance_m = np.sqrt(np.maximum(squared[rows, None] + squared - 2 * centred[rows] @ centred.T, 1e-9))
+    # Distance times cosine between the inward normal at one contact and the direction to the other.
+    here = height[rows, None] - normals[rows] @ centred.T
+    there = height - centred[rows] @ normals.T
+    inward = np.minimum(here, there)
+    feasible = inward >= np.float32(np.cos(np.arctan(friction))) * distance_m
     feasible &= (distance_m >= _MIN_WIDTH_M) & (distance_m <= max_opening_m)
-    feasible &= surface.measured[:, None] | surface.measured  # two completed points repeat two measured ones
-    first, second = np.nonzero(np.triu(feasible, 1))
+    feasible &= (rows[:, None] < columns) | ~surface.measured
+    first, second = np.nonzero(feasible)
     if len(first) > _MAX_PAIRS:
         chosen = rng.choice(len(first), _MAX_PAIRS, replace=False)
         first, second = first[chosen], second[chosen]
-    return _pairs_at(surface, first, second, cosine[first, second])
+    cosine = (inward[first, second] / distance_m[first, second]).astype(np.float64)
+    return _pairs_at(surface, rows[first], columns[second], np.minimum(cosine, 1.0))
 
 
 def _pairs_at(

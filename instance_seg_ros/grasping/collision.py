@@ -112,12 +112,10 @@ def free_of_own_object(
     beyond the contacts where the fingers close. The depth is measured from the fingertips towards the palm.
     """
     local_m = _in_grasp_frames(candidates, own_m.astype(np.float32))
-    outside = local_m.copy()
-    outside[:, 0] = np.abs(outside[:, 0])
     contact_x = candidates.pairs.width_m[candidates.pair] / 2 + _CONTACT_TOLERANCE_M
     between = gripper.between.holds(local_m)
     in_the_way = gripper.fingers_on_approach.holds(local_m) | gripper.palm_on_approach.holds(local_m)
-    in_the_way |= between & (outside[:, 0] > contact_x[:, None])
+    in_the_way |= between & (np.abs(local_m[:, 0]) > contact_x[:, None])
     depth_m = np.where(between, -local_m[:, 2], 0).max(axis=1, initial=0)
     return np.count_nonzero(in_the_way, axis=1) <= _STRAY_POINTS, depth_m
 

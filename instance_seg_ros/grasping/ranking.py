@@ -21,7 +21,7 @@ def quality(
     candidates: Candidates,
     box: OrientedBox,
     up: NDArray[np.float64],
-    pad_depth_m: NDArray[np.float64],
+    pad_depth_m: NDArray[np.float64] | float,
     friction: float,
     max_opening_m: float,
 ) -> NDArray[np.float64]:
@@ -58,14 +58,11 @@ def quality(
     return np.exp(np.asarray(logarithm) / total)
 
 
-def is_near_any(candidate: Candidates, accepted: list[Candidates]) -> bool:
-    """Whether one grasp is within 3 cm and 30 degrees of an accepted one; half a turn about z is the same grasp."""
-    for other in accepted:
-        if np.linalg.norm(candidate.origins_m[0] - other.origins_m[0]) > _THIN_DISTANCE_M:
-            continue
-        relative = candidate.rotations[0].T @ other.rotations[0]
-        turned = relative * np.array([-1.0, -1.0, 1.0])
-        cosine = (max(np.trace(relative), np.trace(turned)) - 1) / 2
-        if cosine > np.cos(np.radians(_THIN_ANGLE_DEG)):
-            return True
-    return False
+def nearly_same(candidates: Candidates, reference: int) -> NDArray[np.bool_]:
+    """Which grasps (C,) are within 3 cm and 30 degrees of the one at index `reference`; half a turn about z is the same."""
+    origins_m = candidates.origins_m
+    near = np.linalg.norm(origins_m - origins_m[reference], axis=1) <= _THIN_DISTANCE_M
+    # Trace of R_reference^T R, and of the same with x and y reversed.
+    along = np.einsum("cij,ij->cj", candidates.rotations, candidates.rotations[reference])
+    trace = np.abs(along[:, 0] + along[:, 1]) + along[:, 2]
+    return near & ((trace - 1) / 2 >= np.cos(np.radians(_THIN_ANGLE_DEG)))

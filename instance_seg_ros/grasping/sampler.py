@@ -21,12 +21,14 @@ from instance_seg_ros.grasping.candidates import (
 from instance_seg_ros.grasping.collision import Obstacles, above_plane, free_of_own_object, free_of_scene
 from instance_seg_ros.grasping.grasp import Grasp, InstanceGrasps
 from instance_seg_ros.grasping.gripper import Gripper
-from instance_seg_ros.grasping.ranking import is_near_any, quality
+from instance_seg_ros.grasping.ranking import nearly_same, quality
 from instance_seg_ros.lifting import Completion, Instance3D, LiftedFrame, Status
 
-_BATCH = 48
-_MAX_CHECKED = 384
-"""So many of the best candidates are checked against the scene, in batches, until enough grasps are found."""
+_MAX_CHECKED = 240
+"""So many of the candidates that promise most are checked against the object itself and the scene."""
+_BATCH = 40
+"""The check against the scene goes through them in steps of this, and ends when enough grasps are found."""
+_OWN_POINTS = 150
 
 
 class GraspSampler:
@@ -73,13 +75,17 @@ class GraspSampler:
             return InstanceGrasps((), Status.NO_GRASP_CANDIDATE)
         if obstacles.plane is not None:
             candidates = candidates[above_plane(candidates, self.gripper, obstacles.plane, self.settings.clearance_m)]
-        own_m = np.concatenate([instance.points_m[:: 1 + len(instance.points_m) // 300], surface.points_m])
+        limits = (self.settings.friction, self.gripper.max_opening_m)
+        promise = quality(candidates, instance.box, up, np.inf, *limits)
+        candidates = candidates[np.argsort(-promise, kind="stable")[:_MAX_CHECKED]]
+        own_m = np.concatenate([instance.points_m[:: 1 + len(instance.points_m) // _OWN_POINTS], surface.points_m])
         free, pad_depth_m = free_of_own_object(candidates, self.gripper, own_m)
         candidates, pad_depth_m = candidates[free], pad_depth_m[free]
-        marks = quality(candidates, instance.box, up, pad_depth_m, self.settings.friction, self.gripper.max_opening_m)
+        marks = quality(candidates, instance.box, up, pad_depth_m, *limits)
+        order = np.argsort(-marks, kind="stable")
         reach_m = self.gripper.reach_m + float(np.linalg.norm(instance.box.size_m)) / 2 + self.settings.clearance_m
         others_m = obstacles.others_near(label, centre_m, reach_m)
-        grasps = self._best_free(candidates, marks, others_m)
+        grasps = self._best_free(candidates[order], marks[order], others_m)
         return InstanceGrasps(grasps, Status.OK if grasps else Status.NO_COLLISION_FREE_GRASP)
 
     def _pairs(self, instance: Instance3D, surface: ContactSurface) -> ContactPairs:
@@ -94,28 +100,26 @@ class GraspSampler:
     def _best_free(
         self, candidates: Candidates, marks: NDArray[np.float64], others_m: NDArray[np.float32]
     ) -> tuple[Grasp, ...]:
-        """Up to `max_grasps` collision-free candidates in the order of their quality, none nearly the same as a better one."""
-        order = np.argsort(-marks, kind="stable")[:_MAX_CHECKED]
-        accepted: list[Candidates] = []
+        """Up to `max_grasps` collision-free grasps of candidates in the order of their marks, none nearly like a better one."""
         grasps: list[Grasp] = []
-        for start in range(0, len(order), _BATCH):
-            batch = order[start : start + _BATCH]
+        wanted = np.ones(len(candidates), dtype=bool)
+        for start in range(0, len(candidates), _BATCH):
+            batch = start + np.flatnonzero(wanted[start : start + _BATCH])
             free = free_of_scene(candidates[batch], self.gripper, others_m, self.settings.clearance_m)
             for index in batch[free]:
-                candidate = candidates[np.array([index])]
-                if not is_near_any(candidate, accepted):
-                    accepted.append(candidate)
-                    grasps.append(self._grasp(candidate, float(marks[index])))
+                if wanted[index]:
+                    wanted &= ~nearly_same(candidates, index)
+                    grasps.append(self._grasp(candidates, index, float(marks[index])))
                     if len(grasps) == self.settings.max_grasps:
                         return tuple(grasps)
         return tuple(grasps)
 
-    def _grasp(self, candidate: Candidates, mark: float) -> Grasp:
-        pair = candidate.pair[0]
-        contacts_m = np.stack([candidate.pairs.first_m[pair], candidate.pairs.second_m[pair]])
+    def _grasp(self, candidates: Candidates, index: int, mark: float) -> Grasp:
+        pair = candidates.pair[index]
+        contacts_m = np.stack([candidates.pairs.first_m[pair], candidates.pairs.second_m[pair]])
         return Grasp(
-            T_camera_grasp=Transform(candidate.rotations[0], candidate.origins_m[0]),
-            width_m=float(candidate.pairs.width_m[pair]),
+            T_camera_grasp=Transform(candidates.rotations[index], contacts_m.mean(axis=0)),
+            width_m=float(np.linalg.norm(contacts_m[1] - contacts_m[0])),
             quality=mark,
             contacts_m=contacts_m,
             approach_distance_m=self.settings.approach_distance_m,
