@@ -22,6 +22,7 @@ from rosbags.typesys.store import Typestore
 
 from instance_seg_ros import messages
 from instance_seg_ros.camera import RgbdFrame
+from instance_seg_ros.config import GraspingSettings
 from instance_seg_ros.drawing import draw_overlay
 from instance_seg_ros.geometry import Transform
 from instance_seg_ros.message_types import load_typestore, message_factory
@@ -33,6 +34,8 @@ CAMERA_INFO, TF = "sensor_msgs/msg/CameraInfo", "tf2_msgs/msg/TFMessage"
 STORAGES = {"sqlite3": StoragePlugin.SQLITE3, "mcap": StoragePlugin.MCAP}
 RESULT_NAMESPACE = "/instance_seg"
 TF_STATIC_TOPIC = "/tf_static"
+DEFAULT_TOLERANCE_S = 0.025
+"""Below half of the period of a camera of 15 frames a second."""
 
 _BAG_VERSION = 9  # of metadata.yaml, as Jazzy writes it
 _OVERLAY_JPEG_QUALITY = 90
@@ -112,7 +115,7 @@ def process_bag(
     pipeline: Pipeline,
     *,
     topic_overrides: Mapping[str, str | None] | None = None,
-    tolerance_s: float = 0.025,
+    tolerance_s: float = DEFAULT_TOLERANCE_S,
     storage: str | None = None,
     copy_inputs: bool = False,
     max_frames: int | None = None,
@@ -154,7 +157,7 @@ def process_bag(
                 frames.listener = sink.copy
             for time_ns, frame in frames.read(source, progress):
                 scene = pipeline.run(frame)
-                sink.write(time_ns, scene)
+                sink.write(time_ns, scene, pipeline.grasp_sampler.settings)
                 summary.frames += 1
                 summary.instances += len(scene.instances)
                 summary.grasps += sum(len(grasps.grasps) for grasps in scene.grasps)
@@ -163,6 +166,23 @@ def process_bag(
                     break
     summary.elapsed_s = time.perf_counter() - started_s
     return summary
+
+
+def read_frames(
+    source: Path, topic_overrides: Mapping[str, str | None] | None = None, tolerance_s: float = DEFAULT_TOLERANCE_S
+) -> Iterator[RgbdFrame]:
+    """The frames of a bag, in order: paired by stamp, depth registered to colour. What makes no frame is passed over.
+
+    Raises:
+        BagError: when the bag cannot be read or has no such camera.
+    """
+    with _opened(source) as reader:
+        topics = find_topics(
+            {connection.topic: connection.msgtype for connection in reader.connections}, topic_overrides
+        )
+        frames = _FrameReader(reader, load_typestore(), topics, tolerance_s, None, BagSummary())
+        for _, frame in frames.read(source, lambda read, total: None):
+            yield frame
 
 
 class _FrameReader:
@@ -280,10 +300,10 @@ class _ResultWriter:
         self._make = message_factory(typestore)
         self._connections: dict[str, Connection] = {}
 
-    def write(self, time_ns: int, scene: Scene) -> None:
+    def write(self, time_ns: int, scene: Scene, grasping: GraspingSettings) -> None:
         """All results of a scene."""
         results = {
-            "instances": messages.instance_array(self._make, scene),
+            "instances": messages.instance_array(self._make, scene, grasping=grasping),
             "label_image": messages.label_image(self._make, scene),
             "overlay/compressed": self._overlay(scene),
             "cloud": messages.cloud(self._make, scene),

@@ -13,8 +13,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from instance_seg_ros.config import GraspingSettings
 from instance_seg_ros.geometry import OrientedBox, Transform
 from instance_seg_ros.grasping.grasp import Grasp
+from instance_seg_ros.grasping.robot import for_robot
 from instance_seg_ros.instances import boxes_of_masks
 from instance_seg_ros.pipeline import Scene, SceneObject
 from instance_seg_ros.reasons import reason_of
@@ -24,6 +26,8 @@ from instance_seg_ros.segmentation import ModelInfo
 NS_PER_S = 1_000_000_000
 FRAME_OK, FRAME_NO_DEPTH, FRAME_INVALID_INPUT = 0, 1, 2
 """The STATUS_* constants of InstanceArray."""
+TOOL_CENTRE_POINT = GraspingSettings()
+"""Grasp poses as the core has them: of the tool centre point, +x closing."""
 
 _POINT_FIELD_TYPES = {"uint32": 6, "float32": 7}
 """The datatype constants of sensor_msgs/PointField."""
@@ -37,11 +41,17 @@ class MessageFactory(Protocol):
 
 
 def instance_array(
-    make: MessageFactory, scene: Scene, *, frame_age_s: float = math.nan, include_clouds: bool = False
+    make: MessageFactory,
+    scene: Scene,
+    *,
+    grasping: GraspingSettings = TOOL_CENTRE_POINT,
+    frame_age_s: float = math.nan,
+    include_clouds: bool = False,
 ) -> Any:
     """The InstanceArray of a scene, with the stamp and the frame of its colour image.
 
     Args:
+        grasping: names the robot's frame in which grasp poses are published.
         frame_age_s: the publisher's clock minus the frame's stamp; NaN where there is no such clock.
         include_clouds: put each instance's points into its message, too.
     """
@@ -59,7 +69,7 @@ def instance_array(
         cy=float(camera.cy),
         has_support_plane=plane is not None,
         support_plane=np.zeros(4) if plane is None else np.append(plane.normal, plane.offset_m),
-        instances=[_instance(make, scene, scene_object, include_clouds) for scene_object in scene.objects()],
+        instances=[_instance(make, scene, each, grasping, include_clouds) for each in scene.objects()],
         model_name=scene.model.name,
         model_digest=scene.model.digest,
         stages=[
@@ -160,7 +170,9 @@ def vector(make: MessageFactory, values: ArrayLike) -> Any:
     return make("geometry_msgs/msg/Vector3", x=x, y=y, z=z)
 
 
-def _instance(make: MessageFactory, scene: Scene, scene_object: SceneObject, include_cloud: bool) -> Any:
+def _instance(
+    make: MessageFactory, scene: Scene, scene_object: SceneObject, grasping: GraspingSettings, include_cloud: bool
+) -> Any:
     lifted = scene_object.lifted
     mask = scene.instances.masks[scene_object.label - 1]
     x0, y0, x1, y1 = (int(value) for value in boxes_of_masks(mask[None])[0])
@@ -189,18 +201,18 @@ def _instance(make: MessageFactory, scene: Scene, scene_object: SceneObject, inc
         completion=int(lifted.completion),
         box=_box(make, lifted.box),
         cloud=_point_cloud(make, scene, _xyz(lifted.points_m if include_cloud else lifted.points_m[:0])),
-        grasps=[_grasp(make, scene, grasp) for grasp in scene_object.grasps],
+        grasps=[_grasp(make, scene, grasp, grasping) for grasp in scene_object.grasps],
         status=int(scene_object.status),
         status_text=reason_of(scene_object.status),
     )
 
 
-def _grasp(make: MessageFactory, scene: Scene, grasp: Grasp) -> Any:
+def _grasp(make: MessageFactory, scene: Scene, grasp: Grasp, grasping: GraspingSettings) -> Any:
     plane = scene.lifted.support_plane
     lift_direction = -grasp.T_camera_grasp.rotation[:, 2] if plane is None else plane.normal
     return make(
         "instance_seg_ros/msg/Grasp",
-        pose=transform_to_pose(make, grasp.T_camera_grasp),
+        pose=transform_to_pose(make, for_robot(grasp.T_camera_grasp, grasping)),
         width_m=float(grasp.width_m),
         quality=float(grasp.quality),
         approach_distance_m=float(grasp.approach_distance_m),

@@ -13,10 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.captures import write_image
+from instance_seg_ros.config import GraspingSettings
 from instance_seg_ros.drawing import draw_overlay
 from instance_seg_ros.files import write_atomically
 from instance_seg_ros.geometry import OrientedBox, Plane
 from instance_seg_ros.grasping.grasp import Grasp
+from instance_seg_ros.grasping.robot import for_robot
+from instance_seg_ros.messages import TOOL_CENTRE_POINT
 from instance_seg_ros.pipeline import Scene, SceneObject
 from instance_seg_ros.reasons import names_of, reason_of
 from instance_seg_ros.scene_cloud import SceneCloud, cloud_of_frame
@@ -26,8 +29,11 @@ INSTANCES_FILE, LABELS_FILE, OVERLAY_FILE, CLOUD_FILE = "instances.json", "label
 _PLY_TYPES = {"f4": "float", "u1": "uchar", "u2": "ushort"}
 
 
-def write_results(scene: Scene, folder: Path) -> list[Path]:
+def write_results(scene: Scene, folder: Path, grasping: GraspingSettings = TOOL_CENTRE_POINT) -> list[Path]:
     """Writes all files of a scene into `folder`, which is made where it is missing; each appears whole or not at all.
+
+    Args:
+        grasping: names the robot's frame in which grasp poses are given.
 
     Returns:
         The files, `instances.json` last: where it is, the others are complete.
@@ -37,12 +43,12 @@ def write_results(scene: Scene, folder: Path) -> list[Path]:
     write_image(folder / OVERLAY_FILE, overlay_bgr)
     write_image(folder / LABELS_FILE, scene.instances.label_image())
     write_atomically(folder / CLOUD_FILE, ply_bytes(cloud_of_frame(scene)))
-    document = json.dumps(scene_document(scene), indent=1, allow_nan=False)
+    document = json.dumps(scene_document(scene, grasping), indent=1, allow_nan=False)
     write_atomically(folder / INSTANCES_FILE, (document + "\n").encode())
     return [folder / name for name in (OVERLAY_FILE, LABELS_FILE, CLOUD_FILE, INSTANCES_FILE)]
 
 
-def scene_document(scene: Scene) -> dict[str, Any]:
+def scene_document(scene: Scene, grasping: GraspingSettings = TOOL_CENTRE_POINT) -> dict[str, Any]:
     """The scene as what `instances.json` holds: plain values, null for what is not known, in the optical frame."""
     camera = scene.frame.intrinsics
     return {
@@ -53,7 +59,7 @@ def scene_document(scene: Scene) -> dict[str, Any]:
         "model": {"name": scene.model.name, "version": scene.model.version, "digest": scene.model.digest},
         "support_plane": _plane(scene.lifted.support_plane),
         "stage_times_s": {stage: round(duration_s, 6) for stage, duration_s in scene.stage_times_s.items()},
-        "instances": [_instance(scene, scene_object) for scene_object in scene.objects()],
+        "instances": [_instance(scene, scene_object, grasping) for scene_object in scene.objects()],
     }
 
 
@@ -81,7 +87,7 @@ def ply_bytes(cloud: SceneCloud) -> bytes:
     return ("\n".join(header) + "\n").encode() + vertices.tobytes()
 
 
-def _instance(scene: Scene, scene_object: SceneObject) -> dict[str, Any]:
+def _instance(scene: Scene, scene_object: SceneObject, grasping: GraspingSettings) -> dict[str, Any]:
     lifted = scene_object.lifted
     return {
         "label": scene_object.label,
@@ -96,7 +102,7 @@ def _instance(scene: Scene, scene_object: SceneObject) -> dict[str, Any]:
         "surface_centroid_m": _numbers(lifted.surface_centroid_m),
         "completion": lifted.completion.name.lower(),
         "box": _box(lifted.box),
-        "grasps": [_grasp(grasp) for grasp in scene_object.grasps],
+        "grasps": [_grasp(grasp, grasping) for grasp in scene_object.grasps],
         "status": names_of(scene_object.status),
         "reason": reason_of(scene_object.status) or None,
     }
@@ -112,10 +118,11 @@ def _box(box: OrientedBox | None) -> dict[str, Any] | None:
     }
 
 
-def _grasp(grasp: Grasp) -> dict[str, Any]:
+def _grasp(grasp: Grasp, grasping: GraspingSettings) -> dict[str, Any]:
+    T_camera_robot_grasp = for_robot(grasp.T_camera_grasp, grasping)
     return {
-        "position_m": _numbers(grasp.T_camera_grasp.translation_m),
-        "quaternion_xyzw": _numbers(grasp.T_camera_grasp.quaternion_xyzw),
+        "position_m": _numbers(T_camera_robot_grasp.translation_m),
+        "quaternion_xyzw": _numbers(T_camera_robot_grasp.quaternion_xyzw),
         "width_m": _number(grasp.width_m),
         "quality": _number(grasp.quality),
         "contacts_m": [_numbers(contact_m) for contact_m in grasp.contacts_m],

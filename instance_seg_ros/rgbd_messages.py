@@ -154,8 +154,8 @@ def frame_of(messages: RgbdMessages, pose_of_depth_camera: PoseOfDepthCamera) ->
     color_frame, depth_frame = messages.color.header.frame_id, messages.depth.header.frame_id
     if depth_m.shape != (height, width) or depth_frame != color_frame:
         difference = (
-            f"depth is {depth_m.shape[1]}x{depth_m.shape[0]} in {depth_frame!r}, "
-            f"colour {width}x{height} in {color_frame!r}"
+            f"depth is {depth_m.shape[1]}x{depth_m.shape[0]} in frame {depth_frame!r}, "
+            f"colour {width}x{height} in frame {color_frame!r}"
         )
         try:
             if messages.depth_info is None:

@@ -12,8 +12,16 @@ import pytest
 from numpy.typing import NDArray
 from rosbags.rosbag2 import Reader, Writer
 
-from instance_seg_ros import messages
-from instance_seg_ros.bag import STORAGES, BagError, BagSummary, find_topics, process_bag, transform_between
+from instance_seg_ros import cli, messages
+from instance_seg_ros.bag import (
+    STORAGES,
+    BagError,
+    BagSummary,
+    find_topics,
+    process_bag,
+    read_frames,
+    transform_between,
+)
 from instance_seg_ros.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.config import PipelineSettings
 from instance_seg_ros.geometry import Transform
@@ -226,13 +234,22 @@ def test_images_without_a_partner_are_counted(process: Callable, recorded: list[
     assert summary.lost == {"no depth image within 10 ms": 1}
 
 
-def test_stamps_that_never_meet_give_no_frame_but_the_cause(process: Callable, frames: list[RgbdFrame]) -> None:
-    shifted = []
-    for frame in frames:
-        *others, (topic, stamp_ns, depth) = camera_messages(frame)
-        late = replace(depth, header=messages.header(make, stamp_ns + 2_000_000_000, frame.frame_id))
-        shifted += [*others, (topic, stamp_ns, late)]
-    summary, _ = process(shifted)
+def test_frames_are_read_without_a_pipeline(tmp_path: Path, recorded: list[Stamped], frames: list[RgbdFrame]) -> None:
+    found = list(read_frames(write_bag(tmp_path / "in", recorded)))
+    assert [frame.stamp_ns for frame in found] == [frame.stamp_ns for frame in frames]
+    np.testing.assert_allclose(found[0].depth_m, frames[0].depth_m, atol=0.0006)
+    assert np.array_equal(found[0].color_rgb, frames[0].color_rgb)  # type: ignore[arg-type]
+
+
+def replace_header(stamped: Stamped, later_ns: int) -> Stamped:
+    topic, stamp_ns, message = stamped
+    header = messages.header(make, stamp_ns + later_ns, message.header.frame_id)
+    return topic, stamp_ns, replace(message, header=header)
+
+
+def test_stamps_that_never_meet_give_no_frame_but_the_cause(process: Callable, recorded: list[Stamped]) -> None:
+    late = [replace_header(stamped, 2_000_000_000) if stamped[0] == ALIGNED else stamped for stamped in recorded]
+    summary, _ = process(late)
     assert summary.frames == 0
     assert summary.lost == {"no depth image within 25 ms": 4}
 
@@ -323,7 +340,7 @@ def test_unregistered_depth_without_a_pose_is_refused_with_the_cure(process: Cal
     summary, _ = process(unregistered(frames))
     assert summary.frames == 0
     (cause,) = summary.lost
-    assert "depth is 320x240 in 'depth', colour 160x120" in cause
+    assert "depth is 320x240 in frame 'depth', colour 160x120" in cause
     assert "--depth-camera-pose" in cause
 
 
@@ -387,6 +404,27 @@ def test_a_folder_that_is_no_bag_is_an_error(
 def test_a_missing_bag_is_an_error(tmp_path: Path, pipeline: Pipeline) -> None:
     with pytest.raises(BagError, match="nowhere does not exist"):
         process_bag(tmp_path / "nowhere", tmp_path / "out", pipeline)
+
+
+def test_the_command_prints_a_summary(
+    tmp_path: Path, block_model_path: Path, recorded: list[Stamped], capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, target = write_bag(tmp_path / "in", recorded), tmp_path / "out"
+    assert cli.main(["bag", str(source), "--out", str(target), "--model", str(block_model_path)]) == 0
+    shown = capsys.readouterr().out
+    for word in ("frames with results  4", "frames/s", "segment, mean", f"wrote {target}"):
+        assert word in shown
+
+
+def test_the_command_fails_without_a_single_frame_but_says_why(
+    tmp_path: Path, block_model_path: Path, recorded: list[Stamped], capsys: pytest.CaptureFixture[str]
+) -> None:
+    late = [replace_header(stamped, 500_000_000) if stamped[0] == ALIGNED else stamped for stamped in recorded]
+    source, target = write_bag(tmp_path / "in", late), tmp_path / "out"
+    assert cli.main(["bag", str(source), "--out", str(target), "--model", str(block_model_path)]) == 2
+    captured = capsys.readouterr()
+    assert "lost: no depth image within 25 ms" in captured.out
+    assert "no frame of" in captured.err
 
 
 REALSENSE = {COLOR: IMAGE, COLOR_INFO: INFO, ALIGNED: IMAGE, ALIGNED_INFO: INFO, DEPTH: IMAGE, DEPTH_INFO: INFO}

@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from instance_seg_ros import messages
+from instance_seg_ros.config import GraspingSettings
 from instance_seg_ros.lifting import Completion, Status
 from instance_seg_ros.message_types import interface_files, load_typestore, message_factory
 from instance_seg_ros.pipeline import Scene
@@ -105,6 +106,12 @@ def test_an_instance_carries_identity_mask_space_and_grasps(make: Any, make_scen
     assert best.contacts[1].x - best.contacts[0].x == pytest.approx(best.width_m, abs=1e-6)
     assert (best.lift_direction.x, best.lift_direction.y, best.lift_direction.z) == (0, 0, -1)
     assert best.checked_against_scene
+
+
+def test_grasps_are_published_in_the_robots_frame(make: Any, make_scene: MakeScene) -> None:
+    plain = messages.instance_array(make, make_scene()).instances[0].grasps[0].pose
+    flange = messages.instance_array(make, make_scene(), grasping=GraspingSettings(tcp_to_flange_m=0.1))
+    assert plain.position.z - flange.instances[0].grasps[0].pose.position.z == pytest.approx(0.1)
 
 
 def test_without_a_plane_the_lift_goes_back_along_the_approach(make: Any, make_scene: MakeScene) -> None:

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from instance_seg_ros.config import GraspingSettings
 from instance_seg_ros.files import write_atomically
 from instance_seg_ros.pipeline import Scene
 from instance_seg_ros.results import scene_document, write_results
@@ -71,6 +72,13 @@ def test_instances_json_has_the_promised_keys(make_scene: MakeScene, tmp_path: P
     assert document["stage_times_s"]["segment"] == 0.05
     assert document["model"]["name"] == "by_hand"
     assert document["stamp_ns"] == 1_700_000_000_123_456_789
+
+
+def test_grasps_are_given_in_the_robots_frame(make_scene: MakeScene) -> None:
+    document = scene_document(make_scene(), GraspingSettings(tcp_to_flange_m=0.1))
+    plain = scene_document(make_scene())
+    z_m = [each["instances"][0]["grasps"][0]["position_m"][2] for each in (document, plain)]
+    assert z_m[1] - z_m[0] == pytest.approx(0.1)
 
 
 def test_values_that_are_not_finite_become_null(make_scene: MakeScene) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from tabulate import tabulate
 from tqdm import tqdm
 
-from instance_seg_ros.bag import STORAGES, BagError, BagSummary, process_bag
+from instance_seg_ros.bag import DEFAULT_TOLERANCE_S, STORAGES, BagError, BagSummary, process_bag
 from instance_seg_ros.commands import InputError
 from instance_seg_ros.commands.options import add_pipeline_arguments, load_pipeline
 from instance_seg_ros.geometry import Transform
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tolerance-s",
         type=float,
-        default=0.025,
+        default=DEFAULT_TOLERANCE_S,
         metavar="S",
         help="colour and depth make a frame when their stamps differ by no more, in seconds (default: %(default)s)",
     )
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     """
     pipeline = load_pipeline(args)
     topics = {key: getattr(args, f"{key}_topic") for key in ("color", "depth", "color_info", "depth_info")}
-    with tqdm(unit="msg", desc=args.source.name, leave=False) as bar:
+    with tqdm(unit="msg", desc=args.source.name, leave=False, disable=None) as bar:
 
         def show(read: int, total: int) -> None:
             bar.total = total

@@ -98,7 +98,7 @@ def _captures(path: Path, out: Path) -> Iterator[tuple[Capture, Path]]:
 
 def _segment(pipeline: Pipeline, capture: Capture, folder: Path) -> Scene:
     scene = pipeline.run(capture.frame)
-    write_results(scene, folder)
+    write_results(scene, folder, pipeline.grasp_sampler.settings)
     return scene
 
 

@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from instance_seg_ros import __version__, cli
+from instance_seg_ros.camera import RgbdFrame
+from instance_seg_ros.captures import write_capture
+from instance_seg_ros.config import fields_of, stages
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Runs a command line in this process: exit status, output, errors."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        try:
+            status = cli.main([str(word) for word in words])
+        except SystemExit as stop:  # argparse ends --help and usage errors so
+            status = int(stop.code or 0)
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def capture(tmp_path: Path, make_frame: Callable[..., RgbdFrame]) -> Path:
+    write_capture(tmp_path / "capture", make_frame())
+    return tmp_path / "capture"
+
+
+def fresh_python(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=True)
+
+
+def test_help_lists_every_command_and_teaches_by_example(run: Callable) -> None:
+    status, out, _ = run("--help")
+    assert status == 0
+    for name, command in cli.COMMANDS.items():
+        assert name in out
+        assert command.summary in out
+    assert "instance-seg segment --color color.png --depth depth.png --camera meta.json --out results" in out
+
+
+def test_help_imports_nothing_heavy() -> None:
+    program = (
+        "import sys; from instance_seg_ros import cli; cli.build_parser(None); "
+        "print([name for name in ('numpy', 'scipy', 'cv2', 'onnxruntime', 'torch', 'rosbags') if name in sys.modules])"
+    )
+    assert fresh_python("-c", program).stdout.strip() == "[]"
+
+
+def test_help_is_quick() -> None:
+    def seconds() -> float:
+        started_s = time.perf_counter()
+        fresh_python("-m", "instance_seg_ros.cli", "--help")
+        return time.perf_counter() - started_s
+
+    def seconds_of_python() -> float:
+        started_s = time.perf_counter()
+        fresh_python("-c", "import argparse")
+        return time.perf_counter() - started_s
+
+    # Against Python's own start, since the machine may be busy; the best of three, since it may be busier for a moment.
+    assert min(seconds() for _ in range(3)) < min(seconds_of_python() for _ in range(3)) + 0.25
+
+
+def test_every_commands_module_keeps_the_contract() -> None:
+    for command in cli.COMMANDS.values():
+        module = pytest.importorskip(command.module, reason="what it needs is not installed", exc_type=ImportError)
+        parser = argparse.ArgumentParser()
+        module.add_arguments(parser)
+        assert callable(module.run)
+
+
+@pytest.mark.parametrize("name", ["segment", "bag", "models"])
+def test_the_help_of_a_command_shows_its_options(run: Callable, name: str) -> None:
+    status, out, _ = run(name, "--help")
+    assert status == 0
+    assert "usage: instance-seg " + name in out
+
+
+def test_every_setting_of_the_pipeline_is_an_option(run: Callable) -> None:
+    _, out, _ = run("segment", "--help")
+    for stage, settings_type in stages().items():
+        for setting in fields_of(settings_type):
+            assert f"--{stage}-{setting.name.replace('_', '-')}" in out
+
+
+@pytest.mark.parametrize("word", ["version", "--version"])
+def test_version_is_told(run: Callable, word: str) -> None:
+    assert run(word)[:2] == (0, f"instance-seg {__version__}\n")
+
+
+def test_segment_writes_the_results_and_prints_a_table(
+    run: Callable, capture: Path, tmp_path: Path, block_model_path: Path
+) -> None:
+    out = tmp_path / "results"
+    status, shown, _ = run(
+        "segment",
+        "--color", capture / "color.png",
+        "--depth", capture / "depth.png",
+        "--camera", capture / "meta.json",
+        "--model", block_model_path,
+        "--out", out,
+    )  # fmt: skip
+    assert status == 0
+    assert {path.name for path in out.iterdir()} == {"instances.json", "labels.png", "overlay.png", "scene.ply"}
+    document = json.loads((out / "instances.json").read_text())
+    assert [instance["class"] for instance in document["instances"]] == ["block", "block"]
+    assert document["instances"][0]["surface_centroid_m"][2] == pytest.approx(0.7, abs=0.002)
+    for word in ("label", "class", "score", "distance m", "size cm", "grasps", "block", "depth: 2 objects", str(out)):
+        assert word in shown
+
+
+def test_segment_does_without_colour(run: Callable, capture: Path, tmp_path: Path, block_model_path: Path) -> None:
+    files = ("--depth", capture / "depth.png", "--camera", capture / "meta.json")
+    assert run("segment", *files, "--model", block_model_path, "--out", tmp_path / "results")[0] == 0
+
+
+def test_segment_takes_a_folder_of_captures(
+    run: Callable, tmp_path: Path, block_model_path: Path, make_frame: Callable[..., RgbdFrame]
+) -> None:
+    for name in ("one", "two"):
+        write_capture(tmp_path / "captures" / name, make_frame())
+    status, shown, _ = run(
+        "segment", "--capture", tmp_path / "captures", "--model", block_model_path, "--out", tmp_path / "out"
+    )
+    assert status == 0
+    assert "one: 2 objects" in shown
+    assert (tmp_path / "out" / "two" / "instances.json").is_file()
+
+
+def test_a_setting_reaches_its_stage(run: Callable, capture: Path, tmp_path: Path, block_model_path: Path) -> None:
+    options = ("--capture", capture, "--model", block_model_path, "--out", tmp_path / "out")
+    assert run("segment", *options, "--no-grasping-enabled", "--segmentation-max-instances", 1)[0] == 0
+    (instance,) = json.loads((tmp_path / "out" / "instances.json").read_text())["instances"]
+    assert "grasping_disabled" in instance["status"]
+
+
+@pytest.mark.parametrize(
+    ("words", "cause"),
+    [
+        (["segment", "--out", "out"], "--depth and --camera missing; or give --capture DIR"),
+        (["segment", "--out", "out", "--depth", "d.png"], "--camera missing"),
+        (["segment", "--out", "out", "--capture", "c", "--depth", "d.png"], "not both (--depth)"),
+        (["segment", "--out", "out", "--depth", "nowhere.png", "--camera", "m.json"], "m.json does not exist"),
+        (["segment", "--out", "out", "--capture", "nowhere"], "nowhere is not a folder"),
+        (
+            ["segment", "--out", "out", "--capture", "capture", "--lifting-min-points", "2"],
+            "lifting settings: min_points must be between 10 and 100000, not 2",
+        ),
+        (["segment", "--out", "out", "--capture", "capture", "--model", "nowhere.onnx"], "nowhere.onnx"),
+        (["segment", "--out", "out", "--capture", "capture", "--model", "capture/meta.json"], "is no ONNX file"),
+        (["bag", "nowhere", "--out", "out"], "nowhere does not exist"),
+        (["bag", "capture", "--out", "out"], "capture cannot be read as a rosbag2"),
+        (["models", "nowhere.onnx"], "nowhere.onnx"),
+    ],
+)
+def test_wrong_input_is_one_line_and_status_2(
+    run: Callable,
+    capture: Path,
+    block_model_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    cause: str,
+) -> None:
+    monkeypatch.chdir(capture.parent)
+    with_model = [] if "--model" in words or words[0] == "models" else ["--model", str(block_model_path)]
+    status, _, err = run(*words, *with_model)
+    assert status == 2
+    assert err.startswith("instance-seg: error: ")
+    assert cause in err
+    assert err.count("\n") == 1
+    assert not Path("out").exists()
+
+
+def test_a_result_that_cannot_be_written_is_an_error(
+    run: Callable, capture: Path, tmp_path: Path, block_model_path: Path
+) -> None:
+    (tmp_path / "taken").write_text("a file, not a folder")
+    status, _, err = run("segment", "--capture", capture, "--model", block_model_path, "--out", tmp_path / "taken")
+    assert status == 2
+    assert "taken" in err
+
+
+@pytest.mark.parametrize("words", [[], ["nonsense"], ["segment"], ["bag", "in", "--out", "out", "--max-frames", "0"]])
+def test_wrong_usage_is_status_2(run: Callable, words: list[str]) -> None:
+    status, _, err = run(*words)
+    assert status == 2
+    assert "usage: instance-seg" in err
+
+
+def test_a_missing_extra_names_the_cure(run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(
+        cli.COMMANDS, "train", cli.Command("instance_seg_ros_test_needs_torch", "train a network", "train")
+    )
+
+    def no_torch(name: str) -> None:
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    monkeypatch.setattr(cli.importlib, "import_module", no_torch)
+    status, _, err = run("train", "--store", "somewhere")
+    assert status == 2
+    assert err == (
+        "instance-seg: error: 'train' needs the module torch, which is not installed; "
+        "pip install 'instance-seg-ros[train]'\n"
+    )
+
+
+def test_a_fault_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(name: str) -> None:
+        raise ImportError("cannot import name 'gone' from 'instance_seg_ros.camera'", name="instance_seg_ros.camera")
+
+    monkeypatch.setattr(cli.importlib, "import_module", broken)
+    with pytest.raises(ImportError, match="gone"):
+        cli.main(["segment", "--help"])
+
+
+def test_models_tells_what_a_file_says_of_itself(run: Callable, block_model_path: Path) -> None:
+    status, out, _ = run("models", block_model_path)
+    assert status == 0
+    for word in ("blocks 1", "classes", "block", "score threshold", "0.5", "digest"):
+        assert word in out
