@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import mujoco
 import numpy as np
 import numpy.typing as npt
 
 from instance_seg_ros.camera import Intrinsics, RgbdFrame
-from instance_seg_ros.synthetic.objects import sample_object
+from instance_seg_ros.synthetic.objects import ObjectShape, sample_object
 from instance_seg_ros.synthetic.render import RayCaster
 from instance_seg_ros.synthetic.scene import (
+    Appearance,
     Placed,
     Support,
     look_at,
     moved,
     object_appearance,
     physics_model,
-    place_objects,
+    pose,
     sample_support,
     settle,
+    yaw_rotation,
 )
 from instance_seg_ros.synthetic.sensor import PRESETS, SensorSettings, simulate_depth
 
@@ -88,17 +90,12 @@ class SimulatedTabletop(Iterator[SimulatedFrame]):
         self._sensor = sensor
         self._start_ns = start_ns
         self._index = 0
-        self._support = sample_support(self._rng, "table")
-        self._next_id = objects + 1
+        self._support = _wooden(sample_support(self._rng, "table"))
+        self._last_id = objects
         shapes = [sample_object(self._rng, TABLETOP_FAMILIES) for _ in range(objects)]
-        self._bodies = settle(self._support, place_objects(self._rng, shapes, self._compact_support(), "packed"))
+        self._bodies = settle(self._support, _spread_out(self._rng, shapes, self._support))
         self._caster = RayCaster(self._placed())
         self._physics: _Physics | None = None
-
-    def _compact_support(self) -> Support:
-        """The same support with its area for objects cut to what the camera sees."""
-        half_w, half_d = self._support.half_wh_m
-        return Support("table", self._support.solid, (), (min(half_w, 0.3), min(half_d, 0.25)), self._support.open_yaw)
 
     def _placed(self) -> tuple[Placed, ...]:
         return (*self._support.solid, *self._support.surroundings, *self._bodies)
@@ -162,10 +159,37 @@ class SimulatedTabletop(Iterator[SimulatedFrame]):
         T_world_shape[:2, 3] = self._rng.uniform(-0.15, 0.15, 2)
         tallest = max([body.T_world_shape[2, 3] + body.shape.height_m for body in self._bodies], default=0.0)
         T_world_shape[2, 3] = tallest - shape.bottom_m + 0.02
-        # Ids are 8 bits; an id comes back only after 250 other objects.
-        instance_id = (self._next_id - 1) % 250 + 1
-        self._next_id += 1
-        return Placed(shape, T_world_shape, instance_id, object_appearance(self._rng, shape))
+        return Placed(shape, T_world_shape, self._new_id(), object_appearance(self._rng, shape))
+
+    def _new_id(self) -> int:
+        """The next of the ids 1 to 255 that no body has; ids come back only after all others were used."""
+        used = {body.instance_id for body in self._bodies}
+        self._last_id = next(i for k in range(255) if (i := (self._last_id + k) % 255 + 1) not in used)
+        return self._last_id
+
+
+def _wooden(support: Support) -> Support:
+    """The same support with a table top of wood."""
+    wood = Appearance(np.array([[0.60, 0.44, 0.29], [0.68, 0.52, 0.36]]), "grain", 0.05)
+    return replace(support, solid=(replace(support.solid[0], appearance=wood), *support.solid[1:]))
+
+
+def _spread_out(rng: np.random.Generator, shapes: Sequence[ObjectShape], support: Support) -> tuple[Placed, ...]:
+    """Upright objects in the middle of the table, apart from each other as far as there is room."""
+    area = np.minimum(support.half_wh_m, [0.32, 0.26])
+    placed: list[Placed] = []
+    for shape in sorted(shapes, key=lambda shape: -shape.footprint_radius_m):
+        candidates = rng.uniform(-1.0, 1.0, (60, 2)) * np.maximum(area - shape.footprint_radius_m, 0.02)
+        gaps = np.full(len(candidates), np.inf)
+        for other in placed:
+            distance = np.linalg.norm(candidates - other.T_world_shape[:2, 3], axis=1)
+            gaps = np.minimum(gaps, distance - shape.footprint_radius_m - other.shape.footprint_radius_m)
+        # The first place with room enough, not the best one: that would put everything at the rim.
+        best = int(np.argmax(np.minimum(gaps, 0.02)))
+        turn = float(rng.uniform(0.0, 2.0 * np.pi))
+        T_world_shape = pose((*candidates[best], 0.002 - shape.bottom_m), yaw_rotation(turn))
+        placed.append(Placed(shape, T_world_shape, len(placed) + 1, object_appearance(rng, shape)))
+    return tuple(placed)
 
 
 class _Physics:

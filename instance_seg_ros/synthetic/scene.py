@@ -142,7 +142,8 @@ def pose(position_m: Vector, rotation: FloatArray | None = None) -> FloatArray:
     return T
 
 
-def _yaw(angle: float) -> FloatArray:
+def yaw_rotation(angle: float) -> FloatArray:
+    """(3, 3) rotation about z."""
     c, s = np.cos(angle), np.sin(angle)
     return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
 
@@ -162,7 +163,7 @@ def look_at(eye_m: FloatArray, target_m: FloatArray, roll: float = 0.0) -> Float
     right = np.cross(forward, up)
     right /= np.linalg.norm(right)
     rotation = np.column_stack([right, np.cross(forward, right), forward])
-    return pose(eye_m, rotation @ _yaw(roll))
+    return pose(eye_m, rotation @ yaw_rotation(roll))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -187,7 +188,7 @@ class _Room:
     ) -> None:
         """A cuboid."""
         shape = ObjectShape("part", objects.box_mesh(half_m), (objects.box_geom(half_m),))
-        self.add(shape, pose(centre_m, _yaw(yaw)), solid, patterns)
+        self.add(shape, pose(centre_m, yaw_rotation(yaw)), solid, patterns)
 
     def add(
         self, shape: ObjectShape, T_world_shape: FloatArray, solid: bool = False, patterns: Sequence[str] = ("plain",)
@@ -231,13 +232,13 @@ def _add_furniture(room: _Room, floor_z: float, keep_out_m: float, count: int) -
             factor = rng.uniform(4.0, 8.0)
             shape = replace(shape, mesh=shape.mesh.copy(), geoms=())
             shape.mesh.apply_scale(factor)
-            room.add(shape, pose((x, y, floor_z - shape.bottom_m), _yaw(yaw)))
+            room.add(shape, pose((x, y, floor_z - shape.bottom_m), yaw_rotation(yaw)))
 
 
 def _add_chair(room: _Room, floor_z: float, xy: tuple[float, float], yaw: float) -> None:
     rng = room.rng
     width, depth, seat = rng.uniform(0.36, 0.5), rng.uniform(0.36, 0.5), rng.uniform(0.38, 0.5)
-    rotation = _yaw(yaw)
+    rotation = yaw_rotation(yaw)
     parts = [((width / 2, depth / 2, 0.02), (0.0, 0.0, seat))]
     back = rng.uniform(0.15, 0.3)
     parts.append(((width / 2, 0.015, back), (0.0, depth / 2, seat + back + rng.uniform(0.0, 0.1))))
@@ -387,7 +388,7 @@ def _sample_shelf(room: _Room) -> Support:
 
 def _upright(rng: np.random.Generator, shape: ObjectShape) -> FloatArray:
     """Rotation of a standing, toppled or lying object, at any yaw."""
-    rotation = _yaw(float(rng.uniform(0, 2 * np.pi)))
+    rotation = yaw_rotation(float(rng.uniform(0, 2 * np.pi)))
     if rng.random() < 0.25:
         axis = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]][int(rng.integers(2))]
         turn = trimesh.transformations.rotation_matrix(np.pi / 2 * rng.integers(1, 4), axis)[:3, :3]
