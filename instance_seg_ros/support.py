@@ -18,8 +18,10 @@ _HYPOTHESES = 150
 _VOTERS = 500
 _MAX_PLANES = 4
 _MIN_INLIERS = 60
-_MIN_INLIER_SHARE = 0.08
+_MIN_INLIER_SHARE = 0.03
 _MIN_CAMERA_HEIGHT_M = 0.03
+_MAX_GAP_M = 0.4
+"""A plane farther than this below all that is seen of the objects is the floor of the room, not what they stand on."""
 _SUPPORTED_SHARE = 0.7
 """A plane supports a scene when at least this share of the objects stands above it."""
 _SINK_FACTOR = 2.0
@@ -44,7 +46,7 @@ def find_support_plane(
         return None
     points_m = _background_near(frame, instances)
     minimum = max(_MIN_INLIERS, int(_MIN_INLIER_SHARE * len(points_m)))
-    best, best_gap_m = None, np.inf
+    best, best_gap_m = None, _MAX_GAP_M
     for _ in range(_MAX_PLANES):
         if len(points_m) < minimum:
             break

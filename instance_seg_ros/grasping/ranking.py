@@ -54,8 +54,8 @@ def quality(
         "evidence": _COMPLETED_CONTACT_MARK ** (2 - pairs.measured[index]),
     }
     total = sum(_WEIGHTS.values())
-    logarithm = sum(_WEIGHTS[name] * np.log(np.clip(mark, 1e-9, 1)) for name, mark in marks.items())
-    return np.exp(np.asarray(logarithm) / total)
+    powers = [np.clip(mark, 0, 1) ** (_WEIGHTS[name] / total) for name, mark in marks.items()]
+    return np.asarray(np.prod(np.broadcast_arrays(*powers), axis=0), dtype=np.float64)
 
 
 def nearly_same(candidates: Candidates, reference: int) -> NDArray[np.bool_]:

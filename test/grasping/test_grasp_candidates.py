@@ -1,0 +1,150 @@
+"""Contact pairs against closed forms."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from instance_seg_ros.config import LiftingSettings
+from instance_seg_ros.geometry import OrientedBox, Transform
+from instance_seg_ros.grasping.candidates import (
+    ContactPairs,
+    ContactSurface,
+    antipodal_pairs,
+    box_pairs,
+    candidates_from_pairs,
+    contact_surface,
+)
+from instance_seg_ros.instances import Instances
+from instance_seg_ros.lifting import Lifter
+from instance_seg_ros.synthetic.analytic import AnalyticScene, Body, Box, Cylinder, Sphere, look_at, upright
+
+UP = np.array([0.0, 0.0, 1.0])
+
+
+def two_points(first_normal: list[float], second_normal: list[float], distance_m: float = 0.05) -> ContactSurface:
+    points_m = np.array([[0.0, 0.0, 0.0], [distance_m, 0.0, 0.0]])
+    normals = np.array([first_normal, second_normal], dtype=float)
+    return ContactSurface(points_m, normals / np.linalg.norm(normals, axis=1, keepdims=True), np.ones(2, dtype=bool))
+
+
+def slanted(degrees: float, sign: float) -> list[float]:
+    return [sign * float(np.cos(np.radians(degrees))), float(np.sin(np.radians(degrees))), 0.0]
+
+
+@pytest.mark.parametrize(
+    ("first_normal", "second_normal", "friction", "feasible"),
+    [
+        ([-1, 0, 0], [1, 0, 0], 0.1, True),  # a plate, gripped from both sides
+        ([1, 0, 0], [-1, 0, 0], 2.0, False),  # two walls that look at each other: nothing is between the fingers
+        ([1, 0, 0], [1, 0, 0], 2.0, False),  # both faces look the same way
+        (slanted(20, -1), [1, 0, 0], 0.5, True),  # within the friction cone: atan 0.5 = 26.6 degrees
+        (slanted(30, -1), [1, 0, 0], 0.5, False),  # outside
+        (slanted(30, -1), slanted(30, 1), 0.6, True),  # atan 0.6 = 31 degrees
+        ([0, 0, 1], [0, 0, 1], 2.0, False),  # a table top
+    ],
+)
+def test_two_contacts_close_by_friction(
+    first_normal: list[float], second_normal: list[float], friction: float, feasible: bool
+) -> None:
+    pairs = antipodal_pairs(two_points(first_normal, second_normal), friction, 0.08, np.random.default_rng(0))
+    assert len(pairs) == int(feasible)
+
+
+def test_antipodality_is_the_cosine_of_the_worse_contact() -> None:
+    pairs = antipodal_pairs(two_points(slanted(20, -1), slanted(10, 1)), 0.5, 0.08, np.random.default_rng(0))
+    assert pairs.antipodality[0] == pytest.approx(np.cos(np.radians(20)), abs=1e-5)
+    assert pairs.width_m[0] == pytest.approx(0.05)
+    assert pairs.measured.tolist() == [2]
+
+
+@pytest.mark.parametrize(("distance_m", "feasible"), [(0.079, True), (0.081, False), (0.001, False)])
+def test_pairs_fit_into_the_opening(distance_m: float, feasible: bool) -> None:
+    surface = two_points([-1, 0, 0], [1, 0, 0], distance_m)
+    assert len(antipodal_pairs(surface, 0.5, 0.08, np.random.default_rng(0))) == int(feasible)
+
+
+def test_of_a_pair_at_least_one_contact_is_measured() -> None:
+    surface = two_points([-1, 0, 0], [1, 0, 0])
+    completed = ContactSurface(surface.points_m, surface.normals, np.zeros(2, dtype=bool))
+    assert len(antipodal_pairs(completed, 0.5, 0.08, np.random.default_rng(0))) == 0
+
+
+def test_no_surface_gives_no_pair() -> None:
+    nothing = ContactSurface(np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0, dtype=bool))
+    assert len(antipodal_pairs(nothing, 0.5, 0.08, np.random.default_rng(0))) == 0
+
+
+@pytest.mark.parametrize(
+    ("size_m", "closing_sides"),
+    [
+        ((0.12, 0.06, 0.05), {0.06}),  # across the minor side only, the other is too wide
+        ((0.07, 0.06, 0.05), {0.06, 0.07}),
+        ((0.12, 0.10, 0.05), set()),
+    ],
+)
+def test_box_pairs_close_across_the_sides_that_fit(
+    size_m: tuple[float, float, float], closing_sides: set[float]
+) -> None:
+    pairs = box_pairs(OrientedBox(Transform.identity(), np.array(size_m)), 0.004, 0.045, 0.08)
+    assert set(np.round(pairs.width_m, 6)) == closing_sides
+    heights_m = np.concatenate([pairs.first_m[:, 2], pairs.second_m[:, 2]])
+    assert (heights_m >= -0.025 + 0.004 - 1e-9).all() and (heights_m < 0.025).all()
+
+
+def test_candidates_are_right_handed_and_come_from_above_across_the_closing_axis() -> None:
+    pairs = ContactPairs(
+        np.array([[0.0, 0, 0], [0, 0, 0], [0, 0, 0]]),
+        np.array([[0.05, 0, 0], [0, 0.03, 0.02], [0, 0, 0.05]]),  # level, slanted, upright
+        np.ones(3),
+        np.full(3, 2),
+    )
+    candidates = candidates_from_pairs(pairs, UP)
+    assert set(candidates.pair) == {0, 1}, "closing along the vertical leaves no way in from above"
+    np.testing.assert_allclose(np.linalg.det(candidates.rotations), 1, atol=1e-9)
+    closing = (pairs.second_m - pairs.first_m)[candidates.pair] / pairs.width_m[candidates.pair, None]
+    np.testing.assert_allclose(candidates.rotations[:, :, 0], closing, atol=1e-9)
+    assert (candidates.rotations[:, 2, 2] < 0).all()
+    assert candidates.rotations[candidates.pair == 0][0][:, 2] == pytest.approx([0, 0, -1])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        Box((0.10, 0.06, 0.05), upright(0, 0, 0.025, 30)),
+        Cylinder(0.03, 0.09, upright(0, 0, 0.045)),
+        Sphere(0.035, upright(0, 0, 0.035)),
+    ],
+    ids=["box", "can", "ball"],
+)
+def test_measured_and_completed_contacts_lie_on_the_true_surface_with_outward_normals(body: Body) -> None:
+    scene = AnalyticScene([body], look_at((0, 0, 0.03), 0.7, 40))
+    frame, labels = scene.render(0.001)
+    lifted = Lifter(LiftingSettings()).lift(frame, Instances.from_labels(labels))
+    surface = contact_surface(frame, lifted.instances[0])
+    assert np.count_nonzero(~surface.measured) > 30
+    to_body = body.T_world_body.inverse() @ scene.T_world_camera
+    points_m, normals = to_body.apply(surface.points_m), surface.normals @ to_body.rotation.T
+    distance_m, outward = true_surface(body, points_m)
+    assert np.percentile(np.abs(distance_m), 90) < 0.004
+    # A window across an edge of the box sees a mean of two faces: most normals are right, not all.
+    assert np.percentile((outward * normals).sum(axis=1), 30) > np.cos(np.radians(15))
+
+
+def true_surface(body: Body, points_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Signed distance to the nearest face and that face's outward normal, near the surface, in the body's frame."""
+    if isinstance(body, Sphere):
+        length = np.linalg.norm(points_m, axis=1)
+        return length - body.radius_m, points_m / length[:, None]
+    if isinstance(body, Cylinder):
+        radial = np.linalg.norm(points_m[:, :2], axis=1)
+        side, cap = radial - body.radius_m, np.abs(points_m[:, 2]) - body.length_m / 2
+        on_side = side > cap
+        normal = np.zeros_like(points_m)
+        normal[on_side, :2] = points_m[on_side, :2] / radial[on_side, None]
+        normal[~on_side, 2] = np.sign(points_m[~on_side, 2])
+        return np.where(on_side, side, cap), normal
+    excess = np.abs(points_m) - np.array(body.size_m) / 2
+    axis = excess.argmax(axis=1)
+    normal = np.eye(3)[axis] * np.sign(points_m[np.arange(len(points_m)), axis])[:, None]
+    return excess.max(axis=1), normal

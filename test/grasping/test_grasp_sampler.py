@@ -1,0 +1,257 @@
+"""Grasps on closed-form scenes, checked by brute force against the true solids and not by what the sampler measured."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from instance_seg_ros.camera import Intrinsics, RgbdFrame
+from instance_seg_ros.config import GraspingSettings, GripperSettings, LiftingSettings
+from instance_seg_ros.geometry import Transform
+from instance_seg_ros.grasping.grasp import Grasp, InstanceGrasps
+from instance_seg_ros.grasping.robot import for_robot
+from instance_seg_ros.grasping.sampler import GraspSampler
+from instance_seg_ros.instances import Instances
+from instance_seg_ros.lifting import Lifter, Status
+from instance_seg_ros.synthetic.analytic import AnalyticScene, Body, Box, Cylinder, Sphere, look_at, upright
+
+GRIPPER = GripperSettings()
+VIEW = look_at((0, 0, 0.03), 0.75, 45)
+
+
+def sample(scene: AnalyticScene, noise_m: float = 0.001, **settings_: object) -> tuple[InstanceGrasps, ...]:
+    frame, labels = scene.render(noise_m)
+    lifted = Lifter(LiftingSettings()).lift(frame, Instances.from_labels(labels))
+    return GraspSampler(GraspingSettings(**settings_), GRIPPER).sample(frame, lifted)  # type: ignore[arg-type]
+
+
+def world_pose(scene: AnalyticScene, grasp: Grasp) -> Transform:
+    return scene.T_world_camera @ grasp.T_camera_grasp
+
+
+def depth_inside_m(body: Body, points_world_m: np.ndarray) -> np.ndarray:
+    """How deep (N,) points lie in a solid, metres, negative outside."""
+    local = np.abs(body.T_world_body.inverse().apply(points_world_m))
+    if isinstance(body, Sphere):
+        return body.radius_m - np.linalg.norm(local, axis=1)
+    if isinstance(body, Cylinder):
+        return np.minimum(body.radius_m - np.linalg.norm(local[:, :2], axis=1), body.length_m / 2 - local[:, 2])
+    return (np.array(body.size_m) / 2 - local).min(axis=1)
+
+
+def gripper_solid_m(opening_m: float) -> np.ndarray:
+    """A dense grid (N, 3) through both fingers, opened this wide, and the palm, in the grasp's frame."""
+
+    def block(x: tuple[float, float], y: tuple[float, float], z: tuple[float, float]) -> np.ndarray:
+        axes = [np.linspace(low, high, max(2, int((high - low) / 0.004))) for low, high in (x, y, z)]
+        return np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 3)
+
+    g = GRIPPER
+    inner, outer = opening_m / 2, opening_m / 2 + g.finger_thickness_m
+    y, z = (-g.finger_width_m / 2, g.finger_width_m / 2), (-g.finger_length_m, 0.0)
+    palm = block(
+        (-g.palm_width_m / 2, g.palm_width_m / 2),
+        (-g.palm_height_m / 2, g.palm_height_m / 2),
+        (-g.finger_length_m - g.palm_depth_m, -g.finger_length_m),
+    )
+    return np.concatenate([block((inner, outer), y, z), block((-outer, -inner), y, z), palm])
+
+
+def assert_reaches_without_collision(scene: AnalyticScene, grasp: Grasp, target: int) -> None:
+    """Opened, in 9 steps along the way in, then closing in 5: nothing true is hit but the target at its contacts."""
+    pose = world_pose(scene, grasp)
+    opened, approach = gripper_solid_m(GRIPPER.max_opening_m), pose.rotation[:, 2]
+    places = [(opened, back) for back in np.linspace(0, grasp.approach_distance_m, 9)]
+    openings = np.linspace(grasp.width_m, GRIPPER.max_opening_m, 5)
+    places += [(gripper_solid_m(opening), 0.0) for opening in openings]
+    for solid_m, back_m in places:
+        points_m = pose.apply(solid_m) - back_m * approach
+        assert points_m[:, 2].min() > 0, "the gripper reaches into the table"
+        for index, body in enumerate(scene.bodies):
+            allowed_m = 0.006 if index == target else 0.0
+            assert depth_inside_m(body, points_m).max() <= allowed_m, f"hits body {index + 1}"
+
+
+def true_width_m(body: Body, pose: Transform) -> float:
+    """Length of the closing line, prolonged, inside the solid."""
+    line = pose.translation_m + np.linspace(-0.1, 0.1, 4001)[:, None] * pose.rotation[:, 0]
+    return float(np.count_nonzero(depth_inside_m(body, line) > 0)) * 0.2 / 4000
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        Box((0.12, 0.06, 0.05), upright(0, 0, 0.025, 20)),
+        Box((0.05, 0.05, 0.16), upright(0, 0, 0.08, 40)),
+        Box((0.15, 0.03, 0.02), upright(0, 0, 0.01, 70)),
+        Cylinder(0.03, 0.09, upright(0, 0, 0.045)),
+        Sphere(0.033, upright(0, 0, 0.033)),
+    ],
+    ids=["box", "tall box", "flat box", "can", "ball"],
+)
+def test_a_lone_object_gets_grasps_that_truly_fit(body: Body) -> None:
+    scene = AnalyticScene([body], VIEW)
+    (result,) = sample(scene)
+    assert result.status == Status.OK
+    assert 3 <= len(result.grasps) <= GraspingSettings().max_grasps
+    for grasp in result.grasps:
+        pose = world_pose(scene, grasp)
+        assert_reaches_without_collision(scene, grasp, target=0)
+        assert pose.rotation[2, 2] < 0, "the approach comes from below"
+        assert grasp.width_m <= GRIPPER.max_opening_m
+        assert depth_inside_m(body, pose.translation_m[None])[0] > 0, "between the contacts there is no object"
+        assert abs(true_width_m(body, pose) - grasp.width_m) < 0.012
+        np.testing.assert_allclose(grasp.contacts_m.mean(axis=0), grasp.T_camera_grasp.translation_m, atol=1e-6)
+        closing = (grasp.contacts_m[1] - grasp.contacts_m[0]) / grasp.width_m
+        np.testing.assert_allclose(closing, grasp.T_camera_grasp.rotation[:, 0], atol=1e-6)
+    qualities = [grasp.quality for grasp in result.grasps]
+    assert qualities == sorted(qualities, reverse=True)
+    assert 0.5 < qualities[0] <= 1 and min(qualities) > 0
+
+
+def test_the_best_grasp_of_a_box_closes_across_its_minor_side_near_its_centre() -> None:
+    scene = AnalyticScene([Box((0.12, 0.06, 0.05), upright(0, 0, 0.025, 20))], VIEW)
+    best = sample(scene)[0].grasps[0]
+    pose = world_pose(scene, best)
+    minor_side = np.array([-np.sin(np.radians(20)), np.cos(np.radians(20)), 0])
+    assert abs(pose.rotation[:, 0] @ minor_side) > np.cos(np.radians(12))
+    assert np.linalg.norm(pose.translation_m[:2]) < 0.02
+    assert best.width_m == pytest.approx(0.06, abs=0.005)
+
+
+def test_grasps_in_a_full_scene_hit_no_neighbour() -> None:
+    bodies = [
+        Box((0.12, 0.06, 0.05), upright(-0.12, 0.1, 0.025, 20)),
+        Cylinder(0.03, 0.1, upright(0, 0, 0.05)),
+        Sphere(0.035, upright(0.13, 0.06, 0.035)),
+        Box((0.05, 0.05, 0.15), upright(0.08, -0.12, 0.075, 30)),
+        Box((0.06, 0.04, 0.09), upright(-0.12, -0.08, 0.045, -20)),
+    ]
+    scene = AnalyticScene(bodies, look_at((0, 0, 0.03), 0.9, 50))
+    results = sample(scene)
+    assert sum(bool(result.grasps) for result in results) >= 4
+    for index, result in enumerate(results):
+        for grasp in result.grasps:
+            assert_reaches_without_collision(scene, grasp, target=index)
+
+
+def test_grasps_differ_by_more_than_3_cm_or_30_degrees() -> None:
+    grasps = sample(AnalyticScene([Box((0.15, 0.03, 0.04), upright(0, 0, 0.02))], VIEW))[0].grasps
+    for index, first in enumerate(grasps):
+        for second in grasps[:index]:
+            apart_m = np.linalg.norm(first.T_camera_grasp.translation_m - second.T_camera_grasp.translation_m)
+            approach = first.T_camera_grasp.rotation[:, 2] @ second.T_camera_grasp.rotation[:, 2]
+            closing = abs(first.T_camera_grasp.rotation[:, 0] @ second.T_camera_grasp.rotation[:, 0])
+            assert apart_m > 0.03 or min(approach, closing) < np.cos(np.radians(15))
+
+
+def test_an_object_wedged_between_higher_walls_has_no_collision_free_grasp() -> None:
+    bodies: list[Body] = [Box((0.05, 0.05, 0.05), upright(0, 0, 0.025))]
+    bodies += [Box((0.02, 0.2, 0.12), upright(x, 0, 0.06)) for x in (-0.045, 0.045)]
+    bodies += [Box((0.05, 0.02, 0.12), upright(0, y, 0.06)) for y in (-0.045, 0.045)]
+    scene = AnalyticScene(bodies, look_at((0, 0, 0.03), 0.7, 80))
+    result = sample(scene)[0]
+    assert result.grasps == ()
+    assert result.status == Status.NO_COLLISION_FREE_GRASP
+
+
+def test_walls_that_are_no_instances_block_as_well() -> None:
+    bodies: list[Body] = [Box((0.05, 0.05, 0.05), upright(0, 0, 0.025))]
+    bodies += [Box((0.02, 0.2, 0.12), upright(x, 0, 0.06)) for x in (-0.045, 0.045)]
+    bodies += [Box((0.05, 0.02, 0.12), upright(0, y, 0.06)) for y in (-0.045, 0.045)]
+    frame, labels = AnalyticScene(bodies, look_at((0, 0, 0.03), 0.7, 80)).render(0.001)
+    lifted = Lifter(LiftingSettings()).lift(frame, Instances.from_labels(np.where(labels == 1, labels, 0)))
+    result = GraspSampler(GraspingSettings(), GRIPPER).sample(frame, lifted)[0]
+    assert result.status == Status.NO_COLLISION_FREE_GRASP
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        Box((0.2, 0.12, 0.12), upright(0, 0, 0.06)),
+        Sphere(0.07, upright(0, 0, 0.07)),
+        Cylinder(0.06, 0.12, upright(0, 0, 0.06)),
+    ],
+    ids=["box", "ball", "can"],
+)
+def test_an_object_wider_than_the_opening_has_no_candidate(body: Body) -> None:
+    (result,) = sample(AnalyticScene([body], VIEW))
+    assert result.grasps == ()
+    assert result.status == Status.NO_GRASP_CANDIDATE
+
+
+def test_a_sheet_on_the_table_has_no_grasp_through_the_table() -> None:
+    (result,) = sample(AnalyticScene([Box((0.15, 0.05, 0.004), upright(0, 0, 0.002))], VIEW), noise_m=0.0003)
+    assert result.grasps == ()
+    assert result.status in (Status.NO_GRASP_CANDIDATE, Status.NO_COLLISION_FREE_GRASP)
+
+
+def test_seen_from_straight_above_the_hidden_sides_are_taken_from_the_box() -> None:
+    body = Box((0.1, 0.05, 0.06), upright(0, 0, 0.03))
+    scene = AnalyticScene([body], look_at((0, 0, 0), 0.7, 89.9))
+    (result,) = sample(scene)
+    assert result.grasps
+    for grasp in result.grasps:
+        assert_reaches_without_collision(scene, grasp, target=0)
+
+
+def test_without_a_support_plane_grasps_come_along_the_line_of_sight() -> None:
+    body = Box((0.1, 0.05, 0.06), upright(0, 0, 0.03))
+    scene = AnalyticScene([body], look_at((0, 0, 0), 0.7, 70), table_size_m=(0.001, 0.001))
+    (result,) = sample(scene)
+    assert result.grasps
+    sight = result.grasps[0].T_camera_grasp.translation_m
+    sight = sight / np.linalg.norm(sight)
+    assert all(grasp.T_camera_grasp.rotation[:, 2] @ sight > 0.2 for grasp in result.grasps)
+
+
+def test_settings_limit_number_and_distances() -> None:
+    scene = AnalyticScene([Cylinder(0.03, 0.09, upright(0, 0, 0.045))], VIEW)
+    (result,) = sample(scene, max_grasps=2, approach_distance_m=0.05, lift_distance_m=0.2)
+    assert len(result.grasps) == 2
+    assert [(g.approach_distance_m, g.lift_distance_m, g.checked_against_scene) for g in result.grasps] == [
+        (0.05, 0.2, True)
+    ] * 2
+
+
+def test_disabled_grasping_says_so() -> None:
+    (result,) = sample(AnalyticScene([Cylinder(0.03, 0.09, upright(0, 0, 0.045))], VIEW), enabled=False)
+    assert (result.grasps, result.status) == ((), Status.GRASPING_DISABLED)
+
+
+def test_sampling_twice_gives_the_same() -> None:
+    scene = AnalyticScene([Cylinder(0.03, 0.09, upright(0, 0, 0.045))], VIEW)
+    first, second = sample(scene)[0], sample(scene)[0]
+    assert [g.contacts_m.tolist() for g in first.grasps] == [g.contacts_m.tolist() for g in second.grasps]
+
+
+SMALL = Intrinsics(48, 36, 45.0, 45.0, 23.5, 17.5)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    depth_m=hnp.arrays(np.float32, (36, 48), elements=st.sampled_from([0.0, 0.3, 0.301, 0.31, 0.5, 2.0])),
+    labels=hnp.arrays(np.uint16, (36, 48), elements=st.sampled_from([0, 0, 1, 2])),
+)
+def test_any_frame_gives_grasps_or_a_reason(depth_m: np.ndarray, labels: np.ndarray) -> None:
+    frame = RgbdFrame(None, depth_m, SMALL)
+    instances = Instances.from_labels(labels)
+    lifted = Lifter(LiftingSettings(min_points=10)).lift(frame, instances)
+    results = GraspSampler(GraspingSettings(), GRIPPER).sample(frame, lifted)
+    assert len(results) == len(instances)
+    for result in results:
+        assert bool(result.grasps) == (result.status == Status.OK)
+        assert all(0 <= grasp.quality <= 1 for grasp in result.grasps)
+
+
+def test_robots_frame_closes_along_y_and_lies_back_at_the_flange() -> None:
+    grasp = Transform(np.diag([1.0, -1.0, -1.0]), np.array([0.1, 0.2, 0.3]))
+    same = for_robot(grasp, GraspingSettings())
+    np.testing.assert_allclose(same.matrix, grasp.matrix)
+    turned = for_robot(grasp, GraspingSettings(closing_axis="y", tcp_to_flange_m=0.1034))
+    np.testing.assert_allclose(turned.rotation[:, 1], grasp.rotation[:, 0], atol=1e-12)
+    np.testing.assert_allclose(turned.rotation[:, 2], grasp.rotation[:, 2], atol=1e-12)
+    np.testing.assert_allclose(turned.translation_m, [0.1, 0.2, 0.3 + 0.1034])

@@ -1,0 +1,276 @@
+"""Lifting against closed-form scenes: accuracy tables, what is rejected, and inputs that hold nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy.spatial.transform import Rotation
+
+from instance_seg_ros.camera import Intrinsics, RgbdFrame
+from instance_seg_ros.config import LiftingSettings
+from instance_seg_ros.geometry import Transform
+from instance_seg_ros.instances import Instances
+from instance_seg_ros.lifting import Completion, Instance3D, LiftedFrame, Lifter, Status
+from instance_seg_ros.synthetic.analytic import AnalyticScene, Body, Box, Cylinder, Sphere, look_at, upright
+
+NOISE_M = 0.0015
+
+
+def lying(yaw_deg: float, radius_m: float) -> Transform:
+    rotation = Rotation.from_euler("zx", [yaw_deg, 90], degrees=True).as_matrix()
+    return Transform(rotation, np.array([0.0, 0.0, radius_m]))
+
+
+def lift(scene: AnalyticScene, noise_m: float = NOISE_M, seed: int = 0, **settings_: object) -> LiftedFrame:
+    frame, labels = scene.render(noise_m, seed)
+    return Lifter(LiftingSettings(**settings_)).lift(frame, Instances.from_labels(labels))  # type: ignore[arg-type]
+
+
+def centre_error_m(scene: AnalyticScene, index: int, instance: Instance3D) -> float:
+    expected_m = scene.T_camera_world.apply(scene.bodies[index].T_world_body.translation_m)
+    assert instance.centroid_m is not None
+    return float(np.linalg.norm(instance.centroid_m - expected_m))
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("body", "size_m"),
+    [
+        (Box((0.12, 0.07, 0.05), upright(0, 0, 0.025, 0)), (0.12, 0.07, 0.05)),
+        (Box((0.12, 0.07, 0.05), upright(0, 0, 0.025, 30)), (0.12, 0.07, 0.05)),
+        (Box((0.06, 0.05, 0.18), upright(0, 0, 0.09, 50)), (0.06, 0.05, 0.18)),
+        (Box((0.20, 0.13, 0.02), upright(0, 0, 0.01, 70)), (0.20, 0.13, 0.02)),
+        (Cylinder(0.035, 0.10, upright(0, 0, 0.05)), (0.07, 0.07, 0.10)),
+        (Cylinder(0.05, 0.04, upright(0, 0, 0.02)), (0.10, 0.10, 0.04)),
+        (Cylinder(0.033, 0.12, lying(0, 0.033)), (0.12, 0.066, 0.066)),
+        (Cylinder(0.033, 0.12, lying(40, 0.033)), (0.12, 0.066, 0.066)),
+        (Sphere(0.04, upright(0, 0, 0.04)), (0.08, 0.08, 0.08)),
+    ],
+    ids=["box", "turned box", "tall box", "flat box", "can", "disc", "lying can", "turned lying can", "ball"],
+)
+def test_centre_is_within_5_mm_and_size_within_8_mm_at_40_degrees(
+    body: Body, size_m: tuple[float, float, float], seed: int
+) -> None:
+    scene = AnalyticScene([body], look_at((0, 0, 0.03), 0.7, 40))
+    instance = lift(scene, seed=seed).instances[0]
+    assert instance.status == Status.OK
+    assert instance.completion is Completion.SUPPORT_PLANE
+    assert centre_error_m(scene, 0, instance) < 0.005
+    assert instance.box is not None
+    np.testing.assert_allclose(instance.box.size_m, size_m, atol=0.008)
+
+
+@pytest.mark.parametrize("elevation_deg", [25, 60, 85])
+def test_centres_hold_at_other_elevations(elevation_deg: float) -> None:
+    bodies = [
+        Box((0.1, 0.06, 0.05), upright(-0.2, 0.1, 0.025, 20)),
+        Cylinder(0.03, 0.09, upright(0.1, 0.1, 0.045)),
+        Sphere(0.04, upright(-0.05, -0.15, 0.04)),
+    ]
+    scene = AnalyticScene(bodies, look_at((0, 0, 0), 0.8, elevation_deg))
+    lifted = lift(scene)
+    assert [centre_error_m(scene, index, instance) < 0.006 for index, instance in enumerate(lifted.instances)] == [
+        True
+    ] * 3
+
+
+def test_box_axes_are_the_bodys_and_its_z_is_up() -> None:
+    scene = AnalyticScene([Box((0.12, 0.07, 0.05), upright(0, 0, 0.025, 30))], look_at((0, 0, 0), 0.7, 45))
+    lifted = lift(scene)
+    box, plane = lifted.instances[0].box, lifted.support_plane
+    assert box is not None and plane is not None
+    T_world_box = scene.T_world_camera @ box.T_camera_box
+    np.testing.assert_allclose(T_world_box.rotation[:, 2], [0, 0, 1], atol=0.01)
+    long_side = np.array([np.cos(np.radians(30)), np.sin(np.radians(30)), 0])
+    assert abs(T_world_box.rotation[:, 0] @ long_side) > np.cos(np.radians(2))
+    np.testing.assert_allclose(box.T_camera_box.rotation[:, 2], plane.normal, atol=1e-6)
+
+
+def test_surface_centroid_and_covariance_are_those_of_the_kept_points() -> None:
+    scene = AnalyticScene([Box((0.12, 0.07, 0.05), upright(0, 0, 0.025))], look_at((0, 0, 0), 0.7, 45))
+    instance = lift(scene).instances[0]
+    assert instance.surface_centroid_m is not None and instance.covariance_m2 is not None
+    np.testing.assert_allclose(instance.surface_centroid_m, instance.points_m.mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(instance.covariance_m2, np.cov(instance.points_m.T, bias=True), atol=1e-8)
+
+
+def test_points_are_the_frames_own_at_their_pixels_and_counts_add_up() -> None:
+    scene = AnalyticScene([Cylinder(0.04, 0.1, upright(0, 0, 0.05))], look_at((0, 0, 0), 0.7, 45))
+    frame, labels = scene.render(NOISE_M)
+    instance = Lifter(LiftingSettings()).lift(frame, Instances.from_labels(labels)).instances[0]
+    np.testing.assert_allclose(frame.points_m.reshape(-1, 3)[instance.pixels], instance.points_m, atol=1e-6)
+    assert (labels.reshape(-1)[instance.pixels] == 1).all()
+    assert len(instance.points_m) + instance.rejected == np.count_nonzero(labels == 1)
+
+
+def test_background_under_a_generous_mask_is_rejected() -> None:
+    """A mask that is 6 pixels too wide in all directions, on an object that stands before a far floor."""
+    scene = AnalyticScene(
+        [Box((0.06, 0.06, 0.2), upright(0, 0, 0.1))],
+        look_at((0, 0, 0.1), 0.8, 30),
+        table_size_m=(0.15, 0.15),
+        floor_z_m=-0.7,
+    )
+    frame, labels = scene.render(NOISE_M)
+    padded = np.zeros_like(labels)
+    for dy in range(-6, 7):
+        for dx in range(-6, 7):
+            padded |= np.roll(labels, (dy, dx), axis=(0, 1))
+    instance = Lifter(LiftingSettings()).lift(frame, Instances.from_labels(padded)).instances[0]
+    points_world_m = scene.T_world_camera.apply(instance.points_m)
+    assert points_world_m[:, 2].min() > -0.01, "a point of the floor 0.7 m below was kept"
+    assert centre_error_m(scene, 0, instance) < 0.008
+
+
+def test_flying_pixels_at_the_edge_are_rejected() -> None:
+    scene = AnalyticScene([Box((0.1, 0.1, 0.1), upright(0, 0, 0.05))], look_at((0, 0, 0.05), 0.7, 40))
+    frame, labels = scene.render()
+    depth_m = frame.depth_m.copy()
+    mask = labels == 1
+    edge = mask & ~np.roll(mask, 1, axis=1)  # left border: half way to what is behind
+    depth_m[edge] = 0.5 * depth_m[edge] + 0.5 * np.roll(depth_m, 1, axis=1)[edge]
+    flying = RgbdFrame(None, depth_m, frame.intrinsics)
+    lifted = Lifter(LiftingSettings()).lift(flying, Instances.from_labels(labels))
+    far_off = edge & (np.abs(depth_m - frame.depth_m) > 0.01)
+    assert far_off.sum() > 20
+    assert not np.isin(np.flatnonzero(far_off), lifted.instances[0].pixels).any()
+
+
+def test_thin_objects_keep_their_points() -> None:
+    """A pen, 7 pixels wide: eroding it by 2 pixels on both sides and dropping its edges would leave nothing."""
+    pen = Box((0.14, 0.008, 0.02), upright(0, 0, 0.01, 90))
+    scene = AnalyticScene([pen], look_at((0, 0, 0), 0.7, 60))
+    frame, labels = scene.render(0.0005)
+    instance = Lifter(LiftingSettings()).lift(frame, Instances.from_labels(labels)).instances[0]
+    assert len(instance.points_m) > 0.3 * np.count_nonzero(labels)
+    assert centre_error_m(scene, 0, instance) < 0.005
+
+
+def test_the_inside_of_a_hollow_object_is_kept() -> None:
+    """Four walls seen into from above: near wall and far wall are parted by a depth step and belong together."""
+    walls = [Box((0.14, 0.01, 0.08), upright(0, y, 0.04)) for y in (-0.065, 0.065)] + [
+        Box((0.01, 0.14, 0.08), upright(x, 0, 0.04)) for x in (-0.065, 0.065)
+    ]
+    scene = AnalyticScene(walls, look_at((0, 0, 0.03), 0.7, 40))
+    frame, labels = scene.render(NOISE_M)
+    instances = Instances.from_labels((labels > 0).astype(np.uint16))
+    instance = Lifter(LiftingSettings()).lift(frame, instances).instances[0]
+    assert instance.box is not None
+    np.testing.assert_allclose(instance.box.size_m, [0.14, 0.14, 0.08], atol=0.008)
+
+
+def test_table_is_chosen_over_the_floor_below_it_and_the_wall_behind() -> None:
+    wall = Box((0.02, 3.0, 1.5), upright(-0.5, 0, 0.75))
+    bodies = [Box((0.1, 0.06, 0.08), upright(-0.1, 0.1, 0.04)), Cylinder(0.03, 0.1, upright(0.1, -0.05, 0.05)), wall]
+    scene = AnalyticScene(bodies, look_at((0, 0, 0.1), 0.9, 35), table_size_m=(0.6, 0.8), floor_z_m=-0.7)
+    frame, labels = scene.render(NOISE_M)
+    labels[labels == 3] = 0  # the wall is background
+    plane = Lifter(LiftingSettings()).lift(frame, Instances.from_labels(labels)).support_plane
+    assert plane is not None
+    T_camera_world = scene.T_camera_world
+    np.testing.assert_allclose(plane.normal, T_camera_world.rotation[:, 2], atol=0.02)
+    assert abs(plane.height_m(T_camera_world.translation_m)) < 0.005
+
+
+def test_without_any_plane_the_box_is_of_the_measured_points_with_the_reason() -> None:
+    scene = AnalyticScene(
+        [Box((0.1, 0.06, 0.05), upright(0, 0, 0.025))], look_at((0, 0, 0), 0.7, 60), table_size_m=(0.001, 0.001)
+    )
+    lifted = lift(scene)
+    instance = lifted.instances[0]
+    assert lifted.support_plane is None
+    assert instance.status == Status.NO_SUPPORT_PLANE
+    assert instance.completion is Completion.NONE
+    assert instance.box is not None and instance.box.size_m.max() < 0.13
+    assert instance.box.T_camera_box.rotation[:, 2] @ instance.box.T_camera_box.translation_m < 0, "z points away"
+
+
+def test_support_plane_can_be_turned_off() -> None:
+    scene = AnalyticScene([Box((0.1, 0.06, 0.05), upright(0, 0, 0.025))], look_at((0, 0, 0), 0.7, 60))
+    lifted = lift(scene, use_support_plane=False)
+    assert lifted.support_plane is None
+    assert lifted.instances[0].status == Status.NO_SUPPORT_PLANE
+
+
+def test_too_few_points_give_the_status_and_no_geometry() -> None:
+    scene = AnalyticScene([Sphere(0.005, upright(0, 0, 0.005))], look_at((0, 0, 0), 1.0, 40))
+    instance = lift(scene).instances[0]
+    assert instance.status == Status.TOO_FEW_POINTS
+    assert (instance.centroid_m, instance.surface_centroid_m, instance.covariance_m2, instance.box) == (None,) * 4
+    assert instance.completion is Completion.NONE
+
+
+def test_no_instances_give_an_empty_result() -> None:
+    frame, _ = AnalyticScene([], look_at((0, 0, 0), 1.0, 40)).render()
+    lifted = Lifter(LiftingSettings()).lift(frame, Instances.empty(480, 640, ("object",)))
+    assert lifted.instances == ()
+
+
+def test_masks_of_another_size_are_refused() -> None:
+    frame, _ = AnalyticScene([], look_at((0, 0, 0), 1.0, 40)).render()
+    with pytest.raises(ValueError, match="240, 320"):
+        Lifter(LiftingSettings()).lift(frame, Instances.empty(240, 320, ("object",)))
+
+
+def test_lifting_twice_gives_the_same() -> None:
+    scene = AnalyticScene([Sphere(0.04, upright(0, 0, 0.04))], look_at((0, 0, 0), 0.7, 40))
+    first, second = lift(scene).instances[0], lift(scene).instances[0]
+    assert first.centroid_m is not None and second.centroid_m is not None
+    assert first.centroid_m.tolist() == second.centroid_m.tolist()
+
+
+SMALL = Intrinsics(48, 36, 45.0, 45.0, 23.5, 17.5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    depth_m=hnp.arrays(np.float32, (36, 48), elements=st.sampled_from([0.0, 0.3, 0.301, 0.5, 0.52, 2.0, 60.0])),
+    labels=hnp.arrays(np.uint16, (36, 48), elements=st.sampled_from([0, 0, 1, 2, 3])),
+    min_points=st.sampled_from([10, 200]),
+)
+def test_any_depth_and_any_masks_give_a_result_with_its_status(
+    depth_m: np.ndarray, labels: np.ndarray, min_points: int
+) -> None:
+    check_any(depth_m, labels, min_points)
+
+
+@pytest.mark.parametrize(
+    ("depth", "mask"),
+    [
+        ("zero", (slice(5, 20), slice(5, 20))),
+        ("flat", (slice(0, 36), slice(0, 48))),
+        ("flat", (slice(0, 1), slice(0, 48))),
+        ("flat", (slice(0, 36), slice(47, 48))),
+        ("flat", (slice(9, 10), slice(9, 10))),
+        ("ramp", (slice(0, 20), slice(30, 48))),
+    ],
+)
+def test_degenerate_frames_and_masks_at_the_border_give_a_result_with_its_status(
+    depth: str, mask: tuple[slice, slice]
+) -> None:
+    images = {
+        "zero": np.zeros((36, 48)),
+        "flat": np.full((36, 48), 0.5),
+        "ramp": np.linspace(0.2, 5, 36 * 48).reshape(36, 48),
+    }
+    labels = np.zeros((36, 48), dtype=np.uint16)
+    labels[mask] = 1
+    check_any(images[depth].astype(np.float32), labels, 10)
+
+
+def check_any(depth_m: np.ndarray, labels: np.ndarray, min_points: int) -> None:
+    instances = Instances.from_labels(labels)
+    lifted = Lifter(LiftingSettings(min_points=min_points)).lift(RgbdFrame(None, depth_m, SMALL), instances)
+    assert len(lifted.instances) == len(instances)
+    for instance, mask in zip(lifted.instances, instances.masks, strict=True):
+        assert len(instance.points_m) + instance.rejected == mask.sum()
+        if len(instance.points_m) < min_points:
+            assert instance.status == Status.TOO_FEW_POINTS
+            assert instance.box is None and instance.centroid_m is None
+        else:
+            assert instance.status in (Status.OK, Status.NO_SUPPORT_PLANE)
+            assert instance.box is not None and instance.centroid_m is not None
+            assert np.isfinite(instance.centroid_m).all()
