@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from instance_seg_ros.synthetic.store import open_store
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `instance-seg train`."""
@@ -25,24 +23,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trains, or goes on with a training; returns the exit status."""
+    from instance_seg_ros.synthetic.store import open_store
     from instance_seg_ros.training.train import Trainer, TrainingDivergedError, TrainingSettings
 
-    settings = TrainingSettings(
-        steps=args.steps,
-        minutes=args.minutes,
-        batch_size=args.batch_size,
-        learning_rate=args.learning_rate,
-        seed=args.seed,
-        workers=args.workers,
-        threads=args.threads,
-    )
-    store = open_store(args.store, allow_partial=args.allow_partial)
-    trainer = Trainer(settings, store, args.out)
-    print(f"{len(trainer.dataset)} frames of {len(store)} to train on, from step {trainer.step}, into {args.out}")
     try:
+        settings = TrainingSettings(
+            steps=args.steps,
+            minutes=args.minutes,
+            batch_size=args.batch_size,
+            learning_rate=args.learning_rate,
+            seed=args.seed,
+            workers=args.workers,
+            threads=args.threads,
+        )
+        store = open_store(args.store, allow_partial=args.allow_partial)
+        trainer = Trainer(settings, store, args.out)
+        print(f"{len(trainer.dataset)} frames of {len(store)} to train on, from step {trainer.step}, into {args.out}")
         trainer.run()
-    except TrainingDivergedError as error:
-        print(f"stopped: {error}")
+    except (FileNotFoundError, ValueError, TrainingDivergedError) as error:
+        print(f"instance-seg train: {error}")
         return 1
     print(f"done: {trainer.step} steps in {trainer.elapsed_s / 60:.1f} min; checkpoint {trainer.checkpoint_path}")
     return 0

@@ -145,14 +145,19 @@ class Trainer:
         """Resumes where `out` holds a checkpoint.
 
         Raises:
-            ValueError: the checkpoint there belongs to a network of other sizes.
+            ValueError: the store's images have not the network's size, or the checkpoint there belongs to a network of
+                other sizes.
         """
+        self.config = config or CondInstConfig()
+        if store.depth.shape[1:] != self.config.input_hw:
+            raise ValueError(
+                f"the store's images are {store.depth.shape[1:]}, but the network takes {self.config.input_hw} (H, W)"
+            )
         torch.set_num_threads(settings.threads)
         torch.manual_seed(settings.seed)
         out.mkdir(parents=True, exist_ok=True)
         self.settings, self.out = settings, out
         self.objective = objective or ObjectiveSettings()
-        self.config = config or CondInstConfig()
         augmentation = augmentation or AugmentationSettings()
         self.model = CondInst(self.config).train()
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -1,0 +1,37 @@
+"""A scene store made by hand: a table with boxes on it, seen from above."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+HEIGHT, WIDTH, FRAMES, VIEWS = 96, 128, 12, 2
+
+
+@pytest.fixture(scope="session")
+def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("store")
+    rng = np.random.default_rng(5)
+    depth = np.full((FRAMES, HEIGHT, WIDTH), 10_000, dtype=np.uint16)
+    ids = np.zeros((FRAMES, HEIGHT, WIDTH), dtype=np.uint8)
+    for frame in range(FRAMES):
+        for label in range(1, 4):
+            top, left = rng.integers(0, HEIGHT - 24), rng.integers(0, WIDTH - 34)
+            region = np.s_[frame, top : top + 24, left : left + 34]
+            depth[region], ids[region] = 10_000 - 800 * label, label
+    arrays = {
+        "depth": depth,
+        "ids": ids,
+        "intrinsics": np.tile(np.array([110, 110, 63.5, 47.5], dtype=np.float32), (FRAMES, 1)),
+        "T_world_camera": np.tile(np.eye(4, dtype=np.float32), (FRAMES, 1, 1)),
+        "scene_id": (np.arange(FRAMES) // VIEWS + 1).astype(np.int32),
+        "done": np.ones(FRAMES // VIEWS, dtype=bool),
+    }
+    for name, values in arrays.items():
+        np.save(folder / f"{name}.npy", values)
+    meta = {"format": 1, "frames": FRAMES, "width": WIDTH, "height": HEIGHT, "seed": 5, "color": False}
+    (folder / "meta.json").write_text(json.dumps({**meta, "generator": {"views": VIEWS}}))
+    return folder
