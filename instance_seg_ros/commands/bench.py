@@ -1,0 +1,113 @@
+"""`instance-seg bench`: how long each stage of the pipeline takes on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import platform
+import resource
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from tabulate import tabulate
+from tqdm import tqdm
+
+from instance_seg_ros.camera import RgbdFrame
+from instance_seg_ros.captures import CaptureError, capture_folders, read_capture
+from instance_seg_ros.commands import InputError
+from instance_seg_ros.commands.options import add_pipeline_arguments, load_pipeline
+from instance_seg_ros.pipeline import Scene
+
+COLUMNS = ("stage", "median ms", "p95 ms", "share %")
+EPILOG = """\
+Runs the pipeline on simulated tabletop frames, or on the captures of --capture, one frame after the other in one
+process, and prints the median and the 95th percentile of each stage over all frames after the warm-up. Compare
+figures of one run: absolute times depend on the machine and on what else it does.
+
+examples:
+  instance-seg bench
+  instance-seg bench --capture captures --frames 100 --segmentation-threads 2
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of `instance-seg bench`."""
+    parser.epilog = EPILOG
+    parser.add_argument("--capture", type=Path, metavar="DIR", help="measure on these captures, over and over")
+    parser.add_argument("--frames", type=int, default=60, metavar="N", help="frames to measure (default: 60)")
+    parser.add_argument("--warm-up", type=int, default=5, metavar="N", help="frames before those (default: 5)")
+    parser.add_argument(
+        "--size", default="640x480", metavar="WxH", help="camera size of simulated frames (default: 640x480)"
+    )
+    add_pipeline_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measures and prints the table; returns the exit status.
+
+    Raises:
+        InputError: for options, captures or a model that cannot be used.
+    """
+    if args.frames < 1 or args.warm_up < 0:
+        raise InputError(f"--frames must be at least 1 and --warm-up at least 0, not {args.frames} and {args.warm_up}")
+    frames = _captured(args.capture) if args.capture is not None else _simulated(args.size)
+    pipeline = load_pipeline(args)
+    count = args.warm_up + args.frames
+    scenes = []
+    for index, frame in enumerate(tqdm(itertools.islice(frames, count), "bench", count, unit="frame", leave=False)):
+        scene = pipeline.run(frame)
+        if index >= args.warm_up:
+            scenes.append(scene)
+    print(report(scenes))
+    return 0
+
+
+def _captured(path: Path) -> Iterator[RgbdFrame]:
+    try:
+        frames = [read_capture(folder).frame for folder in capture_folders(path)]
+    except CaptureError as error:
+        raise InputError(str(error)) from error
+    return itertools.cycle(frames)
+
+
+def _simulated(size: str) -> Iterator[RgbdFrame]:
+    # Imported here: the simulation needs MuJoCo and Embree, measuring captures does not.
+    from instance_seg_ros.synthetic.camera import SimulatedTabletop
+
+    try:
+        width, height = (int(side) for side in size.lower().split("x"))
+    except ValueError as error:
+        raise InputError(f"--size must look like 640x480, not {size!r}") from error
+    return (simulated.frame for simulated in SimulatedTabletop(size_wh=(width, height)))
+
+
+def stage_rows(stage_times_s: Sequence[Mapping[str, float]]) -> list[tuple[str, str, str, str]]:
+    """Rows under `COLUMNS` for the stages' times of each frame; the share is the median's of the total's median."""
+    stages = list(stage_times_s[0])
+    times_ms = 1e3 * np.array([[times_s[stage] for stage in stages] for times_s in stage_times_s])
+    times_ms = np.concatenate([times_ms, times_ms.sum(axis=1, keepdims=True)], axis=1)
+    medians, highs = np.median(times_ms, axis=0), np.percentile(times_ms, 95, axis=0)
+    return [
+        (stage, f"{median:.1f}", f"{high:.1f}", f"{100 * median / medians[-1]:.0f}")
+        for stage, median, high in zip([*stages, "total"], medians, highs, strict=True)
+    ]
+
+
+def report(scenes: Sequence[Scene]) -> str:
+    """The table over these scenes, and a line on what was measured."""
+    table = tabulate(
+        stage_rows([scene.stage_times_s for scene in scenes]),
+        headers=COLUMNS,
+        colalign=("left", "right", "right", "right"),
+        disable_numparse=True,
+    )
+    camera, objects = scenes[0].frame.intrinsics, np.mean([len(scene.instances) for scene in scenes])
+    # ru_maxrss is in KiB on Linux.
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return (
+        f"{table}\n{len(scenes)} frames of {camera.width}x{camera.height}, {objects:.1f} objects in the mean; model "
+        f"{scenes[0].model.name} {scenes[0].model.digest[:12]}; {os.cpu_count()} CPUs ({platform.machine()}); "
+        f"peak memory of the process {peak_mb:.0f} MB"
+    )
