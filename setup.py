@@ -35,12 +35,19 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.10",
-    packages=find_packages(include=["instance_seg_ros", "instance_seg_ros.*"], exclude=["instance_seg_ros.ros*"]),
-    package_data={"instance_seg_ros": ["segmentation/weights/*.onnx"]},
+    packages=[
+        *find_packages(include=["instance_seg_ros", "instance_seg_ros.*"], exclude=["instance_seg_ros.ros*"]),
+        "instance_seg_ros.interfaces",  # what `instance-seg bag` writes into a bag without ROS
+    ],
+    package_dir={"instance_seg_ros.interfaces": "msg"},
+    package_data={
+        "instance_seg_ros": ["segmentation/weights/*.onnx"],
+        "instance_seg_ros.interfaces": ["*.msg"],
+    },
     install_requires=requirements("runtime"),
     extras_require={
         "synth": requirements("demo"),
-        "train": [*requirements("demo"), "matplotlib", "onnx", "torch"],
+        "train": [*requirements("demo"), "matplotlib", "onnx", "pycocotools", "torch"],
     },
     entry_points={"console_scripts": ["instance-seg = instance_seg_ros.cli:main"]},
 )

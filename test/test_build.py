@@ -111,7 +111,7 @@ def installed_core(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("site")
     for name in ("setup.py", "pyproject.toml", "MANIFEST.in", "README.md"):
         shutil.copy(ROOT / name, source)
-    for name in ("requirements", "instance_seg_ros"):
+    for name in ("requirements", "msg", "instance_seg_ros"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
     subprocess.run([*command, "--target", str(target), str(source)], check=True)
@@ -126,6 +126,8 @@ def test_the_installed_core_has_every_module_and_the_model(installed_core: Path)
     expected = files(PACKAGE)
     assert any(name.endswith(".onnx") for name in expected)
     assert files(installed_core / "instance_seg_ros") == expected
+    interfaces = {path.name for path in (installed_core / "instance_seg_ros" / "interfaces").iterdir()}
+    assert {path.name for path in INTERFACES if path.suffix == ".msg"} <= interfaces
 
 
 def test_the_installed_command_runs(installed_core: Path, tmp_path: Path) -> None:
