@@ -6,12 +6,27 @@ import argparse
 import subprocess
 from pathlib import Path
 
+from instance_seg_ros.commands import InputError
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `instance-seg export`."""
-    parser.add_argument("--checkpoint", type=Path, required=True, help="written by `instance-seg train`")
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        required=True,
+        help="written by `instance-seg train` or `instance-seg import-weights`",
+    )
     parser.add_argument("--out", type=Path, required=True, help="the ONNX file to write")
-    parser.add_argument("--name", default="tabletop_depth", help="name in the file (default: %(default)s)")
+    parser.add_argument(
+        "--camera-size",
+        type=_size,
+        metavar="WxH",
+        default=(640, 480),
+        help="of the colour images that an imported network will see, and no others (default: 640x480); a trained one "
+        "takes any size",
+    )
+    parser.add_argument("--name", help="name in the file (default: tabletop_depth, or condinst_r50 and the like)")
     parser.add_argument("--version", default="1", help="version in the file (default: %(default)s)")
     parser.add_argument(
         "--score-threshold", type=float, default=0.5, help="default of users of the file (default: %(default)s)"
@@ -19,18 +34,62 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exports a checkpoint and verifies the file; returns the exit status."""
+    """Exports a checkpoint and verifies the file; returns the exit status.
+
+    Raises:
+        InputError: the checkpoint cannot be used.
+    """
+    from instance_seg_ros.export.published_checkpoint import is_published_checkpoint
+    from instance_seg_ros.segmentation.model_file import read_model_info
+
+    try:
+        export = _export_imported if is_published_checkpoint(args.checkpoint) else _export_trained
+        size, origin = export(args)
+    except (FileNotFoundError, ValueError) as error:
+        raise InputError(str(error)) from error
+    info = read_model_info(args.out)
+    print(f"{args.out}: {size / 1e6:.1f} MB, {origin}, digest {info.digest[:12]}")
+    return 0
+
+
+def _export_trained(args: argparse.Namespace) -> tuple[int, str]:
+    """Size of the file and what it was made of."""
     from instance_seg_ros.export.export import ModelDescription, export_checkpoint
     from instance_seg_ros.export.graph import DecodingSettings
-    from instance_seg_ros.segmentation.model_file import read_model_info
     from instance_seg_ros.training.checkpoint import load_checkpoint
 
     checkpoint = load_checkpoint(args.checkpoint)
-    description = ModelDescription(name=args.name, version=args.version, score_threshold=args.score_threshold)
+    description = ModelDescription(
+        name=args.name or "tabletop_depth", version=args.version, score_threshold=args.score_threshold
+    )
     size = export_checkpoint(checkpoint, args.out, description, DecodingSettings(), _commit())
-    info = read_model_info(args.out)
-    print(f"{args.out}: {size / 1e6:.1f} MB, step {checkpoint.step}, digest {info.digest[:12]}")
-    return 0
+    return size, f"step {checkpoint.step}"
+
+
+def _export_imported(args: argparse.Namespace) -> tuple[int, str]:
+    """Size of the file and what it was made of."""
+    from instance_seg_ros.export.export import ModelDescription
+    from instance_seg_ros.export.published import export_published_checkpoint
+    from instance_seg_ros.export.published_checkpoint import load_published_checkpoint
+
+    checkpoint = load_published_checkpoint(args.checkpoint)
+    description = ModelDescription(
+        name=args.name or f"condinst_r{checkpoint.config.depth}",
+        version=args.version,
+        class_names=checkpoint.class_names,
+        score_threshold=args.score_threshold,
+    )
+    size = export_published_checkpoint(checkpoint, args.out, description, args.camera_size)
+    width, height = args.camera_size
+    return size, f"imported from {checkpoint.source['file']}, for {width}x{height} images"
+
+
+def _size(text: str) -> tuple[int, int]:
+    """(width, height) of "640x480"."""
+    width, _, height = text.partition("x")
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 640x480")
+    return int(width), int(height)
 
 
 def _commit() -> str:

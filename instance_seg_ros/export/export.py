@@ -54,14 +54,16 @@ def trace(
     example: tuple[Tensor, ...],
     input_names: Sequence[str],
     dynamic_axes: Mapping[str, Mapping[int, str]],
+    output_names: Sequence[str] = OUTPUT_NAMES,
 ) -> onnx.ModelProto:
-    """A module with the contract's five outputs as a checked ONNX graph.
+    """A module with the contract's outputs as a checked ONNX graph.
 
     Args:
-        graph: its forward takes `example` and returns the outputs in the order of OUTPUT_NAMES.
+        graph: its forward takes `example` and returns the outputs in the order of `output_names`.
         example: inputs to trace it with.
         input_names: of those inputs.
         dynamic_axes: names of the dynamic axes of each input.
+        output_names: of the graph.
 
     Raises:
         onnx.checker.ValidationError: the graph is not valid ONNX.
@@ -77,7 +79,7 @@ def trace(
             dynamo=False,
             opset_version=OPSET,
             input_names=list(input_names),
-            output_names=list(OUTPUT_NAMES),
+            output_names=list(output_names),
             dynamic_axes=dynamic_axes,
             do_constant_folding=True,
         )

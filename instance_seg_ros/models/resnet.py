@@ -72,7 +72,7 @@ class ResNet(nn.Module):
 
     Args:
         depth: 50 or 101.
-        stride_in_1x1: where a stage's first block strides: in its first 1x1 convolution (the original, caffe) or in its 3x3
+        stride_in_1x1: where a stage strides: in its first 1x1 convolution (the original, caffe) or in its first 3x3
             (torchvision).
 
     Raises:

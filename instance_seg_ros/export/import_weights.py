@@ -1,0 +1,54 @@
+"""`instance-seg import-weights`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from instance_seg_ros.commands import InputError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `instance-seg import-weights`."""
+    parser.add_argument(
+        "weights", type=Path, metavar="FILE", help="checkpoint of a published CondInst, R50 or R101 FPN"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="checkpoint to write, for `instance-seg export`")
+    parser.add_argument(
+        "--style",
+        choices=("caffe", "torchvision"),
+        default="caffe",
+        help="what the backbone was pre-trained as, which its weights do not tell: stride in the 1x1 and BGR input, or "
+        "stride in the 3x3 and normalised RGB input (default: %(default)s, as published)",
+    )
+    parser.add_argument(
+        "--class-names", nargs="+", metavar="NAME", help="by class index (default: the 80 of COCO)", default=None
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Imports a checkpoint; returns the exit status.
+
+    Raises:
+        InputError: the file cannot be imported.
+    """
+    from instance_seg_ros.export.published_checkpoint import (
+        ImportRefusedError,
+        import_published,
+        published_shapes,
+        save_published_checkpoint,
+    )
+
+    names = None if args.class_names is None else tuple(args.class_names)
+    try:
+        checkpoint = import_published(args.weights, args.style, names)
+    except ImportRefusedError as error:
+        raise InputError(str(error)) from error
+    save_published_checkpoint(checkpoint, args.out)
+    config = checkpoint.config
+    semantic = f", semantic branch of {config.semantic_blocks} blocks" if config.semantic_blocks else ""
+    print(
+        f"{args.out}: CondInst with ResNet-{config.depth} ({config.style}), {config.num_classes} classes{semantic}; "
+        f"all {len(published_shapes(config))} weights accounted for"
+    )
+    return 0

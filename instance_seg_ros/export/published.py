@@ -1,0 +1,82 @@
+"""Export of a published CondInst to one self-describing ONNX file for one camera's image size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from instance_seg_ros.export.export import OUTPUT_NAMES, ModelDescription, describe, trace, write_model_file
+from instance_seg_ros.export.published_checkpoint import PublishedCheckpoint
+from instance_seg_ros.models.published import MASK_STRIDE
+from instance_seg_ros.models.published_inference import Detector
+
+# The mask's sample i stands for input pixel 4 i + 2 (`aligned_upsample`), half a pixel behind the middle of its cell.
+_MASK_OFFSET = -0.5 / MASK_STRIDE
+
+
+class PublishedGraph(nn.Module):
+    """A camera's colour image to the outputs of the model file's contract."""
+
+    mask_scale: Tensor
+    mask_offset: Tensor
+
+    def __init__(self, detector: Detector) -> None:
+        super().__init__()
+        self.detector = detector
+        scale = [
+            seen / camera / MASK_STRIDE for seen, camera in zip(detector.resized_wh, detector.camera_wh, strict=True)
+        ]
+        self.register_buffer("mask_scale", torch.tensor(scale))
+        self.register_buffer("mask_offset", torch.full((2,), _MASK_OFFSET))
+
+    def forward(self, color_rgb: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """
+        Args:
+            color_rgb: (H, W, 3) uint8 of the camera's size.
+
+        Returns:
+            boxes_xyxy (K, 4) float32 camera pixels; scores (K,) float32, best first, 0 for empty rows; class_ids (K,)
+            int64; masks (K, h, w) float16 probabilities; mask_scale and mask_offset (2,) float32.
+        """
+        boxes, scores, classes, masks = self.detector(color_rgb)
+        return boxes, scores, classes, masks.to(torch.float16), self.mask_scale.clone(), self.mask_offset.clone()
+
+
+def export_published_graph(detector: Detector) -> onnx.ModelProto:
+    """A detector as an ONNX graph, all shapes static.
+
+    Raises:
+        onnx.checker.ValidationError: the graph is not valid ONNX.
+    """
+    width, height = detector.camera_wh
+    example = (torch.zeros((height, width, 3), dtype=torch.uint8),)
+    return trace(PublishedGraph(detector), example, ["color_rgb"], {}, [*OUTPUT_NAMES, "mask_offset"])
+
+
+def export_published_checkpoint(
+    checkpoint: PublishedCheckpoint, path: Path, description: ModelDescription, camera_wh: tuple[int, int]
+) -> int:
+    """Writes an imported network as a model file for images of one size.
+
+    Args:
+        checkpoint: written by `instance-seg import-weights`.
+        path: of the file.
+        description: what the file says of itself; its class names must be the checkpoint's.
+        camera_wh: width and height of the camera's images.
+
+    Returns:
+        The file's size in bytes.
+
+    Raises:
+        ValueError: the description names other classes than the checkpoint.
+    """
+    if description.class_names != checkpoint.class_names:
+        raise ValueError("the description's class names are not the checkpoint's")
+    proto = export_published_graph(Detector(checkpoint.model(), camera_wh))
+    contract = {"color_rgb": f"uint8 [{camera_wh[1]}, {camera_wh[0]}, 3], RGB as the camera gives it, this size only"}
+    content = describe(proto, description, {"imported_from": checkpoint.source}, contract)
+    write_model_file(content, path)
+    return len(content)
