@@ -16,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
@@ -48,9 +49,11 @@ class CameraNode(Node):
         self._color = self.create_publisher(Image, "~/color/image_raw", qos)
         self._depth = self.create_publisher(Image, "~/depth/image_raw", qos)
         self._answered_ns: set[int] = set()
-        self._answers = None
-        if answers_topic is not None:
-            self._answers = self.create_subscription(InstanceArray, answers_topic, self._on_answer, qos)
+        self._answers_topic = answers_topic and self.resolve_topic_name(answers_topic)
+        self._listeners_to_answers = 0
+        if self._answers_topic:
+            self.create_subscription(InstanceArray, self._answers_topic, self._on_answer, qos)
+            self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos)
 
     def publish(self, frame: RgbdFrame) -> int:
         """Publishes a frame with the time of now.
@@ -73,10 +76,18 @@ class CameraNode(Node):
         return stamp_ns in self._answered_ns
 
     def heard_by(self, subscribers: int) -> bool:
-        """Whether every topic has that many subscribers, and the answers a publisher."""
-        listeners = [publisher.get_subscription_count() for publisher in (self._info, self._color, self._depth)]
-        answers_from = 1 if self._answers is None else self.count_publishers(self._answers.topic_name)
-        return min(listeners) >= subscribers and answers_from > 0
+        """Whether both images and the answers have that many subscribers, and the CameraInfo one.
+
+        That of the answers is what their publisher says in its diagnostics: only it knows to whom its messages go.
+        """
+        listeners = [publisher.get_subscription_count() for publisher in (self._color, self._depth)]
+        return min(*listeners, self._listeners_to_answers) >= subscribers and self._info.get_subscription_count() > 0
+
+    def _on_diagnostics(self, array: DiagnosticArray) -> None:
+        for status in array.status:
+            for fact in status.values:
+                if fact.key == self._answers_topic:
+                    self._listeners_to_answers = int(fact.value)
 
     def _on_answer(self, answer: InstanceArray) -> None:
         self._answered_ns.add(stamp_ns_of(answer.header))
@@ -223,7 +234,9 @@ def _run(node: CameraNode, executor: SingleThreadedExecutor, options: argparse.N
         published = publish_at_rate(node, executor, frames, options.rate)
     else:
         if not wait_until(lambda: node.heard_by(options.subscribers), executor, options.timeout):
-            raise TimeoutError(f"fewer than {options.subscribers} subscriber(s) came within {options.timeout:g} s")
+            raise TimeoutError(
+                f"images and answers did not get {options.subscribers} subscriber(s) each within {options.timeout:g} s"
+            )
         published = publish_in_lockstep(node, executor, frames, options.timeout)
     node.get_logger().info(f"published {published} frame(s)")
     return 0

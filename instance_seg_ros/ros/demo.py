@@ -23,6 +23,7 @@ from pathlib import Path
 from instance_seg_ros.captures import CaptureError, capture_folders
 
 SIMULATED_FRAMES = 30
+FASTDDS_PROFILE = Path(__file__).with_name("fastdds_images.xml")
 LAST_FREE_DOMAIN = 101
 """Above this, ports of DDS may collide with those that Linux hands out to clients."""
 START_TIMEOUT_S = 60.0
@@ -110,8 +111,9 @@ def children(environment: dict[str, str], log_folder: Path) -> Iterator[Children
 
 
 def environment_of_demo() -> dict[str, str]:
-    """This environment with a ROS domain of the demo's own, closed to other machines."""
+    """This environment with a ROS domain of the demo's own, closed to other machines, and DDS set up for images."""
     return {
+        "FASTRTPS_DEFAULT_PROFILES_FILE": str(FASTDDS_PROFILE),
         **os.environ,
         "ROS_DOMAIN_ID": str(1 + os.getpid() % LAST_FREE_DOMAIN),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -54,14 +54,23 @@ class InputReport:
     received: int
     silent_s: float
 
-    def fault(self, timeout_s: float) -> str | None:
-        """Why nothing arrives, with the cure; None when something does."""
-        if self.silent_s <= timeout_s:
-            return None
-        if self.publishers == 0:
-            return f"nothing publishes on {self.topic}; start the camera or remap the topic to the camera's"
-        cause = "nothing has arrived" if self.received == 0 else f"nothing has arrived for {self.silent_s:.1f} s"
-        return f"{cause} on {self.topic} though {self.publishers} node(s) publish on it; is its QoS compatible?"
+
+def silence_faults(reports: Iterable[InputReport], timeout_s: float) -> list[str]:
+    """Why nothing arrives on the inputs that are silent for longer, with the cure; empty when none is."""
+    silent = [report for report in reports if report.silent_s > timeout_s]
+    without_publisher = [report.topic for report in silent if report.publishers == 0]
+    unheard = [f"{report.topic} ({report.publishers})" for report in silent if report.publishers > 0]
+    faults = []
+    if without_publisher:
+        faults.append(
+            f"nothing publishes on {', '.join(without_publisher)}; start the camera, or remap to the camera's topics"
+        )
+    if unheard:
+        faults.append(
+            f"nothing arrives on {', '.join(unheard)} though so many publishers are there; do they send, and is their "
+            "QoS compatible?"
+        )
+    return faults
 
 
 class Health:

@@ -37,7 +37,7 @@ from instance_seg_ros.msg import InstanceArray
 from instance_seg_ros.pipeline import Pipeline, Scene
 from instance_seg_ros.rgbd_messages import RgbdMessages, frame_of, is_distorted
 from instance_seg_ros.ros.convert import make_message
-from instance_seg_ros.ros.diagnostics import ERROR, OK, WARN, Health, model_status, status
+from instance_seg_ros.ros.diagnostics import ERROR, OK, WARN, Health, model_status, silence_faults, status
 from instance_seg_ros.ros.inputs import Inputs
 from instance_seg_ros.ros.outputs import Outputs
 from instance_seg_ros.ros.params import Configuration, NodeParameters
@@ -260,7 +260,11 @@ class InstanceSegNode(LifecycleNode):
         age_s = self._age_s(rgbd.stamp_ns)
         self._health.processed(age_s, scene.stage_times_s)
         answer = messages.instance_array(
-            make_message, scene, frame_age_s=age_s, include_clouds=current.node.instance_clouds
+            make_message,
+            scene,
+            grasping=current.pipeline.grasping,
+            frame_age_s=age_s,
+            include_clouds=current.node.instance_clouds,
         )
         return answer, scene
 
@@ -374,7 +378,7 @@ class InstanceSegNode(LifecycleNode):
         if self._inputs is None:
             return []
         timeout_s = self._settings.current.node.input_timeout_s
-        faults = [fault for report in self._inputs.reports().values() if (fault := report.fault(timeout_s)) is not None]
+        faults = silence_faults(self._inputs.reports().values(), timeout_s)
         offset_s = self._inputs.matcher.pairer.nearest_offset_s
         if offset_s is not None and abs(offset_s) > self._settings.current.node.sync_tolerance_s:
             faults.append(
@@ -385,7 +389,8 @@ class InstanceSegNode(LifecycleNode):
         return faults
 
     def _on_diagnostics_timer(self) -> None:
-        array = DiagnosticArray(status=[self._input_status(), self._processing_status(), self._model_status()])
+        statuses = [self._input_status(), self._processing_status(), self._output_status(), self._model_status()]
+        array = DiagnosticArray(status=statuses)
         array.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(array)
 
@@ -394,8 +399,8 @@ class InstanceSegNode(LifecycleNode):
         if self._inputs is None:
             return status(name, hardware_id, OK, f"not subscribed while {self.state_label()}", {})
         faults = self._input_faults()
-        for fault in faults:
-            self._report("no frames", fault)
+        if faults:
+            self._report("no frames", "; ".join(faults))
         facts: dict[str, object] = {}
         for input_name, report in self._inputs.reports().items():
             facts[f"{input_name}: topic"] = report.topic
@@ -418,6 +423,12 @@ class InstanceSegNode(LifecycleNode):
             self.get_fully_qualified_name(),
             {"state": self.state_label(), "enabled": enabled, "dropped for a newer frame": dropped},
         )
+
+    def _output_status(self) -> DiagnosticStatus:
+        name, hardware_id = f"{self.get_name()}: outputs", self.get_fully_qualified_name()
+        if self._outputs is None:
+            return status(name, hardware_id, OK, f"no publisher while {self.state_label()}", {})
+        return status(name, hardware_id, OK, "subscribers by topic", self._outputs.subscribers())
 
     def _model_status(self) -> DiagnosticStatus:
         segmenter = self._pipeline.segmenter if self._pipeline is not None else None

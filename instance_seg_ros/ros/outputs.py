@@ -52,6 +52,12 @@ class Outputs:
             if publisher.get_subscription_count() > 0:
                 publisher.publish(make_picture(scene, gripper))
 
+    def subscribers(self) -> dict[str, int]:
+        """How many subscribers each topic is connected to, by its full name."""
+        return {
+            publisher.topic_name: publisher.get_subscription_count() for publisher in (self._instances, *self._pictures)
+        }
+
     def close(self) -> None:
         """Destroys the publishers."""
         for publisher in (self._instances, *self._pictures):

@@ -1,7 +1,8 @@
-"""Real nodes, real messages and real DDS in one process: the node under test beside a probe that plays camera and planner."""
+"""Real nodes, messages and DDS in one process: the node under test beside a probe that plays camera and planner."""
 
 from __future__ import annotations
 
+import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -35,16 +36,20 @@ from instance_seg_ros.msg import InstanceArray
 from instance_seg_ros.pipeline import Pipeline
 from instance_seg_ros.rgbd_messages import stamp_ns_of
 from instance_seg_ros.ros.convert import camera_info, color_image, depth_image, make_message
+from instance_seg_ros.ros.demo import FASTDDS_PROFILE
 from instance_seg_ros.ros.node import InstanceSegNode
 from instance_seg_ros.segmentation import ModelInfo
 from instance_seg_ros.tracking import Tracker
+
+# Read when the first participant is made: without it, images between processes wait for repairs every now and then.
+os.environ.setdefault("FASTRTPS_DEFAULT_PROFILES_FILE", str(FASTDDS_PROFILE))
 
 TIMEOUT_S = 20.0
 OPTICAL_FRAME = "camera_color_optical_frame"
 
 
 class BlobSegmenter:
-    """A segmenter without a network: what is clearly nearer than the middle of the depths, one instance for each blob."""
+    """A segmenter without a network: what is clearly nearer than the median depth, one instance for each blob."""
 
     info = ModelInfo("blobs", "1", ("object",), 0.5, 0.5, "f" * 64)
 
