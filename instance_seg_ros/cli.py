@@ -47,6 +47,7 @@ COMMANDS = {
     ),
     "bench": Command("instance_seg_ros.commands.bench", "measure how long each stage takes", "synth"),
     "eval": Command("instance_seg_ros.evaluation.cli", "measure a model on labelled captures"),
+    "bench": Command("instance_seg_ros.commands.bench", "measure how long each stage takes on this machine", "synth"),
 }
 
 EXAMPLES = """\

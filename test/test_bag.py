@@ -438,6 +438,14 @@ ZED = {
     "/zed/zed_node/confidence/confidence_map": IMAGE,
 }
 
+ZED_5 = {
+    **{f"/zed/zed_node/{side}/{color}/rect/image": IMAGE for side in ("rgb", "left") for color in ("color", "gray")},
+    "/zed/zed_node/rgb/color/rect/image/camera_info": INFO,
+    "/zed/zed_node/rgb/color/rect/camera_info": INFO,
+    "/zed/zed_node/depth/depth_registered": IMAGE,
+    "/zed/zed_node/depth/camera_info": INFO,
+}
+
 
 @pytest.mark.parametrize(
     ("types", "expected"),
@@ -452,6 +460,16 @@ ZED = {
                 "/zed/zed_node/depth/camera_info",
             ),
             id="ZED",
+        ),
+        pytest.param(
+            ZED_5,
+            (
+                "/zed/zed_node/rgb/color/rect/image",
+                "/zed/zed_node/rgb/color/rect/camera_info",
+                "/zed/zed_node/depth/depth_registered",
+                "/zed/zed_node/depth/camera_info",
+            ),
+            id="ZED, wrapper 5",
         ),
         pytest.param(
             {**REALSENSE, f"{COLOR}/compressed": COMPRESSED, f"{ALIGNED}/compressedDepth": COMPRESSED},

@@ -17,6 +17,7 @@ from instance_seg_ros.reasons import names_of
 from instance_seg_ros.results import write_results
 
 COLUMNS = ("label", "class", "score", "points", "distance m", "size cm", "grasps", "best", "status")
+_ALIGNMENT = ("right", "left", "right", "right", "right", "right", "right", "right", "left")
 USAGE = """\
 %(prog)s [--color FILE] --depth FILE --camera JSON --out DIR [options]
        %(prog)s --capture DIR --out DIR [options]"""
@@ -106,7 +107,8 @@ def _report(name: str, scene: Scene, folder: Path) -> None:
     times = ", ".join(f"{stage} {duration_s * 1000:.0f} ms" for stage, duration_s in scene.stage_times_s.items())
     print(f"{name}: {len(scene.instances)} objects ({times})")
     if len(scene.instances):
-        print(tabulate([row_of(scene_object) for scene_object in scene.objects()], headers=COLUMNS))
+        rows = [row_of(scene_object) for scene_object in scene.objects()]
+        print(tabulate(rows, headers=COLUMNS, colalign=_ALIGNMENT, disable_numparse=True))
     print(f"wrote {folder}/{{instances.json,labels.png,overlay.png,scene.ply}}")
 
 
