@@ -45,7 +45,6 @@ COMMANDS = {
     "import-weights": Command(
         "instance_seg_ros.export.import_weights", "import the weights of a published CondInst", "train"
     ),
-    "bench": Command("instance_seg_ros.commands.bench", "measure how long each stage takes", "synth"),
     "eval": Command("instance_seg_ros.evaluation.cli", "measure a model on labelled captures"),
     "bench": Command("instance_seg_ros.commands.bench", "measure how long each stage takes on this machine", "synth"),
 }
