@@ -116,6 +116,11 @@ class RgbdFrame:
             )
         if self.depth_m.dtype != np.float32:
             raise ValueError(f"depth_m must be float32 metres, not {self.depth_m.dtype}; decode it with decode_depth")
+        if not (self.depth_m.min() >= 0 and self.depth_m.max() <= MAX_DEPTH_M):  # False for NaN too
+            raise ValueError(
+                f"depth_m must lie between 0 and {MAX_DEPTH_M:g} m, without NaN, not between {self.depth_m.min()} and "
+                f"{self.depth_m.max()}; decode it with decode_depth"
+            )
         if self.color_rgb is not None:
             if self.color_rgb.shape != (*expected, 3):
                 raise ValueError(f"colour is {_size(self.color_rgb)} but the camera is {expected[1]}x{expected[0]}")
@@ -191,16 +196,16 @@ def register_depth(
         )
     width, height = color_intrinsics.width, color_intrinsics.height
     points_m = T_color_depth.apply(depth_intrinsics.back_project(depth_m)[depth_m > 0])
-    points_m = points_m[points_m[:, 2] > 1e-3]
+    points_m = points_m[(points_m[:, 2] > 1e-3) & (points_m[:, 2] <= MAX_DEPTH_M)]
     # The footprint's corners are projected around the pixel's centre; the half width is in colour pixels at equal depth.
-    half_x = 0.5 * color_intrinsics.fx / depth_intrinsics.fx
-    half_y = 0.5 * color_intrinsics.fy / depth_intrinsics.fy
+    half_x = max(0.5, 0.5 * color_intrinsics.fx / depth_intrinsics.fx)  # at least the pixel that the point falls into
+    half_y = max(0.5, 0.5 * color_intrinsics.fy / depth_intrinsics.fy)
     pixels = color_intrinsics.project(points_m)
     first_x = np.ceil(pixels[:, 0] - half_x).astype(np.int64)
     first_y = np.ceil(pixels[:, 1] - half_y).astype(np.int64)
     registered = np.full(height * width, np.inf, dtype=np.float32)
-    for step_y in range(max(1, int(np.ceil(2 * half_y)))):
-        for step_x in range(max(1, int(np.ceil(2 * half_x)))):
+    for step_y in range(int(np.ceil(2 * half_y))):
+        for step_x in range(int(np.ceil(2 * half_x))):
             x, y = first_x + step_x, first_y + step_y
             inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
             np.minimum.at(registered, y[inside] * width + x[inside], points_m[inside, 2])
