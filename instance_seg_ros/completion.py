@@ -22,7 +22,8 @@ _TRIM_PERCENT = 0.1
 def hidden_from_view(points_m: NDArray[np.float64], frame: RgbdFrame, tolerance_m: float = 0.005) -> NDArray[np.bool_]:
     """Which of (N, 3) points the camera does not see, (N,) bool.
 
-    Those are behind what it measured (by more than minus the tolerance), where it measured nothing, or outside the image.
+    Those are behind what it measured (by more than minus the tolerance), where it measured nothing, or outside the
+    image.
     """
     hidden = np.ones(len(points_m), dtype=bool)
     ahead = np.flatnonzero(points_m[:, 2] > 1e-3)
@@ -40,9 +41,9 @@ def far_side_of_round_body(
     """The far side of a round body, as its near side turned by half a turn about the vertical; empty for other bodies.
 
     A box or an upright can shows its whole outline in its top face, a ball or a lying can does not: its surface turns
-    out of sight before the outline's far end. Where its upright profile (along the line of sight, or across a long body)
-    is an ellipse that rests on the plane, its middle is known. Turned points that the camera would see in front of what it
-    measured are refuted.
+    out of sight before the outline's far end. Where its upright profile (along the line of sight, or across a long
+    body) is an ellipse that rests on the plane, its middle is known. Turned points that the camera would see in front
+    of what it measured are refuted.
 
     Args:
         points_m: (N, 3) points of the object above the plane, camera optical frame, little noise.
@@ -66,9 +67,9 @@ def far_side_of_round_body(
 
 
 def _middle_of_round_profile(
-    flat_m: NDArray[np.float64], heights_m: NDArray[np.float64], along: NDArray[np.float64]
+    flat_m: NDArray[np.float64], heights_m: NDArray[np.floating], along: NDArray[np.float64]
 ) -> tuple[float, NDArray[np.float64]]:
-    """The middle (2,) of a body by its upright profile in a direction, and how far that departs from an ellipse (or inf)."""
+    """How far a body's upright profile in a direction departs from an ellipse (or inf), and its middle (2,) by that."""
     length = float(np.linalg.norm(along))
     if length < 1e-6:  # seen from straight above there is no direction, and nothing of the outline is hidden
         return np.inf, flat_m[0]
@@ -81,10 +82,10 @@ def _middle_of_round_profile(
     return departure_m, centre_m * along + (left_m + right_m) / 2 * across
 
 
-def _fit_resting_ellipse(along_m: NDArray[np.float64], heights_m: NDArray[np.float64]) -> tuple[float, float]:
+def _fit_resting_ellipse(along_m: NDArray[np.float64], heights_m: NDArray[np.floating]) -> tuple[float, float]:
     """Centre along a profile of the ellipse that reaches from height 0 to the top, and the departure from it (or inf).
 
-    With b = top / 2, s and v the place along and the height above b in units of b, the ellipse (s - c)^2 = a^2 (1 - v^2)
+    With b = top / 2, s the place along and v the height above b, both in b, the ellipse (s - c)^2 = a^2 (1 - v^2)
     is linear in c, a^2 and c^2. Weights by the gradient turn that algebraic error into a distance, step by step.
     """
     if len(along_m) < _MIN_PROFILE_POINTS:

@@ -18,9 +18,9 @@ from instance_seg_ros.support import find_support_plane
 from instance_seg_ros.surface import depth_step_pixels, fit_local_planes, step_tolerance_m, window_radius_px
 
 _MIN_KEPT_SHARE = 0.3
-"""Erosion and edge removal are eased until at least this share of a mask's measured pixels is left: thin objects stay."""
+"""Erosion and edge removal are eased until this share of a mask's measured pixels is left: thin objects stay."""
 _MIN_PIECE_SHARE = 0.1
-"""Besides the largest connected piece, pieces of this share of it are kept where they are not far behind or in front."""
+"""Besides the largest connected piece, pieces of this share of it are kept, unless far behind or in front of it."""
 _EXTENT_PERCENTILE = 0.1
 """Extents leave out this per cent of the outline's points at either end."""
 _TOP_PERCENTILE = 99.0
@@ -81,7 +81,8 @@ class LiftedFrame:
 
     Attributes:
         instances: one for each mask.
-        support_plane: in the camera's optical frame, its normal pointing up (to the free side); None when none was found.
+        support_plane: in the camera's optical frame, its normal pointing up (to the free side); None when none was
+            found.
     """
 
     instances: tuple[Instance3D, ...]
@@ -112,12 +113,13 @@ class Lifter:
     def lift(self, frame: RgbdFrame, instances: Instances) -> LiftedFrame:
         """Lift every instance of a frame.
 
-        Each mask is eroded, pixels beside a depth step and outliers in depth are dropped, the largest connected piece is
-        kept, and border pixels that lie on its surface are given back. The box of an object that stands on the support
-        plane has its z along the plane's normal and reaches from the plane to the object's top; its x and y are the sides
-        of the smallest rectangle around the outline seen from above, x the longer. Where a smooth body turns away from the
-        camera (a ball, a lying can), the outline is first completed by its mirror image, as far as that is hidden from view.
-        Without a plane the box is the smallest around the measured points across their direction of least spread.
+        Each mask is eroded, pixels beside a depth step and outliers in depth are dropped, the largest connected piece
+        is kept, and border pixels that lie on its surface are given back. The box of an object that stands on the
+        support plane has its z along the plane's normal and reaches from the plane to the object's top; its x and y are
+        the sides of the smallest rectangle around the outline seen from above, x the longer. Where a smooth body turns
+        away from the camera (a ball, a lying can), the outline is first completed by its mirror image, as far as that
+        is hidden from view. Without a plane the box is the smallest around the measured points across their direction
+        of least spread.
 
         Args:
             instances: masks of the frame's size, in any order.
@@ -190,8 +192,8 @@ class Lifter:
     ) -> NDArray[np.bool_]:
         """The core without what lies far in front of or behind its median depth.
 
-        The gate never gets narrower than the mask is wide: a face towards the camera has hardly any spread in depth, and the
-        sides that belong to it reach as far back as objects are wide.
+        The gate never gets narrower than the mask is wide: a face towards the camera has hardly any spread in depth,
+        and the sides that belong to it reach as far back as objects are wide.
         """
         values_m = depth_m[core]
         if not len(values_m):

@@ -25,7 +25,7 @@ _MAX_GAP_M = 0.4
 _SUPPORTED_SHARE = 0.7
 """A plane supports a scene when at least this share of the objects stands above it."""
 _SINK_FACTOR = 2.0
-"""An object's lowest points may lie below the plane by this multiple of the tolerance (noise, a mask that spills over)."""
+"""An object's lowest points may lie below the plane by this multiple of the tolerance: noise, a generous mask."""
 
 
 def find_support_plane(
@@ -33,10 +33,10 @@ def find_support_plane(
 ) -> Plane | None:
     """The plane just under the objects, or None.
 
-    Planes are drawn by RANSAC from the measured background near the masks, one after the other (table, floor, wall), each
-    refined by least squares. A plane qualifies when it holds enough points, the camera is on its free side, and nearly all
-    objects stand above it; of those, the one with the smallest gap below the objects is taken. The result is a function
-    of the frame: the random draws are seeded.
+    Planes are drawn by RANSAC from the measured background near the masks, one after the other (table, floor, wall),
+    each refined by least squares. A plane qualifies when it holds enough points, the camera is on its free side, and
+    nearly all objects stand above it; of those, the one with the smallest gap below the objects is taken. The result is
+    a function of the frame: the random draws are seeded.
 
     Args:
         objects_m: the kept points (P, 3) of each object that has some, camera optical frame.

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.camera import Intrinsics
 
+Float32Array = NDArray[np.float32]
+
 _MIN_WINDOW_SHARE = 0.15
 """A window with fewer of its pixels measured than this gives no plane: what is fitted there is noise."""
 
@@ -47,9 +49,9 @@ def depth_step_pixels(depth_m: NDArray[np.float32], step_m: float, step_ratio: f
 class LocalPlanes:
     """A plane for each pixel of an image crop, fitted to the kept pixels of a window around it.
 
-    A plane is linear in inverse depth, 1 / z = inverse_depth + slope_x * du + slope_y * dv, and the noise of the measurement
-    is in z alone, so that ordinary least squares there has no bias towards the camera; and the fit says what depth the
-    surface would have at a pixel that was not kept.
+    A plane is linear in inverse depth, 1 / z = inverse_depth + slope_x * du + slope_y * dv, and the noise of the
+    measurement is in z alone, so that ordinary least squares there has no bias towards the camera; and the fit says
+    what depth the surface would have at a pixel that was not kept.
 
     Attributes:
         valid: (h, w) bool, where the window held enough pixels for a plane.
@@ -91,16 +93,14 @@ def fit_local_planes(depth_m: NDArray[np.float32], keep: NDArray[np.bool_], radi
     Args:
         depth_m: (h, w) float32, metres, above 0 where `keep`.
         keep: (h, w) bool, the pixels of one surface.
-        radius_px: half the window's side; the window has 2 * radius_px + 1 pixels a side.
+        radius_px: half the window's side, > 0; the window has 2 * radius_px + 1 pixels a side.
     """
     weight = keep.astype(np.float32)
     inverse = np.divide(1, depth_m, out=np.zeros_like(depth_m), where=keep)
     one = np.ones(2 * radius_px + 1, dtype=np.float32)
-    offset = np.arange(-radius_px, radius_px + 1, dtype=np.float32) / max(radius_px, 1)
+    offset = (np.arange(-radius_px, radius_px + 1) / radius_px).astype(np.float32)
 
-    def moment(
-        image: NDArray[np.float32], along_x: NDArray[np.float32], along_y: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
+    def moment(image: Float32Array, along_x: Float32Array, along_y: Float32Array) -> Float32Array:
         return cv2.sepFilter2D(image, cv2.CV_32F, along_x, along_y, borderType=cv2.BORDER_CONSTANT)
 
     s, sx, sy = moment(weight, one, one), moment(weight, offset, one), moment(weight, one, offset)
@@ -118,10 +118,11 @@ def fit_local_planes(depth_m: NDArray[np.float32], keep: NDArray[np.bool_], radi
     slope_y = (cxx * cyb - cxy * cxb) / safe
     inverse_depth = mb - slope_x * mx - slope_y * my
     valid &= inverse_depth > 1e-3
-    scale = np.float32(1 / max(radius_px, 1))
-    return LocalPlanes(valid, inverse_depth, slope_x * scale, slope_y * scale)
+    scale = np.float32(1 / radius_px)
+    fit = (plane.astype(np.float32) for plane in (inverse_depth, slope_x * scale, slope_y * scale))
+    return LocalPlanes(valid, *fit)
 
 
 def window_radius_px(depth_m: float, focal_px: float, half_side_m: float = 0.007) -> int:
-    """Half the side, in pixels, of the window that spans `half_side_m` at this depth: 3 to 8, enough for noise, few for speed."""
+    """Half the side in pixels, 3 to 8, of the window that spans twice `half_side_m` at this depth."""
     return int(np.clip(round(half_side_m * focal_px / depth_m), 3, 8))

@@ -51,17 +51,17 @@ class Tracker:
     """Gives each instance the id of the object that it was in earlier frames.
 
     Objects are taken to stand still in the fixed frame, or to move little from frame to frame. Instances and tracks are
-    paired one to one at the least total cost: distance of the centroids, difference of the box sizes, and the share of the
-    track's remembered surface that, projected into this frame, does not fall into the instance's mask. Instances of score
-    `first_pass_score` and above choose first. Where either side has no 3D, the overlap of the masks decides.
+    paired one to one at the least total cost: distance of the centroids, difference of the box sizes, and the share of
+    the track's remembered surface that, projected into this frame, does not fall into the instance's mask. Instances of
+    score `first_pass_score` and above choose first. Where either side has no 3D, the overlap of the masks decides.
 
-    A track that is not seen ages only in frames that look at its place and past it: while it is occluded, out of the image,
-    or still measured there but not segmented, it keeps its id. Ids start at 1 and are never used twice.
+    A track that is not seen ages only in frames that look at its place and past it: while it is occluded, out of the
+    image, or still measured there but not segmented, it keeps its id. Ids start at 1 and are never used twice.
 
-    A frame with the stamp of the one before is the same moment again: it is matched, and nothing ages. A frame with an older
-    stamp means that time was reset (a bag that loops, a simulator that restarts): all tracks are forgotten, and the ids go on
-    counting. When the fixed frame comes or goes between two frames (`T_fixed_camera` given now and not before, or the other
-    way round), positions are not comparable, so that frame is matched by masks alone.
+    A frame with the stamp of the one before is the same moment again: it is matched, and nothing ages. A frame with an
+    older stamp means that time was reset (a bag that loops, a simulator that restarts): all tracks are forgotten, and
+    the ids go on counting. When the fixed frame comes or goes between two frames (`T_fixed_camera` given now and not
+    before, or the other way round), positions are not comparable, so that frame is matched by masks alone.
     """
 
     def __init__(self, settings: TrackingSettings) -> None:
@@ -97,7 +97,7 @@ class Tracker:
         comparable = self._had_fixed_frame in (None, T_fixed_camera is not None)
         same_moment = frame.stamp_ns == self._stamp_ns
         self._updates += 1
-        pose = T_fixed_camera or Transform.identity()
+        pose = Transform.identity() if T_fixed_camera is None else T_fixed_camera
         if not comparable:
             self._tracks = tuple(
                 replace(track, centroid_m=None, size_m=None, points_m=np.zeros((0, 3))) for track in self._tracks
@@ -188,7 +188,7 @@ class Tracker:
 
 
 def _pixels_in_image(
-    points_m: NDArray[np.float64], frame: RgbdFrame
+    points_m: NDArray[np.floating], frame: RgbdFrame
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Rows and columns of the (N, 3) points that fall into the image, and which points these are."""
     ahead = np.flatnonzero(points_m[:, 2] > 1e-3)
@@ -198,7 +198,7 @@ def _pixels_in_image(
 
 
 def _share_in_masks(
-    points_m: NDArray[np.float64], labels: NDArray[np.uint16], count: int, frame: RgbdFrame
+    points_m: NDArray[np.floating], labels: NDArray[np.uint16], count: int, frame: RgbdFrame
 ) -> NDArray[np.float64]:
     """(count,) share of the (N, 3) points, camera optical frame, that fall into each instance's mask."""
     if not len(points_m):

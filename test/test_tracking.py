@@ -67,7 +67,7 @@ def observe(
 
 def moved(body: Body, x_m: float, y_m: float) -> Body:
     pose = body.T_world_body
-    return replace(body, T_world_body=Transform(pose.rotation, pose.translation_m + [x_m, y_m, 0]))
+    return replace(body, T_world_body=Transform(pose.rotation, pose.translation_m + np.array([x_m, y_m, 0])))
 
 
 def test_ids_are_positive_unique_and_stay() -> None:

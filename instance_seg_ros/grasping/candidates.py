@@ -93,8 +93,8 @@ class Candidates:
 def contact_surface(frame: RgbdFrame, instance: Instance3D) -> ContactSurface:
     """The measured surface with its normals, and its hidden side where the object was completed.
 
-    The hidden side is the measured one turned by half a turn about the vertical axis of the completed box, which maps boxes,
-    cans, balls and bowls onto themselves. Turned points that the camera would see are refuted and left out.
+    The hidden side is the measured one turned by half a turn about the vertical axis of the completed box, which maps
+    boxes, cans, balls and bowls onto themselves. Turned points that the camera would see are refuted and left out.
     """
     if instance.box is None:
         nothing = np.zeros((0, 3))
@@ -134,8 +134,8 @@ def antipodal_pairs(
 ) -> ContactPairs:
     """Pairs of surface points on which two fingers close by friction (Nguyen's condition for two contacts).
 
-    At both contacts the angle between the inward normal and the line to the other contact is at most atan(friction); the
-    sign of the normals counts, so that two faces that look at each other across a gap are no pair. Of more than
+    At both contacts the angle between the inward normal and the line to the other contact is at most atan(friction);
+    the sign of the normals counts, so that two faces that look at each other across a gap are no pair. Of more than
     `_MAX_PAIRS` pairs a random sample is kept.
     """
     rows, columns = np.flatnonzero(surface.measured), np.arange(len(surface.points_m))
@@ -216,7 +216,7 @@ def concatenated(first: ContactPairs, second: ContactPairs) -> ContactPairs:
 
 
 def candidates_from_pairs(pairs: ContactPairs, up: NDArray[np.float64]) -> Candidates:
-    """Every pair with every approach of `_APPROACH_TILTS_DEG`, as far as the closing axis leaves room to come from above.
+    """Every pair with every approach of `_APPROACH_TILTS_DEG`, where the closing axis leaves room to come from above.
 
     Args:
         up: (3,) unit vector, the support's normal; the untilted approach is as close to -up as the closing axis allows.

@@ -22,7 +22,7 @@ _PLANE_TOLERANCE_M = 0.008
 _EDGE_STEP_M = 0.01
 _EDGE_STEP_RATIO = 0.02
 _RIM_PX = 7
-"""Unlabelled pixels this near to an object (side of the square) are its own rim: flying pixels, a mask that is tight."""
+"""Unlabelled pixels this near to an object (side of the square) are its own rim: flying pixels, a tight mask."""
 _CONTACT_TOLERANCE_M = 0.005
 _STRAY_POINTS = 2
 """So few of an object's own points in a finger's way are noise."""
@@ -48,12 +48,10 @@ class Obstacles:
 
         Space that the camera did not see, other than those hidden sides and below the plane, counts as free.
         """
-        owners = np.zeros(frame.depth_m.size, dtype=np.uint16)
+        kept = np.zeros(frame.depth_m.shape, dtype=np.uint16)
         for index, instance in enumerate(lifted.instances, start=1):
-            owners[instance.pixels] = index
-        owners = owners.reshape(frame.depth_m.shape)
-        rim = cv2.dilate(owners, np.ones((_RIM_PX, _RIM_PX), np.uint8))
-        owners = np.where(owners > 0, owners, rim)
+            kept.reshape(-1)[instance.pixels] = index
+        owners = np.where(kept > 0, kept, cv2.dilate(kept, np.ones((_RIM_PX, _RIM_PX), np.uint8)))
         steps = depth_step_pixels(frame.depth_m, _EDGE_STEP_M, _EDGE_STEP_RATIO).astype(np.uint8)
         beside = cv2.dilate(steps, np.ones((3, 3), np.uint8)).astype(bool)
         grid = (slice(None, None, _STRIDE_PX), slice(None, None, _STRIDE_PX))
@@ -85,10 +83,10 @@ def _first_of_each_cell(points_m: NDArray[np.float32], owner: NDArray[np.int64])
 
 
 def above_plane(candidates: Candidates, gripper: Gripper, plane: Plane, clearance_m: float) -> NDArray[np.bool_]:
-    """Which grasps keep the whole gripper above the plane, (C,) bool; their way in comes from above and does so, too."""
-    heights_m = plane.height_m(candidates.origins_m)
+    """Which grasps (C,) keep the whole gripper above the plane; their way in descends and so stays above it, too."""
+    lowest_m = plane.height_m(candidates.origins_m) - gripper.lowest_m(candidates.rotations, plane.normal)
     descends = candidates.rotations[:, :, 2] @ plane.normal <= 0
-    return descends & (heights_m - gripper.lowest_m(candidates.rotations, plane.normal) >= clearance_m)
+    return np.asarray(descends & (lowest_m >= clearance_m), dtype=bool)
 
 
 def free_of_scene(
@@ -106,10 +104,10 @@ def free_of_scene(
 def free_of_own_object(
     candidates: Candidates, gripper: Gripper, own_m: NDArray[np.float64]
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Which grasps (C,) meet the object at their contacts first, and how deep (C,) metres it then lies between the fingers.
+    """Which grasps (C,) meet the object at their contacts first, and how deep (C,) it lies between the fingers, metres.
 
-    The opened fingers and the palm must clear the object's own points (P, 3) on the way in, and nothing of it may stand out
-    beyond the contacts where the fingers close. The depth is measured from the fingertips towards the palm.
+    The opened fingers and the palm must clear the object's own points (P, 3) on the way in, and nothing of it may stand
+    out beyond the contacts where the fingers close. The depth is measured from the fingertips towards the palm.
     """
     local_m = _in_grasp_frames(candidates, own_m.astype(np.float32))
     contact_x = candidates.pairs.width_m[candidates.pair] / 2 + _CONTACT_TOLERANCE_M

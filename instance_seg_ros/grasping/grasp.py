@@ -16,8 +16,8 @@ class Grasp:
     """A parallel-jaw grasp.
 
     Attributes:
-        T_camera_grasp: pose of the tool centre point in the camera's optical frame: +z approaches the object, +x closes, the
-            origin lies midway between the fingertips at contact.
+        T_camera_grasp: pose of the tool centre point in the camera's optical frame: +z approaches the object, +x
+            closes, the origin lies midway between the fingertips at contact.
         width_m: distance between the contacts along +x.
         quality: 0 (would slip or barely fits) to 1 (contacts face each other exactly, well supported).
         contacts_m: (2, 3) float64, the contact points at -x and +x, camera optical frame.

@@ -59,7 +59,7 @@ def quality(
 
 
 def nearly_same(candidates: Candidates, reference: int) -> NDArray[np.bool_]:
-    """Which grasps (C,) are within 3 cm and 30 degrees of the one at index `reference`; half a turn about z is the same."""
+    """Which grasps (C,) are within 3 cm and 30 degrees of that at index `reference`; half a turn about z is none."""
     origins_m = candidates.origins_m
     near = np.linalg.norm(origins_m - origins_m[reference], axis=1) <= _THIN_DISTANCE_M
     # Trace of R_reference^T R, and of the same with x and y reversed.

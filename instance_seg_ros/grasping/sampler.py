@@ -41,9 +41,9 @@ class GraspSampler:
     def sample(self, frame: RgbdFrame, lifted: LiftedFrame) -> tuple[InstanceGrasps, ...]:
         """The grasps of each instance, best first; an empty result has its reason.
 
-        Contacts are pairs of surface points that close by friction, on the measured surface and its completed hidden side,
-        and pairs on the faces of the oriented box. The opened gripper is checked on its straight way in and while it closes:
-        against all measured points of the frame and the completed hidden sides of the other objects, with
+        Contacts are pairs of surface points that close by friction, on the measured surface and its completed hidden
+        side, and pairs on the faces of the oriented box. The opened gripper is checked on its straight way in and while
+        it closes: against all measured points of the frame and the completed hidden sides of the other objects, with
         `clearance_m`; against the half space below the support plane; and against the object itself but for what is
         between the fingers. Other space that the camera did not see counts as free.
 
@@ -100,7 +100,7 @@ class GraspSampler:
     def _best_free(
         self, candidates: Candidates, marks: NDArray[np.float64], others_m: NDArray[np.float32]
     ) -> tuple[Grasp, ...]:
-        """Up to `max_grasps` collision-free grasps of candidates in the order of their marks, none nearly like a better one."""
+        """Up to `max_grasps` collision-free grasps of candidates in the order of their marks, no two nearly alike."""
         grasps: list[Grasp] = []
         wanted = np.ones(len(candidates), dtype=bool)
         for start in range(0, len(candidates), _BATCH):

@@ -30,7 +30,7 @@ class Box:
     size_m: tuple[float, float, float]
     T_world_body: Transform
 
-    def depths(self, origin: FloatArray, directions: FloatArray) -> FloatArray:
+    def depths(self, origin: NDArray[np.floating], directions: NDArray[np.floating]) -> FloatArray:
         """The smallest t > 0 at which origin + t * direction meets the body, inf for none, in the body's frame."""
         with np.errstate(divide="ignore", invalid="ignore"):
             first = (-np.array(self.size_m) / 2 - origin) / directions
@@ -47,7 +47,7 @@ class Sphere:
     radius_m: float
     T_world_body: Transform
 
-    def depths(self, origin: FloatArray, directions: FloatArray) -> FloatArray:
+    def depths(self, origin: NDArray[np.floating], directions: NDArray[np.floating]) -> FloatArray:
         """As `Box.depths`."""
         return _nearest_root((directions**2).sum(-1), directions @ origin, origin @ origin - self.radius_m**2)[0]
 
@@ -60,7 +60,7 @@ class Cylinder:
     length_m: float
     T_world_body: Transform
 
-    def depths(self, origin: FloatArray, directions: FloatArray) -> FloatArray:
+    def depths(self, origin: NDArray[np.floating], directions: NDArray[np.floating]) -> FloatArray:
         """As `Box.depths`."""
         flat, flat_origin = directions[..., :2], origin[:2]
         roots = _nearest_root((flat**2).sum(-1), flat @ flat_origin, flat_origin @ flat_origin - self.radius_m**2)
@@ -75,7 +75,9 @@ class Cylinder:
 Body = Box | Sphere | Cylinder
 
 
-def _nearest_root(a: FloatArray, half_b: FloatArray, c: float) -> tuple[FloatArray, FloatArray]:
+def _nearest_root(
+    a: NDArray[np.floating], half_b: NDArray[np.floating], c: NDArray[np.floating]
+) -> tuple[FloatArray, FloatArray]:
     """Both roots of a t^2 + 2 half_b t + c, (inf, -inf) where there is none."""
     discriminant = half_b**2 - a * c
     real = discriminant >= 0
@@ -101,7 +103,7 @@ class AnalyticScene:
     intrinsics: Intrinsics = field(default=VGA)
 
     def render(self, noise_m: float = 0.0, seed: int = 0) -> tuple[RgbdFrame, NDArray[np.uint16]]:
-        """The frame, with white noise of this standard deviation on its depth, and the labels (H, W), 0 = background."""
+        """The frame, with white noise of this standard deviation on its depth, and its labels (H, W), 0 for none."""
         rays = self.intrinsics.rays.astype(np.float64)
         directions_camera = np.concatenate([rays, np.ones((*rays.shape[:2], 1))], axis=-1)
         directions = directions_camera @ self.T_world_camera.rotation.T
