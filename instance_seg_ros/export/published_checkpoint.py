@@ -231,10 +231,13 @@ def _written_by_torch(path: Path) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    """The line of an error that says what happened; torch puts advice around it."""
-    text = str(error).partition("WeightsUnpickler error: ")[2] or str(error)
-    line = (text.strip().splitlines() or [type(error).__name__])[0]
-    return line.partition(" was not an allowed global")[0].rstrip(".,")
+    """What happened in few words; torch's message holds advice besides."""
+    text = str(error)
+    refused = re.search(r"unsupported global:?(?: GLOBAL)? ([\w.]+)", text, re.IGNORECASE)
+    if refused:
+        return f"it needs {refused[1]}"
+    text = text.partition("WeightsUnpickler error: ")[2] or text
+    return (text.strip().splitlines() or [type(error).__name__])[0].rstrip(".,")
 
 
 def _weights_of(path: Path, content: Any) -> dict[str, Tensor]:
