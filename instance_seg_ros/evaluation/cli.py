@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from instance_seg_ros import config
+from instance_seg_ros.commands import InputError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Evaluates a model and prints the table; returns the exit status."""
+    """Evaluates a model and prints the table; returns the exit status.
+
+    Raises:
+        InputError: the data or the model cannot be used.
+    """
     from tqdm import tqdm
 
     from instance_seg_ros.captures import CaptureError
@@ -37,11 +42,9 @@ def run(args: argparse.Namespace) -> int:
         segmenter = load_segmenter(args.model, settings)
         results = [evaluate_frame(segmenter, frame) for frame in tqdm(frames, unit="frame", leave=False)]
     except (CaptureError, ModelError, ValueError) as error:
-        print(f"instance-seg eval: {error}")
-        return 1
+        raise InputError(str(error)) from error
     if not results:
-        print(f"instance-seg eval: no labelled frame in {args.data}")
-        return 1
+        raise InputError(f"no labelled frame in {args.data}")
     summary = {"model": segmenter.info.name, "digest": segmenter.info.digest, **summarise(results)}
     if not store:
         print(report.frame_table(results))

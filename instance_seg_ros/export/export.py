@@ -23,7 +23,7 @@ from instance_seg_ros.segmentation.model_file import FORMAT, graph_digest
 from instance_seg_ros.training.checkpoint import Checkpoint, averaged_model
 
 OPSET = 17
-_HALF_MIN_ELEMENTS = 4096
+_HALF_MIN_ELEMENTS = 1024
 OUTPUT_NAMES = ("boxes_xyxy", "scores", "class_ids", "masks", "mask_scale")
 INPUT_CONTRACT = {
     "depth_m": "float32 [H, W], metres along the optical axis, 0 = no measurement, any size",
@@ -56,7 +56,7 @@ def trace(
     dynamic_axes: Mapping[str, Mapping[int, str]],
     output_names: Sequence[str] = OUTPUT_NAMES,
 ) -> onnx.ModelProto:
-    """A module with the contract's outputs as a checked ONNX graph.
+    """A module with the contract's outputs as a checked ONNX graph; the outputs' shapes are static.
 
     Args:
         graph: its forward takes `example` and returns the outputs in the order of `output_names`.
@@ -84,6 +84,12 @@ def trace(
             do_constant_folding=True,
         )
     proto = onnx.load_from_string(content.getvalue())
+    with torch.no_grad():
+        results = graph(*example)
+    # The tracer names the sizes that it cannot infer; no output's size depends on the input's.
+    for output, result in zip(proto.graph.output, results, strict=True):
+        for dimension, size in zip(output.type.tensor_type.shape.dim, result.shape, strict=True):
+            dimension.dim_value = size
     onnx.checker.check_model(proto, full_check=True)
     return proto
 

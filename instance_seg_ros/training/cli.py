@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from instance_seg_ros.commands import InputError
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `instance-seg train`."""
@@ -22,7 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Trains, or goes on with a training; returns the exit status."""
+    """Trains, or goes on with a training; returns the exit status.
+
+    Raises:
+        InputError: the store or the checkpoint cannot be used, or the training diverged.
+    """
     from instance_seg_ros.synthetic.store import open_store
     from instance_seg_ros.training.train import Trainer, TrainingDivergedError, TrainingSettings
 
@@ -41,7 +47,6 @@ def run(args: argparse.Namespace) -> int:
         print(f"{len(trainer.dataset)} frames of {len(store)} to train on, from step {trainer.step}, into {args.out}")
         trainer.run()
     except (FileNotFoundError, ValueError, TrainingDivergedError) as error:
-        print(f"instance-seg train: {error}")
-        return 1
+        raise InputError(str(error)) from error
     print(f"done: {trainer.step} steps in {trainer.elapsed_s / 60:.1f} min; checkpoint {trainer.checkpoint_path}")
     return 0

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from instance_seg_ros.commands import InputError
 from instance_seg_ros.models.configuration import CondInstConfig
 from instance_seg_ros.synthetic.store import open_store
 from instance_seg_ros.training import cli
@@ -184,11 +185,9 @@ def test_the_average_starts_near_the_weights_and_then_lags() -> None:
     assert average.state["w"].item() == pytest.approx(0.81)
 
 
-def test_the_command_reports_a_store_that_does_not_fit(
-    tiny_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_reports_a_store_that_does_not_fit(tiny_store: Path, tmp_path: Path) -> None:
     parser = argparse.ArgumentParser()
     cli.add_arguments(parser)
     args = parser.parse_args(["--store", str(tiny_store), "--out", str(tmp_path), "--steps", "1"])
-    assert cli.run(args) == 1
-    assert "the network takes (240, 320)" in capsys.readouterr().out
+    with pytest.raises(InputError, match="the network takes"):
+        cli.run(args)

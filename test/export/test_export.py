@@ -1,0 +1,267 @@
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from instance_seg_ros.commands import InputError
+from instance_seg_ros.export import cli
+from instance_seg_ros.export.export import (
+    OUTPUT_NAMES,
+    ModelDescription,
+    export_checkpoint,
+    export_graph,
+    store_weights_as_half,
+)
+from instance_seg_ros.export.graph import DecodingSettings, ExportedModel, NetworkGrid, mask_overlaps, suppress
+from instance_seg_ros.models.condinst import CondInst
+from instance_seg_ros.models.configuration import CondInstConfig
+from instance_seg_ros.segmentation.model_file import ModelError, read_metadata, read_model_info
+from instance_seg_ros.training.checkpoint import Checkpoint, save_checkpoint
+
+CONFIG = CondInstConfig(
+    input_hw=(96, 128),
+    stem_channels=8,
+    stage_channels=(8, 8, 16, 16),
+    stage_blocks=(1, 1, 1, 1),
+    fpn_channels=16,
+    head_depth=1,
+    mask_channels=8,
+    mask_depth=1,
+)
+DECODING = DecodingSettings(candidates=20, max_instances=8, min_score=0.0)
+
+
+def network() -> CondInst:
+    """Random weights, large enough that scores differ and masks are not empty."""
+    torch.manual_seed(0)
+    model = CondInst(CONFIG).eval()
+    with torch.no_grad():
+        model.head.class_logits.weight.mul_(30)
+        model.controller.weight.mul_(30)
+    return model
+
+
+def scene(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    depth_m = np.full((height, width), 0.9, dtype=np.float32)
+    for _ in range(5):
+        top, left = rng.integers(0, height // 2), rng.integers(0, width // 2)
+        depth_m[top : top + height // 4, left : left + width // 4] = rng.uniform(0.6, 0.85)
+    depth_m[rng.random((height, width)) < 0.05] = 0
+    return depth_m, np.array([width, width, width / 2, height / 2], dtype=np.float32)
+
+
+@pytest.fixture(scope="module")
+def checkpoint() -> Checkpoint:
+    state = network().state_dict()
+    recipe = {"store": {"seed": 3}, "frames": 7, "training": {"seed": 1}}
+    return Checkpoint(CONFIG, state, state, {}, 5, 1.0, recipe)
+
+
+@pytest.fixture(scope="module")
+def session() -> onnxruntime.InferenceSession:
+    content = export_graph(network(), DECODING).SerializeToString()
+    return onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+
+
+def run(session: onnxruntime.InferenceSession, depth_m: np.ndarray, intrinsics: np.ndarray) -> list[np.ndarray]:
+    return session.run(list(OUTPUT_NAMES), {"depth_m": depth_m, "intrinsics": intrinsics})
+
+
+@pytest.mark.parametrize(("height", "width"), [(96, 128), (480, 640), (360, 640), (97, 61), (48, 64)])
+def test_onnx_runtime_agrees_with_pytorch_at_any_camera_size(
+    session: onnxruntime.InferenceSession, height: int, width: int
+) -> None:
+    depth_m, intrinsics = scene(height, width)
+    with torch.no_grad():
+        expected = ExportedModel(network(), DECODING)(torch.from_numpy(depth_m), torch.from_numpy(intrinsics))
+    boxes, scores, class_ids, masks, mask_scale = run(session, depth_m, intrinsics)
+    assert [boxes.shape, scores.shape, class_ids.shape, masks.shape] == [(8, 4), (8,), (8,), (8, 48, 64)]
+    assert [boxes.dtype, class_ids.dtype, masks.dtype] == [np.float32, np.int64, np.float16]
+    np.testing.assert_allclose(scores, expected[1].numpy(), atol=1e-4)
+    kept = scores > 0
+    assert kept.any()
+    np.testing.assert_allclose(boxes[kept], expected[0].numpy()[kept], atol=0.05)
+    np.testing.assert_allclose(masks[kept].astype(float), expected[3].numpy()[kept].astype(float), atol=5e-3)
+    np.testing.assert_allclose(mask_scale, expected[4].numpy(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan, np.inf, -1.0])
+def test_a_frame_without_measurements_gives_finite_outputs(session: onnxruntime.InferenceSession, value: float) -> None:
+    depth_m = np.full((48, 64), value, dtype=np.float32)
+    outputs = run(session, depth_m, np.array([60, 60, 31.5, 23.5], dtype=np.float32))
+    assert all(np.isfinite(output).all() for output in outputs)
+
+
+def test_output_shapes_are_static(session: onnxruntime.InferenceSession) -> None:
+    assert [output.shape for output in session.get_outputs()] == [[8, 4], [8], [8], [8, 48, 64], [2]]
+
+
+def test_boxes_lie_inside_the_camera_image(session: onnxruntime.InferenceSession) -> None:
+    boxes = run(session, *scene(480, 640))[0]
+    assert (boxes >= 0).all()
+    assert (boxes <= [640, 480, 640, 480]).all()
+
+
+def test_scores_are_sorted_and_those_below_the_minimum_are_0() -> None:
+    model = ExportedModel(network(), DecodingSettings(candidates=20, max_instances=8, min_score=0.4))
+    scores = model(*map(torch.from_numpy, scene(96, 128)))[1]
+    assert (scores.diff() <= 0).all()
+    assert ((scores == 0) | (scores >= 0.4)).all()
+
+
+@pytest.mark.parametrize(
+    ("camera_hw", "scale"), [((480, 640), 0.2), ((96, 128), 1.0), ((720, 1280), 0.1), ((48, 64), 2.0)]
+)
+def test_the_grid_keeps_every_pixel_on_its_ray_and_pads_with_0(camera_hw: tuple[int, int], scale: float) -> None:
+    height, width = camera_hw
+    v, u = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    intrinsics = torch.tensor([500.0, 500.0, width / 2, height / 2])
+    # Depth tells the source pixel; its ray is compared with the ray of the grid's pixel.
+    grid, grid_intrinsics, found = NetworkGrid(96, 128)((v * width + u + 1).float(), intrinsics)
+    assert found.item() == pytest.approx(scale)
+    fx, _, cx, _ = grid_intrinsics[0].tolist()
+    used_h, used_w = round(height * scale), round(width * scale)
+    assert (grid[0, 0, used_h:] == 0).all()
+    assert (grid[0, 0, :, used_w:] == 0).all()
+    source_u = (grid[0, 0, :used_h, :used_w] - 1) % width
+    ray_x = (torch.arange(used_w) - cx) / fx
+    # Nearest: at most half a source pixel away.
+    assert ((source_u - width / 2) / 500 - ray_x).abs().max() <= 0.51 / 500
+
+
+def greedy(overlaps: np.ndarray) -> np.ndarray:
+    keep = np.ones(len(overlaps), dtype=bool)
+    for i in range(len(overlaps)):
+        if keep[i]:
+            keep[i + 1 :] &= overlaps[i, i + 1 :] == 0
+    return keep
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 100), st.floats(0, 1), st.integers(0, 2**32 - 1))
+def test_suppression_equals_the_greedy_one(count: int, density: float, seed: int) -> None:
+    overlaps = (np.random.default_rng(seed).random((count, count)) < density).astype(np.float32)
+    result = suppress(torch.from_numpy(overlaps)).numpy()
+    assert set(result.tolist()) <= {0.0, 1.0}
+    assert (result.astype(bool) == greedy(overlaps)).all()
+
+
+def test_suppression_follows_the_longest_possible_chain() -> None:
+    chain = torch.diag(torch.ones(99), diagonal=1)
+    assert suppress(chain).tolist() == [float(i % 2 == 0) for i in range(100)]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "forward", "backward"),
+    [
+        ([1, 1, 1, 1, 0, 0], [1, 1, 1, 0, 0, 0], True, True),  # IoU 0.75
+        ([1, 1, 1, 1, 1, 1], [1, 1, 0, 0, 0, 0], True, False),  # the second lies in the first
+        ([1, 1, 0, 0, 0, 0], [0, 1, 1, 1, 1, 0], False, False),  # a little common
+        ([0, 0, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0], False, False),  # an empty mask
+    ],
+)
+def test_a_mask_suppresses_by_overlap_and_by_containing(
+    first: list[int], second: list[int], forward: bool, backward: bool
+) -> None:
+    overlaps = mask_overlaps(torch.tensor([first, second]).float(), 0.5, 0.8)
+    assert [bool(overlaps[0, 1]), bool(overlaps[1, 0])] == [forward, backward]
+
+
+def weight_bytes(proto: onnx.ModelProto) -> int:
+    return sum(onnx.numpy_helper.to_array(tensor).nbytes for tensor in proto.graph.initializer)
+
+
+def test_weights_stored_as_half_change_little_and_shrink_the_file() -> None:
+    model = network()
+    whole = export_graph(model, DECODING)
+    half = export_graph(model, DECODING)
+    store_weights_as_half(half)
+    assert weight_bytes(half) < 0.7 * weight_bytes(whole)
+    results = [
+        run(onnxruntime.InferenceSession(m.SerializeToString(), providers=["CPUExecutionProvider"]), *scene(96, 128))
+        for m in (whole, half)
+    ]
+    np.testing.assert_allclose(results[0][1], results[1][1], atol=5e-3)
+
+
+def test_a_weight_beyond_half_precision_is_refused() -> None:
+    proto = export_graph(network(), DECODING)
+    large = next(t for t in proto.graph.initializer if t.data_type == onnx.TensorProto.FLOAT and t.dims[0:1] == [169])
+    large.CopyFrom(onnx.numpy_helper.from_array(np.full(list(large.dims), 1e6, np.float32), large.name))
+    with pytest.raises(ValueError, match="float16 cannot"):
+        store_weights_as_half(proto)
+
+
+def test_the_file_describes_itself_and_a_changed_byte_is_noticed(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "model.onnx"
+    description = ModelDescription(name="test", version="7", score_threshold=0.4)
+    size = export_checkpoint(checkpoint, path, description, DECODING, commit="abc")
+    assert path.stat().st_size == size < 15e6
+    info = read_model_info(path)
+    assert (info.name, info.version, info.class_names, info.score_threshold) == ("test", "7", ("object",), 0.4)
+    metadata = read_metadata(path.read_bytes())
+    assert json.loads(metadata["trained_on"]) == {
+        "steps": 5,
+        "commit": "abc",
+        "store_seed": 3,
+        "frames": 7,
+        "seed": 1,
+    }
+    assert set(json.loads(metadata["input_contract"])) == {"depth_m", "intrinsics"}
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ModelError):
+        read_model_info(path)
+
+
+def test_two_exports_of_one_checkpoint_have_one_digest(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    digests = []
+    for name in ("a", "b"):
+        export_checkpoint(checkpoint, tmp_path / name, ModelDescription(version=name), DECODING, commit="")
+        digests.append(read_model_info(tmp_path / name).digest)
+    assert digests[0] == digests[1]
+
+
+def test_class_names_must_fit_the_network(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="2 class names for a network of 1 classes"):
+        export_checkpoint(checkpoint, tmp_path / "x", ModelDescription(class_names=("a", "b")), DECODING, commit="")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [({"max_instances": 200}, "max_instances"), ({"overlap_threshold": 1.5}, "overlap_threshold")],
+)
+def test_impossible_decoding_is_refused(values: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        DecodingSettings(**values)
+
+
+def test_the_command_exports_a_checkpoint(
+    checkpoint: Checkpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_checkpoint(checkpoint, tmp_path / "checkpoint.pt")
+    parser = argparse.ArgumentParser()
+    cli.add_arguments(parser)
+    arguments = ["--checkpoint", str(tmp_path / "checkpoint.pt"), "--out", str(tmp_path / "m.onnx"), "--version", "9"]
+    assert cli.run(parser.parse_args(arguments)) == 0
+    assert read_model_info(tmp_path / "m.onnx").version == "9"
+    assert "step 5" in capsys.readouterr().out
+
+
+def test_the_command_names_a_missing_checkpoint(tmp_path: Path) -> None:
+    parser = argparse.ArgumentParser()
+    cli.add_arguments(parser)
+    arguments = ["--checkpoint", str(tmp_path / "none.pt"), "--out", str(tmp_path / "m.onnx")]
+    with pytest.raises(InputError, match="none.pt"):
+        cli.run(parser.parse_args(arguments))
