@@ -98,7 +98,7 @@ def free_of_scene(
     hit = np.zeros(local_m.shape[::2], dtype=bool)
     for region in regions:
         hit |= region.grown(clearance_m).holds(local_m)
-    return ~hit.any(axis=1)
+    return np.count_nonzero(hit, axis=1) == 0
 
 
 def free_of_own_object(

@@ -1,0 +1,65 @@
+"""What is hidden from view, and which bodies are completed as round."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from instance_seg_ros.camera import Intrinsics, RgbdFrame
+from instance_seg_ros.completion import far_side_of_round_body, hidden_from_view
+from instance_seg_ros.geometry import Plane, Transform
+from instance_seg_ros.synthetic.analytic import AnalyticScene, Body, Box, Cylinder, Sphere, look_at, upright
+
+
+@pytest.mark.parametrize(
+    ("point_m", "hidden"),
+    [
+        ((0.0, 0.0, 0.5), False),  # in front of the wall at 1 m
+        ((0.0, 0.0, 1.0), True),  # on it, within the tolerance
+        ((0.0, 0.0, 1.5), True),
+        ((0.5, 0.0, 0.6), True),  # where nothing was measured
+        ((5.0, 0.0, 0.5), True),  # outside the image
+        ((0.0, 0.0, -0.5), True),  # behind the camera
+    ],
+)
+def test_hidden_is_what_the_camera_cannot_see(point_m: tuple[float, float, float], hidden: bool) -> None:
+    depth_m = np.full((20, 40), 1.0, dtype=np.float32)
+    depth_m[:, 30:] = 0
+    frame = RgbdFrame(None, depth_m, Intrinsics(40, 20, 20.0, 20.0, 19.5, 9.5))
+    assert hidden_from_view(np.array([point_m]), frame).tolist() == [hidden]
+
+
+def lying(radius_m: float, yaw_deg: float) -> Transform:
+    rotation = Rotation.from_euler("zx", [yaw_deg, 90], degrees=True).as_matrix()
+    return Transform(rotation, np.array([0.0, 0.0, radius_m]))
+
+
+@pytest.mark.parametrize(
+    ("body", "round_"),
+    [
+        (Sphere(0.04, upright(0, 0, 0.04)), True),
+        (Cylinder(0.03, 0.12, lying(0.03, 30)), True),
+        (Cylinder(0.03, 0.09, upright(0, 0, 0.045)), False),
+        (Box((0.06, 0.06, 0.06), upright(0, 0, 0.03, 45)), False),
+        (Box((0.2, 0.15, 0.05), upright(0, 0, 0.025, 20)), False),
+    ],
+    ids=["ball", "lying can", "can", "cube on its corner", "slab"],
+)
+def test_only_round_bodies_are_completed_and_their_far_side_is_the_true_one(body: Body, round_: bool) -> None:
+    scene = AnalyticScene([body], look_at((0, 0, 0.03), 0.7, 35))
+    frame, labels = scene.render()
+    points_m = frame.points_m[labels == 1][::4].astype(np.float64)
+    T_camera_world = scene.T_camera_world
+    up = T_camera_world.rotation[:, 2]
+    plane = Plane(up, -float(up @ T_camera_world.translation_m))
+    points_m = points_m[plane.height_m(points_m) > 0.008]
+    long_axis = (T_camera_world @ body.T_world_body).rotation[:, 2 if isinstance(body, Cylinder) else 0]
+    far_m = far_side_of_round_body(points_m, plane, frame, long_axis)
+    assert bool(len(far_m)) is round_
+    if round_:
+        local = (body.T_world_body.inverse() @ scene.T_world_camera).apply(far_m)
+        radius_m = body.radius_m  # type: ignore[union-attr]
+        axes = slice(0, 3) if isinstance(body, Sphere) else slice(0, 2)
+        from_surface_m = np.abs(np.linalg.norm(local[:, axes], axis=1) - radius_m)
+        assert np.percentile(from_surface_m, 90) < 0.003

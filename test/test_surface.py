@@ -1,0 +1,79 @@
+"""Depth steps and local planes against closed forms."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from instance_seg_ros.camera import Intrinsics
+from instance_seg_ros.surface import depth_step_pixels, fit_local_planes, window_radius_px
+
+CAMERA = Intrinsics(60, 40, 80.0, 90.0, 29.5, 19.5)
+
+
+def depth_of_plane(normal: np.ndarray, distance_m: float) -> np.ndarray:
+    """Depth (40, 60) of the plane normal . p = distance."""
+    rays = np.concatenate([CAMERA.rays, np.ones((40, 60, 1), np.float32)], axis=-1)
+    return (distance_m / (rays @ normal)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("row", "step_pixels"),
+    [
+        ([1.0, 1.0, 1.0, 1.0], [0, 0, 0, 0]),
+        ([1.0, 1.0, 1.1, 1.1], [0, 1, 1, 0]),
+        ([1.0, 1.007, 1.014, 1.021], [0, 0, 0, 0]),  # a slope below the tolerance
+        ([1.0, 0.0, 1.1, 1.1], [0, 0, 0, 0]),  # nothing measured between: no step is known
+        ([4.0, 4.05, 4.05, 4.2], [0, 0, 1, 1]),  # at 4 m the tolerance is 1.5 %, 6 cm
+    ],
+)
+def test_steps_are_jumps_between_measured_neighbours(row: list[float], step_pixels: list[int]) -> None:
+    row_image = np.array([row], dtype=np.float32)
+    assert depth_step_pixels(row_image, 0.008, 0.015).astype(int).tolist() == [step_pixels]
+    assert depth_step_pixels(row_image.T.copy(), 0.008, 0.015).astype(int).T.tolist() == [step_pixels]
+
+
+@pytest.mark.parametrize("normal", [[0, 0, -1], [0.5, 0.2, -1], [-0.8, 0.6, -1], [0, -2, -1]])
+def test_a_plane_is_fitted_exactly_and_its_normal_looks_at_the_camera(normal: list[float]) -> None:
+    unit = np.array(normal) / np.linalg.norm(normal)
+    depth_m = depth_of_plane(unit, -0.8 * abs(unit[2]))
+    keep = np.ones_like(depth_m, dtype=bool)
+    planes = fit_local_planes(depth_m, keep, 3)
+    assert planes.valid.all()
+    np.testing.assert_allclose(planes.depth_m, depth_m, rtol=1e-4)
+    rows, columns = np.nonzero(keep)
+    normals = planes.normals(rows, columns, CAMERA.rays, CAMERA)
+    assert (normals @ unit).min() > np.cos(np.radians(1))
+
+
+def test_noise_is_averaged_out_without_a_bias() -> None:
+    unit = np.array([0.0, -0.6, -0.8])
+    truth_m = depth_of_plane(unit, -0.5)
+    noisy_m = truth_m + np.random.default_rng(0).normal(0, 0.002, truth_m.shape).astype(np.float32)
+    error_m = fit_local_planes(noisy_m, np.ones(truth_m.shape, dtype=bool), 5).depth_m - truth_m
+    assert abs(error_m.mean()) < 0.0001
+    assert error_m[8:-8, 8:-8].std() < 0.0004
+
+
+def test_the_fit_says_what_depth_a_pixel_that_was_not_kept_would_have() -> None:
+    unit = np.array([0.0, -0.6, -0.8])
+    depth_m = depth_of_plane(unit, -0.5)
+    keep = np.ones(depth_m.shape, dtype=bool)
+    keep[:, 30:] = False
+    planes = fit_local_planes(np.where(keep, depth_m, 9.0).astype(np.float32), keep, 4)
+    np.testing.assert_allclose(planes.depth_m[:, 31], depth_m[:, 31], rtol=1e-3)
+    assert not planes.valid[:, 36:].any()
+    assert (planes.depth_m[:, 36:] == 0).all()
+
+
+def test_too_few_or_collinear_pixels_give_no_plane() -> None:
+    depth_m, keep = np.full((20, 20), 0.5, np.float32), np.zeros((20, 20), bool)
+    keep[10, :] = True
+    assert not fit_local_planes(depth_m, keep, 3).valid.any()
+    keep[:] = False
+    assert not fit_local_planes(depth_m, keep, 3).valid.any()
+
+
+@pytest.mark.parametrize(("depth_m", "radius_px"), [(0.1, 8), (0.7, 6), (1.0, 4), (10.0, 3)])
+def test_the_window_shrinks_with_distance(depth_m: float, radius_px: int) -> None:
+    assert window_radius_px(depth_m, 600.0) == radius_px
