@@ -124,6 +124,20 @@ def describe(field: Setting) -> str:
 class SegmentationSettings(Settings):
     """The network and what is kept of its output."""
 
+    backend: str = setting(
+        "auto",
+        "What runs the network: TensorRT on an NVIDIA GPU, which ONNX Runtime stands in for until the engine is built, or "
+        "ONNX Runtime on the CPU; auto takes TensorRT where it and a GPU are found.",
+        choices=("auto", "tensorrt", "onnxruntime"),
+    )
+    precision: str = setting(
+        "tf32",
+        "Of TensorRT's convolutions and matrix products: TF32 rounds their factors to 10 bits of mantissa.",
+        choices=("tf32", "fp32"),
+    )
+    engine_cache: str = setting(
+        "", "Folder that keeps TensorRT's engines; empty takes instance_seg_ros/engines in the user's cache folder."
+    )
     threads: int = setting(
         0, "CPU threads for the network; 0 leaves the choice to the backend.", minimum=0, maximum=256
     )

@@ -51,6 +51,11 @@ class OnnxRuntimeNetwork:
         """Names of the file's inputs, of "color_rgb", "depth_m" and "intrinsics"."""
         return tuple(self._shapes)
 
+    @property
+    def backend(self) -> str:
+        """ONNX Runtime's version and where it runs."""
+        return f"ONNX Runtime {onnxruntime.__version__} on the CPU"
+
     def _check_contract(self) -> list[str]:
         """The names of the outputs to ask for."""
         inputs = {tensor.name: tensor.type for tensor in self._session.get_inputs()}

@@ -2,46 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
-
-from numpy.typing import NDArray
 
 from instance_seg_ros.camera import RgbdFrame
 from instance_seg_ros.config import SegmentationSettings
 from instance_seg_ros.instances import Instances
-from instance_seg_ros.segmentation.model_file import ModelError, ModelInfo, default_model_path, read_model_info
-from instance_seg_ros.segmentation.postprocessing import NetworkOutput, to_instances
-
-
-class Network(Protocol):
-    """What a backend makes of a model file: the arrays that its inputs name in, NetworkOutput out."""
-
-    @property
-    def input_names(self) -> tuple[str, ...]:
-        """Names of its inputs, keys of `network_inputs`."""
-
-    def __call__(self, inputs: Mapping[str, NDArray]) -> NetworkOutput:
-        """Runs the network on one frame."""
-
-
-def network_inputs(frame: RgbdFrame, names: tuple[str, ...]) -> dict[str, NDArray]:
-    """The arrays of a frame that a network asks for by name.
-
-    Args:
-        frame: of the camera.
-        names: of "color_rgb" (H, W, 3) uint8, "depth_m" (H, W) float32 and "intrinsics" (4,) float32 fx, fy, cx, cy.
-
-    Raises:
-        ModelError: the network needs colour and the camera has none.
-    """
-    arrays: dict[str, NDArray] = {"depth_m": frame.depth_m, "intrinsics": frame.intrinsics.fx_fy_cx_cy}
-    if frame.color_rgb is not None:
-        arrays["color_rgb"] = frame.color_rgb
-    elif "color_rgb" in names:
-        raise ModelError("the model needs colour images and this camera gives none; use a model of depth alone")
-    return {name: arrays[name] for name in names}
+from instance_seg_ros.segmentation.model_file import ModelInfo, default_model_path, read_model_info
+from instance_seg_ros.segmentation.network import Network, network_inputs
+from instance_seg_ros.segmentation.postprocessing import to_instances
 
 
 class Segmenter(Protocol):
@@ -51,17 +20,31 @@ class Segmenter(Protocol):
     def info(self) -> ModelInfo:
         """The model behind it."""
 
+    @property
+    def backend(self) -> str:
+        """What runs the model at this moment, and why; one line for a person."""
+
     def segment(self, frame: RgbdFrame) -> Instances:
         """The instances of one frame, best score first."""
 
 
 class NetworkSegmenter:
-    """A segmenter around a network that keeps the model file's contract."""
+    """A segmenter around a network that keeps the model file's contract.
 
-    def __init__(self, network: Network, info: ModelInfo, settings: SegmentationSettings) -> None:
+    Args:
+        reason: why this backend runs the network, where that is not what the user asked for.
+    """
+
+    def __init__(self, network: Network, info: ModelInfo, settings: SegmentationSettings, reason: str = "") -> None:
         self._network = network
         self._settings = settings
+        self._reason = reason
         self.info = info
+
+    @property
+    def backend(self) -> str:
+        """What runs the model at this moment, and why."""
+        return f"{self._network.backend} ({self._reason})" if self._reason else self._network.backend
 
     def segment(self, frame: RgbdFrame) -> Instances:
         """The instances of one frame, best score first, masks at the frame's size.
@@ -85,12 +68,13 @@ def load_segmenter(path: Path | None, settings: SegmentationSettings) -> Network
     """The segmenter for a model file, or for the shipped model when `path` is None.
 
     Raises:
-        ModelError: when the file is missing, damaged, foreign or does not run.
+        ModelError: when the file is missing, damaged, foreign or does not run, or the backend that the settings ask for
+            cannot run on this machine.
     """
     # Imported here: whoever brings a network of their own needs no ONNX Runtime.
-    from instance_seg_ros.segmentation.onnxruntime_backend import OnnxRuntimeNetwork
+    from instance_seg_ros.segmentation.selection import load_network
 
     model_path = default_model_path() if path is None else path
     info = read_model_info(model_path)
-    network = OnnxRuntimeNetwork(model_path, settings.threads)
-    return NetworkSegmenter(network, info, settings)
+    network, reason = load_network(model_path, settings)
+    return NetworkSegmenter(network, info, settings, reason)

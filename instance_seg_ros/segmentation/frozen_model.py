@@ -1,0 +1,57 @@
+"""A model file's graph for images of one size, for runtimes that plan ahead.
+
+A model file takes images of any size: it computes from their shape which pixels feed the network's grid. With the shape
+known, all that is arithmetic on constants. ONNX Runtime does it and writes the graph without it, so that TensorRT sees
+indices, sizes, `K` and `axes` as constants, as its parser wants them, and weights as they are multiplied.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import onnxruntime
+
+from instance_seg_ros.segmentation.model_file import ModelError
+
+PREPARED_BY = f"ONNX Runtime {onnxruntime.__version__}"
+
+
+def frozen_model(path: Path, input_shapes: Mapping[str, tuple[int, ...]]) -> bytes:
+    """The serialised ONNX model with these input shapes and everything computed that depends on nothing else.
+
+    Args:
+        input_shapes: of every input, by name.
+
+    Raises:
+        ModelError: the file was exported for other shapes.
+    """
+    as_exported = onnxruntime.InferenceSession(
+        str(path), _options(onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL), providers=["CPUExecutionProvider"]
+    )
+    # Basic, since what is beyond it puts ONNX Runtime's own operators into the graph.
+    options = _options(onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC)
+    for tensor in as_exported.get_inputs():
+        shape = input_shapes[tensor.name]
+        for side, given in zip(tensor.shape, shape, strict=True):
+            if isinstance(side, str):
+                options.add_free_dimension_override_by_name(side, given)
+            elif side != given:
+                raise ModelError(
+                    f"{path} was exported for {tensor.name} of shape {tuple(tensor.shape)}, not {shape}; "
+                    "export it for this camera's size"
+                )
+    with tempfile.TemporaryDirectory() as folder:
+        frozen = Path(folder) / "frozen.onnx"
+        options.optimized_model_filepath = str(frozen)
+        onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return frozen.read_bytes()
+
+
+def _options(level: onnxruntime.GraphOptimizationLevel) -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = level
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    return options

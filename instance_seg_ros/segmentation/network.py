@@ -1,0 +1,62 @@
+"""What a backend makes of a model file, and what its inputs are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from numpy.typing import NDArray
+
+from instance_seg_ros.camera import RgbdFrame
+from instance_seg_ros.segmentation.model_file import ModelError
+from instance_seg_ros.segmentation.postprocessing import NetworkOutput
+
+
+class Network(Protocol):
+    """A loaded network: the arrays that its inputs name in, NetworkOutput out."""
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of its inputs, keys of `network_inputs`."""
+
+    @property
+    def backend(self) -> str:
+        """What runs it, with its version, where, and what else a user would want to know of that."""
+
+    def __call__(self, inputs: Mapping[str, NDArray]) -> NetworkOutput:
+        """Runs the network on one frame."""
+
+
+def network_inputs(frame: RgbdFrame, names: tuple[str, ...]) -> dict[str, NDArray]:
+    """The arrays of a frame that a network asks for by name.
+
+    Args:
+        frame: of the camera.
+        names: of "color_rgb" (H, W, 3) uint8, "depth_m" (H, W) float32 and "intrinsics" (4,) float32 fx, fy, cx, cy.
+
+    Raises:
+        ModelError: the network needs colour and the camera has none.
+    """
+    arrays: dict[str, NDArray] = {"depth_m": frame.depth_m, "intrinsics": frame.intrinsics.fx_fy_cx_cy}
+    if frame.color_rgb is not None:
+        arrays["color_rgb"] = frame.color_rgb
+    elif "color_rgb" in names:
+        raise ModelError("the model needs colour images and this camera gives none; use a model of depth alone")
+    return {name: arrays[name] for name in names}
+
+
+def input_shapes(names: tuple[str, ...], size_wh: tuple[int, int]) -> dict[str, tuple[int, ...]]:
+    """The shapes of `network_inputs` for a camera of this size."""
+    width, height = size_wh
+    shapes: dict[str, tuple[int, ...]] = {
+        "color_rgb": (height, width, 3),
+        "depth_m": (height, width),
+        "intrinsics": (4,),
+    }
+    return {name: shapes[name] for name in names}
+
+
+def size_wh_of(shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, int]:
+    """The camera's size that `input_shapes` was given."""
+    height, width = next(shapes[name] for name in ("depth_m", "color_rgb") if name in shapes)[:2]
+    return width, height

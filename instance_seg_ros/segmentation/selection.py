@@ -1,0 +1,51 @@
+"""Which backend runs a model file, and why."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from instance_seg_ros.config import SegmentationSettings
+from instance_seg_ros.segmentation.model_file import ModelError
+from instance_seg_ros.segmentation.network import Network
+from instance_seg_ros.segmentation.onnxruntime_backend import OnnxRuntimeNetwork
+
+BETTER_BACKEND = "TensorRT"
+
+
+def load_network(path: Path, settings: SegmentationSettings) -> tuple[Network, str]:
+    """The network of a model file and why this backend runs it, empty when it was asked for.
+
+    Raises:
+        ModelError: the file does not run, or the backend that was asked for cannot run here.
+    """
+    on_cpu = OnnxRuntimeNetwork(path, settings.threads)
+    if settings.backend == "onnxruntime":
+        return on_cpu, ""
+    obstacle = tensorrt_obstacle()
+    if obstacle is None:
+        return _with_tensorrt(on_cpu, path, settings), ""
+    if settings.backend == "tensorrt":
+        raise ModelError(f"backend is tensorrt, but {obstacle}; or choose auto or onnxruntime")
+    return on_cpu, obstacle
+
+
+def tensorrt_obstacle() -> str | None:
+    """Why TensorRT cannot be used on this machine; None when it can."""
+    missing = [module for module in ("tensorrt", "torch") if importlib.util.find_spec(module) is None]
+    if missing:
+        return f"the Python module {' and '.join(missing)} is not installed"
+    try:
+        from instance_seg_ros.segmentation import tensorrt_backend
+    except (ImportError, OSError) as error:  # such as a shared library that is missing
+        return f"TensorRT or PyTorch cannot be imported: {error}"
+    return tensorrt_backend.obstacle()
+
+
+def _with_tensorrt(on_cpu: OnnxRuntimeNetwork, path: Path, settings: SegmentationSettings) -> Network:
+    from instance_seg_ros.segmentation.engine_cache import default_folder
+    from instance_seg_ros.segmentation.swapping_network import SwappingNetwork
+    from instance_seg_ros.segmentation.tensorrt_factory import TensorRtFactory
+
+    folder = Path(settings.engine_cache).expanduser() if settings.engine_cache else default_folder()
+    return SwappingNetwork(on_cpu, BETTER_BACKEND, TensorRtFactory(path, settings.precision, folder))

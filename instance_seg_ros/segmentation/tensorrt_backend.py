@@ -1,0 +1,280 @@
+"""Runs a model file with TensorRT 10 and 11 on an NVIDIA GPU.
+
+Only what both versions have is used: strongly typed networks, whose precisions the ONNX graph gives, and tensors by
+name. Buffers are PyTorch's: pinned memory for what crosses to and from the GPU, CUDA memory for what the engine reads and
+writes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import deque
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import tensorrt as trt
+import torch
+from numpy.typing import NDArray
+
+from instance_seg_ros.segmentation.engine_cache import EngineKey
+from instance_seg_ros.segmentation.postprocessing import NetworkOutput
+
+OLDEST_VERSION = 10
+
+_TORCH_TYPES = {"FLOAT": torch.float32, "HALF": torch.float16, "INT64": torch.int64, "UINT8": torch.uint8}
+_OUTPUTS = tuple(field.name for field in dataclasses.fields(NetworkOutput))
+
+
+class EngineError(Exception):
+    """TensorRT cannot build or run an engine; the message says why, in TensorRT's own words."""
+
+
+class EngineRefusedError(EngineError):
+    """TensorRT refuses an engine that was built before; building it again may help."""
+
+
+def obstacle() -> str | None:
+    """Why this machine cannot run engines, with the cure; None when it can."""
+    if int(trt.__version__.split(".")[0]) < OLDEST_VERSION:
+        return f"TensorRT {trt.__version__} is too old, {OLDEST_VERSION}.0 or newer is needed"
+    if not torch.cuda.is_available():
+        return f"PyTorch {torch.__version__} sees no GPU; is it built for CUDA, and does nvidia-smi show the GPU?"
+    return None
+
+
+def engine_key(
+    model_digest: str, input_shapes: Mapping[str, tuple[int, ...]], precision: str, prepared_by: str
+) -> EngineKey:
+    """What an engine that is built here for these inputs depends on."""
+    gpu = torch.cuda.get_device_properties(torch.cuda.current_device())
+    return EngineKey(
+        model_digest=model_digest,
+        input_shapes=dict(input_shapes),
+        tensorrt_version=trt.__version__,
+        gpu_name=gpu.name,
+        compute_capability=f"{gpu.major}.{gpu.minor}",
+        multiprocessors=gpu.multi_processor_count,
+        precision=precision,
+        builder_flags=("STRONGLY_TYPED", *(flag.name for flag in _builder_flags(precision))),
+        prepared_by=prepared_by,
+    )
+
+
+def build_engine(model: bytes, precision: str, report: Callable[[str], None]) -> bytes:
+    """Builds the engine of an ONNX model whose shapes are all fixed; takes minutes, on a Jetson up to an hour.
+
+    Args:
+        model: the serialised ONNX model.
+        precision: "tf32" lets the tensor cores round the factors of convolutions and matrix products to 10 bits of
+            mantissa; "fp32" does not. Both compute FP16 where the graph says so.
+        report: told of the progress; what it raises cancels the build and is raised here.
+
+    Raises:
+        EngineError: TensorRT cannot parse the model or build the engine.
+    """
+    logger = _Logger()
+    builder = trt.Builder(logger)
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse(model):
+        errors = [parser.get_error(index).desc() for index in range(parser.num_errors)]
+        raise EngineError(f"TensorRT {trt.__version__} cannot read the model: {'; '.join(errors)}")
+    config = builder.create_builder_config()
+    config.clear_flag(trt.BuilderFlag.TF32)  # on by default
+    for flag in _builder_flags(precision):
+        config.set_flag(flag)
+    monitor = _Progress(report)
+    config.progress_monitor = monitor
+    engine = builder.build_serialized_network(network, config)
+    if monitor.failure is not None:
+        raise monitor.failure
+    if engine is None:
+        raise EngineError(f"TensorRT {trt.__version__} cannot build the engine: {logger.reason()}")
+    return bytes(engine)
+
+
+def _builder_flags(precision: str) -> tuple[trt.BuilderFlag, ...]:
+    return (trt.BuilderFlag.TF32,) if precision == "tf32" else ()
+
+
+class TensorRtNetwork:
+    """A deserialised engine with its buffers, its stream and its CUDA graph. For one caller at a time.
+
+    Args:
+        engine: from `build_engine`, on this machine.
+
+    Raises:
+        EngineRefusedError: TensorRT cannot load the engine.
+        EngineError: there is not enough memory, or the engine cannot run.
+    """
+
+    def __init__(self, engine: bytes) -> None:
+        self._logger = _Logger()
+        self._runtime = trt.Runtime(self._logger)
+        self._engine = self._runtime.deserialize_cuda_engine(engine)
+        if self._engine is None:
+            reason = self._logger.reason()
+            # What does not fit today is no reason to build for an hour: the engine fits when the memory is free.
+            kind = EngineError if "OutOfMemory" in reason else EngineRefusedError
+            raise kind(f"TensorRT {trt.__version__} cannot load the engine: {reason}")
+        self._context = self._engine.create_execution_context()
+        if self._context is None:
+            raise EngineError(
+                f"TensorRT {trt.__version__} cannot make room for the engine to run: {self._logger.reason()}"
+            )
+        self._stream = torch.cuda.Stream()
+        names = [self._engine.get_tensor_name(index) for index in range(self._engine.num_io_tensors)]
+        self._buffers = {name: self._bind(name) for name in names}
+        self._inputs = tuple(name for name in names if self._engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT)
+        self._launch, self._note = self._warmed_up()
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of the engine's inputs."""
+        return self._inputs
+
+    @property
+    def backend(self) -> str:
+        """TensorRT's version and the GPU."""
+        return f"TensorRT {trt.__version__} on {torch.cuda.get_device_name(torch.cuda.current_device())}{self._note}"
+
+    def __call__(self, inputs: Mapping[str, NDArray]) -> NetworkOutput:
+        """Runs the network on one frame.
+
+        Args:
+            inputs: for each of `input_names`, of the shape that the engine was built for.
+
+        Raises:
+            EngineError: an input has another shape, or the engine fails.
+        """
+        for name in self._inputs:
+            self._buffers[name].put(inputs[name])
+        with torch.cuda.stream(self._stream):
+            for name in self._inputs:
+                self._buffers[name].upload()
+            self._launch()
+            for name in self._outputs():
+                self._buffers[name].download()
+        self._stream.synchronize()
+        return NetworkOutput(**{name: self._buffers[name].get() for name in self._outputs()})
+
+    def _outputs(self) -> tuple[str, ...]:
+        return tuple(name for name in _OUTPUTS if name in self._buffers)
+
+    def _bind(self, name: str) -> _Buffer:
+        """The buffer of a tensor, at an address that never changes: the CUDA graph holds it."""
+        shape = tuple(self._engine.get_tensor_shape(name))
+        data_type = self._engine.get_tensor_dtype(name).name
+        if min(shape, default=1) < 0 or data_type not in _TORCH_TYPES:
+            raise EngineError(
+                f"the engine's {name} has shape {shape} and type {data_type}; wanted are fixed sizes and one of "
+                f"{', '.join(_TORCH_TYPES)}"
+            )
+        buffer = _Buffer(name, shape, _TORCH_TYPES[data_type])
+        if not self._context.set_tensor_address(name, buffer.address):
+            raise EngineError(f"TensorRT {trt.__version__} refuses the buffer for {name}: {self._logger.reason()}")
+        return buffer
+
+    def _enqueue(self) -> None:
+        if not self._context.execute_async_v3(self._stream.cuda_stream):
+            raise EngineError(f"TensorRT {trt.__version__} cannot run the engine: {self._logger.reason()}")
+
+    def _warmed_up(self) -> tuple[Callable[[], None], str]:
+        """What launches the engine, and what is to be told of it: a CUDA graph, or without one call for each kernel."""
+        with torch.cuda.stream(self._stream):
+            self._enqueue()  # outside the graph: TensorRT sets up its lazy parts, which may not be captured
+        self._stream.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        try:
+            # Thread-local, so that CUDA calls of another thread of this process cannot break the capture.
+            with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
+                self._enqueue()
+        except (EngineError, RuntimeError) as error:
+            return self._enqueue, f" without a CUDA graph ({error})"
+        return graph.replay, ""
+
+
+class _Buffer:
+    """One input or output: pinned memory here, memory on the GPU, and the copy between them on the current stream."""
+
+    def __init__(self, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+        self._name = name
+        self._host = torch.zeros(shape, dtype=dtype, pin_memory=True)
+        self._device = torch.zeros(shape, dtype=dtype, device="cuda")
+        self._array: NDArray = self._host.numpy()
+
+    @property
+    def address(self) -> int:
+        """Of the memory on the GPU."""
+        return self._device.data_ptr()
+
+    def put(self, array: NDArray) -> None:
+        """Copies an array in; the stream must have been synchronised since the last upload."""
+        if array.shape != self._array.shape:
+            raise EngineError(f"the engine was built for {self._name} of shape {self._array.shape}, not {array.shape}")
+        np.copyto(self._array, array)
+
+    def upload(self) -> None:
+        self._device.copy_(self._host, non_blocking=True)
+
+    def download(self) -> None:
+        self._host.copy_(self._device, non_blocking=True)
+
+    def get(self) -> NDArray:
+        """A copy, which the next frame does not overwrite; the stream must have been synchronised."""
+        return self._array.copy()
+
+
+class _Logger(trt.ILogger):
+    """Keeps TensorRT's latest errors, which are all it says of a failure."""
+
+    def __init__(self) -> None:
+        trt.ILogger.__init__(self)
+        self._errors: deque[str] = deque(maxlen=3)
+
+    def log(self, severity: trt.ILogger.Severity, msg: str) -> None:
+        if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
+            self._errors.append(msg)
+
+    def reason(self) -> str:
+        """The latest errors."""
+        return "; ".join(self._errors) or "it gives no reason"
+
+
+class _Progress(trt.IProgressMonitor):
+    """Turns the builder's nested phases into lines such as "37 %, Tactic selection"."""
+
+    def __init__(self, report: Callable[[str], None]) -> None:
+        trt.IProgressMonitor.__init__(self)
+        self.failure: Exception | None = None
+        self._report_line = report
+        self._latest = ""
+        self._phases: dict[str, tuple[int, int]] = {}  # (steps done, steps) by name, the outermost phase first
+
+    def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+        self._phases[phase_name] = (0, num_steps)
+        self._report()
+
+    def step_complete(self, phase_name: str, step: int) -> bool:
+        """Whether to go on building."""
+        _, steps = self._phases.get(phase_name, (0, 1))
+        self._phases[phase_name] = (step + 1, steps)
+        self._report()
+        return self.failure is None
+
+    def phase_finish(self, phase_name: str) -> None:
+        self._phases.pop(phase_name, None)
+
+    def _report(self) -> None:
+        done, share = 0.0, 1.0
+        for finished, steps in self._phases.values():
+            share /= max(steps, 1)
+            done += share * min(finished, steps)
+        line = f"{min(done, 1.0):.0%}, {next(reversed(self._phases))}"
+        if line == self._latest or self.failure is not None:
+            return
+        self._latest = line
+        try:
+            self._report_line(line)
+        except Exception as error:  # nothing may be raised through TensorRT; build_engine raises it
+            self.failure = error
