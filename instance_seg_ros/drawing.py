@@ -108,19 +108,27 @@ def _draw_box(canvas: NDArray[np.uint8], camera: Intrinsics, box: OrientedBox, c
         _line(canvas, corners_px[start], corners_px[end], color, 1)
 
 
-def _draw_grasp(canvas: NDArray[np.uint8], camera: Intrinsics, grasp: Grasp, color: Rgb) -> None:
-    """The gripper as a fork: two fingers to the contacts, the bar between them and the wrist."""
+def _gripper_lines_px(camera: Intrinsics, grasp: Grasp) -> list[NDArray[np.floating]]:
+    """The gripper as a fork in the picture: two fingers to the contacts, the bar between them, the wrist; each (2, 2).
+
+    What reaches behind the camera is left out.
+    """
     fingertips_m = grasp.contacts_m
     approach = grasp.T_camera_grasp.rotation[:, 2]
     knuckles_m = fingertips_m - approach * _GRIPPER_FINGER_M
     bar_m = knuckles_m.mean(axis=0)
     wrist_m = bar_m - approach * _GRIPPER_FINGER_M
-    lines_m = [(fingertips_m[0], knuckles_m[0]), (fingertips_m[1], knuckles_m[1]), tuple(knuckles_m), (bar_m, wrist_m)]
-    ends_px = [camera.project(np.stack(line_m)) for line_m in lines_m if min(end[2] for end in line_m) > _NEAR_M]
+    fingers_m = np.stack([fingertips_m, knuckles_m], axis=1)
+    lines_m = np.stack([*fingers_m, knuckles_m, np.stack([bar_m, wrist_m])])
+    return [camera.project(line_m) for line_m in lines_m if (line_m[:, 2] > _NEAR_M).all()]
+
+
+def _draw_grasp(canvas: NDArray[np.uint8], camera: Intrinsics, grasp: Grasp, color: Rgb) -> None:
+    lines_px = _gripper_lines_px(camera, grasp)
     for thickness, stroke in ((5, BLACK), (2, WHITE)):  # white with a dark rim reads on light and on dark
-        for start, end in ends_px:
+        for start, end in lines_px:
             _line(canvas, start, end, stroke, thickness)
-    for fingertip_m in fingertips_m:
+    for fingertip_m in grasp.contacts_m:
         if fingertip_m[2] > _NEAR_M:
             _dot(canvas, camera.project(fingertip_m), color)
 
@@ -136,9 +144,18 @@ def _draw_tags(canvas: NDArray[np.uint8], scene: Scene, objects: tuple[SceneObje
     """Tags beside their objects, each moved to the nearest free place so that no two overlap where there is room."""
     taken: list[Rectangle] = []
     for scene_object in objects:
-        x0, y0, x1, _ = scene.instances.boxes_xyxy[scene_object.label - 1].tolist()
-        tag = _Tag(tag_of(scene_object), color_of_track(scene_object.track_id), ((x0 + x1) / 2, y0))
+        anchor_xy = _tag_anchor_xy(scene, scene_object)
+        tag = _Tag(tag_of(scene_object), color_of_track(scene_object.track_id), anchor_xy)
         taken.append(_draw_tag(canvas, tag, scale, taken))
+
+
+def _tag_anchor_xy(scene: Scene, scene_object: SceneObject) -> tuple[float, float]:
+    """Middle of the object's upper edge, or above its gripper where one is drawn."""
+    x0, y0, x1, _ = scene.instances.boxes_xyxy[scene_object.label - 1].tolist()
+    lines_px = [
+        line_px for grasp in scene_object.grasps[:1] for line_px in _gripper_lines_px(scene.frame.intrinsics, grasp)
+    ]
+    return (x0 + x1) / 2, min([y0, *(float(line_px[:, 1].min()) for line_px in lines_px)])
 
 
 def _draw_tag(canvas: NDArray[np.uint8], tag: _Tag, scale: float, taken: list[Rectangle]) -> Rectangle:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -27,6 +30,19 @@ TABLE_M, TOP_M = 0.8, 0.7
 CAMERA = Intrinsics(160, 120, 150.0, 150.0, 79.5, 59.5)
 BLOCKS_XYXY = ((20, 30, 60, 80), (90, 40, 130, 70))
 """Two blocks on a table that the camera looks straight down on."""
+
+
+@pytest.fixture(scope="session")
+def documentation() -> ModuleType:
+    """The script that writes the generated parts of the documentation."""
+    path = Path(__file__).resolve().parents[1] / "scripts" / "documentation.py"
+    spec = importlib.util.spec_from_file_location("documentation", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture

@@ -1,0 +1,36 @@
+"""The tables of topics and services in the documentation against the node as ROS itself sees it."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+pytest.importorskip("rclpy")
+
+NODE, NAMESPACE = "instance_seg", "/"
+EVERY_NODE_HAS = {"/rosout", "/parameter_events", f"/{NODE}/transition_event"}
+LIFECYCLE_AND_PARAMETER_SERVICES = ("state", "states", "transitions", "_graph", "parameter", "parameters", "_types")
+
+
+def own(names_and_types: list[tuple[str, list[str]]]) -> dict[str, list[str]]:
+    return {name: types for name, types in names_and_types if name not in EVERY_NODE_HAS}
+
+
+def documented(endpoints: tuple[Any, ...]) -> dict[str, list[str]]:
+    return {endpoint.name.replace("~", f"/{NODE}"): [endpoint.type] for endpoint in endpoints}
+
+
+def test_the_documented_topics_and_services_are_those_of_the_node(stage: Any, documentation: ModuleType) -> None:
+    graph = stage.probe
+    inputs = graph.get_subscriber_names_and_types_by_node(NODE, NAMESPACE)
+    outputs = graph.get_publisher_names_and_types_by_node(NODE, NAMESPACE)
+    services = [
+        (name, types)
+        for name, types in graph.get_service_names_and_types_by_node(NODE, NAMESPACE)
+        if not name.endswith(LIFECYCLE_AND_PARAMETER_SERVICES)
+    ]
+    assert own(inputs) == documented(documentation.INPUTS)
+    assert own(outputs) == documented(documentation.OUTPUTS)
+    assert own(services) == documented(documentation.SERVICES)

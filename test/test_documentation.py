@@ -1,0 +1,71 @@
+"""README and docs/ stay in step with the code, and name nothing that is not there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from instance_seg_ros.cli import COMMANDS
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_every_generated_part_is_in_step_with_the_code(documentation: ModuleType) -> None:
+    for path in documentation.documents():
+        text = path.read_text()
+        assert documentation.rendered(text) == text, f"{path.name} is stale; run python scripts/documentation.py"
+
+
+def test_the_readme_holds_every_part(documentation: ModuleType) -> None:
+    text = (ROOT / "README.md").read_text()
+    for name in (*documentation.PARTS, "file examples/planner.py", "file examples/cpp/planner.cpp"):
+        assert f"<!-- {name}:begin -->" in text
+
+
+def test_every_parameter_is_in_the_table(documentation: ModuleType) -> None:
+    table = documentation.parameters_table()
+    for name in ("sync_tolerance_s", "lifting.min_points", "gripper.max_opening_m", "grasping.closing_axis"):
+        assert f"| `{name}` |" in table
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("<!-- parameters:begin -->\n", "lacks its begin or its end"),
+        ("<!-- parameters:end -->\n", "lacks its begin or its end"),
+        ("<!-- weather:begin -->\n<!-- weather:end -->", "no part is named 'weather'"),
+        ("<!-- file nowhere.py:begin -->\n<!-- file nowhere.py:end -->", "no part is named 'file nowhere.py'"),
+    ],
+)
+def test_a_marker_that_cannot_be_filled_is_an_error(documentation: ModuleType, text: str, cause: str) -> None:
+    with pytest.raises(ValueError, match=cause):
+        documentation.rendered(text)
+
+
+def test_a_stale_part_is_made_anew_and_the_rest_is_kept(documentation: ModuleType) -> None:
+    text = "before\n<!-- commands:begin -->\nold\n<!-- commands:end -->\nafter\n"
+    new = documentation.rendered(text)
+    assert new.startswith("before\n<!-- commands:begin -->\n| command |")
+    assert new.endswith("|\n<!-- commands:end -->\nafter\n")
+    assert "old" not in new
+    assert documentation.rendered(new) == new
+
+
+def test_links_lead_to_files(documentation: ModuleType) -> None:
+    for path in documentation.documents():
+        prose = re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)
+        for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", prose):
+            assert "://" in target or (path.parent / target).exists(), f"{path.name} links to {target}"
+
+
+def test_commands_in_the_documentation_exist(documentation: ModuleType) -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for path in documentation.documents():
+        code = "\n".join(re.findall(r"```(?:bash|console|sh)\n(.*?)```", path.read_text(), re.DOTALL))
+        for command in re.findall(r"^\s*instance-seg ([a-z-]+)", code, re.MULTILINE):
+            assert command in {*COMMANDS, "version", "--help"}
+        for target in re.findall(r"^\s*make ([a-z]+)", code, re.MULTILINE):
+            assert target in targets
