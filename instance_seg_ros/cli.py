@@ -39,6 +39,9 @@ COMMANDS = {
     "segment": Command("instance_seg_ros.commands.segment", "segment single RGB-D frames: files in, files out"),
     "bag": Command("instance_seg_ros.commands.bag", "segment a rosbag2 (sqlite3 or mcap), without ROS"),
     "models": Command("instance_seg_ros.commands.models", "list model files: name, digest, classes, input"),
+    "build-engine": Command(
+        "instance_seg_ros.commands.build_engine", "build the TensorRT engine of a model ahead of time"
+    ),
     "synth": Command("instance_seg_ros.synthetic.cli", "generate scenes to train on", "synth"),
     "train": Command("instance_seg_ros.training.cli", "train a network", "train"),
     "export": Command("instance_seg_ros.export.cli", "export a trained network to a model file", "train"),

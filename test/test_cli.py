@@ -119,7 +119,19 @@ def test_segment_writes_the_results_and_prints_a_table(
     document = json.loads((out / "instances.json").read_text())
     assert [instance["class"] for instance in document["instances"]] == ["block", "block"]
     assert document["instances"][0]["surface_centroid_m"][2] == pytest.approx(0.7, abs=0.002)
-    for word in ("label", "class", "score", "distance m", "size cm", "grasps", "block", "depth: 2 objects", str(out)):
+    for word in (
+        "label",
+        "class",
+        "score",
+        "distance m",
+        "size cm",
+        "grasps",
+        "block",
+        "model blocks 1",
+        "ONNX Runtime",
+        "depth: 2 objects",
+        str(out),
+    ):
         assert word in shown
 
 

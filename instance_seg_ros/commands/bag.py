@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from instance_seg_ros.bag import DEFAULT_TOLERANCE_S, STORAGES, BagError, BagSummary, process_bag
 from instance_seg_ros.commands import InputError
-from instance_seg_ros.commands.options import add_pipeline_arguments, load_pipeline
+from instance_seg_ros.commands.options import add_pipeline_arguments, load_pipeline, model_line
 from instance_seg_ros.geometry import Transform
 
 EPILOG = """\
@@ -64,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
         InputError: for a bag, settings or a model that cannot be used, or when no frame could be processed.
     """
     pipeline = load_pipeline(args)
+    print(model_line(pipeline))
     topics = {key: getattr(args, f"{key}_topic") for key in ("color", "depth", "color_info", "depth_info")}
     with tqdm(unit="msg", desc=args.source.name, leave=False, disable=None) as bar:
 

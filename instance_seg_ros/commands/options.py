@@ -37,3 +37,9 @@ def _settings_of(args: argparse.Namespace, stage: str) -> config.Settings:
         return config.from_arguments(args, config.stages()[stage], prefix=f"{stage}_")
     except ValueError as error:
         raise InputError(f"{stage} settings: {error}") from error
+
+
+def model_line(pipeline: Pipeline) -> str:
+    """Which model runs on what, as one line."""
+    info = pipeline.segmenter.info
+    return f"model {info.name} {info.version} ({info.digest[:12]}) on {pipeline.segmenter.backend}"

@@ -11,7 +11,7 @@ from tabulate import tabulate
 
 from instance_seg_ros.captures import Capture, CaptureError, capture_folders, read_capture, read_files
 from instance_seg_ros.commands import InputError
-from instance_seg_ros.commands.options import add_pipeline_arguments, load_pipeline
+from instance_seg_ros.commands.options import add_pipeline_arguments, load_pipeline, model_line
 from instance_seg_ros.pipeline import Pipeline, Scene, SceneObject
 from instance_seg_ros.reasons import names_of
 from instance_seg_ros.results import write_results
@@ -60,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
     """
     sources = _sources(args)
     pipeline = load_pipeline(args)
+    print(model_line(pipeline))
     try:
         for capture, folder in sources:
             pipeline.tracker.reset()  # captures need not follow each other in time

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import queue
 import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -36,8 +39,12 @@ def test_the_python_planner_hears_scenes_and_says_what_it_would_do(make_scene: C
         "#6 object: no grasp: too few measured",
         "frame not used: the depth",
     }
+    topic = f"/t{uuid.uuid4().hex}/instances"  # of this test alone, whatever else runs on the machine
     planner = subprocess.Popen(
-        [sys.executable, str(PLANNER)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [sys.executable, str(PLANNER), "--ros-args", "--remap", f"/instance_seg/instances:={topic}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     lines: queue.Queue[str] = queue.Queue()
     assert planner.stdout is not None
@@ -47,15 +54,15 @@ def test_the_python_planner_hears_scenes_and_says_what_it_would_do(make_scene: C
     context = rclpy.Context()
     rclpy.init(context=context)
     node = rclpy.create_node("scenes_for_the_planner", context=context)
-    publisher = node.create_publisher(InstanceArray, "/instance_seg/instances", 5)
+    publisher = node.create_publisher(InstanceArray, topic, 5)
     deadline_s = time.monotonic() + TIMEOUT_S
-    while not all(words in heard for words in wanted) and time.monotonic() < deadline_s:
-        for answer in answers:  # again and again: the planner keeps the newest only, and may not be there yet
-            publisher.publish(answer)
-        try:
-            heard += lines.get(timeout=0.2)
-        except queue.Empty:
-            continue
+    for answer in itertools.cycle(answers):  # in turn, until both were heard: the planner keeps the newest only
+        publisher.publish(answer)
+        with contextlib.suppress(queue.Empty):
+            while True:
+                heard += lines.get(timeout=0.1)
+        if all(words in heard for words in wanted) or time.monotonic() > deadline_s:
+            break
     node.destroy_node()
     rclpy.shutdown(context=context)
     planner.terminate()
