@@ -24,8 +24,7 @@ _EDGE_STEP_RATIO = 0.02
 _RIM_PX = 7
 """Unlabelled pixels this near to an object (side of the square) are its own rim: flying pixels, a tight mask."""
 _CONTACT_TOLERANCE_M = 0.005
-_STRAY_POINTS = 2
-"""So few of an object's own points in a finger's way are noise."""
+_SIGHT_TOLERANCE_M = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,11 +34,13 @@ class Obstacles:
     Attributes:
         points_m: (M, 3) float32, camera optical frame.
         owner: (M,) int64, 1 + index of the instance that a point belongs to, 0 for none.
+        owner_image: (H, W) uint16, the same for each pixel.
         plane: the support plane, solid below; or None.
     """
 
     points_m: NDArray[np.float32]
     owner: NDArray[np.int64]
+    owner_image: NDArray[np.uint16]
     plane: Plane | None
 
     @classmethod
@@ -67,7 +68,7 @@ class Obstacles:
         points_m = np.concatenate([points_m, *hidden])
         owner = np.concatenate([owner, *hidden_owner])
         first = _first_of_each_cell(points_m, owner)
-        return cls(points_m[first], owner[first], lifted.support_plane)
+        return cls(points_m[first], owner[first], owners, lifted.support_plane)
 
     def others_near(self, own: int, centre_m: NDArray[np.float64], radius_m: float) -> NDArray[np.float32]:
         """The points within a radius that do not belong to instance `own` (1 + its index), (P, 3)."""
@@ -106,8 +107,8 @@ def free_of_own_object(
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     """Which grasps (C,) meet the object at their contacts first, and how deep (C,) it lies between the fingers, metres.
 
-    The opened fingers and the palm must clear the object's own points (P, 3) on the way in, and nothing of it may stand
-    out beyond the contacts where the fingers close. The depth is measured from the fingertips towards the palm.
+    The opened fingers and the palm must clear the object's own surface points (P, 3) on the way in, and nothing of it
+    may stand out beyond the contacts where the fingers close. The depth is measured from the fingertips on.
     """
     local_m = _in_grasp_frames(candidates, own_m.astype(np.float32))
     contact_x = candidates.pairs.width_m[candidates.pair] / 2 + _CONTACT_TOLERANCE_M
@@ -115,7 +116,32 @@ def free_of_own_object(
     in_the_way = gripper.fingers_on_approach.holds(local_m) | gripper.palm_on_approach.holds(local_m)
     in_the_way |= between & (np.abs(local_m[:, 0]) > contact_x[:, None])
     depth_m = np.where(between, -local_m[:, 2], 0).max(axis=1, initial=0)
-    return np.count_nonzero(in_the_way, axis=1) <= _STRAY_POINTS, depth_m
+    return np.count_nonzero(in_the_way, axis=1) == 0, depth_m
+
+
+def share_out_of_sight(
+    candidates: Candidates, gripper: Gripper, frame: RgbdFrame, obstacles: Obstacles, own: int
+) -> NDArray[np.float64]:
+    """Share (C,) of places on the fingers, closed and opened, that lie behind something else or outside the image.
+
+    There the camera saw neither the object's side nor what stands beside it. Space behind the object itself (`own`,
+    1 + its index) does not count: its hidden side is completed.
+    """
+    closed_m = candidates.pairs.width_m[candidates.pair] / 2
+    opened_m = np.full_like(closed_m, gripper.fingers.outer_x)
+    x_m = np.stack([-opened_m, -closed_m, closed_m, opened_m], axis=1)
+    places = np.zeros((len(candidates), 2, 4, 3))
+    places[..., 0] = x_m[:, None]
+    places[:, 1, :, 2] = -gripper.finger_length_m / 3
+    points_m = places.reshape(-1, 8, 3) @ np.swapaxes(candidates.rotations, 1, 2) + candidates.origins_m[:, None]
+    points_m[..., 2] = np.maximum(points_m[..., 2], 1e-3)  # what is beside or behind the camera is outside the image
+    columns, rows = np.moveaxis(np.rint(frame.intrinsics.project(points_m)), -1, 0)
+    height, width = frame.depth_m.shape
+    inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
+    pixel = np.where(inside, rows, 0).astype(np.int64), np.where(inside, columns, 0).astype(np.int64)
+    seen_m = frame.depth_m[pixel]
+    behind = (seen_m > 0) & (seen_m < points_m[..., 2] - _SIGHT_TOLERANCE_M) & (obstacles.owner_image[pixel] != own)
+    return np.asarray((behind | ~inside).mean(axis=1), dtype=np.float64)
 
 
 def _in_grasp_frames(candidates: Candidates, points_m: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -14,7 +14,15 @@ _ROOM_FOR_FULL_MARK_M = 0.015
 _PAD_FOR_FULL_MARK_M = 0.015
 _COMPLETED_CONTACT_MARK = 0.8
 """Each contact on the completed, not measured, side costs this factor."""
-_WEIGHTS = {"antipodality": 1.0, "centredness": 1.0, "room": 0.5, "approach": 0.5, "pad": 0.5, "evidence": 1.0}
+_WEIGHTS = {
+    "antipodality": 1.0,
+    "centredness": 1.0,
+    "room": 0.5,
+    "approach": 0.5,
+    "pad": 0.5,
+    "evidence": 1.0,
+    "sight": 1.0,
+}
 
 
 def quality(
@@ -22,6 +30,7 @@ def quality(
     box: OrientedBox,
     up: NDArray[np.float64],
     pad_depth_m: NDArray[np.float64] | float,
+    out_of_sight: NDArray[np.float64] | float,
     friction: float,
     max_opening_m: float,
 ) -> NDArray[np.float64]:
@@ -34,9 +43,11 @@ def quality(
         approach: from straight along -up (1) to horizontal (0.3).
         pad: how deep the object lies between the fingers, full from 15 mm.
         evidence: 1 with both contacts measured, 0.8 for each that lies on the completed side.
+        sight: 1 where the fingers go only where the camera saw, down to 0.1 where something else hides all of it.
 
     Args:
         pad_depth_m: (C,) depth of the object between the fingers.
+        out_of_sight: (C,) share of the fingers' places that something else hides.
     """
     pairs, index = candidates.pairs, candidates.pair
     cosine = np.clip(pairs.antipodality[index], 1e-6, 1)
@@ -51,6 +62,7 @@ def quality(
         "room": (max_opening_m - pairs.width_m[index]) / _ROOM_FOR_FULL_MARK_M,
         "approach": 0.3 + 0.7 * np.maximum(0, -candidates.rotations[:, :, 2] @ up),
         "pad": pad_depth_m / _PAD_FOR_FULL_MARK_M,
+        "sight": 1 - 0.9 * np.asarray(out_of_sight),
         "evidence": _COMPLETED_CONTACT_MARK ** (2 - pairs.measured[index]),
     }
     total = sum(_WEIGHTS.values())

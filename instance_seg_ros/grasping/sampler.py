@@ -18,7 +18,13 @@ from instance_seg_ros.grasping.candidates import (
     concatenated,
     contact_surface,
 )
-from instance_seg_ros.grasping.collision import Obstacles, above_plane, free_of_own_object, free_of_scene
+from instance_seg_ros.grasping.collision import (
+    Obstacles,
+    above_plane,
+    free_of_own_object,
+    free_of_scene,
+    share_out_of_sight,
+)
 from instance_seg_ros.grasping.grasp import Grasp, InstanceGrasps
 from instance_seg_ros.grasping.gripper import Gripper
 from instance_seg_ros.grasping.ranking import nearly_same, quality
@@ -28,7 +34,6 @@ _MAX_CHECKED = 240
 """So many of the candidates that promise most are checked against the object itself and the scene."""
 _BATCH = 40
 """The check against the scene goes through them in steps of this, and ends when enough grasps are found."""
-_OWN_POINTS = 150
 
 
 class GraspSampler:
@@ -45,7 +50,8 @@ class GraspSampler:
         side, and pairs on the faces of the oriented box. The opened gripper is checked on its straight way in and while
         it closes: against all measured points of the frame and the completed hidden sides of the other objects, with
         `clearance_m`; against the half space below the support plane; and against the object itself but for what is
-        between the fingers. Other space that the camera did not see counts as free.
+        between the fingers. Other space that the camera did not see counts as free,
+        but costs quality where something else hides it.
 
         Args:
             lifted: of the same frame.
@@ -58,12 +64,12 @@ class GraspSampler:
         surfaces = [contact_surface(frame, instance) for instance in lifted.instances]
         obstacles = Obstacles.of_frame(frame, lifted, surfaces)
         return tuple(
-            self._instance(label, instance, surface, obstacles)
+            self._instance(frame, label, instance, surface, obstacles)
             for label, (instance, surface) in enumerate(zip(lifted.instances, surfaces, strict=True), start=1)
         )
 
     def _instance(
-        self, label: int, instance: Instance3D, surface: ContactSurface, obstacles: Obstacles
+        self, frame: RgbdFrame, label: int, instance: Instance3D, surface: ContactSurface, obstacles: Obstacles
     ) -> InstanceGrasps:
         if instance.box is None:
             return InstanceGrasps((), Status.NO_GRASP_CANDIDATE)
@@ -76,12 +82,13 @@ class GraspSampler:
         if obstacles.plane is not None:
             candidates = candidates[above_plane(candidates, self.gripper, obstacles.plane, self.settings.clearance_m)]
         limits = (self.settings.friction, self.gripper.max_opening_m)
-        promise = quality(candidates, instance.box, up, np.inf, *limits)
-        candidates = candidates[np.argsort(-promise, kind="stable")[:_MAX_CHECKED]]
-        own_m = np.concatenate([instance.points_m[:: 1 + len(instance.points_m) // _OWN_POINTS], surface.points_m])
-        free, pad_depth_m = free_of_own_object(candidates, self.gripper, own_m)
-        candidates, pad_depth_m = candidates[free], pad_depth_m[free]
-        marks = quality(candidates, instance.box, up, pad_depth_m, *limits)
+        unseen = share_out_of_sight(candidates, self.gripper, frame, obstacles, label)
+        promise = quality(candidates, instance.box, up, np.inf, unseen, *limits)
+        best = np.argsort(-promise, kind="stable")[:_MAX_CHECKED]
+        candidates, unseen = candidates[best], unseen[best]
+        free, pad_depth_m = free_of_own_object(candidates, self.gripper, surface.points_m)
+        candidates = candidates[free]
+        marks = quality(candidates, instance.box, up, pad_depth_m[free], unseen[free], *limits)
         order = np.argsort(-marks, kind="stable")
         reach_m = self.gripper.reach_m + float(np.linalg.norm(instance.box.size_m)) / 2 + self.settings.clearance_m
         others_m = obstacles.others_near(label, centre_m, reach_m)

@@ -5,10 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from instance_seg_ros.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.config import GripperSettings
 from instance_seg_ros.geometry import OrientedBox, Plane, Transform
 from instance_seg_ros.grasping.candidates import Candidates, ContactPairs
-from instance_seg_ros.grasping.collision import above_plane, free_of_own_object, free_of_scene
+from instance_seg_ros.grasping.collision import (
+    Obstacles,
+    above_plane,
+    free_of_own_object,
+    free_of_scene,
+    share_out_of_sight,
+)
 from instance_seg_ros.grasping.gripper import Gripper
 from instance_seg_ros.grasping.ranking import nearly_same, quality
 
@@ -85,6 +92,25 @@ def test_pad_depth_is_how_far_the_object_reaches_between_the_fingers() -> None:
     assert depth_m.tolist() == pytest.approx([0.012, 0.002])
 
 
+@pytest.mark.parametrize(
+    ("x_m", "own", "share"),
+    [
+        (0.3, 0, 0.0),  # all of the fingers in the open right half
+        (-0.3, 2, 1.0),  # behind the wall
+        (-0.3, 1, 0.0),  # the wall is the object itself
+        (0.0, 2, 0.5),  # one finger behind the wall
+        (2.0, 0, 1.0),  # outside the image
+    ],
+)
+def test_fingers_behind_something_else_are_out_of_sight(x_m: float, own: int, share: float) -> None:
+    depth_m = np.full((48, 64), 2.0, dtype=np.float32)
+    depth_m[:, :32] = 0.5  # a wall over the left half, owned by instance 1
+    frame = RgbdFrame(None, depth_m, Intrinsics(64, 48, 60.0, 60.0, 31.5, 23.5))
+    owners = (depth_m == 0.5).astype(np.uint16)
+    obstacles = Obstacles(np.zeros((0, 3), np.float32), np.zeros(0, np.int64), owners, None)
+    assert share_out_of_sight(grasp_at((x_m, 0, 1.0)), GRIPPER, frame, obstacles, own).tolist() == [share]
+
+
 @pytest.mark.parametrize(("height_m", "free"), [(0.02, True), (0.005, True), (0.003, False), (-0.01, False)])
 def test_the_tips_stay_above_the_plane(height_m: float, free: bool) -> None:
     plane = Plane(UP, 0.0)
@@ -156,7 +182,7 @@ BOX = OrientedBox(Transform.identity(), np.array([0.06, 0.04, 0.04]))
 
 
 def mark(candidates: Candidates, pad_depth_m: float = 0.02) -> float:
-    return float(quality(candidates, BOX, UP, np.array([pad_depth_m]), friction=0.5, max_opening_m=0.08)[0])
+    return float(quality(candidates, BOX, UP, np.array([pad_depth_m]), 0.0, friction=0.5, max_opening_m=0.08)[0])
 
 
 def test_quality_is_1_for_the_perfect_grasp_and_0_for_what_barely_works() -> None:
