@@ -2,8 +2,8 @@
 
 An engine is a pair of files: `<name>.engine`, and `<name>.json` with everything that the engine depends on and its
 digest. The record is written last, and both appear by renaming, so a process that is killed at any moment leaves the
-folder as it was, or with the new engine. A lock that the kernel gives back with the process that held it lets one process
-build while the others wait for its engine.
+folder as it was, or with the new engine. A lock that the kernel gives back with the process that held it lets one
+process build while the others wait for its engine.
 """
 
 from __future__ import annotations

@@ -36,10 +36,10 @@ def tensorrt_obstacle() -> str | None:
     if missing:
         return f"the Python module {' and '.join(missing)} is not installed"
     try:
-        from instance_seg_ros.segmentation import tensorrt_backend
+        from instance_seg_ros.segmentation.tensorrt_backend import obstacle
     except (ImportError, OSError) as error:  # such as a shared library that is missing
         return f"TensorRT or PyTorch cannot be imported: {error}"
-    return tensorrt_backend.obstacle()
+    return obstacle()
 
 
 def _with_tensorrt(on_cpu: OnnxRuntimeNetwork, path: Path, settings: SegmentationSettings) -> Network:

@@ -1,8 +1,8 @@
 """Runs a model file with TensorRT 10 and 11 on an NVIDIA GPU.
 
 Only what both versions have is used: strongly typed networks, whose precisions the ONNX graph gives, and tensors by
-name. Buffers are PyTorch's: pinned memory for what crosses to and from the GPU, CUDA memory for what the engine reads and
-writes.
+name. Buffers are PyTorch's: pinned memory for what crosses to and from the GPU, CUDA memory for what the engine reads
+and writes.
 """
 
 from __future__ import annotations

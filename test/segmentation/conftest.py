@@ -1,0 +1,45 @@
+"""The TensorRT modules on a GPU that is stood in for."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+import instance_seg_ros.segmentation
+
+STAND_INS = Path(__file__).parent / "stand_in_gpu"
+
+
+def _load(monkeypatch: pytest.MonkeyPatch, name: str, path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, name, module)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SimpleNamespace:
+    """The modules `torch`, `tensorrt`, `backend` and `factory`; processes that are started see the same GPU.
+
+    `builds()` counts the builds so far, of all processes.
+    """
+    builds = tmp_path / "builds.txt"
+    monkeypatch.setenv("STAND_IN_BUILDS", str(builds))
+    monkeypatch.delenv("STAND_IN_FAULT", raising=False)
+    monkeypatch.syspath_prepend(str(STAND_INS))
+    package = Path(instance_seg_ros.segmentation.__file__).parent
+    loaded = {
+        "torch": _load(monkeypatch, "torch", STAND_INS / "torch.py"),
+        "tensorrt": _load(monkeypatch, "tensorrt", STAND_INS / "tensorrt.py"),
+    }
+    for module in ("backend", "factory"):
+        name = f"tensorrt_{module}"
+        loaded[module] = _load(monkeypatch, f"instance_seg_ros.segmentation.{name}", package / f"{name}.py")
+    return SimpleNamespace(**loaded, builds=lambda: len(builds.read_text().splitlines()) if builds.exists() else 0)

@@ -1,0 +1,130 @@
+"""Stands in for PyTorch with CUDA, as far as the TensorRT backend uses it; for tests on machines without a GPU.
+
+Work on a stream waits until the stream is synchronised, as on a GPU: who reads too early reads what was there before.
+Everything here without a leading underscore exists in PyTorch, which a test checks.
+
+Environment: STAND_IN_FAULT=no_gpu, buffers or capture; STAND_IN_GPU names the GPU.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import numpy as np
+
+__version__ = "2.4.0"
+
+float32, float16, int64, uint8 = (np.dtype(name) for name in ("float32", "float16", "int64", "uint8"))
+dtype = np.dtype
+
+
+def _fault(name: str) -> bool:
+    return os.environ.get("STAND_IN_FAULT", "") == name
+
+
+class Tensor:
+    """Memory of either side."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self._array = array
+
+    def data_ptr(self) -> int:
+        return self._array.ctypes.data
+
+    def numpy(self) -> np.ndarray:
+        return self._array
+
+    def copy_(self, src: Tensor, non_blocking: bool = False) -> Tensor:
+        assert non_blocking, "a copy that blocks stalls the stream"
+        assert cuda._current is not None, "a copy outside the backend's own stream"
+        cuda._current._add(lambda: np.copyto(self._array, src._array))
+        return self
+
+
+def zeros(size: tuple[int, ...], dtype: np.dtype, pin_memory: bool = False, device: str = "cpu") -> Tensor:
+    if _fault("buffers") and device == "cuda":
+        raise RuntimeError("CUDA out of memory")
+    assert pin_memory or device == "cuda", "memory that is not pinned cannot be copied asynchronously"
+    return Tensor(np.zeros(size, dtype))
+
+
+class _Stream:
+    """A queue of work."""
+
+    def __init__(self) -> None:
+        self.cuda_stream = len(cuda._streams) + 1  # 0 is the default stream
+        self._queue: list[Callable[[], None]] = []
+        self._captured: list[Callable[[], None]] | None = None
+        cuda._streams[self.cuda_stream] = self
+
+    def _add(self, work: Callable[[], None]) -> None:
+        (self._queue if self._captured is None else self._captured).append(work)
+
+    def synchronize(self) -> None:
+        assert self._captured is None, "a stream that is being captured may not be synchronised"
+        queue, self._queue = self._queue, []
+        for work in queue:
+            work()
+
+
+class _CudaGraph:
+    """Recorded work."""
+
+    def __init__(self) -> None:
+        self._work: list[Callable[[], None]] = []
+
+    def replay(self) -> None:
+        assert cuda._current is not None, "a replay outside the backend's own stream"
+        for work in self._work:
+            cuda._current._add(work)
+
+
+class _Cuda:
+    """The module torch.cuda."""
+
+    Stream = _Stream
+    CUDAGraph = _CudaGraph
+
+    def __init__(self) -> None:
+        self._streams: dict[int, _Stream] = {}
+        self._current: _Stream | None = None
+
+    def is_available(self) -> bool:
+        return not _fault("no_gpu")
+
+    def current_device(self) -> int:
+        return 0
+
+    def get_device_name(self, device: int) -> str:
+        return os.environ.get("STAND_IN_GPU", "Orin")
+
+    def get_device_properties(self, device: int) -> SimpleNamespace:
+        return SimpleNamespace(name=self.get_device_name(device), major=8, minor=7, multi_processor_count=16)
+
+    @contextmanager
+    def stream(self, stream: _Stream) -> Iterator[None]:
+        outer, self._current = self._current, stream
+        try:
+            yield
+        finally:
+            self._current = outer
+
+    @contextmanager
+    def graph(self, cuda_graph: _CudaGraph, stream: _Stream, capture_error_mode: str) -> Iterator[None]:
+        assert capture_error_mode in ("global", "thread_local", "relaxed")
+        assert not stream._queue, "work is left on the stream"
+        stream._captured = []
+        try:
+            with self.stream(stream):
+                yield
+            if _fault("capture"):
+                raise RuntimeError("operation not permitted when stream is capturing")
+            cuda_graph._work = stream._captured
+        finally:
+            stream._captured = None
+
+
+cuda = _Cuda()

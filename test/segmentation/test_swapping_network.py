@@ -1,0 +1,119 @@
+"""Frames are served from the first on, and a better network takes over between two of them, if it can be made."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from instance_seg_ros.segmentation.postprocessing import NetworkOutput
+from instance_seg_ros.segmentation.swapping_network import Report, Shapes, SwappingNetwork
+
+TIMEOUT_S = 10.0
+
+
+class ConstantNetwork:
+    """Gives its score; fails while it has an error to raise."""
+
+    input_names = ("depth_m",)
+
+    def __init__(self, backend: str, score: float) -> None:
+        self.backend = backend
+        self.score = score
+        self.error: Exception | None = None
+
+    def __call__(self, inputs: Mapping[str, NDArray]) -> NetworkOutput:
+        """One empty row."""
+        if self.error is not None:
+            raise self.error
+        empty = np.zeros(0, dtype=np.float32)
+        return NetworkOutput(empty, np.array([self.score]), empty, empty, empty)
+
+
+CPU, GPU = 0.25, 0.75
+
+
+def score(network: SwappingNetwork, size: int = 4) -> float:
+    """Of one frame: tells which network served it."""
+    return float(network({"depth_m": np.zeros((size, size), dtype=np.float32)}).scores[0])
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + TIMEOUT_S
+    while not condition():
+        assert time.monotonic() < deadline_s, "it did not happen in time"
+        time.sleep(0.002)
+
+
+def test_the_better_network_takes_over_when_it_is_ready() -> None:
+    may_finish = threading.Event()
+
+    def make(shapes: Shapes, report: Report) -> ConstantNetwork:
+        assert shapes == {"depth_m": (4, 4)}
+        report("building, 40%")
+        may_finish.wait(TIMEOUT_S)
+        return ConstantNetwork("on the GPU", GPU)
+
+    network = SwappingNetwork(ConstantNetwork("on the CPU", CPU), "Fast", make)
+    assert network.backend == "on the CPU; Fast: starts with the first frame"
+    assert [score(network) for _ in range(3)] == [CPU] * 3
+    wait_until(lambda: network.backend == "on the CPU; Fast: building, 40%")
+    may_finish.set()
+    wait_until(lambda: network.backend == "on the CPU; Fast: ready")
+    assert score(network) == GPU
+    assert network.backend == "on the GPU"
+
+
+def test_one_that_cannot_be_made_is_tried_once_and_the_reason_shown() -> None:
+    attempts = []
+
+    def make(shapes: Shapes, report: Report) -> ConstantNetwork:
+        attempts.append(shapes)
+        raise MemoryError("no memory left on the GPU")
+
+    network = SwappingNetwork(ConstantNetwork("on the CPU", CPU), "Fast", make)
+    assert score(network) == CPU
+    wait_until(lambda: network.backend == "on the CPU; Fast: failed: no memory left on the GPU")
+    assert [score(network) for _ in range(3)] == [CPU] * 3
+    assert len(attempts) == 1
+
+
+def test_one_that_fails_on_a_frame_is_given_up_and_the_frame_is_served() -> None:
+    better = ConstantNetwork("on the GPU", GPU)
+    network = SwappingNetwork(ConstantNetwork("on the CPU", CPU), "Fast", lambda shapes, report: better)
+    score(network)
+    wait_until(lambda: score(network) == GPU)
+    better.error = RuntimeError("an illegal memory access")
+    assert score(network) == CPU
+    better.error = None
+    assert score(network) == CPU
+    assert network.backend == "on the CPU; Fast: failed on a frame: an illegal memory access"
+
+
+def test_each_size_of_the_images_gets_its_own() -> None:
+    made = []
+
+    def make(shapes: Shapes, report: Report) -> ConstantNetwork:
+        made.append(shapes["depth_m"])
+        return ConstantNetwork("on the GPU", GPU + len(made))
+
+    network = SwappingNetwork(ConstantNetwork("on the CPU", CPU), "Fast", make)
+    assert score(network, 4) == CPU
+    wait_until(lambda: score(network, 4) == GPU + 1)
+    assert score(network, 8) == CPU
+    wait_until(lambda: score(network, 8) == GPU + 2)
+    assert score(network, 4) == GPU + 1
+    assert made == [(4, 4), (8, 8)]
+
+
+def test_an_error_of_the_first_network_is_the_callers_and_starts_nothing() -> None:
+    first = ConstantNetwork("on the CPU", CPU)
+    first.error = ValueError("exported for another size")
+    network = SwappingNetwork(first, "Fast", lambda shapes, report: pytest.fail("made without need"))
+    with pytest.raises(ValueError, match="another size"):
+        score(network)
+    assert network.backend == "on the CPU; Fast: starts with the first frame"
