@@ -27,7 +27,7 @@ from instance_seg_ros.drawing import draw_overlay
 from instance_seg_ros.geometry import Transform
 from instance_seg_ros.message_types import load_typestore, message_factory
 from instance_seg_ros.pipeline import Pipeline, Scene
-from instance_seg_ros.rgbd_messages import MessageMatcher, RgbdMessages, frame_of
+from instance_seg_ros.rgbd_messages import MessageMatcher, RgbdMessages, frame_of, is_distorted
 
 IMAGE, COMPRESSED_IMAGE = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO, TF = "sensor_msgs/msg/CameraInfo", "tf2_msgs/msg/TFMessage"
@@ -70,6 +70,7 @@ class BagSummary:
         frames: number of frames for which results were written.
         instances, grasps: found in all frames together.
         lost: number of colour images without results, by cause.
+        warnings: what may make the results worse.
         elapsed_s: wall-clock time.
         stage_times_s: total seconds of each stage.
     """
@@ -80,6 +81,7 @@ class BagSummary:
     instances: int = 0
     grasps: int = 0
     lost: Counter[str] = field(default_factory=Counter)
+    warnings: list[str] = field(default_factory=list)
     elapsed_s: float = 0.0
     stage_times_s: Counter[str] = field(default_factory=Counter)
 
@@ -280,7 +282,13 @@ class _FrameReader:
             of_topic = [connection for connection in connections if connection.topic == topic]
             first = next(_messages(source, self._reader, of_topic), None)
             if first is not None:
-                self._add_info(first[0].topic, self._deserialize(first[0], first[2]))
+                info = self._deserialize(first[0], first[2])
+                self._add_info(first[0].topic, info)
+                if topic == self._topics.color_info and is_distorted(info):
+                    self._summary.warnings.append(
+                        "the CameraInfo has distortion coefficients, which are not corrected: positions near the "
+                        "border are off; record the rectified image"
+                    )
 
     def _take_transforms(self, message: Any) -> None:
         for stamped in message.transforms:

@@ -277,6 +277,18 @@ def test_a_camera_that_was_never_calibrated_is_named(process: Callable, frames: 
     assert all("is the camera's CameraInfo filled in?" in cause for cause in summary.lost)
 
 
+def test_lens_distortion_is_warned_of(process: Callable, frames: list[RgbdFrame]) -> None:
+    recorded = []
+    for frame in frames:
+        for topic, stamp_ns, message in camera_messages(frame):
+            d = np.array([0.1, 0, 0, 0, 0])
+            recorded.append((topic, stamp_ns, replace(message, d=d) if topic == COLOR_INFO else message))
+    summary, _ = process(recorded)
+    assert summary.frames == 4
+    (warning,) = summary.warnings
+    assert "distortion" in warning
+
+
 def test_compressed_streams_are_read(process: Callable, frames: list[RgbdFrame]) -> None:
     recorded: list[Stamped] = []
     for frame in frames:

@@ -109,7 +109,8 @@ def summary_text(summary: BagSummary) -> str:
         for stage, total_s in summary.stage_times_s.items()
     ]
     rows += [(f"lost: {cause}", str(count)) for cause, count in summary.lost.most_common()]
-    return tabulate(rows, tablefmt="plain")
+    rows += [("warning", warning) for warning in summary.warnings]
+    return tabulate(rows, tablefmt="plain", disable_numparse=True)
 
 
 def _positive(text: str) -> int:

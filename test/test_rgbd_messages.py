@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from instance_seg_ros.camera import Intrinsics
+from instance_seg_ros.geometry import Transform
+from instance_seg_ros.rgbd_messages import (
+    MessageMatcher,
+    RgbdMessages,
+    frame_of,
+    intrinsics_of,
+    is_distorted,
+    stamp_ns_of,
+)
+
+WIDTH, HEIGHT = 8, 6
+
+
+def header(stamp_ns: int = 5, frame_id: str = "color") -> Any:
+    sec, nanosec = divmod(stamp_ns, 1_000_000_000)
+    return SimpleNamespace(stamp=SimpleNamespace(sec=sec, nanosec=nanosec), frame_id=frame_id)
+
+
+def image(encoding: str, width: int = WIDTH, height: int = HEIGHT, value: int = 0, **changes: Any) -> Any:
+    dtype, channels = (np.dtype("<u2"), 1) if encoding == "16UC1" else (np.dtype("u1"), 3)
+    step = width * channels * dtype.itemsize
+    data = np.full(width * height * channels, value, dtype=dtype).tobytes()
+    fields = {"height": height, "width": width, "encoding": encoding, "is_bigendian": 0, "step": step, "data": data}
+    return SimpleNamespace(**{"header": header(), **fields, **changes})
+
+
+def info(width: int = WIDTH, height: int = HEIGHT, **changes: Any) -> Any:
+    fields = {
+        "header": header(),
+        "width": width,
+        "height": height,
+        "k": [10.0, 0, width / 2 - 0.5, 0, 10.0, height / 2 - 0.5, 0, 0, 1],
+        "d": [0.0] * 5,
+        "binning_x": 0,
+        "binning_y": 0,
+        "roi": SimpleNamespace(x_offset=0, y_offset=0, width=0, height=0),
+    }
+    return SimpleNamespace(**{**fields, **changes})
+
+
+def matched(**changes: Any) -> RgbdMessages:
+    fields = {"color": image("rgb8"), "depth": image("16UC1", value=500), "color_info": info(), "depth_info": None}
+    return RgbdMessages(**{**fields, **changes})
+
+
+def no_pose(color_frame: str, depth_frame: str, stamp_ns: int) -> Transform:
+    raise ValueError(f"no way from {depth_frame} to {color_frame}")
+
+
+def identity(color_frame: str, depth_frame: str, stamp_ns: int) -> Transform:
+    return Transform.identity()
+
+
+def test_registered_images_become_a_frame_without_asking_for_a_pose() -> None:
+    frame = frame_of(matched(), no_pose)
+    assert frame.depth_m.tolist() == np.full((HEIGHT, WIDTH), np.float32(0.5)).tolist()
+    assert (frame.stamp_ns, frame.frame_id) == (5, "color")
+
+
+def test_depth_of_another_size_is_registered() -> None:
+    depth = image("16UC1", WIDTH * 2, HEIGHT * 2, value=500)
+    depth_info = info(WIDTH * 2, HEIGHT * 2, k=[20.0, 0, WIDTH - 0.5, 0, 20.0, HEIGHT - 0.5, 0, 0, 1])
+    frame = frame_of(matched(depth=depth, depth_info=depth_info), identity)
+    assert frame.depth_m.shape == (HEIGHT, WIDTH)
+    assert frame.depth_m[1:-1, 1:-1] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "cause"),
+    [
+        ({"color_info": None}, "no CameraInfo of the colour camera has arrived"),
+        ({"color_info": info(k=[0.0] * 9)}, "colour camera_info: focal lengths must be positive"),
+        ({"color_info": info(WIDTH * 2)}, "the colour image is 8x6 but its CameraInfo says 16x6"),
+        ({"color": image("rgb8", data=b"short")}, "colour image: data are truncated"),
+        ({"color": image("nonsense")}, "colour image: unknown colour encoding 'nonsense'"),
+        ({"depth": image("16UC1", step=1)}, "depth image: step is 1 bytes"),
+        ({"depth": image("16UC1", 4, 4)}, "depth is 4x4 in frame 'color'.*no CameraInfo of the depth camera"),
+        (
+            {"depth": image("16UC1", header=header(frame_id="depth")), "depth_info": info()},
+            "in frame 'depth', colour .*no way from depth to color; or let the camera's driver align",
+        ),
+    ],
+)
+def test_messages_that_cannot_be_used_are_refused_with_the_part_and_the_cause(
+    changes: dict[str, Any], cause: str
+) -> None:
+    with pytest.raises(ValueError, match=cause):
+        frame_of(matched(**changes), no_pose)
+
+
+def test_a_region_of_interest_moves_the_principal_point() -> None:
+    roi = SimpleNamespace(x_offset=2, y_offset=1, width=4, height=3)
+    assert intrinsics_of(info(roi=roi)) == Intrinsics(4, 3, 10.0, 10.0, 1.5, 1.5)
+
+
+def test_binning_scales_the_camera() -> None:
+    assert intrinsics_of(info(binning_x=2, binning_y=2)) == Intrinsics(4, 3, 5.0, 5.0, 1.5, 1.0)
+
+
+def test_distortion_is_seen() -> None:
+    assert is_distorted(info(d=[0.1, 0, 0, 0, 0]))
+    assert not is_distorted(info())
+    assert not is_distorted(info(d=[]))
+
+
+def test_pairs_get_the_infos_nearest_in_time() -> None:
+    matcher = MessageMatcher(tolerance_s=0.01)
+    early, late = info(header=header(0)), info(header=header(1_000_000_000))
+    for each in (early, late):
+        matcher.add_color_info(each)
+    assert matcher.add_color(image("rgb8", header=header(900_000_000))) is None
+    pair = matcher.add_depth(image("16UC1", header=header(900_000_000)))
+    assert pair is not None
+    assert pair.color_info is late
+    assert pair.depth_info is None
+    assert pair.stamp_ns == stamp_ns_of(pair.color.header) == 900_000_000
