@@ -72,10 +72,10 @@ def build_engine(model: bytes, precision: str, report: Callable[[str], None]) ->
     Raises:
         EngineError: TensorRT cannot parse the model or build the engine.
     """
-    logger = _Logger()
-    builder = trt.Builder(logger)
+    _LOGGER.clear()
+    builder = trt.Builder(_LOGGER)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    parser = trt.OnnxParser(network, logger)
+    parser = trt.OnnxParser(network, _LOGGER)
     if not parser.parse(model):
         errors = [parser.get_error(index).desc() for index in range(parser.num_errors)]
         raise EngineError(f"TensorRT {trt.__version__} cannot read the model: {'; '.join(errors)}")
@@ -89,7 +89,7 @@ def build_engine(model: bytes, precision: str, report: Callable[[str], None]) ->
     if monitor.failure is not None:
         raise monitor.failure
     if engine is None:
-        raise EngineError(f"TensorRT {trt.__version__} cannot build the engine: {logger.reason()}")
+        raise EngineError(f"TensorRT {trt.__version__} cannot build the engine: {_LOGGER.reason()}")
     return bytes(engine)
 
 
@@ -109,22 +109,21 @@ class TensorRtNetwork:
     """
 
     def __init__(self, engine: bytes) -> None:
-        self._logger = _Logger()
-        self._runtime = trt.Runtime(self._logger)
+        _LOGGER.clear()
+        self._runtime = trt.Runtime(_LOGGER)
         self._engine = self._runtime.deserialize_cuda_engine(engine)
         if self._engine is None:
-            reason = self._logger.reason()
+            reason = _LOGGER.reason()
             # What does not fit today is no reason to build for an hour: the engine fits when the memory is free.
             kind = EngineError if "OutOfMemory" in reason else EngineRefusedError
             raise kind(f"TensorRT {trt.__version__} cannot load the engine: {reason}")
         self._context = self._engine.create_execution_context()
         if self._context is None:
-            raise EngineError(
-                f"TensorRT {trt.__version__} cannot make room for the engine to run: {self._logger.reason()}"
-            )
+            raise EngineError(f"TensorRT {trt.__version__} cannot make room for the engine to run: {_LOGGER.reason()}")
         self._stream = torch.cuda.Stream()
         names = [self._engine.get_tensor_name(index) for index in range(self._engine.num_io_tensors)]
-        self._buffers = {name: self._bind(name) for name in names}
+        with torch.cuda.stream(self._stream):  # which fills them with zeros before anything else runs on it
+            self._buffers = {name: self._bind(name) for name in names}
         self._inputs = tuple(name for name in names if self._engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT)
         self._launch, self._note = self._warmed_up()
 
@@ -172,12 +171,12 @@ class TensorRtNetwork:
             )
         buffer = _Buffer(name, shape, _TORCH_TYPES[data_type])
         if not self._context.set_tensor_address(name, buffer.address):
-            raise EngineError(f"TensorRT {trt.__version__} refuses the buffer for {name}: {self._logger.reason()}")
+            raise EngineError(f"TensorRT {trt.__version__} refuses the buffer for {name}: {_LOGGER.reason()}")
         return buffer
 
     def _enqueue(self) -> None:
         if not self._context.execute_async_v3(self._stream.cuda_stream):
-            raise EngineError(f"TensorRT {trt.__version__} cannot run the engine: {self._logger.reason()}")
+            raise EngineError(f"TensorRT {trt.__version__} cannot run the engine: {_LOGGER.reason()}")
 
     def _warmed_up(self) -> tuple[Callable[[], None], str]:
         """What launches the engine, and what is to be told of it: a CUDA graph, or without one call for each kernel."""
@@ -236,9 +235,16 @@ class _Logger(trt.ILogger):
         if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
             self._errors.append(msg)
 
+    def clear(self) -> None:
+        """Forgets what belongs to earlier work."""
+        self._errors.clear()
+
     def reason(self) -> str:
         """The latest errors."""
         return "; ".join(self._errors) or "it gives no reason"
+
+
+_LOGGER = _Logger()  # TensorRT takes one logger for the whole process
 
 
 class _Progress(trt.IProgressMonitor):

@@ -92,26 +92,34 @@ class ParserError:
 
 
 class OnnxParser:
-    num_errors = 0
-
     def __init__(self, network: INetworkDefinition, logger: ILogger) -> None:
         self._network = network
 
+    @property
+    def num_errors(self) -> int:
+        return int(_fault("parse"))
+
     def parse(self, model: bytes, path: str | None = None) -> bool:
         assert isinstance(model, bytes)
-        self.num_errors = int(_fault("parse"))
         self._network._model = model
-        return not self.num_errors
+        return not _fault("parse")
 
-    def get_error(self, index: int) -> ParserError:
+    def get_error(self, index: int) -> Any:
         return ParserError()
 
 
 class IBuilderConfig:
-    progress_monitor: IProgressMonitor
-
-    def __init__(self) -> None:
+    def __init__(self, *arguments: Any) -> None:
         self._flags = {BuilderFlag.TF32}
+        self._monitor: IProgressMonitor | None = None
+
+    @property
+    def progress_monitor(self) -> IProgressMonitor | None:
+        return self._monitor
+
+    @progress_monitor.setter
+    def progress_monitor(self, monitor: IProgressMonitor) -> None:
+        self._monitor = monitor
 
     def set_flag(self, flag: BuilderFlag) -> None:
         self._flags.add(flag)

@@ -48,7 +48,11 @@ def zeros(size: tuple[int, ...], dtype: np.dtype, pin_memory: bool = False, devi
     if _fault("buffers") and device == "cuda":
         raise RuntimeError("CUDA out of memory")
     assert pin_memory or device == "cuda", "memory that is not pinned cannot be copied asynchronously"
-    return Tensor(np.zeros(size, dtype))
+    array = np.zeros(size, dtype)
+    if device == "cuda":
+        assert cuda._current is not None, "filled on another stream than it is used on, in no order"
+        cuda._current._add(lambda: array.fill(0))
+    return Tensor(array)
 
 
 class _Stream:
