@@ -110,14 +110,12 @@ def children(environment: dict[str, str], log_folder: Path) -> Iterator[Children
             print(f"had to be forced to end: {', '.join(forced)}", file=sys.stderr)
 
 
-def environment_of_demo() -> dict[str, str]:
-    """This environment with a ROS domain of the demo's own, closed to other machines, and DDS set up for images."""
+def isolated_environment() -> dict[str, str]:
+    """Variables for a ROS domain of this process's own, closed to other machines, with DDS set up for images."""
     return {
-        "FASTRTPS_DEFAULT_PROFILES_FILE": str(FASTDDS_PROFILE),
-        **os.environ,
         "ROS_DOMAIN_ID": str(1 + os.getpid() % LAST_FREE_DOMAIN),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-        "PYTHONUNBUFFERED": "1",
+        "FASTRTPS_DEFAULT_PROFILES_FILE": str(FASTDDS_PROFILE),
     }
 
 
@@ -180,7 +178,7 @@ def run(options: argparse.Namespace) -> int:
     out: Path = options.out
     logs = out / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    environment = environment_of_demo()
+    environment = {**os.environ, **isolated_environment(), "PYTHONUNBUFFERED": "1"}
     print(f"demo: {count} frame(s), ROS domain {environment['ROS_DOMAIN_ID']}, logs in {logs}", flush=True)
     with children(environment, logs) as group:
         node = group.start("instance_seg", "instance_seg_ros.ros.node", *node_arguments(options))

@@ -105,6 +105,14 @@ class InstanceSegNode(LifecycleNode):
         self._change_state = self._service_change_state.callback
         self._service_change_state.callback = self._on_change_state
 
+    def subscribers(self) -> dict[str, int]:
+        """How many subscribers each output is connected to, by its full topic name; empty while unconfigured."""
+        return {} if self._outputs is None else self._outputs.subscribers()
+
+    def waits_for_a_frame(self) -> bool:
+        """Whether a call of `segment` waits for its frame."""
+        return bool(self._requests)
+
     # ---- Lifecycle ----
 
     def state_label(self) -> str:
@@ -238,9 +246,7 @@ class InstanceSegNode(LifecycleNode):
             self._publish(answer, scene)
             self._requests.answer(answer, job.arrived_s)
         except Exception:
-            # A shutdown takes the publishers away while a frame is at work; that is no error.
-            if self.context.ok():
-                self._unexpected("could not answer a frame")
+            self._unexpected("could not answer a frame")
 
     def _answer(self, rgbd: RgbdMessages) -> tuple[InstanceArray, Scene | None]:
         assert self._pipeline is not None, "frames come only while configured"
@@ -330,7 +336,9 @@ class InstanceSegNode(LifecycleNode):
             answer = await future
         finally:
             self.destroy_timer(deadline)
-        if answer is None:
+        if answer is None and self.state_label() != ACTIVE:
+            response.message = f"the node became {self.state_label()} before a frame came"
+        elif answer is None:
             faults = self._input_faults()
             response.message = f"no frame within {timeout_s:g} s: {'; '.join(faults) or 'the pipeline is too slow'}"
         elif answer.status == messages.FRAME_INVALID_INPUT:
@@ -354,6 +362,8 @@ class InstanceSegNode(LifecycleNode):
 
     def _unexpected(self, what: str) -> None:
         """For an except clause: logs the traceback and counts it."""
+        if not self.context.ok():
+            return  # a signal shut the context down under a call that was at work: no fault of that call
         error = sys.exc_info()[1]
         if self._health.problem(f"unexpected {type(error).__name__}", f"{what}: {error!r}", ERROR):
             self.get_logger().error(f"{what}:\n{traceback.format_exc()}")
@@ -426,9 +436,7 @@ class InstanceSegNode(LifecycleNode):
 
     def _output_status(self) -> DiagnosticStatus:
         name, hardware_id = f"{self.get_name()}: outputs", self.get_fully_qualified_name()
-        if self._outputs is None:
-            return status(name, hardware_id, OK, f"no publisher while {self.state_label()}", {})
-        return status(name, hardware_id, OK, "subscribers by topic", self._outputs.subscribers())
+        return status(name, hardware_id, OK, "subscribers by topic", self.subscribers())
 
     def _model_status(self) -> DiagnosticStatus:
         segmenter = self._pipeline.segmenter if self._pipeline is not None else None
@@ -473,6 +481,10 @@ def main(args: list[str] | None = None) -> int:
         spin(node, executor)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass  # the usual end; what follows is the same for every end
+    except Exception:
+        if executor.context.ok():
+            raise
+        # else a signal shut the context down under a call that was at work
     finally:
         node.close()
         node.destroy_node()

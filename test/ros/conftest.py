@@ -18,10 +18,10 @@ pytest.importorskip("rclpy")
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from rcl_interfaces.msg import Log
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from visualization_msgs.msg import MarkerArray
@@ -36,13 +36,13 @@ from instance_seg_ros.msg import InstanceArray
 from instance_seg_ros.pipeline import Pipeline
 from instance_seg_ros.rgbd_messages import stamp_ns_of
 from instance_seg_ros.ros.convert import camera_info, color_image, depth_image, make_message
-from instance_seg_ros.ros.demo import FASTDDS_PROFILE
+from instance_seg_ros.ros.demo import isolated_environment
 from instance_seg_ros.ros.node import InstanceSegNode
 from instance_seg_ros.segmentation import ModelInfo
 from instance_seg_ros.tracking import Tracker
 
-# Read when the first participant is made: without it, images between processes wait for repairs every now and then.
-os.environ.setdefault("FASTRTPS_DEFAULT_PROFILES_FILE", str(FASTDDS_PROFILE))
+# Read when the first participant is made; a robot or another test run on this network is neither heard nor disturbed.
+os.environ.update(isolated_environment())
 
 TIMEOUT_S = 20.0
 OPTICAL_FRAME = "camera_color_optical_frame"
@@ -65,7 +65,7 @@ class BlobSegmenter:
         return Instances.from_labels(labels)
 
 
-def blob_pipeline(settings: PipelineSettings, model_path: Path | None) -> Pipeline:
+def build_blob_pipeline(settings: PipelineSettings, model_path: Path | None) -> Pipeline:
     """The real pipeline around the BlobSegmenter."""
     return Pipeline(
         BlobSegmenter(),
@@ -81,7 +81,6 @@ class Probe(Node):
     def __init__(self) -> None:
         super().__init__("probe")
         self.received: dict[str, list[Any]] = defaultdict(list)
-        self.logs: list[Log] = []
         reliable = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
         self._inputs = {
             (name, message_type): self.create_publisher(message_type, f"/instance_seg/{topic}", reliable)
@@ -94,18 +93,23 @@ class Probe(Node):
                 ("depth_info", CameraInfo, "depth/camera_info"),
             )
         }
-        self.listen("instances", InstanceArray, "/instance_seg/instances")
-        self.listen("diagnostics", DiagnosticArray, "/diagnostics")
-        self.create_subscription(Log, "/rosout", self.logs.append, reliable)
+        self.listened: list[str] = []
+        self.listen("instances", InstanceArray)
+        self.create_subscription(DiagnosticArray, "/diagnostics", self.received["diagnostics"].append, reliable)
 
-    def listen(self, name: str, message_type: type, topic: str) -> None:
-        """Collects a topic in `received[name]`."""
+    def listen(self, name: str, message_type: type) -> None:
+        """Collects an output of the node in `received[name]`."""
         qos = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
-        self.create_subscription(message_type, topic, self.received[name].append, qos)
+        self.create_subscription(message_type, f"/instance_seg/{name}", self.received[name].append, qos)
+        self.listened.append(name)
 
     def send(self, name: str, message: Any) -> None:
         """Publishes on an input of the node."""
         self._inputs[name, type(message)].publish(message)
+
+    def input_publishers(self, name: str) -> list[Publisher]:
+        """The probe's publishers of an input, one for each type."""
+        return [publisher for (an_input, _), publisher in self._inputs.items() if an_input == name]
 
     def subscribers(self, name: str, message_type: type) -> int:
         """How many have matched the publisher of an input."""
@@ -120,10 +124,6 @@ class Probe(Node):
         """The answer to the frame of that stamp, None while there is none."""
         return next((answer for answer in self.answers if stamp_ns_of(answer.header) == stamp_ns), None)
 
-    def log_lines(self, text: str) -> list[str]:
-        """What the node logged with that text in it."""
-        return [log.msg for log in self.logs if log.name == "instance_seg" and text in log.msg]
-
     def status(self, name: str) -> DiagnosticStatus | None:
         """The node's latest diagnostics of that name."""
         for array in reversed(self.received["diagnostics"]):
@@ -134,19 +134,28 @@ class Probe(Node):
 
 
 class Stage:
-    """The node under test, the probe and the executor of both."""
+    """The node under test, the probe, the executor of both and what the node wrote on the terminal."""
 
-    def __init__(self, node: InstanceSegNode, probe: Probe, executor: SingleThreadedExecutor) -> None:
+    def __init__(
+        self, node: InstanceSegNode, probe: Probe, executor: SingleThreadedExecutor, capture: pytest.CaptureFixture[str]
+    ) -> None:
         self.node = node
         self.probe = probe
         self.executor = executor
+        self._capture = capture
+        self._logged = ""
+
+    def log_lines(self, text: str) -> list[str]:
+        """The node's log lines with that text in them, as a person sees them."""
+        self._logged += self._capture.readouterr().err
+        return [line for line in self._logged.splitlines() if text in line]
 
     def wait(self, condition: Callable[[], object], what: str, timeout_s: float = TIMEOUT_S) -> None:
         """Executes callbacks until the condition holds, and fails naming `what` when it does not in time."""
         deadline_s = time.monotonic() + timeout_s
         while not condition():
             if time.monotonic() > deadline_s:
-                logged = "\n".join(log.msg for log in self.probe.logs)
+                logged = "\n".join(self.log_lines(""))
                 pytest.fail(f"waited {timeout_s:g} s in vain for {what}; logged:\n{logged}")
             self.executor.spin_once(timeout_sec=0.05)
 
@@ -163,9 +172,20 @@ class Stage:
         """Brings the node to active and waits until everything is connected."""
         assert self.node.trigger_configure().name == "SUCCESS"
         assert self.node.trigger_activate().name == "SUCCESS"
+        self.wait(lambda: self.connected(color=color, depth=depth), "the connections between node and probe")
+
+    def connected(self, *, color: type = Image, depth: type = Image) -> bool:
+        """Whether the probe reaches the inputs and the node the probe."""
         inputs = (("color", color), ("depth", depth), ("color_info", CameraInfo))
-        self.wait(lambda: all(self.probe.subscribers(*an_input) for an_input in inputs), "the node's subscriptions")
-        self.wait(lambda: self.node.count_subscribers("/instance_seg/instances"), "the probe's subscription")
+        outputs = self.node.subscribers()
+        return all(self.probe.subscribers(*an_input) for an_input in inputs) and all(
+            outputs[f"/instance_seg/{name}"] for name in self.probe.listened
+        )
+
+    def pairs(self) -> int:
+        """How many pairs of images the node has made since it was activated."""
+        status = self.probe.status("inputs")
+        return 0 if status is None else int({value.key: value.value for value in status.values}.get("pairs", 0))
 
     def stamp_ns(self) -> int:
         """The time of now."""
@@ -178,7 +198,7 @@ class Stage:
             Its stamp.
         """
         stamp_ns = self.stamp_ns()
-        info, color, depth = messages_of(replace(frame, stamp_ns=stamp_ns))
+        info, color, depth = camera_messages(replace(frame, stamp_ns=stamp_ns))
         self.probe.send("color_info", info)
         self.probe.send("color", color)
         self.probe.send("depth", depth)
@@ -192,7 +212,7 @@ class Stage:
         return answer
 
 
-def messages_of(frame: RgbdFrame) -> tuple[CameraInfo, Image, Image]:
+def camera_messages(frame: RgbdFrame) -> tuple[CameraInfo, Image, Image]:
     """CameraInfo, colour and depth of a frame, with its stamp."""
     stamped = header(make_message, frame.stamp_ns, frame.frame_id)
     assert frame.color_rgb is not None
@@ -204,19 +224,50 @@ def messages_of(frame: RgbdFrame) -> tuple[CameraInfo, Image, Image]:
 
 
 @pytest.fixture
-def make_stage() -> Iterator[Callable[..., Stage]]:
+def messages_of() -> Callable[[RgbdFrame], tuple[CameraInfo, Image, Image]]:
+    """Makes CameraInfo, colour and depth of a frame."""
+    return camera_messages
+
+
+@pytest.fixture
+def compressed_messages_of() -> Callable[[RgbdFrame, int], tuple[int, list[tuple[str, Any]]]]:
+    """Makes the stamp and the named messages of a frame as image_transport's plugins compress them."""
+
+    def make(frame: RgbdFrame, stamp_ns: int) -> tuple[int, list[tuple[str, Any]]]:
+        stamped = header(make_message, stamp_ns, frame.frame_id)
+        assert frame.color_rgb is not None
+        jpeg = cv2.imencode(".jpg", frame.color_rgb[..., ::-1])[1].tobytes()
+        png = cv2.imencode(".png", np.round(frame.depth_m * 1000).astype(np.uint16))[1].tobytes()
+        # compressedDepth: a header of twelve bytes, without meaning for 16UC1, then the PNG.
+        return stamp_ns, [
+            ("color_info", camera_info(stamped, frame.intrinsics)),
+            ("color", CompressedImage(header=stamped, format="rgb8; jpeg compressed bgr8", data=jpeg)),
+            ("depth", CompressedImage(header=stamped, format="16UC1; compressedDepth png", data=bytes(12) + png)),
+        ]
+
+    return make
+
+
+@pytest.fixture
+def blob_pipeline() -> Callable[..., Pipeline]:
+    """Builds the pipeline around the BlobSegmenter."""
+    return build_blob_pipeline
+
+
+@pytest.fixture
+def make_stage(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Stage]]:
     """Makes a Stage; keyword arguments are the node's parameters, `build_pipeline` replaces the blobs' pipeline."""
     rclpy.init()
     stages: list[Stage] = []
 
-    def make(build_pipeline: Callable[..., Pipeline] = blob_pipeline, **parameters: Any) -> Stage:
+    def make(build_pipeline: Callable[..., Pipeline] = build_blob_pipeline, **parameters: Any) -> Stage:
         overrides = [Parameter(name.replace("__", "."), value=value) for name, value in parameters.items()]
         node = InstanceSegNode(build_pipeline, parameter_overrides=overrides)
         probe = Probe()
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         executor.add_node(probe)
-        stages.append(Stage(node, probe, executor))
+        stages.append(Stage(node, probe, executor, capfd))
         return stages[-1]
 
     yield make
@@ -238,6 +289,6 @@ def stage(make_stage: Callable[..., Stage]) -> Stage:
         ("cloud", PointCloud2),
         ("markers", MarkerArray),
     ):
-        made.probe.listen(name, message_type, f"/instance_seg/{name}")
+        made.probe.listen(name, message_type)
     made.start()
     return made

@@ -43,10 +43,6 @@ def test_an_empty_scene_is_answered_with_no_instances(stage: Any, make_frame: Ma
 
 def test_pictures_have_the_stamp_of_the_frame(stage: Any, make_frame: MakeFrame) -> None:
     pictures = ("label_image", "overlay", "cloud")
-    stage.wait(
-        lambda: all(stage.node.count_subscribers(f"/instance_seg/{name}") for name in (*pictures, "markers")),
-        "the probe's subscriptions",
-    )
     received = stage.probe.received
     answer = stage.answer_to(stage.send_frame(make_frame()))
     stage.wait(lambda: all(received[name] for name in (*pictures, "markers")), "the pictures")

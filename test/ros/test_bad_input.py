@@ -1,0 +1,293 @@
+"""Bad input: a log line and a diagnostics entry that name the cause, an answer with the reason, the next good frame."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+pytest.importorskip("rclpy")
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import CameraInfo, Image
+
+from instance_seg_ros.camera import Intrinsics, RgbdFrame
+from instance_seg_ros.messages import header
+from instance_seg_ros.msg import InstanceArray
+from instance_seg_ros.ros.convert import camera_info, depth_image, make_message
+
+MakeFrame = Callable[..., RgbdFrame]
+Messages = tuple[CameraInfo, Image, Image]
+
+
+def half_size_depth(messages: Messages, frame: RgbdFrame) -> Messages:
+    info, color, depth = messages
+    return info, color, depth_image(depth.header, np.ascontiguousarray(frame.depth_m[::2, ::2]))
+
+
+def unknown_color_encoding(messages: Messages, frame: RgbdFrame) -> Messages:
+    messages[1].encoding = "bayer_rggb8"
+    return messages
+
+
+def unknown_depth_encoding(messages: Messages, frame: RgbdFrame) -> Messages:
+    messages[2].encoding = "64FC1"
+    return messages
+
+
+def intrinsics_of_zeros(messages: Messages, frame: RgbdFrame) -> Messages:
+    messages[0].k = [0.0] * 9
+    return messages
+
+
+def truncated_color(messages: Messages, frame: RgbdFrame) -> Messages:
+    messages[1].data = messages[1].data[:-100]
+    return messages
+
+
+def truncated_depth(messages: Messages, frame: RgbdFrame) -> Messages:
+    messages[2].data = messages[2].data[:-100]
+    return messages
+
+
+def no_data(messages: Messages, frame: RgbdFrame) -> Messages:
+    messages[1].data = messages[1].data[:0]
+    return messages
+
+
+def info_of_another_size(messages: Messages, frame: RgbdFrame) -> Messages:
+    return camera_info(messages[0].header, Intrinsics(320, 240, 300.0, 300.0, 160.0, 120.0)), messages[1], messages[2]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "cause"),
+    [
+        (half_size_depth, "depth is 80x60"),
+        (unknown_color_encoding, "unknown colour encoding 'bayer_rggb8'"),
+        (unknown_depth_encoding, "unknown depth encoding '64FC1'"),
+        (intrinsics_of_zeros, "is the camera's CameraInfo filled in?"),
+        (truncated_color, "colour image: data are truncated"),
+        (truncated_depth, "depth image: data are truncated"),
+        (no_data, "colour image: data are truncated: 0 bytes"),
+        (info_of_another_size, "the colour image is 160x120 but its CameraInfo says 320x240"),
+    ],
+)
+def test_an_unusable_frame_is_refused_with_its_cause_and_the_next_one_processed(
+    stage: Any, make_frame: MakeFrame, messages_of: Callable[[RgbdFrame], Messages], spoil: Any, cause: str
+) -> None:
+    frame = replace(make_frame(), stamp_ns=stage.stamp_ns())
+    for name, message in zip(("color_info", "color", "depth"), spoil(messages_of(frame), frame), strict=True):
+        stage.probe.send(name, message)
+
+    refusal = stage.answer_to(frame.stamp_ns)
+    assert refusal.status == InstanceArray.STATUS_INVALID_INPUT
+    assert cause in refusal.status_text
+    assert not refusal.instances
+    stage.wait(lambda: stage.log_lines(cause), "the log line")
+    stage.wait(lambda: has_warned(stage, cause), "the diagnostics")
+
+    assert len(stage.answer_to(stage.send_frame(make_frame())).instances) == 2
+
+
+def test_a_repeated_cause_is_logged_once_in_a_while_and_counted_always(
+    stage: Any, make_frame: MakeFrame, messages_of: Callable[[RgbdFrame], Messages]
+) -> None:
+    for _ in range(5):
+        frame = replace(make_frame(), stamp_ns=stage.stamp_ns())
+        for name, message in zip(
+            ("color_info", "color", "depth"), truncated_depth(messages_of(frame), frame), strict=True
+        ):
+            stage.probe.send(name, message)
+        stage.answer_to(frame.stamp_ns)
+
+    stage.wait(lambda: values_of(stage).get("unusable frame: count") == "5", "five refusals in the diagnostics")
+    assert len(stage.log_lines("truncated")) == 1
+
+
+def test_depth_without_a_measurement_is_answered_and_named(stage: Any, make_frame: MakeFrame) -> None:
+    frame = make_frame()
+    blind = RgbdFrame(frame.color_rgb, np.zeros_like(frame.depth_m), frame.intrinsics, frame_id=frame.frame_id)
+
+    answer = stage.answer_to(stage.send_frame(blind))
+
+    assert (answer.status, len(answer.instances)) == (InstanceArray.STATUS_NO_DEPTH, 0)
+    assert "no measurement" in answer.status_text
+    stage.wait(lambda: stage.log_lines("no measurement"), "the log line")
+    stage.wait(lambda: has_warned(stage, "no measurement"), "the diagnostics")
+    assert len(stage.answer_to(stage.send_frame(make_frame())).instances) == 2
+
+
+def test_stamps_that_never_meet_are_named_with_their_distance(
+    stage: Any, make_frame: MakeFrame, messages_of: Callable[[RgbdFrame], Messages]
+) -> None:
+    start_ns = stage.stamp_ns()
+    for index in range(4):
+        early = replace(make_frame(), stamp_ns=start_ns + index * 1_000_000_000)
+        late = replace(early, stamp_ns=early.stamp_ns + 400_000_000)
+        info, color, _ = messages_of(early)
+        _, _, depth = messages_of(late)
+        for name, message in (("color_info", info), ("color", color), ("depth", depth)):
+            stage.probe.send(name, message)
+
+    stage.wait(lambda: stage.log_lines("0.400 s apart"), "the log line")
+    stage.wait(lambda: inputs_warn_of(stage, "colour and depth do not meet"), "the diagnostics")
+    assert not stage.probe.answers
+
+    assert len(stage.answer_to(stage.send_frame(make_frame())).instances) == 2
+
+
+def test_a_frame_before_any_camera_info_is_refused_with_that_reason(
+    stage: Any, make_frame: MakeFrame, messages_of: Callable[[RgbdFrame], Messages]
+) -> None:
+    frame = replace(make_frame(), stamp_ns=stage.stamp_ns())
+    _, color, depth = messages_of(frame)
+    stage.probe.send("color", color)
+    stage.probe.send("depth", depth)
+
+    assert "no CameraInfo of the colour camera" in stage.answer_to(frame.stamp_ns).status_text
+
+
+def test_an_input_without_a_publisher_is_named_with_its_topic(make_stage: Callable[..., Any]) -> None:
+    stage = make_stage(input_timeout_s=0.2)
+    stage.start()
+    for publisher in stage.probe.input_publishers("depth"):
+        stage.probe.destroy_publisher(publisher)
+
+    stage.wait(lambda: stage.log_lines("nothing publishes on /instance_seg/depth/image_raw"), "the log line", 30.0)
+    stage.wait(lambda: inputs_warn_of(stage, "/instance_seg/depth/image_raw"), "the diagnostics")
+
+
+def test_a_best_effort_camera_and_reliable_inputs_are_named_as_incompatible(make_stage: Callable[..., Any]) -> None:
+    stage = make_stage(reliable_inputs=True)
+    stage.start()
+    stage.probe.create_publisher(Image, "/instance_seg/color/image_raw", qos_profile_sensor_data)
+
+    stage.wait(lambda: stage.log_lines("incompatible QoS: a publisher on"), "the log line")
+    assert "set reliable_inputs to false" in stage.log_lines("incompatible QoS: a publisher on")[0]
+
+
+def test_depth_of_another_size_is_registered_when_its_camera_is_known(
+    stage: Any, make_frame: MakeFrame, messages_of: Callable[[RgbdFrame], Messages]
+) -> None:
+    frame = replace(make_frame(), stamp_ns=stage.stamp_ns())
+    info, color, _ = messages_of(frame)
+    stamped = header(make_message, frame.stamp_ns, frame.frame_id)
+    small = frame.intrinsics.resized(80, 60)
+    stage.wait(lambda: stage.probe.subscribers("depth_info", CameraInfo), "the depth camera's subscription")
+    stage.probe.send("color_info", info)
+    stage.probe.send("depth_info", camera_info(stamped, small))
+    stage.probe.send("color", color)
+    stage.probe.send("depth", depth_image(stamped, np.ascontiguousarray(frame.depth_m[::2, ::2])))
+
+    answer = stage.answer_to(frame.stamp_ns)
+
+    assert answer.status == InstanceArray.STATUS_OK, answer.status_text
+    assert len(answer.instances) == 2
+
+
+def test_lens_distortion_is_reported(
+    stage: Any, make_frame: MakeFrame, messages_of: Callable[[RgbdFrame], Messages]
+) -> None:
+    frame = replace(make_frame(), stamp_ns=stage.stamp_ns())
+    info, color, depth = messages_of(frame)
+    info.d = [0.1, 0.0, 0.0, 0.0, 0.0]
+    for name, message in (("color_info", info), ("color", color), ("depth", depth)):
+        stage.probe.send(name, message)
+
+    assert len(stage.answer_to(frame.stamp_ns).instances) == 2
+    stage.wait(lambda: stage.log_lines("lens distortion"), "the log line")
+
+
+def test_an_exception_in_the_pipeline_is_reported_and_the_next_frame_processed(
+    make_stage: Callable[..., Any], make_frame: MakeFrame, blob_pipeline: Callable[..., Any]
+) -> None:
+    class FailsOnce:
+        """Raises on its first frame."""
+
+        def __init__(self, segmenter: Any) -> None:
+            self.info = segmenter.info
+            self.segmenter = segmenter
+            self.failed = False
+
+        def segment(self, frame: RgbdFrame) -> Any:
+            if not self.failed:
+                self.failed = True
+                raise RuntimeError("a fault in a stage")
+            return self.segmenter.segment(frame)
+
+    def build(*arguments: Any) -> Any:
+        pipeline = blob_pipeline(*arguments)
+        pipeline.segmenter = FailsOnce(pipeline.segmenter)
+        return pipeline
+
+    stage = make_stage(build)
+    stage.start()
+
+    assert "a fault in a stage" in stage.answer_to(stage.send_frame(make_frame())).status_text
+    stage.wait(lambda: stage.log_lines("Traceback"), "the traceback in the log")
+    stage.wait(lambda: level_of(stage) == DiagnosticStatus.ERROR, "ERROR in the diagnostics")
+    assert len(stage.answer_to(stage.send_frame(make_frame())).instances) == 2
+
+
+def test_the_newest_frame_is_processed_and_the_others_counted_as_dropped(
+    make_stage: Callable[..., Any], make_frame: MakeFrame, blob_pipeline: Callable[..., Any]
+) -> None:
+    working, release = threading.Event(), threading.Event()
+
+    def build(*arguments: Any) -> Any:
+        pipeline = blob_pipeline(*arguments)
+        segment = pipeline.segmenter.segment
+
+        class Waits:
+            """Holds every frame until it is released."""
+
+            info = pipeline.segmenter.info
+
+            def segment(self, frame: RgbdFrame) -> Any:
+                working.set()
+                release.wait(20)
+                return segment(frame)
+
+        pipeline.segmenter = Waits()
+        return pipeline
+
+    stage = make_stage(build)
+    stage.start()
+    stamps_ns = [stage.send_frame(make_frame())]
+    stage.wait(working.is_set, "work on the first frame")
+    stamps_ns += [stage.send_frame(make_frame()) for _ in range(3)]
+    stage.wait(lambda: values_of(stage).get("dropped for a newer frame") == "2", "two dropped frames")
+    release.set()
+
+    stage.answer_to(stamps_ns[0])
+    stage.answer_to(stamps_ns[3])
+    assert [stage.probe.answer(stamp_ns) is None for stamp_ns in stamps_ns] == [False, True, True, False]
+
+
+def has_warned(stage: Any, cause: str) -> bool:
+    """Whether the processing diagnostics are not OK and name the cause."""
+    status = stage.probe.status("processing")
+    return status is not None and status.level != DiagnosticStatus.OK and cause in status.message
+
+
+def inputs_warn_of(stage: Any, cause: str) -> bool:
+    """Whether the inputs' diagnostics are WARN and name the cause."""
+    status = stage.probe.status("inputs")
+    return status is not None and status.level == DiagnosticStatus.WARN and cause in status.message
+
+
+def values_of(stage: Any) -> dict[str, str]:
+    """The processing diagnostics' values."""
+    status = stage.probe.status("processing")
+    return {} if status is None else {value.key: value.value for value in status.values}
+
+
+def level_of(stage: Any) -> bytes | None:
+    """The processing diagnostics' level."""
+    status = stage.probe.status("processing")
+    return None if status is None else status.level

@@ -1,0 +1,97 @@
+"""Counters, rates, levels and the causes that are named."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("rclpy")
+
+from instance_seg_ros.ros.diagnostics import (
+    ERROR,
+    LOG_PERIOD_S,
+    OK,
+    RECENT_S,
+    WARN,
+    Health,
+    InputReport,
+    silence_faults,
+)
+
+
+class FakeClock:
+    """A clock that stands still until it is set."""
+
+    now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def health(clock: FakeClock) -> Health:
+    return Health(clock)
+
+
+def facts(health: Health) -> dict[str, str]:
+    return {value.key: value.value for value in health.processing_status("n", "h", {}).values}
+
+
+def test_a_problem_is_to_be_logged_once_in_a_period(health: Health, clock: FakeClock) -> None:
+    assert [health.problem("a", "text"), health.problem("a", "text"), health.problem("b", "text")] == [
+        True,
+        False,
+        True,
+    ]
+    clock.now_s += LOG_PERIOD_S
+    assert health.problem("a", "text")
+    assert facts(health)["a: count"] == "3"
+
+
+def test_the_worst_recent_problem_gives_level_and_message(health: Health, clock: FakeClock) -> None:
+    health.problem("error", "broken", ERROR)
+    clock.now_s += 1
+    health.problem("warning", "odd")
+
+    status = health.processing_status("n", "h", {})
+    assert (status.level, status.message) == (ERROR, "broken")
+
+    clock.now_s += RECENT_S - 0.5
+    status = health.processing_status("n", "h", {})
+    assert (status.level, status.message) == (WARN, "odd")
+
+    clock.now_s += RECENT_S
+    assert health.processing_status("n", "h", {}).level == OK
+
+
+def test_rates_fall_when_frames_stop(health: Health, clock: FakeClock) -> None:
+    for _ in range(11):
+        health.processed(0.05, {"segment": 0.02})
+        clock.now_s += 0.1
+    assert facts(health)["rate_hz"] == "10.0"
+    assert facts(health)["segment_median_ms"] == "20.0"
+    clock.now_s += 9.9
+    assert facts(health)["rate_hz"] == "1.0"
+
+
+def test_an_input_is_silent_since_its_activation_or_its_last_message(health: Health, clock: FakeClock) -> None:
+    health.activated()
+    clock.now_s += 3
+    assert health.input("color", "/c", 1) == InputReport("/c", 1, 0, 3.0)
+    health.arrived("color")
+    clock.now_s += 1
+    assert health.input("color", "/c", 1) == InputReport("/c", 1, 1, 1.0)
+
+
+def test_silent_inputs_are_named_by_whether_somebody_publishes() -> None:
+    reports = [InputReport("/c", 0, 0, 9.0), InputReport("/d", 2, 5, 9.0), InputReport("/i", 1, 5, 0.1)]
+
+    unpublished, unheard = silence_faults(reports, timeout_s=1.0)
+
+    assert unpublished.startswith("nothing publishes on /c;")
+    assert unheard.startswith("nothing arrives on /d (2) though")
+    assert silence_faults(reports[2:], timeout_s=1.0) == []

@@ -1,0 +1,298 @@
+"""Lifecycle, parameters and services of the node, through real services."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("rclpy")
+
+from diagnostic_msgs.msg import DiagnosticStatus
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import DescribeParameters, SetParameters
+from sensor_msgs.msg import CompressedImage, Image, RegionOfInterest
+from std_srvs.srv import SetBool
+
+from instance_seg_ros.camera import RgbdFrame
+from instance_seg_ros.pipeline import Pipeline
+from instance_seg_ros.srv import Segment
+
+MakeStage = Callable[..., Any]
+MakeFrame = Callable[..., RgbdFrame]
+
+
+def change(stage: Any, transition: int) -> bool:
+    """Asks for a transition over its service."""
+    request = ChangeState.Request(transition=Transition(id=transition))
+    return stage.call(ChangeState, "change_state", request).success
+
+
+def state(stage: Any) -> str:
+    """The state that the node's service tells."""
+    return stage.call(GetState, "get_state", GetState.Request()).current_state.label
+
+
+def set_parameter(stage: Any, name: str, value: ParameterValue) -> Any:
+    """Sets a parameter over its service."""
+    request = SetParameters.Request(parameters=[Parameter(name=name, value=value)])
+    return stage.call(SetParameters, "set_parameters", request).results[0]
+
+
+def double(value: float) -> ParameterValue:
+    return ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=value)
+
+
+def text(value: str) -> ParameterValue:
+    return ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=value)
+
+
+def integer(value: int) -> ParameterValue:
+    return ParameterValue(type=ParameterType.PARAMETER_INTEGER, integer_value=value)
+
+
+def test_the_node_goes_through_its_whole_life_twice(make_stage: MakeStage, make_frame: MakeFrame) -> None:
+    stage = make_stage()
+    assert state(stage) == "unconfigured"
+    for _ in range(2):
+        assert change(stage, Transition.TRANSITION_CONFIGURE)
+        assert state(stage) == "inactive"
+        assert stage.node.count_subscribers("/instance_seg/color/image_raw") == 0
+        assert change(stage, Transition.TRANSITION_ACTIVATE)
+        stage.wait(lambda: stage.connected(), "the connections")
+        assert len(stage.answer_to(stage.send_frame(make_frame())).instances) == 2
+        assert change(stage, Transition.TRANSITION_DEACTIVATE)
+        assert stage.node.count_subscribers("/instance_seg/color/image_raw") == 0
+        assert change(stage, Transition.TRANSITION_CLEANUP)
+    assert change(stage, Transition.TRANSITION_UNCONFIGURED_SHUTDOWN)
+    assert state(stage) == "finalized"
+
+
+def test_shutdown_while_active_ends_everything(make_stage: MakeStage) -> None:
+    stage = make_stage()
+    stage.start()
+
+    assert change(stage, Transition.TRANSITION_ACTIVE_SHUTDOWN)
+
+    assert state(stage) == "finalized"
+    assert stage.node.count_subscribers("/instance_seg/color/image_raw") == 0
+
+
+def test_an_impossible_transition_is_refused_and_the_node_lives_on(make_stage: MakeStage) -> None:
+    stage = make_stage()
+
+    assert not change(stage, Transition.TRANSITION_ACTIVATE)
+
+    assert stage.log_lines("is not possible while unconfigured")
+    assert change(stage, Transition.TRANSITION_CONFIGURE)
+
+
+def test_a_missing_model_is_a_clear_error_and_the_node_stays_unconfigured(
+    make_stage: MakeStage, tmp_path: Path
+) -> None:
+    absent = tmp_path / "absent.onnx"
+    stage = make_stage(Pipeline.from_settings, model_path=str(absent))
+
+    assert not change(stage, Transition.TRANSITION_CONFIGURE)
+
+    assert state(stage) == "unconfigured"
+    assert stage.log_lines(f"cannot configure: cannot read the model file {absent}")
+    stage.wait(lambda: stage.probe.status("model"), "the diagnostics")
+    status = stage.probe.status("model")
+    assert status.level == DiagnosticStatus.ERROR
+    assert str(absent) in status.message
+
+
+def test_a_damaged_model_is_refused_and_a_whole_one_taken_afterwards(
+    make_stage: MakeStage, make_frame: MakeFrame, block_model_path: Path, tmp_path: Path
+) -> None:
+    damaged = tmp_path / "damaged.onnx"
+    damaged.write_bytes(block_model_path.read_bytes()[:-20])
+    stage = make_stage(Pipeline.from_settings, model_path=str(damaged))
+
+    assert not change(stage, Transition.TRANSITION_CONFIGURE)
+    assert state(stage) == "unconfigured"
+    assert stage.log_lines("cannot configure")
+
+    assert set_parameter(stage, "model_path", text(str(block_model_path))).successful
+    stage.start()
+    assert len(stage.answer_to(stage.send_frame(make_frame())).instances) == 2
+
+
+def test_autostart_activates(make_stage: MakeStage, make_frame: MakeFrame) -> None:
+    stage = make_stage()
+
+    stage.node.autostart()
+
+    assert state(stage) == "active"
+
+
+def test_without_autostart_the_node_waits_for_its_manager(make_stage: MakeStage) -> None:
+    stage = make_stage(autostart=False)
+
+    stage.node.autostart()
+
+    assert state(stage) == "unconfigured"
+
+
+def test_a_fixed_frame_without_tf_is_refused_at_configure(make_stage: MakeStage) -> None:
+    try:
+        import tf2_ros  # noqa: F401
+    except ImportError:
+        stage = make_stage(fixed_frame="map")
+        assert not change(stage, Transition.TRANSITION_CONFIGURE)
+        assert stage.log_lines("fixed_frame is 'map' but tf2_ros is not installed")
+    else:
+        pytest.skip("tf2_ros is installed here")
+
+
+# ---- Parameters ----
+
+
+def test_a_parameter_takes_effect_on_the_next_frame(stage: Any, make_frame: MakeFrame) -> None:
+    assert stage.answer_to(stage.send_frame(make_frame())).instances[0].points_kept > 100
+    track_ids = [instance.track_id for instance in stage.probe.answers[0].instances]
+
+    assert set_parameter(stage, "lifting.min_points", integer(100_000)).successful
+
+    answer = stage.answer_to(stage.send_frame(make_frame()))
+    assert all(instance.status_text for instance in answer.instances)
+    assert [instance.track_id for instance in answer.instances] == track_ids
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("grasping.friction", double(9.0), "grasping.friction"),
+        ("grasping.closing_axis", text("z"), "closing_axis must be one of x, y, not 'z'"),
+        ("depth_camera_pose", text("1 2 3"), "depth_camera_pose must be 'x y z qx qy qz qw'"),
+        ("model_path", text("other.onnx"), "model_path takes effect at configure and the node is active"),
+        ("segmentation.threads", integer(2), "segmentation.threads takes effect at configure"),
+        ("color_transport", text("compressed"), "color_transport takes effect at activate and the node is active"),
+        ("autostart", ParameterValue(type=ParameterType.PARAMETER_BOOL, bool_value=False), "read-only"),
+    ],
+)
+def test_a_parameter_that_cannot_be_is_refused_with_the_reason(
+    stage: Any, name: str, value: ParameterValue, reason: str
+) -> None:
+    result = set_parameter(stage, name, value)
+
+    assert not result.successful
+    assert reason in result.reason
+
+
+def test_every_parameter_describes_itself_with_its_range(make_stage: MakeStage) -> None:
+    stage = make_stage()
+    names = ["lifting.min_points", "grasping.friction"]
+
+    described = stage.call(DescribeParameters, "describe_parameters", DescribeParameters.Request(names=names))
+
+    points, friction = described.descriptors
+    assert "without 3D" in points.description
+    assert (points.integer_range[0].from_value, points.integer_range[0].to_value) == (10, 100_000)
+    assert friction.floating_point_range[0].to_value == 2.0
+
+
+def test_a_start_value_out_of_range_is_refused_with_its_name(make_stage: MakeStage) -> None:
+    with pytest.raises(Exception, match="sync_tolerance_s"):
+        make_stage(sync_tolerance_s=-1.0)
+
+
+def test_compressed_inputs(make_stage: MakeStage, make_frame: MakeFrame, compressed_messages_of: Any) -> None:
+    stage = make_stage(color_transport="compressed", depth_transport="compressedDepth")
+    stage.start(color=CompressedImage, depth=CompressedImage)
+
+    stamp_ns, messages = compressed_messages_of(make_frame(), stage.stamp_ns())
+    for name, message in messages:
+        stage.probe.send(name, message)
+
+    assert len(stage.answer_to(stamp_ns).instances) == 2
+
+
+# ---- Services ----
+
+
+def test_disabled_means_no_answers_until_enabled_again(stage: Any, make_frame: MakeFrame) -> None:
+    assert stage.call(SetBool, "set_enabled", SetBool.Request(data=False)).success
+    ignored_ns = stage.send_frame(make_frame())
+    # The pair is complete in the node before it is asked for its state again: one executor serves both in order.
+    stage.wait(lambda: stage.pairs() == 1, "the pair")
+    assert stage.call(SetBool, "set_enabled", SetBool.Request(data=True)).success
+
+    stage.answer_to(stage.send_frame(make_frame()))
+    assert stage.probe.answer(ignored_ns) is None
+
+
+def segment_while_sending(stage: Any, make_frame: MakeFrame, request: Segment.Request) -> Segment.Response:
+    """Calls `segment` and sends frames until it answers."""
+    client = stage.probe.create_client(Segment, "/instance_seg/segment")
+    stage.wait(client.service_is_ready, "the service")
+    future = client.call_async(request)
+
+    def done() -> bool:
+        if stage.node.waits_for_a_frame():
+            stage.send_frame(make_frame())
+        return future.done()
+
+    stage.wait(done, "the answer of segment")
+    return future.result()
+
+
+def test_segment_answers_with_the_next_frame_also_while_disabled(stage: Any, make_frame: MakeFrame) -> None:
+    assert stage.call(SetBool, "set_enabled", SetBool.Request(data=False)).success
+
+    response = segment_while_sending(stage, make_frame, Segment.Request())
+
+    assert response.success, response.message
+    assert len(response.result.instances) == 2
+    assert not stage.probe.answers
+
+
+def test_segment_filters_by_region_class_and_id(stage: Any, make_frame: MakeFrame) -> None:
+    left = RegionOfInterest(x_offset=0, y_offset=0, width=80, height=120)
+
+    of_region = segment_while_sending(stage, make_frame, Segment.Request(region=left)).result.instances
+    of_class = segment_while_sending(stage, make_frame, Segment.Request(class_names=["mug"]))
+    of_id = segment_while_sending(stage, make_frame, Segment.Request(track_ids=[of_region[0].track_id]))
+
+    assert [instance.region.x_offset < 80 for instance in of_region] == [True]
+    assert of_class.success
+    assert not of_class.result.instances
+    assert [instance.track_id for instance in of_id.result.instances] == [of_region[0].track_id]
+
+
+def test_segment_without_a_camera_ends_with_the_reason(stage: Any) -> None:
+    response = stage.call(Segment, "segment", Segment.Request(timeout_s=0.3))
+
+    assert not response.success
+    assert response.message.startswith("no frame within 0.3 s")
+
+
+def test_segment_while_inactive_says_so(make_stage: MakeStage) -> None:
+    response = make_stage().call(Segment, "segment", Segment.Request())
+
+    assert (response.success, response.message) == (False, "the node is unconfigured; activate it first")
+
+
+def test_deactivating_ends_a_waiting_segment_call(stage: Any) -> None:
+    client = stage.probe.create_client(Segment, "/instance_seg/segment")
+    stage.wait(client.service_is_ready, "the service")
+    future = client.call_async(Segment.Request(timeout_s=60.0))
+    stage.wait(stage.node.waits_for_a_frame, "the call")
+
+    assert change(stage, Transition.TRANSITION_DEACTIVATE)
+
+    stage.wait(future.done, "the answer of segment")
+    assert not future.result().success
+    assert "inactive" in future.result().message
+
+
+def test_images_are_subscribed_with_the_qos_of_sensors(stage: Any) -> None:
+    assert stage.node.get_subscriptions_info_by_topic("/instance_seg/color/image_raw")[
+        0
+    ].qos_profile.reliability.name == ("BEST_EFFORT")
+    assert stage.probe.subscribers("color", Image) == 1

@@ -1,0 +1,83 @@
+"""Markers of a scene."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+pytest.importorskip("rclpy")
+
+import numpy as np
+from visualization_msgs.msg import Marker
+
+from instance_seg_ros.config import GripperSettings
+from instance_seg_ros.drawing import color_of_track
+from instance_seg_ros.geometry import Transform
+from instance_seg_ros.messages import header
+from instance_seg_ros.pipeline import Scene
+from instance_seg_ros.ros.convert import make_message
+from instance_seg_ros.ros.markers import gripper_lines, marker_array
+
+GRIPPER = GripperSettings()
+
+
+def markers_of(scene: Scene) -> list[Marker]:
+    stamped = header(make_message, scene.frame.stamp_ns, scene.frame.frame_id)
+    return marker_array(scene, stamped, GRIPPER).markers
+
+
+def test_the_first_marker_deletes_those_of_the_frame_before(make_scene: Callable[..., Scene]) -> None:
+    for scene in (make_scene(), make_scene(empty=True)):
+        assert markers_of(scene)[0].action == Marker.DELETEALL
+    assert len(markers_of(make_scene(empty=True))) == 1
+
+
+def test_an_object_has_a_box_axes_an_id_and_its_grasps_and_one_without_3d_nothing(
+    make_scene: Callable[..., Scene],
+) -> None:
+    markers = markers_of(make_scene())[1:]
+
+    assert Counter(marker.ns for marker in markers) == {"box": 1, "axes": 1, "id": 1, "grasp": 2}
+    by_namespace = {marker.ns: marker for marker in markers}
+    assert len(by_namespace["box"].points) == 24
+    assert len(by_namespace["axes"].points) == len(by_namespace["axes"].colors) == 6
+    assert by_namespace["id"].text.startswith("5 object 1.00")
+    assert len({(marker.ns, marker.id) for marker in markers}) == len(markers)
+    red, green, blue = color_of_track(5)
+    assert by_namespace["box"].color.r == pytest.approx(red / 255)
+    assert by_namespace["box"].color.g == pytest.approx(green / 255)
+    assert by_namespace["box"].color.b == pytest.approx(blue / 255)
+
+
+def test_every_marker_has_the_stamp_and_frame_of_its_image(make_scene: Callable[..., Scene]) -> None:
+    scene = make_scene()
+    for marker in markers_of(scene):
+        assert (marker.header.stamp.sec, marker.header.stamp.nanosec) == divmod(scene.frame.stamp_ns, 10**9)
+        assert marker.header.frame_id == scene.frame.frame_id
+
+
+def test_edges_of_the_drawn_box_are_its_sides(make_scene: Callable[..., Scene]) -> None:
+    scene = make_scene()
+    points = next(marker.points for marker in markers_of(scene) if marker.ns == "box")
+    ends_m = np.array([(point.x, point.y, point.z) for point in points]).reshape(12, 2, 3)
+
+    lengths_m = np.linalg.norm(ends_m[:, 1] - ends_m[:, 0], axis=1)
+
+    box = scene.lifted.instances[0].box
+    assert box is not None
+    np.testing.assert_allclose(np.sort(lengths_m), np.sort(np.repeat(box.size_m, 4)), atol=1e-9)
+
+
+def test_fingers_are_drawn_from_the_contacts_back_along_the_approach(make_scene: Callable[..., Scene]) -> None:
+    grasp = make_scene().grasps[0].grasps[0]
+    turned = replace(grasp, T_camera_grasp=Transform(np.eye(3), np.array([9.0, 9.0, 9.0])))
+
+    lines_m = gripper_lines(grasp, GRIPPER)
+
+    np.testing.assert_array_equal(lines_m[[0, 2]], grasp.contacts_m)
+    back_m = lines_m[1] - lines_m[0]
+    np.testing.assert_allclose(back_m, -grasp.T_camera_grasp.rotation[:, 2] * GRIPPER.finger_length_m)
+    np.testing.assert_array_equal(gripper_lines(turned, GRIPPER), lines_m)

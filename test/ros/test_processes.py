@@ -1,0 +1,155 @@
+"""The node and the demo as processes of their own: how they start, end and fail."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("rclpy")
+
+import cv2
+
+from instance_seg_ros.camera import RgbdFrame
+from instance_seg_ros.captures import write_capture
+
+TIMEOUT_S = 90
+NODE = [sys.executable, "-m", "instance_seg_ros.ros.node"]
+DEMO = [sys.executable, "-m", "instance_seg_ros.ros.demo"]
+
+
+@pytest.fixture
+def captures(make_frame: Callable[..., RgbdFrame], tmp_path: Path) -> Path:
+    """A folder of three captures of two blocks."""
+    for index in range(3):
+        write_capture(tmp_path / "captures" / f"{index}", make_frame())
+    return tmp_path / "captures"
+
+
+def read_until(process: subprocess.Popen, text: str) -> str:
+    """Reads the process's stderr up to a line with that text; it ends when the process does."""
+    assert process.stderr is not None
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if text in line:
+            break
+    return "".join(lines)
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_active_node_quietly(block_model_path: Path, signal_number: int) -> None:
+    command = [*NODE, "--ros-args", "-p", f"model_path:={block_model_path}"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        started = read_until(process, "activate: done")
+        process.send_signal(signal_number)
+        _, rest = process.communicate(timeout=TIMEOUT_S)
+
+    assert "activate: done" in started
+    assert "Traceback" not in rest
+    assert process.returncode == 0
+
+
+def test_without_its_model_the_node_waits_unconfigured_and_ends_quietly(tmp_path: Path) -> None:
+    command = [*NODE, "--ros-args", "-p", f"model_path:={tmp_path / 'absent.onnx'}"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        started = read_until(process, "cannot configure")
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        _, rest = process.communicate(timeout=TIMEOUT_S)
+
+    assert "absent.onnx" in started
+    assert "Traceback" not in started + rest
+    assert process.returncode == 0
+
+
+def test_a_parameter_that_cannot_be_ends_the_node_with_its_name() -> None:
+    ended = subprocess.run(
+        [*NODE, "--ros-args", "-p", "depth_camera_pose:=nowhere"], capture_output=True, text=True, timeout=TIMEOUT_S
+    )
+
+    assert ended.returncode == 1
+    assert "depth_camera_pose must be 'x y z qx qy qz qw', not 'nowhere'" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_the_demo_answers_every_capture_and_writes_its_files(
+    captures: Path, block_model_path: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    ended = subprocess.run(
+        [*DEMO, "--frames-dir", str(captures), "--model", str(block_model_path), "--out", str(out)],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+    )
+
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "3 frame(s) answered, 6 instance(s)" in ended.stdout
+    assert cv2.imread(str(out / "overlay.png")).shape == (120, 160, 3)
+    assert set(cv2.imread(str(out / "labels.png"), cv2.IMREAD_UNCHANGED).flat) == {0, 1, 2}
+    assert (out / "scene.ply").read_bytes().startswith(b"ply\nformat binary_little_endian")
+    document = json.loads((out / "instances.json").read_text())
+    assert document["image"] == [160, 120]
+    assert [instance["label"] for instance in document["instances"]] == [1, 2]
+
+
+def test_the_demo_names_the_cause_when_the_node_cannot_work(captures: Path, tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [
+            *DEMO,
+            "--frames-dir",
+            str(captures),
+            "--model",
+            str(tmp_path / "absent.onnx"),
+            "--out",
+            str(tmp_path / "out"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+    )
+
+    assert ended.returncode == 1
+    assert "instance_seg: model: cannot read the model file" in ended.stderr
+
+
+def test_the_demo_refuses_a_folder_without_captures(tmp_path: Path) -> None:
+    ended = subprocess.run([*DEMO, "--frames-dir", str(tmp_path)], capture_output=True, text=True, timeout=TIMEOUT_S)
+
+    assert (ended.returncode, "holds no capture" in ended.stderr) == (1, True)
+
+
+def test_an_interrupted_demo_leaves_no_process_behind(block_model_path: Path, captures: Path, tmp_path: Path) -> None:
+    mark = f"mark-{os.getpid()}"
+    out = tmp_path / mark
+    # More frames than there are would never be asked for: the interrupt comes while the processes start.
+    command = [*DEMO, "--frames-dir", str(captures), "--model", str(block_model_path), "--out", str(out)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert "ROS domain" in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=TIMEOUT_S)
+
+    assert process.returncode == 130, errors
+    assert "demo: interrupted" in errors
+    assert not processes_with(str(out))
+
+
+def processes_with(argument: str) -> list[int]:
+    """Ids of the processes that have the argument on their command line."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it ended meanwhile
+        if argument in words:
+            found.append(int(folder.name))
+    return found
