@@ -69,3 +69,12 @@ def test_commands_in_the_documentation_exist(documentation: ModuleType) -> None:
             assert command in {*COMMANDS, "version", "--help"}
         for target in re.findall(r"^\s*make ([a-z]+)", code, re.MULTILINE):
             assert target in targets
+
+
+def test_launch_arguments_in_the_documentation_exist(documentation: ModuleType) -> None:
+    for path in documentation.documents():
+        text = path.read_text().replace("\\\n", " ")
+        for file, arguments in re.findall(r"ros2 launch instance_seg_ros (\S+\.launch\.py)([^\n`]*)", text):
+            launch_file = (ROOT / "launch" / file).read_text()
+            for argument in re.findall(r"(\w+):=", arguments):
+                assert f'"{argument}"' in launch_file, f"{path.name}: {file} has no argument {argument}"
