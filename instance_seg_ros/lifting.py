@@ -118,8 +118,8 @@ class Lifter:
         support plane has its z along the plane's normal and reaches from the plane to the object's top; its x and y are
         the sides of the smallest rectangle around the outline seen from above, x the longer. Where a smooth body turns
         away from the camera (a ball, a lying can), the outline is first completed by its mirror image, as far as that
-        is hidden from view. Without a plane the box is the smallest around the measured points across their direction
-        of least spread.
+        is hidden from view. An object on top of another is completed down to the plane all the same. Without a plane
+        the box is the smallest around the measured points across their direction of least spread.
 
         Args:
             instances: masks of the frame's size, in any order.

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.camera import RgbdFrame
 from instance_seg_ros.config import GraspingSettings, GripperSettings
-from instance_seg_ros.geometry import Transform
+from instance_seg_ros.geometry import OrientedBox, Transform
 from instance_seg_ros.grasping.candidates import (
     Candidates,
     ContactPairs,
@@ -76,7 +76,7 @@ class GraspSampler:
         on_plane = instance.completion is Completion.SUPPORT_PLANE
         box_z, centre_m = instance.box.T_camera_box.rotation[:, 2], instance.box.T_camera_box.translation_m
         up = box_z if on_plane else -centre_m / np.linalg.norm(centre_m)
-        candidates = candidates_from_pairs(self._pairs(instance, surface), up)
+        candidates = candidates_from_pairs(self._pairs(instance.box, on_plane, surface), up)
         if not len(candidates):
             return InstanceGrasps((), Status.NO_GRASP_CANDIDATE)
         if obstacles.plane is not None:
@@ -95,13 +95,11 @@ class GraspSampler:
         grasps = self._best_free(candidates[order], marks[order], others_m)
         return InstanceGrasps(grasps, Status.OK if grasps else Status.NO_COLLISION_FREE_GRASP)
 
-    def _pairs(self, instance: Instance3D, surface: ContactSurface) -> ContactPairs:
-        assert instance.box is not None
+    def _pairs(self, box: OrientedBox, on_plane: bool, surface: ContactSurface) -> ContactPairs:
         rng = np.random.default_rng(0)
-        on_plane = instance.completion is Completion.SUPPORT_PLANE
         antipodal = antipodal_pairs(surface, self.settings.friction, self.gripper.max_opening_m, rng)
         lowest_m = self.settings.clearance_m if on_plane else 0.0
-        faces = box_pairs(instance.box, lowest_m, self.gripper.finger_length_m, self.gripper.max_opening_m)
+        faces = box_pairs(box, lowest_m, self.gripper.finger_length_m, self.gripper.max_opening_m)
         return concatenated(antipodal, faces)
 
     def _best_free(
