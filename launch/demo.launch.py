@@ -1,0 +1,57 @@
+"""Starts a camera without a camera, the node on it, and rviz with rviz:=true.
+
+ros2 launch instance_seg_ros demo.launch.py rviz:=true
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
+from launch.conditions import IfCondition
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+PACKAGE = "instance_seg_ros"
+
+
+def generate_launch_description() -> LaunchDescription:
+    """The arguments, camera, node and rviz."""
+    share = Path(get_package_share_directory(PACKAGE))
+    return LaunchDescription(
+        [
+            DeclareLaunchArgument(
+                "frames_dir", default_value="", description="Captures to show; empty: simulated ones."
+            ),
+            DeclareLaunchArgument("bag", default_value="", description="rosbag2 to show; empty: simulated frames."),
+            DeclareLaunchArgument("rate", default_value="5.0", description="Frames a second."),
+            DeclareLaunchArgument(
+                "model", default_value="", description="Path of the model file; empty: the shipped one."
+            ),
+            DeclareLaunchArgument("rviz", default_value="false", description="Start rviz with the package's layout."),
+            OpaqueFunction(function=start_camera),
+            IncludeLaunchDescription(
+                PythonLaunchDescriptionSource(str(share / "launch" / "instance_seg.launch.py")),
+                launch_arguments={"model": LaunchConfiguration("model")}.items(),
+            ),
+            Node(
+                package="rviz2",
+                executable="rviz2",
+                arguments=["-d", str(share / "config" / "instance_seg.rviz")],
+                condition=IfCondition(LaunchConfiguration("rviz")),
+            ),
+        ]
+    )
+
+
+def start_camera(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """The camera node with the source that the arguments name."""
+    options = []
+    for argument, option in (("frames_dir", "--frames-dir"), ("bag", "--bag"), ("rate", "--rate")):
+        value = str(LaunchConfiguration(argument).perform(context))
+        if value:
+            options += [option, value]
+    return [Node(package=PACKAGE, executable="camera_node", name="camera", output="screen", arguments=options)]

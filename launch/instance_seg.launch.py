@@ -1,0 +1,87 @@
+"""Starts the node on a camera's topics.
+
+    ros2 launch instance_seg_ros instance_seg.launch.py depth_topic:=/camera/aligned_depth_to_color/image_raw
+
+An argument that is left empty leaves its parameter as the parameter file has it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+PACKAGE = "instance_seg_ros"
+
+# Launch argument: input of the node, default, description.
+TOPICS = {
+    "color_topic": ("color/image_raw", "/camera/color/image_raw", "colour image"),
+    "color_info_topic": ("color/camera_info", "/camera/color/camera_info", "CameraInfo of the colour image"),
+    "depth_topic": ("depth/image_raw", "/camera/depth/image_raw", "depth image, best aligned to colour"),
+    "depth_info_topic": (
+        "depth/camera_info",
+        "/camera/depth/camera_info",
+        "CameraInfo of the depth image; used when depth is not aligned to colour",
+    ),
+}
+
+
+def generate_launch_description() -> LaunchDescription:
+    """The arguments and the node."""
+    parameter_file = Path(get_package_share_directory(PACKAGE)) / "config" / "instance_seg.yaml"
+    arguments = {
+        **{name: (default, f"Topic of the {description}.") for name, (_, default, description) in TOPICS.items()},
+        "params_file": (str(parameter_file), "Parameter file of the node."),
+        "model": ("", "Path of the model file; empty: as the parameter file says, which is the shipped model."),
+        "autostart": ("", "true or false: configure and activate at start; empty: as the parameter file says (true)."),
+        "use_sim_time": ("", "true or false: take the time from /clock; empty: as the parameter file says (false)."),
+        "name": ("instance_seg", "Name of the node."),
+        "namespace": ("", "Namespace of the node."),
+        "log_level": ("info", "Lowest level that is logged: debug, info, warn, error."),
+    }
+    return LaunchDescription(
+        [
+            *(
+                DeclareLaunchArgument(name, default_value=default, description=description)
+                for name, (default, description) in arguments.items()
+            ),
+            OpaqueFunction(function=start_node),
+        ]
+    )
+
+
+def start_node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """The node with the arguments as they were given."""
+
+    def value(name: str) -> str:
+        return str(LaunchConfiguration(name).perform(context))
+
+    overrides: dict[str, str | bool] = {"model_path": value("model")} if value("model") else {}
+    overrides |= {name: truth_of(name, value(name)) for name in ("autostart", "use_sim_time") if value(name)}
+    return [
+        Node(
+            package=PACKAGE,
+            executable="instance_seg_node",
+            name=value("name"),
+            namespace=value("namespace"),
+            output="screen",
+            parameters=[value("params_file"), overrides],
+            remappings=[(f"~/{topic}", value(argument)) for argument, (topic, _, _) in TOPICS.items()],
+            ros_arguments=["--log-level", f"{value('name')}:={value('log_level')}"],
+        )
+    ]
+
+
+def truth_of(name: str, text: str) -> bool:
+    """The value of a true-or-false argument.
+
+    Raises:
+        ValueError: naming the argument.
+    """
+    if text.lower() not in ("true", "false"):
+        raise ValueError(f"{name} must be true or false, not {text!r}")
+    return text.lower() == "true"
