@@ -26,6 +26,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the colour images that an imported network will see, and no others (default: 640x480); a trained one "
         "takes any size",
     )
+    parser.add_argument(
+        "--int8",
+        type=Path,
+        metavar="CAPTURES",
+        help="write an imported network in 8 bits: about a third of the size and of the time on a CPU with VNNI; "
+        "CAPTURES holds frames of the camera that it will run on, half to calibrate with and half to measure the loss",
+    )
     parser.add_argument("--name", help="name in the file (default: tabletop_depth, or condinst_r50 and the like)")
     parser.add_argument("--version", default="1", help="version in the file (default: %(default)s)")
     parser.add_argument(
@@ -44,30 +51,33 @@ def run(args: argparse.Namespace) -> int:
 
     try:
         export = _export_imported if is_published_checkpoint(args.checkpoint) else _export_trained
-        size, origin = export(args)
+        origin = export(args)
     except (FileNotFoundError, ValueError) as error:
         raise InputError(str(error)) from error
     info = read_model_info(args.out)
-    print(f"{args.out}: {size / 1e6:.1f} MB, {origin}, digest {info.digest[:12]}")
+    print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB, {origin}, digest {info.digest[:12]}")
     return 0
 
 
-def _export_trained(args: argparse.Namespace) -> tuple[int, str]:
-    """Size of the file and what it was made of."""
+def _export_trained(args: argparse.Namespace) -> str:
+    """Writes the file; returns what it was made of."""
     from instance_seg_ros.export.export import ModelDescription, export_checkpoint
     from instance_seg_ros.export.graph import DecodingSettings
     from instance_seg_ros.training.checkpoint import load_checkpoint
 
+    if args.int8 is not None:
+        raise ValueError(f"--int8 is for imported networks, and {args.checkpoint} is a trained one")
     checkpoint = load_checkpoint(args.checkpoint)
     description = ModelDescription(
         name=args.name or "tabletop_depth", version=args.version, score_threshold=args.score_threshold
     )
-    size = export_checkpoint(checkpoint, args.out, description, DecodingSettings(), _commit())
-    return size, f"step {checkpoint.step}"
+    export_checkpoint(checkpoint, args.out, description, DecodingSettings(), _commit())
+    return f"step {checkpoint.step}"
 
 
-def _export_imported(args: argparse.Namespace) -> tuple[int, str]:
-    """Size of the file and what it was made of."""
+def _export_imported(args: argparse.Namespace) -> str:
+    """Writes the file; returns what it was made of."""
+    from instance_seg_ros.captures import capture_folders, read_capture
     from instance_seg_ros.export.export import ModelDescription
     from instance_seg_ros.export.published import export_published_checkpoint
     from instance_seg_ros.export.published_checkpoint import load_published_checkpoint
@@ -79,9 +89,17 @@ def _export_imported(args: argparse.Namespace) -> tuple[int, str]:
         class_names=checkpoint.class_names,
         score_threshold=args.score_threshold,
     )
-    size = export_published_checkpoint(checkpoint, args.out, description, args.camera_size)
+    frames = [] if args.int8 is None else [read_capture(folder).frame for folder in capture_folders(args.int8)]
+    origin = export_published_checkpoint(checkpoint, args.out, description, args.camera_size, frames)
     width, height = args.camera_size
-    return size, f"imported from {checkpoint.source['file']}, for {width}x{height} images"
+    text = f"imported from {checkpoint.source['file']}, for {width}x{height} images"
+    if not frames:
+        return text
+    agreed = origin["agreement_with_float"]
+    return (
+        f"{text}, 8 bits: {agreed['found_share']:.0%} of {agreed['instances']} instances of the float network found, "
+        f"mean mask IoU {agreed['mean_iou']:.3f}"
+    )
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from instance_seg_ros.camera import RgbdFrame
+from instance_seg_ros.config import SegmentationSettings
 from instance_seg_ros.export.export import OUTPUT_NAMES, ModelDescription, describe, trace, write_model_file
+from instance_seg_ros.export.int8 import Agreement, agreement, quantise
 from instance_seg_ros.export.published_checkpoint import PublishedCheckpoint
 from instance_seg_ros.models.published import MASK_STRIDE
 from instance_seg_ros.models.published_inference import Detector
+from instance_seg_ros.segmentation import load_segmenter
 
 # The mask's sample i stands for input pixel 4 i + 2 (`aligned_upsample`), half a pixel behind the middle of its cell.
 _MASK_OFFSET = -0.5 / MASK_STRIDE
@@ -57,8 +67,12 @@ def export_published_graph(detector: Detector) -> onnx.ModelProto:
 
 
 def export_published_checkpoint(
-    checkpoint: PublishedCheckpoint, path: Path, description: ModelDescription, camera_wh: tuple[int, int]
-) -> int:
+    checkpoint: PublishedCheckpoint,
+    path: Path,
+    description: ModelDescription,
+    camera_wh: tuple[int, int],
+    calibration: Sequence[RgbdFrame] = (),
+) -> dict[str, Any]:
     """Writes an imported network as a model file for images of one size.
 
     Args:
@@ -66,17 +80,56 @@ def export_published_checkpoint(
         path: of the file.
         description: what the file says of itself; its class names must be the checkpoint's.
         camera_wh: width and height of the camera's images.
+        calibration: frames of that camera; with any, the network is written in 8 bits, see `int8.quantise`.
 
     Returns:
-        The file's size in bytes.
+        What the file records of its origin: where the weights came from and, for 8 bits, the agreement with the float
+        network on the frames that were not calibrated with (every second one).
 
     Raises:
-        ValueError: the description names other classes than the checkpoint.
+        ValueError: the description names other classes than the checkpoint, or there is one frame only, or one of
+            another size.
     """
     if description.class_names != checkpoint.class_names:
         raise ValueError("the description's class names are not the checkpoint's")
+    images = _color_images(calibration, camera_wh)
+    if len(images) == 1:
+        raise ValueError("one frame is too few to calibrate with and to measure the loss on; give two or more")
     proto = export_published_graph(Detector(checkpoint.model(), camera_wh))
     contract = {"color_rgb": f"uint8 [{camera_wh[1]}, {camera_wh[0]}, 3], RGB as the camera gives it, this size only"}
-    content = describe(proto, description, {"imported_from": checkpoint.source}, contract)
+    origin: dict[str, Any] = {"imported_from": checkpoint.source}
+    content = describe(proto, description, origin, contract)
+    if calibration:
+        quantised = quantise(proto, images[::2])
+        agreed = _measured(content, describe(quantised, description, origin, contract), calibration[1::2])
+        origin |= {"calibration_frames": len(images[::2]), "agreement_with_float": asdict(agreed)}
+        content = describe(quantised, description, origin, contract)
     write_model_file(content, path)
-    return len(content)
+    return origin
+
+
+def _color_images(frames: Sequence[RgbdFrame], camera_wh: tuple[int, int]) -> list[NDArray[np.uint8]]:
+    """The frames' colour images, each of the camera's size."""
+    images = []
+    for frame in frames:
+        size_wh = (frame.intrinsics.width, frame.intrinsics.height)
+        if frame.color_rgb is None or size_wh != camera_wh:
+            found = "no colour" if frame.color_rgb is None else f"{size_wh[0]}x{size_wh[1]}"
+            raise ValueError(
+                f"a frame to calibrate with has {found}, but the network is exported for colour images of "
+                f"{camera_wh[0]}x{camera_wh[1]}; give frames of the camera that it will run on"
+            )
+        images.append(frame.color_rgb)
+    return images
+
+
+def _measured(of_float: bytes, of_int8: bytes, frames: Sequence[RgbdFrame]) -> Agreement:
+    """The agreement of two model files' contents on some frames."""
+    results = []
+    for content in (of_float, of_int8):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model.onnx"
+            path.write_bytes(content)
+            segmenter = load_segmenter(path, SegmentationSettings(backend="onnxruntime"))
+            results.append([segmenter.segment(frame) for frame in frames])
+    return agreement(list(zip(*results, strict=True)))

@@ -169,17 +169,18 @@ def suppress_greedily(candidates: Candidates, overlap_threshold: float, count: i
         Index (count,) int64 of the kept, best first, and their scores (count,) float32: 0 once none is left.
     """
     boxes, classes = candidates.boxes_xyxy, candidates.class_ids
-    left, top, right, bottom = boxes.unbind(1)
+    first_xy, last_xy = boxes[:, :2].T.contiguous(), boxes[:, 2:].T.contiguous()
     # With t / (1 + t) of each area, intersection > t * union becomes intersection > share + share of the other.
-    area_share = (right - left) * (bottom - top) * (overlap_threshold / (1 + overlap_threshold))
+    area_share = (last_xy - first_xy).prod(dim=0) * (overlap_threshold / (1 + overlap_threshold))
     positions = torch.arange(len(boxes), device=boxes.device)
     remaining = candidates.scores
     kept, kept_scores = [], []
     for _ in range(count):
         best = remaining.argmax(dim=0, keepdim=True)
-        width = (torch.minimum(right, right[best]) - torch.maximum(left, left[best])).clamp(min=0)
-        height = (torch.minimum(bottom, bottom[best]) - torch.maximum(top, top[best])).clamp(min=0)
-        covered = (width * height > area_share + area_share[best]) & (classes == classes[best])
+        first = torch.maximum(first_xy, first_xy.index_select(1, best))
+        last = torch.minimum(last_xy, last_xy.index_select(1, best))
+        shared = (last - first).clamp(min=0).prod(dim=0)
+        covered = (shared > area_share + area_share[best]) & (classes == classes[best])
         kept.append(best)
         kept_scores.append(remaining[best])
         remaining = torch.where(covered | (positions == best), torch.zeros_like(remaining), remaining)
