@@ -150,12 +150,13 @@ def _draw_tags(canvas: NDArray[np.uint8], scene: Scene, objects: tuple[SceneObje
 
 
 def _tag_anchor_xy(scene: Scene, scene_object: SceneObject) -> tuple[float, float]:
-    """Middle of the object's upper edge, or above its gripper where one is drawn."""
+    """Middle of the object's upper edge; above its gripper where one is drawn and does not leave the picture."""
     x0, y0, x1, _ = scene.instances.boxes_xyxy[scene_object.label - 1].tolist()
-    lines_px = [
-        line_px for grasp in scene_object.grasps[:1] for line_px in _gripper_lines_px(scene.frame.intrinsics, grasp)
-    ]
-    return (x0 + x1) / 2, min([y0, *(float(line_px[:, 1].min()) for line_px in lines_px)])
+    top = y0
+    for grasp in scene_object.grasps[:1]:
+        lines_px = _gripper_lines_px(scene.frame.intrinsics, grasp)
+        top = min([top, *(float(line_px[:, 1].min()) for line_px in lines_px)])
+    return (x0 + x1) / 2, top if top > 0 else y0
 
 
 def _draw_tag(canvas: NDArray[np.uint8], tag: _Tag, scale: float, taken: list[Rectangle]) -> Rectangle:
