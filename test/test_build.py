@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import os
 import re
 import shutil
@@ -183,6 +184,18 @@ def test_env_sh_gives_rclpy_the_interfaces_and_the_sources(shell: str, here: boo
         cwd=ROOT if here else tmp_path, env=environment, check=True, capture_output=True, text=True,
     ).stdout  # fmt: skip
     assert Path(shown.strip()) == PACKAGE / "pipeline.py"
+
+
+@pytest.mark.skipif(not (ROOT / ".ros" / "install").exists(), reason="the ROS 2 interfaces are not built here")
+def test_ros2_run_finds_every_executable_and_its_main() -> None:
+    pattern = r"^install_executable\((\w+) (instance_seg_ros[\w.]+)\)$"
+    listed = re.findall(pattern, (ROOT / "CMakeLists.txt").read_text(), re.MULTILINE)
+    assert "instance_seg_node" in dict(listed)
+    for name, module in listed:
+        executable = ROOT / ".ros" / "install" / "instance_seg_ros" / "lib" / "instance_seg_ros" / name
+        assert os.access(executable, os.X_OK), name
+        assert f"from {module} import main" in executable.read_text()
+        assert callable(importlib.import_module(module).main)
 
 
 @pytest.mark.skipif(not (ROOT / ".ros" / "install").exists(), reason="the ROS 2 interfaces are not built here")
