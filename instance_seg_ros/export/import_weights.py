@@ -13,7 +13,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "weights", type=Path, metavar="FILE", help="checkpoint of a published CondInst, R50 or R101 FPN"
     )
-    parser.add_argument("--out", type=Path, required=True, help="checkpoint to write, for `instance-seg export`")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="checkpoint to write, for `instance-seg export` (default: FILE's name with .imported.pt)",
+    )
     parser.add_argument(
         "--style",
         choices=("caffe", "torchvision"),
@@ -44,11 +48,12 @@ def run(args: argparse.Namespace) -> int:
         checkpoint = import_published(args.weights, args.style, names)
     except ImportRefusedError as error:
         raise InputError(str(error)) from error
-    save_published_checkpoint(checkpoint, args.out)
+    out = Path(args.weights.stem + ".imported.pt") if args.out is None else args.out
+    save_published_checkpoint(checkpoint, out)
     config = checkpoint.config
     semantic = f", semantic branch of {config.semantic_blocks} blocks" if config.semantic_blocks else ""
     print(
-        f"{args.out}: CondInst with ResNet-{config.depth} ({config.style}), {config.num_classes} classes{semantic}; "
+        f"{out}: CondInst with ResNet-{config.depth} ({config.style}), {config.num_classes} classes{semantic}; "
         f"all {len(published_shapes(config))} weights accounted for"
     )
     return 0

@@ -201,6 +201,12 @@ def test_a_file_that_was_cut_short_is_refused(weights, saved) -> None:
         import_published(path)
 
 
+def test_the_command_names_its_output_after_the_file(weights, saved, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["import-weights", str(saved(weights))]) == 0
+    assert is_published_checkpoint(tmp_path / "published.imported.pt")
+
+
 def test_the_command_reports_what_it_imported_and_what_is_wrong(weights, saved, tmp_path: Path, capsys) -> None:
     path, out = saved(weights), tmp_path / "imported.pt"
     assert cli.main(["import-weights", str(path), "--out", str(out)]) == 0
