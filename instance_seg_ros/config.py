@@ -1,7 +1,7 @@
 """Settings: one frozen dataclass a stage, each setting defined once with its default, range, unit and help.
 
-The ROS parameters and their descriptors, the YAML file, the command line's options and the README's table are all made from
-these fields (`fields_of`), so a default or a sentence of help exists in one place.
+The ROS parameters and their descriptors, the YAML file, the command line's options and the README's table are all made
+from these fields (`fields_of`), so a default or a sentence of help exists in one place.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ SettingValue = bool | int | float | str
 
 def setting(
     default: SettingValue,
-    help: str,  # noqa: A002 - argparse's own word for it
+    help: str,
     *,
     minimum: float | None = None,
     maximum: float | None = None,
     choices: tuple[str, ...] | None = None,
 ) -> Any:
-    """A dataclass field with the facts that every surface shows; numbers need both bounds, `inf` where there is none."""
+    """A dataclass field with the facts that every surface shows; numbers need both bounds, `inf` for none."""
     if isinstance(default, (int, float)) and not isinstance(default, bool) and (minimum is None or maximum is None):
         raise TypeError(f"a number needs minimum and maximum: {help}")
     metadata = {"help": help, "minimum": minimum, "maximum": maximum, "choices": choices}
@@ -53,9 +53,13 @@ class Setting:
             value = float(value)
         if type(value) is not self.type:
             raise ValueError(f"{self.name} must be of type {self.type.__name__}, not {value!r}")
-        if isinstance(value, (int, float)) and self.minimum is not None and self.maximum is not None:
-            if math.isnan(value) or not self.minimum <= value <= self.maximum:
-                raise ValueError(f"{self.name} must be between {self.minimum:g} and {self.maximum:g}, not {value}")
+        if (
+            isinstance(value, (int, float))
+            and self.minimum is not None
+            and self.maximum is not None
+            and (math.isnan(value) or not self.minimum <= value <= self.maximum)
+        ):
+            raise ValueError(f"{self.name} must be between {self.minimum:g} and {self.maximum:g}, not {value}")
         if self.choices is not None and value not in self.choices:
             raise ValueError(f"{self.name} must be one of {', '.join(self.choices)}, not {value!r}")
         return value
@@ -126,14 +130,15 @@ class SegmentationSettings(Settings):
 
     backend: str = setting(
         "auto",
-        "What runs the network: TensorRT on an NVIDIA GPU, which ONNX Runtime stands in for until the engine is built, or "
-        "ONNX Runtime on the CPU; auto takes TensorRT where it and a GPU are found.",
+        "What runs the network: TensorRT on an NVIDIA GPU, for which ONNX Runtime stands in until the engine is built, "
+        "or ONNX Runtime on the CPU; auto takes TensorRT where it and a GPU are found.",
         choices=("auto", "tensorrt", "onnxruntime"),
     )
     precision: str = setting(
         "tf32",
-        "Of TensorRT's convolutions and matrix products: TF32 rounds their factors to 10 bits of mantissa.",
-        choices=("tf32", "fp32"),
+        "Of TensorRT's convolutions: fp16 computes nearly all of them in half precision and needs the package onnx "
+        "when the engine is built, tf32 rounds their factors to 10 bits of mantissa, fp32 does neither.",
+        choices=("fp16", "tf32", "fp32"),
     )
     engine_cache: str = setting(
         "", "Folder that keeps TensorRT's engines; empty takes instance_seg_ros/engines in the user's cache folder."

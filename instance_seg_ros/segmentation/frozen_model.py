@@ -15,8 +15,6 @@ import onnxruntime
 
 from instance_seg_ros.segmentation.model_file import ModelError
 
-PREPARED_BY = f"ONNX Runtime {onnxruntime.__version__}"
-
 
 def frozen_model(path: Path, input_shapes: Mapping[str, tuple[int, ...]]) -> bytes:
     """The serialised ONNX model with these input shapes and everything computed that depends on nothing else.

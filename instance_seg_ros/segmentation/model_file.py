@@ -1,7 +1,8 @@
 """The model file: one ONNX file that describes itself; read and verified here without any runtime.
 
-The facts lie in the file's `metadata_props` as strings. The digest covers every other byte of the file's top level, so a file
-that was cut short, damaged or edited is told from one that is whole, and two files of one network are known to be equal.
+The facts lie in the file's `metadata_props` as strings. The digest covers every other byte of the file's top level, so
+a file that was cut short, damaged or edited is told from one that is whole, and two files of one network are known to
+be equal.
 """
 
 from __future__ import annotations

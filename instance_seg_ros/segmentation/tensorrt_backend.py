@@ -65,8 +65,8 @@ def build_engine(model: bytes, precision: str, report: Callable[[str], None]) ->
 
     Args:
         model: the serialised ONNX model.
-        precision: "tf32" lets the tensor cores round the factors of convolutions and matrix products to 10 bits of
-            mantissa; "fp32" does not. Both compute FP16 where the graph says so.
+        precision: "tf32" and "fp16" let the tensor cores round the FP32 factors of convolutions and matrix products
+            to 10 bits of mantissa, "fp32" does not. What is FP16 in the model is computed in FP16 by all of them.
         report: told of the progress; what it raises cancels the build and is raised here.
 
     Raises:
@@ -94,7 +94,7 @@ def build_engine(model: bytes, precision: str, report: Callable[[str], None]) ->
 
 
 def _builder_flags(precision: str) -> tuple[trt.BuilderFlag, ...]:
-    return (trt.BuilderFlag.TF32,) if precision == "tf32" else ()
+    return () if precision == "fp32" else (trt.BuilderFlag.TF32,)
 
 
 class TensorRtNetwork:

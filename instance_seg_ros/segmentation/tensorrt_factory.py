@@ -8,8 +8,11 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import onnxruntime
+
+from instance_seg_ros import __version__
 from instance_seg_ros.segmentation.engine_cache import EngineCache, EngineKey
-from instance_seg_ros.segmentation.frozen_model import PREPARED_BY, frozen_model
+from instance_seg_ros.segmentation.frozen_model import frozen_model
 from instance_seg_ros.segmentation.model_file import read_model_info
 from instance_seg_ros.segmentation.network import input_shapes, size_wh_of
 from instance_seg_ros.segmentation.onnxruntime_backend import OnnxRuntimeNetwork
@@ -22,6 +25,8 @@ from instance_seg_ros.segmentation.tensorrt_backend import (
 )
 
 Report = Callable[[str], None]
+
+_PREPARED_BY = f"instance_seg_ros {__version__}, ONNX Runtime {onnxruntime.__version__}"
 
 
 def build_into_cache(
@@ -36,14 +41,23 @@ def build_into_cache(
     """
     info = read_model_info(model_path)
     shapes = input_shapes(OnnxRuntimeNetwork(model_path, threads=1).input_names, size_wh)
-    key = engine_key(info.digest, shapes, precision, PREPARED_BY)
+    key = engine_key(info.digest, shapes, precision, _PREPARED_BY)
 
     def build() -> bytes:
         report("preparing the model")
-        return build_engine(frozen_model(model_path, shapes), precision, report)
+        model = frozen_model(model_path, shapes)
+        return build_engine(_in_mixed_precision(model) if precision == "fp16" else model, precision, report)
 
     cache.load_or_build(key, build, on_wait=lambda: report("waiting for another process that builds this engine"))
     return cache.engine_path(key)
+
+
+def _in_mixed_precision(model: bytes) -> bytes:
+    try:
+        from instance_seg_ros.segmentation.half_precision import with_half_convolutions
+    except ImportError as error:
+        raise EngineError(f"an engine of precision fp16 needs the package onnx ({error}); pip install onnx") from error
+    return with_half_convolutions(model)
 
 
 class TensorRtFactory:
@@ -70,7 +84,7 @@ class TensorRtFactory:
             EngineError: with the reason, which may be that of the building process.
             OSError: the cache cannot be read.
         """
-        key = engine_key(self._digest, shapes, self._precision, PREPARED_BY)
+        key = engine_key(self._digest, shapes, self._precision, _PREPARED_BY)
         engine = self._cache.load(key)
         if engine is None:
             engine = self._built(key, report)

@@ -1,0 +1,102 @@
+"""Mixed precision: convolutions in FP16, all that measures in FP32.
+
+TensorRT computes in the types that the graph has. Here convolutions, and what only passes their results on, become
+FP16. The first convolution stays as it is, since it reads metres; so do the geometry before it, normalisation,
+sigmoids, the boxes, the dynamic mask heads and the suppression of duplicates behind the convolutions.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+# Operators that may become FP16, with the inputs that carry numbers of the network.
+_DATA_INPUTS = {"Conv": (0, 1, 2), "Relu": (0,), "Add": (0, 1), "Resize": (0,), "MaxPool": (0,)}
+_SUFFIX = "/half"
+
+
+def with_half_convolutions(model: bytes) -> bytes:
+    """The serialised ONNX model with its convolutions in FP16; inputs and outputs keep their types.
+
+    Args:
+        model: a serialised ONNX model whose weights are FP32 initializers, such as `frozen_model` gives.
+    """
+    proto = onnx.load_from_string(model)
+    graph = proto.graph
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    halved = _halved_nodes(graph, weights)
+    wanted_as_float = _wanted_as_float(graph, halved)
+
+    nodes: list[onnx.NodeProto] = []
+    halves: set[str] = set()
+    for index, node in enumerate(graph.node):
+        if index not in halved:
+            nodes.append(node)
+            continue
+        for name in _data_inputs(node):
+            if name in halves:
+                continue
+            halves.add(name)
+            if name in weights:
+                values = numpy_helper.to_array(weights[name]).astype(np.float16)
+                graph.initializer.append(numpy_helper.from_array(values, name + _SUFFIX))
+            else:
+                nodes.append(_cast(name, name + _SUFFIX, TensorProto.FLOAT16))
+        half_node = onnx.NodeProto()
+        half_node.CopyFrom(node)
+        data = _data_inputs(node)
+        for position, name in enumerate(node.input):
+            if name in data:
+                half_node.input[position] = name + _SUFFIX
+        (output,) = node.output
+        half_node.output[0] = output + _SUFFIX
+        halves.add(output)
+        nodes.append(half_node)
+        if output in wanted_as_float:
+            nodes.append(_cast(output + _SUFFIX, output, TensorProto.FLOAT))
+
+    used = {name for node in nodes for name in node.input} | {output.name for output in graph.output}
+    initializers = [tensor for tensor in graph.initializer if tensor.name in used]
+    for field, values in (("node", nodes), ("initializer", initializers), ("value_info", [])):
+        graph.ClearField(field)
+        getattr(graph, field).extend(values)
+    content: bytes = proto.SerializeToString()
+    return content
+
+
+def _data_inputs(node: onnx.NodeProto) -> list[str]:
+    return [node.input[index] for index in _DATA_INPUTS[node.op_type] if index < len(node.input)]
+
+
+def _halved_nodes(graph: onnx.GraphProto, weights: dict[str, onnx.TensorProto]) -> set[int]:
+    """Which nodes become FP16: convolutions of what another convolution computed, and what lies between them alone."""
+    halved: set[int] = set()
+    after_convolution: set[str] = set()
+    in_half: set[str] = set()
+    for index, node in enumerate(graph.node):
+        if node.op_type == "Conv":
+            is_half = node.input[0] in after_convolution
+        elif node.op_type in _DATA_INPUTS:
+            computed = [name for name in _data_inputs(node) if name not in weights]
+            is_half = bool(computed) and in_half.issuperset(computed)
+        else:
+            is_half = False
+        if is_half:
+            halved.add(index)
+            in_half.update(node.output)
+        if node.op_type == "Conv" or not after_convolution.isdisjoint(node.input):
+            after_convolution.update(node.output)
+    return halved
+
+
+def _wanted_as_float(graph: onnx.GraphProto, halved: set[int]) -> set[str]:
+    wanted = {output.name for output in graph.output}
+    for index, node in enumerate(graph.node):
+        if index not in halved:
+            wanted.update(node.input)
+    return wanted
+
+
+def _cast(source: str, target: str, element_type: int) -> onnx.NodeProto:
+    return helper.make_node("Cast", [source], [target], name=f"cast to {target}", to=element_type)
