@@ -130,8 +130,8 @@ class SegmentationSettings(Settings):
 
     backend: str = setting(
         "auto",
-        "What runs the network: TensorRT on an NVIDIA GPU, for which ONNX Runtime stands in until the engine is built, "
-        "or ONNX Runtime on the CPU; auto takes TensorRT where it and a GPU are found.",
+        "What runs the network: ONNX Runtime on the CPU, or TensorRT on an NVIDIA GPU, whose first frame waits until "
+        "the engine is built; auto takes TensorRT where it finds it, and ONNX Runtime serves meanwhile.",
         choices=("auto", "tensorrt", "onnxruntime"),
     )
     precision: str = setting(

@@ -10,7 +10,7 @@ from instance_seg_ros.segmentation.model_file import ModelError
 from instance_seg_ros.segmentation.network import Network
 from instance_seg_ros.segmentation.onnxruntime_backend import OnnxRuntimeNetwork
 
-BETTER_BACKEND = "TensorRT"
+TENSORRT = "TensorRT"
 
 
 def load_network(path: Path, settings: SegmentationSettings) -> tuple[Network, str]:
@@ -46,6 +46,10 @@ def _with_tensorrt(on_cpu: OnnxRuntimeNetwork, path: Path, settings: Segmentatio
     from instance_seg_ros.segmentation.engine_cache import default_folder
     from instance_seg_ros.segmentation.swapping_network import SwappingNetwork
     from instance_seg_ros.segmentation.tensorrt_factory import TensorRtFactory
+    from instance_seg_ros.segmentation.waiting_network import WaitingNetwork
 
     folder = Path(settings.engine_cache).expanduser() if settings.engine_cache else default_folder()
-    return SwappingNetwork(on_cpu, BETTER_BACKEND, TensorRtFactory(path, settings.precision, folder))
+    factory = TensorRtFactory(path, settings.precision, folder)
+    if settings.backend == "tensorrt":
+        return WaitingNetwork(on_cpu.input_names, TENSORRT, factory)
+    return SwappingNetwork(on_cpu, TENSORRT, factory)

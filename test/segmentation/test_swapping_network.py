@@ -1,4 +1,4 @@
-"""Frames are served from the first on, and a better network takes over between two of them, if it can be made."""
+"""Networks that take their time: one that another serves for meanwhile, and one that its first frame waits for."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from instance_seg_ros.segmentation.model_file import ModelError
 from instance_seg_ros.segmentation.postprocessing import NetworkOutput
 from instance_seg_ros.segmentation.swapping_network import Report, Shapes, SwappingNetwork
+from instance_seg_ros.segmentation.waiting_network import WaitingNetwork
 
 TIMEOUT_S = 10.0
 
@@ -37,7 +39,7 @@ class ConstantNetwork:
 CPU, GPU = 0.25, 0.75
 
 
-def score(network: SwappingNetwork, size: int = 4) -> float:
+def score(network: SwappingNetwork | WaitingNetwork, size: int = 4) -> float:
     """Of one frame: tells which network served it."""
     return float(network({"depth_m": np.zeros((size, size), dtype=np.float32)}).scores[0])
 
@@ -117,3 +119,33 @@ def test_an_error_of_the_first_network_is_the_callers_and_starts_nothing() -> No
     with pytest.raises(ValueError, match="another size"):
         score(network)
     assert network.backend == "on the CPU; Fast: starts with the first frame"
+
+
+def test_a_waiting_network_makes_one_for_each_size_and_the_first_frame_waits() -> None:
+    made = []
+
+    def make(shapes: Shapes, report: Report) -> ConstantNetwork:
+        report("building, 40%")
+        made.append((shapes["depth_m"], network.backend))
+        return ConstantNetwork(f"on the GPU for {shapes['depth_m'][0]}", GPU)
+
+    network = WaitingNetwork(("depth_m",), "Fast", make)
+    assert network.backend == "Fast: starts with the first frame"
+    assert [score(network, size) for size in (4, 4, 8, 4)] == [GPU] * 4
+    assert made == [((4, 4), "Fast: building, 40%"), ((8, 8), "Fast: building, 40%")]
+    assert network.backend == "on the GPU for 4"
+
+
+def test_a_waiting_network_that_cannot_be_made_says_so_for_each_frame_and_is_tried_once() -> None:
+    attempts = []
+
+    def make(shapes: Shapes, report: Report) -> ConstantNetwork:
+        attempts.append(shapes)
+        raise MemoryError("no memory left on the GPU")
+
+    network = WaitingNetwork(("depth_m",), "Fast", make)
+    for _ in range(2):
+        with pytest.raises(ModelError, match="Fast: failed: no memory left on the GPU"):
+            score(network)
+    assert len(attempts) == 1
+    assert network.backend == "Fast: failed: no memory left on the GPU"

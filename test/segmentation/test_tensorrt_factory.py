@@ -244,6 +244,15 @@ def test_a_segmenter_goes_on_without_the_engine_and_says_why(
     assert len(segmenter.segment(make_frame())) == 2
 
 
+def test_tensorrt_alone_serves_the_first_frame_too(
+    gpu: SimpleNamespace, block_model_path: Path, engines: Path, make_frame: Callable[..., object]
+) -> None:
+    settings = SegmentationSettings(backend="tensorrt", engine_cache=str(engines))
+    segmenter = load_segmenter(block_model_path, settings)
+    assert len(segmenter.segment(make_frame())) == 2
+    assert segmenter.backend == "TensorRT 10.3.0 on Orin"
+
+
 @pytest.mark.parametrize(
     ("fault", "version", "reason"),
     [("no_gpu", "10.3.0", "PyTorch 2.4.0 sees no GPU"), ("", "8.5.2", "TensorRT 8.5.2 is too old")],
