@@ -9,17 +9,19 @@ from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
-from launch.conditions import IfCondition
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction, SetEnvironmentVariable
 from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration
+from launch.substitutions import EnvironmentVariable, LaunchConfiguration
 from launch_ros.actions import Node
 
+from instance_seg_ros.ros.inputs import FASTDDS_PROFILE
+
 PACKAGE = "instance_seg_ros"
+PROFILE = "FASTRTPS_DEFAULT_PROFILES_FILE"
 
 
 def generate_launch_description() -> LaunchDescription:
-    """The arguments, camera, node and rviz."""
+    """The arguments, the camera, and the node with rviz where it is asked for."""
     share = Path(get_package_share_directory(PACKAGE))
     return LaunchDescription(
         [
@@ -29,19 +31,15 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument("bag", default_value="", description="rosbag2 to show; empty: simulated frames."),
             DeclareLaunchArgument("rate", default_value="5.0", description="Frames a second."),
             DeclareLaunchArgument(
-                "model", default_value="", description="Path of the model file; empty: the shipped one."
+                "model_path", default_value="", description="Path of the model file; empty: the shipped one."
             ),
             DeclareLaunchArgument("rviz", default_value="false", description="Start rviz with the package's layout."),
+            # A profile of the user's own stays.
+            SetEnvironmentVariable(PROFILE, EnvironmentVariable(PROFILE, default_value=str(FASTDDS_PROFILE))),
             OpaqueFunction(function=start_camera),
             IncludeLaunchDescription(
                 PythonLaunchDescriptionSource(str(share / "launch" / "instance_seg.launch.py")),
-                launch_arguments={"model": LaunchConfiguration("model")}.items(),
-            ),
-            Node(
-                package="rviz2",
-                executable="rviz2",
-                arguments=["-d", str(share / "config" / "instance_seg.rviz")],
-                condition=IfCondition(LaunchConfiguration("rviz")),
+                launch_arguments={name: LaunchConfiguration(name) for name in ("model_path", "rviz")}.items(),
             ),
         ]
     )

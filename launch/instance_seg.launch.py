@@ -1,6 +1,6 @@
 """Starts the node on a camera's topics.
 
-    ros2 launch instance_seg_ros instance_seg.launch.py depth_topic:=/camera/aligned_depth_to_color/image_raw
+    ros2 launch instance_seg_ros instance_seg.launch.py depth_image:=/camera/aligned_depth_to_color/image_raw
 
 An argument that is left empty leaves its parameter as the parameter file has it.
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
@@ -19,10 +20,10 @@ PACKAGE = "instance_seg_ros"
 
 # Launch argument: input of the node, default, description.
 TOPICS = {
-    "color_topic": ("color/image_raw", "/camera/color/image_raw", "colour image"),
-    "color_info_topic": ("color/camera_info", "/camera/color/camera_info", "CameraInfo of the colour image"),
-    "depth_topic": ("depth/image_raw", "/camera/depth/image_raw", "depth image, best aligned to colour"),
-    "depth_info_topic": (
+    "color_image": ("color/image_raw", "/camera/color/image_raw", "colour image"),
+    "color_info": ("color/camera_info", "/camera/color/camera_info", "CameraInfo of the colour image"),
+    "depth_image": ("depth/image_raw", "/camera/depth/image_raw", "depth image, best aligned to colour"),
+    "depth_info": (
         "depth/camera_info",
         "/camera/depth/camera_info",
         "CameraInfo of the depth image; used when depth is not aligned to colour",
@@ -31,14 +32,15 @@ TOPICS = {
 
 
 def generate_launch_description() -> LaunchDescription:
-    """The arguments and the node."""
-    parameter_file = Path(get_package_share_directory(PACKAGE)) / "config" / "instance_seg.yaml"
+    """The arguments, the node, and rviz where it is asked for."""
+    share = Path(get_package_share_directory(PACKAGE))
     arguments = {
         **{name: (default, f"Topic of the {description}.") for name, (_, default, description) in TOPICS.items()},
-        "params_file": (str(parameter_file), "Parameter file of the node."),
-        "model": ("", "Path of the model file; empty: as the parameter file says, which is the shipped model."),
+        "params_file": (str(share / "config" / "instance_seg.yaml"), "Parameter file of the node."),
+        "model_path": ("", "Path of the model file; empty: as the parameter file says, which is the shipped model."),
         "autostart": ("", "true or false: configure and activate at start; empty: as the parameter file says (true)."),
         "use_sim_time": ("", "true or false: take the time from /clock; empty: as the parameter file says (false)."),
+        "rviz": ("false", "true or false: start rviz with the package's layout."),
         "name": ("instance_seg", "Name of the node."),
         "namespace": ("", "Namespace of the node."),
         "log_level": ("info", "Lowest level that is logged: debug, info, warn, error."),
@@ -50,6 +52,12 @@ def generate_launch_description() -> LaunchDescription:
                 for name, (default, description) in arguments.items()
             ),
             OpaqueFunction(function=start_node),
+            Node(
+                package="rviz2",
+                executable="rviz2",
+                arguments=["-d", str(share / "config" / "instance_seg.rviz")],
+                condition=IfCondition(LaunchConfiguration("rviz")),
+            ),
         ]
     )
 
@@ -60,7 +68,7 @@ def start_node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     def value(name: str) -> str:
         return str(LaunchConfiguration(name).perform(context))
 
-    overrides: dict[str, str | bool] = {"model_path": value("model")} if value("model") else {}
+    overrides: dict[str, str | bool] = {"model_path": value("model_path")} if value("model_path") else {}
     overrides |= {name: truth_of(name, value(name)) for name in ("autostart", "use_sim_time") if value(name)}
     return [
         Node(

@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from instance_seg_ros.captures import CaptureError, capture_folders
+from instance_seg_ros.ros.inputs import FASTDDS_PROFILE
 
 SIMULATED_FRAMES = 30
-FASTDDS_PROFILE = Path(__file__).with_name("fastdds_images.xml")
 LAST_FREE_DOMAIN = 101
 """Above this, ports of DDS may collide with those that Linux hands out to clients."""
 START_TIMEOUT_S = 60.0

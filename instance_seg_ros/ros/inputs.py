@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from rclpy.event_handler import (
     PublisherEventCallbacks,
+    QoSMessageLostInfo,
     QoSOfferedIncompatibleQoSInfo,
     QoSRequestedIncompatibleQoSInfo,
     SubscriptionEventCallbacks,
@@ -21,6 +23,9 @@ from instance_seg_ros.ros.settings import NodeSettings
 
 Report = Callable[[str, str], None]
 """Called with the short name and the text of a problem."""
+
+FASTDDS_PROFILE = Path(__file__).with_name("fastdds_images.xml")
+"""Settings of Fast DDS with which images between processes of one machine do not get lost."""
 
 COLOR, DEPTH, COLOR_INFO, DEPTH_INFO = "color", "depth", "camera_info", "depth_camera_info"
 QUEUE_DEPTH = 5
@@ -75,7 +80,11 @@ class Inputs:
         )
         self._subscriptions = {
             name: node.create_subscription(
-                message_type, topic, guard(callback), qos, event_callbacks=subscription_events(topic, report)
+                message_type,
+                topic,
+                guard(callback),
+                qos,
+                event_callbacks=subscription_events(node.resolve_topic_name(topic), report),
             )
             for name, (topic, message_type, callback) in topics.items()
         }
@@ -120,12 +129,19 @@ def _image_topic(node: Node, base: str, transport: str) -> str:
 
 
 def subscription_events(topic: str, report: Report) -> SubscriptionEventCallbacks:
-    """Reports publishers whose QoS does not fit the subscription."""
+    """Reports publishers whose QoS does not fit the subscription, and messages that were lost."""
 
     def incompatible(event: QoSRequestedIncompatibleQoSInfo) -> None:
         report("incompatible QoS", _qos_text(topic, "publisher", event.last_policy_kind))
 
-    return SubscriptionEventCallbacks(incompatible_qos=incompatible)
+    def lost(event: QoSMessageLostInfo) -> None:
+        report(
+            "lost messages",
+            f"{event.total_count} message(s) on {topic} were lost on the way; for images within one machine "
+            f"Fast DDS needs more shared memory: export FASTRTPS_DEFAULT_PROFILES_FILE={FASTDDS_PROFILE}",
+        )
+
+    return SubscriptionEventCallbacks(incompatible_qos=incompatible, message_lost=lost)
 
 
 def publisher_events(topic: str, report: Report) -> PublisherEventCallbacks:

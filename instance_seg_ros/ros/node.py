@@ -51,6 +51,7 @@ from instance_seg_ros.tracking import Tracker
 NODE_NAME = "instance_seg"
 DIAGNOSTICS_PERIOD_S = 1.0
 STOP_TIMEOUT_S = 10.0
+BACKEND_LOG_PERIOD_S = 10.0
 
 ACTIVE = "active"
 
@@ -88,6 +89,7 @@ class InstanceSegNode(LifecycleNode):
         self._transforms: TransformSource = NoTf("the node is not configured")
         self._configure_failure: str | None = None
         self._dropped = 0
+        self._logged_backend = ""
         self._settings = NodeParameters(self, self.state_label, self._on_configuration)
         self._steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._concurrent = ReentrantCallbackGroup()
@@ -398,7 +400,16 @@ class InstanceSegNode(LifecycleNode):
             )
         return faults
 
+    def _log_backend(self) -> None:
+        """Says once what runs the network, and again when that changes, as when an engine has been built meanwhile."""
+        backend = self._pipeline.segmenter.backend if self._pipeline is not None else ""
+        if backend in ("", self._logged_backend):
+            return
+        if self.get_logger().info(f"backend: {backend}", throttle_duration_sec=BACKEND_LOG_PERIOD_S):
+            self._logged_backend = backend
+
     def _on_diagnostics_timer(self) -> None:
+        self._log_backend()
         statuses = [self._input_status(), self._processing_status(), self._output_status(), self._model_status()]
         array = DiagnosticArray(status=statuses)
         array.header.stamp = self.get_clock().now().to_msg()
@@ -446,7 +457,7 @@ class InstanceSegNode(LifecycleNode):
             self.state_label(),
             segmenter.info if segmenter is not None else None,
             self._configure_failure,
-            type(segmenter).__name__,
+            segmenter.backend if segmenter is not None else "",
         )
 
 

@@ -28,7 +28,7 @@ class Outputs:
 
     def __init__(self, node: Node, report: Report) -> None:
         def publisher(message_type: type, topic: str) -> Publisher:
-            events = publisher_events(topic, report)
+            events = publisher_events(node.resolve_topic_name(topic), report)
             return node.create_publisher(message_type, topic, QoSProfile(depth=QUEUE_DEPTH), event_callbacks=events)
 
         self._node = node

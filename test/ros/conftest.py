@@ -36,13 +36,13 @@ from instance_seg_ros.msg import InstanceArray
 from instance_seg_ros.pipeline import Pipeline
 from instance_seg_ros.rgbd_messages import stamp_ns_of
 from instance_seg_ros.ros.convert import camera_info, color_image, depth_image, make_message
-from instance_seg_ros.ros.demo import isolated_environment
+from instance_seg_ros.ros.inputs import FASTDDS_PROFILE
 from instance_seg_ros.ros.node import InstanceSegNode
 from instance_seg_ros.segmentation import ModelInfo
 from instance_seg_ros.tracking import Tracker
 
-# Read when the first participant is made; a robot or another test run on this network is neither heard nor disturbed.
-os.environ.update(isolated_environment())
+# Read when the first participant is made: without it, images between processes wait for repairs every now and then.
+os.environ["FASTRTPS_DEFAULT_PROFILES_FILE"] = str(FASTDDS_PROFILE)
 
 TIMEOUT_S = 20.0
 OPTICAL_FRAME = "camera_color_optical_frame"
@@ -52,6 +52,7 @@ class BlobSegmenter:
     """A segmenter without a network: what is clearly nearer than the median depth, one instance for each blob."""
 
     info = ModelInfo("blobs", "1", ("object",), 0.5, 0.5, "f" * 64)
+    backend = "OpenCV"
 
     def segment(self, frame: RgbdFrame) -> Instances:
         """Instances of score 1."""

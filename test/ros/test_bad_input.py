@@ -210,7 +210,7 @@ def test_an_exception_in_the_pipeline_is_reported_and_the_next_frame_processed(
         """Raises on its first frame."""
 
         def __init__(self, segmenter: Any) -> None:
-            self.info = segmenter.info
+            self.info, self.backend = segmenter.info, segmenter.backend
             self.segmenter = segmenter
             self.failed = False
 
@@ -246,7 +246,7 @@ def test_the_newest_frame_is_processed_and_the_others_counted_as_dropped(
         class Waits:
             """Holds every frame until it is released."""
 
-            info = pipeline.segmenter.info
+            info, backend = pipeline.segmenter.info, pipeline.segmenter.backend
 
             def segment(self, frame: RgbdFrame) -> Any:
                 working.set()
