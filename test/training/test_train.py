@@ -38,7 +38,7 @@ CONFIG = CondInstConfig(
 
 
 def settings(steps: int, **changes: float) -> TrainingSettings:
-    return TrainingSettings(steps=steps, batch_size=2, workers=0, warmup_steps=2, holdout_every=50, **changes)
+    return TrainingSettings(steps=steps, batch_size=2, workers=0, threads=1, warmup_steps=2, **changes)
 
 
 def trainer(store: Path, out: Path, steps: int, **changes: float) -> Trainer:
