@@ -60,6 +60,19 @@ def test_resampling_is_bilinear_without_aliasing(in_size: int, out_size: int) ->
     torch.testing.assert_close(found, expected.flatten().float(), rtol=0, atol=1e-3)
 
 
+@pytest.mark.parametrize("size_wh", [(64, 48), (1200, 900)])
+def test_the_resized_image_is_the_one_of_an_image_library(size_wh: tuple[int, int]) -> None:
+    image_module = pytest.importorskip("PIL.Image")
+    color_rgb = np.random.default_rng(0).integers(0, 256, (size_wh[1], size_wh[0], 3), dtype=np.uint8)
+    picture = image_module.fromarray(color_rgb).resize((107, 80), image_module.BILINEAR)
+    config = PublishedConfig(style="torchvision")
+    image_input = ImageInput(config, size_wh, (107, 80))
+    levels = image_input(torch.from_numpy(color_rgb))[0, :, :80, :107] * image_input.std + image_input.mean
+    difference = np.abs(levels.round().permute(1, 2, 0).numpy() - np.asarray(picture, dtype=np.float32))
+    assert difference.max() <= 1
+    assert (difference > 0).mean() < 0.002
+
+
 @pytest.mark.parametrize(
     ("style", "expected"),
     [
