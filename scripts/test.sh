@@ -12,7 +12,11 @@ check() {
 
 check python -m ruff check .
 check python -m ruff format --check .
-check python -m mypy
+if python -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+    check python -m mypy
+else
+    printf '\n== mypy is left out: the last NumPy for Python 3.10 annotates shapes otherwise than the newer ones\n'
+fi
 check python -m pytest --durations=15 "$@"
 
 if ((${#failed[@]})); then
