@@ -109,7 +109,7 @@ class ImageInput(nn.Module):
 
     def forward(self, color_rgb: Tensor) -> Tensor:
         """(H, W, 3) uint8 -> (1, 3, Hp, Wp) float32."""
-        image = color_rgb.permute(2, 0, 1).float()
+        image = color_rgb.float().permute(2, 0, 1)  # in this order: TensorRT takes bytes only to convert them
         if self.flip:
             image = image.flip(0)
         if self.resize:

@@ -83,3 +83,17 @@ def test_a_model_of_fixed_size_refuses_another(tmp_path: Path, block_model_path:
     assert frozen_model(fixed, input_shapes(INPUTS, (160, 120)))
     with pytest.raises(ModelError, match=r"depth_m of shape \(120, 160\), not \(480, 640\)"):
         frozen_model(fixed, input_shapes(INPUTS, (640, 480)))
+
+
+def test_colour_is_converted_before_anything_else_which_is_all_that_tensorrt_does_with_bytes(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    from instance_seg_ros.export.export import trace
+    from instance_seg_ros.models.published import PublishedConfig
+    from instance_seg_ros.models.published_inference import ImageInput
+
+    image_input = ImageInput(PublishedConfig(), camera_wh=(64, 48), resized_wh=(128, 96))
+    color_rgb = torch.zeros((48, 64, 3), dtype=torch.uint8)
+    path = tmp_path / "image_input.onnx"
+    onnx.save(trace(image_input, (color_rgb,), ["color_rgb"], {}, ["image"]), path)
+    frozen = onnx.load_from_string(frozen_model(path, input_shapes(("color_rgb",), (64, 48))))
+    assert [node.op_type for node in frozen.graph.node if "color_rgb" in node.input] == ["Cast"]
