@@ -91,7 +91,13 @@ def test_colour_is_converted_before_anything_else_which_is_all_that_tensorrt_doe
     from instance_seg_ros.models.published import PublishedConfig
     from instance_seg_ros.models.published_inference import ImageInput
 
-    image_input = ImageInput(PublishedConfig(), camera_wh=(64, 48), resized_wh=(128, 96))
+    class Graph(ImageInput):
+        """With its output in a tuple, as graphs of several outputs have them."""
+
+        def forward(self, color_rgb: torch.Tensor) -> tuple[torch.Tensor]:
+            return (super().forward(color_rgb),)
+
+    image_input = Graph(PublishedConfig(), camera_wh=(64, 48), resized_wh=(128, 96))
     color_rgb = torch.zeros((48, 64, 3), dtype=torch.uint8)
     path = tmp_path / "image_input.onnx"
     onnx.save(trace(image_input, (color_rgb,), ["color_rgb"], {}, ["image"]), path)
