@@ -23,7 +23,7 @@ test: ## Run the linters, the type checker and the whole test suite
 
 bench: ## Print the benchmark table of every stage
 	@scripts/setup.sh test
-	@source env.sh && exec python -m instance_seg_ros.cli bench $(ARGS)
+	@source env.sh && exec instance-seg bench $(ARGS)
 
 clean: ## Remove what was built and installed here: .venv, .ros, out and caches
 	rm -rf .venv .ros build out *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

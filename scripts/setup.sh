@@ -156,6 +156,21 @@ cpu_torch_index_answers() {
     "$python" -c 'import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=5)' "$cpu_torch_index/torch/"
 }
 
+# The command on the sources, as `pip install` would make it on a copy.
+install_command() {
+    cat >"$venv/bin/instance-seg.new" <<END
+#!$python
+import sys
+
+sys.path.insert(0, "$root")
+from instance_seg_ros.cli import main
+
+sys.exit(main())
+END
+    chmod +x "$venv/bin/instance-seg.new"
+    mv "$venv/bin/instance-seg.new" "$venv/bin/instance-seg"
+}
+
 install_ros_wheels() {
     pip_install --requirement requirements/ros.txt
     "$python" scripts/patch_ros_wheels.py
@@ -223,6 +238,8 @@ if ! is_done test "$requirements_key" && ! { [[ $profile == demo ]] && is_done d
     step "installing Python packages ($profile)" install_requirements "$profile"
     mark_done "$profile" "$requirements_key"
 fi
+
+[[ -x $venv/bin/instance-seg ]] || install_command
 
 [[ $mode == none ]] && exit 0
 
