@@ -8,8 +8,9 @@ and writes.
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import tensorrt as trt
@@ -67,7 +68,7 @@ def build_engine(model: bytes, precision: str, report: Callable[[str], None]) ->
         model: the serialised ONNX model.
         precision: "tf32" and "fp16" let the tensor cores round the FP32 factors of convolutions and matrix products
             to 10 bits of mantissa, "fp32" does not. What is FP16 in the model is computed in FP16 by all of them.
-        report: told of the progress; what it raises cancels the build and is raised here.
+        report: told of the progress, by any thread; what it raises cancels the build and is raised here.
 
     Raises:
         EngineError: TensorRT cannot parse the model or build the engine.
@@ -248,39 +249,49 @@ _LOGGER = _Logger()  # TensorRT takes one logger for the whole process
 
 
 class _Progress(trt.IProgressMonitor):
-    """Turns the builder's nested phases into lines such as "37 %, Tactic selection"."""
+    """Turns the builder's nested phases into lines such as "37%, Tactic selection".
+
+    The builder calls it from several threads, and no exception may leave it: `failure` keeps the first one, such as the
+    KeyboardInterrupt of a user who waits for the build, and the build is cancelled.
+    """
 
     def __init__(self, report: Callable[[str], None]) -> None:
         trt.IProgressMonitor.__init__(self)
-        self.failure: Exception | None = None
-        self._report_line = report
+        self.failure: BaseException | None = None
+        self._report = report
         self._latest = ""
         self._phases: dict[str, tuple[int, int]] = {}  # (steps done, steps) by name, the outermost phase first
+        self._lock = threading.Lock()
 
     def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
-        self._phases[phase_name] = (0, num_steps)
-        self._report()
+        self._update(phase_name, 0, num_steps)
 
     def step_complete(self, phase_name: str, step: int) -> bool:
         """Whether to go on building."""
-        _, steps = self._phases.get(phase_name, (0, 1))
-        self._phases[phase_name] = (step + 1, steps)
-        self._report()
+        self._update(phase_name, step + 1)
         return self.failure is None
 
     def phase_finish(self, phase_name: str) -> None:
-        self._phases.pop(phase_name, None)
+        with self._lock:
+            self._phases.pop(phase_name, None)
 
-    def _report(self) -> None:
-        done, share = 0.0, 1.0
-        for finished, steps in self._phases.values():
-            share /= max(steps, 1)
-            done += share * min(finished, steps)
-        line = f"{min(done, 1.0):.0%}, {next(reversed(self._phases))}"
-        if line == self._latest or self.failure is not None:
-            return
-        self._latest = line
+    def _update(self, phase_name: str, done: int, steps: int | None = None) -> None:
         try:
-            self._report_line(line)
-        except Exception as error:  # nothing may be raised through TensorRT; build_engine raises it
-            self.failure = error
+            with self._lock:
+                known_steps = self._phases.get(phase_name, (0, 1))[1]
+                self._phases[phase_name] = (done, known_steps if steps is None else steps)
+                line = f"{_share(self._phases.values()):.0%}, {next(reversed(self._phases))}"
+                if line != self._latest and self.failure is None:
+                    self._latest = line
+                    self._report(line)
+        except BaseException as error:
+            self.failure = self.failure or error
+
+
+def _share(phases: Iterable[tuple[int, int]]) -> float:
+    """How much is done, of (steps done, steps) of nested phases, the outermost first."""
+    done, share = 0.0, 1.0
+    for finished, steps in phases:
+        share /= max(steps, 1)
+        done += share * min(finished, steps)
+    return min(done, 1.0)

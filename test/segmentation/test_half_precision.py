@@ -10,12 +10,12 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from instance_seg_ros.captures import capture_folders, read_capture
 from instance_seg_ros.segmentation import default_model_path, read_model_info
 from instance_seg_ros.segmentation.frozen_model import frozen_model
 from instance_seg_ros.segmentation.half_precision import with_half_convolutions
 from instance_seg_ros.segmentation.network import input_shapes, network_inputs
 from instance_seg_ros.segmentation.postprocessing import NetworkOutput, to_instances
+from instance_seg_ros.storage.captures import capture_folders, read_capture
 
 REAL_FRAMES = Path(__file__).parents[3] / "shared" / "data" / "real_rgbd"
 INPUTS = ("depth_m", "intrinsics")
