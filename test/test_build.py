@@ -200,11 +200,12 @@ def test_ros2_run_finds_every_executable_and_its_main() -> None:
 
 @pytest.mark.skipif(not (ROOT / ".ros" / "install").exists(), reason="the ROS 2 interfaces are not built here")
 def test_this_process_has_one_package_with_core_and_interfaces() -> None:
-    from instance_seg_ros import lifting
+    from instance_seg_ros import pipeline
+    from instance_seg_ros.lifting import Status
     from instance_seg_ros.msg import Instance
 
-    assert Path(lifting.__file__) == PACKAGE / "lifting.py"
-    assert Instance.STATUS_NO_COLLISION_FREE_GRASP == lifting.Status.NO_COLLISION_FREE_GRASP
+    assert Path(pipeline.__file__) == PACKAGE / "pipeline.py"
+    assert Instance.STATUS_NO_COLLISION_FREE_GRASP == Status.NO_COLLISION_FREE_GRASP
 
 
 def test_the_messages_tell_the_same_codes_as_the_core() -> None:
