@@ -1,4 +1,4 @@
-"""RGB-D instance segmentation, lifting to 3D, grasp candidates and tracking; the ROS 2 layer is `instance_seg_ros.ros`."""
+"""RGB-D instance segmentation, lifting to 3D, grasps and tracking; the ROS 2 layer is `instance_seg_ros.ros`."""
 
 from pkgutil import extend_path
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from instance_seg_ros.geometry import Transform
 
 MAX_DEPTH_M = 65.0
-"""Depth beyond this is no measurement: it is what 16 bits of millimetres can say, and what uninitialised floats exceed."""
+"""Depth beyond this is no measurement: 16 bits of millimetres end about here, uninitialised floats exceed it."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class RgbdFrame:
         expected = (self.intrinsics.height, self.intrinsics.width)
         if self.depth_m.shape != expected:
             raise ValueError(
-                f"depth is {_size(self.depth_m)} but the camera is {expected[1]}x{expected[0]}; register it to colour first"
+                f"depth is {_size(self.depth_m)} but the camera is {expected[1]}x{expected[0]}; register it first"
             )
         if self.depth_m.dtype != np.float32:
             raise ValueError(f"depth_m must be float32 metres, not {self.depth_m.dtype}; decode it with decode_depth")
@@ -178,10 +178,10 @@ def register_depth(
     color_intrinsics: Intrinsics,
     T_color_depth: Transform,
 ) -> NDArray[np.float32]:
-    """Depth as the colour camera would see it: forward projection with a z-buffer, each point filling the pixels it covers.
+    """Depth as the colour camera would see it: a forward projection with a z-buffer.
 
-    A depth pixel covers about (f_color / f_depth) pixels of the colour image, so every point is splatted over a square of
-    that size; the nearest point wins a pixel.
+    A depth pixel covers about (f_color / f_depth) pixels of the colour image, so every point is splatted over a square
+    of that size; the nearest point wins a pixel.
 
     Args:
         depth_m: (Hd, Wd) float32, metres, 0 = no measurement.
@@ -197,7 +197,7 @@ def register_depth(
     width, height = color_intrinsics.width, color_intrinsics.height
     points_m = T_color_depth.apply(depth_intrinsics.back_project(depth_m)[depth_m > 0])
     points_m = points_m[(points_m[:, 2] > 1e-3) & (points_m[:, 2] <= MAX_DEPTH_M)]
-    # The footprint's corners are projected around the pixel's centre; the half width is in colour pixels at equal depth.
+    # Half of a depth pixel's footprint around its projected centre, in colour pixels at equal depth.
     half_x = max(0.5, 0.5 * color_intrinsics.fx / depth_intrinsics.fx)  # at least the pixel that the point falls into
     half_y = max(0.5, 0.5 * color_intrinsics.fy / depth_intrinsics.fy)
     pixels = color_intrinsics.project(points_m)

@@ -25,7 +25,7 @@ def _frozen(values: ArrayLike, shape: tuple[int, ...], name: str) -> NDArray[np.
 
 @dataclass(frozen=True, eq=False)
 class Transform:
-    """A rigid transform `T_a_b`: it maps coordinates in frame b to coordinates in frame a, p_a = rotation @ p_b + translation_m.
+    """A rigid transform `T_a_b` from coordinates in frame b to those in frame a: p_a = rotation @ p_b + translation_m.
 
     Attributes:
         rotation: (3, 3) float64, orthonormal, determinant +1.
@@ -63,7 +63,7 @@ class Transform:
         """From a quaternion (x, y, z, w), normalised here, and a translation.
 
         Raises:
-            ValueError: when the quaternion's norm is 0 (tf and CameraInfo messages that were never filled look like that).
+            ValueError: when the quaternion's norm is 0, as in a message that was never filled.
         """
         quaternion = np.asarray(quaternion_xyzw, dtype=np.float64)
         if not np.isfinite(quaternion).all() or np.linalg.norm(quaternion) < 1e-9:
@@ -99,7 +99,7 @@ class Transform:
 
 @dataclass(frozen=True, eq=False)
 class Plane:
-    """The points with `normal @ p + offset_m == 0`; the normal points to the free side (away from the support's inside).
+    """The points with `normal @ p + offset_m == 0`; the normal points to the free side.
 
     Attributes:
         normal: (3,) float64 unit vector.

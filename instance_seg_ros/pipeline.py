@@ -104,7 +104,7 @@ class Pipeline:
         """One frame through all stages.
 
         Args:
-            T_fixed_camera: pose of the camera in a frame that does not move, for the tracks; None takes the camera as fixed.
+            T_fixed_camera: pose of the camera in a frame that does not move, for the tracks; None: the camera is fixed.
         """
         times_s: dict[str, float] = {}
         instances = _timed(times_s, "segment", self.segmenter.segment, frame)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from instance_seg_ros.cli import COMMANDS, PROGRAM
 from instance_seg_ros.config import Setting
-from instance_seg_ros.reasons import REASONS
+from instance_seg_ros.lifting.reasons import REASONS
 from instance_seg_ros.ros.settings import all_parameters
 
 ROOT = Path(__file__).resolve().parents[1]

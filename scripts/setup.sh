@@ -28,7 +28,8 @@ fail() {
     exit 1
 }
 
-# step TITLE COMMAND...: one line for a step; its output goes to the log and is shown when it fails.
+# step TITLE COMMAND...: one line for a step; its output goes to the log and is shown when it fails. The command runs as a
+# condition, where bash does not stop at a failing line: functions given here chain their commands by &&.
 step() {
     local title=$1 start=$SECONDS
     shift
@@ -172,20 +173,18 @@ END
 }
 
 install_ros_wheels() {
-    pip_install --requirement requirements/ros.txt
-    "$python" scripts/patch_ros_wheels.py
+    pip_install --requirement requirements/ros.txt &&
+        "$python" scripts/patch_ros_wheels.py
 }
 
 build_package() {
     local prefix=()
-    rm -rf .ros/build .ros/install .ros/src
-    # Through a link: CMake refuses include folders inside the source folder, and numpy's are in .venv.
-    mkdir -p .ros/src
-    ln -s ../.. .ros/src/instance_seg_ros
     if [[ $mode == wheels ]]; then
         prefix=(env "PATH=$venv/bin:$PATH" "AMENT_PREFIX_PATH=$venv" "CMAKE_PREFIX_PATH=$venv")
     fi
-    "${prefix[@]}" "${colcon[@]}" --log-base .ros/log build --symlink-install --event-handlers console_direct+ \
+    # Through a link: CMake refuses include folders inside the source folder, and numpy's are in .venv.
+    rm -rf .ros/build .ros/install .ros/src && mkdir -p .ros/src && ln -s ../.. .ros/src/instance_seg_ros &&
+        "${prefix[@]}" "${colcon[@]}" --log-base .ros/log build --symlink-install --event-handlers console_direct+ \
         --base-paths .ros/src --build-base .ros/build --install-base .ros/install \
         --cmake-args "-DPython3_EXECUTABLE=$python" -DCMAKE_BUILD_TYPE=Release -DBUILD_TESTING=OFF
 }

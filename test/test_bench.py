@@ -9,8 +9,8 @@ import pytest
 
 from instance_seg_ros import cli
 from instance_seg_ros.camera import RgbdFrame
-from instance_seg_ros.captures import write_capture
 from instance_seg_ros.commands.bench import stage_rows
+from instance_seg_ros.storage.captures import write_capture
 
 
 def test_stage_rows_are_medians_percentiles_and_shares_of_the_total() -> None:

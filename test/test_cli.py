@@ -12,8 +12,8 @@ import pytest
 
 from instance_seg_ros import __version__, cli
 from instance_seg_ros.camera import RgbdFrame
-from instance_seg_ros.captures import write_capture
 from instance_seg_ros.config import fields_of, stages
+from instance_seg_ros.storage.captures import write_capture
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from tabulate import tabulate
 from tqdm import tqdm
 
-from instance_seg_ros.bag import DEFAULT_TOLERANCE_S, STORAGES, BagError, BagSummary, process_bag
 from instance_seg_ros.commands import InputError
 from instance_seg_ros.commands.options import add_pipeline_arguments, load_pipeline, model_line
 from instance_seg_ros.geometry import Transform
+from instance_seg_ros.storage.bag import DEFAULT_TOLERANCE_S, STORAGES, BagError, BagSummary, process_bag
 
 EPILOG = """\
 Writes a bag with /instance_seg/instances (instance_seg_ros/msg/InstanceArray), /instance_seg/label_image,

@@ -15,10 +15,10 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 from instance_seg_ros.camera import RgbdFrame
-from instance_seg_ros.captures import CaptureError, capture_folders, read_capture
 from instance_seg_ros.commands import InputError
 from instance_seg_ros.commands.options import add_pipeline_arguments, load_pipeline
 from instance_seg_ros.pipeline import Scene
+from instance_seg_ros.storage.captures import CaptureError, capture_folders, read_capture
 
 COLUMNS = ("stage", "median ms", "p95 ms", "share %")
 EPILOG = """\

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 from tabulate import tabulate
 
-from instance_seg_ros.captures import Capture, CaptureError, capture_folders, read_capture, read_files
 from instance_seg_ros.commands import InputError
 from instance_seg_ros.commands.options import add_pipeline_arguments, load_pipeline, model_line
+from instance_seg_ros.lifting.reasons import names_of
 from instance_seg_ros.pipeline import Pipeline, Scene, SceneObject
-from instance_seg_ros.reasons import names_of
-from instance_seg_ros.results import write_results
+from instance_seg_ros.storage.captures import Capture, CaptureError, capture_folders, read_capture, read_files
+from instance_seg_ros.storage.results import write_results
 
 COLUMNS = ("label", "class", "score", "points", "distance m", "size cm", "grasps", "best", "status")
 _ALIGNMENT = ("right", "left", "right", "right", "right", "right", "right", "right", "left")

@@ -28,12 +28,12 @@ def run(args: argparse.Namespace) -> int:
     """
     from tqdm import tqdm
 
-    from instance_seg_ros.captures import CaptureError
     from instance_seg_ros.evaluation import report
     from instance_seg_ros.evaluation.evaluate import evaluate_frame, summarise
     from instance_seg_ros.evaluation.sources import captures, is_store, store_frames
     from instance_seg_ros.segmentation.model_file import ModelError
     from instance_seg_ros.segmentation.segmenter import load_segmenter
+    from instance_seg_ros.storage.captures import CaptureError
 
     settings = config.from_arguments(args, config.SegmentationSettings)
     store = is_store(args.data)

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tabulate import tabulate
 
-from instance_seg_ros.captures import write_image
 from instance_seg_ros.drawing import color_of_track, depth_picture
 from instance_seg_ros.evaluation.evaluate import FrameResult
-from instance_seg_ros.files import write_atomically
+from instance_seg_ros.storage.captures import write_image
+from instance_seg_ros.storage.files import write_atomically
 
 _WHITE = (255, 255, 255)
 

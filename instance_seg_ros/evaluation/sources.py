@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.camera import Intrinsics, RgbdFrame
-from instance_seg_ros.captures import capture_folders, read_capture
 from instance_seg_ros.instances import Instances
+from instance_seg_ros.storage.captures import capture_folders, read_capture
 
 MIN_VISIBLE_PX = 40
 

@@ -77,10 +77,10 @@ def _export_trained(args: argparse.Namespace) -> str:
 
 def _export_imported(args: argparse.Namespace) -> str:
     """Writes the file; returns what it was made of."""
-    from instance_seg_ros.captures import capture_folders, read_capture
     from instance_seg_ros.export.export import ModelDescription
     from instance_seg_ros.export.published import export_published_checkpoint
     from instance_seg_ros.export.published_checkpoint import load_published_checkpoint
+    from instance_seg_ros.storage.captures import capture_folders, read_capture
 
     checkpoint = load_published_checkpoint(args.checkpoint)
     description = ModelDescription(

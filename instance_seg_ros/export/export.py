@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from instance_seg_ros.export.graph import DecodingSettings, ExportedModel
-from instance_seg_ros.files import write_atomically
 from instance_seg_ros.models.condinst import CondInst
 from instance_seg_ros.segmentation.model_file import FORMAT, graph_digest
+from instance_seg_ros.storage.files import write_atomically
 from instance_seg_ros.training.checkpoint import Checkpoint, averaged_model
 
 OPSET = 17

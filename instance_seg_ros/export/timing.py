@@ -16,11 +16,11 @@ import torch
 from tabulate import tabulate
 
 from instance_seg_ros.camera import RgbdFrame
-from instance_seg_ros.captures import read_capture
 from instance_seg_ros.config import SegmentationSettings
 from instance_seg_ros.export.published_checkpoint import load_published_checkpoint
 from instance_seg_ros.models.published_inference import Detector, to_published_instances
 from instance_seg_ros.segmentation import load_segmenter
+from instance_seg_ros.storage.captures import read_capture
 
 COLUMNS = ("what", "median ms", "best ms", "CPU ms", "times faster")
 

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.camera import RgbdFrame
-from instance_seg_ros.completion import hidden_from_view
 from instance_seg_ros.geometry import OrientedBox
 from instance_seg_ros.lifting import Completion, Instance3D
-from instance_seg_ros.surface import fit_local_planes, window_radius_px
+from instance_seg_ros.lifting.completion import hidden_from_view
+from instance_seg_ros.lifting.surface import fit_local_planes, window_radius_px
 
 _MAX_SAMPLES = 200
 _MAX_PAIRS = 100

@@ -14,7 +14,7 @@ from instance_seg_ros.geometry import Plane
 from instance_seg_ros.grasping.candidates import Candidates, ContactSurface
 from instance_seg_ros.grasping.gripper import Gripper
 from instance_seg_ros.lifting import LiftedFrame
-from instance_seg_ros.surface import depth_step_pixels
+from instance_seg_ros.lifting.surface import depth_step_pixels
 
 _STRIDE_PX = 2
 _VOXEL_M = 0.005

@@ -24,12 +24,12 @@ from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CameraInfo, Image
 
 from instance_seg_ros.camera import RgbdFrame
-from instance_seg_ros.captures import capture_folders, read_capture
 from instance_seg_ros.drawing import depth_picture
-from instance_seg_ros.messages import header
+from instance_seg_ros.messages.incoming import stamp_ns_of
+from instance_seg_ros.messages.outgoing import header
 from instance_seg_ros.msg import InstanceArray
-from instance_seg_ros.rgbd_messages import stamp_ns_of
 from instance_seg_ros.ros.convert import camera_info, color_image, depth_image, make_message
+from instance_seg_ros.storage.captures import capture_folders, read_capture
 
 NODE_NAME = "camera"
 QUEUE_DEPTH = 5
@@ -118,7 +118,7 @@ def recorded_frames(path: Path) -> Iterator[RgbdFrame]:
     Raises:
         BagError: naming the file and the cause.
     """
-    from instance_seg_ros.bag import read_frames
+    from instance_seg_ros.storage.bag import read_frames
 
     yield from read_frames(path)
 

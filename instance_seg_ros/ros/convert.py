@@ -1,6 +1,6 @@
 """rclpy's message factory for `instance_seg_ros.messages`, and the messages of a camera. Pure functions.
 
-The way in, messages to the core's types, needs no ROS: it is `instance_seg_ros.rgbd_messages`.
+The way in, messages to the core's types, needs no ROS: it is `instance_seg_ros.messages.incoming`.
 """
 
 from __future__ import annotations

@@ -20,10 +20,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from instance_seg_ros.captures import CaptureError, capture_folders
 from instance_seg_ros.ros.inputs import FASTDDS_PROFILE
+from instance_seg_ros.storage.captures import capture_folders
 
-SIMULATED_FRAMES = 30
+DEFAULT_FRAMES = 30
+"""Of a simulated camera, which never ends, and of a bag, which may take hours."""
 LAST_FREE_DOMAIN = 101
 """Above this, ports of DDS may collide with those that Linux hands out to clients."""
 START_TIMEOUT_S = 60.0
@@ -123,20 +124,22 @@ def frames_in(options: argparse.Namespace) -> int:
     """How many frames the demo will show.
 
     Raises:
-        DemoError: when there is none.
+        ValueError: when captures or bag cannot be read.
+        DemoError: when the bag has no frame.
     """
     if options.frames_dir is not None:
-        available: int | None = len(capture_folders(options.frames_dir))
-    elif options.bag is not None:
-        from instance_seg_ros.bag import read_frames
+        available = len(capture_folders(options.frames_dir))
+        return min(options.count or available, available)
+    wanted: int = options.count or DEFAULT_FRAMES
+    if options.bag is None:
+        return wanted
+    # Imported here: only bags need rosbags.
+    from instance_seg_ros.storage.bag import read_frames
 
-        available = sum(1 for _ in itertools.islice(read_frames(options.bag), options.count))
-    else:
-        available = None
+    available = sum(1 for _ in itertools.islice(read_frames(options.bag), wanted))
     if available == 0:
-        raise DemoError("there is no RGB-D frame to show")
-    wanted = options.count or (SIMULATED_FRAMES if available is None else available)
-    return wanted if available is None else min(wanted, available)
+        raise DemoError(f"{options.bag} gives no RGB-D frame; `instance-seg bag` says why")
+    return available
 
 
 def camera_arguments(options: argparse.Namespace, count: int) -> list[str]:
@@ -225,11 +228,18 @@ def parse(args: list[str] | None) -> argparse.Namespace:
     source.add_argument("--frames-dir", type=Path, help="captures to replay: a folder of folders with meta.json")
     source.add_argument("--bag", type=Path, help="rosbag2 to replay (sqlite3 or mcap)")
     parser.add_argument(
-        "--count", type=int, help=f"frames to show (default: {SIMULATED_FRAMES} simulated ones, or all that there are)"
+        "--count", type=_positive, help=f"frames to show (default: all captures, else at most {DEFAULT_FRAMES})"
     )
     parser.add_argument("--model", type=Path, help="model file (default: the shipped one)")
     parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder for results (default: %(default)s)")
     return parser.parse_args(args)
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
+    return value
 
 
 def main(args: list[str] | None = None) -> int:
@@ -238,7 +248,7 @@ def main(args: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         return run(options)
-    except (DemoError, CaptureError) as error:
+    except (DemoError, ValueError, ImportError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -17,7 +17,7 @@ from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy, qos_policy_name_from_kind
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from instance_seg_ros.rgbd_messages import MessageMatcher, RgbdMessages
+from instance_seg_ros.messages.incoming import MessageMatcher, RgbdMessages
 from instance_seg_ros.ros.diagnostics import Health, InputReport
 from instance_seg_ros.ros.settings import NodeSettings
 

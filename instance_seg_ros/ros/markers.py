@@ -14,7 +14,7 @@ from instance_seg_ros.config import GripperSettings
 from instance_seg_ros.drawing import color_of_track
 from instance_seg_ros.geometry import OrientedBox
 from instance_seg_ros.grasping.grasp import Grasp
-from instance_seg_ros.messages import transform_to_pose
+from instance_seg_ros.messages.outgoing import transform_to_pose
 from instance_seg_ros.pipeline import Scene, SceneObject
 from instance_seg_ros.ros.convert import make_message
 

@@ -27,15 +27,15 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool
 
-from instance_seg_ros import messages
 from instance_seg_ros.camera import RgbdFrame
 from instance_seg_ros.config import PipelineSettings
 from instance_seg_ros.geometry import Transform
 from instance_seg_ros.grasping.sampler import GraspSampler
 from instance_seg_ros.lifting import Lifter
+from instance_seg_ros.messages import outgoing
+from instance_seg_ros.messages.incoming import RgbdMessages, frame_of, is_distorted
 from instance_seg_ros.msg import InstanceArray
 from instance_seg_ros.pipeline import Pipeline, Scene
-from instance_seg_ros.rgbd_messages import RgbdMessages, frame_of, is_distorted
 from instance_seg_ros.ros.convert import make_message
 from instance_seg_ros.ros.diagnostics import ERROR, OK, WARN, Health, model_status, silence_faults, status
 from instance_seg_ros.ros.inputs import Inputs
@@ -90,7 +90,11 @@ class InstanceSegNode(LifecycleNode):
         self._configure_failure: str | None = None
         self._dropped = 0
         self._logged_backend = ""
-        self._settings = NodeParameters(self, self.state_label, self._on_configuration)
+        try:
+            self._settings = NodeParameters(self, self.state_label, self._on_configuration)
+        except Exception:
+            self.destroy_node()  # what is half made would stay in the graph
+            raise
         self._steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._concurrent = ReentrantCallbackGroup()
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
@@ -267,7 +271,7 @@ class InstanceSegNode(LifecycleNode):
         self._check(rgbd, scene)
         age_s = self._age_s(rgbd.stamp_ns)
         self._health.processed(age_s, scene.stage_times_s)
-        answer = messages.instance_array(
+        answer = outgoing.instance_array(
             make_message,
             scene,
             grasping=current.pipeline.grasping,
@@ -277,7 +281,7 @@ class InstanceSegNode(LifecycleNode):
         return answer, scene
 
     def _refusal(self, rgbd: RgbdMessages, pipeline: Pipeline, reason: str) -> InstanceArray:
-        answer = messages.invalid_instance_array(
+        answer = outgoing.invalid_instance_array(
             make_message, rgbd.stamp_ns, rgbd.color.header.frame_id, pipeline.segmenter.info, reason
         )
         answer.frame_age_s = self._age_s(rgbd.stamp_ns)
@@ -302,7 +306,7 @@ class InstanceSegNode(LifecycleNode):
             )
 
     def _age_s(self, stamp_ns: int) -> float:
-        return (self.get_clock().now().nanoseconds - stamp_ns) / messages.NS_PER_S
+        return (self.get_clock().now().nanoseconds - stamp_ns) / outgoing.NS_PER_S
 
     def _pose_of_depth_camera(self, color_frame: str, depth_frame: str, stamp_ns: int) -> Transform:
         from_parameter = self._settings.current.node.T_color_depth
@@ -343,7 +347,7 @@ class InstanceSegNode(LifecycleNode):
         elif answer is None:
             faults = self._input_faults()
             response.message = f"no frame within {timeout_s:g} s: {'; '.join(faults) or 'the pipeline is too slow'}"
-        elif answer.status == messages.FRAME_INVALID_INPUT:
+        elif answer.status == outgoing.FRAME_INVALID_INPUT:
             response.message = answer.status_text
         else:
             response.success = True

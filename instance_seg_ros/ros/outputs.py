@@ -11,9 +11,9 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image, PointCloud2
 from visualization_msgs.msg import MarkerArray
 
-from instance_seg_ros import messages
 from instance_seg_ros.config import GripperSettings
 from instance_seg_ros.drawing import draw_overlay
+from instance_seg_ros.messages import outgoing
 from instance_seg_ros.msg import InstanceArray
 from instance_seg_ros.pipeline import Scene
 from instance_seg_ros.ros.convert import make_message
@@ -34,11 +34,11 @@ class Outputs:
         self._node = node
         self._instances = publisher(InstanceArray, "~/instances")
         self._pictures: dict[Publisher, Callable[[Scene, GripperSettings], Any]] = {
-            publisher(Image, "~/label_image"): lambda scene, _: messages.label_image(make_message, scene),
-            publisher(Image, "~/overlay"): lambda scene, _: messages.overlay_image(
+            publisher(Image, "~/label_image"): lambda scene, _: outgoing.label_image(make_message, scene),
+            publisher(Image, "~/overlay"): lambda scene, _: outgoing.overlay_image(
                 make_message, scene, draw_overlay(scene)
             ),
-            publisher(PointCloud2, "~/cloud"): lambda scene, _: messages.cloud(make_message, scene),
+            publisher(PointCloud2, "~/cloud"): lambda scene, _: outgoing.cloud(make_message, scene),
             publisher(MarkerArray, "~/markers"): _markers,
         }
 
@@ -65,5 +65,5 @@ class Outputs:
 
 
 def _markers(scene: Scene, gripper: GripperSettings) -> MarkerArray:
-    header = messages.header(make_message, scene.frame.stamp_ns, scene.frame.frame_id)
+    header = outgoing.header(make_message, scene.frame.stamp_ns, scene.frame.frame_id)
     return marker_array(scene, header, gripper)

@@ -31,13 +31,13 @@ from sensor_msgs.msg import Image
 from tabulate import tabulate
 
 from instance_seg_ros.camera import Intrinsics
-from instance_seg_ros.captures import write_image
-from instance_seg_ros.files import write_atomically
+from instance_seg_ros.messages.incoming import color_of, depth_m_of, stamp_ns_of
 from instance_seg_ros.msg import Grasp, Instance, InstanceArray, OrientedBox
-from instance_seg_ros.results import CLOUD_FILE, INSTANCES_FILE, LABELS_FILE, OVERLAY_FILE, ply_bytes
-from instance_seg_ros.rgbd_messages import color_of, depth_m_of, stamp_ns_of
 from instance_seg_ros.ros.camera_node import wait_until
 from instance_seg_ros.scene_cloud import SceneCloud
+from instance_seg_ros.storage.captures import write_image
+from instance_seg_ros.storage.files import write_atomically
+from instance_seg_ros.storage.results import CLOUD_FILE, INSTANCES_FILE, LABELS_FILE, OVERLAY_FILE, ply_bytes
 
 NODE_NAME = "planner_example"
 QUEUE_DEPTH = 10
@@ -183,7 +183,7 @@ def document_of(answer: InstanceArray) -> dict[str, Any]:
         "image": [answer.image_width, answer.image_height],
         "stamp_ns": stamp.sec * 1_000_000_000 + stamp.nanosec,
         "frame_id": answer.header.frame_id,
-        "intrinsics": {key: getattr(answer, key) for key in ("fx", "fy", "cx", "cy")},
+        "intrinsics": {key: _number(getattr(answer, key)) for key in ("fx", "fy", "cx", "cy")},
         "instances": [_instance_document(instance) for instance in answer.instances],
     }
 
@@ -196,7 +196,7 @@ def _instance_document(instance: Instance) -> dict[str, Any]:
         "label": instance.label,
         "track_id": instance.track_id,
         "class": instance.class_name,
-        "score": instance.score,
+        "score": _number(instance.score),
         "bbox_xyxy": [x0, y0, x0 + region.width, y0 + region.height],
         "points": instance.points_kept,
         "points_rejected": instance.points_rejected,
@@ -220,17 +220,22 @@ def _grasp_document(grasp: Grasp) -> dict[str, Any]:
     return {
         "position_m": _xyz(grasp.pose.position),
         "quaternion_xyzw": _xyzw(grasp.pose.orientation),
-        "width_m": grasp.width_m,
-        "quality": grasp.quality,
+        "width_m": _number(grasp.width_m),
+        "quality": _number(grasp.quality),
     }
 
 
 def _xyz(vector: Any) -> list[float]:
-    return [vector.x, vector.y, vector.z]
+    return [_number(vector.x), _number(vector.y), _number(vector.z)]
 
 
 def _xyzw(quaternion: Any) -> list[float]:
-    return [quaternion.x, quaternion.y, quaternion.z, quaternion.w]
+    return [*_xyz(quaternion), _number(quaternion.w)]
+
+
+def _number(value: float) -> float:
+    """Micrometres and millionths are more than any camera gives."""
+    return round(value, 6)
 
 
 def write_frame(frame: ReceivedFrame, folder: Path) -> None:

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from instance_seg_ros.camera import Intrinsics, RgbdFrame
-from instance_seg_ros.captures import write_capture
 from instance_seg_ros.commands import InputError
 from instance_seg_ros.evaluation import cli
 from instance_seg_ros.evaluation.average_precision import AveragePrecision
@@ -18,6 +17,7 @@ from instance_seg_ros.evaluation.evaluate import evaluate_frame, summarise
 from instance_seg_ros.evaluation.report import frame_table, summary_lines, write_gallery, write_json
 from instance_seg_ros.evaluation.sources import LabelledFrame, captures, is_store, store_frames
 from instance_seg_ros.instances import Instances
+from instance_seg_ros.storage.captures import write_capture
 
 SIZE_WH = (64, 48)
 

@@ -31,10 +31,10 @@ from instance_seg_ros.config import PipelineSettings
 from instance_seg_ros.grasping.sampler import GraspSampler
 from instance_seg_ros.instances import Instances
 from instance_seg_ros.lifting import Lifter
-from instance_seg_ros.messages import header
+from instance_seg_ros.messages.incoming import stamp_ns_of
+from instance_seg_ros.messages.outgoing import header
 from instance_seg_ros.msg import InstanceArray
 from instance_seg_ros.pipeline import Pipeline
-from instance_seg_ros.rgbd_messages import stamp_ns_of
 from instance_seg_ros.ros.convert import camera_info, color_image, depth_image, make_message
 from instance_seg_ros.ros.inputs import FASTDDS_PROFILE
 from instance_seg_ros.ros.node import InstanceSegNode
@@ -255,10 +255,17 @@ def blob_pipeline() -> Callable[..., Pipeline]:
     return build_blob_pipeline
 
 
-@pytest.fixture
-def make_stage(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Stage]]:
-    """Makes a Stage; keyword arguments are the node's parameters, `build_pipeline` replaces the blobs' pipeline."""
+@pytest.fixture(scope="session")
+def ros() -> Iterator[None]:
+    """ROS for the whole run: with a participant for each test, messages of the last one would reach the next."""
     rclpy.init()
+    yield
+    rclpy.try_shutdown()
+
+
+@pytest.fixture
+def make_stage(ros: None, capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Stage]]:
+    """Makes a Stage; keyword arguments are the node's parameters, `build_pipeline` replaces the blobs' pipeline."""
     stages: list[Stage] = []
 
     def make(build_pipeline: Callable[..., Pipeline] = build_blob_pipeline, **parameters: Any) -> Stage:
@@ -274,10 +281,10 @@ def make_stage(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Stag
     yield make
     for stage in stages:
         stage.node.close()
+        # The executor first: what it is about to execute keeps the nodes alive, and the next test would see them.
+        stage.executor.shutdown()
         stage.node.destroy_node()
         stage.probe.destroy_node()
-        stage.executor.shutdown()
-    rclpy.try_shutdown()
 
 
 @pytest.fixture

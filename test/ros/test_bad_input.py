@@ -17,7 +17,7 @@ from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image
 
 from instance_seg_ros.camera import Intrinsics, RgbdFrame
-from instance_seg_ros.messages import header
+from instance_seg_ros.messages.outgoing import header
 from instance_seg_ros.msg import InstanceArray
 from instance_seg_ros.ros.convert import camera_info, depth_image, make_message
 

@@ -13,8 +13,8 @@ pytest.importorskip("rclpy")
 
 from rclpy.serialization import deserialize_message, serialize_message
 
-from instance_seg_ros import messages
-from instance_seg_ros.message_types import interface_files, load_typestore, message_factory
+from instance_seg_ros.messages import outgoing
+from instance_seg_ros.messages.types import interface_files, load_typestore, message_factory
 from instance_seg_ros.msg import InstanceArray
 from instance_seg_ros.pipeline import Scene
 from instance_seg_ros.ros.convert import make_message
@@ -25,9 +25,9 @@ TYPE = "instance_seg_ros/msg/InstanceArray"
 def test_a_scene_written_without_ros_is_read_by_ros(make_scene: Callable[..., Scene]) -> None:
     scene = make_scene()
     typestore = load_typestore()
-    written = messages.instance_array(message_factory(typestore), scene, frame_age_s=0.5, include_clouds=True)
+    written = outgoing.instance_array(message_factory(typestore), scene, frame_age_s=0.5, include_clouds=True)
     read = deserialize_message(bytes(typestore.serialize_cdr(written, TYPE)), InstanceArray)
-    made_with_ros = messages.instance_array(make_message, scene, frame_age_s=0.5, include_clouds=True)
+    made_with_ros = outgoing.instance_array(make_message, scene, frame_age_s=0.5, include_clouds=True)
     # Compared as bytes that rclpy wrote: NaN, for what is not known, does not equal itself.
     assert serialize_message(read) == serialize_message(made_with_ros)
 

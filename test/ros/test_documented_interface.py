@@ -24,6 +24,15 @@ def documented(endpoints: tuple[Any, ...]) -> dict[str, list[str]]:
 
 def test_the_documented_topics_and_services_are_those_of_the_node(stage: Any, documentation: ModuleType) -> None:
     graph = stage.probe
+    # Nodes learn of each other's entities one by one; services, which need two of them, come last.
+    stage.wait(
+        lambda: (
+            len(own(graph.get_subscriber_names_and_types_by_node(NODE, NAMESPACE))) >= len(documentation.INPUTS)
+            and {name for name, _ in graph.get_service_names_and_types_by_node(NODE, NAMESPACE)}
+            >= documented(documentation.SERVICES).keys()
+        ),
+        "the probe to know the node",
+    )
     inputs = graph.get_subscriber_names_and_types_by_node(NODE, NAMESPACE)
     outputs = graph.get_publisher_names_and_types_by_node(NODE, NAMESPACE)
     services = [

@@ -21,7 +21,7 @@ pytest.importorskip("rclpy")
 
 import rclpy
 
-from instance_seg_ros import messages
+from instance_seg_ros.messages import outgoing
 from instance_seg_ros.msg import InstanceArray
 from instance_seg_ros.pipeline import Scene
 from instance_seg_ros.ros.convert import make_message
@@ -33,7 +33,7 @@ TIMEOUT_S = 30.0
 def test_the_python_planner_hears_scenes_and_says_what_it_would_do(make_scene: Callable[..., Scene]) -> None:
     scene = make_scene()
     blind = replace(make_scene(empty=True), frame=replace(scene.frame, depth_m=np.zeros_like(scene.frame.depth_m)))
-    answers = [messages.instance_array(make_message, each) for each in (scene, blind)]
+    answers = [outgoing.instance_array(make_message, each) for each in (scene, blind)]
     wanted = {
         "grasp at (-0.187, -0.023, 0.750) m",
         "#6 object: no grasp: too few measured",

@@ -9,15 +9,18 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 pytest.importorskip("rclpy")
 
 import cv2
+from rclpy.serialization import serialize_message
+from rosbags.typesys import Stores, get_typestore
 
 from instance_seg_ros.camera import RgbdFrame
-from instance_seg_ros.captures import write_capture
+from instance_seg_ros.storage.captures import write_capture
 
 TIMEOUT_S = 90
 NODE = [sys.executable, "-m", "instance_seg_ros.ros.node"]
@@ -98,6 +101,37 @@ def test_the_demo_answers_every_capture_and_writes_its_files(
     document = json.loads((out / "instances.json").read_text())
     assert document["image"] == [160, 120]
     assert [instance["label"] for instance in document["instances"]] == [1, 2]
+
+
+def test_the_demo_replays_a_bag(
+    make_frame: Callable[..., RgbdFrame], messages_of: Any, block_model_path: Path, tmp_path: Path
+) -> None:
+    rosbag2 = pytest.importorskip("rosbags.rosbag2")
+    bag = tmp_path / "bag"
+    start_ns, period_ns = 1_700_000_000_000_000_000, 100_000_000
+    with rosbag2.Writer(bag, version=9, storage_plugin=rosbag2.StoragePlugin.SQLITE3) as writer:
+        typestore = get_typestore(Stores.ROS2_JAZZY)
+        topics = {
+            topic: writer.add_connection(topic, f"sensor_msgs/msg/{name}", typestore=typestore)
+            for topic, name in (
+                ("/camera/color/camera_info", "CameraInfo"),
+                ("/camera/color/image_raw", "Image"),
+                ("/camera/depth/image_raw", "Image"),
+            )
+        }
+        for stamp_ns in range(start_ns, start_ns + 3 * period_ns, period_ns):
+            for connection, message in zip(topics.values(), messages_of(make_frame(stamp_ns=stamp_ns)), strict=True):
+                writer.write(connection, stamp_ns, serialize_message(message))
+
+    ended = subprocess.run(
+        [*DEMO, "--bag", str(bag), "--count", "2", "--model", str(block_model_path), "--out", str(tmp_path / "out")],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+    )
+
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "2 frame(s) answered, 4 instance(s)" in ended.stdout
 
 
 def test_the_demo_names_the_cause_when_the_node_cannot_work(captures: Path, tmp_path: Path) -> None:

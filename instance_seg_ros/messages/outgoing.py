@@ -18,8 +18,8 @@ from instance_seg_ros.geometry import OrientedBox, Transform
 from instance_seg_ros.grasping.grasp import Grasp
 from instance_seg_ros.grasping.robot import for_robot
 from instance_seg_ros.instances import boxes_of_masks
+from instance_seg_ros.lifting.reasons import reason_of
 from instance_seg_ros.pipeline import Scene, SceneObject
-from instance_seg_ros.reasons import reason_of
 from instance_seg_ros.scene_cloud import SceneCloud, cloud_of_objects
 from instance_seg_ros.segmentation import ModelInfo
 

@@ -12,17 +12,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.captures import write_image
 from instance_seg_ros.config import GraspingSettings
 from instance_seg_ros.drawing import draw_overlay
-from instance_seg_ros.files import write_atomically
 from instance_seg_ros.geometry import OrientedBox, Plane
 from instance_seg_ros.grasping.grasp import Grasp
 from instance_seg_ros.grasping.robot import for_robot
-from instance_seg_ros.messages import TOOL_CENTRE_POINT
+from instance_seg_ros.lifting.reasons import names_of, reason_of
+from instance_seg_ros.messages.outgoing import TOOL_CENTRE_POINT
 from instance_seg_ros.pipeline import Scene, SceneObject
-from instance_seg_ros.reasons import names_of, reason_of
 from instance_seg_ros.scene_cloud import SceneCloud, cloud_of_frame
+from instance_seg_ros.storage.captures import write_image
+from instance_seg_ros.storage.files import write_atomically
 
 INSTANCES_FILE, LABELS_FILE, OVERLAY_FILE, CLOUD_FILE = "instances.json", "labels.png", "overlay.png", "scene.ply"
 

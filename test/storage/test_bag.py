@@ -12,8 +12,14 @@ import pytest
 from numpy.typing import NDArray
 from rosbags.rosbag2 import Reader, Writer
 
-from instance_seg_ros import cli, messages
-from instance_seg_ros.bag import (
+from instance_seg_ros import cli
+from instance_seg_ros.camera import Intrinsics, RgbdFrame
+from instance_seg_ros.config import PipelineSettings
+from instance_seg_ros.geometry import Transform
+from instance_seg_ros.messages import outgoing
+from instance_seg_ros.messages.types import load_typestore, message_factory
+from instance_seg_ros.pipeline import Pipeline
+from instance_seg_ros.storage.bag import (
     STORAGES,
     BagError,
     BagSummary,
@@ -22,11 +28,6 @@ from instance_seg_ros.bag import (
     read_frames,
     transform_between,
 )
-from instance_seg_ros.camera import Intrinsics, RgbdFrame
-from instance_seg_ros.config import PipelineSettings
-from instance_seg_ros.geometry import Transform
-from instance_seg_ros.message_types import load_typestore, message_factory
-from instance_seg_ros.pipeline import Pipeline
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 INFO, TF = "sensor_msgs/msg/CameraInfo", "tf2_msgs/msg/TFMessage"
@@ -48,7 +49,7 @@ def pipeline(block_model_path: Path) -> Pipeline:
 def image(pixels: NDArray, encoding: str, stamp_ns: int, frame_id: str) -> Any:
     return make(
         IMAGE,
-        header=messages.header(make, stamp_ns, frame_id),
+        header=outgoing.header(make, stamp_ns, frame_id),
         height=pixels.shape[0],
         width=pixels.shape[1],
         encoding=encoding,
@@ -59,14 +60,14 @@ def image(pixels: NDArray, encoding: str, stamp_ns: int, frame_id: str) -> Any:
 
 
 def compressed(content: bytes, format: str, stamp_ns: int, frame_id: str) -> Any:
-    header = messages.header(make, stamp_ns, frame_id)
+    header = outgoing.header(make, stamp_ns, frame_id)
     return make(COMPRESSED, header=header, format=format, data=np.frombuffer(content, dtype=np.uint8))
 
 
 def camera_info(camera: Intrinsics, stamp_ns: int, frame_id: str) -> Any:
     return make(
         INFO,
-        header=messages.header(make, stamp_ns, frame_id),
+        header=outgoing.header(make, stamp_ns, frame_id),
         height=camera.height,
         width=camera.width,
         distortion_model="plumb_bob",
@@ -89,7 +90,7 @@ def static_transform(parent: str, child: str, translation_m: tuple[float, float,
     )
     stamped = make(
         "geometry_msgs/msg/TransformStamped",
-        header=messages.header(make, START_NS, parent),
+        header=outgoing.header(make, START_NS, parent),
         child_frame_id=child,
         transform=transform,
     )
@@ -243,7 +244,7 @@ def test_frames_are_read_without_a_pipeline(tmp_path: Path, recorded: list[Stamp
 
 def replace_header(stamped: Stamped, later_ns: int) -> Stamped:
     topic, stamp_ns, message = stamped
-    header = messages.header(make, stamp_ns + later_ns, message.header.frame_id)
+    header = outgoing.header(make, stamp_ns + later_ns, message.header.frame_id)
     return topic, stamp_ns, replace(message, header=header)
 
 

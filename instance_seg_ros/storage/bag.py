@@ -20,14 +20,14 @@ from rosbags.rosbag2 import Reader, ReaderError, StoragePlugin, Writer, WriterEr
 from rosbags.serde import SerdeError
 from rosbags.typesys.store import Typestore
 
-from instance_seg_ros import messages
 from instance_seg_ros.camera import RgbdFrame
 from instance_seg_ros.config import GraspingSettings
 from instance_seg_ros.drawing import draw_overlay
 from instance_seg_ros.geometry import Transform
-from instance_seg_ros.message_types import load_typestore, message_factory
+from instance_seg_ros.messages import outgoing
+from instance_seg_ros.messages.incoming import MessageMatcher, RgbdMessages, frame_of, is_distorted
+from instance_seg_ros.messages.types import load_typestore, message_factory
 from instance_seg_ros.pipeline import Pipeline, Scene
-from instance_seg_ros.rgbd_messages import MessageMatcher, RgbdMessages, frame_of, is_distorted
 
 IMAGE, COMPRESSED_IMAGE = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO, TF = "sensor_msgs/msg/CameraInfo", "tf2_msgs/msg/TFMessage"
@@ -311,10 +311,10 @@ class _ResultWriter:
     def write(self, time_ns: int, scene: Scene, grasping: GraspingSettings) -> None:
         """All results of a scene."""
         results = {
-            "instances": messages.instance_array(self._make, scene, grasping=grasping),
-            "label_image": messages.label_image(self._make, scene),
+            "instances": outgoing.instance_array(self._make, scene, grasping=grasping),
+            "label_image": outgoing.label_image(self._make, scene),
             "overlay/compressed": self._overlay(scene),
-            "cloud": messages.cloud(self._make, scene),
+            "cloud": outgoing.cloud(self._make, scene),
         }
         for name, message in results.items():
             msgtype = message.__msgtype__
@@ -338,7 +338,7 @@ class _ResultWriter:
         _, jpeg = cv2.imencode(".jpg", overlay_bgr, [cv2.IMWRITE_JPEG_QUALITY, _OVERLAY_JPEG_QUALITY])
         return self._make(
             COMPRESSED_IMAGE,
-            header=messages.header(self._make, scene.frame.stamp_ns, scene.frame.frame_id),
+            header=outgoing.header(self._make, scene.frame.stamp_ns, scene.frame.frame_id),
             format="bgr8; jpeg compressed bgr8",
             data=jpeg.reshape(-1),
         )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from instance_seg_ros.camera import Intrinsics
-from instance_seg_ros.surface import depth_step_pixels, fit_local_planes, window_radius_px
+from instance_seg_ros.lifting.surface import depth_step_pixels, fit_local_planes, window_radius_px
 
 CAMERA = Intrinsics(60, 40, 80.0, 90.0, 29.5, 19.5)
 

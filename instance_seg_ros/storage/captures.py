@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.camera import Intrinsics, RgbdFrame, decode_depth
-from instance_seg_ros.files import write_atomically
 from instance_seg_ros.image_codec import decode_image_file
+from instance_seg_ros.storage.files import write_atomically
 
 DEFAULT_DEPTH_UNIT_M = 0.001
 """Written and, where `meta.json` names none, taken for 16-bit depth: millimetres, as REP-118 has it."""

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from instance_seg_ros import messages
 from instance_seg_ros.config import GraspingSettings
 from instance_seg_ros.lifting import Completion, Status
-from instance_seg_ros.message_types import interface_files, load_typestore, message_factory
+from instance_seg_ros.messages import outgoing
+from instance_seg_ros.messages.types import interface_files, load_typestore, message_factory
 from instance_seg_ros.pipeline import Scene
 
 MakeScene = Callable[..., Scene]
@@ -24,7 +24,7 @@ def typestore() -> Any:
 
 
 @pytest.fixture(scope="module")
-def make(typestore: Any) -> messages.MessageFactory:
+def make(typestore: Any) -> outgoing.MessageFactory:
     """Makes messages that went through CDR, so that every field has been checked and encoded."""
     factory = message_factory(typestore)
 
@@ -67,13 +67,13 @@ def test_constants_of_the_interface_are_those_of_the_core(typestore: Any) -> Non
     for completion in Completion:
         assert getattr(instance, f"COMPLETION_{completion.name}") == completion.value
     array = typestore.types["instance_seg_ros/msg/InstanceArray"]
-    assert array.STATUS_OK == messages.FRAME_OK
-    assert array.STATUS_NO_DEPTH == messages.FRAME_NO_DEPTH
-    assert array.STATUS_INVALID_INPUT == messages.FRAME_INVALID_INPUT
+    assert array.STATUS_OK == outgoing.FRAME_OK
+    assert array.STATUS_NO_DEPTH == outgoing.FRAME_NO_DEPTH
+    assert array.STATUS_INVALID_INPUT == outgoing.FRAME_INVALID_INPUT
 
 
 def test_the_array_carries_stamp_camera_plane_model_and_times(make: Any, make_scene: MakeScene) -> None:
-    array = messages.instance_array(make, make_scene(), frame_age_s=0.25)
+    array = outgoing.instance_array(make, make_scene(), frame_age_s=0.25)
     assert (array.header.stamp.sec, array.header.stamp.nanosec) == (1_700_000_000, 123_456_789)
     assert array.header.frame_id == "camera_color_optical_frame"
     assert (array.image_width, array.image_height) == (160, 120)
@@ -84,11 +84,11 @@ def test_the_array_carries_stamp_camera_plane_model_and_times(make: Any, make_sc
     assert [stage.name for stage in array.stages] == ["segment", "lift", "grasp", "track"]
     assert array.stages[0].duration_s == pytest.approx(0.05)
     assert array.frame_age_s == pytest.approx(0.25)
-    assert (array.status, array.status_text) == (messages.FRAME_OK, "")
+    assert (array.status, array.status_text) == (outgoing.FRAME_OK, "")
 
 
 def test_an_instance_carries_identity_mask_space_and_grasps(make: Any, make_scene: MakeScene) -> None:
-    block, _ = messages.instance_array(make, make_scene()).instances
+    block, _ = outgoing.instance_array(make, make_scene()).instances
     assert (block.label, block.track_id, block.class_name, block.class_index, block.score) == (1, 5, "object", 0, 1.0)
     region = block.region
     assert (region.x_offset, region.y_offset, region.width, region.height) == (20, 30, 40, 50)
@@ -109,21 +109,21 @@ def test_an_instance_carries_identity_mask_space_and_grasps(make: Any, make_scen
 
 
 def test_grasps_are_published_in_the_robots_frame(make: Any, make_scene: MakeScene) -> None:
-    plain = messages.instance_array(make, make_scene()).instances[0].grasps[0].pose
-    flange = messages.instance_array(make, make_scene(), grasping=GraspingSettings(tcp_to_flange_m=0.1))
+    plain = outgoing.instance_array(make, make_scene()).instances[0].grasps[0].pose
+    flange = outgoing.instance_array(make, make_scene(), grasping=GraspingSettings(tcp_to_flange_m=0.1))
     assert plain.position.z - flange.instances[0].grasps[0].pose.position.z == pytest.approx(0.1)
 
 
 def test_without_a_plane_the_lift_goes_back_along_the_approach(make: Any, make_scene: MakeScene) -> None:
     scene = make_scene()
-    array = messages.instance_array(make, replace(scene, lifted=replace(scene.lifted, support_plane=None)))
+    array = outgoing.instance_array(make, replace(scene, lifted=replace(scene.lifted, support_plane=None)))
     assert not array.has_support_plane
     assert array.support_plane.tolist() == [0, 0, 0, 0]
     assert array.instances[0].grasps[0].lift_direction.z == -1
 
 
 def test_what_is_not_known_in_space_is_nan_and_says_why(make: Any, make_scene: MakeScene) -> None:
-    _, unknown = messages.instance_array(make, make_scene()).instances
+    _, unknown = outgoing.instance_array(make, make_scene()).instances
     assert unknown.status == Status.TOO_FEW_POINTS | Status.NO_GRASP_CANDIDATE
     assert "too few measured points" in unknown.status_text
     for position in (unknown.centroid, unknown.surface_centroid, unknown.box.pose.position):
@@ -136,8 +136,8 @@ def test_what_is_not_known_in_space_is_nan_and_says_why(make: Any, make_scene: M
 
 def test_clouds_are_carried_on_request(make: Any, make_scene: MakeScene) -> None:
     scene = make_scene()
-    without, _ = messages.instance_array(make, scene).instances
-    with_cloud, _ = messages.instance_array(make, scene, include_clouds=True).instances
+    without, _ = outgoing.instance_array(make, scene).instances
+    with_cloud, _ = outgoing.instance_array(make, scene, include_clouds=True).instances
     assert (without.cloud.width, with_cloud.cloud.width) == (0, 2000)
     points = columns_of(with_cloud.cloud)
     np.testing.assert_array_equal(points["z"], scene.lifted.instances[0].points_m[:, 2])
@@ -146,36 +146,36 @@ def test_clouds_are_carried_on_request(make: Any, make_scene: MakeScene) -> None
 def test_a_frame_without_depth_says_so(make: Any, make_scene: MakeScene) -> None:
     scene = make_scene(empty=True)
     blind = replace(scene, frame=replace(scene.frame, depth_m=np.zeros_like(scene.frame.depth_m)))
-    array = messages.instance_array(make, blind)
-    assert array.status == messages.FRAME_NO_DEPTH
+    array = outgoing.instance_array(make, blind)
+    assert array.status == outgoing.FRAME_NO_DEPTH
     assert "no measurement" in array.status_text
     assert array.instances == []
 
 
 def test_a_frame_that_could_not_be_used_is_answered_with_its_stamp(make: Any, make_scene: MakeScene) -> None:
     model = make_scene().model
-    array = messages.invalid_instance_array(make, 5_000_000_007, "camera", model, "depth image: truncated")
+    array = outgoing.invalid_instance_array(make, 5_000_000_007, "camera", model, "depth image: truncated")
     assert (array.header.stamp.sec, array.header.stamp.nanosec, array.header.frame_id) == (5, 7, "camera")
-    assert (array.status, array.status_text) == (messages.FRAME_INVALID_INPUT, "depth image: truncated")
+    assert (array.status, array.status_text) == (outgoing.FRAME_INVALID_INPUT, "depth image: truncated")
 
 
 def test_the_label_image_is_mono16(make: Any, make_scene: MakeScene) -> None:
     scene = make_scene()
-    image = messages.label_image(make, scene)
+    image = outgoing.label_image(make, scene)
     assert (image.encoding, image.step, image.is_bigendian) == ("mono16", 320, 0)
     labels = np.frombuffer(image.data.tobytes(), dtype="<u2").reshape(120, 160)
     assert np.array_equal(labels, scene.instances.label_image())
 
 
 def test_the_overlay_is_bgr8(make: Any, make_scene: MakeScene) -> None:
-    image = messages.overlay_image(make, make_scene(), np.full((120, 160, 3), (1, 2, 3), dtype=np.uint8))
+    image = outgoing.overlay_image(make, make_scene(), np.full((120, 160, 3), (1, 2, 3), dtype=np.uint8))
     assert (image.encoding, image.width, image.height, image.step) == ("bgr8", 160, 120, 480)
     assert image.data[:3].tolist() == [3, 2, 1]
 
 
 def test_the_cloud_has_colour_and_label_of_every_object_point(make: Any, make_scene: MakeScene) -> None:
     scene = make_scene()
-    points = columns_of(messages.cloud(make, scene))
+    points = columns_of(outgoing.cloud(make, scene))
     assert points.dtype.names == ("x", "y", "z", "rgb", "label")
     assert len(points) == 2000
     assert (points["label"] == 1).all()
@@ -184,5 +184,5 @@ def test_the_cloud_has_colour_and_label_of_every_object_point(make: Any, make_sc
 
 def test_an_empty_scene_gives_valid_empty_messages(make: Any, make_scene: MakeScene) -> None:
     scene = make_scene(empty=True)
-    assert messages.instance_array(make, scene).instances == []
-    assert messages.cloud(make, scene).width == 0
+    assert outgoing.instance_array(make, scene).instances == []
+    assert outgoing.cloud(make, scene).width == 0

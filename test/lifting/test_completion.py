@@ -7,8 +7,8 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from instance_seg_ros.camera import Intrinsics, RgbdFrame
-from instance_seg_ros.completion import far_side_of_round_body, hidden_from_view
 from instance_seg_ros.geometry import Plane, Transform
+from instance_seg_ros.lifting.completion import far_side_of_round_body, hidden_from_view
 from instance_seg_ros.synthetic.analytic import AnalyticScene, Body, Box, Cylinder, Sphere, look_at, upright
 
 

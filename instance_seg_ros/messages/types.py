@@ -8,7 +8,7 @@ from typing import Any
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-from instance_seg_ros import messages
+from instance_seg_ros.messages import outgoing
 
 PACKAGE = "instance_seg_ros"
 
@@ -19,7 +19,7 @@ def interface_files() -> list[Path]:
     Raises:
         FileNotFoundError: when they are in neither place, as with an incomplete installation.
     """
-    package_folder = Path(__file__).resolve().parent
+    package_folder = Path(__file__).resolve().parents[1]
     for folder in (package_folder / "interfaces", package_folder.parent / "msg"):
         files = sorted(folder.glob("*.msg"))
         if files:
@@ -39,7 +39,7 @@ def load_typestore() -> Typestore:
     return typestore
 
 
-def message_factory(typestore: Typestore) -> messages.MessageFactory:
+def message_factory(typestore: Typestore) -> outgoing.MessageFactory:
     """Makes messages of the typestore's classes."""
 
     def make(type_name: str, /, **fields: Any) -> Any:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from instance_seg_ros.pairing import FramePairer
+from instance_seg_ros.messages.pairing import FramePairer
 
 MS = 1_000_000
 

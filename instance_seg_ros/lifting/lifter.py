@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.camera import RgbdFrame
-from instance_seg_ros.completion import far_side_of_round_body
 from instance_seg_ros.config import LiftingSettings
 from instance_seg_ros.geometry import OrientedBox, Plane, Transform
 from instance_seg_ros.instances import Instances
-from instance_seg_ros.support import find_support_plane
-from instance_seg_ros.surface import depth_step_pixels, fit_local_planes, step_tolerance_m, window_radius_px
+from instance_seg_ros.lifting.completion import far_side_of_round_body
+from instance_seg_ros.lifting.support import find_support_plane
+from instance_seg_ros.lifting.surface import depth_step_pixels, fit_local_planes, step_tolerance_m, window_radius_px
 
 _MIN_KEPT_SHARE = 0.3
 """Erosion and edge removal are eased until this share of a mask's measured pixels is left: thin objects stay."""

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from instance_seg_ros.config import GraspingSettings
-from instance_seg_ros.files import write_atomically
 from instance_seg_ros.pipeline import Scene
-from instance_seg_ros.results import scene_document, write_results
+from instance_seg_ros.storage.files import write_atomically
+from instance_seg_ros.storage.results import scene_document, write_results
 
 MakeScene = Callable[..., Scene]
 
@@ -141,7 +141,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytes
     def fail(source: object, destination: object) -> None:
         raise OSError("the disk is full")
 
-    monkeypatch.setattr("instance_seg_ros.files.os.replace", fail)
+    monkeypatch.setattr("instance_seg_ros.storage.files.os.replace", fail)
     with pytest.raises(OSError, match="full"):
         write_atomically(target, b"after")
     assert target.read_bytes() == b"before"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from instance_seg_ros.camera import RgbdFrame
-from instance_seg_ros.captures import CaptureError, capture_folders, read_capture, read_files, write_capture
+from instance_seg_ros.storage.captures import CaptureError, capture_folders, read_capture, read_files, write_capture
 
 META = {"fx": 100.0, "fy": 101.0, "cx": 1.5, "cy": 1.0, "depth_unit_m": 0.0001}
 

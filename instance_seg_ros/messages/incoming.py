@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from instance_seg_ros import image_codec
 from instance_seg_ros.camera import Intrinsics, RgbdFrame, intrinsics_from_matrix, register_depth
 from instance_seg_ros.geometry import Transform
-from instance_seg_ros.pairing import NS_PER_S, FramePairer, Pair
+from instance_seg_ros.messages.pairing import NS_PER_S, FramePairer, Pair
 
 Header = Any
 Image = Any

@@ -8,7 +8,7 @@ import pytest
 
 from instance_seg_ros.camera import Intrinsics
 from instance_seg_ros.geometry import Transform
-from instance_seg_ros.rgbd_messages import (
+from instance_seg_ros.messages.incoming import (
     MessageMatcher,
     RgbdMessages,
     frame_of,

@@ -1,0 +1,1 @@
+"""Files and bags: captures and recordings in, results out."""
