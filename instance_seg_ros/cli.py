@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from instance_seg_ros import __version__
-from instance_seg_ros.commands import InputError
+from instance_seg_ros.errors import InputError
 
 PROGRAM = "instance-seg"
 EXIT_INPUT_ERROR, EXIT_INTERRUPTED = 2, 130

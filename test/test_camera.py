@@ -100,7 +100,7 @@ GOOD_DEPTH = np.ones((3, 4), dtype=np.float32)
 @pytest.mark.parametrize(
     ("color", "depth_m", "message"),
     [
-        (None, np.ones((3, 5), np.float32), "register it to colour"),
+        (None, np.ones((3, 5), np.float32), "register it first"),
         (None, np.ones((3, 4), np.float64), "decode it with decode_depth"),
         (np.zeros((3, 5, 3), np.uint8), GOOD_DEPTH, "colour is 5x3"),
         (np.zeros((3, 4), np.uint8), GOOD_DEPTH, "colour is"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import subprocess
 import sys
@@ -77,7 +78,7 @@ def test_help_is_quick() -> None:
 
 def test_every_commands_module_keeps_the_contract() -> None:
     for command in cli.COMMANDS.values():
-        module = pytest.importorskip(command.module, reason="what it needs is not installed", exc_type=ImportError)
+        module = importlib.import_module(command.module)
         parser = argparse.ArgumentParser()
         module.add_arguments(parser)
         assert callable(module.run)

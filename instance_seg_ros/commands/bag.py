@@ -8,10 +8,10 @@ from pathlib import Path
 from tabulate import tabulate
 from tqdm import tqdm
 
-from instance_seg_ros.commands import InputError
 from instance_seg_ros.commands.options import add_pipeline_arguments, load_pipeline, model_line
+from instance_seg_ros.errors import InputError
 from instance_seg_ros.geometry import Transform
-from instance_seg_ros.storage.bag import DEFAULT_TOLERANCE_S, STORAGES, BagError, BagSummary, process_bag
+from instance_seg_ros.storage.bag import DEFAULT_TOLERANCE_S, STORAGES, BagSummary, process_bag
 
 EPILOG = """\
 Writes a bag with /instance_seg/instances (instance_seg_ros/msg/InstanceArray), /instance_seg/label_image,
@@ -72,21 +72,18 @@ def run(args: argparse.Namespace) -> int:
             bar.total = total
             bar.update(read - bar.n)
 
-        try:
-            summary = process_bag(
-                args.source,
-                args.out,
-                pipeline,
-                topic_overrides=topics,
-                tolerance_s=args.tolerance_s,
-                storage=args.storage,
-                copy_inputs=args.copy_inputs,
-                max_frames=args.max_frames,
-                T_color_depth=args.depth_camera_pose,
-                progress=show,
-            )
-        except BagError as error:
-            raise InputError(str(error)) from error
+        summary = process_bag(
+            args.source,
+            args.out,
+            pipeline,
+            topic_overrides=topics,
+            tolerance_s=args.tolerance_s,
+            storage=args.storage,
+            copy_inputs=args.copy_inputs,
+            max_frames=args.max_frames,
+            T_color_depth=args.depth_camera_pose,
+            progress=show,
+        )
     print(summary_text(summary))
     if summary.frames == 0:
         raise InputError(f"no frame of {args.source} could be processed; the causes are above")

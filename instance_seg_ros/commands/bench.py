@@ -15,10 +15,10 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 from instance_seg_ros.camera import RgbdFrame
-from instance_seg_ros.commands import InputError
 from instance_seg_ros.commands.options import add_pipeline_arguments, load_pipeline
+from instance_seg_ros.errors import InputError
 from instance_seg_ros.pipeline import Scene
-from instance_seg_ros.storage.captures import CaptureError, capture_folders, read_capture
+from instance_seg_ros.storage.captures import capture_folders, read_capture
 
 COLUMNS = ("stage", "median ms", "p95 ms", "share %")
 EPILOG = """\
@@ -65,11 +65,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _captured(path: Path) -> Iterator[RgbdFrame]:
-    try:
-        frames = [read_capture(folder).frame for folder in capture_folders(path)]
-    except CaptureError as error:
-        raise InputError(str(error)) from error
-    return itertools.cycle(frames)
+    return itertools.cycle([read_capture(folder).frame for folder in capture_folders(path)])
 
 
 def _simulated(size: str) -> Iterator[RgbdFrame]:

@@ -6,9 +6,9 @@ import argparse
 import time
 from pathlib import Path
 
-from instance_seg_ros.commands import InputError
 from instance_seg_ros.config import SegmentationSettings, fields_of
-from instance_seg_ros.segmentation import ModelError, default_model_path
+from instance_seg_ros.errors import InputError
+from instance_seg_ros.segmentation import default_model_path
 from instance_seg_ros.segmentation.engine_cache import EngineCache, default_folder
 from instance_seg_ros.segmentation.selection import tensorrt_obstacle
 
@@ -49,20 +49,16 @@ def run(args: argparse.Namespace) -> int:
     obstacle = tensorrt_obstacle()
     if obstacle is not None:
         raise InputError(f"cannot build an engine here: {obstacle}")
-    from instance_seg_ros.segmentation.tensorrt_backend import EngineError
     from instance_seg_ros.segmentation.tensorrt_factory import build_into_cache
 
     start_s = time.monotonic()
-    try:
-        path = build_into_cache(
-            EngineCache(args.engine_cache),
-            args.model or default_model_path(),
-            args.camera_size,
-            args.precision,
-            report=lambda line: print(line, flush=True),
-        )
-    except (ModelError, EngineError) as error:
-        raise InputError(str(error)) from error
+    path = build_into_cache(
+        EngineCache(args.engine_cache),
+        args.model or default_model_path(),
+        args.camera_size,
+        args.precision,
+        report=lambda line: print(line, flush=True),
+    )
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, ready after {time.monotonic() - start_s:.0f} s")
     return 0
 

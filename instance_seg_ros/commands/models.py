@@ -7,8 +7,8 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from instance_seg_ros.commands import InputError
-from instance_seg_ros.segmentation import ModelError, default_model_path, read_model_info
+from instance_seg_ros.errors import InputError
+from instance_seg_ros.segmentation import default_model_path, read_model_info
 from instance_seg_ros.segmentation.model_file import read_metadata
 
 _FURTHER_KEYS = ("input_contract", "trained_on")
@@ -30,10 +30,7 @@ def run(args: argparse.Namespace) -> int:
     files = args.files or sorted(default.parent.glob("*.onnx"))
     if not files:
         raise InputError(f"no model is shipped in {default.parent}; install the package again")
-    try:
-        print("\n\n".join(description_of(file, is_default=file == default) for file in files))
-    except ModelError as error:
-        raise InputError(str(error)) from error
+    print("\n\n".join(description_of(file, is_default=file == default) for file in files))
     return 0
 
 

@@ -6,10 +6,9 @@ import argparse
 from pathlib import Path
 
 from instance_seg_ros import config
-from instance_seg_ros.commands import InputError
 from instance_seg_ros.config import PipelineSettings
+from instance_seg_ros.errors import InputError
 from instance_seg_ros.pipeline import Pipeline
-from instance_seg_ros.segmentation import ModelError
 
 
 def add_pipeline_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,10 +25,7 @@ def load_pipeline(args: argparse.Namespace) -> Pipeline:
         InputError: for a setting out of range or a model file that cannot be used.
     """
     settings = PipelineSettings(**{stage: _settings_of(args, stage) for stage in config.stages()})  # type: ignore[arg-type]
-    try:
-        return Pipeline.from_settings(settings, args.model)
-    except ModelError as error:
-        raise InputError(str(error)) from error
+    return Pipeline.from_settings(settings, args.model)
 
 
 def _settings_of(args: argparse.Namespace, stage: str) -> config.Settings:

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from tabulate import tabulate
 
-from instance_seg_ros.commands import InputError
 from instance_seg_ros.commands.options import add_pipeline_arguments, load_pipeline, model_line
+from instance_seg_ros.errors import InputError
 from instance_seg_ros.lifting.reasons import names_of
 from instance_seg_ros.pipeline import Pipeline, Scene, SceneObject
-from instance_seg_ros.storage.captures import Capture, CaptureError, capture_folders, read_capture, read_files
+from instance_seg_ros.storage.captures import Capture, capture_folders, read_capture, read_files
 from instance_seg_ros.storage.results import write_results
 
 COLUMNS = ("label", "class", "score", "points", "distance m", "size cm", "grasps", "best", "status")
@@ -61,12 +61,9 @@ def run(args: argparse.Namespace) -> int:
     sources = _sources(args)
     pipeline = load_pipeline(args)
     print(model_line(pipeline))
-    try:
-        for capture, folder in sources:
-            pipeline.tracker.reset()  # captures need not follow each other in time
-            _report(capture.name, _segment(pipeline, capture, folder), folder)
-    except CaptureError as error:
-        raise InputError(str(error)) from error
+    for capture, folder in sources:
+        pipeline.tracker.reset()  # captures need not follow each other in time
+        _report(capture.name, _segment(pipeline, capture, folder), folder)
     return 0
 
 
@@ -81,14 +78,7 @@ def _sources(args: argparse.Namespace) -> Iterator[tuple[Capture, Path]]:
     missing = [option for option in ("--depth", "--camera") if files[option] is None]
     if missing:
         raise InputError(f"{' and '.join(missing)} missing; or give --capture DIR")
-    return iter([(_read_files(args), args.out)])
-
-
-def _read_files(args: argparse.Namespace) -> Capture:
-    try:
-        return read_files(args.color, args.depth, args.camera)
-    except CaptureError as error:
-        raise InputError(str(error)) from error
+    return iter([(read_files(args.color, args.depth, args.camera), args.out)])
 
 
 def _captures(path: Path, out: Path) -> Iterator[tuple[Capture, Path]]:

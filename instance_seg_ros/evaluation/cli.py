@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from instance_seg_ros import config
-from instance_seg_ros.commands import InputError
+from instance_seg_ros.errors import InputError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,9 +31,7 @@ def run(args: argparse.Namespace) -> int:
     from instance_seg_ros.evaluation import report
     from instance_seg_ros.evaluation.evaluate import evaluate_frame, summarise
     from instance_seg_ros.evaluation.sources import captures, is_store, store_frames
-    from instance_seg_ros.segmentation.model_file import ModelError
     from instance_seg_ros.segmentation.segmenter import load_segmenter
-    from instance_seg_ros.storage.captures import CaptureError
 
     settings = config.from_arguments(args, config.SegmentationSettings)
     store = is_store(args.data)
@@ -41,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         segmenter = load_segmenter(args.model, settings)
         results = [evaluate_frame(segmenter, frame) for frame in tqdm(frames, unit="frame", leave=False)]
-    except (CaptureError, ModelError, ValueError) as error:
+    except ValueError as error:
         raise InputError(str(error)) from error
     if not results:
         raise InputError(f"no labelled frame in {args.data}")

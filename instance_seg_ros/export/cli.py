@@ -6,7 +6,7 @@ import argparse
 import subprocess
 from pathlib import Path
 
-from instance_seg_ros.commands import InputError
+from instance_seg_ros.errors import InputError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from instance_seg_ros.commands import InputError
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `instance-seg import-weights`."""
@@ -37,17 +35,13 @@ def run(args: argparse.Namespace) -> int:
         InputError: the file cannot be imported.
     """
     from instance_seg_ros.export.published_checkpoint import (
-        ImportRefusedError,
         import_published,
         published_shapes,
         save_published_checkpoint,
     )
 
     names = None if args.class_names is None else tuple(args.class_names)
-    try:
-        checkpoint = import_published(args.weights, args.style, names)
-    except ImportRefusedError as error:
-        raise InputError(str(error)) from error
+    checkpoint = import_published(args.weights, args.style, names)
     out = Path(args.weights.stem + ".imported.pt") if args.out is None else args.out
     save_published_checkpoint(checkpoint, out)
     config = checkpoint.config

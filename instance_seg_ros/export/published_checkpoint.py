@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from instance_seg_ros.errors import InputError
 from instance_seg_ros.models.coco import COCO_CLASS_NAMES
 from instance_seg_ros.models.published import (
     SIZES_OF_INTEREST_PX,
@@ -84,7 +85,7 @@ _ARRAY_GLOBALS: dict[str, Any] = {
 }
 
 
-class ImportRefusedError(Exception):
+class ImportRefusedError(InputError):
     """The file is not a checkpoint that can be imported; the message names the file, the cause and the cure."""
 
 

@@ -25,6 +25,7 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from instance_seg_ros.camera import RgbdFrame
 from instance_seg_ros.drawing import depth_picture
+from instance_seg_ros.errors import InputError
 from instance_seg_ros.messages.incoming import stamp_ns_of
 from instance_seg_ros.messages.outgoing import header
 from instance_seg_ros.msg import InstanceArray
@@ -220,7 +221,7 @@ def main(args: list[str] | None = None) -> int:
         return _run(node, executor, options)
     except (KeyboardInterrupt, ExternalShutdownException):
         return 0
-    except (ValueError, TimeoutError, ImportError) as error:
+    except (InputError, ValueError, TimeoutError, ImportError) as error:
         node.get_logger().error(str(error))
         return 1
     finally:

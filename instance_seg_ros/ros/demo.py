@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from instance_seg_ros.errors import InputError
 from instance_seg_ros.ros.inputs import FASTDDS_PROFILE
 from instance_seg_ros.storage.captures import capture_folders
 
@@ -248,7 +249,7 @@ def main(args: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         return run(options)
-    except (DemoError, ValueError, ImportError) as error:
+    except (DemoError, InputError, ValueError, ImportError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from instance_seg_ros.errors import InputError
+
 FORMAT = "instance_seg_ros/1"
 SHIPPED_MODEL = "tabletop_depth.onnx"
 
@@ -23,7 +25,7 @@ _KEY_FIELD, _VALUE_FIELD = 1, 2
 _REQUIRED_KEYS = ("format", "name", "version", "class_names", "score_threshold", "mask_threshold", "digest")
 
 
-class ModelError(Exception):
+class ModelError(InputError):
     """The model file cannot be used; the message names the file, the cause and the cure."""
 
 

@@ -17,6 +17,7 @@ import tensorrt as trt
 import torch
 from numpy.typing import NDArray
 
+from instance_seg_ros.errors import InputError
 from instance_seg_ros.segmentation.engine_cache import EngineKey
 from instance_seg_ros.segmentation.postprocessing import NetworkOutput
 
@@ -26,7 +27,7 @@ _TORCH_TYPES = {"FLOAT": torch.float32, "HALF": torch.float16, "INT64": torch.in
 _OUTPUTS = tuple(field.name for field in dataclasses.fields(NetworkOutput))
 
 
-class EngineError(Exception):
+class EngineError(InputError):
     """TensorRT cannot build or run an engine; the message says why, in TensorRT's own words."""
 
 

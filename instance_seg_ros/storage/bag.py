@@ -23,6 +23,7 @@ from rosbags.typesys.store import Typestore
 from instance_seg_ros.camera import RgbdFrame
 from instance_seg_ros.config import GraspingSettings
 from instance_seg_ros.drawing import draw_overlay
+from instance_seg_ros.errors import InputError
 from instance_seg_ros.geometry import Transform
 from instance_seg_ros.messages import outgoing
 from instance_seg_ros.messages.incoming import MessageMatcher, RgbdMessages, frame_of, is_distorted
@@ -43,7 +44,7 @@ _OVERLAY_JPEG_QUALITY = 90
 _STORAGE_ERRORS = (ReaderError, sqlite3.Error, struct.error, EOFError, OSError, ValueError, KeyError, AssertionError)
 
 
-class BagError(ValueError):
+class BagError(InputError):
     """A bag cannot be used; the message names the bag, the cause and, where there is one, the cure."""
 
 

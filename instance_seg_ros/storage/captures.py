@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.camera import Intrinsics, RgbdFrame, decode_depth
+from instance_seg_ros.errors import InputError
 from instance_seg_ros.image_codec import decode_image_file
 from instance_seg_ros.storage.files import write_atomically
 
@@ -31,7 +32,7 @@ CAPTURE_FRAME_ID = "camera_color_optical_frame"
 _CAMERA_KEYS = ("fx", "fy", "cx", "cy")
 
 
-class CaptureError(ValueError):
+class CaptureError(InputError):
     """A capture cannot be used; the message names the file and the cause."""
 
 

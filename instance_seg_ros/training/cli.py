@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from instance_seg_ros.commands import InputError
+from instance_seg_ros.errors import InputError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

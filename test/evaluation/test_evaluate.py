@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from instance_seg_ros.camera import Intrinsics, RgbdFrame
-from instance_seg_ros.commands import InputError
+from instance_seg_ros.errors import InputError
 from instance_seg_ros.evaluation import cli
 from instance_seg_ros.evaluation.average_precision import AveragePrecision
 from instance_seg_ros.evaluation.evaluate import evaluate_frame, summarise

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from instance_seg_ros.commands import InputError
+from instance_seg_ros.errors import InputError
 from instance_seg_ros.export import cli
 from instance_seg_ros.export.export import (
     OUTPUT_NAMES,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from instance_seg_ros.commands import InputError
+from instance_seg_ros.errors import InputError
 from instance_seg_ros.models.configuration import CondInstConfig
 from instance_seg_ros.synthetic.store import open_store
 from instance_seg_ros.training import cli
