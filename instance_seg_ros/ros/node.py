@@ -51,6 +51,7 @@ from instance_seg_ros.tracking import Tracker
 NODE_NAME = "instance_seg"
 DIAGNOSTICS_PERIOD_S = 1.0
 STOP_TIMEOUT_S = 10.0
+PLAUSIBLE_AGE_S = 10.0
 BACKEND_LOG_PERIOD_S = 10.0
 
 ACTIVE = "active"
@@ -174,12 +175,7 @@ class InstanceSegNode(LifecycleNode):
         current = self._settings.current
         self._configure_failure = "configure failed with an unexpected error; see the log"
         try:
-            self._transforms = transforms_of(self)
-            if current.node.fixed_frame and isinstance(self._transforms, NoTf):
-                raise ValueError(
-                    f"fixed_frame is {current.node.fixed_frame!r} but {self._transforms.reason}; "
-                    "leave fixed_frame empty for a camera that stands still"
-                )
+            self._transforms = self._find_transforms(current.node.fixed_frame)
             model_path = Path(current.node.model_path).expanduser() if current.node.model_path else None
             self._pipeline = self._build_pipeline(current.pipeline, model_path)
         except (ModelError, ValueError) as error:
@@ -191,6 +187,23 @@ class InstanceSegNode(LifecycleNode):
         self.get_logger().info(
             f"model {info.name} {info.version} ({info.digest[:12]}), {len(info.class_names)} class(es)"
         )
+
+    def _find_transforms(self, fixed_frame: str) -> TransformSource:
+        transforms = transforms_of(self, self._call_in_executor)
+        if not fixed_frame:
+            return transforms
+        if isinstance(transforms, NoTf):
+            raise ValueError(
+                f"fixed_frame is {fixed_frame!r} but {transforms.reason}; leave fixed_frame empty for a camera that "
+                "stands still"
+            )
+        transforms.start()
+        return transforms
+
+    def _call_in_executor(self, function: Callable[[], None]) -> None:
+        executor = self.executor
+        assert executor is not None, "frames come through an executor"
+        executor.create_task(function)
 
     def _activate(self) -> None:
         self._health.activated()
@@ -215,6 +228,7 @@ class InstanceSegNode(LifecycleNode):
             self._outputs.close()
             self._outputs = None
         self._pipeline = None
+        self._transforms.close()
         self._transforms = NoTf("the node is not configured")
 
     def _on_change_state(self, request: ChangeState.Request, response: ChangeState.Response) -> ChangeState.Response:
@@ -268,8 +282,8 @@ class InstanceSegNode(LifecycleNode):
         except Exception as error:
             self._unexpected("could not process a frame")
             return self._refusal(rgbd, pipeline, f"internal error: {error!r}; see the node's log"), None
-        self._check(rgbd, scene)
         age_s = self._age_s(rgbd.stamp_ns)
+        self._check(rgbd, scene, age_s)
         self._health.processed(age_s, scene.stage_times_s)
         answer = outgoing.instance_array(
             make_message,
@@ -295,7 +309,14 @@ class InstanceSegNode(LifecycleNode):
         if scene is not None:
             self._outputs.publish_pictures(scene, current.pipeline.gripper)
 
-    def _check(self, rgbd: RgbdMessages, scene: Scene) -> None:
+    def _check(self, rgbd: RgbdMessages, scene: Scene, age_s: float) -> None:
+        """Reports what is odd about a frame though it was processed."""
+        if not -PLAUSIBLE_AGE_S <= age_s <= PLAUSIBLE_AGE_S:
+            self._report(
+                "clocks apart",
+                f"the frame's stamp is {age_s:.1f} s behind the node's clock; synchronise the machines' clocks, or set "
+                "use_sim_time for a recording that is played with its clock",
+            )
         if not scene.frame.depth_m.any():
             self._report("no depth", "the depth image holds no measurement; is the camera's depth stream on?")
         if rgbd.color_info is not None and is_distorted(rgbd.color_info):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from rclpy.duration import Duration
 from rclpy.node import Node
@@ -28,6 +29,9 @@ class TransformSource(Protocol):
             TransformError: when it is not known.
         """
 
+    def close(self) -> None:
+        """Gives everything back."""
+
 
 class NoTf:
     """For a machine without tf: every pose is unknown."""
@@ -39,17 +43,35 @@ class NoTf:
         """Raises TransformError, always."""
         raise TransformError(f"the pose of {source_frame!r} in {target_frame!r} is not known: {self.reason}")
 
+    def close(self) -> None:
+        """There is nothing to give back."""
+
 
 class Tf:
-    """Listens to /tf and /tf_static on a node for as long as the object lives."""
+    """Listens to /tf and /tf_static once it was asked for something: on a robot that is much traffic, and few need it.
 
-    def __init__(self, node: Node) -> None:
-        """Raises ImportError where tf2_ros is not installed."""
+    Args:
+        node: the node that subscribes.
+        call_in_executor: runs a function in the thread of the node's executor, soon.
+
+    Raises:
+        ImportError: where tf2_ros is not installed.
+    """
+
+    def __init__(self, node: Node, call_in_executor: Callable[[Callable[[], None]], object]) -> None:
         import tf2_ros
 
-        self._error = tf2_ros.TransformException
-        self._buffer = tf2_ros.Buffer(node=node)
-        self._listener = tf2_ros.TransformListener(self._buffer, node)
+        self._tf2_ros = tf2_ros
+        self._node = node
+        self._call_in_executor = call_in_executor
+        self._buffer: Any = None
+        self._listener: Any = None
+
+    def start(self) -> None:
+        """Listens from now on."""
+        if self._buffer is None:
+            self._buffer = self._tf2_ros.Buffer(node=self._node)
+            self._listener = self._tf2_ros.TransformListener(self._buffer, self._node)
 
     def lookup(self, target_frame: str, source_frame: str, stamp_ns: int) -> Transform:
         """`T_target_source` at that time; waits up to `LOOKUP_TIMEOUT_S` for it, so not in the executor's thread.
@@ -57,22 +79,30 @@ class Tf:
         Raises:
             TransformError: when it is not known.
         """
+        wanted = f"the pose of {source_frame!r} in {target_frame!r}"
+        if self._buffer is None:
+            self._call_in_executor(self.start)
+            raise TransformError(f"{wanted} is not known yet: tf is listened to from now on")
         timeout = Duration(nanoseconds=round(LOOKUP_TIMEOUT_S * 1e9))
         try:
             found = self._buffer.lookup_transform(target_frame, source_frame, Time(nanoseconds=stamp_ns), timeout)
-        except self._error as error:
-            raise TransformError(
-                f"tf does not know the pose of {source_frame!r} in {target_frame!r}: {error}"
-            ) from error
+        except self._tf2_ros.TransformException as error:
+            raise TransformError(f"tf does not know {wanted}: {error}") from error
         rotation, translation = found.transform.rotation, found.transform.translation
         return Transform.from_quaternion(
             (rotation.x, rotation.y, rotation.z, rotation.w), (translation.x, translation.y, translation.z)
         )
 
+    def close(self) -> None:
+        """Listens no more."""
+        if self._listener is not None:
+            self._listener.unregister()
+        self._buffer = self._listener = None
 
-def transforms_of(node: Node) -> TransformSource:
+
+def transforms_of(node: Node, call_in_executor: Callable[[Callable[[], None]], object]) -> Tf | NoTf:
     """tf, or `NoTf` where it is not installed."""
     try:
-        return Tf(node)
+        return Tf(node, call_in_executor)
     except ImportError:
         return NoTf("tf2_ros is not installed (apt install ros-$ROS_DISTRO-tf2-ros-py)")

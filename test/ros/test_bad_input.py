@@ -203,6 +203,18 @@ def test_lens_distortion_is_reported(
     stage.wait(lambda: stage.log_lines("lens distortion"), "the log line")
 
 
+def test_stamps_of_another_clock_are_reported(
+    stage: Any, make_frame: MakeFrame, messages_of: Callable[[RgbdFrame], Messages]
+) -> None:
+    frame = make_frame(stamp_ns=1_000_000_000)
+    for name, message in zip(("color_info", "color", "depth"), messages_of(frame), strict=True):
+        stage.probe.send(name, message)
+
+    assert len(stage.answer_to(frame.stamp_ns).instances) == 2
+    stage.wait(lambda: stage.log_lines("clocks apart"), "the log line")
+    assert "use_sim_time" in stage.log_lines("clocks apart")[0]
+
+
 def test_an_exception_in_the_pipeline_is_reported_and_the_next_frame_processed(
     make_stage: Callable[..., Any], make_frame: MakeFrame, blob_pipeline: Callable[..., Any]
 ) -> None:

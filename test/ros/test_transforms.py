@@ -1,0 +1,175 @@
+"""Poses through tf: with a stand-in of tf2_ros's three names where it is not installed, and without tf at all."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+pytest.importorskip("rclpy")
+
+import numpy as np
+from geometry_msgs.msg import TransformStamped
+from sensor_msgs.msg import CameraInfo
+
+from instance_seg_ros.camera import RgbdFrame
+from instance_seg_ros.messages.outgoing import header
+from instance_seg_ros.ros.convert import camera_info, depth_image, make_message
+from instance_seg_ros.ros.transforms import NoTf, Tf, TransformError, transforms_of
+
+MakeFrame = Callable[..., RgbdFrame]
+
+
+class StandInBuffer:
+    """Knows one static pose: 'depth_frame' lies 0.1 m to the right of 'camera_color_optical_frame'."""
+
+    def __init__(self, node: Any) -> None:
+        self.asked: list[tuple[str, str, int]] = []
+
+    def lookup_transform(self, target_frame: str, source_frame: str, time: Any, timeout: Any) -> TransformStamped:
+        self.asked.append((target_frame, source_frame, time.nanoseconds))
+        if (target_frame, source_frame) != ("camera_color_optical_frame", "depth_frame"):
+            raise StandInError("no such frame")
+        stamped = TransformStamped()
+        stamped.transform.translation.x = 0.1
+        stamped.transform.rotation.w = 1.0
+        return stamped
+
+
+class StandInListener:
+    """Counts who listens."""
+
+    listening = 0
+
+    def __init__(self, buffer: Any, node: Any) -> None:
+        StandInListener.listening += 1
+
+    def unregister(self) -> None:
+        StandInListener.listening -= 1
+
+
+class StandInError(Exception):
+    """tf2_ros.TransformException."""
+
+
+@pytest.fixture
+def tf2_ros(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The stand-in, in the place of the module."""
+    module = ModuleType("tf2_ros")
+    names = {"Buffer": StandInBuffer, "TransformListener": StandInListener, "TransformException": StandInError}
+    vars(module).update(names)
+    monkeypatch.setitem(sys.modules, "tf2_ros", module)
+    monkeypatch.setattr(StandInListener, "listening", 0)
+    return module
+
+
+@pytest.fixture
+def started(tf2_ros: ModuleType) -> Tf:
+    """A source that listens."""
+    tf = Tf(node=None, call_in_executor=lambda function: function())
+    tf.start()
+    return tf
+
+
+def test_tf_is_listened_to_from_the_first_question_on(tf2_ros: ModuleType) -> None:
+    tf = Tf(node=None, call_in_executor=lambda function: function())
+    assert StandInListener.listening == 0
+
+    with pytest.raises(TransformError, match="'depth_frame' in 'camera_color_optical_frame' is not known yet"):
+        tf.lookup("camera_color_optical_frame", "depth_frame", 5)
+    pose = tf.lookup("camera_color_optical_frame", "depth_frame", 5)
+
+    np.testing.assert_allclose(pose.translation_m, [0.1, 0, 0])
+    assert StandInListener.listening == 1
+    tf.close()
+    assert StandInListener.listening == 0
+
+
+def test_a_pose_that_tf_does_not_know_is_named_with_tf_s_reason(started: Tf) -> None:
+    with pytest.raises(TransformError, match="tf does not know the pose of 'a' in 'b': no such frame"):
+        started.lookup("b", "a", 0)
+
+
+def test_without_tf_the_reason_is_that_it_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tf2_ros", None)
+
+    source = transforms_of(node=None, call_in_executor=lambda function: function())
+
+    assert isinstance(source, NoTf)
+    with pytest.raises(TransformError, match="tf2_ros is not installed"):
+        source.lookup("a", "b", 0)
+
+
+def send_with_depth_frame(stage: Any, frame: RgbdFrame, messages_of: Any) -> int:
+    """Sends a frame whose depth comes in 'depth_frame', with the depth camera's CameraInfo."""
+    frame = replace(frame, stamp_ns=stage.stamp_ns())
+    info, color, _ = messages_of(frame)
+    stamped = header(make_message, frame.stamp_ns, "depth_frame")
+    for name, message in (
+        ("color_info", info),
+        ("depth_info", camera_info(stamped, frame.intrinsics)),
+        ("color", color),
+        ("depth", depth_image(stamped, frame.depth_m)),
+    ):
+        stage.probe.send(name, message)
+    return frame.stamp_ns
+
+
+def test_depth_in_another_frame_is_registered_through_tf(
+    tf2_ros: ModuleType, make_stage: Callable[..., Any], make_frame: MakeFrame, messages_of: Any
+) -> None:
+    stage = make_stage()
+    stage.start()
+    stage.wait(lambda: stage.probe.subscribers("depth_info", CameraInfo), "the depth camera's subscription")
+
+    first = stage.answer_to(send_with_depth_frame(stage, make_frame(), messages_of))
+    assert "tf is listened to from now on" in first.status_text
+    stage.wait(lambda: StandInListener.listening, "the listener")
+    second = stage.answer_to(send_with_depth_frame(stage, make_frame(), messages_of))
+
+    assert second.status == second.STATUS_OK, second.status_text
+    assert second.instances
+    stage.node.close()
+    assert StandInListener.listening == 0
+
+
+def test_depth_in_another_frame_without_tf_is_refused_with_the_cures(
+    monkeypatch: pytest.MonkeyPatch, make_stage: Callable[..., Any], make_frame: MakeFrame, messages_of: Any
+) -> None:
+    monkeypatch.setitem(sys.modules, "tf2_ros", None)
+    stage = make_stage()
+    stage.start()
+    stage.wait(lambda: stage.probe.subscribers("depth_info", CameraInfo), "the depth camera's subscription")
+
+    answer = stage.answer_to(send_with_depth_frame(stage, make_frame(), messages_of))
+
+    assert "'depth_frame'" in answer.status_text
+    assert "tf2_ros is not installed" in answer.status_text
+    assert "align depth to colour" in answer.status_text
+
+
+def test_depth_in_another_frame_is_registered_with_the_pose_of_the_parameter(
+    make_stage: Callable[..., Any], make_frame: MakeFrame, messages_of: Any
+) -> None:
+    stage = make_stage(depth_camera_pose="0 0 0 0 0 0 1")
+    stage.start()
+    stage.wait(lambda: stage.probe.subscribers("depth_info", CameraInfo), "the depth camera's subscription")
+
+    answer = stage.answer_to(send_with_depth_frame(stage, make_frame(), messages_of))
+
+    assert len(answer.instances) == 2
+
+
+def test_ids_are_kept_in_the_fixed_frame_and_a_frame_without_its_pose_is_refused(
+    tf2_ros: ModuleType, make_stage: Callable[..., Any], make_frame: MakeFrame
+) -> None:
+    stage = make_stage(fixed_frame="map")
+    stage.start()
+
+    answer = stage.answer_to(stage.send_frame(make_frame()))
+
+    assert "tf does not know the pose of 'camera_color_optical_frame' in 'map'" in answer.status_text
