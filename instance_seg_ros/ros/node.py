@@ -42,7 +42,7 @@ from instance_seg_ros.ros.inputs import Inputs
 from instance_seg_ros.ros.outputs import Outputs
 from instance_seg_ros.ros.params import Configuration, NodeParameters
 from instance_seg_ros.ros.requests import DEFAULT_TIMEOUT_S, PendingRequests, selected
-from instance_seg_ros.ros.transforms import NoTf, TransformSource, transforms_of
+from instance_seg_ros.ros.transforms import NoTf, transforms_of
 from instance_seg_ros.ros.worker import NewestOnlyWorker
 from instance_seg_ros.segmentation import ModelError
 from instance_seg_ros.srv import Segment
@@ -87,7 +87,7 @@ class InstanceSegNode(LifecycleNode):
         self._outputs: Outputs | None = None
         self._inputs: Inputs | None = None
         self._worker: NewestOnlyWorker[_Job] | None = None
-        self._transforms: TransformSource = NoTf("the node is not configured")
+        self._transforms = transforms_of(self, self._call_in_executor)
         self._configure_failure: str | None = None
         self._dropped = 0
         self._logged_backend = ""
@@ -175,7 +175,7 @@ class InstanceSegNode(LifecycleNode):
         current = self._settings.current
         self._configure_failure = "configure failed with an unexpected error; see the log"
         try:
-            self._transforms = self._find_transforms(current.node.fixed_frame)
+            self._require_tf(current.node.fixed_frame)
             model_path = Path(current.node.model_path).expanduser() if current.node.model_path else None
             self._pipeline = self._build_pipeline(current.pipeline, model_path)
         except (ModelError, ValueError) as error:
@@ -188,17 +188,15 @@ class InstanceSegNode(LifecycleNode):
             f"model {info.name} {info.version} ({info.digest[:12]}), {len(info.class_names)} class(es)"
         )
 
-    def _find_transforms(self, fixed_frame: str) -> TransformSource:
-        transforms = transforms_of(self, self._call_in_executor)
+    def _require_tf(self, fixed_frame: str) -> None:
         if not fixed_frame:
-            return transforms
-        if isinstance(transforms, NoTf):
+            return
+        if isinstance(self._transforms, NoTf):
             raise ValueError(
-                f"fixed_frame is {fixed_frame!r} but {transforms.reason}; leave fixed_frame empty for a camera that "
-                "stands still"
+                f"fixed_frame is {fixed_frame!r} but {self._transforms.reason}; leave fixed_frame empty for a camera "
+                "that stands still"
             )
-        transforms.start()
-        return transforms
+        self._transforms.start()
 
     def _call_in_executor(self, function: Callable[[], None]) -> None:
         executor = self.executor
@@ -228,8 +226,6 @@ class InstanceSegNode(LifecycleNode):
             self._outputs.close()
             self._outputs = None
         self._pipeline = None
-        self._transforms.close()
-        self._transforms = NoTf("the node is not configured")
 
     def _on_change_state(self, request: ChangeState.Request, response: ChangeState.Response) -> ChangeState.Response:
         try:

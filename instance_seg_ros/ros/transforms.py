@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from rclpy.duration import Duration
 from rclpy.node import Node
@@ -19,20 +19,6 @@ class TransformError(ValueError):
     """A pose is not known; the message names the frames, the cause and the cure."""
 
 
-class TransformSource(Protocol):
-    """Where poses come from."""
-
-    def lookup(self, target_frame: str, source_frame: str, stamp_ns: int) -> Transform:
-        """`T_target_source` at that time.
-
-        Raises:
-            TransformError: when it is not known.
-        """
-
-    def close(self) -> None:
-        """Gives everything back."""
-
-
 class NoTf:
     """For a machine without tf: every pose is unknown."""
 
@@ -43,12 +29,11 @@ class NoTf:
         """Raises TransformError, always."""
         raise TransformError(f"the pose of {source_frame!r} in {target_frame!r} is not known: {self.reason}")
 
-    def close(self) -> None:
-        """There is nothing to give back."""
-
 
 class Tf:
     """Listens to /tf and /tf_static once it was asked for something: on a robot that is much traffic, and few need it.
+
+    From then on it listens as long as the node lives: tf's buffer adds a service to the node and never takes it back.
 
     Args:
         node: the node that subscribes.
@@ -70,8 +55,9 @@ class Tf:
     def start(self) -> None:
         """Listens from now on."""
         if self._buffer is None:
-            self._buffer = self._tf2_ros.Buffer(node=self._node)
-            self._listener = self._tf2_ros.TransformListener(self._buffer, self._node)
+            buffer = self._tf2_ros.Buffer(node=self._node)
+            self._listener = self._tf2_ros.TransformListener(buffer, self._node)
+            self._buffer = buffer
 
     def lookup(self, target_frame: str, source_frame: str, stamp_ns: int) -> Transform:
         """`T_target_source` at that time; waits up to `LOOKUP_TIMEOUT_S` for it, so not in the executor's thread.
@@ -92,12 +78,6 @@ class Tf:
         return Transform.from_quaternion(
             (rotation.x, rotation.y, rotation.z, rotation.w), (translation.x, translation.y, translation.z)
         )
-
-    def close(self) -> None:
-        """Listens no more."""
-        if self._listener is not None:
-            self._listener.unregister()
-        self._buffer = self._listener = None
 
 
 def transforms_of(node: Node, call_in_executor: Callable[[Callable[[], None]], object]) -> Tf | NoTf:
