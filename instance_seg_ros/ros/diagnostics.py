@@ -117,12 +117,6 @@ class Health:
                 known.logged_s = now_s
             return log
 
-    def solved(self, cause: str) -> None:
-        """A problem is over: it stays counted, but colours nothing any more."""
-        with self._lock:
-            if cause in self._problems:
-                self._problems[cause].last_s = float("-inf")
-
     def arrived(self, name: str) -> None:
         """Counts a message of an input."""
         with self._lock:

@@ -177,13 +177,14 @@ class InstanceSegNode(LifecycleNode):
         try:
             self._require_tf(current.node.fixed_frame)
             model_path = Path(current.node.model_path).expanduser() if current.node.model_path else None
-            self._pipeline = self._build_pipeline(current.pipeline, model_path)
+            pipeline = self._build_pipeline(current.pipeline, model_path)
         except (ModelError, ValueError) as error:
             self._configure_failure = str(error)
             raise
         self._outputs = Outputs(self, self._report)
+        self._pipeline = pipeline
         self._configure_failure = None
-        info = self._pipeline.segmenter.info
+        info = pipeline.segmenter.info
         self.get_logger().info(
             f"model {info.name} {info.version} ({info.digest[:12]}), {len(info.class_names)} class(es)"
         )
@@ -205,10 +206,10 @@ class InstanceSegNode(LifecycleNode):
 
     def _activate(self) -> None:
         self._health.activated()
-        self._worker = NewestOnlyWorker(self._process, name="pipeline")
         self._inputs = Inputs(
             self, self._settings.current.node, self._health, self._on_messages, self._report, self._guarded
         )
+        self._worker = NewestOnlyWorker(self._process, name="pipeline")
 
     def _deactivate(self) -> None:
         if self._inputs is not None:
