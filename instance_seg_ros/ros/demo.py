@@ -14,6 +14,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -101,6 +102,21 @@ class Children:
 
 
 @contextmanager
+def signals_noted() -> Iterator[threading.Event]:
+    """Sets the event on SIGINT and SIGTERM, which otherwise do nothing meanwhile.
+
+    An exception out of nowhere could fall between the start of a process and the note that it was started.
+    """
+    noted = threading.Event()
+    before = {number: signal.signal(number, lambda *_: noted.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield noted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
 def children(environment: dict[str, str], log_folder: Path) -> Iterator[Children]:
     """The processes of the demo, ended at the end."""
     group = Children(environment, log_folder)
@@ -183,8 +199,8 @@ def run(options: argparse.Namespace) -> int:
     logs = out / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, **isolated_environment(), "PYTHONUNBUFFERED": "1"}
-    print(f"demo: {count} frame(s), ROS domain {environment['ROS_DOMAIN_ID']}, logs in {logs}", flush=True)
-    with children(environment, logs) as group:
+    with signals_noted() as interrupted, children(environment, logs) as group:
+        print(f"demo: {count} frame(s), ROS domain {environment['ROS_DOMAIN_ID']}, logs in {logs}", flush=True)
         node = group.start("instance_seg", "instance_seg_ros.ros.node", *node_arguments(options))
         planner = group.start(
             "planner",
@@ -193,10 +209,10 @@ def run(options: argparse.Namespace) -> int:
             on_terminal=True,
         )
         camera = group.start("camera", "instance_seg_ros.ros.camera_node", *camera_arguments(options, count))
-        return watch(planner, (node, camera), START_TIMEOUT_S + count * FRAME_TIMEOUT_S)
+        return watch(planner, (node, camera), START_TIMEOUT_S + count * FRAME_TIMEOUT_S, interrupted)
 
 
-def watch(planner: Child, others: Sequence[Child], timeout_s: float) -> int:
+def watch(planner: Child, others: Sequence[Child], timeout_s: float, interrupted: threading.Event) -> int:
     """Waits for the planner to end.
 
     Returns:
@@ -204,9 +220,12 @@ def watch(planner: Child, others: Sequence[Child], timeout_s: float) -> int:
 
     Raises:
         DemoError: when another process fails first, the planner fails, or time is up.
+        KeyboardInterrupt: when `interrupted` is set.
     """
     deadline_s = time.monotonic() + timeout_s
     while planner.process.poll() is None:
+        if interrupted.is_set():
+            raise KeyboardInterrupt
         for child in others:
             if child.process.poll() not in (None, 0):
                 raise DemoError(f"{child.name} ended with status {child.process.returncode}:\n{child.log_tail()}")
@@ -246,7 +265,6 @@ def _positive(text: str) -> int:
 def main(args: list[str] | None = None) -> int:
     """Runs the demo; SIGINT and SIGTERM end all of its processes."""
     options = parse(args)
-    signal.signal(signal.SIGTERM, _interrupt)
     try:
         return run(options)
     except (DemoError, InputError, ValueError, ImportError) as error:
@@ -255,10 +273,6 @@ def main(args: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("demo: interrupted", file=sys.stderr)
         return 130
-
-
-def _interrupt(signal_number: int, stack_frame: object) -> None:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

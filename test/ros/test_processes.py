@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -160,30 +159,34 @@ def test_the_demo_refuses_a_folder_without_captures(tmp_path: Path) -> None:
     assert (ended.returncode, "holds no capture" in ended.stderr) == (1, True)
 
 
-def test_an_interrupted_demo_leaves_no_process_behind(block_model_path: Path, captures: Path, tmp_path: Path) -> None:
-    mark = f"mark-{os.getpid()}"
-    out = tmp_path / mark
-    # More frames than there are would never be asked for: the interrupt comes while the processes start.
-    command = [*DEMO, "--frames-dir", str(captures), "--model", str(block_model_path), "--out", str(out)]
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_demo_leaves_no_process_behind(
+    block_model_path: Path, captures: Path, tmp_path: Path, signal_number: int
+) -> None:
+    # The model's own path marks the node, and the folder of the results the planner, among all processes.
+    model = tmp_path / "model.onnx"
+    model.write_bytes(block_model_path.read_bytes())
+    out = tmp_path / "out"
+    command = [*DEMO, "--frames-dir", str(captures), "--model", str(model), "--out", str(out)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert "ROS domain" in process.stdout.readline()
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal_number)
         _, errors = process.communicate(timeout=TIMEOUT_S)
 
     assert process.returncode == 130, errors
     assert "demo: interrupted" in errors
-    assert not processes_with(str(out))
+    assert not processes_with(str(tmp_path))
 
 
-def processes_with(argument: str) -> list[int]:
-    """Ids of the processes that have the argument on their command line."""
+def processes_with(text: str) -> list[str]:
+    """The command lines that hold the text."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            words = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            command = (folder / "cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
         except (FileNotFoundError, ProcessLookupError):
             continue  # it ended meanwhile
-        if argument in words:
-            found.append(int(folder.name))
+        if text in command:
+            found.append(command)
     return found
