@@ -113,8 +113,7 @@ def local_relief(depth_m: Tensor) -> Tensor:
     """
     inverse = 1.0 / depth_m
     coarse = F.avg_pool2d(inverse, 4)
-    ones = torch.ones_like(coarse)
-    around = F.avg_pool2d(coarse, 7, 1, 3) / F.avg_pool2d(ones, 7, 1, 3)
+    around = F.avg_pool2d(coarse, 7, 1, 3, count_include_pad=False)
     around = F.interpolate(around, scale_factor=4.0, mode="bilinear", align_corners=False)
     return (inverse - around) * depth_m * depth_m
 
