@@ -29,6 +29,7 @@ from std_srvs.srv import SetBool
 
 from instance_seg_ros.camera import RgbdFrame
 from instance_seg_ros.config import PipelineSettings
+from instance_seg_ros.errors import InputError
 from instance_seg_ros.geometry import Transform
 from instance_seg_ros.grasping.sampler import GraspSampler
 from instance_seg_ros.lifting import Lifter
@@ -44,7 +45,6 @@ from instance_seg_ros.ros.params import Configuration, NodeParameters
 from instance_seg_ros.ros.requests import DEFAULT_TIMEOUT_S, PendingRequests, selected
 from instance_seg_ros.ros.transforms import NoTf, transforms_of
 from instance_seg_ros.ros.worker import NewestOnlyWorker
-from instance_seg_ros.segmentation import ModelError
 from instance_seg_ros.srv import Segment
 from instance_seg_ros.tracking import Tracker
 
@@ -71,7 +71,7 @@ class InstanceSegNode(LifecycleNode):
     """See the module. The work is done in one thread of its own; callbacks only collect, so any executor serves.
 
     Args:
-        build_pipeline: makes the pipeline at configure; may raise ModelError.
+        build_pipeline: makes the pipeline at configure; may raise InputError, such as ModelError.
         node_options: those of `rclpy.lifecycle.LifecycleNode`, such as parameter_overrides.
 
     Raises:
@@ -162,7 +162,7 @@ class InstanceSegNode(LifecycleNode):
         # rclpy turns an exception of a transition into a silent error.
         try:
             action()
-        except (ModelError, ValueError) as error:
+        except (InputError, ValueError) as error:
             self.get_logger().error(f"cannot {name}: {error}")
             return TransitionCallbackReturn.FAILURE
         except Exception:
@@ -178,7 +178,7 @@ class InstanceSegNode(LifecycleNode):
             self._require_tf(current.node.fixed_frame)
             model_path = Path(current.node.model_path).expanduser() if current.node.model_path else None
             pipeline = self._build_pipeline(current.pipeline, model_path)
-        except (ModelError, ValueError) as error:
+        except (InputError, ValueError) as error:
             self._configure_failure = str(error)
             raise
         self._outputs = Outputs(self, self._report)
