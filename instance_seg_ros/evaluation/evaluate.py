@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from instance_seg_ros.instances import Instances
 from instance_seg_ros.segmentation.segmenter import Segmenter
 
 ENOUGH_FOUND = 2 / 3
+SIZE_LIMITS = (0.0, 0.002, 0.005, 0.015, 1.0)
+"""Limits of the size classes: shares of the image (0.002 is 154 px of 320x240, 614 px of 640x480)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +83,16 @@ def mean_metrics(metrics: Iterable[ImageMetrics]) -> dict[str, float]:
     return {name: float(100 * value) for name, value in zip(names, np.mean(rows, axis=0), strict=True)}
 
 
+def found_by_size(metrics: Iterable[ImageMetrics]) -> dict[str, dict[str, int]]:
+    """Labelled and found objects by the share of the image that they cover."""
+    pairs = [pair for m in metrics for pair in zip(m.image_shares, m.objects_found, strict=True)]
+    classes = {}
+    for low, high in itertools.pairwise(SIZE_LIMITS):
+        found = [hit for share, hit in pairs if low < share <= high]
+        classes[f"{100 * low:g} to {100 * high:g} %"] = {"objects": len(found), "found": sum(found)}
+    return classes
+
+
 def summarise(results: list[FrameResult]) -> dict[str, Any]:
     """JSON-ready facts over all frames; mask AP only where pycocotools is installed."""
     metrics = [result.metrics for result in results]
@@ -90,6 +103,7 @@ def summarise(results: list[FrameResult]) -> dict[str, Any]:
         "frames_with_labels": len(labelled),
         "objects": sum(m.labelled for m in metrics),
         "objects_found": sum(m.found for m in metrics),
+        "found_by_size": found_by_size(metrics),
         "median_segment_ms": float(np.median([r.segment_ms for r in results])) if results else float("nan"),
         **mean_metrics(metrics),
     }

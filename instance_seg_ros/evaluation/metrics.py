@@ -44,17 +44,27 @@ class ImageMetrics:
     Attributes:
         overlap, boundary: see the module.
         good_share: matched pairs with F > 0.75, divided by the number of objects ("%75").
-        labelled: number of labelled objects.
-        found: labelled objects with a prediction of mask IoU > 0.5.
+        image_shares: share of the image that each labelled object covers.
+        objects_found: for each labelled object, whether a prediction has a mask IoU > 0.5 with it.
         predicted: number of predictions that counted.
     """
 
     overlap: PrecisionRecall
     boundary: PrecisionRecall
     good_share: float
-    labelled: int
-    found: int
+    image_shares: tuple[float, ...]
+    objects_found: tuple[bool, ...]
     predicted: int
+
+    @property
+    def labelled(self) -> int:
+        """Number of labelled objects."""
+        return len(self.objects_found)
+
+    @property
+    def found(self) -> int:
+        """Number of labelled objects that were found."""
+        return sum(self.objects_found)
 
     @property
     def found_share(self) -> float:
@@ -121,11 +131,12 @@ def image_metrics(truth: Masks, predicted: Masks) -> ImageMetrics:
     Without predictions but with objects P is 1 and R 0; with predictions but no objects the reverse; 1 for neither.
     """
     count, predictions = len(truth), len(predicted)
+    truth_areas, predicted_areas = mask_areas(truth), mask_areas(predicted)
+    shares = tuple((truth_areas / (truth.shape[1] * truth.shape[2])).tolist())
     if count == 0 or predictions == 0:
         nothing = PrecisionRecall(float(predictions == 0), float(count == 0))
-        return ImageMetrics(nothing, nothing, float(count == 0), count, 0, predictions)
+        return ImageMetrics(nothing, nothing, float(count == 0), shares, (False,) * count, predictions)
     common = intersections(truth, predicted)
-    truth_areas, predicted_areas = mask_areas(truth), mask_areas(predicted)
     totals = truth_areas[:, None] + predicted_areas[None]
     f_values = 2 * common / np.maximum(totals, 1)
     rows, columns = match(f_values)
@@ -136,8 +147,8 @@ def image_metrics(truth: Masks, predicted: Masks) -> ImageMetrics:
         overlap=overlap,
         boundary=_boundary_metrics(truth, predicted, rows, columns),
         good_share=float((f_values[rows, columns] > GOOD_F).sum() / count),
-        labelled=count,
-        found=int((iou.max(axis=1) > FOUND_IOU).sum()),
+        image_shares=shares,
+        objects_found=tuple((iou.max(axis=1) > FOUND_IOU).tolist()),
         predicted=predictions,
     )
 

@@ -44,7 +44,8 @@ def summary_lines(summary: dict[str, Any]) -> str:
     lines = [
         f"frames with at least two thirds found: {summary['frames_with_two_thirds_found']} of "
         f"{summary['frames_with_labels']}",
-        f"objects found: {summary['objects_found']} of {summary['objects']}",
+        f"objects found: {summary['objects_found']} of {summary['objects']}; by share of the image: "
+        + ", ".join(f"{name}: {c['found']} of {c['objects']}" for name, c in summary["found_by_size"].items()),
         "overlap P/R/F {overlap_p:.1f} / {overlap_r:.1f} / {overlap_f:.1f}, boundary P/R/F {boundary_p:.1f} / "
         "{boundary_r:.1f} / {boundary_f:.1f}, %75 {share_f_above_75:.1f}".format(**summary),
     ]

@@ -38,6 +38,6 @@ def plot_losses(log_path: Path, picture_path: Path) -> None:
     axes.set_ylabel(f"loss term, mean of {window} steps")
     axes.set_yscale("log")
     axes.grid(alpha=0.3)
-    axes.legend(ncols=3)
+    figure.legend(ncols=len(TERMS), loc="outside upper center")
     figure.savefig(picture_path, dpi=110)
     plt.close(figure)

@@ -70,6 +70,14 @@ def test_the_summary_counts_frames_with_two_thirds_found() -> None:
     assert summary["overlap_p"] == pytest.approx(100)
 
 
+def test_objects_are_counted_by_the_share_of_the_image_that_they_cover() -> None:
+    # 64x48: 4 px are 0.13 %, 100 px 3.3 % of the image.
+    truth, predicted = labels((0, 0, 2, 2), (20, 0, 30, 10)), labels((20, 0, 30, 10))
+    classes = summarise([result_of(truth, predicted)])["found_by_size"]
+    assert classes["0 to 0.2 %"] == {"objects": 1, "found": 0}
+    assert classes["1.5 to 100 %"] == {"objects": 1, "found": 1}
+
+
 def test_a_frame_without_objects_is_no_frame_with_labels() -> None:
     summary = summarise([result_of(labels(), labels())])
     assert (summary["frames"], summary["frames_with_labels"]) == (1, 0)
