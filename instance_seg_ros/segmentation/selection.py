@@ -34,7 +34,7 @@ def tensorrt_obstacle() -> str | None:
     """Why TensorRT cannot be used on this machine; None when it can."""
     missing = [module for module in ("tensorrt", "torch") if importlib.util.find_spec(module) is None]
     if missing:
-        return f"the Python module {' and '.join(missing)} is not installed"
+        return f"not installed: {', '.join(missing)}"
     try:
         from instance_seg_ros.segmentation.tensorrt_backend import obstacle
     except (ImportError, OSError) as error:  # such as a shared library that is missing

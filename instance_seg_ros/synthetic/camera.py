@@ -87,7 +87,8 @@ class SimulatedTabletop(Iterator[SimulatedFrame]):
         self.intrinsics = Intrinsics(width, height, focal, focal, (width - 1) / 2, (height - 1) / 2)
         self._rng = np.random.default_rng(seed)
         self._period_s = 1.0 / rate_hz
-        self._sensor = sensor
+        # The scale error of one camera stays; drawn anew for each frame, it would make everything jump to and fro.
+        self._sensor = replace(sensor, scale_error=0.0)
         self._start_ns = start_ns
         self._index = 0
         self._support = _wooden(sample_support(self._rng, "table"))
