@@ -12,6 +12,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `instance-seg train`."""
     parser.add_argument("--store", type=Path, required=True, help="scene store written by `instance-seg synth`")
     parser.add_argument("--out", type=Path, required=True, help="folder of checkpoint, log and curve; resumes from it")
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        metavar="CHECKPOINT",
+        help="start from this checkpoint's averaged weights, not from random",
+    )
     budget = parser.add_mutually_exclusive_group(required=True)
     budget.add_argument("--steps", type=int, default=0, help="optimiser steps")
     budget.add_argument("--minutes", type=float, default=0.0, help="training time; the schedule follows the clock")
@@ -30,6 +36,7 @@ def run(args: argparse.Namespace) -> int:
         InputError: the store or the checkpoint cannot be used, or the training diverged.
     """
     from instance_seg_ros.synthetic.store import open_store
+    from instance_seg_ros.training.checkpoint import load_checkpoint
     from instance_seg_ros.training.train import Trainer, TrainingDivergedError, TrainingSettings
 
     try:
@@ -43,7 +50,8 @@ def run(args: argparse.Namespace) -> int:
             threads=args.threads,
         )
         store = open_store(args.store, allow_partial=args.allow_partial)
-        trainer = Trainer(settings, store, args.out)
+        initial = None if args.weights is None else load_checkpoint(args.weights)
+        trainer = Trainer(settings, store, args.out, initial=initial)
         print(f"{len(trainer.dataset)} frames of {len(store)} to train on, from step {trainer.step}, into {args.out}")
         trainer.run()
     except (FileNotFoundError, ValueError, TrainingDivergedError) as error:

@@ -141,12 +141,12 @@ class Trainer:
         config: CondInstConfig | None = None,
         augmentation: AugmentationSettings | None = None,
         objective: ObjectiveSettings | None = None,
+        initial: Checkpoint | None = None,
     ) -> None:
-        """Resumes where `out` holds a checkpoint.
+        """Resumes where `out` holds a checkpoint; else starts from the averaged weights of `initial`, or random ones.
 
         Raises:
-            ValueError: the store's images have not the network's size, or the checkpoint there belongs to a network of
-                other sizes.
+            ValueError: the store's images have not the network's size, or a checkpoint is of a network of other sizes.
         """
         self.config = config or CondInstConfig()
         if store.depth.shape[1:] != self.config.input_hw:
@@ -161,6 +161,9 @@ class Trainer:
         augmentation = augmentation or AugmentationSettings()
         self.model = CondInst(self.config).train()
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if initial is not None:
+            self._check_sizes(initial, "the checkpoint to start from")
+            self.model.load_state_dict(initial.average)
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.model, settings.weight_decay), lr=settings.learning_rate
         )
@@ -175,6 +178,7 @@ class Trainer:
             "store": store.meta,
             "frames": len(frames),
             "frames_held_out": len(held),
+            "started_from": None if initial is None else {"steps": initial.step, "recipe": initial.recipe},
         }
         if self.checkpoint_path.is_file():
             self._resume(load_checkpoint(self.checkpoint_path))
@@ -184,9 +188,12 @@ class Trainer:
         """Where the newest checkpoint lies."""
         return self.out / CHECKPOINT_NAME
 
-    def _resume(self, checkpoint: Checkpoint) -> None:
+    def _check_sizes(self, checkpoint: Checkpoint, what: str) -> None:
         if checkpoint.config != self.config:
-            raise ValueError(f"{self.checkpoint_path} holds a network of other sizes; train into another folder")
+            raise ValueError(f"{what} holds a network of other sizes: {checkpoint.config}, not {self.config}")
+
+    def _resume(self, checkpoint: Checkpoint) -> None:
+        self._check_sizes(checkpoint, str(self.checkpoint_path))
         self.model.load_state_dict(checkpoint.model)
         self.average.state = checkpoint.average
         self.optimizer.load_state_dict(checkpoint.optimizer)

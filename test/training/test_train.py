@@ -143,6 +143,26 @@ def test_a_checkpoint_of_other_sizes_is_refused(tiny_store: Path, tmp_path: Path
         Trainer(settings(4), open_store(tiny_store), tmp_path, other)
 
 
+def test_a_training_starts_from_the_averaged_weights_of_another(tiny_store: Path, tmp_path: Path) -> None:
+    trainer(tiny_store, tmp_path / "first", 2).run()
+    first = load_checkpoint(tmp_path / "first" / CHECKPOINT_NAME)
+    second = Trainer(settings(1), open_store(tiny_store), tmp_path / "second", CONFIG, initial=first)
+    assert second.step == 0
+    for name, value in first.average.items():
+        assert torch.equal(second.model.state_dict()[name], value)
+    second.run()
+    recipe = load_checkpoint(tmp_path / "second" / CHECKPOINT_NAME).recipe
+    assert recipe["started_from"] == {"steps": 2, "recipe": first.recipe}
+
+
+def test_weights_of_a_network_of_other_sizes_are_refused(tiny_store: Path, tmp_path: Path) -> None:
+    trainer(tiny_store, tmp_path / "first", 1).run()
+    first = load_checkpoint(tmp_path / "first" / CHECKPOINT_NAME)
+    other = CondInstConfig(**{**CONFIG.to_dict(), "fpn_channels": 8})
+    with pytest.raises(ValueError, match="the checkpoint to start from holds a network of other sizes"):
+        Trainer(settings(1), open_store(tiny_store), tmp_path / "second", other, initial=first)
+
+
 def test_a_store_of_another_image_size_is_refused(tiny_store: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="the network takes"):
         Trainer(settings(4), open_store(tiny_store), tmp_path)
