@@ -150,7 +150,9 @@ class ExportedModel(nn.Module):
         scores = scores * keep * (scores >= settings.min_score).to(scores.dtype)
 
         scores, best = scores.topk(settings.max_instances)
-        chosen, coarse = chosen[best], coarse[best]
+        # The sizes as numbers: not every runtime infers them through the selections, and then resizes by computed sizes.
+        height, width = (-(-side // model.config.stage_strides[0]) for side in model.config.input_hw)
+        chosen, coarse = chosen[best], coarse[best].reshape(settings.max_instances, height, width)
         boxes = model.boxes_xyxy(output.ltrb_px[0])[chosen] / scale
         limit = torch.stack((torch.as_tensor(depth_m.shape[1]), torch.as_tensor(depth_m.shape[0]))).to(boxes.dtype)
         boxes = torch.minimum(boxes.clamp(min=0.0), torch.cat((limit, limit)))

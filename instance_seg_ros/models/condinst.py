@@ -135,4 +135,4 @@ class CondInst(nn.Module):
     @staticmethod
     def refine_masks(logits: Tensor) -> Tensor:
         """Aligned upsampling of mask logits (K, h, w) to (K, 2h, 2w), the finest mask stride."""
-        return aligned_upsample(logits.unsqueeze(1), 2).squeeze(1)
+        return aligned_upsample(logits.unsqueeze(1), 2)[:, 0]
