@@ -150,7 +150,7 @@ class ExportedModel(nn.Module):
         scores = scores * keep * (scores >= settings.min_score).to(scores.dtype)
 
         scores, best = scores.topk(settings.max_instances)
-        # The sizes as numbers: not every runtime infers them through the selections, and then resizes by computed sizes.
+        # Sizes as numbers: not every runtime infers them through the selections, and would resize by computed ones.
         height, width = (-(-side // model.config.stage_strides[0]) for side in model.config.input_hw)
         chosen, coarse = chosen[best], coarse[best].reshape(settings.max_instances, height, width)
         boxes = model.boxes_xyxy(output.ltrb_px[0])[chosen] / scale
