@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from instance_seg_ros.synthetic.appearance import Appearance
 from instance_seg_ros.synthetic.objects import FAMILIES, box_mesh, lathe_mesh, sample_object, tube_mesh
-from instance_seg_ros.synthetic.scene import Appearance, Placed, pose, sample_support, settle
+from instance_seg_ros.synthetic.scene import Placed, pose, sample_support, settle
 
 
 @pytest.mark.parametrize("name", FAMILIES)
