@@ -61,7 +61,15 @@ def _rgb(hue: float, saturation: float, value: float) -> FloatArray:
     return np.array(colorsys.hsv_to_rgb(hue, saturation, value))
 
 
-def object_appearance(rng: np.random.Generator, shape: ObjectShape) -> Appearance:
+SURFACES = ("floor", "wall", "top", "furniture", "sheet", "tote")
+
+
+def background_appearance(rng: np.random.Generator, surface: str) -> Appearance:
+    """The look of a part that is no object: one of :data:`SURFACES`."""
+    return sample_appearance(rng, ("plain", "grain", "stripes", "checks"), float(rng.uniform(0.02, 0.3)))
+
+
+def object_appearance(rng: np.random.Generator, shape: ObjectShape, others: Sequence[Appearance] = ()) -> Appearance:
     """Vivid colours and a pattern that suits the shape's size."""
     pattern = ("plain", "plain", "band", "stripes", "checks")
     return sample_appearance(rng, pattern, max(0.6 * shape.height_m, 0.02), saturation=(0.35, 0.95))

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import trimesh
 
 from instance_seg_ros.synthetic import objects
-from instance_seg_ros.synthetic.appearance import Appearance, object_appearance, sample_appearance
+from instance_seg_ros.synthetic.appearance import Appearance, background_appearance, object_appearance
 from instance_seg_ros.synthetic.objects import FAMILIES, CollisionGeom, ObjectShape, Vector, sample_object
 from instance_seg_ros.synthetic.render import RayCaster
 
@@ -131,30 +131,30 @@ class _Room:
         centre_m: Vector,
         solid: bool = False,
         yaw: float = 0.0,
-        patterns: Sequence[str] = ("plain", "grain", "stripes"),
+        surface: str = "furniture",
     ) -> None:
         """A cuboid."""
         shape = ObjectShape("part", objects.box_mesh(half_m), (objects.box_geom(half_m),))
-        self.add(shape, pose(centre_m, yaw_rotation(yaw)), solid, patterns)
+        self.add(shape, pose(centre_m, yaw_rotation(yaw)), solid, surface)
 
     def add(
-        self, shape: ObjectShape, T_world_shape: FloatArray, solid: bool = False, patterns: Sequence[str] = ("plain",)
+        self, shape: ObjectShape, T_world_shape: FloatArray, solid: bool = False, surface: str = "furniture"
     ) -> None:
         """Any shape."""
-        look = sample_appearance(self.rng, patterns, float(self.rng.uniform(0.02, 0.3)))
+        look = background_appearance(self.rng, surface)
         (self.solid if solid else self.surroundings).append(Placed(shape, T_world_shape, 0, look))
 
 
 def _add_floor_and_walls(room: _Room, floor_z: float, reach_m: float) -> None:
     """Floor, and sometimes walls, of a room at least ``reach_m`` from the origin to each side."""
     rng = room.rng
-    room.add_box((6.0, 6.0, 0.05), (0.0, 0.0, floor_z - 0.05), patterns=("plain", "checks", "grain"))
+    room.add_box((6.0, 6.0, 0.05), (0.0, 0.0, floor_z - 0.05), surface="floor")
     for side in range(4):
         if rng.random() < 0.45:
             away = reach_m + rng.uniform(0.3, 3.0)
             direction = np.array([np.cos(side * np.pi / 2), np.sin(side * np.pi / 2)])
             half = (0.05, 6.0, 1.6) if side % 2 == 0 else (6.0, 0.05, 1.6)
-            room.add_box(half, (*(direction * (away + 0.05)), floor_z + 1.6))
+            room.add_box(half, (*(direction * (away + 0.05)), floor_z + 1.6), surface="wall")
 
 
 def _add_furniture(room: _Room, floor_z: float, keep_out_m: float, count: int) -> None:
@@ -194,14 +194,13 @@ def _add_chair(room: _Room, floor_z: float, xy: tuple[float, float], yaw: float)
             parts.append(((0.018, 0.018, seat / 2), (sx * (width / 2 - 0.02), sy * (depth / 2 - 0.02), seat / 2)))
     for half, centre in parts:
         turned = rotation @ np.asarray(centre)
-        room.add_box(half, (xy[0] + turned[0], xy[1] + turned[1], floor_z + turned[2]), yaw=yaw, patterns=("plain",))
+        room.add_box(half, (xy[0] + turned[0], xy[1] + turned[1], floor_z + turned[2]), yaw=yaw)
 
 
 def _add_table(room: _Room, half_w: float, half_d: float, height: float) -> None:
     """A rectangular or round top whose surface is z = 0, on legs, a column or a solid body."""
     rng = room.rng
     thickness = rng.uniform(0.012, 0.05)
-    patterns = ("plain", "grain", "stripes", "checks")
     if rng.random() < 0.15:
         radius = max(half_w, half_d)
         shape = ObjectShape(
@@ -209,10 +208,10 @@ def _add_table(room: _Room, half_w: float, half_d: float, height: float) -> None
             objects.lathe_mesh(np.array([[0, -thickness], [radius, -thickness], [radius, 0], [0, 0]]), 48),
             (CollisionGeom("cylinder", (radius, thickness / 2), (0.0, 0.0, -thickness / 2)),),
         )
-        room.add(shape, np.eye(4), solid=True, patterns=patterns)
+        room.add(shape, np.eye(4), solid=True, surface="top")
         room.add_box((0.05, 0.05, height / 2), (0, 0, -height / 2 - thickness))
         return
-    room.add_box((half_w, half_d, thickness / 2), (0, 0, -thickness / 2), solid=True, patterns=patterns)
+    room.add_box((half_w, half_d, thickness / 2), (0, 0, -thickness / 2), solid=True, surface="top")
     if rng.random() < 0.35:
         inset = rng.uniform(0.0, 0.06)
         room.add_box((half_w - inset, half_d - inset, (height - thickness) / 2), (0, 0, -(height + thickness) / 2))
@@ -231,13 +230,13 @@ def _add_sheets(room: _Room, half_w: float, half_d: float) -> None:
         reach = float(np.hypot(half[0], half[1]))
         if reach < min(half_w, half_d):
             x, y = rng.uniform(-1, 1, 2) * (half_w - reach, half_d - reach)
-            room.add_box(half, (x, y, half[2]), yaw=float(rng.uniform(0, np.pi)))
+            room.add_box(half, (x, y, half[2]), yaw=float(rng.uniform(0, np.pi)), surface="sheet")
 
 
 def _add_wall_behind(room: _Room, half_d: float) -> None:
     """A wall along +y, at the support's edge or a little behind it."""
     gap = 0.0 if room.rng.random() < 0.5 else room.rng.uniform(0.0, 0.3)
-    room.add_box((3.0, 0.05, 1.5), (0.0, half_d + gap + 0.05, 0.9), solid=True)
+    room.add_box((3.0, 0.05, 1.5), (0.0, half_d + gap + 0.05, 0.9), solid=True, surface="wall")
 
 
 _ALL_ROUND = (-np.pi, np.pi)
@@ -260,7 +259,7 @@ def sample_support(rng: np.random.Generator, kind: str) -> Support:
     open_yaw = _ALL_ROUND
     if kind == "floor":
         half_w = half_d = float(rng.uniform(0.3, 0.6))
-        room.add_box((6.0, 6.0, 0.05), (0.0, 0.0, -0.05), solid=True, patterns=("plain", "checks", "grain"))
+        room.add_box((6.0, 6.0, 0.05), (0.0, 0.0, -0.05), solid=True, surface="floor")
         _add_furniture(room, 0.0, 1.5 * half_w, int(rng.integers(0, 6)))
     else:
         low, high = {"table": (0.35, 0.9), "small_table": (0.2, 0.35), "desk": (0.7, 1.3)}[kind]
@@ -283,7 +282,7 @@ def _sample_tote(room: _Room) -> Support:
     half_w, half_d = (float(v) for v in rng.uniform(0.14, 0.32, 2))
     height, wall = float(rng.uniform(0.06, 0.25)), float(rng.uniform(0.002, 0.012))
     flare = float(rng.uniform(0.0, 0.04)) if rng.random() < 0.6 else 0.0
-    look = sample_appearance(rng, ("plain",), 0.1)
+    look = background_appearance(rng, "tote")
     walls = []
     for sx, sy in ((1, 0), (-1, 0), (0, 1), (0, -1)):
         base, along = (half_w, half_d) if sx else (half_d, half_w)
@@ -300,13 +299,13 @@ def _sample_tote(room: _Room) -> Support:
         )
     below = 0.0 if rng.random() < 0.4 else float(rng.uniform(0.3, 1.0))
     bottom = wall / 2
-    room.add_box((half_w + wall, half_d + wall, bottom), (0, 0, -bottom), solid=True, patterns=("plain",))
+    room.add_box((half_w + wall, half_d + wall, bottom), (0, 0, -bottom), solid=True, surface="tote")
     if below == 0.0:
-        room.add_box((6.0, 6.0, 0.05), (0.0, 0.0, -2 * bottom - 0.05), solid=True)
+        room.add_box((6.0, 6.0, 0.05), (0.0, 0.0, -2 * bottom - 0.05), solid=True, surface="floor")
     else:
         table = rng.uniform(0.35, 0.9, 2)
-        room.add_box((*table, 0.02), (*rng.uniform(-0.1, 0.1, 2), -2 * bottom - 0.02), solid=True)
-        room.add_box((6.0, 6.0, 0.05), (0.0, 0.0, -below - 0.1))
+        room.add_box((*table, 0.02), (*rng.uniform(-0.1, 0.1, 2), -2 * bottom - 0.02), solid=True, surface="top")
+        room.add_box((6.0, 6.0, 0.05), (0.0, 0.0, -below - 0.1), surface="floor")
     _add_furniture(room, -below - 2 * bottom, 0.9 if below else 0.6, int(rng.integers(0, 5)))
     return Support("tote", (*walls, *room.solid), tuple(room.surroundings), (half_w, half_d), _ALL_ROUND)
 
@@ -316,7 +315,7 @@ def _sample_shelf(room: _Room) -> Support:
     rng = room.rng
     half_w, half_d = float(rng.uniform(0.25, 0.6)), float(rng.uniform(0.12, 0.25))
     height, thick = float(rng.uniform(0.25, 0.5)), float(rng.uniform(0.008, 0.02))
-    room.add_box((half_w, half_d, thick), (0, 0, -thick), solid=True)
+    room.add_box((half_w, half_d, thick), (0, 0, -thick), solid=True, surface="top")
     room.add_box((half_w, thick, height), (0, half_d + thick, height), solid=True)
     for side in (-1, 1):
         if rng.random() < 0.7:
@@ -361,6 +360,7 @@ def place_objects(
     heap = float(rng.uniform(0.1, 0.6))
     standing: list[tuple[FloatArray, float, float]] = []
     air_z = 0.06
+    looks = [item.appearance for item in support.solid]
     placed = []
     for index, shape in enumerate(shapes):
         way = arrangement
@@ -388,7 +388,8 @@ def place_objects(
             limit = np.maximum(spread - radius, 0.01) if support.kind == "tote" else heap * spread
             T = _resting(shape, rotation, rng.uniform(-1, 1, 2) * limit, air_z)
             air_z += 0.55 * float(extent[2]) + 0.01 if support.kind != "tote" else float(extent[2]) + 0.005
-        placed.append(Placed(shape, T, index + 1, object_appearance(rng, shape)))
+        looks.append(object_appearance(rng, shape, looks))
+        placed.append(Placed(shape, T, index + 1, looks[-1]))
     return tuple(placed)
 
 
