@@ -25,6 +25,7 @@ ARRANGEMENTS = ("packed", "dropped", "stacked", "mixed")
 _SUPPORT_SHARES = (0.34, 0.12, 0.14, 0.16, 0.16, 0.08)
 _ARRANGEMENT_SHARES = (0.3, 0.3, 0.12, 0.28)
 _TIMESTEP_S = 0.004
+_NEAREST_M = 0.18
 
 
 @dataclass(frozen=True)
@@ -514,41 +515,70 @@ def sample_scene(
 
 
 def sample_view(rng: np.random.Generator, scene: Scene, caster: RayCaster, size_wh: tuple[int, int]) -> View:
-    """A random camera that sees something of the scene's objects and has nothing right in front of it."""
-    view = _random_view(rng, scene, size_wh)
+    """A random camera with nothing right in front of it that sees some of the scene's objects.
+
+    One view in twenty looks at the surroundings instead, with or without objects in it.
+    """
+    aside = rng.random() < 0.05
+    view = _random_view(rng, scene, size_wh, aside)
     for _ in range(12):
         small = tuple(v / 8 for v in view.intrinsics_fxfycxcy)
         cast = caster.cast(small, (size_wh[0] // 8, size_wh[1] // 8), view.T_world_camera)
         seen = (cast.ids > 0).mean()
         near = cast.depth_m[cast.depth_m > 0]
-        enough = seen > 0.01 or not scene.objects or rng.random() < 0.02
-        if enough and near.size and near.min() > 0.25 and seen < 0.85:
+        enough = seen > 0.02 or not scene.objects or aside
+        if enough and near.size and near.min() > _NEAREST_M and seen < 0.9:
             break
-        view = _random_view(rng, scene, size_wh)
+        view = _random_view(rng, scene, size_wh, aside)
     return view
 
 
-def _random_view(rng: np.random.Generator, scene: Scene, size_wh: tuple[int, int]) -> View:
-    width, height = size_wh
-    focal = width / 320 * float(rng.uniform(250, 560))
-    focal_y = focal * float(rng.normal(1.0, 0.002))
-    centre = np.array([width, height]) / 2 - 0.5 + rng.normal(0, 0.02, 2) * width
-    half = np.asarray(scene.support.half_wh_m)
-    target = np.array([*(rng.uniform(-0.5, 0.5, 2) * half), 0.03])
-    if scene.objects and rng.random() < 0.85:
-        chosen = scene.objects[int(rng.integers(len(scene.objects)))].T_world_shape[:3, 3]
-        middle = np.mean([item.T_world_shape[:3, 3] for item in scene.objects], axis=0)
-        target = middle + rng.uniform(0, 1) * (chosen - middle)
-    target = target + rng.normal(0, 0.06, 3) * [1, 1, 0.3]
-    distance = float(np.exp(rng.uniform(np.log(0.4), np.log(1.8))))
-    low, high = (30.0, 88.0) if scene.support.kind == "tote" else (15.0, 88.0)
-    if scene.support.kind == "shelf":
-        low, high = 5.0, 40.0
-    elevation = np.deg2rad(rng.uniform(low, high))
+def _random_view(rng: np.random.Generator, scene: Scene, size_wh: tuple[int, int], aside: bool) -> View:
+    distance = float(np.exp(rng.uniform(np.log(0.28), np.log(1.7))))
+    target = _random_target(rng, scene)
+    if aside:
+        target = target + rng.normal(0, 0.8, 3) * [1, 1, 0.4]
+        distance += 0.3
+    elevation = _random_elevation(rng, scene.support.kind)
     yaw = rng.uniform(*scene.support.open_yaw)
     away = np.array([np.cos(yaw) * np.cos(elevation), np.sin(yaw) * np.cos(elevation), np.sin(elevation)])
     roll = rng.normal(0, 0.06) if rng.random() < 0.9 else rng.uniform(-np.pi, np.pi)
     T = look_at(target + distance * away, target, float(roll))
     off_axis = rng.normal(0, 0.08, 2)
     tilt = trimesh.transformations.euler_matrix(off_axis[0], off_axis[1], 0.0)
-    return View((focal, focal_y, float(centre[0]), float(centre[1])), T @ tilt)
+    return View(_random_intrinsics(rng, size_wh, distance), T @ tilt)
+
+
+def _random_target(rng: np.random.Generator, scene: Scene) -> FloatArray:
+    """A point between the middle of the objects and one of them, or anywhere on the support."""
+    half = np.asarray(scene.support.half_wh_m)
+    target = np.array([*(rng.uniform(-0.5, 0.5, 2) * half), 0.03])
+    if scene.objects and rng.random() < 0.9:
+        chosen = scene.objects[int(rng.integers(len(scene.objects)))].T_world_shape[:3, 3]
+        middle = np.mean([item.T_world_shape[:3, 3] for item in scene.objects], axis=0)
+        target = middle + rng.uniform(0, 1) * (chosen - middle)
+    return np.asarray(target + rng.normal(0, 0.05, 3) * [1, 1, 0.3])
+
+
+def _random_elevation(rng: np.random.Generator, support_kind: str) -> float:
+    """Angle above the horizon in radians; a quarter of the views graze the support."""
+    if support_kind == "shelf":
+        return float(np.deg2rad(rng.uniform(3.0, 40.0)))
+    if support_kind == "tote":
+        return float(np.deg2rad(rng.uniform(28.0, 89.0)))
+    low, high = ((8.0, 28.0), (25.0, 70.0), (60.0, 89.0))[int(rng.choice(3, p=(0.25, 0.55, 0.2)))]
+    return float(np.deg2rad(rng.uniform(low, high)))
+
+
+def _random_intrinsics(
+    rng: np.random.Generator, size_wh: tuple[int, int], distance_m: float
+) -> tuple[float, float, float, float]:
+    """Pinhole parameters: from wide time-of-flight cameras (f / width = 0.5) to industrial structured light (1.8).
+
+    Long lenses are likelier far away, as they are in use.
+    """
+    width, height = size_wh
+    usual = 1.05 * (distance_m / 0.3) ** 0.4
+    focal = width * float(np.clip(usual * np.exp(rng.normal(0.0, 0.35)), 0.5, 1.8))
+    centre = np.array([width, height]) / 2 - 0.5 + rng.normal(0, 0.02, 2) * width
+    return focal, focal * float(rng.normal(1.0, 0.002)), float(centre[0]), float(centre[1])
