@@ -1,7 +1,7 @@
-"""Mixed precision: convolutions in FP16, all that measures in FP32.
+"""Mixed precision: convolutions in 16 bits, all that measures in FP32.
 
-TensorRT computes in the types that the graph has. Here convolutions, and what only passes their results on, become
-FP16. The first convolution stays as it is, since it reads metres; so do the geometry before it, normalisation,
+TensorRT and PyTorch compute in the types that the graph has. Here convolutions, and what only passes their results on,
+become FP16 or BF16. The first convolution stays as it is, since it reads metres; so do the geometry before it, normalisation,
 sigmoids, the boxes, the dynamic mask heads and the suppression of duplicates behind the convolutions.
 """
 
@@ -11,16 +11,19 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-# Operators that may become FP16, with the inputs that carry numbers of the network.
+# Operators that may become so, with the inputs that carry numbers of the network.
 _DATA_INPUTS = {"Conv": (0, 1, 2), "Relu": (0,), "Add": (0, 1), "Resize": (0,), "MaxPool": (0,)}
 _SUFFIX = "/half"
 
 
-def with_half_convolutions(model: bytes) -> bytes:
-    """The serialised ONNX model with its convolutions in FP16; inputs and outputs keep their types.
+def with_half_convolutions(model: bytes, element_type: int = TensorProto.FLOAT16) -> bytes:
+    """The serialised ONNX model with its convolutions in 16 bits; inputs and outputs keep their types.
 
     Args:
         model: a serialised ONNX model whose weights are FP32 initializers, such as `frozen_model` gives.
+        element_type: TensorProto.FLOAT16 gives standard ONNX with its weights in FP16. TensorProto.BFLOAT16, which
+            NumPy lacks, and which ONNX's convolution takes from opset 22 on only, gives a graph that casts its FP32
+            weights, for a runtime that can tell (`torch_program`).
     """
     proto = onnx.load_from_string(model)
     graph = proto.graph
@@ -38,11 +41,11 @@ def with_half_convolutions(model: bytes) -> bytes:
             if name in halves:
                 continue
             halves.add(name)
-            if name in weights:
+            if name in weights and element_type == TensorProto.FLOAT16:
                 values = numpy_helper.to_array(weights[name]).astype(np.float16)
                 graph.initializer.append(numpy_helper.from_array(values, name + _SUFFIX))
             else:
-                nodes.append(_cast(name, name + _SUFFIX, TensorProto.FLOAT16))
+                nodes.append(_cast(name, name + _SUFFIX, element_type))
         half_node = onnx.NodeProto()
         half_node.CopyFrom(node)
         data = _data_inputs(node)
@@ -70,7 +73,7 @@ def _data_inputs(node: onnx.NodeProto) -> list[str]:
 
 
 def _halved_nodes(graph: onnx.GraphProto, weights: dict[str, onnx.TensorProto]) -> set[int]:
-    """Which nodes become FP16: convolutions of what another convolution computed, and what lies between them alone."""
+    """Which nodes become 16 bits wide: convolutions of what another convolution computed, and what lies between them alone."""
     halved: set[int] = set()
     after_convolution: set[str] = set()
     in_half: set[str] = set()

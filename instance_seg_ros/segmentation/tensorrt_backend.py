@@ -12,12 +12,12 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 
-import numpy as np
 import tensorrt as trt
 import torch
 from numpy.typing import NDArray
 
 from instance_seg_ros.errors import InputError
+from instance_seg_ros.segmentation.cuda_graph import Buffer, GraphedWork
 from instance_seg_ros.segmentation.engine_cache import EngineKey
 from instance_seg_ros.segmentation.postprocessing import NetworkOutput
 
@@ -124,20 +124,26 @@ class TensorRtNetwork:
             raise EngineError(f"TensorRT {trt.__version__} cannot make room for the engine to run: {_LOGGER.reason()}")
         self._stream = torch.cuda.Stream()
         names = [self._engine.get_tensor_name(index) for index in range(self._engine.num_io_tensors)]
-        with torch.cuda.stream(self._stream):  # which fills them with zeros before anything else runs on it
-            self._buffers = {name: self._bind(name) for name in names}
-        self._inputs = tuple(name for name in names if self._engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT)
-        self._launch, self._note = self._warmed_up()
+        inputs = {name for name in names if self._engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT}
+        with torch.cuda.stream(self._stream):
+            buffers = {name: self._bind(name) for name in names}
+        self._work = GraphedWork(
+            self._stream,
+            {name: buffer for name, buffer in buffers.items() if name in inputs},
+            {name: buffers[name] for name in _OUTPUTS if name in buffers},
+            self._enqueue,
+        )
 
     @property
     def input_names(self) -> tuple[str, ...]:
         """Names of the engine's inputs."""
-        return self._inputs
+        return self._work.input_names
 
     @property
     def backend(self) -> str:
         """TensorRT's version and the GPU."""
-        return f"TensorRT {trt.__version__} on {torch.cuda.get_device_name(torch.cuda.current_device())}{self._note}"
+        gpu = torch.cuda.get_device_name(torch.cuda.current_device())
+        return f"TensorRT {trt.__version__} on {gpu}{self._work.note}"
 
     def __call__(self, inputs: Mapping[str, NDArray]) -> NetworkOutput:
         """Runs the network on one frame.
@@ -146,23 +152,12 @@ class TensorRtNetwork:
             inputs: for each of `input_names`, of the shape that the engine was built for.
 
         Raises:
-            EngineError: an input has another shape, or the engine fails.
+            ModelError: an input has another shape.
+            EngineError: the engine fails.
         """
-        for name in self._inputs:
-            self._buffers[name].put(inputs[name])
-        with torch.cuda.stream(self._stream):
-            for name in self._inputs:
-                self._buffers[name].upload()
-            self._launch()
-            for name in self._outputs():
-                self._buffers[name].download()
-        self._stream.synchronize()
-        return NetworkOutput(**{name: self._buffers[name].get() for name in self._outputs()})
+        return NetworkOutput(**self._work(inputs))
 
-    def _outputs(self) -> tuple[str, ...]:
-        return tuple(name for name in _OUTPUTS if name in self._buffers)
-
-    def _bind(self, name: str) -> _Buffer:
+    def _bind(self, name: str) -> Buffer:
         """The buffer of a tensor, at an address that never changes: the CUDA graph holds it."""
         shape = tuple(self._engine.get_tensor_shape(name))
         data_type = self._engine.get_tensor_dtype(name).name
@@ -171,7 +166,7 @@ class TensorRtNetwork:
                 f"the engine's {name} has shape {shape} and type {data_type}; wanted are fixed sizes and one of "
                 f"{', '.join(_TORCH_TYPES)}"
             )
-        buffer = _Buffer(name, shape, _TORCH_TYPES[data_type])
+        buffer = Buffer(name, shape, _TORCH_TYPES[data_type])
         if not self._context.set_tensor_address(name, buffer.address):
             raise EngineError(f"TensorRT {trt.__version__} refuses the buffer for {name}: {_LOGGER.reason()}")
         return buffer
@@ -179,51 +174,6 @@ class TensorRtNetwork:
     def _enqueue(self) -> None:
         if not self._context.execute_async_v3(self._stream.cuda_stream):
             raise EngineError(f"TensorRT {trt.__version__} cannot run the engine: {_LOGGER.reason()}")
-
-    def _warmed_up(self) -> tuple[Callable[[], None], str]:
-        """What launches the engine, and what is to be told of it: a CUDA graph, or without one call for each kernel."""
-        with torch.cuda.stream(self._stream):
-            self._enqueue()  # outside the graph: TensorRT sets up its lazy parts, which may not be captured
-        self._stream.synchronize()
-        graph = torch.cuda.CUDAGraph()
-        try:
-            # Thread-local, so that CUDA calls of another thread of this process cannot break the capture.
-            with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
-                self._enqueue()
-        except (EngineError, RuntimeError) as error:
-            return self._enqueue, f" without a CUDA graph ({error})"
-        return graph.replay, ""
-
-
-class _Buffer:
-    """One input or output: pinned memory here, memory on the GPU, and the copy between them on the current stream."""
-
-    def __init__(self, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> None:
-        self._name = name
-        self._host = torch.zeros(shape, dtype=dtype, pin_memory=True)
-        self._device = torch.zeros(shape, dtype=dtype, device="cuda")
-        self._array: NDArray = self._host.numpy()
-
-    @property
-    def address(self) -> int:
-        """Of the memory on the GPU."""
-        return self._device.data_ptr()
-
-    def put(self, array: NDArray) -> None:
-        """Copies an array in; the stream must have been synchronised since the last upload."""
-        if array.shape != self._array.shape:
-            raise EngineError(f"the engine was built for {self._name} of shape {self._array.shape}, not {array.shape}")
-        np.copyto(self._array, array)
-
-    def upload(self) -> None:
-        self._device.copy_(self._host, non_blocking=True)
-
-    def download(self) -> None:
-        self._host.copy_(self._device, non_blocking=True)
-
-    def get(self) -> NDArray:
-        """A copy, which the next frame does not overwrite; the stream must have been synchronised."""
-        return self._array.copy()
 
 
 class _Logger(trt.ILogger):

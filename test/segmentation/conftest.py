@@ -12,6 +12,8 @@ import pytest
 import instance_seg_ros.segmentation
 
 STAND_INS = Path(__file__).parent / "stand_in_gpu"
+# Those that import PyTorch or TensorRT, the imported before the importing.
+GPU_MODULES = {"cuda_graph": "cuda_graph", "backend": "tensorrt_backend", "factory": "tensorrt_factory"}
 
 
 def _load(monkeypatch: pytest.MonkeyPatch, name: str, path: Path) -> ModuleType:
@@ -26,7 +28,7 @@ def _load(monkeypatch: pytest.MonkeyPatch, name: str, path: Path) -> ModuleType:
 
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SimpleNamespace:
-    """The modules `torch`, `tensorrt`, `backend` and `factory`; processes that are started see the same GPU.
+    """`torch`, `tensorrt` and the modules of GPU_MODULES; processes that are started see the same GPU.
 
     `builds()` counts the builds so far, of all processes.
     """
@@ -39,7 +41,6 @@ def gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SimpleNamespace:
         "torch": _load(monkeypatch, "torch", STAND_INS / "torch.py"),
         "tensorrt": _load(monkeypatch, "tensorrt", STAND_INS / "tensorrt.py"),
     }
-    for module in ("backend", "factory"):
-        name = f"tensorrt_{module}"
+    for module, name in GPU_MODULES.items():
         loaded[module] = _load(monkeypatch, f"instance_seg_ros.segmentation.{name}", package / f"{name}.py")
     return SimpleNamespace(**loaded, builds=lambda: len(builds.read_text().splitlines()) if builds.exists() else 0)
