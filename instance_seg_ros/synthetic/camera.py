@@ -10,15 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from instance_seg_ros.camera import Intrinsics, RgbdFrame
+from instance_seg_ros.synthetic.appearance import Appearance, object_appearance
 from instance_seg_ros.synthetic.objects import ObjectShape, sample_object
 from instance_seg_ros.synthetic.render import RayCaster
 from instance_seg_ros.synthetic.scene import (
-    Appearance,
     Placed,
     Support,
     look_at,
     moved,
-    object_appearance,
     physics_model,
     pose,
     sample_support,
@@ -171,7 +170,7 @@ class SimulatedTabletop(Iterator[SimulatedFrame]):
 
 def _wooden(support: Support) -> Support:
     """The same support with a table top of wood."""
-    wood = Appearance(np.array([[0.60, 0.44, 0.29], [0.68, 0.52, 0.36]]), "grain", 0.05)
+    wood = Appearance("wood", (0.66, 0.5, 0.34), seed=4, tile_m=0.8, size=256)
     return replace(support, solid=(replace(support.solid[0], appearance=wood), *support.solid[1:]))
 
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from instance_seg_ros.synthetic.render import RayCaster
+from instance_seg_ros.synthetic.render import RayCaster, sample_lighting
 from instance_seg_ros.synthetic.scene import sample_scene, sample_view
 from instance_seg_ros.synthetic.sensor import SensorSettings, simulate_depth
 from instance_seg_ros.synthetic.store import SynthSettings
@@ -36,7 +36,7 @@ def _tile(settings: SynthSettings, scene_index: int) -> npt.NDArray[np.uint8]:
     caster = RayCaster(scene.placed())
     view = sample_view(rng, scene, caster, size_wh)
     cast = caster.cast(view.intrinsics_fxfycxcy, size_wh, view.T_world_camera)
-    color = caster.shade(cast, view.intrinsics_fxfycxcy, view.T_world_camera)
+    color = caster.shade(cast, view.intrinsics_fxfycxcy, view.T_world_camera, sample_lighting(rng))
     measured = simulate_depth(cast.depth_m, view.intrinsics_fxfycxcy, rng, SensorSettings.sample(rng))
     scope = np.percentile(cast.depth_m[cast.depth_m > 0], [1, 92]) if (cast.depth_m > 0).any() else (0.0, 1.0)
     cells = [color, _depth_rgb(cast.depth_m, scope), _PALETTE[cast.ids], _depth_rgb(measured, scope)]

@@ -24,6 +24,7 @@ from instance_seg_ros.config import Settings, setting
 
 FORMAT = 1
 DEPTH_UNIT_M = 1e-4
+_LIGHTING_STREAM = 1
 
 
 @dataclass(frozen=True)
@@ -194,7 +195,7 @@ class _Writer:
             raise RuntimeError(f"scene {scene_index} of seed {seed} cannot be generated: {error}") from error
 
     def _write(self, scene_index: int) -> int:
-        from instance_seg_ros.synthetic.render import RayCaster
+        from instance_seg_ros.synthetic.render import RayCaster, sample_lighting
         from instance_seg_ros.synthetic.scene import sample_scene, sample_view
 
         settings, arrays = self._settings, self._arrays
@@ -214,7 +215,9 @@ class _Writer:
             arrays["T_world_camera"][frame] = view.T_world_camera
             arrays["scene_id"][frame] = scene_index
             if settings.color:
-                arrays["color"][frame] = caster.shade(cast, view.intrinsics_fxfycxcy, view.T_world_camera)
+                # A random stream of its own: depth and ids are the same with and without colour.
+                lighting = sample_lighting(np.random.default_rng([settings.seed, scene_index, frame, _LIGHTING_STREAM]))
+                arrays["color"][frame] = caster.shade(cast, view.intrinsics_fxfycxcy, view.T_world_camera, lighting)
         arrays["done"][scene_index] = True
         return len(frames)
 

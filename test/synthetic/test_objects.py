@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from instance_seg_ros.synthetic.appearance import Appearance
+from instance_seg_ros.synthetic.appearance import plain
 from instance_seg_ros.synthetic.objects import FAMILIES, box_mesh, lathe_mesh, sample_object, tube_mesh
 from instance_seg_ros.synthetic.scene import Placed, pose, sample_support, settle
 
@@ -22,7 +22,7 @@ def test_a_family_makes_shapes_that_fit_a_hand(name):
 def test_a_family_comes_to_rest_on_the_support_without_sinking_or_floating(name):
     rng = np.random.default_rng(2)
     support = sample_support(rng, "floor")
-    grey = Appearance(np.full((2, 3), 0.5), "plain", 1.0)
+    grey = plain((0.5, 0.5, 0.5))
     shapes = [FAMILIES[name](rng) for _ in range(4)]
     bodies = [
         Placed(shape, pose((0.6 * i - 0.9, 0.0, 0.01 - shape.bottom_m)), i + 1, grey) for i, shape in enumerate(shapes)

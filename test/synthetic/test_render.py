@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from instance_seg_ros.synthetic.appearance import Appearance
+from instance_seg_ros.synthetic.appearance import plain
 from instance_seg_ros.synthetic.objects import ObjectShape, box_mesh
-from instance_seg_ros.synthetic.render import RayCaster, world_rays
+from instance_seg_ros.synthetic.render import Light, Lighting, RayCaster, world_rays
 from instance_seg_ros.synthetic.scene import Placed, look_at, pose
 
 PINHOLE = (100.0, 100.0, 32.0, 24.0)
 SIZE = (64, 48)
-GREY = Appearance(np.full((2, 3), 0.5), "plain", 1.0)
+GREY = plain((0.5, 0.5, 0.5))
 
 
 def _placed(half_m, centre_m, instance_id):
@@ -60,10 +60,11 @@ def test_the_world_is_recovered_from_depth_and_pose(table_with_box):
 def test_shading_is_repeatable_and_casts_a_shadow(table_with_box):
     caster, T_world_camera = table_with_box
     cast = caster.cast(PINHOLE, SIZE, T_world_camera)
-    image = caster.shade(cast, PINHOLE, T_world_camera, light_xyz=(1.0, 0.0, 1.0))
+    from_the_right = Lighting(lights=(Light((1.0, 0.0, 1.0), (1.0, 1.0, 1.0), 0.05),))
+    image = caster.shade(cast, PINHOLE, T_world_camera, from_the_right)
     assert image.shape == (48, 64, 3)
     assert image.dtype == np.uint8
-    np.testing.assert_array_equal(image, caster.shade(cast, PINHOLE, T_world_camera, light_xyz=(1.0, 0.0, 1.0)))
+    np.testing.assert_array_equal(image, caster.shade(cast, PINHOLE, T_world_camera, from_the_right))
     # Light from +x: the cube's shadow falls on the table towards -x, left in the image.
     assert image[24, 23, 0] < 0.7 * image[24, 41, 0]
 
@@ -74,4 +75,4 @@ def test_every_pixel_of_an_empty_view_is_shaded_too(table_with_box):
     cast = caster.cast(PINHOLE, SIZE, T_world_camera)
     image = caster.shade(cast, PINHOLE, T_world_camera)
     assert (cast.depth_m == 0).all()
-    assert len(np.unique(image)) == 1
+    assert image.min() > 0
