@@ -516,6 +516,12 @@ _PAINT_FITTED = {("print", "wrap"): _paint_label}
 # Looking up
 
 
+def main_axis(normals: Float32Array) -> npt.NDArray[np.intp]:
+    """(N,) index of the largest component of (N, 3) vectors, by magnitude."""
+    x, y, z = np.abs(normals).T
+    return np.where(z >= np.maximum(x, y), 2, np.where(y > x, 1, 0))
+
+
 class TextureTable:
     """Textures of several looks, packed to be read at many points at once.
 
@@ -564,10 +570,9 @@ class TextureTable:
             normals: (N, 3) normals there.
             footprint_m: (N,) width of what one pixel sees, which picks the level of detail.
         """
-        axis = np.abs(normals).argmax(axis=1)
-        first, second = np.array([1, 0, 0])[axis], np.array([2, 2, 1])[axis]
-        rows = np.arange(len(points_m))
-        a, b = points_m[rows, first], points_m[rows, second]
+        axis = main_axis(normals)
+        a = np.where(axis == 0, points_m[:, 1], points_m[:, 0])
+        b = np.where(axis == 2, points_m[:, 1], points_m[:, 2])
         cos, sin = self._cos_sin[index].T
         density = self._texels_per_m[index]
         x = (cos * a - sin * b) * density + 37.0 * axis
@@ -584,15 +589,15 @@ class TextureTable:
         index: npt.NDArray[np.integer],
         points_m: Float32Array,
         normals: Float32Array,
-        axis: npt.NDArray[np.int64],
+        axis: npt.NDArray[np.intp],
     ) -> tuple[Float32Array, Float32Array]:
         """Texel coordinates in the ``faces`` and ``wrap`` layouts."""
         width, height = self._size_wh[index].T.astype(np.float32)
         unit = np.clip((points_m - self._low[index]) / self._extent[index], 0.01, 0.99)
-        rows = np.arange(len(unit))
-        u, v = unit[rows, np.array([1, 0, 0])[axis]], 1.0 - unit[rows, np.array([2, 2, 1])[axis]]
+        u = np.where(axis == 0, unit[:, 1], unit[:, 0])
+        v = 1.0 - np.where(axis == 2, unit[:, 1], unit[:, 2])
         cell = height / 2
-        x, y = (axis + u) * cell, ((normals[rows, axis] > 0) + v) * cell
+        x, y = (axis + u) * cell, ((normals[np.arange(len(unit)), axis] > 0) + v) * cell
         wrap = self._wrap[index]
         around = np.arctan2(points_m[:, 1], points_m[:, 0]) / (2 * np.pi) + 0.5
         cap = np.abs(normals[:, 2]) > 0.8

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from embreex.mesh_construction import TriangleMesh
 from embreex.rtcore_scene import EmbreeScene
 
-from instance_seg_ros.synthetic.appearance import Color, TextureTable
+from instance_seg_ros.synthetic.appearance import Color, TextureTable, main_axis
 
 if TYPE_CHECKING:
     from instance_seg_ros.synthetic.scene import Placed
@@ -199,8 +199,10 @@ class RayCaster:
         """
         height, width = cast.depth_m.shape
         rays = world_rays(intrinsics_fxfycxcy, (width, height), T_world_camera).reshape(-1, 3)
-        linear = _surroundings(rays, lighting)
-        if (cast.triangle >= 0).any():
+        linear = np.empty_like(rays)
+        missed = cast.triangle.ravel() < 0
+        linear[missed] = _surroundings(rays[missed], lighting)
+        if not missed.all():
             self._add_surfaces(linear, cast, rays, intrinsics_fxfycxcy, T_world_camera, lighting)
         # A camera's automatic exposure, with limits: a black object on black cloth stays dark.
         gain = np.clip(lighting.exposure / max(float(np.sqrt(linear).mean()), 1e-3), 0.5, 1.8)
@@ -266,20 +268,18 @@ class RayCaster:
         """The surface that (N,) rays hit; those that hit nothing are left out."""
         ray = np.flatnonzero(triangle >= 0)
         triangle, rays = triangle[ray], rays[ray]
-        second, third = barycentric[ray].T[..., None]
-        corners = self._corner_normal[triangle]
-        normal = (1.0 - second - third) * corners[:, 0] + second * corners[:, 1] + third * corners[:, 2]
-        normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-6)
+        second, third = barycentric[ray].T
+        weights = np.stack([1.0 - second - third, second, third], axis=1)
+        normal = _unit(np.einsum("ij,ijk->ik", weights, self._corner_normal[triangle]))
         flat = self._area_normal[triangle]
         towards = -np.sign(np.einsum("ij,ij->i", flat, rays))[:, None].astype(np.float32)
         depth_m = depth_m[ray]
-        view = rays / np.linalg.norm(rays, axis=1, keepdims=True)
         return _Surface(
             ray,
             self._owner[triangle],
             rays * depth_m[:, None] + eye,
             normal * towards,
-            view.astype(np.float32),
+            _unit(rays),
             depth_m,
         )
 
@@ -356,6 +356,13 @@ class _Surface:
     depth_m: Float32Array
 
 
+def _unit(vectors: Float32Array) -> Float32Array:
+    """(N, 3) vectors at length 1."""
+    return np.asarray(
+        vectors / np.sqrt(np.maximum(np.einsum("ij,ij->i", vectors, vectors), 1e-12))[:, None], np.float32
+    )
+
+
 def smooth_normals(faces: npt.NDArray[np.int64], area_normal: Float32Array) -> Float32Array:
     """Unit normals at the corners of triangles, as if curved shapes had no facets.
 
@@ -390,17 +397,18 @@ def smooth_normals(faces: npt.NDArray[np.int64], area_normal: Float32Array) -> F
 
 def _surroundings(directions: Float32Array, lighting: Lighting) -> Float32Array:
     """(N, 3) light from far away in these directions: sky and ground, and windows in a wavy pattern."""
-    direction = directions / np.linalg.norm(directions, axis=1, keepdims=True)
+    direction = _unit(directions)
     share = np.clip(0.5 + 1.2 * direction[:, 2:], 0.0, 1.0)
     sky, ground = (np.array(rgb, np.float32) for rgb in (lighting.sky_rgb, lighting.ground_rgb))
-    wave = np.sin(5.0 * direction + np.array(lighting.window_phase, np.float32)).prod(axis=1, keepdims=True)
+    x, y, z = np.sin(5.0 * direction + np.array(lighting.window_phase, np.float32)).T
+    wave = (x * y * z)[:, None]
     return np.asarray((ground + share * (sky - ground)) * (0.7 + 2.0 * np.clip(8.0 * wave - 2.0, 0.0, 1.0)), np.float32)
 
 
 def _surface_key(seen: _Surface, owner: IntArray) -> npt.NDArray[np.int32]:
     """(H, W) numbers that differ between shapes, and between sides of a shape."""
     key = np.full(owner.size, -1, np.int32)
-    axis = np.abs(seen.normal).argmax(axis=1)
+    axis = main_axis(seen.normal)
     side = 2 * axis + (seen.normal[np.arange(len(axis)), axis] > 0)
     key[seen.ray] = seen.owner * 6 + side
     return key.reshape(owner.shape)
