@@ -46,6 +46,7 @@ setup(
     },
     install_requires=requirements("runtime"),
     extras_require={
+        "openvino": ["openvino>=2024.6"],
         "synth": requirements("demo"),
         "train": [*requirements("demo"), "matplotlib", "onnx", "pycocotools", "torch"],
     },

@@ -130,9 +130,10 @@ class SegmentationSettings(Settings):
 
     backend: str = setting(
         "auto",
-        "What runs the network: ONNX Runtime on the CPU, or TensorRT on an NVIDIA GPU, whose first frame waits until "
-        "the engine is built; auto takes TensorRT where it finds it, and ONNX Runtime serves meanwhile.",
-        choices=("auto", "tensorrt", "onnxruntime"),
+        "What runs the network: ONNX Runtime or OpenVINO on the CPU, or TensorRT on an NVIDIA GPU, whose first frame "
+        "waits until the engine is built; auto takes TensorRT where it finds it, and before and without it the faster "
+        "one of those installed for the CPU, which it measures.",
+        choices=("auto", "tensorrt", "onnxruntime", "openvino"),
     )
     precision: str = setting(
         "tf32",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.camera import RgbdFrame
-from instance_seg_ros.segmentation.model_file import ModelError
 from instance_seg_ros.segmentation.postprocessing import NetworkOutput
 
 
@@ -32,16 +32,13 @@ def network_inputs(frame: RgbdFrame, names: tuple[str, ...]) -> dict[str, NDArra
 
     Args:
         frame: of the camera.
-        names: of "color_rgb" (H, W, 3) uint8, "depth_m" (H, W) float32 and "intrinsics" (4,) float32 fx, fy, cx, cy.
-
-    Raises:
-        ModelError: the network needs colour and the camera has none.
+        names: of "color_rgb" (H, W, 3) uint8, black throughout where the camera has no colour, "depth_m" (H, W)
+            float32 and "intrinsics" (4,) float32 fx, fy, cx, cy.
     """
     arrays: dict[str, NDArray] = {"depth_m": frame.depth_m, "intrinsics": frame.intrinsics.fx_fy_cx_cy}
-    if frame.color_rgb is not None:
-        arrays["color_rgb"] = frame.color_rgb
-    elif "color_rgb" in names:
-        raise ModelError("the model needs colour images and this camera gives none; use a model of depth alone")
+    if "color_rgb" in names:
+        color_rgb = frame.color_rgb
+        arrays["color_rgb"] = np.zeros((*frame.depth_m.shape, 3), np.uint8) if color_rgb is None else color_rgb
     return {name: arrays[name] for name in names}
 
 

@@ -50,7 +50,7 @@ class NetworkSegmenter:
         """The instances of one frame, best score first, masks at the frame's size.
 
         Raises:
-            ModelError: the model needs colour that the frame lacks, or takes images of another size.
+            ModelError: the model takes images of another size.
         """
         settings = self._settings
         return to_instances(

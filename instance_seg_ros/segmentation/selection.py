@@ -6,9 +6,10 @@ import importlib.util
 from pathlib import Path
 
 from instance_seg_ros.config import SegmentationSettings
+from instance_seg_ros.segmentation.cpu_backends import CPU_BACKENDS, fastest_cpu_network, load_cpu_network
+from instance_seg_ros.segmentation.graph_network import GraphNetwork
 from instance_seg_ros.segmentation.model_file import ModelError
 from instance_seg_ros.segmentation.network import Network
-from instance_seg_ros.segmentation.onnxruntime_backend import OnnxRuntimeNetwork
 
 TENSORRT = "TensorRT"
 
@@ -19,15 +20,26 @@ def load_network(path: Path, settings: SegmentationSettings) -> tuple[Network, s
     Raises:
         ModelError: the file does not run, or the backend that was asked for cannot run here.
     """
-    on_cpu = OnnxRuntimeNetwork(path, settings.threads)
-    if settings.backend == "onnxruntime":
-        return on_cpu, ""
+    if settings.backend in CPU_BACKENDS:
+        return on_cpu(path, settings)
     obstacle = tensorrt_obstacle()
     if obstacle is None:
-        return _with_tensorrt(on_cpu, path, settings), ""
+        return _with_tensorrt(on_cpu(path, settings)[0], path, settings), ""
     if settings.backend == "tensorrt":
         raise ModelError(f"backend is tensorrt, but {obstacle}; or choose auto or onnxruntime")
-    return on_cpu, obstacle
+    network, reason = on_cpu(path, settings)
+    return network, "; ".join(filter(None, (obstacle, reason)))
+
+
+def on_cpu(path: Path, settings: SegmentationSettings) -> tuple[GraphNetwork, str]:
+    """The network on the CPU and why this backend runs it there, empty when it was asked for.
+
+    Raises:
+        ModelError: the file does not run, or the backend that was asked for is not installed.
+    """
+    if settings.backend in CPU_BACKENDS:
+        return load_cpu_network(settings.backend, path, settings.threads), ""
+    return fastest_cpu_network(path, settings.threads)
 
 
 def tensorrt_obstacle() -> str | None:
@@ -42,7 +54,7 @@ def tensorrt_obstacle() -> str | None:
     return obstacle()
 
 
-def _with_tensorrt(on_cpu: OnnxRuntimeNetwork, path: Path, settings: SegmentationSettings) -> Network:
+def _with_tensorrt(first: Network, path: Path, settings: SegmentationSettings) -> Network:
     from instance_seg_ros.segmentation.engine_cache import default_folder
     from instance_seg_ros.segmentation.swapping_network import SwappingNetwork
     from instance_seg_ros.segmentation.tensorrt_factory import TensorRtFactory
@@ -51,5 +63,5 @@ def _with_tensorrt(on_cpu: OnnxRuntimeNetwork, path: Path, settings: Segmentatio
     folder = Path(settings.engine_cache).expanduser() if settings.engine_cache else default_folder()
     factory = TensorRtFactory(path, settings.precision, folder)
     if settings.backend == "tensorrt":
-        return WaitingNetwork(on_cpu.input_names, TENSORRT, factory)
-    return SwappingNetwork(on_cpu, TENSORRT, factory)
+        return WaitingNetwork(first.input_names, TENSORRT, factory)
+    return SwappingNetwork(first, TENSORRT, factory)

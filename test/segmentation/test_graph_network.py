@@ -1,7 +1,9 @@
-"""ONNX Runtime behind the contract: small real graphs run, and files that break it are refused with the reason."""
+"""Model files behind the contract: small real graphs run, and files that break it are refused with the reason."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +12,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from instance_seg_ros.camera import Intrinsics, RgbdFrame
+from instance_seg_ros.segmentation.cpu_backends import CPU_BACKENDS, load_cpu_network
+from instance_seg_ros.segmentation.graph_network import GraphNetwork
 from instance_seg_ros.segmentation.model_file import ModelError
-from instance_seg_ros.segmentation.onnxruntime_backend import OnnxRuntimeNetwork
-from instance_seg_ros.segmentation.segmenter import network_inputs
+from instance_seg_ros.segmentation.network import network_inputs
 
 CONSTANTS = {
     "boxes_xyxy": np.array([[1, 2, 3, 4]], dtype=np.float32),
@@ -20,6 +23,13 @@ CONSTANTS = {
     "masks": np.ones((1, 3, 4), dtype=np.float16),
     "mask_scale": np.array([0.5, 0.25], dtype=np.float32),
 }
+
+
+@pytest.fixture(params=CPU_BACKENDS)
+def load(request: pytest.FixtureRequest) -> Callable[[Path], GraphNetwork]:
+    """Loads a model file on each backend."""
+    pytest.importorskip(request.param)
+    return partial(load_cpu_network, request.param, threads=1)
 
 
 def model_file(folder: Path, score_node: onnx.NodeProto, depth_name: str = "depth_m") -> Path:
@@ -42,10 +52,8 @@ def model_file(folder: Path, score_node: onnx.NodeProto, depth_name: str = "dept
     return path
 
 
-def test_outputs_come_back_by_name_for_any_image_size(tmp_path: Path) -> None:
-    network = OnnxRuntimeNetwork(
-        model_file(tmp_path, helper.make_node("ReduceMax", ["depth_m"], ["scores"], axes=[1], keepdims=0)), threads=1
-    )
+def test_outputs_come_back_by_name_for_any_image_size(tmp_path: Path, load: Callable[[Path], GraphNetwork]) -> None:
+    network = load(model_file(tmp_path, helper.make_node("ReduceMax", ["depth_m"], ["scores"], axes=[1], keepdims=0)))
     for height, width in [(2, 3), (5, 7)]:
         depth_m = np.zeros((height, width), dtype=np.float32)
         depth_m[1, 2] = 0.75
@@ -56,24 +64,24 @@ def test_outputs_come_back_by_name_for_any_image_size(tmp_path: Path) -> None:
         assert output.mask_offset.tolist() == [0, 0]
 
 
-def test_a_graph_with_other_inputs_is_refused(tmp_path: Path) -> None:
+def test_a_graph_with_other_inputs_is_refused(tmp_path: Path, load: Callable[[Path], GraphNetwork]) -> None:
     path = model_file(tmp_path, helper.make_node("Identity", ["intrinsics"], ["scores"]), depth_name="image")
-    with pytest.raises(ModelError, match=r"takes \['image', 'intrinsics'\].*the contract is"):
-        OnnxRuntimeNetwork(path, threads=1)
+    with pytest.raises(ModelError, match=r"takes image \(float32\), intrinsics \(float32\).*the contract is"):
+        load(path)
 
 
 def test_a_graph_that_loads_but_does_not_run_is_refused(tmp_path: Path) -> None:
-    # Shapes (H, W) and (4,) broadcast for W = 4 only.
+    # Shapes (H, W) and (4,) broadcast for W = 4 only; OpenVINO does not look.
     path = model_file(tmp_path, helper.make_node("Add", ["depth_m", "intrinsics"], ["scores"]))
     with pytest.raises(ModelError, match="cannot run"):
-        OnnxRuntimeNetwork(path, threads=1)
+        load_cpu_network("onnxruntime", path, threads=1)
 
 
-def test_bytes_that_are_no_graph_are_refused(tmp_path: Path) -> None:
+def test_bytes_that_are_no_graph_are_refused(tmp_path: Path, load: Callable[[Path], GraphNetwork]) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(b"no graph")
     with pytest.raises(ModelError, match="cannot load"):
-        OnnxRuntimeNetwork(path, threads=1)
+        load(path)
 
 
 def color_model_file(folder: Path) -> Path:
@@ -105,20 +113,30 @@ def frame(width: int, height: int, color: bool = True) -> RgbdFrame:
     return RgbdFrame(color_rgb, np.ones((height, width), np.float32), Intrinsics(width, height, 5, 5, 1, 1))
 
 
-def test_a_graph_for_colour_gets_the_colour_of_the_frame(tmp_path: Path) -> None:
-    network = OnnxRuntimeNetwork(color_model_file(tmp_path), threads=1)
+def test_a_graph_for_colour_gets_the_colour_of_the_frame(tmp_path: Path, load: Callable[[Path], GraphNetwork]) -> None:
+    network = load(color_model_file(tmp_path))
     assert network.input_names == ("color_rgb",)
     output = network(network_inputs(frame(4, 3), network.input_names))
     assert output.scores.tolist() == [0.75]
     assert output.mask_offset.tolist() == [-0.125, 0.5]
 
 
-def test_a_graph_for_another_image_size_names_both_sizes(tmp_path: Path) -> None:
-    network = OnnxRuntimeNetwork(color_model_file(tmp_path), threads=1)
+def test_a_graph_for_another_image_size_names_both_sizes(tmp_path: Path, load: Callable[[Path], GraphNetwork]) -> None:
+    network = load(color_model_file(tmp_path))
     with pytest.raises(ModelError, match=r"shape \(3, 4, 3\) and the camera gives \(4, 6, 3\); export it"):
         network(network_inputs(frame(6, 4), network.input_names))
 
 
-def test_a_graph_for_colour_refuses_a_frame_without() -> None:
-    with pytest.raises(ModelError, match="needs colour images"):
-        network_inputs(frame(4, 3, color=False), ("color_rgb",))
+def test_a_camera_without_colour_is_black(tmp_path: Path, load: Callable[[Path], GraphNetwork]) -> None:
+    network = load(color_model_file(tmp_path))
+    inputs = network_inputs(frame(4, 3, color=False), network.input_names)
+    assert inputs["color_rgb"].shape == (3, 4, 3)
+    assert inputs["color_rgb"].dtype == np.uint8
+    assert network(inputs).scores.tolist() == [0]
+
+
+def test_results_of_one_frame_outlive_the_next(tmp_path: Path, load: Callable[[Path], GraphNetwork]) -> None:
+    network = load(color_model_file(tmp_path))
+    first = network(network_inputs(frame(4, 3), network.input_names))
+    network(network_inputs(frame(4, 3, color=False), network.input_names))
+    assert first.scores.tolist() == [0.75]
