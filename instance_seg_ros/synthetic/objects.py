@@ -202,8 +202,8 @@ def _z_to(direction: FloatArray) -> tuple[float, float, float, float]:
     return tuple(float(v) for v in quaternion)  # type: ignore[return-value]
 
 
-def _capsules(path: FloatArray, radius: FloatArray, pieces: int) -> tuple[CollisionGeom, ...]:
-    """Capsules along a path; each takes the mean radius of its stretch."""
+def tube_capsules(path: FloatArray, radius: FloatArray, pieces: int) -> tuple[CollisionGeom, ...]:
+    """``pieces`` capsules along an (N, 3) path; each takes the mean radius of its stretch."""
     knots = np.linspace(0, len(path) - 1, pieces + 1).round().astype(int)
     geoms = []
     for first, last in itertools.pairwise(knots):
@@ -390,7 +390,7 @@ def mug(rng: np.random.Generator) -> ObjectShape:
     path = np.column_stack([reach * np.cos(angle), 0 * angle, height * 0.52 + span * np.sin(angle)])
     path[:, 0] += (bottom + top) / 2 - 0.003
     handle = tube_mesh(path, r, sides=8)
-    return ObjectShape("mug", join([mesh, handle]), (*geoms, *_capsules(path, np.full(9, r), 4)))
+    return ObjectShape("mug", join([mesh, handle]), (*geoms, *tube_capsules(path, np.full(9, r), 4)))
 
 
 @family
@@ -461,7 +461,7 @@ def _stick(name: str, length: float, radii: Sequence[float], sides: int) -> Obje
     x = np.linspace(-length / 2, length / 2, 13)
     r = np.interp(x, np.linspace(-length / 2, length / 2, len(radii)), radii)
     path = np.column_stack([x, np.zeros_like(x), np.zeros_like(x)])
-    return ObjectShape(name, tube_mesh(path, r, sides), _capsules(path, r, 3), rolls=sides > 6)
+    return ObjectShape(name, tube_mesh(path, r, sides), tube_capsules(path, r, 3), rolls=sides > 6)
 
 
 @family
@@ -490,7 +490,7 @@ def hammer(rng: np.random.Generator) -> ObjectShape:
     head = np.array([rng.uniform(0.01, 0.02), rng.uniform(0.03, 0.06), rng.uniform(0.01, 0.02)])
     centre = np.array([length / 2, rng.uniform(-0.015, 0.015), 0.0])
     mesh = join([tube_mesh(path, r, 10), box_mesh(head, centre)])
-    return ObjectShape("hammer", mesh, (*_capsules(path, np.full(7, r), 1), box_geom(head, centre)))
+    return ObjectShape("hammer", mesh, (*tube_capsules(path, np.full(7, r), 1), box_geom(head, centre)))
 
 
 @family
@@ -521,7 +521,7 @@ def spoon(rng: np.random.Generator) -> ObjectShape:
     head = superquadric_mesh(end, (1.0, rng.uniform(0.3, 1.0)))
     head.apply_translation([length / 2, 0.0, 0.0])
     geom = CollisionGeom("ellipsoid", _floats(end), (length / 2, 0.0, 0.0))
-    return ObjectShape("spoon", join([tube_mesh(path, r, 8), head]), (*_capsules(path, np.full(7, r), 1), geom))
+    return ObjectShape("spoon", join([tube_mesh(path, r, 8), head]), (*tube_capsules(path, np.full(7, r), 1), geom))
 
 
 @family
@@ -541,7 +541,7 @@ def banana(rng: np.random.Generator) -> ObjectShape:
     path = np.column_stack([radius * np.sin(angle), radius * (np.cos(angle) - np.cos(arc / 4)), 0 * angle])
     shape = np.linspace(-1.0, 1.0, 13)
     r = thick * np.sqrt(np.clip(1.0 - 0.85 * np.abs(shape) ** rng.uniform(2.0, 6.0), 0.03, 1.0))
-    return ObjectShape("banana", tube_mesh(path, r, 10), _capsules(path, r, 5))
+    return ObjectShape("banana", tube_mesh(path, r, 10), tube_capsules(path, r, 5))
 
 
 @family
@@ -563,7 +563,7 @@ def lump(rng: np.random.Generator) -> ObjectShape:
     """Soft thing in a heap: a bag, a pair of socks, a cloth, a plush toy."""
     half = np.array([rng.uniform(0.03, 0.1), rng.uniform(0.03, 0.08), rng.uniform(0.012, 0.05)])
     mesh = superquadric_mesh((1.0, 1.0, 1.0), (rng.uniform(0.5, 1.0), rng.uniform(0.5, 1.0)))
-    wave = _waves(np.asarray(mesh.vertices), rng, (2.0, 4.0, 7.0))
+    wave = smooth_noise(np.asarray(mesh.vertices), rng, (2.0, 4.0, 7.0))
     mesh.vertices *= (1.0 + rng.uniform(0.1, 0.4) * wave)[:, None] * half
     return ObjectShape("lump", mesh, (_hull(mesh, 3),))
 
@@ -619,7 +619,7 @@ def _loft(sections_m: FloatArray) -> trimesh.Trimesh:
     return _mesh(np.concatenate([first, sections_m, last]).reshape(-1, 3), _grid_faces(count + 2, points))
 
 
-def _waves(points: FloatArray, rng: np.random.Generator, frequencies: Sequence[float]) -> FloatArray:
+def smooth_noise(points: FloatArray, rng: np.random.Generator, frequencies: Sequence[float]) -> FloatArray:
     """(N,) smooth random function of (N, 3) points of unit size, of zero mean; higher frequencies are weaker."""
     wave = np.zeros(len(points))
     for frequency in frequencies:
@@ -645,7 +645,7 @@ def cable(rng: np.random.Generator) -> ObjectShape:
     mesh = tube_mesh(np.vstack([coil, tail]), thick, sides=6)
     wall = max(float(np.ptp(reach)), 2 * thick)
     ring_geoms = _ring(reach.max() + thick, reach.max() + thick, wall, 0.0, height + 2 * thick)
-    return ObjectShape("cable", mesh, (*ring_geoms, *_capsules(tail, np.full(len(tail), thick), 1)))
+    return ObjectShape("cable", mesh, (*ring_geoms, *tube_capsules(tail, np.full(len(tail), thick), 1)))
 
 
 @family
@@ -760,7 +760,7 @@ def teapot(rng: np.random.Generator) -> ObjectShape:
     handle = np.column_stack([-0.85 * r - 0.6 * r * np.cos(angle), 0 * angle, h * (0.5 + 0.3 * np.sin(angle))])
     handle_r = np.full(9, rng.uniform(0.004, 0.007))
     meshes = [lathe_mesh(profile), knob, tube_mesh(spout, spout_r, 10), tube_mesh(handle, handle_r, 8)]
-    geoms = (*_discs(profile, 5), *_capsules(spout, spout_r, 2), *_capsules(handle, handle_r, 4))
+    geoms = (*_discs(profile, 5), *tube_capsules(spout, spout_r, 2), *tube_capsules(handle, handle_r, 4))
     return ObjectShape("teapot", join(meshes), geoms)
 
 
@@ -836,7 +836,7 @@ def pouch(rng: np.random.Generator) -> ObjectShape:
     mesh = superquadric_mesh((1.0, 1.0, 1.0), (rng.uniform(0.6, 1.1), rng.uniform(0.15, 0.4)))
     unit = np.array(mesh.vertices)
     thin = 1.0 - 0.93 * np.abs(np.clip(unit[:, 0], -1, 1)) ** rng.uniform(3.0, 8.0)
-    unit[:, 2] *= thin * (1.0 + 0.5 * _waves(unit, rng, (3.0, 7.0, 12.0)))
+    unit[:, 2] *= thin * (1.0 + 0.5 * smooth_noise(unit, rng, (3.0, 7.0, 12.0)))
     unit[:, 2] += 0.25 * rng.normal() * unit[:, 0] ** 2
     mesh.vertices = unit * half
     return ObjectShape("pouch", mesh, (_hull(mesh, 2),))
@@ -851,7 +851,7 @@ def cloth(rng: np.random.Generator) -> ObjectShape:
     r = np.linspace(1.0, 0.0, rings)[:, None]
     xy = np.stack([r * reach * np.cos(angle), r * reach * np.sin(angle)], axis=-1)
     flat = np.concatenate([xy, np.zeros((rings, spokes, 1))], axis=-1).reshape(-1, 3)
-    folds = np.abs(_waves(flat, rng, (4.0, 8.0, 14.0))).reshape(rings, spokes)
+    folds = np.abs(smooth_noise(flat, rng, (4.0, 8.0, 14.0))).reshape(rings, spokes)
     height = (0.25 + rng.uniform(0.5, 1.2) * folds / max(float(folds.max()), 1e-6)) * np.sqrt(1.0 - r**4)
     height[-1] = height[-1].mean()
     half_w, half_d, top = rng.uniform(0.04, 0.11), rng.uniform(0.04, 0.09), rng.uniform(0.012, 0.05)

@@ -6,125 +6,40 @@ The world frame has z up and its origin at the middle of the support's surface.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import mujoco
 import numpy as np
 import numpy.typing as npt
 import trimesh
 
-from instance_seg_ros.synthetic import objects
-from instance_seg_ros.synthetic.appearance import Appearance, background_appearance, object_appearance
+from instance_seg_ros.synthetic import fixtures, objects
+from instance_seg_ros.synthetic.appearance import Appearance, background_appearance
 from instance_seg_ros.synthetic.objects import FAMILIES, CollisionGeom, ObjectShape, Vector, sample_object
+from instance_seg_ros.synthetic.placing import place_objects, sample_arrangement, sample_shapes
 from instance_seg_ros.synthetic.render import RayCaster
+from instance_seg_ros.synthetic.world import SUPPORTS, Placed, Scene, Support, View, look_at, pose, yaw_rotation
 
 FloatArray = npt.NDArray[np.float64]
 
-SUPPORTS = ("table", "small_table", "desk", "floor", "tote", "shelf")
-ARRANGEMENTS = ("packed", "dropped", "stacked", "mixed")
-_SUPPORT_SHARES = (0.34, 0.12, 0.14, 0.16, 0.16, 0.08)
-_ARRANGEMENT_SHARES = (0.3, 0.3, 0.12, 0.28)
+_SUPPORT_SHARES = (0.32, 0.14, 0.12, 0.12, 0.22, 0.08)
 _TIMESTEP_S = 0.004
 _NEAREST_M = 0.18
-
-
-@dataclass(frozen=True)
-class Placed:
-    """A shape in the world. ``instance_id`` 0 is background; ``T_world_shape`` is (4, 4)."""
-
-    shape: ObjectShape
-    T_world_shape: FloatArray
-    instance_id: int
-    appearance: Appearance
-
-
-@dataclass(frozen=True)
-class Support:
-    """What objects rest on and what stands around it, all of it background.
-
-    Attributes:
-        kind: one of :data:`SUPPORTS`.
-        solid: parts that objects collide with.
-        surroundings: parts that are only seen.
-        half_wh_m: half extents in x and y of the area where objects are put.
-        open_yaw: directions (low, high) in radians from which a camera may look, about +z from +x.
-    """
-
-    kind: str
-    solid: tuple[Placed, ...]
-    surroundings: tuple[Placed, ...]
-    half_wh_m: tuple[float, float]
-    open_yaw: tuple[float, float]
-
-
-@dataclass(frozen=True)
-class Scene:
-    """A support with objects at rest; instance ids are 1.. in no order, with gaps where objects were removed."""
-
-    support: Support
-    objects: tuple[Placed, ...]
-
-    def placed(self) -> tuple[Placed, ...]:
-        """Everything that can be seen."""
-        return (*self.support.solid, *self.support.surroundings, *self.objects)
-
-
-@dataclass(frozen=True)
-class View:
-    """A camera: pinhole parameters (fx, fy, cx, cy) of its image and its (4, 4) pose in the world."""
-
-    intrinsics_fxfycxcy: tuple[float, float, float, float]
-    T_world_camera: FloatArray
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Poses
-
-
-def pose(position_m: Vector, rotation: FloatArray | None = None) -> FloatArray:
-    """(4, 4) pose from a position and a (3, 3) rotation (identity when None)."""
-    T = np.eye(4)
-    T[:3, 3] = position_m
-    if rotation is not None:
-        T[:3, :3] = rotation
-    return T
-
-
-def yaw_rotation(angle: float) -> FloatArray:
-    """(3, 3) rotation about z."""
-    c, s = np.cos(angle), np.sin(angle)
-    return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
-
-
-def _random_rotation(rng: np.random.Generator) -> FloatArray:
-    return np.asarray(trimesh.transformations.random_rotation_matrix(rng.random(3))[:3, :3])
-
-
-def look_at(eye_m: FloatArray, target_m: FloatArray, roll: float = 0.0) -> FloatArray:
-    """(4, 4) pose of an optical frame (x right, y down, z forward) at ``eye_m`` looking at ``target_m``.
-
-    ``roll`` turns the camera about its axis, in radians. Looking straight down, the image's top is towards world +y.
-    """
-    forward = target_m - eye_m
-    forward = forward / np.linalg.norm(forward)
-    up = np.array([0.0, 0.0, 1.0]) if abs(forward[2]) < 0.999 else np.array([0.0, 1.0, 0.0])
-    right = np.cross(forward, up)
-    right /= np.linalg.norm(right)
-    rotation = np.column_stack([right, np.cross(forward, right), forward])
-    return pose(eye_m, rotation @ yaw_rotation(roll))
+_DEEPEST_M = 0.05  # beside a board or a tote on the table, not on the floor
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Supports
 
 
-class _Room:
+class Room:
     """Collects background parts while a support is being built."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.rng = rng
         self.solid: list[Placed] = []
         self.surroundings: list[Placed] = []
+        self._looks: dict[str, Appearance] | None = None
 
     def add_box(
         self,
@@ -142,64 +57,70 @@ class _Room:
         self, shape: ObjectShape, T_world_shape: FloatArray, solid: bool = False, surface: str = "furniture"
     ) -> None:
         """Any shape."""
-        look = background_appearance(self.rng, surface)
+        look = self._look(surface)
         (self.solid if solid else self.surroundings).append(Placed(shape, T_world_shape, 0, look))
 
+    def _look(self, surface: str) -> Appearance:
+        if self._looks is None:
+            return background_appearance(self.rng, surface)
+        if surface not in self._looks or self.rng.random() < 0.15:
+            self._looks[surface] = background_appearance(self.rng, surface)
+        return self._looks[surface]
 
-def _add_floor_and_walls(room: _Room, floor_z: float, reach_m: float) -> None:
-    """Floor, and sometimes walls, of a room at least ``reach_m`` from the origin to each side."""
+    def add_fixture(self, fixture: fixtures.Fixture, T_world_fixture: FloatArray) -> None:
+        """A fixture, most of whose parts look alike."""
+        self._looks = {}
+        fixture(self, T_world_fixture)
+        self._looks = None
+
+
+def _add_floor_and_walls(room: Room, floor_z: float, reach_m: float) -> FloatArray:
+    """Floor, and sometimes walls, of a room at least ``reach_m`` from the origin to each side.
+
+    Returns:
+        (4,) metres to the walls at +y, -x, -y and +x; infinite where there is none.
+    """
     rng = room.rng
     room.add_box((6.0, 6.0, 0.05), (0.0, 0.0, floor_z - 0.05), surface="floor")
+    away_m = np.full(4, np.inf)
     for side in range(4):
-        if rng.random() < 0.45:
-            away = reach_m + rng.uniform(0.3, 3.0)
-            direction = np.array([np.cos(side * np.pi / 2), np.sin(side * np.pi / 2)])
-            half = (0.05, 6.0, 1.6) if side % 2 == 0 else (6.0, 0.05, 1.6)
-            room.add_box(half, (*(direction * (away + 0.05)), floor_z + 1.6), surface="wall")
+        if rng.random() < 0.5:
+            away_m[side] = reach_m + rng.uniform(0.3, 3.0)
+            T = pose((0.0, 0.0, floor_z), yaw_rotation(side * np.pi / 2 + rng.normal(0, 0.05)))
+            wall = ObjectShape("part", objects.box_mesh((6.0, 0.05, 1.6)), ())
+            room.add(wall, T @ pose((0.0, away_m[side] + 0.05, 1.6)), surface="wall")
+            if rng.random() < 0.6:
+                fixtures.skirting(room, T @ pose((0.0, away_m[side], 0.0)), 6.0)
+    return away_m
 
 
-def _add_furniture(room: _Room, floor_z: float, keep_out_m: float, count: int) -> None:
-    """Boxes, chairs, cabinets and big clutter on the floor, outside a circle about the origin."""
+def _add_furniture(room: Room, floor_z: float, keep_out_m: float, away_m: FloatArray, count: int) -> None:
+    """Fixtures and big clutter on the floor, outside a circle about the origin, facing it more or less.
+
+    Those that would reach through a wall at a distance of ``away_m`` (see :func:`_add_floor_and_walls`) are left out.
+    """
     rng = room.rng
     for _ in range(count):
         angle = rng.uniform(0, 2 * np.pi)
-        size = rng.uniform(0.28, 0.6, 3)
-        distance = keep_out_m + float(np.hypot(size[0], size[1])) / 2 + rng.uniform(0.02, 1.5)
+        distance = keep_out_m + rng.uniform(0.3, 1.9)
         x, y = distance * np.cos(angle), distance * np.sin(angle)
-        yaw = float(rng.uniform(0, np.pi))
-        kind = rng.integers(4)
-        if kind == 0:
-            _add_chair(room, floor_z, (x, y), yaw)
-        elif kind == 1:
-            height = rng.uniform(0.4, 1.8)
-            room.add_box((size[0] / 2, size[1] / 2, height / 2), (x, y, floor_z + height / 2), yaw=yaw)
-        elif kind == 2:
-            room.add_box(size / 2, (x, y, floor_z + size[2] / 2), yaw=yaw)
-        else:
-            shape = sample_object(rng, ("lathe", "lump", "bottle", "composition", "bowl", "cylinder"))
-            factor = rng.uniform(4.0, 8.0)
-            shape = replace(shape, mesh=shape.mesh.copy(), geoms=())
-            shape.mesh.apply_scale(factor)
-            room.add(shape, pose((x, y, floor_z - shape.bottom_m), yaw_rotation(yaw)))
+        if (np.array([y, -x, -y, x]) > away_m - 0.3).any():
+            continue
+        T = pose((x, y, floor_z), yaw_rotation(angle - np.pi / 2 + rng.normal(0, 0.5)))
+        if rng.random() < 0.85:
+            room.add_fixture(fixtures.ON_FLOOR[int(rng.integers(len(fixtures.ON_FLOOR)))], T)
+            continue
+        shape = sample_object(rng, ("lathe", "lump", "bottle", "composition", "bowl", "cylinder"))
+        shape = replace(shape, mesh=shape.mesh.copy(), geoms=())
+        shape.mesh.apply_scale(rng.uniform(4.0, 8.0))
+        room.add(shape, T @ pose((0.0, 0.0, -shape.bottom_m)))
 
 
-def _add_chair(room: _Room, floor_z: float, xy: tuple[float, float], yaw: float) -> None:
-    rng = room.rng
-    width, depth, seat = rng.uniform(0.36, 0.5), rng.uniform(0.36, 0.5), rng.uniform(0.38, 0.5)
-    rotation = yaw_rotation(yaw)
-    parts = [((width / 2, depth / 2, 0.02), (0.0, 0.0, seat))]
-    back = rng.uniform(0.15, 0.3)
-    parts.append(((width / 2, 0.015, back), (0.0, depth / 2, seat + back + rng.uniform(0.0, 0.1))))
-    for sx in (-1, 1):
-        for sy in (-1, 1):
-            parts.append(((0.018, 0.018, seat / 2), (sx * (width / 2 - 0.02), sy * (depth / 2 - 0.02), seat / 2)))
-    for half, centre in parts:
-        turned = rotation @ np.asarray(centre)
-        room.add_box(half, (xy[0] + turned[0], xy[1] + turned[1], floor_z + turned[2]), yaw=yaw)
+def _add_table(room: Room, half_w: float, half_d: float, top_z: float, height: float) -> None:
+    """A table whose top covers at least the given half extents, on legs, a column or a solid body.
 
-
-def _add_table(room: _Room, half_w: float, half_d: float, height: float) -> None:
-    """A rectangular or round top whose surface is z = 0, on legs, a column or a solid body."""
+    Rectangular tops may reach further back, where fixtures stand, may have a wing at one side or a cloth on them.
+    """
     rng = room.rng
     thickness = rng.uniform(0.012, 0.05)
     if rng.random() < 0.15:
@@ -209,21 +130,51 @@ def _add_table(room: _Room, half_w: float, half_d: float, height: float) -> None
             objects.lathe_mesh(np.array([[0, -thickness], [radius, -thickness], [radius, 0], [0, 0]]), 48),
             (CollisionGeom("cylinder", (radius, thickness / 2), (0.0, 0.0, -thickness / 2)),),
         )
-        room.add(shape, np.eye(4), solid=True, surface="top")
-        room.add_box((0.05, 0.05, height / 2), (0, 0, -height / 2 - thickness))
+        room.add(shape, pose((0.0, 0.0, top_z)), solid=True, surface="top")
+        room.add_box((0.05, 0.05, height / 2), (0, 0, top_z - height / 2 - thickness))
         return
-    room.add_box((half_w, half_d, thickness / 2), (0, 0, -thickness / 2), solid=True, surface="top")
-    if rng.random() < 0.35:
+    back = rng.uniform(0.2, 0.45) if rng.random() < 0.5 and half_w > 0.3 else 0.0
+    room.add_box((half_w, half_d + back / 2, thickness / 2), (0, back / 2, top_z - thickness / 2), True, surface="top")
+    if back > 0.0:
+        _add_back_row(room, half_w, half_d + back / 2, top_z)
+    if rng.random() < 0.1:
+        wing = rng.uniform(0.2, 0.4)
+        side = rng.choice([-1.0, 1.0]) * (half_w + wing)
+        room.add_box((wing, half_d + 0.4, thickness / 2), (side, -0.4, top_z - thickness / 2), surface="top")
+    elif rng.random() < 0.12 and back == 0.0 and top_z == 0.0:
+        fixtures.tablecloth(room, half_w, half_d)
+    bottom = top_z - thickness
+    if rng.random() < 0.25:
         inset = rng.uniform(0.0, 0.06)
-        room.add_box((half_w - inset, half_d - inset, (height - thickness) / 2), (0, 0, -(height + thickness) / 2))
+        room.add_box(
+            (half_w - inset, half_d - inset, (height - thickness) / 2), (0, 0, bottom - (height - thickness) / 2)
+        )
         return
+    if rng.random() < 0.6:
+        fixtures.underframe(room, half_w, half_d, bottom, height)
     leg = rng.uniform(0.015, 0.04)
-    for sx in (-1, 1):
-        for sy in (-1, 1):
-            room.add_box((leg, leg, height / 2), (sx * (half_w - leg), sy * (half_d - leg), -height / 2 - thickness))
+    looks = [(sx, sy) for sx in (-1, 1) for sy in (-1, 1)]
+    legs = [
+        objects.box_mesh(
+            (leg, leg, height / 2), (sx * (half_w - leg), sy * (half_d - leg) + back / 2, bottom - height / 2)
+        )
+        for sx, sy in looks
+    ]
+    room.add(ObjectShape("part", objects.join(legs), ()), np.eye(4))
 
 
-def _add_sheets(room: _Room, half_w: float, half_d: float) -> None:
+def _add_back_row(room: Room, half_w: float, y: float, top_z: float) -> None:
+    """Fixtures side by side along the back of a table."""
+    rng = room.rng
+    x = -half_w + rng.uniform(0.1, 0.3)
+    while x < half_w:
+        chosen = fixtures.ON_TABLE[int(rng.integers(len(fixtures.ON_TABLE)))]
+        if rng.random() < 0.7:
+            room.add_fixture(chosen, pose((x, y, top_z), yaw_rotation(rng.normal(0, 0.25))))
+        x += rng.uniform(0.45, 0.8)
+
+
+def _add_sheets(room: Room, half_w: float, half_d: float) -> None:
     """Paper, mats or cloths lying on the support: too flat to be objects."""
     rng = room.rng
     for _ in range(int(rng.integers(1, 4))):
@@ -234,9 +185,9 @@ def _add_sheets(room: _Room, half_w: float, half_d: float) -> None:
             room.add_box(half, (x, y, half[2]), yaw=float(rng.uniform(0, np.pi)), surface="sheet")
 
 
-def _add_wall_behind(room: _Room, half_d: float) -> None:
-    """A wall along +y, at the support's edge or a little behind it."""
-    gap = 0.0 if room.rng.random() < 0.5 else room.rng.uniform(0.0, 0.3)
+def _add_wall_behind(room: Room, half_d: float) -> None:
+    """A wall along +y, at the support's edge or behind it."""
+    gap = 0.0 if room.rng.random() < 0.4 else room.rng.uniform(0.0, 0.5)
     room.add_box((3.0, 0.05, 1.5), (0.0, half_d + gap + 0.05, 0.9), solid=True, surface="wall")
 
 
@@ -252,7 +203,7 @@ def sample_support(rng: np.random.Generator, kind: str) -> Support:
     """
     if kind not in SUPPORTS:
         raise ValueError(f"no support named {kind!r}; choose one of {', '.join(SUPPORTS)}")
-    room = _Room(rng)
+    room = Room(rng)
     if kind == "tote":
         return _sample_tote(room)
     if kind == "shelf":
@@ -261,23 +212,29 @@ def sample_support(rng: np.random.Generator, kind: str) -> Support:
     if kind == "floor":
         half_w = half_d = float(rng.uniform(0.3, 0.6))
         room.add_box((6.0, 6.0, 0.05), (0.0, 0.0, -0.05), solid=True, surface="floor")
-        _add_furniture(room, 0.0, 1.5 * half_w, int(rng.integers(0, 6)))
+        _add_furniture(room, 0.0, 1.5 * half_w, np.full(4, np.inf), int(rng.integers(0, 6)))
     else:
-        low, high = {"table": (0.35, 0.9), "small_table": (0.2, 0.35), "desk": (0.7, 1.3)}[kind]
+        low, high = {"table": (0.3, 0.8), "small_table": (0.18, 0.32), "desk": (0.6, 1.1)}[kind]
         half_w, half_d = (float(v) for v in rng.uniform(low, high, 2))
         height = float(rng.uniform(0.35, 1.1))
-        _add_table(room, half_w, half_d, height)
-        _add_floor_and_walls(room, -height, float(np.hypot(half_w, half_d)))
-        _add_furniture(room, -height, float(np.hypot(half_w, half_d)) * 0.9, int(rng.integers(0, 9)))
-        if rng.random() < 0.25:
+        reach = float(np.hypot(half_w, half_d))
+        on_board = rng.random() < 0.15
+        thickness = float(rng.uniform(0.002, 0.025)) if on_board else 0.0
+        _add_table(room, half_w, half_d, -thickness, height)
+        away_m = _add_floor_and_walls(room, -height - thickness, reach)
+        _add_furniture(room, -height - thickness, reach * 0.9, away_m, int(rng.integers(0, 9)))
+        if rng.random() < 0.2:
             _add_wall_behind(room, half_d)
             open_yaw = _FROM_FRONT
+        if on_board:
+            half_w, half_d = min(half_w, float(rng.uniform(0.19, 0.35))), min(half_d, float(rng.uniform(0.14, 0.25)))
+            fixtures.board(room, half_w, half_d, thickness, float(rng.uniform(0.008, 0.03)) * (rng.random() < 0.5))
     if rng.random() < 0.3:
         _add_sheets(room, half_w, half_d)
     return Support(kind, tuple(room.solid), tuple(room.surroundings), (half_w, half_d), open_yaw)
 
 
-def _sample_tote(room: _Room) -> Support:
+def _sample_tote(room: Room) -> Support:
     """An open bin on a table or the floor; its thin, maybe slanted walls are background."""
     rng = room.rng
     half_w, half_d = (float(v) for v in rng.uniform(0.14, 0.32, 2))
@@ -307,11 +264,11 @@ def _sample_tote(room: _Room) -> Support:
         table = rng.uniform(0.35, 0.9, 2)
         room.add_box((*table, 0.02), (*rng.uniform(-0.1, 0.1, 2), -2 * bottom - 0.02), solid=True, surface="top")
         room.add_box((6.0, 6.0, 0.05), (0.0, 0.0, -below - 0.1), surface="floor")
-    _add_furniture(room, -below - 2 * bottom, 0.9 if below else 0.6, int(rng.integers(0, 5)))
+    _add_furniture(room, -below - 2 * bottom, 0.9 if below else 0.6, np.full(4, np.inf), int(rng.integers(0, 6)))
     return Support("tote", (*walls, *room.solid), tuple(room.surroundings), (half_w, half_d), _ALL_ROUND)
 
 
-def _sample_shelf(room: _Room) -> Support:
+def _sample_shelf(room: Room) -> Support:
     """A compartment of a shelf: board, back, sides, and often a board above."""
     rng = room.rng
     half_w, half_d = float(rng.uniform(0.25, 0.6)), float(rng.uniform(0.12, 0.25))
@@ -330,68 +287,7 @@ def _sample_shelf(room: _Room) -> Support:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Placing and settling
-
-
-def _upright(rng: np.random.Generator, shape: ObjectShape) -> FloatArray:
-    """Rotation of a standing, toppled or lying object, at any yaw."""
-    rotation = yaw_rotation(float(rng.uniform(0, 2 * np.pi)))
-    if rng.random() < 0.25:
-        axis = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]][int(rng.integers(2))]
-        turn = trimesh.transformations.rotation_matrix(np.pi / 2 * rng.integers(1, 4), axis)[:3, :3]
-        rotation = rotation @ turn
-    return rotation
-
-
-def _resting(shape: ObjectShape, rotation: FloatArray, xy: FloatArray, z: float) -> FloatArray:
-    """Pose whose lowest point is at ``z``."""
-    lowest = float((np.asarray(shape.mesh.vertices) @ rotation[2]).min())
-    return pose((xy[0], xy[1], z - lowest), rotation)
-
-
-def place_objects(
-    rng: np.random.Generator, shapes: Sequence[ObjectShape], support: Support, arrangement: str
-) -> tuple[Placed, ...]:
-    """Poses before physics: standing side by side, stacked, or in the air without touching each other."""
-    half = np.asarray(support.half_wh_m)
-    spread = half * rng.uniform(0.5, 1.0) if support.kind in ("table", "small_table", "shelf") else half * 0.85
-    if support.kind in ("desk", "floor"):
-        spread = np.minimum(half, rng.uniform(0.2, 0.45))
-    packing = float(rng.uniform(0.55, 1.1))
-    heap = float(rng.uniform(0.1, 0.6))
-    standing: list[tuple[FloatArray, float, float]] = []
-    air_z = 0.06
-    looks = [item.appearance for item in support.solid]
-    placed = []
-    for index, shape in enumerate(shapes):
-        way = arrangement
-        if way == "mixed":
-            way = str(rng.choice(["packed", "dropped", "stacked"], p=[0.5, 0.3, 0.2]))
-        rotation = _random_rotation(rng) if way == "dropped" else _upright(rng, shape)
-        extent = np.ptp(np.asarray(shape.mesh.vertices) @ rotation.T, axis=0)
-        radius = float(np.hypot(extent[0], extent[1])) / 2
-        T = None
-        if way == "packed":
-            for _ in range(12):
-                xy = rng.uniform(-1, 1, 2) * np.maximum(spread - 0.5 * radius, 0.02)
-                if all(np.linalg.norm(xy - other) > packing * (radius + r) for other, r, _ in standing):
-                    T = _resting(shape, rotation, xy, 0.002)
-                    standing.append((xy, radius, float(extent[2])))
-                    break
-        elif way == "stacked" and standing:
-            slot = int(rng.integers(len(standing)))
-            xy, base_radius, top = standing[slot]
-            T = _resting(shape, rotation, xy + rng.normal(0, 0.15 * base_radius, 2), top + 0.004)
-            standing[slot] = (xy, base_radius, top + 0.004 + float(extent[2]))
-        if T is None:
-            clear = max([top for _, _, top in standing], default=0.0)
-            air_z = max(air_z, clear + 0.03)
-            limit = np.maximum(spread - radius, 0.01) if support.kind == "tote" else heap * spread
-            T = _resting(shape, rotation, rng.uniform(-1, 1, 2) * limit, air_z)
-            air_z += 0.55 * float(extent[2]) + 0.01 if support.kind != "tote" else float(extent[2]) + 0.005
-        looks.append(object_appearance(rng, shape, looks))
-        placed.append(Placed(shape, T, index + 1, looks[-1]))
-    return tuple(placed)
+# Settling
 
 
 def _geom_xml(geom: CollisionGeom, name: str, attributes: str) -> tuple[str, str]:
@@ -475,7 +371,7 @@ def moved(support: Support, placed: Sequence[Placed], qpos: FloatArray) -> tuple
         T = trimesh.transformations.quaternion_matrix(q[3:])
         T[:3, 3] = q[:3]
         lowest = float((np.asarray(item.shape.mesh.vertices) @ T[2, :3]).min() + T[2, 3])
-        if np.isfinite(q).all() and lowest > -0.012 and (np.abs(q[:2]) < limit).all() and lowest < 0.8:
+        if np.isfinite(q).all() and lowest > -_DEEPEST_M and (np.abs(q[:2]) < limit).all() and lowest < 0.8:
             result.append(replace(item, T_world_shape=T))
     return tuple(result)
 
@@ -496,18 +392,37 @@ def sample_scene(
     """
     kind = support_kind or str(rng.choice(SUPPORTS, p=_SUPPORT_SHARES))
     support = sample_support(rng, kind)
-    arrangement = "dropped" if kind == "tote" else str(rng.choice(ARRANGEMENTS, p=_ARRANGEMENT_SHARES))
-    if kind == "shelf":
-        arrangement = "packed"
-    fewest = min(6, max_objects) if kind == "tote" else min(1, max_objects)
-    most = max_objects if kind == "tote" or rng.random() < 0.75 else min(6, max_objects)
-    if kind in ("small_table", "shelf"):
-        most = min(most, 9)
-    count = int(rng.integers(fewest, most + 1)) if rng.random() < 0.97 else 0
     names = tuple(families or FAMILIES)
-    shapes = [sample_object(rng, names) for _ in range(count)]
-    placed = place_objects(rng, shapes, support, arrangement)
-    return Scene(support, settle(support, placed))
+    count = _random_count(rng, kind, max_objects)
+    arrangement = sample_arrangement(rng, kind)
+    shapes = sample_shapes(rng, names, count, arrangement)
+    objects_at_rest = settle(support, place_objects(rng, shapes, support, arrangement))
+    if kind not in ("tote", "shelf") and rng.random() < 0.12:
+        support = _with_folds(rng, support, objects_at_rest)
+    return Scene(support, objects_at_rest)
+
+
+def _random_count(rng: np.random.Generator, kind: str, max_objects: int) -> int:
+    """Number of bodies to place: mostly many, sometimes few or none."""
+    if rng.random() < 0.04:
+        return 0
+    crowd = rng.random() < (0.8 if kind == "tote" else 0.55)
+    low, high = (9, 20) if crowd else (1, 9)
+    if kind in ("small_table", "shelf"):
+        low, high = min(low, 6), min(high, 12)
+    return int(rng.integers(min(low, max_objects), min(high, max_objects) + 1))
+
+
+def _with_folds(rng: np.random.Generator, support: Support, bodies: Sequence[Placed]) -> Support:
+    """The support with a rumpled cloth or paper around what lies on it."""
+    near = []
+    for body in bodies:
+        points = body.shape.mesh.vertices @ body.T_world_shape[:3, :3].T + body.T_world_shape[:3, 3]
+        near.append(points[points[:, 2] < 0.05][:, :2])
+    room = Room(rng)
+    half_w, half_d = (half * float(rng.uniform(0.5, 0.98)) for half in support.half_wh_m)
+    fixtures.folds(room, half_w, half_d, np.concatenate(near) if near else np.zeros((0, 2)))
+    return replace(support, surroundings=(*support.surroundings, *room.surroundings))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -578,7 +493,7 @@ def _random_intrinsics(
     Long lenses are likelier far away, as they are in use.
     """
     width, height = size_wh
-    usual = 1.05 * (distance_m / 0.3) ** 0.4
+    usual = 1.13 * (distance_m / 0.3) ** 0.4
     focal = width * float(np.clip(usual * np.exp(rng.normal(0.0, 0.35)), 0.5, 1.8))
     centre = np.array([width, height]) / 2 - 0.5 + rng.normal(0, 0.02, 2) * width
     return focal, focal * float(rng.normal(1.0, 0.002)), float(centre[0]), float(centre[1])
