@@ -105,7 +105,7 @@ def _vignetted(image: Image, strength: float) -> Image:
     height, width = image.shape[:2]
     x, y = np.linspace(-1.0, 1.0, width, dtype=np.float32), np.linspace(-1.0, 1.0, height, dtype=np.float32)
     left = 1.0 - np.float32(strength / 2) * (y[:, None] ** 2 + x[None] ** 2)
-    return np.asarray(cv2.multiply(image, cv2.merge([left, left, left]), dtype=cv2.CV_8U), np.uint8)
+    return np.asarray(image * left[..., None], np.uint8)
 
 
 def _blurred(image: Image, rng: np.random.Generator, sigma_px: float) -> Image:
@@ -136,8 +136,9 @@ def _normal_values() -> npt.NDArray[np.float32]:
 def _noisy(image: Image, rng: np.random.Generator, read_noise: float, shot_noise: float) -> Image:
     """Noise of standard deviation sqrt(read^2 + shot^2 * brightness), in grey levels."""
     values = _normal_values()
-    start = int(rng.integers(len(values)))
-    noise = np.take(values, np.arange(start, start + image.size), mode="wrap").reshape(image.shape)
+    start = int(rng.integers(max(1, len(values) - image.size)))
+    piece = values[start : start + image.size]
+    noise = (piece if piece.size == image.size else np.resize(piece, image.size)).reshape(image.shape)
     level = np.arange(256) / 255.0
     deviation = np.sqrt(read_noise**2 + shot_noise**2 * level).astype(np.float32)
     noisy = cv2.multiply(cv2.LUT(image, deviation), noise)
@@ -180,4 +181,4 @@ def _compressed(image: Image, quality: int) -> Image:
     """Through JPEG and back."""
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR_RGB), np.uint8)
+    return np.asarray(cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), np.uint8)

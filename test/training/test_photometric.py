@@ -68,3 +68,10 @@ def test_noise_has_the_strength_that_is_asked_for():
 def test_grey_pictures_have_equal_channels(picture_rgb):
     image = degrade_color(picture_rgb, np.random.default_rng(0), replace(NOTHING, grey_probability=1.0)).astype(int)
     assert np.ptp(image, axis=-1).max() <= 1
+
+
+def test_pictures_of_any_size_get_noise():
+    large = np.full((720, 1280, 3), 100, np.uint8)
+    image = degrade_color(large, np.random.default_rng(3), replace(NOTHING, noise_probability=1.0, read_noise=9.0))
+    assert image.shape == large.shape
+    assert image[-100:].std() > 0.3
