@@ -81,8 +81,9 @@ class _Placer:
         self.placed: list[Placed] = []
         self._rng = rng
         self._tote = support.kind == "tote"
-        half = np.asarray(support.half_wh_m)
-        dense = rng.uniform(0.08, 0.45, 2)
+        self._walled = support.kind in ("tote", "shelf")
+        self._half = half = np.asarray(support.half_wh_m)
+        dense = rng.uniform(0.06, 0.35, 2)
         self._spread = half * 0.9 if self._tote else np.minimum(half * rng.uniform(0.6, 1.0), dense)
         if support.kind == "shelf":
             self._spread = half * 0.85
@@ -124,8 +125,8 @@ class _Placer:
         columns = int(np.clip(round(np.sqrt(count / layers) * rng.uniform(0.5, 1.8)), 1, most[0]))
         rows = int(np.clip(-(-count // (columns * layers)), 1, most[1]))
         radius = float(np.hypot(columns * pitch[0], rows * pitch[1])) / 2
-        centre = self._free_spot(radius)
-        yaw = float(rng.normal(0.0, 0.1)) if self._tote else float(rng.uniform(0, 2 * np.pi))
+        yaw = float(rng.normal(0.0, 0.03)) if self._walled else float(rng.uniform(0, 2 * np.pi))
+        centre = self._free_spot(radius, np.array([columns, rows]) * pitch[:2] / 2 if self._walled else radius)
         for index in range(count):
             column, row, layer = index % columns, index // columns % rows, index // (columns * rows)
             if centre is None or layer >= layers:
@@ -142,9 +143,12 @@ class _Placer:
         self._looks.append(object_appearance(self._rng, shape, self._looks))
         self.placed.append(Placed(shape, T, len(self.placed) + 1, self._looks[-1]))
 
-    def _free_spot(self, radius: float) -> FloatArray | None:
-        """A place for a disc that keeps away from what stands, or None after some tries."""
-        room = np.maximum(self._spread - 0.5 * radius, 0.02)
+    def _free_spot(self, radius: float, reach: float | FloatArray) -> FloatArray | None:
+        """A place for a disc that keeps away from what stands, or None after some tries.
+
+        ``reach`` is how far the shape may extend in x and y: it stays inside the support's area.
+        """
+        room = np.maximum(np.minimum(self._spread - 0.5 * radius, self._half - 0.98 * reach), 0.005)
         for _ in range(12):
             xy = self._rng.uniform(-1, 1, 2) * room
             if all(np.linalg.norm(xy - other) > self._packing * (radius + r) for other, r, _ in self._standing):
@@ -158,7 +162,7 @@ class _Placer:
         rotation = rotation if upright else rotation @ _toppled(rng)
         extent = np.ptp(np.asarray(shape.mesh.vertices) @ rotation.T, axis=0)
         radius = float(np.hypot(extent[0], extent[1])) / 2
-        xy = self._free_spot(radius)
+        xy = self._free_spot(radius, radius)
         if xy is None:
             return None
         if upright:

@@ -74,14 +74,18 @@ class Room:
         self._looks = None
 
 
-def _add_floor_and_walls(room: Room, floor_z: float, reach_m: float) -> FloatArray:
-    """Floor, and sometimes walls, of a room at least ``reach_m`` from the origin to each side.
+def _add_floor(room: Room, floor_z: float, solid: bool = False) -> None:
+    """The floor of a room, with its surface at ``floor_z``."""
+    room.add_box((6.0, 6.0, 0.05), (0.0, 0.0, floor_z - 0.05), solid, surface="floor")
+
+
+def _add_walls(room: Room, floor_z: float, reach_m: float) -> FloatArray:
+    """Walls on some sides of a room, at least ``reach_m`` from the origin.
 
     Returns:
         (4,) metres to the walls at +y, -x, -y and +x; infinite where there is none.
     """
     rng = room.rng
-    room.add_box((6.0, 6.0, 0.05), (0.0, 0.0, floor_z - 0.05), surface="floor")
     away_m = np.full(4, np.inf)
     for side in range(4):
         if rng.random() < 0.5:
@@ -97,7 +101,7 @@ def _add_floor_and_walls(room: Room, floor_z: float, reach_m: float) -> FloatArr
 def _add_furniture(room: Room, floor_z: float, keep_out_m: float, away_m: FloatArray, count: int) -> None:
     """Fixtures and big clutter on the floor, outside a circle about the origin, facing it more or less.
 
-    Those that would reach through a wall at a distance of ``away_m`` (see :func:`_add_floor_and_walls`) are left out.
+    Those that would reach through a wall at a distance of ``away_m`` (see :func:`_add_walls`) are left out.
     """
     rng = room.rng
     for _ in range(count):
@@ -211,8 +215,9 @@ def sample_support(rng: np.random.Generator, kind: str) -> Support:
     open_yaw = _ALL_ROUND
     if kind == "floor":
         half_w = half_d = float(rng.uniform(0.3, 0.6))
-        room.add_box((6.0, 6.0, 0.05), (0.0, 0.0, -0.05), solid=True, surface="floor")
-        _add_furniture(room, 0.0, 1.5 * half_w, np.full(4, np.inf), int(rng.integers(0, 6)))
+        _add_floor(room, 0.0, solid=True)
+        away_m = _add_walls(room, 0.0, half_w)
+        _add_furniture(room, 0.0, 1.5 * half_w, away_m, int(rng.integers(0, 7)))
     else:
         low, high = {"table": (0.3, 0.8), "small_table": (0.18, 0.32), "desk": (0.6, 1.1)}[kind]
         half_w, half_d = (float(v) for v in rng.uniform(low, high, 2))
@@ -221,7 +226,8 @@ def sample_support(rng: np.random.Generator, kind: str) -> Support:
         on_board = rng.random() < 0.15
         thickness = float(rng.uniform(0.002, 0.025)) if on_board else 0.0
         _add_table(room, half_w, half_d, -thickness, height)
-        away_m = _add_floor_and_walls(room, -height - thickness, reach)
+        _add_floor(room, -height - thickness)
+        away_m = _add_walls(room, -height - thickness, reach)
         _add_furniture(room, -height - thickness, reach * 0.9, away_m, int(rng.integers(0, 9)))
         if rng.random() < 0.2:
             _add_wall_behind(room, half_d)
@@ -255,16 +261,24 @@ def _sample_tote(room: Room) -> Support:
         walls.append(
             Placed(ObjectShape("part", mesh, (CollisionGeom("mesh", vertices_m=vertices),)), np.eye(4), 0, look)
         )
-    below = 0.0 if rng.random() < 0.4 else float(rng.uniform(0.3, 1.0))
+    below = 0.0 if rng.random() < 0.35 else float(rng.uniform(0.3, 1.0))
     bottom = wall / 2
     room.add_box((half_w + wall, half_d + wall, bottom), (0, 0, -bottom), solid=True, surface="tote")
     if below == 0.0:
-        room.add_box((6.0, 6.0, 0.05), (0.0, 0.0, -2 * bottom - 0.05), solid=True, surface="floor")
+        _add_floor(room, -2 * bottom, solid=True)
+        reach = 0.6
     else:
-        table = rng.uniform(0.35, 0.9, 2)
-        room.add_box((*table, 0.02), (*rng.uniform(-0.1, 0.1, 2), -2 * bottom - 0.02), solid=True, surface="top")
-        room.add_box((6.0, 6.0, 0.05), (0.0, 0.0, -below - 0.1), surface="floor")
-    _add_furniture(room, -below - 2 * bottom, 0.9 if below else 0.6, np.full(4, np.inf), int(rng.integers(0, 6)))
+        table_w, table_d = (float(v) for v in rng.uniform(0.35, 0.8, 2))
+        _add_table(room, table_w, table_d, -2 * bottom, below)
+        _add_floor(room, -2 * bottom - below)
+        reach = float(np.hypot(table_w, table_d))
+    if rng.random() < 0.3:
+        beside = (half_w + rng.uniform(0.3, 0.45)) * rng.choice([-1.0, 1.0])
+        room.add_fixture(
+            fixtures.open_bin, pose((beside, rng.uniform(-0.1, 0.1), -2 * bottom), yaw_rotation(np.pi / 2))
+        )
+    away_m = _add_walls(room, -2 * bottom - below, reach)
+    _add_furniture(room, -2 * bottom - below, 0.9 * reach, away_m, int(rng.integers(0, 7)))
     return Support("tote", (*walls, *room.solid), tuple(room.surroundings), (half_w, half_d), _ALL_ROUND)
 
 
@@ -282,7 +296,8 @@ def _sample_shelf(room: Room) -> Support:
         room.add_box((half_w, half_d, thick), (0, 0, height + thick))
     room.add_box((half_w, half_d, thick), (0, 0, -height))
     floor_z = -float(rng.uniform(0.4, 1.2))
-    _add_floor_and_walls(room, floor_z, 1.0)
+    _add_floor(room, floor_z)
+    _add_walls(room, floor_z, 1.0)
     return Support("shelf", tuple(room.solid), tuple(room.surroundings), (half_w, half_d), _FROM_FRONT)
 
 
@@ -449,11 +464,19 @@ def sample_view(rng: np.random.Generator, scene: Scene, caster: RayCaster, size_
 
 
 def _random_view(rng: np.random.Generator, scene: Scene, size_wh: tuple[int, int], aside: bool) -> View:
+    """Half of the views frame the group of objects; the others are anywhere, close up or far away."""
     distance = float(np.exp(rng.uniform(np.log(0.28), np.log(1.7))))
+    focal = _random_focal(rng, distance)
     target = _random_target(rng, scene)
     if aside:
         target = target + rng.normal(0, 0.8, 3) * [1, 1, 0.4]
         distance += 0.3
+    elif scene.objects and rng.random() < 0.5:
+        centres = np.array([item.T_world_shape[:3, 3] for item in scene.objects])
+        middle = np.median(centres, axis=0)
+        reach = float(np.percentile(np.linalg.norm(centres - middle, axis=1), 80)) + 0.06
+        target = middle + rng.normal(0, 0.3, 3) * reach * [1, 1, 0.3]
+        distance = float(np.clip(focal * reach / rng.uniform(0.3, 0.7), 0.28, 1.7))
     elevation = _random_elevation(rng, scene.support.kind)
     yaw = rng.uniform(*scene.support.open_yaw)
     away = np.array([np.cos(yaw) * np.cos(elevation), np.sin(yaw) * np.cos(elevation), np.sin(elevation)])
@@ -461,7 +484,10 @@ def _random_view(rng: np.random.Generator, scene: Scene, size_wh: tuple[int, int
     T = look_at(target + distance * away, target, float(roll))
     off_axis = rng.normal(0, 0.08, 2)
     tilt = trimesh.transformations.euler_matrix(off_axis[0], off_axis[1], 0.0)
-    return View(_random_intrinsics(rng, size_wh, distance), T @ tilt)
+    centre = np.array(size_wh) / 2 - 0.5 + rng.normal(0, 0.02, 2) * size_wh[0]
+    focal_x = focal * size_wh[0]
+    focal_y = focal_x * float(rng.normal(1.0, 0.002))
+    return View((focal_x, focal_y, float(centre[0]), float(centre[1])), T @ tilt)
 
 
 def _random_target(rng: np.random.Generator, scene: Scene) -> FloatArray:
@@ -485,15 +511,10 @@ def _random_elevation(rng: np.random.Generator, support_kind: str) -> float:
     return float(np.deg2rad(rng.uniform(low, high)))
 
 
-def _random_intrinsics(
-    rng: np.random.Generator, size_wh: tuple[int, int], distance_m: float
-) -> tuple[float, float, float, float]:
-    """Pinhole parameters: from wide time-of-flight cameras (f / width = 0.5) to industrial structured light (1.8).
+def _random_focal(rng: np.random.Generator, distance_m: float) -> float:
+    """Focal length over image width: from wide time-of-flight cameras (0.5) to industrial structured light (1.8).
 
     Long lenses are likelier far away, as they are in use.
     """
-    width, height = size_wh
-    usual = 1.13 * (distance_m / 0.3) ** 0.4
-    focal = width * float(np.clip(usual * np.exp(rng.normal(0.0, 0.35)), 0.5, 1.8))
-    centre = np.array([width, height]) / 2 - 0.5 + rng.normal(0, 0.02, 2) * width
-    return focal, focal * float(rng.normal(1.0, 0.002)), float(centre[0]), float(centre[1])
+    usual = 1.1 * (distance_m / 0.3) ** 0.4
+    return float(np.clip(usual * np.exp(rng.normal(0.0, 0.35)), 0.5, 1.8))
