@@ -10,6 +10,7 @@ from pathlib import Path
 
 from numpy.typing import NDArray
 
+from instance_seg_ros.config import SegmentationSettings
 from instance_seg_ros.segmentation.graph_network import GraphNetwork
 from instance_seg_ros.segmentation.model_file import ModelError
 from instance_seg_ros.segmentation.network import Network
@@ -27,8 +28,8 @@ def installed_cpu_backends() -> tuple[str, ...]:
     return tuple(name for name in CPU_BACKENDS if importlib.util.find_spec(name) is not None)
 
 
-def load_cpu_network(backend: str, path: Path, threads: int) -> GraphNetwork:
-    """A model file on one of `CPU_BACKENDS`.
+def load_cpu_network(backend: str, path: Path, settings: SegmentationSettings) -> GraphNetwork:
+    """A model file on one of `CPU_BACKENDS`, whatever the settings say of the backend.
 
     Raises:
         ModelError: the package is missing or broken, or the file does not run.
@@ -39,15 +40,15 @@ def load_cpu_network(backend: str, path: Path, threads: int) -> GraphNetwork:
         if backend == "openvino":
             from instance_seg_ros.segmentation.openvino_backend import OpenVinoNetwork
 
-            return OpenVinoNetwork(path, threads)
+            return OpenVinoNetwork(path, settings.threads, allow_bf16=settings.precision in ("auto", "bf16"))
         from instance_seg_ros.segmentation.onnxruntime_backend import OnnxRuntimeNetwork
 
-        return OnnxRuntimeNetwork(path, threads)
+        return OnnxRuntimeNetwork(path, settings.threads)
     except ImportError as error:  # such as a shared library that is missing
         raise ModelError(f"the package {backend} cannot be imported: {error}") from error
 
 
-def fastest_cpu_network(path: Path, threads: int) -> tuple[GraphNetwork, str]:
+def fastest_cpu_network(path: Path, settings: SegmentationSettings) -> tuple[GraphNetwork, str]:
     """The network on the backend that takes the least time here, and the times or failures behind the choice.
 
     Raises:
@@ -57,7 +58,7 @@ def fastest_cpu_network(path: Path, threads: int) -> tuple[GraphNetwork, str]:
     failures: dict[str, ModelError] = {}
     for backend in installed_cpu_backends():
         try:
-            networks[backend] = load_cpu_network(backend, path, threads)
+            networks[backend] = load_cpu_network(backend, path, settings)
         except ModelError as error:
             failures[backend] = error
     if not networks:

@@ -2,41 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import openvino
 from numpy.typing import NDArray
+from openvino import opset13
 
 from instance_seg_ros.segmentation.graph_network import GraphInput, GraphNetwork
 
 RUNTIME = f"OpenVINO {openvino.__version__.partition('-')[0]}"
 
+_CONVOLUTIONS = ("Convolution", "GroupConvolution")
+# What may compute in bf16 between two convolutions: nothing that sums over many pixels or divides.
+_BETWEEN_CONVOLUTIONS = (*_CONVOLUTIONS, "Add", "Concat", "Interpolate", "MaxPool", "Pad", "Relu", "Slice")
+
 
 class OpenVinoNetwork(GraphNetwork):
     """A loaded network: the arrays of a frame that its inputs name in, NetworkOutput out."""
 
-    def __init__(self, path: Path, threads: int, precision: str = "f32") -> None:
+    def __init__(self, path: Path, threads: int, allow_bf16: bool) -> None:
         """Load the file and run it once.
 
         Args:
             threads: CPU threads, 0 for OpenVINO's own choice.
+            allow_bf16: compute convolutions in bf16 on a CPU that has it; all that measures stays in float32.
 
         Raises:
             ModelError: as `GraphNetwork` says.
         """
-        super().__init__(path, RUNTIME, "the CPU", partial(_Session, path, threads, precision))
+        core = openvino.Core()
+        # OpenVINO computes in bf16 on its own, but everything, metres included, where the CPU has instructions for it.
+        bf16 = allow_bf16 and core.get_property("CPU", "INFERENCE_PRECISION_HINT") == openvino.Type.bf16
+
+        def load() -> _Session:
+            model = core.read_model(path)
+            if bf16:
+                compute_convolutions_in_bf16(model)
+            properties = {
+                "PERFORMANCE_HINT": "LATENCY",
+                "INFERENCE_NUM_THREADS": threads,
+                "INFERENCE_PRECISION_HINT": "f32",  # of what the model does not say itself
+            }
+            return _Session(core.compile_model(model, "CPU", properties))
+
+        super().__init__(path, RUNTIME, "the CPU, convolutions in bf16" if bf16 else "the CPU", load)
 
 
 class _Session:
     """OpenVINO's inference request as a GraphSession."""
 
-    def __init__(self, path: Path, threads: int, precision: str) -> None:
-        properties = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
-        properties["INFERENCE_PRECISION_HINT"] = precision
-        model = openvino.Core().compile_model(path, "CPU", properties)
+    def __init__(self, model: openvino.CompiledModel) -> None:
         self._request = model.create_infer_request()
+        self._ports = {name: port for port in model.outputs for name in port.names}
+        self.outputs = list(self._ports)
         self.inputs = {
             port.any_name: GraphInput(
                 port.element_type.to_dtype().name,
@@ -44,9 +63,62 @@ class _Session:
             )
             for port in model.inputs
         }
-        self._ports = {name: port for port in model.outputs for name in port.names}
-        self.outputs = list(self._ports)
 
     def run(self, outputs: Sequence[str], feeds: Mapping[str, NDArray]) -> Sequence[NDArray]:
+        """The outputs, in memory of their own."""
         results = self._request.infer(dict(feeds), share_inputs=True)
         return [results[self._ports[name]] for name in outputs]
+
+
+def compute_convolutions_in_bf16(model: openvino.Model) -> None:
+    """Changes a float32 model in place: convolutions, and what lies between two of them, compute in bf16.
+
+    What is before the first convolution and behind the last ones keeps float32: coordinates in metres, sigmoids, boxes,
+    dynamic mask heads and suppression.
+    """
+    nodes = model.get_ordered_ops()
+    after = _convolutions_and_those_beside(nodes, _sources)
+    before = _convolutions_and_those_beside(nodes[::-1], _targets)
+    chosen = {
+        node.get_name(): node
+        for node in nodes
+        if node.get_name() in after & before
+        and node.get_type_name() in _BETWEEN_CONVOLUTIONS
+        and node.get_output_element_type(0) == openvino.Type.f32
+    }
+    converted: dict[tuple[str, int], openvino.Output] = {}
+    for node in chosen.values():
+        for port in node.inputs():
+            source = port.get_source_output()
+            key = (source.get_node().get_name(), source.get_index())
+            if source.get_element_type() == openvino.Type.f32 and key[0] not in chosen:
+                if key not in converted:
+                    converted[key] = opset13.convert(source, "bf16").output(0)
+                port.replace_source_output(converted[key])
+    for node in chosen.values():
+        for output in node.outputs():
+            others = [port for port in output.get_target_inputs() if port.get_node().get_name() not in chosen]
+            if others:
+                as_float = opset13.convert(output, "f32").output(0)
+                for port in others:
+                    port.replace_source_output(as_float)
+    model.validate_nodes_and_infer_types()
+
+
+def _convolutions_and_those_beside(
+    nodes: Sequence[openvino.Node], neighbours: Callable[[openvino.Node], Iterator[openvino.Node]]
+) -> set[str]:
+    """Names of the convolutions and of what is connected to one by neighbours; `nodes` come after their neighbours."""
+    names: set[str] = set()
+    for node in nodes:
+        if node.get_type_name() in _CONVOLUTIONS or any(other.get_name() in names for other in neighbours(node)):
+            names.add(node.get_name())
+    return names
+
+
+def _sources(node: openvino.Node) -> Iterator[openvino.Node]:
+    return (source.get_node() for source in node.input_values())
+
+
+def _targets(node: openvino.Node) -> Iterator[openvino.Node]:
+    return (port.get_node() for output in node.outputs() for port in output.get_target_inputs())

@@ -38,8 +38,8 @@ def on_cpu(path: Path, settings: SegmentationSettings) -> tuple[GraphNetwork, st
         ModelError: the file does not run, or the backend that was asked for is not installed.
     """
     if settings.backend in CPU_BACKENDS:
-        return load_cpu_network(settings.backend, path, settings.threads), ""
-    return fastest_cpu_network(path, settings.threads)
+        return load_cpu_network(settings.backend, path, settings), ""
+    return fastest_cpu_network(path, settings)
 
 
 def tensorrt_obstacle() -> str | None:

@@ -42,7 +42,7 @@ def backends(monkeypatch: pytest.MonkeyPatch):
     def install(**found: float | ModelError) -> None:
         clock = Clock()
 
-        def load(backend: str, path: Path, threads: int) -> SimpleNamespace:
+        def load(backend: str, path: Path, settings: SegmentationSettings) -> SimpleNamespace:
             result = found[backend]
             if isinstance(result, ModelError):
                 raise result
@@ -77,19 +77,19 @@ def test_slow_networks_run_once_each() -> None:
 @pytest.mark.parametrize(("slow", "fast"), [CPU_BACKENDS, CPU_BACKENDS[::-1]])
 def test_the_faster_backend_serves_and_the_times_are_told(backends, slow: str, fast: str) -> None:
     backends(**{slow: 0.03, fast: 0.012})
-    network, reason = fastest_cpu_network(PATH, 0)
+    network, reason = fastest_cpu_network(PATH, SegmentationSettings())
     assert network.name == fast
     assert reason == f"measured: {slow} 30 ms, {fast} 12 ms"
 
 
 def test_the_only_backend_is_not_measured(backends) -> None:
     backends(openvino=0.01)
-    assert fastest_cpu_network(PATH, 0)[1] == ""
+    assert fastest_cpu_network(PATH, SegmentationSettings())[1] == ""
 
 
 def test_a_backend_that_cannot_run_the_file_leaves_the_other_serving(backends) -> None:
     backends(onnxruntime=ModelError("operator Foo is unknown"), openvino=0.01)
-    network, reason = fastest_cpu_network(PATH, 0)
+    network, reason = fastest_cpu_network(PATH, SegmentationSettings())
     assert network.name == "openvino"
     assert reason == "onnxruntime failed: operator Foo is unknown"
 
@@ -104,7 +104,7 @@ def test_a_backend_that_cannot_run_the_file_leaves_the_other_serving(backends) -
 def test_without_a_backend_that_runs_the_reason_is_told(backends, found: dict, message: str) -> None:
     backends(**found)
     with pytest.raises(ModelError, match=message):
-        fastest_cpu_network(PATH, 0)
+        fastest_cpu_network(PATH, SegmentationSettings())
 
 
 def test_a_named_backend_that_is_missing_says_what_to_install(

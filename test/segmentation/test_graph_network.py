@@ -12,6 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from instance_seg_ros.camera import Intrinsics, RgbdFrame
+from instance_seg_ros.config import SegmentationSettings
 from instance_seg_ros.segmentation.cpu_backends import CPU_BACKENDS, load_cpu_network
 from instance_seg_ros.segmentation.graph_network import GraphNetwork
 from instance_seg_ros.segmentation.model_file import ModelError
@@ -29,7 +30,7 @@ CONSTANTS = {
 def load(request: pytest.FixtureRequest) -> Callable[[Path], GraphNetwork]:
     """Loads a model file on each backend."""
     pytest.importorskip(request.param)
-    return partial(load_cpu_network, request.param, threads=1)
+    return partial(load_cpu_network, request.param, settings=SegmentationSettings(threads=1))
 
 
 def model_file(folder: Path, score_node: onnx.NodeProto, depth_name: str = "depth_m") -> Path:
@@ -74,7 +75,7 @@ def test_a_graph_that_loads_but_does_not_run_is_refused(tmp_path: Path) -> None:
     # Shapes (H, W) and (4,) broadcast for W = 4 only; OpenVINO does not look.
     path = model_file(tmp_path, helper.make_node("Add", ["depth_m", "intrinsics"], ["scores"]))
     with pytest.raises(ModelError, match="cannot run"):
-        load_cpu_network("onnxruntime", path, threads=1)
+        load_cpu_network("onnxruntime", path, SegmentationSettings(threads=1))
 
 
 def test_bytes_that_are_no_graph_are_refused(tmp_path: Path, load: Callable[[Path], GraphNetwork]) -> None:
