@@ -25,9 +25,13 @@ from instance_seg_ros.training.checkpoint import Checkpoint, averaged_model
 OPSET = 17
 _HALF_MIN_ELEMENTS = 1024
 OUTPUT_NAMES = ("boxes_xyxy", "scores", "class_ids", "masks", "mask_scale")
-INPUT_CONTRACT = {
+DEPTH_CONTRACT = {
     "depth_m": "float32 [H, W], metres along the optical axis, 0 = no measurement, any size",
     "intrinsics": "float32 [4], fx fy cx cy in pixels of that image",
+}
+RGBD_CONTRACT = {
+    **DEPTH_CONTRACT,
+    "color_rgb": "uint8 [H, W, 3], of the same size as depth_m; black throughout where there is no colour",
 }
 
 
@@ -118,21 +122,38 @@ def store_weights_as_half(proto: onnx.ModelProto) -> None:
     onnx.checker.check_model(proto, full_check=True)
 
 
+def input_contract(model: CondInst) -> dict[str, str]:
+    """The inputs of the network's graph."""
+    return RGBD_CONTRACT if model.config.color_channels else DEPTH_CONTRACT
+
+
 def export_graph(model: CondInst, decoding: DecodingSettings) -> onnx.ModelProto:
     """The network with its pre- and post-processing as an ONNX graph; only the input's height and width are dynamic.
 
     Raises:
         onnx.checker.ValidationError: the graph is not valid ONNX.
     """
-    example = (torch.full((48, 64), 0.7), torch.tensor([60.0, 60.0, 31.5, 23.5]))
-    return trace(ExportedModel(model, decoding), example, list(INPUT_CONTRACT), {"depth_m": {0: "height", 1: "width"}})
+    examples = {
+        "depth_m": torch.full((48, 64), 0.7),
+        "intrinsics": torch.tensor([60.0, 60.0, 31.5, 23.5]),
+        "color_rgb": torch.full((48, 64, 3), 128, dtype=torch.uint8),
+    }
+    names = list(input_contract(model))
+    size = {0: "height", 1: "width"}
+    return trace(
+        ExportedModel(model, decoding),
+        tuple(examples[name] for name in names),
+        names,
+        {name: size for name in names if name != "intrinsics"},
+        [*OUTPUT_NAMES, "mask_upsampling"],
+    )
 
 
 def describe(
     proto: onnx.ModelProto,
     description: ModelDescription,
     trained_on: Mapping[str, object],
-    input_contract: Mapping[str, str] = INPUT_CONTRACT,
+    inputs: Mapping[str, str],
 ) -> bytes:
     """The serialised model with its metadata and digest."""
     del proto.metadata_props[:]
@@ -141,7 +162,7 @@ def describe(
         "name": description.name,
         "version": description.version,
         "class_names": json.dumps(list(description.class_names)),
-        "input_contract": json.dumps(dict(input_contract)),
+        "input_contract": json.dumps(dict(inputs)),
         "score_threshold": str(description.score_threshold),
         "mask_threshold": str(description.mask_threshold),
         "trained_on": json.dumps(dict(trained_on)),
@@ -189,8 +210,9 @@ def export_checkpoint(
         "frames": checkpoint.recipe.get("frames"),
         "seed": checkpoint.recipe.get("training", {}).get("seed"),
     }
-    proto = export_graph(averaged_model(checkpoint), decoding)
+    model = averaged_model(checkpoint)
+    proto = export_graph(model, decoding)
     store_weights_as_half(proto)
-    content = describe(proto, description, trained_on)
+    content = describe(proto, description, trained_on, input_contract(model))
     write_model_file(content, path)
     return len(content)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from instance_seg_ros.models.condinst import CondInst
@@ -82,37 +83,55 @@ def mask_overlaps(masks: Tensor, overlap_threshold: float, containment_threshold
 
 
 class NetworkGrid(nn.Module):
-    """Nearest resampling of a camera image of any size onto the network's grid, padded right and bottom with 0."""
+    """Resampling of camera images of any size onto the network's grid, padded right and bottom with 0.
+
+    Depth takes the nearest pixel; colour the mean of four, which for a camera of twice the grid's size is exact.
+    """
 
     def __init__(self, height: int, width: int) -> None:
         super().__init__()
         self.height, self.width = height, width
 
-    def forward(self, depth_m: Tensor, intrinsics: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """
-        Args:
-            depth_m: (H, W) float32 metres.
-            intrinsics: (4,) float32 fx, fy, cx, cy.
+    def scale(self, image: Tensor) -> Tensor:
+        """From camera to grid pixels, (), for an image (H, W, ...)."""
+        height, width = image.shape[0], image.shape[1]
+        size = torch.stack((torch.as_tensor(height), torch.as_tensor(width))).to(torch.float32)
+        return torch.minimum(self.height / size[0], self.width / size[1])
 
-        Returns:
-            Depth (1, 1, height, width), intrinsics (1, 4) of the grid, and the scale () from camera to grid pixels.
-        """
-        camera_h, camera_w = depth_m.shape[0], depth_m.shape[1]
-        size = torch.stack((torch.as_tensor(camera_h), torch.as_tensor(camera_w))).to(torch.float32)
-        scale = torch.minimum(self.height / size[0], self.width / size[1])
-        rows = ((torch.arange(self.height, dtype=torch.float32) + 0.5) / scale).floor()
-        columns = ((torch.arange(self.width, dtype=torch.float32) + 0.5) / scale).floor()
-        row_index = torch.minimum(rows, size[0] - 1).to(torch.int64)
-        column_index = torch.minimum(columns, size[1] - 1).to(torch.int64)
-        inside = (rows < size[0]).unsqueeze(1) & (columns < size[1]).unsqueeze(0)
-        sampled = depth_m.index_select(0, row_index).index_select(1, column_index)
-        grid = torch.where(inside, sampled, torch.zeros_like(sampled))
-        focal, centre = intrinsics[:2] * scale, (intrinsics[2:] + 0.5) * scale - 0.5
-        return grid[None, None], torch.cat((focal, centre))[None], scale
+    def depth(self, depth_m: Tensor) -> Tensor:
+        """(H, W) float32 metres -> (1, 1, height, width)."""
+        return (self._nearest(depth_m, 1) * self._inside(depth_m))[None, None]
+
+    def color(self, color_rgb: Tensor) -> Tensor:
+        """(H, W, 3) uint8 -> (1, 3, height, width) float32 in [0, 255]."""
+        fine = self._nearest(color_rgb, 2).to(torch.float32)
+        return F.avg_pool2d(fine.permute(2, 0, 1)[None], 2) * self._inside(color_rgb)
+
+    def intrinsics(self, intrinsics: Tensor, scale: Tensor) -> Tensor:
+        """(4,) float32 fx, fy, cx, cy of the camera -> (1, 4) of the grid."""
+        return torch.cat((intrinsics[:2] * scale, (intrinsics[2:] + 0.5) * scale - 0.5))[None]
+
+    def _nearest(self, image: Tensor, finer: int) -> Tensor:
+        """An image (H, W, ...) on a grid `finer` times as fine as the network's; beyond its border, the border."""
+        scale = self.scale(image) * finer
+        for axis, length in enumerate((self.height, self.width)):
+            places = ((torch.arange(finer * length, dtype=torch.float32) + 0.5) / scale).floor()
+            last = torch.as_tensor(image.shape[axis]).to(torch.float32) - 1
+            image = image.index_select(axis, torch.minimum(places, last).to(torch.int64))
+        return image
+
+    def _inside(self, image: Tensor) -> Tensor:
+        """(height, width) float32: 1 for cells whose middle is in the image, 0 for padding."""
+        scale = self.scale(image)
+        rows, columns = (
+            ((torch.arange(length, dtype=torch.float32) + 0.5) / scale < image.shape[axis]).to(torch.float32)
+            for axis, length in enumerate((self.height, self.width))
+        )
+        return rows.unsqueeze(1) * columns.unsqueeze(0)
 
 
 class ExportedModel(nn.Module):
-    """Camera depth and intrinsics to the outputs of the model file's contract."""
+    """A camera's frame to the outputs of the model file's contract."""
 
     def __init__(self, model: CondInst, settings: DecodingSettings) -> None:
         super().__init__()
@@ -120,19 +139,22 @@ class ExportedModel(nn.Module):
         self.settings = settings
         self.grid = NetworkGrid(*model.config.input_hw)
 
-    def forward(self, depth_m: Tensor, intrinsics: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    def forward(self, depth_m: Tensor, intrinsics: Tensor, color_rgb: Tensor | None = None) -> tuple[Tensor, ...]:
         """
         Args:
             depth_m: (H, W) float32 metres, 0 = no measurement.
             intrinsics: (4,) float32 fx, fy, cx, cy, pixels.
+            color_rgb: (H, W, 3) uint8, black throughout where there is no colour; None for a network of depth alone.
 
         Returns:
             boxes_xyxy (K, 4) float32 camera pixels; scores (K,) float32, best first, 0 for empty rows; class_ids (K,)
-            int64; masks (K, h, w) float16 probabilities; mask_scale (2,) float32.
+            int64; masks (K, h, w) float16 probabilities; mask_scale (2,) float32, of the upsampled masks;
+            mask_upsampling (9, 2, 2, h, w) float16, see `models.mask_upsampling`.
         """
         settings, model = self.settings, self.model
-        grid_depth_m, grid_intrinsics, scale = self.grid(depth_m, intrinsics)
-        output = model(grid_depth_m, grid_intrinsics)
+        scale = self.grid.scale(depth_m)
+        color = None if color_rgb is None else self.grid.color(color_rgb)
+        output = model(self.grid.depth(depth_m), self.grid.intrinsics(intrinsics, scale), color)
 
         probabilities, classes = output.class_logits[0].sigmoid().max(dim=1)
         quality = (probabilities * output.centerness_logits[0].sigmoid()).sqrt()
@@ -156,6 +178,6 @@ class ExportedModel(nn.Module):
         boxes = model.boxes_xyxy(output.ltrb_px[0])[chosen] / scale
         limit = torch.stack((torch.as_tensor(depth_m.shape[1]), torch.as_tensor(depth_m.shape[0]))).to(boxes.dtype)
         boxes = torch.minimum(boxes.clamp(min=0.0), torch.cat((limit, limit)))
-        masks = model.refine_masks(coarse).sigmoid().to(torch.float16)
+        masks = coarse.sigmoid().to(torch.float16)
         mask_scale = (scale / model.config.mask_stride).expand(2)
-        return boxes, scores, classes[chosen], masks, mask_scale
+        return boxes, scores, classes[chosen], masks, mask_scale, output.mask_upsampling[0].to(torch.float16)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -51,11 +51,21 @@ class Backbone(nn.Module):
             previous = channels
         self.stages = nn.ModuleList(stages)
 
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """(B, Cin, H, W) -> one (B, stage_channels[i], ceil(H / 2**(i + 2)), ceil(W / 2**(i + 2))) per stage."""
-        x = self.stem(x)
+    def forward(self, x: Tensor, additions: Mapping[int, Tensor] | None = None) -> tuple[Tensor, list[Tensor]]:
+        """
+        Args:
+            x: (B, Cin, H, W).
+            additions: by index of a stage, what is added to its output, of the same shape.
+
+        Returns:
+            The stem's (B, stem_channels, H / 2, W / 2), and one (B, stage_channels[i], ceil(H / 2**(i + 2)),
+            ceil(W / 2**(i + 2))) per stage.
+        """
+        stem = x = self.stem(x)
         outputs = []
-        for stage in self.stages:
+        for index, stage in enumerate(self.stages):
             x = stage(x)
+            if additions is not None and index in additions:
+                x = x + additions[index]
             outputs.append(x)
-        return outputs
+        return stem, outputs

@@ -8,14 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from instance_seg_ros.models.backbone import Backbone
+from instance_seg_ros.models.color_encoder import ColorEncoder
 from instance_seg_ros.models.configuration import DYNAMIC_CHANNELS, CondInstConfig
 from instance_seg_ros.models.controller import Controller
 from instance_seg_ros.models.dynamic_head import dynamic_masks
 from instance_seg_ros.models.fcos_head import FcosHead, level_locations
 from instance_seg_ros.models.fpn import FeaturePyramid
 from instance_seg_ros.models.geometry_input import GeometryInput
-from instance_seg_ros.models.layers import aligned_upsample
 from instance_seg_ros.models.mask_branch import MaskBranch
+from instance_seg_ros.models.mask_upsampling import MaskUpsampling
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class DenseOutput:
         parameters: (B, L, 169) float32 of the dynamic heads.
         mask_features: (B, 8, H / 4, W / 4) float32.
         foreground_logits: (B, 1, H / 4, W / 4) float32.
+        mask_upsampling: (B, 9, 2, 2, H / 4, W / 4) float32, see `upsample_masks`.
     """
 
     class_logits: Tensor
@@ -37,6 +39,7 @@ class DenseOutput:
     parameters: Tensor
     mask_features: Tensor
     foreground_logits: Tensor
+    mask_upsampling: Tensor
 
 
 def _join(maps: list[Tensor]) -> Tensor:
@@ -44,8 +47,23 @@ def _join(maps: list[Tensor]) -> Tensor:
     return torch.cat([x.flatten(2).transpose(1, 2).float() for x in maps], dim=1)
 
 
+_COLOR_STAGE = 1
+"""Index of the backbone's stage at stride 8."""
+
+
+def _silent_projection(in_channels: int, out_channels: int) -> nn.Conv2d:
+    """1x1 convolution of zeros: a network that learned from depth starts from what it knows."""
+    projection = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+    nn.init.zeros_(projection.weight)
+    return projection
+
+
 class CondInst(nn.Module):
-    """Depth and intrinsics to dense predictions; `masks` turns chosen locations into mask logits."""
+    """Depth, intrinsics and colour to dense predictions; `masks` turns chosen locations into mask logits.
+
+    Colour joins late: at stride 8, behind the depth backbone's stage there, in the mask branch and in the masks'
+    upsampling. Where it is missing, the network is one of depth alone.
+    """
 
     locations_xy: Tensor
     location_level: Tensor
@@ -66,6 +84,12 @@ class CondInst(nn.Module):
         self.mask_branch = MaskBranch(
             config.fpn_channels, config.mask_channels, DYNAMIC_CHANNELS, levels, config.mask_depth
         )
+        finest, middle, coarsest = config.color_channels or (0, 0, 0)
+        self.mask_upsampling = MaskUpsampling(config.stem_channels, finest, config.mask_channels)
+        if config.color_channels:
+            self.color_encoder = ColorEncoder(config.color_channels)
+            self.color_to_backbone = _silent_projection(coarsest, config.stage_channels[_COLOR_STAGE])
+            self.color_to_masks = _silent_projection(middle, config.mask_channels)
         self._register_locations()
 
     def _register_locations(self) -> None:
@@ -84,11 +108,13 @@ class CondInst(nn.Module):
         sizes = torch.tensor(config.sizes_of_interest_px, dtype=torch.float32)
         self.register_buffer("location_size_px", sizes[level_of], persistent=False)
 
-    def forward(self, depth_m: Tensor, intrinsics: Tensor) -> DenseOutput:
+    def forward(self, depth_m: Tensor, intrinsics: Tensor, color_rgb: Tensor | None = None) -> DenseOutput:
         """
         Args:
             depth_m: (B, 1, H, W) float32 metres, 0 = no measurement, H and W as `config.input_hw`.
             intrinsics: (B, 4) float32 fx, fy, cx, cy of that grid.
+            color_rgb: (B, 3, H, W) uint8 or float32 in [0, 255]; an image that is black throughout counts as missing.
+                None where no image has colour, and for a network of depth alone.
 
         Returns:
             DenseOutput.
@@ -96,10 +122,15 @@ class CondInst(nn.Module):
         # The geometry is computed in float32 whatever the autocast: bf16 has 4 mm steps at one metre.
         with torch.autocast(device_type=depth_m.device.type, enabled=False):
             channels = self.geometry(depth_m, intrinsics)
-        pyramid = self.fpn(self.backbone(channels.contiguous(memory_format=torch.channels_last)))
+        color: list[Tensor] = []
+        if self.config.color_channels and color_rgb is not None:
+            color = self.color_encoder(color_rgb)
+        additions = {_COLOR_STAGE: self.color_to_backbone(color[2])} if color else None
+        stem, stages = self.backbone(channels.contiguous(memory_format=torch.channels_last), additions)
+        pyramid = self.fpn(stages)
         first = self.config.stage_strides.index(self.config.head_strides[0])
         levels = self.head(pyramid[first : first + len(self.config.head_strides)])
-        mask_features, foreground = self.mask_branch(pyramid)
+        mask_features, foreground, merged = self.mask_branch(pyramid, self.color_to_masks(color[1]) if color else None)
         return DenseOutput(
             class_logits=_join([level.class_logits for level in levels]),
             ltrb_px=_join([level.ltrb for level in levels]) * self.location_stride.view(1, -1, 1),
@@ -107,6 +138,7 @@ class CondInst(nn.Module):
             parameters=_join([self.controller(level.box_features) for level in levels]),
             mask_features=mask_features.float(),
             foreground_logits=foreground.float(),
+            mask_upsampling=self.mask_upsampling(stem, color[0] if color else None, merged),
         )
 
     def boxes_xyxy(self, ltrb_px: Tensor) -> Tensor:
@@ -131,8 +163,3 @@ class CondInst(nn.Module):
             self.location_size_px[location_index],
             self.config.stage_strides[0],
         )
-
-    @staticmethod
-    def refine_masks(logits: Tensor) -> Tensor:
-        """Aligned upsampling of mask logits (K, h, w) to (K, 2h, 2w), the finest mask stride."""
-        return aligned_upsample(logits.unsqueeze(1), 2)[:, 0]

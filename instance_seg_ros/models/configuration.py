@@ -9,6 +9,9 @@ from typing import Any
 DYNAMIC_CHANNELS = 8
 """Channels of the mask features and of the dynamic layers (Tian et al., ECCV 2020)."""
 
+MASK_UPSAMPLING = 2
+"""How much finer the final masks are than the mask features."""
+
 RELATIVE_COORDINATES = 2
 """Channels that tell a dynamic layer where a pixel lies relative to its instance."""
 
@@ -21,7 +24,7 @@ def dynamic_parameter_count(channels: int = DYNAMIC_CHANNELS) -> int:
 
 @dataclass(frozen=True)
 class CondInstConfig:
-    """Named sizes of the depth network.
+    """Named sizes of the network.
 
     Attributes:
         input_hw: height and width of the network's grid, multiples of 16.
@@ -37,6 +40,7 @@ class CondInstConfig:
         sizes_of_interest_px: what the relative coordinates are divided by, per detecting level.
         mask_channels: channels inside the mask branch.
         mask_depth: 3x3 convolutions of the mask branch's tower.
+        color_channels: channels of the colour encoder at strides 2, 4 and 8; empty for a network of depth alone.
     """
 
     input_hw: tuple[int, int] = (240, 320)
@@ -52,6 +56,7 @@ class CondInstConfig:
     sizes_of_interest_px: tuple[float, ...] = (32.0, 64.0, 128.0)
     mask_channels: int = 48
     mask_depth: int = 3
+    color_channels: tuple[int, ...] = (16, 32, 64)
 
     def __post_init__(self) -> None:
         levels = len(self.head_strides)
@@ -73,8 +78,8 @@ class CondInstConfig:
 
     @property
     def mask_stride(self) -> int:
-        """Stride of the final mask logits: half of the mask branch's."""
-        return self.stage_strides[0] // 2
+        """Stride of the upsampled masks: half of the mask branch's."""
+        return self.stage_strides[0] // MASK_UPSAMPLING
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON-ready values."""

@@ -75,6 +75,24 @@ def dice_loss(logits: Tensor, targets: Tensor) -> Tensor:
     return 1 - 2 * intersection / denominator
 
 
-def mask_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Mean binary cross-entropy per instance: (N, h, w) logits and targets in {0, 1} -> (N,)."""
-    return F.binary_cross_entropy_with_logits(logits, targets, reduction="none").flatten(1).mean(dim=1)
+def boundary_weights(targets: Tensor, weight: float, radius: int = 2) -> Tensor:
+    """`weight` for cells within `radius` of a mask's boundary, 1 for the others.
+
+    Args:
+        targets: (N, h, w) in [0, 1].
+        weight: of the boundary's cells.
+        radius: in cells, by the larger of the offsets along rows and columns.
+
+    Returns:
+        (N, h, w).
+    """
+    window = 2 * radius + 1
+    highest = F.max_pool2d(targets.unsqueeze(1), window, 1, radius)
+    lowest = -F.max_pool2d(-targets.unsqueeze(1), window, 1, radius)
+    near = ((highest > 0.5) & (lowest < 0.5)).squeeze(1)
+    return torch.where(near, weight, 1.0)
+
+
+def mask_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Mean binary cross-entropy per instance: (N, h, w) logits, targets in [0, 1] and weights of the cells -> (N,)."""
+    return F.binary_cross_entropy_with_logits(logits, targets, weights, reduction="none").flatten(1).mean(dim=1)

@@ -20,9 +20,14 @@ class _PyramidMerge(nn.Module):
         self.tower = nn.Sequential(*(ConvNormRelu(channels, channels, norm=norm) for _ in range(depth)))
         self.features = nn.Conv2d(channels, out_channels, 1)
 
-    def merged(self, pyramid: Sequence[Tensor]) -> Tensor:
-        """(B, Cin, H_i, W_i), finest first -> (B, channels, H_0, W_0), what the tower makes of all levels."""
+    def merged(self, pyramid: Sequence[Tensor], addition: Tensor | None = None) -> Tensor:
+        """(B, Cin, H_i, W_i), finest first -> (B, channels, H_0, W_0), what the tower makes of all levels.
+
+        `addition`, (B, channels, H_0, W_0), joins the levels' sum.
+        """
         total = self.refine[0](pyramid[0])
+        if addition is not None:
+            total = total + addition
         height, width = total.shape[2], total.shape[3]
         for level, refine in enumerate(self.refine):
             if level > 0:
@@ -39,7 +44,7 @@ class MaskFeatures(_PyramidMerge):
 
 
 class MaskBranch(_PyramidMerge):
-    """Mask features and, for training, `foreground`: logits of "some object is here"."""
+    """Mask features, what they were made of, and, for training, `foreground`: logits of "some object is here"."""
 
     def __init__(
         self, in_channels: int, channels: int, out_channels: int, levels: int, depth: int, norm: Norm = nn.BatchNorm2d
@@ -47,7 +52,12 @@ class MaskBranch(_PyramidMerge):
         super().__init__(in_channels, channels, out_channels, levels, depth, norm)
         self.foreground = nn.Conv2d(channels, 1, 1)
 
-    def forward(self, pyramid: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """(B, Cin, H_i, W_i), finest first -> (B, out_channels, H_0, W_0) and foreground logits (B, 1, H_0, W_0)."""
-        merged = self.merged(pyramid)
-        return self.features(merged), self.foreground(merged)
+    def forward(self, pyramid: Sequence[Tensor], addition: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Features (B, out_channels, H_0, W_0), foreground logits (B, 1, H_0, W_0) and the tower's output.
+
+        Args:
+            pyramid: (B, Cin, H_i, W_i), finest first.
+            addition: (B, channels, H_0, W_0) of another encoder, or None.
+        """
+        merged = self.merged(pyramid, addition)
+        return self.features(merged), self.foreground(merged), merged

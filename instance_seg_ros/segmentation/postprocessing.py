@@ -29,7 +29,9 @@ class NetworkOutput:
         class_ids: (K,) int64.
         masks: (K, h, w) float16 or float32 probabilities on the mask grid.
         mask_scale, mask_offset: (2,) float32: camera pixel (x, y) has mask coordinates ((x + 0.5) * sx - 0.5 + ox,
-            (y + 0.5) * sy - 0.5 + oy).
+            (y + 0.5) * sy - 0.5 + oy) in the mask, after its upsampling where there is one.
+        mask_upsampling: (9, f, f, h, w) float16 or float32, or None: sample (f y + a, f x + b) of a finer mask is the
+            sum over n of [n, a, b, y, x] times the n-th of the 3 x 3 neighbours of cell (y, x), row by row.
     """
 
     boxes_xyxy: NDArray[np.float32]
@@ -38,6 +40,7 @@ class NetworkOutput:
     masks: NDArray[np.floating]
     mask_scale: NDArray[np.float32]
     mask_offset: NDArray[np.float32] = field(default_factory=lambda: np.zeros(2, dtype=np.float32))
+    mask_upsampling: NDArray[np.floating] | None = None
 
 
 def to_instances(
@@ -70,7 +73,8 @@ def to_instances(
         x0, y0, x1, y1 = _region(output.boxes_xyxy[row], output.mask_scale, image_size_wh)
         if x1 <= x0 or y1 <= y0:
             continue
-        probability = _resample(output.masks[row], output.mask_scale, output.mask_offset, (x0, y0, x1, y1))
+        mask, offset = _fine_mask(output, row, (x0, y0, x1, y1))
+        probability = _resample(mask, output.mask_scale, offset, (x0, y0, x1, y1))
         claimed[index] = np.count_nonzero(probability > mask_threshold)
         wins = probability > best[y0:y1, x0:x1]
         best[y0:y1, x0:x1][wins] = probability[wins]
@@ -97,6 +101,27 @@ def _region(
     first = np.clip(np.floor(box_xyxy[:2] - margin), 0, image_size_wh).astype(int)
     last = np.clip(np.ceil(box_xyxy[2:] + margin), 0, image_size_wh).astype(int)
     return int(first[0]), int(first[1]), int(last[0]), int(last[1])
+
+
+def _fine_mask(
+    output: NetworkOutput, row: int, region_xyxy: tuple[int, int, int, int]
+) -> tuple[NDArray[np.floating], NDArray[np.float32]]:
+    """A row's mask, upsampled where the network says how, around the region, and the mask's offset there."""
+    mask, weights = output.masks[row], output.mask_upsampling
+    if weights is None:
+        return mask, output.mask_offset
+    factor = weights.shape[1]
+    corners = np.array(region_xyxy).reshape(2, 2) * output.mask_scale / factor
+    x0, y0 = np.clip(np.floor(corners[0]) - 1, 0, None).astype(int)
+    x1, y1 = (np.ceil(corners[1]) + 1).astype(int)
+    # Replicated at the mask's border, real cells elsewhere.
+    padded = np.pad(mask, 1, mode="edge")[y0 : y1 + 2, x0 : x1 + 2].astype(np.float32)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3))
+    height, width = windows.shape[:2]
+    here = weights[..., y0 : y0 + height, x0 : x0 + width].astype(np.float32)
+    fine = np.einsum("nabyx,yxn->yaxb", here, windows.reshape(height, width, 9), optimize=False)
+    offset = output.mask_offset - np.array([factor * x0, factor * y0], dtype=np.float32)
+    return fine.reshape(factor * height, factor * width), offset
 
 
 def _resample(

@@ -83,6 +83,27 @@ def load_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(**content)
 
 
+def load_weights_that_fit(model: CondInst, weights: dict[str, Tensor]) -> list[str]:
+    """Fills a network with the weights of one that may lack some of its parts.
+
+    Args:
+        model: changed in place.
+        weights: of a state dict.
+
+    Returns:
+        The parts of the network, by the first component of their names, that `weights` lacks and that keep theirs.
+
+    Raises:
+        ValueError: the network has no such weight, or it is of another shape there.
+    """
+    own = model.state_dict()
+    foreign = [name for name, value in weights.items() if name not in own or own[name].shape != value.shape]
+    if foreign:
+        raise ValueError(f"these weights do not fit the network: {', '.join(foreign[:5])} ({len(foreign)} in all)")
+    model.load_state_dict({**own, **weights})
+    return sorted({name.split(".")[0] for name in own if name not in weights})
+
+
 def averaged_model(checkpoint: Checkpoint) -> CondInst:
     """The network with the averaged weights, in evaluation mode."""
     model = CondInst(checkpoint.config)

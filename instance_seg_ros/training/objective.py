@@ -10,14 +10,19 @@ from torch import Tensor
 
 from instance_seg_ros.models.condinst import CondInst, DenseOutput
 from instance_seg_ros.models.losses import (
+    boundary_weights,
     centerness_target,
     dice_loss,
     focal_loss,
     giou_loss,
     mask_cross_entropy,
 )
+from instance_seg_ros.models.mask_upsampling import upsample_masks
 from instance_seg_ros.training.dataset import IGNORE_ID, Batch
 from instance_seg_ros.training.targets import IGNORED, Assignment, assign_locations, sample_positives
+
+_MIN_PROBABILITY = 1e-5
+"""A mask's cells are at least so far from 0 and 1 in the loss."""
 
 
 @dataclass(frozen=True)
@@ -26,12 +31,14 @@ class ObjectiveSettings:
 
     Attributes:
         mask_cross_entropy_weight: of the mask's cross-entropy beside its dice loss.
+        boundary_weight: of cells near a mask's boundary in its cross-entropy, where others weigh 1.
         foreground_weight: of the auxiliary foreground loss.
         masks_per_instance: positive locations of each instance in the mask loss.
         masks_per_image: at most so many in an image.
     """
 
     mask_cross_entropy_weight: float = 2.0
+    boundary_weight: float = 4.0
     foreground_weight: float = 1.0
     masks_per_instance: int = 2
     masks_per_image: int = 24
@@ -72,13 +79,16 @@ def _mask_losses(
     count = output.parameters.shape[1]
     flat = torch.cat([index + i * count for i, index in enumerate(chosen)])
     parameters = output.parameters.flatten(0, 1)[flat].split([len(index) for index in chosen])
-    logits, targets = [], []
+    probabilities, targets = [], []
     for i, features in enumerate(output.mask_features.unbind()):
-        logits.append(model.masks(features, parameters[i], chosen[i]))
+        coarse = model.masks(features, parameters[i], chosen[i]).sigmoid()
+        probabilities.append(upsample_masks(coarse, output.mask_upsampling[i]))
         instance_masks = mask_targets(batch.ids[i], len(batch.boxes_xyxy[i]), model.config.mask_stride)
         targets.append(instance_masks[assignments[i].instance[chosen[i]]])
-    joined_logits, joined_targets = model.refine_masks(torch.cat(logits)), torch.cat(targets)
-    return dice_loss(joined_logits, joined_targets).mean(), mask_cross_entropy(joined_logits, joined_targets).mean()
+    logits = torch.logit(torch.cat(probabilities), eps=_MIN_PROBABILITY)
+    joined_targets = torch.cat(targets)
+    weights = boundary_weights(joined_targets, settings.boundary_weight)
+    return dice_loss(logits, joined_targets).mean(), mask_cross_entropy(logits, joined_targets, weights).mean()
 
 
 def _foreground_loss(logits: Tensor, ids: Tensor, stride: int) -> Tensor:

@@ -21,7 +21,13 @@ from instance_seg_ros.models.condinst import CondInst
 from instance_seg_ros.models.configuration import CondInstConfig
 from instance_seg_ros.synthetic.sensor import SensorSettings, simulate_depth
 from instance_seg_ros.synthetic.store import SceneStore
-from instance_seg_ros.training.checkpoint import Checkpoint, load_checkpoint, save_atomically, save_checkpoint
+from instance_seg_ros.training.checkpoint import (
+    Checkpoint,
+    load_checkpoint,
+    load_weights_that_fit,
+    save_atomically,
+    save_checkpoint,
+)
 from instance_seg_ros.training.curve import plot_losses
 from instance_seg_ros.training.dataset import (
     AugmentationSettings,
@@ -162,8 +168,9 @@ class Trainer:
         self.model = CondInst(self.config).train()
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if initial is not None:
-            self._check_sizes(initial, "the checkpoint to start from")
-            self.model.load_state_dict(initial.average)
+            fresh = load_weights_that_fit(self.model, initial.average)
+            if fresh:
+                tqdm.write(f"the checkpoint to start from lacks {', '.join(fresh)}: random at first")
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.model, settings.weight_decay), lr=settings.learning_rate
         )
@@ -244,7 +251,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=settings.bf16):
-            output = self.model(batch.depth_m, batch.intrinsics)
+            output = self.model(batch.depth_m, batch.intrinsics, batch.color_rgb)
         generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + self.step)
         terms = batch_losses(self.model, output, batch, self.objective, generator)
         total = torch.stack(list(terms.values())).sum()

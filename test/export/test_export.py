@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,6 @@ from hypothesis import strategies as st
 from instance_seg_ros.errors import InputError
 from instance_seg_ros.export import cli
 from instance_seg_ros.export.export import (
-    OUTPUT_NAMES,
     ModelDescription,
     export_checkpoint,
     export_graph,
@@ -36,6 +36,7 @@ CONFIG = CondInstConfig(
     head_depth=1,
     mask_channels=8,
     mask_depth=1,
+    color_channels=(4, 4, 8),
 )
 DECODING = DecodingSettings(candidates=20, max_instances=8, min_score=0.0)
 
@@ -47,17 +48,22 @@ def network() -> CondInst:
     with torch.no_grad():
         model.head.class_logits.weight.mul_(30)
         model.controller.weight.mul_(30)
+        model.color_to_backbone.weight.normal_(std=0.3)
+        model.color_to_masks.weight.normal_(std=0.3)
+        model.mask_upsampling.weights.weight.normal_(std=0.3)
     return model
 
 
-def scene(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+def scene(height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Depth, intrinsics and colour."""
     rng = np.random.default_rng(0)
     depth_m = np.full((height, width), 0.9, dtype=np.float32)
     for _ in range(5):
         top, left = rng.integers(0, height // 2), rng.integers(0, width // 2)
         depth_m[top : top + height // 4, left : left + width // 4] = rng.uniform(0.6, 0.85)
     depth_m[rng.random((height, width)) < 0.05] = 0
-    return depth_m, np.array([width, width, width / 2, height / 2], dtype=np.float32)
+    intrinsics = np.array([width, width, width / 2, height / 2], dtype=np.float32)
+    return depth_m, intrinsics, rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -73,19 +79,20 @@ def session() -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
 
 
-def run(session: onnxruntime.InferenceSession, depth_m: np.ndarray, intrinsics: np.ndarray) -> list[np.ndarray]:
-    return session.run(list(OUTPUT_NAMES), {"depth_m": depth_m, "intrinsics": intrinsics})
+def run(
+    session: onnxruntime.InferenceSession, depth_m: np.ndarray, intrinsics: np.ndarray, color_rgb: np.ndarray
+) -> list[np.ndarray]:
+    return session.run(None, {"depth_m": depth_m, "intrinsics": intrinsics, "color_rgb": color_rgb})
 
 
 @pytest.mark.parametrize(("height", "width"), [(96, 128), (480, 640), (360, 640), (97, 61), (48, 64)])
 def test_onnx_runtime_agrees_with_pytorch_at_any_camera_size(
     session: onnxruntime.InferenceSession, height: int, width: int
 ) -> None:
-    depth_m, intrinsics = scene(height, width)
+    frame = scene(height, width)
     with torch.no_grad():
-        expected = ExportedModel(network(), DECODING)(torch.from_numpy(depth_m), torch.from_numpy(intrinsics))
-    boxes, scores, class_ids, masks, mask_scale = run(session, depth_m, intrinsics)
-    assert [boxes.shape, scores.shape, class_ids.shape, masks.shape] == [(8, 4), (8,), (8,), (8, 48, 64)]
+        expected = ExportedModel(network(), DECODING)(*map(torch.from_numpy, frame))
+    boxes, scores, class_ids, masks, mask_scale, mask_upsampling = run(session, *frame)
     assert [boxes.dtype, class_ids.dtype, masks.dtype] == [np.float32, np.int64, np.float16]
     np.testing.assert_allclose(scores, expected[1].numpy(), atol=1e-4)
     kept = scores > 0
@@ -93,17 +100,36 @@ def test_onnx_runtime_agrees_with_pytorch_at_any_camera_size(
     np.testing.assert_allclose(boxes[kept], expected[0].numpy()[kept], atol=0.05)
     np.testing.assert_allclose(masks[kept].astype(float), expected[3].numpy()[kept].astype(float), atol=5e-3)
     np.testing.assert_allclose(mask_scale, expected[4].numpy(), rtol=1e-6)
+    np.testing.assert_allclose(mask_upsampling.astype(float), expected[5].numpy().astype(float), atol=5e-3)
 
 
 @pytest.mark.parametrize("value", [0.0, np.nan, np.inf, -1.0])
 def test_a_frame_without_measurements_gives_finite_outputs(session: onnxruntime.InferenceSession, value: float) -> None:
     depth_m = np.full((48, 64), value, dtype=np.float32)
-    outputs = run(session, depth_m, np.array([60, 60, 31.5, 23.5], dtype=np.float32))
+    intrinsics = np.array([60, 60, 31.5, 23.5], dtype=np.float32)
+    outputs = run(session, depth_m, intrinsics, np.zeros((48, 64, 3), np.uint8))
     assert all(np.isfinite(output).all() for output in outputs)
 
 
 def test_output_shapes_are_static(session: onnxruntime.InferenceSession) -> None:
-    assert [output.shape for output in session.get_outputs()] == [[8, 4], [8], [8], [8, 48, 64], [2]]
+    shapes = {output.name: output.shape for output in session.get_outputs()}
+    assert shapes == {
+        "boxes_xyxy": [8, 4],
+        "scores": [8],
+        "class_ids": [8],
+        "masks": [8, 24, 32],
+        "mask_scale": [2],
+        "mask_upsampling": [9, 2, 2, 24, 32],
+    }
+
+
+def test_a_network_of_depth_alone_asks_for_no_colour() -> None:
+    model = CondInst(replace(CONFIG, color_channels=())).eval()
+    content = export_graph(model, DECODING).SerializeToString()
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    assert [tensor.name for tensor in session.get_inputs()] == ["depth_m", "intrinsics"]
+    depth_m, intrinsics, _ = scene(96, 128)
+    assert session.run(["scores"], {"depth_m": depth_m, "intrinsics": intrinsics})[0].shape == (8,)
 
 
 def test_boxes_lie_inside_the_camera_image(session: onnxruntime.InferenceSession) -> None:
@@ -127,7 +153,9 @@ def test_the_grid_keeps_every_pixel_on_its_ray_and_pads_with_0(camera_hw: tuple[
     v, u = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     intrinsics = torch.tensor([500.0, 500.0, width / 2, height / 2])
     # Depth tells the source pixel; its ray is compared with the ray of the grid's pixel.
-    grid, grid_intrinsics, found = NetworkGrid(96, 128)((v * width + u + 1).float(), intrinsics)
+    network_grid, image = NetworkGrid(96, 128), (v * width + u + 1).float()
+    found = network_grid.scale(image)
+    grid, grid_intrinsics = network_grid.depth(image), network_grid.intrinsics(intrinsics, found)
     assert found.item() == pytest.approx(scale)
     fx, _, cx, _ = grid_intrinsics[0].tolist()
     used_h, used_w = round(height * scale), round(width * scale)
@@ -137,6 +165,15 @@ def test_the_grid_keeps_every_pixel_on_its_ray_and_pads_with_0(camera_hw: tuple[
     ray_x = (torch.arange(used_w) - cx) / fx
     # Nearest: at most half a source pixel away.
     assert ((source_u - width / 2) / 500 - ray_x).abs().max() <= 0.51 / 500
+
+
+def test_colour_is_averaged_over_a_cell_and_padded_with_0() -> None:
+    image = torch.arange(96 * 256, dtype=torch.float32).reshape(96, 256, 1).remainder(251).to(torch.uint8)
+    grid = NetworkGrid(96, 128).color(image.expand(-1, -1, 3))
+    means = image.float().reshape(48, 2, 128, 2).mean(dim=(1, 3))
+    assert grid.shape == (1, 3, 96, 128)
+    torch.testing.assert_close(grid[0, 1, :48], means)
+    assert (grid[0, :, 48:] == 0).all()
 
 
 def greedy(overlaps: np.ndarray) -> np.ndarray:
@@ -217,7 +254,7 @@ def test_the_file_describes_itself_and_a_changed_byte_is_noticed(checkpoint: Che
         "frames": 7,
         "seed": 1,
     }
-    assert set(json.loads(metadata["input_contract"])) == {"depth_m", "intrinsics"}
+    assert set(json.loads(metadata["input_contract"])) == {"depth_m", "intrinsics", "color_rgb"}
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)

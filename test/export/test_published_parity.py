@@ -136,7 +136,7 @@ def test_the_exported_graph_equals_the_reference(
     pytest.importorskip("onnxruntime")
     path = tmp_path / "condinst.onnx"
     description = ModelDescription("condinst_r50", "1", checkpoint.class_names, score_threshold=0.3)
-    path.write_bytes(describe(export_published_graph(detector), description, {}))
+    path.write_bytes(describe(export_published_graph(detector), description, {}, {}))
 
     network = OnnxRuntimeNetwork(path, threads=0)
     output = network({"color_rgb": reference.color_rgb})

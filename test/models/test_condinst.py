@@ -11,6 +11,7 @@ from instance_seg_ros.models.configuration import CondInstConfig, dynamic_parame
 from instance_seg_ros.models.dynamic_head import dynamic_masks, split_parameters
 from instance_seg_ros.models.fcos_head import BatchNormPerLevel, level_locations
 from instance_seg_ros.models.layers import aligned_upsample
+from instance_seg_ros.models.mask_upsampling import upsample_masks
 
 SMALL = CondInstConfig(
     input_hw=(96, 128),
@@ -21,7 +22,9 @@ SMALL = CondInstConfig(
     head_depth=1,
     mask_channels=8,
     mask_depth=1,
+    color_channels=(4, 4, 8),
 )
+INTRINSICS = torch.tensor([[110.0, 110.0, 63.5, 47.5]])
 
 
 def test_there_are_169_dynamic_parameters_in_the_published_order() -> None:
@@ -72,8 +75,10 @@ def test_each_level_keeps_its_own_statistics() -> None:
 
 def test_outputs_have_the_documented_shapes_and_finite_gradients() -> None:
     model = CondInst(SMALL).train()
-    depth_m = torch.rand(2, 1, 96, 128, generator=torch.Generator().manual_seed(0)) + 0.5
-    output = model(depth_m, torch.tensor([[110.0, 110.0, 63.5, 47.5]]).expand(2, -1))
+    generator = torch.Generator().manual_seed(0)
+    depth_m = torch.rand(2, 1, 96, 128, generator=generator) + 0.5
+    color_rgb = torch.randint(0, 256, (2, 3, 96, 128), generator=generator, dtype=torch.uint8)
+    output = model(depth_m, INTRINSICS.expand(2, -1), color_rgb)
     count = 12 * 16 + 6 * 8 + 3 * 4
     assert output.class_logits.shape == (2, count, 1)
     assert output.ltrb_px.shape == (2, count, 4)
@@ -83,7 +88,8 @@ def test_outputs_have_the_documented_shapes_and_finite_gradients() -> None:
     assert output.mask_features.shape == (2, 8, 24, 32)
     assert output.foreground_logits.shape == (2, 1, 24, 32)
     chosen = torch.tensor([0, 5, 200])
-    masks = model.refine_masks(model.masks(output.mask_features[0], output.parameters[0, chosen], chosen))
+    coarse = model.masks(output.mask_features[0], output.parameters[0, chosen], chosen).sigmoid()
+    masks = upsample_masks(coarse, output.mask_upsampling[0])
     assert masks.shape == (3, 48, 64)
     (masks.sum() + output.class_logits.sum() + output.ltrb_px.sum() + output.centerness_logits.sum()).backward()
     missing = [n for n, p in model.named_parameters() if p.grad is None]
@@ -114,3 +120,37 @@ def test_inconsistent_sizes_are_refused(change: dict, message: str) -> None:
 def test_a_configuration_survives_json_values() -> None:
     values = {k: list(v) if isinstance(v, tuple) else v for k, v in SMALL.to_dict().items()}
     assert CondInstConfig.from_dict(values) == SMALL
+
+
+def _with_colour_heard(model: CondInst) -> CondInst:
+    """A new network does not hear its colour encoder yet."""
+    for projection in (model.color_to_backbone, model.color_to_masks):
+        torch.nn.init.ones_(projection.weight)
+    torch.nn.init.normal_(model.mask_upsampling.weights.weight, generator=torch.Generator().manual_seed(1))
+    return model
+
+
+def test_black_colour_is_no_colour() -> None:
+    model = _with_colour_heard(CondInst(SMALL)).eval()
+    depth_m = torch.rand(1, 1, 96, 128, generator=torch.Generator().manual_seed(0)) + 0.5
+    without = model(depth_m, INTRINSICS)
+    black = model(depth_m, INTRINSICS, torch.zeros(1, 3, 96, 128, dtype=torch.uint8))
+    grey = model(depth_m, INTRINSICS, torch.linspace(0, 255, 128).expand(1, 3, 96, 128))
+    for name in ("class_logits", "mask_features", "mask_upsampling"):
+        torch.testing.assert_close(getattr(black, name), getattr(without, name))
+        assert not torch.allclose(getattr(grey, name), getattr(without, name))
+
+
+def test_a_network_of_depth_alone_has_no_colour_encoder() -> None:
+    model = CondInst(dataclasses.replace(SMALL, color_channels=()))
+    assert not any(name.startswith("color") for name, _ in model.named_parameters())
+    assert model(torch.ones(1, 1, 96, 128), INTRINSICS).class_logits.isfinite().all()
+
+
+@pytest.mark.parametrize("depth_m", [0.0, 1.0])
+@pytest.mark.parametrize("gray", [0, 7])
+def test_outputs_are_finite_whatever_is_missing(depth_m: float, gray: int) -> None:
+    model = _with_colour_heard(CondInst(SMALL)).eval()
+    color_rgb = torch.full((1, 3, 96, 128), gray, dtype=torch.uint8)
+    output = model(torch.full((1, 1, 96, 128), depth_m), INTRINSICS, color_rgb)
+    assert all(getattr(output, field.name).isfinite().all() for field in dataclasses.fields(output))

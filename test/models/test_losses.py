@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from instance_seg_ros.models.losses import (
+    boundary_weights,
     centerness_target,
     dice_loss,
     focal_loss,
@@ -87,6 +88,20 @@ def test_dice_loss_is_0_for_a_perfect_mask_and_1_for_a_disjoint_one() -> None:
     target = torch.tensor([[[1.0, 0.0]]])
     assert dice_loss(torch.tensor([[[100.0, -100.0]]]), target).item() == pytest.approx(0, abs=1e-4)
     assert dice_loss(torch.tensor([[[-100.0, 100.0]]]), target).item() == pytest.approx(1, abs=1e-4)
+
+
+def test_cells_near_a_boundary_weigh_more() -> None:
+    targets = torch.zeros(1, 3, 9)
+    targets[:, :, 6:] = 1  # the boundary runs between columns 5 and 6
+    weights = boundary_weights(targets, weight=5.0, radius=2)
+    assert weights[0, 1].tolist() == [1, 1, 1, 1, 5, 5, 5, 5, 1]
+    assert (boundary_weights(torch.zeros(1, 3, 9), 5.0) == 1).all()
+
+
+def test_weights_scale_the_cross_entropy_of_their_cells() -> None:
+    logits, targets = torch.zeros(1, 1, 2), torch.zeros(1, 1, 2)
+    weights = torch.tensor([[[1.0, 5.0]]])
+    assert mask_cross_entropy(logits, targets, weights).item() == pytest.approx(3 * math.log(2))
 
 
 def test_mask_cross_entropy_by_hand() -> None:

@@ -52,6 +52,18 @@ def test_a_mask_at_half_resolution_is_resampled_at_pixel_centres() -> None:
     assert instances.masks[0].tolist() == np.repeat([[True] * 4 + [False] * 4], 8, axis=0).tolist()
 
 
+@pytest.mark.parametrize("box", [(0, 0, 8, 8), (4, 2, 6, 4)])
+def test_a_mask_is_upsampled_by_the_weights_of_its_neighbours(box: tuple[int, ...]) -> None:
+    coarse = np.zeros((4, 4))
+    coarse[1, 2] = 1  # fine rows 2 and 3, fine columns 4 and 5
+    weights = np.zeros((9, 2, 2, 4, 4), dtype=np.float16)
+    weights[4] = 1
+    weights[:, 0, 0, 2, 2] = np.eye(9)[1]  # fine pixel (4, 4) takes the cell above its own
+    finer = dataclasses.replace(output([coarse], [box], [0.9]), mask_upsampling=weights)
+    expected = rectangle(4, 2, 6, 4, 1, (8, 8)) + rectangle(4, 4, 5, 5, 1, (8, 8))
+    assert instances_of(finer, size_wh=(8, 8)).label_image().tolist() == expected.tolist()
+
+
 def test_a_mask_far_outside_its_box_is_cut() -> None:
     everywhere = np.full((6, 40), 0.9)
     instances = instances_of(output([everywhere], [(0, 0, 10, 6)], [0.9]), size_wh=(40, 6))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,15 @@ from instance_seg_ros.synthetic.store import open_store
 from instance_seg_ros.training.dataset import (
     IGNORE_ID,
     AugmentationSettings,
+    Images,
     SceneDataset,
+    augment,
     collate,
     mirror,
     relabel,
     resample_window,
     split_holdout,
+    to_sample,
 )
 
 INTRINSICS = np.array([100.0, 110.0, 60.0, 50.0], dtype=np.float32)
@@ -30,42 +34,45 @@ def back_project(depth_m: np.ndarray, intrinsics: np.ndarray, u: int, v: int) ->
     return depth_m[v, u] * np.array([(u - cx) / fx, (v - cy) / fy, 1.0])
 
 
-def numbered_image() -> tuple[np.ndarray, np.ndarray]:
-    """Every pixel has its own depth, so that a pixel is found again."""
+def numbered_images() -> Images:
+    """Every pixel has its own depth, so that a pixel is found again; colour is a ramp along both axes."""
     depth_m = (np.arange(96 * 128, dtype=np.float32).reshape(96, 128) + 1) / 1000
-    return depth_m, (np.arange(96 * 128).reshape(96, 128) % 7).astype(np.uint8)
+    rows, columns = np.mgrid[:96, :128]
+    color_rgb = np.stack((2 * rows, columns, rows + columns), axis=2).astype(np.uint8)
+    return Images(depth_m, (np.arange(96 * 128).reshape(96, 128) % 7).astype(np.uint8), INTRINSICS, color_rgb)
 
 
 @pytest.mark.parametrize(("offset", "scale"), [((20.0, 10.0), 2.0), ((0.0, 0.0), 0.75), ((3.0, 7.0), 1.5)])
-def test_a_resampled_pixel_stays_on_its_ray(offset: tuple[float, float], scale: float) -> None:
-    depth_m, ids = numbered_image()
-    result_m, result_ids, intrinsics = resample_window(depth_m, ids, INTRINSICS, offset, scale)
+def test_a_resampled_pixel_stays_on_its_ray_and_keeps_its_colour(offset: tuple[float, float], scale: float) -> None:
+    images = numbered_images()
+    result = resample_window(images, offset, scale)
     for v in range(5, 60, 11):
         for u in range(5, 80, 13):
-            source = round(float(result_m[v, u]) * 1000) - 1
+            source = round(float(result.depth_m[v, u]) * 1000) - 1
             row, column = divmod(source, 128)
-            assert result_ids[v, u] == ids[row, column]
-            moved = back_project(result_m, intrinsics, u, v)
-            original = back_project(depth_m, INTRINSICS, column, row)
+            assert result.ids[v, u] == images.ids[row, column]
+            moved = back_project(result.depth_m, result.intrinsics, u, v)
+            original = back_project(images.depth_m, INTRINSICS, column, row)
             # Nearest resampling moves a point by at most half a source pixel.
-            assert np.abs(moved - original).max() <= result_m[v, u] * 0.51 * max(1, 1 / scale) / 100
+            assert np.abs(moved - original).max() <= result.depth_m[v, u] * 0.51 * max(1, 1 / scale) / 100
+            assert np.abs(result.color_rgb[v, u].astype(int) - images.color_rgb[row, column]).max() <= 2
 
 
 def test_shrinking_leaves_padding_right_and_below() -> None:
-    depth_m, ids = numbered_image()
-    result_m, result_ids, _ = resample_window(depth_m, ids, INTRINSICS, (0.0, 0.0), 0.5)
-    assert (result_m[:48, :64] > 0).all()
-    assert (result_m[48:] == 0).all()
-    assert (result_m[:, 64:] == 0).all()
-    assert (result_ids[48:] == 0).all()
+    result = resample_window(numbered_images(), (0.0, 0.0), 0.5)
+    assert (result.depth_m[:48, :64] > 0).all()
+    for padded in (result.depth_m, result.ids, result.color_rgb):
+        assert (padded[48:] == 0).all()
+        assert (padded[:, 64:] == 0).all()
 
 
 def test_mirroring_negates_x_of_every_point() -> None:
-    depth_m, ids = numbered_image()
-    mirrored_m, mirrored_ids, intrinsics = mirror(depth_m, ids, INTRINSICS)
-    assert mirrored_ids[30, 127 - 40] == ids[30, 40]
-    expected = back_project(depth_m, INTRINSICS, 40, 30) * [-1, 1, 1]
-    np.testing.assert_allclose(back_project(mirrored_m, intrinsics, 127 - 40, 30), expected, rtol=1e-5)
+    images = numbered_images()
+    mirrored = mirror(images)
+    assert mirrored.ids[30, 127 - 40] == images.ids[30, 40]
+    assert mirrored.color_rgb[30, 127 - 40].tolist() == images.color_rgb[30, 40].tolist()
+    expected = back_project(images.depth_m, INTRINSICS, 40, 30) * [-1, 1, 1]
+    np.testing.assert_allclose(back_project(mirrored.depth_m, mirrored.intrinsics, 127 - 40, 30), expected, rtol=1e-5)
 
 
 def test_relabel_numbers_objects_and_ignores_small_and_unmeasured_ones() -> None:
@@ -76,7 +83,7 @@ def test_relabel_numbers_objects_and_ignores_small_and_unmeasured_ones() -> None
     ids[80:90, 80:90] = 12
     depth_m = np.ones((96, 128), dtype=np.float32)
     depth_m[50:70, 50:69] = 0
-    labels, boxes, centroids = relabel(ids, depth_m, AugmentationSettings())
+    labels, boxes, centroids = relabel(ids, depth_m, min_visible_px=40, min_measured_share=0.15)
     assert labels[15, 40] == 1
     assert labels[85, 85] == 2
     assert labels[2, 2] == labels[60, 60] == IGNORE_ID
@@ -85,10 +92,39 @@ def test_relabel_numbers_objects_and_ignores_small_and_unmeasured_ones() -> None
 
 
 def test_relabel_of_an_empty_image_gives_no_boxes() -> None:
-    labels, boxes, centroids = relabel(np.zeros((4, 4), np.uint8), np.ones((4, 4), np.float32), AugmentationSettings())
+    labels, boxes, centroids = relabel(np.zeros((4, 4), np.uint8), np.ones((4, 4), np.float32), 40, 0.15)
     assert not labels.any()
     assert boxes.shape == (0, 4)
     assert centroids.shape == (0, 2)
+
+
+CALM = AugmentationSettings(
+    flip_probability=0.0, crop_probability=0.0, letterbox_probability=0.0, color_drop_probability=0.0
+)
+
+
+@pytest.mark.parametrize(
+    ("depth_drop", "color_drop", "depth_left", "color_left"),
+    [(0.0, 0.0, True, True), (1.0, 0.0, False, True), (0.0, 1.0, True, False), (1.0, 1.0, True, False)],
+)
+def test_a_sample_loses_its_colour_or_its_depth_but_never_both(
+    depth_drop: float, color_drop: float, depth_left: bool, color_left: bool
+) -> None:
+    settings = replace(CALM, depth_drop_probability=depth_drop, color_drop_probability=color_drop)
+    images = augment(numbered_images(), settings, np.random.default_rng(0))
+    assert bool(images.depth_m.any()) == depth_left
+    assert (images.color_rgb is not None) == color_left
+
+
+def test_without_depth_an_object_still_counts_where_there_is_colour() -> None:
+    ids = np.zeros((96, 128), dtype=np.uint8)
+    ids[10:40, 10:40] = 1
+    images = Images(np.zeros((96, 128), np.float32), ids, INTRINSICS, np.full((96, 128, 3), 9, np.uint8))
+    assert len(to_sample(images, CALM).boxes_xyxy) == 1
+    blind = to_sample(replace(images, color_rgb=None), CALM)
+    assert len(blind.boxes_xyxy) == 0
+    assert blind.color_rgb.shape == (3, 96, 128)
+    assert not blind.color_rgb.any()
 
 
 def dataset(folder: Path, seed: int = 0) -> SceneDataset:
@@ -128,6 +164,7 @@ def test_a_batch_stacks_images_and_lists_instances(tiny_store: Path) -> None:
     batch = collate([dataset(tiny_store)[(0, slot)] for slot in range(4)])
     assert batch.depth_m.shape == (4, 1, 96, 128)
     assert batch.ids.shape == (4, 96, 128)
+    assert batch.color_rgb.shape == (4, 3, 96, 128)
     assert len(batch.boxes_xyxy) == 4
 
 

@@ -124,6 +124,7 @@ def test_a_batch_without_objects_gives_finite_losses(tiny_store: Path, tmp_path:
         ids=torch.zeros_like(batch.ids),
         boxes_xyxy=[torch.zeros(0, 4)] * 2,
         centroids_xy=[torch.zeros(0, 2)] * 2,
+        color_rgb=batch.color_rgb,
     )
     assert all(math.isfinite(value) for value in run.train_step(empty).values())
 
@@ -143,6 +144,20 @@ def test_a_checkpoint_of_other_sizes_is_refused(tiny_store: Path, tmp_path: Path
         Trainer(settings(4), open_store(tiny_store), tmp_path, other)
 
 
+def test_a_training_with_colour_starts_from_weights_of_depth_alone(
+    tiny_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    blind = CondInstConfig(**{**CONFIG.to_dict(), "color_channels": ()})
+    first = Trainer(settings(1), open_store(tiny_store), tmp_path / "first", blind)
+    first.run()
+    initial = load_checkpoint(tmp_path / "first" / CHECKPOINT_NAME)
+    del initial.average["mask_upsampling.depth_guide.bias"]
+    second = Trainer(settings(1), open_store(tiny_store), tmp_path / "second", CONFIG, initial=initial)
+    name = "fpn.lateral.0.weight"
+    assert torch.equal(second.model.state_dict()[name], initial.average[name])
+    assert "lacks color_encoder, color_to_backbone, color_to_masks, mask_upsampling: random" in capsys.readouterr().out
+
+
 def test_a_training_starts_from_the_averaged_weights_of_another(tiny_store: Path, tmp_path: Path) -> None:
     trainer(tiny_store, tmp_path / "first", 2).run()
     first = load_checkpoint(tmp_path / "first" / CHECKPOINT_NAME)
@@ -159,7 +174,7 @@ def test_weights_of_a_network_of_other_sizes_are_refused(tiny_store: Path, tmp_p
     trainer(tiny_store, tmp_path / "first", 1).run()
     first = load_checkpoint(tmp_path / "first" / CHECKPOINT_NAME)
     other = CondInstConfig(**{**CONFIG.to_dict(), "fpn_channels": 8})
-    with pytest.raises(ValueError, match="the checkpoint to start from holds a network of other sizes"):
+    with pytest.raises(ValueError, match="do not fit the network: fpn.lateral.0.weight"):
         Trainer(settings(1), open_store(tiny_store), tmp_path / "second", other, initial=first)
 
 
