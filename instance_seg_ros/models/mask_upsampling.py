@@ -30,7 +30,7 @@ class MaskUpsampling(nn.Module):
         self.weights = nn.Conv2d(_HIDDEN_CHANNELS, NEIGHBOURS * MASK_UPSAMPLING**2, 1)
         nn.init.zeros_(self.weights.weight)
         with torch.no_grad():
-            self.weights.bias.copy_(torch.log(_bilinear_weights() + 1e-3).flatten())
+            self.weights.get_parameter("bias").copy_(torch.log(_bilinear_weights() + 1e-3).flatten())
 
     def forward(self, stem: Tensor, color: Tensor | None, mask_features: Tensor) -> Tensor:
         """
