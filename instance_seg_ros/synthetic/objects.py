@@ -241,8 +241,26 @@ def _ring(radius_bottom: float, radius_top: float, thickness: float, z0: float, 
     return geoms
 
 
-def _hull(mesh: trimesh.Trimesh, stride: int = 1) -> CollisionGeom:
-    return CollisionGeom("mesh", vertices_m=np.asarray(mesh.vertices[::stride], float))
+def _hull(mesh: trimesh.Trimesh) -> CollisionGeom:
+    """Convex hull of a mesh, of its outermost points in evenly spread directions when it has many."""
+    vertices = np.asarray(mesh.vertices, float)
+    if len(vertices) > len(_DIRECTIONS):
+        # In units of its extents, so that flat and long shapes keep as many points along every side.
+        scaled = vertices / np.ptp(vertices, axis=0)
+        vertices = vertices[np.unique((scaled @ _DIRECTIONS.T).argmax(axis=0))]
+    return CollisionGeom("mesh", vertices_m=vertices)
+
+
+def _sphere_directions(count: int) -> FloatArray:
+    """(count + 6, 3) unit vectors: a Fibonacci lattice and the six axis directions."""
+    index = np.arange(count) + 0.5
+    z, angle = 1.0 - 2.0 * index / count, np.pi * (1.0 + np.sqrt(5.0)) * index
+    r = np.sqrt(1.0 - z**2)
+    lattice = np.column_stack([r * np.cos(angle), r * np.sin(angle), z])
+    return np.vstack([lattice, np.eye(3), -np.eye(3)])
+
+
+_DIRECTIONS = _sphere_directions(120)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -529,7 +547,7 @@ def superquadric(rng: np.random.Generator) -> ObjectShape:
     """Rounded box, pillow, soap, lozenge."""
     half = rng.uniform(0.015, 0.08, 3)
     mesh = superquadric_mesh(half, (rng.uniform(0.15, 1.2), rng.uniform(0.15, 1.2)))
-    return ObjectShape("superquadric", mesh, (_hull(mesh, 3),))
+    return ObjectShape("superquadric", mesh, (_hull(mesh),))
 
 
 @family
@@ -555,7 +573,7 @@ def fruit(rng: np.random.Generator) -> ObjectShape:
     angle = np.arctan2(mesh.vertices[:, 1], mesh.vertices[:, 0])
     lobes = 1.0 + rng.uniform(0.0, 0.08) * np.cos(int(rng.integers(2, 6)) * angle)
     mesh.vertices *= np.column_stack([lobes, lobes, np.ones_like(lobes)])
-    return ObjectShape("fruit", mesh, (_hull(mesh, 3),), rolls=True)
+    return ObjectShape("fruit", mesh, (_hull(mesh),), rolls=True)
 
 
 @family
@@ -565,7 +583,7 @@ def lump(rng: np.random.Generator) -> ObjectShape:
     mesh = superquadric_mesh((1.0, 1.0, 1.0), (rng.uniform(0.5, 1.0), rng.uniform(0.5, 1.0)))
     wave = smooth_noise(np.asarray(mesh.vertices), rng, (2.0, 4.0, 7.0))
     mesh.vertices *= (1.0 + rng.uniform(0.1, 0.4) * wave)[:, None] * half
-    return ObjectShape("lump", mesh, (_hull(mesh, 3),))
+    return ObjectShape("lump", mesh, (_hull(mesh),))
 
 
 @family
@@ -839,7 +857,7 @@ def pouch(rng: np.random.Generator) -> ObjectShape:
     unit[:, 2] *= thin * (1.0 + 0.5 * smooth_noise(unit, rng, (3.0, 7.0, 12.0)))
     unit[:, 2] += 0.25 * rng.normal() * unit[:, 0] ** 2
     mesh.vertices = unit * half
-    return ObjectShape("pouch", mesh, (_hull(mesh, 2),))
+    return ObjectShape("pouch", mesh, (_hull(mesh),))
 
 
 @family
@@ -872,7 +890,7 @@ def mouse(rng: np.random.Generator) -> ObjectShape:
     unit = np.array(mesh.vertices)
     unit[:, 2] = np.maximum(unit[:, 2], -0.25) * (1.0 - 0.35 * np.clip(unit[:, 0], -1, 1))
     mesh.vertices = unit * half
-    return ObjectShape("mouse", mesh, (_hull(mesh, 2),))
+    return ObjectShape("mouse", mesh, (_hull(mesh),))
 
 
 @family
@@ -974,7 +992,7 @@ def spray_bottle(rng: np.random.Generator) -> ObjectShape:
     lever = _turned(box_mesh(trigger), -0.35, (0, 1, 0), below)
     meshes = [body, box_mesh(head, centre), box_mesh(collar, (0.0, 0.0, h + 0.004)), lever]
     lever_geom = CollisionGeom("box", _floats(trigger), _point(below), _axis_quaternion(-0.35, (0, 1, 0)))
-    return ObjectShape("spray_bottle", join(meshes), (_hull(body, 2), box_geom(head, centre), lever_geom))
+    return ObjectShape("spray_bottle", join(meshes), (_hull(body), box_geom(head, centre), lever_geom))
 
 
 @family

@@ -476,7 +476,7 @@ def _random_view(rng: np.random.Generator, scene: Scene, size_wh: tuple[int, int
         middle = np.median(centres, axis=0)
         reach = float(np.percentile(np.linalg.norm(centres - middle, axis=1), 80)) + 0.06
         target = middle + rng.normal(0, 0.3, 3) * reach * [1, 1, 0.3]
-        distance = float(np.clip(focal * reach / rng.uniform(0.3, 0.7), 0.28, 1.7))
+        distance = float(np.clip(focal * reach / rng.uniform(0.34, 0.78), 0.28, 1.7))
     elevation = _random_elevation(rng, scene.support.kind)
     yaw = rng.uniform(*scene.support.open_yaw)
     away = np.array([np.cos(yaw) * np.cos(elevation), np.sin(yaw) * np.cos(elevation), np.sin(elevation)])
@@ -516,5 +516,5 @@ def _random_focal(rng: np.random.Generator, distance_m: float) -> float:
 
     Long lenses are likelier far away, as they are in use.
     """
-    usual = 1.1 * (distance_m / 0.3) ** 0.4
+    usual = 1.15 * (distance_m / 0.3) ** 0.4
     return float(np.clip(usual * np.exp(rng.normal(0.0, 0.35)), 0.5, 1.8))
