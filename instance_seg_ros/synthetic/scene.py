@@ -178,6 +178,19 @@ def _add_back_row(room: Room, half_w: float, y: float, top_z: float) -> None:
         x += rng.uniform(0.45, 0.8)
 
 
+def _add_side_fixture(room: Room, half_w: float, half_d: float, top_z: float) -> float:
+    """A fixture at one end of a wide table.
+
+    Returns:
+        Half the width that it leaves free.
+    """
+    rng = room.rng
+    x = rng.choice([-1.0, 1.0]) * (half_w - 0.2)
+    T = pose((x, rng.uniform(-0.5, 0.5) * half_d, top_z), yaw_rotation(rng.normal(0, 0.4)))
+    room.add_fixture(fixtures.ON_TABLE[int(rng.integers(len(fixtures.ON_TABLE)))], T)
+    return half_w - 0.45
+
+
 def _add_sheets(room: Room, half_w: float, half_d: float) -> None:
     """Paper, mats or cloths lying on the support: too flat to be objects."""
     rng = room.rng
@@ -229,6 +242,8 @@ def sample_support(rng: np.random.Generator, kind: str) -> Support:
         _add_floor(room, -height - thickness)
         away_m = _add_walls(room, -height - thickness, reach)
         _add_furniture(room, -height - thickness, reach * 0.9, away_m, int(rng.integers(0, 9)))
+        if half_w > 0.6 and rng.random() < 0.4:
+            half_w = _add_side_fixture(room, half_w, half_d, -thickness)
         if rng.random() < 0.2:
             _add_wall_behind(room, half_d)
             open_yaw = _FROM_FRONT
