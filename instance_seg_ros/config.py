@@ -130,16 +130,26 @@ class SegmentationSettings(Settings):
 
     backend: str = setting(
         "auto",
-        "What runs the network: ONNX Runtime or OpenVINO on the CPU, or TensorRT on an NVIDIA GPU, whose first frame "
-        "waits until the engine is built; auto takes TensorRT where it finds it, and before and without it the faster "
-        "one of those installed for the CPU, which it measures.",
-        choices=("auto", "tensorrt", "onnxruntime", "openvino"),
+        "What runs the network: tensorrt, ONNX Runtime's providers onnxruntime-tensorrt and onnxruntime-cuda, or "
+        "pytorch, on an NVIDIA GPU, whose first frame waits until all is prepared; onnxruntime or openvino on the CPU. "
+        "auto takes the first of these that works here; until it is ready, and without a GPU, the faster one of those "
+        "for the CPU serves, which it measures.",
+        choices=(
+            "auto",
+            "tensorrt",
+            "onnxruntime-tensorrt",
+            "onnxruntime-cuda",
+            "pytorch",
+            "onnxruntime",
+            "openvino",
+        ),
     )
     precision: str = setting(
-        "tf32",
-        "Of TensorRT's convolutions: fp16 computes nearly all of them in half precision and needs the package onnx "
-        "when the engine is built, tf32 rounds their factors to 10 bits of mantissa, fp32 does neither.",
-        choices=("fp16", "tf32", "fp32"),
+        "auto",
+        "Of the convolutions: fp16 (GPU) and bf16 (PyTorch and OpenVINO) compute nearly all of them in 16 bits, tf32 "
+        "(GPU) rounds their factors to 10 bits of mantissa, fp32 does neither; auto is bf16 for PyTorch, and for "
+        "OpenVINO on a CPU that has it, and tf32 for the others. PyTorch and fp16 need the package onnx.",
+        choices=("auto", "fp16", "bf16", "tf32", "fp32"),
     )
     engine_cache: str = setting(
         "", "Folder that keeps TensorRT's engines; empty takes instance_seg_ros/engines in the user's cache folder."

@@ -9,8 +9,8 @@ from pathlib import Path
 from instance_seg_ros.config import SegmentationSettings, fields_of
 from instance_seg_ros.errors import InputError
 from instance_seg_ros.segmentation import default_model_path
+from instance_seg_ros.segmentation.accelerators import engine_precision, obstacle_of
 from instance_seg_ros.segmentation.engine_cache import EngineCache, default_folder
-from instance_seg_ros.segmentation.selection import tensorrt_obstacle
 
 _PRECISION = next(field for field in fields_of(SegmentationSettings) if field.name == "precision")
 
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         InputError: TensorRT or a GPU is missing, the model file cannot be used, or the engine cannot be built.
     """
-    obstacle = tensorrt_obstacle()
+    obstacle = obstacle_of("tensorrt", args.precision)
     if obstacle is not None:
         raise InputError(f"cannot build an engine here: {obstacle}")
     from instance_seg_ros.segmentation.tensorrt_factory import build_into_cache
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
         EngineCache(args.engine_cache),
         args.model or default_model_path(),
         args.camera_size,
-        args.precision,
+        engine_precision(args.precision),
         report=lambda line: print(line, flush=True),
     )
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, ready after {time.monotonic() - start_s:.0f} s")

@@ -1,8 +1,8 @@
 """Mixed precision: convolutions in 16 bits, all that measures in FP32.
 
 TensorRT and PyTorch compute in the types that the graph has. Here convolutions, and what only passes their results on,
-become FP16 or BF16. The first convolution stays as it is, since it reads metres; so do the geometry before it, normalisation,
-sigmoids, the boxes, the dynamic mask heads and the suppression of duplicates behind the convolutions.
+become FP16 or BF16. The first convolution stays as it is, since it reads metres; so do the geometry before it,
+normalisation, sigmoids, the boxes, the dynamic mask heads and the suppression of duplicates behind the convolutions.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _data_inputs(node: onnx.NodeProto) -> list[str]:
 
 
 def _halved_nodes(graph: onnx.GraphProto, weights: dict[str, onnx.TensorProto]) -> set[int]:
-    """Which nodes become 16 bits wide: convolutions of what another convolution computed, and what lies between them alone."""
+    """Which nodes become so: convolutions of what another convolution computed, and what lies between them alone."""
     halved: set[int] = set()
     after_convolution: set[str] = set()
     in_half: set[str] = set()

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 from instance_seg_ros.config import SegmentationSettings
+from instance_seg_ros.segmentation.accelerators import GPU_BACKENDS, accelerator, accelerators, obstacle_of
 from instance_seg_ros.segmentation.cpu_backends import CPU_BACKENDS, fastest_cpu_network, load_cpu_network
 from instance_seg_ros.segmentation.graph_network import GraphNetwork
 from instance_seg_ros.segmentation.model_file import ModelError
 from instance_seg_ros.segmentation.network import Network
-
-TENSORRT = "TensorRT"
+from instance_seg_ros.segmentation.swapping_network import SwappingNetwork
+from instance_seg_ros.segmentation.waiting_network import WaitingNetwork
 
 
 def load_network(path: Path, settings: SegmentationSettings) -> tuple[Network, str]:
@@ -20,15 +20,25 @@ def load_network(path: Path, settings: SegmentationSettings) -> tuple[Network, s
     Raises:
         ModelError: the file does not run, or the backend that was asked for cannot run here.
     """
+    if settings.backend in GPU_BACKENDS:
+        return _on_gpu(path, settings), ""
+    first, reason = on_cpu(path, settings)
     if settings.backend in CPU_BACKENDS:
-        return on_cpu(path, settings)
-    obstacle = tensorrt_obstacle()
-    if obstacle is None:
-        return _with_tensorrt(on_cpu(path, settings)[0], path, settings), ""
-    if settings.backend == "tensorrt":
-        raise ModelError(f"backend is tensorrt, but {obstacle}; or choose auto or onnxruntime")
-    network, reason = on_cpu(path, settings)
-    return network, "; ".join(filter(None, (obstacle, reason)))
+        return first, reason
+    better, obstacles = accelerators(path, settings)
+    if better:
+        return SwappingNetwork(first, better), "; ".join(obstacles)
+    return first, "; ".join(filter(None, (*obstacles, reason)))
+
+
+def _on_gpu(path: Path, settings: SegmentationSettings) -> Network:
+    obstacle = obstacle_of(settings.backend, settings.precision)
+    if obstacle is not None:
+        raise ModelError(f"backend is {settings.backend}, but {obstacle}; or choose auto")
+    chosen = accelerator(settings.backend, path, settings)
+    # Loaded to refuse a file that cannot run now, and not with the first frame.
+    input_names = load_cpu_network("onnxruntime", path, settings).input_names
+    return WaitingNetwork(input_names, chosen.name, chosen.make)
 
 
 def on_cpu(path: Path, settings: SegmentationSettings) -> tuple[GraphNetwork, str]:
@@ -40,28 +50,3 @@ def on_cpu(path: Path, settings: SegmentationSettings) -> tuple[GraphNetwork, st
     if settings.backend in CPU_BACKENDS:
         return load_cpu_network(settings.backend, path, settings), ""
     return fastest_cpu_network(path, settings)
-
-
-def tensorrt_obstacle() -> str | None:
-    """Why TensorRT cannot be used on this machine; None when it can."""
-    missing = [module for module in ("tensorrt", "torch") if importlib.util.find_spec(module) is None]
-    if missing:
-        return f"not installed: {', '.join(missing)}"
-    try:
-        from instance_seg_ros.segmentation.tensorrt_backend import obstacle
-    except (ImportError, OSError) as error:  # such as a shared library that is missing
-        return f"TensorRT or PyTorch cannot be imported: {error}"
-    return obstacle()
-
-
-def _with_tensorrt(first: Network, path: Path, settings: SegmentationSettings) -> Network:
-    from instance_seg_ros.segmentation.engine_cache import default_folder
-    from instance_seg_ros.segmentation.swapping_network import SwappingNetwork
-    from instance_seg_ros.segmentation.tensorrt_factory import TensorRtFactory
-    from instance_seg_ros.segmentation.waiting_network import WaitingNetwork
-
-    folder = Path(settings.engine_cache).expanduser() if settings.engine_cache else default_folder()
-    factory = TensorRtFactory(path, settings.precision, folder)
-    if settings.backend == "tensorrt":
-        return WaitingNetwork(first.input_names, TENSORRT, factory)
-    return SwappingNetwork(first, TENSORRT, factory)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from numpy.typing import NDArray
 
@@ -16,30 +18,56 @@ Report = Callable[[str], None]
 """Takes a line about what goes on."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Accelerator:
+    """A backend that needs time to get ready for one size of the images.
+
+    Attributes:
+        name: what it is called until it can speak for itself.
+        make: makes its network for inputs of these shapes; may take an hour, raise anything, and say how far it is.
+    """
+
+    name: str
+    make: Callable[[Shapes, Report], Network]
+
+
+@dataclasses.dataclass
+class _Attempts:
+    """What became of the accelerators for one size of the images.
+
+    Attributes:
+        begun: so many of them were tried, the best first.
+        better: the network that the last of those made, while it works.
+        said: the last of each by its name.
+    """
+
+    begun: int = 0
+    better: Network | None = None
+    said: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
 class SwappingNetwork:
     """Serves every frame while a better network is made in the background; swaps between two frames.
 
-    A better network is made once for each shape of the images, when the first of that shape has been served. One that
-    cannot be made or fails while it runs leaves the first one serving, and `backend` says why. For one caller at a
-    time.
+    The accelerators are tried in their order, once for each size of the images, when the first frame of that size has
+    been served. One that cannot be made, or fails while it runs, makes room for the next, and the first network serves
+    meanwhile; `backend` says why the better ones do not. For one caller at a time.
 
     Args:
         first: serves until then.
-        better_name: what the better one is called until it can speak for itself.
-        make_better: makes it for inputs of these shapes, in a thread of its own; may take an hour, raise anything, and
-            say how far it is.
+        accelerators: at least one, best first; made in a thread of its own.
     """
 
-    def __init__(self, first: Network, better_name: str, make_better: Callable[[Shapes, Report], Network]) -> None:
+    def __init__(self, first: Network, accelerators: Sequence[Accelerator]) -> None:
+        if not accelerators:
+            raise ValueError("there is nothing to swap to")
         self._first = first
-        self._better_name = better_name
-        self._make_better = make_better
+        self._accelerators = tuple(accelerators)
         self._lock = threading.Lock()
-        self._better: dict[object, Network] = {}
-        self._attempted: set[object] = set()
-        self._making = False
+        self._attempts: dict[object, _Attempts] = {}
+        self._shown = _Attempts(said={self._accelerators[0].name: "starts with the first frame"})
         self._serving = first
-        self._news = "starts with the first frame"
+        self._making = False
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -48,49 +76,58 @@ class SwappingNetwork:
 
     @property
     def backend(self) -> str:
-        """What serves, and how far the better one is or why there is none."""
+        """What served the last frame, how far a better one is, and why the better ones do not serve."""
         with self._lock:
-            if self._serving is not self._first:
-                return self._serving.backend
-            return f"{self._first.backend}; {self._better_name}: {self._news}"
+            serving, shown = self._serving, self._shown
+            own_name = None if serving is self._first else self._accelerators[shown.begun - 1].name
+            said = [f"{name}: {text}" for name, text in shown.said.items() if name != own_name]
+            return "; ".join([serving.backend, *said])
 
     def __call__(self, inputs: Mapping[str, NDArray]) -> NetworkOutput:
         """Runs the best network there is on one frame."""
         shapes = {name: array.shape for name, array in inputs.items()}
         identity = tuple(sorted(shapes.items()))
         with self._lock:
-            self._serving = self._better.get(identity, self._first)
-        if self._serving is not self._first:
+            attempts = self._attempts.get(identity, _Attempts())
+            better = attempts.better
+            if better is not None:
+                self._serving, self._shown = better, attempts
+        if better is not None:
             try:
-                return self._serving(inputs)
+                return better(inputs)
             except Exception as error:  # a GPU that fails must not stop the robot
                 with self._lock:
-                    del self._better[identity]
-                    self._serving = self._first
-                    self._news = f"failed on a frame: {error}"
+                    self._serving, attempts.better = self._first, None
+                    attempts.said[self._accelerators[attempts.begun - 1].name] = f"failed on a frame: {error}"
         output = self._first(inputs)
         with self._lock:
-            start = identity not in self._attempted and not self._making
-            if start:
-                self._attempted.add(identity)
-                self._making = True
-                self._news = "starting"
+            self._attempts[identity] = attempts
+            self._serving, self._shown = self._first, attempts
+            start = attempts.better is None and attempts.begun < len(self._accelerators) and not self._making
+            self._making = self._making or start
         if start:
-            threading.Thread(target=self._make, args=(identity, shapes), name="better network", daemon=True).start()
+            threading.Thread(target=self._make, args=(attempts, shapes), name="better network", daemon=True).start()
         return output
 
-    def _make(self, identity: object, shapes: Shapes) -> None:
-        better, news = None, "ready"
-        try:
-            better = self._make_better(shapes, self._report)
-        except Exception as error:  # whatever it is, the first network goes on and the reason is shown
-            news = f"failed: {error}"
+    def _make(self, attempts: _Attempts, shapes: Shapes) -> None:
+        """Tries the accelerators that are left, until one succeeds."""
+        for accelerator in self._accelerators[attempts.begun :]:
+            better = None
+            report = partial(self._report, attempts, accelerator.name)
+            report("starting")
+            try:
+                better, news = accelerator.make(shapes, report), "ready"
+            except Exception as error:  # whatever it is, the first network goes on and the reason is shown
+                news = f"failed: {error}"
+            with self._lock:
+                attempts.begun += 1
+                attempts.said[accelerator.name] = news
+                attempts.better = better
+            if better is not None:
+                break
         with self._lock:
             self._making = False
-            self._news = news
-            if better is not None:
-                self._better[identity] = better
 
-    def _report(self, line: str) -> None:
+    def _report(self, attempts: _Attempts, name: str, line: str) -> None:
         with self._lock:
-            self._news = line
+            attempts.said[name] = line

@@ -10,6 +10,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 import instance_seg_ros.segmentation
+from instance_seg_ros.segmentation import nvidia_driver
 
 STAND_INS = Path(__file__).parent / "stand_in_gpu"
 # Those that import PyTorch or TensorRT, the imported before the importing.
@@ -41,6 +42,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SimpleNamespace:
         "torch": _load(monkeypatch, "torch", STAND_INS / "torch.py"),
         "tensorrt": _load(monkeypatch, "tensorrt", STAND_INS / "tensorrt.py"),
     }
+    monkeypatch.setattr(nvidia_driver, "obstacle", lambda: None)
     for module, name in GPU_MODULES.items():
         loaded[module] = _load(monkeypatch, f"instance_seg_ros.segmentation.{name}", package / f"{name}.py")
     return SimpleNamespace(**loaded, builds=lambda: len(builds.read_text().splitlines()) if builds.exists() else 0)

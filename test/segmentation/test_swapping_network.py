@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.segmentation.model_file import ModelError
 from instance_seg_ros.segmentation.postprocessing import NetworkOutput
-from instance_seg_ros.segmentation.swapping_network import Report, Shapes, SwappingNetwork
+from instance_seg_ros.segmentation.swapping_network import Accelerator, Report, Shapes, SwappingNetwork
 from instance_seg_ros.segmentation.waiting_network import WaitingNetwork
 
 TIMEOUT_S = 10.0
@@ -33,7 +33,8 @@ class ConstantNetwork:
         if self.error is not None:
             raise self.error
         empty = np.zeros(0, dtype=np.float32)
-        return NetworkOutput(empty, np.array([self.score]), empty, empty, empty)
+        scores = np.array([self.score], dtype=np.float32)
+        return NetworkOutput(empty, scores, np.zeros(0, dtype=np.int64), empty, empty)
 
 
 CPU, GPU = 0.25, 0.75
@@ -60,7 +61,7 @@ def test_the_better_network_takes_over_when_it_is_ready() -> None:
         may_finish.wait(TIMEOUT_S)
         return ConstantNetwork("on the GPU", GPU)
 
-    network = SwappingNetwork(ConstantNetwork("on the CPU", CPU), "Fast", make)
+    network = SwappingNetwork(ConstantNetwork("on the CPU", CPU), [Accelerator("Fast", make)])
     assert network.backend == "on the CPU; Fast: starts with the first frame"
     assert [score(network) for _ in range(3)] == [CPU] * 3
     wait_until(lambda: network.backend == "on the CPU; Fast: building, 40%")
@@ -77,7 +78,7 @@ def test_one_that_cannot_be_made_is_tried_once_and_the_reason_shown() -> None:
         attempts.append(shapes)
         raise MemoryError("no memory left on the GPU")
 
-    network = SwappingNetwork(ConstantNetwork("on the CPU", CPU), "Fast", make)
+    network = SwappingNetwork(ConstantNetwork("on the CPU", CPU), [Accelerator("Fast", make)])
     assert score(network) == CPU
     wait_until(lambda: network.backend == "on the CPU; Fast: failed: no memory left on the GPU")
     assert [score(network) for _ in range(3)] == [CPU] * 3
@@ -86,7 +87,7 @@ def test_one_that_cannot_be_made_is_tried_once_and_the_reason_shown() -> None:
 
 def test_one_that_fails_on_a_frame_is_given_up_and_the_frame_is_served() -> None:
     better = ConstantNetwork("on the GPU", GPU)
-    network = SwappingNetwork(ConstantNetwork("on the CPU", CPU), "Fast", lambda shapes, report: better)
+    network = SwappingNetwork(ConstantNetwork("on the CPU", CPU), [Accelerator("Fast", lambda shapes, report: better)])
     score(network)
     wait_until(lambda: score(network) == GPU)
     better.error = RuntimeError("an illegal memory access")
@@ -96,6 +97,44 @@ def test_one_that_fails_on_a_frame_is_given_up_and_the_frame_is_served() -> None
     assert network.backend == "on the CPU; Fast: failed on a frame: an illegal memory access"
 
 
+def refuse(shapes: Shapes, report: Report) -> ConstantNetwork:
+    raise RuntimeError("no such library")
+
+
+def test_the_next_one_takes_over_and_the_better_one_is_named() -> None:
+    second = ConstantNetwork("by the second", GPU)
+    third = ConstantNetwork("by the third", GPU + 0.125)
+    network = SwappingNetwork(
+        ConstantNetwork("on the CPU", CPU),
+        [
+            Accelerator("First", refuse),
+            Accelerator("Second", lambda shapes, report: second),
+            Accelerator("Third", lambda shapes, report: third),
+        ],
+    )
+    assert score(network) == CPU
+    wait_until(lambda: score(network) == GPU)
+    assert network.backend == "by the second; First: failed: no such library"
+    second.error = RuntimeError("an illegal memory access")
+    assert score(network) == CPU
+    wait_until(lambda: score(network) == GPU + 0.125)
+    assert network.backend == (
+        "by the third; First: failed: no such library; Second: failed on a frame: an illegal memory access"
+    )
+
+
+def test_when_all_fail_the_first_network_serves_and_every_reason_is_shown() -> None:
+    network = SwappingNetwork(ConstantNetwork("on the CPU", CPU), [Accelerator("A", refuse), Accelerator("B", refuse)])
+    score(network)
+    wait_until(lambda: network.backend == "on the CPU; A: failed: no such library; B: failed: no such library")
+    assert [score(network) for _ in range(3)] == [CPU] * 3
+
+
+def test_without_anything_to_swap_to_it_is_not_made() -> None:
+    with pytest.raises(ValueError, match="nothing to swap to"):
+        SwappingNetwork(ConstantNetwork("on the CPU", CPU), [])
+
+
 def test_each_size_of_the_images_gets_its_own() -> None:
     made = []
 
@@ -103,7 +142,7 @@ def test_each_size_of_the_images_gets_its_own() -> None:
         made.append(shapes["depth_m"])
         return ConstantNetwork("on the GPU", GPU + len(made))
 
-    network = SwappingNetwork(ConstantNetwork("on the CPU", CPU), "Fast", make)
+    network = SwappingNetwork(ConstantNetwork("on the CPU", CPU), [Accelerator("Fast", make)])
     assert score(network, 4) == CPU
     wait_until(lambda: score(network, 4) == GPU + 1)
     assert score(network, 8) == CPU
@@ -115,7 +154,7 @@ def test_each_size_of_the_images_gets_its_own() -> None:
 def test_an_error_of_the_first_network_is_the_callers_and_starts_nothing() -> None:
     first = ConstantNetwork("on the CPU", CPU)
     first.error = ValueError("exported for another size")
-    network = SwappingNetwork(first, "Fast", lambda shapes, report: pytest.fail("made without need"))
+    network = SwappingNetwork(first, [Accelerator("Fast", lambda shapes, report: pytest.fail("made without need"))])
     with pytest.raises(ValueError, match="another size"):
         score(network)
     assert network.backend == "on the CPU; Fast: starts with the first frame"

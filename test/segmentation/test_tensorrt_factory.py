@@ -269,7 +269,7 @@ def test_auto_names_why_it_is_not_tensorrt_and_tensorrt_refuses_to_load(
     monkeypatch.setattr(gpu.tensorrt, "__version__", version)
     backend = load_segmenter(block_model_path, SegmentationSettings()).backend
     assert backend.startswith("ONNX Runtime")
-    assert f"({reason}" in backend
+    assert f"TensorRT: {reason}" in backend
     with pytest.raises(ModelError, match=f"backend is tensorrt, but {reason}"):
         load_segmenter(block_model_path, SegmentationSettings(backend="tensorrt"))
 

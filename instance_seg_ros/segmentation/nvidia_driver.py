@@ -1,0 +1,27 @@
+"""Whether there is an NVIDIA GPU, told by the driver itself: no library that is large to import is imported for it."""
+
+from __future__ import annotations
+
+import ctypes
+
+_LIBRARY = "libcuda.so.1"
+
+
+def obstacle() -> str | None:
+    """Why this process sees no NVIDIA GPU; None when it sees one.
+
+    Asks the driver's library, which a desktop, a Jetson and a container that was given a GPU all have
+    (https://docs.nvidia.com/cuda/cuda-driver-api).
+    """
+    try:
+        driver = ctypes.CDLL(_LIBRARY)
+    except OSError:
+        return f"no NVIDIA GPU: its driver's {_LIBRARY} is not here"
+    error = driver.cuInit(0)
+    if error:
+        return f"no NVIDIA GPU: the driver says error {error} (cuInit)"
+    count = ctypes.c_int()
+    error = driver.cuDeviceGetCount(ctypes.byref(count))
+    if error or not count.value:
+        return f"no NVIDIA GPU: the driver counts {count.value} (error {error})"
+    return None
