@@ -137,7 +137,7 @@ def _add_table(room: Room, half_w: float, half_d: float, top_z: float, height: f
         room.add(shape, pose((0.0, 0.0, top_z)), solid=True, surface="top")
         room.add_box((0.05, 0.05, height / 2), (0, 0, top_z - height / 2 - thickness))
         return
-    back = rng.uniform(0.2, 0.45) if rng.random() < 0.5 and half_w > 0.3 else 0.0
+    back = rng.uniform(0.2, 0.45) if rng.random() < 0.65 and half_w > 0.3 else 0.0
     room.add_box((half_w, half_d + back / 2, thickness / 2), (0, back / 2, top_z - thickness / 2), True, surface="top")
     if back > 0.0:
         _add_back_row(room, half_w, half_d + back / 2, top_z)
@@ -491,6 +491,7 @@ def _random_view(rng: np.random.Generator, scene: Scene, size_wh: tuple[int, int
         middle = np.median(centres, axis=0)
         reach = float(np.percentile(np.linalg.norm(centres - middle, axis=1), 80)) + 0.06
         target = middle + rng.normal(0, 0.3, 3) * reach * [1, 1, 0.3]
+        focal = max(0.5, focal * float(rng.uniform(0.55, 1.0)))  # a wide lens close by shows the room as well
         distance = float(np.clip(focal * reach / rng.uniform(0.34, 0.78), 0.28, 1.7))
     elevation = _random_elevation(rng, scene.support.kind)
     yaw = rng.uniform(*scene.support.open_yaw)
@@ -517,12 +518,12 @@ def _random_target(rng: np.random.Generator, scene: Scene) -> FloatArray:
 
 
 def _random_elevation(rng: np.random.Generator, support_kind: str) -> float:
-    """Angle above the horizon in radians; a quarter of the views graze the support."""
+    """Angle above the horizon in radians; three views in ten graze the support."""
     if support_kind == "shelf":
         return float(np.deg2rad(rng.uniform(3.0, 40.0)))
     if support_kind == "tote":
         return float(np.deg2rad(rng.uniform(28.0, 89.0)))
-    low, high = ((8.0, 28.0), (25.0, 70.0), (60.0, 89.0))[int(rng.choice(3, p=(0.25, 0.55, 0.2)))]
+    low, high = ((8.0, 28.0), (25.0, 70.0), (60.0, 89.0))[int(rng.choice(3, p=(0.3, 0.52, 0.18)))]
     return float(np.deg2rad(rng.uniform(low, high)))
 
 
