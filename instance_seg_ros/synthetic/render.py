@@ -328,17 +328,17 @@ class RayCaster:
         sky, ground = (np.array(rgb, np.float32) for rgb in (lighting.sky_rgb, lighting.ground_rgb))
         diffuse = up * sky + (0.25 + 0.75 * visible[0][:, None]) * ground * (0.5 - 0.5 * seen.normal[:, 2:])
         gloss, shininess = table.gloss[look], table.shininess[look]
-        mirror = seen.view + 2.0 * facing_camera[:, None] * seen.normal
         shiny = np.flatnonzero(gloss > 0.005)
+        mirror = seen.view[shiny] + 2.0 * facing_camera[shiny, None] * seen.normal[shiny]
         highlight = np.zeros((len(shiny), 3), np.float32)
         for light, free in zip(lighting.lights, visible[1:], strict=True):
             towards = (np.asarray(light.direction_xyz) / np.linalg.norm(light.direction_xyz)).astype(np.float32)
             rgb = np.array(light.rgb, np.float32)
-            diffuse += (np.clip(seen.normal @ towards, 0.0, 1.0) * free)[:, None] * rgb
-            lobe = np.clip(mirror[shiny] @ towards, 0.0, 1.0) ** shininess[shiny]
+            diffuse += (np.clip(np.einsum("ij,j->i", seen.normal, towards), 0.0, 1.0) * free)[:, None] * rgb
+            lobe = np.clip(np.einsum("ij,j->i", mirror, towards), 0.0, 1.0) ** shininess[shiny]
             highlight += (lobe * free[shiny] * (0.5 + 0.1 * shininess[shiny]))[:, None] * rgb
         share = gloss[shiny] + (1.0 - gloss[shiny]) * (1.0 - facing_camera[shiny]) ** 5 * (gloss[shiny] > 0.02)
-        highlight += _surroundings(mirror[shiny], lighting) * visible[0][shiny][:, None]
+        highlight += _surroundings(mirror, lighting) * visible[0][shiny][:, None]
         result = albedo * diffuse
         result[shiny] += share[:, None] * (highlight - result[shiny])
         return np.maximum(result, 0.0)
