@@ -11,6 +11,8 @@ import json
 import multiprocessing
 import os
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -142,6 +144,7 @@ def generate_store(settings: SynthSettings, out: Path | str, workers: int = 1, p
 
     Raises:
         ValueError: the folder holds a store with other settings.
+        RuntimeError: a scene cannot be generated, or a worker process died.
     """
     out = Path(out)
     _prepare(settings, out)
@@ -159,8 +162,15 @@ def _run(settings: SynthSettings, out: Path, todo: list[int], workers: int) -> I
     if workers <= 1:
         yield from map(_Writer(settings, out).write, todo)
         return
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        yield from pool.imap_unordered(partial(_write_in_worker, settings, out), todo, chunksize=4)
+    # Unlike multiprocessing's own pool, this one gives up when its processes die instead of starting them for ever.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context) as pool:
+        try:
+            yield from pool.map(partial(_write_in_worker, settings, out), todo, chunksize=4)
+        except BrokenProcessPool as error:
+            raise RuntimeError(
+                "a worker process died (out of memory, or killed); what is finished is kept: run the same command again"
+            ) from error
 
 
 def _write_in_worker(settings: SynthSettings, out: Path, scene: int) -> int:

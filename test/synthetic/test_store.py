@@ -121,3 +121,11 @@ def test_a_wrong_choice_of_families_is_refused():
         SynthSettings(families="spaceship")
     with pytest.raises(ValueError, match="leave no object family"):
         SynthSettings(families="can", without_families="can")
+
+
+def test_a_worker_that_dies_is_an_error_not_a_hang(tmp_path, monkeypatch):
+    # Spawned processes inherit the environment; a start-up file there ends them before they work.
+    (tmp_path / "sitecustomize.py").write_text("import os, sys\nif '--multiprocessing-fork' in sys.argv: os._exit(3)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(RuntimeError, match="run the same command again"):
+        generate_store(SMALL, tmp_path / "store", workers=2, progress=False)
