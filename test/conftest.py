@@ -18,6 +18,7 @@ from instance_seg_ros.geometry import OrientedBox, Plane, Transform
 from instance_seg_ros.grasping.grasp import Grasp, InstanceGrasps
 from instance_seg_ros.instances import Instances
 from instance_seg_ros.lifting import Completion, Instance3D, LiftedFrame, Status
+from instance_seg_ros.models.configuration import CondInstConfig
 from instance_seg_ros.pipeline import Scene
 from instance_seg_ros.segmentation import ModelInfo
 from instance_seg_ros.segmentation.model_file import FORMAT, graph_digest
@@ -43,6 +44,22 @@ def documentation() -> ModuleType:
     sys.modules[spec.name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def small_config() -> CondInstConfig:
+    """Sizes of a network that trains in milliseconds, on a grid of 128x96."""
+    return CondInstConfig(
+        input_hw=(96, 128),
+        stem_channels=8,
+        stage_channels=(8, 8, 16, 16),
+        stage_blocks=(1, 1, 1, 1),
+        fpn_channels=16,
+        head_depth=1,
+        mask_channels=8,
+        mask_depth=1,
+        color_channels=(4, 4, 8),
+    )
 
 
 @pytest.fixture

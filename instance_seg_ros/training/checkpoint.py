@@ -28,6 +28,7 @@ class Checkpoint:
         step: steps done.
         elapsed_s: training time so far, over all runs.
         recipe: the settings of the training as JSON-ready values, for the record.
+        class_names: by class index.
     """
 
     config: CondInstConfig
@@ -37,6 +38,7 @@ class Checkpoint:
     step: int
     elapsed_s: float
     recipe: dict[str, Any]
+    class_names: tuple[str, ...] = ("object",)
 
 
 def save_atomically(content: object, path: Path) -> None:
@@ -61,6 +63,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
             "step": checkpoint.step,
             "elapsed_s": checkpoint.elapsed_s,
             "recipe": checkpoint.recipe,
+            "class_names": checkpoint.class_names,
         },
         path,
     )
@@ -81,27 +84,6 @@ def load_checkpoint(path: Path) -> Checkpoint:
     content.pop("format")
     content["config"] = CondInstConfig.from_dict(content["config"])
     return Checkpoint(**content)
-
-
-def load_weights_that_fit(model: CondInst, weights: dict[str, Tensor]) -> list[str]:
-    """Fills a network with the weights of one that may lack some of its parts.
-
-    Args:
-        model: changed in place.
-        weights: of a state dict.
-
-    Returns:
-        The parts of the network, by the first component of their names, that `weights` lacks and that keep theirs.
-
-    Raises:
-        ValueError: the network has no such weight, or it is of another shape there.
-    """
-    own = model.state_dict()
-    foreign = [name for name, value in weights.items() if name not in own or own[name].shape != value.shape]
-    if foreign:
-        raise ValueError(f"these weights do not fit the network: {', '.join(foreign[:5])} ({len(foreign)} in all)")
-    model.load_state_dict({**own, **weights})
-    return sorted({name.split(".")[0] for name in own if name not in weights})
 
 
 def averaged_model(checkpoint: Checkpoint) -> CondInst:

@@ -44,7 +44,7 @@ class CocoError(InputError):
 
 
 @dataclass(frozen=True)
-class CocoSource:
+class CocoFiles:
     """Where a data set is, and how to read it.
 
     Attributes:
@@ -136,27 +136,27 @@ class CocoData:
         return "\n".join(lines)
 
 
-def read_coco(source: CocoSource, progress: bool = False) -> CocoData:
+def read_coco(files: CocoFiles, progress: bool = False) -> CocoData:
     """Reads and checks a data set.
 
     Args:
-        source: where it is.
+        files: where it is.
         progress: show a progress bar.
 
     Raises:
         CocoError: the JSON file is not one of COCO instances, or no image can be used.
     """
-    content = _read_json(source.instances)
-    class_of_category, class_names = _classes(content["categories"], source)
-    annotations, orphans = _annotations_by_image(content, source.instances)
+    content = _read_json(files.instances)
+    class_of_category, class_names = _classes(content["categories"], files)
+    annotations, orphans = _annotations_by_image(content, files.instances)
     images: list[CocoImage] = []
     skipped_images: list[str] = []
     skipped_annotations: list[str] = list(orphans)
     assumed = 0
     for entry in tqdm(content["images"], unit="image", desc="reading", disable=not progress, mininterval=1.0):
         try:
-            color_path, camera, named = _checked_image(entry, source)
-            depth_path = _checked_depth(entry, camera, source)
+            color_path, camera, named = _checked_image(entry, files)
+            depth_path = _checked_depth(entry, camera, files)
         except ValueError as error:
             skipped_images.append(str(error))
             continue
@@ -165,13 +165,13 @@ def read_coco(source: CocoSource, progress: bool = False) -> CocoData:
         images.append(CocoImage(color_path, depth_path, camera, regions))
     if not images:
         cause = f"; the first one: {skipped_images[0]}" if skipped_images else ""
-        raise CocoError(f"{source.instances}: none of {len(content['images'])} images can be used{cause}")
+        raise CocoError(f"{files.instances}: none of {len(content['images'])} images can be used{cause}")
     return CocoData(
         images=tuple(images),
         class_names=class_names,
         skipped_images=tuple(skipped_images),
         skipped_annotations=tuple(skipped_annotations),
-        without_depth=0 if source.depth is None else sum(image.depth_path is None for image in images),
+        without_depth=0 if files.depth is None else sum(image.depth_path is None for image in images),
         assumed_cameras=assumed,
     )
 
@@ -223,20 +223,20 @@ def _check_ids(entries: list[dict[str, Any]], what: str, path: Path) -> None:
 
 
 def _classes(
-    categories: list[dict[str, Any]], source: CocoSource
+    categories: list[dict[str, Any]], files: CocoFiles
 ) -> tuple[Callable[[object], int | None], tuple[str, ...]]:
     """Category id to class index (None for an unknown one), and the class names."""
     names: dict[int | str, str] = {}
     for category in categories:
         name = category.get("name")
         if not isinstance(name, str) or not name.strip():
-            raise CocoError(f"{source.instances}: category {category['id']!r} has the name {name!r}")
+            raise CocoError(f"{files.instances}: category {category['id']!r} has the name {name!r}")
         if name in names.values():
-            raise CocoError(f"{source.instances}: two categories are named {name!r}")
+            raise CocoError(f"{files.instances}: two categories are named {name!r}")
         names[category["id"]] = name
     order = sorted(names, key=lambda identifier: (isinstance(identifier, str), identifier))
-    indices = {identifier: 0 if source.class_agnostic else index for index, identifier in enumerate(order)}
-    class_names = AGNOSTIC_CLASS_NAMES if source.class_agnostic else tuple(names[identifier] for identifier in order)
+    indices = {identifier: 0 if files.class_agnostic else index for index, identifier in enumerate(order)}
+    class_names = AGNOSTIC_CLASS_NAMES if files.class_agnostic else tuple(names[identifier] for identifier in order)
     return partial(_look_up, indices), class_names
 
 
@@ -260,14 +260,14 @@ def _annotations_by_image(
     return by_image, orphans
 
 
-def _checked_image(entry: dict[str, Any], source: CocoSource) -> tuple[Path, Intrinsics, bool]:
+def _checked_image(entry: dict[str, Any], files: CocoFiles) -> tuple[Path, Intrinsics, bool]:
     """Path and camera of an image, and whether somebody named that camera; ValueError says why it cannot be used."""
     name, width, height = entry.get("file_name"), entry.get("width"), entry.get("height")
     if not isinstance(name, str) or not name:
-        raise ValueError(f"{source.instances}: image {entry['id']!r} has the file_name {name!r}")
+        raise ValueError(f"{files.instances}: image {entry['id']!r} has the file_name {name!r}")
     if type(width) is not int or type(height) is not int:
-        raise ValueError(f"{source.instances}: image {entry['id']!r} is of size {width!r} x {height!r}")
-    path = source.images / name
+        raise ValueError(f"{files.instances}: image {entry['id']!r} is of size {width!r} x {height!r}")
+    path = files.images / name
     header = _header(path)
     if (header.width, header.height) != (width, height):
         turned = (header.height, header.width) == (width, height)
@@ -275,10 +275,10 @@ def _checked_image(entry: dict[str, Any], source: CocoSource) -> tuple[Path, Int
         raise ValueError(f"{path} is {header.width}x{header.height}, but the annotations say {width}x{height}{cure}")
     named = [entry.get(key) for key in _CAMERA_KEYS]
     if all(value is None for value in named):
-        if source.intrinsics is None:
+        if files.intrinsics is None:
             focal = DEFAULT_FOCAL_SHARE * width
             return path, Intrinsics(width, height, focal, focal, (width - 1) / 2, (height - 1) / 2), False
-        named = list(source.intrinsics)
+        named = list(files.intrinsics)
     if not all(isinstance(value, (int, float)) for value in named):
         raise ValueError(f"{path}: its camera has fx, fy, cx, cy {named}")
     try:
@@ -287,11 +287,11 @@ def _checked_image(entry: dict[str, Any], source: CocoSource) -> tuple[Path, Int
         raise ValueError(f"{path}: {error}") from error
 
 
-def _checked_depth(entry: dict[str, Any], camera: Intrinsics, source: CocoSource) -> Path | None:
+def _checked_depth(entry: dict[str, Any], camera: Intrinsics, files: CocoFiles) -> Path | None:
     """Path of the image's depth; None where it has none; ValueError for one that cannot be used."""
-    if source.depth is None:
+    if files.depth is None:
         return None
-    path = source.depth / Path(entry["file_name"]).with_suffix(".png")
+    path = files.depth / Path(entry["file_name"]).with_suffix(".png")
     if not path.is_file():
         return None
     header = _header(path)

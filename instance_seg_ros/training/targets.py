@@ -49,21 +49,21 @@ def assign_locations(model: CondInst, boxes_xyxy: Tensor, centroids_xy: Tensor, 
     columns = locations[:, 0].long().clamp(0, width - 1)
     instance = torch.where(ignored[rows, columns], IGNORED, BACKGROUND)
     if len(boxes_xyxy) == 0:
-        return Assignment(instance, torch.zeros(len(locations), 4))
+        return Assignment(instance, locations.new_zeros(len(locations), 4))
     ltrb = torch.cat(
         (locations[:, None] - boxes_xyxy[None, :, :2], boxes_xyxy[None, :, 2:] - locations[:, None]), dim=2
     )
     offset = (locations[:, None] - centroids_xy[None]).abs().amax(dim=2)
     longest = ltrb.amax(dim=2)
-    upper = torch.tensor(model.config.regression_limits_px)[model.location_level]
-    lower = torch.tensor((0.0, *model.config.regression_limits_px[:-1]))[model.location_level]
+    limits = locations.new_tensor((0.0, *model.config.regression_limits_px))
+    lower, upper = limits[model.location_level], limits[model.location_level + 1]
     fits_level = (longest > lower[:, None]) & (longest <= upper[:, None])
     positive = (ltrb.amin(dim=2) > 0) & (offset < CENTER_RADIUS * model.location_stride[:, None]) & fits_level
 
     size = boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
     area = size.prod(dim=1)
     for orphan in (~positive.any(dim=0)).nonzero().flatten().tolist():
-        level = int((size[orphan].max() / 2 > torch.tensor(model.config.regression_limits_px[:-1])).sum())
+        level = int((size[orphan].max() / 2 > limits[1:-1]).sum())
         distance = (locations - centroids_xy[orphan]).norm(dim=1)
         positive[torch.where(model.location_level == level, distance, torch.inf).argmin(), orphan] = True
 
@@ -71,7 +71,7 @@ def assign_locations(model: CondInst, boxes_xyxy: Tensor, centroids_xy: Tensor, 
     smallest, winner = cost.min(dim=1)
     instance = torch.where(smallest.isfinite(), winner, instance)
     # An orphan's location may lie just outside its box; a distance cannot be negative.
-    chosen = ltrb[torch.arange(len(locations)), winner].clamp(min=0.5)
+    chosen = ltrb[torch.arange(len(locations), device=winner.device), winner].clamp(min=0.5)
     return Assignment(instance, chosen)
 
 
@@ -82,13 +82,13 @@ def sample_positives(instance: Tensor, per_instance: int, limit: int, generator:
         instance: (L,) int64 of an Assignment.
         per_instance: at most so many of each instance.
         limit: at most so many altogether.
-        generator: of the randomness.
+        generator: of the randomness, on the CPU: the draws are the same on every device.
 
     Returns:
         (K,) int64 location indices, K <= limit.
     """
     positives = (instance >= 0).nonzero().flatten()
-    positives = positives[torch.randperm(len(positives), generator=generator)]
+    positives = positives[torch.randperm(len(positives), generator=generator).to(positives.device)]
     owners = instance[positives]
     same_before = (owners[:, None] == owners[None]).tril(-1).sum(dim=1)
     order = torch.argsort(same_before, stable=True)

@@ -3,44 +3,37 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from instance_seg_ros.models.condinst import CondInst
 from instance_seg_ros.models.configuration import CondInstConfig
-from instance_seg_ros.synthetic.sensor import SensorSettings, simulate_depth
-from instance_seg_ros.synthetic.store import SceneStore
-from instance_seg_ros.training.checkpoint import (
-    Checkpoint,
-    load_checkpoint,
-    load_weights_that_fit,
-    save_atomically,
-    save_checkpoint,
-)
+from instance_seg_ros.training.checkpoint import Checkpoint, load_checkpoint, save_atomically, save_checkpoint
 from instance_seg_ros.training.curve import plot_losses
 from instance_seg_ros.training.dataset import (
     AugmentationSettings,
     Batch,
-    SceneDataset,
+    FrameDataset,
+    FrameSource,
     batch_keys,
     collate,
-    split_holdout,
 )
+from instance_seg_ros.training.initial import InitialWeights, fill_network
+from instance_seg_ros.training.log import LOG_NAME, TrainingLog
 from instance_seg_ros.training.objective import ObjectiveSettings, batch_losses
+from instance_seg_ros.training.pictures import prediction_picture
+from instance_seg_ros.training.processes import Processes
 
 CHECKPOINT_NAME = "checkpoint.pt"
-LOG_NAME = "log.jsonl"
 CURVE_NAME = "loss.png"
 BAD_BATCH_NAME = "bad_batch.pt"
 
@@ -56,16 +49,15 @@ class TrainingSettings:
     Attributes:
         steps: optimiser steps.
         minutes: wall-clock time in the loop, over all resumed runs; for a machine that others use too.
-        batch_size: images a step.
+        batch_size: images a step, of all processes.
         learning_rate: after the warm-up.
         warmup_steps: linear rise of the learning rate.
         weight_decay: AdamW's, on weights only, not on biases and norms.
         clip_norm: gradient norm above which the gradient is scaled down.
         average_decay: of the exponential moving average of the weights.
         seed: of initial weights, frame order, noise and augmentation.
-        holdout_every: scenes with a number that this divides are never trained on.
-        workers: processes that prepare batches.
-        threads: CPU threads of the network.
+        workers: processes that prepare batches, for each process that trains.
+        threads: CPU threads of the network, likewise.
         checkpoint_minutes: time between checkpoints.
         bf16: autocast to bfloat16.
     """
@@ -79,7 +71,6 @@ class TrainingSettings:
     clip_norm: float = 5.0
     average_decay: float = 0.998
     seed: int = 0
-    holdout_every: int = 50
     workers: int = 1
     threads: int = 2
     checkpoint_minutes: float = 3.0
@@ -88,8 +79,8 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         if (self.steps > 0) == (self.minutes > 0):
             raise ValueError(f"give either steps or minutes, not steps={self.steps} and minutes={self.minutes}")
-        if self.batch_size < 1 or self.holdout_every < 2 or self.checkpoint_minutes <= 0:
-            raise ValueError("batch_size must be >= 1, holdout_every >= 2 and checkpoint_minutes > 0")
+        if self.batch_size < 1 or self.checkpoint_minutes <= 0:
+            raise ValueError("batch_size must be >= 1 and checkpoint_minutes > 0")
 
     def progress(self, step: int, elapsed_s: float) -> float:
         """Share of the training that is done, 0 to 1."""
@@ -100,13 +91,6 @@ class TrainingSettings:
         """Learning rate: linear warm-up, then a cosine down to 1 % of the peak."""
         cosine = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress))
         return self.learning_rate * cosine * min(1.0, (step + 1) / max(self.warmup_steps, 1))
-
-
-def random_sensor(
-    depth_m: NDArray[np.float32], intrinsics: NDArray[np.float32], rng: np.random.Generator
-) -> NDArray[np.float32]:
-    """Depth as a random camera would report it."""
-    return simulate_depth(depth_m, intrinsics.tolist(), rng, SensorSettings.sample(rng))
 
 
 def parameter_groups(model: CondInst, weight_decay: float) -> list[dict[str, Any]]:
@@ -135,59 +119,72 @@ class WeightAverage:
             if not value.is_floating_point():
                 self.state[name].copy_(value)
 
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Takes the values of another average, on whatever device."""
+        for name, value in state.items():
+            self.state[name].copy_(value)
+
 
 class Trainer:
-    """One training run in one folder: checkpoint, log and curve."""
+    """One training run in one folder: checkpoint, log and curve.
+
+    Args:
+        settings: the recipe.
+        source: frames to train on.
+        out: the folder, which all processes see; only the first one writes there.
+        config: sizes of the network; by default the usual ones for the source's classes.
+        augmentation: of the frames.
+        objective: weights of the losses.
+        initial: what to start from where `out` holds no checkpoint to resume from; None starts from random weights.
+        processes: the device, and the others that train the same network.
+
+    Raises:
+        ValueError: sizes, classes or a checkpoint do not fit together, or the batch cannot be shared evenly.
+    """
 
     def __init__(
         self,
         settings: TrainingSettings,
-        store: SceneStore,
+        source: FrameSource,
         out: Path,
         config: CondInstConfig | None = None,
         augmentation: AugmentationSettings | None = None,
         objective: ObjectiveSettings | None = None,
-        initial: Checkpoint | None = None,
+        initial: InitialWeights | None = None,
+        processes: Processes | None = None,
     ) -> None:
-        """Resumes where `out` holds a checkpoint; else starts from the averaged weights of `initial`, or random ones.
-
-        Raises:
-            ValueError: the store's images have not the network's size, or a checkpoint is of a network of other sizes.
-        """
-        self.config = config or CondInstConfig()
-        if store.depth.shape[1:] != self.config.input_hw:
-            raise ValueError(
-                f"the store's images are {store.depth.shape[1:]}, but the network takes {self.config.input_hw} (H, W)"
-            )
+        self.class_names = source.class_names
+        self.config = config or CondInstConfig(num_classes=len(self.class_names))
+        if self.config.num_classes != len(self.class_names):
+            raise ValueError(f"a network of {self.config.num_classes} classes cannot learn {len(self.class_names)}")
+        self.settings, self.out = settings, out
+        self.objective = objective or ObjectiveSettings()
+        self.processes = processes or Processes()
+        self._slots = self.processes.share_of(settings.batch_size)
+        augmentation = augmentation or AugmentationSettings()
+        self.dataset = FrameDataset(source, augmentation, self.config.input_hw, settings.batch_size, settings.seed)
         torch.set_num_threads(settings.threads)
         torch.manual_seed(settings.seed)
         out.mkdir(parents=True, exist_ok=True)
-        self.settings, self.out = settings, out
-        self.objective = objective or ObjectiveSettings()
-        augmentation = augmentation or AugmentationSettings()
         self.model = CondInst(self.config).train()
-        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if initial is not None:
-            fresh = load_weights_that_fit(self.model, initial.average)
-            if fresh:
-                tqdm.write(f"the checkpoint to start from lacks {', '.join(fresh)}: random at first")
+        resumes = self.checkpoint_path.is_file()
+        if initial is not None and not resumes:
+            self._tell(*(f"starting weights: {note}" for note in fill_network(self.model, self.class_names, initial)))
+        self._network = self._placed()
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.model, settings.weight_decay), lr=settings.learning_rate
         )
         self.average = WeightAverage(self.model.state_dict(), settings.average_decay)
         self.step, self.elapsed_s = 0, 0.0
-        frames, held = split_holdout(store, settings.holdout_every)
-        self.dataset = SceneDataset(store, frames, random_sensor, augmentation, settings.batch_size, settings.seed)
         self.recipe = {
             "training": dataclasses.asdict(settings),
             "augmentation": dataclasses.asdict(augmentation),
             "objective": dataclasses.asdict(self.objective),
-            "store": store.meta,
-            "frames": len(frames),
-            "frames_held_out": len(held),
-            "started_from": None if initial is None else {"steps": initial.step, "recipe": initial.recipe},
+            "processes": self.processes.count,
+            **source.facts(),
+            "started_from": None if initial is None else initial.origin,
         }
-        if self.checkpoint_path.is_file():
+        if resumes:
             self._resume(load_checkpoint(self.checkpoint_path))
 
     @property
@@ -195,30 +192,42 @@ class Trainer:
         """Where the newest checkpoint lies."""
         return self.out / CHECKPOINT_NAME
 
-    def _check_sizes(self, checkpoint: Checkpoint, what: str) -> None:
-        if checkpoint.config != self.config:
-            raise ValueError(f"{what} holds a network of other sizes: {checkpoint.config}, not {self.config}")
+    def _tell(self, *lines: str) -> None:
+        if self.processes.is_first:
+            for line in lines:
+                tqdm.write(line)
+
+    def _placed(self) -> nn.Module:
+        """Moves the network to its device; returns what the forward pass goes through."""
+        device, alone = self.processes.device, self.processes.count == 1
+        if device.type == "cuda" and not alone:  # statistics of the whole batch; torch has them for GPUs only
+            self.model = nn.SyncBatchNorm.convert_sync_batchnorm(self.model)
+        self.model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if alone:
+            return self.model
+        return DistributedDataParallel(self.model, device_ids=[device.index] if device.type == "cuda" else None)
 
     def _resume(self, checkpoint: Checkpoint) -> None:
-        self._check_sizes(checkpoint, str(self.checkpoint_path))
+        if checkpoint.config != self.config:
+            raise ValueError(
+                f"{self.checkpoint_path} holds a network of other sizes: {checkpoint.config}, not {self.config}"
+            )
+        if checkpoint.class_names != self.class_names:
+            raise ValueError(
+                f"{self.checkpoint_path} holds a training of the classes {', '.join(checkpoint.class_names)}, not "
+                f"{', '.join(self.class_names)}; choose another folder"
+            )
         self.model.load_state_dict(checkpoint.model)
-        self.average.state = checkpoint.average
+        self.average.load(checkpoint.average)
         self.optimizer.load_state_dict(checkpoint.optimizer)
         self.step, self.elapsed_s = checkpoint.step, checkpoint.elapsed_s
-        self._truncate_log()
-
-    def _truncate_log(self) -> None:
-        """Lines of steps after the checkpoint will be written again."""
-        path = self.out / LOG_NAME
-        if path.is_file():
-            lines = [line for line in path.read_text().splitlines() if json.loads(line)["step"] <= self.step]
-            path.write_text("".join(line + "\n" for line in lines))
 
     def save(self) -> None:
         """Writes the checkpoint and the loss curve."""
         save_checkpoint(
             Checkpoint(
                 config=self.config,
+                class_names=self.class_names,
                 model=self.model.state_dict(),
                 average=self.average.state,
                 optimizer=self.optimizer.state_dict(),
@@ -233,7 +242,7 @@ class Trainer:
     def _loader(self) -> DataLoader[Any]:
         return DataLoader(
             self.dataset,
-            batch_sampler=batch_keys(self.step, self.settings.batch_size),  # type: ignore[arg-type]
+            batch_sampler=batch_keys(self.step, self._slots),  # type: ignore[arg-type]
             num_workers=self.settings.workers,
             collate_fn=collate,
             worker_init_fn=_single_thread,
@@ -241,64 +250,98 @@ class Trainer:
         )
 
     def train_step(self, batch: Batch) -> dict[str, float]:
-        """One optimiser step; returns the loss terms, the gradient's norm and the learning rate.
+        """One optimiser step on this process's share of the images.
+
+        Returns:
+            The loss terms of all processes, their total, the gradient's norm and the learning rate.
 
         Raises:
             TrainingDivergedError: a loss or the gradient is not finite; the weights are untouched.
         """
-        settings = self.settings
+        settings, device = self.settings, self.processes.device
         rate = settings.rate(self.step, settings.progress(self.step, self.elapsed_s))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=settings.bf16):
-            output = self.model(batch.depth_m, batch.intrinsics, batch.color_rgb)
-        generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + self.step)
-        terms = batch_losses(self.model, output, batch, self.objective, generator)
-        total = torch.stack(list(terms.values())).sum()
+        batch = batch.to(device)
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=settings.bf16):
+            output = self._network(batch.depth_m, batch.intrinsics, batch.color_rgb)
+        seeds = [(settings.seed * 1_000_003 + self.step) * settings.batch_size + slot for slot in self._slots]
+        terms = batch_losses(self.model, output, batch, self.objective, seeds, self.processes.mean)
         self.optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        loss = float(total.detach())
+        torch.stack(list(terms.values())).sum().backward()
+        shared = self.processes.mean(torch.stack(list(terms.values())))
+        loss = float(shared.sum())
         norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm))
-        values = {name: float(value.detach()) for name, value in terms.items()}
+        values = dict(zip(terms, shared.tolist(), strict=True))
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            path = self.out / BAD_BATCH_NAME
-            save_atomically({"step": self.step, "batch": dataclasses.asdict(batch), "losses": values}, path)
-            raise TrainingDivergedError(
-                f"step {self.step}: losses {values}, gradient norm {norm}; the batch is in {path}. "
-                "Lower --learning-rate, or resume from the last checkpoint"
-            )
+            raise TrainingDivergedError(self._diverged(batch, values, norm))
         self.optimizer.step()
         self.average.update(self.model.state_dict(), self.step)
         return {**values, "total": loss, "gradient_norm": norm, "learning_rate": rate}
 
+    def _diverged(self, batch: Batch, values: dict[str, float], norm: float) -> str:
+        """Saves this process's share of the batch; returns the message."""
+        path = self.out / BAD_BATCH_NAME
+        if not self.processes.is_first:
+            path = path.with_stem(f"{path.stem}_{self.processes.rank}")
+        content = {"step": self.step, "batch": dataclasses.asdict(batch.to(torch.device("cpu"))), "losses": values}
+        save_atomically(content, path)
+        return (
+            f"step {self.step}: losses {values}, gradient norm {norm}; the batch is in {path}. "
+            "Lower --learning-rate, or resume from the last checkpoint"
+        )
+
     def run(self) -> None:
         """Trains to the end of the budget, with checkpoints on the way and one at the end."""
+        if self.processes.is_first:
+            with TrainingLog(self.out, self.step) as log, self._bar() as bar:
+                self._train(log, bar)
+            self.save()
+        else:
+            self._train(None, None)
+
+    def _bar(self) -> tqdm:
+        total = self.settings.steps or None
+        return tqdm(total=total, initial=self.step, unit="step", smoothing=0.05, mininterval=5.0)
+
+    def _train(self, log: TrainingLog | None, bar: tqdm | None) -> None:
+        """The loop; with log and bar in the first process."""
         settings = self.settings
-        total = settings.steps or None
         last = saved = time.monotonic()
-        bar = tqdm(total=total, initial=self.step, unit="step", smoothing=0.05, mininterval=5.0)
-        with (self.out / LOG_NAME).open("a", buffering=1) as log, bar:
-            for batch in self._loader():
-                if settings.progress(self.step, self.elapsed_s) >= 1:
-                    break
-                record = self.train_step(batch)
-                now = time.monotonic()
-                self.step += 1
-                self.elapsed_s += now - last
-                last = now
-                log.write(json.dumps({"step": self.step, "elapsed_s": round(self.elapsed_s, 2), **_rounded(record)}))
-                log.write("\n")
-                bar.update()
-                left_s = self.elapsed_s * (1 / max(settings.progress(self.step, self.elapsed_s), 1e-6) - 1)
-                bar.set_postfix_str(
-                    f"loss {record['total']:.3f} dice {record['dice']:.3f} class {record['class']:.3f} "
-                    f"lr {record['learning_rate']:.1e} left {left_s / 60:.0f} min",
-                    refresh=False,
-                )
-                if now - saved > 60 * settings.checkpoint_minutes:
-                    self.save()
-                    saved = time.monotonic()
-        self.save()
+        for batch in self._loader():
+            if settings.progress(self.step, self.elapsed_s) >= 1:
+                break
+            record = self.train_step(batch)
+            now = time.monotonic()
+            self.step += 1
+            # One clock for all: schedule and end follow it.
+            self.elapsed_s = self.processes.from_first(self.elapsed_s + now - last)
+            last = now
+            if log is None or bar is None:
+                continue
+            log.write(self.step, self.elapsed_s, record)
+            self._show_progress(bar, record)
+            if now - saved > 60 * settings.checkpoint_minutes:
+                self.save()
+                if log.shows_pictures:
+                    log.show(self.step, prediction_picture(self._averaged(), batch))
+                saved = time.monotonic()
+
+    def _show_progress(self, bar: tqdm, record: dict[str, float]) -> None:
+        bar.update()
+        progress = self.settings.progress(self.step, self.elapsed_s)
+        left_s = self.elapsed_s * (1 / max(progress, 1e-6) - 1)
+        bar.set_postfix_str(
+            f"loss {record['total']:.3f} dice {record['dice']:.3f} class {record['class']:.3f} "
+            f"lr {record['learning_rate']:.1e} left {left_s / 60:.0f} min",
+            refresh=False,
+        )
+
+    def _averaged(self) -> CondInst:
+        """The network with the averaged weights on the CPU, in evaluation mode."""
+        model = CondInst(self.config)
+        model.load_state_dict(self.average.state)
+        return model.eval()
 
 
 def _single_thread(_: int) -> None:
@@ -306,7 +349,3 @@ def _single_thread(_: int) -> None:
 
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
-
-
-def _rounded(record: dict[str, float]) -> dict[str, float]:
-    return {name: float(f"{value:.5g}") for name, value in record.items()}

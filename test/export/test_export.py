@@ -27,24 +27,14 @@ from instance_seg_ros.models.configuration import CondInstConfig
 from instance_seg_ros.segmentation.model_file import ModelError, read_metadata, read_model_info
 from instance_seg_ros.training.checkpoint import Checkpoint, save_checkpoint
 
-CONFIG = CondInstConfig(
-    input_hw=(96, 128),
-    stem_channels=8,
-    stage_channels=(8, 8, 16, 16),
-    stage_blocks=(1, 1, 1, 1),
-    fpn_channels=16,
-    head_depth=1,
-    mask_channels=8,
-    mask_depth=1,
-    color_channels=(4, 4, 8),
-)
 DECODING = DecodingSettings(candidates=20, max_instances=8, min_score=0.0)
 
 
-def network() -> CondInst:
+@pytest.fixture(scope="module")
+def network(small_config: CondInstConfig) -> CondInst:
     """Random weights, large enough that scores differ and masks are not empty."""
     torch.manual_seed(0)
-    model = CondInst(CONFIG).eval()
+    model = CondInst(small_config).eval()
     with torch.no_grad():
         model.head.class_logits.weight.mul_(30)
         model.controller.weight.mul_(30)
@@ -67,15 +57,15 @@ def scene(height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def checkpoint() -> Checkpoint:
-    state = network().state_dict()
+def checkpoint(network: CondInst) -> Checkpoint:
+    state = network.state_dict()
     recipe = {"store": {"seed": 3}, "frames": 7, "training": {"seed": 1}}
-    return Checkpoint(CONFIG, state, state, {}, 5, 1.0, recipe)
+    return Checkpoint(network.config, state, state, {}, 5, 1.0, recipe)
 
 
 @pytest.fixture(scope="module")
-def session() -> onnxruntime.InferenceSession:
-    content = export_graph(network(), DECODING).SerializeToString()
+def session(network: CondInst) -> onnxruntime.InferenceSession:
+    content = export_graph(network, DECODING).SerializeToString()
     return onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
 
 
@@ -87,11 +77,11 @@ def run(
 
 @pytest.mark.parametrize(("height", "width"), [(96, 128), (480, 640), (360, 640), (97, 61), (48, 64)])
 def test_onnx_runtime_agrees_with_pytorch_at_any_camera_size(
-    session: onnxruntime.InferenceSession, height: int, width: int
+    network: CondInst, session: onnxruntime.InferenceSession, height: int, width: int
 ) -> None:
     frame = scene(height, width)
     with torch.no_grad():
-        expected = ExportedModel(network(), DECODING)(*map(torch.from_numpy, frame))
+        expected = ExportedModel(network, DECODING)(*map(torch.from_numpy, frame))
     boxes, scores, class_ids, masks, mask_scale, mask_upsampling = run(session, *frame)
     assert [boxes.dtype, class_ids.dtype, masks.dtype] == [np.float32, np.int64, np.float16]
     np.testing.assert_allclose(scores, expected[1].numpy(), atol=1e-4)
@@ -123,8 +113,8 @@ def test_output_shapes_are_static(session: onnxruntime.InferenceSession) -> None
     }
 
 
-def test_a_network_of_depth_alone_asks_for_no_colour() -> None:
-    model = CondInst(replace(CONFIG, color_channels=())).eval()
+def test_a_network_of_depth_alone_asks_for_no_colour(small_config: CondInstConfig) -> None:
+    model = CondInst(replace(small_config, color_channels=())).eval()
     content = export_graph(model, DECODING).SerializeToString()
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     assert [tensor.name for tensor in session.get_inputs()] == ["depth_m", "intrinsics"]
@@ -138,8 +128,8 @@ def test_boxes_lie_inside_the_camera_image(session: onnxruntime.InferenceSession
     assert (boxes <= [640, 480, 640, 480]).all()
 
 
-def test_scores_are_sorted_and_those_below_the_minimum_are_0() -> None:
-    model = ExportedModel(network(), DecodingSettings(candidates=20, max_instances=8, min_score=0.4))
+def test_scores_are_sorted_and_those_below_the_minimum_are_0(network: CondInst) -> None:
+    model = ExportedModel(network, DecodingSettings(candidates=20, max_instances=8, min_score=0.4))
     scores = model(*map(torch.from_numpy, scene(96, 128)))[1]
     assert (scores.diff() <= 0).all()
     assert ((scores == 0) | (scores >= 0.4)).all()
@@ -218,8 +208,8 @@ def weight_bytes(proto: onnx.ModelProto) -> int:
     return sum(onnx.numpy_helper.to_array(tensor).nbytes for tensor in proto.graph.initializer)
 
 
-def test_weights_stored_as_half_change_little_and_shrink_the_file() -> None:
-    model = network()
+def test_weights_stored_as_half_change_little_and_shrink_the_file(network: CondInst) -> None:
+    model = network
     whole = export_graph(model, DECODING)
     half = export_graph(model, DECODING)
     store_weights_as_half(half)
@@ -231,8 +221,8 @@ def test_weights_stored_as_half_change_little_and_shrink_the_file() -> None:
     np.testing.assert_allclose(results[0][1], results[1][1], atol=5e-3)
 
 
-def test_a_weight_beyond_half_precision_is_refused() -> None:
-    proto = export_graph(network(), DECODING)
+def test_a_weight_beyond_half_precision_is_refused(network: CondInst) -> None:
+    proto = export_graph(network, DECODING)
     large = next(t for t in proto.graph.initializer if t.data_type == onnx.TensorProto.FLOAT and t.dims[0:1] == [169])
     large.CopyFrom(onnx.numpy_helper.from_array(np.full(list(large.dims), 1e6, np.float32), large.name))
     with pytest.raises(ValueError, match="float16 cannot"):

@@ -13,17 +13,6 @@ from instance_seg_ros.models.fcos_head import BatchNormPerLevel, level_locations
 from instance_seg_ros.models.layers import aligned_upsample
 from instance_seg_ros.models.mask_upsampling import upsample_masks
 
-SMALL = CondInstConfig(
-    input_hw=(96, 128),
-    stem_channels=8,
-    stage_channels=(8, 8, 16, 16),
-    stage_blocks=(1, 1, 1, 1),
-    fpn_channels=16,
-    head_depth=1,
-    mask_channels=8,
-    mask_depth=1,
-    color_channels=(4, 4, 8),
-)
 INTRINSICS = torch.tensor([[110.0, 110.0, 63.5, 47.5]])
 
 
@@ -73,8 +62,8 @@ def test_each_level_keeps_its_own_statistics() -> None:
     assert norm.norms[1].running_mean[0] > 0
 
 
-def test_outputs_have_the_documented_shapes_and_finite_gradients() -> None:
-    model = CondInst(SMALL).train()
+def test_outputs_have_the_documented_shapes_and_finite_gradients(small_config: CondInstConfig) -> None:
+    model = CondInst(small_config).train()
     generator = torch.Generator().manual_seed(0)
     depth_m = torch.rand(2, 1, 96, 128, generator=generator) + 0.5
     color_rgb = torch.randint(0, 256, (2, 3, 96, 128), generator=generator, dtype=torch.uint8)
@@ -97,8 +86,8 @@ def test_outputs_have_the_documented_shapes_and_finite_gradients() -> None:
     assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
 
 
-def test_boxes_are_locations_less_and_plus_distances() -> None:
-    model = CondInst(SMALL)
+def test_boxes_are_locations_less_and_plus_distances(small_config: CondInstConfig) -> None:
+    model = CondInst(small_config)
     ltrb = torch.zeros(252, 4)
     ltrb[1] = torch.tensor([1.0, 2.0, 3.0, 4.0])
     assert model.boxes_xyxy(ltrb)[1].tolist() == [11, 2, 15, 8]
@@ -112,14 +101,14 @@ def test_boxes_are_locations_less_and_plus_distances() -> None:
         ({"stage_blocks": (1, 1)}, "stage_blocks has 2 entries"),
     ],
 )
-def test_inconsistent_sizes_are_refused(change: dict, message: str) -> None:
+def test_inconsistent_sizes_are_refused(small_config: CondInstConfig, change: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        dataclasses.replace(SMALL, **change)
+        dataclasses.replace(small_config, **change)
 
 
-def test_a_configuration_survives_json_values() -> None:
-    values = {k: list(v) if isinstance(v, tuple) else v for k, v in SMALL.to_dict().items()}
-    assert CondInstConfig.from_dict(values) == SMALL
+def test_a_configuration_survives_json_values(small_config: CondInstConfig) -> None:
+    values = {k: list(v) if isinstance(v, tuple) else v for k, v in small_config.to_dict().items()}
+    assert CondInstConfig.from_dict(values) == small_config
 
 
 def _with_colour_heard(model: CondInst) -> CondInst:
@@ -130,8 +119,8 @@ def _with_colour_heard(model: CondInst) -> CondInst:
     return model
 
 
-def test_black_colour_is_no_colour() -> None:
-    model = _with_colour_heard(CondInst(SMALL)).eval()
+def test_black_colour_is_no_colour(small_config: CondInstConfig) -> None:
+    model = _with_colour_heard(CondInst(small_config)).eval()
     depth_m = torch.rand(1, 1, 96, 128, generator=torch.Generator().manual_seed(0)) + 0.5
     without = model(depth_m, INTRINSICS)
     black = model(depth_m, INTRINSICS, torch.zeros(1, 3, 96, 128, dtype=torch.uint8))
@@ -141,16 +130,16 @@ def test_black_colour_is_no_colour() -> None:
         assert not torch.allclose(getattr(grey, name), getattr(without, name))
 
 
-def test_a_network_of_depth_alone_has_no_colour_encoder() -> None:
-    model = CondInst(dataclasses.replace(SMALL, color_channels=()))
+def test_a_network_of_depth_alone_has_no_colour_encoder(small_config: CondInstConfig) -> None:
+    model = CondInst(dataclasses.replace(small_config, color_channels=()))
     assert not any(name.startswith("color") for name, _ in model.named_parameters())
     assert model(torch.ones(1, 1, 96, 128), INTRINSICS).class_logits.isfinite().all()
 
 
 @pytest.mark.parametrize("depth_m", [0.0, 1.0])
 @pytest.mark.parametrize("gray", [0, 7])
-def test_outputs_are_finite_whatever_is_missing(depth_m: float, gray: int) -> None:
-    model = _with_colour_heard(CondInst(SMALL)).eval()
+def test_outputs_are_finite_whatever_is_missing(small_config: CondInstConfig, depth_m: float, gray: int) -> None:
+    model = _with_colour_heard(CondInst(small_config)).eval()
     color_rgb = torch.full((1, 3, 96, 128), gray, dtype=torch.uint8)
     output = model(torch.full((1, 1, 96, 128), depth_m), INTRINSICS, color_rgb)
     assert all(getattr(output, field.name).isfinite().all() for field in dataclasses.fields(output))

@@ -13,7 +13,16 @@ HEIGHT, WIDTH, FRAMES, VIEWS = 96, 128, 12, 2
 
 @pytest.fixture(scope="session")
 def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("store")
+    return write_store(tmp_path_factory.mktemp("store"), color=False)
+
+
+@pytest.fixture(scope="session")
+def tiny_color_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_store(tmp_path_factory.mktemp("color_store"), color=True)
+
+
+def write_store(folder: Path, color: bool) -> Path:
+    """Writes the store into a folder and returns it; its colours tell depth from 0.76 to 1 m."""
     rng = np.random.default_rng(5)
     depth = np.full((FRAMES, HEIGHT, WIDTH), 10_000, dtype=np.uint16)
     ids = np.zeros((FRAMES, HEIGHT, WIDTH), dtype=np.uint8)
@@ -30,8 +39,10 @@ def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "scene_id": (np.arange(FRAMES) // VIEWS + 1).astype(np.int32),
         "done": np.ones(FRAMES // VIEWS, dtype=bool),
     }
+    if color:
+        arrays["color"] = np.repeat((depth // 40).astype(np.uint8)[..., None], 3, axis=3)
     for name, values in arrays.items():
         np.save(folder / f"{name}.npy", values)
-    meta = {"format": 1, "frames": FRAMES, "width": WIDTH, "height": HEIGHT, "seed": 5, "color": False}
+    meta = {"format": 1, "frames": FRAMES, "width": WIDTH, "height": HEIGHT, "seed": 5, "color": color}
     (folder / "meta.json").write_text(json.dumps({**meta, "generator": {"views": VIEWS}}))
     return folder

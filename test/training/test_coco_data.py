@@ -17,7 +17,7 @@ from instance_seg_ros.training.coco_data import (
     IGNORED_LABEL,
     MAX_LABELS,
     CocoError,
-    CocoSource,
+    CocoFiles,
     label_image,
     read_coco,
 )
@@ -38,14 +38,14 @@ CONTENT: dict[str, Any] = {
     ],
 }
 
-Make = Callable[[dict[str, Any]], CocoSource]
+Make = Callable[[dict[str, Any]], CocoFiles]
 
 
 @pytest.fixture
 def make(tmp_path: Path) -> Make:
     """Writes a data set of two images with depth of the first, and the JSON file given."""
 
-    def write(content: dict[str, Any]) -> CocoSource:
+    def write(content: dict[str, Any]) -> CocoFiles:
         pixels = np.full((HEIGHT, WIDTH, 3), 90, dtype=np.uint8)
         for path in (tmp_path / "images" / "a.png", tmp_path / "images" / "sub" / "b.jpg"):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,7 +53,7 @@ def make(tmp_path: Path) -> Make:
         (tmp_path / "depth").mkdir(exist_ok=True)
         cv2.imwrite(str(tmp_path / "depth" / "a.png"), np.full((HEIGHT, WIDTH), 700, dtype=np.uint16))
         (tmp_path / "instances.json").write_text(json.dumps(content))
-        return CocoSource(tmp_path / "instances.json", tmp_path / "images")
+        return CocoFiles(tmp_path / "instances.json", tmp_path / "images")
 
     return write
 
@@ -165,21 +165,21 @@ def test_depth_is_found_by_name_and_its_absence_counted(make: Make, tmp_path: Pa
     ],
 )
 def test_an_image_with_unusable_depth_is_left_out(make: Make, tmp_path: Path, depth: np.ndarray, cause: str) -> None:
-    source = replace(make(CONTENT), depth=tmp_path / "depth")
+    files = replace(make(CONTENT), depth=tmp_path / "depth")
     cv2.imwrite(str(tmp_path / "depth" / "a.png"), depth)
-    (line,) = read_coco(source).skipped_images
+    (line,) = read_coco(files).skipped_images
     assert cause in line
 
 
 def test_the_camera_comes_from_the_image_the_option_or_a_guess_that_is_told(make: Make) -> None:
     content = copy.deepcopy(CONTENT)
     content["images"][0] |= {"fx": 50.0, "fy": 51.0, "cx": 19.0, "cy": 14.0}
-    source = make(content)
-    guessed = read_coco(source)
+    files = make(content)
+    guessed = read_coco(files)
     assert guessed.images[0].camera.fx_fy_cx_cy.tolist() == [50, 51, 19, 14]
     assert guessed.images[1].camera.fx == pytest.approx(DEFAULT_FOCAL_SHARE * WIDTH)
     assert "the camera of 1 images is not known" in guessed.summary()
-    named = read_coco(replace(source, intrinsics=(60.0, 60.0, 20.0, 15.0)))
+    named = read_coco(replace(files, intrinsics=(60.0, 60.0, 20.0, 15.0)))
     assert named.images[1].camera.fx == 60
     assert "not known" not in named.summary()
 
@@ -227,9 +227,9 @@ def test_a_file_that_is_no_coco_data_set_is_refused(make: Make, content: Any, ca
 
 
 def test_a_missing_or_damaged_file_is_refused(make: Make, tmp_path: Path) -> None:
-    source = make(CONTENT)
+    files = make(CONTENT)
     with pytest.raises(CocoError, match="cannot read .*nothing.json: No such file"):
-        read_coco(replace(source, instances=tmp_path / "nothing.json"))
-    source.instances.write_text('{"images": [')
+        read_coco(replace(files, instances=tmp_path / "nothing.json"))
+    files.instances.write_text('{"images": [')
     with pytest.raises(CocoError, match="not valid JSON"):
-        read_coco(source)
+        read_coco(files)

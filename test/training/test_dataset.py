@@ -11,18 +11,21 @@ from instance_seg_ros.synthetic.store import open_store
 from instance_seg_ros.training.dataset import (
     IGNORE_ID,
     AugmentationSettings,
+    FrameDataset,
     Images,
-    SceneDataset,
     augment,
+    batch_keys,
     collate,
     mirror,
     relabel,
     resample_window,
-    split_holdout,
     to_sample,
 )
+from instance_seg_ros.training.scene_frames import SceneFrames, split_holdout
 
 INTRINSICS = np.array([100.0, 110.0, 60.0, 50.0], dtype=np.float32)
+GRID = (96, 128)
+CLASSES = np.arange(10, 20)  # of the ids from 1 to 10
 
 
 def ideal_sensor(depth_m: np.ndarray, intrinsics: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -39,13 +42,13 @@ def numbered_images() -> Images:
     depth_m = (np.arange(96 * 128, dtype=np.float32).reshape(96, 128) + 1) / 1000
     rows, columns = np.mgrid[:96, :128]
     color_rgb = np.stack((2 * rows, columns, rows + columns), axis=2).astype(np.uint8)
-    return Images(depth_m, (np.arange(96 * 128).reshape(96, 128) % 7).astype(np.uint8), INTRINSICS, color_rgb)
+    return Images(depth_m, (np.arange(96 * 128).reshape(96, 128) % 7).astype(np.uint8), INTRINSICS, CLASSES, color_rgb)
 
 
 @pytest.mark.parametrize(("offset", "scale"), [((20.0, 10.0), 2.0), ((0.0, 0.0), 0.75), ((3.0, 7.0), 1.5)])
 def test_a_resampled_pixel_stays_on_its_ray_and_keeps_its_colour(offset: tuple[float, float], scale: float) -> None:
     images = numbered_images()
-    result = resample_window(images, offset, scale)
+    result = resample_window(images, offset, scale, GRID)
     for v in range(5, 60, 11):
         for u in range(5, 80, 13):
             source = round(float(result.depth_m[v, u]) * 1000) - 1
@@ -59,11 +62,22 @@ def test_a_resampled_pixel_stays_on_its_ray_and_keeps_its_colour(offset: tuple[f
 
 
 def test_shrinking_leaves_padding_right_and_below() -> None:
-    result = resample_window(numbered_images(), (0.0, 0.0), 0.5)
+    result = resample_window(numbered_images(), (0.0, 0.0), 0.5, GRID)
     assert (result.depth_m[:48, :64] > 0).all()
     for padded in (result.depth_m, result.ids, result.color_rgb):
         assert (padded[48:] == 0).all()
         assert (padded[:, 64:] == 0).all()
+
+
+def test_colour_is_averaged_where_a_large_image_shrinks_and_stays_in_place() -> None:
+    color_rgb = np.zeros((384, 512, 3), dtype=np.uint8)
+    color_rgb[::2, ::2] = 200  # a quarter of the pixels
+    color_rgb[200:, 400:] = 255
+    depth_m, ids = np.ones((384, 512), np.float32), np.zeros((384, 512), np.uint8)
+    result = resample_window(Images(depth_m, ids, INTRINSICS, CLASSES, color_rgb), (0.0, 0.0), 0.25, GRID)
+    assert result.color_rgb is not None
+    assert np.abs(result.color_rgb[:48, :98].astype(int) - 50).max() <= 1
+    assert (result.color_rgb[51:, 101:] == 255).all()
 
 
 def test_mirroring_negates_x_of_every_point() -> None:
@@ -83,19 +97,22 @@ def test_relabel_numbers_objects_and_ignores_small_and_unmeasured_ones() -> None
     ids[80:90, 80:90] = 12
     depth_m = np.ones((96, 128), dtype=np.float32)
     depth_m[50:70, 50:69] = 0
-    labels, boxes, centroids = relabel(ids, depth_m, min_visible_px=40, min_measured_share=0.15)
-    assert labels[15, 40] == 1
-    assert labels[85, 85] == 2
-    assert labels[2, 2] == labels[60, 60] == IGNORE_ID
-    assert boxes.tolist() == [[30, 10, 50, 20], [80, 80, 90, 90]]
-    assert centroids.tolist() == [[40, 15], [85, 85]]
+    ids[0:90, 120:128] = IGNORE_ID
+    labels = relabel(ids, depth_m, min_visible_px=40, min_measured_share=0.15)
+    assert labels.ids[15, 40] == 1
+    assert labels.ids[85, 85] == 2
+    assert labels.ids[2, 2] == labels.ids[60, 60] == labels.ids[5, 125] == IGNORE_ID
+    assert labels.former_ids.tolist() == [3, 12]
+    assert labels.boxes_xyxy.tolist() == [[30, 10, 50, 20], [80, 80, 90, 90]]
+    assert labels.centroids_xy.tolist() == [[40, 15], [85, 85]]
 
 
 def test_relabel_of_an_empty_image_gives_no_boxes() -> None:
-    labels, boxes, centroids = relabel(np.zeros((4, 4), np.uint8), np.ones((4, 4), np.float32), 40, 0.15)
-    assert not labels.any()
-    assert boxes.shape == (0, 4)
-    assert centroids.shape == (0, 2)
+    labels = relabel(np.zeros((4, 4), np.uint8), np.ones((4, 4), np.float32), 40, 0.15)
+    assert not labels.ids.any()
+    assert labels.boxes_xyxy.shape == (0, 4)
+    assert labels.centroids_xy.shape == (0, 2)
+    assert labels.former_ids.shape == (0,)
 
 
 CALM = AugmentationSettings(
@@ -111,15 +128,47 @@ def test_a_sample_loses_its_colour_or_its_depth_but_never_both(
     depth_drop: float, color_drop: float, depth_left: bool, color_left: bool
 ) -> None:
     settings = replace(CALM, depth_drop_probability=depth_drop, color_drop_probability=color_drop)
-    images = augment(numbered_images(), settings, np.random.default_rng(0))
+    images = augment(numbered_images(), settings, GRID, np.random.default_rng(0))
     assert bool(images.depth_m.any()) == depth_left
     assert (images.color_rgb is not None) == color_left
+
+
+def test_a_frame_without_depth_keeps_its_colour() -> None:
+    images = replace(numbered_images(), depth_m=np.zeros((96, 128), np.float32))
+    settings = replace(CALM, color_drop_probability=1.0)
+    assert augment(images, settings, GRID, np.random.default_rng(0)).color_rgb is not None
+
+
+@pytest.mark.parametrize("size_hw", [(240, 320), (96, 128), (50, 300), (300, 50)])
+@pytest.mark.parametrize("crop_probability", [0.0, 1.0])
+def test_frames_of_any_size_come_onto_the_grid_with_their_rays(size_hw: tuple, crop_probability: float) -> None:
+    rows, columns = np.mgrid[: size_hw[0], : size_hw[1]]
+    depth_m = (rows * size_hw[1] + columns + 1).astype(np.float32)
+    intrinsics = np.array([200.0, 210.0, 0.5 * size_hw[1], 0.5 * size_hw[0]], dtype=np.float32)
+    ids = (rows // 20 % 5).astype(np.uint8)
+    settings = replace(CALM, crop_probability=crop_probability)
+    result = augment(Images(depth_m, ids, intrinsics, CLASSES), settings, GRID, np.random.default_rng(3))
+    assert result.depth_m.shape == result.ids.shape == GRID
+    v, u = np.nonzero(result.depth_m)
+    source = result.depth_m[v, u].astype(int) - 1
+    row, column = np.divmod(source, size_hw[1])
+    np.testing.assert_array_equal(result.ids[v, u], ids[row, column])
+    fx, fy, cx, cy = result.intrinsics
+    assert np.abs((u - cx) / fx - (column - intrinsics[2]) / 200).max() < 0.51 * max(1, 200 / fx) / 200
+    assert np.abs((v - cy) / fy - (row - intrinsics[3]) / 210).max() < 0.51 * max(1, 210 / fy) / 210
+
+
+def test_each_object_keeps_its_class() -> None:
+    ids = np.zeros((96, 128), dtype=np.uint8)
+    ids[10:40, 10:40], ids[50:90, 50:90], ids[0:3, 0:3] = 2, 7, 1
+    images = Images(np.ones((96, 128), np.float32), ids, INTRINSICS, CLASSES)
+    assert to_sample(images, CALM).class_ids.tolist() == [11, 16]
 
 
 def test_without_depth_an_object_still_counts_where_there_is_colour() -> None:
     ids = np.zeros((96, 128), dtype=np.uint8)
     ids[10:40, 10:40] = 1
-    images = Images(np.zeros((96, 128), np.float32), ids, INTRINSICS, np.full((96, 128, 3), 9, np.uint8))
+    images = Images(np.zeros((96, 128), np.float32), ids, INTRINSICS, CLASSES, np.full((96, 128, 3), 9, np.uint8))
     assert len(to_sample(images, CALM).boxes_xyxy) == 1
     blind = to_sample(replace(images, color_rgb=None), CALM)
     assert len(blind.boxes_xyxy) == 0
@@ -127,9 +176,9 @@ def test_without_depth_an_object_still_counts_where_there_is_colour() -> None:
     assert not blind.color_rgb.any()
 
 
-def dataset(folder: Path, seed: int = 0) -> SceneDataset:
-    store = open_store(folder)
-    return SceneDataset(store, store.frames, ideal_sensor, AugmentationSettings(), 4, seed)
+def dataset(folder: Path, seed: int = 0) -> FrameDataset:
+    source = SceneFrames(open_store(folder), sensor=ideal_sensor)
+    return FrameDataset(source, AugmentationSettings(), GRID, 4, seed)
 
 
 def test_a_sample_depends_on_seed_step_and_slot_alone(tiny_store: Path) -> None:
@@ -177,5 +226,27 @@ def test_held_out_scenes_are_not_trained_on(tiny_store: Path) -> None:
 
 def test_no_frames_is_an_error(tiny_store: Path) -> None:
     store = open_store(tiny_store)
+    nothing = SceneFrames(replace(store, frames=store.frames[:0]))
     with pytest.raises(ValueError, match="no frames"):
-        SceneDataset(store, store.frames[:0], ideal_sensor, AugmentationSettings(), 4, 0)
+        FrameDataset(nothing, AugmentationSettings(), GRID, 4, 0)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "depth", "color"), [("depth", True, False), ("rgb", False, True), ("rgbd", True, True)]
+)
+def test_a_store_gives_the_inputs_that_are_asked_for(
+    tiny_color_store: Path, inputs: str, depth: bool, color: bool
+) -> None:
+    images = SceneFrames(open_store(tiny_color_store), inputs).images(0, np.random.default_rng(0))
+    assert bool(images.depth_m.any()) == depth
+    assert (images.color_rgb is not None) == color
+
+
+def test_colour_alone_of_a_store_without_colour_is_an_error(tiny_store: Path) -> None:
+    with pytest.raises(ValueError, match="generate one with --color"):
+        SceneFrames(open_store(tiny_store), "rgb")
+
+
+def test_processes_share_a_batch() -> None:
+    shares = [next(batch_keys(7, slots)) for slots in (range(2), range(2, 4))]
+    assert shares == [[(7, 0), (7, 1)], [(7, 2), (7, 3)]]

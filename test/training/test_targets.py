@@ -7,22 +7,12 @@ from instance_seg_ros.models.condinst import CondInst
 from instance_seg_ros.models.configuration import CondInstConfig
 from instance_seg_ros.training.targets import BACKGROUND, IGNORED, assign_locations, sample_positives
 
-CONFIG = CondInstConfig(
-    input_hw=(96, 128),
-    stem_channels=8,
-    stage_channels=(8, 8, 8, 8),
-    stage_blocks=(1, 1, 1, 1),
-    fpn_channels=8,
-    head_depth=1,
-    mask_channels=8,
-    mask_depth=1,
-)
 NOTHING_IGNORED = torch.zeros(96, 128, dtype=torch.bool)
 
 
 @pytest.fixture(scope="module")
-def model() -> CondInst:
-    return CondInst(CONFIG)
+def model(small_config: CondInstConfig) -> CondInst:
+    return CondInst(small_config)
 
 
 def assign(model: CondInst, boxes: list, centroids: list, ignored: torch.Tensor = NOTHING_IGNORED):

@@ -3,7 +3,10 @@ from __future__ import annotations
 import argparse
 import json
 import math
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,26 +17,17 @@ from instance_seg_ros.synthetic.store import open_store
 from instance_seg_ros.training import cli
 from instance_seg_ros.training.checkpoint import averaged_model, load_checkpoint, save_atomically
 from instance_seg_ros.training.dataset import Batch, collate
+from instance_seg_ros.training.initial import read_initial_weights
+from instance_seg_ros.training.log import LOG_NAME
+from instance_seg_ros.training.scene_frames import SceneFrames
 from instance_seg_ros.training.train import (
     BAD_BATCH_NAME,
     CHECKPOINT_NAME,
     CURVE_NAME,
-    LOG_NAME,
     Trainer,
     TrainingDivergedError,
     TrainingSettings,
     WeightAverage,
-)
-
-CONFIG = CondInstConfig(
-    input_hw=(96, 128),
-    stem_channels=8,
-    stage_channels=(8, 8, 16, 16),
-    stage_blocks=(1, 1, 1, 1),
-    fpn_channels=16,
-    head_depth=1,
-    mask_channels=8,
-    mask_depth=1,
 )
 
 
@@ -41,33 +35,45 @@ def settings(steps: int, **changes: float) -> TrainingSettings:
     return TrainingSettings(steps=steps, batch_size=2, workers=0, threads=1, warmup_steps=2, **changes)
 
 
-def trainer(store: Path, out: Path, steps: int, **changes: float) -> Trainer:
-    return Trainer(settings(steps, **changes), open_store(store), out, CONFIG)
+MakeTrainer = Callable[..., Trainer]
+
+
+@pytest.fixture
+def trainer(tiny_store: Path, small_config: CondInstConfig) -> MakeTrainer:
+    """Makes the trainer of a small network into a folder."""
+
+    def make(out: Path, steps: int, **options: Any) -> Trainer:
+        options.setdefault("config", small_config)
+        return Trainer(settings(steps), SceneFrames(open_store(tiny_store)), out, **options)
+
+    return make
 
 
 def first_batch(run: Trainer) -> Batch:
     return collate([run.dataset[(0, slot)] for slot in range(2)])
 
 
-def test_a_training_writes_checkpoint_log_and_curve(tiny_store: Path, tmp_path: Path) -> None:
-    trainer(tiny_store, tmp_path, 3).run()
+def test_a_training_writes_checkpoint_log_and_curve(
+    trainer: MakeTrainer, small_config: CondInstConfig, tmp_path: Path
+) -> None:
+    trainer(tmp_path, 3).run()
     records = [json.loads(line) for line in (tmp_path / LOG_NAME).read_text().splitlines()]
     assert [r["step"] for r in records] == [1, 2, 3]
     assert all(math.isfinite(r["total"]) for r in records)
     assert (tmp_path / CURVE_NAME).stat().st_size > 1000
     checkpoint = load_checkpoint(tmp_path / CHECKPOINT_NAME)
     assert checkpoint.step == 3
-    assert checkpoint.config == CONFIG
+    assert checkpoint.config == small_config
     assert checkpoint.recipe["frames"] == 12
     averaged_model(checkpoint)
     assert list(tmp_path.glob("*.tmp")) == []
 
 
-def test_a_killed_training_resumes_exactly(tiny_store: Path, tmp_path: Path) -> None:
-    whole = trainer(tiny_store, tmp_path / "whole", 4)
+def test_a_killed_training_resumes_exactly(trainer: MakeTrainer, tmp_path: Path) -> None:
+    whole = trainer(tmp_path / "whole", 4)
     whole.run()
 
-    stopped = trainer(tiny_store, tmp_path / "stopped", 4)
+    stopped = trainer(tmp_path / "stopped", 4)
     real_step = stopped.train_step
 
     def killed_in_the_fourth_step(batch: Batch) -> dict[str, float]:
@@ -80,7 +86,7 @@ def test_a_killed_training_resumes_exactly(tiny_store: Path, tmp_path: Path) -> 
     stopped.train_step = killed_in_the_fourth_step  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
         stopped.run()
-    resumed = trainer(tiny_store, tmp_path / "stopped", 4)
+    resumed = trainer(tmp_path / "stopped", 4)
     assert resumed.step == 2
     resumed.run()
 
@@ -92,8 +98,8 @@ def test_a_killed_training_resumes_exactly(tiny_store: Path, tmp_path: Path) -> 
     assert steps == [1, 2, 3, 4]
 
 
-def test_the_loss_falls_on_a_repeated_batch(tiny_store: Path, tmp_path: Path) -> None:
-    run = trainer(tiny_store, tmp_path, 40)
+def test_the_loss_falls_on_a_repeated_batch(trainer: MakeTrainer, tmp_path: Path) -> None:
+    run = trainer(tmp_path, 40)
     batch = first_batch(run)
     totals = []
     for _ in range(25):
@@ -102,8 +108,8 @@ def test_the_loss_falls_on_a_repeated_batch(tiny_store: Path, tmp_path: Path) ->
     assert totals[-1] < 0.75 * totals[0]
 
 
-def test_a_loss_that_is_no_number_stops_and_keeps_the_batch(tiny_store: Path, tmp_path: Path) -> None:
-    run = trainer(tiny_store, tmp_path, 4)
+def test_a_loss_that_is_no_number_stops_and_keeps_the_batch(trainer: MakeTrainer, tmp_path: Path) -> None:
+    run = trainer(tmp_path, 4)
     batch = first_batch(run)
     with torch.no_grad():
         run.model.head.class_logits.bias.fill_(float("nan"))
@@ -115,8 +121,8 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_batch(tiny_store: Path, tm
     assert torch.equal(saved["batch"]["depth_m"], batch.depth_m)
 
 
-def test_a_batch_without_objects_gives_finite_losses(tiny_store: Path, tmp_path: Path) -> None:
-    run = trainer(tiny_store, tmp_path, 4)
+def test_a_batch_without_objects_gives_finite_losses(trainer: MakeTrainer, tmp_path: Path) -> None:
+    run = trainer(tmp_path, 4)
     batch = first_batch(run)
     empty = Batch(
         depth_m=batch.depth_m,
@@ -124,6 +130,7 @@ def test_a_batch_without_objects_gives_finite_losses(tiny_store: Path, tmp_path:
         ids=torch.zeros_like(batch.ids),
         boxes_xyxy=[torch.zeros(0, 4)] * 2,
         centroids_xy=[torch.zeros(0, 2)] * 2,
+        class_ids=[torch.zeros(0, dtype=torch.int64)] * 2,
         color_rgb=batch.color_rgb,
     )
     assert all(math.isfinite(value) for value in run.train_step(empty).values())
@@ -137,50 +144,25 @@ def test_a_failed_save_leaves_the_old_checkpoint(tmp_path: Path) -> None:
     assert torch.load(path, weights_only=True) == {"step": 1}
 
 
-def test_a_checkpoint_of_other_sizes_is_refused(tiny_store: Path, tmp_path: Path) -> None:
-    trainer(tiny_store, tmp_path, 1).run()
-    other = CondInstConfig(**{**CONFIG.to_dict(), "fpn_channels": 8})
-    with pytest.raises(ValueError, match="other sizes"):
-        Trainer(settings(4), open_store(tiny_store), tmp_path, other)
-
-
-def test_a_training_with_colour_starts_from_weights_of_depth_alone(
-    tiny_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_checkpoint_of_other_sizes_is_refused(
+    trainer: MakeTrainer, small_config: CondInstConfig, tmp_path: Path
 ) -> None:
-    blind = CondInstConfig(**{**CONFIG.to_dict(), "color_channels": ()})
-    first = Trainer(settings(1), open_store(tiny_store), tmp_path / "first", blind)
-    first.run()
-    initial = load_checkpoint(tmp_path / "first" / CHECKPOINT_NAME)
-    del initial.average["mask_upsampling.depth_guide.bias"]
-    second = Trainer(settings(1), open_store(tiny_store), tmp_path / "second", CONFIG, initial=initial)
-    name = "fpn.lateral.0.weight"
-    assert torch.equal(second.model.state_dict()[name], initial.average[name])
-    assert "lacks color_encoder, color_to_backbone, color_to_masks, mask_upsampling: random" in capsys.readouterr().out
+    trainer(tmp_path, 1).run()
+    with pytest.raises(ValueError, match="other sizes"):
+        trainer(tmp_path, 4, config=replace(small_config, fpn_channels=8))
 
 
-def test_a_training_starts_from_the_averaged_weights_of_another(tiny_store: Path, tmp_path: Path) -> None:
-    trainer(tiny_store, tmp_path / "first", 2).run()
+def test_a_training_starts_from_the_averaged_weights_of_another(trainer: MakeTrainer, tmp_path: Path) -> None:
+    trainer(tmp_path / "first", 2).run()
     first = load_checkpoint(tmp_path / "first" / CHECKPOINT_NAME)
-    second = Trainer(settings(1), open_store(tiny_store), tmp_path / "second", CONFIG, initial=first)
+    initial = read_initial_weights(tmp_path / "first" / CHECKPOINT_NAME)
+    second = trainer(tmp_path / "second", 1, initial=initial)
     assert second.step == 0
     for name, value in first.average.items():
         assert torch.equal(second.model.state_dict()[name], value)
     second.run()
     recipe = load_checkpoint(tmp_path / "second" / CHECKPOINT_NAME).recipe
     assert recipe["started_from"] == {"steps": 2, "recipe": first.recipe}
-
-
-def test_weights_of_a_network_of_other_sizes_are_refused(tiny_store: Path, tmp_path: Path) -> None:
-    trainer(tiny_store, tmp_path / "first", 1).run()
-    first = load_checkpoint(tmp_path / "first" / CHECKPOINT_NAME)
-    other = CondInstConfig(**{**CONFIG.to_dict(), "fpn_channels": 8})
-    with pytest.raises(ValueError, match="do not fit the network: fpn.lateral.0.weight"):
-        Trainer(settings(1), open_store(tiny_store), tmp_path / "second", other, initial=first)
-
-
-def test_a_store_of_another_image_size_is_refused(tiny_store: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="the network takes"):
-        Trainer(settings(4), open_store(tiny_store), tmp_path)
 
 
 def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
@@ -220,9 +202,34 @@ def test_the_average_starts_near_the_weights_and_then_lags() -> None:
     assert average.state["w"].item() == pytest.approx(0.81)
 
 
-def test_the_command_reports_a_store_that_does_not_fit(tiny_store: Path, tmp_path: Path) -> None:
+def test_a_network_must_have_the_classes_of_the_data(
+    trainer: MakeTrainer, small_config: CondInstConfig, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="a network of 3 classes cannot learn 1"):
+        trainer(tmp_path, 1, config=replace(small_config, num_classes=3))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "cause"),
+    [
+        (["--store", "nothing"], "nothing is no scene store"),
+        (["--coco", "nothing.json"], "cannot read nothing.json"),
+        (["--coco", "x.json", "--weights", "nothing.pt"], "no checkpoint at nothing.pt"),
+        (["--coco", "x.json", "--weights", "nothing.onnx"], "cannot read the model file nothing.onnx"),
+    ],
+)
+def test_the_command_names_what_it_cannot_read(arguments: list[str], cause: str, tmp_path: Path) -> None:
     parser = argparse.ArgumentParser()
     cli.add_arguments(parser)
-    args = parser.parse_args(["--store", str(tiny_store), "--out", str(tmp_path), "--steps", "1"])
-    with pytest.raises(InputError, match="the network takes"):
+    args = parser.parse_args([*arguments, "--out", str(tmp_path), "--steps", "1"])
+    with pytest.raises(InputError, match=cause):
         cli.run(args)
+
+
+@pytest.mark.parametrize("text", ["1,2,3", "a,b,c,d", ""])
+def test_intrinsics_are_four_numbers(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    cli.add_arguments(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--coco", "x", "--out", "y", "--steps", "1", "--intrinsics", text])
+    assert "is not FX,FY,CX,CY" in capsys.readouterr().err
