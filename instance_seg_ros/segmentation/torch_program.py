@@ -11,7 +11,13 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor
 
-from instance_seg_ros.segmentation.torch_operators import ELEMENT_TYPES, Function, Node, function_of
+from instance_seg_ros.segmentation.torch_operators import (
+    ELEMENT_TYPES,
+    Function,
+    Node,
+    UnsupportedOperatorError,
+    function_of,
+)
 
 
 @dataclass(frozen=True)
@@ -116,4 +122,6 @@ def _tensor(tensor: onnx.TensorProto) -> Tensor:
 
 def _type(value: onnx.ValueInfoProto) -> TensorType:
     tensor = value.type.tensor_type
+    if tensor.elem_type not in ELEMENT_TYPES:
+        raise UnsupportedOperatorError(f"PyTorch cannot run a model whose {value.name} is of type {tensor.elem_type}")
     return TensorType(tuple(side.dim_value for side in tensor.shape.dim), ELEMENT_TYPES[tensor.elem_type])

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from instance_seg_ros.camera import Intrinsics, RgbdFrame
@@ -16,12 +17,24 @@ from instance_seg_ros.segmentation.cpu_backends import load_cpu_network
 from instance_seg_ros.segmentation.model_file import default_model_path, read_model_info
 from instance_seg_ros.segmentation.network import Network
 from instance_seg_ros.segmentation.segmenter import NetworkSegmenter
+from instance_seg_ros.segmentation.waiting_network import WaitingNetwork
+
+
+def on_pytorch(path: Path, precision: str) -> Network:
+    """On the CPU, where what a CUDA graph captures on a GPU runs operator by operator."""
+    from instance_seg_ros.segmentation.pytorch_backend import PyTorchNetwork
+
+    names = tuple(tensor.name for tensor in onnxruntime.InferenceSession(path).get_inputs())
+    return WaitingNetwork(names, "PyTorch", lambda shapes, report: PyTorchNetwork(path, shapes, precision, "cpu"))
+
 
 MAKERS: dict[str, Callable[[Path], Network]] = {
     "openvino": partial(load_cpu_network, "openvino", settings=SegmentationSettings(threads=1)),
     "openvino in float32": partial(
         load_cpu_network, "openvino", settings=SegmentationSettings(threads=1, precision="fp32")
     ),
+    "torch in fp32": partial(on_pytorch, precision="fp32"),
+    "torch in bf16": partial(on_pytorch, precision="bf16"),
 }
 """Loads a model file on each backend; the first word is the package that it needs."""
 
