@@ -1,70 +1,196 @@
-"""COCO-style mask average precision, class-agnostic, by pycocotools."""
+"""COCO's mask average precision and Boundary AP, class-agnostic, by pycocotools.
+
+Boundary AP (Cheng et al., "Boundary IoU", CVPR 2021) is the same with the smaller of mask IoU and boundary IoU in place
+of the mask IoU. Boundary IoU compares what lies within d of each mask's outline, d being 2 % of the image's diagonal.
+
+Small, medium and large objects are COCO's (below 32 x 32 px, below 96 x 96 px), counted as in an image of 640x480, so
+that a camera's resolution does not change an object's class.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import io
-from dataclasses import dataclass, field
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+_REFERENCE_PIXELS = 640 * 480
+_BOUNDARY_SHARE = 0.02
+_IOU_THRESHOLDS = (0.5, 0.75, 0.9)
 
-@dataclass
+Masks = NDArray[np.bool_]
+Region = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class EncodedImage:
+    """One image's objects and predictions in pycocotools' run-length code.
+
+    Attributes:
+        size_hw: of the image.
+        truth, truth_edges: regions of the objects, and what lies near their outlines.
+        predicted, predicted_edges: the same for the predictions.
+        scores: of the predictions.
+    """
+
+    size_hw: tuple[int, int]
+    truth: tuple[Region, ...]
+    truth_edges: tuple[Region, ...]
+    predicted: tuple[Region, ...]
+    predicted_edges: tuple[Region, ...]
+    scores: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class AveragePrecision:
-    """Collects images; `result` evaluates them all."""
+    """In [0, 1]; NaN where no object is.
 
-    _images: list[dict[str, Any]] = field(default_factory=list)
-    _truth: list[dict[str, Any]] = field(default_factory=list)
-    _predicted: list[dict[str, Any]] = field(default_factory=list)
+    Attributes:
+        curves: for each IoU threshold, the precision (101,) at the recalls 0, 0.01, ... 1, interpolated as COCO does.
+        ap, ap50, ap75: over IoU 0.5:0.95, at 0.5, at 0.75.
+        ap_small, ap_medium, ap_large: over IoU 0.5:0.95, by size.
+        ar100: recall over IoU 0.5:0.95 with at most 100 predictions an image.
+        boundary_ap, boundary_ap50, boundary_ap75: Boundary AP.
+    """
 
-    def add(self, truth: NDArray[np.bool_], predicted: NDArray[np.bool_], scores: NDArray[np.float32]) -> None:
-        """One image: object masks (N, H, W), predicted masks (M, H, W) and their scores (M,)."""
-        image_id = len(self._images) + 1
-        self._images.append({"id": image_id, "height": truth.shape[1], "width": truth.shape[2]})
-        for mask in truth:
-            entry = _annotation(image_id, mask)
-            entry.update(id=len(self._truth) + 1, iscrowd=0, area=int(mask.sum()))
-            self._truth.append(entry)
-        for mask, score in zip(predicted, scores, strict=True):
-            self._predicted.append({**_annotation(image_id, mask), "score": float(score)})
+    curves: dict[float, tuple[float, ...]]
+    ap: float
+    ap50: float
+    ap75: float
+    ap_small: float
+    ap_medium: float
+    ap_large: float
+    ar100: float
+    boundary_ap: float
+    boundary_ap50: float
+    boundary_ap75: float
 
-    def result(self) -> dict[str, float]:
-        """AP over IoU 0.5:0.95, AP at 0.5 and 0.75, and AR with 100 instances an image, each in [0, 1].
-
-        Raises:
-            ImportError: pycocotools is not installed.
-        """
-        from pycocotools.coco import COCO  # type: ignore[import-untyped]
-        from pycocotools.cocoeval import COCOeval  # type: ignore[import-untyped]
-
-        names = {"ap": 0, "ap50": 1, "ap75": 2, "ar100": 8}
-        if not self._truth:
-            return dict.fromkeys(names, float("nan"))
-        if not self._predicted:
-            return dict.fromkeys(names, 0.0)
-        with contextlib.redirect_stdout(io.StringIO()):
-            truth = COCO()
-            truth.dataset = {
-                "info": {},
-                "images": self._images,
-                "annotations": self._truth,
-                "categories": [{"id": 1, "name": "object"}],
-            }
-            truth.createIndex()
-            evaluation = COCOeval(truth, truth.loadRes(self._predicted), "segm")
-            evaluation.evaluate()
-            evaluation.accumulate()
-            evaluation.summarize()
-        return {name: float(evaluation.stats[index]) for name, index in names.items()}
+    def values(self) -> dict[str, float]:
+        """The figures by their names, without the curves."""
+        return {name: value for name, value in vars(self).items() if name != "curves"}
 
 
-def _annotation(image_id: int, mask: NDArray[np.bool_]) -> dict[str, Any]:
+_FIGURES = len(fields(AveragePrecision)) - 1
+
+
+def boundary_width_px(height: int, width: int) -> int:
+    """d of Boundary IoU: 2 % of the diagonal, 16 px at 640x480."""
+    return max(1, round(_BOUNDARY_SHARE * math.hypot(height, width)))
+
+
+def boundary_region(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The pixels (H, W) of a mask that lie within d of its outline; the image's border is part of the outline."""
+    width_px = boundary_width_px(*mask.shape)
+    padded = cv2.copyMakeBorder(mask.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    inner = cv2.erode(padded, np.ones((3, 3), np.uint8), iterations=width_px)
+    return mask & (inner[1:-1, 1:-1] == 0)
+
+
+def encode(truth: Masks, predicted: Masks, scores: NDArray[np.float32]) -> EncodedImage:
+    """One image: object masks (N, H, W), predicted masks (M, H, W) and their scores (M,).
+
+    Raises:
+        ImportError: pycocotools is not installed.
+    """
+    return EncodedImage(
+        (truth.shape[1], truth.shape[2]),
+        tuple(_encoded(mask) for mask in truth),
+        tuple(_encoded(boundary_region(mask)) for mask in truth),
+        tuple(_encoded(mask) for mask in predicted),
+        tuple(_encoded(boundary_region(mask)) for mask in predicted),
+        tuple(scores.tolist()),
+    )
+
+
+def _encoded(mask: NDArray[np.bool_]) -> Region:
     from pycocotools import mask as coco_mask  # type: ignore[import-untyped]
 
-    return {
-        "image_id": image_id,
-        "category_id": 1,
-        "segmentation": coco_mask.encode(np.asfortranarray(mask.astype(np.uint8))),
+    region: Region = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
+    return region
+
+
+def average_precision(images: Sequence[EncodedImage]) -> AveragePrecision:
+    """Average precision over all of some images together.
+
+    Raises:
+        ImportError: pycocotools is not installed.
+    """
+    if not any(image.truth for image in images):
+        return AveragePrecision({}, *_FIGURES * [float("nan")])
+    if not any(image.predicted for image in images):
+        return AveragePrecision(dict.fromkeys(_IOU_THRESHOLDS, (0.0,) * 101), *_FIGURES * [0.0])
+    with contextlib.redirect_stdout(io.StringIO()):
+        mask, boundary = (_evaluated(images, of_boundary) for of_boundary in (False, True))
+    # pycocotools says -1 where there is nothing to measure.
+    stats = [float("nan") if value < 0 else float(value) for value in mask.stats]
+    edges = [float("nan") if value < 0 else float(value) for value in boundary.stats]
+    thresholds = mask.params.iouThrs
+    curves = {
+        iou: tuple(mask.eval["precision"][int(np.abs(thresholds - iou).argmin()), :, 0, 0, -1].tolist())
+        for iou in _IOU_THRESHOLDS
     }
+    return AveragePrecision(curves, *[*stats[:6], stats[8], *edges[:3]])
+
+
+def _evaluated(images: Sequence[EncodedImage], of_boundary: bool) -> Any:
+    """A finished evaluation of pycocotools, by mask IoU or by the smaller of mask and boundary IoU."""
+    from pycocotools.coco import COCO  # type: ignore[import-untyped]
+    from pycocotools.cocoeval import COCOeval  # type: ignore[import-untyped]
+
+    class BoundaryEvaluation(COCOeval):
+        """Takes the smaller of mask and boundary IoU."""
+
+        def computeIoU(self, imgId: int, catId: int) -> Any:
+            whole = super().computeIoU(imgId, catId)
+            if len(whole) == 0:
+                return whole
+            key = imgId, catId
+            regions = self._gts[key], self._dts[key]
+            self._gts[key], self._dts[key] = (
+                [{**entry, "segmentation": entry["edges"]} for entry in entries] for entries in regions
+            )
+            edges = super().computeIoU(imgId, catId)
+            self._gts[key], self._dts[key] = regions
+            return np.minimum(whole, edges)
+
+    def dataset(annotations: list[dict[str, Any]]) -> Any:
+        result = COCO()
+        result.dataset = {
+            "info": {},
+            "images": [{"id": i, "height": image.size_hw[0], "width": image.size_hw[1]} for i, image in entries],
+            "annotations": annotations,
+            "categories": [{"id": 1, "name": "object"}],
+        }
+        result.createIndex()
+        return result
+
+    entries = list(enumerate(images, start=1))
+    evaluation = (BoundaryEvaluation if of_boundary else COCOeval)(
+        dataset(_annotations(entries, predicted=False)), dataset(_annotations(entries, predicted=True)), "segm"
+    )
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    return evaluation
+
+
+def _annotations(entries: Sequence[tuple[int, EncodedImage]], predicted: bool) -> list[dict[str, Any]]:
+    """COCO's annotations of the objects or of the predictions; ids count from 1, because 0 means unmatched there."""
+    from pycocotools import mask as coco_mask
+
+    annotations: list[dict[str, Any]] = []
+    for image_id, image in entries:
+        regions = zip(image.predicted, image.predicted_edges, image.scores, strict=True)
+        if not predicted:
+            regions = zip(image.truth, image.truth_edges, [1.0] * len(image.truth), strict=True)
+        for region, edges, score in regions:
+            area = float(coco_mask.area(region)) * _REFERENCE_PIXELS / math.prod(image.size_hw)
+            entry = {"id": len(annotations) + 1, "image_id": image_id, "category_id": 1, "iscrowd": 0, "score": score}
+            annotations.append({**entry, "area": area, "segmentation": region, "edges": edges})
+    return annotations

@@ -1,116 +1,137 @@
-"""Runs a segmenter over labelled frames and summarises."""
+"""Runs a segmenter over labelled frames and measures each."""
 
 from __future__ import annotations
 
 import importlib.util
-import itertools
 import time
-from collections.abc import Iterable
+import zlib
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from instance_seg_ros.evaluation.average_precision import AveragePrecision
-from instance_seg_ros.evaluation.metrics import ImageMetrics, image_metrics, without_clutter
+from instance_seg_ros.camera import RgbdFrame
+from instance_seg_ros.evaluation.average_precision import EncodedImage, encode
+from instance_seg_ros.evaluation.metrics import ImageMetrics, image_metrics, mask_areas, without_clutter
+from instance_seg_ros.evaluation.objects import ObjectFacts, object_facts
+from instance_seg_ros.evaluation.phantoms import BareSurfaces, Surface, moved_to_bare_surface, on_no_object
 from instance_seg_ros.evaluation.sources import LabelledFrame
 from instance_seg_ros.instances import Instances
 from instance_seg_ros.segmentation.segmenter import Segmenter
 
-ENOUGH_FOUND = 2 / 3
-SIZE_LIMITS = (0.0, 0.002, 0.005, 0.015, 1.0)
-"""Limits of the size classes: shares of the image (0.002 is 154 px of 320x240, 614 px of 640x480)."""
+
+@dataclass(frozen=True)
+class Phantoms:
+    """Predictions away from the labelled objects of a frame.
+
+    Attributes:
+        away: all of them. Where every object is labelled, each is a phantom.
+        bare: those on bare surface, by the depth. Where only some objects are labelled, these are the phantoms.
+        unmeasured: those whose depth is missing, so that nothing can be said.
+        complete: every object is labelled.
+    """
+
+    away: int
+    bare: int
+    unmeasured: int
+    complete: bool
+
+    @property
+    def count(self) -> int:
+        """The frame's phantoms."""
+        return self.away if self.complete else self.bare
+
+
+@dataclass(frozen=True)
+class RuleCheck:
+    """How the depth judged one object of a frame, and its mask moved to bare surface; None where it could not."""
+
+    object_is_bare: bool | None
+    bare_is_bare: bool | None
 
 
 @dataclass(frozen=True, eq=False)
 class FrameResult:
-    """One frame, what was predicted in it and how good that is.
+    """How good the prediction of one frame is.
 
     Attributes:
-        source: the frame with its objects.
+        name, sensor: of the frame.
+        metrics: of the frame.
+        objects: facts of each labelled object, in the order of the metrics.
+        encoded: for average precision; None where pycocotools is not installed.
+        phantoms: predictions away from labelled objects.
+        rule_check: for generated scenes, what the rule behind `phantoms.bare` makes of known cases.
+        segment_ms: time of the segmenter.
+    """
+
+    name: str
+    sensor: str
+    metrics: ImageMetrics
+    objects: tuple[ObjectFacts, ...]
+    encoded: EncodedImage | None
+    phantoms: Phantoms
+    rule_check: RuleCheck
+    segment_ms: float
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What a segmenter gave for a frame, for pictures of it.
+
+    Attributes:
+        source: the frame.
         instances: everything the segmenter gave.
         counted: (M,) bool, the predictions that the metrics look at.
-        metrics: of the frame.
-        segment_ms: time of the segmenter.
+        phantom: (M,) bool, the predictions that are phantoms.
     """
 
     source: LabelledFrame
     instances: Instances
-    counted: np.ndarray
-    metrics: ImageMetrics
-    segment_ms: float
+    counted: NDArray[np.bool_]
+    phantom: NDArray[np.bool_]
 
 
-def evaluate_frame(segmenter: Segmenter, source: LabelledFrame) -> FrameResult:
-    """Segments a frame and measures the result."""
+def evaluate_frame(segmenter: Segmenter, source: LabelledFrame) -> tuple[FrameResult, Prediction]:
+    """Segments a frame and measures the result.
+
+    A prediction does not count when most of it lies on ignored objects, or, where only some objects are labelled, when
+    less than a tenth of it lies on them.
+    """
     start = time.perf_counter()
     instances = segmenter.segment(source.frame)
     segment_ms = 1000 * (time.perf_counter() - start)
-    counted = np.ones(len(instances), dtype=bool)
+    masks = instances.masks
+    counted = mask_areas(masks & source.ignored) <= 0.5 * mask_areas(masks)
     if not source.complete:
-        counted = without_clutter(source.truth, instances.masks)
-    metrics = image_metrics(source.truth, instances.masks[counted])
-    return FrameResult(source, instances, counted, metrics, segment_ms)
-
-
-def mean_metrics(metrics: Iterable[ImageMetrics]) -> dict[str, float]:
-    """Means over images, in per cent; NaN without images."""
-    rows = [
-        (
-            m.overlap.precision,
-            m.overlap.recall,
-            m.overlap.f,
-            m.boundary.precision,
-            m.boundary.recall,
-            m.boundary.f,
-            m.good_share,
-            m.found_share,
-        )
-        for m in metrics
-    ]
-    names = (
-        "overlap_p",
-        "overlap_r",
-        "overlap_f",
-        "boundary_p",
-        "boundary_r",
-        "boundary_f",
-        "share_f_above_75",
-        "found_share",
+        counted &= without_clutter(source.truth, masks)
+    away = on_no_object(source.objects, masks)
+    surfaces = BareSurfaces(source.frame, ~(masks.any(axis=0) | source.objects))
+    judged = [surfaces.judge(mask) if lonely else None for mask, lonely in zip(masks, away, strict=True)]
+    bare = np.array([surface is Surface.BARE for surface in judged], dtype=bool)
+    phantoms = Phantoms(int(away.sum()), int(bare.sum()), judged.count(Surface.UNMEASURED), source.complete)
+    kept = instances[counted]
+    coco = importlib.util.find_spec("pycocotools") is not None
+    result = FrameResult(
+        name=source.name,
+        sensor=source.sensor,
+        metrics=image_metrics(source.truth, kept.masks),
+        objects=object_facts(source.truth, source.frame.depth_m, source.clean_depth_m),
+        encoded=encode(source.truth, kept.masks, kept.scores) if coco else None,
+        phantoms=phantoms,
+        rule_check=_rule_check(source),
+        segment_ms=segment_ms,
     )
-    if not rows:
-        return dict.fromkeys(names, float("nan"))
-    return {name: float(100 * value) for name, value in zip(names, np.mean(rows, axis=0), strict=True)}
+    return result, Prediction(source, instances, counted, away if source.complete else bare)
 
 
-def found_by_size(metrics: Iterable[ImageMetrics]) -> dict[str, dict[str, int]]:
-    """Labelled and found objects by the share of the image that they cover."""
-    pairs = [pair for m in metrics for pair in zip(m.image_shares, m.objects_found, strict=True)]
-    classes = {}
-    for low, high in itertools.pairwise(SIZE_LIMITS):
-        found = [hit for share, hit in pairs if low < share <= high]
-        classes[f"{100 * low:g} to {100 * high:g} %"] = {"objects": len(found), "found": sum(found)}
-    return classes
-
-
-def summarise(results: list[FrameResult]) -> dict[str, Any]:
-    """JSON-ready facts over all frames; mask AP only where pycocotools is installed."""
-    metrics = [result.metrics for result in results]
-    labelled = [m for m in metrics if m.labelled]
-    summary: dict[str, Any] = {
-        "frames": len(results),
-        "frames_with_two_thirds_found": sum(m.found_share >= ENOUGH_FOUND - 1e-9 for m in labelled),
-        "frames_with_labels": len(labelled),
-        "objects": sum(m.labelled for m in metrics),
-        "objects_found": sum(m.found for m in metrics),
-        "found_by_size": found_by_size(metrics),
-        "median_segment_ms": float(np.median([r.segment_ms for r in results])) if results else float("nan"),
-        **mean_metrics(metrics),
-    }
-    if importlib.util.find_spec("pycocotools") is not None:
-        precision = AveragePrecision()
-        for result in results:
-            kept = result.instances[result.counted]
-            precision.add(result.source.truth, kept.masks, kept.scores)
-        summary.update({f"mask_{name}": value for name, value in precision.result().items()})
-    return summary
+def _rule_check(source: LabelledFrame) -> RuleCheck:
+    """Lets `BareSurfaces` judge a random object of a generated scene, and its mask on bare surface beside it."""
+    if source.clean_depth_m is None or not len(source.truth):
+        return RuleCheck(None, None)
+    rng = np.random.default_rng(zlib.crc32(source.name.encode()))
+    mask = source.truth[rng.integers(len(source.truth))]
+    surfaces = BareSurfaces(source.frame, ~source.objects)
+    clean = RgbdFrame(None, source.clean_depth_m, source.frame.intrinsics)
+    moved = moved_to_bare_surface(mask, clean, ~source.objects, rng)
+    judged = [None if m is None else surfaces.judge(m) for m in (mask, moved)]
+    return RuleCheck(*(None if j in (None, Surface.UNMEASURED) else j is Surface.BARE for j in judged))

@@ -44,27 +44,25 @@ class ImageMetrics:
     Attributes:
         overlap, boundary: see the module.
         good_share: matched pairs with F > 0.75, divided by the number of objects ("%75").
-        image_shares: share of the image that each labelled object covers.
-        objects_found: for each labelled object, whether a prediction has a mask IoU > 0.5 with it.
+        objects_iou: for each labelled object, the largest mask IoU of a prediction with it.
         predicted: number of predictions that counted.
     """
 
     overlap: PrecisionRecall
     boundary: PrecisionRecall
     good_share: float
-    image_shares: tuple[float, ...]
-    objects_found: tuple[bool, ...]
+    objects_iou: tuple[float, ...]
     predicted: int
 
     @property
     def labelled(self) -> int:
         """Number of labelled objects."""
-        return len(self.objects_found)
+        return len(self.objects_iou)
 
     @property
     def found(self) -> int:
-        """Number of labelled objects that were found."""
-        return sum(self.objects_found)
+        """Number of labelled objects that were found: with a mask IoU > 0.5."""
+        return sum(iou > FOUND_IOU for iou in self.objects_iou)
 
     @property
     def found_share(self) -> float:
@@ -132,10 +130,9 @@ def image_metrics(truth: Masks, predicted: Masks) -> ImageMetrics:
     """
     count, predictions = len(truth), len(predicted)
     truth_areas, predicted_areas = mask_areas(truth), mask_areas(predicted)
-    shares = tuple((truth_areas / (truth.shape[1] * truth.shape[2])).tolist())
     if count == 0 or predictions == 0:
         nothing = PrecisionRecall(float(predictions == 0), float(count == 0))
-        return ImageMetrics(nothing, nothing, float(count == 0), shares, (False,) * count, predictions)
+        return ImageMetrics(nothing, nothing, float(count == 0), (0.0,) * count, predictions)
     common = intersections(truth, predicted)
     totals = truth_areas[:, None] + predicted_areas[None]
     f_values = 2 * common / np.maximum(totals, 1)
@@ -147,8 +144,7 @@ def image_metrics(truth: Masks, predicted: Masks) -> ImageMetrics:
         overlap=overlap,
         boundary=_boundary_metrics(truth, predicted, rows, columns),
         good_share=float((f_values[rows, columns] > GOOD_F).sum() / count),
-        image_shares=shares,
-        objects_found=tuple((iou.max(axis=1) > FOUND_IOU).tolist()),
+        objects_iou=tuple(iou.max(axis=1).tolist()),
         predicted=predictions,
     )
 

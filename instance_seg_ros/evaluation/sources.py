@@ -1,19 +1,30 @@
-"""Labelled frames to evaluate on: a folder of captures, or a scene store seen through a random sensor."""
+"""Labelled frames to evaluate on: a folder of captures, or a scene store seen through a depth sensor."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.instances import Instances
 from instance_seg_ros.storage.captures import capture_folders, read_capture
+from instance_seg_ros.synthetic.held_out_sensors import published_noise
+from instance_seg_ros.synthetic.sensor import PRESETS, SensorSettings, preset, simulate_depth
+from instance_seg_ros.synthetic.store import SceneStore, open_store
 
 MIN_VISIBLE_PX = 40
+RANDOM_SENSOR = "random"
+PUBLISHED_NOISE = "published_noise"
+SENSORS = (RANDOM_SENSOR, *PRESETS, PUBLISHED_NOISE)
+"""What a store can be seen through; training sees the first one only."""
+DEPTH_MISSING = ("none", "half", "all")
+
+_PATCH_SHARE = 1 / 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,16 +32,28 @@ class LabelledFrame:
     """A frame and what is in it.
 
     Attributes:
-        name: for the table.
+        name: for the tables.
         frame: what the segmenter gets.
         truth: (N, H, W) bool masks.
         complete: every object is labelled; else predictions elsewhere do not count.
+        ignored: (H, W) bool, objects of which too little shows to ask for them.
+        clean_depth_m: (H, W) float32, the depth without noise; None for real frames.
+        sensor: what a generated scene was seen through; empty for real frames.
     """
 
     name: str
     frame: RgbdFrame
     truth: NDArray[np.bool_]
     complete: bool
+    ignored: NDArray[np.bool_]
+    clean_depth_m: NDArray[np.float32] | None = None
+    sensor: str = ""
+
+    @property
+    def objects(self) -> NDArray[np.bool_]:
+        """(H, W) bool, every pixel that is known to be an object's."""
+        result: NDArray[np.bool_] = self.truth.any(axis=0) | self.ignored
+        return result
 
 
 def is_store(folder: Path) -> bool:
@@ -48,29 +71,82 @@ def captures(folder: Path) -> Iterator[LabelledFrame]:
         capture = read_capture(path)
         if capture.labels is not None:
             truth = Instances.from_labels(capture.labels).masks
-            yield LabelledFrame(capture.name, capture.frame, truth, complete=False)
+            nothing = np.zeros(capture.labels.shape, dtype=bool)
+            yield LabelledFrame(capture.name, capture.frame, truth, complete=False, ignored=nothing)
 
 
-def store_frames(folder: Path, limit: int, seed: int) -> Iterator[LabelledFrame]:
-    """Frames of a scene store, evenly spread, each through a random camera; objects of fewer than 40 px are no objects.
+def store_frames(
+    folder: Path, limit: int, seed: int, sensors: Sequence[str] = (RANDOM_SENSOR,)
+) -> Iterator[LabelledFrame]:
+    """Frames of a scene store, evenly spread, each through every sensor; objects of fewer than 40 px are ignored.
 
     Args:
         folder: the store.
         limit: at most so many frames; 0 for all.
         seed: of the sensors.
-    """
-    from instance_seg_ros.synthetic.sensor import SensorSettings, simulate_depth
-    from instance_seg_ros.synthetic.store import open_store
+        sensors: of SENSORS.
 
+    Raises:
+        ValueError: no sensor has one of the names, or the folder is no complete store.
+    """
+    unknown = [name for name in sensors if name not in SENSORS]
+    if unknown or not sensors:
+        raise ValueError(f"no sensor named {', '.join(unknown)!r}; choose of {', '.join(SENSORS)}")
     store = open_store(folder)
     count = min(limit, len(store)) if limit else len(store)
-    for index in store.frames[np.linspace(0, len(store) - 1, count).astype(int)]:
-        rng = np.random.default_rng((seed, int(index)))
-        fx, fy, cx, cy = (float(value) for value in store.intrinsics[index])
-        depth_m = simulate_depth(store.depth_m(int(index)), (fx, fy, cx, cy), rng, SensorSettings.sample(rng))
+    for index in store.frames[np.linspace(0, len(store) - 1, count).astype(int)].tolist():
         ids = np.array(store.ids[index])
         areas = np.bincount(ids.ravel(), minlength=256)
-        ids[areas[ids] < MIN_VISIBLE_PX] = 0
+        ignored = (ids > 0) & (areas[ids] < MIN_VISIBLE_PX)
+        truth = Instances.from_labels(np.where(ignored, 0, ids)).masks
         height, width = ids.shape
-        frame = RgbdFrame(None, depth_m, Intrinsics(width, height, fx, fy, cx, cy))
-        yield LabelledFrame(f"{index:06d}", frame, Instances.from_labels(ids).masks, complete=True)
+        intrinsics = Intrinsics(width, height, *(float(value) for value in store.intrinsics[index]))
+        color_rgb = None if store.color is None else np.array(store.color[index])
+        for sensor in sensors:
+            depth_m = _measured(store, index, sensor, np.random.default_rng((seed, index)))
+            frame = RgbdFrame(color_rgb, depth_m, intrinsics)
+            yield LabelledFrame(f"{index:06d}", frame, truth, True, ignored, store.depth_m(index), sensor)
+
+
+def _measured(store: SceneStore, index: int, sensor: str, rng: np.random.Generator) -> NDArray[np.float32]:
+    """The depth (H, W) that a sensor gives of a frame of a store."""
+    clean_depth_m = store.depth_m(index)
+    if sensor == PUBLISHED_NOISE:
+        return published_noise(clean_depth_m, rng)
+    settings = SensorSettings.sample(rng) if sensor == RANDOM_SENSOR else preset(sensor)
+    return simulate_depth(clean_depth_m, store.intrinsics[index].tolist(), rng, settings)
+
+
+def degraded(source: LabelledFrame, depth_missing: str, without_color: bool, seed: int) -> LabelledFrame:
+    """The same frame with less to see.
+
+    Args:
+        source: the frame.
+        depth_missing: of DEPTH_MISSING; "half" takes half of the measured pixels away, in irregular patches.
+        without_color: take the colour away.
+        seed: of the patches.
+
+    Raises:
+        ValueError: `depth_missing` is none of DEPTH_MISSING.
+    """
+    if depth_missing not in DEPTH_MISSING:
+        raise ValueError(f"depth_missing must be one of {', '.join(DEPTH_MISSING)}, not {depth_missing!r}")
+    frame = source.frame
+    depth_m = frame.depth_m.copy()
+    if depth_missing == "all":
+        depth_m[:] = 0
+    elif depth_missing == "half":
+        depth_m[_patches(depth_m > 0, np.random.default_rng(seed))] = 0
+    color_rgb = None if without_color else frame.color_rgb
+    return replace(source, frame=replace(frame, depth_m=depth_m, color_rgb=color_rgb))
+
+
+def _patches(measured: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Half of the measured pixels (H, W), in patches about a sixteenth of the image wide."""
+    height, width = measured.shape
+    cells = round(1 / _PATCH_SHARE)
+    nodes = rng.standard_normal((max(2, cells * height // width), cells))
+    noise = cv2.resize(nodes, (width, height), interpolation=cv2.INTER_CUBIC)
+    level = np.median(noise[measured]) if measured.any() else 0.0
+    result: NDArray[np.bool_] = measured & (noise > level)
+    return result

@@ -1,22 +1,27 @@
 from __future__ import annotations
 
 import argparse
+import html
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
-import cv2
 import numpy as np
 import pytest
 
 from instance_seg_ros.camera import Intrinsics, RgbdFrame
+from instance_seg_ros.config import SegmentationSettings
 from instance_seg_ros.errors import InputError
 from instance_seg_ros.evaluation import cli
-from instance_seg_ros.evaluation.average_precision import AveragePrecision
-from instance_seg_ros.evaluation.evaluate import evaluate_frame, summarise
-from instance_seg_ros.evaluation.report import frame_table, summary_lines, write_gallery, write_json
-from instance_seg_ros.evaluation.sources import LabelledFrame, captures, is_store, store_frames
+from instance_seg_ros.evaluation.breakdown import summarise
+from instance_seg_ros.evaluation.evaluate import FrameResult, evaluate_frame
+from instance_seg_ros.evaluation.gallery import WorstFrames, pictures, write_page
+from instance_seg_ros.evaluation.report import breakdown_table, frame_table, summary_lines, write_json
+from instance_seg_ros.evaluation.sources import SENSORS, LabelledFrame, captures, degraded, is_store, store_frames
 from instance_seg_ros.instances import Instances
+from instance_seg_ros.segmentation.segmenter import Segmenter, load_segmenter
 from instance_seg_ros.storage.captures import write_capture
 
 SIZE_WH = (64, 48)
@@ -47,66 +52,139 @@ class FixedSegmenter:
         return self._instances
 
 
-def result_of(truth: np.ndarray, predicted: np.ndarray, complete: bool = True):
-    source = LabelledFrame("a", frame(), Instances.from_labels(truth).masks, complete)
-    return evaluate_frame(FixedSegmenter(predicted), source)
+def source_of(truth: np.ndarray, complete: bool = True, name: str = "a", sensor: str = "") -> LabelledFrame:
+    nothing = np.zeros(truth.shape, dtype=bool)
+    return LabelledFrame(name, frame(), Instances.from_labels(truth).masks, complete, nothing, sensor=sensor)
+
+
+def result_of(truth: np.ndarray, predicted: np.ndarray, **facts) -> FrameResult:
+    return evaluate_frame(FixedSegmenter(predicted), source_of(truth, **facts))[0]
 
 
 def test_predictions_elsewhere_count_only_where_all_is_labelled() -> None:
     truth, predicted = labels((0, 0, 10, 10)), labels((0, 0, 10, 10), (30, 30, 40, 40))
     assert result_of(truth, predicted, complete=True).metrics.overlap.precision == 0.5
-    partly = result_of(truth, predicted, complete=False)
+    partly, prediction = evaluate_frame(FixedSegmenter(predicted), source_of(truth, complete=False))
     assert partly.metrics.overlap.precision == 1
-    assert partly.counted.tolist() == [True, False]
+    assert prediction.counted.tolist() == [True, False]
+
+
+def test_a_prediction_that_is_mostly_on_an_ignored_object_is_neither_right_nor_wrong() -> None:
+    ignored = labels((30, 30, 40, 40)) > 0
+    source = replace(source_of(labels((0, 0, 10, 10))), ignored=ignored)
+    for other, counted in (((30, 30, 40, 41), False), ((34, 30, 44, 40), False), ((36, 30, 46, 40), True)):
+        result, prediction = evaluate_frame(FixedSegmenter(labels((0, 0, 10, 10), other)), source)
+        assert prediction.counted.tolist() == [True, counted]
+        assert result.phantoms.count == 0
+
+
+def test_phantoms_are_told_by_labels_where_all_are_known_and_by_depth_elsewhere() -> None:
+    truth, predicted = labels((0, 0, 10, 10)), labels((0, 0, 10, 10), (20, 20, 30, 30), (40, 20, 50, 30))
+    source = source_of(truth, complete=False)
+    source.frame.depth_m[20:30, 40:50] = 0.7  # something that stands out, though unlabelled
+    for complete, count in ((True, 2), (False, 1)):
+        result, prediction = evaluate_frame(FixedSegmenter(predicted), replace(source, complete=complete))
+        assert (result.phantoms.count, result.phantoms.away, result.phantoms.bare) == (count, 2, 1)
+        assert prediction.phantom.tolist() == [False, True, complete]
+
+
+def test_a_prediction_without_depth_is_no_phantom_but_is_told() -> None:
+    source = source_of(labels((0, 0, 10, 10)), complete=False)
+    source.frame.depth_m[20:30, 20:30] = 0
+    result, _ = evaluate_frame(FixedSegmenter(labels((20, 20, 30, 30))), source)
+    assert (result.phantoms.count, result.phantoms.unmeasured) == (0, 1)
+    assert "no depth to judge: 1" in summary_lines(summarise([result]))
+
+
+def rows(results: list[FrameResult], by: str) -> dict[str, tuple[int | None, int]]:
+    return {row.name: (row.frames, row.objects) for row in summarise(results).rows if row.by == by}
 
 
 def test_the_summary_counts_frames_with_two_thirds_found() -> None:
     three = labels((0, 0, 10, 10), (20, 0, 30, 10), (40, 0, 50, 10))
     two, one = labels((0, 0, 10, 10), (20, 0, 30, 10)), labels((0, 0, 10, 10))
     summary = summarise([result_of(three, three), result_of(three, two), result_of(three, one)])
-    assert summary["frames_with_two_thirds_found"] == 2
-    assert (summary["objects_found"], summary["objects"]) == (6, 9)
-    assert summary["overlap_r"] == pytest.approx(100 * (1 + 2 / 3 + 1 / 3) / 3)
-    assert summary["overlap_p"] == pytest.approx(100)
+    assert (summary.frames_with_two_thirds_found, summary.frames_with_labels) == (2, 3)
+    assert (summary.all.found, summary.all.objects) == (pytest.approx(6 / 9), 9)
+    assert summary.overlap[:2] == (pytest.approx(1), pytest.approx((1 + 2 / 3 + 1 / 3) / 3))
 
 
-def test_objects_are_counted_by_the_share_of_the_image_that_they_cover() -> None:
+def test_a_summary_needs_a_frame() -> None:
+    with pytest.raises(ValueError, match="no frame"):
+        summarise([])
+
+
+def test_objects_are_told_apart_by_the_share_of_the_image_that_they_cover() -> None:
     # 64x48: 4 px are 0.13 %, 100 px 3.3 % of the image.
     truth, predicted = labels((0, 0, 2, 2), (20, 0, 30, 10)), labels((20, 0, 30, 10))
-    classes = summarise([result_of(truth, predicted)])["found_by_size"]
-    assert classes["0 to 0.2 %"] == {"objects": 1, "found": 0}
-    assert classes["1.5 to 100 %"] == {"objects": 1, "found": 1}
+    found = {row.name: row.found for row in summarise([result_of(truth, predicted)]).rows if row.by == "size"}
+    assert found == {"0 to 0.2 %": 0, "1.5 to 100 %": 1}
+
+
+def test_objects_are_told_apart_by_distance() -> None:
+    source = source_of(labels((0, 0, 10, 10), (20, 0, 30, 10), (40, 0, 50, 10)))
+    source.frame.depth_m[:, 15:35], source.frame.depth_m[:, 35:] = 1.5, 0
+    result, _ = evaluate_frame(FixedSegmenter(labels()), source)
+    assert rows([result], "distance") == {"0.6 to 0.9 m": (None, 1), "above 1.3 m": (None, 1)}  # one has no distance
+
+
+def test_frames_are_told_apart_by_their_number_of_objects() -> None:
+    def some(count: int) -> FrameResult:
+        return result_of(labels(*[(5 * i, 0, 5 * i + 4, 4) for i in range(count)]), labels())
+
+    results = [some(count) for count in (0, 1, 5, 6, 10, 11, 12)]
+    assert rows(results, "objects") == {"0": (1, 0), "1 to 5": (2, 6), "6 to 10": (2, 16), "more than 10": (2, 23)}
+    assert rows(results[:1], "objects") == {}
+
+
+def test_captures_are_grouped_by_name_and_stores_by_sensor() -> None:
+    truth = labels((0, 0, 10, 10))
+    named = [result_of(truth, truth, name=name) for name in ("mug_1", "mug_2", "tote")]
+    assert rows(named, "group") == {"mug": (2, 2), "tote": (1, 1)}
+    assert rows(named[:2], "group") == {}
+    seen = [result_of(truth, truth, sensor=sensor) for sensor in ("b", "a", "b")]
+    assert rows(seen, "sensor") == {"b": (2, 2), "a": (1, 1)}
+    assert rows(seen, "group") == {}
 
 
 def test_a_frame_without_objects_is_no_frame_with_labels() -> None:
     summary = summarise([result_of(labels(), labels())])
-    assert (summary["frames"], summary["frames_with_labels"]) == (1, 0)
-
-
-def test_average_precision_by_hand() -> None:
-    pytest.importorskip("pycocotools")
-    truth = Instances.from_labels(labels((0, 0, 10, 10), (30, 0, 40, 10))).masks
-    perfect, half = AveragePrecision(), AveragePrecision()
-    perfect.add(truth, truth, np.array([0.9, 0.8], dtype=np.float32))
-    assert perfect.result()["ap"] == pytest.approx(1)
-    # One object found at the best score: precision is 1 up to a recall of 0.5, which is 51 of the 101 recall points.
-    half.add(truth, truth[:1], np.array([0.9], dtype=np.float32))
-    assert half.result()["ap50"] == pytest.approx(51 / 101)
-    nothing = AveragePrecision()
-    nothing.add(truth, truth[:0], np.zeros(0, dtype=np.float32))
-    assert nothing.result()["ap"] == 0
+    assert (summary.all.frames, summary.frames_with_labels) == (1, 0)
+    assert np.isnan(summary.all.found)
+    assert "-" in breakdown_table(summary)
 
 
 def test_reports_name_frames_and_write_files(tmp_path: Path) -> None:
-    results = [result_of(labels((0, 0, 10, 10)), labels((0, 0, 10, 9), (30, 30, 40, 40)))]
+    worst = WorstFrames(2)
+    results = []
+    for name, predicted in (("good", labels((0, 0, 10, 10))), ("bad", labels((30, 30, 40, 40))), ("<&", labels())):
+        result, prediction = evaluate_frame(FixedSegmenter(predicted), source_of(labels((0, 0, 10, 10)), name=name))
+        results.append(result)
+        worst.add(result, prediction)
     summary = summarise(results)
     assert "100%" in frame_table(results)
-    assert "frames with at least two thirds found: 1 of 1" in summary_lines(summary)
-    write_json(tmp_path / "metrics.json", summary, results)
+    assert "frames with at least two thirds found: 1 of 3" in summary_lines(summary)
+    assert "phantoms: 1 in 3 frames; most in bad: 1" in summary_lines(summary)
+    write_json(tmp_path / "metrics.json", {"name": "a", "digest": "0"}, summary, results)
     content = json.loads((tmp_path / "metrics.json").read_text())
-    assert content["frames"][0]["found"] == 1
-    write_gallery(tmp_path / "worst.png", results, 3)
-    assert cv2.imread(str(tmp_path / "worst.png")).shape == (360, 1440, 3)
+    assert [frame["found"] for frame in content["frames"]] == [1, 0, 0]
+    assert content["frames"][0]["objects"][0]["occlusion"] is None
+    assert content["summary"]["rows"][0]["phantoms"] == pytest.approx(1 / 3)
+    assert [result.name for result, _ in worst.frames()] == ["bad", "<&"]
+    write_page(tmp_path, "a model", summary, worst.frames())
+    page = (tmp_path / "index.html").read_text()
+    images = re.findall(r'src="([^"]+)"', page)
+    assert len(images) == 9  # the plot, and colour, depth, truth and prediction of two frames
+    assert all((tmp_path / html.unescape(image)).is_file() for image in images)
+    assert "<&" not in page
+
+
+def test_pictures_of_a_frame_without_colour_are_three() -> None:
+    source = replace(source_of(labels((0, 0, 10, 10))), frame=replace(frame(), color_rgb=None))
+    _, prediction = evaluate_frame(FixedSegmenter(labels((0, 0, 10, 10))), source)
+    tiles = pictures(prediction)
+    assert list(tiles) == ["depth", "truth", "prediction"]
+    assert {tile.shape for tile in tiles.values()} == {(360, 480, 3)}
 
 
 def test_captures_without_labels_are_left_out(tmp_path: Path) -> None:
@@ -144,14 +222,70 @@ def test_store_frames_have_noise_that_the_seed_decides_and_no_tiny_objects(tmp_p
     assert [f.name for f in first] == ["000000", "000003"]
     assert all(len(f.truth) == 1 and f.complete for f in first)
     np.testing.assert_array_equal(first[0].frame.depth_m, again[0].frame.depth_m)
+    assert first[0].ignored.sum() == 9
     other = next(iter(store_frames(store, 2, 2)))
     assert not np.array_equal(first[0].frame.depth_m, other.frame.depth_m)
+
+
+def test_a_store_is_seen_through_each_of_several_sensors(tmp_path: Path) -> None:
+    frames = list(store_frames(fabricated_store(tmp_path), 2, 1, SENSORS))
+    assert [f.sensor for f in frames] == [*SENSORS, *SENSORS]
+    images = {f.frame.depth_m.tobytes() for f in frames[: len(SENSORS)]}
+    assert len(images) == len(SENSORS)
+    for f in frames:
+        np.testing.assert_array_equal(f.clean_depth_m, frames[0].clean_depth_m)
+    with pytest.raises(ValueError, match="no sensor named 'lidar'; choose of random, ideal"):
+        next(store_frames(tmp_path, 2, 1, ("lidar",)))
+
+
+def test_colour_of_a_store_reaches_the_segmenter(tmp_path: Path) -> None:
+    store = fabricated_store(tmp_path)
+    assert next(store_frames(store, 1, 1)).frame.color_rgb is None
+    colors = np.random.default_rng(0).integers(0, 255, (4, 48, 64, 3), dtype=np.uint8)
+    np.save(store / "color.npy", colors)
+    meta = json.loads((store / "meta.json").read_text())
+    (store / "meta.json").write_text(json.dumps({**meta, "color": True}))
+    np.testing.assert_array_equal(next(store_frames(store, 1, 1)).frame.color_rgb, colors[0])
+
+
+@pytest.mark.parametrize(("missing", "share"), [("none", 1.0), ("half", 0.5), ("all", 0.0)])
+def test_depth_is_taken_away_in_patches(missing: str, share: float) -> None:
+    source = source_of(labels((0, 0, 10, 10)))
+    left = degraded(source, missing, without_color=False, seed=1)
+    assert left.frame.valid_share == pytest.approx(share, abs=0.01)
+    assert left.frame.color_rgb is not None
+    assert source.frame.valid_share == 1
+    again = degraded(source, missing, without_color=True, seed=1)
+    np.testing.assert_array_equal(again.frame.depth_m, left.frame.depth_m)
+    assert again.frame.color_rgb is None
+
+
+def test_taking_depth_away_from_a_frame_without_any_leaves_nothing() -> None:
+    source = degraded(source_of(labels((0, 0, 10, 10))), "all", without_color=False, seed=1)
+    assert degraded(source, "half", without_color=False, seed=1).frame.valid_share == 0
+    with pytest.raises(ValueError, match="depth_missing must be one of none, half, all, not 'most'"):
+        degraded(source, "most", without_color=False, seed=1)
 
 
 def parse(*arguments: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     cli.add_arguments(parser)
-    return parser.parse_args(arguments)
+    return parser.parse_args([*arguments, "--backend", "onnxruntime"])
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Segmenter:
+    return load_segmenter(None, SegmentationSettings(backend="onnxruntime"))
+
+
+@pytest.mark.parametrize("missing", ["none", "half", "all"])
+@pytest.mark.parametrize("without_color", [False, True])
+def test_the_shipped_model_takes_frames_without_depth_and_colour(
+    shipped: Segmenter, missing: str, without_color: bool
+) -> None:
+    source = degraded(source_of(labels((0, 0, 10, 10))), missing, without_color, seed=1)
+    result, _ = evaluate_frame(shipped, source)
+    assert result.metrics.labelled == 1
 
 
 def test_the_command_evaluates_captures_with_the_shipped_model(
@@ -160,7 +294,16 @@ def test_the_command_evaluates_captures_with_the_shipped_model(
     write_capture(tmp_path / "data" / "a", frame(), labels((0, 0, 10, 10)))
     assert cli.run(parse("--data", str(tmp_path / "data"), "--out", str(tmp_path / "out"))) == 0
     assert "frames with at least two thirds found: 0 of 1" in capsys.readouterr().out
-    assert {p.name for p in (tmp_path / "out").iterdir()} == {"metrics.json", "worst.png"}
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert written == {"metrics.json", "precision_recall.png", "index.html", "frames"}
+
+
+def test_the_command_evaluates_a_store_through_sensors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = str(fabricated_store(tmp_path))
+    assert cli.run(parse("--data", store, "--limit", "2", "--sensor", "structured_light, published_noise")) == 0
+    assert re.search(r"sensor +published_noise +2 +2 ", capsys.readouterr().out)
+    with pytest.raises(InputError, match="no sensor named 'lidar'"):
+        cli.run(parse("--data", store, "--sensor", "lidar"))
 
 
 def test_the_command_names_data_that_it_cannot_use(tmp_path: Path) -> None:
@@ -169,6 +312,8 @@ def test_the_command_names_data_that_it_cannot_use(tmp_path: Path) -> None:
     write_capture(tmp_path / "a", frame())
     with pytest.raises(InputError, match="no labelled frame"):
         cli.run(parse("--data", str(tmp_path)))
+    with pytest.raises(InputError, match="--sensor is for scene stores"):
+        cli.run(parse("--data", str(tmp_path), "--sensor", "random"))
 
 
 REAL_CAPTURES = Path(__file__).parents[2] / ".." / "shared" / "data" / "real_rgbd"
@@ -181,4 +326,7 @@ def test_the_shipped_model_finds_two_thirds_of_the_objects_in_25_of_27_real_fram
     assert cli.run(parse("--data", str(REAL_CAPTURES), "--out", str(tmp_path))) == 0
     summary = json.loads((tmp_path / "metrics.json").read_text())["summary"]
     assert summary["frames_with_labels"] == 27
+    assert [row["name"] for row in summary["rows"] if row["by"] == "group"] == [
+        "arc2017_tote", "single_object", "ycb_video"
+    ]  # fmt: skip
     assert summary["frames_with_two_thirds_found"] >= 25
