@@ -75,4 +75,6 @@ def upsample_masks(masks: Tensor, weights: Tensor) -> Tensor:
         row, column = divmod(neighbour, 3)
         shifted = padded[:, None, row : row + height, column : column + width]
         fine = fine + shifted * weights[neighbour].flatten(0, 1)
-    return F.pixel_shuffle(fine, MASK_UPSAMPLING).squeeze(1)
+    # Not by pixel_shuffle, whose gradient fails where an image has no instance.
+    cells = fine.view(count, MASK_UPSAMPLING, MASK_UPSAMPLING, height, width).permute(0, 3, 1, 4, 2)
+    return cells.reshape(count, MASK_UPSAMPLING * height, MASK_UPSAMPLING * width)

@@ -32,3 +32,11 @@ def test_a_fine_pixel_takes_the_neighbour_that_its_weights_name() -> None:
     weights[:, 0, 1, 1, 1] = torch.eye(9)[2]  # the cell above to the right
     fine = upsample_masks(masks, weights)
     assert fine.tolist() == [[[0, 0, 1, 1, 2, 2], [0, 0, 1, 1, 2, 2], [3, 3, 4, 2, 5, 5], [3, 3, 4, 4, 5, 5]]]
+
+
+def test_an_image_without_instances_has_a_gradient_of_zero() -> None:
+    masks = torch.zeros(0, 5, 6, requires_grad=True)
+    weights = _new().requires_grad_()
+    upsample_masks(masks, weights).sum().backward()
+    assert weights.grad is not None
+    assert not weights.grad.any()
