@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from instance_seg_ros.synthetic.render import RayCaster, sample_lighting
+from instance_seg_ros.synthetic.render import RayCaster
 from instance_seg_ros.synthetic.scene import sample_scene, sample_view
 from instance_seg_ros.synthetic.sensor import SensorSettings, simulate_depth
+from instance_seg_ros.synthetic.shading import sample_lighting
 from instance_seg_ros.synthetic.store import SynthSettings
 
 _PALETTE = np.random.default_rng(3).integers(60, 256, (256, 3)).astype(np.uint8)

@@ -205,8 +205,9 @@ class _Writer:
             raise RuntimeError(f"scene {scene_index} of seed {seed} cannot be generated: {error}") from error
 
     def _write(self, scene_index: int) -> int:
-        from instance_seg_ros.synthetic.render import RayCaster, sample_lighting
+        from instance_seg_ros.synthetic.render import RayCaster
         from instance_seg_ros.synthetic.scene import sample_scene, sample_view
+        from instance_seg_ros.synthetic.shading import sample_lighting
 
         settings, arrays = self._settings, self._arrays
         size_wh = (settings.width, settings.height)

@@ -31,10 +31,10 @@ def test_every_texture_is_drawn_from_its_seed_alone(kind, is_round):
 
 def test_a_surface_without_pattern_has_nearly_its_colour_everywhere():
     table = TextureTable([plain((0.2, 0.4, 0.6))])
-    points = np.random.default_rng(0).uniform(-1, 1, (200, 3)).astype(np.float32)
-    normals = np.tile(np.float32([0, 0, 1]), (200, 1))
+    points = np.random.default_rng(0).uniform(-1, 1, (3, 200)).astype(np.float32)
+    normals = np.tile(np.float32([[0], [0], [1]]), 200)
     found = table.albedo(np.zeros(200, np.int64), points, normals, np.full(200, 1e-3, np.float32))
-    np.testing.assert_allclose(found, np.tile([0.2, 0.4, 0.6], (200, 1)), rtol=0.1)
+    np.testing.assert_allclose(found, np.tile([[0.2], [0.4], [0.6]], 200), rtol=0.1)
 
 
 def test_looks_move_the_random_stream_on_by_as_much_whatever_is_drawn():

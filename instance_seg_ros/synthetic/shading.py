@@ -1,0 +1,244 @@
+"""How surfaces look under lamps: what lights a scene, and the light that a surface sends to the camera.
+
+Vectors are (3, N) arrays here, components first: NumPy works along the last axis, which must be long to be fast.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from instance_seg_ros.synthetic.appearance import Color, TextureTable, main_axis
+
+Float32Array = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int32]
+
+_CREASE_COS = np.cos(np.deg2rad(38.0))
+
+
+@dataclass(frozen=True)
+class Light:
+    """A distant lamp.
+
+    Attributes:
+        direction_xyz: towards the lamp in the world, of any length.
+        rgb: strength of each channel; 1 shows a white surface that faces it in white.
+        radius: tangent of half the angle under which the lamp is seen; 0 gives hard shadows.
+    """
+
+    direction_xyz: Color
+    rgb: Color
+    radius: float
+
+    def unit(self) -> Float32Array:
+        """(3, 1) direction of length 1."""
+        return unit(_column(self.direction_xyz))
+
+
+@dataclass(frozen=True)
+class Lighting:
+    """What lights a scene.
+
+    Attributes:
+        lights: lamps that cast shadows.
+        sky_rgb: ambient light from above.
+        ground_rgb: ambient light from below.
+        occlusion_m: how far away something still takes ambient light from a surface.
+        exposure: mean brightness of the picture in [0, 1] that the camera's automatic exposure aims at.
+        window_phase: shifts the pattern of bright windows that shiny surfaces mirror.
+    """
+
+    lights: tuple[Light, ...] = (Light((0.4, -0.3, 1.0), (0.75, 0.75, 0.72), 0.06),)
+    sky_rgb: Color = (0.42, 0.43, 0.45)
+    ground_rgb: Color = (0.2, 0.19, 0.18)
+    occlusion_m: float = 0.15
+    exposure: float = 0.45
+    window_phase: Color = (0.0, 0.0, 0.0)
+
+
+DAYLIGHT = Lighting()
+
+
+def sample_lighting(rng: np.random.Generator) -> Lighting:
+    """One or two lamps of any colour temperature, hard to soft shadows, and ambient light to match."""
+    lights = []
+    for strength in (1.0, rng.uniform(0.2, 0.8))[: 1 + int(rng.random() < 0.5)]:
+        yaw, height = rng.uniform(-np.pi, np.pi), np.sin(np.deg2rad(rng.uniform(20.0, 88.0)))
+        level = np.sqrt(1.0 - height**2)
+        direction = (float(level * np.cos(yaw)), float(level * np.sin(yaw)), float(height))
+        rgb = strength * _white(rng, 0.12)
+        lights.append(Light(direction, _color(rgb), float(np.exp(rng.uniform(np.log(0.01), np.log(0.35))))))
+    ambient = rng.uniform(0.15, 1.2) * _white(rng, 0.08)
+    return Lighting(
+        lights=tuple(lights),
+        sky_rgb=_color(ambient),
+        ground_rgb=_color(ambient * rng.uniform(0.2, 0.8) * _white(rng, 0.08)),
+        occlusion_m=float(np.exp(rng.uniform(np.log(0.04), np.log(0.5)))),
+        exposure=float(rng.uniform(0.3, 0.58)),
+        window_phase=_color(rng.uniform(0.0, 2.0 * np.pi, 3)),
+    )
+
+
+def _white(rng: np.random.Generator, spread: float) -> npt.NDArray[np.float64]:
+    """White light, warmer or cooler."""
+    warmth, tint = rng.normal(0.0, spread), rng.normal(0.0, spread / 4)
+    return np.clip(np.array([1.0 + warmth, 1.0 + tint, 1.0 - warmth]), 0.3, 1.7)
+
+
+def _color(rgb: npt.NDArray[np.float64]) -> Color:
+    return (float(rgb[0]), float(rgb[1]), float(rgb[2]))
+
+
+@dataclass(frozen=True)
+class Surface:
+    """Points that rays of one picture see.
+
+    Attributes:
+        ray: (N,) flat index of the ray.
+        owner: (N,) index of the shape.
+        point_m: (3, N) in the world.
+        normal: (3, N) unit, in the world, towards the camera.
+        view: (3, N) unit direction of the ray, in the world.
+        depth_m: (N,) along the optical axis.
+    """
+
+    ray: npt.NDArray[np.int64]
+    owner: IntArray
+    point_m: Float32Array
+    normal: Float32Array
+    view: Float32Array
+    depth_m: Float32Array
+
+    def key(self) -> IntArray:
+        """(N,) numbers that differ between shapes, and between sides of a shape."""
+        axis = main_axis(self.normal)
+        return np.asarray(self.owner * 6 + 2 * axis + (np.choose(axis, self.normal) > 0), np.int32)
+
+
+def radiance(
+    seen: Surface,
+    look: npt.NDArray[np.integer],
+    table: TextureTable,
+    T_world_shapes: Float32Array,
+    lighting: Lighting,
+    visible: Float32Array,
+    pixel_m: float,
+) -> Float32Array:
+    """Linear light that surfaces send to the camera, after Phong, with a mirrored share after Schlick.
+
+    Args:
+        seen: N points.
+        look: (N,) index of their textures in ``table``.
+        table: textures.
+        T_world_shapes: (S, 4, 4) pose of each shape.
+        lighting: what lights them.
+        visible: (1 + lamps, N) share in [0, 1] of the surroundings, then of each lamp, that is not hidden.
+        pixel_m: width of a pixel at a depth of 1 m.
+
+    Returns:
+        (3, N) RGB, 1 is white.
+    """
+    local, local_normal = _to_shapes(seen, T_world_shapes)
+    facing_camera = np.clip(-_dot(seen.normal, seen.view), 0.0, 1.0)
+    footprint_m = np.asarray(seen.depth_m * pixel_m / np.sqrt(np.maximum(facing_camera, 0.1)), np.float32)
+    albedo = table.albedo(look, local, local_normal, footprint_m) ** 2
+    open_share, up = visible[0], 0.5 + 0.5 * seen.normal[2]
+    diffuse = _column(lighting.sky_rgb) * (open_share * up)
+    diffuse += _column(lighting.ground_rgb) * ((0.25 + 0.75 * open_share) * (1.0 - up))
+    for light, free in zip(lighting.lights, visible[1:], strict=True):
+        diffuse += _column(light.rgb) * (np.clip(_dot(seen.normal, light.unit()), 0.0, 1.0) * free)
+    result = albedo * diffuse
+
+    shiny = np.flatnonzero(table.gloss[look] > 0.005)
+    gloss, shininess = table.gloss[look[shiny]], table.shininess[look[shiny]]
+    mirror = seen.view[:, shiny] + 2.0 * facing_camera[shiny] * seen.normal[:, shiny]
+    mirrored = surroundings(mirror, lighting) * open_share[shiny]
+    for light, free in zip(lighting.lights, visible[1:], strict=True):
+        lobe = np.clip(_dot(mirror, light.unit()), 0.0, 1.0) ** shininess
+        mirrored += _column(light.rgb) * (lobe * free[shiny] * (0.5 + 0.1 * shininess))
+    share = gloss + (1.0 - gloss) * (1.0 - facing_camera[shiny]) ** 5 * (gloss > 0.02)
+    result[:, shiny] += share * (mirrored - result[:, shiny])
+    return np.maximum(result, 0.0)
+
+
+def _to_shapes(seen: Surface, T_world_shapes: Float32Array) -> tuple[Float32Array, Float32Array]:
+    """Points and normals, (3, N) each, in the frames of their shapes."""
+    offset = seen.point_m - np.stack([T_world_shapes[:, i, 3][seen.owner] for i in range(3)])
+    local, normal = np.zeros_like(offset), np.zeros_like(offset)
+    for i in range(3):
+        for k in range(3):
+            turn = T_world_shapes[:, i, k][seen.owner]
+            local[k] += turn * offset[i]
+            normal[k] += turn * seen.normal[i]
+    return local, normal
+
+
+def surroundings(directions: Float32Array, lighting: Lighting) -> Float32Array:
+    """(3, N) light from far away in (3, N) directions: sky and ground, and windows in a wavy pattern."""
+    direction = unit(directions)
+    sky, ground = _column(lighting.sky_rgb), _column(lighting.ground_rgb)
+    share = np.clip(0.5 + 1.2 * direction[2], 0.0, 1.0)
+    x, y, z = np.sin(5.0 * direction + _column(lighting.window_phase))
+    return np.asarray((ground + share * (sky - ground)) * (0.7 + 2.0 * np.clip(8.0 * x * y * z - 2.0, 0.0, 1.0)))
+
+
+def unit(vectors: Float32Array) -> Float32Array:
+    """(3, N) vectors at length 1."""
+    return np.asarray(vectors / np.sqrt(np.maximum(_dot(vectors, vectors), 1e-12)), np.float32)
+
+
+def _dot(a: Float32Array, b: Float32Array) -> Float32Array:
+    """Scalar products of (3, N) vectors, the second may be (3, 1)."""
+    return np.asarray(a[0] * b[0] + a[1] * b[1] + a[2] * b[2], np.float32)
+
+
+def _column(values: Color) -> Float32Array:
+    return np.array(values, np.float32)[:, None]
+
+
+def smooth_normals(faces: npt.NDArray[np.int64], area_normal: Float32Array) -> Float32Array:
+    """Unit normals at the corners of triangles, as if curved shapes had no facets.
+
+    A corner takes the mean, weighted by area, of the triangles at its vertex that lie less than a crease apart from its
+    own triangle.
+
+    Args:
+        faces: (F, 3) vertices of each triangle.
+        area_normal: (F, 3) normals as long as the triangles are large.
+
+    Returns:
+        (F, 3, 3) float32, by triangle and corner.
+    """
+    unit = area_normal / np.maximum(np.linalg.norm(area_normal, axis=1, keepdims=True), 1e-12)
+    vertex = faces.ravel()
+    order = np.argsort(vertex, kind="stable")
+    count = np.bincount(vertex)
+    start = np.cumsum(count) - count
+    # All pairs of corners that share a vertex.
+    pairs = count[vertex]
+    corner = np.repeat(np.arange(len(vertex)), pairs)
+    within = np.arange(len(corner)) - np.repeat(np.cumsum(pairs) - pairs, pairs)
+    other = order[start[vertex[corner]] + within] // 3
+    smooth = np.einsum("ij,ij->i", unit[corner // 3], unit[other]) > _CREASE_COS
+    corner, other = corner[smooth], other[smooth]
+    sums = [np.bincount(corner, area_normal[other, k], minlength=len(vertex)) for k in range(3)]
+    total = np.stack(sums, axis=1)
+    return np.asarray(total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12), np.float32).reshape(
+        -1, 3, 3
+    )
+
+
+def averaged_by_key(values: Float32Array, key: npt.NDArray[np.int32]) -> Float32Array:
+    """Means of (C, H, W) values over those of the 4 x 4 pixels around each pixel that have the same key."""
+    height, width = key.shape
+    padded = np.pad(values, ((0, 0), (2, 2), (2, 2)), mode="edge")
+    keys = np.pad(key, 2, mode="edge")
+    total, count = np.zeros_like(values), np.zeros(key.shape, np.float32)
+    for row in range(1, 5):
+        for column in range(1, 5):
+            same = (keys[row : row + height, column : column + width] == key).astype(np.float32)
+            total += padded[:, row : row + height, column : column + width] * same
+            count += same
+    return total / count
