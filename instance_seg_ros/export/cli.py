@@ -69,7 +69,10 @@ def _export_trained(args: argparse.Namespace) -> str:
         raise ValueError(f"--int8 is for imported networks, and {args.checkpoint} is a trained one")
     checkpoint = load_checkpoint(args.checkpoint)
     description = ModelDescription(
-        name=args.name or "tabletop_depth", version=args.version, score_threshold=args.score_threshold
+        name=args.name or "tabletop_depth",
+        version=args.version,
+        class_names=checkpoint.class_names,
+        score_threshold=args.score_threshold,
     )
     export_checkpoint(checkpoint, args.out, description, DecodingSettings(), _commit())
     return f"step {checkpoint.step}"

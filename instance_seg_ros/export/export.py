@@ -16,6 +16,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from instance_seg_ros.export.embedded_weights import HALF_SUFFIX, NETWORK_KEY, network_facts
 from instance_seg_ros.export.graph import DecodingSettings, ExportedModel
 from instance_seg_ros.models.condinst import CondInst
 from instance_seg_ros.segmentation.model_file import FORMAT, graph_digest
@@ -59,6 +60,7 @@ def trace(
     input_names: Sequence[str],
     dynamic_axes: Mapping[str, Mapping[int, str]],
     output_names: Sequence[str] = OUTPUT_NAMES,
+    keep_norms: bool = False,
 ) -> onnx.ModelProto:
     """A module with the contract's outputs as a checked ONNX graph; the outputs' shapes are static.
 
@@ -68,6 +70,8 @@ def trace(
         input_names: of those inputs.
         dynamic_axes: names of the dynamic axes of each input.
         output_names: of the graph.
+        keep_norms: leave it to the runtimes to fold batch normalisation into convolutions, as all of them do; every
+            weight then keeps the name that it has in the module.
 
     Raises:
         onnx.checker.ValidationError: the graph is not valid ONNX.
@@ -86,6 +90,7 @@ def trace(
             output_names=list(output_names),
             dynamic_axes=dynamic_axes,
             do_constant_folding=True,
+            training=torch.onnx.TrainingMode.PRESERVE if keep_norms else torch.onnx.TrainingMode.EVAL,
         )
     proto = onnx.load_from_string(content.getvalue())
     with torch.no_grad():
@@ -114,8 +119,8 @@ def store_weights_as_half(proto: onnx.ModelProto) -> None:
         if np.abs(values).max() > np.finfo(np.float16).max:
             raise ValueError(f"{tensor.name} holds {np.abs(values).max():g}, which float16 cannot; training diverged?")
         name = tensor.name
-        tensor.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))
-        casts.append(onnx.helper.make_node("Cast", [f"{name}_half"], [name], to=onnx.TensorProto.FLOAT))
+        tensor.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float16), name + HALF_SUFFIX))
+        casts.append(onnx.helper.make_node("Cast", [name + HALF_SUFFIX], [name], to=onnx.TensorProto.FLOAT))
     nodes = [*casts, *proto.graph.node]
     del proto.graph.node[:]
     proto.graph.node.extend(nodes)
@@ -146,6 +151,7 @@ def export_graph(model: CondInst, decoding: DecodingSettings) -> onnx.ModelProto
         names,
         {name: size for name in names if name != "intrinsics"},
         [*OUTPUT_NAMES, "mask_upsampling"],
+        keep_norms=True,
     )
 
 
@@ -154,8 +160,9 @@ def describe(
     description: ModelDescription,
     trained_on: Mapping[str, object],
     inputs: Mapping[str, str],
+    network: str = "",
 ) -> bytes:
-    """The serialised model with its metadata and digest."""
+    """The serialised model with its metadata and digest; `network` is what `network_facts` says of a trainable one."""
     del proto.metadata_props[:]
     facts = {
         "format": FORMAT,
@@ -168,6 +175,8 @@ def describe(
         "trained_on": json.dumps(dict(trained_on)),
         "digest": graph_digest(proto.SerializeToString(deterministic=True)),
     }
+    if network:
+        facts[NETWORK_KEY] = network
     for key, value in facts.items():
         entry = proto.metadata_props.add()
         entry.key, entry.value = key, value
@@ -213,6 +222,6 @@ def export_checkpoint(
     model = averaged_model(checkpoint)
     proto = export_graph(model, decoding)
     store_weights_as_half(proto)
-    content = describe(proto, description, trained_on, input_contract(model))
+    content = describe(proto, description, trained_on, input_contract(model), network_facts(model, proto))
     write_model_file(content, path)
     return len(content)
