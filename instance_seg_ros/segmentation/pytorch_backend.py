@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import onnx
@@ -66,10 +67,25 @@ def resolved_precision(precision: str, device: str) -> str:
     return "bf16" if torch.cuda.get_device_capability() >= _OLDEST_WITH_BF16 else "tf32"
 
 
+class Program(Protocol):
+    """A `TorchProgram`, as far as running it goes."""
+
+    @property
+    def input_types(self) -> Mapping[str, TensorType]:
+        """By name."""
+
+    @property
+    def output_types(self) -> Mapping[str, TensorType]:
+        """By name."""
+
+    def __call__(self, inputs: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+        """The outputs for inputs on the same device."""
+
+
 class _Session:
     """A program as a GraphSession: what both devices have in common."""
 
-    def __init__(self, program: TorchProgram) -> None:
+    def __init__(self, program: Program) -> None:
         self.inputs = {
             name: GraphInput(str(value.dtype).removeprefix("torch."), value.shape)
             for name, value in program.input_types.items()
@@ -86,7 +102,7 @@ class _CpuSession(_Session):
 
     where, note = "the CPU", ""
 
-    def __init__(self, program: TorchProgram) -> None:
+    def __init__(self, program: Program) -> None:
         super().__init__(program)
         self._program = program
 
@@ -98,7 +114,7 @@ class _CpuSession(_Session):
 class _CudaSession(_Session):
     """One CUDA graph of all that PyTorch launches for a frame."""
 
-    def __init__(self, program: TorchProgram, allow_tf32: bool) -> None:
+    def __init__(self, program: Program, allow_tf32: bool) -> None:
         super().__init__(program)
         self.where = torch.cuda.get_device_name(torch.cuda.current_device())
         stream = torch.cuda.Stream()

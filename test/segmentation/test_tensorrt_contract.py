@@ -172,5 +172,7 @@ def test_the_stand_in_for_pytorch_has_only_what_pytorch_has() -> None:
     assert public(stand_in.cuda) <= public(torch.cuda)
     for name in ("Stream", "CUDAGraph"):
         assert public(getattr(stand_in.cuda, name)) - {"cuda_stream"} <= public(getattr(torch.cuda, name))
+    flags = inspect.signature(stand_in.backends.cudnn.flags)
+    assert set(flags.parameters) <= set(inspect.signature(torch.backends.cudnn.flags).parameters)
     graph = inspect.signature(stand_in.cuda.graph)
     assert set(graph.parameters) <= set(inspect.signature(torch.cuda.graph).parameters)

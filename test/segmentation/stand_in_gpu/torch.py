@@ -1,9 +1,10 @@
-"""Stands in for PyTorch with CUDA, as far as the TensorRT backend uses it; for tests on machines without a GPU.
+"""Stands in for PyTorch with CUDA, as far as the backends drive a GPU by it; for tests on machines without one.
 
 Work on a stream waits until the stream is synchronised, as on a GPU: who reads too early reads what was there before.
 Everything here without a leading underscore exists in PyTorch, which a test checks.
 
-Environment: STAND_IN_FAULT=no_gpu, buffers or capture; STAND_IN_GPU names the GPU.
+Environment: STAND_IN_FAULT=no_gpu, buffers or capture; STAND_IN_GPU names the GPU and
+STAND_IN_CAPABILITY tells its compute capability.
 """
 
 from __future__ import annotations
@@ -105,6 +106,10 @@ class _Cuda:
     def get_device_name(self, device: int) -> str:
         return os.environ.get("STAND_IN_GPU", "Orin")
 
+    def get_device_capability(self) -> tuple[int, int]:
+        major, minor = os.environ.get("STAND_IN_CAPABILITY", "8.7").split(".")
+        return int(major), int(minor)
+
     def get_device_properties(self, device: int) -> SimpleNamespace:
         return SimpleNamespace(name=self.get_device_name(device), major=8, minor=7, multi_processor_count=16)
 
@@ -132,3 +137,13 @@ class _Cuda:
 
 
 cuda = _Cuda()
+
+
+@contextmanager
+def _flags(enabled: bool, benchmark: bool, allow_tf32: bool) -> Iterator[None]:
+    used = (enabled, benchmark, allow_tf32)
+    backends._cudnn_flags_used.add(used)
+    yield
+
+
+backends = SimpleNamespace(cudnn=SimpleNamespace(flags=_flags), _cudnn_flags_used=set())
