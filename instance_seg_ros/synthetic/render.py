@@ -25,6 +25,7 @@ from instance_seg_ros.synthetic.shading import (
     radiance,
     smooth_normals,
     surroundings,
+    triangle_normals,
     unit,
 )
 
@@ -89,7 +90,7 @@ class RayCaster:
 
     def __init__(self, placed: Sequence[Placed]) -> None:
         self._placed = tuple(placed)
-        triangles, normals, faces = [], [], []
+        triangles, faces = [], []
         vertices = 0
         for item in self._placed:
             world = item.shape.mesh.vertices @ item.T_world_shape[:3, :3].T + item.T_world_shape[:3, 3]
@@ -97,15 +98,14 @@ class RayCaster:
             faces.append(np.asarray(item.shape.mesh.faces) + vertices)
             vertices += len(world)
             triangles.append(corners)
-            normals.append(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
         counts = [len(t) for t in triangles]
         self._owner = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
         self._ids = np.repeat(np.array([item.instance_id for item in self._placed], np.uint8), counts)
         self._faces = np.concatenate(faces)
-        self._area_normal = np.concatenate(normals)
+        self._corners_m = np.ascontiguousarray(np.concatenate(triangles))
         self._poses = np.array([item.T_world_shape for item in self._placed], np.float32)
         self._scene = EmbreeScene()
-        self._geometry = TriangleMesh(self._scene, np.ascontiguousarray(np.concatenate(triangles)))
+        self._geometry = TriangleMesh(self._scene, self._corners_m)
 
     def cast(
         self,
@@ -175,7 +175,10 @@ class RayCaster:
         visible[:, seen.ray] = self._visibility(seen, lighting, width)
         key = np.full(height * width, -1, np.int32)
         key[seen.ray] = seen.key()
-        visible = averaged_by_key(visible.reshape(-1, height, width), key.reshape(height, width)).reshape(visible.shape)
+        # The shadow of a point has a sharp edge: nothing to average.
+        soft = [True, *(light.radius > 0 for light in lighting.lights)]
+        samples = visible[soft].reshape(-1, height, width)
+        visible[soft] = averaged_by_key(samples, key.reshape(height, width)).reshape(-1, height * width)
 
         outline = np.repeat(_outline(owner), len(_SUBPIXELS))
         fine_rays = _subpixel_rays(outline, width, intrinsics_fxfycxcy, T_world_camera)
@@ -204,9 +207,14 @@ class RayCaster:
         return answer
 
     @cached_property
+    def _normal(self) -> Float32Array:
+        """(3, F) normals by component and triangle, of any length."""
+        return np.ascontiguousarray(triangle_normals(self._corners_m).T)
+
+    @cached_property
     def _corner_normal(self) -> Float32Array:
         """(3, 3, F) unit normals by corner, component and triangle, smooth across edges flatter than a crease."""
-        return np.ascontiguousarray(smooth_normals(self._faces, self._area_normal).transpose(1, 2, 0))
+        return np.ascontiguousarray(smooth_normals(self._faces, self._corners_m).transpose(1, 2, 0))
 
     def _surface(
         self,
@@ -227,7 +235,7 @@ class RayCaster:
             normal[k] = first + u * (second - first) + v * (third - first)
         outside = np.zeros(len(ray), np.float32)
         for k in range(3):
-            outside -= self._area_normal[:, k][triangle] * rays[k]
+            outside -= self._normal[k][triangle] * rays[k]
         point_m = rays * depth_m + eye[:, None]
         return Surface(ray, self._owner[triangle], point_m, unit(normal) * np.sign(outside), unit(rays), depth_m)
 

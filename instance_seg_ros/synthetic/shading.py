@@ -25,7 +25,7 @@ class Light:
     Attributes:
         direction_xyz: towards the lamp in the world, of any length.
         rgb: strength of each channel; 1 shows a white surface that faces it in white.
-        radius: tangent of half the angle under which the lamp is seen; 0 gives hard shadows.
+        radius: tangent of half the angle under which the lamp is seen; 0 gives sharp shadows.
     """
 
     direction_xyz: Color
@@ -62,14 +62,15 @@ DAYLIGHT = Lighting()
 
 
 def sample_lighting(rng: np.random.Generator) -> Lighting:
-    """One or two lamps of any colour temperature, hard to soft shadows, and ambient light to match."""
+    """One or two lamps of any colour temperature, sharp to soft shadows, and ambient light to match."""
     lights = []
     for strength in (1.0, rng.uniform(0.2, 0.8))[: 1 + int(rng.random() < 0.5)]:
         yaw, height = rng.uniform(-np.pi, np.pi), np.sin(np.deg2rad(rng.uniform(20.0, 88.0)))
         level = np.sqrt(1.0 - height**2)
         direction = (float(level * np.cos(yaw)), float(level * np.sin(yaw)), float(height))
         rgb = strength * _white(rng, 0.12)
-        lights.append(Light(direction, _color(rgb), float(np.exp(rng.uniform(np.log(0.01), np.log(0.35))))))
+        radius = float(np.exp(rng.uniform(np.log(0.02), np.log(0.35)))) if rng.random() < 0.7 else 0.0
+        lights.append(Light(direction, _color(rgb), radius))
     ambient = rng.uniform(0.15, 1.2) * _white(rng, 0.08)
     return Lighting(
         lights=tuple(lights),
@@ -198,20 +199,25 @@ def _column(values: Color) -> Float32Array:
     return np.array(values, np.float32)[:, None]
 
 
-def smooth_normals(faces: npt.NDArray[np.int64], area_normal: Float32Array) -> Float32Array:
+def smooth_normals(faces: npt.NDArray[np.integer], corners_m: Float32Array) -> Float32Array:
     """Unit normals at the corners of triangles, as if curved shapes had no facets.
 
-    A corner takes the mean, weighted by area, of the triangles at its vertex that lie less than a crease apart from its
-    own triangle.
+    A corner takes the mean of the triangles at its vertex that lie less than a crease apart from its own triangle,
+    weighted by their angles there (Thuermer and Wuethrich 1998).
 
     Args:
         faces: (F, 3) vertices of each triangle.
-        area_normal: (F, 3) normals as long as the triangles are large.
+        corners_m: (F, 3, 3) positions of these vertices.
 
     Returns:
         (F, 3, 3) float32, by triangle and corner.
     """
-    unit = area_normal / np.maximum(np.linalg.norm(area_normal, axis=1, keepdims=True), 1e-12)
+    normal = triangle_normals(corners_m)
+    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
+    forth = np.roll(corners_m, -1, axis=1) - corners_m
+    back = np.roll(corners_m, 1, axis=1) - corners_m
+    lengths = np.linalg.norm(forth, axis=2) * np.linalg.norm(back, axis=2)
+    angle = np.arccos(np.clip(np.einsum("fck,fck->fc", forth, back) / np.maximum(lengths, 1e-18), -1.0, 1.0)).ravel()
     vertex = faces.ravel()
     order = np.argsort(vertex, kind="stable")
     count = np.bincount(vertex)
@@ -220,14 +226,18 @@ def smooth_normals(faces: npt.NDArray[np.int64], area_normal: Float32Array) -> F
     pairs = count[vertex]
     corner = np.repeat(np.arange(len(vertex)), pairs)
     within = np.arange(len(corner)) - np.repeat(np.cumsum(pairs) - pairs, pairs)
-    other = order[start[vertex[corner]] + within] // 3
-    smooth = np.einsum("ij,ij->i", unit[corner // 3], unit[other]) > _CREASE_COS
+    other = order[start[vertex[corner]] + within]
+    smooth = np.einsum("ij,ij->i", normal[corner // 3], normal[other // 3]) > _CREASE_COS
     corner, other = corner[smooth], other[smooth]
-    sums = [np.bincount(corner, area_normal[other, k], minlength=len(vertex)) for k in range(3)]
+    sums = [np.bincount(corner, angle[other] * normal[other // 3, k], minlength=len(vertex)) for k in range(3)]
     total = np.stack(sums, axis=1)
-    return np.asarray(total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12), np.float32).reshape(
-        -1, 3, 3
-    )
+    total /= np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
+    return total.astype(np.float32).reshape(-1, 3, 3)
+
+
+def triangle_normals(corners_m: Float32Array) -> Float32Array:
+    """(F, 3) normals, as long as the triangles with these (F, 3, 3) corners are large."""
+    return np.cross(corners_m[:, 1] - corners_m[:, 0], corners_m[:, 2] - corners_m[:, 0])
 
 
 def averaged_by_key(values: Float32Array, key: npt.NDArray[np.int32]) -> Float32Array:

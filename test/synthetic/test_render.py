@@ -77,3 +77,34 @@ def test_every_pixel_of_an_empty_view_is_shaded_too(table_with_box):
     image = caster.shade(cast, PINHOLE, T_world_camera)
     assert (cast.depth_m == 0).all()
     assert image.min() > 0
+
+
+def test_wider_lamps_make_softer_shadows(table_with_box):
+    caster, T_world_camera = table_with_box
+    cast = caster.cast(PINHOLE, SIZE, T_world_camera)
+    levels = []
+    for radius in (0.0, 0.4):
+        lighting = Lighting(lights=(Light((1.0, 0.0, 1.0), (1.0, 1.0, 1.0), radius),))
+        row = caster.shade(cast, PINHOLE, T_world_camera, lighting)[24, :27, 0].astype(int)
+        levels.append(np.abs(np.diff(row)).max())
+    assert levels[1] < 0.6 * levels[0]
+
+
+def test_outlines_mix_the_colours_of_both_sides():
+    black, white = plain((0.0, 0.0, 0.0)), plain((1.0, 1.0, 1.0))
+    table = Placed(ObjectShape("box", box_mesh((0.3, 0.3, 0.01)), ()), pose((0, 0, -0.01)), 0, white)
+    # A thin sheet, turned, so that its outline runs through pixels.
+    turned = np.array([[0.96, -0.28, 0.0], [0.28, 0.96, 0.0], [0.0, 0.0, 1.0]])
+    sheet = Placed(ObjectShape("box", box_mesh((0.1, 0.1, 0.0005)), ()), pose((0, 0, 0.0005), turned), 1, black)
+    caster, T_world_camera = RayCaster([table, sheet]), look_at(np.array([0.0, 0.0, 1.0]), np.zeros(3))
+    image = caster.shade(caster.cast(PINHOLE, SIZE, T_world_camera), PINHOLE, T_world_camera)
+    assert len(np.unique(image[10:40, 18:46, 1] // 32)) >= 4
+
+
+def test_a_shape_seen_between_pixels_only_does_not_break_the_outline():
+    """A needle thinner than a pixel beside a box: rays between pixels may hit what no pixel's centre hits."""
+    box = _placed((0.05, 0.05, 0.05), (0, 0, 0.05), 1)
+    needle = _placed((0.0004, 0.2, 0.0004), (0.0508, 0, 0.1), 2)
+    caster, T_world_camera = RayCaster([box, needle]), look_at(np.array([0.0, 0.0, 1.0]), np.zeros(3))
+    cast = caster.cast(PINHOLE, SIZE, T_world_camera)
+    assert caster.shade(cast, PINHOLE, T_world_camera).shape == (48, 64, 3)

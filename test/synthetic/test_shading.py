@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+
+from instance_seg_ros.synthetic.objects import box_mesh, lathe_mesh
+from instance_seg_ros.synthetic.shading import (
+    Lighting,
+    averaged_by_key,
+    sample_lighting,
+    smooth_normals,
+    surroundings,
+    triangle_normals,
+)
+
+
+def _normals(mesh):
+    corners = np.asarray(mesh.vertices, np.float32)[mesh.faces]
+    return corners, smooth_normals(np.asarray(mesh.faces), corners)
+
+
+def test_the_side_of_a_cylinder_has_no_facets_and_its_ends_stay_flat():
+    corners, normals = _normals(lathe_mesh(np.array([[0, -1], [0.5, -1], [0.5, 1], [0, 1]]), 24))
+    radial = corners * [1, 1, 0]
+    has_area = np.linalg.norm(triangle_normals(corners), axis=1) > 1e-9
+    side = np.ptp(corners[..., 2], axis=1) > 0
+    np.testing.assert_allclose(normals[side], radial[side] / 0.5, atol=1e-3)
+    top = (corners[..., 2] == 1).all(axis=1) & has_area
+    np.testing.assert_allclose(np.abs(normals[top][..., 2]), 1.0, atol=1e-6)
+
+
+def test_the_edges_of_a_box_stay_sharp():
+    _, normals = _normals(box_mesh((1, 2, 3)))
+    np.testing.assert_allclose(np.sort(np.abs(normals), axis=-1), np.broadcast_to([0, 0, 1], normals.shape), atol=1e-6)
+
+
+def test_values_are_averaged_within_a_surface_only():
+    values = np.zeros((1, 8, 8), np.float32)
+    values[:, :, 4:] = 1.0
+    key = (values[0] > 0).astype(np.int32)
+    np.testing.assert_array_equal(averaged_by_key(values, key), values)
+    blurred = averaged_by_key(values, np.zeros((8, 8), np.int32))
+    assert set(np.unique(blurred)) == {0.0, 0.25, 0.5, 0.75, 1.0}
+
+
+def test_the_sky_is_above():
+    up_down = np.array([[0.0, 0.0], [0.0, 0.0], [1.0, -1.0]], np.float32)
+    sky, ground = surroundings(up_down, Lighting(sky_rgb=(0.2, 0.4, 0.6), ground_rgb=(0.3, 0.2, 0.1))).T
+    np.testing.assert_allclose(sky / sky[0], [1, 2, 3], rtol=1e-5)
+    np.testing.assert_allclose(ground / ground[2], [3, 2, 1], rtol=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_drawn_lamps_are_above_and_repeatable(seed):
+    lighting = sample_lighting(np.random.default_rng(seed))
+    assert lighting == sample_lighting(np.random.default_rng(seed))
+    assert len(lighting.lights) in (1, 2)
+    for light in lighting.lights:
+        np.testing.assert_allclose(np.linalg.norm(light.direction_xyz), 1.0)
+        assert light.direction_xyz[2] > 0.3
+        assert min(light.rgb) > 0
