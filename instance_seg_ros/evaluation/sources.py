@@ -20,8 +20,9 @@ from instance_seg_ros.synthetic.store import SceneStore, open_store
 MIN_VISIBLE_PX = 40
 RANDOM_SENSOR = "random"
 PUBLISHED_NOISE = "published_noise"
-SENSORS = (RANDOM_SENSOR, *PRESETS, PUBLISHED_NOISE)
-"""What a store can be seen through; training sees the first one only."""
+PASSIVE_STEREO = "passive_stereo"
+SENSORS = (RANDOM_SENSOR, *PRESETS, PUBLISHED_NOISE, PASSIVE_STEREO)
+"""What a store can be seen through. Training sees the first; the presets are of its kind; the last two are not."""
 DEPTH_MISSING = ("none", "half", "all")
 
 _PATCH_SHARE = 1 / 16
@@ -87,7 +88,7 @@ def store_frames(
         sensors: of SENSORS.
 
     Raises:
-        ValueError: no sensor has one of the names, or the folder is no complete store.
+        ValueError: no sensor has one of the names, the store lacks what one needs, or the folder is no complete store.
     """
     unknown = [name for name in sensors if name not in SENSORS]
     if unknown or not sensors:
@@ -113,6 +114,8 @@ def _measured(store: SceneStore, index: int, sensor: str, rng: np.random.Generat
     clean_depth_m = store.depth_m(index)
     if sensor == PUBLISHED_NOISE:
         return published_noise(clean_depth_m, rng)
+    if sensor == PASSIVE_STEREO:
+        return store.stereo_depth_m(index)
     settings = SensorSettings.sample(rng) if sensor == RANDOM_SENSOR else preset(sensor)
     return simulate_depth(clean_depth_m, store.intrinsics[index].tolist(), rng, settings)
 

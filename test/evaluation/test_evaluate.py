@@ -228,10 +228,18 @@ def test_store_frames_have_noise_that_the_seed_decides_and_no_tiny_objects(tmp_p
 
 
 def test_a_store_is_seen_through_each_of_several_sensors(tmp_path: Path) -> None:
-    frames = list(store_frames(fabricated_store(tmp_path), 2, 1, SENSORS))
+    store = fabricated_store(tmp_path)
+    with pytest.raises(ValueError, match="no passive stereo"):
+        list(store_frames(store, 2, 1, SENSORS))
+    np.save(store / "stereo_depth.npy", np.full((4, 48, 64), 7000, dtype=np.uint16))
+    meta = json.loads((store / "meta.json").read_text())
+    generator = {"views": 1, "stereo_baseline_m": 0.05}
+    (store / "meta.json").write_text(json.dumps({**meta, "generator": generator}))
+    frames = list(store_frames(store, 2, 1, SENSORS))
     assert [f.sensor for f in frames] == [*SENSORS, *SENSORS]
     images = {f.frame.depth_m.tobytes() for f in frames[: len(SENSORS)]}
     assert len(images) == len(SENSORS)
+    assert (frames[len(SENSORS) - 1].frame.depth_m == np.float32(0.7)).all()
     for f in frames:
         np.testing.assert_array_equal(f.clean_depth_m, frames[0].clean_depth_m)
     with pytest.raises(ValueError, match="no sensor named 'lidar'; choose of random, ideal"):
