@@ -56,10 +56,12 @@ def suppress(overlaps: Tensor) -> Tensor:
     """
     count = overlaps.shape[0]
     suppressors = torch.triu(overlaps, diagonal=1)
-    keep = torch.ones(1, count, dtype=overlaps.dtype)
+    all_kept = torch.ones(1, count, dtype=overlaps.dtype)
+    keep = all_kept
     for _ in range(count - 1):
-        # The product counts a candidate's kept suppressors: 1 - count is 1 without any and at most 0 otherwise.
-        keep = torch.relu(1.0 - keep @ suppressors)
+        # The product counts a candidate's kept suppressors: 1 - count is 1 without any and at most 0 otherwise. As
+        # addmm and relu it is one operation of ONNX Runtime.
+        keep = torch.relu(torch.addmm(all_kept, keep, suppressors, alpha=-1))
     return keep[0]
 
 
@@ -159,25 +161,24 @@ class ExportedModel(nn.Module):
         probabilities, classes = output.class_logits[0].sigmoid().max(dim=1)
         quality = (probabilities * output.centerness_logits[0].sigmoid()).sqrt()
         quality, chosen = quality.topk(settings.candidates)
-        coarse = model.masks(output.mask_features[0], output.parameters[0, chosen], chosen)
-        soft = coarse.flatten(1).sigmoid()
-        binary = (soft > 0.5).to(soft.dtype)
+        masks = model.masks(output.mask_features[0], output.parameters[0, chosen], chosen).flatten(1).sigmoid()
+        binary = (masks > 0.5).to(masks.dtype)
         # How sure the mask is of its own pixels: what a phantom on bare table lacks (Wang et al., SOLO, ECCV 2020).
-        certainty = (soft * binary).sum(dim=1) / binary.sum(dim=1).clamp(min=1.0)
-        scores = quality * certainty
+        certainty = (masks * binary).sum(dim=1) / binary.sum(dim=1).clamp(min=1.0)
 
-        scores, order = scores.topk(settings.candidates)
-        chosen, coarse, binary = chosen[order], coarse[order], binary[order]
-        keep = suppress(mask_overlaps(binary, settings.overlap_threshold, settings.containment_threshold))
+        scores, order = (quality * certainty).topk(settings.candidates)
+        overlaps = mask_overlaps(binary, settings.overlap_threshold, settings.containment_threshold)
+        keep = suppress(overlaps[order][:, order])
         scores = scores * keep * (scores >= settings.min_score).to(scores.dtype)
 
         scores, best = scores.topk(settings.max_instances)
-        # Sizes as numbers: not every runtime infers them through the selections, and would resize by computed ones.
+        rows = order[best]
+        chosen = chosen[rows]
+        # Sizes as numbers: not every runtime infers them through the selections.
         height, width = (-(-side // model.config.stage_strides[0]) for side in model.config.input_hw)
-        chosen, coarse = chosen[best], coarse[best].reshape(settings.max_instances, height, width)
+        masks = masks[rows].reshape(settings.max_instances, height, width).to(torch.float16)
         boxes = model.boxes_xyxy(output.ltrb_px[0])[chosen] / scale
         limit = torch.stack((torch.as_tensor(depth_m.shape[1]), torch.as_tensor(depth_m.shape[0]))).to(boxes.dtype)
         boxes = torch.minimum(boxes.clamp(min=0.0), torch.cat((limit, limit)))
-        masks = coarse.sigmoid().to(torch.float16)
         mask_scale = (scale / model.config.mask_stride).expand(2)
         return boxes, scores, classes[chosen], masks, mask_scale, output.mask_upsampling[0].to(torch.float16)
