@@ -6,6 +6,7 @@ import argparse
 import time
 from pathlib import Path
 
+from instance_seg_ros.commands.options import parse_size_wh
 from instance_seg_ros.config import SegmentationSettings, fields_of
 from instance_seg_ros.errors import InputError
 from instance_seg_ros.segmentation import default_model_path
@@ -23,7 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--model", type=Path, metavar="FILE", help="model file (default: the one that is shipped)")
     parser.add_argument(
-        "--camera-size", type=_size_wh, metavar="WxH", required=True, help="of the camera's images, such as 640x480"
+        "--camera-size",
+        type=parse_size_wh,
+        metavar="WxH",
+        required=True,
+        help="of the camera's images, such as 640x480",
     )
     parser.add_argument(
         "--precision",
@@ -61,11 +66,3 @@ def run(args: argparse.Namespace) -> int:
     )
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, ready after {time.monotonic() - start_s:.0f} s")
     return 0
-
-
-def _size_wh(text: str) -> tuple[int, int]:
-    """(width, height) of "640x480"."""
-    width, _, height = text.partition("x")
-    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 640x480")
-    return int(width), int(height)

@@ -35,6 +35,18 @@ def _settings_of(args: argparse.Namespace, stage: str) -> config.Settings:
         raise InputError(f"{stage} settings: {error}") from error
 
 
+def parse_size_wh(text: str) -> tuple[int, int]:
+    """(width, height) of "640x480", as a type of argparse.
+
+    Raises:
+        argparse.ArgumentTypeError: the text is no size.
+    """
+    width, _, height = text.partition("x")
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 640x480")
+    return int(width), int(height)
+
+
 def model_line(pipeline: Pipeline) -> str:
     """Which model runs on what, as one line."""
     info = pipeline.segmenter.info

@@ -6,6 +6,7 @@ import argparse
 import subprocess
 from pathlib import Path
 
+from instance_seg_ros.commands.options import parse_size_wh
 from instance_seg_ros.errors import InputError
 
 
@@ -20,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="the ONNX file to write")
     parser.add_argument(
         "--camera-size",
-        type=_size,
+        type=parse_size_wh,
         metavar="WxH",
         default=(640, 480),
         help="of the colour images that an imported network will see, and no others (default: 640x480); a trained one "
@@ -103,14 +104,6 @@ def _export_imported(args: argparse.Namespace) -> str:
         f"{text}, 8 bits: {agreed['found_share']:.0%} of {agreed['instances']} instances of the float network found, "
         f"mean mask IoU {agreed['mean_iou']:.3f}"
     )
-
-
-def _size(text: str) -> tuple[int, int]:
-    """(width, height) of "640x480"."""
-    width, _, height = text.partition("x")
-    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 640x480")
-    return int(width), int(height)
 
 
 def _commit() -> str:

@@ -1,8 +1,15 @@
-"""Timing of candidates in turns."""
+"""Timing of candidates in turns, and the table of what runs here."""
 
 from __future__ import annotations
 
-from instance_seg_ros.export.timing import measure
+from pathlib import Path
+
+import pytest
+import torch
+
+from instance_seg_ros.export import timing
+from instance_seg_ros.export.timing import made_up_frame, main, measure, on_gpu
+from instance_seg_ros.segmentation.pytorch_backend import PyTorchNetwork
 
 
 def test_candidates_take_turns_and_the_first_round_warms_up() -> None:
@@ -12,3 +19,45 @@ def test_candidates_take_turns_and_the_first_round_warms_up() -> None:
     assert [row[0] for row in rows] == ["slow", "fast"]
     assert rows[0][4] == 1.0
     assert all(best <= median for _, median, best, _, _ in rows)
+
+
+def test_the_table_on_a_cpu_has_every_backend_that_is_installed(
+    block_model_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main([str(block_model_path), "--size", "160x120", "--rounds", "1", "--threads", "1"])
+    title, _, _, *rows = capsys.readouterr().out.strip().splitlines()
+    assert title.startswith(f"{block_model_path.name}, 160x120, CPU")
+    for backend in ("ONNX Runtime ", f"PyTorch {torch.__version__} (fp32)", f"PyTorch {torch.__version__} (bf16)"):
+        assert any(row.startswith(backend) for row in rows), backend
+
+
+def test_the_table_on_a_gpu_has_graphs_and_single_operators_and_says_what_is_missing(
+    block_model_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    devices = []
+
+    def on_the_cpu_instead(
+        path: Path, shapes: dict[str, tuple[int, ...]], precision: str, device: str
+    ) -> PyTorchNetwork:
+        devices.append(device)
+        return PyTorchNetwork(path, shapes, precision, "cpu")
+
+    one_by_one = timing._one_by_one
+    monkeypatch.setattr(timing, "PyTorchNetwork", on_the_cpu_instead)
+    monkeypatch.setattr(timing, "_one_by_one", lambda path, frame, device: one_by_one(path, frame, "cpu"))
+    unmeasured: list[str] = []
+    candidates = on_gpu(block_model_path, made_up_frame(160, 120), unmeasured)
+    assert set(devices) == {"cuda"}
+    assert next(iter(candidates)) == "operator by operator, network"
+    networks = [name for name in candidates if name.endswith(", network")]
+    for precision, name in zip(("fp32", "tf32", "bf16", "fp16"), networks[1:], strict=True):
+        assert f"({precision})" in name
+    for run in candidates.values():
+        assert run() is not None
+    assert "tensorrt: not installed: tensorrt" in unmeasured
+
+
+@pytest.mark.parametrize("arguments", [["--size", "640"], ["--device", "tpu"], ["--size", "64x48", "--capture", "x"]])
+def test_options_that_mean_nothing_are_refused(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(arguments)
