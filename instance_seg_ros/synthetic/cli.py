@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("--out", type=Path, help="folder of the scene store; an interrupted one is finished")
     parser.add_argument(
-        "--preview", type=Path, metavar="PNG", help="write a contact sheet of a few scenes to this file"
+        "--preview", type=Path, metavar="IMAGE", help="write a contact sheet of a few scenes to this PNG or JPEG"
     )
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one per core)")
     config.add_arguments(parser, SynthSettings, "scenes")
@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
     from instance_seg_ros.synthetic.store import SynthSettings, generate_store
 
     if args.out is None and args.preview is None:
-        print("instance-seg synth: give --out DIR for a scene store, --preview PNG for a look, or both")
+        print("instance-seg synth: give --out DIR for a scene store, --preview IMAGE for a look, or both")
         return 2
     settings = config.from_arguments(args, SynthSettings)
     if args.preview is not None:

@@ -9,17 +9,18 @@ import numpy as np
 import numpy.typing as npt
 
 from instance_seg_ros.synthetic.render import RayCaster
-from instance_seg_ros.synthetic.scene import sample_scene, sample_view
+from instance_seg_ros.synthetic.scene import sample_scene
 from instance_seg_ros.synthetic.sensor import SensorSettings, simulate_depth
 from instance_seg_ros.synthetic.shading import sample_lighting
 from instance_seg_ros.synthetic.store import SynthSettings
+from instance_seg_ros.synthetic.views import sample_view
 
 _PALETTE = np.random.default_rng(3).integers(60, 256, (256, 3)).astype(np.uint8)
 _PALETTE[0] = 0
 
 
-def write_contact_sheet(settings: SynthSettings, path: Path | str, rows: int = 8, columns: int = 3) -> None:
-    """Write a PNG with ``rows`` x ``columns`` scenes, each as colour, depth, instances and noised depth.
+def write_contact_sheet(settings: SynthSettings, path: Path | str, rows: int = 6, columns: int = 2) -> None:
+    """Write a PNG or JPEG of ``rows`` x ``columns`` scenes, each as colour, depth, instances and noised depth.
 
     Raises:
         OSError: the file cannot be written.

@@ -21,7 +21,7 @@ from instance_seg_ros.synthetic.shading import (
     DAYLIGHT,
     Lighting,
     Surface,
-    averaged_by_key,
+    averaged_by_surface,
     radiance,
     smooth_normals,
     surroundings,
@@ -30,7 +30,7 @@ from instance_seg_ros.synthetic.shading import (
 )
 
 if TYPE_CHECKING:
-    from instance_seg_ros.synthetic.scene import Placed
+    from instance_seg_ros.synthetic.world import Placed
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -178,7 +178,7 @@ class RayCaster:
         # The shadow of a point has a sharp edge: nothing to average.
         soft = [True, *(light.radius > 0 for light in lighting.lights)]
         samples = visible[soft].reshape(-1, height, width)
-        visible[soft] = averaged_by_key(samples, key.reshape(height, width)).reshape(-1, height * width)
+        visible[soft] = averaged_by_surface(samples, key.reshape(height, width)).reshape(-1, height * width)
 
         outline = np.repeat(_outline(owner), len(_SUBPIXELS))
         fine_rays = _subpixel_rays(outline, width, intrinsics_fxfycxcy, T_world_camera)

@@ -15,6 +15,7 @@ from instance_seg_ros.synthetic.appearance import Color, TextureTable, main_axis
 Float32Array = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int32]
 
+SIDES = 6  # of a shape that a key tells apart: the directions that a surface may mostly face
 _CREASE_COS = np.cos(np.deg2rad(38.0))
 
 
@@ -115,7 +116,7 @@ class Surface:
     def key(self) -> IntArray:
         """(N,) numbers that differ between shapes, and between sides of a shape."""
         axis = main_axis(self.normal)
-        return np.asarray(self.owner * 6 + 2 * axis + (np.choose(axis, self.normal) > 0), np.int32)
+        return np.asarray(self.owner * SIDES + 2 * axis + (np.choose(axis, self.normal) > 0), np.int32)
 
 
 def radiance(
@@ -240,15 +241,25 @@ def triangle_normals(corners_m: Float32Array) -> Float32Array:
     return np.cross(corners_m[:, 1] - corners_m[:, 0], corners_m[:, 2] - corners_m[:, 0])
 
 
-def averaged_by_key(values: Float32Array, key: npt.NDArray[np.int32]) -> Float32Array:
-    """Means of (C, H, W) values over those of the 4 x 4 pixels around each pixel that have the same key."""
+def averaged_by_surface(values: Float32Array, key: npt.NDArray[np.int32]) -> Float32Array:
+    """Means of (C, H, W) values over 4 x 4 pixels around each pixel, over those of its own surface.
+
+    Args:
+        values: what to average.
+        key: (H, W) as of :meth:`Surface.key`. Other sides of the same shape count little: they matter only where a side
+            is so narrow that it has hardly any pixels of its own.
+    """
     height, width = key.shape
     padded = np.pad(values, ((0, 0), (2, 2), (2, 2)), mode="edge")
     keys = np.pad(key, 2, mode="edge")
+    owners, owner = keys // SIDES, key // SIDES
     total, count = np.zeros_like(values), np.zeros(key.shape, np.float32)
     for row in range(1, 5):
         for column in range(1, 5):
-            same = (keys[row : row + height, column : column + width] == key).astype(np.float32)
-            total += padded[:, row : row + height, column : column + width] * same
-            count += same
+            rows, columns = slice(row, row + height), slice(column, column + width)
+            weight = np.float32(0.95) * (keys[rows, columns] == key) + np.float32(0.05) * (
+                owners[rows, columns] == owner
+            )
+            total += padded[:, rows, columns] * weight
+            count += weight
     return total / count

@@ -1,15 +1,16 @@
 import numpy as np
 import pytest
 
-from instance_seg_ros.synthetic.objects import box_mesh, lathe_mesh
 from instance_seg_ros.synthetic.shading import (
+    SIDES,
     Lighting,
-    averaged_by_key,
+    averaged_by_surface,
     sample_lighting,
     smooth_normals,
     surroundings,
     triangle_normals,
 )
+from instance_seg_ros.synthetic.shapes import box_mesh, lathe_mesh
 
 
 def _normals(mesh):
@@ -32,13 +33,17 @@ def test_the_edges_of_a_box_stay_sharp():
     np.testing.assert_allclose(np.sort(np.abs(normals), axis=-1), np.broadcast_to([0, 0, 1], normals.shape), atol=1e-6)
 
 
-def test_values_are_averaged_within_a_surface_only():
+def test_values_are_averaged_within_a_surface():
     values = np.zeros((1, 8, 8), np.float32)
     values[:, :, 4:] = 1.0
-    key = (values[0] > 0).astype(np.int32)
-    np.testing.assert_array_equal(averaged_by_key(values, key), values)
-    blurred = averaged_by_key(values, np.zeros((8, 8), np.int32))
-    assert set(np.unique(blurred)) == {0.0, 0.25, 0.5, 0.75, 1.0}
+    shape = (values[0] > 0).astype(np.int32)
+    np.testing.assert_allclose(averaged_by_surface(values, SIDES * shape), values)
+    np.testing.assert_allclose(np.unique(averaged_by_surface(values, 0 * shape).round(3)), [0.0, 0.25, 0.5, 0.75, 1.0])
+    # Two sides of one shape keep their difference, but a side of a single pixel does not stand alone.
+    assert np.ptp(averaged_by_surface(values, shape)[0, 4, 2:6]) > 0.8
+    alone = np.zeros((1, 8, 8), np.float32)
+    alone[0, 4, 4] = 1.0
+    assert 0.5 < averaged_by_surface(alone, alone[0].astype(np.int32))[0, 4, 4] < 0.7
 
 
 def test_the_sky_is_above():
