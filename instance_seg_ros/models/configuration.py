@@ -94,3 +94,18 @@ class CondInstConfig:
         """
         fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         return cls(**fields)
+
+
+SIZES: dict[str, CondInstConfig] = {
+    "standard": CondInstConfig(),
+    "small": CondInstConfig(
+        stem_channels=16,
+        stage_channels=(32, 48, 96, 128),
+        fpn_channels=48,
+        head_depth=2,
+        mask_channels=32,
+        mask_depth=2,
+        color_channels=(8, 16, 48),
+    ),
+}
+"""Networks by name: the shipped one's, and one with half of its weights."""

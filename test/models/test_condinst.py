@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from instance_seg_ros.models.condinst import CondInst
-from instance_seg_ros.models.configuration import CondInstConfig, dynamic_parameter_count
+from instance_seg_ros.models.configuration import SIZES, CondInstConfig, dynamic_parameter_count
 from instance_seg_ros.models.dynamic_head import dynamic_masks, split_parameters
 from instance_seg_ros.models.fcos_head import BatchNormPerLevel, level_locations
 from instance_seg_ros.models.layers import aligned_upsample
@@ -128,6 +128,11 @@ def test_black_colour_is_no_colour(small_config: CondInstConfig) -> None:
     for name in ("class_logits", "mask_features", "mask_upsampling"):
         torch.testing.assert_close(getattr(black, name), getattr(without, name))
         assert not torch.allclose(getattr(grey, name), getattr(without, name))
+
+
+def test_the_small_network_has_half_the_weights() -> None:
+    counts = {name: sum(p.numel() for p in CondInst(config).parameters()) for name, config in SIZES.items()}
+    assert counts["small"] < counts["standard"] / 2
 
 
 def test_a_network_of_depth_alone_has_no_colour_encoder(small_config: CondInstConfig) -> None:
