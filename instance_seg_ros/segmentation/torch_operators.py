@@ -131,6 +131,16 @@ def _cast(node: Node) -> Function:
     return lambda x: x.to(target)
 
 
+def _batch_normalisation(node: Node) -> Function:
+    node.expect(training_mode=0)
+    epsilon = node.attributes.get("epsilon", 1e-5)
+
+    def run(x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+        return F.batch_norm(x, mean, variance, weight, bias, eps=epsilon)
+
+    return run
+
+
 def _concat(node: Node) -> Function:
     axis = node.attributes["axis"]
     return lambda *values: torch.cat(values, dim=axis)
@@ -405,6 +415,7 @@ _PLAIN: dict[str, Function] = {
 _BUILT: dict[str, Callable[[Node], Function]] = {
     "ArgMax": _argmax,
     "AveragePool": _average_pool,
+    "BatchNormalization": _batch_normalisation,
     "Cast": _cast,
     "Concat": _concat,
     "Conv": _convolution,

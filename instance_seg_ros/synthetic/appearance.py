@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from instance_seg_ros.synthetic.objects import ObjectShape
+from instance_seg_ros.synthetic.shapes import ObjectShape
 
 Float32Array = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int32]

@@ -11,20 +11,13 @@ import numpy.typing as npt
 
 from instance_seg_ros.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.synthetic.appearance import Appearance, object_appearance
-from instance_seg_ros.synthetic.objects import ObjectShape, sample_object
+from instance_seg_ros.synthetic.objects import sample_object
+from instance_seg_ros.synthetic.physics import moved, physics_model, settle
 from instance_seg_ros.synthetic.render import RayCaster
-from instance_seg_ros.synthetic.scene import (
-    Placed,
-    Support,
-    look_at,
-    moved,
-    physics_model,
-    pose,
-    sample_support,
-    settle,
-    yaw_rotation,
-)
 from instance_seg_ros.synthetic.sensor import PRESETS, SensorSettings, simulate_depth
+from instance_seg_ros.synthetic.shapes import ObjectShape
+from instance_seg_ros.synthetic.supports import sample_support
+from instance_seg_ros.synthetic.world import Placed, Support, look_at, pose, yaw_rotation
 
 TABLETOP_FAMILIES = ("carton", "box", "can", "bottle", "mug", "bowl", "cup", "banana", "fruit", "book", "screwdriver")
 _MAX_OBJECTS = 12

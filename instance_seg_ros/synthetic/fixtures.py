@@ -4,22 +4,22 @@ An object, here and in the labels, is a separate thing that a gripper could lift
 is at most about 35 cm. Everything else is background: what is fixed, furniture, screens and keyboards, people, cables
 that lead somewhere, and the large flat boards, trays and cloths that objects lie on.
 
-Every function adds parts to a :class:`~instance_seg_ros.synthetic.scene.Room`; ``T`` is the (4, 4) pose in the world of
+Every function adds parts to a :class:`~instance_seg_ros.synthetic.room.Room`; ``T`` is the (4, 4) pose in the world of
 a frame on the ground, z up, whose -y faces the user.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import trimesh
 
-from instance_seg_ros.synthetic.objects import (
+from instance_seg_ros.synthetic.room import Fixture, Room
+from instance_seg_ros.synthetic.shapes import (
     CollisionGeom,
     ObjectShape,
     Vector,
@@ -33,11 +33,7 @@ from instance_seg_ros.synthetic.objects import (
     tube_mesh,
 )
 
-if TYPE_CHECKING:
-    from instance_seg_ros.synthetic.scene import Room
-
 FloatArray = npt.NDArray[np.float64]
-Fixture = Callable[["Room", FloatArray], None]
 
 _X, _Y, _Z = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)
 

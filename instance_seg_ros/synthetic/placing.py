@@ -9,7 +9,8 @@ import numpy.typing as npt
 import trimesh
 
 from instance_seg_ros.synthetic.appearance import Appearance, object_appearance
-from instance_seg_ros.synthetic.objects import ObjectShape, sample_object
+from instance_seg_ros.synthetic.objects import sample_object
+from instance_seg_ros.synthetic.shapes import ObjectShape
 from instance_seg_ros.synthetic.world import Placed, Support, pose, yaw_rotation
 
 FloatArray = npt.NDArray[np.float64]

@@ -227,9 +227,10 @@ class _Writer:
 
     def _write(self, scene_index: int) -> int:
         from instance_seg_ros.synthetic.render import RayCaster
-        from instance_seg_ros.synthetic.scene import sample_scene, sample_view
+        from instance_seg_ros.synthetic.scene import sample_scene
         from instance_seg_ros.synthetic.shading import sample_lighting
         from instance_seg_ros.synthetic.stereo import passive_stereo
+        from instance_seg_ros.synthetic.views import sample_view
 
         settings, arrays = self._settings, self._arrays
         size_wh = (settings.width, settings.height)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from instance_seg_ros.synthetic.appearance import Appearance
-from instance_seg_ros.synthetic.objects import ObjectShape, Vector
+from instance_seg_ros.synthetic.shapes import ObjectShape, Vector
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -56,6 +56,7 @@ CASES: list[tuple[str, list[Any], dict[str, Any]]] = [
     ("AveragePool", [IMAGE], {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "count_include_pad": 0}),
     ("AveragePool", [IMAGE], {"kernel_shape": [2, 2], "strides": [2, 2], "count_include_pad": 1}),
     ("MaxPool", [IMAGE], {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}),
+    ("BatchNormalization", [IMAGE, BIAS[1:3], BIAS[:2], BIAS[2:], BIAS[1:3]], {"epsilon": 1e-3}),
     ("Concat", [MATRIX, MATRIX], {"axis": -1}),
     ("Conv", [IMAGE, WEIGHT, BIAS], {"pads": [1, 1, 1, 1], "strides": [2, 2]}),
     ("Conv", [IMAGE, WEIGHT[:, :1]], {"dilations": [2, 2], "group": 2}),

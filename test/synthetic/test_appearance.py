@@ -11,7 +11,7 @@ from instance_seg_ros.synthetic.appearance import (
     plain,
     texture_of,
 )
-from instance_seg_ros.synthetic.objects import ObjectShape, box_mesh, lathe_mesh
+from instance_seg_ros.synthetic.shapes import ObjectShape, box_mesh, lathe_mesh
 
 BOX = ObjectShape("box", box_mesh((0.05, 0.03, 0.1)), ())
 CAN = ObjectShape("can", lathe_mesh(np.array([[0, -0.1], [0.04, -0.1], [0.04, 0.1], [0, 0.1]])), ())

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from instance_seg_ros.synthetic import fixtures
-from instance_seg_ros.synthetic.scene import Room
+from instance_seg_ros.synthetic.room import Room
 
 
 def world_points(room):

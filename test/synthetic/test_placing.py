@@ -3,7 +3,7 @@ import pytest
 
 from instance_seg_ros.synthetic.objects import FAMILIES
 from instance_seg_ros.synthetic.placing import ARRANGEMENTS, place_objects, sample_shapes
-from instance_seg_ros.synthetic.scene import sample_support
+from instance_seg_ros.synthetic.supports import sample_support
 from instance_seg_ros.synthetic.world import Support
 
 

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from instance_seg_ros.synthetic.appearance import plain
-from instance_seg_ros.synthetic.objects import ObjectShape, box_mesh
 from instance_seg_ros.synthetic.render import RayCaster, world_rays
-from instance_seg_ros.synthetic.scene import Placed, look_at, pose
 from instance_seg_ros.synthetic.shading import Light, Lighting
+from instance_seg_ros.synthetic.shapes import ObjectShape, box_mesh
+from instance_seg_ros.synthetic.world import Placed, look_at, pose
 
 PINHOLE = (100.0, 100.0, 32.0, 24.0)
 SIZE = (64, 48)

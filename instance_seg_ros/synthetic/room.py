@@ -1,0 +1,57 @@
+"""Collecting the background of a scene."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from instance_seg_ros.synthetic.appearance import Appearance, background_appearance
+from instance_seg_ros.synthetic.shapes import ObjectShape, Vector, box_geom, box_mesh
+from instance_seg_ros.synthetic.world import Placed, pose, yaw_rotation
+
+FloatArray = npt.NDArray[np.float64]
+Fixture = Callable[["Room", FloatArray], None]
+
+
+class Room:
+    """Collects background parts while a support is being built."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.rng = rng
+        self.solid: list[Placed] = []
+        self.surroundings: list[Placed] = []
+        self._looks: dict[str, Appearance] | None = None
+
+    def add_box(
+        self,
+        half_m: Vector,
+        centre_m: Vector,
+        solid: bool = False,
+        yaw: float = 0.0,
+        surface: str = "furniture",
+    ) -> None:
+        """A cuboid."""
+        shape = ObjectShape("part", box_mesh(half_m), (box_geom(half_m),))
+        self.add(shape, pose(centre_m, yaw_rotation(yaw)), solid, surface)
+
+    def add(
+        self, shape: ObjectShape, T_world_shape: FloatArray, solid: bool = False, surface: str = "furniture"
+    ) -> None:
+        """Any shape."""
+        look = self._look(surface)
+        (self.solid if solid else self.surroundings).append(Placed(shape, T_world_shape, 0, look))
+
+    def _look(self, surface: str) -> Appearance:
+        if self._looks is None:
+            return background_appearance(self.rng, surface)
+        if surface not in self._looks or self.rng.random() < 0.15:
+            self._looks[surface] = background_appearance(self.rng, surface)
+        return self._looks[surface]
+
+    def add_fixture(self, fixture: Fixture, T_world_fixture: FloatArray) -> None:
+        """A fixture, most of whose parts look alike."""
+        self._looks = {}
+        fixture(self, T_world_fixture)
+        self._looks = None

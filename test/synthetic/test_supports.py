@@ -1,0 +1,25 @@
+import numpy as np
+import pytest
+
+from instance_seg_ros.synthetic.render import RayCaster
+from instance_seg_ros.synthetic.supports import sample_support
+from instance_seg_ros.synthetic.world import SUPPORTS, look_at
+
+PINHOLE = (60.0, 60.0, 15.5, 15.5)
+
+
+@pytest.mark.parametrize("kind", SUPPORTS)
+def test_a_support_is_background_with_its_surface_at_zero(kind):
+    for seed in range(4):
+        support = sample_support(np.random.default_rng([seed, 3]), kind)
+        parts = (*support.solid, *support.surroundings)
+        assert {part.instance_id for part in parts} == {0}
+        assert all(np.isfinite(part.shape.mesh.vertices).all() for part in parts)
+        # From just above, since a shelf has a board over it.
+        cast = RayCaster(support.solid).cast(PINHOLE, (32, 32), look_at(np.array([0.0, 0.0, 0.1]), np.zeros(3)))
+        assert abs(float(np.median(cast.depth_m)) - 0.1) < 0.002
+
+
+def test_an_unknown_support_is_refused_by_name():
+    with pytest.raises(ValueError, match="no support named 'moon'; choose one of table"):
+        sample_support(np.random.default_rng(0), "moon")
