@@ -46,7 +46,7 @@ class Row:
         found, found_75: share of the objects whose best mask IoU with a prediction is above 0.5, above 0.75.
         mean_iou: mean of the objects' best mask IoU.
         overlap_f, boundary_f, good_share: see `metrics`, means over frames.
-        ap, ap50, ap75, boundary_ap: see `average_precision`, over all predictions of the frames together.
+        ap, ap50, ap75, boundary_ap: see `average_precision`, over all predictions of the frames together that count.
         phantoms: per frame, see `Phantoms`.
     """
 
@@ -78,6 +78,8 @@ class Summary:
         frames_with_labels: number of frames with a labelled object.
         frames_with_two_thirds_found: of those, the ones with two thirds of the objects found.
         phantom_frames: names of the frames with phantoms and how many, most first.
+        phantoms_on_bare_surface: how many phantoms lie on bare table, floor or wall, as far as the depth tells; all of
+            them where only some objects are labelled.
         unmeasured: predictions away from labelled objects whose depth is missing.
         rule: cases and agreement of the rule that tells phantoms from depth: ("objects judged", "called bare",
             "bare surfaces judged", "called bare"); zeros for real frames.
@@ -91,6 +93,7 @@ class Summary:
     frames_with_labels: int
     frames_with_two_thirds_found: int
     phantom_frames: tuple[tuple[str, int], ...]
+    phantoms_on_bare_surface: int
     unmeasured: int
     rule: tuple[int, int, int, int]
     median_segment_ms: float
@@ -140,6 +143,7 @@ def summarise(results: Sequence[FrameResult]) -> Summary:
         frames_with_labels=len(labelled),
         frames_with_two_thirds_found=sum(m.found_share >= ENOUGH_FOUND - 1e-9 for m in labelled),
         phantom_frames=tuple(counts),
+        phantoms_on_bare_surface=sum(result.phantoms.bare for result in results),
         unmeasured=sum(result.phantoms.unmeasured for result in results),
         rule=(len(objects), sum(objects), len(bare), sum(bare)),
         median_segment_ms=float(np.median([result.segment_ms for result in results])),

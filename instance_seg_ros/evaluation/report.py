@@ -16,9 +16,9 @@ from instance_seg_ros.storage.files import write_atomically
 KINDS = {
     "all": "",
     "group": "group",
-    "objects": "objects in the frame",
+    "objects": "objects",
     "sensor": "sensor",
-    "size": "share of the image",
+    "size": "share of image",
     "distance": "distance",
     "occlusion": "hidden outline",
 }
@@ -28,15 +28,15 @@ BREAKDOWN_HEADERS = (
     "frames",
     "objects",
     "found",
-    "IoU>.75",
-    "mean IoU",
-    "overlap F",
-    "boundary F",
+    "IoU\n>.75",
+    "mean\nIoU",
+    "overlap\nF",
+    "boundary\nF",
     "%75",
     "AP",
     "AP50",
     "AP75",
-    "boundary AP",
+    "boundary\nAP",
     "phantoms",
 )
 _MOST_PHANTOM_FRAMES = 5
@@ -127,6 +127,8 @@ def _time(summary: Summary) -> str:
 def _phantom_lines(summary: Summary) -> list[str]:
     total = sum(count for _, count in summary.phantom_frames)
     line = f"phantoms: {total} in {summary.all.frames} frames"
+    if summary.phantoms_on_bare_surface < total:
+        line += f", {summary.phantoms_on_bare_surface} of them on bare surface by the depth"
     if total:
         most = ", ".join(f"{name}: {count}" for name, count in summary.phantom_frames[:_MOST_PHANTOM_FRAMES])
         line += f"; most in {most}"

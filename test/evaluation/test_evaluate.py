@@ -88,6 +88,14 @@ def test_phantoms_are_told_by_labels_where_all_are_known_and_by_depth_elsewhere(
         assert prediction.phantom.tolist() == [False, True, complete]
 
 
+def test_phantoms_that_stand_out_are_told_from_those_on_bare_surface() -> None:
+    source = source_of(labels((0, 0, 10, 10)))
+    source.frame.depth_m[20:30, 40:50] = 0.7
+    predicted = labels((0, 0, 10, 10), (20, 20, 30, 30), (40, 20, 50, 30))
+    summary = summarise([evaluate_frame(FixedSegmenter(predicted), source)[0]])
+    assert "phantoms: 2 in 1 frames, 1 of them on bare surface by the depth; most in a: 2" in summary_lines(summary)
+
+
 def test_a_prediction_without_depth_is_no_phantom_but_is_told() -> None:
     source = source_of(labels((0, 0, 10, 10)), complete=False)
     source.frame.depth_m[20:30, 20:30] = 0
