@@ -16,6 +16,7 @@ from instance_seg_ros.storage.captures import capture_folders, read_capture
 from instance_seg_ros.synthetic.held_out_sensors import published_noise
 from instance_seg_ros.synthetic.sensor import PRESETS, SensorSettings, preset, simulate_depth
 from instance_seg_ros.synthetic.store import SceneStore, open_store
+from instance_seg_ros.training.photometric import PhotometricSettings, degrade_color
 
 MIN_VISIBLE_PX = 40
 RANDOM_SENSOR = "random"
@@ -26,6 +27,7 @@ SENSORS = (RANDOM_SENSOR, *PRESETS, PUBLISHED_NOISE, PASSIVE_STEREO)
 DEPTH_MISSING = ("none", "half", "all")
 
 _PATCH_SHARE = 1 / 16
+_COLOR_STREAM = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,10 +83,12 @@ def store_frames(
 ) -> Iterator[LabelledFrame]:
     """Frames of a scene store, evenly spread, each through every sensor; objects of fewer than 40 px are ignored.
 
+    Colour, where the store has it, is that of a random camera, the same for every sensor.
+
     Args:
         folder: the store.
         limit: at most so many frames; 0 for all.
-        seed: of the sensors.
+        seed: of the sensors and of the colour camera.
         sensors: of SENSORS.
 
     Raises:
@@ -102,7 +106,10 @@ def store_frames(
         truth = Instances.from_labels(np.where(ignored, 0, ids)).masks
         height, width = ids.shape
         intrinsics = Intrinsics(width, height, *(float(value) for value in store.intrinsics[index]))
-        color_rgb = None if store.color is None else np.array(store.color[index])
+        color_rgb = None
+        if store.color is not None:
+            color_rng = np.random.default_rng((seed, index, _COLOR_STREAM))
+            color_rgb = degrade_color(np.array(store.color[index]), color_rng, PhotometricSettings())
         for sensor in sensors:
             depth_m = _measured(store, index, sensor, np.random.default_rng((seed, index)))
             frame = RgbdFrame(color_rgb, depth_m, intrinsics)

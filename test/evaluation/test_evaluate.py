@@ -254,14 +254,21 @@ def test_a_store_is_seen_through_each_of_several_sensors(tmp_path: Path) -> None
         next(store_frames(tmp_path, 2, 1, ("lidar",)))
 
 
-def test_colour_of_a_store_reaches_the_segmenter(tmp_path: Path) -> None:
+def test_colour_of_a_store_reaches_the_segmenter_as_a_camera_would_give_it(tmp_path: Path) -> None:
     store = fabricated_store(tmp_path)
     assert next(store_frames(store, 1, 1)).frame.color_rgb is None
-    colors = np.random.default_rng(0).integers(0, 255, (4, 48, 64, 3), dtype=np.uint8)
+    depth_m = next(store_frames(store, 1, 1)).frame.depth_m
+    colors = np.full((4, 48, 64, 3), (200, 120, 40), dtype=np.uint8)
     np.save(store / "color.npy", colors)
     meta = json.loads((store / "meta.json").read_text())
     (store / "meta.json").write_text(json.dumps({**meta, "color": True}))
-    np.testing.assert_array_equal(next(store_frames(store, 1, 1)).frame.color_rgb, colors[0])
+    first, second = (f.frame for f in store_frames(store, 1, 1, ("random", "ideal")))
+    np.testing.assert_array_equal(first.color_rgb, second.color_rgb)
+    np.testing.assert_array_equal(first.depth_m, depth_m)
+    assert first.color_rgb.shape == (48, 64, 3)
+    assert not np.array_equal(first.color_rgb, colors[0])
+    other = next(store_frames(store, 1, 2)).frame
+    assert not np.array_equal(first.color_rgb, other.color_rgb)
 
 
 @pytest.mark.parametrize(("missing", "share"), [("none", 1.0), ("half", 0.5), ("all", 0.0)])
