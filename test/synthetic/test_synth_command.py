@@ -23,7 +23,7 @@ def test_synth_writes_a_store(run, tmp_path):
 def test_synth_writes_a_contact_sheet(run, tmp_path):
     assert run("--preview", tmp_path / "sheet.png", "--width", 80, "--height", 60, "--max-objects", 3) == 0
     sheet = cv2.imread(str(tmp_path / "sheet.png"))
-    assert sheet.shape == (8 * 62, 3 * 4 * 82, 3)
+    assert sheet.shape == (6 * 62, 2 * 4 * 82, 3)
     assert sheet.std() > 20
 
 
