@@ -48,6 +48,7 @@ setup(
     extras_require={
         "openvino": ["openvino>=2024.6"],
         "synth": requirements("demo"),
+        "tensorboard": ["tensorboard"],
         "train": [*requirements("demo"), "matplotlib", "onnx", "pycocotools", "torch"],
     },
     entry_points={"console_scripts": ["instance-seg = instance_seg_ros.cli:main"]},

@@ -26,6 +26,8 @@ from instance_seg_ros.training.checkpoint import Checkpoint, averaged_model
 OPSET = 17
 _HALF_MIN_ELEMENTS = 1024
 OUTPUT_NAMES = ("boxes_xyxy", "scores", "class_ids", "masks", "mask_scale")
+TRAINED_OUTPUT_NAMES = (*OUTPUT_NAMES, "mask_upsampling")
+"""Of this project's own networks."""
 DEPTH_CONTRACT = {
     "depth_m": "float32 [H, W], metres along the optical axis, 0 = no measurement, any size",
     "intrinsics": "float32 [4], fx fy cx cy in pixels of that image",
@@ -150,7 +152,7 @@ def export_graph(model: CondInst, decoding: DecodingSettings) -> onnx.ModelProto
         tuple(examples[name] for name in names),
         names,
         {name: size for name in names if name != "intrinsics"},
-        [*OUTPUT_NAMES, "mask_upsampling"],
+        TRAINED_OUTPUT_NAMES,
         keep_norms=True,
     )
 

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from instance_seg_ros.drawing import FILL_OPACITY, color_of_track, depth_picture
-from instance_seg_ros.export.export import OUTPUT_NAMES
+from instance_seg_ros.export.export import TRAINED_OUTPUT_NAMES
 from instance_seg_ros.export.graph import DecodingSettings, ExportedModel
 from instance_seg_ros.models.condinst import CondInst
 from instance_seg_ros.segmentation.postprocessing import NetworkOutput, to_instances
@@ -33,7 +33,7 @@ def prediction_picture(model: CondInst, batch: Batch, count: int = 4) -> NDArray
         batch.depth_m[:count, 0], batch.intrinsics[:count], batch.color_rgb[:count].permute(0, 2, 3, 1), strict=True
     ):
         outputs = exported(depth_m, intrinsics, color_rgb if model.config.color_channels else None)
-        arrays = {name: value.numpy() for name, value in zip(OUTPUT_NAMES, outputs, strict=True)}
+        arrays = {name: value.numpy() for name, value in zip(TRAINED_OUTPUT_NAMES, outputs, strict=True)}
         height, width = depth_m.shape
         instances = to_instances(
             NetworkOutput(**arrays),

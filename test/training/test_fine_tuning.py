@@ -1,0 +1,94 @@
+"""The whole way of a user with labelled images: COCO data set, `train`, `export`, instances with class names."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from instance_seg_ros.camera import Intrinsics, RgbdFrame
+from instance_seg_ros.config import SegmentationSettings
+from instance_seg_ros.errors import InputError
+from instance_seg_ros.export import cli as export_cli
+from instance_seg_ros.models.condinst import CondInst
+from instance_seg_ros.models.configuration import CondInstConfig
+from instance_seg_ros.segmentation import load_segmenter
+from instance_seg_ros.synthetic.store import open_store
+from instance_seg_ros.training import cli
+from instance_seg_ros.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from instance_seg_ros.training.coco_export import DEPTH_NAME, INSTANCES_NAME, write_coco
+from instance_seg_ros.training.initial import read_initial_weights
+from instance_seg_ros.training.train import CHECKPOINT_NAME
+
+CLASS_NAMES = ("box", "lid")
+QUICK = ("--batch-size=2", "--workers=0", "--threads=1")
+
+
+@pytest.fixture(scope="module")
+def data(tiny_color_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of two classes with one unusable annotation."""
+    folder = tmp_path_factory.mktemp("coco")
+    write_coco(open_store(tiny_color_store), folder)
+    content = json.loads((folder / INSTANCES_NAME).read_text())
+    content["categories"] = [{"id": 5, "name": "lid"}, {"id": 2, "name": "box"}]
+    for annotation in content["annotations"]:
+        annotation["category_id"] = (2, 5)[annotation["id"] % 2]
+    content["annotations"][4]["segmentation"] = [[]]
+    (folder / INSTANCES_NAME).write_text(json.dumps(content))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def weights(small_config: CondInstConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A class-agnostic checkpoint."""
+    torch.manual_seed(0)
+    state = CondInst(small_config).state_dict()
+    path = tmp_path_factory.mktemp("weights") / "checkpoint.pt"
+    save_checkpoint(Checkpoint(small_config, state, state, {}, 10, 1.0, {}), path)
+    return path
+
+
+def run(module: object, *arguments: str) -> int:
+    parser = argparse.ArgumentParser()
+    module.add_arguments(parser)  # type: ignore[attr-defined]
+    return int(module.run(parser.parse_args(list(arguments))))  # type: ignore[attr-defined]
+
+
+def test_labelled_images_become_a_model_with_their_classes(
+    data: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    arguments = ["--coco", str(data / INSTANCES_NAME), "--depth", str(data / DEPTH_NAME), "--out", str(out)]
+    assert run(cli, *arguments, "--weights", str(weights), *QUICK, "--steps=2") == 0
+    told = capsys.readouterr().out
+    assert "12 images" in told and "of 2 classes" in told
+    assert "starting weights: each of the 2 classes starts as 'object'" in told
+    assert "left out 1 annotations, the first one:" in told
+    assert (out / "skipped.txt").read_text().count("\n") == 1
+    checkpoint = load_checkpoint(out / CHECKPOINT_NAME)
+    assert checkpoint.class_names == CLASS_NAMES
+    assert checkpoint.recipe["coco"] == INSTANCES_NAME
+
+    model = tmp_path / "model.onnx"
+    assert run(export_cli, "--checkpoint", str(out / CHECKPOINT_NAME), "--out", str(model)) == 0
+    segmenter = load_segmenter(model, SegmentationSettings(backend="onnxruntime", score_threshold=0.0))
+    assert segmenter.info.class_names == CLASS_NAMES
+    frame = RgbdFrame(None, np.full((96, 128), 0.8, dtype=np.float32), Intrinsics(128, 96, 110.0, 110.0, 63.5, 47.5))
+    assert segmenter.segment(frame).class_names == CLASS_NAMES
+
+    again = read_initial_weights(model)
+    assert again.class_names == CLASS_NAMES
+    continued = [*arguments[:-1], str(tmp_path / "second")]
+    assert run(cli, *continued, "--weights", str(model), *QUICK, "--steps=1") == 0
+    assert load_checkpoint(tmp_path / "second" / CHECKPOINT_NAME).recipe["started_from"]["model"] == "tabletop_depth"
+
+
+def test_a_folder_of_another_training_is_not_continued(data: Path, weights: Path, tmp_path: Path) -> None:
+    arguments = ["--coco", str(data / INSTANCES_NAME), "--out", str(tmp_path), "--weights", str(weights)]
+    assert run(cli, *arguments, *QUICK, "--steps=1", "--class-agnostic") == 0
+    with pytest.raises(InputError, match="other sizes"):
+        run(cli, *arguments, *QUICK, "--steps=1")
