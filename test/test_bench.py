@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
 from instance_seg_ros import cli
 from instance_seg_ros.camera import RgbdFrame
+from instance_seg_ros.commands import runtimes
 from instance_seg_ros.commands.bench import stage_rows
+from instance_seg_ros.config import SegmentationSettings
+from instance_seg_ros.errors import InputError
+from instance_seg_ros.segmentation.cpu_backends import CPU_BACKENDS, installed_cpu_backends
 from instance_seg_ros.storage.captures import write_capture
 
 
@@ -30,11 +36,62 @@ def test_captures_are_measured_over_and_over(
     out = capsys.readouterr().out
     assert [line.split()[0] for line in out.splitlines()[2:7]] == ["segment", "lift", "grasp", "track", "total"]
     assert "3 frames of" in out
+    rows = [line for line in out.splitlines() if "frame to instances" in line]
+    assert len(rows) == len(installed_cpu_backends())
+    assert all(30 < float(row.split()[-1]) < 2000 for row in rows)
 
 
 def test_simulated_frames_have_the_size_that_was_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["bench", "--size", "160x120", "--frames", "1", "--warm-up", "0"]) == 0
     assert "1 frames of 160x120" in capsys.readouterr().out
+
+
+def test_other_networks_are_measured_beside_the_model(
+    tmp_path: Path, make_frame: Callable[..., RgbdFrame], block_model_path: Path
+) -> None:
+    found = runtimes.rows([make_frame()], 2, block_model_path, SegmentationSettings(threads=1), [network(tmp_path, 8)])
+    assert [(row[0], bool(row[4])) for row in found] == [
+        ("blocks, frame to instances", True),
+        ("other, forward pass", False),
+    ] * len(installed_cpu_backends())
+
+
+def test_tasks_take_turns_and_the_first_turn_does_not_count() -> None:
+    now_s, calls = [0.0], []
+
+    def task(name: str, first_s: float, later_s: float) -> Callable[[int], None]:
+        def run(turn: int) -> None:
+            calls.append(name)
+            now_s[0] += later_s if turn else first_s
+
+        return run
+
+    tasks = {("a", "x"): task("a", 9, 0.01), ("b", "x"): task("b", 5, 0.02)}
+    times_ms = runtimes.times_in_turns_ms(tasks, 2, clock=lambda: now_s[0])
+    assert calls == ["a", "b"] * 3
+    assert times_ms[("a", "x")] == pytest.approx([10, 10])
+    assert times_ms[("b", "x")] == pytest.approx([20, 20])
+
+
+@pytest.mark.parametrize("backend", CPU_BACKENDS)
+def test_a_network_of_free_input_shapes_cannot_be_measured_beside(tmp_path: Path, backend: str) -> None:
+    pytest.importorskip(backend)
+    with pytest.raises(InputError, match="takes image of any shape; export it with the size"):
+        runtimes.other_network(backend, network(tmp_path, "width"), threads=1)
+    (tmp_path / "broken.onnx").write_bytes(b"no graph")
+    with pytest.raises(InputError, match=f"{backend} cannot load"):
+        runtimes.other_network(backend, tmp_path / "broken.onnx", threads=1)
+
+
+def network(folder: Path, width: int | str) -> Path:
+    """A network that takes an image of four rows."""
+    image, positive = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3, 4, width]) for name in ("image", "positive")
+    )
+    graph = helper.make_graph([helper.make_node("Relu", ["image"], ["positive"])], "other", [image], [positive])
+    path = folder / "other.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
 
 
 @pytest.mark.parametrize(
@@ -44,6 +101,7 @@ def test_simulated_frames_have_the_size_that_was_asked_for(capsys: pytest.Captur
         (["--warm-up", "-1"], "--warm-up at least 0"),
         (["--size", "wide"], "--size must look like 640x480"),
         (["--capture", "absent"], "absent"),
+        (["--beside", "absent.onnx"], "--beside absent.onnx: there is no such file"),
     ],
 )
 def test_options_that_cannot_be_are_named(options: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""`instance-seg bench`: how long each stage of the pipeline takes on this machine."""
+"""`instance-seg bench`: how long each stage of the pipeline, and the model in each runtime, takes on this machine."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import argparse
 import itertools
 import os
 import platform
-import resource
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -15,7 +14,9 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 from instance_seg_ros.camera import RgbdFrame
-from instance_seg_ros.commands.options import add_pipeline_arguments, load_pipeline
+from instance_seg_ros.commands import runtimes
+from instance_seg_ros.commands.options import add_pipeline_arguments, load_pipeline, settings_of
+from instance_seg_ros.config import SegmentationSettings
 from instance_seg_ros.errors import InputError
 from instance_seg_ros.pipeline import Scene
 from instance_seg_ros.storage.captures import capture_folders, read_capture
@@ -23,12 +24,15 @@ from instance_seg_ros.storage.captures import capture_folders, read_capture
 COLUMNS = ("stage", "median ms", "p95 ms", "share %")
 EPILOG = """\
 Runs the pipeline on simulated tabletop frames, or on the captures of --capture, one frame after the other in one
-process, and prints the median and the 95th percentile of each stage over all frames after the warm-up. Compare
-figures of one run: absolute times depend on the machine and on what else it does.
+process, and prints the median and the 95th percentile of each stage over all frames after the warm-up. Then the model,
+from frame to instances, in every runtime of the CPU that is installed, in turns; memory is that of a process of its own
+that does nothing else. --beside measures other networks' forward passes in the same run. Compare figures of one run:
+absolute times depend on the machine and on what else it does.
 
 examples:
   instance-seg bench
   instance-seg bench --capture captures --frames 100 --segmentation-threads 2
+  instance-seg bench --beside other_network.onnx
 """
 
 
@@ -41,6 +45,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--size", default="640x480", metavar="WxH", help="camera size of simulated frames (default: 640x480)"
     )
+    parser.add_argument(
+        "--beside",
+        type=Path,
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="measure this ONNX network, of fixed input shapes, beside the model; may be given several times",
+    )
     add_pipeline_arguments(parser)
 
 
@@ -52,6 +64,9 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.frames < 1 or args.warm_up < 0:
         raise InputError(f"--frames must be at least 1 and --warm-up at least 0, not {args.frames} and {args.warm_up}")
+    for path in args.beside:
+        if not path.is_file():
+            raise InputError(f"--beside {path}: there is no such file")
     frames = _captured(args.capture) if args.capture is not None else _simulated(args.size)
     pipeline = load_pipeline(args)
     count = args.warm_up + args.frames
@@ -61,6 +76,10 @@ def run(args: argparse.Namespace) -> int:
         if index >= args.warm_up:
             scenes.append(scene)
     print(report(scenes))
+    first = scenes[0].frame.intrinsics
+    alike = [scene.frame for scene in scenes if scene.frame.intrinsics == first]
+    settings = settings_of(args, SegmentationSettings, "segmentation")
+    print(f"\n{_table(runtimes.rows(alike, args.frames, args.model, settings, args.beside), runtimes.COLUMNS)}")
     return 0
 
 
@@ -93,17 +112,15 @@ def stage_rows(stage_times_s: Sequence[Mapping[str, float]]) -> list[tuple[str, 
 
 def report(scenes: Sequence[Scene]) -> str:
     """The table over these scenes, and a line on what was measured."""
-    table = tabulate(
-        stage_rows([scene.stage_times_s for scene in scenes]),
-        headers=COLUMNS,
-        colalign=("left", "right", "right", "right"),
-        disable_numparse=True,
-    )
+    table = _table(stage_rows([scene.stage_times_s for scene in scenes]), COLUMNS)
     camera, objects = scenes[0].frame.intrinsics, np.mean([len(scene.instances) for scene in scenes])
-    # ru_maxrss is in KiB on Linux.
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return (
         f"{table}\n{len(scenes)} frames of {camera.width}x{camera.height}, {objects:.1f} objects in the mean; model "
-        f"{scenes[0].model.name} {scenes[0].model.digest[:12]}; {os.cpu_count()} CPUs ({platform.machine()}); "
-        f"peak memory of the process {peak_mb:.0f} MB"
+        f"{scenes[0].model.name} {scenes[0].model.digest[:12]}; {os.cpu_count()} CPUs ({platform.machine()})"
     )
+
+
+def _table(rows: Sequence[tuple[str, ...]], columns: Sequence[str]) -> str:
+    """Numbers to the right."""
+    alignment = ["right" if column.endswith((" ms", " %", " MB")) else "left" for column in columns]
+    return tabulate(rows, headers=columns, colalign=alignment, disable_numparse=True)

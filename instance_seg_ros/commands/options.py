@@ -24,13 +24,18 @@ def load_pipeline(args: argparse.Namespace) -> Pipeline:
     Raises:
         InputError: for a setting out of range or a model file that cannot be used.
     """
-    settings = PipelineSettings(**{stage: _settings_of(args, stage) for stage in config.stages()})  # type: ignore[arg-type]
+    settings = PipelineSettings(**{stage: settings_of(args, kind, stage) for stage, kind in config.stages().items()})  # type: ignore[arg-type]
     return Pipeline.from_settings(settings, args.model)
 
 
-def _settings_of(args: argparse.Namespace, stage: str) -> config.Settings:
+def settings_of(args: argparse.Namespace, settings_type: type[config.SettingsType], stage: str) -> config.SettingsType:
+    """The settings of one stage that the options ask for.
+
+    Raises:
+        InputError: for a setting out of range.
+    """
     try:
-        return config.from_arguments(args, config.stages()[stage], prefix=f"{stage}_")
+        return config.from_arguments(args, settings_type, prefix=f"{stage}_")
     except ValueError as error:
         raise InputError(f"{stage} settings: {error}") from error
 

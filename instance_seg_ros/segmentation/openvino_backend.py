@@ -31,37 +31,42 @@ class OpenVinoNetwork(GraphNetwork):
         Raises:
             ModelError: as `GraphNetwork` says.
         """
-        core = openvino.Core()
         # OpenVINO computes in bf16 on its own, but everything, metres included, where the CPU has instructions for it.
-        bf16 = allow_bf16 and core.get_property("CPU", "INFERENCE_PRECISION_HINT") == openvino.Type.bf16
+        precision = openvino.Core().get_property("CPU", "INFERENCE_PRECISION_HINT")
+        bf16 = allow_bf16 and precision == openvino.Type.bf16
 
-        def load() -> _Session:
-            model = core.read_model(path)
+        def load() -> OpenVinoSession:
+            model = openvino.Core().read_model(path)
             if bf16:
                 compute_convolutions_in_bf16(model)
-            properties = {
-                "PERFORMANCE_HINT": "LATENCY",
-                "INFERENCE_NUM_THREADS": threads,
-                "INFERENCE_PRECISION_HINT": "f32",  # of what the model does not say itself
-            }
-            return _Session(core.compile_model(model, "CPU", properties))
+            return OpenVinoSession(model, threads, openvino.Type.f32)
 
         super().__init__(path, RUNTIME, "the CPU, convolutions in bf16" if bf16 else "the CPU", load)
 
 
-class _Session:
-    """OpenVINO's inference request as a GraphSession."""
+class OpenVinoSession:
+    """OpenVINO's inference request as a GraphSession.
 
-    def __init__(self, model: openvino.CompiledModel) -> None:
-        self._request = model.create_infer_request()
-        self._ports = {name: port for port in model.outputs for name in port.names}
+    Args:
+        model: a file's path, or a model.
+        threads: CPU threads, 0 for OpenVINO's own choice.
+        precision: of what the model does not say itself; None for OpenVINO's own choice.
+    """
+
+    def __init__(self, model: openvino.Model | Path, threads: int, precision: openvino.Type | None = None) -> None:
+        properties: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
+        if precision is not None:
+            properties["INFERENCE_PRECISION_HINT"] = precision
+        compiled = openvino.Core().compile_model(model, "CPU", properties)
+        self._request = compiled.create_infer_request()
+        self._ports = {name: port for port in compiled.outputs for name in port.names}
         self.outputs = list(self._ports)
         self.inputs = {
             port.any_name: GraphInput(
                 port.element_type.to_dtype().name,
                 tuple(side.get_length() if side.is_static else None for side in port.partial_shape),
             )
-            for port in model.inputs
+            for port in compiled.inputs
         }
 
     def run(self, outputs: Sequence[str], feeds: Mapping[str, NDArray]) -> Sequence[NDArray]:
