@@ -1,7 +1,11 @@
-"""Writes frames of a scene store as a data set in COCO's instance format, with depth beside the images."""
+"""Writes frames of a scene store as a data set in COCO's instance format, with depth beside the images.
+
+python -m instance_seg_ros.training.coco_export STORE FOLDER
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -13,7 +17,7 @@ from tqdm import tqdm
 
 from instance_seg_ros.storage.captures import DEFAULT_DEPTH_UNIT_M, write_image
 from instance_seg_ros.storage.files import write_atomically
-from instance_seg_ros.synthetic.store import SceneStore
+from instance_seg_ros.synthetic.store import SceneStore, open_store
 from instance_seg_ros.training.coco_data import AGNOSTIC_CLASS_NAMES
 
 INSTANCES_NAME, IMAGES_NAME, DEPTH_NAME = "instances.json", "images", "depth"
@@ -68,3 +72,20 @@ def _annotations(ids: np.ndarray, image_id: int, first_id: int) -> list[dict[str
             }
         )
     return annotations
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Writes the data set that the command line asks for."""
+    parser = argparse.ArgumentParser(description="Writes a scene store with colour as a COCO data set.")
+    parser.add_argument("store", type=Path, help="written by `instance-seg synth --color`")
+    parser.add_argument("folder", type=Path, help="made when missing")
+    args = parser.parse_args(arguments)
+    try:
+        write_coco(open_store(args.store), args.folder, progress=True)
+    except (FileNotFoundError, ValueError) as error:
+        parser.error(str(error))
+    print(f"wrote {args.folder / INSTANCES_NAME}, {IMAGES_NAME}/ and {DEPTH_NAME}/")
+
+
+if __name__ == "__main__":
+    main()

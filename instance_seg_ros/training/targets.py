@@ -88,7 +88,8 @@ def sample_positives(instance: Tensor, per_instance: int, limit: int, generator:
         (K,) int64 location indices, K <= limit.
     """
     positives = (instance >= 0).nonzero().flatten()
-    positives = positives[torch.randperm(len(positives), generator=generator).to(positives.device)]
+    shuffled = torch.randperm(len(positives), generator=generator, device="cpu")
+    positives = positives[shuffled.to(positives.device)]
     owners = instance[positives]
     same_before = (owners[:, None] == owners[None]).tril(-1).sum(dim=1)
     order = torch.argsort(same_before, stable=True)

@@ -11,7 +11,7 @@ import torch
 from instance_seg_ros.errors import InputError
 from instance_seg_ros.synthetic.store import open_store
 from instance_seg_ros.training.coco_data import CocoFiles, read_coco
-from instance_seg_ros.training.coco_export import DEPTH_NAME, IMAGES_NAME, INSTANCES_NAME, write_coco
+from instance_seg_ros.training.coco_export import DEPTH_NAME, IMAGES_NAME, INSTANCES_NAME, main, write_coco
 from instance_seg_ros.training.coco_frames import CocoFrames
 from instance_seg_ros.training.dataset import AugmentationSettings, FrameDataset
 
@@ -42,6 +42,16 @@ def test_a_store_comes_back_through_its_coco_export(tiny_color_store: Path, file
         np.testing.assert_allclose(images.intrinsics, store.intrinsics[index], rtol=1e-6)
     assert frames.facts()["frames"] == len(store)
     assert frames.facts()["instances"] == {"object": sum(len(np.unique(ids)) - 1 for ids in store.ids)}
+
+
+def test_the_export_is_a_command(
+    tiny_color_store: Path, tiny_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main([str(tiny_color_store), str(tmp_path)])
+    assert (tmp_path / INSTANCES_NAME).is_file()
+    with pytest.raises(SystemExit):
+        main([str(tiny_store), str(tmp_path / "other")])
+    assert "--color" in capsys.readouterr().err
 
 
 def test_a_store_without_colour_is_no_coco_data_set(tiny_store: Path, tmp_path: Path) -> None:

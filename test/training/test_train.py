@@ -136,6 +136,16 @@ def test_a_batch_without_objects_gives_finite_losses(trainer: MakeTrainer, tmp_p
     assert all(math.isfinite(value) for value in run.train_step(empty).values())
 
 
+def test_every_tensor_of_a_step_is_made_on_the_device_of_the_training(trainer: MakeTrainer, tmp_path: Path) -> None:
+    run = trainer(tmp_path, 4)
+    run.train_step(first_batch(run))  # the optimiser makes its state on its own
+    run.step += 1
+    batch = first_batch(run)
+    with torch.device("meta"):  # what names no device lands there, and cannot meet the others
+        values = run.train_step(batch)
+    assert all(math.isfinite(value) for value in values.values())
+
+
 def test_a_failed_save_leaves_the_old_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / CHECKPOINT_NAME
     save_atomically({"step": 1}, path)
