@@ -291,6 +291,46 @@ def _reshape(node: Node) -> Function:
     return run
 
 
+def _quantisation(node: Node) -> tuple[Callable[[Tensor, Tensor], Tensor], torch.dtype]:
+    """What lays a scale or zero point, for all or for each channel, beside a tensor; and the type of the 8 bits."""
+    axis = node.attributes.get("axis", 1)
+    zero_point = node.constants[2] if len(node.constants) > 2 else None
+    if len(node.constants) > 2 and zero_point is None:
+        raise node.refused("with a computed zero point")
+
+    def beside(x: Tensor, parameter: Tensor) -> Tensor:
+        if parameter.numel() == 1:
+            return parameter.reshape(())
+        return parameter.reshape([-1 if index == axis % x.ndim else 1 for index in range(x.ndim)])
+
+    return beside, torch.uint8 if zero_point is None else zero_point.dtype
+
+
+def _quantise(node: Node) -> Function:
+    beside, dtype = _quantisation(node)
+    limits = torch.iinfo(dtype)
+
+    def run(x: Tensor, scale: Tensor, zero_point: Tensor | None = None) -> Tensor:
+        steps = torch.round(x / beside(x, scale))
+        if zero_point is not None:
+            steps = steps + beside(x, zero_point)
+        return steps.clamp(limits.min, limits.max).to(dtype)
+
+    return run
+
+
+def _dequantise(node: Node) -> Function:
+    beside, _ = _quantisation(node)
+
+    def run(x: Tensor, scale: Tensor, zero_point: Tensor | None = None) -> Tensor:
+        steps = x.to(scale.dtype)
+        if zero_point is not None:
+            steps = steps - beside(x, zero_point)
+        return steps * beside(x, scale)
+
+    return run
+
+
 # F.interpolate's arguments by (mode, coordinate transformation), as far as the two say the same.
 _INTERPOLATIONS: dict[tuple[bytes, bytes], dict[str, Any]] = {
     (b"linear", b"half_pixel"): {"mode": "bilinear", "align_corners": False},
@@ -419,6 +459,7 @@ _BUILT: dict[str, Callable[[Node], Function]] = {
     "Cast": _cast,
     "Concat": _concat,
     "Conv": _convolution,
+    "DequantizeLinear": _dequantise,
     "Expand": _expand,
     "Flatten": _flatten,
     "Gather": _gather,
@@ -428,6 +469,7 @@ _BUILT: dict[str, Callable[[Node], Function]] = {
     "MaxPool": _max_pool,
     "Mod": _modulo,
     "Pad": _pad,
+    "QuantizeLinear": _quantise,
     "ReduceMax": _reduced(lambda x, axes, keep: torch.amax(x, dim=axes, keepdim=keep)),
     "ReduceMean": _reduced(lambda x, axes, keep: torch.mean(x, dim=axes, keepdim=keep)),
     "ReduceMin": _reduced(lambda x, axes, keep: torch.amin(x, dim=axes, keepdim=keep)),

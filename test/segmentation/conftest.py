@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import sys
 from pathlib import Path
@@ -33,6 +34,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SimpleNamespace:
 
     `builds()` counts the builds so far, of all processes.
     """
+    importlib.import_module("instance_seg_ros.segmentation.pytorch_backend")  # on the real PyTorch, before it is hidden
     builds = tmp_path / "builds.txt"
     monkeypatch.setenv("STAND_IN_BUILDS", str(builds))
     monkeypatch.delenv("STAND_IN_FAULT", raising=False)

@@ -24,6 +24,7 @@ IMAGE = np.random.default_rng(0).normal(0, 1, (1, 2, 6, 8)).astype(np.float32)
 WEIGHT = np.random.default_rng(1).normal(0, 1, (4, 2, 3, 3)).astype(np.float32)
 BIAS = np.arange(4, dtype=np.float32)
 MATRIX = np.random.default_rng(2).normal(0, 1, (3, 4)).astype(np.float32)
+BYTES = np.arange(12, dtype=np.uint8).reshape(3, 4) * 21
 INTEGERS = np.array([-7, -2, 0, 2, 7])
 FLAGS = np.array([True, False, True, False])
 HALF, LINEAR = {"coordinate_transformation_mode": "half_pixel"}, {"mode": "linear"}
@@ -60,6 +61,9 @@ CASES: list[tuple[str, list[Any], dict[str, Any]]] = [
     ("Concat", [MATRIX, MATRIX], {"axis": -1}),
     ("Conv", [IMAGE, WEIGHT, BIAS], {"pads": [1, 1, 1, 1], "strides": [2, 2]}),
     ("Conv", [IMAGE, WEIGHT[:, :1]], {"dilations": [2, 2], "group": 2}),
+    ("DequantizeLinear", [BYTES, np.float32(0.5), np.uint8(128)], {}),
+    ("DequantizeLinear", [BYTES.astype(np.int8), BIAS + 1, np.int8([0, 1, 2, -3])], {"axis": 1}),
+    ("DequantizeLinear", [BYTES.astype(np.int32), np.float32(0.25)], {}),
     ("Expand", [MATRIX[:1], ints(2, 3, 1)], {}),
     ("Flatten", [IMAGE], {"axis": 2}),
     ("Gather", [MATRIX, np.array(-1)], {"axis": 1}),
@@ -72,6 +76,9 @@ CASES: list[tuple[str, list[Any], dict[str, Any]]] = [
     ("MatMul", [MATRIX, MATRIX.T.copy()], {}),
     ("Pad", [MATRIX, ints(1, 0, 2, 3), np.float32(7)], {"mode": "constant"}),
     ("Pad", [IMAGE, ints(0, 0, 1, 0, 0, 0, 2, 3)], {"mode": "edge"}),
+    ("QuantizeLinear", [IMAGE, np.float32(0.01), np.uint8(128)], {}),
+    ("QuantizeLinear", [MATRIX, np.float32([0.5, 0.2, 0.01]), np.int8([0, 5, 0])], {"axis": 0}),
+    ("QuantizeLinear", [MATRIX, np.float32(0.02)], {}),
     ("ReduceSum", [IMAGE, ints(1, -1)], {"keepdims": 0}),
     ("ReduceSum", [IMAGE], {"keepdims": 0}),
     ("ReduceSum", [IMAGE], {"noop_with_empty_axes": 1}),
