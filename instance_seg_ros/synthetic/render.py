@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from instance_seg_ros.synthetic.world import Placed
 
 Float32Array = npt.NDArray[np.float32]
-
 IntArray = npt.NDArray[np.int32]
 
 _SHADOW_REACH_M = 4.0
@@ -146,58 +145,43 @@ class RayCaster:
         height, width = cast.depth_m.shape
         rays = world_rays(intrinsics_fxfycxcy, (width, height), T_world_camera).reshape(-1, 3)
         rays = np.ascontiguousarray(rays.T)
-        linear = np.empty_like(rays)
-        missed = cast.triangle.ravel() < 0
-        linear[:, missed] = surroundings(rays[:, missed], lighting)
-        if not missed.all():
-            self._add_surfaces(linear, cast, rays, intrinsics_fxfycxcy, T_world_camera, lighting)
+        eye = T_world_camera[:3, 3].astype(np.float32)
+        u, v = cast.barycentric.reshape(-1, 2).T
+        seen = self._surface(cast.triangle.ravel(), u, v, cast.depth_m.ravel(), rays, eye)
+        visible = self._soft_visibility(seen, lighting, (height, width))
+        pixel_m = 1.0 / float(intrinsics_fxfycxcy[0])
+        linear = self._light(rays, seen, visible[:, seen.ray], lighting, pixel_m)
+
+        owner = np.where(cast.triangle >= 0, self._owner[cast.triangle], -1)
+        outline = _outline(owner)
+        if len(outline):
+            pixels = np.repeat(outline, len(_SUBPIXELS))
+            rays = _subpixel_rays(pixels, width, intrinsics_fxfycxcy, T_world_camera)
+            hit = self._run(rays, eye)
+            triangle = np.where(hit["geomID"] >= 0, hit["primID"], -1)
+            rays = np.ascontiguousarray(rays.T)
+            seen = self._surface(triangle, hit["u"], hit["v"], hit["tfar"], rays, eye)
+            shadows = visible[:, _nearest_of_owner(pixels[seen.ray], seen.owner, owner)]
+            light = self._light(rays, seen, shadows, lighting, pixel_m)
+            linear[:, outline] = light.reshape(3, -1, len(_SUBPIXELS)).mean(axis=2)
         # A camera's automatic exposure, with limits: a black object on black cloth stays dark.
         gain = np.clip(lighting.exposure / max(float(np.sqrt(linear).mean()), 1e-3), 0.5, 1.8)
         image = np.minimum(gain * 255.0 * np.sqrt(linear) + 0.5, 255.0)
         return np.ascontiguousarray(image.astype(np.uint8).T).reshape(height, width, 3)
 
-    def _add_surfaces(
-        self,
-        linear: Float32Array,
-        cast: Cast,
-        rays: Float32Array,
-        intrinsics_fxfycxcy: Sequence[float],
-        T_world_camera: npt.NDArray[np.floating],
-        lighting: Lighting,
-    ) -> None:
-        """Put the light of everything that was hit by (3, H * W) rays into a (3, H * W) picture."""
-        height, width = cast.depth_m.shape
-        owner = np.where(cast.triangle >= 0, self._owner[cast.triangle], -1)
-        eye = T_world_camera[:3, 3].astype(np.float32)
-        u, v = cast.barycentric.reshape(-1, 2).T
-        seen = self._surface(cast.triangle.ravel(), u, v, cast.depth_m.ravel(), rays, eye)
-        visible = np.ones((1 + len(lighting.lights), height * width), np.float32)
-        visible[:, seen.ray] = self._visibility(seen, lighting, width)
-        key = np.full(height * width, -1, np.int32)
-        key[seen.ray] = seen.key()
-        # The shadow of a point has a sharp edge: nothing to average.
-        soft = [True, *(light.radius > 0 for light in lighting.lights)]
-        samples = visible[soft].reshape(-1, height, width)
-        visible[soft] = averaged_by_surface(samples, key.reshape(height, width)).reshape(-1, height * width)
-
-        outline = np.repeat(_outline(owner), len(_SUBPIXELS))
-        fine_rays = _subpixel_rays(outline, width, intrinsics_fxfycxcy, T_world_camera)
-        hit = self._run(fine_rays, eye)
-        triangle = np.where(hit["geomID"] >= 0, hit["primID"], -1)
-        fine_rays = np.ascontiguousarray(fine_rays.T)
-        fine = self._surface(triangle, hit["u"], hit["v"], hit["tfar"], fine_rays, eye)
-
-        in_view = np.union1d(seen.owner, fine.owner)
-        table = TextureTable([self._placed[k].appearance for k in in_view])
-        pixel_m = 1.0 / float(intrinsics_fxfycxcy[0])
-        look = np.searchsorted(in_view, seen.owner)
-        linear[:, seen.ray] = radiance(seen, look, table, self._poses, lighting, visible[:, seen.ray], pixel_m)
-        if len(outline):
-            light = surroundings(fine_rays, lighting)
-            shadows = visible[:, _nearest_of_owner(outline[fine.ray], fine.owner, owner)]
-            look = np.searchsorted(in_view, fine.owner)
-            light[:, fine.ray] = radiance(fine, look, table, self._poses, lighting, shadows, pixel_m)
-            linear[:, outline[:: len(_SUBPIXELS)]] = light.reshape(3, -1, len(_SUBPIXELS)).mean(axis=2)
+    def _light(
+        self, rays: Float32Array, seen: Surface, visible: Float32Array, lighting: Lighting, pixel_m: float
+    ) -> Float32Array:
+        """(3, N) linear light that comes along (3, N) rays, which see these surfaces, or else the surroundings."""
+        linear = np.empty_like(rays)
+        missed = np.ones(rays.shape[1], bool)
+        missed[seen.ray] = False
+        linear[:, missed] = surroundings(rays[:, missed], lighting)
+        if len(seen.ray):
+            in_view, look = np.unique(seen.owner, return_inverse=True)
+            table = TextureTable([self._placed[k].appearance for k in in_view])
+            linear[:, seen.ray] = radiance(seen, look, table, self._poses, lighting, visible, pixel_m)
+        return linear
 
     def _run(self, rays: Float32Array, eye: Float32Array) -> dict[str, npt.NDArray[Any]]:
         """Embree's answer for (N, 3) rays from one point."""
@@ -238,6 +222,19 @@ class RayCaster:
             outside -= self._normal[k][triangle] * rays[k]
         point_m = rays * depth_m + eye[:, None]
         return Surface(ray, self._owner[triangle], point_m, unit(normal) * np.sign(outside), unit(rays), depth_m)
+
+    def _soft_visibility(self, seen: Surface, lighting: Lighting, size_hw: tuple[int, int]) -> Float32Array:
+        """(1 + lamps, H * W) share in [0, 1] of the surroundings, then of each lamp, that each pixel's surface sees."""
+        height, width = size_hw
+        visible = np.ones((1 + len(lighting.lights), height * width), np.float32)
+        visible[:, seen.ray] = self._visibility(seen, lighting, width)
+        key = np.full(height * width, -1, np.int32)
+        key[seen.ray] = seen.key()
+        # The shadow of a point has a sharp edge: nothing to average.
+        soft = [True, *(light.radius > 0 for light in lighting.lights)]
+        samples = visible[soft].reshape(-1, height, width)
+        visible[soft] = averaged_by_surface(samples, key.reshape(height, width)).reshape(-1, height * width)
+        return visible
 
     def _visibility(self, seen: Surface, lighting: Lighting, width: int) -> Float32Array:
         """(1 + lamps, N): 1 where a ray towards the surroundings, then towards each lamp, gets through, else 0."""

@@ -214,7 +214,7 @@ def smooth_normals(faces: npt.NDArray[np.integer], corners_m: Float32Array) -> F
         (F, 3, 3) float32, by triangle and corner.
     """
     normal = triangle_normals(corners_m)
-    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
+    normal = normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
     forth = np.roll(corners_m, -1, axis=1) - corners_m
     back = np.roll(corners_m, 1, axis=1) - corners_m
     lengths = np.linalg.norm(forth, axis=2) * np.linalg.norm(back, axis=2)
@@ -232,13 +232,13 @@ def smooth_normals(faces: npt.NDArray[np.integer], corners_m: Float32Array) -> F
     corner, other = corner[smooth], other[smooth]
     sums = [np.bincount(corner, angle[other] * normal[other // 3, k], minlength=len(vertex)) for k in range(3)]
     total = np.stack(sums, axis=1)
-    total /= np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
-    return total.astype(np.float32).reshape(-1, 3, 3)
+    length = np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
+    return np.asarray(total / length, np.float32).reshape(-1, 3, 3)
 
 
 def triangle_normals(corners_m: Float32Array) -> Float32Array:
     """(F, 3) normals, as long as the triangles with these (F, 3, 3) corners are large."""
-    return np.cross(corners_m[:, 1] - corners_m[:, 0], corners_m[:, 2] - corners_m[:, 0])
+    return np.asarray(np.cross(corners_m[:, 1] - corners_m[:, 0], corners_m[:, 2] - corners_m[:, 0]), np.float32)
 
 
 def averaged_by_surface(values: Float32Array, key: npt.NDArray[np.int32]) -> Float32Array:

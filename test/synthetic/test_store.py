@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -129,3 +130,9 @@ def test_a_worker_that_dies_is_an_error_not_a_hang(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(RuntimeError, match="run the same command again"):
         generate_store(SMALL, tmp_path / "store", workers=2, progress=False)
+
+
+def test_colour_changes_neither_depth_nor_ids(store_folder, tmp_path):
+    generate_store(replace(SMALL, color=False), tmp_path / "plain", progress=False)
+    for name in ("depth", "ids", "T_world_camera"):
+        assert (tmp_path / "plain" / f"{name}.npy").read_bytes() == (store_folder / f"{name}.npy").read_bytes()
