@@ -34,6 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "training)",
     )
     parser.add_argument(
+        "--all-labelled",
+        action="store_true",
+        help="every object of the captures is labelled, so that predictions elsewhere are wrong",
+    )
+    parser.add_argument(
         "--depth-missing",
         choices=DEPTH_MISSING,
         default=DEPTH_MISSING[0],
@@ -58,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
     from instance_seg_ros.evaluation.breakdown import summarise
     from instance_seg_ros.evaluation.evaluate import evaluate_frame
     from instance_seg_ros.evaluation.gallery import WorstFrames, write_page
+    from instance_seg_ros.evaluation.sources import is_store
     from instance_seg_ros.segmentation.segmenter import load_segmenter
 
     settings = config.from_arguments(args, config.SegmentationSettings)
@@ -76,9 +82,10 @@ def run(args: argparse.Namespace) -> int:
     except ValueError as error:
         raise InputError(str(error)) from error
     summary = summarise(results)
+    if not is_store(args.data):
+        print(report.frame_table(results) + "\n")
     if not results[0].phantoms.complete:
-        print(report.frame_table(results))
-        print("only some objects are labelled: predictions away from them do not count, phantoms are told by depth\n")
+        print("only some objects may be labelled: predictions elsewhere do not count, phantoms are told by depth\n")
     print(report.breakdown_table(summary) + "\n")
     print(report.summary_lines(summary))
     if args.out is not None:
@@ -104,6 +111,6 @@ def _frames(args: argparse.Namespace) -> Iterator[LabelledFrame]:
     elif args.sensor:
         raise InputError(f"--sensor is for scene stores; {args.data} holds captures, which a real sensor made")
     else:
-        frames = captures(args.data)
+        frames = captures(args.data, args.all_labelled)
     for index, frame in enumerate(frames):
         yield degraded(frame, args.depth_missing, args.without_color, args.seed + index)

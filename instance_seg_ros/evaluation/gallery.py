@@ -24,12 +24,25 @@ from instance_seg_ros.storage.files import write_atomically
 _BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
 _TILE_WIDTH = 480
 
+_DEFINITIONS = (
+    ("found, IoU > .75, mean IoU", "objects whose best mask IoU with a prediction is above 0.5, above 0.75; its mean"),
+    ("overlap F, boundary F, %75", "as unseen-object segmentation has them, one-to-one matches, means over frames"),
+    (
+        "AP, AP50, AP75, boundary AP",
+        "COCO's mask AP of one class; by the smaller of mask and boundary IoU",
+    ),
+    ("phantoms", "predictions per frame on no object; where only some objects are labelled: on bare flat surface"),
+    ("distance, hidden outline", "median depth of an object; share of its outline beside which something is nearer"),
+)
+
 _STYLE = """
 body { font-family: system-ui, sans-serif; margin: 1.5rem; color: #222; background: #fff; }
 table { border-collapse: collapse; font-size: 0.85rem; }
 th, td { padding: 0.2rem 0.6rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap; }
 th:first-child, td:first-child, th:nth-child(2), td:nth-child(2) { text-align: left; }
 pre { background: #f5f5f5; padding: 0.8rem; white-space: pre-wrap; }
+dl { font-size: 0.85rem; display: grid; grid-template-columns: max-content auto; gap: 0.1rem 1rem; }
+dd { margin: 0; }
 figure { margin: 1.5rem 0; }
 figure div { display: flex; flex-wrap: wrap; gap: 4px; }
 figure img { width: 24%; min-width: 240px; }
@@ -77,7 +90,8 @@ def write_page(folder: Path, title: str, summary: Summary, worst: Sequence[tuple
     page = (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
         f"<style>{_STYLE}</style></head><body><h1>{html.escape(title)}</h1>"
-        f"<pre>{html.escape(summary_lines(summary))}</pre>{_table(summary)}{plot}"
+        f"<pre>{html.escape(summary_lines(summary))}</pre>{_table(summary)}"
+        f"{_definitions()}{plot}"
         "<h2>Worst frames by overlap F</h2>"
         "<p>Predictions with their scores; those that are outlined only do not count.</p>"
         f"{''.join(figures)}</body></html>\n"
@@ -92,6 +106,11 @@ def _table(summary: Summary) -> str:
         for cells in breakdown_cells(summary.rows)
     )
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def _definitions() -> str:
+    items = (f"<dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd>" for name, text in _DEFINITIONS)
+    return f"<dl>{''.join(items)}</dl>"
 
 
 def _figure(folder: Path, result: FrameResult, prediction: Prediction) -> str:

@@ -64,8 +64,12 @@ def is_store(folder: Path) -> bool:
     return (folder / "depth.npy").is_file() and (folder / "ids.npy").is_file()
 
 
-def captures(folder: Path) -> Iterator[LabelledFrame]:
-    """The labelled captures of a folder, in the order of their names; only some of their objects may be labelled.
+def captures(folder: Path, complete: bool = False) -> Iterator[LabelledFrame]:
+    """The labelled captures of a folder, in the order of their names.
+
+    Args:
+        folder: a capture, or a folder of captures.
+        complete: every object in them is labelled.
 
     Raises:
         CaptureError: no capture there, or a damaged one.
@@ -75,7 +79,7 @@ def captures(folder: Path) -> Iterator[LabelledFrame]:
         if capture.labels is not None:
             truth = Instances.from_labels(capture.labels).masks
             nothing = np.zeros(capture.labels.shape, dtype=bool)
-            yield LabelledFrame(capture.name, capture.frame, truth, complete=False, ignored=nothing)
+            yield LabelledFrame(capture.name, capture.frame, truth, complete, nothing)
 
 
 def store_frames(

@@ -202,6 +202,7 @@ def test_captures_without_labels_are_left_out(tmp_path: Path) -> None:
     assert [f.name for f in found] == ["with"]
     assert found[0].truth.shape == (1, 48, 64)
     assert not found[0].complete
+    assert next(captures(tmp_path, complete=True)).complete
 
 
 def fabricated_store(folder: Path) -> Path:
@@ -319,6 +320,9 @@ def test_the_command_evaluates_captures_with_the_shipped_model(
     assert "frames with at least two thirds found: 0 of 1" in capsys.readouterr().out
     written = {path.name for path in (tmp_path / "out").iterdir()}
     assert written == {"metrics.json", "precision_recall.png", "index.html", "frames"}
+    for options, told in (([], True), (["--all-labelled"], False)):
+        assert cli.run(parse("--data", str(tmp_path / "data"), *options)) == 0
+        assert ("only some objects may be labelled" in capsys.readouterr().out) == told
 
 
 def test_the_command_evaluates_a_store_through_sensors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
