@@ -16,7 +16,15 @@ Fixture = Callable[["Room", FloatArray], None]
 
 
 class Room:
-    """Collects background parts while a support is being built."""
+    """Collects background parts while a support is being built.
+
+    Args:
+        rng: source of all randomness, for those who add parts as well.
+
+    Attributes:
+        solid: parts that objects collide with.
+        surroundings: parts that are only seen.
+    """
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.rng = rng
@@ -32,14 +40,14 @@ class Room:
         yaw: float = 0.0,
         surface: str = "furniture",
     ) -> None:
-        """A cuboid."""
+        """Add a cuboid of the given half sizes, turned about z by ``yaw`` radians; see :meth:`add`."""
         shape = ObjectShape("part", box_mesh(half_m), (box_geom(half_m),))
         self.add(shape, pose(centre_m, yaw_rotation(yaw)), solid, surface)
 
     def add(
         self, shape: ObjectShape, T_world_shape: FloatArray, solid: bool = False, surface: str = "furniture"
     ) -> None:
-        """Any shape."""
+        """Add a shape, solid or only to be seen, that looks like a ``surface`` (one of ``appearance.SURFACES``)."""
         look = self._look(surface)
         (self.solid if solid else self.surroundings).append(Placed(shape, T_world_shape, 0, look))
 
@@ -51,7 +59,7 @@ class Room:
         return self._looks[surface]
 
     def add_fixture(self, fixture: Fixture, T_world_fixture: FloatArray) -> None:
-        """A fixture, most of whose parts look alike."""
+        """Add a fixture, most of whose parts look alike."""
         self._looks = {}
         fixture(self, T_world_fixture)
         self._looks = None

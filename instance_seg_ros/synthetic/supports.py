@@ -33,33 +33,43 @@ def sample_support(rng: np.random.Generator, kind: str) -> Support:
         return _sample_tote(room)
     if kind == "shelf":
         return _sample_shelf(room)
+    return _sample_floor(room) if kind == "floor" else _sample_table(room, kind)
+
+
+def _sample_floor(room: Room) -> Support:
+    """A patch of the floor of a room."""
+    rng = room.rng
+    half = float(rng.uniform(0.3, 0.6))
+    _add_floor(room, 0.0, solid=True)
+    away_m = _add_walls(room, 0.0, half)
+    _add_furniture(room, 0.0, 1.5 * half, away_m, int(rng.integers(0, 7)))
+    _maybe_add_sheets(room, half, half)
+    return Support("floor", tuple(room.solid), tuple(room.surroundings), (half, half), _ALL_ROUND)
+
+
+def _sample_table(room: Room, kind: str) -> Support:
+    """A table in a room; sometimes against a wall, sometimes with a board or a large tray that objects lie on."""
+    rng = room.rng
+    low, high = {"table": (0.3, 0.8), "small_table": (0.18, 0.32), "desk": (0.6, 1.1)}[kind]
+    half_w, half_d = (float(v) for v in rng.uniform(low, high, 2))
+    height = float(rng.uniform(0.35, 1.1))
+    reach = float(np.hypot(half_w, half_d))
+    on_board = rng.random() < 0.15
+    thickness = float(rng.uniform(0.002, 0.025)) if on_board else 0.0
+    _add_table(room, half_w, half_d, -thickness, height)
+    _add_floor(room, -height - thickness)
+    away_m = _add_walls(room, -height - thickness, reach)
+    _add_furniture(room, -height - thickness, reach * 0.9, away_m, int(rng.integers(0, 9)))
+    if half_w > 0.6 and rng.random() < 0.4:
+        half_w = _add_side_fixture(room, half_w, half_d, -thickness)
     open_yaw = _ALL_ROUND
-    if kind == "floor":
-        half_w = half_d = float(rng.uniform(0.3, 0.6))
-        _add_floor(room, 0.0, solid=True)
-        away_m = _add_walls(room, 0.0, half_w)
-        _add_furniture(room, 0.0, 1.5 * half_w, away_m, int(rng.integers(0, 7)))
-    else:
-        low, high = {"table": (0.3, 0.8), "small_table": (0.18, 0.32), "desk": (0.6, 1.1)}[kind]
-        half_w, half_d = (float(v) for v in rng.uniform(low, high, 2))
-        height = float(rng.uniform(0.35, 1.1))
-        reach = float(np.hypot(half_w, half_d))
-        on_board = rng.random() < 0.15
-        thickness = float(rng.uniform(0.002, 0.025)) if on_board else 0.0
-        _add_table(room, half_w, half_d, -thickness, height)
-        _add_floor(room, -height - thickness)
-        away_m = _add_walls(room, -height - thickness, reach)
-        _add_furniture(room, -height - thickness, reach * 0.9, away_m, int(rng.integers(0, 9)))
-        if half_w > 0.6 and rng.random() < 0.4:
-            half_w = _add_side_fixture(room, half_w, half_d, -thickness)
-        if rng.random() < 0.2:
-            _add_wall_behind(room, half_d)
-            open_yaw = _FROM_FRONT
-        if on_board:
-            half_w, half_d = min(half_w, float(rng.uniform(0.19, 0.35))), min(half_d, float(rng.uniform(0.14, 0.25)))
-            fixtures.board(room, half_w, half_d, thickness, float(rng.uniform(0.008, 0.03)) * (rng.random() < 0.5))
-    if rng.random() < 0.3:
-        _add_sheets(room, half_w, half_d)
+    if rng.random() < 0.2:
+        _add_wall_behind(room, half_d)
+        open_yaw = _FROM_FRONT
+    if on_board:
+        half_w, half_d = min(half_w, float(rng.uniform(0.19, 0.35))), min(half_d, float(rng.uniform(0.14, 0.25)))
+        fixtures.board(room, half_w, half_d, thickness, float(rng.uniform(0.008, 0.03)) * (rng.random() < 0.5))
+    _maybe_add_sheets(room, half_w, half_d)
     return Support(kind, tuple(room.solid), tuple(room.surroundings), (half_w, half_d), open_yaw)
 
 
@@ -207,10 +217,11 @@ def _add_table(room: Room, half_w: float, half_d: float, top_z: float, height: f
     if rng.random() < 0.6:
         fixtures.underframe(room, half_w, half_d, bottom, height)
     leg = rng.uniform(0.015, 0.04)
-    looks = [(sx, sy) for sx in (-1, 1) for sy in (-1, 1)]
+    half_leg = (leg, leg, height / 2)
     legs = [
-        box_mesh((leg, leg, height / 2), (sx * (half_w - leg), sy * (half_d - leg) + back / 2, bottom - height / 2))
-        for sx, sy in looks
+        box_mesh(half_leg, (sx * (half_w - leg), sy * (half_d - leg) + back / 2, bottom - height / 2))
+        for sx in (-1, 1)
+        for sy in (-1, 1)
     ]
     room.add(ObjectShape("part", join(legs), ()), np.eye(4))
 
@@ -239,9 +250,11 @@ def _add_side_fixture(room: Room, half_w: float, half_d: float, top_z: float) ->
     return half_w - 0.45
 
 
-def _add_sheets(room: Room, half_w: float, half_d: float) -> None:
-    """Paper, mats or cloths lying on the support: too flat to be objects."""
+def _maybe_add_sheets(room: Room, half_w: float, half_d: float) -> None:
+    """Paper, mats or cloths lying on three supports in ten: too flat to be objects."""
     rng = room.rng
+    if rng.random() >= 0.3:
+        return
     for _ in range(int(rng.integers(1, 4))):
         half = (*rng.uniform(0.05, 0.25, 2), rng.uniform(0.0001, 0.0008))
         reach = float(np.hypot(half[0], half[1]))

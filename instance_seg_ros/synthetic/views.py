@@ -11,7 +11,9 @@ from instance_seg_ros.synthetic.world import Scene, View, look_at
 
 FloatArray = npt.NDArray[np.float64]
 
-_NEAREST_M = 0.18
+_NEAREST_M = 0.18  # about where the closest depth cameras start to measure
+_TRIES = 12
+_SMALLER = 8  # a view is judged by an image this many times smaller
 
 
 def sample_view(rng: np.random.Generator, scene: Scene, caster: RayCaster, size_wh: tuple[int, int]) -> View:
@@ -21,9 +23,9 @@ def sample_view(rng: np.random.Generator, scene: Scene, caster: RayCaster, size_
     """
     aside = rng.random() < 0.05
     view = _random_view(rng, scene, size_wh, aside)
-    for _ in range(12):
-        small = tuple(v / 8 for v in view.intrinsics_fxfycxcy)
-        cast = caster.cast(small, (size_wh[0] // 8, size_wh[1] // 8), view.T_world_camera)
+    for _ in range(_TRIES):
+        small = tuple(v / _SMALLER for v in view.intrinsics_fxfycxcy)
+        cast = caster.cast(small, (size_wh[0] // _SMALLER, size_wh[1] // _SMALLER), view.T_world_camera)
         seen = (cast.ids > 0).mean()
         near = cast.depth_m[cast.depth_m > 0]
         enough = seen > 0.02 or not scene.objects or aside
@@ -42,9 +44,7 @@ def _random_view(rng: np.random.Generator, scene: Scene, size_wh: tuple[int, int
         target = target + rng.normal(0, 0.8, 3) * [1, 1, 0.4]
         distance += 0.3
     elif scene.objects and rng.random() < 0.5:
-        centres = np.array([item.T_world_shape[:3, 3] for item in scene.objects])
-        middle = np.median(centres, axis=0)
-        reach = float(np.percentile(np.linalg.norm(centres - middle, axis=1), 80)) + 0.06
+        middle, reach = _group(scene)
         target = middle + rng.normal(0, 0.3, 3) * reach * [1, 1, 0.3]
         focal = max(0.5, focal * float(rng.uniform(0.55, 1.0)))  # a wide lens close by shows the room as well
         distance = float(np.clip(focal * reach / rng.uniform(0.34, 0.78), 0.28, 1.7))
@@ -59,6 +59,13 @@ def _random_view(rng: np.random.Generator, scene: Scene, size_wh: tuple[int, int
     focal_x = focal * size_wh[0]
     focal_y = focal_x * float(rng.normal(1.0, 0.002))
     return View((focal_x, focal_y, float(centre[0]), float(centre[1])), T @ tilt)
+
+
+def _group(scene: Scene) -> tuple[FloatArray, float]:
+    """Middle of the objects and the radius about it that holds most of them, metres."""
+    centres = np.array([item.T_world_shape[:3, 3] for item in scene.objects])
+    middle = np.median(centres, axis=0)
+    return middle, float(np.percentile(np.linalg.norm(centres - middle, axis=1), 80)) + 0.06
 
 
 def _random_target(rng: np.random.Generator, scene: Scene) -> FloatArray:
