@@ -1,1 +1,1 @@
-"""Training of the network on a store of generated scenes."""
+"""Training of the network: on generated scenes, or on images that a user labelled."""

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from instance_seg_ros.errors import InputError
+from instance_seg_ros.models.configuration import SIZES
 
 if TYPE_CHECKING:
     from instance_seg_ros.training.dataset import FrameSource
     from instance_seg_ros.training.processes import Processes
 
 SKIPPED_NAME = "skipped.txt"
+SHIPPED = "shipped"
 _INPUTS = {"depth": "depth", "rgb": "colour", "rgbd": "depth and colour"}
 
 
@@ -22,11 +24,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--store", type=Path, help="scene store written by `instance-seg synth`")
     data.add_argument("--coco", type=Path, metavar="JSON", help="annotations in COCO's instance format")
     parser.add_argument("--out", type=Path, required=True, help="folder of checkpoint, log and curve; resumes from it")
-    parser.add_argument(
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument(
         "--weights",
         type=Path,
         metavar="FILE",
-        help="start from this checkpoint's averaged weights, or from this model file's, not from random",
+        help=f"start from this checkpoint's averaged weights, or from this model file's; {SHIPPED} is the shipped one",
+    )
+    start.add_argument(
+        "--size", choices=tuple(SIZES), default="standard", help="of a network from nothing (default: %(default)s)"
     )
     budget = parser.add_mutually_exclusive_group(required=True)
     budget.add_argument("--steps", type=int, default=0, help="optimiser steps")
@@ -84,6 +90,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _train(args: argparse.Namespace, processes: Processes) -> None:
+    from instance_seg_ros.segmentation.model_file import default_model_path
     from instance_seg_ros.training.initial import adapted_config, read_initial_weights
     from instance_seg_ros.training.train import Trainer, TrainingSettings
 
@@ -96,13 +103,18 @@ def _train(args: argparse.Namespace, processes: Processes) -> None:
         workers=args.workers,
         threads=args.threads,
     )
-    initial = None if args.weights is None else read_initial_weights(args.weights)
+    path = default_model_path() if args.weights == Path(SHIPPED) else args.weights
+    initial = None if path is None else read_initial_weights(path)
     source = _scenes(args) if args.coco is None else _coco(args, processes)
     trainer = Trainer(
         settings,
         source,
         args.out,
-        config=adapted_config(initial, len(source.class_names), color=args.inputs != "depth"),
+        config=adapted_config(
+            SIZES[args.size] if initial is None else initial.config,
+            len(source.class_names),
+            color=args.inputs != "depth",
+        ),
         initial=initial,
         processes=processes,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,8 +96,7 @@ def fill_network(model: CondInst, class_names: tuple[str, ...], initial: Initial
     return notes
 
 
-def adapted_config(initial: InitialWeights | None, class_count: int, color: bool) -> CondInstConfig:
-    """Sizes of the network to train: those of the one to start from, for so many classes, with or without colour."""
-    base = CondInstConfig() if initial is None else initial.config
+def adapted_config(base: CondInstConfig, class_count: int, color: bool) -> CondInstConfig:
+    """Those sizes for so many classes, with or without colour."""
     channels = (base.color_channels or CondInstConfig().color_channels) if color else ()
-    return CondInstConfig(**{**base.to_dict(), "num_classes": class_count, "color_channels": channels})
+    return replace(base, num_classes=class_count, color_channels=channels)

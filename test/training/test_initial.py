@@ -78,10 +78,9 @@ def test_a_network_of_other_sizes_is_refused(small_config: CondInstConfig) -> No
 def test_sizes_follow_the_weights_classes_and_inputs(small_config: CondInstConfig) -> None:
     blind = replace(small_config, color_channels=())
     usual = CondInstConfig().color_channels
-    assert adapted_config(initial(small_config), 4, color=True) == replace(small_config, num_classes=4)
-    assert adapted_config(initial(blind), 1, color=True) == replace(small_config, color_channels=usual)
-    assert adapted_config(initial(small_config), 1, color=False) == blind
-    assert adapted_config(None, 2, color=True) == CondInstConfig(num_classes=2)
+    assert adapted_config(small_config, 4, color=True) == replace(small_config, num_classes=4)
+    assert adapted_config(blind, 1, color=True) == replace(small_config, color_channels=usual)
+    assert adapted_config(small_config, 1, color=False) == blind
 
 
 def test_a_checkpoint_gives_its_averages_and_classes(small_config: CondInstConfig, tmp_path: Path) -> None:
