@@ -16,7 +16,6 @@ import numpy.typing as npt
 from embreex.mesh_construction import TriangleMesh
 from embreex.rtcore_scene import EmbreeScene
 
-from instance_seg_ros.synthetic.appearance import TextureTable
 from instance_seg_ros.synthetic.shading import (
     DAYLIGHT,
     Lighting,
@@ -28,6 +27,7 @@ from instance_seg_ros.synthetic.shading import (
     triangle_normals,
     unit,
 )
+from instance_seg_ros.synthetic.texture_table import TextureTable
 
 if TYPE_CHECKING:
     from instance_seg_ros.synthetic.world import Placed

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from instance_seg_ros.synthetic.appearance import Color, TextureTable, main_axis
+from instance_seg_ros.synthetic.appearance import Color
+from instance_seg_ros.synthetic.texture_table import TextureTable, main_axis
 
 Float32Array = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int32]

@@ -2,16 +2,16 @@ import numpy as np
 import pytest
 
 from instance_seg_ros.synthetic.appearance import (
+    SHARES,
     SURFACES,
-    TEXTURES,
     Appearance,
-    TextureTable,
     background_appearance,
     object_appearance,
     plain,
-    texture_of,
 )
 from instance_seg_ros.synthetic.shapes import ObjectShape, box_mesh, lathe_mesh
+from instance_seg_ros.synthetic.texture_table import TextureTable
+from instance_seg_ros.synthetic.textures import TEXTURES, texture_of
 
 BOX = ObjectShape("box", box_mesh((0.05, 0.03, 0.1)), ())
 CAN = ObjectShape("can", lathe_mesh(np.array([[0, -0.1], [0.04, -0.1], [0.04, 0.1], [0, 0.1]])), ())
@@ -66,3 +66,7 @@ def test_some_objects_look_like_what_is_there_already():
 def test_an_unknown_surface_is_refused_by_name():
     with pytest.raises(ValueError, match="no surface named 'moon'; choose one of floor"):
         background_appearance(np.random.default_rng(0), "moon")
+
+
+def test_every_look_that_is_drawn_has_a_texture():
+    assert {kind for shares in SHARES.values() for kind in shares} == set(TEXTURES)
