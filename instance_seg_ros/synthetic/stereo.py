@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from instance_seg_ros.synthetic.render import Lighting, RayCaster
+from instance_seg_ros.synthetic.render import RayCaster
+from instance_seg_ros.synthetic.shading import Lighting
 
 # The pair is rendered at twice the store's size: 640x480 for the usual 320x240, as cameras match before they reduce.
 _ZOOM = 2
