@@ -166,7 +166,8 @@ import sys
 sys.path.insert(0, "$root")
 from instance_seg_ros.cli import main
 
-sys.exit(main())
+if __name__ == "__main__":  # processes that the command starts import this file
+    sys.exit(main())
 END
     chmod +x "$venv/bin/instance-seg.new"
     mv "$venv/bin/instance-seg.new" "$venv/bin/instance-seg"
@@ -238,7 +239,7 @@ if ! is_done test "$requirements_key" && ! { [[ $profile == demo ]] && is_done d
     mark_done "$profile" "$requirements_key"
 fi
 
-[[ -x $venv/bin/instance-seg ]] || install_command
+install_command
 
 [[ $mode == none ]] && exit 0
 

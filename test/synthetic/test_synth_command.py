@@ -1,4 +1,6 @@
 import argparse
+import shutil
+import subprocess
 
 import cv2
 import pytest
@@ -18,6 +20,15 @@ def test_synth_writes_a_store(run, tmp_path):
     options = ("--frames", 3, "--views", 2, "--width", 80, "--height", 60, "--max-objects", 3, "--workers", 1)
     assert run("--out", tmp_path / "store", *options) == 0
     assert len(open_store(tmp_path / "store")) == 3
+
+
+@pytest.mark.skipif(shutil.which("instance-seg") is None, reason="the command is not installed")
+def test_the_installed_command_generates_in_several_processes(tmp_path):
+    options = "--frames 2 --views 1 --width 64 --height 48 --max-objects 1 --workers 2".split()
+    command = ["instance-seg", "synth", "--out", str(tmp_path / "store"), *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert len(open_store(tmp_path / "store")) == 2
 
 
 def test_synth_writes_a_contact_sheet(run, tmp_path):
