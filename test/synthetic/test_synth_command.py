@@ -24,8 +24,8 @@ def test_synth_writes_a_store(run, tmp_path):
 
 @pytest.mark.skipif(shutil.which("instance-seg") is None, reason="the command is not installed")
 def test_the_installed_command_generates_in_several_processes(tmp_path):
-    options = "--frames 2 --views 1 --width 64 --height 48 --max-objects 1 --workers 2".split()
-    command = ["instance-seg", "synth", "--out", str(tmp_path / "store"), *options]
+    options = ("--frames", 2, "--views", 1, "--width", 64, "--height", 48, "--max-objects", 1, "--workers", 2)
+    command = ["instance-seg", "synth", "--out", tmp_path / "store", *map(str, options)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert len(open_store(tmp_path / "store")) == 2
