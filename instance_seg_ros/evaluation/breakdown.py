@@ -67,6 +67,21 @@ class Row:
     phantoms: float | None = None
 
 
+@dataclass(frozen=True)
+class RuleAgreement:
+    """How the rule that tells bare surface by depth judged known cases; all 0 for real frames.
+
+    Attributes:
+        objects, objects_called_bare: objects that had depth, and those that it took for bare surface.
+        bare, bare_called_bare: masks on bare surface that had depth, and those that it took for that.
+    """
+
+    objects: int
+    objects_called_bare: int
+    bare: int
+    bare_called_bare: int
+
+
 @dataclass(frozen=True, eq=False)
 class Summary:
     """Everything that is said of a model on some frames.
@@ -81,8 +96,7 @@ class Summary:
         phantoms_on_bare_surface: how many phantoms lie on bare table, floor or wall, as far as the depth tells; all of
             them where only some objects are labelled.
         unmeasured: predictions away from labelled objects whose depth is missing.
-        rule: cases and agreement of the rule that tells phantoms from depth: ("objects judged", "called bare",
-            "bare surfaces judged", "called bare"); zeros for real frames.
+        rule: how far the rule behind phantoms on bare surface is right.
         median_segment_ms: time of the segmenter.
     """
 
@@ -95,7 +109,7 @@ class Summary:
     phantom_frames: tuple[tuple[str, int], ...]
     phantoms_on_bare_surface: int
     unmeasured: int
-    rule: tuple[int, int, int, int]
+    rule: RuleAgreement
     median_segment_ms: float
 
     @property
@@ -132,22 +146,27 @@ def summarise(results: Sequence[FrameResult]) -> Summary:
     metrics = [result.metrics for result in results]
     labelled = [m for m in metrics if m.labelled]
     counts = sorted(((_title(r), r.phantoms.count) for r in results if r.phantoms.count), key=lambda item: -item[1])
-    checks = [result.rule_check for result in results]
-    objects = [check.object_is_bare for check in checks if check.object_is_bare is not None]
-    bare = [check.bare_is_bare for check in checks if check.bare_is_bare is not None]
+    precision = _precision(results)
     return Summary(
-        rows=(_frame_row("all", "all", results), *_frame_rows(results), *_object_rows(results)),
+        rows=(_frame_row("all", "all", results, precision), *_frame_rows(results), *_object_rows(results)),
         overlap=_mean((m.overlap.precision, m.overlap.recall, m.overlap.f) for m in metrics),
         boundary=_mean((m.boundary.precision, m.boundary.recall, m.boundary.f) for m in metrics),
-        precision=_precision(results),
+        precision=precision,
         frames_with_labels=len(labelled),
         frames_with_two_thirds_found=sum(m.found_share >= ENOUGH_FOUND - 1e-9 for m in labelled),
         phantom_frames=tuple(counts),
         phantoms_on_bare_surface=sum(result.phantoms.bare for result in results),
         unmeasured=sum(result.phantoms.unmeasured for result in results),
-        rule=(len(objects), sum(objects), len(bare), sum(bare)),
+        rule=_rule_agreement(results),
         median_segment_ms=float(np.median([result.segment_ms for result in results])),
     )
+
+
+def _rule_agreement(results: Sequence[FrameResult]) -> RuleAgreement:
+    checks = [result.rule_check for result in results]
+    objects = [check.object_is_bare for check in checks if check.object_is_bare is not None]
+    bare = [check.bare_is_bare for check in checks if check.bare_is_bare is not None]
+    return RuleAgreement(len(objects), sum(objects), len(bare), sum(bare))
 
 
 def _title(result: FrameResult) -> str:
@@ -164,9 +183,8 @@ def _precision(results: Sequence[FrameResult]) -> AveragePrecision | None:
     return average_precision(encoded) if len(encoded) == len(results) else None
 
 
-def _frame_row(by: str, name: str, results: Sequence[FrameResult]) -> Row:
+def _frame_row(by: str, name: str, results: Sequence[FrameResult], precision: AveragePrecision | None) -> Row:
     metrics: list[ImageMetrics] = [result.metrics for result in results]
-    precision = _precision(results)
     return Row(
         by,
         name,
@@ -218,7 +236,7 @@ def _rows_by(by: str, classes: Sequence[str], names: Sequence[str], results: Seq
     if len(used) < 2:
         return []
     members = {name: [r for r, own in zip(results, classes, strict=True) if own == name] for name in used}
-    return [_frame_row(by, name, members[name]) for name in used]
+    return [_frame_row(by, name, members[name], _precision(members[name])) for name in used]
 
 
 def _between(attribute: str, low: float, high: float) -> Callable[[ObjectFacts], bool]:

@@ -135,11 +135,11 @@ def _phantom_lines(summary: Summary) -> list[str]:
     lines = [line]
     if summary.unmeasured:
         lines.append(f"predictions away from labelled objects that have no depth to judge: {summary.unmeasured}")
-    objects, wrong, bare, right = summary.rule
-    if objects and bare:
+    rule = summary.rule
+    if rule.objects and rule.bare:
         lines.append(
-            f"the rule that tells bare surface by depth calls {wrong} of {objects} objects bare, and {right} of {bare} "
-            "masks moved to bare surface"
+            f"the rule that tells bare surface by depth calls {rule.objects_called_bare} of {rule.objects} objects "
+            f"bare, and {rule.bare_called_bare} of {rule.bare} masks moved to bare surface"
         )
     return lines
 

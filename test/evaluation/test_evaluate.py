@@ -255,6 +255,17 @@ def test_a_store_is_seen_through_each_of_several_sensors(tmp_path: Path) -> None
         next(store_frames(tmp_path, 2, 1, ("lidar",)))
 
 
+def test_the_rule_for_bare_surface_is_checked_where_the_truth_is_known(tmp_path: Path) -> None:
+    results = [
+        evaluate_frame(FixedSegmenter(labels()), source)[0]
+        for source in store_frames(fabricated_store(tmp_path), 4, 1, ("ideal",))
+    ]
+    rule = summarise(results).rule
+    assert (rule.objects, rule.objects_called_bare) == (4, 0)  # 5 cm high
+    assert rule.bare == rule.bare_called_bare > 0
+    assert summarise([result_of(labels((0, 0, 10, 10)), labels())]).rule.objects == 0
+
+
 def test_colour_of_a_store_reaches_the_segmenter_as_a_camera_would_give_it(tmp_path: Path) -> None:
     store = fabricated_store(tmp_path)
     assert next(store_frames(store, 1, 1)).frame.color_rgb is None
