@@ -187,6 +187,19 @@ def test_reports_name_frames_and_write_files(tmp_path: Path) -> None:
     assert "<&" not in page
 
 
+def test_without_pycocotools_there_is_everything_but_average_precision(tmp_path: Path) -> None:
+    source = source_of(labels((0, 0, 10, 10)))
+    result, prediction = evaluate_frame(FixedSegmenter(labels((0, 0, 10, 10))), source)
+    result = replace(result, encoded=None)
+    summary = summarise([result])
+    assert summary.precision is None
+    assert "AP" not in summary_lines(summary)
+    assert "100.0" in breakdown_table(summary)
+    write_json(tmp_path / "metrics.json", {"name": "a", "digest": "0"}, summary, [result])
+    write_page(tmp_path, "a model", summary, [(result, prediction)])
+    assert not (tmp_path / "precision_recall.png").exists()
+
+
 def test_pictures_of_a_frame_without_colour_are_three() -> None:
     source = replace(source_of(labels((0, 0, 10, 10))), frame=replace(frame(), color_rgb=None))
     _, prediction = evaluate_frame(FixedSegmenter(labels((0, 0, 10, 10))), source)
