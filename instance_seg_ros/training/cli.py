@@ -119,20 +119,28 @@ def _train(args: argparse.Namespace, processes: Processes) -> None:
         processes=processes,
     )
     if processes.is_first:
-        others = f" with {processes.count - 1} other processes" if processes.count > 1 else ""
+        where = f"{processes.count} processes" if processes.count > 1 else str(processes.device)
         print(
-            f"{len(source)} frames to train on from {_INPUTS[args.inputs]}, from step {trainer.step}, on "
-            f"{processes.device}{others}, into {args.out}"
+            f"{len(source)} frames to train on from {_INPUTS[args.inputs]}, from step {trainer.step}, on {where}, into "
+            f"{args.out}"
         )
     trainer.run()
     if processes.is_first:
         print(f"done: {trainer.step} steps in {trainer.elapsed_s / 60:.1f} min; checkpoint {trainer.checkpoint_path}")
 
 
+def _refuse(args: argparse.Namespace, names: tuple[str, ...], kind: str) -> None:
+    """Options of one kind of data would do nothing for the other."""
+    given = [f"--{name.replace('_', '-')}" for name in names if getattr(args, name)]
+    if given:
+        raise ValueError(f"{', '.join(given)} cannot be used with {kind}")
+
+
 def _scenes(args: argparse.Namespace) -> FrameSource:
     from instance_seg_ros.synthetic.store import open_store
     from instance_seg_ros.training.scene_frames import SceneFrames
 
+    _refuse(args, ("images", "depth", "intrinsics", "class_agnostic"), "--store")
     return SceneFrames(open_store(args.store, allow_partial=args.allow_partial), args.inputs)
 
 
@@ -141,6 +149,7 @@ def _coco(args: argparse.Namespace, processes: Processes) -> FrameSource:
     from instance_seg_ros.training.coco_data import CocoFiles, read_coco
     from instance_seg_ros.training.coco_frames import CocoFrames
 
+    _refuse(args, ("allow_partial",), "--coco")
     files = CocoFiles(
         instances=args.coco,
         images=args.images or args.coco.parent / "images",

@@ -14,6 +14,7 @@ background. So do those of `iscrowd` annotations.
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -54,6 +55,9 @@ class CocoFiles:
         depth_unit_m: metres per unit of the depth images.
         intrinsics: fx, fy, cx, cy in pixels, for images that name none.
         class_agnostic: take all categories for one class, "object".
+
+    Raises:
+        ValueError: the unit is not positive.
     """
 
     instances: Path
@@ -62,6 +66,10 @@ class CocoFiles:
     depth_unit_m: float = 0.001
     intrinsics: tuple[float, float, float, float] | None = None
     class_agnostic: bool = False
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.depth_unit_m) and self.depth_unit_m > 0):
+            raise ValueError(f"depth_unit_m must be above 0 (0.001 for millimetres), not {self.depth_unit_m}")
 
 
 @dataclass(frozen=True)

@@ -224,11 +224,17 @@ def test_a_network_must_have_the_classes_of_the_data(
     [
         (["--store", "nothing"], "nothing is no scene store"),
         (["--coco", "nothing.json"], "cannot read nothing.json"),
+        (
+            ["--store", "s", "--images", "i", "--class-agnostic"],
+            "--images, --class-agnostic cannot be used with --store",
+        ),
+        (["--coco", "x.json", "--allow-partial"], "--allow-partial cannot be used with --coco"),
+        (["--coco", "x.json", "--depth-unit", "0"], "depth_unit_m must be above 0"),
         (["--coco", "x.json", "--weights", "nothing.pt"], "no checkpoint at nothing.pt"),
         (["--coco", "x.json", "--weights", "nothing.onnx"], "cannot read the model file nothing.onnx"),
     ],
 )
-def test_the_command_names_what_it_cannot_read(arguments: list[str], cause: str, tmp_path: Path) -> None:
+def test_the_command_names_what_it_cannot_use(arguments: list[str], cause: str, tmp_path: Path) -> None:
     parser = argparse.ArgumentParser()
     cli.add_arguments(parser)
     args = parser.parse_args([*arguments, "--out", str(tmp_path), "--steps", "1"])
