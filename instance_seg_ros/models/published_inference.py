@@ -168,19 +168,20 @@ def suppress_greedily(candidates: Candidates, overlap_threshold: float, count: i
     Returns:
         Index (count,) int64 of the kept, best first, and their scores (count,) float32: 0 once none is left.
     """
-    boxes, classes = candidates.boxes_xyxy, candidates.class_ids
-    first_xy, last_xy = boxes[:, :2].T.contiguous(), boxes[:, 2:].T.contiguous()
+    boxes, classes = candidates.boxes_xyxy.T, candidates.class_ids.to(candidates.boxes_xyxy.dtype)[None]
+    # The class as a third axis, an interval of length 1: boxes of different classes do not meet.
+    first, last = torch.cat((boxes[:2], classes)), torch.cat((boxes[2:], classes + 1))
     # With t / (1 + t) of each area, intersection > t * union becomes intersection > share + share of the other.
-    area_share = (last_xy - first_xy).prod(dim=0) * (overlap_threshold / (1 + overlap_threshold))
-    positions = torch.arange(len(boxes), device=boxes.device)
+    share = (boxes[2:] - boxes[:2]).prod(dim=0, keepdim=True) * (overlap_threshold / (1 + overlap_threshold))
+    facts = torch.cat((first, last, share))
+    positions = torch.arange(len(candidates.scores), device=boxes.device)
     remaining = candidates.scores
     kept, kept_scores = [], []
     for _ in range(count):
         best = remaining.argmax(dim=0, keepdim=True)
-        first = torch.maximum(first_xy, first_xy.index_select(1, best))
-        last = torch.minimum(last_xy, last_xy.index_select(1, best))
-        shared = (last - first).clamp(min=0).prod(dim=0)
-        covered = (shared > area_share + area_share[best]) & (classes == classes[best])
+        of_best = facts.index_select(1, best)
+        common = torch.minimum(last, of_best[3:6]) - torch.maximum(first, of_best[:3])
+        covered = common.clamp(min=0).prod(dim=0) > share[0] + of_best[6]
         kept.append(best)
         kept_scores.append(remaining[best])
         remaining = torch.where(covered | (positions == best), torch.zeros_like(remaining), remaining)
