@@ -8,7 +8,7 @@ import json
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +16,13 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from instance_seg_ros.camera import RgbdFrame
 from instance_seg_ros.export.embedded_weights import HALF_SUFFIX, NETWORK_KEY, network_facts
 from instance_seg_ros.export.graph import DecodingSettings, ExportedModel
+from instance_seg_ros.export.int8 import ONE_FRAME, Agreement, measured_agreement, quantise
 from instance_seg_ros.models.condinst import CondInst
 from instance_seg_ros.segmentation.model_file import FORMAT, graph_digest
+from instance_seg_ros.segmentation.network import network_inputs
 from instance_seg_ros.storage.files import write_atomically
 from instance_seg_ros.training.checkpoint import Checkpoint, averaged_model
 
@@ -192,8 +195,13 @@ def write_model_file(content: bytes, path: Path) -> None:
 
 
 def export_checkpoint(
-    checkpoint: Checkpoint, path: Path, description: ModelDescription, decoding: DecodingSettings, commit: str
-) -> int:
+    checkpoint: Checkpoint,
+    path: Path,
+    description: ModelDescription,
+    decoding: DecodingSettings,
+    commit: str,
+    calibration: Sequence[RgbdFrame] = (),
+) -> Agreement | None:
     """Writes a checkpoint's averaged network as a model file.
 
     Args:
@@ -202,19 +210,24 @@ def export_checkpoint(
         description: what the file says of itself.
         decoding: how predictions become instances.
         commit: of this project, for the record; empty if unknown.
+        calibration: frames of the cameras that it will run on; with any, the network is written in 8 bits, see
+            `int8.quantise`, and no training can start from the file.
 
     Returns:
-        The file's size in bytes.
+        For 8 bits, the agreement with the float network on the frames that were not calibrated with (every second
+        one), which the file records, too.
 
     Raises:
-        ValueError: the description names another number of classes than the network has.
+        ValueError: the description names another number of classes than the network has, or there is one frame only.
     """
     if len(description.class_names) != checkpoint.config.num_classes:
         raise ValueError(
             f"{len(description.class_names)} class names for a network of {checkpoint.config.num_classes} classes"
         )
+    if len(calibration) == 1:
+        raise ValueError(ONE_FRAME)
     store = checkpoint.recipe.get("store", {})
-    trained_on = {
+    trained_on: dict[str, object] = {
         "steps": checkpoint.step,
         "commit": commit,
         "store_seed": store.get("seed"),
@@ -222,8 +235,17 @@ def export_checkpoint(
         "seed": checkpoint.recipe.get("training", {}).get("seed"),
     }
     model = averaged_model(checkpoint)
+    contract = input_contract(model)
     proto = export_graph(model, decoding)
-    store_weights_as_half(proto)
-    content = describe(proto, description, trained_on, input_contract(model), network_facts(model, proto))
+    agreed = None
+    if calibration:
+        quantised = quantise(proto, [network_inputs(frame, tuple(contract)) for frame in calibration[::2]])
+        contents = [describe(graph, description, trained_on, contract) for graph in (proto, quantised)]
+        agreed = measured_agreement(contents[0], contents[1], calibration[1::2])
+        trained_on |= {"calibration_frames": len(calibration[::2]), "agreement_with_float": asdict(agreed)}
+        content = describe(quantised, description, trained_on, contract)
+    else:
+        store_weights_as_half(proto)
+        content = describe(proto, description, trained_on, contract, network_facts(model, proto))
     write_model_file(content, path)
-    return len(content)
+    return agreed

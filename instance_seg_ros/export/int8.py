@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,12 +14,21 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
+from instance_seg_ros.camera import RgbdFrame
+from instance_seg_ros.config import SegmentationSettings
 from instance_seg_ros.instances import Instances
+from instance_seg_ros.segmentation import load_segmenter
 
-# What boxes, scores and the masks' features are read from stays in float: it is cheap, and nothing averages its errors.
-_FLOAT_LAYERS = re.compile(r".*/(class_logits|ltrb|centerness|features)(_\d+)?/Conv")
+# In float stay the finest layers, which draw the masks' borders, what the dynamic heads are made of, and what boxes and
+# scores are read from: nothing averages their errors.
+_FLOAT_LAYERS = re.compile(
+    r"/model/(backbone/stem|backbone/stages\.0|color_encoder/stem|color_encoder/middle|controller|mask_upsampling)[_/].*"
+    r"|.*/(class_logits|ltrb|centerness|features)(_\d+)?/Conv"
+)
 
 _FOUND_IOU = 0.75
+
+ONE_FRAME = "one frame is too few to calibrate with and to measure the loss on; give two or more"
 
 
 @dataclass(frozen=True)
@@ -44,6 +53,18 @@ def agreement(pairs: Sequence[tuple[Instances, Instances]]) -> Agreement:
     return Agreement(len(best), len(found) / max(len(best), 1), float(np.mean(found)) if found else 0.0)
 
 
+def measured_agreement(of_float: bytes, of_int8: bytes, frames: Sequence[RgbdFrame]) -> Agreement:
+    """The agreement of two model files' contents on some frames."""
+    results = []
+    for content in (of_float, of_int8):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model.onnx"
+            path.write_bytes(content)
+            segmenter = load_segmenter(path, SegmentationSettings(backend="onnxruntime"))
+            results.append([segmenter.segment(frame) for frame in frames])
+    return agreement(list(zip(*results, strict=True)))
+
+
 def _best_ious(of_float: Instances, of_int8: Instances) -> Iterator[float]:
     """For each instance of the float network, the IoU with the best of the other's of its class."""
     for mask, class_id in zip(of_float.masks, of_float.class_ids, strict=True):
@@ -53,30 +74,30 @@ def _best_ious(of_float: Instances, of_int8: Instances) -> Iterator[float]:
 
 
 class _Frames(CalibrationDataReader):
-    """Colour images one after the other, in the form that the calibration asks for."""
+    """Inputs one after the other, in the form that the calibration asks for."""
 
-    def __init__(self, images: Sequence[NDArray[np.uint8]]) -> None:
-        self._images = iter(images)
+    def __init__(self, inputs: Iterable[Mapping[str, NDArray]]) -> None:
+        self._inputs = iter(inputs)
 
-    def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
-        image = next(self._images, None)
-        return None if image is None else {"color_rgb": image}
+    def get_next(self) -> dict[str, NDArray] | None:
+        inputs = next(self._inputs, None)
+        return None if inputs is None else dict(inputs)
 
 
-def quantise(proto: onnx.ModelProto, images: Sequence[NDArray[np.uint8]]) -> onnx.ModelProto:
+def quantise(proto: onnx.ModelProto, inputs: Sequence[Mapping[str, NDArray]]) -> onnx.ModelProto:
     """A graph with its convolutions in 8 bits (Q/DQ; weights per channel, activations per tensor).
 
-    Everything else, group normalisation, suppression and the dynamic heads above all, stays in float.
+    Everything else, geometry, group normalisation, suppression and the dynamic heads above all, stays in float.
 
     Args:
-        proto: with one input, `color_rgb`.
-        images: (H, W, 3) uint8 of the size that it takes, at least one; the ranges of all activations come from them.
+        proto: of float32 weights.
+        inputs: arrays by input name, one mapping a frame; the ranges of all activations come from them.
 
     Raises:
-        ValueError: there is no image.
+        ValueError: there is no frame.
     """
-    if not images:
-        raise ValueError("there is no image to calibrate with")
+    if not inputs:
+        raise ValueError("there is no frame to calibrate with")
     with tempfile.TemporaryDirectory() as folder:
         float_path, folded_path, int8_path = (Path(folder) / name for name in ("float", "folded", "int8"))
         onnx.save(proto, float_path)
@@ -92,7 +113,7 @@ def quantise(proto: onnx.ModelProto, images: Sequence[NDArray[np.uint8]]) -> onn
         quantize_static(
             str(folded_path),
             str(int8_path),
-            _Frames(images),
+            _Frames(inputs),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["Conv"],
             nodes_to_exclude=[name for name in convolutions if _FLOAT_LAYERS.fullmatch(name)],

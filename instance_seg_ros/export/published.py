@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,13 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from instance_seg_ros.camera import RgbdFrame
-from instance_seg_ros.config import SegmentationSettings
 from instance_seg_ros.export.export import OUTPUT_NAMES, ModelDescription, describe, trace, write_model_file
-from instance_seg_ros.export.int8 import Agreement, agreement, quantise
+from instance_seg_ros.export.int8 import ONE_FRAME, measured_agreement, quantise
 from instance_seg_ros.export.published_checkpoint import PublishedCheckpoint
 from instance_seg_ros.models.published import MASK_STRIDE
 from instance_seg_ros.models.published_inference import Detector
-from instance_seg_ros.segmentation import load_segmenter
 
 # The mask's sample i stands for input pixel 4 i + 2 (`aligned_upsample`), half a pixel behind the middle of its cell.
 _MASK_OFFSET = -0.5 / MASK_STRIDE
@@ -94,14 +91,14 @@ def export_published_checkpoint(
         raise ValueError("the description's class names are not the checkpoint's")
     images = _color_images(calibration, camera_wh)
     if len(images) == 1:
-        raise ValueError("one frame is too few to calibrate with and to measure the loss on; give two or more")
+        raise ValueError(ONE_FRAME)
     proto = export_published_graph(Detector(checkpoint.model(), camera_wh))
     contract = {"color_rgb": f"uint8 [{camera_wh[1]}, {camera_wh[0]}, 3], RGB as the camera gives it, this size only"}
     origin: dict[str, Any] = {"imported_from": checkpoint.source}
     content = describe(proto, description, origin, contract)
     if calibration:
-        quantised = quantise(proto, images[::2])
-        agreed = _measured(content, describe(quantised, description, origin, contract), calibration[1::2])
+        quantised = quantise(proto, [{"color_rgb": image} for image in images[::2]])
+        agreed = measured_agreement(content, describe(quantised, description, origin, contract), calibration[1::2])
         origin |= {"calibration_frames": len(images[::2]), "agreement_with_float": asdict(agreed)}
         content = describe(quantised, description, origin, contract)
     write_model_file(content, path)
@@ -121,15 +118,3 @@ def _color_images(frames: Sequence[RgbdFrame], camera_wh: tuple[int, int]) -> li
             )
         images.append(frame.color_rgb)
     return images
-
-
-def _measured(of_float: bytes, of_int8: bytes, frames: Sequence[RgbdFrame]) -> Agreement:
-    """The agreement of two model files' contents on some frames."""
-    results = []
-    for content in (of_float, of_int8):
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "model.onnx"
-            path.write_bytes(content)
-            segmenter = load_segmenter(path, SegmentationSettings(backend="onnxruntime"))
-            results.append([segmenter.segment(frame) for frame in frames])
-    return agreement(list(zip(*results, strict=True)))

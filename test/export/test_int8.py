@@ -56,7 +56,7 @@ def test_towers_are_quantised_and_predictions_stay_in_float() -> None:
     rng = np.random.default_rng(1)
     images = [rng.integers(0, 256, (16, 20, 3), dtype=np.uint8) for _ in range(3)]
     proto = two_convolutions()
-    quantised = quantise(proto, images[:2])
+    quantised = quantise(proto, [{"color_rgb": image} for image in images[:2]])
     makers = {name: node.op_type for node in quantised.graph.node for name in node.output}
     weights_of = {node.name: makers.get(node.input[1], "") for node in quantised.graph.node if node.op_type == "Conv"}
     assert weights_of == {"/net/tower/Conv": "DequantizeLinear", "/net/head/ltrb_2/Conv": ""}
@@ -65,8 +65,8 @@ def test_towers_are_quantised_and_predictions_stay_in_float() -> None:
     assert 0 < error < 0.03
 
 
-def test_calibration_needs_an_image() -> None:
-    with pytest.raises(ValueError, match="no image to calibrate with"):
+def test_calibration_needs_a_frame() -> None:
+    with pytest.raises(ValueError, match="no frame to calibrate with"):
         quantise(two_convolutions(), [])
 
 
