@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "of captures of the camera that it will run on, or for a trained network a scene store, half to calibrate with "
         "and half to measure the loss",
     )
-    parser.add_argument("--name", help="name in the file (default: tabletop_depth, or condinst_r50 and the like)")
+    parser.add_argument("--name", help="name in the file (default: tabletop_rgbd, or condinst_r50 and the like)")
     parser.add_argument("--version", default="1", help="version in the file (default: %(default)s)")
     parser.add_argument(
         "--score-threshold", type=float, default=0.5, help="default of users of the file (default: %(default)s)"
@@ -73,7 +73,7 @@ def _export_trained(args: argparse.Namespace) -> str:
 
     checkpoint = load_checkpoint(args.checkpoint)
     description = ModelDescription(
-        name=args.name or "tabletop_depth",
+        name=args.name or "tabletop_rgbd",
         version=args.version,
         class_names=checkpoint.class_names,
         score_threshold=args.score_threshold,

@@ -52,7 +52,7 @@ class ModelDescription:
         mask_threshold: probability above which a pixel belongs to an instance.
     """
 
-    name: str = "tabletop_depth"
+    name: str = "tabletop_rgbd"
     version: str = "1"
     class_names: tuple[str, ...] = ("object",)
     score_threshold: float = 0.5

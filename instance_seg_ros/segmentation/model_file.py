@@ -17,7 +17,7 @@ from pathlib import Path
 from instance_seg_ros.errors import InputError
 
 FORMAT = "instance_seg_ros/1"
-SHIPPED_MODEL = "tabletop_depth.onnx"
+SHIPPED_MODEL = "tabletop_rgbd.onnx"
 
 # Of the ONNX protobuf schema: ModelProto.metadata_props, and key and value of StringStringEntryProto.
 _METADATA_FIELD = 14

@@ -84,7 +84,7 @@ def test_labelled_images_become_a_model_with_their_classes(
     assert again.class_names == CLASS_NAMES
     continued = [*arguments[:-1], str(tmp_path / "second")]
     assert run(cli, *continued, "--weights", str(model), *QUICK, "--steps=1") == 0
-    assert load_checkpoint(tmp_path / "second" / CHECKPOINT_NAME).recipe["started_from"]["model"] == "tabletop_depth"
+    assert load_checkpoint(tmp_path / "second" / CHECKPOINT_NAME).recipe["started_from"]["model"] == "tabletop_rgbd"
 
 
 def test_a_folder_of_another_training_is_not_continued(data: Path, weights: Path, tmp_path: Path) -> None:
