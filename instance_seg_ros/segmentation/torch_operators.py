@@ -383,6 +383,11 @@ def _slice(node: Node) -> Function:
     return run
 
 
+def _softmax(node: Node) -> Function:
+    axis = node.attributes.get("axis", -1)
+    return lambda x: torch.softmax(x, dim=axis)
+
+
 def _squeeze(node: Node) -> Function:
     axes = node.integers(1)
     return lambda x, *_: x.squeeze() if axes is None else x.squeeze(tuple(axes))
@@ -478,6 +483,7 @@ _BUILT: dict[str, Callable[[Node], Function]] = {
     "Reshape": _reshape,
     "Resize": _resize,
     "Slice": _slice,
+    "Softmax": _softmax,
     "Squeeze": _squeeze,
     "TopK": _top_k,
     "Transpose": _transpose,

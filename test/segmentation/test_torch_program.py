@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,10 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from instance_seg_ros.export.export import export_graph
+from instance_seg_ros.export.graph import DecodingSettings
+from instance_seg_ros.models.condinst import CondInst
+from instance_seg_ros.models.configuration import SIZES
 from instance_seg_ros.segmentation import default_model_path
 from instance_seg_ros.segmentation.frozen_model import frozen_model
 from instance_seg_ros.segmentation.half_precision import with_half_convolutions
@@ -95,6 +100,7 @@ CASES: list[tuple[str, list[Any], dict[str, Any]]] = [
     ("Slice", [IMAGE, ints(0), ints(6), ints(2), ints(2)], {}),
     ("Slice", [IMAGE, ints(-1), ints(-(2**63)), ints(3), ints(-1)], {}),
     ("Slice", [IMAGE, ints(6), ints(1), ints(3), ints(-2)], {}),
+    ("Softmax", [IMAGE], {"axis": 1}),
     ("Squeeze", [IMAGE, ints(0)], {}),
     ("TopK", [MATRIX, ints(3)], {"axis": -1, "largest": 1, "sorted": 1}),
     ("TopK", [MATRIX, ints(2)], {"axis": 0, "largest": 0, "sorted": 1}),
@@ -220,3 +226,21 @@ def test_bf16_convolutions_are_near_and_what_measures_stays_in_fp32(shipped: tup
     assert found.any()
     torch.testing.assert_close(actual["scores"][found], expected["scores"][found], atol=0.02, rtol=0)
     torch.testing.assert_close(actual["boxes_xyxy"][found], expected["boxes_xyxy"][found], atol=2.0, rtol=0)
+
+
+def test_every_operator_of_a_network_as_it_is_exported_now_is_known(tmp_path: Path) -> None:
+    """The shipped model may be older than the export: what is trained next has to run, too."""
+    torch.manual_seed(0)
+    path = tmp_path / "model.onnx"
+    onnx.save(export_graph(CondInst(SIZES["small"]).eval(), DecodingSettings()), path)
+    names = tuple(value.name for value in onnx.load(path).graph.input)
+    program = TorchProgram(frozen_model(path, input_shapes(names, (160, 120))), "meta")
+    outputs = program(
+        {
+            name: torch.empty(value.shape, dtype=value.dtype, device="meta")
+            for name, value in program.input_types.items()
+        }
+    )
+    assert {name: tuple(value.shape) for name, value in outputs.items()} == {
+        name: value.shape for name, value in program.output_types.items()
+    }
