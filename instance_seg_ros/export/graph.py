@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from instance_seg_ros.models.condinst import CondInst
@@ -102,25 +101,33 @@ class NetworkGrid(nn.Module):
 
     def depth(self, depth_m: Tensor) -> Tensor:
         """(H, W) float32 metres -> (1, 1, height, width)."""
-        return (self._nearest(depth_m, 1) * self._inside(depth_m))[None, None]
+        rows, columns = self._places(depth_m, 1)
+        return (depth_m.index_select(0, rows).index_select(1, columns) * self._inside(depth_m))[None, None]
 
     def color(self, color_rgb: Tensor) -> Tensor:
         """(H, W, 3) uint8 -> (1, 3, height, width) float32 in [0, 255]."""
-        fine = self._nearest(color_rgb, 2).to(torch.float32)
-        return F.avg_pool2d(fine.permute(2, 0, 1)[None], 2) * self._inside(color_rgb)
+        rows, columns = self._places(color_rgb, 2)
+        # Sums of neighbours: a pooling would turn the three channels into planes of twice the grid's size first.
+        by_rows = _sum_of_pairs(color_rgb, 0, rows)
+        means = _sum_of_pairs(by_rows, 1, columns) / 4
+        return means.permute(2, 0, 1)[None] * self._inside(color_rgb)
 
     def intrinsics(self, intrinsics: Tensor, scale: Tensor) -> Tensor:
         """(4,) float32 fx, fy, cx, cy of the camera -> (1, 4) of the grid."""
         return torch.cat((intrinsics[:2] * scale, (intrinsics[2:] + 0.5) * scale - 0.5))[None]
 
-    def _nearest(self, image: Tensor, finer: int) -> Tensor:
-        """An image (H, W, ...) on a grid `finer` times as fine as the network's; beyond its border, the border."""
+    def _places(self, image: Tensor, finer: int) -> list[Tensor]:
+        """Nearest rows and columns of an image (H, W, ...) for a grid `finer` times as fine as the network's.
+
+        Beyond its border they are the border's.
+        """
         scale = self.scale(image) * finer
+        places = []
         for axis, length in enumerate((self.height, self.width)):
-            places = ((torch.arange(finer * length, dtype=torch.float32) + 0.5) / scale).floor()
+            nearest = ((torch.arange(finer * length, dtype=torch.float32) + 0.5) / scale).floor()
             last = torch.as_tensor(image.shape[axis]).to(torch.float32) - 1
-            image = image.index_select(axis, torch.minimum(places, last).to(torch.int64))
-        return image
+            places.append(torch.minimum(nearest, last).to(torch.int64))
+        return places
 
     def _inside(self, image: Tensor) -> Tensor:
         """(height, width) float32: 1 for cells whose middle is in the image, 0 for padding."""
@@ -130,6 +137,12 @@ class NetworkGrid(nn.Module):
             for axis, length in enumerate((self.height, self.width))
         )
         return rows.unsqueeze(1) * columns.unsqueeze(0)
+
+
+def _sum_of_pairs(image: Tensor, axis: int, places: Tensor) -> Tensor:
+    """Float32 sums of the first and second, third and fourth, ... of these places along an axis."""
+    first, second = (image.index_select(axis, places[part::2]).to(torch.float32) for part in (0, 1))
+    return first + second
 
 
 class ExportedModel(nn.Module):
