@@ -13,7 +13,7 @@ from instance_seg_ros.segmentation import ModelError, default_model_path
 from instance_seg_ros.segmentation.frozen_model import frozen_model
 from instance_seg_ros.segmentation.network import input_shapes
 
-INPUTS = ("depth_m", "intrinsics")
+INPUTS = ("depth_m", "intrinsics", "color_rgb")
 # Inputs that TensorRT's ONNX parser wants as constants, by operator.
 CONSTANT_INPUTS = {
     "Clip": (1, 2),
@@ -67,7 +67,11 @@ def test_the_results_are_those_of_the_model_file() -> None:
     depth_m[30:80, 40:110] = 0.82
     depth_m[60:100, 120:180] = 0.78
     depth_m[rng.random(depth_m.shape) < 0.05] = 0
-    feeds = {"depth_m": depth_m, "intrinsics": np.array([200, 200, 105.5, 59.5], dtype=np.float32)}
+    feeds = {
+        "depth_m": depth_m,
+        "intrinsics": np.array([200, 200, 105.5, 59.5], dtype=np.float32),
+        "color_rgb": rng.integers(0, 256, (*depth_m.shape, 3), dtype=np.uint8),
+    }
     model = frozen_model(default_model_path(), input_shapes(INPUTS, size_wh))
     providers = ["CPUExecutionProvider"]
     expected = onnxruntime.InferenceSession(str(default_model_path()), providers=providers).run(None, feeds)

@@ -18,8 +18,8 @@ from instance_seg_ros.segmentation.postprocessing import NetworkOutput, to_insta
 from instance_seg_ros.storage.captures import capture_folders, read_capture
 
 REAL_FRAMES = Path(__file__).parents[3] / "shared" / "data" / "real_rgbd"
-INPUTS = ("depth_m", "intrinsics")
-OUTPUTS = ["boxes_xyxy", "scores", "class_ids", "masks", "mask_scale"]
+INPUTS = ("depth_m", "intrinsics", "color_rgb")
+OUTPUTS = ["boxes_xyxy", "scores", "class_ids", "masks", "mask_scale", "mask_upsampling"]
 SIZE_WH = (160, 120)
 PROVIDERS = ["CPUExecutionProvider"]
 
@@ -107,7 +107,7 @@ def test_the_shipped_model_keeps_geometry_and_suppression_in_full_precision(ship
     types = element_types(after)
     convolutions = [node for node in after.graph.node if node.op_type == "Conv"]
     full = [node for node in convolutions if types.get(node.output[0]) != TensorProto.FLOAT16]
-    assert len(full) == 1
+    assert len(full) == 2  # what reads the geometry, and what reads the colour
     assert len(convolutions) > 50
     for operator in ("MatMul", "Sigmoid", "AveragePool", "Sqrt", "TopK", "Greater"):
         count = sum(node.op_type == operator for node in before.graph.node)
@@ -121,7 +121,12 @@ def test_the_shipped_model_finds_the_same_on_synthetic_depth_in_mixed_precision(
     depth_m = np.full(SIZE_WH[::-1], 0.9, dtype=np.float32)
     depth_m[30:80, 40:80] = 0.82
     depth_m[60:100, 100:140] = 0.78
-    feeds = {"depth_m": depth_m, "intrinsics": np.array([150, 150, 79.5, 59.5], dtype=np.float32)}
+    color_rgb = np.repeat((depth_m < 0.85)[..., None] * np.uint8(90) + np.uint8(80), 3, axis=2)
+    feeds = {
+        "depth_m": depth_m,
+        "intrinsics": np.array([150, 150, 79.5, 59.5], dtype=np.float32),
+        "color_rgb": color_rgb,
+    }
     expected, actual = (
         dict(zip((output.name for output in session.get_outputs()), session.run(None, feeds), strict=True))
         for session in (onnxruntime.InferenceSession(model, providers=PROVIDERS) for model in shipped)
@@ -147,7 +152,7 @@ def test_the_shipped_model_finds_the_same_on_real_frames_in_mixed_precision() ->
             ]
         full, half = (
             to_instances(
-                NetworkOutput(*session.run(OUTPUTS, network_inputs(frame, INPUTS))),
+                NetworkOutput(**dict(zip(OUTPUTS, session.run(OUTPUTS, network_inputs(frame, INPUTS)), strict=True))),
                 size_wh,
                 info.class_names,
                 info.score_threshold,
