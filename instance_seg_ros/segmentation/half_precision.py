@@ -1,8 +1,8 @@
 """Mixed precision: convolutions in 16 bits, all that measures in FP32.
 
 TensorRT and PyTorch compute in the types that the graph has. Here convolutions, and what only passes their results on,
-become FP16 or BF16. The first convolution stays as it is, since it reads metres; so do the geometry before it,
-normalisation, sigmoids, the boxes, the dynamic mask heads and the suppression of duplicates behind the convolutions.
+become FP16 or BF16. The first convolution of each image stays as it is, since it reads metres and levels; so do the
+geometry before it, normalisation, sigmoids, the boxes, the dynamic mask heads and the suppression behind the convolutions.
 """
 
 from __future__ import annotations
