@@ -21,7 +21,7 @@ test: ## Run the linters, the type checker and the whole test suite
 	@scripts/setup.sh test
 	@scripts/test.sh $(ARGS)
 
-bench: ## Print the benchmark table of every stage
+bench: ## Time every stage and every runtime; ARGS="--beside FILE.onnx" times another network, too
 	@scripts/setup.sh test
 	@source env.sh && exec instance-seg bench $(ARGS)
 
