@@ -2,7 +2,7 @@
 
 TensorRT and PyTorch compute in the types that the graph has. Here convolutions, and what only passes their results on,
 become FP16 or BF16. The first convolution of each image stays as it is, since it reads metres and levels; so do the
-geometry before it, normalisation, sigmoids, the boxes, the dynamic mask heads and the suppression behind the convolutions.
+geometry before it, normalisation, sigmoids, the boxes, the dynamic mask heads and the suppression behind them.
 """
 
 from __future__ import annotations
