@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,8 +75,9 @@ def run(args: argparse.Namespace) -> int:
         if first is None:
             raise InputError(f"no labelled frame in {args.data}")
         segmenter = load_segmenter(args.model, settings)
+        unthresholded = load_segmenter(args.model, replace(settings, score_threshold=0.0))
         for frame in tqdm(itertools.chain([first], frames), unit="frame", leave=False):
-            result, prediction = evaluate_frame(segmenter, frame)
+            result, prediction = evaluate_frame(segmenter, unthresholded, frame)
             results.append(result)
             if args.out is not None:
                 worst.add(result, prediction)

@@ -91,37 +91,52 @@ class Prediction:
     phantom: NDArray[np.bool_]
 
 
-def evaluate_frame(segmenter: Segmenter, source: LabelledFrame) -> tuple[FrameResult, Prediction]:
+def evaluate_frame(
+    segmenter: Segmenter, unthresholded: Segmenter, source: LabelledFrame
+) -> tuple[FrameResult, Prediction]:
     """Segments a frame and measures the result.
 
     A prediction does not count when most of it lies on ignored objects, or, where only some objects are labelled, when
     less than a tenth of it lies on them.
+
+    Args:
+        segmenter: as it is used; all but average precision is measured on what it gives.
+        unthresholded: the same one without a threshold on the score. Average precision, which looks at all thresholds,
+            is measured on what this one gives, as COCO does.
+        source: the frame.
     """
     start = time.perf_counter()
     instances = segmenter.segment(source.frame)
     segment_ms = 1000 * (time.perf_counter() - start)
     masks = instances.masks
-    counted = mask_areas(masks & source.ignored) <= 0.5 * mask_areas(masks)
-    if not source.complete:
-        counted &= without_clutter(source.truth, masks)
+    counted = _counted(source, masks)
     away = on_no_object(source.objects, masks)
     surfaces = BareSurfaces(source.frame, ~(masks.any(axis=0) | source.objects))
     judged = [surfaces.judge(mask) if lonely else None for mask, lonely in zip(masks, away, strict=True)]
     bare = np.array([surface is Surface.BARE for surface in judged], dtype=bool)
     phantoms = Phantoms(int(away.sum()), int(bare.sum()), judged.count(Surface.UNMEASURED), source.complete)
-    kept = instances[counted]
-    coco = importlib.util.find_spec("pycocotools") is not None
+    encoded = None
+    if importlib.util.find_spec("pycocotools") is not None:
+        ranked = unthresholded.segment(source.frame)
+        ranked = ranked[_counted(source, ranked.masks)]
+        encoded = encode(source.truth, ranked.masks, ranked.scores)
     result = FrameResult(
         name=source.name,
         sensor=source.sensor,
-        metrics=image_metrics(source.truth, kept.masks),
+        metrics=image_metrics(source.truth, masks[counted]),
         objects=object_facts(source.truth, source.frame.depth_m, source.clean_depth_m),
-        encoded=encode(source.truth, kept.masks, kept.scores) if coco else None,
+        encoded=encoded,
         phantoms=phantoms,
         rule_check=_rule_check(source),
         segment_ms=segment_ms,
     )
     return result, Prediction(source, instances, counted, away if source.complete else bare)
+
+
+def _counted(source: LabelledFrame, masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which predictions (M,) the metrics look at."""
+    counted: NDArray[np.bool_] = mask_areas(masks & source.ignored) <= 0.5 * mask_areas(masks)
+    return counted if source.complete else counted & without_clutter(source.truth, masks)
 
 
 def _rule_check(source: LabelledFrame) -> RuleCheck:

@@ -49,7 +49,10 @@ class MaskUpsampling(nn.Module):
         guide = F.pixel_unshuffle(torch.relu(guide), MASK_UPSAMPLING)
         logits = self.weights(self.mix(torch.cat((guide, mask_features), dim=1))).float()
         batch, _, height, width = logits.shape
-        return logits.view(batch, NEIGHBOURS, MASK_UPSAMPLING, MASK_UPSAMPLING, height, width).softmax(dim=1)
+        logits = logits.view(batch, NEIGHBOURS, MASK_UPSAMPLING, MASK_UPSAMPLING, height, width)
+        # A softmax by hand: ONNX runtimes transpose for one whose axis is not the last.
+        shares = (logits - logits.amax(dim=1, keepdim=True)).exp()
+        return shares / shares.sum(dim=1, keepdim=True)
 
 
 def _bilinear_weights() -> Tensor:
