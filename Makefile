@@ -1,7 +1,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench clean
+.PHONY: help setup demo test bench model clean
 
 # Arguments for the command that a target runs: make test ARGS="-k lifting"
 ARGS ?=
@@ -24,6 +24,16 @@ test: ## Run the linters, the type checker and the whole test suite
 bench: ## Time every stage and every runtime; ARGS="--beside FILE.onnx" times another network, too
 	@scripts/setup.sh test
 	@source env.sh && exec instance-seg bench $(ARGS)
+
+SCENES ?= 16000
+MINUTES ?= 180
+model: ## Make a model like the shipped one from nothing, in out/model; resumes; SCENES=frames MINUTES=training time
+	@scripts/setup.sh test
+	@source env.sh && mkdir -p out/model && \
+	instance-seg synth --out out/model/scenes --frames $(SCENES) --seed 2 --color --without-families teapot,toy_brick && \
+	instance-seg train --store out/model/scenes --out out/model/run --minutes $(MINUTES) --batch-size 8 \
+		--learning-rate 1.5e-3 $(ARGS) && \
+	instance-seg export --checkpoint out/model/run/checkpoint.pt --out out/model/tabletop_rgbd.onnx --score-threshold 0.4
 
 clean: ## Remove what was built and installed here: .venv, .ros, out and caches
 	rm -rf .venv .ros build out *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
