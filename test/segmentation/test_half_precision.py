@@ -163,7 +163,6 @@ def test_the_shipped_model_finds_the_same_on_real_frames_in_mixed_precision() ->
             for session in sessions[size_wh]
         )
         assert len(full) == len(half)
-        # FP16 keeps 11 bits; the largest difference over all 27 frames is half of this, the typical one a tenth.
         np.testing.assert_allclose(np.sort(half.scores), np.sort(full.scores), atol=5e-3)
         for mask in full.masks:
             intersections = (mask & half.masks).sum(axis=(1, 2))
