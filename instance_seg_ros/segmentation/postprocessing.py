@@ -116,10 +116,12 @@ def _fine_mask(
     x1, y1 = (np.ceil(corners[1]) + 1).astype(int)
     # Replicated at the mask's border, real cells elsewhere.
     padded = np.pad(mask, 1, mode="edge")[y0 : y1 + 2, x0 : x1 + 2].astype(np.float32)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3))
-    height, width = windows.shape[:2]
-    here = weights[..., y0 : y0 + height, x0 : x0 + width].astype(np.float32)
-    fine = np.einsum("nabyx,yxn->yaxb", here, windows.reshape(height, width, 9), optimize=False)
+    height, width = padded.shape[0] - 2, padded.shape[1] - 2
+    fine = np.zeros((factor, factor, height, width), dtype=np.float32)
+    for neighbour, shares in enumerate(weights[..., y0 : y0 + height, x0 : x0 + width]):
+        row_offset, column_offset = divmod(neighbour, 3)
+        fine += shares * padded[row_offset : row_offset + height, column_offset : column_offset + width]
+    fine = fine.transpose(2, 0, 3, 1)
     offset = output.mask_offset - np.array([factor * x0, factor * y0], dtype=np.float32)
     return fine.reshape(factor * height, factor * width), offset
 
