@@ -84,7 +84,7 @@ class SensorSettings(Settings):
         return cls(
             warp_px=some(0.2, 2.5),
             jitter_px=some(0.1, 1.2),
-            shift_px=some(0.1, 1.5),
+            shift_px=some(0.2, 2.5),
             smooth_probability=0.35,
             baseline_m=some(0.02, 0.09, 0.35) * float(rng.choice([1.0, 1.0, -1.0])),
             edge_step=float(rng.uniform(0.01, 0.04)),
