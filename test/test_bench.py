@@ -56,23 +56,6 @@ def test_other_networks_are_measured_beside_the_model(
     ] * len(installed_cpu_backends())
 
 
-def test_tasks_take_turns_and_the_first_turn_does_not_count() -> None:
-    now_s, calls = [0.0], []
-
-    def task(name: str, first_s: float, later_s: float) -> Callable[[int], None]:
-        def run(turn: int) -> None:
-            calls.append(name)
-            now_s[0] += later_s if turn else first_s
-
-        return run
-
-    tasks = {("a", "x"): task("a", 9, 0.01), ("b", "x"): task("b", 5, 0.02)}
-    times_ms = runtimes.times_in_turns_ms(tasks, 2, clock=lambda: now_s[0])
-    assert calls == ["a", "b"] * 3
-    assert times_ms[("a", "x")] == pytest.approx([10, 10])
-    assert times_ms[("b", "x")] == pytest.approx([20, 20])
-
-
 @pytest.mark.parametrize("backend", CPU_BACKENDS)
 def test_a_network_of_free_input_shapes_cannot_be_measured_beside(tmp_path: Path, backend: str) -> None:
     pytest.importorskip(backend)

@@ -8,8 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from instance_seg_ros.camera import RgbdFrame
 from instance_seg_ros.config import SegmentationSettings, from_mapping
 from instance_seg_ros.errors import InputError
 from instance_seg_ros.segmentation import NetworkSegmenter, default_model_path, read_model_info
-from instance_seg_ros.segmentation.cpu_backends import installed_cpu_backends, load_cpu_network
+from instance_seg_ros.segmentation.cpu_backends import installed_cpu_backends, load_cpu_network, times_in_turns_ms
 from instance_seg_ros.segmentation.graph_network import GraphSession
 from instance_seg_ros.storage.captures import read_capture, write_capture
 
@@ -40,7 +39,7 @@ def rows(
 
     Args:
         frames: all of one camera, gone through over and over.
-        rounds: how often each is timed, after one round that warms up.
+        rounds: how often each is timed, at least.
         model: None for the one that is shipped.
         settings: whatever they say of the backend, each installed one gets a row.
         beside: ONNX files of other networks, with fixed input shapes.
@@ -69,27 +68,6 @@ def rows(
 
 def _segment(segmenter: NetworkSegmenter, frames: Sequence[RgbdFrame], turn: int) -> object:
     return segmenter.segment(frames[turn % len(frames)])
-
-
-def times_in_turns_ms(
-    tasks: Mapping[tuple[str, str], Callable[[int], object]],
-    rounds: int,
-    clock: Callable[[], float] = time.perf_counter,
-) -> dict[tuple[str, str], list[float]]:
-    """Times of each task; they take turns, so that what else the machine does strikes all of them.
-
-    Args:
-        tasks: called with the number of the round.
-        rounds: that count, after one that warms up.
-        clock: in seconds.
-    """
-    times_ms: dict[tuple[str, str], list[float]] = {row: [] for row in tasks}
-    for turn in range(rounds + 1):
-        for row, task in tasks.items():
-            start = clock()
-            task(turn)
-            times_ms[row].append(1e3 * (clock() - start))
-    return {row: values[1:] for row, values in times_ms.items()}
 
 
 def other_network(backend: str, path: Path, threads: int) -> Callable[[int], object]:

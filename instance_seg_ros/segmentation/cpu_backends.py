@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import statistics
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from numpy.typing import NDArray
 
@@ -18,9 +20,13 @@ from instance_seg_ros.segmentation.network import Network
 CPU_BACKENDS = ("onnxruntime", "openvino")
 """Values of the setting `backend`, which are the names of the packages, too."""
 
-_ROUNDS = 8
+_SETTLING_CALLS = 3
+_COUNTED_CALLS = 10
+_SLOW_S = 0.5
 _LONG_ENOUGH_S = 1.0
 _TRIAL_SIZE_WH = (640, 480)
+
+Key = TypeVar("Key")
 
 
 def installed_cpu_backends() -> tuple[str, ...]:
@@ -79,20 +85,48 @@ def fastest_cpu_network(path: Path, settings: SegmentationSettings) -> tuple[Gra
 def median_times_ms(
     networks: Mapping[str, Network], inputs: Mapping[str, NDArray], clock: Callable[[], float] = time.perf_counter
 ) -> dict[str, float]:
-    """The median time of a few frames by name; the networks take turns, so that other work strikes all of them.
-
-    A round warms up and does not count, unless the networks are so slow that it is the only one.
+    """The median time of a few frames by name, see `times_in_turns_ms`.
 
     Args:
         clock: in seconds.
     """
-    times_s: dict[str, list[float]] = {name: [] for name in networks}
+
+    def task(network: Network) -> Callable[[int], object]:
+        return lambda call: network(inputs)
+
+    tasks = {name: task(network) for name, network in networks.items()}
+    times_ms = times_in_turns_ms(tasks, _COUNTED_CALLS, _LONG_ENOUGH_S, clock)
+    return {name: statistics.median(values) for name, values in times_ms.items()}
+
+
+def times_in_turns_ms(
+    tasks: Mapping[Key, Callable[[int], object]],
+    rounds: int,
+    enough_s: float = math.inf,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[Key, list[float]]:
+    """Times of each task; they take turns, so that what else the machine does strikes all of them.
+
+    A turn is several calls in a row, of which the first few do not count unless they are slow: they warm up, and the
+    threads of the runtime before still wait for work then, on the same cores.
+
+    Args:
+        tasks: called with the number of the call.
+        rounds: calls that count, at least.
+        enough_s: when this much time has passed, a slow task is not called again.
+        clock: in seconds.
+    """
+    times_ms: dict[Key, list[float]] = {key: [] for key in tasks}
     begin = clock()
-    for _ in range(_ROUNDS):
-        for name, network in networks.items():
-            start = clock()
-            network(inputs)
-            times_s[name].append(clock() - start)
-        if clock() - begin > _LONG_ENOUGH_S:
-            break
-    return {name: 1e3 * statistics.median(values[1:] or values) for name, values in times_s.items()}
+    for turn in range(-(-rounds // _COUNTED_CALLS)):
+        for key, task in tasks.items():
+            for call in range(_SETTLING_CALLS + _COUNTED_CALLS):
+                start = clock()
+                task(turn * _COUNTED_CALLS + call)
+                took_s = clock() - start
+                slow = took_s > _SLOW_S
+                if slow or call >= _SETTLING_CALLS:
+                    times_ms[key].append(1e3 * took_s)
+                if slow and clock() - begin > enough_s:
+                    break
+    return times_ms

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +12,12 @@ import pytest
 
 from instance_seg_ros.config import SegmentationSettings
 from instance_seg_ros.segmentation import cpu_backends
-from instance_seg_ros.segmentation.cpu_backends import CPU_BACKENDS, fastest_cpu_network, median_times_ms
+from instance_seg_ros.segmentation.cpu_backends import (
+    CPU_BACKENDS,
+    fastest_cpu_network,
+    median_times_ms,
+    times_in_turns_ms,
+)
 from instance_seg_ros.segmentation.model_file import ModelError
 from instance_seg_ros.segmentation.selection import on_cpu
 
@@ -62,10 +68,26 @@ def backends(monkeypatch: pytest.MonkeyPatch):
 PATH = Path("model.onnx")
 
 
-def test_the_first_frame_of_each_network_warms_up_and_does_not_count() -> None:
+def test_the_first_frames_of_each_turn_do_not_count() -> None:
     clock = Clock()
-    networks = {"a": clock.network(0.5, 0.02), "b": clock.network(0.01)}
+    networks = {"a": clock.network(0.4, 0.02), "b": clock.network(0.01)}
     assert median_times_ms(networks, {}, clock) == pytest.approx({"a": 20, "b": 10})
+
+
+def test_tasks_take_turns_of_several_calls() -> None:
+    clock, calls = Clock(), []
+
+    def task(name: str, took_s: float) -> Callable[[int], None]:
+        def run(call: int) -> None:
+            calls.append(name)
+            clock.now_s += took_s
+
+        return run
+
+    times_ms = times_in_turns_ms({"a": task("a", 0.01), "b": task("b", 0.02)}, rounds=20, clock=clock)
+    assert calls == (["a"] * 13 + ["b"] * 13) * 2
+    assert times_ms["a"] == pytest.approx([10.0] * 20)
+    assert times_ms["b"] == pytest.approx([20.0] * 20)
 
 
 def test_slow_networks_run_once_each() -> None:
