@@ -58,20 +58,19 @@ def centerness_target(ltrb: Tensor) -> Tensor:
     return (horizontal * vertical).sqrt()
 
 
-def dice_loss(logits: Tensor, targets: Tensor) -> Tensor:
+def dice_loss(probabilities: Tensor, targets: Tensor) -> Tensor:
     """Dice loss with squared denominators (Milletari et al., 3DV 2016), one value per instance.
 
     Args:
-        logits: (N, h, w).
-        targets: (N, h, w) in {0, 1}.
+        probabilities: (N, h, w) in [0, 1].
+        targets: (N, h, w) in [0, 1].
 
     Returns:
         (N,) in [0, 1].
     """
-    probabilities = logits.sigmoid().flatten(1)
-    targets = targets.flatten(1)
+    probabilities, targets = probabilities.flatten(1), targets.flatten(1)
     intersection = (probabilities * targets).sum(dim=1)
-    denominator = (probabilities**2).sum(dim=1) + (targets**2).sum(dim=1) + _EPS
+    denominator = (probabilities * probabilities).sum(dim=1) + (targets * targets).sum(dim=1) + _EPS
     return 1 - 2 * intersection / denominator
 
 
@@ -86,13 +85,27 @@ def boundary_weights(targets: Tensor, weight: float, radius: int = 2) -> Tensor:
     Returns:
         (N, h, w).
     """
+    highest, lowest = _window_maximum(targets, radius), -_window_maximum(-targets, radius)
+    return torch.where((highest > 0.5) & (lowest < 0.5), weight, 1.0)
+
+
+def _window_maximum(maps: Tensor, radius: int) -> Tensor:
+    """Maximum of (N, h, w) over square windows: along the columns, then along the rows."""
     window = 2 * radius + 1
-    highest = F.max_pool2d(targets.unsqueeze(1), window, 1, radius)
-    lowest = -F.max_pool2d(-targets.unsqueeze(1), window, 1, radius)
-    near = ((highest > 0.5) & (lowest < 0.5)).squeeze(1)
-    return torch.where(near, weight, 1.0)
+    along_columns = F.max_pool2d(maps.unsqueeze(1), (1, window), 1, (0, radius))
+    return F.max_pool2d(along_columns, (window, 1), 1, (radius, 0)).squeeze(1)
 
 
-def mask_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Mean binary cross-entropy per instance: (N, h, w) logits, targets in [0, 1] and weights of the cells -> (N,)."""
-    return F.binary_cross_entropy_with_logits(logits, targets, weights, reduction="none").flatten(1).mean(dim=1)
+def mask_cross_entropy(probabilities: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Mean binary cross-entropy per instance.
+
+    Args:
+        probabilities: (N, h, w), taken as at least 1e-5 away from 0 and 1.
+        targets: (N, h, w) in [0, 1].
+        weights: (N, h, w) of the cells; None is 1.
+
+    Returns:
+        (N,).
+    """
+    probabilities = probabilities.clamp(_EPS, 1 - _EPS)
+    return F.binary_cross_entropy(probabilities, targets, weights, reduction="none").flatten(1).mean(dim=1)

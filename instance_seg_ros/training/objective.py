@@ -22,9 +22,6 @@ from instance_seg_ros.models.mask_upsampling import upsample_masks
 from instance_seg_ros.training.dataset import IGNORE_ID, Batch
 from instance_seg_ros.training.targets import IGNORED, Assignment, assign_locations, sample_positives
 
-_MIN_PROBABILITY = 1e-5
-"""A mask's cells are at least so far from 0 and 1 in the loss."""
-
 
 @dataclass(frozen=True)
 class ObjectiveSettings:
@@ -95,17 +92,17 @@ def _mask_terms(
     count = output.parameters.shape[1]
     flat = torch.cat([index + i * count for i, index in enumerate(chosen)])
     parameters = output.parameters.flatten(0, 1)[flat].split([len(index) for index in chosen])
-    probabilities, targets = [], []
+    probabilities, targets, weights = [], [], []
     for i, features in enumerate(output.mask_features.unbind()):
         coarse = model.masks(features, parameters[i], chosen[i]).sigmoid()
         probabilities.append(upsample_masks(coarse, output.mask_upsampling[i]))
         instance_masks = mask_targets(batch.ids[i], len(batch.boxes_xyxy[i]), model.config.mask_stride)
-        targets.append(instance_masks[assignments[i].instance[chosen[i]]])
-    logits = torch.logit(torch.cat(probabilities), eps=_MIN_PROBABILITY)
-    joined_targets = torch.cat(targets)
-    weights = boundary_weights(joined_targets, settings.boundary_weight)
-    cross_entropy = settings.mask_cross_entropy_weight * mask_cross_entropy(logits, joined_targets, weights)
-    return _Term(dice_loss(logits, joined_targets).sum(), number), _Term(cross_entropy.sum(), number)
+        instance = assignments[i].instance[chosen[i]]
+        targets.append(instance_masks[instance])
+        weights.append(boundary_weights(instance_masks, settings.boundary_weight)[instance])
+    predicted, wanted = torch.cat(probabilities), torch.cat(targets)
+    cross_entropy = settings.mask_cross_entropy_weight * mask_cross_entropy(predicted, wanted, torch.cat(weights))
+    return _Term(dice_loss(predicted, wanted).sum(), number), _Term(cross_entropy.sum(), number)
 
 
 def _foreground_term(logits: Tensor, ids: Tensor, stride: int, weight: float) -> _Term:

@@ -79,15 +79,15 @@ def test_centerness_by_hand(ltrb: list[float], expected: float) -> None:
 
 def test_dice_loss_by_hand() -> None:
     # p = (0.5, 0.5, 0, 0), t = (1, 0, 0, 0): 1 - 2 * 0.5 / (0.25 + 0.25 + 1)
-    logits = torch.tensor([[[0.0, 0.0], [-100.0, -100.0]]])
+    probabilities = torch.tensor([[[0.5, 0.5], [0.0, 0.0]]])
     targets = torch.tensor([[[1.0, 0.0], [0.0, 0.0]]])
-    assert dice_loss(logits, targets).item() == pytest.approx(1 - 1 / 1.5, rel=1e-4)
+    assert dice_loss(probabilities, targets).item() == pytest.approx(1 - 1 / 1.5, rel=1e-4)
 
 
 def test_dice_loss_is_0_for_a_perfect_mask_and_1_for_a_disjoint_one() -> None:
     target = torch.tensor([[[1.0, 0.0]]])
-    assert dice_loss(torch.tensor([[[100.0, -100.0]]]), target).item() == pytest.approx(0, abs=1e-4)
-    assert dice_loss(torch.tensor([[[-100.0, 100.0]]]), target).item() == pytest.approx(1, abs=1e-4)
+    assert dice_loss(target, target).item() == pytest.approx(0, abs=1e-4)
+    assert dice_loss(1 - target, target).item() == pytest.approx(1, abs=1e-4)
 
 
 def test_cells_near_a_boundary_weigh_more() -> None:
@@ -99,15 +99,21 @@ def test_cells_near_a_boundary_weigh_more() -> None:
 
 
 def test_weights_scale_the_cross_entropy_of_their_cells() -> None:
-    logits, targets = torch.zeros(1, 1, 2), torch.zeros(1, 1, 2)
+    probabilities, targets = torch.full((1, 1, 2), 0.5), torch.zeros(1, 1, 2)
     weights = torch.tensor([[[1.0, 5.0]]])
-    assert mask_cross_entropy(logits, targets, weights).item() == pytest.approx(3 * math.log(2))
+    assert mask_cross_entropy(probabilities, targets, weights).item() == pytest.approx(3 * math.log(2))
 
 
 def test_mask_cross_entropy_by_hand() -> None:
-    logits = torch.tensor([[[logit(0.8), logit(0.4)]]])
+    probabilities = torch.tensor([[[0.8, 0.4]]])
     targets = torch.tensor([[[1.0, 0.0]]])
-    assert mask_cross_entropy(logits, targets).item() == pytest.approx(-(math.log(0.8) + math.log(0.6)) / 2, rel=1e-5)
+    expected = -(math.log(0.8) + math.log(0.6)) / 2
+    assert mask_cross_entropy(probabilities, targets).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_certain_and_wrong_mask_has_a_finite_cross_entropy() -> None:
+    wrong = mask_cross_entropy(torch.tensor([[[1.0]]]), torch.tensor([[[0.0]]]))
+    assert wrong.item() == pytest.approx(-math.log(1e-5), rel=1e-2)
 
 
 def test_gradients_match_finite_differences() -> None:
@@ -118,6 +124,6 @@ def test_gradients_match_finite_differences() -> None:
     ltrb = (torch.rand(5, 4, generator=generator).double() + 0.5).requires_grad_()
     target_ltrb = torch.rand(5, 4, generator=generator).double() + 0.7
     assert torch.autograd.gradcheck(lambda x: focal_loss(x, targets, weights), (logits,))
-    assert torch.autograd.gradcheck(lambda x: dice_loss(x, targets), (logits,))
-    assert torch.autograd.gradcheck(lambda x: mask_cross_entropy(x, targets), (logits,))
+    assert torch.autograd.gradcheck(lambda x: dice_loss(x.sigmoid(), targets), (logits,))
+    assert torch.autograd.gradcheck(lambda x: mask_cross_entropy(x.sigmoid(), targets), (logits,))
     assert torch.autograd.gradcheck(lambda x: giou_loss(x, target_ltrb, torch.ones(5).double()), (ltrb,))
