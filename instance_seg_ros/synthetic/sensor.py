@@ -1,9 +1,9 @@
 """What real depth cameras do to a perfect depth image.
 
-The model covers registration error and edge warp, the one-sided shadow of a projector-camera baseline, holes and flying
-pixels along depth discontinuities, noise that grows with z squared, disparity quantisation, missing returns on grazing
-and unlucky surfaces, and depth cropped to a range or region. Lengths given in pixels hold for an image 320 px wide and
-scale with the image's width.
+The model covers registration error and edge warp, near surfaces that spread over far ones, the one-sided shadow of a
+projector-camera baseline, holes and flying pixels along depth discontinuities, noise that grows with z squared,
+disparity quantisation, missing returns on grazing and unlucky surfaces, and depth cropped to a range or region. Lengths
+given in pixels hold for an image 320 px wide and scale with the image's width.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ class SensorSettings(Settings):
     shift_px: float = setting(0.0, "Constant registration error, standard deviation in px.", minimum=0.0, maximum=20.0)
     smooth_probability: float = setting(
         0.0, "Probability of a median filter, as of block matching.", minimum=0.0, maximum=1.0
+    )
+    fattening_px: float = setting(
+        0.0, "Mean width by which near surfaces spread over far ones in px.", minimum=0.0, maximum=10.0
     )
     baseline_m: float = setting(
         0.0,
@@ -86,6 +89,7 @@ class SensorSettings(Settings):
             jitter_px=some(0.1, 1.2),
             shift_px=some(0.2, 2.5),
             smooth_probability=0.35,
+            fattening_px=some(0.2, 2.0, 0.4),
             baseline_m=some(0.02, 0.09, 0.35) * float(rng.choice([1.0, 1.0, -1.0])),
             edge_step=float(rng.uniform(0.01, 0.04)),
             edge_hole_px=some(0.3, 3.0, 0.3),
@@ -194,6 +198,8 @@ def simulate_depth(
     if rng.random() < settings.smooth_probability:
         z = np.asarray(cv2.medianBlur(z, 5), np.float32)
     lost = z <= 0.0
+    if settings.fattening_px > 0:
+        z = _fattened(z, rng, settings.fattening_px * scale, settings.edge_step)
     if settings.max_range_m > 0:
         lost |= z > settings.max_range_m
     if settings.baseline_m != 0:
@@ -237,6 +243,15 @@ def _warp(z: Float32Array, rng: np.random.Generator, settings: SensorSettings, s
     flow[..., 0] += np.arange(width, dtype=np.float32) + np.float32(shift[0])
     flow[..., 1] += (np.arange(height, dtype=np.float32) + np.float32(shift[1]))[:, None]
     return np.asarray(cv2.remap(z, flow, None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE), np.float32)
+
+
+def _fattened(z: Float32Array, rng: np.random.Generator, mean_px: float, edge_step: float) -> Float32Array:
+    """Depth whose near surfaces are larger, to each side by a random width, as windows that straddle a depth step match
+    the nearer side ("foreground fattening", Scharstein & Szeliski, IJCV 2002)."""
+    up, down, left, right = (int(width) for width in rng.uniform(0, 2 * mean_px, 4) + rng.random(4))
+    window = np.ones((up + down + 1, left + right + 1), np.uint8)
+    nearest = cv2.erode(np.where(z > 0, z, _NOTHING_M), window, anchor=(left, up))
+    return np.where(nearest * np.float32(1 + edge_step) < z, nearest, z)
 
 
 def _projector_shadow(z: Float32Array, focal_baseline: float) -> npt.NDArray[np.bool_]:

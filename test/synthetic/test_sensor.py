@@ -57,6 +57,19 @@ def test_a_negative_baseline_casts_the_shadow_on_the_other_side(box_before_wall)
     assert not lost[120, :200].any()
 
 
+def test_near_surfaces_spread_over_far_ones_by_the_stated_width_and_never_shrink(box_before_wall):
+    near_px = [
+        np.count_nonzero(measure(box_before_wall, seed, fattening_px=1.5)[120] == np.float32(0.6)) for seed in range(50)
+    ]
+    assert min(near_px) >= 80
+    assert np.mean(near_px) == pytest.approx(80 + 2 * 1.5, abs=0.6)
+    assert set(np.unique(measure(box_before_wall, fattening_px=1.5))) == {np.float32(0.6), np.float32(1.0)}
+
+
+def test_fattening_does_not_bend_a_flat_surface(wall):
+    np.testing.assert_array_equal(measure(wall, fattening_px=2.0), wall)
+
+
 def test_holes_follow_depth_steps_and_nothing_else(box_before_wall):
     rows, columns = np.nonzero(measure(box_before_wall, edge_hole_px=3.0) == 0)
     assert len(rows) > 500
