@@ -104,6 +104,11 @@ def summary_lines(summary: Summary) -> str:
         f"{everything.objects}",
         f"overlap P/R/F {_triple(summary.overlap)}, boundary P/R/F {_triple(summary.boundary)}",
     ]
+    if summary.empty_frames:
+        lines.append(
+            f"frames without an object: {summary.empty_frames}, {summary.clean_empty_frames} of them without a "
+            "prediction; overlap and boundary are means over the others"
+        )
     precision = summary.precision
     if precision is not None:
         lines += [
