@@ -15,6 +15,8 @@ from instance_seg_ros.segmentation.swapping_network import Accelerator, Report, 
 
 Maker = Callable[[Shapes, Report], Network]
 
+_OLDEST_TENSORRT = 10
+
 
 @dataclass(frozen=True)
 class _Kind:
@@ -81,6 +83,11 @@ def engine_folder(settings: SegmentationSettings) -> Path:
 
 
 def _tensorrt_obstacle() -> str | None:
+    import tensorrt
+
+    # Asked before the backend is imported, which uses names that older versions lack.
+    if int(tensorrt.__version__.split(".")[0]) < _OLDEST_TENSORRT:
+        return f"TensorRT {tensorrt.__version__} is too old, {_OLDEST_TENSORRT}.0 or newer is needed"
     from instance_seg_ros.segmentation.tensorrt_backend import obstacle
 
     return obstacle()

@@ -21,8 +21,6 @@ from instance_seg_ros.segmentation.cuda_graph import Buffer, GraphedWork
 from instance_seg_ros.segmentation.engine_cache import EngineKey
 from instance_seg_ros.segmentation.postprocessing import NetworkOutput
 
-OLDEST_VERSION = 10
-
 _TORCH_TYPES = {"FLOAT": torch.float32, "HALF": torch.float16, "INT64": torch.int64, "UINT8": torch.uint8}
 _OUTPUTS = tuple(field.name for field in dataclasses.fields(NetworkOutput))
 
@@ -36,9 +34,7 @@ class EngineRefusedError(EngineError):
 
 
 def obstacle() -> str | None:
-    """Why this machine cannot run engines, with the cure; None when it can."""
-    if int(trt.__version__.split(".")[0]) < OLDEST_VERSION:
-        return f"TensorRT {trt.__version__} is too old, {OLDEST_VERSION}.0 or newer is needed"
+    """Why this machine cannot run engines though TensorRT is there, with the cure; None when it can."""
     if not torch.cuda.is_available():
         return f"PyTorch {torch.__version__} sees no GPU; is it built for CUDA, and does nvidia-smi show the GPU?"
     return None

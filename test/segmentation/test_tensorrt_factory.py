@@ -253,25 +253,28 @@ def test_tensorrt_alone_serves_the_first_frame_too(
     assert segmenter.backend == "TensorRT 10.3.0 on Orin"
 
 
-@pytest.mark.parametrize(
-    ("fault", "version", "reason"),
-    [("no_gpu", "10.3.0", "PyTorch 2.4.0 sees no GPU"), ("", "8.5.2", "TensorRT 8.5.2 is too old")],
-)
-def test_auto_names_why_it_is_not_tensorrt_and_tensorrt_refuses_to_load(
-    gpu: SimpleNamespace,
-    block_model_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    fault: str,
-    version: str,
-    reason: str,
-) -> None:
-    monkeypatch.setenv("STAND_IN_FAULT", fault)
-    monkeypatch.setattr(gpu.tensorrt, "__version__", version)
-    backend = load_segmenter(block_model_path, SegmentationSettings()).backend
+def check_auto_names_it_and_tensorrt_refuses(model_path: Path, reason: str) -> None:
+    backend = load_segmenter(model_path, SegmentationSettings()).backend
     assert backend.startswith("ONNX Runtime")
     assert f"TensorRT: {reason}" in backend
     with pytest.raises(ModelError, match=f"backend is tensorrt, but {reason}"):
-        load_segmenter(block_model_path, SegmentationSettings(backend="tensorrt"))
+        load_segmenter(model_path, SegmentationSettings(backend="tensorrt"))
+
+
+def test_without_a_gpu_for_pytorch_auto_says_why_it_is_not_tensorrt(
+    gpu: SimpleNamespace, block_model_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STAND_IN_FAULT", "no_gpu")
+    check_auto_names_it_and_tensorrt_refuses(block_model_path, "PyTorch 2.4.0 sees no GPU")
+
+
+def test_a_tensorrt_too_old_to_import_the_backend_with_is_named(
+    gpu: SimpleNamespace, block_model_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu.tensorrt, "__version__", "8.6.2")
+    monkeypatch.delattr(gpu.tensorrt, "IProgressMonitor")  # which came later
+    monkeypatch.delitem(sys.modules, gpu.backend.__name__)
+    check_auto_names_it_and_tensorrt_refuses(block_model_path, "TensorRT 8.6.2 is too old")
 
 
 def test_onnx_runtime_can_be_asked_for_on_a_machine_with_a_gpu(gpu: SimpleNamespace, block_model_path: Path) -> None:
