@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.instances import Instances, boxes_of_masks
+from instance_seg_ros.segmentation.model_file import ModelError
 
 # A mask may reach past its box, since the box is regressed and the mask is not: by this share of the box's size and so
 # many cells of the mask's grid. Farther out, what the mask head says is about other objects.
@@ -32,6 +33,9 @@ class NetworkOutput:
             (y + 0.5) * sy - 0.5 + oy) in the mask, after its upsampling where there is one.
         mask_upsampling: (9, f, f, h, w) float16 or float32, or None: sample (f y + a, f x + b) of a finer mask is the
             sum over n of [n, a, b, y, x] times the n-th of the 3 x 3 neighbours of cell (y, x), row by row.
+
+    Raises:
+        ModelError: scores or boxes are not finite; whoever runs the network learns of it before the result is used.
     """
 
     boxes_xyxy: NDArray[np.float32]
@@ -41,6 +45,22 @@ class NetworkOutput:
     mask_scale: NDArray[np.float32]
     mask_offset: NDArray[np.float32] = field(default_factory=lambda: np.zeros(2, dtype=np.float32))
     mask_upsampling: NDArray[np.floating] | None = None
+
+    def __post_init__(self) -> None:
+        _require_finite("scores", self.scores)
+        _require_finite("boxes", self.boxes_xyxy)
+
+
+def _require_finite(what: str, values: NDArray[np.floating]) -> None:
+    """
+    Raises:
+        ModelError: they are not, which comparisons would take for "nothing there".
+    """
+    if not np.isfinite(values).all():
+        raise ModelError(
+            f"the network's {what} are not finite: numbers of 16 bits overflow, or the model file or its runtime is "
+            "broken; choose another precision or backend"
+        )
 
 
 def to_instances(
@@ -58,10 +78,8 @@ def to_instances(
     probability; an instance that loses most of its pixels so is a duplicate and left out.
 
     Raises:
-        FloatingPointError: when the network gave a score that is not a number.
+        ModelError: a mask is not finite.
     """
-    if not np.isfinite(output.scores).all():
-        raise FloatingPointError("the network's scores are not finite; the model file or its runtime is broken")
     width, height = image_size_wh
     rows = np.argsort(-output.scores, kind="stable")
     rows = rows[(output.scores[rows] >= score_threshold) & (output.scores[rows] > 0)][:max_instances]
@@ -75,6 +93,7 @@ def to_instances(
             continue
         mask, offset = _fine_mask(output, row, (x0, y0, x1, y1))
         probability = _resample(mask, output.mask_scale, offset, (x0, y0, x1, y1))
+        _require_finite("masks", probability)
         claimed[index] = np.count_nonzero(probability > mask_threshold)
         wins = probability > best[y0:y1, x0:x1]
         best[y0:y1, x0:x1][wins] = probability[wins]
@@ -111,7 +130,7 @@ def _fine_mask(
     if weights is None:
         return mask, output.mask_offset
     factor = weights.shape[1]
-    corners = np.array(region_xyxy).reshape(2, 2) * output.mask_scale / factor
+    corners = (np.array(region_xyxy).reshape(2, 2) * output.mask_scale + output.mask_offset) / factor
     x0, y0 = np.clip(np.floor(corners[0]) - 1, 0, None).astype(int)
     x1, y1 = (np.ceil(corners[1]) + 1).astype(int)
     # Replicated at the mask's border, real cells elsewhere.

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from instance_seg_ros.segmentation.model_file import ModelError
 from instance_seg_ros.segmentation.postprocessing import NetworkOutput, to_instances
 
 
@@ -103,6 +104,24 @@ def test_a_box_anywhere_never_raises(box: tuple[float, ...]) -> None:
     instances_of(output([rectangle(0, 0, 8, 6)], [box], [0.9]))
 
 
-def test_scores_that_are_not_numbers_are_an_error() -> None:
-    with pytest.raises(FloatingPointError, match="not finite"):
-        instances_of(output([rectangle(0, 0, 4, 3)], [(0, 0, 4, 3)], [float("nan")]))
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("what", ["scores", "boxes", "masks"])
+def test_what_is_not_finite_is_an_error_and_not_an_empty_result(what: str, value: float) -> None:
+    mask, box, score = rectangle(0, 0, 4, 3), [0.0, 0.0, 4.0, 3.0], 0.9
+    mask[1, 1] = value if what == "masks" else mask[1, 1]
+    box[2] = value if what == "boxes" else box[2]
+    with pytest.raises(ModelError, match=f"the network's {what} are not finite.*another precision or backend"):
+        instances_of(output([mask], [tuple(box)], [value if what == "scores" else score]))
+
+
+def test_a_mask_offset_moves_an_upsampled_mask_however_far() -> None:
+    coarse = np.zeros((4, 8))
+    coarse[1, 6] = 1  # fine rows 2 and 3, fine columns 12 and 13
+    weights = np.zeros((9, 2, 2, 4, 8), dtype=np.float16)
+    weights[4] = 1
+    moved = dataclasses.replace(
+        output([coarse], [(2, 2, 4, 4)], [0.9]),
+        mask_offset=np.array([10, 0], dtype=np.float32),
+        mask_upsampling=weights,
+    )
+    assert instances_of(moved, size_wh=(6, 8)).label_image().tolist() == rectangle(2, 2, 4, 4, 1, (6, 8)).tolist()

@@ -97,6 +97,16 @@ def test_one_that_fails_on_a_frame_is_given_up_and_the_frame_is_served() -> None
     assert network.backend == "on the CPU; Fast: failed on a frame: an illegal memory access"
 
 
+def test_one_whose_numbers_overflow_is_given_up_and_the_frame_is_served() -> None:
+    better = ConstantNetwork("on the GPU", GPU)
+    network = SwappingNetwork(ConstantNetwork("on the CPU", CPU), [Accelerator("Fast", lambda shapes, report: better)])
+    score(network)
+    wait_until(lambda: score(network) == GPU)
+    better.score = float("nan")
+    assert score(network) == CPU
+    assert network.backend.startswith("on the CPU; Fast: failed on a frame: the network's scores are not finite")
+
+
 def refuse(shapes: Shapes, report: Report) -> ConstantNetwork:
     raise RuntimeError("no such library")
 
