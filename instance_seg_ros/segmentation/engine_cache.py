@@ -78,10 +78,19 @@ class EngineCache:
             return None
         return engine if record == _record(key, engine) else None
 
-    def discard(self, key: EngineKey) -> None:
-        """Forgets an engine that proved to be of no use."""
-        self._record_path(key).unlink(missing_ok=True)
-        self.engine_path(key).unlink(missing_ok=True)
+    def discard(self, key: EngineKey, engine: bytes, on_wait: Callable[[], None]) -> None:
+        """Forgets this engine, which proved to be of no use; one that another process built in its place stays.
+
+        Args:
+            on_wait: called before waiting for another process that builds this engine.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        with self._locked(key, on_wait):
+            if self.load(key) == engine:
+                self._record_path(key).unlink()
+                self.engine_path(key).unlink()
 
     def load_or_build(self, key: EngineKey, build: Callable[[], bytes], on_wait: Callable[[], None]) -> bytes:
         """The engine from the folder, or from `build`, stored.
@@ -93,13 +102,23 @@ class EngineCache:
         Raises:
             OSError: the folder cannot be written.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with _locked(self._folder / f"{key.name}.lock", on_wait):
+        with self._locked(key, on_wait):
             engine = self.load(key)
             if engine is None:
                 engine = build()
                 self._store(key, engine)
         return engine
+
+    @contextmanager
+    def _locked(self, key: EngineKey, on_wait: Callable[[], None]) -> Iterator[None]:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with open(self._folder / f"{key.name}.lock", "ab") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                on_wait()
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield  # closing the file gives the lock back, and so does the end of the process, however it ends
 
     def _store(self, key: EngineKey, engine: bytes) -> None:
         _replace(self.engine_path(key), engine)
@@ -132,14 +151,3 @@ def _replace(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
-
-
-@contextmanager
-def _locked(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
-    with open(path, "ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            on_wait()
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield  # closing the file gives the lock back, and so does the end of the process, however it ends

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import onnxruntime
@@ -26,6 +27,7 @@ from instance_seg_ros.segmentation.tensorrt_backend import (
 
 Report = Callable[[str], None]
 
+_WAITING = "waiting for another process that builds this engine"
 _PREPARED_BY = f"instance_seg_ros {__version__}, ONNX Runtime {onnxruntime.__version__}"
 
 
@@ -48,7 +50,7 @@ def build_into_cache(
         model = frozen_model(model_path, shapes)
         return build_engine(_in_mixed_precision(model) if precision == "fp16" else model, precision, report)
 
-    cache.load_or_build(key, build, on_wait=lambda: report("waiting for another process that builds this engine"))
+    cache.load_or_build(key, build, on_wait=partial(report, _WAITING))
     return cache.engine_path(key)
 
 
@@ -82,7 +84,7 @@ class TensorRtFactory:
 
         Raises:
             EngineError: with the reason, which may be that of the building process.
-            OSError: the cache cannot be read.
+            OSError: the cache cannot be read or written.
         """
         key = engine_key(self._digest, shapes, self._precision, _PREPARED_BY)
         engine = self._cache.load(key)
@@ -92,7 +94,7 @@ class TensorRtFactory:
         try:
             return TensorRtNetwork(engine)
         except EngineRefusedError:
-            self._cache.discard(key)
+            self._cache.discard(key, engine, on_wait=partial(report, _WAITING))
             return TensorRtNetwork(self._built(key, report))
 
     def _built(self, key: EngineKey, report: Report) -> bytes:
@@ -123,6 +125,7 @@ class TensorRtFactory:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            errors="replace",
             env=environment,
         ) as process:
             assert process.stdout is not None
@@ -133,4 +136,4 @@ class TensorRtFactory:
                 f"the building process was killed by signal {-process.returncode}; is there enough memory?"
             )
         if process.returncode > 0:
-            raise EngineError(line.strip())
+            raise EngineError(line.strip() or f"the building process ended with status {process.returncode}")

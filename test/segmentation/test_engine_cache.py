@@ -95,9 +95,16 @@ def test_a_damaged_or_foreign_engine_is_built_again(cache: EngineCache, damage: 
 
 
 def test_a_discarded_engine_is_built_again(cache: EngineCache) -> None:
-    cache.discard(KEY)
-    cache.discard(KEY)
+    cache.discard(KEY, ENGINE, never)
+    cache.discard(KEY, ENGINE, never)
     assert cache.load_or_build(KEY, lambda: b"new", never) == b"new"
+
+
+def test_an_engine_that_another_process_built_in_place_of_a_discarded_one_stays(cache: EngineCache) -> None:
+    cache.discard(KEY, ENGINE, never)
+    cache.load_or_build(KEY, lambda: b"new", never)
+    cache.discard(KEY, ENGINE, never)  # by a second process, which had loaded the old one, too
+    assert cache.load(KEY) == b"new"
 
 
 def test_a_build_that_fails_stores_nothing_and_gives_the_lock_back(tmp_path: Path) -> None:
@@ -224,6 +231,18 @@ def test_who_comes_second_waits_and_takes_the_first_ones_engine(
 
     assert EngineCache(tmp_path).load_or_build(KEY, build_nothing, on_wait) == ENGINE
     assert waited == [building.pid]
+
+
+def test_who_discards_an_engine_waits_for_the_process_that_builds_it(
+    tmp_path: Path, building: subprocess.Popen[str]
+) -> None:
+    def on_wait() -> None:
+        assert building.stdin is not None
+        building.stdin.close()
+
+    cache = EngineCache(tmp_path)
+    cache.discard(KEY, b"refused", on_wait)
+    assert cache.load(KEY) == ENGINE
 
 
 def test_who_waits_for_a_process_that_is_killed_builds_the_engine(
