@@ -17,8 +17,9 @@ from instance_seg_ros.synthetic.shapes import ObjectShape
 Color = tuple[float, float, float]
 Point = tuple[float, float, float]
 
-# Textures that are fitted to a shape instead of repeated.
+# Textures that are fitted to a shape instead of repeated: one cell for each side, around it, or on its top alone.
 _FITTED = ("print", "bands", "gradient")
+_PICTURES = ("page", "cover", "photo", "chart", "target")
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,9 @@ class Appearance:
 
     @property
     def layout(self) -> str:
-        """``tile``, ``faces`` or ``wrap``."""
+        """``tile``, ``faces``, ``wrap`` or ``top``."""
+        if self.kind in _PICTURES:
+            return "top"
         if self.kind not in _FITTED:
             return "tile"
         return "faces" if self.kind == "print" and not self.is_round else "wrap"
@@ -58,7 +61,7 @@ def plain(rgb: Color) -> Appearance:
     return Appearance("plain", rgb)
 
 
-SURFACES = ("floor", "wall", "top", "furniture", "sheet", "tote")
+SURFACES = ("floor", "wall", "top", "furniture", "sheet", "tote", "flat")
 # How often each texture is drawn, by surface and for objects.
 SHARES: dict[str, dict[str, float]] = {
     "floor": {"planks": 3, "tiles": 3, "carpet": 2, "speckle": 1, "noise": 2, "plain": 1, "checks": 1, "marble": 0.5},
@@ -68,6 +71,8 @@ SHARES: dict[str, dict[str, float]] = {
     "furniture": {"plain": 4, "wood": 3, "noise": 1, "metal": 1, "cloth": 1.5, "stripes": 0.5, "print": 0.7},
     "sheet": {"print": 4, "plain": 2, "cloth": 2, "checks": 0.7, "stripes": 0.7, "dots": 0.5},
     "tote": {"plain": 4, "noise": 2, "metal": 0.7, "wood": 0.7},
+    "flat": {"page": 3, "cover": 3, "photo": 3, "chart": 1.5, "target": 1, "plain": 4, "cloth": 1, "checks": 0.7}
+    | {"stripes": 0.7, "dots": 0.5, "gradient": 0.5, "noise": 0.7},
     "object": {"plain": 3, "print": 4.5, "noise": 1.5, "wood": 1, "metal": 0.9, "gradient": 0.8, "stripes": 0.8}
     | {"bands": 0.8, "speckle": 0.6, "checks": 0.5, "dots": 0.5, "cloth": 0.5, "marble": 0.4},
 }
@@ -92,10 +97,10 @@ def background_appearance(rng: np.random.Generator, surface: str) -> Appearance:
     low, high = _TILE_M.get(surface, (0.1, 0.4))
     return Appearance(
         kind=_choice(rng, SHARES[surface]),
-        base_rgb=_background_color(rng) if surface != "tote" else sample_color(rng),
+        base_rgb=_background_color(rng) if surface not in ("tote", "flat") else sample_color(rng),
         seed=int(rng.integers(2**62)),
         tile_m=float(np.exp(rng.uniform(np.log(low), np.log(high)))),
-        size=256 if surface in ("floor", "wall", "top") else 128,
+        size=256 if surface in ("floor", "wall", "top", "flat") else 128,
         low_m=(-0.3, -0.3, -0.3),
         high_m=(0.3, 0.3, 0.3),
     )

@@ -18,6 +18,7 @@ FloatArray = npt.NDArray[np.float64]
 ARRANGEMENTS = ("packed", "dropped", "stacked", "rows", "filled", "leaning", "mixed")
 _ARRANGEMENT_SHARES = (0.18, 0.17, 0.1, 0.16, 0.09, 0.08, 0.22)
 _CONTAINERS = ("bowl", "tray", "open_box", "cup", "mug", "plate")
+_THIN_ROUND = ("ring", "plate", "tape_roll")  # a row of them on edge would not stay as it is
 _FLUSH = ("box", "carton", "small_box", "book", "can", "cylinder", "bottle", "tape_roll", "cup", "toy_brick", "marker")
 
 
@@ -118,7 +119,7 @@ class _Placer:
     def block(self, shape: ObjectShape, count: int) -> None:
         """Equal shapes flush in rows, maybe in layers; what does not fit falls."""
         rng = self._rng
-        rotation = _toppled(rng)
+        rotation = np.eye(3) if shape.family in _THIN_ROUND else _toppled(rng)
         extent = np.ptp(np.asarray(shape.mesh.vertices) @ rotation.T, axis=0)
         pitch = extent + rng.uniform(0.0003, 0.004)
         layers = int(rng.integers(1, 4)) if count > 3 and extent[2] < 0.09 and not shape.rolls else 1

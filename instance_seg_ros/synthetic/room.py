@@ -20,14 +20,17 @@ class Room:
 
     Args:
         rng: source of all randomness, for those who add parts as well.
+        with_prints: see the attribute.
 
     Attributes:
+        with_prints: whether flat things lie on the floor and on the walls (see :mod:`.prints`).
         solid: parts that objects collide with.
         surroundings: parts that are only seen.
     """
 
-    def __init__(self, rng: np.random.Generator) -> None:
+    def __init__(self, rng: np.random.Generator, with_prints: bool = False) -> None:
         self.rng = rng
+        self.with_prints = with_prints
         self.solid: list[Placed] = []
         self.surroundings: list[Placed] = []
         self._looks: dict[str, Appearance] | None = None

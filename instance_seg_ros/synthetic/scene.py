@@ -16,6 +16,8 @@ from instance_seg_ros.synthetic.supports import sample_support
 from instance_seg_ros.synthetic.world import SUPPORTS, Placed, Scene, Support
 
 _SUPPORT_SHARES = (0.32, 0.14, 0.12, 0.12, 0.22, 0.08)
+_EMPTY_SHARE = 0.05
+_PRINTS_SHARE = 0.4
 
 
 def sample_scene(
@@ -33,9 +35,10 @@ def sample_scene(
         support_kind: one of :data:`SUPPORTS`, random when None.
     """
     kind = support_kind or str(rng.choice(SUPPORTS, p=_SUPPORT_SHARES))
-    support = sample_support(rng, kind)
-    names = tuple(families or FAMILIES)
     count = _random_count(rng, kind, max_objects)
+    # Where there is no object, there is all the more that could be taken for one.
+    support = sample_support(rng, kind, with_prints=bool(rng.random() < _PRINTS_SHARE or count == 0))
+    names = tuple(families or FAMILIES)
     arrangement = sample_arrangement(rng, kind)
     shapes = sample_shapes(rng, names, count, arrangement)
     objects_at_rest = settle(support, place_objects(rng, shapes, support, arrangement))
@@ -46,7 +49,7 @@ def sample_scene(
 
 def _random_count(rng: np.random.Generator, kind: str, max_objects: int) -> int:
     """Number of bodies to place: mostly many, sometimes few or none."""
-    if rng.random() < 0.04:
+    if rng.random() < _EMPTY_SHARE:
         return 0
     crowd = rng.random() < (0.8 if kind == "tote" else 0.55)
     low, high = (9, 20) if crowd else (1, 9)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from instance_seg_ros.synthetic import fixtures
 from instance_seg_ros.synthetic.appearance import background_appearance
 from instance_seg_ros.synthetic.objects import sample_object
+from instance_seg_ros.synthetic.prints import lay_prints
 from instance_seg_ros.synthetic.room import Room
 from instance_seg_ros.synthetic.shapes import CollisionGeom, ObjectShape, box_mesh, join, lathe_mesh, make_mesh
 from instance_seg_ros.synthetic.world import SUPPORTS, Placed, Support, pose, yaw_rotation
@@ -18,22 +19,35 @@ FloatArray = npt.NDArray[np.float64]
 
 _ALL_ROUND = (-np.pi, np.pi)
 _FROM_FRONT = (-np.pi / 2 - 1.1, -np.pi / 2 + 1.1)
+_UPRIGHT = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])  # turns a plane's z axis to face -y
+_DEEPEST_FIXTURE_M = 0.3  # half of it
 
 
-def sample_support(rng: np.random.Generator, kind: str) -> Support:
+def sample_support(rng: np.random.Generator, kind: str, with_prints: bool = False) -> Support:
     """A random support of one of :data:`SUPPORTS`.
+
+    Args:
+        rng: source of all randomness.
+        kind: one of :data:`SUPPORTS`.
+        with_prints: whether flat things (see :mod:`.prints`) lie on it, on the floor and on the walls.
 
     Raises:
         ValueError: the kind is unknown.
     """
     if kind not in SUPPORTS:
         raise ValueError(f"no support named {kind!r}; choose one of {', '.join(SUPPORTS)}")
-    room = Room(rng)
+    room = Room(rng, with_prints)
     if kind == "tote":
-        return _sample_tote(room)
-    if kind == "shelf":
-        return _sample_shelf(room)
-    return _sample_floor(room) if kind == "floor" else _sample_table(room, kind)
+        support = _sample_tote(room)
+    elif kind == "shelf":
+        support = _sample_shelf(room)
+    else:
+        support = _sample_floor(room) if kind == "floor" else _sample_table(room, kind)
+    if not with_prints:
+        return support
+    surface = Room(rng)
+    lay_prints(surface, np.eye(4), support.half_wh_m, int(rng.integers(1, 10)), 1.0)
+    return replace(support, surroundings=(*support.surroundings, *surface.surroundings))
 
 
 def _sample_floor(room: Room) -> Support:
@@ -56,16 +70,16 @@ def _sample_table(room: Room, kind: str) -> Support:
     reach = float(np.hypot(half_w, half_d))
     on_board = rng.random() < 0.15
     thickness = float(rng.uniform(0.002, 0.025)) if on_board else 0.0
-    _add_table(room, half_w, half_d, -thickness, height)
+    back_m = _add_table(room, half_w, half_d, -thickness, height)
     _add_floor(room, -height - thickness)
     away_m = _add_walls(room, -height - thickness, reach)
+    open_yaw = _ALL_ROUND
+    if rng.random() < 0.2:
+        away_m[0] = min(away_m[0], _add_wall_behind(room, back_m))
+        open_yaw = _FROM_FRONT
     _add_furniture(room, -height - thickness, reach * 0.9, away_m, int(rng.integers(0, 9)))
     if half_w > 0.6 and rng.random() < 0.4:
         half_w = _add_side_fixture(room, half_w, half_d, -thickness)
-    open_yaw = _ALL_ROUND
-    if rng.random() < 0.2:
-        _add_wall_behind(room, half_d)
-        open_yaw = _FROM_FRONT
     if on_board:
         half_w, half_d = min(half_w, float(rng.uniform(0.19, 0.35))), min(half_d, float(rng.uniform(0.14, 0.25)))
         fixtures.board(room, half_w, half_d, thickness, float(rng.uniform(0.008, 0.03)) * (rng.random() < 0.5))
@@ -137,6 +151,8 @@ def _sample_shelf(room: Room) -> Support:
 def _add_floor(room: Room, floor_z: float, solid: bool = False) -> None:
     """The floor of a room, with its surface at ``floor_z``."""
     room.add_box((6.0, 6.0, 0.05), (0.0, 0.0, floor_z - 0.05), solid, surface="floor")
+    if room.with_prints:
+        lay_prints(room, pose((0.0, 0.0, floor_z)), (2.0, 2.0), int(room.rng.integers(0, 12)), 2.0)
 
 
 def _add_walls(room: Room, floor_z: float, reach_m: float) -> FloatArray:
@@ -153,6 +169,9 @@ def _add_walls(room: Room, floor_z: float, reach_m: float) -> FloatArray:
             T = pose((0.0, 0.0, floor_z), yaw_rotation(side * np.pi / 2 + rng.normal(0, 0.05)))
             wall = ObjectShape("part", box_mesh((6.0, 0.05, 1.6)), ())
             room.add(wall, T @ pose((0.0, away_m[side] + 0.05, 1.6)), surface="wall")
+            if room.with_prints:
+                T_prints = T @ pose((0.0, away_m[side], 1.1), _UPRIGHT)
+                lay_prints(room, T_prints, (1.8, 0.9), int(rng.integers(0, 8)), 2.0)
             if rng.random() < 0.6:
                 fixtures.skirting(room, T @ pose((0.0, away_m[side], 0.0)), 6.0)
     return away_m
@@ -168,22 +187,37 @@ def _add_furniture(room: Room, floor_z: float, keep_out_m: float, away_m: FloatA
         angle = rng.uniform(0, 2 * np.pi)
         distance = keep_out_m + rng.uniform(0.3, 1.9)
         x, y = distance * np.cos(angle), distance * np.sin(angle)
-        if (np.array([y, -x, -y, x]) > away_m - 0.3).any():
+        if (np.array([y, -x, -y, x]) > away_m).any():
             continue
+        before = len(room.solid), len(room.surroundings)
         T = pose((x, y, floor_z), yaw_rotation(angle - np.pi / 2 + rng.normal(0, 0.5)))
         if rng.random() < 0.85:
             room.add_fixture(fixtures.ON_FLOOR[int(rng.integers(len(fixtures.ON_FLOOR)))], T)
-            continue
-        shape = sample_object(rng, ("lathe", "lump", "bottle", "composition", "bowl", "cylinder"))
-        shape = replace(shape, mesh=shape.mesh.copy(), geoms=())
-        shape.mesh.apply_scale(rng.uniform(4.0, 8.0))
-        room.add(shape, T @ pose((0.0, 0.0, -shape.bottom_m)))
+        else:
+            shape = sample_object(rng, ("lathe", "lump", "bottle", "composition", "bowl", "cylinder"))
+            shape = replace(shape, mesh=shape.mesh.copy(), geoms=())
+            shape.mesh.apply_scale(rng.uniform(4.0, 8.0))
+            room.add(shape, T @ pose((0.0, 0.0, -shape.bottom_m)))
+        added = (*room.solid[before[0] :], *room.surroundings[before[1] :])
+        if any(_reaches_through(part, away_m) for part in added):
+            del room.solid[before[0] :], room.surroundings[before[1] :]
 
 
-def _add_table(room: Room, half_w: float, half_d: float, top_z: float, height: float) -> None:
+def _reaches_through(part: Placed, away_m: FloatArray) -> bool:
+    """Whether a part reaches through a wall at y, -x, -y or x = ``away_m``."""
+    points = np.asarray(part.shape.mesh.vertices) @ part.T_world_shape[:2, :3].T + part.T_world_shape[:2, 3]
+    (x0, y0), (x1, y1) = points.min(axis=0), points.max(axis=0)
+    # Walls stand a little askew.
+    return bool((np.array([y1, -x0, -y0, x1]) > away_m - 0.1).any())
+
+
+def _add_table(room: Room, half_w: float, half_d: float, top_z: float, height: float) -> float:
     """A table whose top covers at least the given half extents, on legs, a column or a solid body.
 
     Rectangular tops may reach further back, where fixtures stand, may have a wing at one side or a cloth on them.
+
+    Returns:
+        The y coordinate behind which there is nothing of the table or of what stands on it.
     """
     rng = room.rng
     thickness = rng.uniform(0.012, 0.05)
@@ -196,10 +230,12 @@ def _add_table(room: Room, half_w: float, half_d: float, top_z: float, height: f
         )
         room.add(shape, pose((0.0, 0.0, top_z)), solid=True, surface="top")
         room.add_box((0.05, 0.05, height / 2), (0, 0, top_z - height / 2 - thickness))
-        return
+        return radius
     back = rng.uniform(0.2, 0.45) if rng.random() < 0.65 and half_w > 0.3 else 0.0
     room.add_box((half_w, half_d + back / 2, thickness / 2), (0, back / 2, top_z - thickness / 2), True, surface="top")
+    behind = half_d
     if back > 0.0:
+        behind += max(back, back / 2 + _DEEPEST_FIXTURE_M)
         _add_back_row(room, half_w, half_d + back / 2, top_z)
     if rng.random() < 0.1:
         wing = rng.uniform(0.2, 0.4)
@@ -213,7 +249,7 @@ def _add_table(room: Room, half_w: float, half_d: float, top_z: float, height: f
         room.add_box(
             (half_w - inset, half_d - inset, (height - thickness) / 2), (0, 0, bottom - (height - thickness) / 2)
         )
-        return
+        return behind
     if rng.random() < 0.6:
         fixtures.underframe(room, half_w, half_d, bottom, height)
     leg = rng.uniform(0.015, 0.04)
@@ -224,6 +260,7 @@ def _add_table(room: Room, half_w: float, half_d: float, top_z: float, height: f
         for sy in (-1, 1)
     ]
     room.add(ObjectShape("part", join(legs), ()), np.eye(4))
+    return behind
 
 
 def _add_back_row(room: Room, half_w: float, y: float, top_z: float) -> None:
@@ -263,7 +300,14 @@ def _maybe_add_sheets(room: Room, half_w: float, half_d: float) -> None:
             room.add_box(half, (x, y, half[2]), yaw=float(rng.uniform(0, np.pi)), surface="sheet")
 
 
-def _add_wall_behind(room: Room, half_d: float) -> None:
-    """A wall along +y, at the support's edge or behind it."""
-    gap = 0.0 if room.rng.random() < 0.4 else room.rng.uniform(0.0, 0.5)
-    room.add_box((3.0, 0.05, 1.5), (0.0, half_d + gap + 0.05, 0.9), solid=True, surface="wall")
+def _add_wall_behind(room: Room, back_m: float) -> float:
+    """A wall along +y, at the edge of a table that reaches back to y = ``back_m``, or behind it.
+
+    Returns:
+        Its distance from the origin.
+    """
+    away_m = back_m + (0.0 if room.rng.random() < 0.4 else float(room.rng.uniform(0.0, 0.5)))
+    room.add_box((3.0, 0.05, 1.5), (0.0, away_m + 0.05, 0.9), solid=True, surface="wall")
+    if room.with_prints:
+        lay_prints(room, pose((0.0, away_m, 0.45), _UPRIGHT), (1.0, 0.4), int(room.rng.integers(0, 7)), 1.5)
+    return away_m

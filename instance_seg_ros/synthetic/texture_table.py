@@ -36,6 +36,7 @@ class TextureTable:
         self.shininess = np.array([t.shininess for t in textures], np.float32)
         self._fitted = np.array([look.layout != "tile" for look in looks])
         self._wrap = np.array([look.layout == "wrap" for look in looks])
+        self._top = np.array([look.layout == "top" for look in looks])
         self._low = np.array([look.low_m for look in looks], np.float32).T
         self._extent = np.maximum(np.array([look.high_m for look in looks], np.float32).T - self._low, 1e-4)
         self._texels_per_m = np.array([self._density(look) for look in looks], np.float32)
@@ -55,6 +56,8 @@ class TextureTable:
     def _density(self, look: Appearance) -> float:
         if look.layout == "tile":
             return look.size / look.tile_m
+        if look.layout == "top":
+            return look.size / max(float(np.max(np.subtract(look.high_m, look.low_m)[:2])), 1e-3)
         return look.size / 2 / max(float(np.mean(np.subtract(look.high_m, look.low_m))), 1e-3)
 
     def albedo(
@@ -89,7 +92,7 @@ class TextureTable:
         normals: Float32Array,
         axis: npt.NDArray[np.intp],
     ) -> tuple[Float32Array, Float32Array]:
-        """Texel coordinates in the ``faces`` and ``wrap`` layouts."""
+        """Texel coordinates in the ``faces``, ``wrap`` and ``top`` layouts."""
         width, height = (side[index].astype(np.float32) for side in self._size_wh)
         unit = np.clip((points_m - self._low[:, index]) / self._extent[:, index], 0.01, 0.99)
         u, v = np.where(axis == 0, unit[1], unit[0]), 1.0 - np.where(axis == 2, unit[1], unit[2])
@@ -100,6 +103,9 @@ class TextureTable:
         cap = np.abs(normals[2]) > 0.8
         x = np.where(wrap, around * width, x)
         y = np.where(wrap, np.where(cap, 0.0, (1.0 - unit[2]) * height), y)
+        top = self._top[index]
+        x = np.where(top, unit[0] * width, x)
+        y = np.where(top, (1.0 - unit[1]) * height, y)
         return x.astype(np.float32), y.astype(np.float32)
 
     def _read(self, index: npt.NDArray[np.integer], level: IntArray, x: Float32Array, y: Float32Array) -> Float32Array:

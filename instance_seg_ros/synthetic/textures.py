@@ -1,8 +1,8 @@
 """Procedural textures, painted from the seed of a look.
 
 A texture is a small image with mip levels. It covers its shape in one of three layouts: repeated in metres on the plane
-that the surface faces most (``tile``), one cell of the image for each side of the bounding box (``faces``), or once
-around the z axis (``wrap``).
+that the surface faces most (``tile``), one cell of the image for each side of the bounding box (``faces``), once
+around the z axis (``wrap``), or once over the bounding box as seen from above (``top``).
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ _GLOSS = {"metal": (0.25, 0.7), "print": (0.0, 0.12), "marble": (0.02, 0.15), "t
     "carpet": (0.0, 0.0),
     "cloth": (0.0, 0.01),
     "posters": (0.0, 0.03),
+    "page": (0.0, 0.02),
     "wood": (0.0, 0.06),
 }
 _USUAL_GLOSS = (0.0, 0.1)
@@ -342,6 +343,123 @@ def _paint_posters(rng: np.random.Generator, base: Float32Array, size: int) -> F
         patch = image[y : y + h, x : x + w]
         patch[:] = sample_color(rng)
         _draw_print(rng, patch, patch[0, 0].copy())
+    return image
+
+
+@_texture
+def _paint_page(rng: np.random.Generator, base: Float32Array, size: int) -> Float32Array:
+    """Printed paper: columns of lines of words, a heading, and a figure now and then, all in a dark ink."""
+    paper = np.asarray(1.0 - rng.uniform(0.0, 0.35) * (1.0 - base) * (rng.random() < 0.6), np.float32)
+    image = _flat(np.clip(paper * rng.uniform(0.75, 1.0), 0.0, 1.0), size)
+    ink = (0.35 * rng.random() * np.array(sample_color(rng))).tolist()
+    margin, gap = int(size * rng.uniform(0.03, 0.12)), max(2, size // 40)
+    columns = int(rng.integers(1, 4))
+    width = (size - 2 * margin - gap * (columns - 1)) // columns
+    pitch = int(rng.integers(4, 14))
+    head = margin
+    if rng.random() < 0.6:
+        tall = int(size * rng.uniform(0.04, 0.12))
+        cv2.rectangle(image, (margin, margin), (int(size * rng.uniform(0.4, 0.9)), margin + tall), ink, -1)
+        head = margin + tall + gap
+    for column in range(columns):
+        left = margin + column * (width + gap)
+        for row in range(head, size - margin - pitch, pitch):
+            # Words and the gaps between them; a line that ends early ends a paragraph.
+            at, end = left, left + int(width * (1.0 if rng.random() < 0.85 else rng.uniform(0.2, 0.9)))
+            while at < end:
+                word = int(pitch * rng.uniform(0.5, 4.0))
+                cv2.rectangle(image, (at, row), (min(at + word, end), row + max(1, pitch // 2 - 1)), ink, -1)
+                at += word + max(2, pitch // 2)
+    for _ in range(int(rng.integers(0, 3))):
+        x, y = (int(v) for v in rng.integers(margin, size // 2, 2))
+        w, h = (int(v) for v in rng.integers(size // 8, size // 2 - margin, 2))
+        patch = image[y : y + h, x : x + w]
+        patch[:] = cv2.resize(_paint_photo(rng, np.array(sample_color(rng), np.float32), 64), (w, h))
+    return image
+
+
+@_texture
+def _paint_cover(rng: np.random.Generator, base: Float32Array, size: int) -> Float32Array:
+    """A cover, a poster or a placemat: large lettering and blocks, a picture or a pattern, maybe with a border."""
+    if rng.random() < 0.4:
+        image = _paint_photo(rng, base, size)
+    elif rng.random() < 0.5:
+        image = _paint_noise(rng, base, size)
+    else:
+        image = _flat(base, size)
+    _draw_print(rng, image, base)
+    if rng.random() < 0.5:
+        _draw_print(rng, image, _second_color(rng, base))
+    if rng.random() < 0.4:
+        cv2.rectangle(image, (0, 0), (size - 1, size - 1), _second_color(rng, base).tolist(), int(rng.integers(4, 28)))
+    return image
+
+
+@_texture
+def _paint_photo(rng: np.random.Generator, base: Float32Array, size: int) -> Float32Array:
+    """A picture of things: shaded discs, boxes and bars with shadows, on a ground that changes from top to bottom."""
+    rows = np.broadcast_to(np.linspace(0.0, 1.0, size, dtype=np.float32)[:, None], (size, size))
+    image = _mix(base, _second_color(rng, base), rows)
+    slope_x, slope_y = rng.uniform(-1.0, 1.0, 2)
+    for _ in range(int(rng.integers(1, 8))):
+        centre = tuple(int(v) for v in rng.uniform(0.0, size, 2))
+        axes = tuple(max(2, int(v)) for v in size * rng.uniform(0.03, 0.3, 2))
+        angle, square = float(rng.uniform(0.0, 180.0)), rng.random() < 0.5
+        mask = np.zeros((size, size), np.float32)
+        if square:
+            corners = cv2.boxPoints((centre, (2 * axes[0], 2 * axes[1]), angle))
+            cv2.fillConvexPoly(mask, corners.astype(np.int32), 1.0, cv2.LINE_AA)
+        else:
+            cv2.ellipse(mask, centre, axes, angle, 0, 360, 1.0, -1, cv2.LINE_AA)
+        shadow = cv2.blur(mask, (size // 16 + 1, size // 16 + 1))
+        moved = np.roll(shadow, (int(size * 0.06 * slope_y), int(size * 0.06 * slope_x)), (0, 1))
+        image *= 1.0 - rng.uniform(0.2, 0.7) * moved[..., None]
+        columns = np.linspace(-0.5, 0.5, size, dtype=np.float32)
+        light = 1.0 + 0.9 * (slope_x * (columns[None] - centre[0] / size + 0.5) + slope_y * (rows - centre[1] / size))
+        thing = np.array(sample_color(rng), np.float32) * light[..., None]
+        image += mask[..., None] * (thing - image)
+    return np.clip(image, 0.0, 1.0).astype(np.float32)
+
+
+@_texture
+def _paint_chart(rng: np.random.Generator, base: Float32Array, size: int) -> Float32Array:
+    """A calibration board, a colour chart, a keypad or a grid of dots, inside a margin."""
+    image = _flat(base if rng.random() < 0.4 else np.full(3, rng.choice([0.05, 0.95]), np.float32), size)
+    rows, columns = (int(n) for n in rng.integers(2, 13, 2))
+    kind = int(rng.integers(4))
+    ink = _second_color(rng, image[0, 0]) if kind == 0 else np.array(sample_color(rng), np.float32)
+    if rng.random() < 0.5:
+        ink = np.asarray(1.0 - image[0, 0], np.float32)
+    cell = np.array([1.0 / columns, 1.0 / rows]) * (1.0 - 2.0 * (margin := rng.uniform(0.0, 0.1))) * size
+    fill = 1.0 if kind == 0 else float(rng.uniform(0.4, 0.95))
+    for row in range(rows):
+        for column in range(columns):
+            if kind == 0 and (row + column) % 2:
+                continue
+            middle = (np.array([column, row]) + 0.5) * cell + margin * size
+            low, high = (tuple(int(v) for v in middle + s * fill * cell / 2) for s in (-1, 1))
+            color = (np.array(sample_color(rng)) if kind == 1 else ink).tolist()
+            if kind == 3:
+                cv2.circle(image, tuple(int(v) for v in middle), max(1, int(fill * cell.min() / 2)), color, -1)
+            else:
+                cv2.rectangle(image, low, high, color, -1)
+    return image
+
+
+@_texture
+def _paint_target(rng: np.random.Generator, base: Float32Array, size: int) -> Float32Array:
+    """Rings about the middle, as on coasters, discs and logos; or a square code of black and white cells."""
+    image = _flat(base, size)
+    if rng.random() < 0.5:
+        cells = int(rng.integers(4, 24))
+        code = (rng.random((cells, cells)) < 0.5).astype(np.float32)
+        code[[0, -1]] = code[:, [0, -1]] = 0.0
+        code = cv2.resize(code, (size, size), interpolation=cv2.INTER_NEAREST)
+        return _mix(np.full(3, 0.05, np.float32), np.full(3, 0.95, np.float32), code)
+    for radius in np.sort(rng.uniform(0.02, 0.5, int(rng.integers(1, 6))))[::-1]:
+        cv2.circle(
+            image, (size // 2, size // 2), int(radius * size), _second_color(rng, base).tolist(), -1, cv2.LINE_AA
+        )
     return image
 
 

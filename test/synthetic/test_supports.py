@@ -23,3 +23,25 @@ def test_a_support_is_background_with_its_surface_at_zero(kind):
 def test_an_unknown_support_is_refused_by_name():
     with pytest.raises(ValueError, match="no support named 'moon'; choose one of table"):
         sample_support(np.random.default_rng(0), "moon")
+
+
+@pytest.mark.parametrize("kind", ["table", "desk"])
+def test_a_wall_behind_a_table_leaves_room_for_what_stands_there(kind):
+    walled = 0
+    for seed in range(40):
+        support = sample_support(np.random.default_rng([seed, 9]), kind)
+        if support.open_yaw[1] >= np.pi:
+            continue
+        walled += 1
+        parts = [(part, _corners_m(part)) for part in (*support.solid, *support.surroundings)]
+        # The wall is the widest solid thing; floors and walls of the room may reach past it.
+        wall = max((points for part, points in parts if part in support.solid), key=lambda p: np.ptp(p[:, [0, 2]]))
+        front = wall[:, 1].min()
+        room = [points for _, points in parts if np.ptp(points[:, :2], axis=0).max() < 5.0 and points is not wall]
+        through = [points for points in room if points[:, 1].min() < front - 0.02 < front + 0.05 < points[:, 1].max()]
+        assert not through, seed
+    assert walled > 3
+
+
+def _corners_m(part):
+    return part.shape.mesh.vertices @ part.T_world_shape[:3, :3].T + part.T_world_shape[:3, 3]
