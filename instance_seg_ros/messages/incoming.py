@@ -24,6 +24,7 @@ Image = Any
 CameraInfo = Any
 Result = TypeVar("Result")
 INFOS_KEPT = 30
+_SAME_PIXEL_PX = 1.0
 
 PoseOfDepthCamera = Callable[[str, str, int], Transform]
 """`T_color_depth` from the frame ids of colour and depth and the stamp in nanoseconds; else raises ValueError."""
@@ -135,7 +136,8 @@ class MessageMatcher:
 def frame_of(messages: RgbdMessages, pose_of_depth_camera: PoseOfDepthCamera) -> RgbdFrame:
     """The frame of one moment, depth registered to colour where it is not yet.
 
-    Depth counts as registered when it has colour's frame_id and size.
+    Depth counts as registered when it has colour's frame_id and size, unless its own CameraInfo says that it has other
+    pixels.
 
     Raises:
         ValueError: naming the topic's part and the cause, for messages that cannot be used.
@@ -152,7 +154,7 @@ def frame_of(messages: RgbdMessages, pose_of_depth_camera: PoseOfDepthCamera) ->
             "they must come from the same stream"
         )
     color_frame, depth_frame = messages.color.header.frame_id, messages.depth.header.frame_id
-    if depth_m.shape != (height, width) or depth_frame != color_frame:
+    if depth_m.shape != (height, width) or depth_frame != color_frame or _sees_other_pixels(messages, intrinsics):
         difference = (
             f"depth is {depth_m.shape[1]}x{depth_m.shape[0]} in frame {depth_frame!r}, "
             f"colour {width}x{height} in frame {color_frame!r}"
@@ -168,6 +170,25 @@ def frame_of(messages: RgbdMessages, pose_of_depth_camera: PoseOfDepthCamera) ->
                 "or let the camera's driver align depth to colour"
             ) from error
     return RgbdFrame(color_rgb, depth_m, intrinsics, messages.stamp_ns, color_frame)
+
+
+def _sees_other_pixels(messages: RgbdMessages, color_intrinsics: Intrinsics) -> bool:
+    """Whether depth has a CameraInfo of colour's frame and size that places points in other pixels than colour's.
+
+    Cameras that are rendered or cropped may have one, with one frame_id for both images.
+    """
+    info = messages.depth_info
+    size_wh = (color_intrinsics.width, color_intrinsics.height)
+    if info is None or info.header.frame_id != messages.color.header.frame_id or not info.k[0] > 0:
+        return False  # it describes another image, or was never filled in
+    depth_intrinsics = intrinsics_of(info)
+    if (depth_intrinsics.width, depth_intrinsics.height) != size_wh:
+        return False
+    corners_px = np.array([[0.0, 0.0], size_wh])
+    focal, centre = np.split(color_intrinsics.fx_fy_cx_cy, 2)
+    depth_focal, depth_centre = np.split(depth_intrinsics.fx_fy_cx_cy, 2)
+    seen_px = (corners_px - depth_centre) / depth_focal * focal + centre
+    return bool(np.abs(seen_px - corners_px).max() > _SAME_PIXEL_PX)
 
 
 def _is_compressed(message: Image) -> bool:

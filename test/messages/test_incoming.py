@@ -74,6 +74,32 @@ def test_depth_of_another_size_is_registered() -> None:
     assert frame.depth_m[1:-1, 1:-1] == pytest.approx(0.5)
 
 
+def test_depth_of_colours_frame_and_size_but_another_focal_length_is_registered() -> None:
+    depth = image("16UC1", value=500)
+    depth.data = np.where(np.arange(WIDTH) < 4, 500, 800)[None].repeat(HEIGHT, axis=0).astype("<u2").tobytes()
+    half_as_wide = info(k=[5.0, 0, WIDTH / 2 - 0.5, 0, 5.0, HEIGHT / 2 - 0.5, 0, 0, 1])
+    frame = frame_of(matched(depth=depth, depth_info=half_as_wide), identity)
+    # What is at column x of depth is at 3.5 + 2 (x - 3.5) of colour: columns 2 and 5 of depth at 0.5 and 6.5.
+    assert frame.depth_m[1:-1, 1:3] == pytest.approx(0.5)
+    assert frame.depth_m[1:-1, 4:7] == pytest.approx(0.8)
+
+
+@pytest.mark.parametrize(
+    "depth_info",
+    [
+        info(),
+        info(k=[10.05, 0, 3.6, 0, 10.05, 2.4, 0, 0, 1]),
+        info(k=[0.0] * 9),
+        info(k=[5.0, 0, 3.5, 0, 5.0, 2.5, 0, 0, 1], header=header(frame_id="depth")),
+        info(4, 3),
+    ],
+    ids=["the same", "nearly the same", "never filled in", "of another frame", "of another size"],
+)
+def test_a_depth_camera_info_that_does_not_contradict_changes_nothing(depth_info: Any) -> None:
+    frame = frame_of(matched(depth_info=depth_info), no_pose)
+    assert frame.depth_m.tolist() == np.full((HEIGHT, WIDTH), np.float32(0.5)).tolist()
+
+
 @pytest.mark.parametrize(
     ("changes", "cause"),
     [
