@@ -1,4 +1,4 @@
-"""COCO's mask average precision and Boundary AP, class-agnostic, by pycocotools.
+"""COCO's mask average precision and Boundary AP, over all classes as one and by class, by pycocotools.
 
 Boundary AP (Cheng et al., "Boundary IoU", CVPR 2021) is the same with the smaller of mask IoU and boundary IoU in place
 of the mask IoU. Boundary IoU compares what lies within d of each mask's outline, d being 2 % of the image's diagonal.
@@ -13,18 +13,20 @@ import contextlib
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from instance_seg_ros.evaluation.classes import UNKNOWN_CLASS, class_ids_in
+from instance_seg_ros.instances import Instances
+
 _REFERENCE_PIXELS = 640 * 480
 _BOUNDARY_SHARE = 0.02
 _IOU_THRESHOLDS = (0.5, 0.75, 0.9)
 
-Masks = NDArray[np.bool_]
 Region = dict[str, Any]
 
 
@@ -36,6 +38,8 @@ class EncodedImage:
         size_hw: of the image.
         truth, truth_edges: regions of the objects, and what lies near their outlines.
         predicted, predicted_edges: the same for the predictions.
+        truth_classes: class indices of the objects.
+        predicted_classes: those of the predictions, among the objects' classes; UNKNOWN_CLASS for any other.
         scores: of the predictions.
     """
 
@@ -44,7 +48,24 @@ class EncodedImage:
     truth_edges: tuple[Region, ...]
     predicted: tuple[Region, ...]
     predicted_edges: tuple[Region, ...]
+    truth_classes: tuple[int, ...]
+    predicted_classes: tuple[int, ...]
     scores: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class ClassPrecision:
+    """Average precision of one class, or the mean over several; in [0, 1], NaN where no object is.
+
+    Attributes:
+        ap, ap50, ap75: over IoU 0.5:0.95, at 0.5, at 0.75.
+        boundary_ap: Boundary AP over IoU 0.5:0.95.
+    """
+
+    ap: float
+    ap50: float
+    ap75: float
+    boundary_ap: float
 
 
 @dataclass(frozen=True)
@@ -92,19 +113,21 @@ def boundary_region(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return mask & (inner[1:-1, 1:-1] == 0)
 
 
-def encode(truth: Masks, predicted: Masks, scores: NDArray[np.float32]) -> EncodedImage:
-    """One image: object masks (N, H, W), predicted masks (M, H, W) and their scores (M,).
+def encode(truth: Instances, predicted: Instances) -> EncodedImage:
+    """One image: its objects and what was predicted. Classes are the same where their names are.
 
     Raises:
         ImportError: pycocotools is not installed.
     """
     return EncodedImage(
-        (truth.shape[1], truth.shape[2]),
-        tuple(_encoded(mask) for mask in truth),
-        tuple(_encoded(boundary_region(mask)) for mask in truth),
-        tuple(_encoded(mask) for mask in predicted),
-        tuple(_encoded(boundary_region(mask)) for mask in predicted),
-        tuple(scores.tolist()),
+        size_hw=truth.image_size_wh[::-1],
+        truth=tuple(_encoded(mask) for mask in truth.masks),
+        truth_edges=tuple(_encoded(boundary_region(mask)) for mask in truth.masks),
+        predicted=tuple(_encoded(mask) for mask in predicted.masks),
+        predicted_edges=tuple(_encoded(boundary_region(mask)) for mask in predicted.masks),
+        truth_classes=tuple(truth.class_ids.tolist()),
+        predicted_classes=tuple(class_ids_in(predicted, truth.class_names).tolist()),
+        scores=tuple(predicted.scores.tolist()),
     )
 
 
@@ -116,7 +139,7 @@ def _encoded(mask: NDArray[np.bool_]) -> Region:
 
 
 def average_precision(images: Sequence[EncodedImage]) -> AveragePrecision:
-    """Average precision over all of some images together.
+    """Average precision over all of some images together, whatever the classes.
 
     Raises:
         ImportError: pycocotools is not installed.
@@ -125,8 +148,8 @@ def average_precision(images: Sequence[EncodedImage]) -> AveragePrecision:
         return AveragePrecision({}, *_FIGURES * [float("nan")])
     if not any(image.predicted for image in images):
         return AveragePrecision(dict.fromkeys(_IOU_THRESHOLDS, (0.0,) * 101), *_FIGURES * [0.0])
-    with contextlib.redirect_stdout(io.StringIO()):
-        mask, boundary = (_evaluated(images, of_boundary) for of_boundary in (False, True))
+    images = [_as_one_class(image) for image in images]
+    mask, boundary = (_evaluated(images, 1, of_boundary) for of_boundary in (False, True))
     # pycocotools says -1 where there is nothing to measure.
     stats = [float("nan") if value < 0 else float(value) for value in mask.stats]
     edges = [float("nan") if value < 0 else float(value) for value in boundary.stats]
@@ -138,7 +161,49 @@ def average_precision(images: Sequence[EncodedImage]) -> AveragePrecision:
     return AveragePrecision(curves, *[*stats[:6], stats[8], *edges[:3]])
 
 
-def _evaluated(images: Sequence[EncodedImage], of_boundary: bool) -> Any:
+def class_precisions(images: Sequence[EncodedImage], classes: int) -> list[ClassPrecision]:
+    """Average precision of each class, over all of some images together; predictions of an unknown class are left out.
+
+    Args:
+        images: of `encode`.
+        classes: number of classes.
+
+    Raises:
+        ImportError: pycocotools is not installed.
+    """
+    present = {index for image in images for index in image.truth_classes}
+    if not any(index in present for image in images for index in image.predicted_classes):
+        return [ClassPrecision(*4 * [0.0 if index in present else float("nan")]) for index in range(classes)]
+    mask, boundary = (_evaluated(images, classes, of_boundary).eval["precision"] for of_boundary in (False, True))
+    at_50, at_75 = 0, 5  # of COCO's IoU thresholds, 0.5, 0.55, ... 0.95
+    return [
+        ClassPrecision(
+            _mean_precision(mask[:, :, index]),
+            _mean_precision(mask[at_50, :, index]),
+            _mean_precision(mask[at_75, :, index]),
+            _mean_precision(boundary[:, :, index]),
+        )
+        for index in range(classes)
+    ]
+
+
+def mean_over_classes(precisions: Sequence[ClassPrecision]) -> ClassPrecision:
+    """The mean over the classes that have an object, as COCO has it; NaN where none has."""
+    values = np.array([astuple(each) for each in precisions if not math.isnan(each.ap)])
+    return ClassPrecision(*(values.mean(axis=0).tolist() if len(values) else 4 * [float("nan")]))
+
+
+def _mean_precision(precision: NDArray[np.float64]) -> float:
+    """Over thresholds and recalls of pycocotools' (..., areas, detections), for all areas and 100 detections."""
+    value = float(precision[..., 0, -1].mean())
+    return float("nan") if value < 0 else value  # -1 everywhere where no object is
+
+
+def _as_one_class(image: EncodedImage) -> EncodedImage:
+    return replace(image, truth_classes=(0,) * len(image.truth), predicted_classes=(0,) * len(image.predicted))
+
+
+def _evaluated(images: Sequence[EncodedImage], classes: int, of_boundary: bool) -> Any:
     """A finished evaluation of pycocotools, by mask IoU or by the smaller of mask and boundary IoU."""
     from pycocotools.coco import COCO  # type: ignore[import-untyped]
     from pycocotools.cocoeval import COCOeval  # type: ignore[import-untyped]
@@ -165,32 +230,39 @@ def _evaluated(images: Sequence[EncodedImage], of_boundary: bool) -> Any:
             "info": {},
             "images": [{"id": i, "height": image.size_hw[0], "width": image.size_hw[1]} for i, image in entries],
             "annotations": annotations,
-            "categories": [{"id": 1, "name": "object"}],
+            "categories": [{"id": index + 1, "name": str(index)} for index in range(classes)],
         }
         result.createIndex()
         return result
 
     entries = list(enumerate(images, start=1))
-    evaluation = (BoundaryEvaluation if of_boundary else COCOeval)(
-        dataset(_annotations(entries, predicted=False)), dataset(_annotations(entries, predicted=True)), "segm"
-    )
-    evaluation.evaluate()
-    evaluation.accumulate()
-    evaluation.summarize()
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation = (BoundaryEvaluation if of_boundary else COCOeval)(
+            dataset(_annotations(entries, predicted=False)), dataset(_annotations(entries, predicted=True)), "segm"
+        )
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
     return evaluation
 
 
 def _annotations(entries: Sequence[tuple[int, EncodedImage]], predicted: bool) -> list[dict[str, Any]]:
-    """COCO's annotations of the objects or of the predictions; ids count from 1, because 0 means unmatched there."""
+    """COCO's annotations of the objects, or of the predictions of known classes.
+
+    Ids count from 1, because 0 means unmatched there.
+    """
     from pycocotools import mask as coco_mask
 
     annotations: list[dict[str, Any]] = []
     for image_id, image in entries:
-        regions = zip(image.predicted, image.predicted_edges, image.scores, strict=True)
+        regions = zip(image.predicted, image.predicted_edges, image.predicted_classes, image.scores, strict=True)
         if not predicted:
-            regions = zip(image.truth, image.truth_edges, [1.0] * len(image.truth), strict=True)
-        for region, edges, score in regions:
+            scores = [1.0] * len(image.truth)
+            regions = zip(image.truth, image.truth_edges, image.truth_classes, scores, strict=True)
+        for region, edges, class_index, score in regions:
+            if class_index == UNKNOWN_CLASS:
+                continue
             area = float(coco_mask.area(region)) * _REFERENCE_PIXELS / math.prod(image.size_hw)
-            entry = {"id": len(annotations) + 1, "image_id": image_id, "category_id": 1, "iscrowd": 0, "score": score}
-            annotations.append({**entry, "area": area, "segmentation": region, "edges": edges})
+            entry = {"id": len(annotations) + 1, "image_id": image_id, "category_id": class_index + 1, "score": score}
+            annotations.append({**entry, "iscrowd": 0, "area": area, "segmentation": region, "edges": edges})
     return annotations

@@ -9,9 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from instance_seg_ros.evaluation.average_precision import AveragePrecision, EncodedImage, average_precision
+from instance_seg_ros.evaluation.average_precision import (
+    AveragePrecision,
+    ClassPrecision,
+    EncodedImage,
+    average_precision,
+    class_precisions,
+    mean_over_classes,
+)
 from instance_seg_ros.evaluation.evaluate import FrameResult
-from instance_seg_ros.evaluation.groups import groups
 from instance_seg_ros.evaluation.metrics import FOUND_IOU, ImageMetrics
 from instance_seg_ros.evaluation.objects import ObjectFacts
 
@@ -36,10 +42,12 @@ class Row:
 
     Classes of frames (group of captures, objects in the frame, sensor) have every figure. Classes of objects (size,
     distance, occlusion) have only those that need no predictions but the ones found for each object: to which class a
-    false prediction belongs, nobody can say.
+    false prediction belongs, nobody can say. Categories, where classes count, also have the average precision of the
+    predictions of that class; found and IoU are those of masks of any class.
 
     Attributes:
-        by: what the class is of: "all", "group", "objects", "sensor", "size", "distance" or "occlusion".
+        by: what the class is of: "all", "group", "objects", "sensor", "size", "distance" "occlusion" or
+            "category".
         name: of the class.
         frames: number of frames, None for a class of objects.
         objects: labelled objects.
@@ -83,6 +91,23 @@ class RuleAgreement:
     bare_called_bare: int
 
 
+@dataclass(frozen=True)
+class ClassSummary:
+    """Figures that take predictions of another class than the object's for wrong.
+
+    Attributes:
+        precision: mean over the classes that have objects; None where pycocotools is not installed.
+        classes: number of classes that have objects.
+        found: objects whose best mask IoU with a prediction is above 0.5.
+        named: of those, the ones that this prediction calls by their class.
+    """
+
+    precision: ClassPrecision | None
+    classes: int
+    found: int
+    named: int
+
+
 @dataclass(frozen=True, eq=False)
 class Summary:
     """Everything that is said of a model on some frames.
@@ -90,7 +115,8 @@ class Summary:
     Attributes:
         rows: over all frames first, then by class.
         overlap, boundary: mean (precision, recall, F) over the frames that have a labelled object.
-        precision: average precision over all frames; None where pycocotools is not installed.
+        precision: average precision over all frames, whatever the classes; None where pycocotools is not installed.
+        classes: what counting the classes makes of it; None where the model knows no class of the data.
         frames_with_labels: number of frames with a labelled object.
         frames_with_two_thirds_found: of those, the ones with two thirds of the objects found.
         empty_frames: number of frames without a labelled object.
@@ -107,6 +133,7 @@ class Summary:
     overlap: tuple[float, float, float]
     boundary: tuple[float, float, float]
     precision: AveragePrecision | None
+    classes: ClassSummary | None
     frames_with_labels: int
     frames_with_two_thirds_found: int
     empty_frames: int
@@ -140,8 +167,12 @@ def without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
-def summarise(results: Sequence[FrameResult]) -> Summary:
+def summarise(results: Sequence[FrameResult], class_names: Sequence[str] = ()) -> Summary:
     """Figures over all frames and by class.
+
+    Args:
+        results: of the frames.
+        class_names: of the data, by class index, where classes are to count; without names, they do not.
 
     A frame without a labelled object has nothing to overlap with. The published evaluation gives such an image F 1
     without predictions and else 0, however small the one false prediction is; in a mean that weighs as much as a scene
@@ -158,11 +189,18 @@ def summarise(results: Sequence[FrameResult]) -> Summary:
     empty = [result.metrics for result in results if not result.metrics.labelled]
     counts = sorted(((_title(r), r.phantoms.count) for r in results if r.phantoms.count), key=lambda item: -item[1])
     precision = _precision(results)
+    by_class = _class_precisions(results, len(class_names)) if class_names else None
     return Summary(
-        rows=(_frame_row("all", "all", results, precision), *_frame_rows(results), *_object_rows(results)),
+        rows=(
+            _frame_row("all", "all", results, precision),
+            *_frame_rows(results),
+            *_category_rows(results, class_names, by_class),
+            *_object_rows(results),
+        ),
         overlap=_mean([(m.overlap.precision, m.overlap.recall, m.overlap.f) for m in labelled]),
         boundary=_mean([(m.boundary.precision, m.boundary.recall, m.boundary.f) for m in labelled]),
         precision=precision,
+        classes=_class_summary(results, by_class) if class_names else None,
         frames_with_labels=len(labelled),
         frames_with_two_thirds_found=sum(m.found_share >= ENOUGH_FOUND - 1e-9 for m in labelled),
         empty_frames=len(empty),
@@ -199,8 +237,47 @@ def _mean(rows: Sequence[tuple[float, float, float]]) -> tuple[float, float, flo
 
 
 def _precision(results: Sequence[FrameResult]) -> AveragePrecision | None:
-    encoded: list[EncodedImage] = [result.encoded for result in results if result.encoded is not None]
-    return average_precision(encoded) if len(encoded) == len(results) else None
+    encoded = _encoded(results)
+    return None if encoded is None else average_precision(encoded)
+
+
+def _class_precisions(results: Sequence[FrameResult], classes: int) -> list[ClassPrecision] | None:
+    encoded = _encoded(results)
+    return None if encoded is None else class_precisions(encoded, classes)
+
+
+def _encoded(results: Sequence[FrameResult]) -> list[EncodedImage] | None:
+    encoded = [result.encoded for result in results if result.encoded is not None]
+    return encoded if len(encoded) == len(results) else None
+
+
+def _class_summary(results: Sequence[FrameResult], precisions: list[ClassPrecision] | None) -> ClassSummary:
+    found = [
+        named
+        for result in results
+        for named, iou in zip(result.named, result.metrics.objects_iou, strict=True)
+        if iou > FOUND_IOU
+    ]
+    return ClassSummary(
+        precision=None if precisions is None else mean_over_classes(precisions),
+        classes=len({class_id for result in results for class_id in result.class_ids}),
+        found=len(found),
+        named=sum(found),
+    )
+
+
+def _category_rows(
+    results: Sequence[FrameResult], names: Sequence[str], precisions: list[ClassPrecision] | None
+) -> list[Row]:
+    """One row for each class that has objects."""
+    pairs = [pair for r in results for pair in zip(r.class_ids, r.metrics.objects_iou, strict=True)]
+    rows = []
+    for index, name in enumerate(names):
+        ious = [iou for class_id, iou in pairs if class_id == index]
+        if ious:
+            figures = {} if precisions is None else asdict(precisions[index])
+            rows.append(Row("category", name, None, *_objects_found(ious), **figures))
+    return rows
 
 
 def _frame_row(by: str, name: str, results: Sequence[FrameResult], precision: AveragePrecision | None) -> Row:
@@ -234,7 +311,7 @@ def _frame_rows(results: Sequence[FrameResult]) -> list[Row]:
     """By group of captures, by labelled objects and by sensor, where there are at least two classes."""
     rows: list[Row] = []
     if not any(result.sensor for result in results):
-        names = groups([result.name for result in results])
+        names = [result.group for result in results]
         if len(set(names)) < len(results):
             rows += _rows_by("group", names, list(dict.fromkeys(names)), results)
     count_names = [_count_class(limit) for limit in COUNT_LIMITS]

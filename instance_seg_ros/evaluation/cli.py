@@ -19,13 +19,21 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `instance-seg eval`."""
     from instance_seg_ros.evaluation.sources import DEPTH_MISSING, RANDOM_SENSOR, SENSORS
+    from instance_seg_ros.training.coco_options import SKIPPED_NAME, add_coco_options
 
     parser.add_argument("--model", type=Path, default=None, help="model file (default: the shipped one)")
-    parser.add_argument("--data", type=Path, required=True, help="a folder of labelled captures, or a scene store")
+    data = parser.add_mutually_exclusive_group(required=True)
+    data.add_argument("--data", type=Path, help="a folder of labelled captures, or a scene store")
+    data.add_argument("--coco", type=Path, metavar="JSON", help="annotations in COCO's instance format")
     parser.add_argument(
-        "--out", type=Path, default=None, help="folder for metrics.json, precision_recall.png and index.html"
+        "--out",
+        type=Path,
+        default=None,
+        help=f"folder for metrics.json, precision_recall.png, index.html and, of a COCO data set, {SKIPPED_NAME}",
     )
-    parser.add_argument("--limit", type=int, default=0, help="frames of a store, 0 for all (default: %(default)s)")
+    parser.add_argument(
+        "--limit", type=int, default=0, help="frames of a store or a COCO data set, 0 for all (default: %(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=1, help="of a store's sensors (default: %(default)s)")
     parser.add_argument(
         "--sensor",
@@ -49,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--worst", type=int, default=24, help="frames with pictures in index.html (default: %(default)s)"
     )
+    add_coco_options(parser)
     config.add_arguments(parser, config.SegmentationSettings, "segmentation")
 
 
@@ -62,9 +71,9 @@ def run(args: argparse.Namespace) -> int:
 
     from instance_seg_ros.evaluation import report
     from instance_seg_ros.evaluation.breakdown import summarise
+    from instance_seg_ros.evaluation.classes import ClassNames
     from instance_seg_ros.evaluation.evaluate import evaluate_frame
     from instance_seg_ros.evaluation.gallery import WorstFrames, write_page
-    from instance_seg_ros.evaluation.sources import is_store
     from instance_seg_ros.segmentation.segmenter import load_segmenter
 
     settings = config.from_arguments(args, config.SegmentationSettings)
@@ -83,9 +92,12 @@ def run(args: argparse.Namespace) -> int:
                 worst.add(result, prediction)
     except ValueError as error:
         raise InputError(str(error)) from error
-    summary = summarise(results)
-    if not is_store(args.data):
+    classes = ClassNames(segmenter.info.class_names, first.truth.class_names)
+    summary = summarise(results, classes.counted)
+    if _are_captures(args):
         print(report.frame_table(results) + "\n")
+    if classes.summary():
+        print(classes.summary() + "\n")
     if not results[0].phantoms.complete:
         print("only some objects may be labelled: predictions elsewhere do not count, phantoms are told by depth\n")
     print(report.breakdown_table(summary) + "\n")
@@ -94,7 +106,8 @@ def run(args: argparse.Namespace) -> int:
         args.out.mkdir(parents=True, exist_ok=True)
         model = {"name": segmenter.info.name, "digest": segmenter.info.digest}
         report.write_json(args.out / "metrics.json", model, summary, results)
-        write_page(args.out, f"{segmenter.info.name} on {args.data.resolve().name}", summary, worst.frames())
+        source = (args.data or args.coco).resolve().name
+        write_page(args.out, f"{segmenter.info.name} on {source}", summary, worst.frames())
         print(f"wrote {args.out / 'metrics.json'} and {args.out / 'index.html'}")
     return 0
 
@@ -105,14 +118,33 @@ def _frames(args: argparse.Namespace) -> Iterator[LabelledFrame]:
     Raises:
         InputError: the options do not fit the data.
     """
-    from instance_seg_ros.evaluation.sources import RANDOM_SENSOR, captures, degraded, is_store, store_frames
+    from instance_seg_ros.evaluation.sources import RANDOM_SENSOR, captures, degraded, store_frames
+    from instance_seg_ros.training.coco_options import ONLY_FOR_COCO, refuse_options
 
-    if is_store(args.data):
-        sensors = [name.strip() for name in (args.sensor or RANDOM_SENSOR).split(",")]
-        frames = store_frames(args.data, args.limit, args.seed, sensors)
-    elif args.sensor:
-        raise InputError(f"--sensor is for scene stores; {args.data} holds captures, which a real sensor made")
+    if args.coco is not None:
+        refuse_options(args, ("sensor", "all_labelled"), "--coco")
+        frames = _coco(args)
     else:
-        frames = captures(args.data, args.all_labelled)
+        refuse_options(args, ONLY_FOR_COCO, "--data")
+        if _are_captures(args):
+            refuse_options(args, ("sensor",), f"captures, which a real sensor made ({args.data})")
+            frames = captures(args.data, args.all_labelled)
+        else:
+            sensors = [name.strip() for name in (args.sensor or RANDOM_SENSOR).split(",")]
+            frames = store_frames(args.data, args.limit, args.seed, sensors)
     for index, frame in enumerate(frames):
         yield degraded(frame, args.depth_missing, args.without_color, args.seed + index)
+
+
+def _coco(args: argparse.Namespace) -> Iterator[LabelledFrame]:
+    from instance_seg_ros.evaluation.coco_source import coco_frames
+    from instance_seg_ros.training.coco_options import coco_files, read_and_tell
+
+    files = coco_files(args)
+    return coco_frames(read_and_tell(files, args.out), files, args.limit)
+
+
+def _are_captures(args: argparse.Namespace) -> bool:
+    from instance_seg_ros.evaluation.sources import is_store
+
+    return args.data is not None and not is_store(args.data)

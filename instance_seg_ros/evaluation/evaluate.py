@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.camera import RgbdFrame
 from instance_seg_ros.evaluation.average_precision import EncodedImage, encode
+from instance_seg_ros.evaluation.classes import class_ids_in
 from instance_seg_ros.evaluation.metrics import ImageMetrics, image_metrics, mask_areas, without_clutter
 from instance_seg_ros.evaluation.objects import ObjectFacts, object_facts
 from instance_seg_ros.evaluation.phantoms import BareSurfaces, Surface, moved_to_bare_surface, on_no_object
@@ -57,7 +58,10 @@ class FrameResult:
     Attributes:
         name, sensor: of the frame.
         metrics: of the frame.
+        group: of the frame.
         objects: facts of each labelled object, in the order of the metrics.
+        class_ids: the class of each labelled object.
+        named: for each labelled object, whether the prediction that overlaps it most is of a class of the same name.
         encoded: for average precision; None where pycocotools is not installed.
         phantoms: predictions away from labelled objects.
         rule_check: for generated scenes, what the rule behind `phantoms.bare` makes of known cases.
@@ -66,8 +70,11 @@ class FrameResult:
 
     name: str
     sensor: str
+    group: str
     metrics: ImageMetrics
     objects: tuple[ObjectFacts, ...]
+    class_ids: tuple[int, ...]
+    named: tuple[bool, ...]
     encoded: EncodedImage | None
     phantoms: Phantoms
     rule_check: RuleCheck
@@ -119,12 +126,20 @@ def evaluate_frame(
     if importlib.util.find_spec("pycocotools") is not None:
         ranked = unthresholded.segment(source.frame)
         ranked = ranked[_counted(source, ranked.masks)]
-        encoded = encode(source.truth, ranked.masks, ranked.scores)
+        encoded = encode(source.truth, ranked)
+    metrics = image_metrics(source.truth.masks, masks[counted])
+    class_ids = class_ids_in(instances[counted], source.truth.class_names)
     result = FrameResult(
         name=source.name,
         sensor=source.sensor,
-        metrics=image_metrics(source.truth, masks[counted]),
-        objects=object_facts(source.truth, source.frame.depth_m, source.clean_depth_m),
+        group=source.group,
+        metrics=metrics,
+        class_ids=tuple(source.truth.class_ids.tolist()),
+        named=tuple(
+            best is not None and bool(class_ids[best] == own)
+            for best, own in zip(metrics.objects_best, source.truth.class_ids, strict=True)
+        ),
+        objects=object_facts(source.truth.masks, source.frame.depth_m, source.clean_depth_m),
         encoded=encoded,
         phantoms=phantoms,
         rule_check=_rule_check(source),
@@ -136,7 +151,7 @@ def evaluate_frame(
 def _counted(source: LabelledFrame, masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Which predictions (M,) the metrics look at."""
     counted: NDArray[np.bool_] = mask_areas(masks & source.ignored) <= 0.5 * mask_areas(masks)
-    return counted if source.complete else counted & without_clutter(source.truth, masks)
+    return counted if source.complete else counted & without_clutter(source.truth.masks, masks)
 
 
 def _rule_check(source: LabelledFrame) -> RuleCheck:
@@ -144,7 +159,7 @@ def _rule_check(source: LabelledFrame) -> RuleCheck:
     if source.clean_depth_m is None or not len(source.truth):
         return RuleCheck(None, None)
     rng = np.random.default_rng(zlib.crc32(source.name.encode()))
-    mask = source.truth[rng.integers(len(source.truth))]
+    mask = source.truth.masks[rng.integers(len(source.truth))]
     surfaces = BareSurfaces(source.frame, ~source.objects)
     clean = RgbdFrame(None, source.clean_depth_m, source.frame.intrinsics)
     moved = moved_to_bare_surface(mask, clean, ~source.objects, rng)

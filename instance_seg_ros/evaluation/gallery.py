@@ -32,7 +32,7 @@ _DEFINITIONS = (
     ),
     (
         "AP, AP50, AP75, boundary AP",
-        "COCO's mask AP of one class; by the smaller of mask and boundary IoU",
+        "COCO's mask AP, all classes taken for one but in rows of a category; by the smaller of mask and boundary IoU",
     ),
     ("phantoms", "predictions per frame on no object; where only some objects are labelled: on bare flat surface"),
     ("distance, hidden outline", "median depth of an object; share of its outline beside which something is nearer"),
@@ -122,8 +122,9 @@ def _figure(folder: Path, result: FrameResult, prediction: Prediction) -> str:
     images = []
     for kind, picture in pictures(prediction).items():
         path = folder / "frames" / f"{stem}_{kind}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)  # a name may have folders
         write_image(path, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-        name = html.escape(f"frames/{path.name}")
+        name = html.escape(path.relative_to(folder).as_posix())
         images.append(f'<a href="{name}"><img src="{name}" alt="{kind}" title="{kind}"></a>')
     m = result.metrics
     caption = (
@@ -138,7 +139,7 @@ def pictures(prediction: Prediction) -> dict[str, NDArray[np.uint8]]:
     frame = prediction.source.frame
     depth = depth_picture(frame.depth_m)
     base = depth if frame.color_rgb is None else frame.color_rgb
-    truth = prediction.source.truth
+    truth = prediction.source.truth.masks
     tiles = {} if frame.color_rgb is None else {"color": frame.color_rgb}
     tiles |= {
         "depth": depth,

@@ -45,6 +45,7 @@ class ImageMetrics:
         overlap, boundary: see the module.
         good_share: matched pairs with F > 0.75, divided by the number of objects ("%75").
         objects_iou: for each labelled object, the largest mask IoU of a prediction with it.
+        objects_best: for each labelled object, the index of that prediction; None where nothing is predicted.
         predicted: number of predictions that counted.
     """
 
@@ -52,6 +53,7 @@ class ImageMetrics:
     boundary: PrecisionRecall
     good_share: float
     objects_iou: tuple[float, ...]
+    objects_best: tuple[int | None, ...]
     predicted: int
 
     @property
@@ -133,7 +135,7 @@ def image_metrics(truth: Masks, predicted: Masks) -> ImageMetrics:
     truth_areas, predicted_areas = mask_areas(truth), mask_areas(predicted)
     if count == 0 or predictions == 0:
         nothing = PrecisionRecall(float(predictions == 0), float(count == 0))
-        return ImageMetrics(nothing, nothing, float(count == 0), (0.0,) * count, predictions)
+        return ImageMetrics(nothing, nothing, float(count == 0), (0.0,) * count, (None,) * count, predictions)
     common = intersections(truth, predicted)
     totals = truth_areas[:, None] + predicted_areas[None]
     f_values = 2 * common / np.maximum(totals, 1)
@@ -146,6 +148,7 @@ def image_metrics(truth: Masks, predicted: Masks) -> ImageMetrics:
         boundary=_boundary_metrics(truth, predicted, rows, columns),
         good_share=float((f_values[rows, columns] > GOOD_F).sum() / count),
         objects_iou=tuple(iou.max(axis=1).tolist()),
+        objects_best=tuple(iou.argmax(axis=1).tolist()),
         predicted=predictions,
     )
 

@@ -21,6 +21,7 @@ KINDS = {
     "size": "share of image",
     "distance": "distance",
     "occlusion": "hidden outline",
+    "category": "category",
 }
 BREAKDOWN_HEADERS = (
     "by",
@@ -118,7 +119,22 @@ def summary_lines(summary: Summary) -> str:
             f"boundary AP {_percent(precision.boundary_ap)}, AP50 {_percent(precision.boundary_ap50)}, AP75 "
             f"{_percent(precision.boundary_ap75)}",
         ]
+    lines += _class_lines(summary)
     return "\n".join([*lines, *_phantom_lines(summary), f"median time of the segmenter: {_time(summary)} ms"])
+
+
+def _class_lines(summary: Summary) -> list[str]:
+    classes = summary.classes
+    if classes is None:
+        return []
+    lines = [f"objects found and called by their class: {classes.named} of {classes.found} found"]
+    if classes.precision is not None:
+        mean = classes.precision
+        lines.append(
+            f"mean over {classes.classes} classes: mask AP {_percent(mean.ap)}, AP50 {_percent(mean.ap50)}, "
+            f"AP75 {_percent(mean.ap75)}, boundary AP {_percent(mean.boundary_ap)}"
+        )
+    return lines
 
 
 def _triple(values: tuple[float, float, float]) -> str:

@@ -1,4 +1,4 @@
-"""Labelled frames to evaluate on: a folder of captures, or a scene store seen through a depth sensor."""
+"""Labelled frames to evaluate on: captures, and scene stores seen through a depth sensor."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.camera import Intrinsics, RgbdFrame
+from instance_seg_ros.evaluation.groups import groups
 from instance_seg_ros.instances import Instances
 from instance_seg_ros.storage.captures import capture_folders, read_capture
 from instance_seg_ros.synthetic.held_out_sensors import published_noise
@@ -37,26 +38,34 @@ class LabelledFrame:
     Attributes:
         name: for the tables.
         frame: what the segmenter gets.
-        truth: (N, H, W) bool masks.
+        truth: its labelled objects.
         complete: every object is labelled; else predictions elsewhere do not count.
         ignored: (H, W) bool, objects of which too little shows to ask for them.
         clean_depth_m: (H, W) float32, the depth without noise; None for real frames.
         sensor: what a generated scene was seen through; empty for real frames.
+        group: of frames that belong together; empty where there are no groups.
     """
 
     name: str
     frame: RgbdFrame
-    truth: NDArray[np.bool_]
+    truth: Instances
     complete: bool
     ignored: NDArray[np.bool_]
     clean_depth_m: NDArray[np.float32] | None = None
     sensor: str = ""
+    group: str = ""
 
     @property
     def objects(self) -> NDArray[np.bool_]:
         """(H, W) bool, every pixel that is known to be an object's."""
-        result: NDArray[np.bool_] = self.truth.any(axis=0) | self.ignored
+        result: NDArray[np.bool_] = self.truth.masks.any(axis=0) | self.ignored
         return result
+
+
+def spread(count: int, limit: int) -> list[int]:
+    """At most `limit` of the indices 0 to `count` - 1, evenly spread; all of them where the limit is 0."""
+    chosen: list[int] = np.linspace(0, count - 1, min(limit, count) if limit else count).astype(int).tolist()
+    return chosen
 
 
 def is_store(folder: Path) -> bool:
@@ -65,7 +74,7 @@ def is_store(folder: Path) -> bool:
 
 
 def captures(folder: Path, complete: bool = False) -> Iterator[LabelledFrame]:
-    """The labelled captures of a folder, in the order of their names.
+    """The labelled captures of a folder, in the order of their names, grouped by names that begin alike.
 
     Args:
         folder: a capture, or a folder of captures.
@@ -74,12 +83,13 @@ def captures(folder: Path, complete: bool = False) -> Iterator[LabelledFrame]:
     Raises:
         CaptureError: no capture there, or a damaged one.
     """
-    for path in capture_folders(folder):
+    paths = capture_folders(folder)
+    for path, group in zip(paths, groups([path.name for path in paths]), strict=True):
         capture = read_capture(path)
         if capture.labels is not None:
-            truth = Instances.from_labels(capture.labels).masks
+            truth = Instances.from_labels(capture.labels)
             nothing = np.zeros(capture.labels.shape, dtype=bool)
-            yield LabelledFrame(capture.name, capture.frame, truth, complete, nothing)
+            yield LabelledFrame(capture.name, capture.frame, truth, complete, nothing, group=group)
 
 
 def store_frames(
@@ -102,12 +112,11 @@ def store_frames(
     if unknown or not sensors:
         raise ValueError(f"no sensor named {', '.join(unknown)!r}; choose of {', '.join(SENSORS)}")
     store = open_store(folder)
-    count = min(limit, len(store)) if limit else len(store)
-    for index in store.frames[np.linspace(0, len(store) - 1, count).astype(int)].tolist():
+    for index in store.frames[spread(len(store), limit)].tolist():
         ids = np.array(store.ids[index])
         areas = np.bincount(ids.ravel(), minlength=256)
         ignored = (ids > 0) & (areas[ids] < MIN_VISIBLE_PX)
-        truth = Instances.from_labels(np.where(ignored, 0, ids)).masks
+        truth = Instances.from_labels(np.where(ignored, 0, ids))
         height, width = ids.shape
         intrinsics = Intrinsics(width, height, *(float(value) for value in store.intrinsics[index]))
         color_rgb = None
@@ -128,7 +137,7 @@ def _measured(store: SceneStore, index: int, sensor: str, rng: np.random.Generat
     if sensor == PASSIVE_STEREO:
         return store.stereo_depth_m(index)
     settings = SensorSettings.sample(rng) if sensor == RANDOM_SENSOR else preset(sensor)
-    return simulate_depth(clean_depth_m, store.intrinsics[index].tolist(), rng, settings)
+    return simulate_depth(clean_depth_m, store.intrinsics[index].tolist(), rng, settings, store.behind_m(index))
 
 
 def degraded(source: LabelledFrame, depth_missing: str, without_color: bool, seed: int) -> LabelledFrame:

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from instance_seg_ros.errors import InputError
 from instance_seg_ros.models.configuration import SIZES
+from instance_seg_ros.training.coco_options import (
+    ONLY_FOR_COCO,
+    add_coco_options,
+    coco_files,
+    read_and_tell,
+    refuse_options,
+)
 
 if TYPE_CHECKING:
     from instance_seg_ros.training.dataset import FrameSource
     from instance_seg_ros.training.processes import Processes
 
-SKIPPED_NAME = "skipped.txt"
 SHIPPED = "shipped"
 _INPUTS = {"depth": "depth", "rgb": "colour", "rgbd": "depth and colour"}
 
@@ -57,19 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=2, help="CPU threads of the network (default: %(default)s)")
     store = parser.add_argument_group("scene stores")
     store.add_argument("--allow-partial", action="store_true", help="train on the finished part of a growing store")
-    coco = parser.add_argument_group("COCO data sets")
-    coco.add_argument("--images", type=Path, metavar="DIR", help="folder of the images (default: images beside JSON)")
-    coco.add_argument("--depth", type=Path, metavar="DIR", help="folder of 16-bit depth PNGs named as the images are")
-    coco.add_argument(
-        "--depth-unit", type=float, default=0.001, metavar="M", help="metres of a unit of depth (default: %(default)s)"
-    )
-    coco.add_argument(
-        "--intrinsics",
-        type=_intrinsics,
-        metavar="FX,FY,CX,CY",
-        help="of images that name none by the keys fx, fy, cx, cy, in pixels",
-    )
-    coco.add_argument("--class-agnostic", action="store_true", help="take all categories for one, 'object'")
+    add_coco_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -129,52 +124,22 @@ def _train(args: argparse.Namespace, processes: Processes) -> None:
         print(f"done: {trainer.step} steps in {trainer.elapsed_s / 60:.1f} min; checkpoint {trainer.checkpoint_path}")
 
 
-def _refuse(args: argparse.Namespace, names: tuple[str, ...], kind: str) -> None:
-    """Options of one kind of data would do nothing for the other."""
-    given = [f"--{name.replace('_', '-')}" for name in names if getattr(args, name)]
-    if given:
-        raise ValueError(f"{', '.join(given)} cannot be used with {kind}")
-
-
 def _scenes(args: argparse.Namespace) -> FrameSource:
     from instance_seg_ros.synthetic.store import open_store
     from instance_seg_ros.training.scene_frames import SceneFrames
 
-    _refuse(args, ("images", "depth", "intrinsics", "class_agnostic"), "--store")
+    refuse_options(args, ONLY_FOR_COCO, "--store")
     return SceneFrames(open_store(args.store, allow_partial=args.allow_partial), args.inputs)
 
 
 def _coco(args: argparse.Namespace, processes: Processes) -> FrameSource:
     """The data set; what is wrong with it is told by the first process."""
-    from instance_seg_ros.training.coco_data import CocoFiles, read_coco
+    from instance_seg_ros.training.coco_data import read_coco
     from instance_seg_ros.training.coco_frames import CocoFrames
 
-    _refuse(args, ("allow_partial",), "--coco")
-    files = CocoFiles(
-        instances=args.coco,
-        images=args.images or args.coco.parent / "images",
-        depth=None if args.inputs == "rgb" else args.depth,
-        depth_unit_m=args.depth_unit,
-        intrinsics=args.intrinsics,
-        class_agnostic=args.class_agnostic,
-    )
-    data = read_coco(files, progress=processes.is_first)
-    if processes.is_first:
-        print(data.summary())
-        skipped = (*data.skipped_images, *data.skipped_annotations)
-        if skipped:
-            args.out.mkdir(parents=True, exist_ok=True)
-            path = args.out / SKIPPED_NAME
-            path.write_text("".join(line + "\n" for line in skipped))
-            print(f"all that was left out is in {path}")
+    refuse_options(args, ("allow_partial",), "--coco")
+    files = coco_files(args)
+    if args.inputs == "rgb":
+        files = replace(files, depth=None)
+    data = read_and_tell(files, args.out) if processes.is_first else read_coco(files)
     return CocoFrames(data, files, color=args.inputs != "depth")
-
-
-def _intrinsics(text: str) -> tuple[float, ...]:
-    try:
-        values = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        values = ()
-    if len(values) != 4:
-        raise argparse.ArgumentTypeError(f"{text!r} is not FX,FY,CX,CY such as 615,615,319.5,239.5")
-    return values

@@ -52,9 +52,9 @@ class FixedSegmenter:
         return self._instances
 
 
-def source_of(truth: np.ndarray, complete: bool = True, name: str = "a", sensor: str = "") -> LabelledFrame:
+def source_of(truth: np.ndarray, complete: bool = True, name: str = "a", **facts: str) -> LabelledFrame:
     nothing = np.zeros(truth.shape, dtype=bool)
-    return LabelledFrame(name, frame(), Instances.from_labels(truth).masks, complete, nothing, sensor=sensor)
+    return LabelledFrame(name, frame(), Instances.from_labels(truth), complete, nothing, **facts)
 
 
 def evaluated(segmenter: Segmenter, source: LabelledFrame) -> tuple[FrameResult, Prediction]:
@@ -160,11 +160,11 @@ def test_frames_are_told_apart_by_their_number_of_objects() -> None:
     assert rows(results[:1], "objects") == {}
 
 
-def test_captures_are_grouped_by_name_and_stores_by_sensor() -> None:
+def test_frames_are_told_apart_by_group_and_sensor() -> None:
     truth = labels((0, 0, 10, 10))
-    named = [result_of(truth, truth, name=name) for name in ("mug_1", "mug_2", "tote")]
-    assert rows(named, "group") == {"mug": (2, 2), "tote": (1, 1)}
-    assert rows(named[:2], "group") == {}
+    grouped = [result_of(truth, truth, group=group) for group in ("mug", "mug", "tote")]
+    assert rows(grouped, "group") == {"mug": (2, 2), "tote": (1, 1)}
+    assert rows(grouped[:2], "group") == rows(grouped[1:], "group") == {}
     seen = [result_of(truth, truth, sensor=sensor) for sensor in ("b", "a", "b")]
     assert rows(seen, "sensor") == {"b": (2, 2), "a": (1, 1)}
     assert rows(seen, "group") == {}
@@ -243,7 +243,7 @@ def test_captures_without_labels_are_left_out(tmp_path: Path) -> None:
     write_capture(tmp_path / "without", frame())
     found = list(captures(tmp_path))
     assert [f.name for f in found] == ["with"]
-    assert found[0].truth.shape == (1, 48, 64)
+    assert found[0].truth.masks.shape == (1, 48, 64)
     assert not found[0].complete
     assert next(captures(tmp_path, complete=True)).complete
 
@@ -351,6 +351,12 @@ def parse(*arguments: str) -> argparse.Namespace:
     return parser.parse_args([*arguments, "--backend", "onnxruntime"])
 
 
+def test_captures_are_grouped_by_names_that_begin_alike(tmp_path: Path) -> None:
+    for name in ("mug_1", "mug_2", "tote"):
+        write_capture(tmp_path / name, frame(), labels((0, 0, 10, 10)))
+    assert [source.group for source in captures(tmp_path)] == ["mug", "mug", "tote"]
+
+
 @pytest.fixture(scope="module")
 def shipped() -> Segmenter:
     return load_segmenter(None, SegmentationSettings(backend="onnxruntime"))
@@ -393,7 +399,7 @@ def test_the_command_names_data_that_it_cannot_use(tmp_path: Path) -> None:
     write_capture(tmp_path / "a", frame())
     with pytest.raises(InputError, match="no labelled frame"):
         cli.run(parse("--data", str(tmp_path)))
-    with pytest.raises(InputError, match="--sensor is for scene stores"):
+    with pytest.raises(InputError, match="--sensor cannot be used with captures"):
         cli.run(parse("--data", str(tmp_path), "--sensor", "random"))
 
 
