@@ -217,7 +217,7 @@ class _FrameReader:
         total = sum(connection.msgcount for connection in connections)
         # Camera infos and static transforms may be recorded after the first image; they hold for the whole bag.
         for connection, _, raw in _messages(source, self._reader, [c for c in connections if c.msgtype == TF]):
-            self._take_transforms(self._deserialize(connection, raw))
+            self._take_transforms(connection, raw)
         self._take_first_infos(source, connections)
         read = 0
         for connection, time_ns, raw in _messages(source, self._reader, connections):
@@ -283,7 +283,10 @@ class _FrameReader:
             of_topic = [connection for connection in connections if connection.topic == topic]
             first = next(_messages(source, self._reader, of_topic), None)
             if first is not None:
-                info = self._deserialize(first[0], first[2])
+                try:
+                    info = self._deserialize(first[0], first[2])
+                except ValueError:  # counted when it is read in its turn
+                    continue
                 self._add_info(first[0].topic, info)
                 if topic == self._topics.color_info and is_distorted(info):
                     self._summary.warnings.append(
@@ -291,13 +294,18 @@ class _FrameReader:
                         "border are off; record the rectified image"
                     )
 
-    def _take_transforms(self, message: Any) -> None:
+    def _take_transforms(self, connection: Connection, raw: bytes) -> None:
+        """Remembers the transforms of a message; one that cannot be used is warned of: no frame may need it."""
+        try:
+            message = self._deserialize(connection, raw)
+        except ValueError as error:
+            self._summary.warnings.append(str(error))
+            return
         for stamped in message.transforms:
-            rotation, translation = stamped.transform.rotation, stamped.transform.translation
-            transform = Transform.from_quaternion(
-                (rotation.x, rotation.y, rotation.z, rotation.w), (translation.x, translation.y, translation.z)
-            )
-            self._static_tf[stamped.child_frame_id] = (stamped.header.frame_id, transform)
+            try:
+                self._static_tf[stamped.child_frame_id] = (stamped.header.frame_id, _transform_of(stamped))
+            except ValueError as error:
+                self._summary.warnings.append(str(error))
 
 
 class _ResultWriter:
@@ -378,6 +386,18 @@ def _new_bag(target: Path, storage: StoragePlugin) -> Iterator[Writer]:
         finally:
             writer.close()
         os.replace(unfinished, target)
+
+
+def _transform_of(stamped: Any) -> Transform:
+    """Of a TransformStamped; ValueError, naming its frames, where it is none."""
+    rotation, translation = stamped.transform.rotation, stamped.transform.translation
+    try:
+        return Transform.from_quaternion(
+            (rotation.x, rotation.y, rotation.z, rotation.w), (translation.x, translation.y, translation.z)
+        )
+    except ValueError as error:
+        frames = f"from {stamped.child_frame_id!r} to {stamped.header.frame_id!r}"
+        raise ValueError(f"{TF_STATIC_TOPIC} has an unusable transform {frames}: {error}") from error
 
 
 def transform_between(

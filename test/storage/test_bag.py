@@ -344,6 +344,33 @@ def test_unregistered_depth_is_registered_with_static_transforms(process: Callab
     assert block.surface_centroid.x == pytest.approx((39.5 - 79.5) / 150 * 0.7, abs=0.01)
 
 
+def test_a_transform_or_info_that_cannot_be_read_costs_no_more_than_itself(
+    process: Callable, tmp_path: Path, pipeline: Pipeline, recorded: list[Stamped]
+) -> None:
+    unfilled = static_transform("camera_link", "somewhere", (0.0, 0.0, 0.0))
+    unfilled.transforms[0].transform.rotation.w = 0.0
+    summary, _ = process([("/tf_static", START_NS + 1, unfilled), *recorded])
+    assert (summary.frames, summary.lost) == (4, {})
+    (warning,) = summary.warnings
+    assert warning.startswith("/tf_static has an unusable transform from 'somewhere' to 'camera_link': quaternion")
+
+    source = tmp_path / "cut"
+    with Writer(source, version=9, storage_plugin=STORAGES["sqlite3"]) as writer:
+        connections: dict[str, Any] = {}
+        for topic, stamp_ns, message in [("/tf_static", START_NS, unfilled), *recorded]:
+            if topic not in connections:
+                connections[topic] = writer.add_connection(topic, message.__msgtype__, typestore=TYPESTORE)
+                if topic in ("/tf_static", COLOR_INFO):
+                    writer.write(
+                        connections[topic], stamp_ns, TYPESTORE.serialize_cdr(message, message.__msgtype__)[:9]
+                    )
+            writer.write(connections[topic], stamp_ns, TYPESTORE.serialize_cdr(message, message.__msgtype__))
+    summary = process_bag(source, tmp_path / "cut_out", pipeline)
+    assert summary.frames == 4
+    assert any("a message on /tf_static cannot be read" in warning for warning in summary.warnings)
+    assert any(f"a message on {COLOR_INFO} cannot be read" in cause for cause in summary.lost)
+
+
 def test_unregistered_depth_is_registered_with_a_given_pose(process: Callable, frames: list[RgbdFrame]) -> None:
     pose = Transform(np.eye(3), np.array([-0.05, 0, 0]))
     assert process(unregistered(frames), T_color_depth=pose)[0].frames == 4
