@@ -12,12 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from instance_seg_ros.storage.files import write_atomically
+
 LOG_NAME = "log.jsonl"
 TENSORBOARD_NAME = "tensorboard"
 
 
 class TrainingLog:
-    """The log of one training; what was written of steps after `step` by a run that was killed goes away.
+    """The log of one training; what a run that was killed wrote of steps after `step`, or in part, goes away.
 
     Args:
         folder: of the training.
@@ -27,8 +29,8 @@ class TrainingLog:
     def __init__(self, folder: Path, step: int) -> None:
         path = folder / LOG_NAME
         if path.is_file():
-            lines = [line for line in path.read_text().splitlines() if json.loads(line)["step"] <= step]
-            path.write_text("".join(line + "\n" for line in lines))
+            lines = [line for line in path.read_bytes().splitlines() if _is_whole(line, step)]
+            write_atomically(path, b"".join(line + b"\n" for line in lines))
         self._file = path.open("a", buffering=1)
         self._board = _tensorboard(folder / TENSORBOARD_NAME, step)
 
@@ -59,6 +61,14 @@ class TrainingLog:
         """A picture (H, W, 3) of the predictions of a step."""
         if self._board is not None:
             self._board.add_image("predictions", picture_rgb, step, dataformats="HWC")
+
+
+def _is_whole(line: bytes, last_step: int) -> bool:
+    """Whether a line of the log is whole and of a step up to that one."""
+    try:
+        return bool(json.loads(line)["step"] <= last_step)
+    except ValueError:  # cut short, as by a full disk or the power that failed
+        return False
 
 
 def _tensorboard(folder: Path, step: int) -> Any:

@@ -33,6 +33,15 @@ def test_a_resumed_log_goes_on_where_the_checkpoint_was(tmp_path: Path) -> None:
     assert record == {"step": 3, "elapsed_s": 1.5, "total": 0.33333}
 
 
+@pytest.mark.parametrize("rest", [b'{"step": 6, "elap', b"\0" * 40 + b"\n", b"\xff\n"])
+def test_a_line_that_was_cut_short_does_not_end_a_training(tmp_path: Path, rest: bytes) -> None:
+    write(tmp_path, 1, 5)
+    with (tmp_path / LOG_NAME).open("ab") as file:
+        file.write(rest)
+    write(tmp_path, 6, 7)
+    assert steps(tmp_path) == [1, 2, 3, 4, 5, 6, 7]
+
+
 def test_without_tensorboard_the_log_is_written_and_the_cure_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
