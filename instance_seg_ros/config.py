@@ -12,6 +12,8 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar, get_type_hints
 
+from instance_seg_ros.errors import InputError
+
 SettingsType = TypeVar("SettingsType", bound="Settings")
 SettingValue = bool | int | float | str
 
@@ -111,8 +113,16 @@ def add_arguments(parser: argparse.ArgumentParser, settings_type: type[Settings]
 
 
 def from_arguments(arguments: argparse.Namespace, settings_type: type[SettingsType], prefix: str = "") -> SettingsType:
-    """The settings that `add_arguments` options of the same prefix carry."""
-    return settings_type(**{field.name: getattr(arguments, prefix + field.name) for field in fields_of(settings_type)})
+    """The settings that `add_arguments` options of the same prefix carry.
+
+    Raises:
+        InputError: naming the setting, the value and what is allowed.
+    """
+    values = {field.name: getattr(arguments, prefix + field.name) for field in fields_of(settings_type)}
+    try:
+        return settings_type(**values)
+    except ValueError as error:
+        raise InputError(str(error)) from error
 
 
 def describe(field: Setting) -> str:

@@ -178,6 +178,9 @@ def test_a_setting_reaches_its_stage(run: Callable, capture: Path, tmp_path: Pat
         (["bag", "nowhere", "--out", "out"], "nowhere does not exist"),
         (["bag", "capture", "--out", "out"], "capture cannot be read as a rosbag2"),
         (["models", "nowhere.onnx"], "nowhere.onnx"),
+        (["synth", "--out", "out", "--frames", "0"], "frames must be between 1 and 1e+07, not 0"),
+        (["synth", "--out", "out", "--families", "unicorn"], "no object family unicorn; there are box, "),
+        (["eval", "--data", "capture", "--max-instances", "0"], "max_instances must be between 1 and 1000, not 0"),
     ],
 )
 def test_wrong_input_is_one_line_and_status_2(
@@ -189,7 +192,8 @@ def test_wrong_input_is_one_line_and_status_2(
     cause: str,
 ) -> None:
     monkeypatch.chdir(capture.parent)
-    with_model = [] if "--model" in words or words[0] == "models" else ["--model", str(block_model_path)]
+    takes_none = "--model" in words or words[0] in ("models", "synth")
+    with_model = [] if takes_none else ["--model", str(block_model_path)]
     status, _, err = run(*words, *with_model)
     assert status == 2
     assert err.startswith("instance-seg: error: ")

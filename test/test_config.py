@@ -21,6 +21,7 @@ from instance_seg_ros.config import (
     setting,
     stages,
 )
+from instance_seg_ros.errors import InputError
 
 STAGES = sorted(stages().items())
 
@@ -87,6 +88,13 @@ def test_arguments_round_trip_with_prefixes_that_keep_stages_apart() -> None:
         friction=0.8, enabled=False, closing_axis="y"
     )
     assert from_arguments(arguments, GripperSettings, "gripper_") == GripperSettings(max_opening_m=0.1)
+
+
+def test_an_option_out_of_range_is_an_error_of_the_user() -> None:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser, GripperSettings, "gripper")
+    with pytest.raises(InputError, match="max_opening_m must be between 0.005 and 1, not 3"):
+        from_arguments(parser.parse_args(["--max-opening-m", "3"]), GripperSettings)
 
 
 def test_the_help_of_the_options_prints() -> None:

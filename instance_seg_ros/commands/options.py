@@ -36,7 +36,7 @@ def settings_of(args: argparse.Namespace, settings_type: type[config.SettingsTyp
     """
     try:
         return config.from_arguments(args, settings_type, prefix=f"{stage}_")
-    except ValueError as error:
+    except InputError as error:
         raise InputError(f"{stage} settings: {error}") from error
 
 
