@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.camera import RgbdFrame
+from instance_seg_ros.compute import Array, Compute, FrameArrays, NumpyCompute
+from instance_seg_ros.compute.arrays import cast
 from instance_seg_ros.config import GraspingSettings, GripperSettings
-from instance_seg_ros.geometry import OrientedBox, Transform
+from instance_seg_ros.geometry import Transform
 from instance_seg_ros.grasping.candidates import (
     Candidates,
     ContactPairs,
     ContactSurface,
+    Targets,
     antipodal_pairs,
     box_pairs,
     candidates_from_pairs,
-    concatenated,
-    contact_surface,
+    contact_surfaces,
+    pair_order,
 )
 from instance_seg_ros.grasping.collision import (
     Obstacles,
@@ -28,20 +33,27 @@ from instance_seg_ros.grasping.collision import (
 from instance_seg_ros.grasping.grasp import Grasp, InstanceGrasps
 from instance_seg_ros.grasping.gripper import Gripper
 from instance_seg_ros.grasping.ranking import nearly_same, quality
-from instance_seg_ros.lifting import Completion, Instance3D, LiftedFrame, Status
+from instance_seg_ros.lifting import LiftedFrame, Status
 
 _MAX_CHECKED = 240
 """So many of the candidates that promise most are checked against the object itself and the scene."""
-_BATCH = 40
-"""The check against the scene goes through them in steps of this, and ends when enough grasps are found."""
+
+_MAX_POINT_CHECKS = 2**24
+"""So many points are checked against grasps at a time, for memory's sake: 200 MB of coordinates."""
 
 
 class GraspSampler:
-    """Parallel-jaw grasps for the objects of a frame. A function of its input: no memory, seeded draws."""
+    """Parallel-jaw grasps for the objects of a frame. A function of its input: no memory, seeded draws.
 
-    def __init__(self, settings: GraspingSettings, gripper: GripperSettings) -> None:
+    Args:
+        compute: where; the grasps are the same but for rounding, which only decides for a candidate at a limit.
+    """
+
+    def __init__(self, settings: GraspingSettings, gripper: GripperSettings, compute: Compute | None = None) -> None:
         self.settings = settings
         self.gripper = Gripper.from_settings(gripper, settings.approach_distance_m)
+        self._compute = NumpyCompute() if compute is None else compute
+        self._pair_order = self._compute.array(pair_order())
 
     def sample(self, frame: RgbdFrame, lifted: LiftedFrame) -> tuple[InstanceGrasps, ...]:
         """The grasps of each instance, best first; an empty result has its reason.
@@ -61,67 +73,104 @@ class GraspSampler:
         """
         if not self.settings.enabled:
             return tuple(InstanceGrasps((), Status.GRASPING_DISABLED) for _ in lifted.instances)
-        surfaces = [contact_surface(frame, instance) for instance in lifted.instances]
-        obstacles = Obstacles.of_frame(frame, lifted, surfaces)
-        return tuple(
-            self._instance(frame, label, instance, surface, obstacles)
-            for label, (instance, surface) in enumerate(zip(lifted.instances, surfaces, strict=True), start=1)
-        )
+        results = [InstanceGrasps((), Status.NO_GRASP_CANDIDATE)] * len(lifted.instances)
+        boxed = [index for index, instance in enumerate(lifted.instances) if instance.box is not None]
+        if boxed:
+            arrays = self._compute.frame(frame)
+            for index, result in zip(boxed, self._boxed(arrays, lifted, boxed), strict=True):
+                results[index] = result
+        return tuple(results)
 
-    def _instance(
-        self, frame: RgbdFrame, label: int, instance: Instance3D, surface: ContactSurface, obstacles: Obstacles
-    ) -> InstanceGrasps:
-        if instance.box is None:
-            return InstanceGrasps((), Status.NO_GRASP_CANDIDATE)
-        on_plane = instance.completion is Completion.SUPPORT_PLANE
-        box_z, centre_m = instance.box.T_camera_box.rotation[:, 2], instance.box.T_camera_box.translation_m
-        up = box_z if on_plane else -centre_m / np.linalg.norm(centre_m)
-        candidates = candidates_from_pairs(self._pairs(instance.box, on_plane, surface), up)
-        if not len(candidates):
-            return InstanceGrasps((), Status.NO_GRASP_CANDIDATE)
+    def _boxed(self, frame: FrameArrays, lifted: LiftedFrame, boxed: Sequence[int]) -> Iterator[InstanceGrasps]:
+        """The grasps of the instances at these indices, which have boxes."""
+        compute = self._compute
+        kept = np.zeros((frame.intrinsics.height, frame.intrinsics.width), dtype=np.int16)
+        for label, instance in enumerate(lifted.instances, start=1):
+            kept.reshape(-1)[instance.pixels] = label
+        labels = compute.array(kept)
+        obstacles = Obstacles.of_frame(frame, labels, lifted.support_plane, compute)
+        batches = []
+        for start in range(0, len(boxed), compute.instances_at_once):
+            indices = boxed[start : start + compute.instances_at_once]
+            instances = [lifted.instances[index] for index in indices]
+            targets = Targets.of_instances([1 + index for index in indices], instances)
+            surface = contact_surfaces(frame, labels, targets.on(compute), instances, compute)
+            obstacles = obstacles.with_hidden_sides(targets.on(compute), surface, compute)
+            batches.append((targets, surface))
+        for targets, surface in batches:
+            yield from self._batch(frame, targets, surface, obstacles)
+
+    def _batch(
+        self, frame: FrameArrays, targets: Targets, surface: ContactSurface, obstacles: Obstacles
+    ) -> list[InstanceGrasps]:
+        """The grasps of a batch of instances.
+
+        Args:
+            targets: arrays of NumPy.
+        """
+        compute, boxes = self._compute, targets.on(self._compute)
+        candidates = candidates_from_pairs(self._pairs(targets, surface), boxes.up)
+        some = compute.host(candidates.valid.any(axis=1))
         if obstacles.plane is not None:
-            candidates = candidates[above_plane(candidates, self.gripper, obstacles.plane, self.settings.clearance_m)]
+            candidates = candidates.where(
+                above_plane(candidates, self.gripper, obstacles.plane, self.settings.clearance_m)
+            )
         limits = (self.settings.friction, self.gripper.max_opening_m)
-        unseen = share_out_of_sight(candidates, self.gripper, frame, obstacles, label)
-        promise = quality(candidates, instance.box, up, np.inf, unseen, *limits)
-        best = np.argsort(-promise, kind="stable")[:_MAX_CHECKED]
-        candidates, unseen = candidates[best], unseen[best]
-        free, pad_depth_m = free_of_own_object(candidates, self.gripper, surface.points_m)
-        candidates = candidates[free]
-        marks = quality(candidates, instance.box, up, pad_depth_m[free], unseen[free], *limits)
-        order = np.argsort(-marks, kind="stable")
-        reach_m = self.gripper.reach_m + float(np.linalg.norm(instance.box.size_m)) / 2 + self.settings.clearance_m
-        others_m = obstacles.others_near(label, centre_m, reach_m)
-        grasps = self._best_free(candidates[order], marks[order], others_m)
-        return InstanceGrasps(grasps, Status.OK if grasps else Status.NO_COLLISION_FREE_GRASP)
+        unseen = share_out_of_sight(candidates, self.gripper, frame, obstacles.owner_image, boxes.label[..., None])
+        promise = quality(candidates, boxes, np.inf, unseen, *limits)
+        best = self._best_first(candidates, promise)[:, :_MAX_CHECKED]
+        candidates, unseen = candidates.taken(compute, best), compute.rows(unseen, best)
+        free, pad_depth_m = free_of_own_object(candidates, self.gripper, surface)
+        candidates = candidates.where(free)
+        marks = quality(candidates, boxes, cast(pad_depth_m, "float64"), unseen, *limits)
+        best = self._best_first(candidates, marks)
+        candidates, marks = candidates.taken(compute, best), compute.host(compute.rows(marks, best))
+        half_diagonal_m = np.linalg.norm(targets.size_m, axis=1, keepdims=True) / 2
+        radius_m = (self.gripper.reach_m + self.settings.clearance_m + half_diagonal_m).astype(np.float32)
+        others_m = obstacles.others_near(boxes, compute.array(radius_m), compute)
+        grasps = self._best_free(candidates, marks, others_m)
+        return [
+            InstanceGrasps(
+                own, Status.OK if own else Status.NO_COLLISION_FREE_GRASP if any_ else Status.NO_GRASP_CANDIDATE
+            )
+            for own, any_ in zip(grasps, some, strict=True)
+        ]
 
-    def _pairs(self, box: OrientedBox, on_plane: bool, surface: ContactSurface) -> ContactPairs:
-        rng = np.random.default_rng(0)
-        antipodal = antipodal_pairs(surface, self.settings.friction, self.gripper.max_opening_m, rng)
-        lowest_m = self.settings.clearance_m if on_plane else 0.0
-        faces = box_pairs(box, lowest_m, self.gripper.finger_length_m, self.gripper.max_opening_m)
-        return concatenated(antipodal, faces)
+    def _pairs(self, targets: Targets, surface: ContactSurface) -> ContactPairs:
+        compute, opening_m = self._compute, self.gripper.max_opening_m
+        antipodal = antipodal_pairs(surface, self.settings.friction, opening_m, self._pair_order, compute)
+        faces = box_pairs(targets, self.settings.clearance_m, self.gripper.finger_length_m, opening_m)
+        return antipodal.joined([faces.on(compute)])
+
+    def _best_first(self, candidates: Candidates, marks: Array) -> Array:
+        """(B, C) int64: the candidates that there are in the order of their marks (B, C), then the others."""
+        return self._compute.stable_order(-marks - 2 * cast(candidates.valid, "float64"))
 
     def _best_free(
-        self, candidates: Candidates, marks: NDArray[np.float64], others_m: NDArray[np.float32]
-    ) -> tuple[Grasp, ...]:
-        """Up to `max_grasps` collision-free grasps of candidates in the order of their marks, no two nearly alike."""
-        grasps: list[Grasp] = []
-        wanted = np.ones(len(candidates), dtype=bool)
-        for start in range(0, len(candidates), _BATCH):
-            batch = start + np.flatnonzero(wanted[start : start + _BATCH])
-            free = free_of_scene(candidates[batch], self.gripper, others_m, self.settings.clearance_m)
-            for index in batch[free]:
-                if wanted[index]:
-                    wanted &= ~nearly_same(candidates, index)
-                    grasps.append(self._grasp(candidates, index, float(marks[index])))
-                    if len(grasps) == self.settings.max_grasps:
-                        return tuple(grasps)
-        return tuple(grasps)
+        self, candidates: Candidates, marks: NDArray[np.float64], others_m: Array
+    ) -> list[tuple[Grasp, ...]]:
+        """For each instance up to `max_grasps` collision-free grasps in the order of marks, no two nearly alike."""
+        compute = self._compute
+        host = candidates.on_host(compute)
+        choices = [_Choice(own, self.settings.max_grasps) for own in host]
+        pairs_of_point_and_grasp = max(1, others_m.shape[0] * others_m.shape[1])
+        step = max(1, min(compute.grasps_at_once, _MAX_POINT_CHECKS // pairs_of_point_and_grasp))
+        for start in range(0, marks.shape[1], step):
+            wanted = np.any([choice.wanted[start : start + step] for choice in choices], axis=0)
+            if not wanted.any():
+                continue
+            batch = start + np.flatnonzero(wanted)
+            index = compute.array(np.tile(batch, (len(choices), 1)))
+            free = free_of_scene(candidates.taken(compute, index), self.gripper, others_m, self.settings.clearance_m)
+            for choice, own in zip(choices, compute.host(free), strict=True):
+                choice.add(batch[own])
+        return [
+            tuple(self._grasp(own, index, float(marks_[index])) for index in choice.chosen)
+            for choice, own, marks_ in zip(choices, host, marks, strict=True)
+        ]
 
     def _grasp(self, candidates: Candidates, index: int, mark: float) -> Grasp:
-        pair = candidates.pair[index]
-        contacts_m = np.stack([candidates.pairs.first_m[pair], candidates.pairs.second_m[pair]])
+        contacts_m = np.stack([candidates.pairs.first_m[index], candidates.pairs.second_m[index]])
         return Grasp(
             T_camera_grasp=Transform(candidates.rotations[index], contacts_m.mean(axis=0)),
             width_m=float(np.linalg.norm(contacts_m[1] - contacts_m[0])),
@@ -131,3 +180,27 @@ class GraspSampler:
             lift_distance_m=self.settings.lift_distance_m,
             checked_against_scene=True,
         )
+
+
+class _Choice:
+    """The grasps of one instance, chosen one after the other.
+
+    Attributes:
+        chosen: indices, in the order in which they were added.
+        wanted: (C,) bool, which of the candidates would still be added.
+    """
+
+    def __init__(self, candidates: Candidates, most: int) -> None:
+        self.chosen: list[int] = []
+        self.wanted = np.array(candidates.valid)
+        self._candidates = candidates
+        self._most = most
+
+    def add(self, indices: NDArray[np.int64]) -> None:
+        """Adds those of the candidates at these indices, in their order, that are unlike all that were added."""
+        for index in indices:
+            if self.wanted[index]:
+                self.chosen.append(int(index))
+                self.wanted &= ~nearly_same(self._candidates, index)
+                if len(self.chosen) == self._most:
+                    self.wanted[:] = False

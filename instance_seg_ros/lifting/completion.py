@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.camera import RgbdFrame
+from instance_seg_ros.compute import Array, FrameArrays
+from instance_seg_ros.compute.arrays import cast, namespace
 from instance_seg_ros.geometry import Plane
 
 _PROFILE_SHARE = 0.1
@@ -19,20 +21,31 @@ _PROFILE_TOLERANCE_RATIO = 0.08
 _TRIM_PERCENT = 0.1
 
 
-def hidden_from_view(points_m: NDArray[np.float64], frame: RgbdFrame, tolerance_m: float = 0.005) -> NDArray[np.bool_]:
-    """Which of (N, 3) points the camera does not see, (N,) bool.
+def hidden_from_view(points_m: Array, frame: FrameArrays | RgbdFrame, tolerance_m: float = 0.005) -> Array:
+    """Which of (..., 3) points the camera does not see, (...) bool.
 
     Those are behind what it measured (by more than minus the tolerance), where it measured nothing, or outside the
     image.
     """
-    hidden = np.ones(len(points_m), dtype=bool)
-    ahead = np.flatnonzero(points_m[:, 2] > 1e-3)
-    columns, rows = np.rint(frame.intrinsics.project(points_m[ahead])).T
-    inside = (columns >= 0) & (columns < frame.intrinsics.width) & (rows >= 0) & (rows < frame.intrinsics.height)
-    ahead = ahead[inside]
-    seen_m = frame.depth_m[rows[inside].astype(np.int64), columns[inside].astype(np.int64)]
-    hidden[ahead] = (seen_m == 0) | (points_m[ahead, 2] > seen_m - tolerance_m)
-    return hidden
+    rows, columns, inside = pixels_of(points_m, frame)
+    seen_m = frame.depth_m[rows, columns]
+    return ~inside | (points_m[..., 2] <= 1e-3) | (seen_m == 0) | (points_m[..., 2] > seen_m - tolerance_m)
+
+
+def pixels_of(points_m: Array, frame: FrameArrays | RgbdFrame) -> tuple[Array, Array, Array]:
+    """The pixels that (..., 3) points fall into.
+
+    Returns:
+        rows, columns: (...) int64, those of some pixel where a point is outside the image.
+        inside: (...) bool; what is beside or behind the camera counts as 1 mm in front of it.
+    """
+    xp, camera = namespace(points_m), frame.intrinsics
+    depth_m = points_m[..., 2].clip(min=1e-3)
+    columns = xp.round(points_m[..., 0] / depth_m * camera.fx + camera.cx)
+    rows = xp.round(points_m[..., 1] / depth_m * camera.fy + camera.cy)
+    inside = (columns >= 0) & (columns < camera.width) & (rows >= 0) & (rows < camera.height)
+    rows, columns = (cast(xp.where(inside, places, 0), "int64") for places in (rows, columns))
+    return rows, columns, inside
 
 
 def far_side_of_round_body(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -10,6 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.camera import RgbdFrame
+from instance_seg_ros.compute import Array, Compute, NumpyCompute
+from instance_seg_ros.compute.arrays import cast, namespace
+from instance_seg_ros.compute.windows import Windows
 from instance_seg_ros.config import LiftingSettings
 from instance_seg_ros.geometry import OrientedBox, Plane, Transform
 from instance_seg_ros.instances import Instances
@@ -105,10 +109,16 @@ class _Surface:
 
 
 class Lifter:
-    """Masks to clean clouds, a support plane, centres and boxes. A function of its input: no memory, seeded draws."""
+    """Masks to clean clouds, a support plane, centres and boxes. A function of its input: no memory, seeded draws.
 
-    def __init__(self, settings: LiftingSettings) -> None:
+    Args:
+        compute: where the work on pixels is done; that on connected pieces, the support plane and outlines of some
+            thousand points is done by NumPy and OpenCV. The results are the same but for rounding.
+    """
+
+    def __init__(self, settings: LiftingSettings, compute: Compute | None = None) -> None:
         self.settings = settings
+        self._compute = NumpyCompute() if compute is None else compute
 
     def lift(self, frame: RgbdFrame, instances: Instances) -> LiftedFrame:
         """Lift every instance of a frame.
@@ -134,7 +144,7 @@ class Lifter:
             raise ValueError(
                 f"masks are {instances.masks.shape[1:]} but the frame is {frame.depth_m.shape} (rows, columns)"
             )
-        surfaces = [self._surface(frame, mask) for mask in instances.masks]
+        surfaces = list(self._surfaces(frame, instances.masks))
         lifted = [surface for surface in surfaces if len(surface.points_m) >= self.settings.min_points]
         plane = None
         if self.settings.use_support_plane:
@@ -148,61 +158,74 @@ class Lifter:
             plane,
         )
 
-    def _surface(self, frame: RgbdFrame, mask: NDArray[np.bool_]) -> _Surface:
-        crop = _crop_of(mask, margin=self.settings.mask_erosion_px + 2)
-        depth_m, inside = frame.depth_m[crop], mask[crop]
-        focal_px = frame.intrinsics.fx
-        core = self._within_depth_gate(depth_m, self._core(depth_m, inside), focal_px)
-        core = _largest_piece(core, depth_m, focal_px)
-        if not core.any():
-            nothing = np.zeros((0, 3), dtype=np.float32)
-            return _Surface(nothing, nothing, np.zeros(0, dtype=np.int64))
-        radius_px = window_radius_px(float(np.median(depth_m[core])), focal_px)
-        planes = fit_local_planes(depth_m, core, radius_px)
-        fitted_m = planes.depth_m
-        tolerance_m = 0.5 * step_tolerance_m(depth_m, self.settings.depth_step_m, self.settings.depth_step_ratio)
-        on_surface = inside & (depth_m > 0) & planes.valid & (np.abs(depth_m - fitted_m) < tolerance_m)
-        keep = core | on_surface
-        rows, columns = np.nonzero(keep)
-        sight = np.concatenate(
-            [frame.intrinsics.rays[crop][rows, columns], np.ones((len(rows), 1), dtype=np.float32)], axis=1
-        )
-        measured_m = depth_m[rows, columns]
-        smooth_m = np.where(on_surface[rows, columns], fitted_m[rows, columns], measured_m)
-        pixels = (rows + crop[0].start) * frame.intrinsics.width + columns + crop[1].start
-        return _Surface(sight * measured_m[:, None], sight * smooth_m[:, None], pixels)
+    def _surfaces(self, frame: RgbdFrame, masks: NDArray[np.bool_]) -> Iterator[_Surface]:
+        """The kept pixels of every mask."""
+        for start in range(0, len(masks), self._compute.instances_at_once):
+            yield from self._batch(frame, masks[start : start + self._compute.instances_at_once])
 
-    def _core(self, depth_m: NDArray[np.float32], inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Measured pixels well inside the mask and away from depth steps; eased for masks too thin for that."""
+    def _batch(self, frame: RgbdFrame, masks: NDArray[np.bool_]) -> Iterator[_Surface]:
+        compute, settings, focal_px = self._compute, self.settings, frame.intrinsics.fx
+        arrays = compute.frame(frame)
+        margin_px = settings.mask_erosion_px + 2
+        crops = [_crop_of(mask, margin_px) for mask in masks]
+        windows = Windows.around(crops, frame.depth_m.shape, compute)
+        depth_m = windows.depth_m(arrays)
+        inside = windows.filled([mask[crop] for mask, crop in zip(masks, crops, strict=True)], compute)
+        core = self._core(depth_m, inside, windows.beyond)
+        core = self._within_depth_gate(depth_m, core, crops, focal_px)
+        measured_m = [frame.depth_m[crop] for crop in crops]
+        # Which pixels are connected is found by going from one to the next, which is no work for a GPU.
+        pieces = [
+            _largest_piece(own, own_depth_m, focal_px)
+            for own, own_depth_m in zip(windows.parts(compute.host(core)), measured_m, strict=True)
+        ]
+        core = windows.filled(pieces, compute)
+        radii_px = [
+            window_radius_px(float(np.median(own_depth_m[own])) if own.any() else 1.0, focal_px)
+            for own, own_depth_m in zip(pieces, measured_m, strict=True)
+        ]
+        planes = fit_local_planes(depth_m, core, radii_px, compute)
+        fitted_m = planes.depth_m
+        tolerance_m = 0.5 * step_tolerance_m(depth_m, settings.depth_step_m, settings.depth_step_ratio)
+        on_surface = inside & (depth_m > 0) & planes.valid & (abs(depth_m - fitted_m) < tolerance_m)
+        smooth_m = namespace(depth_m).where(on_surface, fitted_m, depth_m)
+        keep, smooth = (windows.parts(compute.host(array)) for array in (core | on_surface, smooth_m))
+        for crop, own, own_depth_m, own_smooth_m in zip(crops, keep, measured_m, smooth, strict=True):
+            yield _surface(frame, crop, own, own_depth_m, own_smooth_m)
+
+    def _core(self, depth_m: Array, inside: Array, beyond: Array) -> Array:
+        """Measured pixels well inside the masks and away from depth steps; eased for masks too thin for that.
+
+        Args:
+            depth_m, inside, beyond: (B, h, w) windows of the depth, of the masks, and of what is outside the image.
+        """
+        xp, compute = namespace(depth_m), self._compute
         measured = inside & (depth_m > 0)
-        enough = _MIN_KEPT_SHARE * np.count_nonzero(measured)
+        enough = _MIN_KEPT_SHARE * _count(measured)
         steps = depth_step_pixels(depth_m, self.settings.depth_step_m, self.settings.depth_step_ratio)
-        beside = cv2.dilate(steps.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
-        mask = inside.astype(np.uint8)
-        for erosion_px in range(self.settings.mask_erosion_px, -1, -1):
-            side = 2 * erosion_px + 1
-            # Where the mask meets the image's border nothing is taken off: OpenCV erodes from inside the image alone.
-            core = cv2.erode(mask, np.ones((side, side), np.uint8)).astype(bool) & measured & ~beside
-            if np.count_nonzero(core) >= enough:
-                return core
-        return measured & ~steps
+        away = measured & ~compute.dilated(steps, 3)
+        core = measured & ~steps
+        for erosion_px in range(self.settings.mask_erosion_px + 1):
+            # Where a mask meets the image's border nothing is taken off.
+            eroded = compute.eroded(inside | beyond, 2 * erosion_px + 1) & away
+            core = xp.where(_count(eroded) >= enough, eroded, core)
+        return core
 
     def _within_depth_gate(
-        self, depth_m: NDArray[np.float32], core: NDArray[np.bool_], focal_px: float
-    ) -> NDArray[np.bool_]:
+        self, depth_m: Array, core: Array, crops: Sequence[tuple[slice, slice]], focal_px: float
+    ) -> Array:
         """The core without what lies far in front of or behind its median depth.
 
         The gate never gets narrower than the mask is wide: a face towards the camera has hardly any spread in depth,
         and the sides that belong to it reach as far back as objects are wide.
         """
-        values_m = depth_m[core]
-        if not len(values_m):
-            return core
-        median_m = float(np.median(values_m))
-        deviation_m = 1.4826 * float(np.median(np.abs(values_m - median_m)))
-        width_m = max(core.shape) * median_m / focal_px
-        gate_m = max(self.settings.outlier_mad_factor * deviation_m, width_m)
-        return core & (np.abs(depth_m - median_m) <= gate_m)
+        compute, flat = self._compute, (len(core), -1)
+        median_m = compute.median(depth_m.reshape(flat), core.reshape(flat)).astype(np.float32)[:, None, None]
+        departure_m = abs(depth_m - compute.array(median_m))
+        deviation_m = 1.4826 * compute.median(departure_m.reshape(flat), core.reshape(flat))[:, None, None]
+        sides_px = np.array([max(part.stop - part.start for part in crop) for crop in crops])[:, None, None]
+        gate_m = np.maximum(self.settings.outlier_mad_factor * deviation_m, sides_px * median_m / focal_px)
+        return core & (departure_m <= compute.array(gate_m))
 
     def _instance(self, frame: RgbdFrame, surface: _Surface, mask_pixels: int, plane: Plane | None) -> Instance3D:
         rejected = mask_pixels - len(surface.points_m)
@@ -228,10 +251,32 @@ def _crop_of(mask: NDArray[np.bool_], margin: int) -> tuple[slice, slice]:
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
         return slice(0, 1), slice(0, 1)
-    return (
-        slice(max(0, int(rows[0]) - margin), int(rows[-1]) + 1 + margin),
-        slice(max(0, int(columns[0]) - margin), int(columns[-1]) + 1 + margin),
+    row, column = (
+        slice(max(0, int(places[0]) - margin), min(side, int(places[-1]) + 1 + margin))
+        for places, side in zip((rows, columns), mask.shape, strict=True)
     )
+    return row, column
+
+
+def _count(masks: Array) -> Array:
+    """(B, 1, 1) int64: how many are true in each of (B, h, w) bool."""
+    return cast(masks, "int64").sum(axis=(1, 2))[:, None, None]
+
+
+def _surface(
+    frame: RgbdFrame,
+    crop: tuple[slice, slice],
+    keep: NDArray[np.bool_],
+    depth_m: NDArray[np.float32],
+    smooth_m: NDArray[np.float32],
+) -> _Surface:
+    """The points of the kept pixels of a crop, as measured and as smoothed."""
+    rows, columns = np.nonzero(keep)
+    sight = np.concatenate(
+        [frame.intrinsics.rays[crop][rows, columns], np.ones((len(rows), 1), dtype=np.float32)], axis=1
+    )
+    pixels = (rows + crop[0].start) * frame.intrinsics.width + columns + crop[1].start
+    return _Surface(sight * depth_m[rows, columns, None], sight * smooth_m[rows, columns, None], pixels)
 
 
 def _largest_piece(core: NDArray[np.bool_], depth_m: NDArray[np.float32], focal_px: float) -> NDArray[np.bool_]:

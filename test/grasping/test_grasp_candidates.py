@@ -5,27 +5,45 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from instance_seg_ros.compute import NumpyCompute
 from instance_seg_ros.config import LiftingSettings
-from instance_seg_ros.geometry import OrientedBox, Transform
 from instance_seg_ros.grasping.candidates import (
     ContactPairs,
     ContactSurface,
+    Targets,
     antipodal_pairs,
     box_pairs,
     candidates_from_pairs,
-    contact_surface,
+    contact_surfaces,
+    pair_order,
 )
 from instance_seg_ros.instances import Instances
 from instance_seg_ros.lifting import Lifter
 from instance_seg_ros.synthetic.analytic import AnalyticScene, Body, Box, Cylinder, Sphere, look_at, upright
 
+COMPUTE = NumpyCompute()
+ORDER = pair_order()
 UP = np.array([0.0, 0.0, 1.0])
 
 
-def two_points(first_normal: list[float], second_normal: list[float], distance_m: float = 0.05) -> ContactSurface:
-    points_m = np.array([[0.0, 0.0, 0.0], [distance_m, 0.0, 0.0]])
-    normals = np.array([first_normal, second_normal], dtype=float)
-    return ContactSurface(points_m, normals / np.linalg.norm(normals, axis=1, keepdims=True), np.ones(2, dtype=bool))
+def two_points(
+    first_normal: list[float], second_normal: list[float], distance_m: float = 0.05, measured: bool = True
+) -> ContactSurface:
+    """A surface that was measured, or completed, at two points on x alone."""
+    count = len(ORDER)
+    samples = int((count / 2) ** 0.5)
+    points_m, normals = np.zeros((1, 2 * samples, 3)), np.zeros((1, 2 * samples, 3))
+    valid = np.zeros((1, 2 * samples), dtype=bool)
+    first = 0 if measured else samples
+    points_m[0, first + 1, 0] = distance_m
+    normals[0, first : first + 2] = [first_normal, second_normal]
+    normals[0, first : first + 2] /= np.linalg.norm(normals[0, first : first + 2], axis=1, keepdims=True)
+    valid[0, first : first + 2] = True
+    return ContactSurface(points_m, normals, valid)
+
+
+def pairs_of(surface: ContactSurface, friction: float) -> ContactPairs:
+    return antipodal_pairs(surface, friction, 0.08, ORDER, COMPUTE)
 
 
 def slanted(degrees: float, sign: float) -> list[float]:
@@ -47,32 +65,50 @@ def slanted(degrees: float, sign: float) -> list[float]:
 def test_two_contacts_close_by_friction(
     first_normal: list[float], second_normal: list[float], friction: float, feasible: bool
 ) -> None:
-    pairs = antipodal_pairs(two_points(first_normal, second_normal), friction, 0.08, np.random.default_rng(0))
-    assert len(pairs) == int(feasible)
+    assert pairs_of(two_points(first_normal, second_normal), friction).valid.sum() == int(feasible)
 
 
 def test_antipodality_is_the_cosine_of_the_worse_contact() -> None:
-    pairs = antipodal_pairs(two_points(slanted(20, -1), slanted(10, 1)), 0.5, 0.08, np.random.default_rng(0))
-    assert pairs.antipodality[0] == pytest.approx(np.cos(np.radians(20)), abs=1e-5)
-    assert pairs.width_m[0] == pytest.approx(0.05)
-    assert pairs.measured.tolist() == [2]
+    pairs = pairs_of(two_points(slanted(20, -1), slanted(10, 1)), 0.5)
+    assert pairs.antipodality[pairs.valid] == pytest.approx([np.cos(np.radians(20))], abs=1e-9)
+    assert pairs.width_m[pairs.valid] == pytest.approx([0.05])
+    assert pairs.measured[pairs.valid].tolist() == [2]
 
 
 @pytest.mark.parametrize(("distance_m", "feasible"), [(0.079, True), (0.081, False), (0.001, False)])
 def test_pairs_fit_into_the_opening(distance_m: float, feasible: bool) -> None:
     surface = two_points([-1, 0, 0], [1, 0, 0], distance_m)
-    assert len(antipodal_pairs(surface, 0.5, 0.08, np.random.default_rng(0))) == int(feasible)
+    assert pairs_of(surface, 0.5).valid.sum() == int(feasible)
 
 
 def test_of_a_pair_at_least_one_contact_is_measured() -> None:
-    surface = two_points([-1, 0, 0], [1, 0, 0])
-    completed = ContactSurface(surface.points_m, surface.normals, np.zeros(2, dtype=bool))
-    assert len(antipodal_pairs(completed, 0.5, 0.08, np.random.default_rng(0))) == 0
+    assert not pairs_of(two_points([-1, 0, 0], [1, 0, 0], measured=False), 0.5).valid.any()
 
 
 def test_no_surface_gives_no_pair() -> None:
-    nothing = ContactSurface(np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0, dtype=bool))
-    assert len(antipodal_pairs(nothing, 0.5, 0.08, np.random.default_rng(0))) == 0
+    surface = two_points([-1, 0, 0], [1, 0, 0])
+    nothing = ContactSurface(surface.points_m, surface.normals, np.zeros_like(surface.valid))
+    assert not pairs_of(nothing, 0.5).valid.any()
+
+
+def test_a_pair_more_or_less_exchanges_no_other_that_is_drawn() -> None:
+    """Of many feasible pairs a sample is drawn; a rounding that decides for one of them must not change the others."""
+    samples = int((len(ORDER) / 2) ** 0.5)
+    along_m = np.linspace(0, 0.05, samples // 2)
+    points_m, normals = np.zeros((1, 2 * samples, 3)), np.zeros((1, 2 * samples, 3))
+    for side, half in ((-1, slice(0, samples // 2)), (1, slice(samples // 2, samples))):
+        points_m[0, half, 0], points_m[0, half, 1], normals[0, half, 0] = 0.02 * side, along_m, side
+    valid = np.arange(2 * samples)[None] < samples
+    drawn = pairs_of(ContactSurface(points_m, normals, valid), 0.2)
+    assert drawn.valid.all()
+    assert len(np.unique(np.round(drawn.first_m[0, :, 1], 4))) > 2 and np.ptp(drawn.first_m[0, :, 1]) > 0.04
+    fewer = valid.copy()
+    fewer[0, samples // 3] = False
+    again = pairs_of(ContactSurface(points_m, normals, fewer), 0.2)
+    both = np.concatenate([drawn.first_m[0], again.first_m[0]]), np.concatenate([drawn.second_m[0], again.second_m[0]])
+    different = len(np.unique(np.concatenate(both, axis=1), axis=0)) - len(drawn.first_m[0])
+    lost = np.count_nonzero((drawn.first_m[0] == points_m[0, samples // 3]).all(axis=1))
+    assert different == lost < 10
 
 
 @pytest.mark.parametrize(
@@ -86,10 +122,16 @@ def test_no_surface_gives_no_pair() -> None:
 def test_box_pairs_close_across_the_sides_that_fit(
     size_m: tuple[float, float, float], closing_sides: set[float]
 ) -> None:
-    pairs = box_pairs(OrientedBox(Transform.identity(), np.array(size_m)), 0.004, 0.045, 0.08)
-    assert set(np.round(pairs.width_m, 6)) == closing_sides
-    heights_m = np.concatenate([pairs.first_m[:, 2], pairs.second_m[:, 2]])
+    pairs = box_pairs(upright_target(size_m), 0.004, 0.045, 0.08)
+    assert set(np.round(pairs.width_m[pairs.valid], 6)) == closing_sides
+    heights_m = np.concatenate([pairs.first_m[pairs.valid][:, 2], pairs.second_m[pairs.valid][:, 2]])
     assert (heights_m >= -0.025 + 0.004 - 1e-9).all() and (heights_m < 0.025).all()
+
+
+def upright_target(size_m: tuple[float, float, float]) -> Targets:
+    """One box in the camera's own axes, completed down to its support."""
+    up, yes = np.array([[0.0, 0.0, 1.0]]), np.array([[True]])
+    return Targets(np.array([[1]]), np.eye(3)[None], np.zeros((1, 3)), np.array([size_m]), up, yes)
 
 
 def test_candidates_are_right_handed_and_come_from_above_across_the_closing_axis() -> None:
@@ -98,14 +140,18 @@ def test_candidates_are_right_handed_and_come_from_above_across_the_closing_axis
         np.array([[0.05, 0, 0], [0, 0.03, 0.02], [0, 0, 0.05]]),  # level, slanted, upright
         np.ones(3),
         np.full(3, 2),
+        np.ones(3, dtype=bool),
     )
     candidates = candidates_from_pairs(pairs, UP)
-    assert set(candidates.pair) == {0, 1}, "closing along the vertical leaves no way in from above"
-    np.testing.assert_allclose(np.linalg.det(candidates.rotations), 1, atol=1e-9)
-    closing = (pairs.second_m - pairs.first_m)[candidates.pair] / pairs.width_m[candidates.pair, None]
-    np.testing.assert_allclose(candidates.rotations[:, :, 0], closing, atol=1e-9)
-    assert (candidates.rotations[:, 2, 2] < 0).all()
-    assert candidates.rotations[candidates.pair == 0][0][:, 2] == pytest.approx([0, 0, -1])
+    assert not candidates.valid[2::3].any(), "closing along the vertical leaves no way in from above"
+    usable = candidates.valid
+    assert usable.sum() == 2 * len(usable) / 3
+    rotations = candidates.rotations[usable]
+    np.testing.assert_allclose(np.linalg.det(rotations), 1, atol=1e-9)
+    closing = (candidates.pairs.second_m - candidates.pairs.first_m)[usable] / candidates.pairs.width_m[usable, None]
+    np.testing.assert_allclose(rotations[:, :, 0], closing, atol=1e-9)
+    assert (rotations[:, 2, 2] < 0).all()
+    assert rotations[0][:, 2] == pytest.approx([0, 0, -1])
 
 
 @pytest.mark.parametrize(
@@ -121,10 +167,16 @@ def test_measured_and_completed_contacts_lie_on_the_true_surface_with_outward_no
     scene = AnalyticScene([body], look_at((0, 0, 0.03), 0.7, 40))
     frame, labels = scene.render(0.001)
     lifted = Lifter(LiftingSettings()).lift(frame, Instances.from_labels(labels))
-    surface = contact_surface(frame, lifted.instances[0])
-    assert np.count_nonzero(~surface.measured) > 30
+    labels = np.zeros(frame.depth_m.shape, dtype=np.int16)
+    labels.reshape(-1)[lifted.instances[0].pixels] = 1
+    targets = Targets.of_instances([1], lifted.instances)
+    surface = contact_surfaces(COMPUTE.frame(frame), labels, targets, lifted.instances, COMPUTE)
+    assert np.count_nonzero(surface.valid[:, surface.samples :]) > 30
     to_body = body.T_world_body.inverse() @ scene.T_world_camera
-    points_m, normals = to_body.apply(surface.points_m), surface.normals @ to_body.rotation.T
+    points_m, normals = (
+        to_body.apply(surface.points_m[surface.valid]),
+        surface.normals[surface.valid] @ to_body.rotation.T,
+    )
     distance_m, outward = true_surface(body, points_m)
     assert np.percentile(np.abs(distance_m), 90) < 0.004
     # A window across an edge of the box sees a mean of two faces: most normals are right, not all.

@@ -6,16 +6,11 @@ import numpy as np
 import pytest
 
 from instance_seg_ros.camera import Intrinsics, RgbdFrame
+from instance_seg_ros.compute import NumpyCompute
 from instance_seg_ros.config import GripperSettings
-from instance_seg_ros.geometry import OrientedBox, Plane, Transform
-from instance_seg_ros.grasping.candidates import Candidates, ContactPairs
-from instance_seg_ros.grasping.collision import (
-    Obstacles,
-    above_plane,
-    free_of_own_object,
-    free_of_scene,
-    share_out_of_sight,
-)
+from instance_seg_ros.geometry import Plane
+from instance_seg_ros.grasping.candidates import Candidates, ContactPairs, ContactSurface, Targets
+from instance_seg_ros.grasping.collision import above_plane, free_of_own_object, free_of_scene, share_out_of_sight
 from instance_seg_ros.grasping.gripper import Gripper
 from instance_seg_ros.grasping.ranking import nearly_same, quality
 
@@ -41,8 +36,14 @@ def grasp_at(
     half = rotation[:, 0] * width_m / 2
     origins = np.array(origins_m)
     count = len(origins)
-    pairs = ContactPairs(origins - half, origins + half, np.ones(count), np.full(count, 2))
-    return Candidates(pairs, np.tile(rotation, (count, 1, 1)), np.arange(count))
+    pairs = ContactPairs(origins - half, origins + half, np.ones(count), np.full(count, 2), np.ones(count, dtype=bool))
+    return Candidates(pairs, np.tile(rotation, (count, 1, 1)))
+
+
+def surface_at(points_m: np.ndarray) -> ContactSurface:
+    """An object at these points, and nowhere else; one point of it is none."""
+    elsewhere = np.concatenate([points_m, [[0.045, 0.0, 0.02]]])
+    return ContactSurface(elsewhere, np.zeros_like(elsewhere), np.arange(len(elsewhere)) < len(points_m))
 
 
 @pytest.mark.parametrize(
@@ -76,19 +77,19 @@ def test_no_points_block_nothing() -> None:
 )
 def test_own_points_are_allowed_between_the_contacts_only(x_m: float, free: bool) -> None:
     own_m = np.array([[x_m, 0.0, 0.01 + 0.001 * k] for k in range(5)])
-    result, _ = free_of_own_object(grasp_at((0, 0, 0)), GRIPPER, own_m)
+    result, _ = free_of_own_object(grasp_at((0, 0, 0)), GRIPPER, surface_at(own_m))
     assert result.tolist() == [free]
 
 
 def test_an_object_taller_than_the_fingers_meets_the_palm() -> None:
     column_m = np.array([[0.0, 0.0, 0.005 * k] for k in range(12)])
-    result, _ = free_of_own_object(grasp_at((0, 0, 0), (0, 0, 0.03)), GRIPPER, column_m)
+    result, _ = free_of_own_object(grasp_at((0, 0, 0), (0, 0, 0.03)), GRIPPER, surface_at(column_m))
     assert result.tolist() == [False, True]
 
 
 def test_pad_depth_is_how_far_the_object_reaches_between_the_fingers() -> None:
     own_m = np.array([[0.0, 0.0, -0.02], [0.0, 0.0, 0.012]])
-    _, depth_m = free_of_own_object(grasp_at((0, 0, 0), (0, 0, 0.01)), GRIPPER, own_m)
+    _, depth_m = free_of_own_object(grasp_at((0, 0, 0), (0, 0, 0.01)), GRIPPER, surface_at(own_m))
     assert depth_m.tolist() == pytest.approx([0.012, 0.002])
 
 
@@ -106,9 +107,9 @@ def test_fingers_behind_something_else_are_out_of_sight(x_m: float, own: int, sh
     depth_m = np.full((48, 64), 2.0, dtype=np.float32)
     depth_m[:, :32] = 0.5  # a wall over the left half, owned by instance 1
     frame = RgbdFrame(None, depth_m, Intrinsics(64, 48, 60.0, 60.0, 31.5, 23.5))
-    owners = (depth_m == 0.5).astype(np.uint16)
-    obstacles = Obstacles(np.zeros((0, 3), np.float32), np.zeros(0, np.int64), owners, None)
-    assert share_out_of_sight(grasp_at((x_m, 0, 1.0)), GRIPPER, frame, obstacles, own).tolist() == [share]
+    owners = (depth_m == 0.5).astype(np.int16)
+    arrays = NumpyCompute().frame(frame)
+    assert share_out_of_sight(grasp_at((x_m, 0, 1.0)), GRIPPER, arrays, owners, np.array(own)).tolist() == [share]
 
 
 @pytest.mark.parametrize(("height_m", "free"), [(0.02, True), (0.005, True), (0.003, False), (-0.01, False)])
@@ -122,7 +123,7 @@ def test_a_level_approach_needs_room_for_the_palm() -> None:
     assert np.linalg.det(level) == pytest.approx(1)
     candidates = grasp_at((0, 0, 0.03), (0, 0, 0.12), rotation=level)
     result = above_plane(candidates, GRIPPER, Plane(UP, 0.0), 0.004)
-    reach = GRIPPER.lowest_m(candidates.rotations, UP)
+    reach = GRIPPER.lowest_m(candidates.rotations, (0.0, 0.0, 1.0))
     assert reach == pytest.approx([0.025, 0.025])  # half the palm's height is its lowest part
     assert result.tolist() == [True, True]
 
@@ -143,7 +144,7 @@ def test_lowest_point_is_that_of_the_boxes_corners() -> None:
         for z in (region.low_z, region.high_z)
     ]
     expected = -(np.array(corners) @ np.swapaxes(rotations, 1, 2))[:, :, 2].min(axis=1)
-    np.testing.assert_allclose(GRIPPER.lowest_m(rotations, UP), expected, atol=1e-12)
+    np.testing.assert_allclose(GRIPPER.lowest_m(rotations, (0.0, 0.0, 1.0)), expected, atol=1e-12)
 
 
 def turned(degrees: float) -> np.ndarray:
@@ -171,27 +172,32 @@ def test_grasps_within_3_cm_and_30_degrees_are_one(
             np.concatenate([first.pairs.second_m, second.pairs.second_m]),
             np.ones(2),
             np.full(2, 2),
+            np.ones(2, dtype=bool),
         ),
         np.concatenate([first.rotations, second.rotations]),
-        np.arange(2),
     )
     assert nearly_same(both, 0).tolist() == [True, same]
 
 
-BOX = OrientedBox(Transform.identity(), np.array([0.06, 0.04, 0.04]))
+BOX = Targets(np.array([1]), np.eye(3), np.zeros(3), np.array([0.06, 0.04, 0.04]), UP, np.array([True]))
 
 
 def mark(candidates: Candidates, pad_depth_m: float = 0.02) -> float:
-    return float(quality(candidates, BOX, UP, np.array([pad_depth_m]), 0.0, friction=0.5, max_opening_m=0.08)[0])
+    return float(quality(candidates, BOX, np.array([pad_depth_m]), 0.0, friction=0.5, max_opening_m=0.08)[0])
 
 
 def test_quality_is_1_for_the_perfect_grasp_and_0_for_what_barely_works() -> None:
     perfect = grasp_at((0, 0, 0))
     assert mark(perfect) == pytest.approx(1)
     at_the_cone = Candidates(
-        ContactPairs(perfect.pairs.first_m, perfect.pairs.second_m, np.array([np.cos(np.arctan(0.5))]), np.array([2])),
+        ContactPairs(
+            perfect.pairs.first_m,
+            perfect.pairs.second_m,
+            np.array([np.cos(np.arctan(0.5))]),
+            np.array([2]),
+            perfect.valid,
+        ),
         perfect.rotations,
-        perfect.pair,
     )
     assert mark(at_the_cone) == pytest.approx(0, abs=1e-3)
     assert mark(grasp_at((0, 0, 0), width_m=0.08)) == 0
