@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.instances import Instances, boxes_of_masks
+from instance_seg_ros.instances import Instances
 from instance_seg_ros.segmentation.model_file import ModelError
 
 # A mask may reach past its box, since the box is regressed and the mask is not: by this share of the box's size and so
@@ -85,28 +85,39 @@ def to_instances(
     rows = rows[(output.scores[rows] >= score_threshold) & (output.scores[rows] > 0)][:max_instances]
 
     best = np.full((height, width), mask_threshold, dtype=np.float32)
-    owner = np.full((height, width), -1, dtype=np.int32)
+    owner = np.full((height, width), -1, dtype=np.int16)
+    weights = None if output.mask_upsampling is None else output.mask_upsampling.astype(np.float32)
     claimed = np.zeros(len(rows), dtype=np.int64)
-    for index, row in enumerate(rows):
-        x0, y0, x1, y1 = _region(output.boxes_xyxy[row], output.mask_scale, image_size_wh)
-        if x1 <= x0 or y1 <= y0:
+    regions = [_region(output.boxes_xyxy[row], output.mask_scale, image_size_wh) for row in rows]
+    for index, (row, region) in enumerate(zip(rows, regions, strict=True)):
+        here = _slices(region)
+        if best[here].size == 0:
             continue
-        mask, offset = _fine_mask(output, row, (x0, y0, x1, y1))
-        probability = _resample(mask, output.mask_scale, offset, (x0, y0, x1, y1))
+        mask, offset = output.masks[row].astype(np.float32), output.mask_offset
+        if weights is not None:
+            mask, offset = _fine_mask(mask, weights, output.mask_scale, offset, region)
+        probability = _resample(mask, output.mask_scale, offset, region)
         _require_finite("masks", probability)
         claimed[index] = np.count_nonzero(probability > mask_threshold)
-        wins = probability > best[y0:y1, x0:x1]
-        best[y0:y1, x0:x1][wins] = probability[wins]
-        owner[y0:y1, x0:x1][wins] = index
+        wins = probability > best[here]
+        np.copyto(best[here], probability, where=wins)
+        np.copyto(owner[here], np.int16(index), where=wins)
 
-    pixels = np.bincount(owner[owner >= 0], minlength=len(rows))
+    own = [owner[_slices(region)] == index for index, region in enumerate(regions)]
+    pixels = np.array([np.count_nonzero(mask) for mask in own], dtype=np.int64)
     kept = np.flatnonzero((pixels >= min_mask_pixels) & (pixels > _MIN_KEPT_SHARE * claimed))
-    masks = owner[None] == kept[:, None, None]
+    masks = np.zeros((len(kept), height, width), dtype=bool)
+    boxes_xyxy = np.zeros((len(kept), 4), dtype=np.float32)
+    for mask, box, index in zip(masks, boxes_xyxy, kept, strict=True):
+        mask[_slices(regions[index])] = own[index]
+        x, y, box_width, box_height = cv2.boundingRect(own[index].view(np.uint8))
+        left, top = regions[index][0] + x, regions[index][1] + y
+        box[:] = left, top, left + box_width, top + box_height
     return Instances(
         masks,
-        boxes_of_masks(masks),
-        np.minimum(output.scores[rows[kept]], np.float32(1)),
-        output.class_ids[rows[kept]],
+        boxes_xyxy,
+        np.minimum(output.scores[rows[kept]], np.float32(1)).astype(np.float32, copy=False),  # a runtime may give fewer
+        output.class_ids[rows[kept]].astype(np.int64, copy=False),  # bits than the file has
         class_names,
     )
 
@@ -122,31 +133,38 @@ def _region(
     return int(first[0]), int(first[1]), int(last[0]), int(last[1])
 
 
+def _slices(region_xyxy: tuple[int, int, int, int]) -> tuple[slice, slice]:
+    """A region as an index of (H, W) arrays."""
+    x0, y0, x1, y1 = region_xyxy
+    return slice(y0, y1), slice(x0, x1)
+
+
 def _fine_mask(
-    output: NetworkOutput, row: int, region_xyxy: tuple[int, int, int, int]
-) -> tuple[NDArray[np.floating], NDArray[np.float32]]:
-    """A row's mask, upsampled where the network says how, around the region, and the mask's offset there."""
-    mask, weights = output.masks[row], output.mask_upsampling
-    if weights is None:
-        return mask, output.mask_offset
+    mask: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    mask_scale: NDArray[np.float32],
+    mask_offset: NDArray[np.float32],
+    region_xyxy: tuple[int, int, int, int],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """A mask upsampled by the network's weights, around the region only, and the mask's offset there."""
     factor = weights.shape[1]
-    corners = (np.array(region_xyxy).reshape(2, 2) * output.mask_scale + output.mask_offset) / factor
+    corners = (np.array(region_xyxy).reshape(2, 2) * mask_scale + mask_offset) / factor
     x0, y0 = np.clip(np.floor(corners[0]) - 1, 0, None).astype(int)
     x1, y1 = (np.ceil(corners[1]) + 1).astype(int)
     # Replicated at the mask's border, real cells elsewhere.
-    padded = np.pad(mask, 1, mode="edge")[y0 : y1 + 2, x0 : x1 + 2].astype(np.float32)
+    padded = np.pad(mask, 1, mode="edge")[y0 : y1 + 2, x0 : x1 + 2]
     height, width = padded.shape[0] - 2, padded.shape[1] - 2
     fine = np.zeros((factor, factor, height, width), dtype=np.float32)
     for neighbour, shares in enumerate(weights[..., y0 : y0 + height, x0 : x0 + width]):
         row_offset, column_offset = divmod(neighbour, 3)
         fine += shares * padded[row_offset : row_offset + height, column_offset : column_offset + width]
     fine = fine.transpose(2, 0, 3, 1)
-    offset = output.mask_offset - np.array([factor * x0, factor * y0], dtype=np.float32)
+    offset = mask_offset - np.array([factor * x0, factor * y0], dtype=np.float32)
     return fine.reshape(factor * height, factor * width), offset
 
 
 def _resample(
-    mask: NDArray[np.floating],
+    mask: NDArray[np.float32],
     mask_scale: NDArray[np.float32],
     mask_offset: NDArray[np.float32],
     region_xyxy: tuple[int, int, int, int],
@@ -157,7 +175,7 @@ def _resample(
     first_x, first_y = (np.array([x0, y0]) + 0.5) * mask_scale - 0.5 + mask_offset
     to_mask = np.array([[scale_x, 0.0, first_x], [0.0, scale_y, first_y]], dtype=np.float64)
     probability = cv2.warpAffine(
-        mask.astype(np.float32),
+        mask,
         to_mask,
         (x1 - x0, y1 - y0),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
