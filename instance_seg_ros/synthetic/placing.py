@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import trimesh
 
-from instance_seg_ros.synthetic.appearance import Appearance, object_appearance
+from instance_seg_ros.synthetic.appearance import Appearance, object_appearance, sample_material
 from instance_seg_ros.synthetic.objects import sample_object
 from instance_seg_ros.synthetic.shapes import ObjectShape
 from instance_seg_ros.synthetic.world import Placed, Support, pose, yaw_rotation
@@ -142,7 +142,8 @@ class _Placer:
             self._standing.append((centre, radius, layers * float(pitch[2])))
 
     def _add(self, shape: ObjectShape, T: FloatArray) -> None:
-        self._looks.append(object_appearance(self._rng, shape, self._looks))
+        look = object_appearance(self._rng, shape, self._looks)
+        self._looks.append(sample_material(self._rng, look, shape.family))
         self.placed.append(Placed(shape, T, len(self.placed) + 1, self._looks[-1]))
 
     def _free_spot(self, radius: float, reach: float | FloatArray) -> FloatArray | None:

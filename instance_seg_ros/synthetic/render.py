@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from embreex.mesh_construction import TriangleMesh
@@ -24,6 +25,7 @@ from instance_seg_ros.synthetic.shading import (
     radiance,
     smooth_normals,
     surroundings,
+    through_surface,
     triangle_normals,
     unit,
 )
@@ -36,6 +38,9 @@ Float32Array = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int32]
 
 _SHADOW_REACH_M = 4.0
+_CLEAR_WALLS = 4  # that a ray may pass: a hollow thing, seen from aside, has four
+_PAST_M = 5e-4  # how far behind a wall a ray goes on
+_BEND_PX = 9.0  # by how much thick glass displaces what is seen through it, at most, in an image 320 px wide
 # Samples of a pixel at an outline, in pixels from its centre (a rotated grid: no two share a row or a column).
 _SUBPIXELS = np.array([[-0.125, -0.375], [0.375, -0.125], [-0.375, 0.125], [0.125, 0.375]])
 _SPIRAL = 2.399963  # golden angle: spreads samples evenly over a disk or a sphere
@@ -64,6 +69,38 @@ class Cast:
     ids: npt.NDArray[np.uint8]
     triangle: IntArray
     barycentric: Float32Array
+
+
+@dataclass(frozen=True)
+class _Hits:
+    """What N rays hit.
+
+    Attributes:
+        triangle: (N,) int32, -1 for nothing.
+        u, v: (N,) weights of the triangle's second and third corner.
+        depth_m: (N,) along the ray, in lengths of the ray.
+    """
+
+    triangle: IntArray
+    u: Float32Array
+    v: Float32Array
+    depth_m: Float32Array
+
+    def at(self, index: npt.NDArray[np.int64]) -> _Hits:
+        """Those of some rays."""
+        return _Hits(self.triangle[index], self.u[index], self.v[index], self.depth_m[index])
+
+    def replaced(self, index: npt.NDArray[np.int64], others: _Hits) -> _Hits:
+        """The same with those of some rays replaced by others."""
+        pairs = [(self.u, others.u), (self.v, others.v), (self.depth_m, others.depth_m)]
+        u, v, depth_m = (_with(mine, index, theirs) for mine, theirs in pairs)
+        return _Hits(_with(self.triangle, index, others.triangle), u, v, depth_m)
+
+
+def _with(values: npt.NDArray[Any], index: npt.NDArray[np.int64], others: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    changed = values.copy()
+    changed[index] = others
+    return changed
 
 
 def world_rays(
@@ -103,8 +140,15 @@ class RayCaster:
         self._faces = np.concatenate(faces)
         self._corners_m = np.ascontiguousarray(np.concatenate(triangles))
         self._poses = np.array([item.T_world_shape for item in self._placed], np.float32)
+        self._clear = np.array([item.appearance.is_clear for item in self._placed])
+        self._mirror = np.array([item.appearance.is_mirror for item in self._placed])
         self._scene = EmbreeScene()
         self._geometry = TriangleMesh(self._scene, self._corners_m)
+        # Light passes clear things: shadows, and what is seen through them, know only the others.
+        self._opaque, self._opaque_triangle, self._opaque_geometry = self._scene, None, self._geometry
+        if self._clear.any():
+            self._opaque, self._opaque_triangle = EmbreeScene(), np.flatnonzero(~self._clear[self._owner])
+            self._opaque_geometry = TriangleMesh(self._opaque, self._corners_m[self._opaque_triangle])
 
     def cast(
         self,
@@ -119,15 +163,14 @@ class RayCaster:
             size_wh: image size.
             T_world_camera: (4, 4) pose of the camera's optical frame (x right, y down, z forward) in the world.
         """
-        directions = world_rays(intrinsics_fxfycxcy, size_wh, T_world_camera).reshape(-1, 3)
-        hit = self._run(directions, T_world_camera[:3, 3].astype(np.float32))
-        triangle = np.where(hit["geomID"] >= 0, hit["primID"], -1).astype(np.int32)
-        missed = triangle < 0
-        depth_m = np.where(missed, np.float32(0.0), hit["tfar"])
-        ids = np.where(missed, np.uint8(0), self._ids[triangle])
+        rays = world_rays(intrinsics_fxfycxcy, size_wh, T_world_camera).reshape(-1, 3).T
+        hit = self._nearest(self._scene, None, rays, T_world_camera[:3, 3].astype(np.float32)[:, None])
+        missed = hit.triangle < 0
+        depth_m = np.where(missed, np.float32(0.0), hit.depth_m)
+        ids = np.where(missed, np.uint8(0), self._ids[hit.triangle])
         shape = (size_wh[1], size_wh[0])
-        barycentric = np.stack([hit["u"], hit["v"]], axis=-1).reshape(*shape, 2)
-        return Cast(depth_m.reshape(shape), ids.reshape(shape), triangle.reshape(shape), barycentric)
+        barycentric = np.stack([hit.u, hit.v], axis=-1).reshape(*shape, 2)
+        return Cast(depth_m.reshape(shape), ids.reshape(shape), hit.triangle.reshape(shape), barycentric)
 
     def shade(
         self,
@@ -145,29 +188,118 @@ class RayCaster:
         height, width = cast.depth_m.shape
         rays = world_rays(intrinsics_fxfycxcy, (width, height), T_world_camera).reshape(-1, 3)
         rays = np.ascontiguousarray(rays.T)
-        eye = T_world_camera[:3, 3].astype(np.float32)
+        eye = T_world_camera[:3, 3].astype(np.float32)[:, None]
         u, v = cast.barycentric.reshape(-1, 2).T
-        seen = self._surface(cast.triangle.ravel(), u, v, cast.depth_m.ravel(), rays, eye)
+        hit = _Hits(cast.triangle.ravel(), u, v, cast.depth_m.ravel())
+        clear, mirror = self._pixels_of(cast, self._clear), self._pixels_of(cast, self._mirror)
+        if len(clear):
+            hit = hit.replaced(clear, self._first(rays[:, clear], eye))
+        seen = self._surface(hit, rays, eye)
         visible = self._soft_visibility(seen, lighting, (height, width))
         pixel_m = 1.0 / float(intrinsics_fxfycxcy[0])
         linear = self._light(rays, seen, visible[:, seen.ray], lighting, pixel_m)
 
-        owner = np.where(cast.triangle >= 0, self._owner[cast.triangle], -1)
+        owner = np.where(hit.triangle >= 0, self._owner[hit.triangle], -1).reshape(height, width)
         outline = _outline(owner)
         if len(outline):
             pixels = np.repeat(outline, len(_SUBPIXELS))
-            rays = _subpixel_rays(pixels, width, intrinsics_fxfycxcy, T_world_camera)
-            hit = self._run(rays, eye)
-            triangle = np.where(hit["geomID"] >= 0, hit["primID"], -1)
-            rays = np.ascontiguousarray(rays.T)
-            seen = self._surface(triangle, hit["u"], hit["v"], hit["tfar"], rays, eye)
+            between = np.ascontiguousarray(_subpixel_rays(pixels, width, intrinsics_fxfycxcy, T_world_camera).T)
+            seen = self._surface(self._first(between, eye), between, eye)
             shadows = visible[:, _nearest_of_owner(pixels[seen.ray], seen.owner, owner)]
-            light = self._light(rays, seen, shadows, lighting, pixel_m)
+            light = self._light(between, seen, shadows, lighting, pixel_m)
             linear[:, outline] = light.reshape(3, -1, len(_SUBPIXELS)).mean(axis=2)
+        if len(mirror):
+            reflected = self._mirrored(hit.at(mirror), rays[:, mirror], eye, lighting, pixel_m)
+            _lay_over(linear, mirror, reflected, (height, width))
+        if len(clear):
+            added, passed, bend_px = self._through_clear(rays[:, clear], eye, T_world_camera, lighting, width)
+            row, column = np.divmod(clear, width)
+            row = np.clip(row + bend_px[1], 0, height - 1)
+            column = np.clip(column + bend_px[0], 0, width - 1)
+            _lay_over(linear, clear, added + passed * linear[:, row * width + column], (height, width))
         # A camera's automatic exposure, with limits: a black object on black cloth stays dark.
         gain = np.clip(lighting.exposure / max(float(np.sqrt(linear).mean()), 1e-3), 0.5, 1.8)
         image = np.minimum(gain * 255.0 * np.sqrt(linear) + 0.5, 255.0)
         return np.ascontiguousarray(image.astype(np.uint8).T).reshape(height, width, 3)
+
+    def behind(
+        self,
+        cast: Cast,
+        intrinsics_fxfycxcy: Sequence[float],
+        T_world_camera: npt.NDArray[np.floating],
+    ) -> Float32Array:
+        """What a depth camera may measure instead of clear and mirroring things.
+
+        Returns:
+            (H, W) float32 metres along the optical axis: 0 where the surface is an ordinary one, else the depth of what
+            is seen through it, infinite where that is nothing, or where it is a mirror.
+        """
+        height, width = cast.depth_m.shape
+        result = np.zeros(height * width, np.float32)
+        clear = self._pixels_of(cast, self._clear)
+        result[self._pixels_of(cast, self._mirror)] = np.inf
+        if len(clear):
+            rays = world_rays(intrinsics_fxfycxcy, (width, height), T_world_camera).reshape(-1, 3)[clear].T
+            hit = self._first(rays, T_world_camera[:3, 3].astype(np.float32)[:, None])
+            result[clear] = np.where(hit.triangle >= 0, hit.depth_m, np.float32(np.inf))
+        return result.reshape(height, width)
+
+    def _pixels_of(self, cast: Cast, which: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+        """Flat indices of the pixels that see one of these shapes."""
+        if not which.any():
+            return np.zeros(0, np.int64)
+        triangle = cast.triangle.ravel()
+        return np.flatnonzero((triangle >= 0) & which[self._owner[triangle]])
+
+    def _through_clear(
+        self,
+        rays: Float32Array,
+        eye: Float32Array,
+        T_world_camera: npt.NDArray[np.floating],
+        lighting: Lighting,
+        width: int,
+    ) -> tuple[Float32Array, Float32Array, npt.NDArray[np.int64]]:
+        """What clear walls do to the light that comes along (3, N) rays, all of which meet at least one.
+
+        Returns:
+            (3, N) light that they add, (3, N) share of the light from behind that they let through, and (2, N) the
+            distance in pixels, right and down, from where that comes.
+        """
+        count = rays.shape[1]
+        added, passed = np.zeros((3, count), np.float32), np.ones((3, count), np.float32)
+        bend_px = np.zeros((2, count), np.int64)
+        tints = np.array([item.appearance.base_rgb for item in self._placed], np.float32).T
+        # Solid glass and what is filled bends light much; thin walls hardly do.
+        bends = np.array([1.0 if item.appearance.seed % 3 == 0 else 0.1 for item in self._placed], np.float32)
+        start, active = np.repeat(eye, count, axis=1), np.arange(count)
+        for wall in range(_CLEAR_WALLS):
+            hit = self._nearest(self._scene, None, rays[:, active], start[:, active])
+            clear = (hit.triangle >= 0) & self._clear[self._owner[hit.triangle]]
+            active, hit = active[clear], hit.at(np.flatnonzero(clear))
+            if not len(active):
+                break
+            seen = self._surface(hit, rays[:, active], start[:, active])
+            reflected, share = through_surface(seen.normal, seen.view, tints[:, seen.owner], lighting)
+            added[:, active] += passed[:, active] * reflected
+            passed[:, active] *= share
+            start[:, active] = seen.point_m + _PAST_M * seen.view
+            if wall == 0:
+                towards = T_world_camera[:3, :2].T.astype(np.float32) @ seen.normal
+                bend_px[:, active] = np.rint(-_BEND_PX * width / 320.0 * bends[seen.owner] * towards)
+        return added, passed, bend_px
+
+    def _mirrored(
+        self, hit: _Hits, rays: Float32Array, eye: Float32Array, lighting: Lighting, pixel_m: float
+    ) -> Float32Array:
+        """(3, N) light that mirrors, which (3, N) rays hit, send to the camera; what they mirror is lit evenly."""
+        mirror = self._surface(hit, rays, eye)
+        facing = -(mirror.normal * mirror.view).sum(axis=0)
+        away = mirror.view + 2.0 * facing * mirror.normal
+        start = mirror.point_m + 2.0 * _PAST_M * mirror.normal
+        seen = self._surface(self._first(away, start), away, start)
+        visible = np.full((1 + len(lighting.lights), len(seen.ray)), 0.8, np.float32)
+        tone = np.array([item.appearance.base_rgb for item in self._placed], np.float32).T[:, mirror.owner]
+        return self._light(away, seen, visible, lighting, pixel_m) * tone**2
 
     def _light(
         self, rays: Float32Array, seen: Surface, visible: Float32Array, lighting: Lighting, pixel_m: float
@@ -183,12 +315,24 @@ class RayCaster:
             linear[:, seen.ray] = radiance(seen, look, table, self._poses, lighting, visible, pixel_m)
         return linear
 
-    def _run(self, rays: Float32Array, eye: Float32Array) -> dict[str, npt.NDArray[Any]]:
-        """Embree's answer for (N, 3) rays from one point."""
-        origins = np.empty_like(rays)
-        origins[:] = eye
-        answer: dict[str, npt.NDArray[Any]] = self._scene.run(origins, rays, output=True)
-        return answer
+    def _first(self, rays: Float32Array, start: Float32Array) -> _Hits:
+        """What (3, N) rays from (3, 1) or (3, N) points meet first, of all that is not clear."""
+        return self._nearest(self._opaque, self._opaque_triangle, rays, start)
+
+    @staticmethod
+    def _nearest(
+        scene: EmbreeScene, triangles: npt.NDArray[np.int64] | None, rays: Float32Array, start: Float32Array
+    ) -> _Hits:
+        """What (3, N) rays meet in an Embree scene, of these of all triangles (None: of all)."""
+        directions = np.ascontiguousarray(rays.T, np.float32)
+        origins = np.empty_like(directions)
+        origins[:] = start.T
+        answer: dict[str, npt.NDArray[Any]] = scene.run(origins, directions, output=True)
+        triangle = np.where(answer["geomID"] < 0, -1, answer["primID"]).astype(np.int32)
+        if triangles is not None:
+            met = np.flatnonzero(triangle >= 0)
+            triangle[met] = triangles[triangle[met]]
+        return _Hits(triangle, answer["u"], answer["v"], answer["tfar"])
 
     @cached_property
     def _normal(self) -> Float32Array:
@@ -200,18 +344,12 @@ class RayCaster:
         """(3, 3, F) unit normals by corner, component and triangle, smooth across edges flatter than a crease."""
         return np.ascontiguousarray(smooth_normals(self._faces, self._corners_m).transpose(1, 2, 0))
 
-    def _surface(
-        self,
-        triangle: IntArray,
-        u: Float32Array,
-        v: Float32Array,
-        depth_m: Float32Array,
-        rays: Float32Array,
-        eye: Float32Array,
-    ) -> Surface:
-        """The surface that (3, N) rays hit, given Embree's (N,) answers; rays that hit nothing are left out."""
-        ray = np.flatnonzero(triangle >= 0)
-        triangle, rays, u, v, depth_m = triangle[ray], rays[:, ray], u[ray], v[ray], depth_m[ray]
+    def _surface(self, hit: _Hits, rays: Float32Array, start: Float32Array) -> Surface:
+        """The surface that (3, N) rays from (3, 1) or (3, N) points hit; rays that hit nothing are left out."""
+        ray = np.flatnonzero(hit.triangle >= 0)
+        hit, rays = hit.at(ray), rays[:, ray]
+        start = start if start.shape[1] == 1 else start[:, ray]
+        triangle, u, v, depth_m = hit.triangle, hit.u, hit.v, hit.depth_m
         corners = self._corner_normal
         normal = np.empty_like(rays)
         for k in range(3):
@@ -220,7 +358,7 @@ class RayCaster:
         outside = np.zeros(len(ray), np.float32)
         for k in range(3):
             outside -= self._normal[k][triangle] * rays[k]
-        point_m = rays * depth_m + eye[:, None]
+        point_m = rays * depth_m + start
         return Surface(ray, self._owner[triangle], point_m, unit(normal) * np.sign(outside), unit(rays), depth_m)
 
     def _soft_visibility(self, seen: Surface, lighting: Lighting, size_hw: tuple[int, int]) -> Float32Array:
@@ -254,7 +392,7 @@ class RayCaster:
     def _free(self, start: Float32Array, directions: Float32Array, reach: float) -> npt.NDArray[np.bool_]:
         """Which rays meet nothing within ``reach`` of their lengths."""
         reaches = np.full(len(start), reach, np.float32)
-        hit = self._scene.run(start, directions, dists=reaches, query="OCCLUDED")
+        hit = self._opaque.run(start, directions, dists=reaches, query="OCCLUDED")
         return np.asarray(hit != 0)
 
 
@@ -288,6 +426,16 @@ def _nearest_of_owner(pixels: npt.NDArray[np.int64], wanted: IntArray, owner: In
         nearest[take] = there[take]
         found |= take
     return nearest
+
+
+def _lay_over(
+    picture: Float32Array, pixels: npt.NDArray[np.int64], light: Float32Array, size_hw: tuple[int, int]
+) -> None:
+    """Put (3, N) light onto pixels of a (3, H * W) picture, less at their rim, which they share with others."""
+    covered = np.zeros(size_hw, np.float32)
+    covered.ravel()[pixels] = 1.0
+    share = cv2.blur(covered, (3, 3)).ravel()[pixels]
+    picture[:, pixels] += share * (light - picture[:, pixels])
 
 
 def _outline(owner: IntArray) -> npt.NDArray[np.int64]:

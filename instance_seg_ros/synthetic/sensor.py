@@ -75,6 +75,12 @@ class SensorSettings(Settings):
         0.0, "Probability of depth cropped at a distance or to a slanted region.", minimum=0.0, maximum=1.0
     )
     max_range_m: float = setting(0.0, "Depth beyond this is lost; 0: unlimited.", minimum=0.0, maximum=100.0)
+    see_through: float = setting(
+        0.0,
+        "Share of clear and mirroring surfaces that is not measured where it is, at most.",
+        minimum=0.0,
+        maximum=1.0,
+    )
 
     @classmethod
     def sample(cls, rng: np.random.Generator) -> SensorSettings:
@@ -105,6 +111,7 @@ class SensorSettings(Settings):
             speckle=some(0.001, 0.01, 0.5),
             crop_probability=0.2,
             max_range_m=some(1.8, 8.0, 0.6),
+            see_through=1.0,
         )
 
 
@@ -127,6 +134,7 @@ PRESETS: dict[str, SensorSettings] = {
         ellipse_losses=2.0,
         patch_losses=0.01,
         max_range_m=4.0,
+        see_through=0.95,
     ),
     "active_stereo": SensorSettings(
         warp_px=1.2,
@@ -145,6 +153,7 @@ PRESETS: dict[str, SensorSettings] = {
         ellipse_losses=3.0,
         patch_losses=0.015,
         max_range_m=6.0,
+        see_through=0.8,
     ),
     "time_of_flight": SensorSettings(
         jitter_px=0.2,
@@ -160,6 +169,7 @@ PRESETS: dict[str, SensorSettings] = {
         patch_losses=0.02,
         speckle=0.002,
         max_range_m=5.0,
+        see_through=0.95,
     ),
 }
 
@@ -180,6 +190,7 @@ def simulate_depth(
     intrinsics_fxfycxcy: Sequence[float],
     rng: np.random.Generator,
     settings: SensorSettings,
+    behind_m: Float32Array | None = None,
 ) -> Float32Array:
     """Depth as a real camera would have measured it.
 
@@ -188,6 +199,9 @@ def simulate_depth(
         intrinsics_fxfycxcy: pinhole parameters of the image, pixels.
         rng: source of all randomness: the same state gives the same image.
         settings: strength of each defect.
+        behind_m: (H, W) float32, 0 where the surface is an ordinary one, else the depth of what is seen through it,
+            infinite for nothing and for mirrors (as of :meth:`.render.RayCaster.behind`); None where there are only
+            ordinary ones.
 
     Returns:
         (H, W) float32 metres, 0 = no measurement. A new array.
@@ -195,6 +209,8 @@ def simulate_depth(
     scale = depth_m.shape[1] / _REFERENCE_WIDTH
     focal = float(intrinsics_fxfycxcy[0])
     z = np.array(depth_m, np.float32)
+    if behind_m is not None and settings.see_through > 0:
+        _see_through(z, behind_m, rng, settings.see_through, scale)
     if rng.random() < settings.smooth_probability:
         z = np.asarray(cv2.medianBlur(z, 5), np.float32)
     lost = z <= 0.0
@@ -227,6 +243,22 @@ def _coarse_noise(shape: tuple[int, int], cell_px: float, rng: np.random.Generat
     grid = (max(2, round(height / cell_px) + 1), max(2, round(width / cell_px) + 1), channels)
     nodes = rng.standard_normal(grid, dtype=np.float32)
     return np.asarray(cv2.resize(nodes, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def _see_through(z: Float32Array, behind_m: Float32Array, rng: np.random.Generator, most: float, scale: float) -> None:
+    """In patches, clear and mirroring surfaces give nothing, or the depth of what is behind them; changes ``z``."""
+    at = np.flatnonzero(behind_m > 0)
+    if not len(at):
+        return
+    missed, through = rng.uniform(0.3, 1.0) * most, rng.random()
+    patches = [_coarse_noise(z.shape, rng.uniform(4, 25) * scale, rng).ravel()[at] for _ in range(2)]
+    for noise in patches:
+        noise += 0.4 * rng.standard_normal(len(at), dtype=np.float32)
+    gone = patches[0] < np.quantile(patches[0], missed)
+    behind = patches[1] < np.quantile(patches[1], through)
+    other_m = behind_m.ravel()[at]
+    other_m[~behind | np.isinf(other_m)] = 0.0
+    z.ravel()[at[gone]] = other_m[gone]
 
 
 def _warp(z: Float32Array, rng: np.random.Generator, settings: SensorSettings, scale: float) -> Float32Array:

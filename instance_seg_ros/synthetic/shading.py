@@ -166,6 +166,31 @@ def radiance(
     return np.maximum(result, 0.0)
 
 
+def through_surface(
+    normal: Float32Array, view: Float32Array, tint: Float32Array, lighting: Lighting
+) -> tuple[Float32Array, Float32Array]:
+    """What a thin clear wall does to light that comes towards the camera: reflects some (Schlick), colours the rest.
+
+    Args:
+        normal: (3, N) unit, towards the camera.
+        view: (3, N) unit direction of the rays.
+        tint: (3, N) share of light that a wall lets through when looking straight at it.
+        lighting: what is reflected.
+
+    Returns:
+        (3, N) light that the wall adds, and (3, N) the share of light from behind that passes.
+    """
+    facing = np.clip(-_dot(normal, view), 0.0, 1.0)
+    share = 0.04 + 0.96 * (1.0 - facing) ** 5
+    mirror = view + 2.0 * facing * normal
+    mirrored = surroundings(mirror, lighting)
+    for light in lighting.lights:
+        mirrored += _column(light.rgb) * (20.0 * np.clip(_dot(mirror, light.unit()), 0.0, 1.0) ** 400)
+    # The flatter the view, the longer the way through the wall.
+    passed = tint ** (1.0 / np.maximum(facing, 0.2)) * (1.0 - share)
+    return np.asarray(mirrored * share, np.float32), np.asarray(passed, np.float32)
+
+
 def _to_shapes(seen: Surface, T_world_shapes: Float32Array) -> tuple[Float32Array, Float32Array]:
     """Points and normals, (3, N) each, in the frames of their shapes."""
     offset = seen.point_m - np.stack([T_world_shapes[:, i, 3][seen.owner] for i in range(3)])

@@ -42,7 +42,14 @@ class Texture:
 
 TEXTURES: dict[str, Painter] = {}
 # Share of mirrored light (low, high) by kind, where it is not the usual one.
-_GLOSS = {"metal": (0.25, 0.7), "print": (0.0, 0.12), "marble": (0.02, 0.15), "tiles": (0.0, 0.12)} | {
+_GLOSS = {
+    "chrome": (0.85, 0.95),
+    "glass": (0.04, 0.08),
+    "metal": (0.25, 0.7),
+    "print": (0.0, 0.12),
+    "marble": (0.02, 0.15),
+    "tiles": (0.0, 0.12),
+} | {
     "carpet": (0.0, 0.0),
     "cloth": (0.0, 0.01),
     "posters": (0.0, 0.03),
@@ -74,7 +81,7 @@ def texture_of(look: Appearance) -> Texture:
     while min(level.shape[:2]) > 8:
         level = np.asarray(cv2.resize(level, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.uint8)
         levels.append(level)
-    gloss = rng.uniform(*_GLOSS.get(look.kind, _USUAL_GLOSS)) * (rng.random() < 0.7)
+    gloss = rng.uniform(*_GLOSS.get(look.kind, _USUAL_GLOSS)) * (rng.random() < 0.7 or look.is_clear or look.is_mirror)
     turn = float(rng.choice([0.0, np.pi / 2, rng.uniform(-np.pi, np.pi)]))
     return Texture(tuple(levels), float(gloss), float(np.exp(rng.uniform(np.log(4), np.log(120)))), turn)
 
@@ -228,6 +235,16 @@ def _paint_carpet(rng: np.random.Generator, base: Float32Array, size: int) -> Fl
 def _paint_metal(rng: np.random.Generator, base: Float32Array, size: int) -> Float32Array:
     grey = np.asarray(base.mean() + rng.uniform(0.05, 0.4) * (base - base.mean()), np.float32)
     return _shaded(_flat(np.clip(grey, 0.2, 0.8), size), _noise(rng, _FINE_STREAKS, size), rng.uniform(0.05, 0.3))
+
+
+@_texture
+def _paint_chrome(rng: np.random.Generator, base: Float32Array, size: int) -> Float32Array:
+    return _flat(base, size)
+
+
+@_texture
+def _paint_glass(rng: np.random.Generator, base: Float32Array, size: int) -> Float32Array:
+    return _flat(base, size)
 
 
 def _cells(rng: np.random.Generator, size: int, rows: int, columns: int, offset: bool) -> tuple[Float32Array, ...]:

@@ -15,15 +15,21 @@ from instance_seg_ros.training.dataset import IGNORE_ID, Images
 HOLDOUT_EVERY = 50
 """One scene in so many is never trained on."""
 
-SensorModel = Callable[[NDArray[np.float32], NDArray[np.float32], np.random.Generator], NDArray[np.float32]]
-"""(depth_m (H, W), intrinsics (4,), rng) -> depth_m (H, W) as a sensor would report it."""
+SensorModel = Callable[
+    [NDArray[np.float32], NDArray[np.float32], np.random.Generator, NDArray[np.float32] | None], NDArray[np.float32]
+]
+"""(depth_m (H, W), intrinsics (4,), rng, behind_m (H, W) or None) -> depth_m (H, W) as a sensor would report it;
+``behind_m`` as `simulate_depth` takes it."""
 
 
 def random_sensor(
-    depth_m: NDArray[np.float32], intrinsics: NDArray[np.float32], rng: np.random.Generator
+    depth_m: NDArray[np.float32],
+    intrinsics: NDArray[np.float32],
+    rng: np.random.Generator,
+    behind_m: NDArray[np.float32] | None,
 ) -> NDArray[np.float32]:
     """Depth as a random camera would report it."""
-    return simulate_depth(depth_m, intrinsics.tolist(), rng, SensorSettings.sample(rng))
+    return simulate_depth(depth_m, intrinsics.tolist(), rng, SensorSettings.sample(rng), behind_m)
 
 
 class SceneFrames:
@@ -65,7 +71,7 @@ class SceneFrames:
         if self._inputs == "rgb":
             depth_m = np.zeros(store.depth.shape[1:], dtype=np.float32)
         else:
-            depth_m = self._sensor(store.depth_m(frame), intrinsics, rng)
+            depth_m = self._sensor(store.depth_m(frame), intrinsics, rng, store.behind_m(frame))
         color = None if store.color is None or self._inputs == "depth" else np.array(store.color[frame])
         return Images(depth_m, np.array(store.ids[frame]), intrinsics, np.zeros(IGNORE_ID - 1, np.int64), color)
 

@@ -8,6 +8,7 @@ from instance_seg_ros.synthetic.appearance import (
     background_appearance,
     object_appearance,
     plain,
+    sample_material,
 )
 from instance_seg_ros.synthetic.shapes import ObjectShape, box_mesh, lathe_mesh
 from instance_seg_ros.synthetic.texture_table import TextureTable
@@ -44,6 +45,7 @@ def test_looks_move_the_random_stream_on_by_as_much_whatever_is_drawn():
         return rng.random()
 
     draws = [lambda rng, s=s: background_appearance(rng, s) for s in SURFACES]
+    draws += [lambda rng, f=f: sample_material(rng, plain((0, 0, 0)), f) for f in ("wine_glass", "box")]
     draws += [lambda rng: object_appearance(rng, BOX), lambda rng: object_appearance(rng, CAN, [plain((0, 0, 0))])]
     assert len({after(draw) for draw in draws}) == 1
 
@@ -69,4 +71,15 @@ def test_an_unknown_surface_is_refused_by_name():
 
 
 def test_every_look_that_is_drawn_has_a_texture():
-    assert {kind for shares in SHARES.values() for kind in shares} == set(TEXTURES)
+    assert {kind for shares in SHARES.values() for kind in shares} | {"glass", "chrome"} == set(TEXTURES)
+
+
+def test_few_objects_are_clear_or_mirroring_but_many_wine_glasses_and_spoons_are():
+    def share(family, condition):
+        rng = np.random.default_rng(2)
+        return np.mean([condition(sample_material(rng, plain((0.2, 0.4, 0.6)), family)) for _ in range(400)])
+
+    assert share("wine_glass", lambda look: look.is_clear) > 0.4
+    assert share("spoon", lambda look: look.is_mirror) > 0.15
+    assert share("banana", lambda look: look.is_clear or look.is_mirror) < 0.04
+    assert share("banana", lambda look: look == plain((0.2, 0.4, 0.6))) > 0.96

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from instance_seg_ros.synthetic.appearance import plain
+from instance_seg_ros.synthetic.appearance import Appearance, plain
 from instance_seg_ros.synthetic.render import RayCaster, world_rays
 from instance_seg_ros.synthetic.shading import Light, Lighting
 from instance_seg_ros.synthetic.shapes import ObjectShape, box_mesh
@@ -108,3 +108,62 @@ def test_a_shape_seen_between_pixels_only_does_not_break_the_outline():
     caster, T_world_camera = RayCaster([box, needle]), look_at(np.array([0.0, 0.0, 1.0]), np.zeros(3))
     cast = caster.cast(PINHOLE, SIZE, T_world_camera)
     assert caster.shade(cast, PINHOLE, T_world_camera).shape == (48, 64, 3)
+
+
+GLASS, CHROME = Appearance("glass", (0.98, 0.98, 0.98), seed=1), Appearance("chrome", (0.9, 0.9, 0.9))
+GREEN = plain((0.1, 0.6, 0.1))
+STRAIGHT_DOWN = look_at(np.array([0.0, 0.0, 1.0]), np.zeros(3))
+
+
+def cube_on_green_table(look):
+    table = Placed(ObjectShape("box", box_mesh((0.6, 0.6, 0.01)), ()), pose((0.0, 0.0, -0.01)), 0, GREEN)
+    return RayCaster([table, Placed(ObjectShape("box", box_mesh((0.05,) * 3), ()), pose((0.0, 0.0, 0.05)), 7, look)])
+
+
+@pytest.mark.parametrize(("look", "expected_m"), [(GREY, 0.0), (GLASS, 1.0), (CHROME, np.inf)])
+def test_depth_behind_is_that_of_the_table_through_glass_and_none_in_a_mirror(look, expected_m):
+    caster = cube_on_green_table(look)
+    cast = caster.cast(PINHOLE, SIZE, STRAIGHT_DOWN)
+    assert cast.depth_m[24, 32] == pytest.approx(0.9, abs=1e-5)
+    behind_m = caster.behind(cast, PINHOLE, STRAIGHT_DOWN)
+    np.testing.assert_allclose(behind_m[cast.ids == 7], expected_m, rtol=1e-5)
+    assert not behind_m[cast.ids == 0].any()
+
+
+def test_nothing_behind_glass_is_infinitely_far():
+    caster = RayCaster([Placed(ObjectShape("box", box_mesh((0.05,) * 3), ()), pose((0.0, 0.0, 0.05)), 7, GLASS)])
+    cast = caster.cast(PINHOLE, SIZE, STRAIGHT_DOWN)
+    behind_m = caster.behind(cast, PINHOLE, STRAIGHT_DOWN)
+    assert np.isinf(behind_m[cast.ids == 7]).all()
+    assert caster.shade(cast, PINHOLE, STRAIGHT_DOWN).shape == (48, 64, 3)
+
+
+def test_the_table_is_seen_through_glass_and_not_through_chrome():
+    views = {}
+    for look in (GREY, GLASS, CHROME):
+        caster = cube_on_green_table(look)
+        cast = caster.cast(PINHOLE, SIZE, STRAIGHT_DOWN)
+        picture = caster.shade(cast, PINHOLE, STRAIGHT_DOWN).astype(int)
+        views[look.kind] = picture[cast.ids == 7].mean(axis=0), picture[:5].mean(axis=(0, 1))
+    for kind, greenest in (("glass", True), ("chrome", False), ("plain", False)):
+        red, green, _ = views[kind][0]
+        assert (green > 1.5 * red) == greenest, kind
+    # Glass takes a little of the light.
+    assert 0.5 < views["glass"][0][1] / views["glass"][1][1] < 0.99
+
+
+def test_a_mirror_shows_what_stands_beside_it():
+    """A red wall beside a chrome ramp that faces half up, half towards it."""
+    ramp = Placed(
+        ObjectShape("box", box_mesh((0.05, 0.05, 0.05)), ()),
+        pose((0.0, 0.0, 0.0), np.array([[0.7071, 0.0, 0.7071], [0.0, 1.0, 0.0], [-0.7071, 0.0, 0.7071]])),
+        1,
+        CHROME,
+    )
+    red = Placed(ObjectShape("box", box_mesh((0.01, 1.0, 1.0)), ()), pose((0.5, 0.0, 0.0)), 0, plain((0.7, 0.1, 0.1)))
+    caster = RayCaster([ramp, red])
+    T_world_camera = look_at(np.array([0.03, 0.0, 1.0]), np.array([0.03, 0.0, 0.0]))
+    cast = caster.cast(PINHOLE, SIZE, T_world_camera)
+    assert cast.ids[24, 32] == 1
+    r, g, b = caster.shade(cast, PINHOLE, T_world_camera)[24, 32].astype(int)
+    assert r > 2 * max(g, b)

@@ -196,3 +196,38 @@ def test_impossible_settings_are_refused_by_name():
 def test_a_preset_takes_single_changes():
     assert preset("structured_light", baseline_m=0.0) != PRESETS["structured_light"]
     assert preset("ideal") == SensorSettings()
+
+
+def behind(value_m):
+    """A clear or mirroring thing in front of a wall."""
+    behind_m = np.zeros((240, 320), np.float32)
+    behind_m[80:160, 120:200] = value_m
+    return behind_m
+
+
+@pytest.mark.parametrize(("value_m", "among"), [(1.0, {0.0, 0.6, 1.0}), (np.inf, {0.0, 0.6})])
+def test_clear_things_measure_themselves_nothing_or_what_is_behind(box_before_wall, value_m, among):
+    missed = []
+    for seed in range(20):
+        found = simulate_depth(
+            box_before_wall, PINHOLE, np.random.default_rng(seed), SensorSettings(see_through=1.0), behind(value_m)
+        )
+        assert {round(float(value), 4) for value in np.unique(found[80:160, 120:200])} <= among
+        np.testing.assert_array_equal(found[:80], box_before_wall[:80])
+        missed.append((found[80:160, 120:200] != np.float32(0.6)).mean())
+    assert 0.5 < np.mean(missed) < 0.8
+    assert max(missed) > 0.9
+
+
+def test_a_perfect_camera_measures_clear_things_where_they_are(box_before_wall):
+    found = simulate_depth(box_before_wall, PINHOLE, np.random.default_rng(0), SensorSettings(), behind(1.0))
+    np.testing.assert_array_equal(found, box_before_wall)
+
+
+def test_frames_without_clear_things_are_measured_alike_whether_that_is_known_or_not(box_before_wall):
+    settings = PRESETS["structured_light"]
+    known, unknown = (
+        simulate_depth(box_before_wall, PINHOLE, np.random.default_rng(5), settings, behind_m)
+        for behind_m in (np.zeros_like(box_before_wall), None)
+    )
+    np.testing.assert_array_equal(known, unknown)

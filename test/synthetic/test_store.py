@@ -136,3 +136,33 @@ def test_colour_changes_neither_depth_nor_ids(store_folder, tmp_path):
     generate_store(replace(SMALL, color=False), tmp_path / "plain", progress=False)
     for name in ("depth", "ids", "T_world_camera"):
         assert (tmp_path / "plain" / f"{name}.npy").read_bytes() == (store_folder / f"{name}.npy").read_bytes()
+
+
+def test_a_store_knows_what_is_behind_clear_and_mirroring_objects(tmp_path):
+    settings = replace(SMALL, frames=12, families="wine_glass,spoon", max_objects=12)
+    store = open_store(generate_store(settings, tmp_path / "glass", progress=False))
+    assert (store.behind.shape, store.behind.dtype) == ((12, 60, 80), np.uint16)
+    behind_m = np.stack([store.behind_m(k) for k in range(12)])
+    depth_m = np.stack([store.depth_m(k) for k in range(12)])
+    special = behind_m > 0
+    assert special.any()
+    assert (store.ids[special] > 0).all()
+    assert (behind_m[special] > depth_m[special] - 1e-3).all()
+    assert np.isinf(behind_m).any()
+    assert (special & np.isfinite(behind_m)).any()
+
+
+def test_a_store_from_before_clear_objects_opens_but_is_not_continued(store_folder, tmp_path):
+    out = tmp_path / "old"
+    out.mkdir()
+    for name, content in _bytes(store_folder).items():
+        if name != "behind.npy":
+            (out / name).write_bytes(content)
+    meta = json.loads((out / "meta.json").read_text())
+    del meta["behind"]
+    (out / "meta.json").write_text(json.dumps(meta))
+    store = open_store(out)
+    assert store.behind is None
+    assert store.behind_m(0) is None
+    with pytest.raises(ValueError, match="of an older generator, which made other scenes; choose another folder"):
+        generate_store(SMALL, out, progress=False)

@@ -28,7 +28,9 @@ GRID = (96, 128)
 CLASSES = np.arange(10, 20)  # of the ids from 1 to 10
 
 
-def ideal_sensor(depth_m: np.ndarray, intrinsics: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def ideal_sensor(
+    depth_m: np.ndarray, intrinsics: np.ndarray, rng: np.random.Generator, behind_m: np.ndarray | None
+) -> np.ndarray:
     return depth_m
 
 
