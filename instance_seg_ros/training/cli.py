@@ -129,7 +129,10 @@ def _scenes(args: argparse.Namespace) -> FrameSource:
     from instance_seg_ros.training.scene_frames import SceneFrames
 
     refuse_options(args, ONLY_FOR_COCO, "--store")
-    return SceneFrames(open_store(args.store, allow_partial=args.allow_partial), args.inputs)
+    store = open_store(args.store, allow_partial=args.allow_partial)
+    if args.inputs == "rgbd" and store.color is None:
+        raise ValueError(f"{args.store} has no colour; take --inputs depth, or generate a store with --color")
+    return SceneFrames(store, args.inputs)
 
 
 def _coco(args: argparse.Namespace, processes: Processes) -> FrameSource:
@@ -138,6 +141,8 @@ def _coco(args: argparse.Namespace, processes: Processes) -> FrameSource:
     from instance_seg_ros.training.coco_frames import CocoFrames
 
     refuse_options(args, ("allow_partial",), "--coco")
+    if args.inputs != "rgb" and args.depth is None:
+        raise ValueError(f"--inputs {args.inputs} needs --depth; to learn from colour alone, take --inputs rgb")
     files = coco_files(args)
     if args.inputs == "rgb":
         files = replace(files, depth=None)

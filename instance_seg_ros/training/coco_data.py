@@ -28,6 +28,7 @@ from tqdm import tqdm
 
 from instance_seg_ros.camera import Intrinsics
 from instance_seg_ros.errors import InputError
+from instance_seg_ros.storage.captures import DEFAULT_DEPTH_UNIT_M
 from instance_seg_ros.training.coco_masks import Rle, area_px, decode_mask, encode_box, encode_segmentation
 from instance_seg_ros.training.image_header import ImageHeader, read_image_header
 
@@ -63,7 +64,7 @@ class CocoFiles:
     instances: Path
     images: Path
     depth: Path | None = None
-    depth_unit_m: float = 0.001
+    depth_unit_m: float = DEFAULT_DEPTH_UNIT_M
     intrinsics: tuple[float, float, float, float] | None = None
     class_agnostic: bool = False
 
@@ -152,7 +153,8 @@ def read_coco(files: CocoFiles, progress: bool = False) -> CocoData:
         progress: show a progress bar.
 
     Raises:
-        CocoError: the JSON file is not one of COCO instances, or no image can be used.
+        CocoError: the JSON file is not one of COCO instances, no image can be used, or none has depth in the folder
+            named for it.
     """
     content = _read_json(files.instances)
     class_of_category, class_names = _classes(content["categories"], files)
@@ -174,6 +176,9 @@ def read_coco(files: CocoFiles, progress: bool = False) -> CocoData:
     if not images:
         cause = f"; the first one: {skipped_images[0]}" if skipped_images else ""
         raise CocoError(f"{files.instances}: none of {len(content['images'])} images can be used{cause}")
+    if files.depth is not None and all(image.depth_path is None for image in images):
+        name = images[0].color_path.with_suffix(".png").name
+        raise CocoError(f"{files.depth} holds no depth of any image; that of {images[0].color_path} is to be {name}")
     return CocoData(
         images=tuple(images),
         class_names=class_names,

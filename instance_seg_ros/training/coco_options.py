@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from instance_seg_ros.training.coco_data import CocoData, CocoFiles
 
 SKIPPED_NAME = "skipped.txt"
-ONLY_FOR_COCO = ("images", "depth", "intrinsics", "class_agnostic")
+ONLY_FOR_COCO = ("images", "depth", "depth_unit", "intrinsics", "class_agnostic")
 """Names of options that do nothing without a COCO data set."""
 
 
@@ -23,7 +23,7 @@ def add_coco_options(parser: argparse.ArgumentParser) -> None:
     coco.add_argument("--images", type=Path, metavar="DIR", help="folder of the images (default: images beside JSON)")
     coco.add_argument("--depth", type=Path, metavar="DIR", help="folder of 16-bit depth PNGs named as the images are")
     coco.add_argument(
-        "--depth-unit", type=float, default=0.001, metavar="M", help="metres of a unit of depth (default: %(default)s)"
+        "--depth-unit", type=float, metavar="M", help="metres of a unit of depth (default: 0.001, millimetres)"
     )
     coco.add_argument(
         "--intrinsics",
@@ -40,7 +40,7 @@ def refuse_options(args: argparse.Namespace, names: Sequence[str], kind: str) ->
     Raises:
         InputError: naming them.
     """
-    given = [f"--{name.replace('_', '-')}" for name in names if getattr(args, name)]
+    given = [f"--{name.replace('_', '-')}" for name in names if getattr(args, name) not in (None, False)]
     if given:
         raise InputError(f"{', '.join(given)} cannot be used with {kind}")
 
@@ -51,13 +51,14 @@ def coco_files(args: argparse.Namespace) -> CocoFiles:
     Raises:
         ValueError: the unit of depth is not positive.
     """
+    from instance_seg_ros.storage.captures import DEFAULT_DEPTH_UNIT_M
     from instance_seg_ros.training.coco_data import CocoFiles
 
     return CocoFiles(
         instances=args.coco,
         images=args.images or args.coco.parent / "images",
         depth=args.depth,
-        depth_unit_m=args.depth_unit,
+        depth_unit_m=DEFAULT_DEPTH_UNIT_M if args.depth_unit is None else args.depth_unit,
         intrinsics=args.intrinsics,
         class_agnostic=args.class_agnostic,
     )

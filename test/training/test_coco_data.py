@@ -50,7 +50,7 @@ def make(tmp_path: Path) -> Make:
         for path in (tmp_path / "images" / "a.png", tmp_path / "images" / "sub" / "b.jpg"):
             path.parent.mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(path), pixels)
-        (tmp_path / "depth").mkdir(exist_ok=True)
+        (tmp_path / "depth" / "sub").mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(tmp_path / "depth" / "a.png"), np.full((HEIGHT, WIDTH), 700, dtype=np.uint16))
         (tmp_path / "instances.json").write_text(json.dumps(content))
         return CocoFiles(tmp_path / "instances.json", tmp_path / "images")
@@ -156,6 +156,13 @@ def test_depth_is_found_by_name_and_its_absence_counted(make: Make, tmp_path: Pa
     assert "1 images have no depth" in data.summary()
 
 
+@pytest.mark.parametrize("folder", ["dpeth", "images"])
+def test_a_depth_folder_that_has_no_depth_is_refused(make: Make, tmp_path: Path, folder: str) -> None:
+    content = changed(("images", 0, "file_name"), "sub/b.jpg")  # for a.png, the image itself would lie there
+    with pytest.raises(CocoError, match=rf"{folder} holds no depth of any image; that of .*b\.jpg is to be b\.png"):
+        read_coco(replace(make(content), depth=tmp_path / folder))
+
+
 @pytest.mark.parametrize(
     ("depth", "cause"),
     [
@@ -166,6 +173,7 @@ def test_depth_is_found_by_name_and_its_absence_counted(make: Make, tmp_path: Pa
 )
 def test_an_image_with_unusable_depth_is_left_out(make: Make, tmp_path: Path, depth: np.ndarray, cause: str) -> None:
     files = replace(make(CONTENT), depth=tmp_path / "depth")
+    (tmp_path / "depth" / "a.png").replace(tmp_path / "depth" / "sub" / "b.png")
     cv2.imwrite(str(tmp_path / "depth" / "a.png"), depth)
     (line,) = read_coco(files).skipped_images
     assert cause in line

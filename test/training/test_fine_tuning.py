@@ -88,7 +88,19 @@ def test_labelled_images_become_a_model_with_their_classes(
 
 
 def test_a_folder_of_another_training_is_not_continued(data: Path, weights: Path, tmp_path: Path) -> None:
-    arguments = ["--coco", str(data / INSTANCES_NAME), "--out", str(tmp_path), "--weights", str(weights)]
+    arguments = ["--coco", str(data / INSTANCES_NAME), "--depth", str(data / DEPTH_NAME)]
+    arguments += ["--out", str(tmp_path), "--weights", str(weights)]
     assert run(cli, *arguments, *QUICK, "--steps=1", "--class-agnostic") == 0
     with pytest.raises(InputError, match="other sizes"):
         run(cli, *arguments, *QUICK, "--steps=1")
+
+
+def test_a_network_of_depth_and_colour_does_not_learn_from_data_that_lack_either(
+    data: Path, tiny_store: Path, tmp_path: Path
+) -> None:
+    # Its normalisation would take the statistics of what is missing, and then fail on what is there.
+    with pytest.raises(InputError, match="--inputs rgbd needs --depth; to learn from colour alone, take --inputs rgb"):
+        run(cli, "--coco", str(data / INSTANCES_NAME), "--out", str(tmp_path), "--steps=1")
+    with pytest.raises(InputError, match="has no colour; take --inputs depth, or generate a store with --color"):
+        run(cli, "--store", str(tiny_store), "--out", str(tmp_path), "--steps=1")
+    assert run(cli, "--store", str(tiny_store), "--out", str(tmp_path), "--inputs=depth", *QUICK, "--steps=1") == 0

@@ -223,13 +223,14 @@ def test_a_network_must_have_the_classes_of_the_data(
     ("arguments", "cause"),
     [
         (["--store", "nothing"], "nothing is no scene store"),
-        (["--coco", "nothing.json"], "cannot read nothing.json"),
+        (["--coco", "nothing.json", "--depth", "d"], "cannot read nothing.json"),
         (
             ["--store", "s", "--images", "i", "--class-agnostic"],
             "--images, --class-agnostic cannot be used with --store",
         ),
         (["--coco", "x.json", "--allow-partial"], "--allow-partial cannot be used with --coco"),
-        (["--coco", "x.json", "--depth-unit", "0"], "depth_unit_m must be above 0"),
+        (["--store", "s", "--depth-unit", "0.001"], "--depth-unit cannot be used with --store"),
+        (["--coco", "x.json", "--depth", "d", "--depth-unit", "0"], "depth_unit_m must be above 0"),
         (["--coco", "x.json", "--weights", "nothing.pt"], "no checkpoint at nothing.pt"),
         (["--coco", "x.json", "--weights", "nothing.onnx"], "cannot read the model file nothing.onnx"),
     ],
