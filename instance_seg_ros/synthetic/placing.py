@@ -19,6 +19,19 @@ ARRANGEMENTS = ("packed", "dropped", "stacked", "rows", "filled", "leaning", "mi
 _ARRANGEMENT_SHARES = (0.18, 0.17, 0.1, 0.16, 0.09, 0.08, 0.22)
 _CONTAINERS = ("bowl", "tray", "open_box", "cup", "mug", "plate")
 _THIN_ROUND = ("ring", "plate", "tape_roll")  # a row of them on edge would not stay as it is
+_PACKAGES_AND_VESSELS = (
+    "box",
+    "carton",
+    "small_box",
+    "book",
+    "can",
+    "cylinder",
+    "cup",
+    "mug",
+    "bowl",
+    "bottle",
+    "plate",
+)
 _FLUSH = ("box", "carton", "small_box", "book", "can", "cylinder", "bottle", "tape_roll", "cup", "toy_brick", "marker")
 
 
@@ -34,10 +47,13 @@ def sample_arrangement(rng: np.random.Generator, support_kind: str) -> str:
 def sample_shapes(rng: np.random.Generator, families: Sequence[str], count: int, arrangement: str) -> list[ObjectShape]:
     """Shapes of ``families`` for an arrangement: in rows the same one several times over, containers first.
 
-    One scene in four keeps to a few families.
+    One scene in four keeps to a few families, and one in seven to packages and vessels.
     """
-    if rng.random() < 0.25:
+    chance = rng.random()
+    if chance < 0.25:
         families = tuple(rng.choice(families, int(rng.integers(1, 5))))
+    elif chance < 0.4:
+        families = [name for name in families if name in _PACKAGES_AND_VESSELS] or families
     if arrangement == "rows":
         flush = [name for name in families if name in _FLUSH] or families
         shapes: list[ObjectShape] = []

@@ -50,3 +50,19 @@ def test_only_given_families_are_arranged():
 def test_nothing_to_place_is_fine():
     rng = np.random.default_rng(3)
     assert place_objects(rng, [], floor(rng), "mixed") == ()
+
+
+def test_some_scenes_hold_packages_and_vessels_alone():
+    kinds = {"box", "carton", "small_box", "book", "can", "cylinder", "cup", "mug", "bowl", "bottle", "plate"}
+    scenes = [sample_shapes(np.random.default_rng(k), tuple(FAMILIES), 12, "packed") for k in range(60)]
+    alone = [shapes for shapes in scenes if {shape.family for shape in shapes} <= kinds]
+    assert 4 <= len(alone) <= 16
+    assert any(len({shape.family for shape in shapes}) > 5 for shapes in alone)
+
+
+def test_families_without_packages_and_vessels_are_kept_to():
+    for k in range(20):
+        assert {s.family for s in sample_shapes(np.random.default_rng(k), ("banana", "shoe"), 3, "packed")} <= {
+            "banana",
+            "shoe",
+        }
