@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
 
     start_s = time.monotonic()
     path = build_into_cache(
-        EngineCache(args.engine_cache),
+        EngineCache(args.engine_cache.expanduser()),
         args.model or default_model_path(),
         args.camera_size,
         engine_precision(args.precision),

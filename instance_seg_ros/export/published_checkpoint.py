@@ -284,11 +284,12 @@ def _check_facts(path: Path, weights: Mapping[str, Tensor], config: PublishedCon
     expected = {_SIZES_OF_INTEREST: SIZES_OF_INTEREST_PX}
     expected |= {name: getattr(STYLES[config.style], fact) for name, fact in _PIXEL_FACTS.items()}
     for name, values in expected.items():
-        if name in weights and not np.allclose(weights[name].flatten().tolist(), values, rtol=1e-4):
+        if name not in weights:
+            continue
+        found = weights[name].flatten().tolist()
+        if len(found) != len(values) or not np.allclose(found, values, rtol=1e-4):
             cure = "; give the other style of backbone" if name in _PIXEL_FACTS else ", which is not supported"
-            raise ImportRefusedError(
-                f"{name} of {path} is {weights[name].flatten().tolist()}, not {list(values)}{cure}"
-            )
+            raise ImportRefusedError(f"{name} of {path} is {found}, not {list(values)}{cure}")
 
 
 def _translate(path: Path, weights: Mapping[str, Tensor], config: PublishedConfig) -> dict[str, Tensor]:

@@ -156,7 +156,8 @@ def candidates_of(levels: Sequence[LevelOutput], locations: Locations, settings:
         boxes.append(torch.cat((centre - ltrb_px[:, :2], centre + ltrb_px[:, 2:]), dim=1))
         first += cells
     score = torch.cat(scores)
-    score = torch.where(score > settings.min_score, score, torch.zeros_like(score))
+    # In this order, so that what is not a number is not taken for a low score.
+    score = torch.where(score <= settings.min_score, torch.zeros_like(score), score)
     return Candidates(torch.cat(boxes), score, torch.cat(classes), torch.cat(indices))
 
 

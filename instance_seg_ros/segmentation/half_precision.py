@@ -11,6 +11,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from instance_seg_ros.segmentation.model_file import ModelError
+
 # Operators that may become so, with the inputs that carry numbers of the network.
 _DATA_INPUTS = {"Conv": (0, 1, 2), "Relu": (0,), "Add": (0, 1), "Resize": (0,), "MaxPool": (0,)}
 _SUFFIX = "/half"
@@ -24,6 +26,9 @@ def with_half_convolutions(model: bytes, element_type: int = TensorProto.FLOAT16
         element_type: TensorProto.FLOAT16 gives standard ONNX with its weights in FP16. TensorProto.BFLOAT16, which
             NumPy lacks, and which ONNX's convolution takes from opset 22 on only, gives a graph that casts its FP32
             weights, for a runtime that can tell (`torch_program`).
+
+    Raises:
+        ModelError: a weight exceeds FP16's range.
     """
     proto = onnx.load_from_string(model)
     graph = proto.graph
@@ -42,8 +47,7 @@ def with_half_convolutions(model: bytes, element_type: int = TensorProto.FLOAT16
                 continue
             halves.add(name)
             if name in weights and element_type == TensorProto.FLOAT16:
-                values = numpy_helper.to_array(weights[name]).astype(np.float16)
-                graph.initializer.append(numpy_helper.from_array(values, name + _SUFFIX))
+                graph.initializer.append(_as_half(weights[name], name + _SUFFIX))
             else:
                 nodes.append(_cast(name, name + _SUFFIX, element_type))
         half_node = onnx.NodeProto()
@@ -66,6 +70,14 @@ def with_half_convolutions(model: bytes, element_type: int = TensorProto.FLOAT16
         getattr(graph, field).extend(values)
     content: bytes = proto.SerializeToString()
     return content
+
+
+def _as_half(weight: onnx.TensorProto, name: str) -> onnx.TensorProto:
+    values = numpy_helper.to_array(weight)
+    largest = np.abs(values).max(initial=0)
+    if largest > np.finfo(np.float16).max:
+        raise ModelError(f"the weight {weight.name} holds {largest:g}, which FP16 cannot; choose another precision")
+    return numpy_helper.from_array(values.astype(np.float16), name)
 
 
 def _data_inputs(node: onnx.NodeProto) -> list[str]:

@@ -88,7 +88,7 @@ def read_model_info(path: Path) -> ModelInfo:
 
 def _parse(metadata: Mapping[str, str]) -> ModelInfo:
     class_names = json.loads(metadata["class_names"])
-    if not class_names or not all(isinstance(name, str) for name in class_names):
+    if not isinstance(class_names, list) or not class_names or not all(isinstance(name, str) for name in class_names):
         raise ValueError(f"class_names must be a list of names, not {metadata['class_names']}")
     thresholds = {key: float(metadata[key]) for key in ("score_threshold", "mask_threshold")}
     for key, value in thresholds.items():

@@ -195,6 +195,8 @@ def _gather(node: Node) -> Function:
     if constant is not None and constant.ndim == 0:
         position = int(constant)
         return lambda x, _: x.select(axis, position)
+    if constant is not None and (constant < 0).any():
+        raise node.refused("with places counted from the end")
 
     def run(x: Tensor, index: Tensor) -> Tensor:
         taken = x.index_select(axis, index.reshape(-1))
@@ -345,6 +347,7 @@ def _resize(node: Node) -> Function:
     arguments = _INTERPOLATIONS.get((mode, transformation))
     if arguments is None:
         raise node.refused(f"with mode {mode.decode()} and coordinates {transformation.decode()}")
+    node.expect(antialias=0)
     if mode == b"nearest":
         node.expect(nearest_mode=b"floor")
     sizes = node.integers(3)

@@ -90,7 +90,7 @@ def _steps(graph: onnx.GraphProto, constants: dict[str, Tensor]) -> list[_Step]:
             (name,) = node.output
             constants[name] = function(*(constants[name] for name in node.input))
             continue
-        if node.op_type == "Conv":
+        if node.op_type == "Conv" and node.input[1] in constants:
             # Tensor cores take channels last; whatever follows a convolution keeps the order of its result.
             constants[node.input[1]] = constants[node.input[1]].contiguous(memory_format=torch.channels_last)
         steps.append(step)

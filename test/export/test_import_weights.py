@@ -135,6 +135,9 @@ def test_counters_and_facts_of_the_configuration_are_no_weights(weights, saved) 
     weights["mask_head.sizes_of_interest"] = torch.tensor([32, 64, 128, 256, 512])
     with pytest.raises(ImportRefusedError, match="sizes_of_interest .* not supported"):
         import_published(saved(weights))
+    weights["mask_head.sizes_of_interest"] = torch.tensor([64, 128, 256, 512])
+    with pytest.raises(ImportRefusedError, match=r"is \[64, 128, 256, 512\], not .* not supported"):
+        import_published(saved(weights))
 
 
 @pytest.mark.parametrize(

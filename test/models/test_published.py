@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -195,6 +197,16 @@ def test_a_detector_gives_its_rows_in_camera_pixels(model: PublishedCondInst) ->
     assert masks.shape == (5, 24, 32)  # 80x100 padded to 96x128, at stride 4
     assert instances.masks.shape == (int((scores > 0).sum()), 20, 25)
     torch.testing.assert_close(instances.boxes_xyxy, boxes[scores > 0] / 2)
+
+
+def test_a_network_that_overflows_says_so_instead_of_finding_nothing(model: PublishedCondInst) -> None:
+    broken = copy.deepcopy(model)
+    with torch.no_grad():
+        broken.head.class_tower.convs[0].weight.fill_(torch.inf)
+    detector = Detector(broken, (50, 40), (100, 80), InferenceSettings(max_instances=3, candidates_per_level=20))
+    with torch.inference_mode():
+        scores = detector(torch.zeros(40, 50, 3, dtype=torch.uint8))[1]
+    assert scores.isnan().any()
 
 
 def test_locations_know_their_level() -> None:

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from instance_seg_ros.segmentation import default_model_path, read_model_info
+from instance_seg_ros.segmentation import ModelError, default_model_path, read_model_info
 from instance_seg_ros.segmentation.frozen_model import frozen_model
 from instance_seg_ros.segmentation.half_precision import with_half_convolutions
 from instance_seg_ros.segmentation.network import input_shapes, network_inputs
@@ -93,6 +93,17 @@ def test_the_results_of_a_small_model_stay() -> None:
     for one, other in zip(actual, expected, strict=True):
         assert one.dtype == other.dtype
         assert 0 < np.abs(one - other).max() < 5e-3
+
+
+def test_a_weight_that_fp16_cannot_hold_is_refused_and_does_not_become_infinite() -> None:
+    model = onnx.load_from_string(small_model())
+    (weight,) = [tensor for tensor in model.graph.initializer if tensor.name == "weight1"]
+    values = numpy_helper.to_array(weight).copy()
+    values[0, 0, 0, 0] = -7e4
+    weight.CopyFrom(numpy_helper.from_array(values, "weight1"))
+    with pytest.raises(ModelError, match="weight1 holds 70000, which FP16 cannot; choose another precision"):
+        with_half_convolutions(model.SerializeToString())
+    with_half_convolutions(model.SerializeToString(), TensorProto.BFLOAT16)
 
 
 @pytest.fixture(scope="module")

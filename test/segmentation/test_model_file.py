@@ -71,6 +71,7 @@ def test_the_digest_ignores_the_metadata_and_nothing_else() -> None:
         ({"digest": "0" * 64}, "damaged"),
         ({"class_names": "[]"}, "class_names"),
         ({"class_names": "[1]"}, "class_names"),
+        ({"class_names": '"object"'}, "class_names must be a list"),
         ({"class_names": "not json"}, "metadata"),
         ({"score_threshold": "1.5"}, "score_threshold"),
         ({"mask_threshold": "half"}, "metadata"),

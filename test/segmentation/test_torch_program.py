@@ -162,6 +162,7 @@ def test_an_operator_gives_what_onnx_runtime_gives(
         ("AveragePool", [IMAGE], {"kernel_shape": [2, 2], "auto_pad": "SAME_UPPER"}, 1, "with auto_pad"),
         ("Pad", [IMAGE, ints(0, 0, 1, 0, 0, 0, 2, 3)], {"mode": "reflect"}, 1, "with mode reflect"),
         ("Resize", [IMAGE, None, None, ints(1, 2, 9, 9)], {**HALF, "mode": "cubic"}, 1, "mode cubic"),
+        ("Gather", [MATRIX, ints(0, -1)], {}, 1, "Gather with places counted from the end"),
         ("Resize", [IMAGE, None, np.array([1, 1, 1.5, 2], np.float32)], {**HALF, **LINEAR}, 1, "round such factors"),
     ],
 )
