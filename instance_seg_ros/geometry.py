@@ -104,6 +104,9 @@ class Plane:
     Attributes:
         normal: (3,) float64 unit vector.
         offset_m: metres.
+
+    Raises:
+        ValueError: on a wrong shape, a value that is not finite, or a normal that is no unit vector.
     """
 
     normal: NDArray[np.float64]
@@ -113,6 +116,8 @@ class Plane:
         object.__setattr__(self, "normal", _frozen(self.normal, (3,), "normal"))
         if abs(np.linalg.norm(self.normal) - 1.0) > _ORTHONORMAL_TOLERANCE:
             raise ValueError(f"normal must be a unit vector, its length is {np.linalg.norm(self.normal):.4f}")
+        if not np.isfinite(self.offset_m):
+            raise ValueError(f"offset_m must be finite, not {self.offset_m}")
 
     def height_m(self, points_m: FloatArray) -> FloatArray:
         """Signed distance of (..., 3) points above the plane, (...), metres."""
@@ -137,6 +142,9 @@ class OrientedBox:
     Attributes:
         T_camera_box: pose of the box; its axes are the sides' directions, its origin the box's centre.
         size_m: (3,) float64, full lengths along the box's x, y and z, each >= 0.
+
+    Raises:
+        ValueError: on a wrong shape, or a length that is negative or not finite.
     """
 
     T_camera_box: Transform

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,8 @@ class Instances:
         class_names: names of all the classes that the model knows.
 
     Raises:
-        ValueError: when lengths, shapes, dtypes or ranges disagree.
+        ValueError: when lengths, shapes, dtypes or ranges disagree, or a value is not finite. Whether masks overlap is
+            not looked at: that takes every pixel.
 
     Example:
         >>> instances = Instances.empty(480, 640, ("object",))
@@ -36,17 +38,21 @@ class Instances:
     class_names: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        if self.masks.ndim != 3 or self.masks.dtype != np.bool_:
-            raise ValueError(f"masks must be (N, H, W) bool, not {self.masks.shape} {self.masks.dtype}")
+        if not isinstance(self.masks, np.ndarray) or self.masks.ndim != 3 or self.masks.dtype != np.bool_:
+            raise ValueError(f"masks must be (N, H, W) bool, not {_kind(self.masks)}")
         count = len(self.masks)
-        for name, shape in (("boxes_xyxy", (count, 4)), ("scores", (count,)), ("class_ids", (count,))):
-            if getattr(self, name).shape != shape:
-                raise ValueError(f"{name} must have shape {shape}, not {getattr(self, name).shape}")
-        if count and not ((self.scores >= 0) & (self.scores <= 1)).all():
+        _check("boxes_xyxy", self.boxes_xyxy, (count, 4), np.float32)
+        _check("scores", self.scores, (count,), np.float32)
+        _check("class_ids", self.class_ids, (count,), np.int64)
+        if not isinstance(self.class_names, tuple) or not all(isinstance(name, str) for name in self.class_names):
+            raise ValueError(f"class_names must be a tuple of texts, not {self.class_names!r}")
+        if not ((self.scores >= 0) & (self.scores <= 1)).all():  # False for NaN too
             raise ValueError(f"scores must lie in [0, 1], not {self.scores.tolist()}")
-        if count and (self.boxes_xyxy[:, :2] > self.boxes_xyxy[:, 2:]).any():
-            raise ValueError("boxes_xyxy must have x0 <= x1 and y0 <= y1")
-        if count and not ((self.class_ids >= 0) & (self.class_ids < len(self.class_names))).all():
+        if not np.isfinite(self.boxes_xyxy).all():
+            raise ValueError(f"boxes_xyxy must be finite, not {self.boxes_xyxy.tolist()}")
+        if (self.boxes_xyxy[:, :2] > self.boxes_xyxy[:, 2:]).any():
+            raise ValueError(f"boxes_xyxy must have x0 <= x1 and y0 <= y1, not {self.boxes_xyxy.tolist()}")
+        if not ((self.class_ids >= 0) & (self.class_ids < len(self.class_names))).all():
             raise ValueError(f"class_ids must index the {len(self.class_names)} class names: {self.class_ids.tolist()}")
 
     @classmethod
@@ -98,6 +104,15 @@ class Instances:
         for label, mask in enumerate(self.masks, start=1):
             labels[mask] = label
         return labels
+
+
+def _check(name: str, array: NDArray[Any], shape: tuple[int, ...], dtype: type[np.generic]) -> None:
+    if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype != dtype:
+        raise ValueError(f"{name} must be {shape} {np.dtype(dtype)}, not {_kind(array)}")
+
+
+def _kind(value: object) -> str:
+    return f"{value.shape} {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
 
 
 def boxes_of_masks(masks: NDArray[np.bool_]) -> NDArray[np.float32]:

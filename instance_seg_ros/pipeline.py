@@ -50,6 +50,10 @@ class Scene:
 
     Attributes:
         stage_times_s: seconds of each stage, by its name: segment, lift, grasp, track.
+
+    Raises:
+        ValueError: the stages disagree on the number of instances or on the image's size, or a track id is not a number
+            above 0 of its own.
     """
 
     frame: RgbdFrame
@@ -59,6 +63,21 @@ class Scene:
     track_ids: tuple[int, ...]
     model: ModelInfo
     stage_times_s: Mapping[str, float]
+
+    def __post_init__(self) -> None:
+        counts = {
+            "instances": len(self.instances),
+            "lifted": len(self.lifted.instances),
+            "grasps": len(self.grasps),
+            "track_ids": len(self.track_ids),
+        }
+        if len(set(counts.values())) > 1:
+            raise ValueError(f"a scene has one of each for every instance, not {counts}")
+        masks_hw, frame_hw = self.instances.masks.shape[1:], self.frame.depth_m.shape
+        if masks_hw != frame_hw:
+            raise ValueError(f"masks are {masks_hw} but the frame is {frame_hw} (rows, columns)")
+        if len(set(self.track_ids)) < len(self.track_ids) or any(track_id <= 0 for track_id in self.track_ids):
+            raise ValueError(f"track_ids must be above 0 and differ, not {self.track_ids}")
 
     def objects(self) -> tuple[SceneObject, ...]:
         """The scene as one record an object."""

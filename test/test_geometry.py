@@ -91,6 +91,8 @@ def test_plane_basis_is_right_handed_with_the_normal_last(normal: list[float]) -
 def test_a_normal_of_another_length_is_refused() -> None:
     with pytest.raises(ValueError, match="unit vector"):
         Plane(np.array([0.0, 0.0, 2.0]), 0.0)
+    with pytest.raises(ValueError, match="offset_m must be finite"):
+        Plane(np.array([0.0, 0.0, 1.0]), float("nan"))
 
 
 def test_box_corners_by_the_bits_of_their_index() -> None:

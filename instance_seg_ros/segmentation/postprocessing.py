@@ -108,7 +108,7 @@ def to_instances(
     kept = np.flatnonzero((pixels >= min_mask_pixels) & (pixels > _MIN_KEPT_SHARE * claimed))
     masks = np.zeros((len(kept), height, width), dtype=bool)
     boxes_xyxy = np.zeros((len(kept), 4), dtype=np.float32)
-    for mask, box, index in zip(masks, boxes_xyxy, kept, strict=True):
+    for mask, box, index in zip(masks, boxes_xyxy, kept.tolist(), strict=True):
         mask[_slices(regions[index])] = own[index]
         x, y, box_width, box_height = cv2.boundingRect(own[index].view(np.uint8))
         left, top = regions[index][0] + x, regions[index][1] + y
