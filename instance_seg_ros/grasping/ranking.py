@@ -50,7 +50,7 @@ def quality(
         out_of_sight: (..., C) share of the fingers' places that something else hides.
 
     Returns:
-        float64, to 6 decimals: what is equal but for rounding keeps its order, whichever machine computed it.
+        float64, to 4 decimals: what is equal but for rounding keeps its order, whichever machine computed it.
     """
     pairs, closing = candidates.pairs, candidates.rotations[..., 0]
     cosine = pairs.antipodality.clip(1e-6, 1)
@@ -71,7 +71,7 @@ def quality(
     for name, mark in marks.items():
         clipped = min(max(mark, 0.0), 1.0) if isinstance(mark, float) else mark.clip(0, 1)
         product = product * clipped ** (_WEIGHTS[name] / total)
-    return namespace(product).round(product * 1e6) / 1e6
+    return namespace(product).round(product * 1e4) / 1e4
 
 
 def nearly_same(candidates: Candidates, reference: int) -> NDArray[np.bool_]:
