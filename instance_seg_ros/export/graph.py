@@ -83,10 +83,16 @@ def mask_overlaps(masks: Tensor, overlap_threshold: float, containment_threshold
     return torch.logical_or(overlap, contained).to(masks.dtype)
 
 
+_ONE_SURFACE = 1.01
+"""Neighbouring depths up to this factor apart are taken for one surface."""
+
+
 class NetworkGrid(nn.Module):
     """Resampling of camera images of any size onto the network's grid, padded right and bottom with 0.
 
-    Depth takes the nearest pixel; colour the mean of four, which for a camera of twice the grid's size is exact.
+    Both take the mean of the four pixels around a cell's middle, which for a camera of twice the grid's size is exact:
+    one pixel alone would lie half a camera pixel beside it. Of depth, only what was measured on the nearest surface of
+    the four counts, so no depth comes out that lies between two surfaces.
     """
 
     def __init__(self, height: int, width: int) -> None:
@@ -101,12 +107,17 @@ class NetworkGrid(nn.Module):
 
     def depth(self, depth_m: Tensor) -> Tensor:
         """(H, W) float32 metres -> (1, 1, height, width)."""
-        rows, columns = self._places(depth_m, 1)
-        return (depth_m.index_select(0, rows).index_select(1, columns) * self._inside(depth_m))[None, None]
+        rows, columns = self._places(depth_m)
+        by_rows = [depth_m.index_select(0, rows[part::2]) for part in (0, 1)]
+        four = torch.stack([half.index_select(1, columns[part::2]) for half in by_rows for part in (0, 1)])
+        nearest = torch.where(four > 0, four, torch.inf).amin(dim=0)
+        counts = ((four > 0) & (four <= _ONE_SURFACE * nearest)).to(torch.float32)
+        mean = (four * counts).sum(dim=0) / counts.sum(dim=0).clamp(min=1.0)
+        return (mean * self._inside(depth_m))[None, None]
 
     def color(self, color_rgb: Tensor) -> Tensor:
         """(H, W, 3) uint8 -> (1, 3, height, width) float32 in [0, 255]."""
-        rows, columns = self._places(color_rgb, 2)
+        rows, columns = self._places(color_rgb)
         # Sums of neighbours: a pooling would turn the three channels into planes of twice the grid's size first.
         by_rows = _sum_of_pairs(color_rgb, 0, rows)
         means = _sum_of_pairs(by_rows, 1, columns) / 4
@@ -116,15 +127,15 @@ class NetworkGrid(nn.Module):
         """(4,) float32 fx, fy, cx, cy of the camera -> (1, 4) of the grid."""
         return torch.cat((intrinsics[:2] * scale, (intrinsics[2:] + 0.5) * scale - 0.5))[None]
 
-    def _places(self, image: Tensor, finer: int) -> list[Tensor]:
-        """Nearest rows and columns of an image (H, W, ...) for a grid `finer` times as fine as the network's.
+    def _places(self, image: Tensor) -> list[Tensor]:
+        """Nearest rows and columns of an image (H, W, ...) for a grid twice as fine as the network's.
 
         Beyond its border they are the border's.
         """
-        scale = self.scale(image) * finer
+        scale = self.scale(image) * 2
         places = []
         for axis, length in enumerate((self.height, self.width)):
-            nearest = ((torch.arange(finer * length, dtype=torch.float32) + 0.5) / scale).floor()
+            nearest = ((torch.arange(2 * length, dtype=torch.float32) + 0.5) / scale).floor()
             last = torch.as_tensor(image.shape[axis]).to(torch.float32) - 1
             places.append(torch.minimum(nearest, last).to(torch.int64))
         return places

@@ -141,14 +141,23 @@ def test_scores_are_sorted_and_those_below_the_minimum_are_0(network: CondInst) 
 
 
 @pytest.mark.parametrize(
-    ("camera_hw", "scale"), [((480, 640), 0.2), ((96, 128), 1.0), ((720, 1280), 0.1), ((48, 64), 2.0)]
+    ("camera_hw", "scale", "error_px"),
+    [
+        ((480, 640), 0.2, 0.0),
+        ((96, 128), 1.0, 0.0),
+        ((192, 256), 0.5, 0.0),
+        ((720, 1280), 0.1, 0.0),
+        ((48, 64), 2.0, 0.25),
+    ],
 )
-def test_the_grid_keeps_every_pixel_on_its_ray_and_pads_with_0(camera_hw: tuple[int, int], scale: float) -> None:
+def test_the_grid_keeps_every_pixel_on_its_ray_and_pads_with_0(
+    camera_hw: tuple[int, int], scale: float, error_px: float
+) -> None:
     height, width = camera_hw
-    v, u = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    _, u = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     intrinsics = torch.tensor([500.0, 500.0, width / 2, height / 2])
-    # Depth tells the source pixel; its ray is compared with the ray of the grid's pixel.
-    network_grid, image = NetworkGrid(96, 128), (v * width + u + 1).float()
+    # Depth tells the source column; its ray is compared with the ray of the grid's pixel.
+    network_grid, image = NetworkGrid(96, 128), 1000.0 + u
     found = network_grid.scale(image)
     grid, grid_intrinsics = network_grid.depth(image), network_grid.intrinsics(intrinsics, found)
     assert found.item() == pytest.approx(scale)
@@ -156,10 +165,24 @@ def test_the_grid_keeps_every_pixel_on_its_ray_and_pads_with_0(camera_hw: tuple[
     used_h, used_w = round(height * scale), round(width * scale)
     assert (grid[0, 0, used_h:] == 0).all()
     assert (grid[0, 0, :, used_w:] == 0).all()
-    source_u = (grid[0, 0, :used_h, :used_w] - 1) % width
+    source_u = grid[0, 0, :used_h, :used_w] - 1000
     ray_x = (torch.arange(used_w) - cx) / fx
-    # Nearest: at most half a source pixel away.
-    assert ((source_u - width / 2) / 500 - ray_x).abs().max() <= 0.51 / 500
+    assert ((source_u - width / 2) / 500 - ray_x).abs().max() <= (error_px + 0.001) / 500
+
+
+@pytest.mark.parametrize(
+    ("four", "expected"),
+    [
+        ([1.0, 1.0, 1.0, 1.0], 1.0),
+        ([1.0, 1.004, 1.004, 1.008], 1.004),  # one surface: its mean
+        ([1.0, 1.0, 2.0, 2.0], 1.0),  # two surfaces: the nearer one, nothing between them
+        ([0.0, 0.0, 0.0, 2.0], 2.0),  # what was not measured does not count
+        ([0.0, 0.0, 0.0, 0.0], 0.0),
+    ],
+)
+def test_depth_of_a_cell_is_that_of_its_nearest_surface(four: list[float], expected: float) -> None:
+    grid = NetworkGrid(96, 128).depth(torch.tensor(four).reshape(2, 2).repeat(96, 128))
+    torch.testing.assert_close(grid, torch.full((1, 1, 96, 128), expected))
 
 
 def test_colour_is_averaged_over_a_cell_and_padded_with_0() -> None:
