@@ -53,8 +53,7 @@ class Row:
         objects: labelled objects.
         found, found_75: share of the objects whose best mask IoU with a prediction is above 0.5, above 0.75.
         mean_iou: mean of the objects' best mask IoU.
-        overlap_f, boundary_f, good_share: see `metrics`, means over the frames that have a labelled object; NaN where
-            none has.
+        overlap_f, boundary_f, good_share: see `metrics`, means over frames.
         ap, ap50, ap75, boundary_ap: see `average_precision`, over all predictions of the frames together that count.
         phantoms: per frame, see `Phantoms`.
     """
@@ -114,13 +113,14 @@ class Summary:
 
     Attributes:
         rows: over all frames first, then by class.
-        overlap, boundary: mean (precision, recall, F) over the frames that have a labelled object.
+        overlap, boundary: mean (precision, recall, F) over the frames.
         precision: average precision over all frames, whatever the classes; None where pycocotools is not installed.
         classes: what counting the classes makes of it; None where the model knows no class of the data.
         frames_with_labels: number of frames with a labelled object.
         frames_with_two_thirds_found: of those, the ones with two thirds of the objects found.
         empty_frames: number of frames without a labelled object.
         clean_empty_frames: of those, the ones without a prediction that counts.
+        with_objects: mean (overlap F, boundary F, %75) over the other frames; NaN where there is none.
         phantom_frames: names of the frames with phantoms and how many, most first.
         phantoms_on_bare_surface: how many phantoms lie on bare table, floor or wall, as far as the depth tells; all of
             them where only some objects are labelled.
@@ -138,6 +138,7 @@ class Summary:
     frames_with_two_thirds_found: int
     empty_frames: int
     clean_empty_frames: int
+    with_objects: tuple[float, float, float]
     phantom_frames: tuple[tuple[str, int], ...]
     phantoms_on_bare_surface: int
     unmeasured: int
@@ -174,19 +175,19 @@ def summarise(results: Sequence[FrameResult], class_names: Sequence[str] = ()) -
         results: of the frames.
         class_names: of the data, by class index, where classes are to count; without names, they do not.
 
-    A frame without a labelled object has nothing to overlap with. The published evaluation gives such an image F 1
-    without predictions and else 0, however small the one false prediction is; in a mean that weighs as much as a scene
-    of twenty objects that are all missed. Here the means of overlap, boundary and %75 leave these frames out, so that
-    they equal the published ones where every image has an object. Phantoms and average precision count these frames,
-    and how many of them stay without a prediction is told.
+    Means of overlap, boundary and %75 are over all frames, as in the published evaluation (see `metrics`), which gives
+    a frame without a labelled object F 1 without predictions and else 0, however small the one false prediction is.
+    That weighs as much as a scene of twenty objects that are all missed, so the means over the frames with objects, and
+    how many frames without any stay without a prediction, are told beside them.
 
     Raises:
         ValueError: there is no frame.
     """
     if not results:
         raise ValueError("there is no frame to summarise")
-    labelled = _with_objects(results)
-    empty = [result.metrics for result in results if not result.metrics.labelled]
+    metrics = [result.metrics for result in results]
+    labelled = [m for m in metrics if m.labelled]
+    empty = [m for m in metrics if not m.labelled]
     counts = sorted(((_title(r), r.phantoms.count) for r in results if r.phantoms.count), key=lambda item: -item[1])
     precision = _precision(results)
     by_class = _class_precisions(results, len(class_names)) if class_names else None
@@ -197,14 +198,15 @@ def summarise(results: Sequence[FrameResult], class_names: Sequence[str] = ()) -
             *_category_rows(results, class_names, by_class),
             *_object_rows(results),
         ),
-        overlap=_mean([(m.overlap.precision, m.overlap.recall, m.overlap.f) for m in labelled]),
-        boundary=_mean([(m.boundary.precision, m.boundary.recall, m.boundary.f) for m in labelled]),
+        overlap=_mean([(m.overlap.precision, m.overlap.recall, m.overlap.f) for m in metrics]),
+        boundary=_mean([(m.boundary.precision, m.boundary.recall, m.boundary.f) for m in metrics]),
         precision=precision,
         classes=_class_summary(results, by_class) if class_names else None,
         frames_with_labels=len(labelled),
         frames_with_two_thirds_found=sum(m.found_share >= ENOUGH_FOUND - 1e-9 for m in labelled),
         empty_frames=len(empty),
         clean_empty_frames=sum(m.predicted == 0 for m in empty),
+        with_objects=_mean_f(labelled),
         phantom_frames=tuple(counts),
         phantoms_on_bare_surface=sum(result.phantoms.bare for result in results),
         unmeasured=sum(result.phantoms.unmeasured for result in results),
@@ -224,10 +226,6 @@ def _title(result: FrameResult) -> str:
     return f"{result.name} ({result.sensor})" if result.sensor else result.name
 
 
-def _with_objects(results: Sequence[FrameResult]) -> list[ImageMetrics]:
-    return [result.metrics for result in results if result.metrics.labelled]
-
-
 def _mean(rows: Sequence[tuple[float, float, float]]) -> tuple[float, float, float]:
     """By column; NaN without rows."""
     if not rows:
@@ -239,6 +237,11 @@ def _mean(rows: Sequence[tuple[float, float, float]]) -> tuple[float, float, flo
 def _precision(results: Sequence[FrameResult]) -> AveragePrecision | None:
     encoded = _encoded(results)
     return None if encoded is None else average_precision(encoded)
+
+
+def _mean_f(metrics: Sequence[ImageMetrics]) -> tuple[float, float, float]:
+    """Overlap F, boundary F and %75."""
+    return _mean([(m.overlap.f, m.boundary.f, m.good_share) for m in metrics])
 
 
 def _class_precisions(results: Sequence[FrameResult], classes: int) -> list[ClassPrecision] | None:
@@ -281,8 +284,8 @@ def _category_rows(
 
 
 def _frame_row(by: str, name: str, results: Sequence[FrameResult], precision: AveragePrecision | None) -> Row:
-    metrics = _with_objects(results)
-    overlap_f, boundary_f, good_share = _mean([(m.overlap.f, m.boundary.f, m.good_share) for m in metrics])
+    metrics = [result.metrics for result in results]
+    overlap_f, boundary_f, good_share = _mean_f(metrics)
     return Row(
         by,
         name,

@@ -37,7 +37,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=1, help="of a store's sensors (default: %(default)s)")
     parser.add_argument(
         "--sensor",
-        default="",
         metavar="NAMES",
         help=f"what a store is seen through, comma-separated: {', '.join(SENSORS)} (default: {RANDOM_SENSOR}, as in "
         "training)",

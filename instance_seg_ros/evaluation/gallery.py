@@ -26,10 +26,7 @@ _TILE_WIDTH = 480
 
 _DEFINITIONS = (
     ("found, IoU > .75, mean IoU", "objects whose best mask IoU with a prediction is above 0.5, above 0.75; its mean"),
-    (
-        "overlap F, boundary F, %75",
-        "as unseen-object segmentation has them, one-to-one matches, means over frames with objects",
-    ),
+    ("overlap F, boundary F, %75", "as unseen-object segmentation has them, one-to-one matches, means over frames"),
     (
         "AP, AP50, AP75, boundary AP",
         "COCO's mask AP, all classes taken for one but in rows of a category; by the smaller of mask and boundary IoU",

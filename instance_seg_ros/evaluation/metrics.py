@@ -128,8 +128,8 @@ def image_metrics(truth: Masks, predicted: Masks) -> ImageMetrics:
         truth: (N, H, W) bool masks of the objects.
         predicted: (M, H, W) bool masks.
 
-    Without predictions but with objects P is 1 and R 0; with predictions but no objects the reverse; 1 for neither, as
-    the published evaluation has it. Means over images leave those without objects out (see `breakdown.summarise`).
+    Without predictions but with objects P is 1 and R 0; with predictions but no objects the reverse; 1 for neither. So
+    does the published evaluation.
     """
     count, predictions = len(truth), len(predicted)
     truth_areas, predicted_areas = mask_areas(truth), mask_areas(predicted)

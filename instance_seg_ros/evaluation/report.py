@@ -108,7 +108,7 @@ def summary_lines(summary: Summary) -> str:
     if summary.empty_frames:
         lines.append(
             f"frames without an object: {summary.empty_frames}, {summary.clean_empty_frames} of them without a "
-            "prediction; overlap and boundary are means over the others"
+            f"prediction; the others alone: overlap F / boundary F / %75 {_triple(summary.with_objects)}"
         )
     precision = summary.precision
     if precision is not None:

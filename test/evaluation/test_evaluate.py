@@ -173,22 +173,26 @@ def test_frames_are_told_apart_by_group_and_sensor() -> None:
 def test_a_frame_without_objects_is_no_frame_with_labels() -> None:
     summary = summarise([result_of(labels(), labels())])
     assert (summary.all.frames, summary.frames_with_labels) == (1, 0)
-    assert np.isnan([summary.all.found, summary.all.overlap_f, *summary.overlap, *summary.boundary]).all()
+    assert np.isnan([summary.all.found, *summary.with_objects]).all()
+    assert summary.overlap == (1, 1, 1)
     assert "-" in breakdown_table(summary)
 
 
-def test_frames_without_objects_are_told_by_phantoms_and_leave_the_means_alone() -> None:
+def test_frames_without_objects_count_1_or_0_and_the_others_are_told_beside_them() -> None:
     half = result_of(labels((0, 0, 10, 10)), labels((5, 0, 15, 10)))
     clean, spoilt = result_of(labels(), labels()), result_of(labels(), labels((0, 0, 10, 10), (20, 0, 30, 10)))
     summary = summarise([half, clean, spoilt])
-    assert summary.overlap == (0.5, 0.5, 0.5)
-    assert (summary.all.overlap_f, summary.all.boundary_f) == (0.5, half.metrics.boundary.f)
+    assert summary.overlap == pytest.approx((0.5, 2.5 / 3, 0.5))
+    assert summary.all.overlap_f == 0.5
+    assert summary.with_objects == (0.5, half.metrics.boundary.f, 0)
     assert (summary.empty_frames, summary.clean_empty_frames) == (2, 1)
     assert summary.all.phantoms == pytest.approx(2 / 3)
     none, few = (row for row in summary.rows if row.by == "objects")
-    assert np.isnan([none.overlap_f, none.boundary_f, none.good_share]).all()
-    assert (none.phantoms, few.overlap_f) == (1, 0.5)
-    assert "frames without an object: 2, 1 of them without a prediction" in summary_lines(summary)
+    assert (none.overlap_f, none.phantoms, few.overlap_f) == (0.5, 1, 0.5)
+    assert (
+        "frames without an object: 2, 1 of them without a prediction; the others alone: overlap F / boundary F / "
+        "%75 50.0 / " in summary_lines(summary)
+    )
     assert "frames without" not in summary_lines(summarise([half]))
 
 
