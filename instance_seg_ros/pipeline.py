@@ -16,7 +16,7 @@ from instance_seg_ros.grasping.sampler import GraspSampler
 from instance_seg_ros.instances import Instances
 from instance_seg_ros.lifting import Instance3D, LiftedFrame, Lifter, Status
 from instance_seg_ros.segmentation import ModelInfo, Segmenter, load_segmenter
-from instance_seg_ros.tracking import Tracker
+from instance_seg_ros.tracking import TimeStep, Tracker
 
 Result = TypeVar("Result")
 
@@ -50,6 +50,7 @@ class Scene:
 
     Attributes:
         stage_times_s: seconds of each stage, by its name: segment, lift, grasp, track.
+        time_step: how the frame's stamp follows those before it.
 
     Raises:
         ValueError: the stages disagree on the number of instances or on the image's size, or a track id is not a number
@@ -63,6 +64,7 @@ class Scene:
     track_ids: tuple[int, ...]
     model: ModelInfo
     stage_times_s: Mapping[str, float]
+    time_step: TimeStep = TimeStep.FORWARD
 
     def __post_init__(self) -> None:
         counts = {
@@ -130,7 +132,7 @@ class Pipeline:
         lifted = _timed(times_s, "lift", self.lifter.lift, frame, instances)
         grasps = _timed(times_s, "grasp", self.grasp_sampler.sample, frame, lifted)
         track_ids = _timed(times_s, "track", self.tracker.update, frame, instances, lifted, T_fixed_camera)
-        return Scene(frame, instances, lifted, grasps, track_ids, self.segmenter.info, times_s)
+        return Scene(frame, instances, lifted, grasps, track_ids, self.segmenter.info, times_s, self.tracker.time_step)
 
 
 def _timed(times_s: dict[str, float], stage: str, function: Callable[..., Result], *arguments: object) -> Result:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -23,6 +24,23 @@ _MAX_TRACKS = 512
 """Of the tracks that nobody sees, only the latest so many are remembered: memory stays bounded."""
 _SIGHT_TOLERANCE_M = 0.02
 _UNMATCHABLE = 1e6
+LATE_NS = 500_000_000
+"""A frame that is older than the latest by no more came late; by more, time was reset."""
+
+
+class TimeStep(enum.Enum):
+    """How a frame's stamp follows the stamps before it, and so what becomes of the tracks that it does not show."""
+
+    FORWARD = "forward"
+    """Newer than all before: they age."""
+    UNKNOWN = "unknown"
+    """The stamp is 0, as in a header that nobody filled in: the frame counts as a new moment, and they age."""
+    REPEATED = "repeated"
+    """The latest stamp again: the same moment, and nothing ages."""
+    LATE = "late"
+    """A little older than the latest, out of order or after the clock was set back: nothing ages."""
+    RESET = "reset"
+    """Much older, as when a bag loops or a simulator restarts: all tracks are forgotten, and ids go on counting."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,10 +76,9 @@ class Tracker:
     A track that is not seen ages only in frames that look at its place and past it: while it is occluded, out of the
     image, or still measured there but not segmented, it keeps its id. Ids start at 1 and are never used twice.
 
-    A frame with the stamp of the one before is the same moment again: it is matched, and nothing ages. A frame with an
-    older stamp means that time was reset (a bag that loops, a simulator that restarts): all tracks are forgotten, and
-    the ids go on counting. When the fixed frame comes or goes between two frames (`T_fixed_camera` given now and not
-    before, or the other way round), positions are not comparable, so that frame is matched by masks alone.
+    `TimeStep` says what repeated, late, missing and much older stamps do; `time_step` is that of the latest frame. When
+    the fixed frame comes or goes between two frames (`T_fixed_camera` given now and not before, or the other way
+    round), positions are not comparable, so that frame is matched by masks alone.
     """
 
     def __init__(self, settings: TrackingSettings) -> None:
@@ -69,6 +86,7 @@ class Tracker:
         self._tracks: tuple[_Track, ...] = ()
         self._next_id = 1
         self._updates = 0
+        self.time_step = TimeStep.FORWARD
         self._stamp_ns: int | None = None
         self._had_fixed_frame: bool | None = None
 
@@ -92,10 +110,10 @@ class Tracker:
         """
         if len(instances) != len(lifted.instances):
             raise ValueError(f"{len(instances)} instances but {len(lifted.instances)} lifted ones")
-        if self._stamp_ns is not None and frame.stamp_ns < self._stamp_ns:
+        self.time_step = _time_step(self._stamp_ns, frame.stamp_ns)
+        if self.time_step is TimeStep.RESET:
             self.reset()
         comparable = self._had_fixed_frame in (None, T_fixed_camera is not None)
-        same_moment = frame.stamp_ns == self._stamp_ns
         self._updates += 1
         pose = Transform.identity() if T_fixed_camera is None else T_fixed_camera
         if not comparable:
@@ -117,12 +135,14 @@ class Tracker:
             seen.append(replace(observation, track_id=track_id))
         matched = set(matches.values())
         unseen = [track for position, track in enumerate(self._tracks) if position not in matched]
-        if not same_moment:
+        if self.time_step not in (TimeStep.REPEATED, TimeStep.LATE):
             unseen = [self._aged(track, pose, frame) for track in unseen]
         unseen = [track for track in unseen if track.missed <= self.settings.max_missed_frames]
         unseen.sort(key=lambda track: track.last_seen)
         self._tracks = (*seen, *unseen[-_MAX_TRACKS:])
-        self._stamp_ns, self._had_fixed_frame = frame.stamp_ns, T_fixed_camera is not None
+        if self.time_step in (TimeStep.FORWARD, TimeStep.RESET):
+            self._stamp_ns = frame.stamp_ns
+        self._had_fixed_frame = T_fixed_camera is not None
         return tuple(track.track_id for track in seen)
 
     def _observe(self, mask: NDArray[np.bool_], instance: Instance3D, T_fixed_camera: Transform) -> _Track:
@@ -185,6 +205,16 @@ class Tracker:
         if np.count_nonzero(beyond) > 0.5 * len(points_m):
             return replace(track, missed=track.missed + 1)
         return track
+
+
+def _time_step(latest_ns: int | None, stamp_ns: int) -> TimeStep:
+    if stamp_ns == 0:
+        return TimeStep.UNKNOWN
+    if latest_ns is None or stamp_ns > latest_ns:
+        return TimeStep.FORWARD
+    if stamp_ns == latest_ns:
+        return TimeStep.REPEATED
+    return TimeStep.LATE if latest_ns - stamp_ns <= LATE_NS else TimeStep.RESET
 
 
 def _pixels_in_image(

@@ -16,7 +16,7 @@ from instance_seg_ros.geometry import Transform
 from instance_seg_ros.instances import Instances
 from instance_seg_ros.lifting import LiftedFrame, Lifter
 from instance_seg_ros.synthetic.analytic import AnalyticScene, Body, Box, Cylinder, Sphere, look_at, upright
-from instance_seg_ros.tracking import Tracker
+from instance_seg_ros.tracking import LATE_NS, TimeStep, Tracker
 
 QVGA = Intrinsics(320, 240, 300.0, 300.0, 159.5, 119.5)
 VIEW = look_at((0, 0, 0), 0.9, 50)
@@ -157,10 +157,42 @@ def test_a_duplicate_stamp_ages_nothing() -> None:
 
 def test_time_that_goes_back_starts_afresh_with_new_ids() -> None:
     clock = Clock()
+    clock.stamp_ns = 2 * LATE_NS
     first = clock.see([CAN, BALL])
-    second = clock.see([CAN, BALL], step_ns=-50_000_000)
+    second = clock.see([CAN, BALL], step_ns=-LATE_NS - 1)
     assert set(second).isdisjoint(first)
     assert clock.see([CAN, BALL]) == second
+
+
+@pytest.mark.parametrize(
+    ("stamps_ns", "expected"),
+    [
+        ((5, 6), ["FORWARD", "FORWARD"]),
+        ((5, 5), ["FORWARD", "REPEATED"]),
+        ((LATE_NS + 5, 5, 6, LATE_NS + 5, LATE_NS + 6), ["FORWARD", "LATE", "LATE", "REPEATED", "FORWARD"]),
+        ((LATE_NS + 5, 4, 5), ["FORWARD", "RESET", "FORWARD"]),
+        ((0, 0, 5, 0, 5, 6), ["UNKNOWN", "UNKNOWN", "FORWARD", "UNKNOWN", "REPEATED", "FORWARD"]),
+        ((2 * LATE_NS, 0, 5), ["FORWARD", "UNKNOWN", "RESET"]),
+    ],
+)
+def test_each_stamp_is_judged_by_the_latest_one(stamps_ns: tuple[int, ...], expected: list[str]) -> None:
+    tracker = Tracker(TrackingSettings())
+    frame, instances, lifted = OBSERVED[()]
+    steps = []
+    for stamp_ns in stamps_ns:
+        tracker.update(replace(frame, stamp_ns=stamp_ns), instances, lifted)
+        steps.append(tracker.time_step.name)
+    assert steps == expected
+
+
+@pytest.mark.parametrize(("frames_gone", "same"), [(3, True), (4, False)])
+def test_frames_without_a_stamp_are_counted(frames_gone: int, same: bool) -> None:
+    clock = Clock(max_missed_frames=3)
+    ball, can = clock.see([BALL, CAN], step_ns=0)
+    for _ in range(frames_gone):
+        assert clock.see([CAN], step_ns=0) == (can,)
+    assert (clock.see([BALL, CAN], step_ns=0)[0] == ball) is same
+    assert clock.stamp_ns == 0
 
 
 def test_reset_forgets_and_counts_on() -> None:
@@ -219,6 +251,27 @@ def test_whatever_is_seen_whenever_ids_are_positive_and_unique_in_a_frame(steps:
         ids = tracker.update(replace(frame, stamp_ns=stamp_ns), instances, lifted, None)
         assert len(ids) == len(detected) == len(set(ids))
         assert all(track_id > 0 for track_id in ids)
+
+
+@settings(max_examples=40, deadline=None)
+@given(stamps_ns=st.lists(st.integers(0, 4).map(lambda half: half * (LATE_NS // 2 + 1)), max_size=8))
+def test_whatever_the_stamps_a_track_lives_as_long_as_frames_that_age_it_allow(stamps_ns: list[int]) -> None:
+    tracker = Tracker(TrackingSettings(max_missed_frames=2))
+    first = _update(tracker, (0, 1), 5 * LATE_NS)
+    steps = []
+    for stamp_ns in stamps_ns:
+        _update(tracker, (1,), stamp_ns)
+        steps.append(tracker.time_step)
+    again = _update(tracker, (0, 1), 6 * LATE_NS)
+    aged = sum(step in (TimeStep.FORWARD, TimeStep.UNKNOWN) for step in steps)
+    assert (again[0] == first[0]) is (TimeStep.RESET not in steps and aged <= 2)
+    assert (again[1] == first[1]) is (TimeStep.RESET not in steps)
+    assert min(again) > 0 and len(set(again)) == 2
+
+
+def _update(tracker: Tracker, chosen: tuple[int, ...], stamp_ns: int) -> tuple[int, ...]:
+    frame, instances, lifted = OBSERVED[chosen]
+    return tracker.update(replace(frame, stamp_ns=stamp_ns), instances, lifted)
 
 
 OBSERVED = {
