@@ -82,7 +82,6 @@ def network(folder: Path, width: int | str) -> Path:
     [
         (["--frames", "0"], "--frames must be at least 1"),
         (["--warm-up", "-1"], "--warm-up at least 0"),
-        (["--size", "wide"], "--size must look like 640x480"),
         (["--capture", "absent"], "absent"),
         (["--beside", "absent.onnx"], "--beside absent.onnx: there is no such file"),
     ],
@@ -90,3 +89,10 @@ def network(folder: Path, width: int | str) -> Path:
 def test_options_that_cannot_be_are_named(options: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["bench", *options]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("size", ["wide", "64x", "0x0"])
+def test_a_size_that_is_none_is_named(size: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["bench", "--size", size])
+    assert f"'{size}' is not a size such as 640x480" in capsys.readouterr().err

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from instance_seg_ros.camera import RgbdFrame
 from instance_seg_ros.commands import runtimes
-from instance_seg_ros.commands.options import add_pipeline_arguments, load_pipeline, settings_of
+from instance_seg_ros.commands.options import add_pipeline_arguments, load_pipeline, parse_size_wh, settings_of
 from instance_seg_ros.config import SegmentationSettings
 from instance_seg_ros.errors import InputError
 from instance_seg_ros.pipeline import Scene
@@ -43,7 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frames", type=int, default=60, metavar="N", help="frames to measure (default: 60)")
     parser.add_argument("--warm-up", type=int, default=5, metavar="N", help="frames before those (default: 5)")
     parser.add_argument(
-        "--size", default="640x480", metavar="WxH", help="camera size of simulated frames (default: 640x480)"
+        "--size",
+        type=parse_size_wh,
+        default=(640, 480),
+        metavar="WxH",
+        help="camera size of simulated frames (default: 640x480)",
     )
     parser.add_argument(
         "--beside",
@@ -87,15 +91,11 @@ def _captured(path: Path) -> Iterator[RgbdFrame]:
     return itertools.cycle([read_capture(folder).frame for folder in capture_folders(path)])
 
 
-def _simulated(size: str) -> Iterator[RgbdFrame]:
+def _simulated(size_wh: tuple[int, int]) -> Iterator[RgbdFrame]:
     # Imported here: the simulation needs MuJoCo and Embree, measuring captures does not.
     from instance_seg_ros.synthetic.camera import SimulatedTabletop
 
-    try:
-        width, height = (int(side) for side in size.lower().split("x"))
-    except ValueError as error:
-        raise InputError(f"--size must look like 640x480, not {size!r}") from error
-    return (simulated.frame for simulated in SimulatedTabletop(size_wh=(width, height)))
+    return (simulated.frame for simulated in SimulatedTabletop(size_wh=size_wh))
 
 
 def stage_rows(stage_times_s: Sequence[Mapping[str, float]]) -> list[tuple[str, str, str, str]]:

@@ -132,8 +132,14 @@ def is_published_checkpoint(path: Path) -> bool:
 
     Raises:
         OSError: there is no such file.
+        InputError: it is no file of PyTorch.
     """
-    content = torch.load(path, map_location="meta", weights_only=True)
+    try:
+        content = torch.load(path, map_location="meta", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # damaged pickles raise whatever their opcodes run into
+        raise InputError(f"{path} is damaged or no checkpoint ({_reason(error)})") from error
     return isinstance(content, dict) and content.get("format") == FORMAT
 
 

@@ -19,9 +19,10 @@ from tabulate import tabulate
 from instance_seg_ros.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.commands.options import parse_size_wh
 from instance_seg_ros.config import SegmentationSettings
+from instance_seg_ros.errors import InputError
 from instance_seg_ros.export.published_checkpoint import load_published_checkpoint
 from instance_seg_ros.models.published_inference import Detector, to_published_instances
-from instance_seg_ros.segmentation import default_model_path, load_segmenter, read_model_info
+from instance_seg_ros.segmentation import default_model_path, load_segmenter, pytorch_backend, read_model_info
 from instance_seg_ros.segmentation.accelerators import GPU_BACKENDS, obstacle_of
 from instance_seg_ros.segmentation.cpu_backends import installed_cpu_backends
 from instance_seg_ros.segmentation.frozen_model import frozen_model
@@ -35,7 +36,11 @@ CANDIDATES = Mapping[str, Callable[[], object]]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Prints the table, and what could not be measured."""
+    """Prints the table, and what could not be measured.
+
+    Raises:
+        SystemExit: with the reason, for options or files that cannot be used.
+    """
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0] if __doc__ else None,
         epilog="A row with a backend's name takes a camera's frame and gives instances with masks of the camera's "
@@ -55,7 +60,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=2, help="of the CPU, for each (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="after one to warm up (default: %(default)s)")
     args = parser.parse_args(arguments)
+    missing = pytorch_backend.obstacle() if args.device == "cuda" else None
+    if missing is not None:
+        parser.error(missing)
+    try:
+        _print_tables(args)
+    except (InputError, OSError) as error:
+        parser.error(str(error))
 
+
+def _print_tables(args: argparse.Namespace) -> None:
     frame = made_up_frame(*args.size) if args.capture is None else _captured(args.capture)
     torch.set_num_threads(args.threads)
     unmeasured: list[str] = []
@@ -100,10 +114,10 @@ def eager(checkpoint: Path, frame: RgbdFrame, device: str) -> Callable[[], objec
     """Runs an imported network as published, from the colour image to masks at full size.
 
     Raises:
-        ValueError: the frame has no colour.
+        InputError: the checkpoint cannot be used, or the frame has no colour.
     """
     if frame.color_rgb is None:
-        raise ValueError("the network needs colour, and the capture has none")
+        raise InputError("the network needs colour, and the capture has none")
     size_wh = (frame.intrinsics.width, frame.intrinsics.height)
     detector = Detector(load_published_checkpoint(checkpoint).model(), size_wh).to(device)
     image = torch.from_numpy(np.array(frame.color_rgb))
@@ -147,7 +161,12 @@ def on_gpu(path: Path, frame: RgbdFrame, unmeasured: list[str]) -> dict[str, Cal
                 unmeasured.append(f"{backend}: {obstacle}")
             elif backend != "pytorch":
                 segmenter = load_segmenter(path, SegmentationSettings(backend=backend, precision=precision))
-                candidates[f"{backend}, {precision}"] = partial(segmenter.segment, frame)
+                try:
+                    segmenter.segment(frame)  # what it prepares with the first frame
+                except InputError as error:
+                    unmeasured.append(f"{backend}, {precision}: {error}")
+                else:
+                    candidates[f"{backend}, {precision}"] = partial(segmenter.segment, frame)
     return candidates
 
 

@@ -109,6 +109,14 @@ def test_the_published_file_itself_is_not_taken_for_an_imported_one(weights, sav
         load_published_checkpoint(path)
 
 
+@pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04 cut short"])
+def test_a_file_that_is_no_checkpoint_is_refused_by_the_export(tmp_path: Path, content: bytes, capsys) -> None:
+    path = tmp_path / "other.pt"
+    path.write_bytes(content)
+    assert cli.main(["export", "--checkpoint", str(path), "--out", str(tmp_path / "model.onnx")]) == 2
+    assert f"{path} is damaged or no checkpoint" in capsys.readouterr().err
+
+
 def test_missing_left_over_and_misshapen_weights_are_all_named(weights, saved) -> None:
     del weights["controller.bias"]
     weights["backbone.bottom_up.res3.1.conv2_offset.weight"] = torch.zeros(18)

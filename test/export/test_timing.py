@@ -7,9 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from instance_seg_ros.config import SegmentationSettings
 from instance_seg_ros.export import timing
 from instance_seg_ros.export.timing import made_up_frame, main, measure, on_gpu
+from instance_seg_ros.segmentation import NetworkSegmenter, read_model_info
+from instance_seg_ros.segmentation.network import Network
 from instance_seg_ros.segmentation.pytorch_backend import PyTorchNetwork
+from instance_seg_ros.segmentation.swapping_network import Report, Shapes
+from instance_seg_ros.segmentation.waiting_network import WaitingNetwork
 
 
 def test_candidates_take_turns_and_the_first_round_warms_up() -> None:
@@ -55,6 +60,41 @@ def test_the_table_on_a_gpu_has_graphs_and_single_operators_and_says_what_is_mis
     for run in candidates.values():
         assert run() is not None
     assert "tensorrt: not installed: tensorrt" in unmeasured
+
+
+def test_a_backend_that_cannot_be_made_is_told_of_and_the_others_are_measured(
+    block_model_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make(shapes: Shapes, report: Report) -> Network:
+        raise RuntimeError("no kernel image is available")
+
+    def load(path: Path, settings: SegmentationSettings) -> NetworkSegmenter:
+        network = WaitingNetwork(("depth_m", "intrinsics"), settings.backend, make)
+        return NetworkSegmenter(network, read_model_info(path), settings)
+
+    on_cpu = timing._pytorch
+    monkeypatch.setattr(timing, "_pytorch", lambda path, frame, precision, device: on_cpu(path, frame, "fp32", "cpu"))
+    monkeypatch.setattr(timing, "_one_by_one", lambda path, frame, device: lambda: None)
+    monkeypatch.setattr(timing, "obstacle_of", lambda backend, precision: None)
+    monkeypatch.setattr(timing, "load_segmenter", load)
+    unmeasured: list[str] = []
+    candidates = on_gpu(block_model_path, made_up_frame(160, 120), unmeasured)
+    assert candidates
+    assert "tensorrt, fp16: tensorrt: failed: no kernel image is available" in unmeasured
+    assert len(unmeasured) == 6  # three backends beside PyTorch, in two precisions
+
+
+def test_what_cannot_be_measured_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, reason in (
+        (["--device", "cuda"], "sees no GPU"),
+        ([str(tmp_path / "absent.onnx")], "absent.onnx"),
+        (["--capture", str(tmp_path / "absent")], "absent"),
+    ):
+        if arguments[0] == "--device" and torch.cuda.is_available():
+            continue
+        with pytest.raises(SystemExit, match="2"):
+            main(arguments)
+        assert reason in capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.parametrize("arguments", [["--size", "640"], ["--device", "tpu"], ["--size", "64x48", "--capture", "x"]])
