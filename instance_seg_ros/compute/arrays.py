@@ -51,6 +51,9 @@ class Compute(Protocol):
     def array(self, host: NDArray) -> Array:
         """An array of NumPy as one of this library, with the same dtype."""
 
+    def constant(self, host: NDArray) -> Array:
+        """The same of an array that never changes and is always the same object; it is kept for the next time."""
+
     def host(self, array: Array) -> NDArray:
         """The other way; waits until it is computed."""
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -11,10 +11,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from instance_seg_ros.camera import Intrinsics, RgbdFrame
+from instance_seg_ros.camera import RgbdFrame
 from instance_seg_ros.compute.arrays import FrameArrays
 
 _ALL = 1_000_000
+_MOST_CONSTANTS = 16
 
 
 class TorchCompute:
@@ -36,12 +37,22 @@ class TorchCompute:
         self.device = torch.zeros(1, device=device).device
         where = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "the CPU"
         self.name = f"PyTorch {torch.__version__} on {where}"
-        self._rays = lru_cache(maxsize=8)(self._rays_of)
+        self._constants: OrderedDict[int, tuple[NDArray, Tensor]] = OrderedDict()
         self._last: tuple[RgbdFrame, FrameArrays] | None = None
 
     def array(self, host: NDArray) -> Tensor:
         """See `Compute`."""
         return torch.tensor(host, device=self.device)
+
+    def constant(self, host: NDArray) -> Tensor:
+        """See `Compute`."""
+        kept = self._constants.get(id(host))
+        if kept is None:
+            # With the array, so that nothing else can get its id.
+            kept = self._constants[id(host)] = host, self.array(host)
+        if len(self._constants) > _MOST_CONSTANTS:
+            self._constants.popitem(last=False)
+        return kept[1]
 
     def host(self, array: Tensor) -> NDArray:
         """See `Compute`."""
@@ -50,11 +61,11 @@ class TorchCompute:
     def frame(self, frame: RgbdFrame) -> FrameArrays:
         """See `Compute`."""
         if self._last is None or self._last[0] is not frame:
-            self._last = frame, FrameArrays(self.array(frame.depth_m), self._rays(frame.intrinsics), frame.intrinsics)
+            self._last = (
+                frame,
+                FrameArrays(self.array(frame.depth_m), self.constant(frame.intrinsics.rays), frame.intrinsics),
+            )
         return self._last[1]
-
-    def _rays_of(self, intrinsics: Intrinsics) -> Tensor:
-        return self.array(intrinsics.rays)
 
     def rows(self, values: Tensor, index: Tensor) -> Tensor:
         """See `Compute`."""

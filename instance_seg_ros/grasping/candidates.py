@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -234,26 +235,24 @@ def _half_turn(vectors: Array, axis: Array) -> Array:
     return 2 * dot(vectors, axis)[..., None] * axis - vectors
 
 
-def pair_order(seed: int = 0) -> NDArray[np.int64]:
-    """A random order of the pairs of `_MAX_SAMPLES` measured points with all points, flattened, for `antipodal_pairs`.
+@lru_cache(maxsize=1)
+def _pair_order() -> NDArray[np.int64]:
+    """A random order of the pairs of `_MAX_SAMPLES` measured points with all points, flattened.
 
     One order for all: what is drawn from the pairs of an instance then depends on each pair by itself, so a pair more
     or less, of a rounding, does not exchange all the others.
     """
-    return np.random.default_rng(seed).permutation(2 * _MAX_SAMPLES**2)
+    order = np.random.default_rng(0).permutation(2 * _MAX_SAMPLES**2)
+    order.setflags(write=False)
+    return order
 
 
-def antipodal_pairs(
-    surface: ContactSurface, friction: float, max_opening_m: float, order: Array, compute: Compute
-) -> ContactPairs:
+def antipodal_pairs(surface: ContactSurface, friction: float, max_opening_m: float, compute: Compute) -> ContactPairs:
     """Pairs of surface points on which two fingers close by friction (Nguyen's condition for two contacts).
 
     At both contacts the angle between the inward normal and the line to the other contact is at most atan(friction);
     the sign of the normals counts, so that two faces that look at each other across a gap are no pair. Of more than
     `_MAX_PAIRS` pairs a random sample is kept.
-
-    Args:
-        order: (2 S^2,) int64, in which the flattened pairs (first, second) are taken.
     """
     xp, count = namespace(surface.valid), surface.samples
     # Two completed points repeat two measured ones, so the first of a pair is measured; float32 keeps these tables
@@ -272,6 +271,7 @@ def antipodal_pairs(
     feasible &= surface.valid[:, :count, None] & surface.valid[:, None]
     numbers = compute.array(np.arange(2 * count))
     feasible &= (numbers[:count, None] < numbers) | (numbers >= count)
+    order = compute.constant(_pair_order())
     drawn = feasible.reshape(len(feasible), -1)[:, order]
     ranks = compute.array(np.arange(_MAX_PAIRS))[None]
     valid = ranks < cast(drawn, "int64").sum(axis=1)[:, None]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.camera import RgbdFrame
-from instance_seg_ros.compute import Array, Compute, FrameArrays, NumpyCompute
+from instance_seg_ros.compute import Array, Compute, ComputeChoice, FrameArrays
 from instance_seg_ros.compute.arrays import cast
 from instance_seg_ros.config import GraspingSettings, GripperSettings
 from instance_seg_ros.geometry import Transform
@@ -21,7 +22,6 @@ from instance_seg_ros.grasping.candidates import (
     box_pairs,
     candidates_from_pairs,
     contact_surfaces,
-    pair_order,
 )
 from instance_seg_ros.grasping.collision import (
     Obstacles,
@@ -46,14 +46,16 @@ class GraspSampler:
     """Parallel-jaw grasps for the objects of a frame. A function of its input: no memory, seeded draws.
 
     Args:
-        compute: where; the grasps are the same but for rounding, which only decides for a candidate at a limit.
+        compute: does the work. The grasps are the same but for rounding, which decides only for a candidate at a limit.
+            Default: NumPy.
     """
 
-    def __init__(self, settings: GraspingSettings, gripper: GripperSettings, compute: Compute | None = None) -> None:
+    def __init__(
+        self, settings: GraspingSettings, gripper: GripperSettings, compute: ComputeChoice | None = None
+    ) -> None:
         self.settings = settings
         self.gripper = Gripper.from_settings(gripper, settings.approach_distance_m)
-        self._compute = NumpyCompute() if compute is None else compute
-        self._pair_order = self._compute.array(pair_order())
+        self.compute = ComputeChoice() if compute is None else compute
 
     def sample(self, frame: RgbdFrame, lifted: LiftedFrame) -> tuple[InstanceGrasps, ...]:
         """The grasps of each instance, best first; an empty result has its reason.
@@ -76,14 +78,15 @@ class GraspSampler:
         results = [InstanceGrasps((), Status.NO_GRASP_CANDIDATE)] * len(lifted.instances)
         boxed = [index for index, instance in enumerate(lifted.instances) if instance.box is not None]
         if boxed:
-            arrays = self._compute.frame(frame)
-            for index, result in zip(boxed, self._boxed(arrays, lifted, boxed), strict=True):
+            for index, result in zip(boxed, self.compute.run(partial(self._boxed, frame, lifted, boxed)), strict=True):
                 results[index] = result
         return tuple(results)
 
-    def _boxed(self, frame: FrameArrays, lifted: LiftedFrame, boxed: Sequence[int]) -> Iterator[InstanceGrasps]:
+    def _boxed(
+        self, host_frame: RgbdFrame, lifted: LiftedFrame, boxed: Sequence[int], compute: Compute
+    ) -> list[InstanceGrasps]:
         """The grasps of the instances at these indices, which have boxes."""
-        compute = self._compute
+        frame = compute.frame(host_frame)
         kept = np.zeros((frame.intrinsics.height, frame.intrinsics.width), dtype=np.int16)
         for label, instance in enumerate(lifted.instances, start=1):
             kept.reshape(-1)[instance.pixels] = label
@@ -97,19 +100,22 @@ class GraspSampler:
             surface = contact_surfaces(frame, labels, targets.on(compute), instances, compute)
             obstacles = obstacles.with_hidden_sides(targets.on(compute), surface, compute)
             batches.append((targets, surface))
-        for targets, surface in batches:
-            yield from self._batch(frame, targets, surface, obstacles)
+        return [
+            grasps
+            for targets, surface in batches
+            for grasps in self._batch(frame, targets, surface, obstacles, compute)
+        ]
 
     def _batch(
-        self, frame: FrameArrays, targets: Targets, surface: ContactSurface, obstacles: Obstacles
+        self, frame: FrameArrays, targets: Targets, surface: ContactSurface, obstacles: Obstacles, compute: Compute
     ) -> list[InstanceGrasps]:
         """The grasps of a batch of instances.
 
         Args:
             targets: arrays of NumPy.
         """
-        compute, boxes = self._compute, targets.on(self._compute)
-        candidates = candidates_from_pairs(self._pairs(targets, surface), boxes.up)
+        boxes = targets.on(compute)
+        candidates = candidates_from_pairs(self._pairs(targets, surface, compute), boxes.up)
         some = compute.host(candidates.valid.any(axis=1))
         if obstacles.plane is not None:
             candidates = candidates.where(
@@ -118,17 +124,17 @@ class GraspSampler:
         limits = (self.settings.friction, self.gripper.max_opening_m)
         unseen = share_out_of_sight(candidates, self.gripper, frame, obstacles.owner_image, boxes.label[..., None])
         promise = quality(candidates, boxes, np.inf, unseen, *limits)
-        best = self._best_first(candidates, promise)[:, :_MAX_CHECKED]
+        best = _best_first(candidates, promise, compute)[:, :_MAX_CHECKED]
         candidates, unseen = candidates.taken(compute, best), compute.rows(unseen, best)
         free, pad_depth_m = free_of_own_object(candidates, self.gripper, surface)
         candidates = candidates.where(free)
         marks = quality(candidates, boxes, cast(pad_depth_m, "float64"), unseen, *limits)
-        best = self._best_first(candidates, marks)
+        best = _best_first(candidates, marks, compute)
         candidates, marks = candidates.taken(compute, best), compute.host(compute.rows(marks, best))
         half_diagonal_m = np.linalg.norm(targets.size_m, axis=1, keepdims=True) / 2
         radius_m = (self.gripper.reach_m + self.settings.clearance_m + half_diagonal_m).astype(np.float32)
         others_m = obstacles.others_near(boxes, compute.array(radius_m), compute)
-        grasps = self._best_free(candidates, marks, others_m)
+        grasps = self._best_free(candidates, marks, others_m, compute)
         return [
             InstanceGrasps(
                 own, Status.OK if own else Status.NO_COLLISION_FREE_GRASP if any_ else Status.NO_GRASP_CANDIDATE
@@ -136,21 +142,16 @@ class GraspSampler:
             for own, any_ in zip(grasps, some, strict=True)
         ]
 
-    def _pairs(self, targets: Targets, surface: ContactSurface) -> ContactPairs:
-        compute, opening_m = self._compute, self.gripper.max_opening_m
-        antipodal = antipodal_pairs(surface, self.settings.friction, opening_m, self._pair_order, compute)
+    def _pairs(self, targets: Targets, surface: ContactSurface, compute: Compute) -> ContactPairs:
+        opening_m = self.gripper.max_opening_m
+        antipodal = antipodal_pairs(surface, self.settings.friction, opening_m, compute)
         faces = box_pairs(targets, self.settings.clearance_m, self.gripper.finger_length_m, opening_m)
         return antipodal.joined([faces.on(compute)])
 
-    def _best_first(self, candidates: Candidates, marks: Array) -> Array:
-        """(B, C) int64: the candidates that there are in the order of their marks (B, C), then the others."""
-        return self._compute.stable_order(-marks - 2 * cast(candidates.valid, "float64"))
-
     def _best_free(
-        self, candidates: Candidates, marks: NDArray[np.float64], others_m: Array
+        self, candidates: Candidates, marks: NDArray[np.float64], others_m: Array, compute: Compute
     ) -> list[tuple[Grasp, ...]]:
         """For each instance up to `max_grasps` collision-free grasps in the order of marks, no two nearly alike."""
-        compute = self._compute
         host = candidates.on_host(compute)
         choices = [_Choice(own, self.settings.max_grasps) for own in host]
         pairs_of_point_and_grasp = max(1, others_m.shape[0] * others_m.shape[1])
@@ -180,6 +181,11 @@ class GraspSampler:
             lift_distance_m=self.settings.lift_distance_m,
             checked_against_scene=True,
         )
+
+
+def _best_first(candidates: Candidates, marks: Array, compute: Compute) -> Array:
+    """(B, C) int64: the candidates that there are in the order of their marks (B, C), then the others."""
+    return compute.stable_order(-marks - 2 * cast(candidates.valid, "float64"))
 
 
 class _Choice:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.camera import RgbdFrame
-from instance_seg_ros.compute import Array, Compute, NumpyCompute
+from instance_seg_ros.compute import Array, Compute, ComputeChoice
 from instance_seg_ros.compute.arrays import cast, namespace
 from instance_seg_ros.compute.windows import Windows
 from instance_seg_ros.config import LiftingSettings
@@ -112,13 +113,13 @@ class Lifter:
     """Masks to clean clouds, a support plane, centres and boxes. A function of its input: no memory, seeded draws.
 
     Args:
-        compute: where the work on pixels is done; that on connected pieces, the support plane and outlines of some
-            thousand points is done by NumPy and OpenCV. The results are the same but for rounding.
+        compute: does the work on pixels; that on connected pieces, the support plane and outlines of some thousand
+            points is done by NumPy and OpenCV. The results are the same but for rounding. Default: NumPy.
     """
 
-    def __init__(self, settings: LiftingSettings, compute: Compute | None = None) -> None:
+    def __init__(self, settings: LiftingSettings, compute: ComputeChoice | None = None) -> None:
         self.settings = settings
-        self._compute = NumpyCompute() if compute is None else compute
+        self.compute = ComputeChoice() if compute is None else compute
 
     def lift(self, frame: RgbdFrame, instances: Instances) -> LiftedFrame:
         """Lift every instance of a frame.
@@ -144,7 +145,7 @@ class Lifter:
             raise ValueError(
                 f"masks are {instances.masks.shape[1:]} but the frame is {frame.depth_m.shape} (rows, columns)"
             )
-        surfaces = list(self._surfaces(frame, instances.masks))
+        surfaces = self.compute.run(partial(self._surfaces, frame, instances.masks))
         lifted = [surface for surface in surfaces if len(surface.points_m) >= self.settings.min_points]
         plane = None
         if self.settings.use_support_plane:
@@ -158,21 +159,22 @@ class Lifter:
             plane,
         )
 
-    def _surfaces(self, frame: RgbdFrame, masks: NDArray[np.bool_]) -> Iterator[_Surface]:
+    def _surfaces(self, frame: RgbdFrame, masks: NDArray[np.bool_], compute: Compute) -> list[_Surface]:
         """The kept pixels of every mask."""
-        for start in range(0, len(masks), self._compute.instances_at_once):
-            yield from self._batch(frame, masks[start : start + self._compute.instances_at_once])
+        step = compute.instances_at_once
+        batches = (masks[start : start + step] for start in range(0, len(masks), step))
+        return [surface for batch in batches for surface in self._batch(frame, batch, compute)]
 
-    def _batch(self, frame: RgbdFrame, masks: NDArray[np.bool_]) -> Iterator[_Surface]:
-        compute, settings, focal_px = self._compute, self.settings, frame.intrinsics.fx
+    def _batch(self, frame: RgbdFrame, masks: NDArray[np.bool_], compute: Compute) -> Iterator[_Surface]:
+        settings, focal_px = self.settings, frame.intrinsics.fx
         arrays = compute.frame(frame)
         margin_px = settings.mask_erosion_px + 2
         crops = [_crop_of(mask, margin_px) for mask in masks]
         windows = Windows.around(crops, frame.depth_m.shape, compute)
         depth_m = windows.depth_m(arrays)
         inside = windows.filled([mask[crop] for mask, crop in zip(masks, crops, strict=True)], compute)
-        core = self._core(depth_m, inside, windows.beyond)
-        core = self._within_depth_gate(depth_m, core, crops, focal_px)
+        core = self._core(depth_m, inside, windows.beyond, compute)
+        core = self._within_depth_gate(depth_m, core, crops, focal_px, compute)
         measured_m = [frame.depth_m[crop] for crop in crops]
         # Which pixels are connected is found by going from one to the next, which is no work for a GPU.
         pieces = [
@@ -193,13 +195,13 @@ class Lifter:
         for crop, own, own_depth_m, own_smooth_m in zip(crops, keep, measured_m, smooth, strict=True):
             yield _surface(frame, crop, own, own_depth_m, own_smooth_m)
 
-    def _core(self, depth_m: Array, inside: Array, beyond: Array) -> Array:
+    def _core(self, depth_m: Array, inside: Array, beyond: Array, compute: Compute) -> Array:
         """Measured pixels well inside the masks and away from depth steps; eased for masks too thin for that.
 
         Args:
             depth_m, inside, beyond: (B, h, w) windows of the depth, of the masks, and of what is outside the image.
         """
-        xp, compute = namespace(depth_m), self._compute
+        xp = namespace(depth_m)
         measured = inside & (depth_m > 0)
         enough = _MIN_KEPT_SHARE * _count(measured)
         steps = depth_step_pixels(depth_m, self.settings.depth_step_m, self.settings.depth_step_ratio)
@@ -212,14 +214,14 @@ class Lifter:
         return core
 
     def _within_depth_gate(
-        self, depth_m: Array, core: Array, crops: Sequence[tuple[slice, slice]], focal_px: float
+        self, depth_m: Array, core: Array, crops: Sequence[tuple[slice, slice]], focal_px: float, compute: Compute
     ) -> Array:
         """The core without what lies far in front of or behind its median depth.
 
         The gate never gets narrower than the mask is wide: a face towards the camera has hardly any spread in depth,
         and the sides that belong to it reach as far back as objects are wide.
         """
-        compute, flat = self._compute, (len(core), -1)
+        flat = (len(core), -1)
         median_m = compute.median(depth_m.reshape(flat), core.reshape(flat)).astype(np.float32)[:, None, None]
         departure_m = abs(depth_m - compute.array(median_m))
         deviation_m = 1.4826 * compute.median(departure_m.reshape(flat), core.reshape(flat))[:, None, None]

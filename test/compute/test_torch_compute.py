@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from instance_seg_ros.camera import Intrinsics, RgbdFrame
-from instance_seg_ros.compute import NumpyCompute
+from instance_seg_ros.compute import ComputeChoice, NumpyCompute
 from instance_seg_ros.config import GraspingSettings, GripperSettings, LiftingSettings
 from instance_seg_ros.grasping.grasp import InstanceGrasps
 from instance_seg_ros.grasping.sampler import GraspSampler
@@ -125,8 +125,11 @@ def test_the_frames_arrays_are_uploaded_once_for_all_stages(compute: TorchComput
 def results(
     frame: RgbdFrame, instances: Instances, compute: TorchCompute | None, **settings_: int
 ) -> tuple[LiftedFrame, tuple[InstanceGrasps, ...]]:
-    lifted = Lifter(LiftingSettings(**settings_), compute).lift(frame, instances)  # type: ignore[arg-type]
-    return lifted, GraspSampler(GraspingSettings(), GripperSettings(), compute).sample(frame, lifted)
+    choice = ComputeChoice(compute)
+    lifted = Lifter(LiftingSettings(**settings_), choice).lift(frame, instances)  # type: ignore[arg-type]
+    grasps = GraspSampler(GraspingSettings(), GripperSettings(), choice).sample(frame, lifted)
+    assert choice.name == (NUMPY.name if compute is None else compute.name), "it failed, and NumPy took over"
+    return lifted, grasps
 
 
 def assert_alike(frame: RgbdFrame, instances: Instances, compute: TorchCompute, **settings_: int) -> tuple[int, int]:

@@ -15,14 +15,13 @@ from instance_seg_ros.grasping.candidates import (
     box_pairs,
     candidates_from_pairs,
     contact_surfaces,
-    pair_order,
 )
 from instance_seg_ros.instances import Instances
 from instance_seg_ros.lifting import Lifter
 from instance_seg_ros.synthetic.analytic import AnalyticScene, Body, Box, Cylinder, Sphere, look_at, upright
 
 COMPUTE = NumpyCompute()
-ORDER = pair_order()
+SAMPLES = 200
 UP = np.array([0.0, 0.0, 1.0])
 
 
@@ -30,11 +29,9 @@ def two_points(
     first_normal: list[float], second_normal: list[float], distance_m: float = 0.05, measured: bool = True
 ) -> ContactSurface:
     """A surface that was measured, or completed, at two points on x alone."""
-    count = len(ORDER)
-    samples = int((count / 2) ** 0.5)
-    points_m, normals = np.zeros((1, 2 * samples, 3)), np.zeros((1, 2 * samples, 3))
-    valid = np.zeros((1, 2 * samples), dtype=bool)
-    first = 0 if measured else samples
+    points_m, normals = np.zeros((1, 2 * SAMPLES, 3)), np.zeros((1, 2 * SAMPLES, 3))
+    valid = np.zeros((1, 2 * SAMPLES), dtype=bool)
+    first = 0 if measured else SAMPLES
     points_m[0, first + 1, 0] = distance_m
     normals[0, first : first + 2] = [first_normal, second_normal]
     normals[0, first : first + 2] /= np.linalg.norm(normals[0, first : first + 2], axis=1, keepdims=True)
@@ -43,7 +40,7 @@ def two_points(
 
 
 def pairs_of(surface: ContactSurface, friction: float) -> ContactPairs:
-    return antipodal_pairs(surface, friction, 0.08, ORDER, COMPUTE)
+    return antipodal_pairs(surface, friction, 0.08, COMPUTE)
 
 
 def slanted(degrees: float, sign: float) -> list[float]:
@@ -93,21 +90,20 @@ def test_no_surface_gives_no_pair() -> None:
 
 def test_a_pair_more_or_less_exchanges_no_other_that_is_drawn() -> None:
     """Of many feasible pairs a sample is drawn; a rounding that decides for one of them must not change the others."""
-    samples = int((len(ORDER) / 2) ** 0.5)
-    along_m = np.linspace(0, 0.05, samples // 2)
-    points_m, normals = np.zeros((1, 2 * samples, 3)), np.zeros((1, 2 * samples, 3))
-    for side, half in ((-1, slice(0, samples // 2)), (1, slice(samples // 2, samples))):
+    along_m = np.linspace(0, 0.05, SAMPLES // 2)
+    points_m, normals = np.zeros((1, 2 * SAMPLES, 3)), np.zeros((1, 2 * SAMPLES, 3))
+    for side, half in ((-1, slice(0, SAMPLES // 2)), (1, slice(SAMPLES // 2, SAMPLES))):
         points_m[0, half, 0], points_m[0, half, 1], normals[0, half, 0] = 0.02 * side, along_m, side
-    valid = np.arange(2 * samples)[None] < samples
+    valid = np.arange(2 * SAMPLES)[None] < SAMPLES
     drawn = pairs_of(ContactSurface(points_m, normals, valid), 0.2)
     assert drawn.valid.all()
     assert len(np.unique(np.round(drawn.first_m[0, :, 1], 4))) > 2 and np.ptp(drawn.first_m[0, :, 1]) > 0.04
     fewer = valid.copy()
-    fewer[0, samples // 3] = False
+    fewer[0, SAMPLES // 3] = False
     again = pairs_of(ContactSurface(points_m, normals, fewer), 0.2)
     both = np.concatenate([drawn.first_m[0], again.first_m[0]]), np.concatenate([drawn.second_m[0], again.second_m[0]])
     different = len(np.unique(np.concatenate(both, axis=1), axis=0)) - len(drawn.first_m[0])
-    lost = np.count_nonzero((drawn.first_m[0] == points_m[0, samples // 3]).all(axis=1))
+    lost = np.count_nonzero((drawn.first_m[0] == points_m[0, SAMPLES // 3]).all(axis=1))
     assert different == lost < 10
 
 
