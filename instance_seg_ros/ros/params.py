@@ -12,10 +12,10 @@ from rclpy.parameter import Parameter
 from instance_seg_ros.config import PipelineSettings, Setting, describe
 from instance_seg_ros.ros.settings import NodeSettings, all_parameters, settings_of
 
-UNCONFIGURED, INACTIVE = "unconfigured", "inactive"
+UNCONFIGURED, INACTIVE, ACTIVE = "unconfigured", "inactive", "active"
 
 # What takes effect only when the model is loaded or when the inputs are subscribed; everything else at once.
-_SETTABLE_UNCONFIGURED = ("model_path", "segmentation.")
+_SETTABLE_UNCONFIGURED = ("model_path", "segmentation.", "geometry.")
 _SETTABLE_INACTIVE = ("color_transport", "depth_transport", "reliable_inputs", "sync_tolerance_s")
 
 

@@ -17,8 +17,11 @@ from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image
 
 from instance_seg_ros.camera import Intrinsics, RgbdFrame
+from instance_seg_ros.errors import InputError
+from instance_seg_ros.messages.incoming import stamp_ns_of
 from instance_seg_ros.messages.outgoing import header
 from instance_seg_ros.msg import InstanceArray
+from instance_seg_ros.ros import node as node_module
 from instance_seg_ros.ros.convert import camera_info, depth_image, make_message
 
 MakeFrame = Callable[..., RgbdFrame]
@@ -244,6 +247,107 @@ def test_an_exception_in_the_pipeline_is_reported_and_the_next_frame_processed(
     stage.wait(lambda: stage.log_lines("Traceback"), "the traceback in the log")
     stage.wait(lambda: level_of(stage) == DiagnosticStatus.ERROR, "ERROR in the diagnostics")
     assert len(stage.answer_to(stage.send_frame(make_frame())).instances) == 2
+
+
+@pytest.mark.parametrize(
+    ("stamps_ns", "cause", "cure"),
+    [
+        ((0,), "no stamp", "header.stamp"),
+        ((5_000_000_000, 5_000_000_000), "repeated stamp", "stamp every image"),
+        ((5_000_000_000, 4_900_000_000), "late frame", "publish in order"),
+        ((5_000_000_000, 1_000_000_000), "time went back", "all tracks were forgotten"),
+    ],
+)
+def test_stamps_that_do_not_go_forward_are_answered_counted_and_named_in_the_log(
+    stage: Any,
+    make_frame: MakeFrame,
+    messages_of: Callable[[RgbdFrame], Messages],
+    stamps_ns: tuple[int, ...],
+    cause: str,
+    cure: str,
+) -> None:
+    for count, stamp_ns in enumerate(stamps_ns, start=1):
+        messages = messages_of(make_frame(stamp_ns=stamp_ns))
+        for name, message in zip(("color_info", "color", "depth"), messages, strict=True):
+            stage.probe.send(name, message)
+        stage.wait(lambda count=count: len(stage.probe.answers) == count, "an answer to each frame")
+        assert stamp_ns_of(stage.probe.answers[-1].header) == stamp_ns
+        assert len(stage.probe.answers[-1].instances) == 2
+    stage.wait(lambda: stage.log_lines(f"{cause}: "), "the log line")
+    assert cure in stage.log_lines(f"{cause}: ")[0]
+    stage.wait(lambda: values_of(stage).get(f"{cause}: count") == "1", "the count in the diagnostics")
+
+
+def test_what_a_stage_says_of_wrong_input_is_told_without_a_traceback(
+    make_stage: Callable[..., Any], make_frame: MakeFrame, blob_pipeline: Callable[..., Any]
+) -> None:
+    class Refuses:
+        """Was made for another camera."""
+
+        def __init__(self, segmenter: Any) -> None:
+            self.info, self.backend = segmenter.info, segmenter.backend
+
+        def segment(self, frame: RgbdFrame) -> Any:
+            raise InputError("the model is for another camera; export it for this one")
+
+    def build(*arguments: Any) -> Any:
+        pipeline = blob_pipeline(*arguments)
+        pipeline.segmenter = Refuses(pipeline.segmenter)
+        return pipeline
+
+    stage = make_stage(build)
+    stage.start()
+
+    answer = stage.answer_to(stage.send_frame(make_frame()))
+    assert answer.status_text == "the model is for another camera; export it for this one"
+    stage.wait(lambda: stage.log_lines("frame cannot be processed: the model"), "the log line")
+    assert not stage.log_lines("Traceback")
+
+
+def test_a_frame_that_outlives_its_worker_is_alone_in_the_pipeline(
+    make_stage: Callable[..., Any],
+    make_frame: MakeFrame,
+    blob_pipeline: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The stages serve one caller at a time, also when the node is activated again while a frame is still at work."""
+    monkeypatch.setattr(node_module, "STOP_TIMEOUT_S", 0.01)
+    working, release = threading.Event(), threading.Event()
+    inside: list[int] = []
+    most: list[int] = []
+
+    def build(*arguments: Any) -> Any:
+        pipeline = blob_pipeline(*arguments)
+        segment = pipeline.segmenter.segment
+
+        class Slow:
+            """Holds frames until they are released, and counts those inside."""
+
+            info, backend = pipeline.segmenter.info, pipeline.segmenter.backend
+
+            def segment(self, frame: RgbdFrame) -> Any:
+                inside.append(1)
+                most.append(len(inside))
+                working.set()
+                release.wait(20)
+                inside.pop()
+                return segment(frame)
+
+        pipeline.segmenter = Slow()
+        return pipeline
+
+    stage = make_stage(build)
+    stage.start()
+    stage.send_frame(make_frame())
+    stage.wait(working.is_set, "work on the first frame")
+    assert stage.node.trigger_deactivate().name == "SUCCESS"
+    assert stage.node.trigger_activate().name == "SUCCESS"
+    stage.wait(lambda: stage.connected(), "the connections")
+    second_ns = stage.send_frame(make_frame())
+    stage.wait(lambda: stage.pairs() == 1, "the second frame")
+    release.set()
+    stage.answer_to(second_ns)
+    assert most == [1, 1]
 
 
 def test_the_newest_frame_is_processed_and_the_others_counted_as_dropped(

@@ -1,0 +1,136 @@
+"""From the messages of one moment to the node's answer: an InstanceArray, also when the frame cannot be used."""
+
+from __future__ import annotations
+
+from rclpy.node import Node
+
+from instance_seg_ros.camera import RgbdFrame
+from instance_seg_ros.errors import InputError
+from instance_seg_ros.geometry import Transform
+from instance_seg_ros.messages import outgoing
+from instance_seg_ros.messages.incoming import RgbdMessages, frame_of, is_distorted
+from instance_seg_ros.msg import InstanceArray
+from instance_seg_ros.pipeline import Pipeline, Scene
+from instance_seg_ros.ros.convert import make_message
+from instance_seg_ros.ros.diagnostics import Health
+from instance_seg_ros.ros.params import NodeParameters
+from instance_seg_ros.ros.problems import Problems
+from instance_seg_ros.ros.transforms import NoTf, Tf
+from instance_seg_ros.tracking import TimeStep
+
+PLAUSIBLE_AGE_S = 10.0
+
+_TIME_PROBLEMS = {
+    TimeStep.UNKNOWN: (
+        "no stamp",
+        "the colour image's stamp is 0, so that frames have no time: ids count frames, and neither the age of a result "
+        "nor a pose from tf can be right; have the driver fill in header.stamp",
+    ),
+    TimeStep.REPEATED: (
+        "repeated stamp",
+        "a frame has the stamp of the one before, so that it ages no track; have the driver stamp every image",
+    ),
+    TimeStep.LATE: (
+        "late frame",
+        "a frame is older than one before it, so that it ages no track; does the driver publish in order, was the "
+        "clock set back, or do two cameras publish on one topic?",
+    ),
+    TimeStep.RESET: (
+        "time went back",
+        "a frame is much older than the one before: all tracks were forgotten, and ids go on counting; a recording "
+        "that loops and a simulator that restarts do so",
+    ),
+}
+
+
+class Answers:
+    """Answers frames, in the worker's thread.
+
+    Args:
+        node: its clock is the one that ages are measured by.
+        settings: as they are when a frame is answered.
+        transforms: poses of frames in each other.
+        health: counts frames and times.
+        problems: told of frames that cannot be used or are odd.
+    """
+
+    def __init__(
+        self, node: Node, settings: NodeParameters, transforms: Tf | NoTf, health: Health, problems: Problems
+    ) -> None:
+        self._node = node
+        self._settings = settings
+        self._transforms = transforms
+        self._health = health
+        self._problems = problems
+
+    def answer(self, rgbd: RgbdMessages, pipeline: Pipeline) -> tuple[InstanceArray, Scene | None]:
+        """The answer, and the scene behind it; no scene, and the reason in the answer, where there can be none."""
+        current = self._settings.current
+        try:
+            frame = frame_of(rgbd, self._pose_of_depth_camera)
+            T_fixed_camera = self._pose_in_fixed_frame(frame)
+        except ValueError as error:
+            self._problems.report("unusable frame", str(error))
+            return self._refusal(rgbd, pipeline, str(error)), None
+        try:
+            scene = pipeline.run(frame, T_fixed_camera)
+        except InputError as error:
+            self._problems.report("frame cannot be processed", str(error))
+            return self._refusal(rgbd, pipeline, str(error)), None
+        except Exception as error:
+            self._problems.unexpected("could not process a frame")
+            return self._refusal(rgbd, pipeline, f"internal error: {error!r}; see the node's log"), None
+        age_s = self._age_s(rgbd.stamp_ns)
+        self._check(rgbd, scene, age_s)
+        self._health.processed(age_s, scene.stage_times_s)
+        answer = outgoing.instance_array(
+            make_message,
+            scene,
+            grasping=current.pipeline.grasping,
+            frame_age_s=age_s,
+            include_clouds=current.node.instance_clouds,
+        )
+        return answer, scene
+
+    def _refusal(self, rgbd: RgbdMessages, pipeline: Pipeline, reason: str) -> InstanceArray:
+        answer = outgoing.invalid_instance_array(
+            make_message, rgbd.stamp_ns, rgbd.color.header.frame_id, pipeline.segmenter.info, reason
+        )
+        answer.frame_age_s = self._age_s(rgbd.stamp_ns)
+        return answer
+
+    def _check(self, rgbd: RgbdMessages, scene: Scene, age_s: float) -> None:
+        """Reports what is odd about a frame though it was processed."""
+        if scene.time_step in _TIME_PROBLEMS:
+            self._problems.report(*_TIME_PROBLEMS[scene.time_step])
+        if scene.time_step is not TimeStep.UNKNOWN and not -PLAUSIBLE_AGE_S <= age_s <= PLAUSIBLE_AGE_S:
+            self._problems.report(
+                "clocks apart",
+                f"the frame's stamp is {age_s:.1f} s behind the node's clock; synchronise the machines' clocks, or set "
+                "use_sim_time for a recording that is played with its clock",
+            )
+        if not scene.frame.depth_m.any():
+            self._problems.report("no depth", "the depth image holds no measurement; is the camera's depth stream on?")
+        if rgbd.color_info is not None and is_distorted(rgbd.color_info):
+            self._problems.report(
+                "lens distortion",
+                "the CameraInfo has distortion coefficients, which are not corrected here; positions near the image's "
+                "border are off: subscribe to the rectified image (image_proc)",
+            )
+
+    def _age_s(self, stamp_ns: int) -> float:
+        return (self._node.get_clock().now().nanoseconds - stamp_ns) / outgoing.NS_PER_S
+
+    def _pose_of_depth_camera(self, color_frame: str, depth_frame: str, stamp_ns: int) -> Transform:
+        from_parameter = self._settings.current.node.T_color_depth
+        if from_parameter is not None:
+            return from_parameter
+        if color_frame == depth_frame:
+            return Transform.identity()
+        return self._transforms.lookup(color_frame, depth_frame, stamp_ns)
+
+    def _pose_in_fixed_frame(self, frame: RgbdFrame) -> Transform | None:
+        fixed_frame = self._settings.current.node.fixed_frame
+        if not fixed_frame:
+            return None
+        return self._transforms.lookup(fixed_frame, frame.frame_id, frame.stamp_ns)

@@ -1,0 +1,80 @@
+"""The node's services: `segment`, which answers with the next frame, and `set_enabled`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rclpy.callback_groups import CallbackGroup
+from rclpy.clock import Clock
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from std_srvs.srv import SetBool
+
+from instance_seg_ros.messages import outgoing
+from instance_seg_ros.ros.params import ACTIVE
+from instance_seg_ros.ros.requests import DEFAULT_TIMEOUT_S, PendingRequests, selected
+from instance_seg_ros.ros.status import NodeState, input_faults
+from instance_seg_ros.srv import Segment
+
+
+class Services:
+    """Offers the services while the node lives.
+
+    Args:
+        node: the node.
+        requests: where calls of `segment` wait for a frame.
+        state: gives the node's state.
+        group: lets a call wait while other callbacks run.
+        steady_clock: measures how long a call waits, also while a simulated time stands still.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        requests: PendingRequests,
+        state: Callable[[], NodeState],
+        group: CallbackGroup,
+        steady_clock: Clock,
+    ) -> None:
+        self._node = node
+        self._requests = requests
+        self._state = state
+        self._group = group
+        self._steady_clock = steady_clock
+        node.create_service(Segment, "~/segment", self._on_segment, callback_group=group)
+        node.create_service(SetBool, "~/set_enabled", self._on_set_enabled)
+
+    async def _on_segment(self, request: Segment.Request, response: Segment.Response) -> Segment.Response:
+        label = self._state().label
+        if label != ACTIVE:
+            response.message = f"the node is {label}; activate it first"
+            return response
+        timeout_s = request.timeout_s if request.timeout_s > 0 else DEFAULT_TIMEOUT_S
+        executor = self._node.executor
+        assert executor is not None, "a service is called by an executor"
+        future = self._requests.add(executor.wake)
+        deadline = self._node.create_timer(
+            timeout_s, lambda: self._requests.cancel(future), callback_group=self._group, clock=self._steady_clock
+        )
+        try:
+            answer = await future
+        finally:
+            self._node.destroy_timer(deadline)
+        state = self._state()
+        if answer is None and state.label != ACTIVE:
+            response.message = f"the node became {state.label} before a frame came"
+        elif answer is None:
+            faults = input_faults(state)
+            response.message = f"no frame within {timeout_s:g} s: {'; '.join(faults) or 'the pipeline is too slow'}"
+        elif answer.status == outgoing.FRAME_INVALID_INPUT:
+            response.message = answer.status_text
+        else:
+            response.success = True
+            response.result = selected(answer, request)
+        return response
+
+    def _on_set_enabled(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        result = self._node.set_parameters_atomically([Parameter("enabled", value=bool(request.data))])
+        response.success = result.successful
+        response.message = result.reason or ("enabled" if request.data else "disabled")
+        return response

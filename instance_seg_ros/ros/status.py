@@ -1,0 +1,141 @@
+"""What the node publishes on /diagnostics: its inputs, processing, outputs and model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.node import Node
+
+from instance_seg_ros.pipeline import Pipeline
+from instance_seg_ros.ros.diagnostics import OK, WARN, Health, model_status, silence_faults, status
+from instance_seg_ros.ros.inputs import Inputs
+from instance_seg_ros.ros.problems import Problems
+from instance_seg_ros.ros.settings import NodeSettings
+
+BACKEND_LOG_PERIOD_S = 10.0
+
+
+@dataclass(frozen=True, eq=False)
+class NodeState:
+    """The node at one time.
+
+    Attributes:
+        label: of the lifecycle state.
+        settings: its own.
+        inputs: while it subscribes.
+        pipeline: while it is configured.
+        configure_failure: why the last configure failed, None when it did not.
+        dropped: frames dropped for a newer one.
+        subscribers: of each output, by topic.
+    """
+
+    label: str
+    settings: NodeSettings
+    inputs: Inputs | None
+    pipeline: Pipeline | None
+    configure_failure: str | None
+    dropped: int
+    subscribers: Mapping[str, int]
+
+
+def input_faults(state: NodeState) -> list[str]:
+    """Why no frame comes, in the order in which to look; empty when frames come, or when none are listened for."""
+    if state.inputs is None:
+        return []
+    faults = silence_faults(state.inputs.reports().values(), state.settings.input_timeout_s)
+    offset_s = state.inputs.matcher.pairer.nearest_offset_s
+    if offset_s is not None and abs(offset_s) > state.settings.sync_tolerance_s:
+        faults.append(
+            f"colour and depth do not meet: the nearest stamps are {abs(offset_s):.3f} s apart (depth is "
+            f"{'later' if offset_s > 0 else 'earlier'}) and sync_tolerance_s is "
+            f"{state.settings.sync_tolerance_s:g}; let the driver synchronise them, or raise it"
+        )
+    return faults
+
+
+class StatusPublisher:
+    """Publishes the diagnostics when it is asked to.
+
+    Args:
+        node: whose state it is.
+        state: gives it.
+        health: counters.
+        problems: told when no frames come.
+    """
+
+    def __init__(self, node: Node, state: Callable[[], NodeState], health: Health, problems: Problems) -> None:
+        self._node = node
+        self._state = state
+        self._health = health
+        self._problems = problems
+        self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._logged_backend = ""
+
+    def publish(self) -> None:
+        """Publishes one array of all statuses, and logs a backend that is new."""
+        state = self._state()
+        self._log_backend(state)
+        array = DiagnosticArray(
+            status=[self._inputs(state), self._processing(state), self._outputs(state), self._model(state)]
+        )
+        array.header.stamp = self._node.get_clock().now().to_msg()
+        self._publisher.publish(array)
+
+    def _log_backend(self, state: NodeState) -> None:
+        """Says once what runs the stages, and again when that changes, as when an engine has been built meanwhile."""
+        pipeline = state.pipeline
+        backend = f"{pipeline.segmenter.backend}; geometry: {pipeline.geometry}" if pipeline is not None else ""
+        if backend in ("", self._logged_backend):
+            return
+        if self._node.get_logger().info(f"backend: {backend}", throttle_duration_sec=BACKEND_LOG_PERIOD_S):
+            self._logged_backend = backend
+
+    def _named(self, name: str) -> tuple[str, str]:
+        """The name and the hardware id of a status."""
+        return f"{self._node.get_name()}: {name}", self._node.get_fully_qualified_name()
+
+    def _inputs(self, state: NodeState) -> DiagnosticStatus:
+        if state.inputs is None:
+            return status(*self._named("inputs"), OK, f"not subscribed while {state.label}", {})
+        faults = input_faults(state)
+        if faults:
+            self._problems.report("no frames", "; ".join(faults))
+        facts: dict[str, object] = {}
+        for input_name, report in state.inputs.reports().items():
+            facts[f"{input_name}: topic"] = report.topic
+            facts[f"{input_name}: publishers"] = report.publishers
+            facts[f"{input_name}: received"] = report.received
+            facts[f"{input_name}: rate_hz"] = f"{self._health.rate_hz(input_name):.1f}"
+        pairer = state.inputs.matcher.pairer
+        facts |= {
+            "pairs": pairer.pairs,
+            "unpaired colour images": pairer.unpaired_colors,
+            "unpaired depth images": pairer.unpaired_depths,
+        }
+        return status(*self._named("inputs"), WARN if faults else OK, "; ".join(faults) or "receiving", facts)
+
+    def _processing(self, state: NodeState) -> DiagnosticStatus:
+        return self._health.processing_status(
+            *self._named("processing"),
+            {
+                "state": state.label,
+                "enabled": state.settings.enabled,
+                "dropped for a newer frame": state.dropped,
+                "geometry": state.pipeline.geometry if state.pipeline is not None else "",
+            },
+        )
+
+    def _outputs(self, state: NodeState) -> DiagnosticStatus:
+        return status(*self._named("outputs"), OK, "subscribers by topic", state.subscribers)
+
+    def _model(self, state: NodeState) -> DiagnosticStatus:
+        segmenter = state.pipeline.segmenter if state.pipeline is not None else None
+        return model_status(
+            *self._named("model"),
+            state.label,
+            segmenter.info if segmenter is not None else None,
+            state.configure_failure,
+            segmenter.backend if segmenter is not None else "",
+        )
