@@ -13,6 +13,9 @@ from instance_seg_ros.geometry import Transform
 MAX_DEPTH_M = 65.0
 """Depth beyond this is no measurement: 16 bits of millimetres end about here, uninitialised floats exceed it."""
 
+_SEAM_PX = 1e-3
+"""Footprints of neighbouring depth pixels overlap by this, so that rounding opens no gap between them."""
+
 
 @dataclass(frozen=True)
 class Intrinsics:
@@ -197,17 +200,19 @@ def register_depth(
     width, height = color_intrinsics.width, color_intrinsics.height
     points_m = T_color_depth.apply(depth_intrinsics.back_project(depth_m)[depth_m > 0])
     points_m = points_m[(points_m[:, 2] > 1e-3) & (points_m[:, 2] <= MAX_DEPTH_M)]
-    # Half of a depth pixel's footprint around its projected centre, in colour pixels at equal depth.
-    half_x = max(0.5, 0.5 * color_intrinsics.fx / depth_intrinsics.fx)  # at least the pixel that the point falls into
+    # Half of a depth pixel's footprint around its projected centre, in colour pixels at equal depth; at least the pixel
+    # that the point falls into.
+    half_x = max(0.5, 0.5 * color_intrinsics.fx / depth_intrinsics.fx)
     half_y = max(0.5, 0.5 * color_intrinsics.fy / depth_intrinsics.fy)
+    half = np.array([half_x, half_y])
     pixels = color_intrinsics.project(points_m)
-    first_x = np.ceil(pixels[:, 0] - half_x).astype(np.int64)
-    first_y = np.ceil(pixels[:, 1] - half_y).astype(np.int64)
+    first_x, first_y = np.ceil(pixels - half).astype(np.int64).T
+    end_x, end_y = (pixels + half + _SEAM_PX).T
     registered = np.full(height * width, np.inf, dtype=np.float32)
     for step_y in range(int(np.ceil(2 * half_y))):
         for step_x in range(int(np.ceil(2 * half_x))):
             x, y = first_x + step_x, first_y + step_y
-            inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+            inside = (x >= 0) & (x < np.minimum(width, end_x)) & (y >= 0) & (y < np.minimum(height, end_y))
             np.minimum.at(registered, y[inside] * width + x[inside], points_m[inside, 2])
     registered[np.isinf(registered)] = 0
     return registered.reshape(height, width)

@@ -152,6 +152,18 @@ def test_registering_does_not_shift_the_image(factor: float) -> None:
     assert len(rows) == pytest.approx(16 * 16 * factor**2, rel=0.15)
 
 
+@pytest.mark.parametrize("factor", [1.1, 1.25, 1.45, 1.75])
+def test_registering_to_a_finer_camera_widens_objects_to_no_side(factor: float) -> None:
+    depth_camera = Intrinsics(64, 48, 64.0, 64.0, 31.5, 23.5)
+    color_camera = Intrinsics(128, 96, 64 * factor, 64 * factor, 63.27, 47.5)
+    for first, behind in ((24, 38), (25, 40), (26, 37)):
+        depth_m = np.full((48, 64), 2.0, dtype=np.float32)
+        depth_m[:, first:behind] = 1.0
+        near = register_depth(depth_m, depth_camera, color_camera, Transform.identity())[48] == 1.0
+        begin, end = 63.27 + (np.array([first, behind]) - 0.5 - 31.5) * factor
+        assert np.flatnonzero(near).tolist() == list(range(int(np.ceil(begin)), int(np.ceil(end))))
+
+
 def test_registering_across_a_baseline_shifts_by_disparity_and_the_nearer_point_wins() -> None:
     camera = Intrinsics(40, 10, 40.0, 40.0, 19.5, 4.5)
     depth_m = np.full((10, 40), 2.0, dtype=np.float32)
