@@ -19,7 +19,12 @@ from instance_seg_ros.camera import RgbdFrame
 from instance_seg_ros.config import SegmentationSettings, from_mapping
 from instance_seg_ros.errors import InputError
 from instance_seg_ros.segmentation import NetworkSegmenter, default_model_path, read_model_info
-from instance_seg_ros.segmentation.cpu_backends import installed_cpu_backends, load_cpu_network, times_in_turns_ms
+from instance_seg_ros.segmentation.cpu_backends import (
+    cpu_forms,
+    installed_cpu_backends,
+    load_cpu_network,
+    times_in_turns_ms,
+)
 from instance_seg_ros.segmentation.graph_network import GraphSession
 from instance_seg_ros.storage.captures import read_capture, write_capture
 
@@ -41,7 +46,8 @@ def rows(
         frames: all of one camera, gone through over and over.
         rounds: how often each is timed, at least.
         model: None for the one that is shipped.
-        settings: whatever they say of the backend, each installed one gets a row.
+        settings: whatever they say of the backend, each installed one gets a row, and one more where a file in 8 bits
+            lies beside the model. The last row tells the memory of `auto`, which tries all of them.
         beside: ONNX files of other networks, with fixed input shapes.
 
     Raises:
@@ -51,19 +57,23 @@ def rows(
     info = read_model_info(path)
     tasks: dict[tuple[str, str], Callable[[int], object]] = {}
     memory_mb: dict[tuple[str, str], str] = {}
-    for backend in installed_cpu_backends():
-        own = dataclasses.replace(settings, backend=backend)
-        segmenter = NetworkSegmenter(load_cpu_network(backend, path, own), info, own)
+    for form in cpu_forms(path):
+        own = dataclasses.replace(settings, backend=form.backend)
+        segmenter = NetworkSegmenter(load_cpu_network(form.backend, form.path, own), info, own)
         row = f"{info.name}, frame to instances", segmenter.backend
         tasks[row] = partial(_segment, segmenter, frames)
-        memory_mb[row] = f"{peak_memory_mb(frames[0], path, own):.0f}"
+        memory_mb[row] = f"{peak_memory_mb(frames[0], form.path, own):.0f}"
+    for backend in installed_cpu_backends():
         for other in beside:
             tasks[f"{other.stem}, forward pass", backend] = other_network(backend, other, settings.threads)
     times_ms = times_in_turns_ms(tasks, rounds)
-    return [
+    measured = [
         (*row, f"{np.median(values):.1f}", f"{np.percentile(values, 95):.1f}", memory_mb.get(row, ""))
         for row, values in times_ms.items()
     ]
+    choosing = dataclasses.replace(settings, backend="auto")
+    auto_mb = f"{peak_memory_mb(frames[0], path, choosing):.0f}"
+    return [*measured, (f"{info.name}, frame to instances", "auto, while it chooses", "", "", auto_mb)]
 
 
 def _segment(segmenter: NetworkSegmenter, frames: Sequence[RgbdFrame], turn: int) -> object:

@@ -21,7 +21,7 @@ from instance_seg_ros.export.embedded_weights import HALF_SUFFIX, NETWORK_KEY, n
 from instance_seg_ros.export.graph import DecodingSettings, ExportedModel
 from instance_seg_ros.export.int8 import ONE_FRAME, Agreement, measured_agreement, quantise
 from instance_seg_ros.models.condinst import CondInst
-from instance_seg_ros.segmentation.model_file import FORMAT, graph_digest
+from instance_seg_ros.segmentation.model_file import FORMAT, QUANTISED_FROM_KEY, graph_digest, read_metadata
 from instance_seg_ros.segmentation.network import network_inputs
 from instance_seg_ros.storage.files import write_atomically
 from instance_seg_ros.training.checkpoint import Checkpoint, averaged_model
@@ -168,7 +168,6 @@ def describe(
     network: str = "",
 ) -> bytes:
     """The serialised model with its metadata and digest; `network` is what `network_facts` says of a trainable one."""
-    del proto.metadata_props[:]
     facts = {
         "format": FORMAT,
         "name": description.name,
@@ -178,14 +177,48 @@ def describe(
         "score_threshold": str(description.score_threshold),
         "mask_threshold": str(description.mask_threshold),
         "trained_on": json.dumps(dict(trained_on)),
-        "digest": graph_digest(proto.SerializeToString(deterministic=True)),
     }
-    if network:
-        facts[NETWORK_KEY] = network
-    for key, value in facts.items():
+    return _with_facts(proto, facts | {NETWORK_KEY: network} if network else facts)
+
+
+def _with_facts(proto: onnx.ModelProto, facts: Mapping[str, str]) -> bytes:
+    """The serialised model with these facts and its digest as its only metadata."""
+    del proto.metadata_props[:]
+    digest = graph_digest(proto.SerializeToString(deterministic=True))
+    for key, value in (*facts.items(), ("digest", digest)):
         entry = proto.metadata_props.add()
         entry.key, entry.value = key, value
     return proto.SerializeToString(deterministic=True)
+
+
+def in_8_bits(content: bytes, calibration: Sequence[RgbdFrame]) -> tuple[bytes, Agreement]:
+    """A model file with its convolutions in 8 bits, see `int8.quantise`; no training can start from it.
+
+    Args:
+        content: of a float model file.
+        calibration: frames of the cameras that it will run on; every second one sets the ranges, on the others the
+            agreement is measured.
+
+    Returns:
+        The file's content, which names the digest of the float one, and the agreement with it, which the file records,
+        too.
+
+    Raises:
+        ValueError: there are fewer than two frames, or the file is one of 8 bits already.
+    """
+    if len(calibration) < 2:
+        raise ValueError(ONE_FRAME)
+    facts = read_metadata(content)
+    if QUANTISED_FROM_KEY in facts:
+        raise ValueError("the model file is in 8 bits already; give the float one")
+    names = tuple(json.loads(facts["input_contract"]))
+    quantised = quantise(onnx.load_from_string(content), [network_inputs(frame, names) for frame in calibration[::2]])
+    facts = {key: value for key, value in facts.items() if key not in (NETWORK_KEY, "digest")}
+    facts[QUANTISED_FROM_KEY] = read_metadata(content)["digest"]
+    agreed = measured_agreement(content, _with_facts(quantised, facts), calibration[1::2])
+    measured = {"calibration_frames": len(calibration[::2]), "agreement_with_float": asdict(agreed)}
+    facts["trained_on"] = json.dumps(json.loads(facts["trained_on"]) | measured)
+    return _with_facts(quantised, facts), agreed
 
 
 def write_model_file(content: bytes, path: Path) -> None:
@@ -211,11 +244,10 @@ def export_checkpoint(
         decoding: how predictions become instances.
         commit: of this project, for the record; empty if unknown.
         calibration: frames of the cameras that it will run on; with any, the network is written in 8 bits, see
-            `int8.quantise`, and no training can start from the file.
+            `in_8_bits`.
 
     Returns:
-        For 8 bits, the agreement with the float network on the frames that were not calibrated with (every second
-        one), which the file records, too.
+        For 8 bits, the agreement with the float network.
 
     Raises:
         ValueError: the description names another number of classes than the network has, or there is one frame only.
@@ -224,8 +256,6 @@ def export_checkpoint(
         raise ValueError(
             f"{len(description.class_names)} class names for a network of {checkpoint.config.num_classes} classes"
         )
-    if len(calibration) == 1:
-        raise ValueError(ONE_FRAME)
     store = checkpoint.recipe.get("store", {})
     trained_on: dict[str, object] = {
         "steps": checkpoint.step,
@@ -235,17 +265,11 @@ def export_checkpoint(
         "seed": checkpoint.recipe.get("training", {}).get("seed"),
     }
     model = averaged_model(checkpoint)
-    contract = input_contract(model)
     proto = export_graph(model, decoding)
+    store_weights_as_half(proto)
+    content = describe(proto, description, trained_on, input_contract(model), network_facts(model, proto))
     agreed = None
     if calibration:
-        quantised = quantise(proto, [network_inputs(frame, tuple(contract)) for frame in calibration[::2]])
-        contents = [describe(graph, description, trained_on, contract) for graph in (proto, quantised)]
-        agreed = measured_agreement(contents[0], contents[1], calibration[1::2])
-        trained_on |= {"calibration_frames": len(calibration[::2]), "agreement_with_float": asdict(agreed)}
-        content = describe(quantised, description, trained_on, contract)
-    else:
-        store_weights_as_half(proto)
-        content = describe(proto, description, trained_on, contract, network_facts(model, proto))
+        content, agreed = in_8_bits(content, calibration)
     write_model_file(content, path)
     return agreed

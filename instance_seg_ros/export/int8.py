@@ -19,11 +19,11 @@ from instance_seg_ros.config import SegmentationSettings
 from instance_seg_ros.instances import Instances
 from instance_seg_ros.segmentation import load_segmenter
 
-# In float stay the finest layers, which draw the masks' borders, what the dynamic heads are made of, and what boxes and
-# scores are read from: nothing averages their errors.
+# In float stay the layers that read an image, what the dynamic heads and the upsampling of masks are made of, and what
+# boxes and scores are read from: nothing averages their errors. The controller alone costs 3 points of AP in 8 bits.
 _FLOAT_LAYERS = re.compile(
-    r"/model/(backbone/stem|backbone/stages\.0|color_encoder/stem|color_encoder/middle|controller|mask_upsampling)[_/].*"
-    r"|.*/(class_logits|ltrb|centerness|features)(_\d+)?/Conv"
+    r"/model/(backbone/stem|color_encoder/stem|mask_upsampling/(depth_guide|color_guide|weights))/.*"
+    r"|.*/(controller|class_logits|ltrb|centerness|features)(_\d+)?/Conv"
 )
 
 _FOUND_IOU = 0.75

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import onnx
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from instance_seg_ros.camera import RgbdFrame
-from instance_seg_ros.export.export import OUTPUT_NAMES, ModelDescription, describe, trace, write_model_file
-from instance_seg_ros.export.int8 import ONE_FRAME, measured_agreement, quantise
+from instance_seg_ros.export.export import OUTPUT_NAMES, ModelDescription, describe, in_8_bits, trace, write_model_file
+from instance_seg_ros.export.int8 import ONE_FRAME, Agreement
 from instance_seg_ros.export.published_checkpoint import PublishedCheckpoint
 from instance_seg_ros.models.published import MASK_STRIDE
 from instance_seg_ros.models.published_inference import Detector
@@ -69,7 +65,7 @@ def export_published_checkpoint(
     description: ModelDescription,
     camera_wh: tuple[int, int],
     calibration: Sequence[RgbdFrame] = (),
-) -> dict[str, Any]:
+) -> Agreement | None:
     """Writes an imported network as a model file for images of one size.
 
     Args:
@@ -77,11 +73,10 @@ def export_published_checkpoint(
         path: of the file.
         description: what the file says of itself; its class names must be the checkpoint's.
         camera_wh: width and height of the camera's images.
-        calibration: frames of that camera; with any, the network is written in 8 bits, see `int8.quantise`.
+        calibration: frames of that camera; with any, the network is written in 8 bits, see `export.in_8_bits`.
 
     Returns:
-        What the file records of its origin: where the weights came from and, for 8 bits, the agreement with the float
-        network on the frames that were not calibrated with (every second one).
+        For 8 bits, the agreement with the float network.
 
     Raises:
         ValueError: the description names other classes than the checkpoint, or there is one frame only, or one of
@@ -89,25 +84,24 @@ def export_published_checkpoint(
     """
     if description.class_names != checkpoint.class_names:
         raise ValueError("the description's class names are not the checkpoint's")
-    images = _color_images(calibration, camera_wh)
-    if len(images) == 1:
-        raise ValueError(ONE_FRAME)
+    _check_frames(calibration, camera_wh)
     proto = export_published_graph(Detector(checkpoint.model(), camera_wh))
     contract = {"color_rgb": f"uint8 [{camera_wh[1]}, {camera_wh[0]}, 3], RGB as the camera gives it, this size only"}
-    origin: dict[str, Any] = {"imported_from": checkpoint.source}
-    content = describe(proto, description, origin, contract)
+    content = describe(proto, description, {"imported_from": checkpoint.source}, contract)
+    agreed = None
     if calibration:
-        quantised = quantise(proto, [{"color_rgb": image} for image in images[::2]])
-        agreed = measured_agreement(content, describe(quantised, description, origin, contract), calibration[1::2])
-        origin |= {"calibration_frames": len(images[::2]), "agreement_with_float": asdict(agreed)}
-        content = describe(quantised, description, origin, contract)
+        content, agreed = in_8_bits(content, calibration)
     write_model_file(content, path)
-    return origin
+    return agreed
 
 
-def _color_images(frames: Sequence[RgbdFrame], camera_wh: tuple[int, int]) -> list[NDArray[np.uint8]]:
-    """The frames' colour images, each of the camera's size."""
-    images = []
+def _check_frames(frames: Sequence[RgbdFrame], camera_wh: tuple[int, int]) -> None:
+    """
+    Raises:
+        ValueError: there is one frame only, or one lacks colour or is of another size.
+    """
+    if len(frames) == 1:
+        raise ValueError(ONE_FRAME)
     for frame in frames:
         size_wh = (frame.intrinsics.width, frame.intrinsics.height)
         if frame.color_rgb is None or size_wh != camera_wh:
@@ -116,5 +110,3 @@ def _color_images(frames: Sequence[RgbdFrame], camera_wh: tuple[int, int]) -> li
                 f"a frame to calibrate with has {found}, but the network is exported for colour images of "
                 f"{camera_wh[0]}x{camera_wh[1]}; give frames of the camera that it will run on"
             )
-        images.append(frame.color_rgb)
-    return images

@@ -7,6 +7,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.config import SegmentationSettings
 from instance_seg_ros.segmentation.graph_network import GraphNetwork
-from instance_seg_ros.segmentation.model_file import ModelError
+from instance_seg_ros.segmentation.model_file import ModelError, path_in_8_bits, read_model_info
 from instance_seg_ros.segmentation.network import Network
 
 CPU_BACKENDS = ("onnxruntime", "openvino")
@@ -54,49 +55,88 @@ def load_cpu_network(backend: str, path: Path, settings: SegmentationSettings) -
         raise ModelError(f"the package {backend} cannot be imported: {error}") from error
 
 
-def fastest_cpu_network(path: Path, settings: SegmentationSettings) -> tuple[GraphNetwork, str]:
-    """The network on the backend that takes the least time here, and the times or failures behind the choice.
+@dataclass(frozen=True)
+class CpuForm:
+    """One way to run a network on the CPU: a backend, and the float model file or the 8-bit one beside it."""
+
+    backend: str
+    path: Path
+    in_8_bits: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.backend} in 8 bits" if self.in_8_bits else self.backend
+
+
+def cpu_forms(path: Path) -> list[CpuForm]:
+    """Every way to run a model file on the CPU with the backends that are installed.
 
     Raises:
-        ModelError: no backend is installed, or none can run the file.
+        ModelError: beside it lies an 8-bit file that cannot be used or was made of another network.
     """
-    networks: dict[str, GraphNetwork] = {}
-    failures: dict[str, ModelError] = {}
-    for backend in installed_cpu_backends():
-        try:
-            networks[backend] = load_cpu_network(backend, path, settings)
-        except ModelError as error:
-            failures[backend] = error
-    if not networks:
-        if failures:
-            raise next(iter(failures.values()))
+    backends = installed_cpu_backends()
+    forms = [CpuForm(backend, path) for backend in backends]
+    other = path_in_8_bits(path)
+    if not other.is_file():
+        return forms
+    if read_model_info(other).quantised_from != read_model_info(path).digest:
+        raise ModelError(
+            f"{other} was not made of {path.name}; make it again by `instance-seg export --model {path.name} --int8 "
+            "FRAMES`, or remove it"
+        )
+    return forms + [CpuForm(backend, other, in_8_bits=True) for backend in backends]
+
+
+def fastest_cpu_network(path: Path, settings: SegmentationSettings) -> tuple[GraphNetwork, str]:
+    """The network in the form that takes the least time here, and the times or failures behind the choice.
+
+    The forms are measured one after the other, each gone before the next one is loaded: two of them at once would
+    take twice the memory. With a precision other than auto, 8 bits are left out.
+
+    Raises:
+        ModelError: no backend is installed, none can run the file, or what lies beside it in 8 bits was made of
+            another network.
+    """
+    forms = [form for form in cpu_forms(path) if settings.precision == "auto" or not form.in_8_bits]
+    if not forms:
         raise ModelError(f"no backend for the CPU is installed; pip install {CPU_BACKENDS[0]}")
-    told = [f"{backend} failed: {error}" for backend, error in failures.items()]
-    if len(networks) == 1:
-        return next(iter(networks.values())), "; ".join(told)
+    if len(forms) == 1:
+        return _load(forms[0], settings), ""
+    times_ms: dict[CpuForm, float] = {}
+    failures: dict[CpuForm, ModelError] = {}
+    for form in forms:
+        try:
+            times_ms[form] = _time_ms(form, settings)
+        except ModelError as error:
+            failures[form] = error
+    if not times_ms:
+        raise next(iter(failures.values()))
+    told = [f"{form} failed: {error}" for form, error in failures.items()]
+    if len(times_ms) > 1:
+        told.insert(0, "measured: " + ", ".join(f"{form} {time_ms:.0f} ms" for form, time_ms in times_ms.items()))
+    return _load(min(times_ms, key=times_ms.__getitem__), settings), "; ".join(told)
+
+
+def _load(form: CpuForm, settings: SegmentationSettings) -> GraphNetwork:
+    return load_cpu_network(form.backend, form.path, settings)
+
+
+def _time_ms(form: CpuForm, settings: SegmentationSettings) -> float:
+    """The median time of a frame."""
+    network = _load(form, settings)
     width, height = _TRIAL_SIZE_WH
-    inputs = next(iter(networks.values())).sample_inputs((height, width))
-    times_ms = median_times_ms(networks, inputs)
-    best = min(times_ms, key=lambda backend: times_ms[backend])
-    measured = ", ".join(f"{backend} {time_ms:.0f} ms" for backend, time_ms in times_ms.items())
-    return networks[best], "; ".join([f"measured: {measured}", *told])
+    return median_time_ms(network, network.sample_inputs((height, width)))
 
 
-def median_times_ms(
-    networks: Mapping[str, Network], inputs: Mapping[str, NDArray], clock: Callable[[], float] = time.perf_counter
-) -> dict[str, float]:
-    """The median time of a few frames by name, see `times_in_turns_ms`.
+def median_time_ms(
+    network: Network, inputs: Mapping[str, NDArray], clock: Callable[[], float] = time.perf_counter
+) -> float:
+    """The median time of a few frames, see `times_in_turns_ms`.
 
     Args:
         clock: in seconds.
     """
-
-    def task(network: Network) -> Callable[[int], object]:
-        return lambda call: network(inputs)
-
-    tasks = {name: task(network) for name, network in networks.items()}
-    times_ms = times_in_turns_ms(tasks, _COUNTED_CALLS, _LONG_ENOUGH_S, clock)
-    return {name: statistics.median(values) for name, values in times_ms.items()}
+    times_ms = times_in_turns_ms({"": lambda call: network(inputs)}, _COUNTED_CALLS, _LONG_ENOUGH_S, clock)
+    return statistics.median(times_ms[""])
 
 
 def times_in_turns_ms(

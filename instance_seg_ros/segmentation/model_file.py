@@ -18,6 +18,7 @@ from instance_seg_ros.errors import InputError
 
 FORMAT = "instance_seg_ros/1"
 SHIPPED_MODEL = "tabletop_rgbd.onnx"
+QUANTISED_FROM_KEY = "quantised_from"
 
 # Of the ONNX protobuf schema: ModelProto.metadata_props, and key and value of StringStringEntryProto.
 _METADATA_FIELD = 14
@@ -39,6 +40,7 @@ class ModelInfo:
         score_threshold: instances below it are better left out; chosen when the model was evaluated.
         mask_threshold: a pixel belongs to the instance above this probability.
         digest: sha256 of the file without its metadata, hexadecimal.
+        quantised_from: of a file in 8 bits, the digest of the float one that it was made of; else empty.
     """
 
     name: str
@@ -47,11 +49,25 @@ class ModelInfo:
     score_threshold: float
     mask_threshold: float
     digest: str
+    quantised_from: str = ""
 
 
 def default_model_path() -> Path:
     """The shipped model."""
     return Path(str(resources.files("instance_seg_ros") / "segmentation" / "weights" / SHIPPED_MODEL))
+
+
+def path_in_8_bits(path: Path) -> Path:
+    """Where the 8-bit form of a model file lies, if it has one: beside it."""
+    return path.with_name(f"{path.stem}_int8{path.suffix}")
+
+
+def is_in_8_bits(path: Path) -> bool:
+    """Whether a file says so; False for one that cannot be read, of which whoever loads it tells."""
+    try:
+        return QUANTISED_FROM_KEY in read_metadata(path.read_bytes())
+    except (OSError, ValueError):
+        return False
 
 
 def read_model_info(path: Path) -> ModelInfo:
@@ -99,6 +115,7 @@ def _parse(metadata: Mapping[str, str]) -> ModelInfo:
         version=metadata["version"],
         class_names=tuple(class_names),
         digest=metadata["digest"],
+        quantised_from=metadata.get(QUANTISED_FROM_KEY, ""),
         **thresholds,
     )
 

@@ -9,6 +9,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from instance_seg_ros.segmentation.graph_network import GraphInput, GraphNetwork
+from instance_seg_ros.segmentation.model_file import is_in_8_bits
 
 RUNTIME = f"ONNX Runtime {onnxruntime.__version__}"
 
@@ -31,7 +32,7 @@ class OnnxRuntimeNetwork(GraphNetwork):
         def load() -> OnnxRuntimeSession:
             return OnnxRuntimeSession(str(path), session_options(threads), ["CPUExecutionProvider"])
 
-        super().__init__(path, RUNTIME, "the CPU", load)
+        super().__init__(path, RUNTIME, "the CPU, convolutions in 8 bits" if is_in_8_bits(path) else "the CPU", load)
 
 
 def session_options(threads: int) -> onnxruntime.SessionOptions:

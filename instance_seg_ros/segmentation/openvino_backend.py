@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from openvino import opset13
 
 from instance_seg_ros.segmentation.graph_network import GraphInput, GraphNetwork
+from instance_seg_ros.segmentation.model_file import is_in_8_bits
 
 RUNTIME = f"OpenVINO {openvino.__version__.partition('-')[0]}"
 
@@ -26,14 +27,19 @@ class OpenVinoNetwork(GraphNetwork):
 
         Args:
             threads: CPU threads, 0 for OpenVINO's own choice.
-            allow_bf16: compute convolutions in bf16 on a CPU that has it; all that measures stays in float32.
+            allow_bf16: compute convolutions in bf16 on a CPU that has it; all that measures stays in float32. A file
+                in 8 bits is computed as it says.
 
         Raises:
             ModelError: as `GraphNetwork` says.
         """
         # OpenVINO computes in bf16 on its own, but everything, metres included, where the CPU has instructions for it.
         precision = openvino.Core().get_property("CPU", "INFERENCE_PRECISION_HINT")
-        bf16 = allow_bf16 and precision == openvino.Type.bf16
+        in_8_bits = is_in_8_bits(path)
+        bf16 = allow_bf16 and precision == openvino.Type.bf16 and not in_8_bits
+        device = "the CPU"
+        if in_8_bits or bf16:
+            device += f", convolutions in {'8 bits' if in_8_bits else 'bf16'}"
 
         def load() -> OpenVinoSession:
             model = openvino.Core().read_model(path)
@@ -41,7 +47,7 @@ class OpenVinoNetwork(GraphNetwork):
                 compute_convolutions_in_bf16(model)
             return OpenVinoSession(model, threads, openvino.Type.f32)
 
-        super().__init__(path, RUNTIME, "the CPU, convolutions in bf16" if bf16 else "the CPU", load)
+        super().__init__(path, RUNTIME, device, load)
 
 
 class OpenVinoSession:

@@ -23,13 +23,15 @@ from instance_seg_ros.export.export import (
     ModelDescription,
     export_checkpoint,
     export_graph,
+    in_8_bits,
     store_weights_as_half,
 )
 from instance_seg_ros.export.graph import DecodingSettings, ExportedModel, NetworkGrid, mask_overlaps, suppress
 from instance_seg_ros.models.condinst import CondInst
 from instance_seg_ros.models.configuration import CondInstConfig
-from instance_seg_ros.segmentation.cpu_backends import load_cpu_network
-from instance_seg_ros.segmentation.model_file import ModelError, read_metadata, read_model_info
+from instance_seg_ros.segmentation.cpu_backends import cpu_forms, load_cpu_network
+from instance_seg_ros.segmentation.model_file import ModelError, is_in_8_bits, read_metadata, read_model_info
+from instance_seg_ros.storage.captures import write_capture
 from instance_seg_ros.training.checkpoint import Checkpoint, save_checkpoint
 
 DECODING = DecodingSettings(candidates=20, max_instances=8, min_score=0.0)
@@ -287,6 +289,11 @@ def test_a_trained_network_is_written_in_8_bits(checkpoint: Checkpoint, tmp_path
     path = tmp_path / "int8.onnx"
     agreed = export_checkpoint(checkpoint, path, ModelDescription(), DECODING, commit="", calibration=frames)
     assert agreed is not None
+    export_checkpoint(checkpoint, tmp_path / "float.onnx", ModelDescription(), DECODING, commit="")
+    assert read_model_info(path).quantised_from == read_model_info(tmp_path / "float.onnx").digest
+    assert is_in_8_bits(path) and not is_in_8_bits(tmp_path / "float.onnx")
+    with pytest.raises(ValueError, match="in 8 bits already"):
+        in_8_bits(path.read_bytes(), frames)
     metadata = read_metadata(path.read_bytes())
     origin = json.loads(metadata["trained_on"])
     assert origin["calibration_frames"] == 2
@@ -294,13 +301,32 @@ def test_a_trained_network_is_written_in_8_bits(checkpoint: Checkpoint, tmp_path
     assert NETWORK_KEY not in metadata
     graph = onnx.load(path).graph
     makers = {name: node.op_type for node in graph.node for name in node.output}
-    in_8_bits = {
+    quantised = {
         node.name: makers.get(node.input[1]) == "DequantizeLinear" for node in graph.node if node.op_type == "Conv"
     }
-    assert in_8_bits["/model/fpn/output.0/Conv"]
-    assert not any(value for name, value in in_8_bits.items() if "/stem/" in name or "controller" in name)
+    assert quantised["/model/fpn/output.0/Conv"]
+    assert not any(value for name, value in quantised.items() if "/stem/" in name or "controller" in name)
     network = load_cpu_network("onnxruntime", path, SegmentationSettings(threads=1))
     assert np.isfinite(network(network.sample_inputs((120, 160))).scores).all()
+
+
+def test_the_command_writes_a_model_file_in_8_bits(
+    checkpoint: Checkpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    depth_m, intrinsics, color_rgb = scene(96, 128)
+    for index in range(2):
+        frame = RgbdFrame(color_rgb, depth_m, Intrinsics(128, 96, *intrinsics.tolist()))
+        write_capture(tmp_path / "captures" / str(index), frame)
+    export_checkpoint(checkpoint, tmp_path / "m.onnx", ModelDescription(version="7"), DECODING, commit="")
+    parser = argparse.ArgumentParser()
+    cli.add_arguments(parser)
+    arguments = ["--model", str(tmp_path / "m.onnx"), "--out", str(tmp_path / "m_int8.onnx")]
+    assert cli.run(parser.parse_args([*arguments, "--int8", str(tmp_path / "captures")])) == 0
+    assert read_model_info(tmp_path / "m_int8.onnx").version == "7"
+    assert "instances of the float network found" in capsys.readouterr().out
+    assert {form.in_8_bits for form in cpu_forms(tmp_path / "m.onnx")} == {False, True}
+    with pytest.raises(InputError, match="give --int8 FRAMES"):
+        cli.run(parser.parse_args(arguments))
 
 
 def test_two_exports_of_one_checkpoint_have_one_digest(checkpoint: Checkpoint, tmp_path: Path) -> None:
