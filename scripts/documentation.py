@@ -51,6 +51,8 @@ OUTPUTS = (
     Endpoint("~/overlay", "sensor_msgs/msg/Image", "`bgr8`, the picture for people"),
     Endpoint("~/cloud", "sensor_msgs/msg/PointCloud2", "the objects' points: x, y, z, rgb, label"),
     Endpoint("~/markers", "visualization_msgs/msg/MarkerArray", "boxes, axes, grasps and texts for rviz"),
+    Endpoint("~/detections_2d", "vision_msgs/msg/Detection2DArray", "boxes of the masks, if vision_msgs is installed"),
+    Endpoint("~/detections_3d", "vision_msgs/msg/Detection3DArray", "oriented boxes, if vision_msgs is installed"),
     Endpoint("/diagnostics", "diagnostic_msgs/msg/DiagnosticArray", "what works, what does not and why"),
 )
 SERVICES = (

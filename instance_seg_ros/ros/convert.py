@@ -8,6 +8,7 @@ from __future__ import annotations
 import array
 import functools
 import importlib
+import importlib.util
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,11 @@ def message_class(type_name: str) -> type:
     package, kind, name = type_name.split("/")
     found: type = getattr(importlib.import_module(f"{package}.{kind}"), name)
     return found
+
+
+def has_package(name: str) -> bool:
+    """Whether a package of messages is installed."""
+    return importlib.util.find_spec(name) is not None
 
 
 def _field_value(value: Any) -> Any:

@@ -1,4 +1,7 @@
-"""The node's publishers. What costs time to draw is drawn only while somebody listens."""
+"""The node's publishers. What costs time to draw is drawn only while somebody listens.
+
+The detections are published where vision_msgs is installed; nothing needs it.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,10 @@ from visualization_msgs.msg import MarkerArray
 
 from instance_seg_ros.config import GripperSettings
 from instance_seg_ros.drawing import draw_overlay
-from instance_seg_ros.messages import outgoing
+from instance_seg_ros.messages import detections, outgoing
 from instance_seg_ros.msg import InstanceArray
 from instance_seg_ros.pipeline import Scene
-from instance_seg_ros.ros.convert import make_message
+from instance_seg_ros.ros.convert import has_package, make_message, message_class
 from instance_seg_ros.ros.inputs import Report, publisher_events
 from instance_seg_ros.ros.markers import marker_array
 
@@ -41,13 +44,19 @@ class Outputs:
             publisher(PointCloud2, "~/cloud"): lambda scene, _: outgoing.cloud(make_message, scene),
             publisher(MarkerArray, "~/markers"): _markers,
         }
+        if has_package(detections.PACKAGE):
+            two_d, three_d = (message_class(f"{detections.PACKAGE}/msg/Detection{n}DArray") for n in (2, 3))
+            self._pictures |= {
+                publisher(two_d, "~/detections_2d"): lambda scene, _: detections.detections_2d(make_message, scene),
+                publisher(three_d, "~/detections_3d"): lambda scene, _: detections.detections_3d(make_message, scene),
+            }
 
     def publish_answer(self, answer: InstanceArray) -> None:
         """Publishes the instances: first, because a planner waits for them."""
         self._instances.publish(answer)
 
     def publish_pictures(self, scene: Scene, gripper: GripperSettings) -> None:
-        """Publishes label image, overlay, cloud and markers, each only while it has a subscriber."""
+        """Publishes label image, overlay, cloud, markers and detections, each only while it has a subscriber."""
         for publisher, make_picture in self._pictures.items():
             if publisher.get_subscription_count() > 0:
                 publisher.publish(make_picture(scene, gripper))
