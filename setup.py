@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
 
 from setuptools import find_packages, setup
 
@@ -21,6 +23,14 @@ def version() -> str:
     return match.group(1)
 
 
+def manifest(name: str) -> Element:
+    """An element of package.xml, so that both packages name the same licence and maintainer."""
+    element = ElementTree.parse(ROOT / "package.xml").find(name)
+    if element is None:
+        raise RuntimeError(f"package.xml has no <{name}>")
+    return element
+
+
 def requirements(name: str) -> list[str]:
     """The packages that requirements/NAME.txt names itself."""
     lines = (ROOT / "requirements" / f"{name}.txt").read_text().splitlines()
@@ -33,7 +43,9 @@ setup(
     description="RGB-D instance segmentation with 3D boxes, grasps and tracks; the ROS-free core",
     long_description=(ROOT / "README.md").read_text(),
     long_description_content_type="text/markdown",
-    license="Apache-2.0",
+    license=manifest("license").text,
+    maintainer=manifest("maintainer").text,
+    maintainer_email=manifest("maintainer").get("email"),
     python_requires=">=3.10",
     packages=[
         *find_packages(include=["instance_seg_ros", "instance_seg_ros.*"], exclude=["instance_seg_ros.ros*"]),

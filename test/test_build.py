@@ -96,6 +96,22 @@ def test_one_version_everywhere() -> None:
     assert shown.split()[-1] == instance_seg_ros.__version__
 
 
+def test_both_packages_name_one_licence_and_maintainer() -> None:
+    manifest = ElementTree.parse(ROOT / "package.xml").getroot()
+    shown = subprocess.run(
+        [sys.executable, "setup.py", "--license", "--maintainer", "--maintainer-email"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.splitlines()
+    maintainer = manifest.find("maintainer")
+    assert maintainer is not None
+    assert shown[-3:] == [manifest.findtext("license"), maintainer.text, maintainer.get("email")]
+    assert manifest.findtext("license") == "Apache-2.0"
+    assert re.search(r"Apache License\s+Version 2\.0", (ROOT / "LICENSE").read_text())
+
+
 def test_cmake_builds_every_interface() -> None:
     listed = re.findall(r"^ +((?:msg|srv)/\w+\.(?:msg|srv))$", (ROOT / "CMakeLists.txt").read_text(), re.MULTILINE)
     assert listed == [str(path.relative_to(ROOT)) for path in INTERFACES]
