@@ -114,6 +114,17 @@ class Surface:
     view: Float32Array
     depth_m: Float32Array
 
+    def part(self, which: slice | npt.NDArray[np.int64], ray: npt.NDArray[np.int64]) -> Surface:
+        """Some of the points, seen by these rays."""
+        return Surface(
+            ray,
+            self.owner[which],
+            self.point_m[:, which],
+            self.normal[:, which],
+            self.view[:, which],
+            self.depth_m[which],
+        )
+
     def key(self) -> IntArray:
         """(N,) numbers that differ between shapes, and between sides of a shape."""
         axis = main_axis(self.normal)
@@ -289,3 +300,34 @@ def averaged_by_surface(values: Float32Array, key: npt.NDArray[np.int32]) -> Flo
             total += padded[:, rows, columns] * weight
             count += weight
     return total / count
+
+
+def spread_by_surface(
+    values: Float32Array, coarse_key: npt.NDArray[np.int32], key: npt.NDArray[np.int32], stride: int
+) -> Float32Array:
+    """(C, H, W) values at all pixels, of those at every ``stride``-th row and column, interpolated within surfaces.
+
+    Args:
+        values: (C, h, w) at the pixels (0, 0), (0, stride), ...
+        coarse_key: (h, w) of those pixels, as of :meth:`Surface.key`.
+        key: (H, W) of all pixels.
+        stride: at least 2.
+    """
+    height, width = key.shape
+    along_column, along_row = np.arange(height), np.arange(width)
+    total, count = np.zeros((len(values), height, width), np.float32), np.zeros(key.shape, np.float32)
+    for down in (0, 1):
+        rows = np.minimum(along_column // stride + down, values.shape[1] - 1)
+        share_down = np.abs(1 - down - along_column % stride / stride).astype(np.float32)[:, None]
+        for right in (0, 1):
+            columns = np.minimum(along_row // stride + right, values.shape[2] - 1)
+            share_right = np.abs(1 - right - along_row % stride / stride).astype(np.float32)
+            there = np.ix_(rows, columns)
+            # Other surfaces matter only where a surface has no coarse pixel at all around here.
+            weight = np.where(coarse_key[there] == key, np.float32(1.0), np.float32(1e-4))
+            weight *= share_down * share_right + np.float32(1e-3)
+            count += weight
+            for channel, coarse in zip(total, values, strict=True):
+                channel += coarse[there] * weight
+    total /= count
+    return total

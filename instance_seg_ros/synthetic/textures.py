@@ -88,7 +88,8 @@ def texture_of(look: Appearance) -> Texture:
 
 @lru_cache(maxsize=1)
 def _noises() -> Float32Array:
-    """(K, 256, 256) tileable noise in about [0, 1], from smooth to fine; the last two are streaks along the rows."""
+    """(K, 512, 512) noise in about [0, 1] with a period of 256, from smooth to fine; the last two are streaks along the
+    rows."""
     rng = np.random.default_rng(77)
     fy, fx = np.meshgrid(np.fft.fftfreq(_NOISE_SIZE), np.fft.rfftfreq(_NOISE_SIZE), indexing="ij")
     found = []
@@ -98,20 +99,17 @@ def _noises() -> Float32Array:
         spectrum = np.fft.rfft2(rng.normal(0.0, 1.0, (_NOISE_SIZE, _NOISE_SIZE))) / np.maximum(frequency, 1.0) ** power
         noise = np.fft.irfft2(spectrum, s=(_NOISE_SIZE, _NOISE_SIZE))
         found.append(np.clip(0.5 + 0.22 * noise / noise.std(), 0.0, 1.0))
-    return np.stack(found).astype(np.float32)
+    return np.tile(np.stack(found).astype(np.float32), (1, 2, 2))
 
 
 _SMOOTH, _CLOUDS, _ROUGH, _FINE, _GRAINY, _STREAKS, _FINE_STREAKS = range(7)
 
 
-def _noise(rng: np.random.Generator, which: int, size: int, repeat: int = 1) -> Float32Array:
-    """(size, size) tileable noise, rolled and flipped at random; smaller sizes see it coarser, repeats finer."""
-    whole = _noises()[which]
+def _noise(rng: np.random.Generator, which: int, size: int) -> Float32Array:
+    """(size, size) tileable noise, rolled and flipped at random; smaller sizes see it coarser. Not to be written to."""
     down, right = (int(v) for v in rng.integers(_NOISE_SIZE, size=2))
-    step = _NOISE_SIZE // size * repeat
-    rows = (np.arange(size) * step + down) % _NOISE_SIZE
-    columns = (np.arange(size) * step + right) % _NOISE_SIZE
-    noise = whole[rows[:, None], columns[None]]
+    step = _NOISE_SIZE // size
+    noise = _noises()[which, down : down + _NOISE_SIZE : step, right : right + _NOISE_SIZE : step]
     return noise[::-1] if rng.random() < 0.5 else noise
 
 

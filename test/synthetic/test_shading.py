@@ -7,6 +7,7 @@ from instance_seg_ros.synthetic.shading import (
     averaged_by_surface,
     sample_lighting,
     smooth_normals,
+    spread_by_surface,
     surroundings,
     triangle_normals,
 )
@@ -38,12 +39,25 @@ def test_values_are_averaged_within_a_surface():
     values[:, :, 4:] = 1.0
     shape = (values[0] > 0).astype(np.int32)
     np.testing.assert_allclose(averaged_by_surface(values, SIDES * shape), values)
-    np.testing.assert_allclose(np.unique(averaged_by_surface(values, 0 * shape).round(3)), [0.0, 0.25, 0.5, 0.75, 1.0])
+    mixed = averaged_by_surface(values, 0 * shape)
+    np.testing.assert_allclose(np.unique(mixed.round(3)), [0.0, 0.25, 0.5, 0.75, 1.0])
     # Two sides of one shape keep their difference, but a side of a single pixel does not stand alone.
     assert np.ptp(averaged_by_surface(values, shape)[0, 4, 2:6]) > 0.8
     alone = np.zeros((1, 8, 8), np.float32)
     alone[0, 4, 4] = 1.0
     assert 0.5 < averaged_by_surface(alone, alone[0].astype(np.int32))[0, 4, 4] < 0.7
+
+
+def test_coarse_values_are_spread_within_their_surface():
+    key = np.zeros((6, 8), np.int32)
+    key[:, 5:] = SIDES
+    coarse_key = key[::2, ::2]
+    values = np.where(coarse_key == 0, np.float32(2.0), np.float32(5.0))[None]
+    found = spread_by_surface(values, coarse_key, key, 2)
+    np.testing.assert_allclose(found[0], np.where(key == 0, 2.0, 5.0), atol=0.01)
+    slope = np.arange(0.0, 8.0, 2.0, dtype=np.float32)[None, None].repeat(3, axis=1)
+    found = spread_by_surface(slope, 0 * coarse_key, 0 * key, 2)
+    np.testing.assert_allclose(found[0, 1], [0, 1, 2, 3, 4, 5, 6, 6], atol=0.02)
 
 
 def test_the_sky_is_above():
