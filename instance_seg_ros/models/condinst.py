@@ -119,6 +119,8 @@ class CondInst(nn.Module):
         Returns:
             DenseOutput.
         """
+        if not self.config.reads_depth:
+            depth_m = torch.zeros_like(depth_m)
         # The geometry is computed in float32 whatever the autocast: bf16 has 4 mm steps at one metre.
         with torch.autocast(device_type=depth_m.device.type, enabled=False):
             channels = self.geometry(depth_m, intrinsics)

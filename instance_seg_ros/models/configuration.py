@@ -41,6 +41,7 @@ class CondInstConfig:
         mask_channels: channels inside the mask branch.
         mask_depth: 3x3 convolutions of the mask branch's tower.
         color_channels: channels of the colour encoder at strides 2, 4 and 8; empty for a network of depth alone.
+        reads_depth: False for a network of colour alone, which takes depth for missing whatever it is given.
     """
 
     input_hw: tuple[int, int] = (240, 320)
@@ -57,6 +58,7 @@ class CondInstConfig:
     mask_channels: int = 48
     mask_depth: int = 3
     color_channels: tuple[int, ...] = (16, 32, 64)
+    reads_depth: bool = True
 
     def __post_init__(self) -> None:
         levels = len(self.head_strides)
@@ -67,6 +69,8 @@ class CondInstConfig:
             raise ValueError(
                 f"stage_blocks has {len(self.stage_blocks)} entries, but stage_channels {len(self.stage_channels)}"
             )
+        if not (self.reads_depth or self.color_channels):
+            raise ValueError("a network that does not read depth needs color_channels")
         strides = self.stage_strides
         if not set(self.head_strides) <= set(strides):
             raise ValueError(f"head_strides {self.head_strides} are not among the backbone's strides {strides}")
@@ -105,7 +109,7 @@ SIZES: dict[str, CondInstConfig] = {
         head_depth=2,
         mask_channels=32,
         mask_depth=2,
-        color_channels=(8, 16, 48),
+        color_channels=(16, 16, 48),  # with 8, PyTorch 2.13's convolutions of channels-last corrupt the heap
     ),
 }
 """Networks by name: the shipped one's, and one with half of its weights."""

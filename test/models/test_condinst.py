@@ -148,3 +148,15 @@ def test_outputs_are_finite_whatever_is_missing(small_config: CondInstConfig, de
     color_rgb = torch.full((1, 3, 96, 128), gray, dtype=torch.uint8)
     output = model(torch.full((1, 1, 96, 128), depth_m), INTRINSICS, color_rgb)
     assert all(getattr(output, field.name).isfinite().all() for field in dataclasses.fields(output))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(SIZES))
+def test_every_named_size_can_be_trained(name: str) -> None:
+    config = SIZES[name]
+    model = CondInst(config).train().to(memory_format=torch.channels_last)
+    color = torch.randint(0, 255, (1, 3, *config.input_hw), dtype=torch.uint8)
+    output = model(torch.full((1, 1, *config.input_hw), 0.8), torch.tensor([[300.0, 300.0, 159.5, 119.5]]), color)
+    torch.stack([value.square().mean() for value in vars(output).values()]).sum().backward()
+    unused = [name for name, parameter in model.named_parameters() if parameter.grad is None]
+    assert unused == []
