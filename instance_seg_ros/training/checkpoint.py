@@ -74,16 +74,24 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
     Raises:
         FileNotFoundError: no file there.
-        ValueError: another format, or not a checkpoint.
+        ValueError: another format, damaged, or not a checkpoint.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint at {path}")
-    content = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # what torch raises for foreign and damaged files shares no base but Exception
+        raise ValueError(f"{path} is not a checkpoint, or damaged") from error
     if not isinstance(content, dict) or content.get("format") != CHECKPOINT_FORMAT:
         raise ValueError(f"{path} is not a checkpoint of format {CHECKPOINT_FORMAT}")
     content.pop("format")
-    content["config"] = CondInstConfig.from_dict(content["config"])
-    return Checkpoint(**content)
+    try:
+        content["config"] = CondInstConfig.from_dict(content["config"])
+        return Checkpoint(**content)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path} is a checkpoint of another version of this package: {error}") from error
 
 
 def averaged_model(checkpoint: Checkpoint) -> CondInst:

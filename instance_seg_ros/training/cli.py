@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from instance_seg_ros.training.processes import Processes
 
 SHIPPED = "shipped"
+_FEW_INCOMPLETE = 0.1
+"""Up to this share of frames without depth or colour, batch normalisation may take its statistics of them."""
 _INPUTS = {"depth": "depth", "rgb": "colour", "rgbd": "depth and colour"}
 
 
@@ -89,6 +91,14 @@ def _train(args: argparse.Namespace, processes: Processes) -> None:
     from instance_seg_ros.training.initial import adapted_config, read_initial_weights
     from instance_seg_ros.training.train import Trainer, TrainingSettings
 
+    path = default_model_path() if args.weights == Path(SHIPPED) else args.weights
+    initial = None if path is None else read_initial_weights(path)
+    source = _scenes(args) if args.coco is None else _coco(args, processes)
+    if initial is None and args.inputs == "rgbd" and source.incomplete_share == 1:
+        raise ValueError(
+            "all of the data lack depth or colour, and a network that reads both cannot learn what it never sees: take "
+            "--inputs depth or rgb, give --depth, generate a store with --color, or start from --weights"
+        )
     settings = TrainingSettings(
         steps=args.steps,
         minutes=args.minutes,
@@ -97,10 +107,8 @@ def _train(args: argparse.Namespace, processes: Processes) -> None:
         seed=args.seed,
         workers=args.workers,
         threads=args.threads,
+        fixed_statistics=initial is not None and source.incomplete_share > _FEW_INCOMPLETE,
     )
-    path = default_model_path() if args.weights == Path(SHIPPED) else args.weights
-    initial = None if path is None else read_initial_weights(path)
-    source = _scenes(args) if args.coco is None else _coco(args, processes)
     trainer = Trainer(
         settings,
         source,
@@ -109,16 +117,29 @@ def _train(args: argparse.Namespace, processes: Processes) -> None:
             SIZES[args.size] if initial is None else initial.config,
             len(source.class_names),
             color=args.inputs != "depth",
+            depth=args.inputs != "rgb",
         ),
         initial=initial,
         processes=processes,
     )
+    if trainer.is_finished:
+        if processes.is_first:
+            print(
+                f"{args.out} holds a finished training of {trainer.step} steps, and nothing is left to do; to train "
+                "anew, choose another --out, to go on, a larger budget"
+            )
+        return
     if processes.is_first:
         where = f"{processes.count} processes" if processes.count > 1 else str(processes.device)
         print(
             f"{len(source)} frames to train on from {_INPUTS[args.inputs]}, from step {trainer.step}, on {where}, into "
             f"{args.out}"
         )
+        if settings.fixed_statistics:
+            print(
+                f"{source.incomplete_share:.0%} of the frames lack depth or colour: batch normalisation keeps the "
+                "statistics of the starting weights"
+            )
     trainer.run()
     if processes.is_first:
         print(f"done: {trainer.step} steps in {trainer.elapsed_s / 60:.1f} min; checkpoint {trainer.checkpoint_path}")
@@ -129,10 +150,7 @@ def _scenes(args: argparse.Namespace) -> FrameSource:
     from instance_seg_ros.training.scene_frames import SceneFrames
 
     refuse_options(args, ONLY_FOR_COCO, "--store")
-    store = open_store(args.store, allow_partial=args.allow_partial)
-    if args.inputs == "rgbd" and store.color is None:
-        raise ValueError(f"{args.store} has no colour; take --inputs depth, or generate a store with --color")
-    return SceneFrames(store, args.inputs)
+    return SceneFrames(open_store(args.store, allow_partial=args.allow_partial), args.inputs)
 
 
 def _coco(args: argparse.Namespace, processes: Processes) -> FrameSource:
@@ -141,8 +159,6 @@ def _coco(args: argparse.Namespace, processes: Processes) -> FrameSource:
     from instance_seg_ros.training.coco_frames import CocoFrames
 
     refuse_options(args, ("allow_partial",), "--coco")
-    if args.inputs != "rgb" and args.depth is None:
-        raise ValueError(f"--inputs {args.inputs} needs --depth; to learn from colour alone, take --inputs rgb")
     files = coco_files(args)
     if args.inputs == "rgb":
         files = replace(files, depth=None)

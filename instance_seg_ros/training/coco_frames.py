@@ -35,6 +35,11 @@ class CocoFrames:
     def __len__(self) -> int:
         return len(self._images)
 
+    @property
+    def incomplete_share(self) -> float:
+        """Share of the images without depth."""
+        return sum(image.depth_path is None for image in self._images) / len(self._images)
+
     def images(self, index: int, rng: np.random.Generator) -> Images:
         """A frame at its own size; nothing about it is random.
 

@@ -74,7 +74,15 @@ class Sample:
 
 @dataclass(frozen=True)
 class Batch:
-    """B samples: images stacked, instances listed."""
+    """B samples: images stacked, instances listed.
+
+    Attributes:
+        depth_m: (B, 1, H, W) float32.
+        intrinsics: (B, 4) float32.
+        ids: (B, H, W) uint8.
+        boxes_xyxy, centroids_xy, class_ids: of each image, as of `Sample`.
+        color_rgb: (B, 3, H, W) uint8.
+    """
 
     depth_m: Tensor
     intrinsics: Tensor
@@ -118,6 +126,10 @@ class FrameSource(Protocol):
     @property
     def class_names(self) -> tuple[str, ...]:
         """By class index."""
+
+    @property
+    def incomplete_share(self) -> float:
+        """Share of the frames that lack depth or colour, though a network of both could use it; 0 for depth alone."""
 
     def __len__(self) -> int:
         """Number of frames."""

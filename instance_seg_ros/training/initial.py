@@ -96,7 +96,7 @@ def fill_network(model: CondInst, class_names: tuple[str, ...], initial: Initial
     return notes
 
 
-def adapted_config(base: CondInstConfig, class_count: int, color: bool) -> CondInstConfig:
-    """Those sizes for so many classes, with or without colour."""
+def adapted_config(base: CondInstConfig, class_count: int, color: bool, depth: bool = True) -> CondInstConfig:
+    """Those sizes for so many classes, with or without colour and depth."""
     channels = (base.color_channels or CondInstConfig().color_channels) if color else ()
-    return replace(base, num_classes=class_count, color_channels=channels)
+    return replace(base, num_classes=class_count, color_channels=channels, reads_depth=depth)

@@ -64,6 +64,11 @@ class SceneFrames:
     def __len__(self) -> int:
         return len(self._frames)
 
+    @property
+    def incomplete_share(self) -> float:
+        """1 for colour alone and for a store that lacks it, else 0."""
+        return float(self._inputs == "rgb" or (self._inputs == "rgbd" and self._store.color is None))
+
     def images(self, index: int, rng: np.random.Generator) -> Images:
         """A frame with sensor noise drawn from `rng`."""
         store, frame = self._store, self._frames[index]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from instance_seg_ros.errors import InputError
 from instance_seg_ros.models.condinst import CondInst
 from instance_seg_ros.models.configuration import CondInstConfig
 from instance_seg_ros.training.checkpoint import Checkpoint, load_checkpoint, save_atomically, save_checkpoint
@@ -51,7 +53,7 @@ class TrainingSettings:
         minutes: wall-clock time in the loop, over all resumed runs; for a machine that others use too.
         batch_size: images a step, of all processes.
         learning_rate: after the warm-up.
-        warmup_steps: linear rise of the learning rate.
+        warmup_steps: linear rise of the learning rate; a quarter of `steps` where that is less.
         weight_decay: AdamW's, on weights only, not on biases and norms.
         clip_norm: gradient norm above which the gradient is scaled down.
         average_decay: of the exponential moving average of the weights.
@@ -60,6 +62,8 @@ class TrainingSettings:
         threads: CPU threads of the network, likewise.
         checkpoint_minutes: time between checkpoints.
         bf16: autocast to bfloat16.
+        fixed_statistics: keep the statistics of batch normalisation that the starting weights bring, for data that lack
+            what those have seen: the statistics of depth or colour that is missing fit none that is there.
     """
 
     steps: int = 0
@@ -75,12 +79,19 @@ class TrainingSettings:
     threads: int = 2
     checkpoint_minutes: float = 3.0
     bf16: bool = True
+    fixed_statistics: bool = False
 
     def __post_init__(self) -> None:
         if (self.steps > 0) == (self.minutes > 0):
             raise ValueError(f"give either steps or minutes, not steps={self.steps} and minutes={self.minutes}")
-        if self.batch_size < 1 or self.checkpoint_minutes <= 0:
-            raise ValueError("batch_size must be >= 1 and checkpoint_minutes > 0")
+        for name, lowest in (("batch_size", 1), ("threads", 1), ("workers", 0), ("seed", 0)):
+            if getattr(self, name) < lowest:
+                raise ValueError(f"{name} must be at least {lowest}, not {getattr(self, name)}")
+        for name in ("learning_rate", "checkpoint_minutes"):
+            if not (getattr(self, name) > 0 and math.isfinite(getattr(self, name))):
+                raise ValueError(f"{name} must be above 0 and finite, not {getattr(self, name)}")
+        if not math.isfinite(self.minutes):
+            raise ValueError(f"minutes must be finite, not {self.minutes}")
 
     def progress(self, step: int, elapsed_s: float) -> float:
         """Share of the training that is done, 0 to 1."""
@@ -90,7 +101,8 @@ class TrainingSettings:
     def rate(self, step: int, progress: float) -> float:
         """Learning rate: linear warm-up, then a cosine down to 1 % of the peak."""
         cosine = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress))
-        return self.learning_rate * cosine * min(1.0, (step + 1) / max(self.warmup_steps, 1))
+        warmup = min(self.warmup_steps, self.steps // 4) if self.steps else self.warmup_steps
+        return self.learning_rate * cosine * min(1.0, (step + 1) / max(warmup, 1))
 
 
 def parameter_groups(model: CondInst, weight_decay: float) -> list[dict[str, Any]]:
@@ -100,6 +112,13 @@ def parameter_groups(model: CondInst, weight_decay: float) -> list[dict[str, Any
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
+
+
+def keep_statistics(model: nn.Module) -> None:
+    """Lets batch normalisation use its running statistics from now on and not change them."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
 
 
 class WeightAverage:
@@ -170,18 +189,21 @@ class Trainer:
         resumes = self.checkpoint_path.is_file()
         if initial is not None and not resumes:
             self._tell(*(f"starting weights: {note}" for note in fill_network(self.model, self.class_names, initial)))
+        if settings.fixed_statistics:
+            keep_statistics(self.model)
         self._network = self._placed()
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.model, settings.weight_decay), lr=settings.learning_rate
         )
         self.average = WeightAverage(self.model.state_dict(), settings.average_decay)
         self.step, self.elapsed_s = 0, 0.0
+        self._facts = source.facts()
         self.recipe = {
             "training": dataclasses.asdict(settings),
             "augmentation": dataclasses.asdict(augmentation),
             "objective": dataclasses.asdict(self.objective),
             "processes": self.processes.count,
-            **source.facts(),
+            **self._facts,
             "started_from": None if initial is None else initial.origin,
         }
         if resumes:
@@ -221,6 +243,18 @@ class Trainer:
         self.average.load(checkpoint.average)
         self.optimizer.load_state_dict(checkpoint.optimizer)
         self.step, self.elapsed_s = checkpoint.step, checkpoint.elapsed_s
+        self.recipe["started_from"] = checkpoint.recipe.get("started_from")
+        changed = [name for name, fact in self._facts.items() if checkpoint.recipe.get(name) != fact]
+        if changed:
+            self._tell(
+                f"the data have changed since {self.checkpoint_path} was written ({', '.join(changed)}): this training "
+                "goes on with the new ones; to start anew, choose another folder"
+            )
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the budget is used up."""
+        return self.settings.progress(self.step, self.elapsed_s) >= 1
 
     def save(self) -> None:
         """Writes the checkpoint and the loss curve."""
@@ -248,6 +282,19 @@ class Trainer:
             worker_init_fn=_single_thread,
             prefetch_factor=4 if self.settings.workers else None,
         )
+
+    def _batches(self) -> Iterator[Batch]:
+        """The batches from the present step on, without end.
+
+        Raises:
+            InputError: a frame cannot be read.
+        """
+        try:
+            yield from self._loader()
+        except InputError as error:
+            # From another process it comes with the traceback there, its own words last.
+            text = str(error).strip().splitlines()[-1]
+            raise InputError(text.partition(f"{InputError.__name__}: ")[2] or text) from error
 
     def train_step(self, batch: Batch) -> dict[str, float]:
         """One optimiser step on this process's share of the images.
@@ -306,10 +353,9 @@ class Trainer:
 
     def _train(self, log: TrainingLog | None, bar: tqdm | None) -> None:
         """The loop; with log and bar in the first process."""
-        settings = self.settings
         last = saved = time.monotonic()
-        for batch in self._loader():
-            if settings.progress(self.step, self.elapsed_s) >= 1:
+        for batch in self._batches():
+            if self.is_finished:
                 break
             record = self.train_step(batch)
             now = time.monotonic()
@@ -321,7 +367,7 @@ class Trainer:
                 continue
             log.write(self.step, self.elapsed_s, record)
             self._show_progress(bar, record)
-            if now - saved > 60 * settings.checkpoint_minutes:
+            if now - saved > 60 * self.settings.checkpoint_minutes:
                 self.save()
                 if log.shows_pictures:
                     log.show(self.step, prediction_picture(self._averaged(), batch))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -95,12 +96,65 @@ def test_a_folder_of_another_training_is_not_continued(data: Path, weights: Path
         run(cli, *arguments, *QUICK, "--steps=1")
 
 
-def test_a_network_of_depth_and_colour_does_not_learn_from_data_that_lack_either(
+def test_a_finished_training_says_that_nothing_is_left(
+    data: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--coco", str(data / INSTANCES_NAME), "--depth", str(data / DEPTH_NAME), "--weights", str(weights)]
+    arguments += ["--out", str(tmp_path), *QUICK, "--steps=1"]
+    assert run(cli, *arguments) == 0
+    written = (tmp_path / CHECKPOINT_NAME).read_bytes()
+    assert run(cli, *arguments) == 0
+    assert "holds a finished training of 1 steps, and nothing is left to do" in capsys.readouterr().out
+    assert (tmp_path / CHECKPOINT_NAME).read_bytes() == written
+
+
+def test_an_image_that_breaks_in_a_worker_is_named_in_one_line(data: Path, weights: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "data"
+    shutil.copytree(data, copy)
+    for path in (copy / "images").iterdir():
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2 : len(content) // 2 + 20] = bytes(20)  # header and end stay
+        path.write_bytes(content)
+    arguments = ["--coco", str(copy / INSTANCES_NAME), "--depth", str(copy / DEPTH_NAME), "--weights", str(weights)]
+    with pytest.raises(InputError, match=r"^\S*/\d+\.png cannot be read: .* remove it from the annotations$"):
+        run(
+            cli, *arguments, "--out", str(tmp_path / "run"), "--batch-size=2", "--workers=1", "--threads=1", "--steps=1"
+        )
+
+
+def test_nothing_learns_depth_and_colour_from_data_that_lack_either(
     data: Path, tiny_store: Path, tmp_path: Path
 ) -> None:
-    # Its normalisation would take the statistics of what is missing, and then fail on what is there.
-    with pytest.raises(InputError, match="--inputs rgbd needs --depth; to learn from colour alone, take --inputs rgb"):
-        run(cli, "--coco", str(data / INSTANCES_NAME), "--out", str(tmp_path), "--steps=1")
-    with pytest.raises(InputError, match="has no colour; take --inputs depth, or generate a store with --color"):
-        run(cli, "--store", str(tiny_store), "--out", str(tmp_path), "--steps=1")
-    assert run(cli, "--store", str(tiny_store), "--out", str(tmp_path), "--inputs=depth", *QUICK, "--steps=1") == 0
+    for source in (("--coco", str(data / INSTANCES_NAME)), ("--store", str(tiny_store))):
+        with pytest.raises(InputError, match="all of the data lack depth or colour"):
+            run(cli, *source, "--out", str(tmp_path), "--steps=1")
+    assert not (tmp_path / CHECKPOINT_NAME).exists()
+
+
+def test_what_the_weights_know_of_depth_stays_where_the_data_have_none(
+    data: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--coco", str(data / INSTANCES_NAME), "--out", str(tmp_path), "--weights", str(weights)]
+    assert run(cli, *arguments, *QUICK, "--steps=2") == 0
+    assert "100% of the frames lack depth or colour: batch normalisation keeps" in capsys.readouterr().out
+    before, after = load_checkpoint(weights).average, load_checkpoint(tmp_path / CHECKPOINT_NAME).average
+    statistics = [name for name in before if "running_" in name]
+    assert statistics and all(torch.equal(before[name], after[name]) for name in statistics)
+    assert not torch.equal(before["color_encoder.stem.0.weight"], after["color_encoder.stem.0.weight"])
+
+
+def test_a_model_of_colour_alone_takes_depth_for_missing(data: Path, weights: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    arguments = ["--coco", str(data / INSTANCES_NAME), "--inputs=rgb", "--weights", str(weights), "--out", str(out)]
+    assert run(cli, *arguments, *QUICK, "--steps=1") == 0
+    model = tmp_path / "model.onnx"
+    assert run(export_cli, "--checkpoint", str(out / CHECKPOINT_NAME), "--out", str(model)) == 0
+    network = load_segmenter(model, SegmentationSettings(backend="onnxruntime"))._network  # type: ignore[attr-defined]
+    color_rgb = np.random.default_rng(0).integers(0, 255, (96, 128, 3), dtype=np.uint8)
+    intrinsics = np.array([110, 110, 63.5, 47.5], np.float32)
+    masks = [
+        network({"depth_m": np.full((96, 128), depth_m, np.float32), "intrinsics": intrinsics, "color_rgb": color_rgb})
+        for depth_m in (0.0, 0.8)
+    ]
+    np.testing.assert_array_equal(masks[0].masks, masks[1].masks)
+    np.testing.assert_array_equal(masks[0].scores, masks[1].scores)

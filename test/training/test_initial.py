@@ -81,6 +81,9 @@ def test_sizes_follow_the_weights_classes_and_inputs(small_config: CondInstConfi
     assert adapted_config(small_config, 4, color=True) == replace(small_config, num_classes=4)
     assert adapted_config(blind, 1, color=True) == replace(small_config, color_channels=usual)
     assert adapted_config(small_config, 1, color=False) == blind
+    assert adapted_config(small_config, 1, color=True, depth=False) == replace(small_config, reads_depth=False)
+    with pytest.raises(ValueError, match="needs color_channels"):
+        replace(blind, reads_depth=False)
 
 
 def test_a_checkpoint_gives_its_averages_and_classes(small_config: CondInstConfig, tmp_path: Path) -> None:

@@ -98,6 +98,22 @@ def test_a_killed_training_resumes_exactly(trainer: MakeTrainer, tmp_path: Path)
     assert steps == [1, 2, 3, 4]
 
 
+def test_a_training_that_goes_on_remembers_its_start_and_tells_of_other_data(
+    trainer: MakeTrainer, tiny_store: Path, small_config: CondInstConfig, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    trainer(tmp_path / "first", 1).run()
+    initial = read_initial_weights(tmp_path / "first" / CHECKPOINT_NAME)
+    trainer(tmp_path / "second", 1, initial=initial).run()
+    capsys.readouterr()
+    same = trainer(tmp_path / "second", 2)
+    assert same.recipe["started_from"] == initial.origin
+    assert (same.step, same.is_finished) == (1, False)
+    assert "the data have changed" not in capsys.readouterr().out
+    fewer = SceneFrames(open_store(tiny_store), holdout_every=2)
+    assert Trainer(settings(1), fewer, tmp_path / "second", config=small_config).is_finished
+    assert "was written (frames, frames_held_out): this training goes on with the new ones" in capsys.readouterr().out
+
+
 def test_the_loss_falls_on_a_repeated_batch(trainer: MakeTrainer, tmp_path: Path) -> None:
     run = trainer(tmp_path, 40)
     batch = first_batch(run)
@@ -183,12 +199,34 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
         load_checkpoint(tmp_path / "missing.pt")
 
 
+def test_a_damaged_or_foreign_file_is_no_checkpoint(
+    trainer: MakeTrainer, small_config: CondInstConfig, tmp_path: Path
+) -> None:
+    path = tmp_path / CHECKPOINT_NAME
+    trainer(tmp_path, 1).run()
+    whole = path.read_bytes()
+    for content in (b"", b"text\n", whole[: len(whole) // 2], whole[:-30]):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="is not a checkpoint, or damaged"):
+            load_checkpoint(path)
+    for content in ({"config": small_config.to_dict()}, {"config": {"layers": 3}}, {}):
+        save_atomically({"format": 1, **content}, path)
+        with pytest.raises(ValueError, match="of another version of this package"):
+            load_checkpoint(path)
+
+
 @pytest.mark.parametrize(
     ("step", "progress", "share"), [(0, 0.0, 0.1), (9, 0.0, 1.0), (50, 0.5, 0.505), (99, 1.0, 0.01)]
 )
 def test_the_learning_rate_warms_up_and_follows_a_cosine(step: int, progress: float, share: float) -> None:
     recipe = TrainingSettings(steps=100, learning_rate=1.0, warmup_steps=10)
     assert recipe.rate(step, progress) == pytest.approx(share)
+
+
+def test_a_short_training_warms_up_in_a_quarter_of_its_steps() -> None:
+    recipe = TrainingSettings(steps=8, learning_rate=1.0)
+    assert [recipe.rate(step, 0.0) for step in range(3)] == pytest.approx([0.5, 1.0, 1.0])
+    assert TrainingSettings(minutes=1, learning_rate=1.0).rate(14, 0.0) == pytest.approx(0.1)
 
 
 def test_progress_is_by_steps_or_by_the_clock() -> None:
@@ -201,6 +239,24 @@ def test_progress_is_by_steps_or_by_the_clock() -> None:
 def test_one_budget_is_needed(budget: dict) -> None:
     with pytest.raises(ValueError, match="either steps or minutes"):
         TrainingSettings(**budget)
+
+
+@pytest.mark.parametrize(
+    ("changes", "cause"),
+    [
+        ({"threads": 0}, "threads must be at least 1, not 0"),
+        ({"workers": -1}, "workers must be at least 0, not -1"),
+        ({"seed": -3}, "seed must be at least 0, not -3"),
+        ({"batch_size": 0}, "batch_size must be at least 1, not 0"),
+        ({"learning_rate": float("nan")}, "learning_rate must be above 0 and finite, not nan"),
+        ({"learning_rate": 0.0}, "learning_rate must be above 0"),
+        ({"checkpoint_minutes": 0.0}, "checkpoint_minutes must be above 0"),
+        ({"steps": 0, "minutes": float("inf")}, "minutes must be finite"),
+    ],
+)
+def test_a_recipe_that_cannot_be_is_refused(changes: dict[str, float], cause: str) -> None:
+    with pytest.raises(ValueError, match=cause):
+        TrainingSettings(**{"steps": 1, **changes})
 
 
 def test_the_average_starts_near_the_weights_and_then_lags() -> None:
@@ -223,7 +279,7 @@ def test_a_network_must_have_the_classes_of_the_data(
     ("arguments", "cause"),
     [
         (["--store", "nothing"], "nothing is no scene store"),
-        (["--coco", "nothing.json", "--depth", "d"], "cannot read nothing.json"),
+        (["--coco", "nothing.json"], "cannot read nothing.json"),
         (
             ["--store", "s", "--images", "i", "--class-agnostic"],
             "--images, --class-agnostic cannot be used with --store",
