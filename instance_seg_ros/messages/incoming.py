@@ -5,6 +5,7 @@ The messages are those of sensor_msgs by their fields, of whatever library: rclp
 
 from __future__ import annotations
 
+import copy
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -77,6 +78,17 @@ def is_distorted(info: CameraInfo) -> bool:
     return any(coefficient != 0 for coefficient in info.d)
 
 
+def camera_of_rectified(info: CameraInfo) -> CameraInfo:
+    """The CameraInfo of the rectified images of a camera: K is that of P, and no distortion is left.
+
+    image_proc publishes the raw camera's CameraInfo with its rectified images, whose pinhole camera is P.
+    """
+    rectified = copy.copy(info)
+    rectified.k = np.asarray(info.p, dtype=np.float64).reshape(3, 4)[:, :3].reshape(9)
+    rectified.d = []
+    return rectified
+
+
 @dataclass(frozen=True)
 class RgbdMessages:
     """The messages of one moment. `color_info` is None when none has arrived at all, `depth_info` likewise."""
@@ -99,20 +111,25 @@ class MessageMatcher:
 
     Attributes:
         pairer: pairs the images; its counters tell how well.
+
+    Args:
+        tolerance_s: largest difference of two stamps that make a pair.
+        rectified: the images are rectified, see `camera_of_rectified`.
     """
 
-    def __init__(self, tolerance_s: float) -> None:
+    def __init__(self, tolerance_s: float, rectified: bool = False) -> None:
+        self._rectified = rectified
         self.pairer: FramePairer[Image, Image] = FramePairer(tolerance_s)
         self._color_infos: deque[CameraInfo] = deque(maxlen=INFOS_KEPT)
         self._depth_infos: deque[CameraInfo] = deque(maxlen=INFOS_KEPT)
 
     def add_color_info(self, info: CameraInfo) -> None:
         """Takes the CameraInfo of the colour images."""
-        self._color_infos.append(info)
+        self._color_infos.append(camera_of_rectified(info) if self._rectified else info)
 
     def add_depth_info(self, info: CameraInfo) -> None:
         """Takes the CameraInfo of the depth images."""
-        self._depth_infos.append(info)
+        self._depth_infos.append(camera_of_rectified(info) if self._rectified else info)
 
     def add_color(self, image: Image) -> RgbdMessages | None:
         """Takes a colour image; the set that it completes, if any."""

@@ -115,7 +115,7 @@ class Answers:
             self._problems.report(
                 "lens distortion",
                 "the CameraInfo has distortion coefficients, which are not corrected here; positions near the image's "
-                "border are off: subscribe to the rectified image (image_proc)",
+                "border are off: subscribe to the rectified images (image_proc) and set rectified_inputs",
             )
 
     def _age_s(self, stamp_ns: int) -> float:

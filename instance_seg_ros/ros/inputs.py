@@ -57,7 +57,7 @@ class Inputs:
         self._node = node
         self._health = health
         self._on_messages = on_messages
-        self.matcher = MessageMatcher(settings.sync_tolerance_s)
+        self.matcher = MessageMatcher(settings.sync_tolerance_s, settings.rectified_inputs)
         # The infos first: of two messages that wait, the executor takes that of the older subscription.
         topics: dict[str, tuple[str, type, Callable[[Any], None]]] = {
             COLOR_INFO: ("~/color/camera_info", CameraInfo, self._on_color_info),

@@ -43,6 +43,10 @@ class NodeSettings(Settings):
         "Subscribe to the images reliably, for a replay that may lose nothing; a camera that publishes best effort is "
         "then not heard.",
     )
+    rectified_inputs: bool = setting(
+        False,
+        "The images are rectified (image_proc): their camera is P of the CameraInfo, not K, and has no distortion.",
+    )
     sync_tolerance_s: float = setting(
         0.025,
         "Colour and depth belong together when their stamps differ by no more, in seconds.",

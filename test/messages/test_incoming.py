@@ -149,3 +149,16 @@ def test_pairs_get_the_infos_nearest_in_time() -> None:
     assert pair.color_info is late
     assert pair.depth_info is None
     assert pair.stamp_ns == stamp_ns_of(pair.color.header) == 900_000_000
+
+
+def test_rectified_images_have_the_camera_p_and_no_distortion() -> None:
+    matcher = MessageMatcher(tolerance_s=0.01, rectified=True)
+    raw = info(d=[0.1, 0, 0, 0, 0], p=[9.0, 0, 3.0, 0, 0, 8.0, 2.0, 0, 0, 0, 1, 0])
+    matcher.add_color_info(raw)
+    matcher.add_depth(image("16UC1", value=500))
+    messages = matcher.add_color(image("rgb8"))
+    assert messages is not None and messages.color_info is not None
+    assert not is_distorted(messages.color_info)
+    camera = frame_of(messages, no_pose).intrinsics
+    assert (camera.fx, camera.fy, camera.cx, camera.cy) == (9, 8, 3, 2)
+    assert is_distorted(raw) and raw.k[0] == 10, "the message itself stays as it was"
