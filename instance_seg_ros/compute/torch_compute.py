@@ -38,6 +38,7 @@ class TorchCompute:
         where = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "the CPU"
         self.name = f"PyTorch {torch.__version__} on {where}"
         self._constants: OrderedDict[int, tuple[NDArray, Tensor]] = OrderedDict()
+        self._numbers: dict[int, Tensor] = {}
         self._last: tuple[RgbdFrame, FrameArrays] | None = None
 
     def array(self, host: NDArray) -> Tensor:
@@ -69,7 +70,9 @@ class TorchCompute:
 
     def rows(self, values: Tensor, index: Tensor) -> Tensor:
         """See `Compute`."""
-        return values[torch.arange(len(values), device=self.device)[:, None], index]
+        if len(values) not in self._numbers:
+            self._numbers[len(values)] = torch.arange(len(values), device=self.device)[:, None]
+        return values[self._numbers[len(values)], index]
 
     def stable_order(self, values: Tensor) -> Tensor:
         """See `Compute`."""

@@ -333,7 +333,9 @@ def candidates_from_pairs(pairs: ContactPairs, up: Array) -> Candidates:
     rotations = []
     for tilt in np.radians(_APPROACH_TILTS_DEG).tolist():
         approach = math.cos(tilt) * down + math.sin(tilt) * aside
-        rotations.append(xp.stack([closing, cross(approach, closing), approach], axis=-1))
+        # The vector product of approach and closing axis, since closing, down and aside are a right-handed frame.
+        across = math.sin(tilt) * down - math.cos(tilt) * aside
+        rotations.append(xp.stack([closing, across, approach], axis=-1))
     every = pairs.joined([pairs] * (len(rotations) - 1))
     usable = xp.concatenate([abs(slope) <= _MAX_CLOSING_SLOPE] * len(rotations), axis=slope.ndim - 1)
     return Candidates(every, xp.concatenate(rotations, axis=slope.ndim - 1)).where(usable)

@@ -97,24 +97,30 @@ class GraspSampler:
             indices = boxed[start : start + compute.instances_at_once]
             instances = [lifted.instances[index] for index in indices]
             targets = Targets.of_instances([1 + index for index in indices], instances)
-            surface = contact_surfaces(frame, labels, targets.on(compute), instances, compute)
-            obstacles = obstacles.with_hidden_sides(targets.on(compute), surface, compute)
-            batches.append((targets, surface))
+            arrays = targets.on(compute)
+            surface = contact_surfaces(frame, labels, arrays, instances, compute)
+            obstacles = obstacles.with_hidden_sides(arrays, surface, compute)
+            batches.append((targets, arrays, surface))
         return [
             grasps
-            for targets, surface in batches
-            for grasps in self._batch(frame, targets, surface, obstacles, compute)
+            for targets, arrays, surface in batches
+            for grasps in self._batch(frame, targets, arrays, surface, obstacles, compute)
         ]
 
     def _batch(
-        self, frame: FrameArrays, targets: Targets, surface: ContactSurface, obstacles: Obstacles, compute: Compute
+        self,
+        frame: FrameArrays,
+        targets: Targets,
+        boxes: Targets,
+        surface: ContactSurface,
+        obstacles: Obstacles,
+        compute: Compute,
     ) -> list[InstanceGrasps]:
         """The grasps of a batch of instances.
 
         Args:
-            targets: arrays of NumPy.
+            targets, boxes: the same, as arrays of NumPy and as `compute` has them.
         """
-        boxes = targets.on(compute)
         candidates = candidates_from_pairs(self._pairs(targets, surface, compute), boxes.up)
         some = compute.host(candidates.valid.any(axis=1))
         if obstacles.plane is not None:
