@@ -14,7 +14,7 @@ import onnxruntime
 from instance_seg_ros import __version__
 from instance_seg_ros.segmentation.engine_cache import EngineCache, EngineKey
 from instance_seg_ros.segmentation.frozen_model import frozen_model
-from instance_seg_ros.segmentation.model_file import read_model_info
+from instance_seg_ros.segmentation.model_file import is_in_8_bits, read_model_info
 from instance_seg_ros.segmentation.network import input_shapes, size_wh_of
 from instance_seg_ros.segmentation.onnxruntime_backend import OnnxRuntimeNetwork
 from instance_seg_ros.segmentation.tensorrt_backend import (
@@ -47,19 +47,24 @@ def build_into_cache(
 
     def build() -> bytes:
         report("preparing the model")
-        model = frozen_model(model_path, shapes)
-        return build_engine(_in_mixed_precision(model) if precision == "fp16" else model, precision, report)
+        model = _prepared(frozen_model(model_path, shapes), is_in_8_bits(model_path), precision)
+        return build_engine(model, precision, report)
 
     cache.load_or_build(key, build, on_wait=partial(report, _WAITING))
     return cache.engine_path(key)
 
 
-def _in_mixed_precision(model: bytes) -> bytes:
+def _prepared(model: bytes, in_8_bits: bool, precision: str) -> bytes:
+    """The graph in the types that TensorRT is to compute in; around 8 bits, those of the file."""
+    if not in_8_bits and precision != "fp16":
+        return model
     try:
         from instance_seg_ros.segmentation.half_precision import with_half_convolutions
+        from instance_seg_ros.segmentation.symmetric_int8 import with_symmetric_activations
     except ImportError as error:
-        raise EngineError(f"an engine of precision fp16 needs the package onnx ({error}); pip install onnx") from error
-    return with_half_convolutions(model)
+        what = "in 8 bits" if in_8_bits else "of precision fp16"
+        raise EngineError(f"an engine {what} needs the package onnx ({error}); pip install onnx") from error
+    return with_symmetric_activations(model) if in_8_bits else with_half_convolutions(model)
 
 
 class TensorRtFactory:

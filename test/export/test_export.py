@@ -26,7 +26,14 @@ from instance_seg_ros.export.export import (
     in_8_bits,
     store_weights_as_half,
 )
-from instance_seg_ros.export.graph import DecodingSettings, ExportedModel, NetworkGrid, mask_overlaps, suppress
+from instance_seg_ros.export.graph import (
+    DecodingSettings,
+    ExportedModel,
+    NetworkGrid,
+    mask_overlaps,
+    preference,
+    suppress,
+)
 from instance_seg_ros.models.condinst import CondInst
 from instance_seg_ros.models.configuration import CondInstConfig
 from instance_seg_ros.segmentation.cpu_backends import cpu_forms, load_cpu_network
@@ -232,6 +239,14 @@ def test_a_mask_suppresses_by_overlap_and_by_containing(
 ) -> None:
     overlaps = mask_overlaps(torch.tensor([first, second]).float(), 0.5, 0.8)
     assert [bool(overlaps[0, 1]), bool(overlaps[1, 0])] == [forward, backward]
+
+
+def test_locations_that_are_the_best_around_come_first() -> None:
+    finer = [[0.9, 0.8, 0.1], [0.2, 0.3, 0.1], [0.1, 0.1, 0.6]]
+    coarser = [[0.7, 0.7]]
+    quality = torch.tensor([*np.ravel(finer), *np.ravel(coarser)], dtype=torch.float32)
+    expected = [0.9, 0.4, 0.05, 0.1, 0.15, 0.05, 0.05, 0.05, 0.6, 0.7, 0.7]  # the last two are equally good
+    assert preference(quality, [(3, 3), (1, 2)]).tolist() == pytest.approx(expected)
 
 
 def weight_bytes(proto: onnx.ModelProto) -> int:
