@@ -12,6 +12,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
@@ -101,6 +102,19 @@ def simulated_frames(seed: int, rate_hz: float) -> Iterator[RgbdFrame]:
 
     for simulated in SimulatedTabletop(seed=seed, rate_hz=rate_hz):
         yield simulated.frame
+
+
+def made_ahead(frames: Iterator[RgbdFrame]) -> Iterator[RgbdFrame]:
+    """The same frames, each of which a thread makes while the one before is published and waited for.
+
+    Raises:
+        Exception: what `frames` raises, in place of the frame that it could not make.
+    """
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        coming = pool.submit(next, frames, None)
+        while (frame := coming.result()) is not None:
+            coming = pool.submit(next, frames, None)
+            yield frame
 
 
 def captured_frames(folder: Path) -> Iterator[RgbdFrame]:
@@ -202,7 +216,7 @@ def frames_of(options: argparse.Namespace) -> Iterator[RgbdFrame]:
         frames = recorded_frames(options.bag)
     else:
         frames = simulated_frames(options.seed, options.rate)
-    return islice(frames, options.count)
+    return made_ahead(islice(frames, options.count))
 
 
 def main(args: list[str] | None = None) -> int:

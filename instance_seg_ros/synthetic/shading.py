@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -314,20 +315,28 @@ def spread_by_surface(
         stride: at least 2.
     """
     height, width = key.shape
-    along_column, along_row = np.arange(height), np.arange(width)
-    total, count = np.zeros((len(values), height, width), np.float32), np.zeros(key.shape, np.float32)
+    rows, columns = np.arange(height) // stride, np.arange(width) // stride
+    # Where all four coarse pixels around see what the pixel sees, they are simply interpolated.
+    padded = np.pad(coarse_key, ((0, 1), (0, 1)), mode="edge")
+    alike = (coarse_key == padded[1:, :-1]) & (coarse_key == padded[:-1, 1:]) & (coarse_key == padded[1:, 1:])
+    at = np.ix_(rows, columns)
+    simple = alike[at] & (coarse_key[at] == key)
+    shift = np.array([[1.0 / stride, 0.0, 0.0], [0.0, 1.0 / stride, 0.0]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    spread = [cv2.warpAffine(v, shift, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE) for v in values]
+    result = np.stack(spread).astype(np.float32)
+
+    row, column = np.divmod(np.flatnonzero(~simple), width)
+    total, count = np.zeros((len(values), len(row)), np.float32), np.zeros(len(row), np.float32)
     for down in (0, 1):
-        rows = np.minimum(along_column // stride + down, values.shape[1] - 1)
-        share_down = np.abs(1 - down - along_column % stride / stride).astype(np.float32)[:, None]
+        near_row = np.minimum(row // stride + down, values.shape[1] - 1)
+        share_down = np.abs(1 - down - row % stride / stride)
         for right in (0, 1):
-            columns = np.minimum(along_row // stride + right, values.shape[2] - 1)
-            share_right = np.abs(1 - right - along_row % stride / stride).astype(np.float32)
-            there = np.ix_(rows, columns)
+            near_column = np.minimum(column // stride + right, values.shape[2] - 1)
+            share = share_down * np.abs(1 - right - column % stride / stride) + 1e-3
             # Other surfaces matter only where a surface has no coarse pixel at all around here.
-            weight = np.where(coarse_key[there] == key, np.float32(1.0), np.float32(1e-4))
-            weight *= share_down * share_right + np.float32(1e-3)
-            count += weight
-            for channel, coarse in zip(total, values, strict=True):
-                channel += coarse[there] * weight
-    total /= count
-    return total
+            share[coarse_key[near_row, near_column] != key[row, column]] *= 1e-4
+            total += values[:, near_row, near_column] * share.astype(np.float32)
+            count += share.astype(np.float32)
+    result[:, row, column] = total / count
+    return result
