@@ -23,6 +23,12 @@ def _frozen(values: ArrayLike, shape: tuple[int, ...], name: str) -> NDArray[np.
     return array
 
 
+def cross(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The vector product of two (3,) vectors; for so few numbers much faster than NumPy's for any shape."""
+    (a, b, c), (x, y, z) = first.tolist(), second.tolist()
+    return np.array([b * z - c * y, c * x - a * z, a * y - b * x])
+
+
 @dataclass(frozen=True, eq=False)
 class Transform:
     """A rigid transform `T_a_b` from coordinates in frame b to those in frame a: p_a = rotation @ p_b + translation_m.
@@ -130,9 +136,9 @@ class Plane:
     def basis(self) -> NDArray[np.float64]:
         """(3, 3) right-handed rotation whose columns are two directions in the plane and the normal."""
         seed = np.eye(3)[np.argmin(np.abs(self.normal))]
-        first = np.cross(seed, self.normal)
+        first = cross(seed, self.normal)
         first /= np.linalg.norm(first)
-        return np.stack([first, np.cross(self.normal, first), self.normal], axis=1)
+        return np.stack([first, cross(self.normal, first), self.normal], axis=1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ from instance_seg_ros.compute import Array, Compute, ComputeChoice
 from instance_seg_ros.compute.arrays import cast, namespace
 from instance_seg_ros.compute.windows import Windows
 from instance_seg_ros.config import LiftingSettings
-from instance_seg_ros.geometry import OrientedBox, Plane, Transform
+from instance_seg_ros.geometry import OrientedBox, Plane, Transform, cross
 from instance_seg_ros.instances import Instances
 from instance_seg_ros.lifting.completion import far_side_of_round_body
 from instance_seg_ros.lifting.support import find_support_plane
@@ -364,4 +364,4 @@ def _smallest_rectangle(
 def _box_pose(x_axis: NDArray[np.float64], z_axis: NDArray[np.float64], centre_m: NDArray[np.float64]) -> Transform:
     """A pose from two orthogonal axes; of the two signs of x, the one that points to the right of the image."""
     x_axis = x_axis if x_axis[0] >= 0 else -x_axis
-    return Transform(np.stack([x_axis, np.cross(z_axis, x_axis), z_axis], axis=1), centre_m)
+    return Transform(np.stack([x_axis, cross(z_axis, x_axis), z_axis], axis=1), centre_m)
