@@ -12,6 +12,7 @@ from instance_seg_ros.commands.options import add_pipeline_arguments, load_pipel
 from instance_seg_ros.errors import InputError
 from instance_seg_ros.geometry import Transform
 from instance_seg_ros.storage.bag import DEFAULT_TOLERANCE_S, STORAGES, BagSummary, process_bag
+from instance_seg_ros.tracking import TimeStep
 
 EPILOG = """\
 Writes a bag with /instance_seg/instances (instance_seg_ros/msg/InstanceArray), /instance_seg/label_image,
@@ -54,6 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="pose of the depth camera in the colour camera's optical frame, for depth that is not aligned "
         "(default: from /tf_static)",
     )
+    parser.add_argument(
+        "--rectified", action="store_true", help="the images are rectified: their camera is P of the CameraInfo, not K"
+    )
     add_pipeline_arguments(parser)
 
 
@@ -82,6 +86,7 @@ def run(args: argparse.Namespace) -> int:
             copy_inputs=args.copy_inputs,
             max_frames=args.max_frames,
             T_color_depth=args.depth_camera_pose,
+            rectified=args.rectified,
             progress=show,
         )
     print(summary_text(summary))
@@ -105,6 +110,8 @@ def summary_text(summary: BagSummary) -> str:
         (f"{stage}, mean", f"{total_s / summary.frames * 1000:.1f} ms")
         for stage, total_s in summary.stage_times_s.items()
     ]
+    odd = [(step, count) for step, count in summary.time_steps.items() if step is not TimeStep.FORWARD]
+    rows += [(f"frames whose stamp is {step.value}", str(count)) for step, count in odd]
     rows += [(f"lost: {cause}", str(count)) for cause, count in summary.lost.most_common()]
     rows += [("warning", warning) for warning in summary.warnings]
     return tabulate(rows, tablefmt="plain", disable_numparse=True)

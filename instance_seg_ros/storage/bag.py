@@ -29,6 +29,7 @@ from instance_seg_ros.messages import outgoing
 from instance_seg_ros.messages.incoming import MessageMatcher, RgbdMessages, frame_of, is_distorted
 from instance_seg_ros.messages.types import load_typestore, message_factory
 from instance_seg_ros.pipeline import Pipeline, Scene
+from instance_seg_ros.tracking import TimeStep
 
 IMAGE, COMPRESSED_IMAGE = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO, TF = "sensor_msgs/msg/CameraInfo", "tf2_msgs/msg/TFMessage"
@@ -74,6 +75,7 @@ class BagSummary:
         warnings: what may make the results worse.
         elapsed_s: wall-clock time.
         stage_times_s: total seconds of each stage.
+        time_steps: number of frames by how their stamps follow each other.
     """
 
     colors: int = 0
@@ -85,6 +87,7 @@ class BagSummary:
     warnings: list[str] = field(default_factory=list)
     elapsed_s: float = 0.0
     stage_times_s: Counter[str] = field(default_factory=Counter)
+    time_steps: Counter[TimeStep] = field(default_factory=Counter)
 
 
 def find_topics(types: Mapping[str, str], overrides: Mapping[str, str | None] | None = None) -> BagTopics:
@@ -123,6 +126,7 @@ def process_bag(
     copy_inputs: bool = False,
     max_frames: int | None = None,
     T_color_depth: Transform | None = None,
+    rectified: bool = False,
     progress: Callable[[int, int], None] = lambda read, total: None,
 ) -> BagSummary:
     """Runs the pipeline on every frame of a bag and writes a bag with the results, which appears whole or not at all.
@@ -138,6 +142,7 @@ def process_bag(
         copy_inputs: copy the camera's topics and /tf_static too, so that the new bag can be played by itself.
         T_color_depth: pose of the depth camera in the colour camera's frame, for depth that is not registered; None
             takes it from /tf_static.
+        rectified: the images are rectified, see `messages.incoming.camera_of_rectified`.
         progress: called with the number of messages read and in total.
 
     Raises:
@@ -148,6 +153,7 @@ def process_bag(
         raise BagError(f"{target} exists already; give --out a folder that does not")
     typestore = load_typestore()
     summary = BagSummary()
+    pipeline.tracker.reset()  # a bag has its own time
     with _opened(source) as reader:
         topics = find_topics(
             {connection.topic: connection.msgtype for connection in reader.connections}, topic_overrides
@@ -155,7 +161,7 @@ def process_bag(
         source_storage = "mcap" if _is_mcap(source) else "sqlite3"
         with _new_bag(target, STORAGES[storage or source_storage]) as writer:
             sink = _ResultWriter(writer, typestore)
-            frames = _FrameReader(reader, typestore, topics, tolerance_s, T_color_depth, summary)
+            frames = _FrameReader(reader, typestore, topics, tolerance_s, T_color_depth, summary, rectified)
             if copy_inputs:
                 frames.listener = sink.copy
             for time_ns, frame in frames.read(source, progress):
@@ -165,6 +171,7 @@ def process_bag(
                 summary.instances += len(scene.instances)
                 summary.grasps += sum(len(grasps.grasps) for grasps in scene.grasps)
                 summary.stage_times_s.update(scene.stage_times_s)
+                summary.time_steps[scene.time_step] += 1
                 if summary.frames == max_frames:
                     break
     summary.elapsed_s = time.perf_counter() - started_s
@@ -199,6 +206,7 @@ class _FrameReader:
         tolerance_s: float,
         T_color_depth: Transform | None,
         summary: BagSummary,
+        rectified: bool = False,
     ) -> None:
         self._reader = reader
         self._typestore = typestore
@@ -206,7 +214,8 @@ class _FrameReader:
         self._tolerance_s = tolerance_s
         self._T_color_depth = T_color_depth
         self._summary = summary
-        self._matcher = MessageMatcher(tolerance_s)
+        self._rectified = rectified
+        self._matcher = MessageMatcher(tolerance_s, rectified)
         self._static_tf: dict[str, tuple[str, Transform]] = {}
         self.listener: Callable[[Connection, int, bytes], None] = lambda connection, time_ns, raw: None
 
@@ -288,10 +297,10 @@ class _FrameReader:
                 except ValueError:  # counted when it is read in its turn
                     continue
                 self._add_info(first[0].topic, info)
-                if topic == self._topics.color_info and is_distorted(info):
+                if topic == self._topics.color_info and is_distorted(info) and not self._rectified:
                     self._summary.warnings.append(
                         "the CameraInfo has distortion coefficients, which are not corrected: positions near the "
-                        "border are off; record the rectified image"
+                        "border are off; record the rectified images and give --rectified"
                     )
 
     def _take_transforms(self, connection: Connection, raw: bytes) -> None:

@@ -28,6 +28,7 @@ from instance_seg_ros.storage.bag import (
     read_frames,
     transform_between,
 )
+from instance_seg_ros.tracking import TimeStep
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 INFO, TF = "sensor_msgs/msg/CameraInfo", "tf2_msgs/msg/TFMessage"
@@ -288,6 +289,20 @@ def test_lens_distortion_is_warned_of(process: Callable, frames: list[RgbdFrame]
     assert summary.frames == 4
     (warning,) = summary.warnings
     assert "distortion" in warning
+
+
+def test_rectified_images_have_the_camera_p(process: Callable, frames: list[RgbdFrame]) -> None:
+    recorded = []
+    for frame in frames:
+        for topic, stamp_ns, message in camera_messages(frame):
+            if topic in (COLOR_INFO, ALIGNED_INFO):
+                p = np.insert(message.k.reshape(3, 3), 3, 0, axis=1).reshape(12)
+                message = replace(message, p=p, k=2 * message.k, d=np.array([0.1, 0, 0, 0, 0]))
+            recorded.append((topic, stamp_ns, message))
+    summary, written = process(recorded, rectified=True)
+    assert (summary.frames, summary.warnings) == (4, [])
+    assert {array.fx for array in written["/instance_seg/instances"]} == {frames[0].intrinsics.fx}
+    assert summary.time_steps == {TimeStep.FORWARD: 4}
 
 
 def test_compressed_streams_are_read(process: Callable, frames: list[RgbdFrame]) -> None:
