@@ -130,9 +130,12 @@ def write_capture(
 ) -> None:
     """Writes a frame as a capture that `read_capture` reads, `extra` keys into its meta.json.
 
-    Depth is rounded to `depth_unit_m`; what 16 bits of it cannot hold is written as no measurement.
+    Depth is rounded to `depth_unit_m`; what 16 bits of it cannot hold is written as no measurement. A capture that
+    is in the folder already is replaced.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    for name in ("meta.json", "color.png", "labels.png"):  # what this frame lacks must not be taken from another one
+        (folder / name).unlink(missing_ok=True)
     units = np.rint(frame.depth_m / depth_unit_m)
     depth = np.where(units <= np.iinfo(np.uint16).max, units, 0).astype(np.uint16)
     write_image(folder / "depth.png", depth)

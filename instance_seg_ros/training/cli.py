@@ -135,6 +135,8 @@ def _train(args: argparse.Namespace, processes: Processes) -> None:
             f"{len(source)} frames to train on from {_INPUTS[args.inputs]}, from step {trainer.step}, on {where}, into "
             f"{args.out}"
         )
+        if initial is not None and trainer.step == 0:
+            print(f"starting from the weights of {path}")
         if settings.fixed_statistics:
             print(
                 f"{source.incomplete_share:.0%} of the frames lack depth or colour: batch normalisation keeps the "

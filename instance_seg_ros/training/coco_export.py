@@ -24,7 +24,7 @@ INSTANCES_NAME, IMAGES_NAME, DEPTH_NAME = "instances.json", "images", "depth"
 
 
 def write_coco(store: SceneStore, folder: Path, progress: bool = False) -> None:
-    """Writes instances.json, images/ and depth/ (16-bit PNG in millimetres) into `folder`.
+    """Writes instances.json, images/ and depth/ (16-bit PNG in millimetres, exact but for rounding) into `folder`.
 
     Args:
         store: with colour.
@@ -32,6 +32,7 @@ def write_coco(store: SceneStore, folder: Path, progress: bool = False) -> None:
         progress: show a progress bar.
 
     Raises:
+        OSError: a file cannot be written.
         ValueError: the store has no colour.
     """
     if store.color is None:
@@ -82,7 +83,7 @@ def main(arguments: list[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     try:
         write_coco(open_store(args.store), args.folder, progress=True)
-    except (FileNotFoundError, ValueError) as error:
+    except (OSError, ValueError) as error:
         parser.error(str(error))
     print(f"wrote {args.folder / INSTANCES_NAME}, {IMAGES_NAME}/ and {DEPTH_NAME}/")
 

@@ -51,6 +51,15 @@ def test_colour_and_labels_may_be_absent(folder: Path) -> None:
     assert capture.labels is None
 
 
+def test_a_capture_replaces_all_of_the_one_before(tmp_path: Path, make_frame: Callable[..., RgbdFrame]) -> None:
+    frame = make_frame()
+    write_capture(tmp_path, frame, np.ones(frame.depth_m.shape, dtype=np.uint16))
+    write_capture(tmp_path, RgbdFrame(None, frame.depth_m, frame.intrinsics))
+    capture = read_capture(tmp_path)
+    assert capture.frame.color_rgb is None
+    assert capture.labels is None
+
+
 def test_16_bit_depth_without_a_unit_is_millimetres(folder: Path) -> None:
     (folder / "meta.json").write_text(json.dumps({key: META[key] for key in ("fx", "fy", "cx", "cy")}))
     assert read_capture(folder).frame.depth_m[0, 1] == pytest.approx(1.0)

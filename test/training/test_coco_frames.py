@@ -52,6 +52,10 @@ def test_the_export_is_a_command(
     with pytest.raises(SystemExit):
         main([str(tiny_store), str(tmp_path / "other")])
     assert "--color" in capsys.readouterr().err
+    (tmp_path / "taken").write_text("a file, not a folder")
+    with pytest.raises(SystemExit):
+        main([str(tiny_color_store), str(tmp_path / "taken")])
+    assert "taken" in capsys.readouterr().err
 
 
 def test_a_store_without_colour_is_no_coco_data_set(tiny_store: Path, tmp_path: Path) -> None:

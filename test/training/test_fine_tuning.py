@@ -67,6 +67,7 @@ def test_labelled_images_become_a_model_with_their_classes(
     assert run(cli, *arguments, "--weights", str(weights), *QUICK, "--steps=2") == 0
     told = capsys.readouterr().out
     assert "12 images" in told and "of 2 classes" in told
+    assert f"starting from the weights of {weights}" in told
     assert "starting weights: each of the 2 classes starts as 'object'" in told
     assert "left out 1 annotations, the first one:" in told
     assert (out / "skipped.txt").read_text().count("\n") == 1
