@@ -129,10 +129,10 @@ class Tracker:
         seen: list[_Track] = []
         for index, observation in enumerate(observed):
             if index in matches:
-                track_id = self._tracks[matches[index]].track_id
+                seen.append(_continued(self._tracks[matches[index]], observation))
             else:
-                track_id, self._next_id = self._next_id, self._next_id + 1
-            seen.append(replace(observation, track_id=track_id))
+                seen.append(replace(observation, track_id=self._next_id))
+                self._next_id += 1
         matched = set(matches.values())
         unseen = [track for position, track in enumerate(self._tracks) if position not in matched]
         if self.time_step not in (TimeStep.REPEATED, TimeStep.LATE):
@@ -205,6 +205,19 @@ class Tracker:
         if np.count_nonzero(beyond) > 0.5 * len(points_m):
             return replace(track, missed=track.missed + 1)
         return track
+
+
+def _continued(track: _Track, observation: _Track) -> _Track:
+    """The observation under the track's id; without 3D of its own, as when depth fails, it keeps the last known."""
+    if observation.centroid_m is not None:
+        return replace(observation, track_id=track.track_id)
+    return replace(
+        observation,
+        track_id=track.track_id,
+        centroid_m=track.centroid_m,
+        size_m=track.size_m,
+        points_m=track.points_m,
+    )
 
 
 def _time_step(latest_ns: int | None, stamp_ns: int) -> TimeStep:

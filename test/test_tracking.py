@@ -221,6 +221,18 @@ def test_instances_without_3d_are_matched_by_their_masks() -> None:
     assert ids == [(1, 2)] * 3
 
 
+def test_a_frame_without_depth_does_not_make_a_track_forget_its_place() -> None:
+    clock = Clock(max_missed_frames=1)
+    curtain = Box((0.02, 0.8, 0.9), upright(0.35, 0, 0.45))
+    ball, can = clock.see([BALL, CAN])
+    frame, instances, _ = observe([BALL, CAN], VIEW)
+    blind = replace(frame, depth_m=np.zeros_like(frame.depth_m), stamp_ns=clock.stamp_ns + 1)
+    assert clock.tracker.update(blind, instances, LIFTER.lift(blind, instances)) == (ball, can)
+    for _ in range(5):
+        clock.see([BALL, CAN, curtain], detected=[2])  # hides both, so that neither ages
+    assert clock.see([BALL, CAN]) == (ball, can)
+
+
 def test_high_scores_choose_before_low_scores() -> None:
     """Two detections of one object: the confident one continues the track although the other lies nearer."""
     clock = Clock(first_pass_score=0.5)

@@ -120,6 +120,8 @@ def _frames(args: argparse.Namespace) -> Iterator[LabelledFrame]:
     from instance_seg_ros.evaluation.sources import RANDOM_SENSOR, captures, degraded, store_frames
     from instance_seg_ros.training.coco_options import ONLY_FOR_COCO, refuse_options
 
+    if args.limit < 0:
+        raise InputError(f"--limit must be 0, for all frames, or more, not {args.limit}")
     if args.coco is not None:
         refuse_options(args, ("sensor", "all_labelled"), "--coco")
         frames = _coco(args)
@@ -129,7 +131,8 @@ def _frames(args: argparse.Namespace) -> Iterator[LabelledFrame]:
             refuse_options(args, ("sensor",), f"captures, which a real sensor made ({args.data})")
             frames = captures(args.data, args.all_labelled)
         else:
-            sensors = [name.strip() for name in (args.sensor or RANDOM_SENSOR).split(",")]
+            names = (name.strip() for name in (args.sensor or RANDOM_SENSOR).split(","))
+            sensors = list(dict.fromkeys(names))  # each once
             frames = store_frames(args.data, args.limit, args.seed, sensors)
     for index, frame in enumerate(frames):
         yield degraded(frame, args.depth_missing, args.without_color, args.seed + index)
