@@ -24,8 +24,16 @@ def load_pipeline(args: argparse.Namespace) -> Pipeline:
     Raises:
         InputError: for a setting out of range or a model file that cannot be used.
     """
-    settings = PipelineSettings(**{stage: settings_of(args, kind, stage) for stage, kind in config.stages().items()})  # type: ignore[arg-type]
-    return Pipeline.from_settings(settings, args.model)
+    return Pipeline.from_settings(pipeline_settings(args), args.model)
+
+
+def pipeline_settings(args: argparse.Namespace) -> PipelineSettings:
+    """The settings of all stages that the options ask for.
+
+    Raises:
+        InputError: for a setting out of range.
+    """
+    return PipelineSettings(**{stage: settings_of(args, kind, stage) for stage, kind in config.stages().items()})  # type: ignore[arg-type]
 
 
 def settings_of(args: argparse.Namespace, settings_type: type[config.SettingsType], stage: str) -> config.SettingsType:

@@ -83,7 +83,6 @@ def _gpu_obstacle() -> str | None:
     if importlib.util.find_spec("torch") is None:
         return "not installed: torch"
     try:
-        import torch
+        return nvidia_driver.pytorch_obstacle()
     except (ImportError, OSError) as error:  # such as a shared library that is missing
         return f"torch cannot be imported: {error}"
-    return None if torch.cuda.is_available() else f"PyTorch {torch.__version__} sees no GPU; is it built for CUDA?"

@@ -71,12 +71,12 @@ class NumpyCompute:
         self, image: NDArray[np.float32], radii_px: Sequence[int], powers_xy: Sequence[tuple[int, int]]
     ) -> list[NDArray[np.float32]]:
         """See `Compute`."""
-        moments = [np.empty_like(image) for _ in powers_xy]
+        moments = [np.empty(image.shape, dtype=np.float32) for _ in powers_xy]
         for row, radius_px in enumerate(radii_px):
             offset = (np.arange(-radius_px, radius_px + 1) / radius_px).astype(np.float32)
             for moment, (x, y) in zip(moments, powers_xy, strict=True):
-                cv2.sepFilter2D(
-                    image[row], cv2.CV_32F, offset**x, offset**y, dst=moment[row], borderType=cv2.BORDER_CONSTANT
+                moment[row] = cv2.sepFilter2D(
+                    image[row], cv2.CV_32F, offset**x, offset**y, borderType=cv2.BORDER_CONSTANT
                 )
         return moments
 

@@ -25,3 +25,16 @@ def obstacle() -> str | None:
     if error or not count.value:
         return f"no NVIDIA GPU: the driver counts {count.value} (error {error})"
     return None
+
+
+def pytorch_obstacle() -> str | None:
+    """Why PyTorch cannot use a GPU here, with the cure; None when it can.
+
+    Raises:
+        ImportError, OSError: it is not installed, or a library that it needs is missing.
+    """
+    import torch
+
+    if not torch.cuda.is_available():
+        return f"PyTorch {torch.__version__} sees no GPU; is it built for CUDA, and does nvidia-smi show the GPU?"
+    return None

@@ -19,6 +19,7 @@ from instance_seg_ros.segmentation.cuda_graph import Buffer, GraphedWork
 from instance_seg_ros.segmentation.frozen_model import frozen_model
 from instance_seg_ros.segmentation.graph_network import GraphInput, GraphNetwork
 from instance_seg_ros.segmentation.half_precision import with_half_convolutions
+from instance_seg_ros.segmentation.nvidia_driver import pytorch_obstacle
 from instance_seg_ros.segmentation.torch_program import TensorType, TorchProgram
 
 _HALF_TYPES = {"fp16": onnx.TensorProto.FLOAT16, "bf16": onnx.TensorProto.BFLOAT16}
@@ -27,9 +28,7 @@ _OLDEST_WITH_BF16 = (8, 0)
 
 def obstacle() -> str | None:
     """Why PyTorch cannot use a GPU here, with the cure; None when it can."""
-    if not torch.cuda.is_available():
-        return f"PyTorch {torch.__version__} sees no GPU; is it built for CUDA, and does nvidia-smi show the GPU?"
-    return None
+    return pytorch_obstacle()
 
 
 class PyTorchNetwork(GraphNetwork):

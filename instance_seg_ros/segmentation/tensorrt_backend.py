@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from instance_seg_ros.errors import InputError
 from instance_seg_ros.segmentation.cuda_graph import Buffer, GraphedWork
 from instance_seg_ros.segmentation.engine_cache import EngineKey
+from instance_seg_ros.segmentation.nvidia_driver import pytorch_obstacle
 from instance_seg_ros.segmentation.postprocessing import NetworkOutput
 
 _TORCH_TYPES = {"FLOAT": torch.float32, "HALF": torch.float16, "INT64": torch.int64, "UINT8": torch.uint8}
@@ -35,9 +36,7 @@ class EngineRefusedError(EngineError):
 
 def obstacle() -> str | None:
     """Why this machine cannot run engines though TensorRT is there, with the cure; None when it can."""
-    if not torch.cuda.is_available():
-        return f"PyTorch {torch.__version__} sees no GPU; is it built for CUDA, and does nvidia-smi show the GPU?"
-    return None
+    return pytorch_obstacle()
 
 
 def engine_key(
