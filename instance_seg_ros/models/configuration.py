@@ -26,6 +26,10 @@ def dynamic_parameter_count(channels: int = DYNAMIC_CHANNELS) -> int:
 class CondInstConfig:
     """Named sizes of the network.
 
+    What a stage or the colour encoder strides over (`stem_channels`, all but the last of `stage_channels` and
+    `color_channels`) has 16 channels at least where it is trained on a CPU at full size: with fewer, PyTorch 2.13
+    corrupts the heap in the gradient of a 1x1 convolution of stride 2 whose layout is channels-last.
+
     Attributes:
         input_hw: height and width of the network's grid, multiples of 16.
         input_channels: channels of `geometry_input`.
@@ -109,7 +113,7 @@ SIZES: dict[str, CondInstConfig] = {
         head_depth=2,
         mask_channels=32,
         mask_depth=2,
-        color_channels=(16, 16, 48),  # with 8, PyTorch 2.13's convolutions of channels-last corrupt the heap
+        color_channels=(16, 16, 48),
     ),
 }
 """Networks by name: the shipped one's, and one with half of its weights."""
