@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -56,7 +57,7 @@ def _sample_floor(room: Room) -> Support:
     half = float(rng.uniform(0.3, 0.6))
     _add_floor(room, 0.0, solid=True)
     away_m = _add_walls(room, 0.0, half)
-    _add_furniture(room, 0.0, 1.5 * half, away_m, int(rng.integers(0, 7)))
+    _add_within(room, _furniture(rng, 0.0, 1.5 * half, away_m, int(rng.integers(0, 7))), away_m)
     _maybe_add_sheets(room, half, half)
     return Support("floor", tuple(room.solid), tuple(room.surroundings), (half, half), _ALL_ROUND)
 
@@ -73,13 +74,14 @@ def _sample_table(room: Room, kind: str) -> Support:
     back_m = _add_table(room, half_w, half_d, -thickness, height)
     _add_floor(room, -height - thickness)
     away_m = _add_walls(room, -height - thickness, reach)
+    furniture = _furniture(rng, -height - thickness, reach * 0.9, away_m, int(rng.integers(0, 9)))
+    if half_w > 0.6 and rng.random() < 0.4:
+        half_w = _add_side_fixture(room, half_w, half_d, -thickness)
     open_yaw = _ALL_ROUND
     if rng.random() < 0.2:
         away_m[0] = min(away_m[0], _add_wall_behind(room, back_m))
         open_yaw = _FROM_FRONT
-    _add_furniture(room, -height - thickness, reach * 0.9, away_m, int(rng.integers(0, 9)))
-    if half_w > 0.6 and rng.random() < 0.4:
-        half_w = _add_side_fixture(room, half_w, half_d, -thickness)
+    _add_within(room, furniture, away_m)
     if on_board:
         half_w, half_d = min(half_w, float(rng.uniform(0.19, 0.35))), min(half_d, float(rng.uniform(0.14, 0.25)))
         fixtures.board(room, half_w, half_d, thickness, float(rng.uniform(0.008, 0.03)) * (rng.random() < 0.5))
@@ -125,7 +127,7 @@ def _sample_tote(room: Room) -> Support:
             fixtures.open_bin, pose((beside, rng.uniform(-0.1, 0.1), -2 * bottom), yaw_rotation(np.pi / 2))
         )
     away_m = _add_walls(room, -2 * bottom - below, reach)
-    _add_furniture(room, -2 * bottom - below, 0.9 * reach, away_m, int(rng.integers(0, 7)))
+    _add_within(room, _furniture(rng, -2 * bottom - below, 0.9 * reach, away_m, int(rng.integers(0, 7))), away_m)
     return Support("tote", (*walls, *room.solid), tuple(room.surroundings), (half_w, half_d), _ALL_ROUND)
 
 
@@ -177,30 +179,39 @@ def _add_walls(room: Room, floor_z: float, reach_m: float) -> FloatArray:
     return away_m
 
 
-def _add_furniture(room: Room, floor_z: float, keep_out_m: float, away_m: FloatArray, count: int) -> None:
+def _furniture(
+    rng: np.random.Generator, floor_z: float, keep_out_m: float, away_m: FloatArray, count: int
+) -> list[Room]:
     """Fixtures and big clutter on the floor, outside a circle about the origin, facing it more or less.
 
-    Those that would reach through a wall at a distance of ``away_m`` (see :func:`_add_walls`) are left out.
+    Those whose middle would be near or behind a wall at a distance of ``away_m`` (see :func:`_add_walls`) are left out.
     """
-    rng = room.rng
+    pieces = []
     for _ in range(count):
         angle = rng.uniform(0, 2 * np.pi)
         distance = keep_out_m + rng.uniform(0.3, 1.9)
         x, y = distance * np.cos(angle), distance * np.sin(angle)
-        if (np.array([y, -x, -y, x]) > away_m).any():
+        if (np.array([y, -x, -y, x]) > away_m - 0.3).any():
             continue
-        before = len(room.solid), len(room.surroundings)
+        piece = Room(rng)
         T = pose((x, y, floor_z), yaw_rotation(angle - np.pi / 2 + rng.normal(0, 0.5)))
         if rng.random() < 0.85:
-            room.add_fixture(fixtures.ON_FLOOR[int(rng.integers(len(fixtures.ON_FLOOR)))], T)
+            piece.add_fixture(fixtures.ON_FLOOR[int(rng.integers(len(fixtures.ON_FLOOR)))], T)
         else:
             shape = sample_object(rng, ("lathe", "lump", "bottle", "composition", "bowl", "cylinder"))
             shape = replace(shape, mesh=shape.mesh.copy(), geoms=())
             shape.mesh.apply_scale(rng.uniform(4.0, 8.0))
-            room.add(shape, T @ pose((0.0, 0.0, -shape.bottom_m)))
-        added = (*room.solid[before[0] :], *room.surroundings[before[1] :])
-        if any(_reaches_through(part, away_m) for part in added):
-            del room.solid[before[0] :], room.surroundings[before[1] :]
+            piece.add(shape, T @ pose((0.0, 0.0, -shape.bottom_m)))
+        pieces.append(piece)
+    return pieces
+
+
+def _add_within(room: Room, pieces: Sequence[Room], away_m: FloatArray) -> None:
+    """Add what is in other rooms, but for those of which something would reach through a wall."""
+    for piece in pieces:
+        if not any(_reaches_through(part, away_m) for part in (*piece.solid, *piece.surroundings)):
+            room.solid += piece.solid
+            room.surroundings += piece.surroundings
 
 
 def _reaches_through(part: Placed, away_m: FloatArray) -> bool:

@@ -24,7 +24,8 @@ def sample_view(rng: np.random.Generator, scene: Scene, caster: RayCaster, size_
     aside = rng.random() < 0.05
     view = _random_view(rng, scene, size_wh, aside)
     for _ in range(_TRIES):
-        small = tuple(v / _SMALLER for v in view.intrinsics_fxfycxcy)
+        fx, fy, cx, cy = view.intrinsics_fxfycxcy
+        small = (fx / _SMALLER, fy / _SMALLER, (cx + 0.5) / _SMALLER - 0.5, (cy + 0.5) / _SMALLER - 0.5)
         cast = caster.cast(small, (size_wh[0] // _SMALLER, size_wh[1] // _SMALLER), view.T_world_camera)
         seen = (cast.ids > 0).mean()
         near = cast.depth_m[cast.depth_m > 0]
