@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import itertools
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
         if first is None:
             raise InputError(f"no labelled frame in {args.data}")
         segmenter = load_segmenter(args.model, settings)
-        unthresholded = load_segmenter(args.model, replace(settings, score_threshold=0.0))
+        unthresholded = segmenter.with_score_threshold(0.0)
         for frame in tqdm(itertools.chain([first], frames), unit="frame", leave=False):
             result, prediction = evaluate_frame(segmenter, unthresholded, frame)
             results.append(result)

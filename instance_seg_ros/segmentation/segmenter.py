@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -45,6 +46,11 @@ class NetworkSegmenter:
     def backend(self) -> str:
         """What runs the model at this moment, and why."""
         return f"{self._network.backend} ({self._reason})" if self._reason else self._network.backend
+
+    def with_score_threshold(self, score_threshold: float) -> NetworkSegmenter:
+        """The same network and settings with another threshold on the score."""
+        settings = replace(self._settings, score_threshold=score_threshold)
+        return NetworkSegmenter(self._network, self.info, settings, self._reason)
 
     def segment(self, frame: RgbdFrame) -> Instances:
         """The instances of one frame, best score first, masks at the frame's size.

@@ -91,6 +91,9 @@ class NamingSegmenter:
         self._instances = Instances(masks, boxes_of_masks(masks), scores, ids, class_names)
         self.info = SimpleNamespace(name="naming", digest="0", class_names=class_names)
 
+    def with_score_threshold(self, score_threshold: float) -> NamingSegmenter:
+        return self
+
     def segment(self, frame: RgbdFrame) -> Instances:
         return self._instances
 
