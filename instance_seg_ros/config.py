@@ -158,7 +158,8 @@ class SegmentationSettings(Settings):
         "auto",
         "Of the convolutions: fp16 (GPU) and bf16 (PyTorch and OpenVINO) compute nearly all of them in 16 bits, tf32 "
         "(GPU) rounds their factors to 10 bits of mantissa, fp32 does neither; auto is bf16 for PyTorch, and for "
-        "OpenVINO on a CPU that has it, and tf32 for the others. PyTorch and fp16 need the package onnx.",
+        "OpenVINO on a CPU that has it, and tf32 for the others; with auto for both, backends for the CPU are measured "
+        "on the 8-bit file beside the model, too. PyTorch and fp16 need the package onnx.",
         choices=("auto", "fp16", "bf16", "tf32", "fp32"),
     )
     engine_cache: str = setting(
