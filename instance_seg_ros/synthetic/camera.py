@@ -22,7 +22,7 @@ from instance_seg_ros.synthetic.world import Placed, Support, look_at, pose, yaw
 TABLETOP_FAMILIES = ("carton", "box", "can", "bottle", "mug", "bowl", "cup", "banana", "fruit", "book", "screwdriver")
 _MAX_OBJECTS = 12
 _EVENT_EVERY_FRAMES = 30
-_MOTION_FRAMES = 15
+_MOTION_S = 1.5
 _ORBIT_RAD_PER_S = 0.12
 
 
@@ -131,7 +131,7 @@ class SimulatedTabletop(Iterator[SimulatedFrame]):
         self._physics.run(self._period_s)
         self._bodies = self._physics.bodies()
         self._caster = RayCaster(self._placed())
-        if since >= _MOTION_FRAMES:
+        if since * self._period_s >= _MOTION_S:
             self._physics = None
 
     def _start_event(self) -> None:

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from instance_seg_ros import config
+from instance_seg_ros.errors import InputError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Generate the store or the contact sheet; returns the exit status."""
+    """Generate the store or the contact sheet; returns the exit status.
+
+    Raises:
+        InputError: the folder holds another store, a scene cannot be generated, or the picture cannot be written.
+    """
     from instance_seg_ros.synthetic.store import SynthSettings, generate_store
 
     if args.out is None and args.preview is None:
@@ -32,9 +37,15 @@ def run(args: argparse.Namespace) -> int:
     if args.preview is not None:
         from instance_seg_ros.synthetic.preview import write_contact_sheet
 
-        write_contact_sheet(settings, args.preview)
+        try:
+            write_contact_sheet(settings, args.preview)
+        except ValueError as error:
+            raise InputError(str(error)) from error
         print(f"wrote {args.preview}")
     if args.out is not None:
-        generate_store(settings, args.out, args.workers)
+        try:
+            generate_store(settings, args.out, args.workers)
+        except (ValueError, RuntimeError) as error:
+            raise InputError(str(error)) from error
         print(f"wrote {settings.frames} frames to {args.out}")
     return 0

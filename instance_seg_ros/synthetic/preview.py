@@ -22,9 +22,14 @@ _PALETTE[0] = 0
 def write_contact_sheet(settings: SynthSettings, path: Path | str, rows: int = 6, columns: int = 2) -> None:
     """Write a PNG or JPEG of ``rows`` x ``columns`` scenes, each as colour, depth, instances and noised depth.
 
+    The light and the sensor are drawn anew: a store of the same seed has the same scenes and views under other light.
+
     Raises:
+        ValueError: the name's ending stands for no kind of picture.
         OSError: the file cannot be written.
     """
+    if not cv2.haveImageWriter(str(path)):
+        raise ValueError(f"cannot write {path}: use a name that ends with .png or .jpg")
     tiles = [_tile(settings, index) for index in range(rows * columns)]
     sheet = np.vstack([np.hstack(tiles[r * columns : (r + 1) * columns]) for r in range(rows)])
     if not cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR)):

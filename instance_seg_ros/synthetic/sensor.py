@@ -331,7 +331,9 @@ def _grazing(
 ) -> npt.NDArray[np.bool_]:
     """Surfaces seen at a flat angle, losing returns patchily around the limit."""
     tangent = (far - near) * np.float32(0.5 * focal) / near
-    limit = np.float32(limit_tan) * np.exp(np.float32(0.25) * _coarse_noise(near.shape, 6.0, rng))
+    limit = np.float32(limit_tan) * np.exp(
+        np.float32(0.25) * _coarse_noise(near.shape, 6.0 * near.shape[1] / _REFERENCE_WIDTH, rng)
+    )
     return np.asarray((tangent > limit) & ~step)
 
 
@@ -355,7 +357,9 @@ def _edge_holes(step: npt.NDArray[np.bool_], rng: np.random.Generator, mean_widt
     if mean_width == 0 or not step.any():
         return np.zeros(step.shape, bool)
     distance = cv2.distanceTransform((~step).astype(np.uint8), cv2.DIST_L2, 3)
-    width = np.float32(mean_width) * (np.float32(0.5) + np.float32(0.8) * _coarse_noise(step.shape, 8.0, rng))
+    width = np.float32(mean_width) * (
+        np.float32(0.5) + np.float32(0.8) * _coarse_noise(step.shape, 8.0 * step.shape[1] / _REFERENCE_WIDTH, rng)
+    )
     return np.asarray(distance + np.float32(0.5) < width)
 
 

@@ -51,10 +51,10 @@ def passive_stereo(
         (H, W) float32 metres, 0 = no match.
     """
     fx, fy, cx, cy = (_ZOOM * value for value in intrinsics_fxfycxcy)
-    offset = 0.5 * (_ZOOM - 1)
     # The matcher finds nothing in as many columns at the left as there are disparities: those are rendered in addition.
     margin_px = disparities(fx, baseline_m)
-    intrinsics = (fx, fy, cx + offset + margin_px, cy + offset)
+    # Every other pixel of the pair has the same ray as a pixel of the depth image.
+    intrinsics = (fx, fy, cx + margin_px, cy)
     wide_wh = (_ZOOM * size_wh[0] + margin_px, _ZOOM * size_wh[1])
     T_right = np.array(T_world_camera, dtype=np.float64)
     T_right[:3, 3] += baseline_m * T_right[:3, 0]

@@ -5,6 +5,7 @@ import subprocess
 import cv2
 import pytest
 
+from instance_seg_ros.errors import InputError
 from instance_seg_ros.synthetic import cli
 from instance_seg_ros.synthetic.store import open_store
 
@@ -41,3 +42,15 @@ def test_synth_writes_a_contact_sheet(run, tmp_path):
 def test_synth_without_an_output_says_what_to_give(run, capsys):
     assert run() == 2
     assert "--out DIR" in capsys.readouterr().out
+
+
+def test_another_store_in_the_folder_is_an_input_error(run, tmp_path):
+    options = ("--views", 1, "--width", 64, "--height", 48, "--max-objects", 0, "--workers", 1, "--out", tmp_path)
+    assert run(*options, "--frames", 1) == 0
+    with pytest.raises(InputError, match=r"other settings \(frames\); choose another folder"):
+        run(*options, "--frames", 2)
+
+
+def test_a_preview_of_unknown_kind_is_an_input_error(run, tmp_path):
+    with pytest.raises(InputError, match=r"cannot write .*sheet\.xyz: use a name that ends with \.png or \.jpg"):
+        run("--preview", tmp_path / "sheet.xyz")
