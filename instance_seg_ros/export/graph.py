@@ -58,8 +58,10 @@ def preference(quality: Tensor, sizes_hw: Sequence[tuple[int, int]]) -> Tensor:
         (L,) float32.
     """
     preferences = []
-    for level, (height, width) in zip(quality.split([h * w for h, w in sizes_hw]), sizes_hw, strict=True):
-        grid = level.reshape(1, 1, height, width)
+    first = 0
+    for height, width in sizes_hw:
+        grid = quality[first : first + height * width].reshape(1, 1, height, width)
+        first += height * width
         is_best = grid >= functional.max_pool2d(grid, 3, stride=1, padding=1)
         preferences.append(torch.where(is_best, grid, grid / 2).flatten())
     return torch.cat(preferences)
