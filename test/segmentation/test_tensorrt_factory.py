@@ -95,13 +95,14 @@ def test_each_precision_has_an_engine_of_its_own_and_the_same_result(
     assert gpu.builds() == 3
 
 
-def test_mixed_precision_without_its_package_says_what_to_install(
-    gpu: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("in_8_bits", "what"), [(False, "of precision fp16"), (True, "in 8 bits")])
+def test_a_graph_that_must_change_says_which_package_to_install(
+    gpu: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, in_8_bits: bool, what: str
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
     monkeypatch.delitem(sys.modules, "instance_seg_ros.segmentation.half_precision", raising=False)
-    with pytest.raises(gpu.backend.EngineError, match="pip install onnx"):
-        gpu.factory._in_mixed_precision(b"")
+    with pytest.raises(gpu.backend.EngineError, match=f"an engine {what} needs the package onnx.*pip install onnx"):
+        gpu.factory._prepared(b"", in_8_bits, "fp16")
 
 
 def test_an_engine_that_tensorrt_refuses_is_built_again_once(
