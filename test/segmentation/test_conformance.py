@@ -12,9 +12,10 @@ import pytest
 
 from instance_seg_ros.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.config import SegmentationSettings
+from instance_seg_ros.export.int8 import agreement
 from instance_seg_ros.instances import Instances
-from instance_seg_ros.segmentation.cpu_backends import load_cpu_network
-from instance_seg_ros.segmentation.model_file import default_model_path, read_model_info
+from instance_seg_ros.segmentation.cpu_backends import CPU_BACKENDS, load_cpu_network
+from instance_seg_ros.segmentation.model_file import default_model_path, path_in_8_bits, read_model_info
 from instance_seg_ros.segmentation.network import Network
 from instance_seg_ros.segmentation.segmenter import NetworkSegmenter
 from instance_seg_ros.segmentation.waiting_network import WaitingNetwork
@@ -92,6 +93,18 @@ def test_the_shipped_model(make: Callable[[Path], Network], size_wh: tuple[int, 
     order = [int(np.argmax([np.count_nonzero(mask & other) for other in found.masks])) for mask in expected.masks]
     assert_same(found[np.array(order)], expected)
     assert len(found) == len(expected)
+
+
+@pytest.mark.parametrize("backend", CPU_BACKENDS)
+def test_the_shipped_model_in_8_bits_finds_what_it_finds_in_float(backend: str) -> None:
+    pytest.importorskip(backend)
+    path, frame = default_model_path(), tabletop(640, 480)
+    in_8_bits = load_cpu_network(backend, path_in_8_bits(path), SegmentationSettings(threads=1))
+    assert "in 8 bits" in in_8_bits.backend
+    measured = agreement([(segment(reference(path), path, frame), segment(in_8_bits, path, frame))])
+    assert measured.instances == 8
+    assert measured.found_share == 1
+    assert measured.mean_iou > 0.95
 
 
 def test_a_model_of_constants(
