@@ -82,9 +82,8 @@ def run(args: argparse.Namespace) -> int:
         if first is None:
             raise InputError(f"no labelled frame in {args.data}")
         segmenter = load_segmenter(args.model, settings)
-        unthresholded = segmenter.with_score_threshold(0.0)
         for frame in tqdm(itertools.chain([first], frames), unit="frame", leave=False):
-            result, prediction = evaluate_frame(segmenter, unthresholded, frame)
+            result, prediction = evaluate_frame(segmenter, frame)
             results.append(result)
             if args.out is not None:
                 worst.add(result, prediction)

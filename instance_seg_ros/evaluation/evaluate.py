@@ -6,6 +6,7 @@ import importlib.util
 import time
 import zlib
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,18 +99,22 @@ class Prediction:
     phantom: NDArray[np.bool_]
 
 
-def evaluate_frame(
-    segmenter: Segmenter, unthresholded: Segmenter, source: LabelledFrame
-) -> tuple[FrameResult, Prediction]:
+class RankingSegmenter(Segmenter, Protocol):
+    """A segmenter that also tells all that it considers."""
+
+    def ranked(self, frame: RgbdFrame) -> Instances:
+        """Instances of any score, best first; masks may overlap."""
+
+
+def evaluate_frame(segmenter: RankingSegmenter, source: LabelledFrame) -> tuple[FrameResult, Prediction]:
     """Segments a frame and measures the result.
 
     A prediction does not count when most of it lies on ignored objects, or, where only some objects are labelled, when
     less than a tenth of it lies on them.
 
     Args:
-        segmenter: as it is used; all but average precision is measured on what it gives.
-        unthresholded: the same one without a threshold on the score. Average precision, which looks at all thresholds,
-            is measured on what this one gives, as COCO does.
+        segmenter: all but average precision is measured on what it gives; average precision, which looks at all
+            thresholds and judges each mask by itself, on what it ranks, as COCO does.
         source: the frame.
     """
     start = time.perf_counter()
@@ -124,7 +129,7 @@ def evaluate_frame(
     phantoms = Phantoms(int(away.sum()), int(bare.sum()), judged.count(Surface.UNMEASURED), source.complete)
     encoded = None
     if importlib.util.find_spec("pycocotools") is not None:
-        ranked = unthresholded.segment(source.frame)
+        ranked = segmenter.ranked(source.frame)
         ranked = ranked[_counted(source, ranked.masks)]
         encoded = encode(source.truth, ranked)
     metrics = image_metrics(source.truth.masks, masks[counted])

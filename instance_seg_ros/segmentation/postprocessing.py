@@ -71,11 +71,13 @@ def to_instances(
     mask_threshold: float,
     max_instances: int,
     min_mask_pixels: int,
+    overlapping: bool = False,
 ) -> Instances:
     """The instances of the camera's image, best score first, masks at full resolution without overlap.
 
     Masks are resized inside their boxes only. A pixel that several masks claim goes to the one with the highest
-    probability; an instance that loses most of its pixels so is a duplicate and left out.
+    probability; an instance that loses most of its pixels so is a duplicate and left out. With `overlapping`, every
+    mask keeps what it claims: average precision judges each by itself.
 
     Raises:
         ModelError: a mask is not finite.
@@ -87,8 +89,8 @@ def to_instances(
     best = np.full((height, width), mask_threshold, dtype=np.float32)
     owner = np.full((height, width), -1, dtype=np.int16)
     weights = None if output.mask_upsampling is None else output.mask_upsampling.astype(np.float32)
-    claimed = np.zeros(len(rows), dtype=np.int64)
     regions = [_region(output.boxes_xyxy[row], output.mask_scale, image_size_wh) for row in rows]
+    claims = [np.zeros_like(owner[_slices(region)], dtype=bool) for region in regions]
     for index, (row, region) in enumerate(zip(rows, regions, strict=True)):
         here = _slices(region)
         if best[here].size == 0:
@@ -98,13 +100,13 @@ def to_instances(
             mask, offset = _fine_mask(mask, weights, output.mask_scale, offset, region)
         probability = _resample(mask, output.mask_scale, offset, region)
         _require_finite("masks", probability)
-        claimed[index] = np.count_nonzero(probability > mask_threshold)
+        claims[index] = probability > mask_threshold
         wins = probability > best[here]
         np.copyto(best[here], probability, where=wins)
         np.copyto(owner[here], np.int16(index), where=wins)
 
-    own = [owner[_slices(region)] == index for index, region in enumerate(regions)]
-    pixels = np.array([np.count_nonzero(mask) for mask in own], dtype=np.int64)
+    own = claims if overlapping else [owner[_slices(region)] == index for index, region in enumerate(regions)]
+    claimed, pixels = (np.array([np.count_nonzero(mask) for mask in of], dtype=np.int64) for of in (claims, own))
     kept = np.flatnonzero((pixels >= min_mask_pixels) & (pixels > _MIN_KEPT_SHARE * claimed))
     masks = np.zeros((len(kept), height, width), dtype=bool)
     boxes_xyxy = np.zeros((len(kept), 4), dtype=np.float32)

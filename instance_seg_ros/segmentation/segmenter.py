@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import sys
 from pathlib import Path
 from typing import Protocol
 
@@ -47,10 +47,15 @@ class NetworkSegmenter:
         """What runs the model at this moment, and why."""
         return f"{self._network.backend} ({self._reason})" if self._reason else self._network.backend
 
-    def with_score_threshold(self, score_threshold: float) -> NetworkSegmenter:
-        """The same network and settings with another threshold on the score."""
-        settings = replace(self._settings, score_threshold=score_threshold)
-        return NetworkSegmenter(self._network, self.info, settings, self._reason)
+    def ranked(self, frame: RgbdFrame) -> Instances:
+        """All that the network has found of one frame, whatever its score, each mask by itself: they may overlap.
+
+        For average precision, which looks at all thresholds.
+
+        Raises:
+            ModelError: the model takes images of another size.
+        """
+        return self._instances(frame, score_threshold=0.0, max_instances=sys.maxsize, overlapping=True)
 
     def segment(self, frame: RgbdFrame) -> Instances:
         """The instances of one frame, best score first, masks at the frame's size.
@@ -59,14 +64,19 @@ class NetworkSegmenter:
             ModelError: the model takes images of another size.
         """
         settings = self._settings
+        threshold = self.info.score_threshold if settings.score_threshold < 0 else settings.score_threshold
+        return self._instances(frame, threshold, settings.max_instances, overlapping=False)
+
+    def _instances(self, frame: RgbdFrame, score_threshold: float, max_instances: int, overlapping: bool) -> Instances:
         return to_instances(
             self._network(network_inputs(frame, self._network.input_names)),
             (frame.intrinsics.width, frame.intrinsics.height),
             self.info.class_names,
-            score_threshold=self.info.score_threshold if settings.score_threshold < 0 else settings.score_threshold,
+            score_threshold=score_threshold,
             mask_threshold=self.info.mask_threshold,
-            max_instances=settings.max_instances,
-            min_mask_pixels=settings.min_mask_pixels,
+            max_instances=max_instances,
+            min_mask_pixels=self._settings.min_mask_pixels,
+            overlapping=overlapping,
         )
 
 

@@ -91,15 +91,15 @@ class NamingSegmenter:
         self._instances = Instances(masks, boxes_of_masks(masks), scores, ids, class_names)
         self.info = SimpleNamespace(name="naming", digest="0", class_names=class_names)
 
-    def with_score_threshold(self, score_threshold: float) -> NamingSegmenter:
-        return self
-
     def segment(self, frame: RgbdFrame) -> Instances:
+        return self._instances
+
+    def ranked(self, frame: RgbdFrame) -> Instances:
         return self._instances
 
 
 def evaluated(files: CocoFiles, segmenter: NamingSegmenter, limit: int = 0) -> list[FrameResult]:
-    return [evaluate_frame(segmenter, segmenter, source)[0] for source in frames_of(files, limit)]
+    return [evaluate_frame(segmenter, source)[0] for source in frames_of(files, limit)]
 
 
 def test_images_become_frames_with_classes_groups_and_depth(make: Callable[..., CocoFiles]) -> None:
@@ -128,7 +128,7 @@ def test_ignored_regions_are_neither_object_nor_background(make: Callable[..., C
     assert first.ignored.sum() == 40 * 10 and second.ignored.sum() == 30 * 20
     segmenter = NamingSegmenter({"mug": MUG, "bowl": BOWL, "spoon": SPOON}, NAMES)
     for source in (first, second):
-        result, prediction = evaluate_frame(segmenter, segmenter, source)
+        result, prediction = evaluate_frame(segmenter, source)
         assert prediction.counted.tolist() == [True, source is first, source is second]
         assert result.phantoms.count == (0 if source is first else 1)
 

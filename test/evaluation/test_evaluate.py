@@ -16,12 +16,12 @@ from instance_seg_ros.config import SegmentationSettings
 from instance_seg_ros.errors import InputError
 from instance_seg_ros.evaluation import cli
 from instance_seg_ros.evaluation.breakdown import summarise
-from instance_seg_ros.evaluation.evaluate import FrameResult, Prediction, evaluate_frame
+from instance_seg_ros.evaluation.evaluate import FrameResult, evaluate_frame
 from instance_seg_ros.evaluation.gallery import WorstFrames, pictures, write_page
 from instance_seg_ros.evaluation.report import breakdown_table, frame_table, summary_lines, write_json
 from instance_seg_ros.evaluation.sources import SENSORS, LabelledFrame, captures, degraded, is_store, store_frames
 from instance_seg_ros.instances import Instances
-from instance_seg_ros.segmentation.segmenter import Segmenter, load_segmenter
+from instance_seg_ros.segmentation.segmenter import NetworkSegmenter, load_segmenter
 from instance_seg_ros.storage.captures import write_capture
 
 SIZE_WH = (64, 48)
@@ -41,15 +41,20 @@ def frame() -> RgbdFrame:
 
 
 class FixedSegmenter:
-    """Says the same for every frame."""
+    """Says the same for every frame; what it ranks is what it gives, unless told otherwise."""
 
     info = SimpleNamespace(name="fixed", digest="0")
+    backend = "none"
 
-    def __init__(self, image: np.ndarray) -> None:
+    def __init__(self, image: np.ndarray, ranked: np.ndarray | None = None) -> None:
         self._instances = Instances.from_labels(image)
+        self._ranked = self._instances if ranked is None else Instances.from_labels(ranked)
 
     def segment(self, frame: RgbdFrame) -> Instances:
         return self._instances
+
+    def ranked(self, frame: RgbdFrame) -> Instances:
+        return self._ranked
 
 
 def source_of(truth: np.ndarray, complete: bool = True, name: str = "a", **facts: str) -> LabelledFrame:
@@ -57,19 +62,14 @@ def source_of(truth: np.ndarray, complete: bool = True, name: str = "a", **facts
     return LabelledFrame(name, frame(), Instances.from_labels(truth), complete, nothing, **facts)
 
 
-def evaluated(segmenter: Segmenter, source: LabelledFrame) -> tuple[FrameResult, Prediction]:
-    """With a segmenter that has no threshold."""
-    return evaluate_frame(segmenter, segmenter, source)
-
-
 def result_of(truth: np.ndarray, predicted: np.ndarray, **facts) -> FrameResult:
-    return evaluated(FixedSegmenter(predicted), source_of(truth, **facts))[0]
+    return evaluate_frame(FixedSegmenter(predicted), source_of(truth, **facts))[0]
 
 
 def test_predictions_elsewhere_count_only_where_all_is_labelled() -> None:
     truth, predicted = labels((0, 0, 10, 10)), labels((0, 0, 10, 10), (30, 30, 40, 40))
     assert result_of(truth, predicted, complete=True).metrics.overlap.precision == 0.5
-    partly, prediction = evaluated(FixedSegmenter(predicted), source_of(truth, complete=False))
+    partly, prediction = evaluate_frame(FixedSegmenter(predicted), source_of(truth, complete=False))
     assert partly.metrics.overlap.precision == 1
     assert prediction.counted.tolist() == [True, False]
 
@@ -77,9 +77,8 @@ def test_predictions_elsewhere_count_only_where_all_is_labelled() -> None:
 def test_average_precision_also_counts_what_the_threshold_leaves_out() -> None:
     pytest.importorskip("pycocotools")
     source = source_of(labels((0, 0, 10, 10), (20, 0, 30, 10)))
-    segmenter = FixedSegmenter(labels((0, 0, 10, 10)))
-    unthresholded = FixedSegmenter(labels((0, 0, 10, 10), (20, 0, 30, 10)))
-    result, _ = evaluate_frame(segmenter, unthresholded, source)
+    segmenter = FixedSegmenter(labels((0, 0, 10, 10)), ranked=labels((0, 0, 10, 10), (20, 0, 30, 10)))
+    result, _ = evaluate_frame(segmenter, source)
     assert result.metrics.found == 1
     assert summarise([result]).all.ap == 1.0
 
@@ -88,7 +87,7 @@ def test_a_prediction_that_is_mostly_on_an_ignored_object_is_neither_right_nor_w
     ignored = labels((30, 30, 40, 40)) > 0
     source = replace(source_of(labels((0, 0, 10, 10))), ignored=ignored)
     for other, counted in (((30, 30, 40, 41), False), ((34, 30, 44, 40), False), ((36, 30, 46, 40), True)):
-        result, prediction = evaluated(FixedSegmenter(labels((0, 0, 10, 10), other)), source)
+        result, prediction = evaluate_frame(FixedSegmenter(labels((0, 0, 10, 10), other)), source)
         assert prediction.counted.tolist() == [True, counted]
         assert result.phantoms.count == 0
 
@@ -98,7 +97,7 @@ def test_phantoms_are_told_by_labels_where_all_are_known_and_by_depth_elsewhere(
     source = source_of(truth, complete=False)
     source.frame.depth_m[20:30, 40:50] = 0.7  # something that stands out, though unlabelled
     for complete, count in ((True, 2), (False, 1)):
-        result, prediction = evaluated(FixedSegmenter(predicted), replace(source, complete=complete))
+        result, prediction = evaluate_frame(FixedSegmenter(predicted), replace(source, complete=complete))
         assert (result.phantoms.count, result.phantoms.away, result.phantoms.bare) == (count, 2, 1)
         assert prediction.phantom.tolist() == [False, True, complete]
 
@@ -107,14 +106,14 @@ def test_phantoms_that_stand_out_are_told_from_those_on_bare_surface() -> None:
     source = source_of(labels((0, 0, 10, 10)))
     source.frame.depth_m[20:30, 40:50] = 0.7
     predicted = labels((0, 0, 10, 10), (20, 20, 30, 30), (40, 20, 50, 30))
-    summary = summarise([evaluated(FixedSegmenter(predicted), source)[0]])
+    summary = summarise([evaluate_frame(FixedSegmenter(predicted), source)[0]])
     assert "phantoms: 2 in 1 frames, 1 of them on bare surface by the depth; most in a: 2" in summary_lines(summary)
 
 
 def test_a_prediction_without_depth_is_no_phantom_but_is_told() -> None:
     source = source_of(labels((0, 0, 10, 10)), complete=False)
     source.frame.depth_m[20:30, 20:30] = 0
-    result, _ = evaluated(FixedSegmenter(labels((20, 20, 30, 30))), source)
+    result, _ = evaluate_frame(FixedSegmenter(labels((20, 20, 30, 30))), source)
     assert (result.phantoms.count, result.phantoms.unmeasured) == (0, 1)
     assert "no depth to judge: 1" in summary_lines(summarise([result]))
 
@@ -147,7 +146,7 @@ def test_objects_are_told_apart_by_the_share_of_the_image_that_they_cover() -> N
 def test_objects_are_told_apart_by_distance() -> None:
     source = source_of(labels((0, 0, 10, 10), (20, 0, 30, 10), (40, 0, 50, 10)))
     source.frame.depth_m[:, 15:35], source.frame.depth_m[:, 35:] = 1.5, 0
-    result, _ = evaluated(FixedSegmenter(labels()), source)
+    result, _ = evaluate_frame(FixedSegmenter(labels()), source)
     assert rows([result], "distance") == {"0.6 to 0.9 m": (None, 1), "above 1.3 m": (None, 1)}  # one has no distance
 
 
@@ -200,7 +199,7 @@ def test_reports_name_frames_and_write_files(tmp_path: Path) -> None:
     worst = WorstFrames(2)
     results = []
     for name, predicted in (("good", labels((0, 0, 10, 10))), ("bad", labels((30, 30, 40, 40))), ("<&", labels())):
-        result, prediction = evaluated(FixedSegmenter(predicted), source_of(labels((0, 0, 10, 10)), name=name))
+        result, prediction = evaluate_frame(FixedSegmenter(predicted), source_of(labels((0, 0, 10, 10)), name=name))
         results.append(result)
         worst.add(result, prediction)
     summary = summarise(results)
@@ -223,7 +222,7 @@ def test_reports_name_frames_and_write_files(tmp_path: Path) -> None:
 
 def test_without_pycocotools_there_is_everything_but_average_precision(tmp_path: Path) -> None:
     source = source_of(labels((0, 0, 10, 10)))
-    result, prediction = evaluated(FixedSegmenter(labels((0, 0, 10, 10))), source)
+    result, prediction = evaluate_frame(FixedSegmenter(labels((0, 0, 10, 10))), source)
     result = replace(result, encoded=None)
     summary = summarise([result])
     assert summary.precision is None
@@ -236,7 +235,7 @@ def test_without_pycocotools_there_is_everything_but_average_precision(tmp_path:
 
 def test_pictures_of_a_frame_without_colour_are_three() -> None:
     source = replace(source_of(labels((0, 0, 10, 10))), frame=replace(frame(), color_rgb=None))
-    _, prediction = evaluated(FixedSegmenter(labels((0, 0, 10, 10))), source)
+    _, prediction = evaluate_frame(FixedSegmenter(labels((0, 0, 10, 10))), source)
     tiles = pictures(prediction)
     assert list(tiles) == ["depth", "truth", "prediction"]
     assert {tile.shape for tile in tiles.values()} == {(360, 480, 3)}
@@ -304,7 +303,7 @@ def test_a_store_is_seen_through_each_of_several_sensors(tmp_path: Path) -> None
 
 def test_the_rule_for_bare_surface_is_checked_where_the_truth_is_known(tmp_path: Path) -> None:
     results = [
-        evaluated(FixedSegmenter(labels()), source)[0]
+        evaluate_frame(FixedSegmenter(labels()), source)[0]
         for source in store_frames(fabricated_store(tmp_path), 4, 1, ("ideal",))
     ]
     rule = summarise(results).rule
@@ -362,17 +361,17 @@ def test_captures_are_grouped_by_names_that_begin_alike(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def shipped() -> Segmenter:
+def shipped() -> NetworkSegmenter:
     return load_segmenter(None, SegmentationSettings(backend="onnxruntime"))
 
 
 @pytest.mark.parametrize("missing", ["none", "half", "all"])
 @pytest.mark.parametrize("without_color", [False, True])
 def test_the_shipped_model_takes_frames_without_depth_and_colour(
-    shipped: Segmenter, missing: str, without_color: bool
+    shipped: NetworkSegmenter, missing: str, without_color: bool
 ) -> None:
     source = degraded(source_of(labels((0, 0, 10, 10))), missing, without_color, seed=1)
-    result, _ = evaluated(shipped, source)
+    result, _ = evaluate_frame(shipped, source)
     assert result.metrics.labelled == 1
 
 

@@ -83,6 +83,13 @@ def test_an_instance_that_loses_most_of_its_pixels_is_a_duplicate() -> None:
     assert instances.scores.tolist() == [pytest.approx(0.9)]
 
 
+def test_overlapping_masks_keep_all_that_they_claim() -> None:
+    masks = [rectangle(0, 0, 6, 6, 0.9), rectangle(0, 0, 5, 6, 0.8)]
+    instances = instances_of(output(masks, [(0, 0, 6, 6), (0, 0, 5, 6)], [0.9, 0.8]), overlapping=True)
+    assert [int(mask.sum()) for mask in instances.masks] == [36, 30]
+    assert instances.boxes_xyxy.tolist() == [[0, 0, 6, 6], [0, 0, 5, 6]]
+
+
 @pytest.mark.parametrize(
     ("scores", "settings", "kept"),
     [
