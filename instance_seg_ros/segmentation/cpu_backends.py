@@ -108,9 +108,9 @@ def fastest_cpu_network(path: Path, settings: SegmentationSettings) -> tuple[Gra
             times_ms[form] = _time_ms(form, settings)
         except ModelError as error:
             failures[form] = error
-    if not times_ms:
-        raise next(iter(failures.values()))
     told = [f"{form} failed: {error}" for form, error in failures.items()]
+    if not times_ms:
+        raise ModelError("; ".join(told)) from next(iter(failures.values()))
     if len(times_ms) > 1:
         told.insert(0, "measured: " + ", ".join(f"{form} {time_ms:.0f} ms" for form, time_ms in times_ms.items()))
     return _load(min(times_ms, key=times_ms.__getitem__), settings), "; ".join(told)

@@ -180,7 +180,10 @@ def test_a_backend_that_cannot_run_the_file_leaves_the_other_serving(backends) -
     ("found", "message"),
     [
         ({}, "no backend for the CPU is installed; pip install onnxruntime"),
-        ({"onnxruntime": ModelError("cut short"), "openvino": ModelError("cut, too")}, "cut short"),
+        (
+            {"onnxruntime": ModelError("cut short"), "openvino": ModelError("cut, too")},
+            "onnxruntime failed: cut short; openvino failed: cut, too",
+        ),
     ],
 )
 def test_without_a_backend_that_runs_the_reason_is_told(backends, found: dict, message: str) -> None:
