@@ -49,7 +49,7 @@ COMMANDS = {
         "instance_seg_ros.export.import_weights", "import the weights of a published CondInst", "train"
     ),
     "eval": Command(
-        "instance_seg_ros.evaluation.cli", "measure a model on labelled captures, images or generated scenes", "train"
+        "instance_seg_ros.evaluation.cli", "measure a model on labelled images or scenes", "train"
     ),
     "bench": Command("instance_seg_ros.commands.bench", "measure how long each stage takes on this machine", "synth"),
 }

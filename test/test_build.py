@@ -149,7 +149,7 @@ def test_every_field_of_an_interface_has_a_comment_with_its_unit(path: Path) -> 
 def installed_core(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the core as `pip install .` leaves it, from a copy of the sources, without its dependencies."""
     source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("site")
-    for name in ("setup.py", "pyproject.toml", "MANIFEST.in", "README.md"):
+    for name in ("setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "package.xml"):
         shutil.copy(ROOT / name, source)
     for name in ("requirements", "msg", "instance_seg_ros"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
