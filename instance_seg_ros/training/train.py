@@ -279,7 +279,6 @@ class Trainer:
             batch_sampler=batch_keys(self.step, self._slots),  # type: ignore[arg-type]
             num_workers=self.settings.workers,
             collate_fn=collate,
-            worker_init_fn=_single_thread,
             prefetch_factor=4 if self.settings.workers else None,
         )
 
@@ -290,7 +289,7 @@ class Trainer:
             InputError: a frame cannot be read.
         """
         try:
-            yield from self._loader()
+            yield from _iterator(self._loader())
         except InputError as error:
             # From another process it comes with the traceback there, its own words last.
             text = str(error).strip().splitlines()[-1]
@@ -390,8 +389,16 @@ class Trainer:
         return model.eval()
 
 
-def _single_thread(_: int) -> None:
-    import cv2  # the workers' own thread pool; the network needs the cores
+def _iterator(loader: DataLoader[Any]) -> Iterator[Batch]:
+    """The loader's iterator, its workers with one thread each: the network needs the cores.
 
+    OpenCV's threads are stopped before the workers are forked: a worker that has inherited a pool without its threads
+    waits for them for ever.
+    """
+    import cv2
+
+    threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
-    torch.set_num_threads(1)
+    batches = iter(loader)
+    cv2.setNumThreads(threads)
+    return batches
