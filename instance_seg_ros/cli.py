@@ -48,9 +48,7 @@ COMMANDS = {
     "import-weights": Command(
         "instance_seg_ros.export.import_weights", "import the weights of a published CondInst", "train"
     ),
-    "eval": Command(
-        "instance_seg_ros.evaluation.cli", "measure a model on labelled images or scenes", "train"
-    ),
+    "eval": Command("instance_seg_ros.evaluation.cli", "measure a model on labelled images or scenes", "train"),
     "bench": Command("instance_seg_ros.commands.bench", "measure how long each stage takes on this machine", "synth"),
 }
 
