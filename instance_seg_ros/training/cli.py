@@ -30,7 +30,9 @@ _INPUTS = {"depth": "depth", "rgb": "colour", "rgbd": "depth and colour"}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `instance-seg train`."""
     data = parser.add_mutually_exclusive_group(required=True)
-    data.add_argument("--store", type=Path, help="scene store written by `instance-seg synth`")
+    data.add_argument(
+        "--store", type=Path, nargs="+", help="scene stores written by `instance-seg synth`; several count as one"
+    )
     data.add_argument("--coco", type=Path, metavar="JSON", help="annotations in COCO's instance format")
     parser.add_argument("--out", type=Path, required=True, help="folder of checkpoint, log and curve; resumes from it")
     start = parser.add_mutually_exclusive_group()
@@ -149,10 +151,12 @@ def _train(args: argparse.Namespace, processes: Processes) -> None:
 
 def _scenes(args: argparse.Namespace) -> FrameSource:
     from instance_seg_ros.synthetic.store import open_store
+    from instance_seg_ros.training.joined_frames import JoinedFrames
     from instance_seg_ros.training.scene_frames import SceneFrames
 
     refuse_options(args, ONLY_FOR_COCO, "--store")
-    return SceneFrames(open_store(args.store, allow_partial=args.allow_partial), args.inputs)
+    sources = [SceneFrames(open_store(folder, allow_partial=args.allow_partial), args.inputs) for folder in args.store]
+    return sources[0] if len(sources) == 1 else JoinedFrames(sources)
 
 
 def _coco(args: argparse.Namespace, processes: Processes) -> FrameSource:

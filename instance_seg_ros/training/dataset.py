@@ -41,8 +41,8 @@ class AugmentationSettings:
     flip_probability: float = 0.5
     crop_probability: float = 0.4
     crop_scale_range: tuple[float, float] = (1.1, 2.0)
-    letterbox_probability: float = 0.15
-    letterbox_scale_range: tuple[float, float] = (0.7, 1.0)
+    letterbox_probability: float = 0.25
+    letterbox_scale_range: tuple[float, float] = (0.5, 1.0)
     min_visible_px: int = 40
     min_measured_share: float = 0.15
     color_drop_probability: float = 0.25
