@@ -13,7 +13,7 @@ import contextlib
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields, replace
+from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 import cv2
@@ -73,7 +73,8 @@ class AveragePrecision:
     """In [0, 1]; NaN where no object is.
 
     Attributes:
-        curves: for each IoU threshold, the precision (101,) at the recalls 0, 0.01, ... 1, interpolated as COCO does.
+        curves: for each IoU threshold, the precision (101,) at the recalls 0, 0.01, ... 1, interpolated as COCO does;
+            empty where no object is.
         ap, ap50, ap75: over IoU 0.5:0.95, at 0.5, at 0.75.
         ap_small, ap_medium, ap_large: over IoU 0.5:0.95, by size.
         ar100: recall over IoU 0.5:0.95 with at most 100 predictions an image.
@@ -95,9 +96,6 @@ class AveragePrecision:
     def values(self) -> dict[str, float]:
         """The figures by their names, without the curves."""
         return {name: value for name, value in vars(self).items() if name != "curves"}
-
-
-_FIGURES = len(fields(AveragePrecision)) - 1
 
 
 def boundary_width_px(height: int, width: int) -> int:
@@ -144,12 +142,8 @@ def average_precision(images: Sequence[EncodedImage]) -> AveragePrecision:
     Raises:
         ImportError: pycocotools is not installed.
     """
-    if not any(image.truth for image in images):
-        return AveragePrecision({}, *_FIGURES * [float("nan")])
-    if not any(image.predicted for image in images):
-        return AveragePrecision(dict.fromkeys(_IOU_THRESHOLDS, (0.0,) * 101), *_FIGURES * [0.0])
-    images = [_as_one_class(image) for image in images]
-    mask, boundary = (_evaluated(images, 1, of_boundary) for of_boundary in (False, True))
+    one_class = [_as_one_class(image) for image in images]
+    mask, boundary = (_evaluated(one_class, 1, of_boundary) for of_boundary in (False, True))
     # pycocotools says -1 where there is nothing to measure.
     stats = [float("nan") if value < 0 else float(value) for value in mask.stats]
     edges = [float("nan") if value < 0 else float(value) for value in boundary.stats]
@@ -157,6 +151,7 @@ def average_precision(images: Sequence[EncodedImage]) -> AveragePrecision:
     curves = {
         iou: tuple(mask.eval["precision"][int(np.abs(thresholds - iou).argmin()), :, 0, 0, -1].tolist())
         for iou in _IOU_THRESHOLDS
+        if any(image.truth for image in images)
     }
     return AveragePrecision(curves, *[*stats[:6], stats[8], *edges[:3]])
 
@@ -171,9 +166,6 @@ def class_precisions(images: Sequence[EncodedImage], classes: int) -> list[Class
     Raises:
         ImportError: pycocotools is not installed.
     """
-    present = {index for image in images for index in image.truth_classes}
-    if not any(index in present for image in images for index in image.predicted_classes):
-        return [ClassPrecision(*4 * [0.0 if index in present else float("nan")]) for index in range(classes)]
     mask, boundary = (_evaluated(images, classes, of_boundary).eval["precision"] for of_boundary in (False, True))
     at_50, at_75 = 0, 5  # of COCO's IoU thresholds, 0.5, 0.55, ... 0.95
     return [

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from instance_seg_ros.camera import RgbdFrame
 from instance_seg_ros.evaluation.average_precision import EncodedImage, encode
 from instance_seg_ros.evaluation.classes import class_ids_in
-from instance_seg_ros.evaluation.metrics import ImageMetrics, image_metrics, mask_areas, without_clutter
+from instance_seg_ros.evaluation.metrics import ImageMetrics, image_metrics, mask_areas
 from instance_seg_ros.evaluation.objects import ObjectFacts, object_facts
 from instance_seg_ros.evaluation.phantoms import BareSurfaces, Surface, moved_to_bare_surface, on_no_object
 from instance_seg_ros.evaluation.sources import LabelledFrame
@@ -156,7 +156,7 @@ def evaluate_frame(segmenter: RankingSegmenter, source: LabelledFrame) -> tuple[
 def _counted(source: LabelledFrame, masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Which predictions (M,) the metrics look at."""
     counted: NDArray[np.bool_] = mask_areas(masks & source.ignored) <= 0.5 * mask_areas(masks)
-    return counted if source.complete else counted & without_clutter(source.truth.masks, masks)
+    return counted if source.complete else counted & ~on_no_object(source.truth.masks.any(axis=0), masks)
 
 
 def _rule_check(source: LabelledFrame) -> RuleCheck:

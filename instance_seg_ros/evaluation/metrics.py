@@ -18,7 +18,6 @@ from scipy.optimize import linear_sum_assignment
 GOOD_F = 0.75
 FOUND_IOU = 0.5
 _BOUNDARY_TOLERANCE = 0.003
-_CLUTTER_SHARE = 0.1
 
 Masks = NDArray[np.bool_]
 
@@ -43,7 +42,8 @@ class ImageMetrics:
 
     Attributes:
         overlap, boundary: see the module.
-        good_share: matched pairs with F > 0.75, divided by the number of objects ("%75").
+        good_share: matched pairs with F > 0.75, divided by the number of objects ("%75"); see `image_metrics` for
+            images without any.
         objects_iou: for each labelled object, the largest mask IoU of a prediction with it.
         objects_best: for each labelled object, the index of that prediction; None where nothing is predicted.
         predicted: number of predictions that counted.
@@ -86,10 +86,12 @@ def mask_areas(masks: Masks) -> NDArray[np.float64]:
 
 
 def boundary(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The 1-px inner boundary (H, W); the image's border is none."""
-    pixels = mask.astype(np.uint8)
-    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
-    return mask & (cv2.erode(pixels, cross) == 0)
+    """The outer contours (H, W) of a mask's pieces, 1 px wide and inside them, along the image's border, too.
+
+    Holes have none: so the published evaluation computes it.
+    """
+    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    return cv2.drawContours(np.zeros(mask.shape, np.uint8), contours, -1, 1) > 0
 
 
 def boundary_tolerance_px(height: int, width: int) -> int:
@@ -110,17 +112,6 @@ def match(f_values: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.i
     return rows[matched], columns[matched]
 
 
-def without_clutter(truth: Masks, predicted: Masks) -> NDArray[np.bool_]:
-    """Which predictions (M,) have at least a tenth of their pixels on labelled objects.
-
-    For images in which only some objects are labelled: what lies elsewhere may be a real object and does not count.
-    """
-    labelled = truth.any(axis=0)
-    needed = _CLUTTER_SHARE * np.maximum(mask_areas(predicted), 1)
-    keep: NDArray[np.bool_] = np.greater_equal(mask_areas(predicted & labelled), needed)
-    return keep
-
-
 def image_metrics(truth: Masks, predicted: Masks) -> ImageMetrics:
     """Metrics of one image.
 
@@ -128,14 +119,14 @@ def image_metrics(truth: Masks, predicted: Masks) -> ImageMetrics:
         truth: (N, H, W) bool masks of the objects.
         predicted: (M, H, W) bool masks.
 
-    Without predictions but with objects P is 1 and R 0; with predictions but no objects the reverse; 1 for neither. So
-    does the published evaluation.
+    Without predictions but with objects P is 1 and R 0; with predictions but no objects the reverse; both have F and
+    %75 of 0. For neither, everything is 1. So has it the published evaluation.
     """
     count, predictions = len(truth), len(predicted)
     truth_areas, predicted_areas = mask_areas(truth), mask_areas(predicted)
     if count == 0 or predictions == 0:
         nothing = PrecisionRecall(float(predictions == 0), float(count == 0))
-        return ImageMetrics(nothing, nothing, float(count == 0), (0.0,) * count, (None,) * count, predictions)
+        return ImageMetrics(nothing, nothing, nothing.f, (0.0,) * count, (None,) * count, predictions)
     common = intersections(truth, predicted)
     totals = truth_areas[:, None] + predicted_areas[None]
     f_values = 2 * common / np.maximum(totals, 1)

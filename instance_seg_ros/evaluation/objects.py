@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.evaluation.metrics import Masks, boundary
+from instance_seg_ros.evaluation.metrics import Masks
 
 # What hides an object is nearer by more than this, so that the table in front of a foot hides nothing.
 _STEP_M = 0.01
@@ -54,10 +54,16 @@ def occlusion(mask: NDArray[np.bool_], clean_depth_m: NDArray[np.float32]) -> fl
         mask: (H, W) bool.
         clean_depth_m: (H, W) float32 metres without noise, 0 = nothing there.
     """
-    outline = boundary(mask)
+    outline = _inner_outline(mask)
     if not outline.any():
         return 0.0
     others_m = np.where(mask | (clean_depth_m <= 0), np.float32(np.inf), clean_depth_m)
     nearest_m = cv2.erode(others_m, np.ones((3, 3), np.uint8))
     own_m = clean_depth_m[outline]
     return float((own_m - nearest_m[outline] > np.maximum(_STEP_M, _STEP_SHARE * own_m)).mean())
+
+
+def _inner_outline(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The pixels (H, W) of a mask beside one that is not of it, around holes, too; the image's border is no outline."""
+    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+    return mask & (cv2.erode(mask.astype(np.uint8), cross) == 0)

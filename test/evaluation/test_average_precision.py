@@ -70,8 +70,14 @@ def test_images_count_together() -> None:
 
 def test_nothing_predicted_is_0_and_nothing_to_find_is_not_a_number() -> None:
     truth = masks((0, 0, 50, 50))
-    assert average_precision([encoded(truth, truth[:0], scores())]).boundary_ap == 0
-    assert np.isnan(average_precision([encoded(truth[:0], truth, scores(0.9))]).ap)
+    missed = average_precision([encoded(truth, truth[:0], scores())])
+    assert (missed.ap, missed.ap_large, missed.ar100, missed.boundary_ap) == (0, 0, 0, 0)
+    assert np.isnan([missed.ap_small, missed.ap_medium]).all()
+    assert missed.curves[0.5] == (0.0,) * 101
+    for predicted, scores_ in ((truth, scores(0.9)), (truth[:0], scores())):
+        nothing = average_precision([encoded(truth[:0], predicted, scores_)])
+        assert np.isnan(list(nothing.values().values())).all()
+        assert nothing.curves == {}
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ from instance_seg_ros.evaluation.metrics import (
     boundary_tolerance_px,
     image_metrics,
     match,
-    without_clutter,
 )
 
 
@@ -71,6 +70,7 @@ def test_images_without_objects_or_predictions(
     metrics = image_metrics(masks(*[box] * truth_count), masks(*[box] * predicted_count))
     for value in (metrics.overlap, metrics.boundary):
         assert (value.precision, value.recall, value.f) == expected
+    assert metrics.good_share == expected[2]
 
 
 @pytest.mark.parametrize(("size", "tolerance"), [((480, 640), 3), ((240, 320), 2), ((720, 1280), 5)])
@@ -99,11 +99,9 @@ def test_the_boundary_is_one_pixel_wide_and_inside() -> None:
     assert not (edge & ~mask).any()
 
 
-def test_clutter_is_what_hardly_touches_labelled_objects() -> None:
-    truth = masks((0, 0, 10, 10))
-    predicted = masks((0, 0, 10, 10), (30, 0, 40, 10), (9, 0, 29, 10), (8, 0, 28, 10))
-    assert without_clutter(truth, predicted).tolist() == [True, False, False, True]
-
-
-def test_no_predictions_give_an_empty_choice() -> None:
-    assert without_clutter(masks((0, 0, 10, 10)), masks()).shape == (0,)
+def test_the_boundary_has_the_images_border_but_no_holes() -> None:
+    cut_off, with_hole = masks((0, 0, 5, 5))[0], masks((10, 10, 17, 17))[0]
+    with_hole[13, 13] = False
+    assert (boundary(cut_off).sum(), boundary(with_hole).sum()) == (16, 24)
+    assert boundary(cut_off)[0, 2]
+    assert not boundary(np.zeros_like(cut_off)).any()

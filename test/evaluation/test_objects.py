@@ -22,6 +22,14 @@ def test_the_hidden_outline_is_that_beside_something_nearer() -> None:
     assert occlusion(mask, depth_m) == pytest.approx(10 / 36)
 
 
+def test_what_the_border_cuts_off_counts_neither_as_hidden_nor_as_seen() -> None:
+    depth_m = np.full((48, 64), 1.1, np.float32)
+    mask = square(0, 0, 10, 10)
+    depth_m[mask] = 1.0
+    depth_m[:, 10:20] = 0.8
+    assert occlusion(mask, depth_m) == pytest.approx(10 / 19)
+
+
 def test_a_table_that_comes_nearer_towards_the_camera_hides_nothing() -> None:
     depth_m = np.repeat(np.linspace(1.2, 0.8, 48, dtype=np.float32)[:, None], 64, axis=1)
     assert occlusion(square(10, 10, 20, 20), depth_m) == 0
