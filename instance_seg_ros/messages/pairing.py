@@ -11,6 +11,8 @@ Depth = TypeVar("Depth")
 Item = TypeVar("Item")
 
 NS_PER_S = 1_000_000_000
+_CLOCK_SET_BACK_NS = NS_PER_S // 2
+"""An image that is older by more than one of its kind that came before it was stamped after the clock was set back."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,9 @@ class FramePairer(Generic[Color, Depth]):
 
     An image that arrives is paired at once with the waiting image of the other kind that is nearest in time, when that
     is within the tolerance; what is older than a pair is then dropped, because streams move forward. Only the latest
-    `capacity` arrivals of each kind wait, so memory is bounded and a clock that jumps back (a bag that loops, a
-    simulation that resets) needs no special care. Keep the tolerance below half of the frame period: only then is the
-    nearest image the right one.
+    `capacity` arrivals of each kind wait, so memory is bounded. When a clock is set back (a bag that loops, a simulation
+    that restarts), what waits from before is dropped: it would find a partner when its time comes again. Keep the
+    tolerance below half of the frame period: only then is the nearest image the right one.
 
     Attributes:
         pairs: number of pairs made.
@@ -74,6 +76,7 @@ class FramePairer(Generic[Color, Depth]):
     def add_color(self, stamp_ns: int, color: Color) -> Pair[Color, Depth] | None:
         """Takes a colour image; the pair that it completes, if any."""
         arrival = Stamped(stamp_ns, color)
+        self.unpaired_colors += _drop_if_set_back(self._colors, stamp_ns)
         depth = self._nearest(self._depths, stamp_ns)
         if depth is not None and abs(depth.stamp_ns - stamp_ns) <= self._tolerance_ns:
             return self._pair(arrival, depth)
@@ -87,6 +90,7 @@ class FramePairer(Generic[Color, Depth]):
     def add_depth(self, stamp_ns: int, depth: Depth) -> Pair[Color, Depth] | None:
         """Takes a depth image; the pair that it completes, if any."""
         arrival = Stamped(stamp_ns, depth)
+        self.unpaired_depths += _drop_if_set_back(self._depths, stamp_ns)
         color = self._nearest(self._colors, stamp_ns)
         if color is not None and abs(color.stamp_ns - stamp_ns) <= self._tolerance_ns:
             return self._pair(color, arrival)
@@ -121,6 +125,15 @@ class FramePairer(Generic[Color, Depth]):
         self.unpaired_colors += dropped_colors
         self.unpaired_depths += dropped_depths
         return Pair(color, depth)
+
+
+def _drop_if_set_back(waiting: deque[Stamped[Item]], stamp_ns: int) -> int:
+    """Empties the queue when the arrival says that the clock was set back; how many images that drops."""
+    set_back = any(stamped.stamp_ns - stamp_ns > _CLOCK_SET_BACK_NS for stamped in waiting)
+    dropped = len(waiting) if set_back else 0
+    if set_back:
+        waiting.clear()
+    return dropped
 
 
 def _newer(waiting: deque[Stamped[Item]], paired: Stamped[Item]) -> tuple[deque[Stamped[Item]], int]:

@@ -41,6 +41,16 @@ def test_pairs_by_stamp(arrivals: list[tuple[str, int]], pairs: list[tuple[int, 
     assert play(FramePairer(tolerance_s=0.01), arrivals) == pairs
 
 
+def test_what_waited_when_the_clock_was_set_back_is_no_partner_of_what_comes_afterwards() -> None:
+    pairer = FramePairer(tolerance_s=0.01)
+    pairer.add_color(9000 * MS, "before")
+    assert play(pairer, [("c", 0), ("d", 0)]) == [(0, 0)]
+    assert pairer.add_depth(9000 * MS, "afterwards") is None
+    pair = pairer.add_color(9000 * MS, "afterwards")
+    assert pair is not None and pair.color.item == pair.depth.item == "afterwards"
+    assert pairer.unpaired_colors == 1
+
+
 def test_counts_what_was_dropped() -> None:
     pairer = FramePairer(tolerance_s=0.01)
     play(pairer, [("c", 0), ("c", 33), ("d", 33), ("c", 66), ("d", 90)])
