@@ -79,6 +79,9 @@ class Tracker:
     `TimeStep` says what repeated, late, missing and much older stamps do; `time_step` is that of the latest frame. When
     the fixed frame comes or goes between two frames (`T_fixed_camera` given now and not before, or the other way
     round), positions are not comparable, so that frame is matched by masks alone.
+
+    Attributes:
+        settings: may be replaced between two frames; the tracks stay.
     """
 
     def __init__(self, settings: TrackingSettings) -> None:

@@ -77,6 +77,7 @@ class InstanceSegNode(LifecycleNode):
         self._problems = Problems(self, self._health)
         self._requests = PendingRequests()
         self._pipeline: Pipeline | None = None
+        self._tracker: Tracker | None = None
         self._outputs: Outputs | None = None
         self._inputs: Inputs | None = None
         self._worker: NewestOnlyWorker[_Job] | None = None
@@ -173,6 +174,12 @@ class InstanceSegNode(LifecycleNode):
         except (InputError, ValueError) as error:
             self._configure_failure = str(error)
             raise
+        # Ids are never used twice while the node lives, so its first tracker serves for ever.
+        if self._tracker is not None:
+            self._tracker.reset()
+            self._tracker.settings = current.pipeline.tracking
+            pipeline.tracker = self._tracker
+        self._tracker = pipeline.tracker
         self._outputs = Outputs(self, self._problems.report)
         self._pipeline = pipeline
         self._configure_failure = None
@@ -237,14 +244,14 @@ class InstanceSegNode(LifecycleNode):
     def _on_configuration(self, old: Configuration, new: Configuration) -> None:
         if self._pipeline is None or old.pipeline == new.pipeline:
             return
-        # The next frame takes the new stages; ids survive unless it is the tracking that changes.
-        settings = new.pipeline
-        keeps_ids = settings.tracking == old.pipeline.tracking
+        # The next frame takes the new stages; the tracker stays, and its ids with it.
+        settings, tracker = new.pipeline, self._pipeline.tracker
+        tracker.settings = settings.tracking
         self._pipeline = Pipeline(
             self._pipeline.segmenter,
             Lifter(settings.lifting, self._pipeline.lifter.compute),
             GraspSampler(settings.grasping, settings.gripper, self._pipeline.grasp_sampler.compute),
-            self._pipeline.tracker if keeps_ids else Tracker(settings.tracking),
+            tracker,
         )
 
     # ---- Frames ----

@@ -15,7 +15,7 @@ from instance_seg_ros.ros.settings import NodeSettings, all_parameters, settings
 UNCONFIGURED, INACTIVE, ACTIVE = "unconfigured", "inactive", "active"
 
 # What takes effect only when the model is loaded or when the inputs are subscribed; everything else at once.
-_SETTABLE_UNCONFIGURED = ("model_path", "segmentation.", "geometry.")
+_SETTABLE_UNCONFIGURED = ("model_path", "fixed_frame", "segmentation.", "geometry.")
 _SETTABLE_INACTIVE = ("color_transport", "depth_transport", "reliable_inputs", "rectified_inputs", "sync_tolerance_s")
 
 

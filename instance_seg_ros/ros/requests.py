@@ -15,6 +15,7 @@ from instance_seg_ros.msg import InstanceArray
 from instance_seg_ros.srv import Segment
 
 DEFAULT_TIMEOUT_S = 5.0
+LONGEST_TIMEOUT_S = 3600.0
 
 
 @dataclass(frozen=True)

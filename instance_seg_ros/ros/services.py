@@ -12,7 +12,7 @@ from std_srvs.srv import SetBool
 
 from instance_seg_ros.messages import outgoing
 from instance_seg_ros.ros.params import ACTIVE
-from instance_seg_ros.ros.requests import DEFAULT_TIMEOUT_S, PendingRequests, selected
+from instance_seg_ros.ros.requests import DEFAULT_TIMEOUT_S, LONGEST_TIMEOUT_S, PendingRequests, selected
 from instance_seg_ros.ros.status import NodeState, input_faults
 from instance_seg_ros.srv import Segment
 
@@ -49,7 +49,7 @@ class Services:
         if label != ACTIVE:
             response.message = f"the node is {label}; activate it first"
             return response
-        timeout_s = request.timeout_s if request.timeout_s > 0 else DEFAULT_TIMEOUT_S
+        timeout_s = min(request.timeout_s, LONGEST_TIMEOUT_S) if request.timeout_s > 0 else DEFAULT_TIMEOUT_S
         executor = self._node.executor
         assert executor is not None, "a service is called by an executor"
         future = self._requests.add(executor.wake)

@@ -172,6 +172,28 @@ def test_a_parameter_takes_effect_on_the_next_frame(stage: Any, make_frame: Make
     assert [instance.track_id for instance in answer.instances] == track_ids
 
 
+def ids_of(stage: Any, make_frame: MakeFrame) -> list[int]:
+    return [instance.track_id for instance in stage.answer_to(stage.send_frame(make_frame())).instances]
+
+
+def test_ids_survive_a_change_of_the_tracking_settings(stage: Any, make_frame: MakeFrame) -> None:
+    before = ids_of(stage, make_frame)
+
+    assert set_parameter(stage, "tracking.max_missed_frames", integer(3)).successful
+
+    assert ids_of(stage, make_frame) == before
+
+
+def test_a_node_that_was_configured_anew_uses_no_id_twice(stage: Any, make_frame: MakeFrame) -> None:
+    before = ids_of(stage, make_frame)
+
+    assert change(stage, Transition.TRANSITION_DEACTIVATE)
+    assert change(stage, Transition.TRANSITION_CLEANUP)
+    stage.start()
+
+    assert set(ids_of(stage, make_frame)).isdisjoint(before)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "reason"),
     [
@@ -179,6 +201,7 @@ def test_a_parameter_takes_effect_on_the_next_frame(stage: Any, make_frame: Make
         ("grasping.closing_axis", text("z"), "closing_axis must be one of x, y, not 'z'"),
         ("depth_camera_pose", text("1 2 3"), "depth_camera_pose must be 'x y z qx qy qz qw'"),
         ("model_path", text("other.onnx"), "model_path takes effect at configure and the node is active"),
+        ("fixed_frame", text("map"), "fixed_frame takes effect at configure and the node is active"),
         ("segmentation.threads", integer(2), "segmentation.threads takes effect at configure"),
         ("geometry.device", text("cpu"), "geometry.device takes effect at configure and the node is active"),
         ("color_transport", text("compressed"), "color_transport takes effect at activate and the node is active"),
@@ -279,6 +302,12 @@ def test_segment_without_a_camera_ends_with_the_reason(stage: Any) -> None:
 
     assert not response.success
     assert response.message.startswith("no frame within 0.3 s")
+
+
+def test_segment_waits_for_a_frame_also_without_an_end(stage: Any, make_frame: MakeFrame) -> None:
+    response = segment_while_sending(stage, make_frame, Segment.Request(timeout_s=float("inf")))
+
+    assert response.success, response.message
 
 
 def test_segment_while_inactive_says_so(make_stage: MakeStage) -> None:
