@@ -104,6 +104,18 @@ class RgbdMessages:
         return stamp_ns_of(self.color.header)
 
 
+def distorted_images(messages: RgbdMessages) -> list[str]:
+    """Which of the images, "colour" and "depth", still carry lens distortion.
+
+    That of depth is looked at where its CameraInfo describes the depth image: drivers that register depth to colour may
+    publish that of the bare depth camera beside it.
+    """
+    color, depth = messages.color_info, messages.depth_info
+    of_depth = depth is not None and depth.header.frame_id == messages.depth.header.frame_id
+    infos = {"colour": color, "depth": depth if of_depth else None}
+    return [name for name, info in infos.items() if info is not None and is_distorted(info)]
+
+
 class MessageMatcher:
     """Matches images by stamp (see `FramePairer`) and gives each pair the camera infos nearest to it in time.
 

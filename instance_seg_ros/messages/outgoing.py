@@ -176,6 +176,8 @@ def _instance(
     lifted = scene_object.lifted
     mask = scene.instances.masks[scene_object.label - 1]
     x0, y0, x1, y1 = (int(value) for value in boxes_of_masks(mask[None])[0])
+    # Points too few to place the object by are told by their number alone.
+    shown_m = lifted.points_m if include_cloud and lifted.centroid_m is not None else lifted.points_m[:0]
     covariance = np.zeros(9) if lifted.covariance_m2 is None else lifted.covariance_m2.reshape(9).astype(np.float64)
     return make(
         "instance_seg_ros/msg/Instance",
@@ -200,7 +202,7 @@ def _instance(
         covariance=covariance,
         completion=int(lifted.completion),
         box=_box(make, lifted.box),
-        cloud=_point_cloud(make, scene, _xyz(lifted.points_m if include_cloud else lifted.points_m[:0])),
+        cloud=_point_cloud(make, scene, _xyz(shown_m)),
         grasps=[_grasp(make, scene, grasp, grasping) for grasp in scene_object.grasps],
         status=int(scene_object.status),
         status_text=reason_of(scene_object.status),

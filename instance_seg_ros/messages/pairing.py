@@ -41,7 +41,7 @@ class FramePairer(Generic[Color, Depth]):
 
     An image that arrives is paired at once with the waiting image of the other kind that is nearest in time, when that
     is within the tolerance; what is older than a pair is then dropped, because streams move forward. Only the latest
-    `capacity` arrivals of each kind wait, so memory is bounded. When a clock is set back (a bag that loops, a simulation
+    `capacity` arrivals of each kind wait, so memory is bounded. When a clock is set back (a bag that loops, a simulator
     that restarts), what waits from before is dropped: it would find a partner when its time comes again. Keep the
     tolerance below half of the frame period: only then is the nearest image the right one.
 

@@ -8,7 +8,7 @@ from instance_seg_ros.camera import RgbdFrame
 from instance_seg_ros.errors import InputError
 from instance_seg_ros.geometry import Transform
 from instance_seg_ros.messages import outgoing
-from instance_seg_ros.messages.incoming import RgbdMessages, frame_of, is_distorted
+from instance_seg_ros.messages.incoming import RgbdMessages, distorted_images, frame_of
 from instance_seg_ros.msg import InstanceArray
 from instance_seg_ros.pipeline import Pipeline, Scene
 from instance_seg_ros.ros.convert import make_message
@@ -111,11 +111,13 @@ class Answers:
             )
         if not scene.frame.depth_m.any():
             self._problems.report("no depth", "the depth image holds no measurement; is the camera's depth stream on?")
-        if rgbd.color_info is not None and is_distorted(rgbd.color_info):
+        distorted = distorted_images(rgbd)
+        if distorted:
             self._problems.report(
                 "lens distortion",
-                "the CameraInfo has distortion coefficients, which are not corrected here; positions near the image's "
-                "border are off: subscribe to the rectified images (image_proc) and set rectified_inputs",
+                f"the CameraInfo of {' and '.join(distorted)} has distortion coefficients, which are not corrected "
+                "here; positions near the image's border are off: subscribe to the rectified images (image_proc) and "
+                "set rectified_inputs",
             )
 
     def _age_s(self, stamp_ns: int) -> float:

@@ -11,6 +11,7 @@ from instance_seg_ros.geometry import Transform
 from instance_seg_ros.messages.incoming import (
     MessageMatcher,
     RgbdMessages,
+    distorted_images,
     frame_of,
     intrinsics_of,
     is_distorted,
@@ -132,10 +133,21 @@ def test_binning_scales_the_camera() -> None:
     assert intrinsics_of(info(binning_x=2, binning_y=2)) == Intrinsics(4, 3, 5.0, 5.0, 1.5, 1.0)
 
 
-def test_distortion_is_seen() -> None:
-    assert is_distorted(info(d=[0.1, 0, 0, 0, 0]))
-    assert not is_distorted(info())
-    assert not is_distorted(info(d=[]))
+DISTORTED = [0.1, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "distorted"),
+    [
+        ({}, []),
+        ({"color_info": info(d=[])}, []),
+        ({"color_info": info(d=DISTORTED)}, ["colour"]),
+        ({"depth_info": info(d=DISTORTED)}, ["depth"]),
+        ({"depth_info": info(d=DISTORTED, header=header(frame_id="of the bare depth camera"))}, []),
+    ],
+)
+def test_distortion_is_seen(changes: dict[str, Any], distorted: list[str]) -> None:
+    assert distorted_images(matched(**changes)) == distorted
 
 
 def test_pairs_get_the_infos_nearest_in_time() -> None:

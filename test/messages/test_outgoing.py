@@ -134,6 +134,15 @@ def test_what_is_not_known_in_space_is_nan_and_says_why(make: Any, make_scene: M
     assert unknown.cloud.width == 0
 
 
+def test_too_few_points_to_place_an_object_are_no_cloud(make: Any, make_scene: MakeScene) -> None:
+    scene = make_scene()
+    block, unknown = scene.lifted.instances
+    few = replace(unknown, points_m=block.points_m[:3], pixels=block.pixels[:3])
+    scene = replace(scene, lifted=replace(scene.lifted, instances=(block, few)))
+    _, message = outgoing.instance_array(make, scene, include_clouds=True).instances
+    assert (message.points_kept, message.cloud.width) == (3, 0)
+
+
 def test_clouds_are_carried_on_request(make: Any, make_scene: MakeScene) -> None:
     scene = make_scene()
     without, _ = outgoing.instance_array(make, scene).instances
