@@ -23,6 +23,8 @@ _REMEMBERED_POINTS = 100
 _MAX_TRACKS = 512
 """Of the tracks that nobody sees, only the latest so many are remembered: memory stays bounded."""
 _SIGHT_TOLERANCE_M = 0.02
+_MIN_SHARE_IN_VIEW = 0.25
+"""Where less of a place is in the image, it says nothing about the object."""
 _UNMATCHABLE = 1e6
 LATE_NS = 500_000_000
 """A frame that is older than the latest by no more came late; by more, time was reset."""
@@ -197,7 +199,7 @@ class Tracker:
         return matches
 
     def _aged(self, track: _Track, T_fixed_camera: Transform, frame: RgbdFrame) -> _Track:
-        """One more missed frame when the track's place is in view and empty."""
+        """One more missed frame when the track's place is in view and what is seen of it is mostly empty."""
         if track.centroid_m is None:
             return replace(track, missed=track.missed + 1)  # its place is not known
         points_m = T_fixed_camera.inverse().apply(track.points_m)
@@ -205,7 +207,7 @@ class Tracker:
         seen_m = frame.depth_m[rows, columns]
         tolerance_m = np.maximum(_SIGHT_TOLERANCE_M, 0.02 * points_m[inside, 2])
         beyond = seen_m > points_m[inside, 2] + tolerance_m
-        if np.count_nonzero(beyond) > 0.5 * len(points_m):
+        if len(inside) >= _MIN_SHARE_IN_VIEW * len(points_m) and np.count_nonzero(beyond) > 0.5 * len(inside):
             return replace(track, missed=track.missed + 1)
         return track
 

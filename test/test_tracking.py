@@ -136,6 +136,21 @@ def test_an_object_out_of_the_image_keeps_its_id() -> None:
     assert clock.see([BALL], pose=True) == (ball,)
 
 
+@pytest.mark.parametrize(
+    ("aside_m", "in_view", "same"), [(0.4, (0.4, 0.6), False), (0.43, (0.01, 0.2), True)], ids=["half", "its rim alone"]
+)
+def test_a_place_half_out_of_the_image_that_is_seen_empty_is_empty(
+    aside_m: float, in_view: tuple[float, float], same: bool
+) -> None:
+    clock, aside = Clock(max_missed_frames=3), look_at((0, aside_m, 0), 0.9, 50)
+    (ball,) = clock.see([BALL], pose=True)
+    pixels = [observe([BALL], view, [0])[1].masks.sum() for view in (VIEW, aside)]
+    assert in_view[0] < pixels[1] / pixels[0] < in_view[1], "what the views are meant to show"
+    for _ in range(4):
+        assert clock.see([], aside, pose=True) == ()
+    assert (clock.see([BALL], pose=True) == (ball,)) is same
+
+
 @pytest.mark.parametrize(("frames_gone", "same"), [(3, True), (4, False)])
 def test_a_taken_object_is_remembered_for_so_many_frames_that_see_its_place_empty(frames_gone: int, same: bool) -> None:
     clock = Clock(max_missed_frames=3)
