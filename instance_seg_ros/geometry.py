@@ -13,7 +13,12 @@ FloatArray = NDArray[np.floating]
 _ORTHONORMAL_TOLERANCE = 1e-4
 
 
-def _frozen(values: ArrayLike, shape: tuple[int, ...], name: str) -> NDArray[np.float64]:
+def frozen(values: ArrayLike, shape: tuple[int, ...], name: str) -> NDArray[np.float64]:
+    """A read-only float64 copy of something with a name.
+
+    Raises:
+        ValueError: for another shape, or a value that is not finite.
+    """
     array = np.array(values, dtype=np.float64)
     if array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, not {array.shape}")
@@ -45,8 +50,8 @@ class Transform:
     translation_m: NDArray[np.float64]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "rotation", _frozen(self.rotation, (3, 3), "rotation"))
-        object.__setattr__(self, "translation_m", _frozen(self.translation_m, (3,), "translation_m"))
+        object.__setattr__(self, "rotation", frozen(self.rotation, (3, 3), "rotation"))
+        object.__setattr__(self, "translation_m", frozen(self.translation_m, (3,), "translation_m"))
         error = np.abs(self.rotation @ self.rotation.T - np.eye(3)).max()
         if error > _ORTHONORMAL_TOLERANCE or np.linalg.det(self.rotation) < 0:
             raise ValueError(f"rotation must be orthonormal with determinant +1; it is off by {error:.2g}")
@@ -119,7 +124,7 @@ class Plane:
     offset_m: float
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "normal", _frozen(self.normal, (3,), "normal"))
+        object.__setattr__(self, "normal", frozen(self.normal, (3,), "normal"))
         if abs(np.linalg.norm(self.normal) - 1.0) > _ORTHONORMAL_TOLERANCE:
             raise ValueError(f"normal must be a unit vector, its length is {np.linalg.norm(self.normal):.4f}")
         if not np.isfinite(self.offset_m):
@@ -157,7 +162,7 @@ class OrientedBox:
     size_m: NDArray[np.float64]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "size_m", _frozen(self.size_m, (3,), "size_m"))
+        object.__setattr__(self, "size_m", frozen(self.size_m, (3,), "size_m"))
         if (self.size_m < 0).any():
             raise ValueError(f"size_m must not be negative, not {self.size_m.tolist()}")
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.geometry import Transform
+from instance_seg_ros.geometry import Transform, frozen
 from instance_seg_ros.lifting import Status
 
 
@@ -24,6 +25,9 @@ class Grasp:
         approach_distance_m: free way along the approach, checked against the scene.
         lift_distance_m: how far to lift along the support's normal after closing.
         checked_against_scene: whether the gripper's whole way was checked against every measured point of the frame.
+
+    Raises:
+        ValueError: for a value that is not finite or out of its range.
     """
 
     T_camera_grasp: Transform
@@ -34,6 +38,14 @@ class Grasp:
     lift_distance_m: float
     checked_against_scene: bool
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "contacts_m", frozen(self.contacts_m, (2, 3), "contacts_m"))
+        if not 0 <= self.quality <= 1:  # True for NaN, too
+            raise ValueError(f"quality must lie in [0, 1], not {self.quality}")
+        lengths_m = (self.width_m, self.approach_distance_m, self.lift_distance_m)
+        if not all(0 <= length_m < inf for length_m in lengths_m):
+            raise ValueError(f"width_m, approach_distance_m and lift_distance_m must not be negative, not {lengths_m}")
+
 
 @dataclass(frozen=True, eq=False)
 class InstanceGrasps:
@@ -42,7 +54,17 @@ class InstanceGrasps:
     Attributes:
         grasps: possibly empty.
         status: flags of this stage only (`NO_GRASP_CANDIDATE`, `NO_COLLISION_FREE_GRASP`, `GRASPING_DISABLED`).
+
+    Raises:
+        ValueError: grasps with a reason why there are none, none without, or grasps in another order.
     """
 
     grasps: tuple[Grasp, ...]
     status: Status
+
+    def __post_init__(self) -> None:
+        if bool(self.grasps) is not (self.status == Status.OK):
+            raise ValueError(f"{len(self.grasps)} grasps contradict the status {self.status!r}")
+        qualities = [grasp.quality for grasp in self.grasps]
+        if qualities != sorted(qualities, reverse=True):
+            raise ValueError(f"grasps must come best first, not with the qualities {qualities}")

@@ -16,7 +16,7 @@ from instance_seg_ros.compute import Array, Compute, ComputeChoice
 from instance_seg_ros.compute.arrays import cast, namespace
 from instance_seg_ros.compute.windows import Windows
 from instance_seg_ros.config import LiftingSettings
-from instance_seg_ros.geometry import OrientedBox, Plane, Transform, cross
+from instance_seg_ros.geometry import OrientedBox, Plane, Transform, cross, frozen
 from instance_seg_ros.instances import Instances
 from instance_seg_ros.lifting.completion import far_side_of_round_body
 from instance_seg_ros.lifting.support import find_support_plane
@@ -67,6 +67,9 @@ class Instance3D:
         box: the oriented box, or None likewise.
         completion: what `centroid_m` and `box` were completed with.
         status: flags; `Status.OK` when all steps did their work.
+
+    Raises:
+        ValueError: on a wrong shape or dtype, a value that is not finite, or geometry that contradicts the status.
     """
 
     points_m: NDArray[np.float32]
@@ -78,6 +81,24 @@ class Instance3D:
     box: OrientedBox | None
     completion: Completion
     status: Status
+
+    def __post_init__(self) -> None:
+        points_m, pixels = self.points_m, self.pixels
+        if points_m.ndim != 2 or points_m.shape[1] != 3 or points_m.dtype != np.float32:
+            raise ValueError(f"points_m must be (P, 3) float32, not {points_m.shape} {points_m.dtype}")
+        if pixels.shape != (len(points_m),) or pixels.dtype != np.int64 or self.rejected < 0:
+            raise ValueError(
+                f"pixels must be ({len(points_m)},) int64 and rejected not negative, not {pixels.shape} {pixels.dtype} "
+                f"and {self.rejected}"
+            )
+        shapes = {"centroid_m": (3,), "surface_centroid_m": (3,), "covariance_m2": (3, 3)}
+        unknown = {name for name in (*shapes, "box") if getattr(self, name) is None}
+        if unknown != ({*shapes, "box"} if Status.TOO_FEW_POINTS in self.status else set()):
+            raise ValueError(
+                f"status {self.status!r} contradicts what is unknown: {', '.join(sorted(unknown)) or 'nothing'}"
+            )
+        for name in shapes.keys() - unknown:
+            object.__setattr__(self, name, frozen(getattr(self, name), shapes[name], name))
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,6 +18,7 @@ from instance_seg_ros.config import LiftingSettings
 from instance_seg_ros.geometry import Transform
 from instance_seg_ros.instances import Instances
 from instance_seg_ros.lifting import Completion, Instance3D, LiftedFrame, Lifter, Status
+from instance_seg_ros.pipeline import Scene
 from instance_seg_ros.synthetic.analytic import AnalyticScene, Body, Box, Cylinder, Sphere, look_at, upright
 
 NOISE_M = 0.0015
@@ -274,3 +279,24 @@ def check_any(depth_m: np.ndarray, labels: np.ndarray, min_points: int) -> None:
             assert instance.status in (Status.OK, Status.NO_SUPPORT_PLANE)
             assert instance.box is not None and instance.centroid_m is not None
             assert np.isfinite(instance.centroid_m).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"points_m": np.zeros((4, 2), np.float32)}, r"points_m must be \(P, 3\) float32, not \(4, 2\)"),
+        ({"points_m": np.zeros((4, 3))}, "float32, not .* float64"),
+        ({"pixels": np.zeros(1, np.int64)}, r"pixels must be \(2000,\) int64"),
+        ({"rejected": -1}, "rejected not negative"),
+        ({"centroid_m": np.array([0, 0, np.nan])}, "centroid_m must be finite"),
+        ({"covariance_m2": np.zeros(9)}, r"covariance_m2 must have shape \(3, 3\)"),
+        ({"box": None}, "contradicts what is unknown: box"),
+        ({"status": Status.TOO_FEW_POINTS}, "TOO_FEW_POINTS.* contradicts"),
+    ],
+)
+def test_an_instance_that_contradicts_itself_is_refused(
+    make_scene: Callable[..., Scene], change: dict[str, Any], message: str
+) -> None:
+    block = make_scene().lifted.instances[0]
+    with pytest.raises(ValueError, match=message):
+        replace(block, **change)
