@@ -31,9 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"folder for metrics.json, precision_recall.png, index.html and, of a COCO data set, {SKIPPED_NAME}",
     )
     parser.add_argument(
-        "--limit", type=int, default=0, help="frames of a store or a COCO data set, 0 for all (default: %(default)s)"
+        "--limit", type=int, default=0, help="frames at most, evenly spread, 0 for all (default: %(default)s)"
     )
-    parser.add_argument("--seed", type=int, default=1, help="of a store's sensors (default: %(default)s)")
+    parser.add_argument(
+        "--seed", type=int, default=1, help="of a store's sensors and of missing depth (default: %(default)s)"
+    )
     parser.add_argument(
         "--sensor",
         metavar="NAMES",
@@ -75,20 +77,21 @@ def run(args: argparse.Namespace) -> int:
     from instance_seg_ros.segmentation.segmenter import load_segmenter
 
     settings = config.from_arguments(args, config.SegmentationSettings)
-    results, worst = [], WorstFrames(max(args.worst, 0))
-    try:
-        frames = _frames(args)
-        first = next(frames, None)  # before the model is loaded, so that wrong data is told at once
-        if first is None:
-            raise InputError(f"no labelled frame in {args.data}")
-        segmenter = load_segmenter(args.model, settings)
-        for frame in tqdm(itertools.chain([first], frames), unit="frame", leave=False):
-            result, prediction = evaluate_frame(segmenter, frame)
-            results.append(result)
-            if args.out is not None:
-                worst.add(result, prediction)
-    except ValueError as error:
-        raise InputError(str(error)) from error
+    for name in ("limit", "seed", "worst"):
+        if getattr(args, name) < 0:
+            raise InputError(f"--{name} must be 0 or more, not {getattr(args, name)}")
+    results, worst = [], WorstFrames(args.worst)
+    # What is wrong with the data or the folder is told before the model is loaded, not after it has run for minutes.
+    frames = _frames(args)
+    first = next(frames)
+    if args.out is not None:
+        args.out.mkdir(parents=True, exist_ok=True)
+    segmenter = load_segmenter(args.model, settings)
+    for frame in tqdm(itertools.chain([first], frames), unit="frame", leave=False):
+        result, prediction = evaluate_frame(segmenter, frame)
+        results.append(result)
+        if args.out is not None:
+            worst.add(result, prediction)
     classes = ClassNames(segmenter.info.class_names, first.truth.class_names)
     summary = summarise(results, classes.counted)
     if _are_captures(args):
@@ -100,7 +103,6 @@ def run(args: argparse.Namespace) -> int:
     print(report.breakdown_table(summary) + "\n")
     print(report.summary_lines(summary))
     if args.out is not None:
-        args.out.mkdir(parents=True, exist_ok=True)
         model = {"name": segmenter.info.name, "digest": segmenter.info.digest}
         report.write_json(args.out / "metrics.json", model, summary, results)
         source = (args.data or args.coco).resolve().name
@@ -110,30 +112,35 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _frames(args: argparse.Namespace) -> Iterator[LabelledFrame]:
-    """The frames that the options ask for.
+    """The frames that the options ask for, at least one.
 
     Raises:
-        InputError: the options do not fit the data.
+        InputError: the options do not fit the data, or the data cannot be used.
     """
-    from instance_seg_ros.evaluation.sources import RANDOM_SENSOR, captures, degraded, store_frames
+    from instance_seg_ros.evaluation.sources import degraded
+
+    try:
+        for index, frame in enumerate(_whole_frames(args)):
+            yield degraded(frame, args.depth_missing, args.without_color, args.seed + index)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+
+
+def _whole_frames(args: argparse.Namespace) -> Iterator[LabelledFrame]:
+    from instance_seg_ros.evaluation.sources import RANDOM_SENSOR, captures, store_frames
     from instance_seg_ros.training.coco_options import ONLY_FOR_COCO, refuse_options
 
-    if args.limit < 0:
-        raise InputError(f"--limit must be 0, for all frames, or more, not {args.limit}")
     if args.coco is not None:
         refuse_options(args, ("sensor", "all_labelled"), "--coco")
-        frames = _coco(args)
-    else:
-        refuse_options(args, ONLY_FOR_COCO, "--data")
-        if _are_captures(args):
-            refuse_options(args, ("sensor",), f"captures, which a real sensor made ({args.data})")
-            frames = captures(args.data, args.all_labelled)
-        else:
-            names = (name.strip() for name in (args.sensor or RANDOM_SENSOR).split(","))
-            sensors = list(dict.fromkeys(names))  # each once
-            frames = store_frames(args.data, args.limit, args.seed, sensors)
-    for index, frame in enumerate(frames):
-        yield degraded(frame, args.depth_missing, args.without_color, args.seed + index)
+        return _coco(args)
+    refuse_options(args, ONLY_FOR_COCO, "--data")
+    if _are_captures(args):
+        refuse_options(args, ("sensor",), f"captures, which a real sensor made ({args.data})")
+        return captures(args.data, args.all_labelled, args.limit)
+    refuse_options(args, ("all_labelled",), f"a scene store, which labels every object ({args.data})")
+    names = (name.strip() for name in (args.sensor or RANDOM_SENSOR).split(","))
+    sensors = list(dict.fromkeys(names))  # each once
+    return store_frames(args.data, args.limit, args.seed, sensors)
 
 
 def _coco(args: argparse.Namespace) -> Iterator[LabelledFrame]:

@@ -156,7 +156,7 @@ def evaluate_frame(segmenter: RankingSegmenter, source: LabelledFrame) -> tuple[
 def _counted(source: LabelledFrame, masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Which predictions (M,) the metrics look at."""
     counted: NDArray[np.bool_] = mask_areas(masks & source.ignored) <= 0.5 * mask_areas(masks)
-    return counted if source.complete else counted & ~on_no_object(source.truth.masks.any(axis=0), masks)
+    return counted if source.complete else counted & ~on_no_object(source.objects, masks)
 
 
 def _rule_check(source: LabelledFrame) -> RuleCheck:

@@ -106,10 +106,11 @@ def summary_lines(summary: Summary) -> str:
         f"overlap P/R/F {_triple(summary.overlap)}, boundary P/R/F {_triple(summary.boundary)}",
     ]
     if summary.empty_frames:
-        lines.append(
-            f"frames without an object: {summary.empty_frames}, {summary.clean_empty_frames} of them without a "
-            f"prediction; the others alone: overlap F / boundary F / %75 {_triple(summary.with_objects)}"
-        )
+        counts = f"{summary.empty_frames}, {summary.clean_empty_frames} of them without a prediction"
+        line = f"frames without an object: {counts}"
+        if summary.frames_with_labels:
+            line += f"; the others alone: overlap F / boundary F / %75 {_triple(summary.with_objects)}"
+        lines.append(line)
     precision = summary.precision
     if precision is not None:
         lines += [

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from instance_seg_ros.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.evaluation.groups import groups
 from instance_seg_ros.instances import Instances
-from instance_seg_ros.storage.captures import capture_folders, read_capture
+from instance_seg_ros.storage.captures import LABELS_FILE, CaptureError, capture_folders, read_capture
 from instance_seg_ros.synthetic.held_out_sensors import published_noise
 from instance_seg_ros.synthetic.sensor import PRESETS, SensorSettings, preset, simulate_depth
 from instance_seg_ros.synthetic.store import SceneStore, open_store
@@ -69,27 +69,32 @@ def spread(count: int, limit: int) -> list[int]:
 
 
 def is_store(folder: Path) -> bool:
-    """Whether a folder is a scene store, not captures."""
-    return (folder / "depth.npy").is_file() and (folder / "ids.npy").is_file()
+    """Whether a folder is a scene store, damaged or not, rather than captures."""
+    return (folder / "ids.npy").is_file() or (folder / "done.npy").is_file()
 
 
-def captures(folder: Path, complete: bool = False) -> Iterator[LabelledFrame]:
+def captures(folder: Path, complete: bool = False, limit: int = 0) -> Iterator[LabelledFrame]:
     """The labelled captures of a folder, in the order of their names, grouped by names that begin alike.
 
     Args:
         folder: a capture, or a folder of captures.
         complete: every object in them is labelled.
+        limit: at most so many of them, evenly spread; 0 for all.
 
     Raises:
-        CaptureError: no capture there, or a damaged one.
+        CaptureError: no labelled capture there, or a damaged one.
     """
     paths = capture_folders(folder)
-    for path, group in zip(paths, groups([path.name for path in paths]), strict=True):
-        capture = read_capture(path)
-        if capture.labels is not None:
-            truth = Instances.from_labels(capture.labels)
-            nothing = np.zeros(capture.labels.shape, dtype=bool)
-            yield LabelledFrame(capture.name, capture.frame, truth, complete, nothing, group=group)
+    labelled = [index for index, path in enumerate(paths) if (path / LABELS_FILE).is_file()]
+    if not labelled:
+        raise CaptureError(f"no capture in {folder} has labels to measure against: a {LABELS_FILE} beside its depth")
+    group_names = groups([path.name for path in paths])
+    for index in (labelled[position] for position in spread(len(labelled), limit)):
+        capture = read_capture(paths[index])
+        assert capture.labels is not None
+        truth = Instances.from_labels(capture.labels)
+        nothing = np.zeros(capture.labels.shape, dtype=bool)
+        yield LabelledFrame(capture.name, capture.frame, truth, complete, nothing, group=group_names[index])
 
 
 def store_frames(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from instance_seg_ros.storage.files import write_atomically
 DEFAULT_DEPTH_UNIT_M = 0.001
 """Written and, where `meta.json` names none, taken for 16-bit depth: millimetres, as REP-118 has it."""
 CAPTURE_FRAME_ID = "camera_color_optical_frame"
+META_FILE, COLOR_FILE, LABELS_FILE = "meta.json", "color.png", "labels.png"
 _CAMERA_KEYS = ("fx", "fy", "cx", "cy")
 
 
@@ -59,9 +61,9 @@ def capture_folders(path: Path) -> list[Path]:
     """
     if not path.is_dir():
         raise CaptureError(f"{path} is not a folder")
-    if (path / "meta.json").is_file():
+    if (path / META_FILE).is_file():
         return [path]
-    folders = sorted(folder for folder in path.iterdir() if (folder / "meta.json").is_file())
+    folders = sorted(folder for folder in path.iterdir() if (folder / META_FILE).is_file())
     if not folders:
         raise CaptureError(f"{path} holds no capture: neither it nor a folder in it has a meta.json")
     return folders
@@ -78,13 +80,13 @@ def read_capture(folder: Path) -> Capture:
     )
     if depth_path is None:
         raise CaptureError(f"{folder} holds no depth.png, depth.tiff or depth.npy")
-    color_path, labels_path = folder / "color.png", folder / "labels.png"
+    color_path, labels_path = folder / COLOR_FILE, folder / LABELS_FILE
     return read_files(
         color_path if color_path.is_file() else None,
         depth_path,
-        folder / "meta.json",
+        folder / META_FILE,
         labels_path if labels_path.is_file() else None,
-        name=folder.resolve().name,
+        name=Path(os.path.abspath(folder)).name,  # "." has no name, and links to folders of one name have their own
     )
 
 
@@ -134,15 +136,15 @@ def write_capture(
     is in the folder already is replaced.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("meta.json", "color.png", "labels.png"):  # what this frame lacks must not be taken from another one
+    for name in (META_FILE, COLOR_FILE, LABELS_FILE):  # what this frame lacks must not be taken from another one
         (folder / name).unlink(missing_ok=True)
     units = np.rint(frame.depth_m / depth_unit_m)
     depth = np.where(units <= np.iinfo(np.uint16).max, units, 0).astype(np.uint16)
     write_image(folder / "depth.png", depth)
     if frame.color_rgb is not None:
-        write_image(folder / "color.png", cv2.cvtColor(frame.color_rgb, cv2.COLOR_RGB2BGR))
+        write_image(folder / COLOR_FILE, cv2.cvtColor(frame.color_rgb, cv2.COLOR_RGB2BGR))
     if labels is not None:
-        write_image(folder / "labels.png", labels.astype(np.uint16))
+        write_image(folder / LABELS_FILE, labels.astype(np.uint16))
     camera = frame.intrinsics
     meta = {
         "width": camera.width,
@@ -154,7 +156,7 @@ def write_capture(
         **(extra or {}),
     }
     # Last, because a folder with a meta.json counts as a whole capture.
-    write_atomically(folder / "meta.json", (json.dumps(meta, indent=1) + "\n").encode())
+    write_atomically(folder / META_FILE, (json.dumps(meta, indent=1) + "\n").encode())
 
 
 def write_image(path: Path, image: NDArray[Any]) -> None:

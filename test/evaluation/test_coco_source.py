@@ -244,7 +244,7 @@ def test_the_shipped_model_takes_a_coco_data_set(
         (["--coco", "x.json", "--sensor", "random"], "--sensor cannot be used with --coco"),
         (["--coco", "x.json", "--all-labelled"], "--all-labelled cannot be used with --coco"),
         (["--coco", "x.json", "--depth-unit", "0"], "depth_unit_m must be above 0"),
-        (["--coco", "x.json", "--limit", "-5"], "--limit must be 0, for all frames, or more, not -5"),
+        (["--coco", "x.json", "--limit", "-5"], "--limit must be 0 or more, not -5"),
         (["--data", "d", "--depth", "x", "--class-agnostic"], "--depth, --class-agnostic cannot be used with --data"),
     ],
 )

@@ -171,6 +171,7 @@ def test_frames_are_told_apart_by_group_and_sensor() -> None:
 
 def test_a_frame_without_objects_is_no_frame_with_labels() -> None:
     summary = summarise([result_of(labels(), labels())])
+    assert "frames without an object: 1, 1 of them without a prediction\n" in summary_lines(summary)
     assert (summary.all.frames, summary.frames_with_labels) == (1, 0)
     assert np.isnan([summary.all.found, *summary.with_objects]).all()
     assert summary.overlap == (1, 1, 1)
@@ -249,6 +250,15 @@ def test_captures_without_labels_are_left_out(tmp_path: Path) -> None:
     assert found[0].truth.masks.shape == (1, 48, 64)
     assert not found[0].complete
     assert next(captures(tmp_path, complete=True)).complete
+    with pytest.raises(InputError, match=r"no capture in .* has labels to measure against: a labels\.png"):
+        next(captures(tmp_path / "without"))
+
+
+def test_a_limit_spreads_over_the_labelled_captures_and_keeps_their_groups(tmp_path: Path) -> None:
+    for name in ("mug_1", "mug_2", "mug_3", "tote_1", "tote_2"):
+        write_capture(tmp_path / name, frame(), None if name == "tote_2" else labels((0, 0, 10, 10)))
+    assert [(f.name, f.group) for f in captures(tmp_path, limit=2)] == [("mug_1", "mug"), ("tote_1", "tote")]
+    assert len(list(captures(tmp_path, limit=0))) == len(list(captures(tmp_path, limit=9))) == 4
 
 
 def fabricated_store(folder: Path) -> Path:
@@ -400,10 +410,46 @@ def test_the_command_names_data_that_it_cannot_use(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no capture"):
         cli.run(parse("--data", str(tmp_path)))
     write_capture(tmp_path / "a", frame())
-    with pytest.raises(InputError, match="no labelled frame"):
+    with pytest.raises(InputError, match="no capture in .* has labels"):
         cli.run(parse("--data", str(tmp_path)))
     with pytest.raises(InputError, match="--sensor cannot be used with captures"):
         cli.run(parse("--data", str(tmp_path), "--sensor", "random"))
+
+
+def test_the_command_tells_a_store_that_is_not_whole(tmp_path: Path) -> None:
+    store = fabricated_store(tmp_path)
+    for name, message in (("done", "is unfinished: 2 of 4 frames"), ("ids", r"ids\.npy is missing")):
+        if name == "done":
+            np.save(store / "done.npy", np.array([True, True, False, False]))
+        else:
+            (store / "ids.npy").unlink()
+        with pytest.raises(InputError, match=message):
+            cli.run(parse("--data", str(store)))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--limit", "-1"), "--limit must be 0 or more, not -1"),
+        (("--seed", "-1"), "--seed must be 0 or more, not -1"),
+        (("--worst", "-1"), "--worst must be 0 or more, not -1"),
+        (("--all-labelled",), "--all-labelled cannot be used with a scene store, which labels every object"),
+        (("--sensor", "random,"), "no sensor named ''"),
+    ],
+)
+def test_the_command_refuses_options_that_make_no_sense(tmp_path: Path, options: tuple[str, ...], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        cli.run(parse("--data", str(fabricated_store(tmp_path)), *options))
+
+
+def test_a_place_for_the_results_that_cannot_be_is_told_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "taken").write_text("a file, not a folder")
+    (tmp_path / "store").mkdir()
+    monkeypatch.setattr("instance_seg_ros.segmentation.segmenter.load_segmenter", pytest.fail)
+    with pytest.raises(OSError, match="taken"):
+        cli.run(parse("--data", str(fabricated_store(tmp_path / "store")), "--out", str(tmp_path / "taken")))
 
 
 REAL_CAPTURES = Path(__file__).parents[2] / ".." / "shared" / "data" / "real_rgbd"

@@ -154,6 +154,16 @@ def test_folders_come_sorted_and_others_are_passed_over(tmp_path: Path, make_fra
     assert capture_folders(tmp_path / "b") == [tmp_path / "b"]
 
 
+def test_a_capture_has_the_name_by_which_it_was_given(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("first", "second"):
+        (tmp_path / name).symlink_to(folder)
+    assert [read_capture(tmp_path / name).name for name in ("first", "second")] == ["first", "second"]
+    monkeypatch.chdir(folder)
+    assert read_capture(Path()).name == "capture"
+
+
 @pytest.mark.parametrize(("name", "cause"), [("empty", "holds no capture"), ("absent", "is not a folder")])
 def test_a_folder_without_captures_is_an_error(tmp_path: Path, name: str, cause: str) -> None:
     (tmp_path / "empty").mkdir()
