@@ -28,6 +28,7 @@ from instance_seg_ros.config import Settings, setting
 FORMAT = 1
 DEPTH_UNIT_M = 1e-4
 _NOTHING_BEHIND = 65535
+_MAKE_AGAIN = "make the store again in another folder"
 _LIGHTING_STREAM = 1
 _STEREO_STREAM = 2
 
@@ -151,17 +152,20 @@ def open_store(folder: Path | str, allow_partial: bool = False) -> SceneStore:
 
     Raises:
         FileNotFoundError: there is no store.
-        ValueError: the format is unknown, or the store is unfinished and that is not allowed.
+        ValueError: the format is unknown, a file is missing or damaged, or the store is unfinished and that is not
+            allowed.
     """
     folder = Path(folder)
     meta = _read_meta(folder)
-    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _layout(meta)}
+    arrays: dict[str, Any] = {
+        name: _opened(folder / f"{name}.npy", *expected) for name, expected in _layout(meta).items()
+    }
     done = arrays.pop("done")
     frames = np.flatnonzero(np.asarray(done)[np.arange(meta["frames"]) // meta["generator"]["views"]])
     if len(frames) < meta["frames"] and not allow_partial:
         raise ValueError(
             f"{folder} is unfinished: {len(frames)} of {meta['frames']} frames; run the same `instance-seg synth` "
-            "again to finish it, or allow a partial store"
+            "again to finish it (`instance-seg train --allow-partial` takes what is there)"
         )
     optional = {name: arrays.pop(name, None) for name in ("behind", "color", "stereo_depth")}
     return SceneStore(meta=meta, frames=frames, **optional, **arrays)
@@ -316,13 +320,30 @@ def _layout(meta: dict[str, Any]) -> dict[str, tuple[tuple[int, ...], type]]:
     return layout
 
 
+def _opened(path: Path, shape: tuple[int, ...], dtype: type) -> npt.NDArray[Any]:
+    """An array of a store, left on disk."""
+    try:
+        array: npt.NDArray[Any] = np.load(path, mmap_mode="r")
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(f"{path} is missing or damaged ({error}); {_MAKE_AGAIN}") from error
+    if array.shape != shape or array.dtype != dtype:
+        raise ValueError(f"{path} holds {array.dtype} {array.shape}, not {np.dtype(dtype)} {shape}; {_MAKE_AGAIN}")
+    return array
+
+
 def _read_meta(folder: Path) -> dict[str, Any]:
     path = folder / "meta.json"
     if not path.is_file():
         raise FileNotFoundError(f"{folder} is no scene store: it has no meta.json; make one with `instance-seg synth`")
-    meta: dict[str, Any] = json.loads(path.read_text())
-    if meta.get("format") != FORMAT:
-        raise ValueError(f"{path} has format {meta.get('format')!r}; this version reads format {FORMAT}")
+    try:
+        meta: dict[str, Any] = json.loads(path.read_text())
+        known = meta["format"] == FORMAT
+        if known:
+            _layout(meta)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} does not describe a scene store ({error!r}); {_MAKE_AGAIN}") from error
+    if not known:
+        raise ValueError(f"{path} has format {meta['format']!r}; this version reads format {FORMAT}")
     return meta
 
 

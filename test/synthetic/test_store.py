@@ -109,6 +109,30 @@ def test_an_unknown_format_is_refused(tmp_path):
         open_store(tmp_path)
 
 
+@pytest.mark.parametrize("content", ['{"format": 1, "fra', '{"format": 1}', "[]", "{}"])
+def test_a_damaged_description_is_refused_by_its_name(tmp_path, content):
+    (tmp_path / "meta.json").write_text(content)
+    with pytest.raises(ValueError, match=r"meta\.json does not describe a scene store .* make the store again"):
+        open_store(tmp_path)
+
+
+def test_a_missing_a_cut_and_a_foreign_array_are_refused_by_their_names(store_folder, tmp_path):
+    for name, content in _bytes(store_folder).items():
+        (tmp_path / name).write_bytes(content)
+    depth = tmp_path / "depth.npy"
+    cut, foreign = depth.read_bytes()[:-1], (store_folder / "ids.npy").read_bytes()
+    depth.unlink()
+    with pytest.raises(ValueError, match=r"depth\.npy is missing or damaged .* make the store again"):
+        open_store(tmp_path)
+    for content in (cut, b""):
+        depth.write_bytes(content)
+        with pytest.raises(ValueError, match=r"depth\.npy is missing or damaged .* make the store again"):
+            open_store(tmp_path)
+    depth.write_bytes(foreign)
+    with pytest.raises(ValueError, match=r"depth\.npy holds uint8 \(22, 60, 80\), not uint16"):
+        open_store(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("families", "without", "expected"),
     [("can, mug", "", ("can", "mug")), ("can,mug,box", "mug", ("can", "box"))],
