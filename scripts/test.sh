@@ -17,13 +17,7 @@ if python -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
 else
     printf '\n== mypy is left out: the last NumPy for Python 3.10 annotates shapes otherwise than the newer ones\n'
 fi
-if (($#)); then
-    check python -m pytest --durations=15 "$@"
-else
-    # Training apart, as in use: behind the tests of ROS, OpenVINO and ONNX Runtime, in one process with them, it crashed.
-    check python -m pytest --durations=15 --ignore=test/training
-    check python -m pytest --durations=15 test/training
-fi
+check python -m pytest --durations=15 "$@"
 
 if ((${#failed[@]})); then
     printf '\nFailed:\n'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import openvino
@@ -17,6 +18,16 @@ RUNTIME = f"OpenVINO {openvino.__version__.partition('-')[0]}"
 _CONVOLUTIONS = ("Convolution", "GroupConvolution")
 # What may compute in bf16 between two convolutions: nothing that sums over many pixels or divides.
 _BETWEEN_CONVOLUTIONS = (*_CONVOLUTIONS, "Add", "Concat", "Interpolate", "MaxPool", "Pad", "Relu", "Slice")
+
+
+@cache
+def _core() -> openvino.Core:
+    """The one of this process, for as long as it lives.
+
+    Each Core gives its thread a stack for signals, takes it away when it goes, and puts the one before it back. Where
+    two go in the order in which they came, that one is gone, too, and the next signal with a handler ends the process.
+    """
+    return openvino.Core()
 
 
 class OpenVinoNetwork(GraphNetwork):
@@ -34,7 +45,7 @@ class OpenVinoNetwork(GraphNetwork):
             ModelError: as `GraphNetwork` says.
         """
         # OpenVINO computes in bf16 on its own, but everything, metres included, where the CPU has instructions for it.
-        precision = openvino.Core().get_property("CPU", "INFERENCE_PRECISION_HINT")
+        precision = _core().get_property("CPU", "INFERENCE_PRECISION_HINT")
         in_8_bits = is_in_8_bits(path)
         bf16 = allow_bf16 and precision == openvino.Type.bf16 and not in_8_bits
         device = "the CPU"
@@ -42,7 +53,7 @@ class OpenVinoNetwork(GraphNetwork):
             device += f", convolutions in {'8 bits' if in_8_bits else 'bf16'}"
 
         def load() -> OpenVinoSession:
-            model = openvino.Core().read_model(path)
+            model = _core().read_model(path)
             if bf16:
                 compute_convolutions_in_bf16(model)
             return OpenVinoSession(model, threads, openvino.Type.f32)
@@ -63,7 +74,7 @@ class OpenVinoSession:
         properties: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
         if precision is not None:
             properties["INFERENCE_PRECISION_HINT"] = precision
-        compiled = openvino.Core().compile_model(model, "CPU", properties)
+        compiled = _core().compile_model(model, "CPU", properties)
         self._request = compiled.create_infer_request()
         self._ports = {name: port for port in compiled.outputs for name in port.names}
         self.outputs = list(self._ports)
