@@ -104,7 +104,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(args.run(args))
     except ImportError as error:
         return _fail(_missing_module(error, chosen))
-    except (InputError, OSError) as error:
+    except OSError as error:
+        return _fail(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
+    except InputError as error:
         return _fail(str(error))
     except KeyboardInterrupt:
         return _fail("interrupted", status=EXIT_INTERRUPTED)
@@ -122,7 +124,8 @@ def _missing_module(error: ImportError, chosen: str | None) -> str:
         raise error
     command = COMMANDS.get(chosen or "")
     target = f"instance-seg-ros[{command.extra}]" if command is not None and command.extra else "instance-seg-ros"
-    return f"'{chosen}' needs the module {name}, which is not installed; pip install '{target}'"
+    cure = f"pip install '{target}', or `make setup` in a clone"
+    return f"'{chosen}' needs the module {name}, which is not installed; {cure}"
 
 
 def _fail(message: str, status: int = EXIT_INPUT_ERROR) -> int:

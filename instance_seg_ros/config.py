@@ -45,6 +45,13 @@ class Setting:
     maximum: float | None
     choices: tuple[str, ...] | None
 
+    @property
+    def range(self) -> str | None:
+        """The bounds of a number, such as "0.005 to 1" or "1 to 1000000"; None for anything else."""
+        if self.minimum is None or self.maximum is None:
+            return None
+        return f"{_plain(self.minimum)} to {_plain(self.maximum)}"
+
     def check(self, value: SettingValue) -> SettingValue:
         """The value, an int widened where a float is meant.
 
@@ -61,10 +68,16 @@ class Setting:
             and self.maximum is not None
             and (math.isnan(value) or not self.minimum <= value <= self.maximum)
         ):
-            raise ValueError(f"{self.name} must be between {self.minimum:g} and {self.maximum:g}, not {value}")
+            allowed = f"{_plain(self.minimum)} and {_plain(self.maximum)}"
+            raise ValueError(f"{self.name} must be between {allowed}, not {value}")
         if self.choices is not None and value not in self.choices:
             raise ValueError(f"{self.name} must be one of {', '.join(self.choices)}, not {value!r}")
         return value
+
+
+def _plain(number: float) -> str:
+    """The number without an exponent where that is shorter to read: 1000000, 0.0005."""
+    return f"{number:.15g}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,15 +114,24 @@ def add_arguments(parser: argparse.ArgumentParser, settings_type: type[Settings]
     group = parser.add_argument_group(title)
     for field in fields_of(settings_type):
         option = "--" + f"{prefix}{field.name}".replace("_", "-")
-        shown = describe(field) + f" (default: {field.default})"
+        shown = _option_help(field).replace("%", "%%")
         if field.type is bool:
-            group.add_argument(
-                option, action=argparse.BooleanOptionalAction, default=field.default, help=shown.replace("%", "%%")
-            )
+            group.add_argument(option, action=argparse.BooleanOptionalAction, default=field.default, help=shown)
+        elif field.choices is not None:
+            group.add_argument(option, type=field.type, default=field.default, choices=field.choices, help=shown)
         else:
-            group.add_argument(
-                option, type=field.type, default=field.default, choices=field.choices, help=shown.replace("%", "%%")
-            )
+            metavar = _METAVARS[field.type]
+            group.add_argument(option, type=field.type, default=field.default, metavar=metavar, help=shown)
+
+
+_METAVARS = {int: "N", float: "X", str: "TEXT"}
+
+
+def _option_help(field: Setting) -> str:
+    """The help of an option: argparse shows the choices itself, and an empty text says what it means in its help."""
+    default = ("on" if field.default else "off") if field.type is bool else str(field.default)
+    allowed = f" Range: {field.range}." if field.range else ""
+    return f"{field.help}{allowed}" + (f" (default: {default})" if default else "")
 
 
 def from_arguments(arguments: argparse.Namespace, settings_type: type[SettingsType], prefix: str = "") -> SettingsType:
@@ -129,9 +151,7 @@ def describe(field: Setting) -> str:
     """The help with the allowed values, as one line."""
     if field.choices is not None:
         return f"{field.help} One of: {', '.join(field.choices)}."
-    if field.minimum is not None and field.maximum is not None:
-        return f"{field.help} Range: {field.minimum:g} to {field.maximum:g}."
-    return field.help
+    return f"{field.help} Range: {field.range}." if field.range else field.help
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,8 +178,8 @@ class SegmentationSettings(Settings):
         "auto",
         "Of the convolutions: fp16 (GPU) and bf16 (PyTorch and OpenVINO) compute nearly all of them in 16 bits, tf32 "
         "(GPU) rounds their factors to 10 bits of mantissa, fp32 does neither; auto is bf16 for PyTorch, and for "
-        "OpenVINO on a CPU that has it, and tf32 for the others; with auto for both, backends for the CPU are measured "
-        "on the 8-bit file beside the model, too. PyTorch and fp16 need the package onnx.",
+        "OpenVINO on a CPU that has it, and tf32 for the others; without a GPU and with auto for both, backends are "
+        "measured on the 8-bit file beside the model, too. PyTorch and fp16 need the package onnx.",
         choices=("auto", "fp16", "bf16", "tf32", "fp32"),
     )
     engine_cache: str = setting(

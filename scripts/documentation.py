@@ -139,9 +139,7 @@ def _range(setting: Setting) -> str:
         return ", ".join(f"`{choice}`" for choice in setting.choices)
     if setting.type is bool:
         return "`true`, `false`"
-    if setting.minimum is None or setting.maximum is None:
-        return "text"
-    return f"{setting.minimum:g} to {setting.maximum:g}"
+    return setting.range or "text"
 
 
 def _escaped(text: str) -> str:

@@ -102,7 +102,11 @@ def test_the_help_of_the_options_prints() -> None:
     for name, stage in stages().items():
         add_arguments(parser, stage, name, f"{name}_")
     shown = parser.format_help()
-    assert "--lifting-plane-tolerance-m" in shown and "Range: 0.001 to 0.1." in " ".join(shown.split())
+    words = " ".join(shown.split())
+    assert "--lifting-plane-tolerance-m X" in words and "Range: 0.001 to 0.1. (default: 0.008)" in words
+    assert "Range: 1 to 1000000." in words
+    assert "--segmentation-engine-cache TEXT" in words and "(default: )" not in words
+    assert "--geometry-device {auto,cpu,cuda}" in words and "One of:" not in words
 
 
 def test_a_number_without_a_range_cannot_be_defined() -> None:

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from instance_seg_ros.commands.options import add_pipeline_arguments, load_pipeline, model_line
 from instance_seg_ros.errors import InputError
 from instance_seg_ros.geometry import Transform
-from instance_seg_ros.storage.bag import DEFAULT_TOLERANCE_S, STORAGES, BagSummary, process_bag
+from instance_seg_ros.storage.bag import DEFAULT_TOLERANCE_S, STORAGES, BagSummary, check_bag, process_bag
 from instance_seg_ros.tracking import TimeStep
 
 EPILOG = """\
@@ -67,9 +67,10 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         InputError: for a bag, settings or a model that cannot be used, or when no frame could be processed.
     """
+    topics = {key: getattr(args, f"{key}_topic") for key in ("color", "depth", "color_info", "depth_info")}
+    check_bag(args.source, args.out, topics)  # before a model is loaded, which takes longer
     pipeline = load_pipeline(args)
     print(model_line(pipeline))
-    topics = {key: getattr(args, f"{key}_topic") for key in ("color", "depth", "color_info", "depth_info")}
     with tqdm(unit="msg", desc=args.source.name, leave=False, disable=None) as bar:
 
         def show(read: int, total: int) -> None:

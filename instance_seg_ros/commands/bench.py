@@ -45,6 +45,7 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `instance-seg bench`."""
+    parser.usage = "%(prog)s [--capture DIR] [--beside FILE] [options]"
     parser.epilog = EPILOG
     parser.add_argument("--capture", type=Path, metavar="DIR", help="measure on these captures, over and over")
     parser.add_argument("--frames", type=int, default=60, metavar="N", help="frames to measure (default: 60)")
@@ -78,6 +79,7 @@ def run(args: argparse.Namespace) -> int:
     for path in args.beside:
         if not path.is_file():
             raise InputError(f"--beside {path}: there is no such file")
+        runtimes.other_network("onnxruntime", path, threads=1)  # what cannot be loaded is told now, not minutes later
     frames = _captured(args.capture) if args.capture is not None else _simulated(args.size)
     pipeline = load_pipeline(args)
     count = args.warm_up + args.frames

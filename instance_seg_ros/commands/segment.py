@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from tabulate import tabulate
 
 from instance_seg_ros.commands.options import add_pipeline_arguments, load_pipeline, model_line
@@ -74,15 +75,14 @@ def _sources(args: argparse.Namespace) -> Iterator[tuple[Capture, Path]]:
         surplus = [option for option, path in files.items() if path is not None]
         if surplus:
             raise InputError(f"give either --capture or single files, not both ({', '.join(surplus)})")
-        return _captures(args.capture, args.out)
+        return _captures(capture_folders(args.capture), args.out)
     missing = [option for option in ("--depth", "--camera") if files[option] is None]
     if missing:
         raise InputError(f"{' and '.join(missing)} missing; or give --capture DIR")
     return iter([(read_files(args.color, args.depth, args.camera), args.out)])
 
 
-def _captures(path: Path, out: Path) -> Iterator[tuple[Capture, Path]]:
-    folders = capture_folders(path)
+def _captures(folders: Sequence[Path], out: Path) -> Iterator[tuple[Capture, Path]]:
     for folder in folders:
         capture = read_capture(folder)
         yield capture, out if len(folders) == 1 else out / capture.name
@@ -96,11 +96,20 @@ def _segment(pipeline: Pipeline, capture: Capture, folder: Path) -> Scene:
 
 def _report(name: str, scene: Scene, folder: Path) -> None:
     times = ", ".join(f"{stage} {duration_s * 1000:.0f} ms" for stage, duration_s in scene.stage_times_s.items())
-    print(f"{name}: {len(scene.instances)} objects ({times})")
+    print(f"{name}: {len(scene.instances)} objects, {depth_seen(scene.frame.depth_m)} ({times})")
     if len(scene.instances):
         rows = [row_of(scene_object) for scene_object in scene.objects()]
         print(tabulate(rows, headers=COLUMNS, colalign=_ALIGNMENT, disable_numparse=True))
     print(f"wrote {folder}/{{instances.json,labels.png,overlay.png,scene.ply}}")
+
+
+def depth_seen(depth_m: NDArray[np.float32]) -> str:
+    """What was measured, such as "depth 0.62 to 1.10 m in 87 % of the pixels": tells a wrong unit at a glance."""
+    measured_m = depth_m[depth_m > 0]
+    if not measured_m.size:
+        return "no depth"
+    near_m, far_m = np.percentile(measured_m, [5, 95])
+    return f"depth {near_m:.2f} to {far_m:.2f} m in {100 * measured_m.size / depth_m.size:.0f} % of the pixels"
 
 
 def row_of(scene_object: SceneObject) -> list[object]:

@@ -69,7 +69,7 @@ def choose_compute(settings: GeometrySettings, segmentation: SegmentationSetting
         except RuntimeError as error:  # such as when the GPU's memory is full
             obstacle = f"PyTorch cannot use the GPU: {error}"
     if settings.device == "cuda":
-        raise InputError(f"geometry.device is cuda, but {obstacle}; or choose auto")
+        raise InputError(f"geometry.device cuda cannot be used here ({obstacle}); repair that or choose auto")
     return ComputeChoice(reason=obstacle)
 
 

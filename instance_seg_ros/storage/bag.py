@@ -39,6 +39,7 @@ TF_STATIC_TOPIC = "/tf_static"
 DEFAULT_TOLERANCE_S = 0.025
 """Below half of the period of a camera of 15 frames a second."""
 
+_BAG_SUFFIXES = (".mcap", ".db3")
 _BAG_VERSION = 9  # of metadata.yaml, as Jazzy writes it
 _OVERLAY_JPEG_QUALITY = 90
 # What rosbags and the libraries below it raise on a storage that is cut short or damaged.
@@ -115,6 +116,18 @@ def find_topics(types: Mapping[str, str], overrides: Mapping[str, str | None] | 
     return BagTopics(color, color_info, depth, chosen.get("depth_info") or _info_of(depth, types))
 
 
+def check_bag(source: Path, target: Path, topic_overrides: Mapping[str, str | None] | None = None) -> None:
+    """What `process_bag` finds before the first message.
+
+    Raises:
+        BagError: when the bag cannot be opened or has no such camera, or the target exists.
+    """
+    if target.exists():
+        raise BagError(f"{target} exists already; give --out a folder that does not")
+    with _opened(source) as reader:
+        _topics_of(reader, topic_overrides)
+
+
 def process_bag(
     source: Path,
     target: Path,
@@ -149,15 +162,12 @@ def process_bag(
         BagError: when the bag cannot be read, has no such camera, or the target cannot be written.
     """
     started_s = time.perf_counter()
-    if target.exists():
-        raise BagError(f"{target} exists already; give --out a folder that does not")
+    check_bag(source, target, topic_overrides)
     typestore = load_typestore()
     summary = BagSummary()
     pipeline.tracker.reset()  # a bag has its own time
     with _opened(source) as reader:
-        topics = find_topics(
-            {connection.topic: connection.msgtype for connection in reader.connections}, topic_overrides
-        )
+        topics = _topics_of(reader, topic_overrides)
         source_storage = "mcap" if _is_mcap(source) else "sqlite3"
         with _new_bag(target, STORAGES[storage or source_storage]) as writer:
             sink = _ResultWriter(writer, typestore)
@@ -187,12 +197,14 @@ def read_frames(
         BagError: when the bag cannot be read or has no such camera.
     """
     with _opened(source) as reader:
-        topics = find_topics(
-            {connection.topic: connection.msgtype for connection in reader.connections}, topic_overrides
-        )
+        topics = _topics_of(reader, topic_overrides)
         frames = _FrameReader(reader, load_typestore(), topics, tolerance_s, None, BagSummary())
         for _, frame in frames.read(source, lambda read, total: None):
             yield frame
+
+
+def _topics_of(reader: Reader, overrides: Mapping[str, str | None] | None) -> BagTopics:
+    return find_topics({connection.topic: connection.msgtype for connection in reader.connections}, overrides)
 
 
 class _FrameReader:
@@ -367,6 +379,12 @@ def _opened(source: Path) -> Iterator[Reader]:
     """The reader of a bag; the many kinds of errors that opening one may raise as BagError."""
     if not source.exists():
         raise BagError(f"{source} does not exist")
+    if source.is_dir() and not (source / "metadata.yaml").is_file():
+        cut_short = any(path.suffix in _BAG_SUFFIXES for path in source.iterdir())
+        cure = "`ros2 bag reindex` makes it anew" if cut_short else "give the folder of a recording"
+        raise BagError(f"{source} is no rosbag2: it holds no metadata.yaml; {cure}")
+    if source.is_file() and source.suffix not in _BAG_SUFFIXES:
+        raise BagError(f"{source} is no rosbag2: give a folder, or a file {' or '.join(_BAG_SUFFIXES)}")
     try:
         reader = Reader(source)
         reader.open()
@@ -443,10 +461,8 @@ def _messages(
 
 def _unreadable(source: Path, error: BaseException) -> BagError:
     cause = str(error) or type(error).__name__
-    cure = (
-        "" if isinstance(error, FileNotFoundError) else "; a recording that was cut short: `ros2 bag reindex` may help"
-    )
-    return BagError(f"{source} cannot be read as a rosbag2: {cause}{cure}")
+    cure = "a recording that was cut short: `ros2 bag reindex` may help"
+    return BagError(f"{source} cannot be read as a rosbag2: {cause}; {cure}")
 
 
 def _is_mcap(source: Path) -> bool:

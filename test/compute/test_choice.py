@@ -82,7 +82,7 @@ def test_without_a_driver_nothing_large_is_imported_and_the_reason_is_told(monke
     monkeypatch.setattr(nvidia_driver, "obstacle", lambda: "no NVIDIA GPU: its driver is not here")
     monkeypatch.setitem(sys.modules, "torch", None)  # importing it fails
     assert choice("auto").name == "NumPy on the CPU (no NVIDIA GPU: its driver is not here)"
-    with pytest.raises(InputError, match="geometry.device is cuda, but no NVIDIA GPU.*; or choose auto"):
+    with pytest.raises(InputError, match=r"geometry.device cuda cannot be used here \(no NVIDIA GPU.*choose auto"):
         choice("cuda")
 
 

@@ -442,7 +442,7 @@ def damage_metadata(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "cause"),
     [
-        (lambda folder: (folder / "metadata.yaml").unlink(), "cannot be read as a rosbag2"),
+        (lambda folder: (folder / "metadata.yaml").unlink(), "no metadata.yaml; `ros2 bag reindex` makes it anew"),
         (damage_metadata, "cannot be read as a rosbag2"),
     ],
     ids=["no metadata", "broken metadata"],
