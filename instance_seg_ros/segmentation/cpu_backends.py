@@ -6,7 +6,7 @@ import importlib.util
 import math
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -67,15 +67,18 @@ class CpuForm:
         return f"{self.backend} in 8 bits" if self.in_8_bits else self.backend
 
 
+def float_forms(path: Path) -> list[CpuForm]:
+    """Every way to run a model file itself on the CPU with the backends that are installed."""
+    return [CpuForm(backend, path) for backend in installed_cpu_backends()]
+
+
 def cpu_forms(path: Path) -> list[CpuForm]:
-    """Every way to run a model file on the CPU with the backends that are installed.
+    """Every way to run a model file, or the 8-bit one beside it, on the CPU with the backends that are installed.
 
     Raises:
         ModelError: beside it lies an 8-bit file that cannot be used or was made of another network.
     """
-    backends = installed_cpu_backends()
-    forms = [CpuForm(backend, path) for backend in backends]
-    other = path_in_8_bits(path)
+    forms, other = float_forms(path), path_in_8_bits(path)
     if not other.is_file():
         return forms
     if read_model_info(other).quantised_from != read_model_info(path).digest:
@@ -83,24 +86,25 @@ def cpu_forms(path: Path) -> list[CpuForm]:
             f"{other} was not made of {path.name}; make it again by `instance-seg export --model {path.name} --int8 "
             "FRAMES`, or remove it"
         )
-    return forms + [CpuForm(backend, other, in_8_bits=True) for backend in backends]
+    return forms + [CpuForm(form.backend, other, in_8_bits=True) for form in forms]
 
 
-def fastest_cpu_network(path: Path, settings: SegmentationSettings) -> tuple[GraphNetwork, str]:
-    """The network in the form that takes the least time here, and the times or failures behind the choice.
+def fastest_cpu_network(forms: Sequence[CpuForm], settings: SegmentationSettings) -> tuple[GraphNetwork, CpuForm, str]:
+    """The network in the form that takes the least time here, that form, and the times or failures behind the choice.
 
     The forms are measured one after the other, each gone before the next one is loaded: two of them at once would
-    take twice the memory. With a precision other than auto, 8 bits are left out.
+    take twice the memory.
+
+    Args:
+        forms: some of `cpu_forms`.
 
     Raises:
-        ModelError: no backend is installed, none can run the file, or what lies beside it in 8 bits was made of
-            another network.
+        ModelError: there is no form, because no backend is installed, or none can run the file.
     """
-    forms = [form for form in cpu_forms(path) if settings.precision == "auto" or not form.in_8_bits]
     if not forms:
         raise ModelError(f"no backend for the CPU is installed; pip install {CPU_BACKENDS[0]}")
     if len(forms) == 1:
-        return _load(forms[0], settings), ""
+        return _load(forms[0], settings), forms[0], ""
     times_ms: dict[CpuForm, float] = {}
     failures: dict[CpuForm, ModelError] = {}
     for form in forms:
@@ -113,7 +117,8 @@ def fastest_cpu_network(path: Path, settings: SegmentationSettings) -> tuple[Gra
         raise ModelError("; ".join(told)) from next(iter(failures.values()))
     if len(times_ms) > 1:
         told.insert(0, "measured: " + ", ".join(f"{form} {time_ms:.0f} ms" for form, time_ms in times_ms.items()))
-    return _load(min(times_ms, key=times_ms.__getitem__), settings), "; ".join(told)
+    fastest = min(times_ms, key=times_ms.__getitem__)
+    return _load(fastest, settings), fastest, "; ".join(told)
 
 
 def _load(form: CpuForm, settings: SegmentationSettings) -> GraphNetwork:

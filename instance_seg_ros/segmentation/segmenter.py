@@ -33,6 +33,7 @@ class NetworkSegmenter:
     """A segmenter around a network that keeps the model file's contract.
 
     Args:
+        info: of the model file that the network runs.
         reason: why this backend runs the network, where that is not what the user asked for.
     """
 
@@ -91,6 +92,6 @@ def load_segmenter(path: Path | None, settings: SegmentationSettings) -> Network
     from instance_seg_ros.segmentation.selection import load_network
 
     model_path = default_model_path() if path is None else path
-    info = read_model_info(model_path)
-    network, reason = load_network(model_path, settings)
-    return NetworkSegmenter(network, info, settings, reason)
+    read_model_info(model_path)  # refuses a damaged file before a runtime sees it
+    network, served_path, reason = load_network(model_path, settings)
+    return NetworkSegmenter(network, read_model_info(served_path), settings, reason)

@@ -6,47 +6,45 @@ from pathlib import Path
 
 from instance_seg_ros.config import SegmentationSettings
 from instance_seg_ros.segmentation.accelerators import GPU_BACKENDS, accelerator, accelerators, obstacle_of
-from instance_seg_ros.segmentation.cpu_backends import CPU_BACKENDS, fastest_cpu_network, load_cpu_network
-from instance_seg_ros.segmentation.graph_network import GraphNetwork
+from instance_seg_ros.segmentation.cpu_backends import (
+    CPU_BACKENDS,
+    cpu_forms,
+    fastest_cpu_network,
+    float_forms,
+    load_cpu_network,
+)
 from instance_seg_ros.segmentation.model_file import ModelError
 from instance_seg_ros.segmentation.network import Network
 from instance_seg_ros.segmentation.swapping_network import SwappingNetwork
 from instance_seg_ros.segmentation.waiting_network import WaitingNetwork
 
 
-def load_network(path: Path, settings: SegmentationSettings) -> tuple[Network, str]:
-    """The network of a model file and why this backend runs it, empty when it was asked for.
+def load_network(path: Path, settings: SegmentationSettings) -> tuple[Network, Path, str]:
+    """The network of a model file, the file that it runs, and why this backend runs it, empty when it was asked for.
+
+    With auto for backend and precision, the 8-bit file beside the model's may serve; on a machine with a GPU it does
+    not, so that what serves until the GPU is ready computes what the GPU will, and one digest names both.
 
     Raises:
         ModelError: the file does not run, or the backend that was asked for cannot run here.
     """
     if settings.backend in GPU_BACKENDS:
-        return _on_gpu(path, settings), ""
-    first, reason = on_cpu(path, settings)
+        return _on_gpu(path, settings), path, ""
     if settings.backend in CPU_BACKENDS:
-        return first, reason
+        return load_cpu_network(settings.backend, path, settings), path, ""
     better, obstacles = accelerators(path, settings)
+    forms = float_forms(path) if better or settings.precision != "auto" else cpu_forms(path)
+    first, form, reason = fastest_cpu_network(forms, settings)
     if better:
-        return SwappingNetwork(first, better), "; ".join(obstacles)
-    return first, "; ".join(filter(None, (*obstacles, reason)))
+        return SwappingNetwork(first, better), path, "; ".join(obstacles)
+    return first, form.path, "; ".join(filter(None, (*obstacles, reason)))
 
 
 def _on_gpu(path: Path, settings: SegmentationSettings) -> Network:
     obstacle = obstacle_of(settings.backend, settings.precision)
     if obstacle is not None:
-        raise ModelError(f"backend is {settings.backend}, but {obstacle}; or choose auto")
+        raise ModelError(f"backend {settings.backend} cannot run here ({obstacle}); repair that or choose auto")
     chosen = accelerator(settings.backend, path, settings)
     # Loaded to refuse a file that cannot run now, and not with the first frame.
     input_names = load_cpu_network("onnxruntime", path, settings).input_names
     return WaitingNetwork(input_names, chosen.name, chosen.make)
-
-
-def on_cpu(path: Path, settings: SegmentationSettings) -> tuple[GraphNetwork, str]:
-    """The network on the CPU and why this backend runs it there, empty when it was asked for.
-
-    Raises:
-        ModelError: the file does not run, or the backend that was asked for is not installed.
-    """
-    if settings.backend in CPU_BACKENDS:
-        return load_cpu_network(settings.backend, path, settings), ""
-    return fastest_cpu_network(path, settings)

@@ -50,7 +50,7 @@ def test_without_a_driver_there_are_none_and_one_reason(
 ) -> None:
     monkeypatch.setattr(nvidia_driver, "obstacle", lambda: "no NVIDIA GPU: a reason")
     assert accelerators(block_model_path, SETTINGS) == ([], ["no NVIDIA GPU: a reason"])
-    network, reason = load_network(block_model_path, SETTINGS)
+    network, _, reason = load_network(block_model_path, SETTINGS)
     assert "on the CPU" in network.backend
     assert reason.startswith("no NVIDIA GPU: a reason")
 
@@ -82,7 +82,7 @@ def test_they_come_best_first(
         "PyTorch",
     ]
     assert obstacles == ["TensorRT: not installed: tensorrt"]
-    network, reason = load_network(block_model_path, SETTINGS)
+    network, _, reason = load_network(block_model_path, SETTINGS)
     assert network.backend.endswith("; ONNX Runtime with TensorRT: starts with the first frame")
     assert reason == "TensorRT: not installed: tensorrt"
 
@@ -108,7 +108,9 @@ def test_one_that_was_asked_for_and_cannot_run_is_an_error_with_the_cure(
     backend: str, block_model_path: Path, without: Callable[..., None]
 ) -> None:
     without("tensorrt", "torch")
-    with pytest.raises(ModelError, match=rf"backend is {backend}, but .*(install|built).*; or choose auto"):
+    with pytest.raises(
+        ModelError, match=rf"backend {backend} cannot run here .*(install|built).*; repair that or choose auto"
+    ):
         load_network(block_model_path, SegmentationSettings(backend=backend))
 
 

@@ -12,16 +12,25 @@ import pytest
 from onnx import helper
 
 from instance_seg_ros.config import SegmentationSettings
-from instance_seg_ros.segmentation import cpu_backends
+from instance_seg_ros.segmentation import cpu_backends, load_segmenter, selection
 from instance_seg_ros.segmentation.cpu_backends import (
     CPU_BACKENDS,
     cpu_forms,
     fastest_cpu_network,
+    float_forms,
     median_time_ms,
     times_in_turns_ms,
 )
-from instance_seg_ros.segmentation.model_file import FORMAT, ModelError, default_model_path, graph_digest
-from instance_seg_ros.segmentation.selection import on_cpu
+from instance_seg_ros.segmentation.model_file import (
+    FORMAT,
+    ModelError,
+    default_model_path,
+    graph_digest,
+    path_in_8_bits,
+    read_model_info,
+)
+from instance_seg_ros.segmentation.selection import load_network
+from instance_seg_ros.segmentation.swapping_network import Accelerator
 
 
 class Clock:
@@ -58,11 +67,15 @@ class StandIn:
 
 @pytest.fixture
 def backends(monkeypatch: pytest.MonkeyPatch):
-    """Sets which backends are installed: name to the time of a frame in seconds, or to the error of loading."""
+    """Sets which backends are installed, name to the time of a frame in seconds or to the error of loading.
 
-    def install(**found: float | ModelError) -> None:
+    What it returns becomes the paths that were loaded, in their order.
+    """
+
+    def install(**found: float | ModelError) -> list[Path]:
         clock = Clock()
         loaded: list[weakref.ref] = []
+        paths: list[Path] = []
 
         def load(backend: str, path: Path, settings: SegmentationSettings) -> StandIn:
             result = found[backend]
@@ -73,6 +86,7 @@ def backends(monkeypatch: pytest.MonkeyPatch):
             took_s = result / 2 if "_int8" in path.name else result
             network = StandIn(name, clock.network(took_s))
             loaded.append(weakref.ref(network))
+            paths.append(path)
             return network
 
         monkeypatch.setattr(cpu_backends, "installed_cpu_backends", lambda: tuple(found))
@@ -80,6 +94,7 @@ def backends(monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(
             cpu_backends, "median_time_ms", lambda network, inputs: median_time_ms(network.run, inputs, clock)
         )
+        return paths
 
     return install
 
@@ -114,7 +129,7 @@ def test_a_slow_network_runs_once() -> None:
 @pytest.mark.parametrize(("slow", "fast"), [CPU_BACKENDS, CPU_BACKENDS[::-1]])
 def test_the_faster_backend_serves_and_the_times_are_told(backends, slow: str, fast: str) -> None:
     backends(**{slow: 0.03, fast: 0.012})
-    network, reason = fastest_cpu_network(PATH, SegmentationSettings())
+    network, _, reason = fastest_cpu_network(float_forms(PATH), SegmentationSettings())
     assert network.name == f"{fast} model.onnx"
     assert reason == f"measured: {slow} 30 ms, {fast} 12 ms"
 
@@ -140,24 +155,41 @@ def write_facts(path: Path, **further: str) -> str:
 
 def test_8_bits_serve_where_they_are_the_fastest(backends, path_with_8_bits: Path) -> None:
     backends(onnxruntime=0.03, openvino=0.04)
-    network, reason = fastest_cpu_network(path_with_8_bits, SegmentationSettings())
+    network, form, reason = fastest_cpu_network(cpu_forms(path_with_8_bits), SegmentationSettings())
     assert network.name == "onnxruntime model_int8.onnx"
+    assert form.path == path_in_8_bits(path_with_8_bits)
     assert reason == (
         "measured: onnxruntime 30 ms, openvino 40 ms, onnxruntime in 8 bits 15 ms, openvino in 8 bits 20 ms"
     )
 
 
-def test_8_bits_are_left_out_where_a_precision_is_asked_for(backends, path_with_8_bits: Path) -> None:
-    backends(onnxruntime=0.03)
-    network, reason = fastest_cpu_network(path_with_8_bits, SegmentationSettings(precision="fp32"))
-    assert (network.name, reason) == ("onnxruntime model.onnx", "")
+GPU = Accelerator("a GPU", lambda shapes, report: None)
+
+
+@pytest.mark.parametrize(
+    ("precision", "gpus", "in_8_bits"), [("auto", [], True), ("fp32", [], False), ("auto", [GPU], False)]
+)
+def test_a_result_names_the_file_that_was_run_and_a_gpu_and_its_stand_in_run_the_same(
+    backends,
+    monkeypatch: pytest.MonkeyPatch,
+    path_with_8_bits: Path,
+    precision: str,
+    gpus: list[Accelerator],
+    in_8_bits: bool,
+) -> None:
+    loads = backends(onnxruntime=0.03)
+    monkeypatch.setattr(selection, "accelerators", lambda path, settings: (gpus, ["why not"]))
+    segmenter = load_segmenter(path_with_8_bits, SegmentationSettings(precision=precision))
+    served = path_in_8_bits(path_with_8_bits) if in_8_bits else path_with_8_bits
+    assert loads[-1] == served
+    assert segmenter.info == read_model_info(served)
 
 
 def test_8_bits_of_another_network_are_refused(backends, path_with_8_bits: Path) -> None:
     backends(onnxruntime=0.03)
     write_facts(path_with_8_bits.with_name("model_int8.onnx"), quantised_from="0" * 64)
     with pytest.raises(ModelError, match=r"model_int8.onnx was not made of model.onnx; make it again by .* or remove"):
-        fastest_cpu_network(path_with_8_bits, SegmentationSettings())
+        cpu_forms(path_with_8_bits)
 
 
 def test_the_shipped_8_bits_are_of_the_shipped_network() -> None:
@@ -166,12 +198,12 @@ def test_the_shipped_8_bits_are_of_the_shipped_network() -> None:
 
 def test_the_only_backend_is_not_measured(backends) -> None:
     backends(openvino=0.01)
-    assert fastest_cpu_network(PATH, SegmentationSettings())[1] == ""
+    assert fastest_cpu_network(float_forms(PATH), SegmentationSettings())[2] == ""
 
 
 def test_a_backend_that_cannot_run_the_file_leaves_the_other_serving(backends) -> None:
     backends(onnxruntime=ModelError("operator Foo is unknown"), openvino=0.01)
-    network, reason = fastest_cpu_network(PATH, SegmentationSettings())
+    network, _, reason = fastest_cpu_network(float_forms(PATH), SegmentationSettings())
     assert network.name == "openvino model.onnx"
     assert reason == "onnxruntime failed: operator Foo is unknown"
 
@@ -189,7 +221,7 @@ def test_a_backend_that_cannot_run_the_file_leaves_the_other_serving(backends) -
 def test_without_a_backend_that_runs_the_reason_is_told(backends, found: dict, message: str) -> None:
     backends(**found)
     with pytest.raises(ModelError, match=message):
-        fastest_cpu_network(PATH, SegmentationSettings())
+        fastest_cpu_network(float_forms(PATH), SegmentationSettings())
 
 
 def test_a_named_backend_that_is_missing_says_what_to_install(
@@ -197,11 +229,11 @@ def test_a_named_backend_that_is_missing_says_what_to_install(
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ModelError, match="backend is openvino, but that package is not installed; pip install"):
-        on_cpu(block_model_path, SegmentationSettings(backend="openvino"))
+        load_network(block_model_path, SegmentationSettings(backend="openvino"))
 
 
 def test_auto_names_the_times_of_all_that_are_installed(block_model_path: Path) -> None:
     pytest.importorskip("openvino")
-    network, reason = on_cpu(block_model_path, SegmentationSettings(threads=1))
+    network, _, reason = load_network(block_model_path, SegmentationSettings(threads=1))
     assert "measured: onnxruntime" in reason and "openvino" in reason
     assert np.isfinite(network(network.sample_inputs((480, 640))).scores).all()
