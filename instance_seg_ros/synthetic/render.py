@@ -7,7 +7,7 @@ mirrored surroundings, and pixels at outlines that average what they see.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 Float32Array = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int32]
+IndexArray = npt.NDArray[np.intp]
 
 _SHADOW_REACH_M = 4.0
 _LIT_COLUMNS = 320  # of an image, about so many are looked at for shadows
@@ -67,13 +68,13 @@ class Cast:
     Attributes:
         depth_m: (H, W) float32, metres along the optical z axis, 0 where nothing was hit.
         ids: (H, W) uint8, 0 = background, otherwise the instance id.
-        triangle: (H, W) int32 index of the triangle hit, -1 where nothing was hit.
-        barycentric: (H, W, 2) float32 weights of the triangle's second and third corner.
+        triangle: (H, W) index of the triangle hit, -1 where nothing was hit.
+        barycentric: (2, H, W) float32 weights of the triangle's second and third corner.
     """
 
     depth_m: Float32Array
     ids: npt.NDArray[np.uint8]
-    triangle: IntArray
+    triangle: IndexArray
     barycentric: Float32Array
 
 
@@ -82,28 +83,28 @@ class _Hits:
     """What N rays hit.
 
     Attributes:
-        triangle: (N,) int32, -1 for nothing.
+        triangle: (N,) index, -1 for nothing.
         u, v: (N,) weights of the triangle's second and third corner.
         depth_m: (N,) along the ray, in lengths of the ray.
     """
 
-    triangle: IntArray
+    triangle: IndexArray
     u: Float32Array
     v: Float32Array
     depth_m: Float32Array
 
-    def at(self, index: npt.NDArray[np.int64]) -> _Hits:
+    def at(self, index: IndexArray) -> _Hits:
         """Those of some rays."""
-        return _Hits(self.triangle[index], self.u[index], self.v[index], self.depth_m[index])
+        return _Hits(self.triangle.take(index), self.u.take(index), self.v.take(index), self.depth_m.take(index))
 
-    def replaced(self, index: npt.NDArray[np.int64], others: _Hits) -> _Hits:
+    def replaced(self, index: IndexArray, others: _Hits) -> _Hits:
         """The same with those of some rays replaced by others."""
         pairs = [(self.u, others.u), (self.v, others.v), (self.depth_m, others.depth_m)]
         u, v, depth_m = (_with(mine, index, theirs) for mine, theirs in pairs)
         return _Hits(_with(self.triangle, index, others.triangle), u, v, depth_m)
 
 
-def _with(values: npt.NDArray[Any], index: npt.NDArray[np.int64], others: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _with(values: npt.NDArray[Any], index: IndexArray, others: npt.NDArray[Any]) -> npt.NDArray[Any]:
     changed = values.copy()
     changed[index] = others
     return changed
@@ -112,14 +113,14 @@ def _with(values: npt.NDArray[Any], index: npt.NDArray[np.int64], others: npt.ND
 def world_rays(
     intrinsics_fxfycxcy: Sequence[float], size_wh: tuple[int, int], T_world_camera: npt.NDArray[np.floating]
 ) -> Float32Array:
-    """(H, W, 3) float32 ray of every pixel in world axes, of length 1 along the optical axis: ray length is z-depth."""
+    """(3, H, W) float32 ray of every pixel in world axes, of length 1 along the optical axis: ray length is z-depth."""
     fx, fy, cx, cy = (float(v) for v in intrinsics_fxfycxcy)
     width, height = size_wh
-    right, down, forward = T_world_camera[:3, :3].T
-    along_row = ((np.arange(width) - cx) / fx)[:, None] * right + forward
-    along_column = ((np.arange(height) - cy) / fy)[:, None] * down
+    right, down, forward = T_world_camera[:3, :3].T[..., None]
+    along_row = (np.arange(width) - cx) / fx * right + forward
+    along_column = (np.arange(height) - cy) / fy * down
     # A sum of two small tables; as a product of matrices it would start threads in every worker process.
-    return along_row.astype(np.float32)[None] + along_column.astype(np.float32)[:, None]
+    return along_row.astype(np.float32)[:, None] + along_column.astype(np.float32)[..., None]
 
 
 class RayCaster:
@@ -140,22 +141,24 @@ class RayCaster:
             faces.append(np.asarray(item.shape.mesh.faces) + vertices)
             vertices += len(world)
             triangles.append(corners)
-        counts = [len(t) for t in triangles]
-        self._owner = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
-        self._ids = np.repeat(np.array([item.instance_id for item in self._placed], np.uint8), counts)
+        # By triangle and by shape, with one more at the end for index -1, which stands for nothing.
+        counts = [*(len(t) for t in triangles), 1]
+        self._owner = np.repeat([*range(len(self._placed)), -1], counts)
+        self._ids = np.repeat(np.array([*(item.instance_id for item in self._placed), 0], np.uint8), counts)
+        self._clear = np.array([*(item.appearance.is_clear for item in self._placed), False])
+        self._mirror = np.array([*(item.appearance.is_mirror for item in self._placed), False])
         self._faces = np.concatenate(faces)
         self._corners_m = np.ascontiguousarray(np.concatenate(triangles))
-        self._poses = np.array([item.T_world_shape for item in self._placed], np.float32)
-        self._clear = np.array([item.appearance.is_clear for item in self._placed])
-        self._mirror = np.array([item.appearance.is_mirror for item in self._placed])
+        poses = np.array([item.T_world_shape[:3] for item in self._placed], np.float32)
+        self._poses = np.ascontiguousarray(poses.transpose(1, 2, 0))
         self._looks: tuple[Appearance, ...] = ()  # of shapes that were shaded so far; _look is their place here
-        self._look = np.full(len(self._placed), -1, np.int32)
+        self._look = np.full(len(self._placed), -1)
         self._scene = EmbreeScene()
         self._geometry = TriangleMesh(self._scene, self._corners_m)
         # Light passes clear things: shadows, and what is seen through them, know only the others.
         self._opaque, self._opaque_triangle, self._opaque_geometry = self._scene, None, self._geometry
         if self._clear.any():
-            self._opaque, self._opaque_triangle = EmbreeScene(), np.flatnonzero(~self._clear[self._owner])
+            self._opaque, self._opaque_triangle = EmbreeScene(), np.flatnonzero(~self._clear[self._owner[:-1]])
             self._opaque_geometry = TriangleMesh(self._opaque, self._corners_m[self._opaque_triangle])
 
     def cast(
@@ -171,13 +174,12 @@ class RayCaster:
             size_wh: image size.
             T_world_camera: (4, 4) pose of the camera's optical frame (x right, y down, z forward) in the world.
         """
-        rays = world_rays(intrinsics_fxfycxcy, size_wh, T_world_camera).reshape(-1, 3).T
+        rays = world_rays(intrinsics_fxfycxcy, size_wh, T_world_camera).reshape(3, -1)
         hit = self._nearest(self._scene, None, rays, T_world_camera[:3, 3].astype(np.float32)[:, None])
-        missed = hit.triangle < 0
-        depth_m = np.where(missed, np.float32(0.0), hit.depth_m)
-        ids = np.where(missed, np.uint8(0), self._ids[hit.triangle])
+        depth_m = np.where(hit.triangle < 0, np.float32(0.0), hit.depth_m)
+        ids = self._ids.take(hit.triangle)
         shape = (size_wh[1], size_wh[0])
-        barycentric = np.stack([hit.u, hit.v], axis=-1).reshape(*shape, 2)
+        barycentric = np.stack([hit.u, hit.v]).reshape(2, *shape)
         return Cast(depth_m.reshape(shape), ids.reshape(shape), hit.triangle.reshape(shape), barycentric)
 
     def shade(
@@ -195,29 +197,28 @@ class RayCaster:
         the next pixel that sees the same shape. Deterministic.
         """
         height, width = cast.depth_m.shape
-        rays = world_rays(intrinsics_fxfycxcy, (width, height), T_world_camera).reshape(-1, 3)
-        rays = np.ascontiguousarray(rays.T)
+        rays = world_rays(intrinsics_fxfycxcy, (width, height), T_world_camera).reshape(3, -1)
         eye = T_world_camera[:3, 3].astype(np.float32)[:, None]
-        u, v = cast.barycentric.reshape(-1, 2).T
+        u, v = cast.barycentric.reshape(2, -1)
         hit = _Hits(cast.triangle.ravel(), u, v, cast.depth_m.ravel())
         clear, mirror = self._pixels_of(cast, self._clear), self._pixels_of(cast, self._mirror)
         if len(clear):
-            hit = hit.replaced(clear, self._first(rays[:, clear], eye))
+            hit = hit.replaced(clear, self._first(rays.take(clear, axis=1), eye))
         seen = self._surface(hit, rays, eye)
         visible = self._soft_visibility(seen, lighting, (height, width))
         pixel_m = 1.0 / float(intrinsics_fxfycxcy[0])
-        linear = self._light(rays, seen, visible[:, seen.ray], lighting, pixel_m)
+        linear = self._light(rays, seen, visible.take(seen.ray, axis=1), lighting, pixel_m)
 
-        owner = np.where(hit.triangle >= 0, self._owner[hit.triangle], -1).reshape(height, width)
+        owner = self._owner.take(hit.triangle).reshape(height, width)
         outline = _outline(owner)
         if len(outline):
             between = _subpixel_rays(outline, width, intrinsics_fxfycxcy, T_world_camera)
             linear[:, outline] = self._between_pixels(outline, between, eye, owner, linear, visible, lighting, pixel_m)
         if len(mirror):
-            reflected = self._mirrored(hit.at(mirror), rays[:, mirror], eye, lighting, pixel_m)
+            reflected = self._mirrored(hit.at(mirror), rays.take(mirror, axis=1), eye, lighting, pixel_m)
             _lay_over(linear, mirror, reflected, (height, width))
         if len(clear):
-            added, passed, bend_px = self._through_clear(rays[:, clear], eye, T_world_camera, lighting, width)
+            added, passed, bend_px = self._through_clear(rays.take(clear, axis=1), eye, T_world_camera, lighting, width)
             row, column = np.divmod(clear, width)
             row = np.clip(row + bend_px[1], 0, height - 1)
             column = np.clip(column + bend_px[0], 0, width - 1)
@@ -228,14 +229,14 @@ class RayCaster:
         image *= np.float32(gain * 255.0)
         image += np.float32(0.5)
         np.minimum(image, np.float32(255.0), out=image)
-        return np.ascontiguousarray(image.astype(np.uint8).T).reshape(height, width, 3)
+        return np.asarray(cv2.merge([*image.astype(np.uint8).reshape(3, height, width)]))
 
     def _between_pixels(
         self,
-        outline: npt.NDArray[np.int64],
+        outline: IndexArray,
         rays: Float32Array,
         eye: Float32Array,
-        owner: IntArray,
+        owner: IndexArray,
         linear: Float32Array,
         visible: Float32Array,
         lighting: Lighting,
@@ -245,7 +246,7 @@ class RayCaster:
 
         Args:
             outline: flat indices of the pixels.
-            rays: (3, M * K) rays through each, in turn.
+            rays: (3, K * M) one ray through each, K times over.
             eye: (3, 1) from where.
             owner: (H, W) index of the shape that each pixel sees.
             linear: (3, H * W) light of all pixels, which is also that of a ray that sees what a pixel beside it sees.
@@ -256,15 +257,16 @@ class RayCaster:
         Returns:
             (3, M).
         """
-        pixels = np.repeat(outline, rays.shape[1] // len(outline))
+        pixels = np.tile(outline, rays.shape[1] // len(outline))
         hit = self._first(rays, eye)
-        source, alone = _nearest_of_owner(pixels, np.where(hit.triangle >= 0, self._owner[hit.triangle], -1), owner)
-        light = linear[:, source]
+        source, alone = _nearest_of_owner(pixels, self._owner.take(hit.triangle), owner)
+        light = linear.take(source, axis=1)
         if len(alone):
-            seen = self._surface(hit.at(alone), rays[:, alone], eye)
-            shadows = visible[:, pixels[alone[seen.ray]]]
-            light[:, alone] = self._light(rays[:, alone], seen, shadows, lighting, pixel_m)
-        return np.asarray(light.reshape(3, len(outline), -1).mean(axis=2))
+            rays = rays.take(alone, axis=1)
+            seen = self._surface(hit.at(alone), rays, eye)
+            shadows = visible.take(pixels[alone[seen.ray]], axis=1)
+            light[:, alone] = self._light(rays, seen, shadows, lighting, pixel_m)
+        return np.asarray(light.reshape(3, -1, len(outline)).mean(axis=1))
 
     def behind(
         self,
@@ -283,17 +285,16 @@ class RayCaster:
         clear = self._pixels_of(cast, self._clear)
         result[self._pixels_of(cast, self._mirror)] = np.inf
         if len(clear):
-            rays = world_rays(intrinsics_fxfycxcy, (width, height), T_world_camera).reshape(-1, 3)[clear].T
+            rays = world_rays(intrinsics_fxfycxcy, (width, height), T_world_camera).reshape(3, -1).take(clear, axis=1)
             hit = self._first(rays, T_world_camera[:3, 3].astype(np.float32)[:, None])
             result[clear] = np.where(hit.triangle >= 0, hit.depth_m, np.float32(np.inf))
         return result.reshape(height, width)
 
-    def _pixels_of(self, cast: Cast, which: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    def _pixels_of(self, cast: Cast, which: npt.NDArray[np.bool_]) -> IndexArray:
         """Flat indices of the pixels that see one of these shapes."""
         if not which.any():
-            return np.zeros(0, np.int64)
-        triangle = cast.triangle.ravel()
-        return np.flatnonzero((triangle >= 0) & which[self._owner[triangle]])
+            return np.zeros(0, np.intp)
+        return np.flatnonzero(which[self._owner].take(cast.triangle))
 
     def _through_clear(
         self,
@@ -302,7 +303,7 @@ class RayCaster:
         T_world_camera: npt.NDArray[np.floating],
         lighting: Lighting,
         width: int,
-    ) -> tuple[Float32Array, Float32Array, npt.NDArray[np.int64]]:
+    ) -> tuple[Float32Array, Float32Array, IndexArray]:
         """What clear walls do to the light that comes along (3, N) rays, all of which meet at least one.
 
         Returns:
@@ -317,12 +318,12 @@ class RayCaster:
         bends = np.array([1.0 if item.appearance.seed % 3 == 0 else 0.1 for item in self._placed], np.float32)
         start, active = np.repeat(eye, count, axis=1), np.arange(count)
         for wall in range(_CLEAR_WALLS):
-            hit = self._nearest(self._scene, None, rays[:, active], start[:, active])
-            clear = (hit.triangle >= 0) & self._clear[self._owner[hit.triangle]]
-            active, hit = active[clear], hit.at(np.flatnonzero(clear))
+            hit = self._nearest(self._scene, None, rays.take(active, axis=1), start.take(active, axis=1))
+            clear = np.flatnonzero(self._clear[self._owner].take(hit.triangle))
+            active, hit = active.take(clear), hit.at(clear)
             if not len(active):
                 break
-            seen = self._surface(hit, rays[:, active], start[:, active])
+            seen = self._surface(hit, rays.take(active, axis=1), start.take(active, axis=1))
             reflected, share = through_surface(seen.normal, seen.view, tints[:, seen.owner], lighting)
             added[:, active] += passed[:, active] * reflected
             passed[:, active] *= share
@@ -350,19 +351,21 @@ class RayCaster:
     ) -> Float32Array:
         """(3, N) linear light that comes along (3, N) rays, which see these surfaces, or else the surroundings."""
         linear = np.empty_like(rays)
-        missed = np.ones(rays.shape[1], bool)
-        missed[seen.ray] = False
-        linear[:, missed] = surroundings(rays[:, missed], lighting)
+        if len(seen.ray) < rays.shape[1]:
+            missed = np.ones(rays.shape[1], bool)
+            missed[seen.ray] = False
+            linear[:, missed] = surroundings(rays[:, missed], lighting)
         if len(seen.ray):
             table = self._textures(seen.owner)
             for first in range(0, len(seen.ray), _AT_ONCE):
                 here = slice(first, first + _AT_ONCE)
-                part = seen.part(here, seen.ray[here])
-                light = radiance(part, self._look[part.owner], table, self._poses, lighting, visible[:, here], pixel_m)
+                part = seen.part(here)
+                look = self._look.take(part.owner)
+                light = radiance(part, look, table, self._poses, lighting, visible[:, here], pixel_m)
                 linear[:, part.ray] = light
         return linear
 
-    def _textures(self, owners: IntArray) -> TextureTable:
+    def _textures(self, owners: IndexArray) -> TextureTable:
         """Textures of these shapes, by their ``_look``, and of all that were asked for before."""
         in_view = np.flatnonzero(np.bincount(owners, minlength=len(self._placed)))
         new = in_view[self._look[in_view] < 0]
@@ -375,15 +378,12 @@ class RayCaster:
         return self._nearest(self._opaque, self._opaque_triangle, rays, start)
 
     @staticmethod
-    def _nearest(
-        scene: EmbreeScene, triangles: npt.NDArray[np.int64] | None, rays: Float32Array, start: Float32Array
-    ) -> _Hits:
+    def _nearest(scene: EmbreeScene, triangles: IndexArray | None, rays: Float32Array, start: Float32Array) -> _Hits:
         """What (3, N) rays meet in an Embree scene, of these of all triangles (None: of all)."""
-        directions = np.ascontiguousarray(rays.T, np.float32)
-        origins = np.empty_like(directions)
-        origins[:] = start.T
-        answer: dict[str, npt.NDArray[Any]] = scene.run(origins, directions, output=True)
-        triangle = np.where(answer["geomID"] < 0, -1, answer["primID"]).astype(np.int32)
+        origins = np.broadcast_to(start, rays.shape)
+        answer: dict[str, npt.NDArray[Any]] = scene.run(origins.T, rays.T, output=True)
+        # The geometry is 0, or -1, all of whose bits are set, where nothing was hit.
+        triangle = (answer["primID"] | answer["geomID"]).astype(np.intp)
         if triangles is not None:
             met = np.flatnonzero(triangle >= 0)
             triangle[met] = triangles[triangle[met]]
@@ -391,24 +391,26 @@ class RayCaster:
 
     @cached_property
     def _normals(self) -> Float32Array:
-        """(F, 12): the unit normal at a triangle's first corner, the differences of the second's and the third's to it,
+        """(12, F): the unit normal at a triangle's first corner, the differences of the second's and the third's to it,
         and the triangle's own normal, of any length; those at corners are smooth across edges flatter than a crease."""
         at_corner = smooth_normals(self._faces, self._corners_m)
         own = triangle_normals(self._corners_m)[:, None]
-        return np.concatenate([at_corner[:, :1], at_corner[:, 1:] - at_corner[:, :1], own], axis=1).reshape(-1, 12)
+        by_triangle = np.concatenate([at_corner[:, :1], at_corner[:, 1:] - at_corner[:, :1], own], axis=1)
+        return np.ascontiguousarray(by_triangle.reshape(-1, 12).T)
 
     def _surface(self, hit: _Hits, rays: Float32Array, start: Float32Array) -> Surface:
         """The surface that (3, N) rays from (3, 1) or (3, N) points hit; rays that hit nothing are left out."""
         ray = np.flatnonzero(hit.triangle >= 0)
-        hit, rays = hit.at(ray), rays[:, ray]
-        start = start if start.shape[1] == 1 else start[:, ray]
-        triangle, u, v, depth_m = hit.triangle, hit.u, hit.v, hit.depth_m
-        # One read of twelve numbers that lie together is much quicker than twelve reads.
-        x = self._normals.take(triangle, axis=0).T
-        normal, own = x[0:3] + u * x[3:6] + v * x[6:9], x[9:12]
+        if len(ray) < len(hit.triangle):
+            hit, rays = hit.at(ray), rays.take(ray, axis=1)
+            start = start if start.shape[1] == 1 else start.take(ray, axis=1)
+        # Twelve reads from short rows that stay in the cache: what they give lies together.
+        first, second, third, own = self._normals.reshape(4, 3, -1).take(hit.triangle, axis=2)
+        normal = first + hit.u * second + hit.v * third
         outside = -(own[0] * rays[0] + own[1] * rays[1] + own[2] * rays[2])
-        point_m = rays * depth_m + start
-        return Surface(ray, self._owner[triangle], point_m, unit(normal) * np.sign(outside), unit(rays), depth_m)
+        point_m = rays * hit.depth_m + start
+        owner = self._owner.take(hit.triangle)
+        return Surface(ray, owner, point_m, unit(normal) * np.sign(outside), unit(rays), hit.depth_m)
 
     def _soft_visibility(self, seen: Surface, lighting: Lighting, size_hw: tuple[int, int]) -> Float32Array:
         """(1 + lamps, H * W) share in [0, 1] of the surroundings, then of each lamp, that each pixel's surface sees.
@@ -423,34 +425,34 @@ class RayCaster:
         coarse_key = np.ascontiguousarray(key[::stride, ::stride])
         row, column = np.divmod(seen.ray, size_hw[1])
         some = np.flatnonzero((row % stride == 0) & (column % stride == 0))
-        part = seen.part(some, row[some] // stride * coarse_key.shape[1] + column[some] // stride)
+        part = replace(seen.part(some), ray=row[some] // stride * coarse_key.shape[1] + column[some] // stride)
         visible = self._averaged_visibility(part, lighting, coarse_key)
         return spread_by_surface(visible, coarse_key, key, stride).reshape(-1, key.size)
 
     def _averaged_visibility(self, seen: Surface, lighting: Lighting, key: IntArray) -> Float32Array:
         """(1 + lamps, H, W) as :meth:`_soft_visibility`, with (H, W) keys of the pixels' surfaces."""
         height, width = key.shape
-        visible = np.ones((1 + len(lighting.lights), height * width), np.float32)
-        sample = np.tile(_DITHER, (-(-height // 4), -(-width // 4)))[:height, :width].ravel()[seen.ray]
+        free = np.ones((1 + len(lighting.lights), height * width), bool)
+        sample = np.tile(_DITHER, (-(-height // 4), -(-width // 4)))[:height, :width].ravel().take(seen.ray)
         start = seen.point_m + 1e-3 * seen.normal
         # A normal plus a point of the unit sphere: directions with the density of Lambert's cosine.
-        visible[0, seen.ray] = self._free(start, seen.normal + _SPHERE[:, sample], lighting.occlusion_m)
-        for row, light in zip(visible[1:], lighting.lights, strict=True):
-            row[seen.ray] = 0.0
+        free[0, seen.ray] = self._free(start, seen.normal + _SPHERE.take(sample, axis=1), lighting.occlusion_m)
+        for row, light in zip(free[1:], lighting.lights, strict=True):
+            row[seen.ray] = False
             x, y, z = light.unit()
             lit = np.flatnonzero(x * seen.normal[0] + y * seen.normal[1] + z * seen.normal[2] > 0)
-            row[seen.ray[lit]] = self._free(start[:, lit], _towards_lamp(light)[:, sample[lit]], _SHADOW_REACH_M)
-        visible = visible.reshape(-1, height, width)
+            towards = _towards_lamp(light).take(sample.take(lit), axis=1)
+            row[seen.ray.take(lit)] = self._free(start.take(lit, axis=1), towards, _SHADOW_REACH_M)
+        free = free.reshape(-1, height, width)
+        visible = free.astype(np.float32)
         # The shadow of a point has a sharp edge: nothing to average.
         soft = [True, *(light.radius > 0 for light in lighting.lights)]
-        visible[soft] = averaged_by_surface(visible[soft], key)
+        visible[soft] = averaged_by_surface(free[soft], key)
         return visible
 
     def _free(self, start: Float32Array, directions: Float32Array, reach: float) -> npt.NDArray[np.bool_]:
         """Which of (3, N) rays meet nothing within ``reach`` of their lengths."""
-        reaches = np.full(start.shape[1], reach, np.float32)
-        rays = np.ascontiguousarray(start.T), np.ascontiguousarray(directions.T, np.float32)
-        return np.asarray(self._opaque.run(*rays, dists=reaches, query="OCCLUDED") != 0)
+        return np.asarray(self._opaque.run(start.T, directions.T, dists=reach, query="OCCLUDED") != 0)
 
 
 @lru_cache(maxsize=1)
@@ -468,23 +470,21 @@ def _towards_lamp(light: Light) -> Float32Array:
 
 
 def _subpixel_rays(
-    pixels: npt.NDArray[np.int64],
+    pixels: IndexArray,
     width: int,
     intrinsics_fxfycxcy: Sequence[float],
     T_world_camera: npt.NDArray[np.floating],
 ) -> Float32Array:
-    """(3, M * K) rays in world axes, through the K samples of each of (M,) pixels given by their flat indices."""
+    """(3, K * M) rays in world axes, through the first sample of (M,) pixels given by their flat indices, and so on."""
     fx, fy, cx, cy = (float(v) for v in intrinsics_fxfycxcy)
     row, column = np.divmod(pixels, width)
-    x = ((column - cx)[:, None] + _SUBPIXELS[:, 0]).ravel() / fx
-    y = ((row - cy)[:, None] + _SUBPIXELS[:, 1]).ravel() / fy
+    x = ((column - cx) + _SUBPIXELS[:, :1]).ravel() / fx
+    y = ((row - cy) + _SUBPIXELS[:, 1:]).ravel() / fy
     right, down, forward = T_world_camera[:3, :3].T[..., None]
     return np.asarray(x * right + y * down + forward, np.float32)
 
 
-def _nearest_of_owner(
-    pixels: npt.NDArray[np.int64], wanted: IntArray, owner: IntArray
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _nearest_of_owner(pixels: IndexArray, wanted: IndexArray, owner: IndexArray) -> tuple[IndexArray, IndexArray]:
     """Pixels of wanted shapes that are next to some pixels, or these themselves.
 
     Args:
@@ -507,17 +507,16 @@ def _nearest_of_owner(
     return nearest, missing
 
 
-def _lay_over(
-    picture: Float32Array, pixels: npt.NDArray[np.int64], light: Float32Array, size_hw: tuple[int, int]
-) -> None:
+def _lay_over(picture: Float32Array, pixels: IndexArray, light: Float32Array, size_hw: tuple[int, int]) -> None:
     """Put (3, N) light onto pixels of a (3, H * W) picture, less at their rim, which they share with others."""
     covered = np.zeros(size_hw, np.float32)
     covered.ravel()[pixels] = 1.0
     share = cv2.blur(covered, (3, 3)).ravel()[pixels]
-    picture[:, pixels] += share * (light - picture[:, pixels])
+    below = picture.take(pixels, axis=1)
+    picture[:, pixels] = below + share * (light - below)
 
 
-def _outline(owner: IntArray) -> npt.NDArray[np.int64]:
+def _outline(owner: IndexArray) -> IndexArray:
     """Flat indices of pixels with a neighbour, in their row or column, on another shape."""
     edge = np.zeros(owner.shape, bool)
     across, along = owner[:, 1:] != owner[:, :-1], owner[1:] != owner[:-1]

@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from instance_seg_ros.synthetic.appearance import Color
-from instance_seg_ros.synthetic.texture_table import TextureTable, main_axis
+from instance_seg_ros.synthetic.texture_table import TextureTable, faces_up, main_axis
 
 Float32Array = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int32]
+IndexArray = npt.NDArray[np.intp]
 
 SIDES = 6  # of a shape that a key tells apart: the directions that a surface may mostly face
 _CREASE_COS = np.cos(np.deg2rad(38.0))
@@ -108,17 +109,17 @@ class Surface:
         depth_m: (N,) along the optical axis.
     """
 
-    ray: npt.NDArray[np.int64]
-    owner: IntArray
+    ray: IndexArray
+    owner: IndexArray
     point_m: Float32Array
     normal: Float32Array
     view: Float32Array
     depth_m: Float32Array
 
-    def part(self, which: slice | npt.NDArray[np.int64], ray: npt.NDArray[np.int64]) -> Surface:
-        """Some of the points, seen by these rays."""
+    def part(self, which: slice | IndexArray) -> Surface:
+        """Some of the points."""
         return Surface(
-            ray,
+            self.ray[which],
             self.owner[which],
             self.point_m[:, which],
             self.normal[:, which],
@@ -129,12 +130,12 @@ class Surface:
     def key(self) -> IntArray:
         """(N,) numbers that differ between shapes, and between sides of a shape."""
         axis = main_axis(self.normal)
-        return np.asarray(self.owner * SIDES + 2 * axis + (np.choose(axis, self.normal) > 0), np.int32)
+        return (self.owner * SIDES + 2 * axis + faces_up(self.normal, axis)).astype(np.int32)
 
 
 def radiance(
     seen: Surface,
-    look: npt.NDArray[np.integer],
+    look: IndexArray,
     table: TextureTable,
     T_world_shapes: Float32Array,
     lighting: Lighting,
@@ -147,7 +148,7 @@ def radiance(
         seen: N points.
         look: (N,) index of their textures in ``table``.
         table: textures.
-        T_world_shapes: (S, 4, 4) pose of each shape.
+        T_world_shapes: (3, 4, S) the upper three rows of the pose of each shape.
         lighting: what lights them.
         visible: (1 + lamps, N) share in [0, 1] of the surroundings, then of each lamp, that is not hidden.
         pixel_m: width of a pixel at a depth of 1 m.
@@ -158,24 +159,28 @@ def radiance(
     local, local_normal = _to_shapes(seen, T_world_shapes)
     facing_camera = np.clip(-_dot(seen.normal, seen.view), 0.0, 1.0)
     footprint_m = np.asarray(seen.depth_m * pixel_m / np.sqrt(np.maximum(facing_camera, 0.1)), np.float32)
-    albedo = table.albedo(look, local, local_normal, footprint_m) ** 2
+    result = table.albedo(look, local, local_normal, footprint_m)
+    result *= result
     open_share, up = visible[0], 0.5 + 0.5 * seen.normal[2]
     diffuse = _column(lighting.sky_rgb) * (open_share * up)
     diffuse += _column(lighting.ground_rgb) * ((0.25 + 0.75 * open_share) * (1.0 - up))
     for light, free in zip(lighting.lights, visible[1:], strict=True):
         diffuse += _column(light.rgb) * (np.clip(_dot(seen.normal, light.unit()), 0.0, 1.0) * free)
-    result = albedo * diffuse
+    result *= diffuse
 
-    shiny = np.flatnonzero(table.gloss[look] > 0.005)
-    gloss, shininess = table.gloss[look[shiny]], table.shininess[look[shiny]]
-    mirror = seen.view[:, shiny] + 2.0 * facing_camera[shiny] * seen.normal[:, shiny]
-    mirrored = surroundings(mirror, lighting) * open_share[shiny]
+    gloss = table.gloss.take(look)
+    shiny = np.flatnonzero(gloss > 0.005)
+    gloss, shininess = gloss.take(shiny), table.shininess.take(look.take(shiny))
+    facing_camera, open_share = facing_camera.take(shiny), open_share.take(shiny)
+    mirror = seen.view.take(shiny, axis=1) + 2.0 * facing_camera * seen.normal.take(shiny, axis=1)
+    mirrored = surroundings(mirror, lighting) * open_share
     for light, free in zip(lighting.lights, visible[1:], strict=True):
         lobe = np.clip(_dot(mirror, light.unit()), 0.0, 1.0) ** shininess
-        mirrored += _column(light.rgb) * (lobe * free[shiny] * (0.5 + 0.1 * shininess))
-    share = gloss + (1.0 - gloss) * (1.0 - facing_camera[shiny]) ** 5 * (gloss > 0.02)
-    result[:, shiny] += share * (mirrored - result[:, shiny])
-    return np.maximum(result, 0.0)
+        mirrored += _column(light.rgb) * (lobe * free.take(shiny) * (0.5 + 0.1 * shininess))
+    share = gloss + (1.0 - gloss) * _fifth_power(1.0 - facing_camera) * (gloss > 0.02)
+    own = result.take(shiny, axis=1)
+    result[:, shiny] = own + share * (mirrored - own)
+    return np.maximum(result, 0.0, out=result)
 
 
 def through_surface(
@@ -193,7 +198,7 @@ def through_surface(
         (3, N) light that the wall adds, and (3, N) the share of light from behind that passes.
     """
     facing = np.clip(-_dot(normal, view), 0.0, 1.0)
-    share = 0.04 + 0.96 * (1.0 - facing) ** 5
+    share = 0.04 + 0.96 * _fifth_power(1.0 - facing)
     mirror = view + 2.0 * facing * normal
     mirrored = surroundings(mirror, lighting)
     for light in lighting.lights:
@@ -205,13 +210,12 @@ def through_surface(
 
 def _to_shapes(seen: Surface, T_world_shapes: Float32Array) -> tuple[Float32Array, Float32Array]:
     """Points and normals, (3, N) each, in the frames of their shapes."""
-    offset = seen.point_m - np.stack([T_world_shapes[:, i, 3][seen.owner] for i in range(3)])
-    local, normal = np.zeros_like(offset), np.zeros_like(offset)
-    for i in range(3):
-        for k in range(3):
-            turn = T_world_shapes[:, i, k][seen.owner]
-            local[k] += turn * offset[i]
-            normal[k] += turn * seen.normal[i]
+    pose = T_world_shapes.take(seen.owner, axis=2)
+    offset = seen.point_m - pose[:, 3]
+    local, normal = np.empty_like(offset), np.empty_like(offset)
+    for k in range(3):
+        local[k] = _dot(pose[:, k], offset)
+        normal[k] = _dot(pose[:, k], seen.normal)
     return local, normal
 
 
@@ -232,6 +236,11 @@ def unit(vectors: Float32Array) -> Float32Array:
 def _dot(a: Float32Array, b: Float32Array) -> Float32Array:
     """Scalar products of (3, N) vectors, the second may be (3, 1)."""
     return np.asarray(a[0] * b[0] + a[1] * b[1] + a[2] * b[2], np.float32)
+
+
+def _fifth_power(values: Float32Array) -> Float32Array:
+    square = values * values
+    return np.asarray(square * square * values, np.float32)
 
 
 def _column(values: Color) -> Float32Array:
@@ -279,28 +288,30 @@ def triangle_normals(corners_m: Float32Array) -> Float32Array:
     return np.asarray(np.cross(corners_m[:, 1] - corners_m[:, 0], corners_m[:, 2] - corners_m[:, 0]), np.float32)
 
 
-def averaged_by_surface(values: Float32Array, key: npt.NDArray[np.int32]) -> Float32Array:
-    """Means of (C, H, W) values over 4 x 4 pixels around each pixel, over those of its own surface.
+def averaged_by_surface(flags: npt.NDArray[np.bool_], key: npt.NDArray[np.int32]) -> Float32Array:
+    """Share of set (C, H, W) flags in the 4 x 4 pixels around each pixel, of those of its own surface.
 
     Args:
-        values: what to average.
+        flags: what to average.
         key: (H, W) as of :meth:`Surface.key`. Other sides of the same shape count little: they matter only where a side
             is so narrow that it has hardly any pixels of its own.
     """
     height, width = key.shape
-    padded = np.pad(values, ((0, 0), (2, 2), (2, 2)), mode="edge")
-    keys = np.pad(key, 2, mode="edge")
-    owners, owner = keys // SIDES, key // SIDES
-    total, count = np.zeros_like(values), np.zeros(key.shape, np.float32)
-    for row in range(1, 5):
-        for column in range(1, 5):
-            rows, columns = slice(row, row + height), slice(column, column + width)
-            weight = np.float32(0.95) * (keys[rows, columns] == key) + np.float32(0.05) * (
-                owners[rows, columns] == owner
-            )
-            total += padded[:, rows, columns] * weight
-            count += weight
-    return total / count
+    padded = np.pad(flags.view(np.uint8), ((0, 0), (2, 2), (2, 2)), mode="edge")
+    result, weights = np.zeros(flags.shape, np.float32), np.zeros(key.shape, np.float32)
+    for label, weight in ((key, np.float32(0.95)), (key // SIDES, np.float32(0.05))):
+        labels = np.pad(label, 2, mode="edge")
+        # Counts fit into bytes, of which a processor adds many at once.
+        total, count = np.zeros(flags.shape, np.uint8), np.zeros(key.shape, np.uint8)
+        for row in range(1, 5):
+            for column in range(1, 5):
+                rows, columns = slice(row, row + height), slice(column, column + width)
+                alike = (labels[rows, columns] == label).view(np.uint8)
+                total += padded[:, rows, columns] & alike
+                count += alike
+        result += weight * total
+        weights += weight * count
+    return result / weights
 
 
 def spread_by_surface(

@@ -14,13 +14,22 @@ from instance_seg_ros.synthetic.appearance import Appearance
 from instance_seg_ros.synthetic.textures import texture_of
 
 Float32Array = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.int32]
+IndexArray = npt.NDArray[np.intp]
+AxisArray = npt.NDArray[np.uint8]
+
+_LAYOUTS = ("tile", "faces", "wrap", "top")
 
 
-def main_axis(normals: Float32Array) -> npt.NDArray[np.intp]:
+def main_axis(normals: Float32Array) -> AxisArray:
     """(N,) index of the largest component of (3, N) vectors, by magnitude."""
     x, y, z = np.abs(normals)
-    return np.where(z >= np.maximum(x, y), 2, np.where(y > x, 1, 0))
+    return np.where(z >= np.maximum(x, y), np.uint8(2), y > x)
+
+
+def faces_up(normals: Float32Array, axis: AxisArray) -> npt.NDArray[np.bool_]:
+    """(N,) whether the component of each of (3, N) vectors along its ``axis`` is positive."""
+    x, y, z = normals > 0
+    return np.where(axis == 2, z, np.where(axis == 1, y, x))
 
 
 class TextureTable:
@@ -34,24 +43,24 @@ class TextureTable:
         textures = [texture_of(look) for look in looks]
         self.gloss = np.array([t.gloss for t in textures], np.float32)
         self.shininess = np.array([t.shininess for t in textures], np.float32)
-        self._fitted = np.array([look.layout != "tile" for look in looks])
-        self._wrap = np.array([look.layout == "wrap" for look in looks])
-        self._top = np.array([look.layout == "top" for look in looks])
-        self._low = np.array([look.low_m for look in looks], np.float32).T
-        self._extent = np.maximum(np.array([look.high_m for look in looks], np.float32).T - self._low, 1e-4)
+        self._layout = np.array([_LAYOUTS.index(look.layout) for look in looks], np.uint8)
+        self._low = np.ascontiguousarray(np.array([look.low_m for look in looks], np.float32).T)
+        high = np.array([look.high_m for look in looks], np.float32).T
+        self._extent = np.ascontiguousarray(np.maximum(high - self._low, 1e-4))
         self._texels_per_m = np.array([self._density(look) for look in looks], np.float32)
         turn = np.array([t.turn for t in textures])
         self._cos_sin = np.stack([np.cos(turn), np.sin(turn)]).astype(np.float32)
-        self._size_wh = np.array([t.levels_rgb[0].shape[1::-1] for t in textures], np.int32).T
-        self._last_level = np.array([len(t.levels_rgb) - 1 for t in textures], np.int32)
+        self._size_wh = np.ascontiguousarray(np.array([t.levels_rgb[0].shape[1::-1] for t in textures], np.float32).T)
+        # All levels of all textures follow each other as images, whose texels follow each other as well.
+        levels = np.array([len(t.levels_rgb) for t in textures], np.int32)
+        self._last_level = (levels - 1).astype(np.float32)
+        self._first_image = np.cumsum(levels, dtype=np.int32) - levels
         images = [image for t in textures for image in t.levels_rgb]
-        starts = np.cumsum([0] + [image.shape[0] * image.shape[1] for image in images[:-1]])
-        self._start = np.zeros((len(looks), int(self._last_level.max()) + 1), np.int32)
-        first = 0
-        for row, last in enumerate(self._last_level):
-            self._start[row, : last + 1] = starts[first : first + last + 1]
-            first += last + 1
-        self._texels = np.ascontiguousarray(np.concatenate([image.reshape(-1, 3) for image in images]).T)
+        height, width = np.array([image.shape[:2] for image in images], np.int32).T
+        self._image_size = np.stack([height, width])
+        self._image_start = np.cumsum(height * width, dtype=np.int32) - height * width
+        self._image_scale = np.concatenate([np.float32(0.5) ** np.arange(n, dtype=np.float32) for n in levels])
+        self._texels = np.concatenate([t.texels for t in textures])
 
     def _density(self, look: Appearance) -> float:
         if look.layout == "tile":
@@ -61,7 +70,7 @@ class TextureTable:
         return look.size / 2 / max(float(np.mean(np.subtract(look.high_m, look.low_m))), 1e-3)
 
     def albedo(
-        self, index: npt.NDArray[np.integer], points_m: Float32Array, normals: Float32Array, footprint_m: Float32Array
+        self, index: IndexArray, points_m: Float32Array, normals: Float32Array, footprint_m: Float32Array
     ) -> Float32Array:
         """(3, N) colour in [0, 1].
 
@@ -74,54 +83,67 @@ class TextureTable:
         axis = main_axis(normals)
         a = np.where(axis == 0, points_m[1], points_m[0])
         b = np.where(axis == 2, points_m[1], points_m[2])
-        cos, sin = self._cos_sin[0][index], self._cos_sin[1][index]
-        density = self._texels_per_m[index]
-        x = (cos * a - sin * b) * density + 37.0 * axis
+        cos, sin = self._cos_sin.take(index, axis=1)
+        density = self._texels_per_m.take(index)
+        x = (cos * a - sin * b) * density + np.float32(37.0) * axis
         y = (sin * a + cos * b) * density
-        fitted = np.flatnonzero(self._fitted[index])
-        if len(fitted):
-            x[fitted], y[fitted] = self._fit(index[fitted], points_m[:, fitted], normals[:, fitted], axis[fitted])
-        detail = np.rint(np.log2(footprint_m * density))
-        level = np.clip(detail, 0, self._last_level[index]).astype(np.int32)
-        return self._read(index, level, x, y)
+        layout = self._layout.take(index)
+        for number, place in enumerate((self._on_faces, self._around, self._on_top), start=1):
+            here = np.flatnonzero(layout == number)
+            if len(here):
+                parts = index.take(here), points_m.take(here, axis=1), normals.take(here, axis=1), axis.take(here)
+                x[here], y[here] = place(*parts)
+        level = np.clip(np.rint(np.log2(footprint_m * density)), 0, self._last_level.take(index))
+        return self._read(self._first_image.take(index) + level.astype(np.int32), x, y)
 
-    def _fit(
-        self,
-        index: npt.NDArray[np.integer],
-        points_m: Float32Array,
-        normals: Float32Array,
-        axis: npt.NDArray[np.intp],
+    def _on_faces(
+        self, index: IndexArray, points_m: Float32Array, normals: Float32Array, axis: AxisArray
     ) -> tuple[Float32Array, Float32Array]:
-        """Texel coordinates in the ``faces``, ``wrap`` and ``top`` layouts."""
-        width, height = (side[index].astype(np.float32) for side in self._size_wh)
-        unit = np.clip((points_m - self._low[:, index]) / self._extent[:, index], 0.01, 0.99)
+        """Texel coordinates in the ``faces`` layout."""
+        cell = self._size_wh[1].take(index) / 2
+        unit = self._in_box(index, points_m)
         u, v = np.where(axis == 0, unit[1], unit[0]), 1.0 - np.where(axis == 2, unit[1], unit[2])
-        cell = height / 2
-        x, y = (axis + u) * cell, ((np.choose(axis, normals) > 0) + v) * cell
-        wrap = self._wrap[index]
-        around = np.arctan2(points_m[1], points_m[0]) / (2 * np.pi) + 0.5
-        cap = np.abs(normals[2]) > 0.8
-        x = np.where(wrap, around * width, x)
-        y = np.where(wrap, np.where(cap, 0.0, (1.0 - unit[2]) * height), y)
-        top = self._top[index]
-        x = np.where(top, unit[0] * width, x)
-        y = np.where(top, (1.0 - unit[1]) * height, y)
-        return x.astype(np.float32), y.astype(np.float32)
+        return (axis + u) * cell, (faces_up(normals, axis) + v) * cell
 
-    def _read(self, index: npt.NDArray[np.integer], level: IntArray, x: Float32Array, y: Float32Array) -> Float32Array:
+    def _around(
+        self, index: IndexArray, points_m: Float32Array, normals: Float32Array, axis: AxisArray
+    ) -> tuple[Float32Array, Float32Array]:
+        """Texel coordinates in the ``wrap`` layout."""
+        width, height = self._size_wh.take(index, axis=1)
+        around = np.arctan2(points_m[1], points_m[0]) / (2 * np.pi) + 0.5
+        is_side = np.abs(normals[2]) <= 0.8
+        return around * width, is_side * ((1.0 - self._in_box(index, points_m)[2]) * height)
+
+    def _on_top(
+        self, index: IndexArray, points_m: Float32Array, normals: Float32Array, axis: AxisArray
+    ) -> tuple[Float32Array, Float32Array]:
+        """Texel coordinates in the ``top`` layout."""
+        width, height = self._size_wh.take(index, axis=1)
+        u, v, _ = self._in_box(index, points_m)
+        return u * width, (1.0 - v) * height
+
+    def _in_box(self, index: IndexArray, points_m: Float32Array) -> Float32Array:
+        """(3, N) where points lie in the bounding box of their shape, from 0 to 1 but for a margin."""
+        share = (points_m - self._low.take(index, axis=1)) / self._extent.take(index, axis=1)
+        return np.clip(share, 0.01, 0.99)
+
+    def _read(self, image: npt.NDArray[np.int32], x: Float32Array, y: Float32Array) -> Float32Array:
         """Bilinear look-up at texel coordinates of level 0, whose first texel's centre is at 0.5."""
-        width, height = (side[index] >> level for side in self._size_wh)
-        start = self._start[index, level]
-        scale = np.ldexp(np.float32(1.0), -level)
+        height, width = self._image_size.take(image, axis=1)
+        start, scale = self._image_start.take(image), self._image_scale.take(image)
         x, y = x * scale - np.float32(0.5), y * scale - np.float32(0.5)
         left, top = np.floor(x), np.floor(y)
-        dx, dy = (x - left).astype(np.float32), (y - top).astype(np.float32)
+        dx, dy = x - left, y - top
+        # Sides are powers of 2, so that a mask of bits repeats them.
         x0, y0 = left.astype(np.int32) & (width - 1), top.astype(np.int32) & (height - 1)
         x1, y1 = (x0 + 1) & (width - 1), (y0 + 1) & (height - 1)
+        row0, row1 = start + y0 * width, start + y1 * width
         color = np.zeros((3, len(x)), np.float32)
         for column, share_x in ((x0, 1.0 - dx), (x1, dx)):
-            for row, share_y in ((y0, 1.0 - dy), (y1, dy)):
-                texel, share = start + row * width + column, share_x * share_y
-                for channel, texels in zip(color, self._texels, strict=True):
-                    channel += texels[texel] * share
-        return color * np.float32(1.0 / 255.0)
+            for row, share_y in ((row0, 1.0 - dy), (row1, dy)):
+                # One read gives all channels.
+                texel, share = self._texels.take(row + column).view(np.uint8).reshape(-1, 4), share_x * share_y
+                for channel, value in zip(color, texel.T[:3], strict=True):
+                    channel += value * share
+        color *= np.float32(1.0 / 255.0)
+        return color

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import cv2
 import numpy as np
@@ -38,6 +38,12 @@ class Texture:
     gloss: float
     shininess: float
     turn: float
+
+    @cached_property
+    def texels(self) -> npt.NDArray[np.uint32]:
+        """(T,) texels of all levels, row by row: one byte for each channel, and one that is not used."""
+        levels = [cv2.cvtColor(level, cv2.COLOR_RGB2RGBA).reshape(-1, 4) for level in self.levels_rgb]
+        return np.concatenate(levels).view(np.uint32).ravel()
 
 
 TEXTURES: dict[str, Painter] = {}

@@ -52,7 +52,8 @@ def test_the_world_is_recovered_from_depth_and_pose(table_with_box):
     caster, _ = table_with_box
     T_world_camera = look_at(np.array([0.4, -0.5, 0.6]), np.array([0.0, 0.0, 0.0]), roll=0.3)
     cast = caster.cast(PINHOLE, SIZE, T_world_camera)
-    world = world_rays(PINHOLE, SIZE, T_world_camera) * cast.depth_m[..., None] + T_world_camera[:3, 3]
+    rays = np.moveaxis(world_rays(PINHOLE, SIZE, T_world_camera), 0, -1)
+    world = rays * cast.depth_m[..., None] + T_world_camera[:3, 3]
     top = (cast.ids == 0) & (cast.depth_m > 0) & (np.abs(world[..., :2]).max(axis=-1) < 0.295)
     assert top.sum() > 500
     np.testing.assert_allclose(world[top][:, 2], 0.0, atol=1e-4)

@@ -35,16 +35,16 @@ def test_the_edges_of_a_box_stay_sharp():
 
 
 def test_values_are_averaged_within_a_surface():
-    values = np.zeros((1, 8, 8), np.float32)
-    values[:, :, 4:] = 1.0
-    shape = (values[0] > 0).astype(np.int32)
+    values = np.zeros((1, 8, 8), bool)
+    values[:, :, 4:] = True
+    shape = values[0].astype(np.int32)
     np.testing.assert_allclose(averaged_by_surface(values, SIDES * shape), values)
     mixed = averaged_by_surface(values, 0 * shape)
     np.testing.assert_allclose(np.unique(mixed.round(3)), [0.0, 0.25, 0.5, 0.75, 1.0])
     # Two sides of one shape keep their difference, but a side of a single pixel does not stand alone.
     assert np.ptp(averaged_by_surface(values, shape)[0, 4, 2:6]) > 0.8
-    alone = np.zeros((1, 8, 8), np.float32)
-    alone[0, 4, 4] = 1.0
+    alone = np.zeros((1, 8, 8), bool)
+    alone[0, 4, 4] = True
     assert 0.5 < averaged_by_surface(alone, alone[0].astype(np.int32))[0, 4, 4] < 0.7
 
 
