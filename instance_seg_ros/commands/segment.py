@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tabulate import tabulate
 
+from instance_seg_ros.camera import MAX_DEPTH_M
 from instance_seg_ros.commands.options import add_pipeline_arguments, load_pipeline, model_line
 from instance_seg_ros.errors import InputError
 from instance_seg_ros.lifting.reasons import names_of
@@ -107,7 +108,7 @@ def depth_seen(depth_m: NDArray[np.float32]) -> str:
     """What was measured, such as "depth 0.62 to 1.10 m in 87 % of the pixels": tells a wrong unit at a glance."""
     measured_m = depth_m[depth_m > 0]
     if not measured_m.size:
-        return "no depth"
+        return f"no depth up to {MAX_DEPTH_M:g} m"
     near_m, far_m = np.percentile(measured_m, [5, 95])
     return f"depth {near_m:.2f} to {far_m:.2f} m in {100 * measured_m.size / depth_m.size:.0f} % of the pixels"
 

@@ -29,12 +29,19 @@ _INPUTS = {"depth": "depth", "rgb": "colour", "rgbd": "depth and colour"}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `instance-seg train`."""
+    parser.usage = "%(prog)s (--store DIR ... | --coco JSON) (--steps N | --minutes M) --out DIR [options]"
     data = parser.add_mutually_exclusive_group(required=True)
     data.add_argument(
-        "--store", type=Path, nargs="+", help="scene stores written by `instance-seg synth`; several count as one"
+        "--store",
+        type=Path,
+        nargs="+",
+        metavar="DIR",
+        help="scene stores written by `instance-seg synth`; several count as one",
     )
     data.add_argument("--coco", type=Path, metavar="JSON", help="annotations in COCO's instance format")
-    parser.add_argument("--out", type=Path, required=True, help="folder of checkpoint, log and curve; resumes from it")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", required=True, help="folder of checkpoint, log and curve; resumes from it"
+    )
     start = parser.add_mutually_exclusive_group()
     start.add_argument(
         "--weights",
@@ -46,8 +53,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--size", choices=tuple(SIZES), default="standard", help="of a network from nothing (default: %(default)s)"
     )
     budget = parser.add_mutually_exclusive_group(required=True)
-    budget.add_argument("--steps", type=int, default=0, help="optimiser steps")
-    budget.add_argument("--minutes", type=float, default=0.0, help="training time; the schedule follows the clock")
+    budget.add_argument("--steps", type=int, metavar="N", help="optimiser steps")
+    budget.add_argument(
+        "--minutes", type=float, metavar="M", help="training time; the schedule follows the clock, so no run repeats"
+    )
     parser.add_argument(
         "--inputs",
         choices=tuple(_INPUTS),
@@ -55,17 +64,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what the network learns from; rgbd also learns to do without either (default: %(default)s)",
     )
     parser.add_argument(
-        "--batch-size", type=int, default=16, help="images a step, of all processes (default: %(default)s)"
+        "--batch-size", type=int, metavar="N", default=16, help="images a step, of all processes (default: %(default)s)"
     )
-    parser.add_argument("--learning-rate", type=float, default=2e-3, help="peak (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of weights, order, noise (default: %(default)s)")
+    parser.add_argument("--learning-rate", type=float, metavar="X", default=2e-3, help="peak (default: %(default)s)")
+    parser.add_argument(
+        "--seed", type=int, metavar="N", default=0, help="of weights, order, noise (default: %(default)s)"
+    )
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto takes a GPU if there is one"
     )
     parser.add_argument(
-        "--workers", type=int, default=1, help="processes for the data, for each that trains (default: %(default)s)"
+        "--workers",
+        type=int,
+        metavar="N",
+        default=1,
+        help="processes for the data, for each that trains (default: %(default)s)",
     )
-    parser.add_argument("--threads", type=int, default=2, help="CPU threads of the network (default: %(default)s)")
+    parser.add_argument(
+        "--threads", type=int, metavar="N", default=2, help="CPU threads of the network (default: %(default)s)"
+    )
     store = parser.add_argument_group("scene stores")
     store.add_argument("--allow-partial", action="store_true", help="train on the finished part of a growing store")
     add_coco_options(parser)
@@ -102,8 +119,8 @@ def _train(args: argparse.Namespace, processes: Processes) -> None:
             "--inputs depth or rgb, give --depth, generate a store with --color, or start from --weights"
         )
     settings = TrainingSettings(
-        steps=args.steps,
-        minutes=args.minutes,
+        steps=args.steps or 0,
+        minutes=args.minutes or 0.0,
         batch_size=args.batch_size,
         learning_rate=args.learning_rate,
         seed=args.seed,
@@ -169,4 +186,6 @@ def _coco(args: argparse.Namespace, processes: Processes) -> FrameSource:
     if args.inputs == "rgb":
         files = replace(files, depth=None)
     data = read_and_tell(files, args.out) if processes.is_first else read_coco(files)
+    if not any(region.class_index is not None for image in data.images for region in image.regions):
+        raise InputError(f"{args.coco}: no image has an object that can be used, so there is nothing to learn")
     return CocoFrames(data, files, color=args.inputs != "depth")

@@ -72,12 +72,14 @@ def read_and_tell(files: CocoFiles, out: Path | None) -> CocoData:
         out: folder of skipped.txt; None writes none.
 
     Raises:
-        CocoError: nothing of it can be used.
+        CocoError: nothing of it can be used, or the unit of its depth is wrong.
     """
     from instance_seg_ros.training.coco_data import read_coco
+    from instance_seg_ros.training.coco_images import check_depth_unit
 
     data = read_coco(files, progress=True)
     print(data.summary())
+    check_depth_unit(data, files.depth_unit_m)
     skipped = (*data.skipped_images, *data.skipped_annotations)
     if skipped and out is not None:
         out.mkdir(parents=True, exist_ok=True)

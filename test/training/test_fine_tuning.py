@@ -59,6 +59,27 @@ def run(module: object, *arguments: str) -> int:
     return int(module.run(parser.parse_args(list(arguments))))  # type: ignore[attr-defined]
 
 
+def test_data_without_an_object_are_refused(data: Path, tmp_path: Path) -> None:
+    content = json.loads((data / INSTANCES_NAME).read_text())
+    (tmp_path / "empty.json").write_text(json.dumps({**content, "annotations": []}))
+    arguments = [
+        "--coco",
+        str(tmp_path / "empty.json"),
+        "--images",
+        str(data / "images"),
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    with pytest.raises(InputError, match=r"empty\.json: no image has an object that can be used"):
+        run(cli, *arguments, *QUICK, "--steps=2", "--inputs=rgb")
+
+
+def test_a_training_of_no_steps_is_refused(data: Path, tmp_path: Path) -> None:
+    arguments = ["--coco", str(data / INSTANCES_NAME), "--out", str(tmp_path / "run"), *QUICK, "--inputs=rgb"]
+    with pytest.raises(InputError, match="give either steps or minutes"):
+        run(cli, *arguments, "--steps=0")
+
+
 def test_labelled_images_become_a_model_with_their_classes(
     data: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
