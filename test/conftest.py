@@ -12,6 +12,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 from hypothesis import settings
+from hypothesis import strategies as st
 
 from instance_seg_ros.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.geometry import OrientedBox, Plane, Transform
@@ -33,6 +34,29 @@ TABLE_M, TOP_M = 0.8, 0.7
 CAMERA = Intrinsics(160, 120, 150.0, 150.0, 79.5, 59.5)
 BLOCKS_XYXY = ((20, 30, 60, 80), (90, 40, 130, 70))
 """Two blocks on a table that the camera looks straight down on."""
+
+
+@st.composite
+def _any_scenes(draw: st.DrawFn) -> tuple[RgbdFrame, Instances]:
+    """Something flat with up to five rectangles on it: level with it, higher or without depth, in a mask or in none."""
+    camera = Intrinsics(96, 72, 90.0, 90.0, 47.5, 35.5)
+    depth_m = np.full((72, 96), draw(st.sampled_from([0.4, 0.5, 0.6, 10.0, 0.0])), dtype=np.float32)
+    depth_m *= 1 + draw(st.sampled_from([0.0, 0.002, 0.05])) * np.arange(72, dtype=np.float32)[:, None]
+    labels = np.zeros((72, 96), dtype=np.uint16)
+    for label in draw(st.lists(st.integers(0, 3), max_size=5)):
+        left, top, width, height = (draw(st.integers(*limits)) for limits in ((-8, 90), (-8, 66), (1, 30), (1, 30)))
+        place = slice(max(top, 0), max(top + height, 0)), slice(max(left, 0), max(left + width, 0))
+        depth_m[place] *= draw(st.sampled_from([0.9, 0.9, 0.95, 0.8, 1.0, 0.0]))
+        labels[place] = label
+    rng = np.random.default_rng(draw(st.integers(0, 9)))
+    depth_m[rng.random(depth_m.shape) < draw(st.sampled_from([0.0, 0.0, 0.3]))] = 0
+    return RgbdFrame(None, depth_m, camera), Instances.from_labels(labels)
+
+
+@pytest.fixture(scope="session")
+def any_scenes() -> st.SearchStrategy[tuple[RgbdFrame, Instances]]:
+    """Small frames and masks for hypothesis: in half of them something can be lifted, in some grasped."""
+    return _any_scenes()
 
 
 @pytest.fixture(scope="session")

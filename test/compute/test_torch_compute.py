@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 from instance_seg_ros.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.compute import ComputeChoice, NumpyCompute
@@ -205,12 +204,11 @@ def test_real_captures_give_the_same_within_1_mm(compute: TorchCompute) -> None:
 
 
 @settings(max_examples=25, deadline=None)
-@given(
-    depth_m=hnp.arrays(np.float32, (36, 48), elements=st.sampled_from([0.0, 0.3, 0.301, 0.5, 0.52, 2.0, 60.0])),
-    labels=hnp.arrays(np.uint16, (36, 48), elements=st.sampled_from([0, 0, 1, 2, 3])),
-)
-def test_any_depth_and_any_masks_give_the_same(depth_m: np.ndarray, labels: np.ndarray) -> None:
-    assert_alike(RgbdFrame(None, depth_m, SMALL), Instances.from_labels(labels), TorchCompute("cpu"), min_points=10)
+@given(data=st.data())
+def test_any_depth_and_any_masks_give_the_same(
+    data: st.DataObject, any_scenes: st.SearchStrategy[tuple[RgbdFrame, Instances]]
+) -> None:
+    assert_alike(*data.draw(any_scenes), TorchCompute("cpu"), min_points=10)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 from instance_seg_ros.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.config import GraspingSettings, GripperSettings, LiftingSettings
@@ -231,14 +230,12 @@ def test_sampling_twice_gives_the_same() -> None:
 SMALL = Intrinsics(48, 36, 45.0, 45.0, 23.5, 17.5)
 
 
-@settings(max_examples=40, deadline=None)
-@given(
-    depth_m=hnp.arrays(np.float32, (36, 48), elements=st.sampled_from([0.0, 0.3, 0.301, 0.31, 0.5, 2.0])),
-    labels=hnp.arrays(np.uint16, (36, 48), elements=st.sampled_from([0, 0, 1, 2])),
-)
-def test_any_frame_gives_grasps_or_a_reason(depth_m: np.ndarray, labels: np.ndarray) -> None:
-    frame = RgbdFrame(None, depth_m, SMALL)
-    instances = Instances.from_labels(labels)
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_any_frame_gives_grasps_or_a_reason(
+    data: st.DataObject, any_scenes: st.SearchStrategy[tuple[RgbdFrame, Instances]]
+) -> None:
+    frame, instances = data.draw(any_scenes)
     lifted = Lifter(LiftingSettings(min_points=10)).lift(frame, instances)
     results = GraspSampler(GraspingSettings(), GRIPPER).sample(frame, lifted)
     assert len(results) == len(instances)

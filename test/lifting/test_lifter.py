@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 from scipy.spatial.transform import Rotation
 
 from instance_seg_ros.camera import Intrinsics, RgbdFrame
@@ -231,15 +230,11 @@ SMALL = Intrinsics(48, 36, 45.0, 45.0, 23.5, 17.5)
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    depth_m=hnp.arrays(np.float32, (36, 48), elements=st.sampled_from([0.0, 0.3, 0.301, 0.5, 0.52, 2.0, 60.0])),
-    labels=hnp.arrays(np.uint16, (36, 48), elements=st.sampled_from([0, 0, 1, 2, 3])),
-    min_points=st.sampled_from([10, 200]),
-)
+@given(data=st.data(), min_points=st.sampled_from([10, 200]))
 def test_any_depth_and_any_masks_give_a_result_with_its_status(
-    depth_m: np.ndarray, labels: np.ndarray, min_points: int
+    data: st.DataObject, any_scenes: st.SearchStrategy[tuple[RgbdFrame, Instances]], min_points: int
 ) -> None:
-    check_any(depth_m, labels, min_points)
+    check_any(*data.draw(any_scenes), min_points)
 
 
 @pytest.mark.parametrize(
@@ -263,12 +258,11 @@ def test_degenerate_frames_and_masks_at_the_border_give_a_result_with_its_status
     }
     labels = np.zeros((36, 48), dtype=np.uint16)
     labels[mask] = 1
-    check_any(images[depth].astype(np.float32), labels, 10)
+    check_any(RgbdFrame(None, images[depth].astype(np.float32), SMALL), Instances.from_labels(labels), 10)
 
 
-def check_any(depth_m: np.ndarray, labels: np.ndarray, min_points: int) -> None:
-    instances = Instances.from_labels(labels)
-    lifted = Lifter(LiftingSettings(min_points=min_points)).lift(RgbdFrame(None, depth_m, SMALL), instances)
+def check_any(frame: RgbdFrame, instances: Instances, min_points: int) -> None:
+    lifted = Lifter(LiftingSettings(min_points=min_points)).lift(frame, instances)
     assert len(lifted.instances) == len(instances)
     for instance, mask in zip(lifted.instances, instances.masks, strict=True):
         assert len(instance.points_m) + instance.rejected == mask.sum()
