@@ -176,6 +176,7 @@ def test_a_setting_reaches_its_stage(run: Callable, capture: Path, tmp_path: Pat
         (["bag", "capture/depth.png", "--out", "out"], "depth.png is no rosbag2: give a folder, or a file .mcap or"),
         (["bag", "nowhere", "--out", "capture"], "capture exists already; give --out a folder that does not"),
         (["models", "nowhere.onnx"], "nowhere.onnx"),
+        (["synth", "--frames", "8"], "give --out DIR for a scene store, --preview IMAGE for a look, or both"),
         (["synth", "--out", "out", "--frames", "0"], "frames must be between 1 and 10000000, not 0"),
         (["synth", "--out", "out", "--families", "unicorn"], "no object family unicorn; there are box, "),
         (["eval", "--data", "capture", "--max-instances", "0"], "max_instances must be between 1 and 1000, not 0"),

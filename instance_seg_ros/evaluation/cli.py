@@ -20,21 +20,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from instance_seg_ros.evaluation.sources import DEPTH_MISSING, RANDOM_SENSOR, SENSORS
     from instance_seg_ros.training.coco_options import SKIPPED_NAME, add_coco_options
 
-    parser.add_argument("--model", type=Path, default=None, help="model file (default: the shipped one)")
+    parser.usage = "%(prog)s (--data DIR | --coco JSON) [--model FILE] [--out DIR] [options]"
+    parser.add_argument("--model", type=Path, metavar="FILE", help="model file (default: the shipped one)")
     data = parser.add_mutually_exclusive_group(required=True)
-    data.add_argument("--data", type=Path, help="a folder of labelled captures, or a scene store")
+    data.add_argument("--data", type=Path, metavar="DIR", help="a folder of labelled captures, or a scene store")
     data.add_argument("--coco", type=Path, metavar="JSON", help="annotations in COCO's instance format")
     parser.add_argument(
         "--out",
         type=Path,
-        default=None,
+        metavar="DIR",
         help=f"folder for metrics.json, precision_recall.png, index.html and, of a COCO data set, {SKIPPED_NAME}",
     )
     parser.add_argument(
-        "--limit", type=int, default=0, help="frames at most, evenly spread, 0 for all (default: %(default)s)"
+        "--limit",
+        type=int,
+        metavar="N",
+        default=0,
+        help="frames at most, evenly spread, 0 for all (default: %(default)s)",
     )
     parser.add_argument(
-        "--seed", type=int, default=1, help="of a store's sensors and of missing depth (default: %(default)s)"
+        "--seed",
+        type=int,
+        metavar="N",
+        default=1,
+        help="of a store's sensors and of missing depth (default: %(default)s)",
     )
     parser.add_argument(
         "--sensor",
@@ -55,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--without-color", action="store_true", help="take the colour away")
     parser.add_argument(
-        "--worst", type=int, default=24, help="frames with pictures in index.html (default: %(default)s)"
+        "--worst", type=int, metavar="N", default=24, help="frames with pictures in index.html (default: %(default)s)"
     )
     add_coco_options(parser)
     config.add_arguments(parser, config.SegmentationSettings, "segmentation")

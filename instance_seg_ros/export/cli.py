@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument(
         "--checkpoint",
         type=Path,
+        metavar="FILE",
         help="written by `instance-seg train` or `instance-seg import-weights`",
     )
     source.add_argument(
@@ -31,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a model file, to write its network in 8 bits; its name, version and threshold stay",
     )
-    parser.add_argument("--out", type=Path, required=True, help="the ONNX file to write")
+    parser.add_argument("--out", type=Path, metavar="FILE", required=True, help="the ONNX file to write")
     parser.add_argument(
         "--camera-size",
         type=parse_size_wh,
@@ -48,10 +49,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "the camera that it will run on, or for a trained network a scene store, half to calibrate with and half to "
         "measure the loss. Beside MODEL.onnx as MODEL_int8.onnx, it is used where it is the fastest",
     )
-    parser.add_argument("--name", help="name in the file (default: tabletop_rgbd, or condinst_r50 and the like)")
-    parser.add_argument("--version", default="1", help="version in the file (default: %(default)s)")
     parser.add_argument(
-        "--score-threshold", type=float, default=0.5, help="default of users of the file (default: %(default)s)"
+        "--name", metavar="TEXT", help="name in the file (default: tabletop_rgbd, or condinst_r50 and the like)"
+    )
+    parser.add_argument("--version", metavar="TEXT", default="1", help="version in the file (default: %(default)s)")
+    parser.add_argument(
+        "--score-threshold",
+        type=float,
+        metavar="X",
+        default=0.5,
+        help="below it, users of the file leave instances out if they say nothing else (default: %(default)s)",
     )
 
 

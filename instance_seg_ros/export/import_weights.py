@@ -14,6 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out",
         type=Path,
+        metavar="FILE",
         help="checkpoint to write, for `instance-seg export` (default: FILE's name with .imported.pt)",
     )
     parser.add_argument(

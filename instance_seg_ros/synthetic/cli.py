@@ -14,11 +14,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``instance-seg synth``."""
     from instance_seg_ros.synthetic.store import SynthSettings
 
-    parser.add_argument("--out", type=Path, help="folder of the scene store; an interrupted one is finished")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder of the scene store; an interrupted one is finished"
+    )
     parser.add_argument(
         "--preview", type=Path, metavar="IMAGE", help="write a contact sheet of a few scenes to this PNG or JPEG"
     )
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one per core)")
+    parser.add_argument(
+        "--workers", type=int, metavar="N", default=os.cpu_count() or 1, help="processes (default: one per core)"
+    )
     config.add_arguments(parser, SynthSettings, "scenes")
 
 
@@ -26,13 +30,12 @@ def run(args: argparse.Namespace) -> int:
     """Generate the store or the contact sheet; returns the exit status.
 
     Raises:
-        InputError: the folder holds another store, a scene cannot be generated, or the picture cannot be written.
+        InputError: neither folder nor picture is named, the folder holds another store, a scene cannot be generated, or the picture cannot be written.
     """
     from instance_seg_ros.synthetic.store import SynthSettings, generate_store
 
     if args.out is None and args.preview is None:
-        print("instance-seg synth: give --out DIR for a scene store, --preview IMAGE for a look, or both")
-        return 2
+        raise InputError("give --out DIR for a scene store, --preview IMAGE for a look, or both")
     settings = config.from_arguments(args, SynthSettings)
     if args.preview is not None:
         from instance_seg_ros.synthetic.preview import write_contact_sheet

@@ -39,11 +39,6 @@ def test_synth_writes_a_contact_sheet(run, tmp_path):
     assert sheet.std() > 20
 
 
-def test_synth_without_an_output_says_what_to_give(run, capsys):
-    assert run() == 2
-    assert "--out DIR" in capsys.readouterr().out
-
-
 def test_another_store_in_the_folder_is_an_input_error(run, tmp_path):
     options = ("--views", 1, "--width", 64, "--height", 48, "--max-objects", 0, "--workers", 1, "--out", tmp_path)
     assert run(*options, "--frames", 1) == 0
