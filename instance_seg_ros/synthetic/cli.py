@@ -30,7 +30,8 @@ def run(args: argparse.Namespace) -> int:
     """Generate the store or the contact sheet; returns the exit status.
 
     Raises:
-        InputError: neither folder nor picture is named, the folder holds another store, a scene cannot be generated, or the picture cannot be written.
+        InputError: neither folder nor picture is named, the folder holds another store, a scene cannot be generated,
+            or the picture cannot be written.
     """
     from instance_seg_ros.synthetic.store import SynthSettings, generate_store
 
