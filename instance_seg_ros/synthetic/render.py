@@ -133,33 +133,32 @@ class RayCaster:
 
     def __init__(self, placed: Sequence[Placed]) -> None:
         self._placed = tuple(placed)
-        triangles, faces = [], []
-        vertices = 0
+        vertices_m, faces = [], []
+        count = 0
         for item in self._placed:
-            world = item.shape.mesh.vertices @ item.T_world_shape[:3, :3].T + item.T_world_shape[:3, 3]
-            corners = world[np.asarray(item.shape.mesh.faces)].astype(np.float32)
-            faces.append(np.asarray(item.shape.mesh.faces) + vertices)
-            vertices += len(world)
-            triangles.append(corners)
+            vertices_m.append(np.asarray(item.shape.mesh.vertices) @ item.T_world_shape[:3, :3].T)
+            vertices_m[-1] += item.T_world_shape[:3, 3]
+            faces.append(np.asarray(item.shape.mesh.faces) + count)
+            count += len(vertices_m[-1])
+        self._vertices_m = np.concatenate(vertices_m).astype(np.float32)
+        self._faces = np.concatenate(faces)
         # By triangle and by shape, with one more at the end for index -1, which stands for nothing.
-        counts = [*(len(t) for t in triangles), 1]
+        counts = [*(len(triangles) for triangles in faces), 1]
         self._owner = np.repeat([*range(len(self._placed)), -1], counts)
         self._ids = np.repeat(np.array([*(item.instance_id for item in self._placed), 0], np.uint8), counts)
         self._clear = np.array([*(item.appearance.is_clear for item in self._placed), False])
         self._mirror = np.array([*(item.appearance.is_mirror for item in self._placed), False])
-        self._faces = np.concatenate(faces)
-        self._corners_m = np.ascontiguousarray(np.concatenate(triangles))
         poses = np.array([item.T_world_shape[:3] for item in self._placed], np.float32)
         self._poses = np.ascontiguousarray(poses.transpose(1, 2, 0))
         self._looks: tuple[Appearance, ...] = ()  # of shapes that were shaded so far; _look is their place here
         self._look = np.full(len(self._placed), -1)
         self._scene = EmbreeScene()
-        self._geometry = TriangleMesh(self._scene, self._corners_m)
+        self._geometry = TriangleMesh(self._scene, self._vertices_m, self._faces)
         # Light passes clear things: shadows, and what is seen through them, know only the others.
         self._opaque, self._opaque_triangle, self._opaque_geometry = self._scene, None, self._geometry
         if self._clear.any():
             self._opaque, self._opaque_triangle = EmbreeScene(), np.flatnonzero(~self._clear[self._owner[:-1]])
-            self._opaque_geometry = TriangleMesh(self._opaque, self._corners_m[self._opaque_triangle])
+            self._opaque_geometry = TriangleMesh(self._opaque, self._vertices_m, self._faces[self._opaque_triangle])
 
     def cast(
         self,
@@ -393,8 +392,9 @@ class RayCaster:
     def _normals(self) -> Float32Array:
         """(12, F): the unit normal at a triangle's first corner, the differences of the second's and the third's to it,
         and the triangle's own normal, of any length; those at corners are smooth across edges flatter than a crease."""
-        at_corner = smooth_normals(self._faces, self._corners_m)
-        own = triangle_normals(self._corners_m)[:, None]
+        corners_m = self._vertices_m.take(self._faces, axis=0)
+        at_corner = smooth_normals(self._faces, corners_m)
+        own = triangle_normals(corners_m)[:, None]
         by_triangle = np.concatenate([at_corner[:, :1], at_corner[:, 1:] - at_corner[:, :1], own], axis=1)
         return np.ascontiguousarray(by_triangle.reshape(-1, 12).T)
 

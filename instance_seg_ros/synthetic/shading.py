@@ -177,7 +177,7 @@ def radiance(
     for light, free in zip(lighting.lights, visible[1:], strict=True):
         lobe = np.clip(_dot(mirror, light.unit()), 0.0, 1.0) ** shininess
         mirrored += _column(light.rgb) * (lobe * free.take(shiny) * (0.5 + 0.1 * shininess))
-    share = gloss + (1.0 - gloss) * _fifth_power(1.0 - facing_camera) * (gloss > 0.02)
+    share = gloss + (1.0 - gloss) * (1.0 - facing_camera) ** 5 * (gloss > 0.02)
     own = result.take(shiny, axis=1)
     result[:, shiny] = own + share * (mirrored - own)
     return np.maximum(result, 0.0, out=result)
@@ -198,7 +198,7 @@ def through_surface(
         (3, N) light that the wall adds, and (3, N) the share of light from behind that passes.
     """
     facing = np.clip(-_dot(normal, view), 0.0, 1.0)
-    share = 0.04 + 0.96 * _fifth_power(1.0 - facing)
+    share = 0.04 + 0.96 * (1.0 - facing) ** 5
     mirror = view + 2.0 * facing * normal
     mirrored = surroundings(mirror, lighting)
     for light in lighting.lights:
@@ -238,11 +238,6 @@ def _dot(a: Float32Array, b: Float32Array) -> Float32Array:
     return np.asarray(a[0] * b[0] + a[1] * b[1] + a[2] * b[2], np.float32)
 
 
-def _fifth_power(values: Float32Array) -> Float32Array:
-    square = values * values
-    return np.asarray(square * square * values, np.float32)
-
-
 def _column(values: Color) -> Float32Array:
     return np.array(values, np.float32)[:, None]
 
@@ -262,25 +257,33 @@ def smooth_normals(faces: npt.NDArray[np.integer], corners_m: Float32Array) -> F
     """
     normal = triangle_normals(corners_m)
     normal = normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
-    forth = np.roll(corners_m, -1, axis=1) - corners_m
-    back = np.roll(corners_m, 1, axis=1) - corners_m
-    lengths = np.linalg.norm(forth, axis=2) * np.linalg.norm(back, axis=2)
-    angle = np.arccos(np.clip(np.einsum("fck,fck->fc", forth, back) / np.maximum(lengths, 1e-18), -1.0, 1.0)).ravel()
+    angle = _corner_angles(corners_m).ravel()
     vertex = faces.ravel()
     order = np.argsort(vertex, kind="stable")
     count = np.bincount(vertex)
     start = np.cumsum(count) - count
     # All pairs of corners that share a vertex.
-    pairs = count[vertex]
+    pairs = count.take(vertex)
     corner = np.repeat(np.arange(len(vertex)), pairs)
-    within = np.arange(len(corner)) - np.repeat(np.cumsum(pairs) - pairs, pairs)
-    other = order[start[vertex[corner]] + within]
-    smooth = np.einsum("ij,ij->i", normal[corner // 3], normal[other // 3]) > _CREASE_COS
-    corner, other = corner[smooth], other[smooth]
-    sums = [np.bincount(corner, angle[other] * normal[other // 3, k], minlength=len(vertex)) for k in range(3)]
-    total = np.stack(sums, axis=1)
+    first = start.take(vertex) - (np.cumsum(pairs) - pairs)
+    other = order.take(np.repeat(first, pairs) + np.arange(len(corner)))
+    by_corner = np.ascontiguousarray(np.repeat(normal, 3, axis=0).T)
+    theirs = by_corner.take(other, axis=1)
+    smooth = np.flatnonzero(_dot(np.repeat(by_corner, pairs, axis=1), theirs) > _CREASE_COS)
+    corner, weighted = corner.take(smooth), (theirs * angle.take(other)).take(smooth, axis=1)
+    total = np.stack([np.bincount(corner, component, minlength=len(vertex)) for component in weighted], axis=1)
     length = np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
     return np.asarray(total / length, np.float32).reshape(-1, 3, 3)
+
+
+def _corner_angles(corners_m: Float32Array) -> Float32Array:
+    """(F, 3) angles of triangles with these (F, 3, 3) corners."""
+    forth = corners_m[:, [1, 2, 0]] - corners_m
+    back = -forth[:, [2, 0, 1]]
+    lengths = np.linalg.norm(forth, axis=2)
+    lengths = lengths * lengths[:, [2, 0, 1]]
+    cosines = np.einsum("fck,fck->fc", forth, back) / np.maximum(lengths, 1e-18)
+    return np.arccos(np.clip(cosines, -1.0, 1.0))
 
 
 def triangle_normals(corners_m: Float32Array) -> Float32Array:
@@ -297,21 +300,20 @@ def averaged_by_surface(flags: npt.NDArray[np.bool_], key: npt.NDArray[np.int32]
             is so narrow that it has hardly any pixels of its own.
     """
     height, width = key.shape
+    owner = key // SIDES
+    keys, owners = np.pad(key, 2, mode="edge"), np.pad(owner, 2, mode="edge")
     padded = np.pad(flags.view(np.uint8), ((0, 0), (2, 2), (2, 2)), mode="edge")
-    result, weights = np.zeros(flags.shape, np.float32), np.zeros(key.shape, np.float32)
-    for label, weight in ((key, np.float32(0.95)), (key // SIDES, np.float32(0.05))):
-        labels = np.pad(label, 2, mode="edge")
-        # Counts fit into bytes, of which a processor adds many at once.
-        total, count = np.zeros(flags.shape, np.uint8), np.zeros(key.shape, np.uint8)
-        for row in range(1, 5):
-            for column in range(1, 5):
-                rows, columns = slice(row, row + height), slice(column, column + width)
-                alike = (labels[rows, columns] == label).view(np.uint8)
-                total += padded[:, rows, columns] & alike
-                count += alike
-        result += weight * total
-        weights += weight * count
-    return result / weights
+    # Set flags, and pixels, of the same side and of the same shape; bytes, of which a processor adds many at once.
+    by_side, by_shape = (np.zeros((len(flags) + 1, height, width), np.uint8) for _ in range(2))
+    for row in range(1, 5):
+        for column in range(1, 5):
+            rows, columns = slice(row, row + height), slice(column, column + width)
+            for counts, mine, theirs in ((by_side, key, keys), (by_shape, owner, owners)):
+                alike = (theirs[rows, columns] == mine).view(np.uint8)
+                counts[:-1] += padded[:, rows, columns] & alike
+                counts[-1] += alike
+    *total, count = by_side + np.float32(0.05) * (by_shape - by_side)
+    return np.stack(total) / count
 
 
 def spread_by_surface(

@@ -85,7 +85,7 @@ class TextureTable:
         b = np.where(axis == 2, points_m[1], points_m[2])
         cos, sin = self._cos_sin.take(index, axis=1)
         density = self._texels_per_m.take(index)
-        x = (cos * a - sin * b) * density + np.float32(37.0) * axis
+        x = (cos * a - sin * b) * density + 37.0 * axis
         y = (sin * a + cos * b) * density
         layout = self._layout.take(index)
         for number, place in enumerate((self._on_faces, self._around, self._on_top), start=1):
@@ -133,7 +133,7 @@ class TextureTable:
         start, scale = self._image_start.take(image), self._image_scale.take(image)
         x, y = x * scale - np.float32(0.5), y * scale - np.float32(0.5)
         left, top = np.floor(x), np.floor(y)
-        dx, dy = x - left, y - top
+        dx, dy = (x - left).astype(np.float32), (y - top).astype(np.float32)
         # Sides are powers of 2, so that a mask of bits repeats them.
         x0, y0 = left.astype(np.int32) & (width - 1), top.astype(np.int32) & (height - 1)
         x1, y1 = (x0 + 1) & (width - 1), (y0 + 1) & (height - 1)

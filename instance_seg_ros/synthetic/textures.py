@@ -130,11 +130,16 @@ def _second_color(rng: np.random.Generator, base: Float32Array) -> Float32Array:
 
 
 def _mix(low: Float32Array, high: Float32Array, share: Float32Array) -> Float32Array:
-    return np.asarray(low + share[..., None] * (high - low), np.float32)
+    """Between two colours, or images, as (size, size) shares say."""
+    # Channel by channel: NumPy is slow along an axis of three.
+    channels = [low[..., k] + share * (high[..., k] - low[..., k]) for k in range(3)]
+    return np.asarray(cv2.merge(channels), np.float32)
 
 
 def _shaded(image: Float32Array, noise: Float32Array, strength: float) -> Float32Array:
-    return np.asarray(image * (1.0 + strength * 2.0 * (noise[..., None] - 0.5)), np.float32)
+    """A colour, or an image, made lighter and darker by (size, size) noise."""
+    factor = 1.0 + strength * 2.0 * (noise - 0.5)
+    return np.asarray(cv2.merge([image[..., k] * factor for k in range(3)]), np.float32)
 
 
 def _edge(share: Float32Array, at: float, width: float) -> Float32Array:
@@ -148,7 +153,7 @@ def _flat(color: Float32Array, size: int) -> Float32Array:
 
 @_texture
 def _paint_plain(rng: np.random.Generator, base: Float32Array, size: int) -> Float32Array:
-    return _shaded(_flat(base, size), _noise(rng, _CLOUDS, size), rng.uniform(0.0, 0.08))
+    return _shaded(base, _noise(rng, _CLOUDS, size), rng.uniform(0.0, 0.08))
 
 
 @_texture
@@ -213,7 +218,7 @@ def _paint_gradient(rng: np.random.Generator, base: Float32Array, size: int) -> 
 
 @_texture
 def _paint_speckle(rng: np.random.Generator, base: Float32Array, size: int) -> Float32Array:
-    image = _flat(base, size)
+    image = base
     for which in (_GRAINY, _FINE):
         share = _edge(_noise(rng, which, size), rng.uniform(0.6, 0.8), 0.06)
         image = _mix(image, _second_color(rng, base), share)
@@ -224,7 +229,7 @@ def _paint_speckle(rng: np.random.Generator, base: Float32Array, size: int) -> F
 def _paint_cloth(rng: np.random.Generator, base: Float32Array, size: int) -> Float32Array:
     step = np.arange(size)
     weave = 0.5 + 0.25 * np.sin(np.pi * step / 2)[:, None] + 0.25 * np.sin(np.pi * step / 2 + np.pi / 2)[None]
-    image = _paint_checks(rng, base, size) if rng.random() < 0.25 else _flat(base, size)
+    image = _paint_checks(rng, base, size) if rng.random() < 0.25 else base
     image = _shaded(image, weave.astype(np.float32), rng.uniform(0.05, 0.4))
     return _shaded(image, _noise(rng, _FINE, size), rng.uniform(0.0, 0.3))
 
@@ -238,7 +243,7 @@ def _paint_carpet(rng: np.random.Generator, base: Float32Array, size: int) -> Fl
 @_texture
 def _paint_metal(rng: np.random.Generator, base: Float32Array, size: int) -> Float32Array:
     grey = np.asarray(base.mean() + rng.uniform(0.05, 0.4) * (base - base.mean()), np.float32)
-    return _shaded(_flat(np.clip(grey, 0.2, 0.8), size), _noise(rng, _FINE_STREAKS, size), rng.uniform(0.05, 0.3))
+    return _shaded(np.clip(grey, 0.2, 0.8), _noise(rng, _FINE_STREAKS, size), rng.uniform(0.05, 0.3))
 
 
 @_texture
@@ -268,7 +273,7 @@ def _paint_tiles(rng: np.random.Generator, base: Float32Array, size: int) -> Flo
     rows = int(2 ** rng.integers(1, 4))
     value, edge = _cells(rng, size, rows, max(1, rows // int(rng.integers(1, 3))), bool(rng.random() < 0.4))
     which = int(rng.integers(_SMOOTH, _GRAINY))
-    image = _shaded(_shaded(_flat(base, size), value, rng.uniform(0.0, 0.25)), _noise(rng, which, size), 0.15)
+    image = _shaded(_shaded(base, value, rng.uniform(0.0, 0.25)), _noise(rng, which, size), 0.15)
     grout = (edge < rng.integers(1, 4)).astype(np.float32)
     return _mix(image, np.asarray(base * rng.uniform(0.4, 1.3), np.float32), grout)
 
@@ -420,7 +425,7 @@ def _paint_cover(rng: np.random.Generator, base: Float32Array, size: int) -> Flo
 def _paint_photo(rng: np.random.Generator, base: Float32Array, size: int) -> Float32Array:
     """A picture of things: shaded discs, boxes and bars with shadows, on a ground that changes from top to bottom."""
     rows = np.broadcast_to(np.linspace(0.0, 1.0, size, dtype=np.float32)[:, None], (size, size))
-    image = _mix(base, _second_color(rng, base), rows)
+    channels = list(cv2.split(_mix(base, _second_color(rng, base), rows)))
     slope_x, slope_y = rng.uniform(-1.0, 1.0, 2)
     for _ in range(int(rng.integers(1, 8))):
         centre = tuple(int(v) for v in rng.uniform(0.0, size, 2))
@@ -434,12 +439,13 @@ def _paint_photo(rng: np.random.Generator, base: Float32Array, size: int) -> Flo
             cv2.ellipse(mask, centre, axes, angle, 0, 360, 1.0, -1, cv2.LINE_AA)
         shadow = cv2.blur(mask, (size // 16 + 1, size // 16 + 1))
         moved = np.roll(shadow, (int(size * 0.06 * slope_y), int(size * 0.06 * slope_x)), (0, 1))
-        image *= 1.0 - rng.uniform(0.2, 0.7) * moved[..., None]
+        lit = 1.0 - rng.uniform(0.2, 0.7) * moved
         columns = np.linspace(-0.5, 0.5, size, dtype=np.float32)
         light = 1.0 + 0.9 * (slope_x * (columns[None] - centre[0] / size + 0.5) + slope_y * (rows - centre[1] / size))
-        thing = np.array(sample_color(rng), np.float32) * light[..., None]
-        image += mask[..., None] * (thing - image)
-    return np.clip(image, 0.0, 1.0).astype(np.float32)
+        for channel, tone in zip(channels, np.array(sample_color(rng), np.float32), strict=True):
+            channel *= lit
+            channel += mask * (tone * light - channel)
+    return np.asarray(cv2.merge([np.clip(channel, 0.0, 1.0) for channel in channels]), np.float32)
 
 
 @_texture
