@@ -9,6 +9,8 @@ from functools import partial
 
 from numpy.typing import NDArray
 
+from instance_seg_ros.segmentation.agreement import disagreement
+from instance_seg_ros.segmentation.model_file import ModelError
 from instance_seg_ros.segmentation.network import Network
 from instance_seg_ros.segmentation.postprocessing import NetworkOutput
 
@@ -50,8 +52,9 @@ class SwappingNetwork:
     """Serves every frame while a better network is made in the background; swaps between two frames.
 
     The accelerators are tried in their order, once for each size of the images, when the first frame of that size has
-    been served. One that cannot be made, or fails while it runs, makes room for the next, and the first network serves
-    meanwhile; `backend` says why the better ones do not. For one caller at a time.
+    been served. One that cannot be made, does not say of that frame what the first network said, or fails while it runs
+    makes room for the next, and the first network serves meanwhile; `backend` says why the better ones do not. For one
+    caller at a time.
 
     Args:
         first: serves until then.
@@ -106,17 +109,24 @@ class SwappingNetwork:
             start = attempts.better is None and attempts.begun < len(self._accelerators) and not self._making
             self._making = self._making or start
         if start:
-            threading.Thread(target=self._make, args=(attempts, shapes), name="better network", daemon=True).start()
+            arguments = attempts, inputs, output
+            threading.Thread(target=self._make, args=arguments, name="better network", daemon=True).start()
         return output
 
-    def _make(self, attempts: _Attempts, shapes: Shapes) -> None:
-        """Tries the accelerators that are left, until one succeeds."""
+    def _make(self, attempts: _Attempts, inputs: Mapping[str, NDArray], expected: NetworkOutput) -> None:
+        """Tries the accelerators that are left, until one succeeds.
+
+        Args:
+            inputs: of a frame.
+            expected: what the first network says of it.
+        """
+        shapes = {name: array.shape for name, array in inputs.items()}
         for accelerator in self._accelerators[attempts.begun :]:
             better = None
             report = partial(self._report, attempts, accelerator.name)
             report("starting")
             try:
-                better, news = accelerator.make(shapes, report), "ready"
+                better, news = _checked(accelerator.make(shapes, report), inputs, expected), "ready"
             except Exception as error:  # whatever it is, the first network goes on and the reason is shown
                 news = f"failed: {error}"
             with self._lock:
@@ -131,3 +141,15 @@ class SwappingNetwork:
     def _report(self, attempts: _Attempts, name: str, line: str) -> None:
         with self._lock:
             attempts.said[name] = line
+
+
+def _checked(network: Network, inputs: Mapping[str, NDArray], expected: NetworkOutput) -> Network:
+    """The network.
+
+    Raises:
+        ModelError: it says something else of a frame than is expected; a robot would act on that.
+    """
+    difference = disagreement(expected, network(inputs))
+    if difference is not None:
+        raise ModelError(f"{network.backend} does not compute what the model file says: {difference}")
+    return network

@@ -29,15 +29,15 @@ class ConstantNetwork:
         self.error: Exception | None = None
 
     def __call__(self, inputs: Mapping[str, NDArray]) -> NetworkOutput:
-        """One empty row."""
+        """One row, the same object whatever the frame."""
         if self.error is not None:
             raise self.error
-        empty = np.zeros(0, dtype=np.float32)
-        scores = np.array([self.score], dtype=np.float32)
-        return NetworkOutput(empty, scores, np.zeros(0, dtype=np.int64), empty, empty)
+        scores, box = np.array([self.score], dtype=np.float32), np.array([[0, 0, 4, 4]], dtype=np.float32)
+        masks = np.ones((1, 2, 2), dtype=np.float16)
+        return NetworkOutput(box, scores, np.zeros(1, dtype=np.int64), masks, np.full(2, 0.5, dtype=np.float32))
 
 
-CPU, GPU = 0.25, 0.75
+CPU, GPU = 0.75, 0.875
 
 
 def score(network: SwappingNetwork | WaitingNetwork, size: int = 4) -> float:
@@ -107,6 +107,17 @@ def test_one_whose_numbers_overflow_is_given_up_and_the_frame_is_served() -> Non
     assert network.backend.startswith("on the CPU; Fast: failed on a frame: the network's scores are not finite")
 
 
+def test_one_that_says_something_else_of_the_first_frame_never_serves() -> None:
+    blind = ConstantNetwork("on the GPU", 0.125)
+    network = SwappingNetwork(ConstantNetwork("on the CPU", CPU), [Accelerator("Fast", lambda shapes, report: blind)])
+    score(network)
+    wait_until(lambda: "failed" in network.backend)
+    assert score(network) == CPU
+    assert network.backend == (
+        "on the CPU; Fast: failed: on the GPU does not compute what the model file says: it misses 1 of 1 objects"
+    )
+
+
 def refuse(shapes: Shapes, report: Report) -> ConstantNetwork:
     raise RuntimeError("no such library")
 
@@ -150,14 +161,14 @@ def test_each_size_of_the_images_gets_its_own() -> None:
 
     def make(shapes: Shapes, report: Report) -> ConstantNetwork:
         made.append(shapes["depth_m"])
-        return ConstantNetwork("on the GPU", GPU + len(made))
+        return ConstantNetwork("on the GPU", GPU + len(made) / 16)
 
     network = SwappingNetwork(ConstantNetwork("on the CPU", CPU), [Accelerator("Fast", make)])
     assert score(network, 4) == CPU
-    wait_until(lambda: score(network, 4) == GPU + 1)
+    wait_until(lambda: score(network, 4) == GPU + 1 / 16)
     assert score(network, 8) == CPU
-    wait_until(lambda: score(network, 8) == GPU + 2)
-    assert score(network, 4) == GPU + 1
+    wait_until(lambda: score(network, 8) == GPU + 2 / 16)
+    assert score(network, 4) == GPU + 1 / 16
     assert made == [(4, 4), (8, 8)]
 
 

@@ -1,0 +1,54 @@
+"""Whether one network says of a frame what another says of it, as far as rounding leaves them alike."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from instance_seg_ros.segmentation.postprocessing import NetworkOutput
+
+_SURE = 0.5
+"""Objects of this score and above are compared; others come and go with the rounding."""
+_MIN_SCORE_SHARE = 0.5
+_MIN_IOU = 0.5
+_MAX_MISSING_SHARE = 0.5
+"""Networks that compute in 16 bits differ in an object now and then; a broken one shares hardly any."""
+
+
+def disagreement(trusted: NetworkOutput, other: NetworkOutput) -> str | None:
+    """What the other network says of a frame that rounding does not explain; None where they agree.
+
+    An object is the same when its class is, its box and its mask have an IoU of 0.5, and its score is at least half of
+    the other one. Half of the objects that either is sure of must be the other's, too. Where neither is sure of any,
+    they agree.
+    """
+    same = trusted.class_ids[:, None] == other.class_ids
+    same &= _iou_of_boxes(trusted.boxes_xyxy, other.boxes_xyxy) >= _MIN_IOU
+    same &= _iou_of_masks(trusted.masks, other.masks) >= _MIN_IOU
+    for one, second, pairs, verb in ((trusted, other, same, "misses"), (other, trusted, same.T, "invents")):
+        found = (pairs & (second.scores >= _MIN_SCORE_SHARE * one.scores[:, None])).any(axis=1)
+        sure = one.scores >= _SURE
+        missing, count = np.count_nonzero(sure & ~found), np.count_nonzero(sure)
+        if missing > _MAX_MISSING_SHARE * count:
+            return f"it {verb} {missing} of {count} objects"
+    return None
+
+
+def _iou_of_boxes(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(K, L) of (K, 4) and (L, 4) xyxy."""
+    sides = np.minimum(first[:, None, 2:], second[:, 2:]) - np.maximum(first[:, None, :2], second[:, :2])
+    shared = sides.clip(min=0).prod(axis=2)
+    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (first, second)]
+    return _iou(shared, *areas)
+
+
+def _iou_of_masks(first: NDArray[np.floating], second: NDArray[np.floating]) -> NDArray[np.float32]:
+    """(K, L) of the pixels above 0.5 in (K, h, w) and (L, h, w)."""
+    flat = [(masks > 0.5).reshape(len(masks), np.prod(masks.shape[1:])).astype(np.float32) for masks in (first, second)]
+    return _iou(flat[0] @ flat[1].T, *(pixels.sum(axis=1) for pixels in flat))
+
+
+def _iou(
+    shared: NDArray[np.float32], first_area: NDArray[np.float32], second_area: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    return shared / np.maximum(first_area[:, None] + second_area - shared, 1e-9)

@@ -1,0 +1,58 @@
+"""Two networks' results for one frame: what is told of a difference, and what is put down to rounding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from instance_seg_ros.segmentation.agreement import disagreement
+from instance_seg_ros.segmentation.postprocessing import NetworkOutput
+
+Row = tuple[int, float, int]
+"""Column where the object begins, score, class."""
+
+
+def output(*rows: Row) -> NetworkOutput:
+    """Objects 8 pixels wide on an image of 40 x 4, its masks at half that size."""
+    masks = np.zeros((len(rows), 2, 20), dtype=np.float16)
+    boxes = np.zeros((len(rows), 4), dtype=np.float32)
+    for mask, box, (x, _, _) in zip(masks, boxes, rows, strict=True):
+        mask[:, x // 2 : x // 2 + 4], box[:] = 0.9, (x, 0, x + 8, 4)
+    scores = np.array([score for _, score, _ in rows], dtype=np.float32)
+    class_ids = np.array([class_id for *_, class_id in rows], dtype=np.int64)
+    return NetworkOutput(boxes, scores, class_ids, masks, np.full(2, 0.5, dtype=np.float32))
+
+
+TWO = ((0, 0.9, 0), (16, 0.8, 0))
+
+
+@pytest.mark.parametrize(
+    ("rows", "difference"),
+    [
+        (TWO, None),
+        (TWO[::-1], None),
+        (((2, 0.85, 0), (16, 0.49, 0)), None),
+        ((*TWO, (30, 0.45, 0), (8, 0.0, 0)), None),
+        ((TWO[0],), None),
+        (((0, 0.9, 0), (16, 0.8, 0), (30, 0.9, 0)), None),
+        ((), "it misses 2 of 2 objects"),
+        (((8, 0.9, 0), (24, 0.8, 0)), "it misses 2 of 2 objects"),
+        (((0, 0.9, 1), (16, 0.8, 1)), "it misses 2 of 2 objects"),
+        (((0, 0.3, 0), (16, 0.3, 0)), "it misses 2 of 2 objects"),
+        ((*TWO, (30, 0.9, 0), (24, 0.9, 0), (6, 0.9, 0)), "it invents 3 of 5 objects"),
+    ],
+)
+def test_objects_that_either_is_sure_of_must_be_the_others(rows: Sequence[Row], difference: str | None) -> None:
+    assert disagreement(output(*TWO), output(*rows)) == difference
+
+
+def test_where_neither_is_sure_of_anything_they_agree() -> None:
+    assert disagreement(output((0, 0.45, 0)), output()) is None
+
+
+def test_a_box_without_its_mask_is_another_object() -> None:
+    right, wrong = output(*TWO), output(*TWO)
+    wrong.masks[:] = np.roll(wrong.masks, 4, axis=2)
+    assert disagreement(right, wrong) == "it misses 2 of 2 objects"
