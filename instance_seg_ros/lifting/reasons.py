@@ -6,7 +6,7 @@ from instance_seg_ros.lifting import Status
 
 REASONS = {
     Status.TOO_FEW_POINTS: "too few measured points under the mask to place it in space",
-    Status.NO_SUPPORT_PLANE: "no support plane found, so centre and box are those of the measured points alone",
+    Status.NO_SUPPORT_PLANE: "no support plane under it, so centre and box are those of the measured points alone",
     Status.NO_GRASP_CANDIDATE: "no two facing surface points fit the gripper",
     Status.NO_COLLISION_FREE_GRASP: "the gripper would collide in every grasp",
     Status.GRASPING_DISABLED: "grasps are turned off",
