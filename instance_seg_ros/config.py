@@ -1,6 +1,6 @@
 """Settings: one frozen dataclass a stage, each setting defined once with its default, range, unit and help.
 
-The ROS parameters and their descriptors, the YAML file, the command line's options and the README's table are all made
+The ROS parameters and their descriptors, the YAML file, the command line's options and docs/parameters.md are all made
 from these fields (`fields_of`), so a default or a sentence of help exists in one place.
 """
 

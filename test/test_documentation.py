@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import importlib
 import re
 from pathlib import Path
 from types import ModuleType
@@ -19,10 +21,10 @@ def test_every_generated_part_is_in_step_with_the_code(documentation: ModuleType
         assert documentation.rendered(text) == text, f"{path.name} is stale; run python scripts/documentation.py"
 
 
-def test_the_readme_holds_every_part(documentation: ModuleType) -> None:
-    text = (ROOT / "README.md").read_text()
-    for name in (*documentation.PARTS, "file examples/planner.py", "file examples/cpp/planner.cpp"):
-        assert f"<!-- {name}:begin -->" in text
+def test_every_part_is_shown_once(documentation: ModuleType) -> None:
+    text = "".join(path.read_text() for path in documentation.documents())
+    for name in (*documentation.PARTS, "file examples/planner.py"):
+        assert text.count(f"<!-- {name}:begin -->") == 1
 
 
 def test_every_parameter_is_in_the_table(documentation: ModuleType) -> None:
@@ -78,3 +80,19 @@ def test_launch_arguments_in_the_documentation_exist(documentation: ModuleType) 
             launch_file = (ROOT / "launch" / file).read_text()
             for argument in re.findall(r"(\w+):=", arguments):
                 assert f'"{argument}"' in launch_file, f"{path.name}: {file} has no argument {argument}"
+
+
+def test_options_in_the_documentation_exist(documentation: ModuleType) -> None:
+    options_of = {name: options_of_command(name) for name in COMMANDS}
+    for path in documentation.documents():
+        text = re.sub(r"\\\n\s*", " ", path.read_text())
+        for name, arguments in re.findall(r"(?:instance-seg|instance_seg_ros\.cli) ([a-z-]+)([^\n`]*)", text):
+            for option in re.findall(r"(?<!\S)--[a-z][a-z0-9-]*", arguments):
+                assert name in COMMANDS, f"{path.name}: there is no command {name}"
+                assert option in options_of[name], f"{path.name}: {name} has no option {option}"
+
+
+def options_of_command(name: str) -> set[str]:
+    parser = argparse.ArgumentParser()
+    importlib.import_module(COMMANDS[name].module).add_arguments(parser)
+    return {option for action in parser._actions for option in action.option_strings}

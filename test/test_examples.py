@@ -1,4 +1,4 @@
-"""The planners of examples/ against the real generated messages: they are what the README shows."""
+"""The planners of examples/ against the real generated messages: they are what the README shows or links to."""
 
 from __future__ import annotations
 
