@@ -128,6 +128,15 @@ def test_package_xml_names_every_package_that_cmake_and_the_node_use() -> None:
     assert imported - {"instance_seg_ros"} <= declared
 
 
+def test_package_xml_names_what_the_launch_files_import() -> None:
+    manifest = ElementTree.parse(ROOT / "package.xml").getroot()
+    declared = {element.text for element in manifest if element.tag.endswith("depend")}
+    sources = "\n".join(path.read_text() for path in (ROOT / "launch").glob("*.py"))
+    imported = set(re.findall(r"^from (launch\w*)[. ]", sources, re.MULTILINE))
+    assert imported == {"launch", "launch_ros"}
+    assert imported <= declared
+
+
 @pytest.mark.parametrize("path", INTERFACES, ids=lambda path: path.name)
 def test_every_field_of_an_interface_has_a_comment_with_its_unit(path: Path) -> None:
     comment: list[str] = []
