@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from instance_seg_ros.geometry import Transform
 
-MAX_DEPTH_M = 65.0
-"""Depth beyond this is no measurement: 16 bits of millimetres end about here, uninitialised floats exceed it."""
+MIN_DEPTH_M, MAX_DEPTH_M = 0.001, 65.0
+"""Depth outside is no measurement: 16 bits of millimetres begin and end about here, uninitialised floats lie beyond."""
 
 _SEAM_PX = 1e-3
 """Footprints of neighbouring depth pixels overlap by this, so that rounding opens no gap between them."""
@@ -153,7 +153,7 @@ def decode_depth(raw: NDArray, unit_m: float | None = None) -> NDArray[np.float3
         unit_m: metres per unit of a uint16 image, for files that name it; a ROS image never needs it.
 
     Returns:
-        (H, W) float32. NaN, infinities, negatives and values beyond `MAX_DEPTH_M` become 0.
+        (H, W) float32. NaN, infinities, negatives and values outside `MIN_DEPTH_M` to `MAX_DEPTH_M` become 0.
 
     Raises:
         ValueError: for another dtype or shape, or a unit that is not positive.
@@ -171,7 +171,7 @@ def decode_depth(raw: NDArray, unit_m: float | None = None) -> NDArray[np.float3
         depth_m = raw.astype(np.float32)
     else:
         raise ValueError(f"a depth image is uint16 or floating point, not {raw.dtype}")
-    valid = (depth_m > 0) & (depth_m <= MAX_DEPTH_M)  # False for NaN too
+    valid = (depth_m >= MIN_DEPTH_M) & (depth_m <= MAX_DEPTH_M)  # False for NaN too
     return np.where(valid, depth_m, np.float32(0))
 
 

@@ -67,7 +67,7 @@ def test_intrinsics_from_the_matrix_of_a_camera_info() -> None:
         (np.array([[0, 1, 1500]], np.uint16), None, [[0, 0.001, 1.5]]),
         (np.array([[0, 65535]], np.uint16), 0.0001, [[0, 6.5535]]),
         (np.array([[0, 1500]], ">u2"), None, [[0, 1.5]]),
-        (np.array([[np.nan, np.inf, -1, 0, 2.5, 1e30]], np.float32), None, [[0, 0, 0, 0, 2.5, 0]]),
+        (np.array([[np.nan, np.inf, -1, 0, 2.5, 1e30, 1e-38]], np.float32), None, [[0, 0, 0, 0, 2.5, 0, 0]]),
         (np.array([[1.25]], np.float64), None, [[1.25]]),
         (np.array([[65535]], np.uint16), None, [[0]]),  # 65.5 m is the code for nothing
     ],
