@@ -63,6 +63,15 @@ def test_links_lead_to_files(documentation: ModuleType) -> None:
             assert "://" in target or (path.parent / target).exists(), f"{path.name} links to {target}"
 
 
+def test_links_to_headings_lead_to_headings(documentation: ModuleType) -> None:
+    for path in documentation.documents():
+        prose = re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)
+        for target, anchor in re.findall(r"\]\(([^):#]*)#([^)]+)\)", prose):
+            headings = re.findall(r"^#+ (.+)$", (path.parent / target if target else path).read_text(), re.MULTILINE)
+            anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+            assert anchor in anchors, f"{path.name} links to {target}#{anchor}"
+
+
 def test_commands_in_the_documentation_exist(documentation: ModuleType) -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for path in documentation.documents():

@@ -29,7 +29,9 @@ DEFAULT_FRAMES = 30
 """Of a simulated camera, which never ends, and of a bag, which may take hours."""
 LAST_FREE_DOMAIN = 101
 """Above this, ports of DDS may collide with those that Linux hands out to clients."""
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 180.0
+"""Before its first answer the node measures every runtime that is installed, which takes long on a busy machine; what
+cannot work says so at once."""
 FRAME_TIMEOUT_S = 20.0
 END_TIMEOUT_S = 15.0
 LOG_LINES_SHOWN = 15
@@ -51,7 +53,7 @@ class Child:
         """The last lines of its log."""
         if self.log is None:
             return ""
-        lines = self.log.read_text(errors="replace").splitlines()[-LOG_LINES_SHOWN:]
+        lines = self.log.read_text(errors="replace").splitlines()[-LOG_LINES_SHOWN:] or ["(nothing so far)"]
         return "\n".join(f"  {line}" for line in lines)
 
 
