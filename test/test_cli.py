@@ -217,6 +217,24 @@ def test_wrong_usage_is_status_2(run: Callable, words: list[str]) -> None:
     assert "usage: instance-seg" in err
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "cause"),
+    [
+        ("--max-frames", "0", "'0' is not a whole number of at least 1"),
+        ("--max-frames", "few", "'few' is not a whole number of at least 1"),
+        ("--tolerance-s", "-0.1", "'-0.1' is not a time of 0 seconds or more"),
+        ("--tolerance-s", "nan", "'nan' is not a time of 0 seconds or more"),
+        ("--tolerance-s", "soon", "'soon' is not a time of 0 seconds or more"),
+    ],
+)
+def test_an_option_of_bag_with_no_meaning_is_refused_with_its_cause(
+    run: Callable, option: str, value: str, cause: str
+) -> None:
+    status, _, err = run("bag", "in", "--out", "out", f"{option}={value}")
+    assert status == 2
+    assert err.endswith(f"argument {option}: {cause}\n")
+
+
 def test_a_missing_extra_names_the_cure(run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(
         cli.COMMANDS, "train", cli.Command("instance_seg_ros_test_needs_torch", "train a network", "train")

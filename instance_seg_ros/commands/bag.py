@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
 from tabulate import tabulate
 from tqdm import tqdm
 
-from instance_seg_ros.commands.options import add_pipeline_arguments, load_pipeline, model_line
+from instance_seg_ros.commands.options import add_pipeline_arguments, load_pipeline, model_line, parse_count
 from instance_seg_ros.errors import InputError
 from instance_seg_ros.geometry import Transform
 from instance_seg_ros.storage.bag import DEFAULT_TOLERANCE_S, STORAGES, BagSummary, check_bag, process_bag
@@ -36,10 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", required=True, help="new bag; must not exist")
     parser.add_argument("--storage", choices=sorted(STORAGES), help="of the new bag (default: as IN)")
     parser.add_argument("--copy-inputs", action="store_true", help="copy the camera's topics into the new bag, too")
-    parser.add_argument("--max-frames", type=_positive, metavar="N", help="stop after so many frames")
+    parser.add_argument("--max-frames", type=parse_count, metavar="N", help="stop after so many frames")
     parser.add_argument(
         "--tolerance-s",
-        type=float,
+        type=_tolerance,
         default=DEFAULT_TOLERANCE_S,
         metavar="S",
         help="colour and depth make a frame when their stamps differ by no more, in seconds (default: %(default)s)",
@@ -118,11 +119,14 @@ def summary_text(summary: BagSummary) -> str:
     return tabulate(rows, tablefmt="plain", disable_numparse=True)
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
-    return value
+def _tolerance(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time of 0 seconds or more")
+    return seconds
 
 
 def _pose(text: str) -> Transform:

@@ -60,6 +60,17 @@ def parse_size_wh(text: str) -> tuple[int, int]:
     return int(width), int(height)
 
 
+def parse_count(text: str) -> int:
+    """A whole number of at least 1, as a type of argparse.
+
+    Raises:
+        argparse.ArgumentTypeError: the text is none.
+    """
+    if not (text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
 def model_line(pipeline: Pipeline) -> str:
     """Which model runs on what, as one line."""
     info = pipeline.segmenter.info

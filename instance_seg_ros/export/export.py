@@ -50,6 +50,9 @@ class ModelDescription:
         class_names: one per class of the network.
         score_threshold: default below which instances are better left out.
         mask_threshold: probability above which a pixel belongs to an instance.
+
+    Raises:
+        ValueError: a threshold is outside [0, 1], so that the file would be refused.
     """
 
     name: str = "tabletop_rgbd"
@@ -57,6 +60,11 @@ class ModelDescription:
     class_names: tuple[str, ...] = ("object",)
     score_threshold: float = 0.5
     mask_threshold: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name in ("score_threshold", "mask_threshold"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be in [0, 1], not {getattr(self, name)}")
 
 
 def trace(

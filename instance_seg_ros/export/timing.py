@@ -17,7 +17,7 @@ import torch
 from tabulate import tabulate
 
 from instance_seg_ros.camera import Intrinsics, RgbdFrame
-from instance_seg_ros.commands.options import parse_size_wh
+from instance_seg_ros.commands.options import parse_count, parse_size_wh
 from instance_seg_ros.config import SegmentationSettings
 from instance_seg_ros.errors import InputError
 from instance_seg_ros.export.published_checkpoint import load_published_checkpoint
@@ -57,8 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     source.add_argument(
         "--size", type=parse_size_wh, default=(640, 480), metavar="WxH", help="of a made-up frame (default: 640x480)"
     )
-    parser.add_argument("--threads", type=int, default=2, help="of the CPU, for each (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=5, help="after one to warm up (default: %(default)s)")
+    parser.add_argument("--threads", type=parse_count, default=2, help="of the CPU, for each (default: %(default)s)")
+    parser.add_argument("--rounds", type=parse_count, default=5, help="after one to warm up (default: %(default)s)")
     args = parser.parse_args(arguments)
     missing = pytorch_backend.obstacle() if args.device == "cuda" else None
     if missing is not None:

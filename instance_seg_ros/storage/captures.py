@@ -11,8 +11,8 @@ In depth, 0 or NaN is no measurement. Depth is registered to colour and the imag
 from __future__ import annotations
 
 import json
-import math
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -179,7 +179,7 @@ def _read_meta(path: Path) -> dict[str, Any]:
         raise CaptureError(f"{path} lacks {', '.join(missing)}")
     for key in (*_CAMERA_KEYS, "depth_unit_m", "width", "height", "stamp_ns"):
         value = meta.get(key, 0)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= sys.float_info.max:
             raise CaptureError(f"{path}: {key} must be a number, not {value!r}")
     return meta
 

@@ -378,6 +378,20 @@ def test_the_command_exports_a_checkpoint(
     assert "step 5" in capsys.readouterr().out
 
 
+def test_a_threshold_that_users_of_the_file_would_refuse_is_refused_before_it_is_written(
+    checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    save_checkpoint(checkpoint, tmp_path / "checkpoint.pt")
+    (tmp_path / "m.onnx").write_text("the file before")
+    parser = argparse.ArgumentParser()
+    cli.add_arguments(parser)
+    for value in ("1.5", "-0.1", "nan"):
+        arguments = ["--checkpoint", str(tmp_path / "checkpoint.pt"), "--out", str(tmp_path / "m.onnx")]
+        with pytest.raises(InputError, match=r"score_threshold must be in \[0, 1\]"):
+            cli.run(parser.parse_args([*arguments, f"--score-threshold={value}"]))
+    assert (tmp_path / "m.onnx").read_text() == "the file before"
+
+
 def test_the_command_names_a_missing_checkpoint(tmp_path: Path) -> None:
     parser = argparse.ArgumentParser()
     cli.add_arguments(parser)

@@ -97,7 +97,16 @@ def test_what_cannot_be_measured_is_one_line(tmp_path: Path, capsys: pytest.Capt
         assert reason in capsys.readouterr().err.splitlines()[-1]
 
 
-@pytest.mark.parametrize("arguments", [["--size", "640"], ["--device", "tpu"], ["--size", "64x48", "--capture", "x"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--size", "640"],
+        ["--device", "tpu"],
+        ["--size", "64x48", "--capture", "x"],
+        ["--rounds", "0"],
+        ["--threads", "0"],
+    ],
+)
 def test_options_that_mean_nothing_are_refused(arguments: list[str]) -> None:
     with pytest.raises(SystemExit):
         main(arguments)

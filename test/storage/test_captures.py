@@ -127,6 +127,8 @@ def write_text(name: str, text: str) -> Callable[[Path], None]:
         pytest.param(set_meta(depth_unit_m=0), r"meta.json: depth_unit_m must be above 0", id="unit 0"),
         pytest.param(set_meta(depth_unit_m="mm"), r"depth_unit_m must be a number, not 'mm'", id="unit a word"),
         pytest.param(set_meta(fx=0), r"meta.json: focal lengths must be positive", id="fx 0"),
+        pytest.param(set_meta(fx=10**400), r"fx must be a number, not 1000", id="fx beyond all floats"),
+        pytest.param(set_meta(cx=float("nan")), r"cx must be a number, not nan", id="cx NaN"),
         pytest.param(set_meta(fx=None), r"fx must be a number, not None", id="fx null"),
         pytest.param(set_meta(width=640, height=480), r"meta.json names 640x480 but .* is 4x3", id="another size"),
         pytest.param(write_text("meta.json", '{"fx": 1, "fy": 1}'), r"meta.json lacks cx, cy", id="missing keys"),
