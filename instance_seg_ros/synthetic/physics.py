@@ -16,6 +16,7 @@ from instance_seg_ros.synthetic.world import Placed, Support
 FloatArray = npt.NDArray[np.float64]
 
 _TIMESTEP_S = 0.004
+_CHECK_EVERY = 50  # steps
 _DEEPEST_M = 0.05  # beside a board or a tote on the table, not on the floor
 
 
@@ -28,10 +29,10 @@ def settle(support: Support, placed: Sequence[Placed], duration_s: float = 2.0) 
         return ()
     model = physics_model(support, placed)
     data = mujoco.MjData(model)
-    check_every = 50
-    for step in range(round(duration_s / _TIMESTEP_S)):
-        mujoco.mj_step(model, data)
-        if step % check_every == check_every - 1 and step > 2 * check_every and np.abs(data.qvel).max() < 0.02:
+    steps = round(duration_s / _TIMESTEP_S)
+    for done in range(0, steps, _CHECK_EVERY):
+        mujoco.mj_step(model, data, min(_CHECK_EVERY, steps - done))
+        if done >= 2 * _CHECK_EVERY and np.abs(data.qvel).max() < 0.02:
             break
     return moved(support, placed, data.qpos)
 
@@ -102,4 +103,4 @@ def _geom_xml(geom: CollisionGeom, name: str, attributes: str) -> tuple[str, str
 
 
 def _numbers(values: Vector) -> str:
-    return " ".join(f"{v:.6g}" for v in values)
+    return " ".join([f"{v:.6g}" for v in np.asarray(values).tolist()])

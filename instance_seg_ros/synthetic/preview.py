@@ -44,7 +44,7 @@ def _tile(settings: SynthSettings, scene_index: int) -> npt.NDArray[np.uint8]:
     view = sample_view(rng, scene, caster, size_wh)
     cast = caster.cast(view.intrinsics_fxfycxcy, size_wh, view.T_world_camera)
     color = caster.shade(cast, view.intrinsics_fxfycxcy, view.T_world_camera, sample_lighting(rng))
-    behind_m = caster.behind(cast, view.intrinsics_fxfycxcy, view.T_world_camera)
+    behind_m = caster.behind(cast)
     measured = simulate_depth(cast.depth_m, view.intrinsics_fxfycxcy, rng, SensorSettings.sample(rng), behind_m)
     scope = np.percentile(cast.depth_m[cast.depth_m > 0], [1, 92]) if (cast.depth_m > 0).any() else (0.0, 1.0)
     cells = [color, _depth_rgb(cast.depth_m, scope), _PALETTE[cast.ids], _depth_rgb(measured, scope)]

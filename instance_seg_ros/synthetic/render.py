@@ -58,24 +58,7 @@ _DISK = np.sqrt((np.arange(16) + 0.5) / 16.0)[:, None] * np.stack([np.cos(_AROUN
 # Which of the 16 directions each pixel of a 4 x 4 block takes.
 _DITHER = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]])
 # Points are lit so many at a time: their numbers then stay in the processor's cache.
-_AT_ONCE = 1 << 14
-
-
-@dataclass(frozen=True)
-class Cast:
-    """What the rays of one image hit.
-
-    Attributes:
-        depth_m: (H, W) float32, metres along the optical z axis, 0 where nothing was hit.
-        ids: (H, W) uint8, 0 = background, otherwise the instance id.
-        triangle: (H, W) index of the triangle hit, -1 where nothing was hit.
-        barycentric: (2, H, W) float32 weights of the triangle's second and third corner.
-    """
-
-    depth_m: Float32Array
-    ids: npt.NDArray[np.uint8]
-    triangle: IndexArray
-    barycentric: Float32Array
+_AT_ONCE = 1 << 15
 
 
 @dataclass(frozen=True)
@@ -102,6 +85,27 @@ class _Hits:
         pairs = [(self.u, others.u), (self.v, others.v), (self.depth_m, others.depth_m)]
         u, v, depth_m = (_with(mine, index, theirs) for mine, theirs in pairs)
         return _Hits(_with(self.triangle, index, others.triangle), u, v, depth_m)
+
+
+@dataclass(frozen=True)
+class Cast:
+    """What the rays of one image hit.
+
+    Attributes:
+        depth_m: (H, W) float32, metres along the optical z axis, 0 where nothing was hit.
+        ids: (H, W) uint8, 0 = background, otherwise the instance id.
+        triangle: (H, W) index of the triangle hit, -1 where nothing was hit.
+        barycentric: (2, H, W) float32 weights of the triangle's second and third corner.
+        clear: (K,) flat indices of the pixels that see a clear shape.
+        behind: what is seen there through all that is clear.
+    """
+
+    depth_m: Float32Array
+    ids: npt.NDArray[np.uint8]
+    triangle: IndexArray
+    barycentric: Float32Array
+    clear: IndexArray
+    behind: _Hits
 
 
 def _with(values: npt.NDArray[Any], index: IndexArray, others: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -174,12 +178,15 @@ class RayCaster:
             T_world_camera: (4, 4) pose of the camera's optical frame (x right, y down, z forward) in the world.
         """
         rays = world_rays(intrinsics_fxfycxcy, size_wh, T_world_camera).reshape(3, -1)
-        hit = self._nearest(self._scene, None, rays, T_world_camera[:3, 3].astype(np.float32)[:, None])
+        eye = T_world_camera[:3, 3].astype(np.float32)[:, None]
+        hit = self._nearest(self._scene, None, rays, eye)
         depth_m = np.where(hit.triangle < 0, np.float32(0.0), hit.depth_m)
         ids = self._ids.take(hit.triangle)
         shape = (size_wh[1], size_wh[0])
         barycentric = np.stack([hit.u, hit.v]).reshape(2, *shape)
-        return Cast(depth_m.reshape(shape), ids.reshape(shape), hit.triangle.reshape(shape), barycentric)
+        clear = self._rays_to(self._clear, hit.triangle)
+        behind = self._first(rays.take(clear, axis=1), eye)
+        return Cast(depth_m.reshape(shape), ids.reshape(shape), hit.triangle.reshape(shape), barycentric, clear, behind)
 
     def shade(
         self,
@@ -200,9 +207,10 @@ class RayCaster:
         eye = T_world_camera[:3, 3].astype(np.float32)[:, None]
         u, v = cast.barycentric.reshape(2, -1)
         hit = _Hits(cast.triangle.ravel(), u, v, cast.depth_m.ravel())
-        clear, mirror = self._pixels_of(cast, self._clear), self._pixels_of(cast, self._mirror)
+        mirror = self._rays_to(self._mirror, cast.triangle)
+        clear, walls = cast.clear, hit.at(cast.clear)
         if len(clear):
-            hit = hit.replaced(clear, self._first(rays.take(clear, axis=1), eye))
+            hit = hit.replaced(clear, cast.behind)
         seen = self._surface(hit, rays, eye)
         visible = self._soft_visibility(seen, lighting, (height, width))
         pixel_m = 1.0 / float(intrinsics_fxfycxcy[0])
@@ -217,7 +225,9 @@ class RayCaster:
             reflected = self._mirrored(hit.at(mirror), rays.take(mirror, axis=1), eye, lighting, pixel_m)
             _lay_over(linear, mirror, reflected, (height, width))
         if len(clear):
-            added, passed, bend_px = self._through_clear(rays.take(clear, axis=1), eye, T_world_camera, lighting, width)
+            added, passed, bend_px = self._through_clear(
+                walls, rays.take(clear, axis=1), eye, T_world_camera, lighting, width
+            )
             row, column = np.divmod(clear, width)
             row = np.clip(row + bend_px[1], 0, height - 1)
             column = np.clip(column + bend_px[0], 0, width - 1)
@@ -267,43 +277,34 @@ class RayCaster:
             light[:, alone] = self._light(rays, seen, shadows, lighting, pixel_m)
         return np.asarray(light.reshape(3, -1, len(outline)).mean(axis=1))
 
-    def behind(
-        self,
-        cast: Cast,
-        intrinsics_fxfycxcy: Sequence[float],
-        T_world_camera: npt.NDArray[np.floating],
-    ) -> Float32Array:
+    def behind(self, cast: Cast) -> Float32Array:
         """What a depth camera may measure instead of clear and mirroring things.
 
         Returns:
             (H, W) float32 metres along the optical axis: 0 where the surface is an ordinary one, else the depth of what
             is seen through it, infinite where that is nothing, or where it is a mirror.
         """
-        height, width = cast.depth_m.shape
-        result = np.zeros(height * width, np.float32)
-        clear = self._pixels_of(cast, self._clear)
-        result[self._pixels_of(cast, self._mirror)] = np.inf
-        if len(clear):
-            rays = world_rays(intrinsics_fxfycxcy, (width, height), T_world_camera).reshape(3, -1).take(clear, axis=1)
-            hit = self._first(rays, T_world_camera[:3, 3].astype(np.float32)[:, None])
-            result[clear] = np.where(hit.triangle >= 0, hit.depth_m, np.float32(np.inf))
-        return result.reshape(height, width)
+        result = np.zeros(cast.depth_m.size, np.float32)
+        result[self._rays_to(self._mirror, cast.triangle)] = np.inf
+        result[cast.clear] = np.where(cast.behind.triangle >= 0, cast.behind.depth_m, np.float32(np.inf))
+        return result.reshape(cast.depth_m.shape)
 
-    def _pixels_of(self, cast: Cast, which: npt.NDArray[np.bool_]) -> IndexArray:
-        """Flat indices of the pixels that see one of these shapes."""
+    def _rays_to(self, which: npt.NDArray[np.bool_], triangle: IndexArray) -> IndexArray:
+        """Flat indices of those rays that hit a triangle of one of these shapes."""
         if not which.any():
             return np.zeros(0, np.intp)
-        return np.flatnonzero(which[self._owner].take(cast.triangle))
+        return np.flatnonzero(which[self._owner].take(triangle))
 
     def _through_clear(
         self,
+        hit: _Hits,
         rays: Float32Array,
         eye: Float32Array,
         T_world_camera: npt.NDArray[np.floating],
         lighting: Lighting,
         width: int,
     ) -> tuple[Float32Array, Float32Array, IndexArray]:
-        """What clear walls do to the light that comes along (3, N) rays, all of which meet at least one.
+        """What clear walls do to the light that comes along (3, N) rays, whose first ``hit`` is such a wall.
 
         Returns:
             (3, N) light that they add, (3, N) share of the light from behind that they let through, and (2, N) the
@@ -317,9 +318,10 @@ class RayCaster:
         bends = np.array([1.0 if item.appearance.seed % 3 == 0 else 0.1 for item in self._placed], np.float32)
         start, active = np.repeat(eye, count, axis=1), np.arange(count)
         for wall in range(_CLEAR_WALLS):
-            hit = self._nearest(self._scene, None, rays.take(active, axis=1), start.take(active, axis=1))
-            clear = np.flatnonzero(self._clear[self._owner].take(hit.triangle))
-            active, hit = active.take(clear), hit.at(clear)
+            if wall > 0:
+                hit = self._nearest(self._scene, None, rays.take(active, axis=1), start.take(active, axis=1))
+                clear = self._rays_to(self._clear, hit.triangle)
+                active, hit = active.take(clear), hit.at(clear)
             if not len(active):
                 break
             seen = self._surface(hit, rays.take(active, axis=1), start.take(active, axis=1))

@@ -264,7 +264,7 @@ class _Writer:
             cast = caster.cast(view.intrinsics_fxfycxcy, size_wh, view.T_world_camera)
             arrays["depth"][frame] = _in_units(cast.depth_m)
             arrays["ids"][frame] = cast.ids
-            behind_m = caster.behind(cast, view.intrinsics_fxfycxcy, view.T_world_camera)
+            behind_m = caster.behind(cast)
             if behind_m.any():  # else the file keeps its hole
                 too_far = behind_m > DEPTH_UNIT_M * (_NOTHING_BEHIND - 1)
                 arrays["behind"][frame] = np.where(too_far, _NOTHING_BEHIND, _in_units(behind_m))

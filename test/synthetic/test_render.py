@@ -126,7 +126,7 @@ def test_depth_behind_is_that_of_the_table_through_glass_and_none_in_a_mirror(lo
     caster = cube_on_green_table(look)
     cast = caster.cast(PINHOLE, SIZE, STRAIGHT_DOWN)
     assert cast.depth_m[24, 32] == pytest.approx(0.9, abs=1e-5)
-    behind_m = caster.behind(cast, PINHOLE, STRAIGHT_DOWN)
+    behind_m = caster.behind(cast)
     np.testing.assert_allclose(behind_m[cast.ids == 7], expected_m, rtol=1e-5)
     assert not behind_m[cast.ids == 0].any()
 
@@ -134,7 +134,7 @@ def test_depth_behind_is_that_of_the_table_through_glass_and_none_in_a_mirror(lo
 def test_nothing_behind_glass_is_infinitely_far():
     caster = RayCaster([Placed(ObjectShape("box", box_mesh((0.05,) * 3), ()), pose((0.0, 0.0, 0.05)), 7, GLASS)])
     cast = caster.cast(PINHOLE, SIZE, STRAIGHT_DOWN)
-    behind_m = caster.behind(cast, PINHOLE, STRAIGHT_DOWN)
+    behind_m = caster.behind(cast)
     assert np.isinf(behind_m[cast.ids == 7]).all()
     assert caster.shade(cast, PINHOLE, STRAIGHT_DOWN).shape == (48, 64, 3)
 
