@@ -73,7 +73,8 @@ class Tracker:
     Objects are taken to stand still in the fixed frame, or to move little from frame to frame. Instances and tracks are
     paired one to one at the least total cost: distance of the centroids, difference of the box sizes, and the share of
     the track's remembered surface that, projected into this frame, does not fall into the instance's mask. Instances of
-    score `first_pass_score` and above choose first. Where either side has no 3D, the overlap of the masks decides.
+    score `first_pass_score` and above choose first. Where either side has no 3D, the overlap of the masks decides, for
+    tracks that were seen within the last `max_missed_frames`: longer ago the camera may have looked elsewhere.
 
     A track that is not seen ages only in frames that look at its place and past it: while it is occluded, out of the
     image, or still measured there but not segmented, it keeps its id. Ids start at 1 and are never used twice.
@@ -118,37 +119,33 @@ class Tracker:
         self.time_step = _time_step(self._stamp_ns, frame.stamp_ns)
         if self.time_step is TimeStep.RESET:
             self.reset()
-        comparable = self._had_fixed_frame in (None, T_fixed_camera is not None)
-        self._updates += 1
-        pose = Transform.identity() if T_fixed_camera is None else T_fixed_camera
-        if not comparable:
+        if self._had_fixed_frame not in (None, T_fixed_camera is not None):
             self._tracks = tuple(
                 replace(track, centroid_m=None, size_m=None, points_m=np.zeros((0, 3))) for track in self._tracks
             )
+        self._updates += 1
+        pose = Transform.identity() if T_fixed_camera is None else T_fixed_camera
         observed = [
             self._observe(mask, instance, pose)
             for mask, instance in zip(instances.masks, lifted.instances, strict=True)
         ]
-        cost = self._costs(observed, instances, pose, frame)
-        matches = self._match(cost, instances.scores)
-        seen: list[_Track] = []
-        for index, observation in enumerate(observed):
-            if index in matches:
-                seen.append(_continued(self._tracks[matches[index]], observation))
-            else:
-                seen.append(replace(observation, track_id=self._next_id))
-                self._next_id += 1
-        matched = set(matches.values())
-        unseen = [track for position, track in enumerate(self._tracks) if position not in matched]
-        if self.time_step not in (TimeStep.REPEATED, TimeStep.LATE):
-            unseen = [self._aged(track, pose, frame) for track in unseen]
-        unseen = [track for track in unseen if track.missed <= self.settings.max_missed_frames]
-        unseen.sort(key=lambda track: track.last_seen)
-        self._tracks = (*seen, *unseen[-_MAX_TRACKS:])
+        places = _places_of(self._tracks, pose.inverse(), frame)
+        matches = self._match(self._costs(observed, places.shares(instances.label_image(), len(observed))), instances)
+        seen = tuple(
+            _continued(self._tracks[matches[index]], observation)
+            if index in matches
+            else replace(observation, track_id=self._new_id())
+            for index, observation in enumerate(observed)
+        )
+        self._tracks = (*seen, *self._unseen(set(matches.values()), places.empty(frame)))
         if self.time_step in (TimeStep.FORWARD, TimeStep.RESET):
             self._stamp_ns = frame.stamp_ns
         self._had_fixed_frame = T_fixed_camera is not None
         return tuple(track.track_id for track in seen)
+
+    def _new_id(self) -> int:
+        self._next_id += 1
+        return self._next_id - 1
 
     def _observe(self, mask: NDArray[np.bool_], instance: Instance3D, T_fixed_camera: Transform) -> _Track:
         small_mask = mask[::_MASK_STRIDE_PX, ::_MASK_STRIDE_PX].copy()
@@ -165,31 +162,29 @@ class Tracker:
             np.asarray(T_fixed_camera.apply(points_m), dtype=np.float64),
         )
 
-    def _costs(
-        self, observed: Sequence[_Track], instances: Instances, T_fixed_camera: Transform, frame: RgbdFrame
-    ) -> NDArray[np.float64]:
-        """(tracks, instances) cost in [0, 1], `_UNMATCHABLE` where the two cannot be the same object."""
-        cost = np.full((len(self._tracks), len(observed)), _UNMATCHABLE)
-        labels = instances.label_image()
-        T_camera_fixed = T_fixed_camera.inverse()
-        for row, track in enumerate(self._tracks):
-            shares = _share_in_masks(T_camera_fixed.apply(track.points_m), labels, len(observed), frame)
-            for column, candidate in enumerate(observed):
-                if track.centroid_m is not None and candidate.centroid_m is not None:
-                    distance = np.linalg.norm(track.centroid_m - candidate.centroid_m) / self.settings.max_distance_m
-                    if distance <= 1:
-                        size = _size_difference(track.size_m, candidate.size_m)
-                        cost[row, column] = 0.5 * distance + 0.2 * size + 0.3 * (1 - shares[column])
-                else:
-                    overlap = _iou(track.small_mask, candidate.small_mask)
-                    if overlap >= _MIN_MASK_IOU:
-                        cost[row, column] = 1 - overlap
-        return cost
+    def _costs(self, observed: Sequence[_Track], shares: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(tracks, instances) cost in [0, 1], `_UNMATCHABLE` where the two cannot be the same object.
 
-    def _match(self, cost: NDArray[np.float64], scores: NDArray[np.float32]) -> dict[int, int]:
+        Args:
+            shares: (tracks, instances) of the tracks' points that fall into the instances' masks.
+        """
+        (track_m, track_size_m), (place_m, size_m) = _geometry(self._tracks), _geometry(observed)
+        distance = np.linalg.norm(track_m[:, None] - place_m, axis=2) / self.settings.max_distance_m
+        smaller, larger = np.minimum(track_size_m[:, None], size_m), np.maximum(track_size_m[:, None], size_m)
+        size = np.mean(1 - smaller / np.maximum(larger, 1e-6), axis=2)  # 0 for equal sides, 1 where one is a sheet
+        cost = 0.5 * distance + 0.2 * size + 0.3 * (1 - shares)
+        latest = [self._updates - track.last_seen <= 1 + self.settings.max_missed_frames for track in self._tracks]
+        overlap = _overlaps(self._tracks, observed, np.isnan(distance) & np.array(latest, dtype=bool)[:, None])
+        return np.where(
+            np.isnan(distance),
+            np.where(overlap >= _MIN_MASK_IOU, 1 - overlap, _UNMATCHABLE),
+            np.where(distance <= 1, cost, _UNMATCHABLE),
+        )
+
+    def _match(self, cost: NDArray[np.float64], instances: Instances) -> dict[int, int]:
         """Instance index to track position: high scores first, the others among the tracks that are left."""
         matches: dict[int, int] = {}
-        high = scores >= self.settings.first_pass_score
+        high = instances.scores >= self.settings.first_pass_score
         for group in (np.flatnonzero(high), np.flatnonzero(~high)):
             free = np.array([row for row in range(len(cost)) if row not in matches.values()], dtype=np.int64)
             part = cost[np.ix_(free, group)]
@@ -198,18 +193,72 @@ class Tracker:
                     matches[int(group[column])] = int(free[row])
         return matches
 
-    def _aged(self, track: _Track, T_fixed_camera: Transform, frame: RgbdFrame) -> _Track:
-        """One more missed frame when the track's place is in view and what is seen of it is mostly empty."""
-        if track.centroid_m is None:
-            return replace(track, missed=track.missed + 1)  # its place is not known
-        points_m = T_fixed_camera.inverse().apply(track.points_m)
-        rows, columns, inside = _pixels_in_image(points_m, frame)
-        seen_m = frame.depth_m[rows, columns]
-        tolerance_m = np.maximum(_SIGHT_TOLERANCE_M, 0.02 * points_m[inside, 2])
-        beyond = seen_m > points_m[inside, 2] + tolerance_m
-        if len(inside) >= _MIN_SHARE_IN_VIEW * len(points_m) and np.count_nonzero(beyond) > 0.5 * len(inside):
-            return replace(track, missed=track.missed + 1)
-        return track
+    def _unseen(self, matched: set[int], empty: NDArray[np.bool_]) -> list[_Track]:
+        """The tracks that are remembered though no instance continues them, in the order in which they were seen.
+
+        Args:
+            matched: positions of those that were continued.
+            empty: (tracks,) whose places are seen empty, so that they miss one more frame.
+        """
+        ages = self.time_step not in (TimeStep.REPEATED, TimeStep.LATE)
+        unseen = [
+            replace(track, missed=track.missed + 1) if ages and empty[position] else track
+            for position, track in enumerate(self._tracks)
+            if position not in matched
+        ]
+        unseen = [track for track in unseen if track.missed <= self.settings.max_missed_frames]
+        return sorted(unseen, key=lambda track: track.last_seen)[-_MAX_TRACKS:]
+
+
+@dataclass(frozen=True, eq=False)
+class _Places:
+    """Where the remembered points of T tracks are in a frame; M of them fall into the image.
+
+    Attributes:
+        counts: (T,) int64, how many points each track has.
+        owner: (M,) int64, the position of each point's track.
+        rows, columns: (M,) int64, its pixel.
+        depth_m: (M,) float64, its own.
+    """
+
+    counts: NDArray[np.int64]
+    owner: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    depth_m: NDArray[np.float64]
+
+    def shares(self, labels: NDArray[np.uint16], count: int) -> NDArray[np.float64]:
+        """(T, count) share of each track's points that fall into the mask of each label from 1 to count."""
+        key = self.owner * (count + 1) + labels[self.rows, self.columns]
+        falls = np.bincount(key, minlength=len(self.counts) * (count + 1)).reshape(-1, count + 1)
+        return falls[:, 1:] / np.maximum(self.counts, 1)[:, None]
+
+    def empty(self, frame: RgbdFrame) -> NDArray[np.bool_]:
+        """(T,) whether enough of a track's place is in view, and most of that is empty; true for an unknown place."""
+        beyond = frame.depth_m[self.rows, self.columns] > self.depth_m + np.maximum(
+            _SIGHT_TOLERANCE_M, 0.02 * self.depth_m
+        )
+        in_view, seen_through = (
+            np.bincount(owner, minlength=len(self.counts)) for owner in (self.owner, self.owner[beyond])
+        )
+        place_is_empty = (in_view >= _MIN_SHARE_IN_VIEW * self.counts) & (seen_through > 0.5 * in_view)
+        return place_is_empty | (self.counts == 0)
+
+
+def _places_of(tracks: Sequence[_Track], T_camera_fixed: Transform, frame: RgbdFrame) -> _Places:
+    counts = np.array([len(track.points_m) for track in tracks], dtype=np.int64)
+    points_m = T_camera_fixed.apply(np.concatenate([np.zeros((0, 3)), *(track.points_m for track in tracks)]))
+    owner, ahead = np.repeat(np.arange(len(tracks)), counts), points_m[:, 2] > 1e-3
+    owner, points_m = owner[ahead], points_m[ahead]
+    columns, rows = np.rint(frame.intrinsics.project(points_m)).T
+    inside = (columns >= 0) & (columns < frame.intrinsics.width) & (rows >= 0) & (rows < frame.intrinsics.height)
+    return _Places(
+        counts,
+        owner[inside],
+        rows[inside].astype(np.int64),
+        columns[inside].astype(np.int64),
+        points_m[inside, 2].astype(np.float64),
+    )
 
 
 def _continued(track: _Track, observation: _Track) -> _Track:
@@ -235,36 +284,23 @@ def _time_step(latest_ns: int | None, stamp_ns: int) -> TimeStep:
     return TimeStep.LATE if latest_ns - stamp_ns <= LATE_NS else TimeStep.RESET
 
 
-def _pixels_in_image(
-    points_m: NDArray[np.floating], frame: RgbdFrame
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Rows and columns of the (N, 3) points that fall into the image, and which points these are."""
-    ahead = np.flatnonzero(points_m[:, 2] > 1e-3)
-    columns, rows = np.rint(frame.intrinsics.project(points_m[ahead])).T
-    inside = (columns >= 0) & (columns < frame.intrinsics.width) & (rows >= 0) & (rows < frame.intrinsics.height)
-    return rows[inside].astype(np.int64), columns[inside].astype(np.int64), ahead[inside]
+def _geometry(tracks: Sequence[_Track]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Centroids and sizes (N, 3) of all, NaN where they are not known."""
+    unknown = np.full(3, np.nan)
+    return (
+        np.array([unknown if track.centroid_m is None else track.centroid_m for track in tracks]).reshape(-1, 3),
+        np.array([unknown if track.size_m is None else track.size_m for track in tracks]).reshape(-1, 3),
+    )
 
 
-def _share_in_masks(
-    points_m: NDArray[np.floating], labels: NDArray[np.uint16], count: int, frame: RgbdFrame
-) -> NDArray[np.float64]:
-    """(count,) share of the (N, 3) points, camera optical frame, that fall into each instance's mask."""
-    if not len(points_m):
-        return np.zeros(count)
-    rows, columns, _ = _pixels_in_image(points_m, frame)
-    return np.bincount(labels[rows, columns], minlength=count + 1)[1 : count + 1] / len(points_m)
-
-
-def _size_difference(first_m: NDArray[np.float64] | None, second_m: NDArray[np.float64] | None) -> float:
-    """0 for equal box sides to 1 for boxes of which one is a sheet."""
-    if first_m is None or second_m is None:
-        return 0.0
-    return float(np.mean(1 - np.minimum(first_m, second_m) / np.maximum(np.maximum(first_m, second_m), 1e-6)))
-
-
-def _iou(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
-    """Intersection over union of two masks of one size; 0 for masks of different sizes (the camera's mode changed)."""
-    if first.shape != second.shape:
-        return 0.0
-    union = np.count_nonzero(first | second)
-    return np.count_nonzero(first & second) / union if union else 0.0
+def _overlaps(tracks: Sequence[_Track], observed: Sequence[_Track], wanted: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """(tracks, observed) IoU of the masks where it is wanted; 0 for masks of another size, of another camera mode."""
+    overlaps = np.zeros(wanted.shape)
+    for row in np.flatnonzero(wanted.any(axis=1)).tolist():
+        mask, columns = tracks[row].small_mask, np.flatnonzero(wanted[row]).tolist()
+        if mask.shape != observed[0].small_mask.shape:
+            continue
+        others = np.stack([observed[column].small_mask for column in columns])
+        union = np.count_nonzero(others | mask, axis=(1, 2))
+        overlaps[row, columns] = np.count_nonzero(others & mask, axis=(1, 2)) / np.maximum(union, 1)
+    return overlaps

@@ -236,6 +236,19 @@ def test_instances_without_3d_are_matched_by_their_masks() -> None:
     assert ids == [(1, 2)] * 3
 
 
+@pytest.mark.parametrize(("frames_between", "same"), [(3, True), (4, False)])
+def test_masks_tell_no_object_from_another_that_was_seen_long_ago(frames_between: int, same: bool) -> None:
+    clock = Clock(max_missed_frames=3)
+    (ball,) = clock.see([BALL], pose=True)
+    elsewhere = look_at((3, 0, 0), 0.9, 50)  # where the ball is out of sight, so that its track stays
+    for _ in range(frames_between):
+        clock.see([], elsewhere, pose=True)
+    frame, instances, _ = observe([BALL], VIEW)
+    glass = replace(frame, depth_m=np.where(instances.masks[0], 0, frame.depth_m), stamp_ns=clock.stamp_ns + 1)
+    (track_id,) = clock.tracker.update(glass, instances, LIFTER.lift(glass, instances), elsewhere)
+    assert (track_id == ball) is same
+
+
 def test_a_frame_without_depth_does_not_make_a_track_forget_its_place() -> None:
     clock = Clock(max_missed_frames=1)
     curtain = Box((0.02, 0.8, 0.9), upright(0.35, 0, 0.45))
