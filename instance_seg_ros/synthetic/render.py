@@ -25,6 +25,7 @@ from instance_seg_ros.synthetic.shading import (
     Surface,
     averaged_by_surface,
     radiance,
+    replace_at,
     smooth_normals,
     spread_by_surface,
     surroundings,
@@ -220,7 +221,8 @@ class RayCaster:
         outline = _outline(owner)
         if len(outline):
             between = _subpixel_rays(outline, width, intrinsics_fxfycxcy, T_world_camera)
-            linear[:, outline] = self._between_pixels(outline, between, eye, owner, linear, visible, lighting, pixel_m)
+            mean = self._between_pixels(outline, between, eye, owner, linear, visible, lighting, pixel_m)
+            replace_at(linear, outline, mean)
         if len(mirror):
             reflected = self._mirrored(hit.at(mirror), rays.take(mirror, axis=1), eye, lighting, pixel_m)
             _lay_over(linear, mirror, reflected, (height, width))
@@ -274,7 +276,7 @@ class RayCaster:
             rays = rays.take(alone, axis=1)
             seen = self._surface(hit.at(alone), rays, eye)
             shadows = visible.take(pixels[alone[seen.ray]], axis=1)
-            light[:, alone] = self._light(rays, seen, shadows, lighting, pixel_m)
+            replace_at(light, alone, self._light(rays, seen, shadows, lighting, pixel_m))
         return np.asarray(light.reshape(3, -1, len(outline)).mean(axis=1))
 
     def behind(self, cast: Cast) -> Float32Array:
@@ -355,16 +357,22 @@ class RayCaster:
         if len(seen.ray) < rays.shape[1]:
             missed = np.ones(rays.shape[1], bool)
             missed[seen.ray] = False
-            linear[:, missed] = surroundings(rays[:, missed], lighting)
+            at = np.flatnonzero(missed)
+            replace_at(linear, at, surroundings(rays.take(at, axis=1), lighting))
         if len(seen.ray):
-            table = self._textures(seen.owner)
-            for first in range(0, len(seen.ray), _AT_ONCE):
-                here = slice(first, first + _AT_ONCE)
-                part = seen.part(here)
-                look = self._look.take(part.owner)
-                light = radiance(part, look, table, self._poses, lighting, visible[:, here], pixel_m)
-                linear[:, part.ray] = light
+            replace_at(linear, seen.ray, self._reflected(seen, visible, lighting, pixel_m))
         return linear
+
+    def _reflected(self, seen: Surface, visible: Float32Array, lighting: Lighting, pixel_m: float) -> Float32Array:
+        """(3, N) linear light that N > 0 points of surfaces send to the camera."""
+        table = self._textures(seen.owner)
+        light = np.empty_like(seen.view)
+        for first in range(0, len(seen.ray), _AT_ONCE):
+            here = slice(first, first + _AT_ONCE)
+            part = seen.part(here)
+            look = self._look.take(part.owner)
+            light[:, here] = radiance(part, look, table, self._poses, lighting, visible[:, here], pixel_m)
+        return light
 
     def _textures(self, owners: IndexArray) -> TextureTable:
         """Textures of these shapes, by their ``_look``, and of all that were asked for before."""
@@ -515,7 +523,7 @@ def _lay_over(picture: Float32Array, pixels: IndexArray, light: Float32Array, si
     covered.ravel()[pixels] = 1.0
     share = cv2.blur(covered, (3, 3)).ravel()[pixels]
     below = picture.take(pixels, axis=1)
-    picture[:, pixels] = below + share * (light - below)
+    replace_at(picture, pixels, below + share * (light - below))
 
 
 def _outline(owner: IndexArray) -> IndexArray:

@@ -179,7 +179,7 @@ def radiance(
         mirrored += _column(light.rgb) * (lobe * free.take(shiny) * (0.5 + 0.1 * shininess))
     share = gloss + (1.0 - gloss) * (1.0 - facing_camera) ** 5 * (gloss > 0.02)
     own = result.take(shiny, axis=1)
-    result[:, shiny] = own + share * (mirrored - own)
+    replace_at(result, shiny, own + share * (mirrored - own))
     return np.maximum(result, 0.0, out=result)
 
 
@@ -226,6 +226,12 @@ def surroundings(directions: Float32Array, lighting: Lighting) -> Float32Array:
     share = np.clip(0.5 + 1.2 * direction[2], 0.0, 1.0)
     x, y, z = np.sin(5.0 * direction + _column(lighting.window_phase))
     return np.asarray((ground + share * (sky - ground)) * (0.7 + 2.0 * np.clip(8.0 * x * y * z - 2.0, 0.0, 1.0)))
+
+
+def replace_at(vectors: Float32Array, index: IndexArray, others: Float32Array) -> None:
+    """Replace some of (3, N) vectors; NumPy takes several times as long for all components at once."""
+    for component, other in zip(vectors, others, strict=True):
+        component[index] = other
 
 
 def unit(vectors: Float32Array) -> Float32Array:
