@@ -4,6 +4,7 @@ import argparse
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 
 from instance_seg_ros import __version__, cli
 from instance_seg_ros.camera import RgbdFrame
+from instance_seg_ros.commands.models import lines_of
 from instance_seg_ros.config import fields_of, stages
 from instance_seg_ros.storage.captures import write_capture
 
@@ -176,6 +178,7 @@ def test_a_setting_reaches_its_stage(run: Callable, capture: Path, tmp_path: Pat
         (["bag", "capture/depth.png", "--out", "out"], "depth.png is no rosbag2: give a folder, or a file .mcap or"),
         (["bag", "nowhere", "--out", "capture"], "capture exists already; give --out a folder that does not"),
         (["models", "nowhere.onnx"], "nowhere.onnx"),
+        (["models", "checkpoint.pt"], "is a checkpoint and no model file; `instance-seg export --checkpoint"),
         (["synth", "--frames", "8"], "give --out DIR for a scene store, --preview IMAGE for a look, or both"),
         (["synth", "--out", "out", "--frames", "0"], "frames must be between 1 and 10000000, not 0"),
         (["synth", "--out", "out", "--families", "unicorn"], "no object family unicorn; there are box, "),
@@ -191,6 +194,7 @@ def test_wrong_input_is_one_line_and_status_2(
     cause: str,
 ) -> None:
     monkeypatch.chdir(capture.parent)
+    Path("checkpoint.pt").write_bytes(b"PK\x03\x04")
     takes_none = "--model" in words or words[0] in ("models", "synth")
     with_model = [] if takes_none else ["--model", str(block_model_path)]
     status, _, err = run(*words, *with_model)
@@ -266,3 +270,15 @@ def test_models_tells_what_a_file_says_of_itself(run: Callable, block_model_path
     assert status == 0
     for word in ("blocks 1", "classes", "block", "score threshold", "0.5", "digest"):
         assert word in out
+
+
+def test_models_shows_what_a_model_takes_and_was_made_of_line_by_line(run: Callable) -> None:
+    _, out, _ = run("models")
+    assert re.search(r"^input +depth_m: float32 \[H, W\], metres", out, re.MULTILINE)
+    assert re.search(r"^trained on +steps: \d+$", out, re.MULTILINE)
+    assert "{" not in out
+
+
+def test_facts_of_a_model_are_lines_without_what_is_not_known() -> None:
+    facts = {"steps": 3, "store_seed": None, "agreement": {"instances": 193, "mean_iou": 0.99031}}
+    assert lines_of(facts) == ["steps: 3", "agreement: instances 193, mean_iou 0.9903"]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from tabulate import tabulate
 
@@ -11,7 +14,8 @@ from instance_seg_ros.errors import InputError
 from instance_seg_ros.segmentation import default_model_path, read_model_info
 from instance_seg_ros.segmentation.model_file import read_metadata
 
-_FURTHER_KEYS = ("input_contract", "trained_on")
+_FURTHER = {"input_contract": "input", "trained_on": "trained on"}
+"""Keys of the metadata with facts as JSON, and their titles."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,6 +53,19 @@ def description_of(file: Path, is_default: bool = False) -> str:
         ("score threshold", f"{info.score_threshold:g}"),
         ("mask threshold", f"{info.mask_threshold:g}"),
         ("digest", info.digest),
-        *((key.replace("_", " "), further[key]) for key in _FURTHER_KEYS if key in further),
     ]
-    return tabulate(rows, tablefmt="plain")
+    for key, title in _FURTHER.items():
+        facts = lines_of(json.loads(further.get(key, "{}")))
+        rows += [(title if index == 0 else "", fact) for index, fact in enumerate(facts)]
+    return tabulate(rows, tablefmt="plain", disable_numparse=True)
+
+
+def lines_of(facts: Mapping[str, Any]) -> list[str]:
+    """One line for each fact that is known; facts of a fact follow its name on the same line."""
+    return [f"{name}: {_shown(value)}" for name, value in facts.items() if value is not None]
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_shown(inner)}" for name, inner in value.items())
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

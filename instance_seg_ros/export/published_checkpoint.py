@@ -139,7 +139,10 @@ def is_published_checkpoint(path: Path) -> bool:
     except OSError:
         raise
     except Exception as error:  # damaged pickles raise whatever their opcodes run into
-        raise InputError(f"{path} is damaged or no checkpoint ({_reason(error)})") from error
+        raise InputError(
+            f"{path} is damaged or no checkpoint ({_reason(error)}); give what `instance-seg train` or `instance-seg "
+            "import-weights` wrote"
+        ) from error
     return isinstance(content, dict) and content.get("format") == FORMAT
 
 

@@ -23,6 +23,7 @@ QUANTISED_FROM_KEY = "quantised_from"
 # Of the ONNX protobuf schema: ModelProto.metadata_props, and key and value of StringStringEntryProto.
 _METADATA_FIELD = 14
 _KEY_FIELD, _VALUE_FIELD = 1, 2
+_ZIP = b"PK\x03\x04"
 _REQUIRED_KEYS = ("format", "name", "version", "class_names", "score_threshold", "mask_threshold", "digest")
 
 
@@ -80,6 +81,11 @@ def read_model_info(path: Path) -> ModelInfo:
         content = path.read_bytes()
     except OSError as error:
         raise ModelError(f"cannot read the model file {path}: {error.strerror}") from error
+    if content.startswith(_ZIP):  # as PyTorch saves what it learned
+        raise ModelError(
+            f"{path} is a checkpoint and no model file; `instance-seg export --checkpoint {path} --out MODEL.onnx` makes "
+            "one of it"
+        )
     try:
         metadata = read_metadata(content)
     except ValueError as error:
