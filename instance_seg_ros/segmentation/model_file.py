@@ -83,8 +83,8 @@ def read_model_info(path: Path) -> ModelInfo:
         raise ModelError(f"cannot read the model file {path}: {error.strerror}") from error
     if content.startswith(_ZIP):  # as PyTorch saves what it learned
         raise ModelError(
-            f"{path} is a checkpoint and no model file; `instance-seg export --checkpoint {path} --out MODEL.onnx` makes "
-            "one of it"
+            f"{path} is a checkpoint and no model file; `instance-seg export --checkpoint {path} --out MODEL.onnx` "
+            "makes one of it"
         )
     try:
         metadata = read_metadata(content)
