@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 import torch
 
 from instance_seg_ros.errors import InputError
-from instance_seg_ros.synthetic.store import open_store
+from instance_seg_ros.evaluation.sources import store_frames
 from instance_seg_ros.training.coco_data import CocoFiles, read_coco
 from instance_seg_ros.training.coco_export import DEPTH_NAME, IMAGES_NAME, INSTANCES_NAME, main, write_coco
 from instance_seg_ros.training.coco_frames import CocoFrames
@@ -21,27 +23,40 @@ RNG = np.random.default_rng(0)  # a COCO frame draws nothing from it
 @pytest.fixture
 def files(tiny_color_store: Path, tmp_path: Path) -> CocoFiles:
     """A store of generated scenes as a COCO data set."""
-    write_coco(open_store(tiny_color_store), tmp_path)
+    write_coco(tiny_color_store, tmp_path)
     return CocoFiles(tmp_path / INSTANCES_NAME, tmp_path / IMAGES_NAME, tmp_path / DEPTH_NAME)
 
 
-def test_a_store_comes_back_through_its_coco_export(tiny_color_store: Path, files: CocoFiles) -> None:
-    store = open_store(tiny_color_store)
+def test_a_store_comes_back_through_its_coco_export_as_evaluation_sees_it(
+    tiny_color_store: Path, files: CocoFiles
+) -> None:
     data = read_coco(files)
     assert data.skipped_images == data.skipped_annotations == ()
     assert data.assumed_cameras == data.without_depth == 0
-    frames = CocoFrames(data, files)
-    assert len(frames) == len(store)
-    for index in range(len(store)):
+    frames, seen = CocoFrames(data, files), list(store_frames(tiny_color_store, limit=0, seed=1))
+    assert len(frames) == len(seen)
+    for index, source in enumerate(seen):
         images = frames.images(index, RNG)
-        np.testing.assert_array_equal(images.ids > 0, store.ids[index] > 0)
-        for value in np.unique(store.ids[index][store.ids[index] > 0]):
-            assert len(np.unique(images.ids[store.ids[index] == value])) == 1
-        np.testing.assert_allclose(images.depth_m, store.depth_m(index), atol=0.0006)
-        np.testing.assert_array_equal(images.color_rgb, store.color[index])
-        np.testing.assert_allclose(images.intrinsics, store.intrinsics[index], rtol=1e-6)
-    assert frames.facts()["frames"] == len(store)
-    assert frames.facts()["instances"] == {"object": sum(len(np.unique(ids)) - 1 for ids in store.ids)}
+        np.testing.assert_array_equal(images.ids > 0, source.objects)
+        for mask in source.truth.masks:
+            assert len(np.unique(images.ids[mask])) == 1
+        np.testing.assert_allclose(images.depth_m, source.frame.depth_m, atol=0.0006)
+        np.testing.assert_array_equal(images.color_rgb, source.frame.color_rgb)
+        np.testing.assert_allclose(images.intrinsics, source.frame.intrinsics.fx_fy_cx_cy, rtol=1e-6)
+    assert frames.facts()["frames"] == len(seen)
+    assert frames.facts()["instances"] == {"object": sum(len(source.truth) for source in seen)}
+
+
+def test_objects_that_are_too_small_to_be_asked_for_are_ignored_regions(tiny_color_store: Path, tmp_path: Path) -> None:
+    store = shutil.copytree(tiny_color_store, tmp_path / "store")
+    ids = np.load(store / "ids.npy")
+    ids[0] = 0
+    ids[0, 10:15, 10:15], ids[0, 50:70, 50:70] = 1, 2
+    np.save(store / "ids.npy", ids)
+    write_coco(store, tmp_path)
+    annotations = json.loads((tmp_path / INSTANCES_NAME).read_text())["annotations"]
+    assert [(a["iscrowd"], a["area"]) for a in annotations if a["image_id"] == 0] == [(0, 400), (1, 25)]
+    assert [a["id"] for a in annotations] == list(range(1, len(annotations) + 1))
 
 
 def test_the_export_is_a_command(
@@ -60,7 +75,7 @@ def test_the_export_is_a_command(
 
 def test_a_store_without_colour_is_no_coco_data_set(tiny_store: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="--color"):
-        write_coco(open_store(tiny_store), tmp_path)
+        write_coco(tiny_store, tmp_path)
 
 
 def test_colour_is_rgb_and_depth_has_its_unit(files: CocoFiles) -> None:

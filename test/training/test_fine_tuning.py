@@ -18,7 +18,6 @@ from instance_seg_ros.export import cli as export_cli
 from instance_seg_ros.models.condinst import CondInst
 from instance_seg_ros.models.configuration import CondInstConfig
 from instance_seg_ros.segmentation import load_segmenter
-from instance_seg_ros.synthetic.store import open_store
 from instance_seg_ros.training import cli
 from instance_seg_ros.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from instance_seg_ros.training.coco_export import DEPTH_NAME, INSTANCES_NAME, write_coco
@@ -33,7 +32,7 @@ QUICK = ("--batch-size=2", "--workers=0", "--threads=1")
 def data(tiny_color_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set of two classes with one unusable annotation."""
     folder = tmp_path_factory.mktemp("coco")
-    write_coco(open_store(tiny_color_store), folder)
+    write_coco(tiny_color_store, folder)
     content = json.loads((folder / INSTANCES_NAME).read_text())
     content["categories"] = [{"id": 5, "name": "lid"}, {"id": 2, "name": "box"}]
     for annotation in content["annotations"]:
