@@ -50,16 +50,9 @@ def with_half_convolutions(model: bytes, element_type: int = TensorProto.FLOAT16
                 graph.initializer.append(_as_half(weights[name], name + _SUFFIX))
             else:
                 nodes.append(_cast(name, name + _SUFFIX, element_type))
-        half_node = onnx.NodeProto()
-        half_node.CopyFrom(node)
-        data = _data_inputs(node)
-        for position, name in enumerate(node.input):
-            if name in data:
-                half_node.input[position] = name + _SUFFIX
         (output,) = node.output
-        half_node.output[0] = output + _SUFFIX
         halves.add(output)
-        nodes.append(half_node)
+        nodes.append(_half_node(node))
         if output in wanted_as_float:
             nodes.append(_cast(output + _SUFFIX, output, TensorProto.FLOAT))
 
@@ -70,6 +63,17 @@ def with_half_convolutions(model: bytes, element_type: int = TensorProto.FLOAT16
         getattr(graph, field).extend(values)
     content: bytes = proto.SerializeToString()
     return content
+
+
+def _half_node(node: onnx.NodeProto) -> onnx.NodeProto:
+    """The node between tensors in 16 bits."""
+    half_node, data = onnx.NodeProto(), _data_inputs(node)
+    half_node.CopyFrom(node)
+    for position, name in enumerate(node.input):
+        if name in data:
+            half_node.input[position] = name + _SUFFIX
+    half_node.output[0] += _SUFFIX
+    return half_node
 
 
 def _as_half(weight: onnx.TensorProto, name: str) -> onnx.TensorProto:

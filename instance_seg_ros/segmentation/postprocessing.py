@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import cv2
@@ -18,6 +19,9 @@ _MARGIN_CELLS = 2.0
 
 # An instance whose pixels went to others to this extent describes the same object as they do.
 _MIN_KEPT_SHARE = 0.4
+
+Region = tuple[int, int, int, int]
+"""Pixels from (x0, y0) to before (x1, y1)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,9 +56,10 @@ class NetworkOutput:
 
 
 def _require_finite(what: str, values: NDArray[np.floating]) -> None:
-    """
+    """Refuses what comparisons would take for "nothing there".
+
     Raises:
-        ModelError: they are not, which comparisons would take for "nothing there".
+        ModelError: a value is not finite.
     """
     if not np.isfinite(values).all():
         raise ModelError(
@@ -82,33 +87,14 @@ def to_instances(
     Raises:
         ModelError: a mask is not finite.
     """
-    width, height = image_size_wh
     rows = np.argsort(-output.scores, kind="stable")
     rows = rows[(output.scores[rows] >= score_threshold) & (output.scores[rows] > 0)][:max_instances]
-
-    best = np.full((height, width), mask_threshold, dtype=np.float32)
-    owner = np.full((height, width), -1, dtype=np.int16)
-    weights = None if output.mask_upsampling is None else output.mask_upsampling.astype(np.float32)
     regions = [_region(output.boxes_xyxy[row], output.mask_scale, image_size_wh) for row in rows]
-    claims = [np.zeros_like(owner[_slices(region)], dtype=bool) for region in regions]
-    for index, (row, region) in enumerate(zip(rows, regions, strict=True)):
-        here = _slices(region)
-        if best[here].size == 0:
-            continue
-        mask, offset = output.masks[row].astype(np.float32), output.mask_offset
-        if weights is not None:
-            mask, offset = _fine_mask(mask, weights, output.mask_scale, offset, region)
-        probability = _resample(mask, output.mask_scale, offset, region)
-        _require_finite("masks", probability)
-        claims[index] = probability > mask_threshold
-        wins = probability > best[here]
-        np.copyto(best[here], probability, where=wins)
-        np.copyto(owner[here], np.int16(index), where=wins)
-
+    claims, owner = _claims(output, rows, regions, image_size_wh, mask_threshold)
     own = claims if overlapping else [owner[_slices(region)] == index for index, region in enumerate(regions)]
     claimed, pixels = (np.array([np.count_nonzero(mask) for mask in of], dtype=np.int64) for of in (claims, own))
     kept = np.flatnonzero((pixels >= min_mask_pixels) & (pixels > _MIN_KEPT_SHARE * claimed))
-    masks = np.zeros((len(kept), height, width), dtype=bool)
+    masks = np.zeros((len(kept), *owner.shape), dtype=bool)
     boxes_xyxy = np.zeros((len(kept), 4), dtype=np.float32)
     for mask, box, index in zip(masks, boxes_xyxy, kept.tolist(), strict=True):
         mask[_slices(regions[index])] = own[index]
@@ -124,9 +110,44 @@ def to_instances(
     )
 
 
-def _region(
-    box_xyxy: NDArray[np.float32], mask_scale: NDArray[np.float32], image_size_wh: tuple[int, int]
-) -> tuple[int, int, int, int]:
+def _claims(
+    output: NetworkOutput,
+    rows: NDArray[np.int64],
+    regions_xyxy: Sequence[Region],
+    image_size_wh: tuple[int, int],
+    mask_threshold: float,
+) -> tuple[list[NDArray[np.bool_]], NDArray[np.int16]]:
+    """The pixels that each row's mask claims in its region, and which of the rows gets each pixel.
+
+    Returns:
+        claims: of each row, of its region's size.
+        owner: (H, W), index of the row with the highest probability; -1 where none claims the pixel.
+
+    Raises:
+        ModelError: a mask is not finite.
+    """
+    width, height = image_size_wh
+    best = np.full((height, width), mask_threshold, dtype=np.float32)
+    owner = np.full((height, width), -1, dtype=np.int16)
+    weights = None if output.mask_upsampling is None else output.mask_upsampling.astype(np.float32)
+    claims = [np.zeros_like(owner[_slices(region)], dtype=bool) for region in regions_xyxy]
+    for index, (row, region) in enumerate(zip(rows, regions_xyxy, strict=True)):
+        here = _slices(region)
+        if best[here].size == 0:
+            continue
+        mask, offset = output.masks[row].astype(np.float32), output.mask_offset
+        if weights is not None:
+            mask, offset = _fine_mask(mask, weights, output.mask_scale, offset, region)
+        probability = _resample(mask, output.mask_scale, offset, region)
+        _require_finite("masks", probability)
+        claims[index] = probability > mask_threshold
+        wins = probability > best[here]
+        np.copyto(best[here], probability, where=wins)
+        np.copyto(owner[here], np.int16(index), where=wins)
+    return claims, owner
+
+
+def _region(box_xyxy: NDArray[np.float32], mask_scale: NDArray[np.float32], image_size_wh: tuple[int, int]) -> Region:
     """The pixels, inside the image, in which an instance's mask is looked at."""
     size_wh = box_xyxy[2:] - box_xyxy[:2]
     margin = _MARGIN_SHARE * size_wh + _MARGIN_CELLS / mask_scale
@@ -135,7 +156,7 @@ def _region(
     return int(first[0]), int(first[1]), int(last[0]), int(last[1])
 
 
-def _slices(region_xyxy: tuple[int, int, int, int]) -> tuple[slice, slice]:
+def _slices(region_xyxy: Region) -> tuple[slice, slice]:
     """A region as an index of (H, W) arrays."""
     x0, y0, x1, y1 = region_xyxy
     return slice(y0, y1), slice(x0, x1)
@@ -146,7 +167,7 @@ def _fine_mask(
     weights: NDArray[np.float32],
     mask_scale: NDArray[np.float32],
     mask_offset: NDArray[np.float32],
-    region_xyxy: tuple[int, int, int, int],
+    region_xyxy: Region,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """A mask upsampled by the network's weights, around the region only, and the mask's offset there."""
     factor = weights.shape[1]
@@ -169,7 +190,7 @@ def _resample(
     mask: NDArray[np.float32],
     mask_scale: NDArray[np.float32],
     mask_offset: NDArray[np.float32],
-    region_xyxy: tuple[int, int, int, int],
+    region_xyxy: Region,
 ) -> NDArray[np.float32]:
     """The mask's probabilities at the region's pixels, bilinear, (y1 - y0, x1 - x0) float32."""
     x0, y0, x1, y1 = region_xyxy
