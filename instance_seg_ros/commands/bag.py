@@ -99,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def summary_text(summary: BagSummary) -> str:
-    """The summary as a table."""
+    """The counts as a table, and a line for each cause of lost frames and each warning."""
     rows: list[tuple[str, str]] = [
         ("colour images", str(summary.colors)),
         ("depth images", str(summary.depths)),
@@ -114,9 +114,9 @@ def summary_text(summary: BagSummary) -> str:
     ]
     odd = [(step, count) for step, count in summary.time_steps.items() if step is not TimeStep.FORWARD]
     rows += [(f"frames whose stamp is {step.value}", str(count)) for step, count in odd]
-    rows += [(f"lost: {cause}", str(count)) for cause, count in summary.lost.most_common()]
-    rows += [("warning", warning) for warning in summary.warnings]
-    return tabulate(rows, tablefmt="plain", disable_numparse=True)
+    remarks = [f"lost {count} frame(s): {cause}" for cause, count in summary.lost.most_common()]
+    remarks += [f"warning: {warning}" for warning in summary.warnings]
+    return "\n".join([tabulate(rows, tablefmt="plain", disable_numparse=True), *remarks])
 
 
 def _tolerance(text: str) -> float:

@@ -144,6 +144,7 @@ def process_bag(
 ) -> BagSummary:
     """Runs the pipeline on every frame of a bag and writes a bag with the results, which appears whole or not at all.
 
+    Where no frame could be processed, there is no new bag; the summary tells why.
     The results have the stamps of their colour images and lie at the times at which the bag's frames were complete:
     `instances`, `label_image`, `overlay/compressed` (JPEG) and `cloud`, under `/instance_seg`.
 
@@ -169,7 +170,7 @@ def process_bag(
     with _opened(source) as reader:
         topics = _topics_of(reader, topic_overrides)
         source_storage = "mcap" if _is_mcap(source) else "sqlite3"
-        with _new_bag(target, STORAGES[storage or source_storage]) as writer:
+        with _new_bag(target, STORAGES[storage or source_storage], summary) as writer:
             sink = _ResultWriter(writer, typestore)
             frames = _FrameReader(reader, typestore, topics, tolerance_s, T_color_depth, summary, rectified)
             if copy_inputs:
@@ -261,7 +262,7 @@ class _FrameReader:
     def _take(self, connection: Connection, raw: bytes) -> RgbdFrame | None:
         try:
             matched = self._add(connection.topic, self._deserialize(connection, raw))
-            return None if matched is None else frame_of(matched, self._depth_pose)
+            return None if matched is None else frame_of(matched, self._depth_pose, self._T_color_depth)
         except ValueError as error:
             self._summary.lost[str(error)] += 1
             return None
@@ -289,8 +290,6 @@ class _FrameReader:
             self._matcher.add_depth_info(message)
 
     def _depth_pose(self, color_frame: str, depth_frame: str, stamp_ns: int) -> Transform:
-        if self._T_color_depth is not None:
-            return self._T_color_depth
         T_color_depth = transform_between(self._static_tf, color_frame, depth_frame)
         if T_color_depth is None:
             raise ValueError(
@@ -397,8 +396,8 @@ def _opened(source: Path) -> Iterator[Reader]:
 
 
 @contextlib.contextmanager
-def _new_bag(target: Path, storage: StoragePlugin) -> Iterator[Writer]:
-    """The writer of a bag that is made beside its place and moved there when it is complete."""
+def _new_bag(target: Path, storage: StoragePlugin, summary: BagSummary) -> Iterator[Writer]:
+    """The writer of a bag that is made beside its place and moved there when it is complete and some frame is in it."""
     with contextlib.ExitStack() as stack:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -412,7 +411,8 @@ def _new_bag(target: Path, storage: StoragePlugin) -> Iterator[Writer]:
             yield writer
         finally:
             writer.close()
-        os.replace(unfinished, target)
+        if summary.frames:
+            os.replace(unfinished, target)
 
 
 def _transform_of(stamped: Any) -> Transform:
@@ -460,7 +460,7 @@ def _messages(
 
 
 def _unreadable(source: Path, error: BaseException) -> BagError:
-    cause = str(error) or type(error).__name__
+    cause = " ".join(str(error).split()) or type(error).__name__  # some libraries explain over several lines
     cure = "a recording that was cut short: `ros2 bag reindex` may help"
     return BagError(f"{source} cannot be read as a rosbag2: {cause}; {cure}")
 
