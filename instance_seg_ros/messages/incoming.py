@@ -162,11 +162,17 @@ class MessageMatcher:
         )
 
 
-def frame_of(messages: RgbdMessages, pose_of_depth_camera: PoseOfDepthCamera) -> RgbdFrame:
+def frame_of(
+    messages: RgbdMessages, pose_of_depth_camera: PoseOfDepthCamera, T_color_depth: Transform | None = None
+) -> RgbdFrame:
     """The frame of one moment, depth registered to colour where it is not yet.
 
     Depth counts as registered when it has colour's frame_id and size, unless its own CameraInfo says that it has other
-    pixels.
+    pixels, or the depth camera's pose is given.
+
+    Args:
+        pose_of_depth_camera: asked for depth that is not registered, unless the pose is given.
+        T_color_depth: the depth camera's pose, for depth that is not registered, whatever its frame_id says.
 
     Raises:
         ValueError: naming the topic's part and the cause, for messages that cannot be used.
@@ -183,22 +189,23 @@ def frame_of(messages: RgbdMessages, pose_of_depth_camera: PoseOfDepthCamera) ->
             "they must come from the same stream"
         )
     color_frame, depth_frame = messages.color.header.frame_id, messages.depth.header.frame_id
-    if depth_m.shape != (height, width) or depth_frame != color_frame or _sees_other_pixels(messages, intrinsics):
-        difference = (
-            f"depth is {depth_m.shape[1]}x{depth_m.shape[0]} in frame {depth_frame!r}, "
-            f"colour {width}x{height} in frame {color_frame!r}"
-        )
-        try:
-            if messages.depth_info is None:
-                raise ValueError("no CameraInfo of the depth camera has arrived")
+    alike = depth_m.shape == (height, width) and depth_frame == color_frame and T_color_depth is None
+    if alike and not _sees_other_pixels(messages, intrinsics):
+        return RgbdFrame(color_rgb, depth_m, intrinsics, messages.stamp_ns, color_frame)
+    try:
+        if messages.depth_info is None:
+            raise ValueError("no CameraInfo of the depth camera has arrived")
+        depth_intrinsics = _named("depth camera_info", intrinsics_of, messages.depth_info)
+        if T_color_depth is None:
             T_color_depth = pose_of_depth_camera(color_frame, depth_frame, messages.stamp_ns)
-            depth_m = register_depth(depth_m, intrinsics_of(messages.depth_info), intrinsics, T_color_depth)
-        except ValueError as error:
-            raise ValueError(
-                f"{difference}, and depth cannot be registered to colour here: {error}; "
-                "or let the camera's driver align depth to colour"
-            ) from error
-    return RgbdFrame(color_rgb, depth_m, intrinsics, messages.stamp_ns, color_frame)
+        registered_m = register_depth(depth_m, depth_intrinsics, intrinsics, T_color_depth)
+    except ValueError as error:
+        raise ValueError(
+            f"depth is {depth_m.shape[1]}x{depth_m.shape[0]} in frame {depth_frame!r}, "
+            f"colour {width}x{height} in frame {color_frame!r}, and depth cannot be registered to colour here: "
+            f"{error}; or let the camera's driver align depth to colour"
+        ) from error
+    return RgbdFrame(color_rgb, registered_m, intrinsics, messages.stamp_ns, color_frame)
 
 
 def _sees_other_pixels(messages: RgbdMessages, color_intrinsics: Intrinsics) -> bool:
@@ -210,7 +217,7 @@ def _sees_other_pixels(messages: RgbdMessages, color_intrinsics: Intrinsics) -> 
     size_wh = (color_intrinsics.width, color_intrinsics.height)
     if info is None or info.header.frame_id != messages.color.header.frame_id or not info.k[0] > 0:
         return False  # it describes another image, or was never filled in
-    depth_intrinsics = intrinsics_of(info)
+    depth_intrinsics = _named("depth camera_info", intrinsics_of, info)
     if (depth_intrinsics.width, depth_intrinsics.height) != size_wh:
         return False
     corners_px = np.array([[0.0, 0.0], size_wh])

@@ -67,7 +67,7 @@ class Answers:
         """The answer, and the scene behind it; no scene, and the reason in the answer, where there can be none."""
         current = self._settings.current
         try:
-            frame = frame_of(rgbd, self._pose_of_depth_camera)
+            frame = frame_of(rgbd, self._pose_of_depth_camera, current.node.T_color_depth)
             T_fixed_camera = self._pose_in_fixed_frame(frame)
         except ValueError as error:
             self._problems.report("unusable frame", str(error))
@@ -124,9 +124,6 @@ class Answers:
         return (self._node.get_clock().now().nanoseconds - stamp_ns) / outgoing.NS_PER_S
 
     def _pose_of_depth_camera(self, color_frame: str, depth_frame: str, stamp_ns: int) -> Transform:
-        from_parameter = self._settings.current.node.T_color_depth
-        if from_parameter is not None:
-            return from_parameter
         if color_frame == depth_frame:
             return Transform.identity()
         return self._transforms.lookup(color_frame, depth_frame, stamp_ns)

@@ -85,6 +85,13 @@ def test_depth_of_colours_frame_and_size_but_another_focal_length_is_registered(
     assert frame.depth_m[1:-1, 4:7] == pytest.approx(0.8)
 
 
+def test_depth_whose_camera_has_a_given_pose_is_registered_though_it_looks_as_if_it_were() -> None:
+    aside = Transform(np.eye(3), np.array([0.05, 0, 0]))  # one pixel at 0.5 m
+    frame = frame_of(matched(depth_info=info()), no_pose, aside)
+    assert (frame.depth_m[:, 0] == 0).all()
+    assert frame.depth_m[:, 1:] == pytest.approx(0.5)
+
+
 @pytest.mark.parametrize(
     "depth_info",
     [
@@ -110,6 +117,7 @@ def test_a_depth_camera_info_that_does_not_contradict_changes_nothing(depth_info
         ({"color": image("rgb8", data=b"short")}, "colour image: data are truncated"),
         ({"color": image("nonsense")}, "colour image: unknown colour encoding 'nonsense'"),
         ({"depth": image("16UC1", step=1)}, "depth image: step is 1 bytes"),
+        ({"depth_info": info(k=[10.0, 0, 99.0, 0, 10.0, 3.0, 0, 0, 1])}, "depth camera_info: the principal point"),
         ({"depth": image("16UC1", 4, 4)}, "depth is 4x4 in frame 'color'.*no CameraInfo of the depth camera"),
         (
             {"depth": image("16UC1", header=header(frame_id="depth")), "depth_info": info()},
