@@ -63,7 +63,7 @@ _AT_ONCE = 1 << 15
 
 
 @dataclass(frozen=True)
-class _Hits:
+class Hits:
     """What N rays hit.
 
     Attributes:
@@ -77,15 +77,15 @@ class _Hits:
     v: Float32Array
     depth_m: Float32Array
 
-    def at(self, index: IndexArray) -> _Hits:
+    def at(self, index: IndexArray) -> Hits:
         """Those of some rays."""
-        return _Hits(self.triangle.take(index), self.u.take(index), self.v.take(index), self.depth_m.take(index))
+        return Hits(self.triangle.take(index), self.u.take(index), self.v.take(index), self.depth_m.take(index))
 
-    def replaced(self, index: IndexArray, others: _Hits) -> _Hits:
+    def replaced(self, index: IndexArray, others: Hits) -> Hits:
         """The same with those of some rays replaced by others."""
         pairs = [(self.u, others.u), (self.v, others.v), (self.depth_m, others.depth_m)]
         u, v, depth_m = (_with(mine, index, theirs) for mine, theirs in pairs)
-        return _Hits(_with(self.triangle, index, others.triangle), u, v, depth_m)
+        return Hits(_with(self.triangle, index, others.triangle), u, v, depth_m)
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class Cast:
     triangle: IndexArray
     barycentric: Float32Array
     clear: IndexArray
-    behind: _Hits
+    behind: Hits
 
 
 def _with(values: npt.NDArray[Any], index: IndexArray, others: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -207,7 +207,7 @@ class RayCaster:
         rays = world_rays(intrinsics_fxfycxcy, (width, height), T_world_camera).reshape(3, -1)
         eye = T_world_camera[:3, 3].astype(np.float32)[:, None]
         u, v = cast.barycentric.reshape(2, -1)
-        hit = _Hits(cast.triangle.ravel(), u, v, cast.depth_m.ravel())
+        hit = Hits(cast.triangle.ravel(), u, v, cast.depth_m.ravel())
         mirror = self._rays_to(self._mirror, cast.triangle)
         clear, walls = cast.clear, hit.at(cast.clear)
         if len(clear):
@@ -299,7 +299,7 @@ class RayCaster:
 
     def _through_clear(
         self,
-        hit: _Hits,
+        hit: Hits,
         rays: Float32Array,
         eye: Float32Array,
         T_world_camera: npt.NDArray[np.floating],
@@ -337,7 +337,7 @@ class RayCaster:
         return added, passed, bend_px
 
     def _mirrored(
-        self, hit: _Hits, rays: Float32Array, eye: Float32Array, lighting: Lighting, pixel_m: float
+        self, hit: Hits, rays: Float32Array, eye: Float32Array, lighting: Lighting, pixel_m: float
     ) -> Float32Array:
         """(3, N) light that mirrors, which (3, N) rays hit, send to the camera; what they mirror is lit evenly."""
         mirror = self._surface(hit, rays, eye)
@@ -382,12 +382,12 @@ class RayCaster:
         self._looks += tuple(self._placed[k].appearance for k in new)
         return _texture_table(self._looks)
 
-    def _first(self, rays: Float32Array, start: Float32Array) -> _Hits:
+    def _first(self, rays: Float32Array, start: Float32Array) -> Hits:
         """What (3, N) rays from (3, 1) or (3, N) points meet first, of all that is not clear."""
         return self._nearest(self._opaque, self._opaque_triangle, rays, start)
 
     @staticmethod
-    def _nearest(scene: EmbreeScene, triangles: IndexArray | None, rays: Float32Array, start: Float32Array) -> _Hits:
+    def _nearest(scene: EmbreeScene, triangles: IndexArray | None, rays: Float32Array, start: Float32Array) -> Hits:
         """What (3, N) rays meet in an Embree scene, of these of all triangles (None: of all)."""
         origins = np.broadcast_to(start, rays.shape)
         answer: dict[str, npt.NDArray[Any]] = scene.run(origins.T, rays.T, output=True)
@@ -396,7 +396,7 @@ class RayCaster:
         if triangles is not None:
             met = np.flatnonzero(triangle >= 0)
             triangle[met] = triangles[triangle[met]]
-        return _Hits(triangle, answer["u"], answer["v"], answer["tfar"])
+        return Hits(triangle, answer["u"], answer["v"], answer["tfar"])
 
     @cached_property
     def _normals(self) -> Float32Array:
@@ -408,7 +408,7 @@ class RayCaster:
         by_triangle = np.concatenate([at_corner[:, :1], at_corner[:, 1:] - at_corner[:, :1], own], axis=1)
         return np.ascontiguousarray(by_triangle.reshape(-1, 12).T)
 
-    def _surface(self, hit: _Hits, rays: Float32Array, start: Float32Array) -> Surface:
+    def _surface(self, hit: Hits, rays: Float32Array, start: Float32Array) -> Surface:
         """The surface that (3, N) rays from (3, 1) or (3, N) points hit; rays that hit nothing are left out."""
         ray = np.flatnonzero(hit.triangle >= 0)
         if len(ray) < len(hit.triangle):

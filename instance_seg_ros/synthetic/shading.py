@@ -277,19 +277,19 @@ def smooth_normals(faces: npt.NDArray[np.integer], corners_m: Float32Array) -> F
     theirs = by_corner.take(other, axis=1)
     smooth = np.flatnonzero(_dot(np.repeat(by_corner, pairs, axis=1), theirs) > _CREASE_COS)
     corner, weighted = corner.take(smooth), (theirs * angle.take(other)).take(smooth, axis=1)
-    total = np.stack([np.bincount(corner, component, minlength=len(vertex)) for component in weighted], axis=1)
-    length = np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
-    return np.asarray(total / length, np.float32).reshape(-1, 3, 3)
+    total = np.stack([np.bincount(corner, component, minlength=len(vertex)) for component in weighted])
+    smoothed = total / np.maximum(np.linalg.norm(total, axis=0), 1e-12)
+    return np.asarray(smoothed.T, np.float32).reshape(-1, 3, 3)
 
 
 def _corner_angles(corners_m: Float32Array) -> Float32Array:
     """(F, 3) angles of triangles with these (F, 3, 3) corners."""
+    corners_m = np.ascontiguousarray(corners_m.transpose(2, 1, 0))
     forth = corners_m[:, [1, 2, 0]] - corners_m
     back = -forth[:, [2, 0, 1]]
-    lengths = np.linalg.norm(forth, axis=2)
-    lengths = lengths * lengths[:, [2, 0, 1]]
-    cosines = np.einsum("fck,fck->fc", forth, back) / np.maximum(lengths, 1e-18)
-    return np.arccos(np.clip(cosines, -1.0, 1.0))
+    length = np.sqrt(_dot(forth, forth))
+    cosines = _dot(forth, back) / np.maximum(length * length[[2, 0, 1]], 1e-18)
+    return np.arccos(np.clip(cosines, -1.0, 1.0)).T
 
 
 def triangle_normals(corners_m: Float32Array) -> Float32Array:
