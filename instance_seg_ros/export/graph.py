@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -135,11 +136,14 @@ class NetworkGrid(nn.Module):
         """(H, W) float32 metres -> (1, 1, height, width)."""
         rows, columns = self._places(depth_m)
         by_rows = [depth_m.index_select(0, rows[part::2]) for part in (0, 1)]
-        four = torch.stack([half.index_select(1, columns[part::2]) for half in by_rows for part in (0, 1)])
-        nearest = torch.where(four > 0, four, torch.inf).amin(dim=0)
-        counts = ((four > 0) & (four <= _ONE_SURFACE * nearest)).to(torch.float32)
-        mean = (four * counts).sum(dim=0) / counts.sum(dim=0).clamp(min=1.0)
-        return (mean * self._inside(depth_m))[None, None]
+        four = [half.index_select(1, columns[part::2]) for half in by_rows for part in (0, 1)]
+        measured = [torch.where(one > 0, one, torch.inf) for one in four]
+        limit = _ONE_SURFACE * reduce(torch.minimum, measured)
+        weights = [(one <= limit).to(torch.float32) for one in measured]
+        total = sum(one * weight for one, weight in zip(four, weights, strict=True))
+        mean = total / sum(weights)
+        inside_rows, inside_columns = self._inside(depth_m)
+        return (mean * inside_rows.unsqueeze(1) * inside_columns)[None, None]
 
     def color(self, color_rgb: Tensor) -> Tensor:
         """(H, W, 3) uint8 -> (1, 3, height, width) float32 in [0, 255]."""
@@ -147,7 +151,12 @@ class NetworkGrid(nn.Module):
         # Sums of neighbours: a pooling would turn the three channels into planes of twice the grid's size first.
         by_rows = _sum_of_pairs(color_rgb, 0, rows)
         means = _sum_of_pairs(by_rows, 1, columns) / 4
-        return means.permute(2, 0, 1)[None] * self._inside(color_rgb)
+        # ONNX Runtime moves a transposition behind what follows it, where it can, and computes slowly on triples: so
+        # the product comes first, on rows of 3 * width numbers, and a reshape keeps the transposition where it is.
+        inside_rows, inside_columns = self._inside(color_rgb)
+        inside = inside_rows.unsqueeze(1) * inside_columns.unsqueeze(1).expand(-1, 3).reshape(1, -1)
+        means = means.reshape(self.height, -1) * inside
+        return means.reshape(-1, 3).transpose(0, 1).reshape(1, 3, self.height, self.width)
 
     def intrinsics(self, intrinsics: Tensor, scale: Tensor) -> Tensor:
         """(4,) float32 fx, fy, cx, cy of the camera -> (1, 4) of the grid."""
@@ -166,14 +175,14 @@ class NetworkGrid(nn.Module):
             places.append(torch.minimum(nearest, last).to(torch.int64))
         return places
 
-    def _inside(self, image: Tensor) -> Tensor:
-        """(height, width) float32: 1 for cells whose middle is in the image, 0 for padding."""
+    def _inside(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """(height,) and (width,) float32: 1 for rows and columns whose middle is in the image, 0 for padding."""
         scale = self.scale(image)
         rows, columns = (
             ((torch.arange(length, dtype=torch.float32) + 0.5) / scale < image.shape[axis]).to(torch.float32)
             for axis, length in enumerate((self.height, self.width))
         )
-        return rows.unsqueeze(1) * columns.unsqueeze(0)
+        return rows, columns
 
 
 def _sum_of_pairs(image: Tensor, axis: int, places: Tensor) -> Tensor:

@@ -30,7 +30,8 @@ def dynamic_masks(features: Tensor, parameters: Tensor, locations_xy: Tensor, si
 
     Each instance sees [relative x, relative y, features], relative = (its location - the pixel's location) / its size
     of interest. The first layer is affine in the pixel, so the relative coordinates are folded into its weights and one
-    matrix product serves all instances, without K copies of the features.
+    matrix product serves all instances, without K copies of the features. It also hands on a channel of ones, by which
+    the second layer's product adds its bias.
 
     Args:
         features: (8, h, w) float32 of the mask branch.
@@ -58,7 +59,8 @@ def dynamic_masks(features: Tensor, parameters: Tensor, locations_xy: Tensor, si
     relative = first[:, :, :RELATIVE_COORDINATES] / sizes_px.view(-1, 1, 1)
     constant = (relative * locations_xy.unsqueeze(1)).sum(dim=2, keepdim=True) + bias_first
     affine = torch.cat((-relative, constant, first[:, :, RELATIVE_COORDINATES:]), dim=2)
-    hidden = torch.relu(affine.reshape(-1, channels + RELATIVE_COORDINATES + 1) @ inputs)
-    hidden = hidden.reshape(-1, channels, height * width)
-    hidden = torch.relu(torch.bmm(second, hidden) + bias_second)
+    ones = torch.eye(len(inputs), dtype=features.dtype, device=features.device)[RELATIVE_COORDINATES]
+    affine = torch.cat((affine, ones.expand(len(affine), 1, -1)), dim=1)
+    hidden = torch.relu(affine.reshape(-1, len(inputs)) @ inputs).reshape(-1, channels + 1, height * width)
+    hidden = torch.relu(torch.bmm(torch.cat((second, bias_second), dim=2), hidden))
     return (torch.bmm(third, hidden) + bias_third).reshape(-1, height, width)

@@ -46,13 +46,19 @@ class MaskUpsampling(nn.Module):
         guide = self.depth_guide(stem)
         if self.color_guide is not None and color is not None:
             guide = guide + self.color_guide(color)
-        guide = F.pixel_unshuffle(torch.relu(guide), MASK_UPSAMPLING)
-        logits = self.weights(self.mix(torch.cat((guide, mask_features), dim=1))).float()
+        logits = self.weights(self.mix(torch.cat((_cells(torch.relu(guide)), mask_features), dim=1))).float()
         batch, _, height, width = logits.shape
         logits = logits.view(batch, NEIGHBOURS, MASK_UPSAMPLING, MASK_UPSAMPLING, height, width)
         # A softmax by hand: ONNX runtimes transpose for one whose axis is not the last.
         shares = (logits - logits.amax(dim=1, keepdim=True)).exp()
         return shares / shares.sum(dim=1, keepdim=True)
+
+
+def _cells(fine: Tensor) -> Tensor:
+    """`F.pixel_unshuffle`, whose ONNX graph is a slow transposition: (B, C, 2 h, 2 w) -> (B, 4 C, h, w)."""
+    steps = range(MASK_UPSAMPLING)
+    parts = [fine[:, :, row::MASK_UPSAMPLING, column::MASK_UPSAMPLING] for row in steps for column in steps]
+    return torch.stack(parts, dim=2).flatten(1, 2)
 
 
 def _bilinear_weights() -> Tensor:
