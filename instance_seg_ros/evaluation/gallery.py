@@ -8,6 +8,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 import cv2
 import numpy as np
@@ -121,7 +122,7 @@ def _figure(folder: Path, result: FrameResult, prediction: Prediction) -> str:
         path = folder / "frames" / f"{stem}_{kind}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)  # a name may have folders
         write_image(path, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-        name = html.escape(path.relative_to(folder).as_posix())
+        name = html.escape(quote(path.relative_to(folder).as_posix()))
         images.append(f'<a href="{name}"><img src="{name}" alt="{kind}" title="{kind}"></a>')
     m = result.metrics
     caption = (

@@ -132,6 +132,8 @@ def _frames(folder: Path) -> list[RgbdFrame]:
 
 def _told(agreed: Agreement) -> str:
     """An agreement as text."""
+    if not agreed.instances:
+        return "8 bits: the loss is not known, the float network found nothing in the frames to measure it on"
     return (
         f"8 bits: {agreed.found_share:.0%} of {agreed.instances} instances of the float network found, mean mask IoU "
         f"{agreed.mean_iou:.3f}"

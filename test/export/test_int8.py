@@ -12,6 +12,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from instance_seg_ros.camera import Intrinsics, RgbdFrame
+from instance_seg_ros.export import cli
 from instance_seg_ros.export.export import ModelDescription
 from instance_seg_ros.export.int8 import Agreement, agreement, quantise
 from instance_seg_ros.export.published import export_published_checkpoint
@@ -97,6 +98,13 @@ def test_agreement_counts_what_is_found_again(of_float, of_int8, expected: Agree
     assert found.instances == expected.instances
     assert found.found_share == pytest.approx(expected.found_share)
     assert found.mean_iou == pytest.approx(expected.mean_iou)
+
+
+def test_an_agreement_over_nothing_is_not_told_as_a_share() -> None:
+    assert cli._told(Agreement(4, 0.75, 0.9)) == (
+        "8 bits: 75% of 4 instances of the float network found, mean mask IoU 0.900"
+    )
+    assert "the loss is not known" in cli._told(Agreement(0, 0.0, 0.0))
 
 
 @pytest.mark.parametrize(
