@@ -123,8 +123,10 @@ def _missing_module(error: ImportError, chosen: str | None) -> str:
     if not isinstance(error, ModuleNotFoundError) or not name or name == "instance_seg_ros":
         raise error
     command = COMMANDS.get(chosen or "")
-    target = f"instance-seg-ros[{command.extra}]" if command is not None and command.extra else "instance-seg-ros"
-    cure = f"pip install '{target}', or `make setup` in a clone"
+    if command is not None and command.extra:
+        cure = f"pip install 'instance-seg-ros[{command.extra}]', or `make setup` in a clone"
+    else:
+        cure = f"pip install {'opencv-python-headless' if name == 'cv2' else name}"
     return f"'{chosen}' needs the module {name}, which is not installed; {cure}"
 
 

@@ -10,13 +10,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from instance_seg_ros import __version__, cli
 from instance_seg_ros.camera import RgbdFrame
 from instance_seg_ros.commands.models import lines_of
 from instance_seg_ros.config import fields_of, stages
-from instance_seg_ros.storage.captures import write_capture
+from instance_seg_ros.storage.captures import write_capture, write_image
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -254,6 +255,24 @@ def test_a_missing_extra_names_the_cure(run: Callable, monkeypatch: pytest.Monke
         "instance-seg: error: 'train' needs the module torch, which is not installed; "
         "pip install 'instance-seg-ros[train]', or `make setup` in a clone\n"
     )
+
+
+def test_a_missing_module_of_the_core_is_named_with_its_package(
+    run: Callable, capture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    monkeypatch.delitem(sys.modules, "instance_seg_ros.commands.bag", raising=False)
+    _, _, err = run("bag", capture, "--out", tmp_path / "out")
+    assert err == "instance-seg: error: 'bag' needs the module tqdm, which is not installed; pip install tqdm\n"
+
+
+def test_eval_misses_what_the_report_needs_before_it_loads_the_model(
+    run: Callable, capture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_image(capture / "labels.png", np.ones((120, 160), np.uint16))
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    _, _, err = run("eval", "--data", capture, "--out", tmp_path / "report", "--model", "nowhere.onnx")
+    assert "'eval' needs the module matplotlib" in err
 
 
 def test_a_fault_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,6 +94,8 @@ def run(args: argparse.Namespace) -> int:
     frames = _frames(args)
     first = next(frames)
     if args.out is not None:
+        import matplotlib  # noqa: F401 - for the plot at the end; that it is missing is told now, too
+
         args.out.mkdir(parents=True, exist_ok=True)
     segmenter = load_segmenter(args.model, settings)
     for frame in tqdm(itertools.chain([first], frames), unit="frame", leave=False):
