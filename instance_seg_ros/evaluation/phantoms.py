@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 import cv2
 import numpy as np
@@ -148,9 +149,7 @@ def _planes_through(rays: _Floats, depth_m: _Floats, count: int, share: float) -
         errors = np.abs(depth_m * (hypotheses @ rays.T) - 1)
         inliers = (errors < _INLIER_SHARE_OF_DEPTH)[(errors < _INLIER_SHARE_OF_DEPTH).sum(axis=1).argmax()]
         for _ in range(2):
-            coefficients = np.linalg.lstsq(rays[inliers] * depth_m[inliers, None], np.ones(inliers.sum()), rcond=None)[
-                0
-            ]
+            coefficients = _least_squares_plane(rays[inliers], depth_m[inliers])
             errors = np.abs(depth_m * (rays @ coefficients) - 1)
             inliers = errors < _INLIER_SHARE_OF_DEPTH
         if inliers.sum() < needed:
@@ -159,6 +158,11 @@ def _planes_through(rays: _Floats, depth_m: _Floats, count: int, share: float) -
         planes.append(_Plane(coefficients, max(_NOISE_FACTOR * noise, _LEAST_TOLERANCE)))
         rays, depth_m = rays[~inliers], depth_m[~inliers]
     return planes
+
+
+def _least_squares_plane(rays: _Floats, depth_m: _Floats) -> NDArray[Any]:
+    """Coefficients (3,) of the plane, as in `_Plane`, from which points differ least, as a share of their depth."""
+    return np.linalg.lstsq(rays * depth_m[:, None], np.ones(len(depth_m)), rcond=None)[0]
 
 
 def moved_to_bare_surface(mask: Mask, clean: RgbdFrame, background: Mask, rng: np.random.Generator) -> Mask | None:
@@ -184,7 +188,7 @@ def moved_to_bare_surface(mask: Mask, clean: RgbdFrame, background: Mask, rng: n
         if not free[moved].all():
             continue
         rays, depth_m = _sample(clean, moved, _POINTS_OF_MASK)
-        coefficients = np.linalg.lstsq(rays * depth_m[:, None], np.ones(len(depth_m)), rcond=None)[0]
+        coefficients = _least_squares_plane(rays, depth_m)
         if (np.abs(depth_m * (rays @ coefficients) - 1) * depth_m).max() < 0.001:
             return moved
     return None

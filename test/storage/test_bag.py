@@ -142,7 +142,7 @@ def recorded(frames: list[RgbdFrame]) -> list[Stamped]:
 
 @pytest.fixture
 def process(tmp_path: Path, pipeline: Pipeline) -> Callable[..., tuple[BagSummary, dict[str, list[Any]]]]:
-    """Writes what was recorded as a bag and processes it; the summary and the messages of the new bag, if there is one."""
+    """Writes what was recorded as a bag and processes it; the summary and the messages of the new bag, if any."""
 
     def run(recorded: Iterable[Stamped], **options: Any) -> tuple[BagSummary, dict[str, list[Any]]]:
         source = write_bag(tmp_path / "in", recorded)
