@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.camera import Intrinsics, RgbdFrame
-from instance_seg_ros.geometry import OrientedBox
+from instance_seg_ros.geometry import BOX_EDGES, OrientedBox
 from instance_seg_ros.grasping.grasp import Grasp
 from instance_seg_ros.pipeline import Scene, SceneObject
 
@@ -22,8 +22,6 @@ FILL_OPACITY = 0.38
 WHITE: Rgb = (255, 255, 255)
 BLACK: Rgb = (0, 0, 0)
 
-# Edges of a box as pairs of corner indices: corners that differ in one bit of `OrientedBox.corners_m`.
-_BOX_EDGES = [(i, i | 1 << axis) for i in range(8) for axis in range(3) if not i >> axis & 1]
 _NEAR_M = 0.02
 _GRIPPER_FINGER_M = 0.045
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -104,7 +102,7 @@ def _draw_box(canvas: NDArray[np.uint8], camera: Intrinsics, box: OrientedBox, c
     if (corners_m[:, 2] < _NEAR_M).any():
         return  # a corner behind the camera has no place in the picture
     corners_px = camera.project(corners_m)
-    for start, end in _BOX_EDGES:
+    for start, end in BOX_EDGES:
         _line(canvas, corners_px[start], corners_px[end], color, 1)
 
 

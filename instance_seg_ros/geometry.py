@@ -10,6 +10,9 @@ from scipy.spatial.transform import Rotation
 
 FloatArray = NDArray[np.floating]
 
+BOX_EDGES = [(i, i | 1 << axis) for i in range(8) for axis in range(3) if not i >> axis & 1]
+"""The twelve edges of a box, as pairs of indices of `OrientedBox.corners_m`: those that differ in one bit."""
+
 _ORTHONORMAL_TOLERANCE = 1e-4
 
 

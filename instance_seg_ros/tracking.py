@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -90,7 +91,7 @@ class Tracker:
     def __init__(self, settings: TrackingSettings) -> None:
         self.settings = settings
         self._tracks: tuple[_Track, ...] = ()
-        self._next_id = 1
+        self._ids = itertools.count(1)
         self._updates = 0
         self.time_step = TimeStep.FORWARD
         self._stamp_ns: int | None = None
@@ -101,6 +102,12 @@ class Tracker:
         self._tracks = ()
         self._stamp_ns = None
         self._had_fixed_frame = None
+
+    def successor(self, settings: TrackingSettings) -> Tracker:
+        """A tracker that knows no object and uses none of the ids of this one, also while this one is at work."""
+        successor = Tracker(settings)
+        successor._ids = self._ids
+        return successor
 
     def update(
         self, frame: RgbdFrame, instances: Instances, lifted: LiftedFrame, T_fixed_camera: Transform | None = None
@@ -134,7 +141,7 @@ class Tracker:
         seen = tuple(
             _continued(self._tracks[matches[index]], observation)
             if index in matches
-            else replace(observation, track_id=self._new_id())
+            else replace(observation, track_id=next(self._ids))
             for index, observation in enumerate(observed)
         )
         self._tracks = (*seen, *self._unseen(set(matches.values()), places.empty(frame)))
@@ -142,10 +149,6 @@ class Tracker:
             self._stamp_ns = frame.stamp_ns
         self._had_fixed_frame = T_fixed_camera is not None
         return tuple(track.track_id for track in seen)
-
-    def _new_id(self) -> int:
-        self._next_id += 1
-        return self._next_id - 1
 
     def _observe(self, mask: NDArray[np.bool_], instance: Instance3D, T_fixed_camera: Transform) -> _Track:
         small_mask = mask[::_MASK_STRIDE_PX, ::_MASK_STRIDE_PX].copy()

@@ -8,7 +8,8 @@ import pytest
 
 from instance_seg_ros.drawing import color_of_track, depth_picture, draw_overlay, tag_of
 from instance_seg_ros.geometry import OrientedBox, Transform
-from instance_seg_ros.lifting import LiftedFrame
+from instance_seg_ros.grasping.grasp import InstanceGrasps
+from instance_seg_ros.lifting import LiftedFrame, Status
 from instance_seg_ros.pipeline import Scene
 
 MakeScene = Callable[..., Scene]
@@ -47,7 +48,8 @@ def test_masks_take_the_colour_of_their_track_and_background_stays(make_scene: M
 
 def test_the_best_grasp_is_drawn_white(make_scene: MakeScene) -> None:
     scene = make_scene()
-    without = draw_overlay(replace(scene, grasps=tuple(replace(grasps, grasps=()) for grasps in scene.grasps)))
+    nothing = InstanceGrasps((), Status.GRASPING_DISABLED)
+    without = draw_overlay(replace(scene, grasps=(nothing, nothing)))
     changed = (draw_overlay(scene) != without).any(axis=-1)
     assert changed.sum() > 50
     assert (draw_overlay(scene)[changed] == 255).all(axis=-1).any()

@@ -217,6 +217,16 @@ def test_reset_forgets_and_counts_on() -> None:
     assert clock.see([CAN, BALL]) == (3, 4)
 
 
+def test_a_successor_knows_nothing_and_counts_on_beside_the_first() -> None:
+    first = Clock()
+    assert first.see([CAN, BALL]) == (1, 2)
+    second = Clock()
+    second.tracker = first.tracker.successor(first.tracker.settings)
+    assert second.see([CAN, BALL]) == (3, 4)
+    assert first.see([CAN, BALL, BOX]) == (1, 2, 5)
+    assert second.see([CAN, BALL, BOX]) == (3, 4, 6)
+
+
 def test_a_fixed_frame_that_comes_and_goes_keeps_the_ids_by_their_masks() -> None:
     clock = Clock()
     first = clock.see([CAN, BALL], pose=True)

@@ -26,6 +26,8 @@ from instance_seg_ros.segmentation import ModelInfo
 NS_PER_S = 1_000_000_000
 FRAME_OK, FRAME_NO_DEPTH, FRAME_INVALID_INPUT = 0, 1, 2
 """The STATUS_* constants of InstanceArray."""
+NO_DEPTH_TEXT = "the depth image holds no measurement; is the camera's depth stream on?"
+"""Reason of FRAME_NO_DEPTH."""
 TOOL_CENTRE_POINT = GraspingSettings()
 """Grasp poses as the core has them: of the tool centre point, +x closing."""
 
@@ -78,7 +80,7 @@ def instance_array(
         ],
         frame_age_s=float(frame_age_s),
         status=FRAME_OK if has_depth else FRAME_NO_DEPTH,
-        status_text="" if has_depth else "the depth image holds no measurement; is the camera's depth stream on?",
+        status_text="" if has_depth else NO_DEPTH_TEXT,
     )
 
 

@@ -110,7 +110,7 @@ class Answers:
                 "use_sim_time for a recording that is played with its clock",
             )
         if not scene.frame.depth_m.any():
-            self._problems.report("no depth", "the depth image holds no measurement; is the camera's depth stream on?")
+            self._problems.report("no depth", outgoing.NO_DEPTH_TEXT)
         distorted = distorted_images(rgbd)
         if distorted:
             self._problems.report(

@@ -12,7 +12,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from instance_seg_ros.config import GripperSettings
 from instance_seg_ros.drawing import color_of_track
-from instance_seg_ros.geometry import OrientedBox
+from instance_seg_ros.geometry import BOX_EDGES, OrientedBox
 from instance_seg_ros.grasping.grasp import Grasp
 from instance_seg_ros.messages.outgoing import transform_to_pose
 from instance_seg_ros.pipeline import Scene, SceneObject
@@ -23,8 +23,6 @@ LINE_WIDTH_M = 0.0015
 AXIS_LENGTH_M = 0.04
 TEXT_HEIGHT_M = 0.02
 
-# Pairs of corner indices of OrientedBox.corners_m that differ in one bit: the twelve edges.
-_EDGES = [(i, i | 1 << axis) for i in range(8) for axis in range(3) if not i >> axis & 1]
 _RGB = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 
 
@@ -46,7 +44,7 @@ def _object_markers(scene_object: SceneObject, header: Header, gripper: GripperS
     red, green, blue = color_of_track(scene_object.track_id)
     color = ColorRGBA(r=red / 255, g=green / 255, b=blue / 255, a=1.0)
     label = scene_object.label
-    yield _lines(header, "box", label, [box.corners_m[i] for edge in _EDGES for i in edge], [color])
+    yield _lines(header, "box", label, [box.corners_m[i] for edge in BOX_EDGES for i in edge], [color])
     yield _axes(header, label, box)
     yield _text(header, label, scene_object, box)
     for rank, grasp in enumerate(scene_object.grasps[:GRASPS_SHOWN]):

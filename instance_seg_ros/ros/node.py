@@ -174,11 +174,9 @@ class InstanceSegNode(LifecycleNode):
         except (InputError, ValueError) as error:
             self._configure_failure = str(error)
             raise
-        # Ids are never used twice while the node lives, so its first tracker serves for ever.
+        # Ids are never used twice while the node lives.
         if self._tracker is not None:
-            self._tracker.reset()
-            self._tracker.settings = current.pipeline.tracking
-            pipeline.tracker = self._tracker
+            pipeline.tracker = self._tracker.successor(current.pipeline.tracking)
         self._tracker = pipeline.tracker
         self._outputs = Outputs(self, self._problems.report)
         self._pipeline = pipeline
