@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -136,10 +135,10 @@ def _plane(plane: Plane | None) -> dict[str, Any] | None:
     return None if plane is None else {"normal": _numbers(plane.normal), "offset_m": _number(plane.offset_m)}
 
 
-def _numbers(values: Iterable[float] | None) -> list[float | None] | None:
+def _numbers(values: Iterable[float] | None) -> list[float] | None:
     return None if values is None else [_number(value) for value in values]
 
 
-def _number(value: float) -> float | None:
-    """Micrometres and millionths are more than any camera gives; JSON has no NaN, so what is not finite is null."""
-    return round(float(value), 6) if math.isfinite(value) else None
+def _number(value: float) -> float:
+    """Micrometres and millionths are more than any camera gives."""
+    return round(float(value), 6)
