@@ -66,11 +66,13 @@ def test_simulated_frames_have_the_size_that_was_asked_for(capsys: pytest.Captur
 def test_other_networks_are_measured_beside_the_model(
     tmp_path: Path, make_frame: Callable[..., RgbdFrame], block_model_path: Path
 ) -> None:
-    found = runtimes.rows([make_frame()], 2, block_model_path, SegmentationSettings(threads=1), [network(tmp_path, 8)])
+    folders = [tmp_path / name for name in ("first", "second")]
+    others = [network(folder, 8) for folder in folders]  # two files of one name
+    found = runtimes.rows([make_frame()], 2, block_model_path, SegmentationSettings(threads=1), others)
     count = len(installed_cpu_backends())
     assert [(row[0], bool(row[2]), bool(row[4])) for row in found] == [
         *[("blocks, frame to instances", True, True)] * count,
-        *[("other, forward pass", True, False)] * count,
+        *[(f"{folder / 'other'}, forward pass", True, False) for folder in folders] * count,
         ("blocks, frame to instances", False, True),
     ]
 
@@ -91,6 +93,7 @@ def network(folder: Path, width: int | str) -> Path:
         helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3, 4, width]) for name in ("image", "positive")
     )
     graph = helper.make_graph([helper.make_node("Relu", ["image"], ["positive"])], "other", [image], [positive])
+    folder.mkdir(exist_ok=True)
     path = folder / "other.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
     return path

@@ -65,7 +65,7 @@ def rows(
         memory_mb[row] = f"{peak_memory_mb(frames[0], form.path, own):.0f}"
     for backend in installed_cpu_backends():
         for other in beside:
-            tasks[f"{other.stem}, forward pass", backend] = other_network(backend, other, settings.threads)
+            tasks[f"{other.with_suffix('')}, forward pass", backend] = other_network(backend, other, settings.threads)
     times_ms = times_in_turns_ms(tasks, rounds)
     measured = [
         (*row, f"{np.median(values):.1f}", f"{np.percentile(values, 95):.1f}", memory_mb.get(row, ""))

@@ -150,16 +150,20 @@ def load_published_checkpoint(path: Path) -> PublishedCheckpoint:
     """Reads what `save_published_checkpoint` wrote.
 
     Raises:
-        ImportRefusedError: the file is missing or something else.
+        ImportRefusedError: the file is missing, something else, or of another version of this package.
     """
     content = _unpickle(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ImportRefusedError(
             f"{path} is not a checkpoint of format {FORMAT!r}; make one with `instance-seg import-weights`"
         )
-    return PublishedCheckpoint(
-        PublishedConfig(**content["config"]), tuple(content["class_names"]), content["state_dict"], content["source"]
-    )
+    try:
+        config, class_names = PublishedConfig(**content["config"]), tuple(content["class_names"])
+        return PublishedCheckpoint(config, class_names, content["state_dict"], content["source"])
+    except (KeyError, TypeError) as error:
+        raise ImportRefusedError(
+            f"{path} was written by another version of this package ({error}); import the weights again"
+        ) from error
 
 
 def import_published(

@@ -109,6 +109,17 @@ def test_the_published_file_itself_is_not_taken_for_an_imported_one(weights, sav
         load_published_checkpoint(path)
 
 
+@pytest.mark.parametrize("change", [lambda saved: saved.pop("source"), lambda saved: saved["config"].update(later=1)])
+def test_what_another_version_wrote_is_refused(weights, saved, tmp_path: Path, change: Callable) -> None:
+    path = tmp_path / "imported.pt"
+    save_published_checkpoint(import_published(saved(weights)), path)
+    content = torch.load(path, weights_only=True)
+    change(content)
+    torch.save(content, path)
+    with pytest.raises(ImportRefusedError, match="was written by another version .* import the weights again"):
+        load_published_checkpoint(path)
+
+
 @pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04 cut short"])
 def test_a_file_that_is_no_checkpoint_is_refused_by_the_export(tmp_path: Path, content: bytes, capsys) -> None:
     path = tmp_path / "other.pt"
