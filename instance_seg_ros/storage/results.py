@@ -35,9 +35,10 @@ def write_results(scene: Scene, folder: Path, grasping: GraspingSettings = TOOL_
         grasping: names the robot's frame in which grasp poses are given.
 
     Returns:
-        The files, `instances.json` last: where it is, the others are complete.
+        The files, `instances.json` last: where it is, the others are complete and of the same scene.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / INSTANCES_FILE).unlink(missing_ok=True)  # of a scene before, whose other files are replaced one by one
     overlay_bgr = cv2.cvtColor(draw_overlay(scene), cv2.COLOR_RGB2BGR)
     write_image(folder / OVERLAY_FILE, overlay_bgr)
     write_image(folder / LABELS_FILE, scene.instances.label_image())

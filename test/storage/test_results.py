@@ -123,6 +123,16 @@ def test_an_empty_scene_has_all_files_too(make_scene: MakeScene, tmp_path: Path)
     assert (read_ply(tmp_path / "scene.ply")["label"] == 0).all()
 
 
+def test_a_scene_that_was_written_in_part_leaves_no_list_of_the_one_before(
+    make_scene: MakeScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_results(make_scene(), tmp_path)
+    monkeypatch.setattr("instance_seg_ros.storage.results.ply_bytes", lambda cloud: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        write_results(make_scene(empty=True), tmp_path)
+    assert not (tmp_path / "instances.json").exists()
+
+
 def test_a_failed_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "instances.json"
     write_atomically(target, b"before")
