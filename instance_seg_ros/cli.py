@@ -105,7 +105,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ImportError as error:
         return _fail(_missing_module(error, chosen))
     except OSError as error:
-        return _fail(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
+        path = error.filename2 or error.filename  # of a file that is made under another name, its own
+        return _fail(f"{path}: {error.strerror}" if path and error.strerror else str(error))
     except InputError as error:
         return _fail(str(error))
     except KeyboardInterrupt:

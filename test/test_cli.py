@@ -206,6 +206,20 @@ def test_wrong_input_is_one_line_and_status_2(
     assert not Path("out").exists()
 
 
+def test_an_error_of_the_system_names_the_file_that_was_meant(
+    run: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "taken").mkdir()
+
+    def replace_a_folder(args: argparse.Namespace) -> int:
+        (tmp_path / ".unfinished").write_text("")
+        os.replace(tmp_path / ".unfinished", tmp_path / "taken")
+        return 0
+
+    monkeypatch.setattr("instance_seg_ros.commands.models.run", replace_a_folder)
+    assert run("models")[2] == f"instance-seg: error: {tmp_path / 'taken'}: Is a directory\n"
+
+
 def test_a_result_that_cannot_be_written_is_an_error(
     run: Callable, capture: Path, tmp_path: Path, block_model_path: Path
 ) -> None:

@@ -15,31 +15,38 @@ from instance_seg_ros.image_codec import decode_image_file
 from instance_seg_ros.training.coco_data import CocoData, CocoError, CocoImage
 
 _IMAGES_LOOKED_AT = 8
-_PLAUSIBLE_DEPTH_M = (0.05, 30.0)
+_PLAUSIBLE_DEPTH_M = (0.05, 8.0)
 
 
-def check_depth_unit(data: CocoData, unit_m: float) -> None:
-    """Looks at the depth of a few images: a wrong unit shows nowhere else before the model fails.
+def median_depth_m(data: CocoData, unit_m: float) -> float | None:
+    """The median depth of a few images, in metres: a wrong unit shows nowhere else before the model fails.
 
     Args:
         data: the data set.
         unit_m: metres per unit of its depth files.
+
+    Returns:
+        The median; None where no image has depth.
 
     Raises:
         CocoError: their median is where no depth camera measures, or they hold no measurement at all.
         InputError: a file cannot be decoded, though its header was sound.
     """
     with_depth = [image for image in data.images if image.depth_path is not None]
-    depths_m = [read_depth(image, unit_m) for image in with_depth[:: -(-len(with_depth) // _IMAGES_LOOKED_AT) or 1]]
-    measured_m = np.concatenate([depth_m[depth_m > 0] for depth_m in depths_m] or [np.zeros(0, np.float32)])
+    if not with_depth:
+        return None
+    every = -(-len(with_depth) // _IMAGES_LOOKED_AT)
+    depths_m = [read_depth(image, unit_m) for image in with_depth[::every]]
+    measured_m = np.concatenate([depth_m[depth_m > 0] for depth_m in depths_m])
     median_m = float(np.median(measured_m)) if measured_m.size else 0.0
     nearest_m, farthest_m = _PLAUSIBLE_DEPTH_M
-    if with_depth and not nearest_m <= median_m <= farthest_m:
+    if not nearest_m <= median_m <= farthest_m:
         found = f"is {median_m:g} m in the median" if measured_m.size else f"has no value up to {MAX_DEPTH_M:g} m"
         raise CocoError(
             f"depth such as {with_depth[0].depth_path} {found}, its units taken for {unit_m:g} m; name the right "
             "unit by --depth-unit (0.001: millimetres, 0.0001: tenths of them)"
         )
+    return median_m
 
 
 def read_color(image: CocoImage) -> NDArray[np.uint8]:

@@ -75,11 +75,13 @@ def read_and_tell(files: CocoFiles, out: Path | None) -> CocoData:
         CocoError: nothing of it can be used, or the unit of its depth is wrong.
     """
     from instance_seg_ros.training.coco_data import read_coco
-    from instance_seg_ros.training.coco_images import check_depth_unit
+    from instance_seg_ros.training.coco_images import median_depth_m
 
     data = read_coco(files, progress=True)
     print(data.summary())
-    check_depth_unit(data, files.depth_unit_m)
+    depth_m = median_depth_m(data, files.depth_unit_m)
+    if depth_m is not None:
+        print(f"depth is {depth_m:.2f} m in the median")
     skipped = (*data.skipped_images, *data.skipped_annotations)
     if skipped and out is not None:
         out.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,7 @@ from instance_seg_ros.training.coco_data import (
     label_image,
     read_coco,
 )
-from instance_seg_ros.training.coco_images import check_depth_unit
+from instance_seg_ros.training.coco_images import median_depth_m
 
 WIDTH, HEIGHT = 40, 30
 SQUARE = [[5, 5, 15, 5, 15, 15, 5, 15]]  # x 5..14, y 5..14
@@ -183,13 +183,13 @@ def test_an_image_with_unusable_depth_is_left_out(make: Make, tmp_path: Path, de
 @pytest.mark.parametrize(("unit_m", "found"), [(1.0, "has no value up to 65 m"), (1e-5, "is 0.007 m")])
 def test_depth_of_a_wrong_unit_is_refused(make: Make, tmp_path: Path, unit_m: float, found: str) -> None:
     files = replace(make(CONTENT), depth=tmp_path / "depth")
-    check_depth_unit(read_coco(files), 0.001)
+    assert median_depth_m(read_coco(files), 0.001) == pytest.approx(0.7)
     with pytest.raises(CocoError, match=rf"a\.png {found}.* unit by --depth-unit"):
-        check_depth_unit(read_coco(files), unit_m)
+        median_depth_m(read_coco(files), unit_m)
 
 
 def test_images_without_depth_have_no_wrong_unit(make: Make) -> None:
-    check_depth_unit(read_coco(make(CONTENT)), 1.0)
+    assert median_depth_m(read_coco(make(CONTENT)), 1.0) is None
 
 
 def test_the_camera_comes_from_the_image_the_option_or_a_guess_that_is_told(make: Make) -> None:
