@@ -296,7 +296,8 @@ class _Writer:
 def _in_units(depth_m: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
     """Depth as the store holds it; what 16 bits cannot hold counts as nothing."""
     units = np.rint(depth_m / DEPTH_UNIT_M)
-    return np.where(units > 65535, 0, units).astype(np.uint16)
+    units[units > 65535] = 0
+    return units.astype(np.uint16)
 
 
 def _layout(meta: dict[str, Any]) -> dict[str, tuple[tuple[int, ...], type]]:

@@ -82,7 +82,9 @@ def texture_of(look: Appearance) -> Texture:
     base = np.array(look.base_rgb, np.float32)
     painter = _PAINT_FITTED.get((look.kind, look.layout)) or TEXTURES[look.kind]
     image = painter(rng, base, look.size)
-    level = np.clip(image * 255.0 + 0.5, 0.0, 255.0).astype(np.uint8)
+    image *= np.float32(255.0)
+    image += np.float32(0.5)
+    level = np.clip(image, 0.0, 255.0, out=image).astype(np.uint8)
     levels = [level]
     while min(level.shape[:2]) > 8:
         level = np.asarray(cv2.resize(level, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.uint8)
