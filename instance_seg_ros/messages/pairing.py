@@ -42,8 +42,11 @@ class FramePairer(Generic[Color, Depth]):
     An image that arrives is paired at once with the waiting image of the other kind that is nearest in time, when that
     is within the tolerance; what is older than a pair is then dropped, because streams move forward. Only the latest
     `capacity` arrivals of each kind wait, so memory is bounded. When a clock is set back (a bag that loops, a simulator
-    that restarts), what waits from before is dropped: it would find a partner when its time comes again. Keep the
-    tolerance below half of the frame period: only then is the nearest image the right one.
+    that restarts), what waits from before is dropped: it would find a partner when its time comes again.
+
+    After a lost image the next one may be paired with a partner of the moment before, where the frame period is below
+    the tolerance. The partner of its own moment, which then comes too late, is dropped: if it waited, all that follow
+    would be paired with the moment before.
 
     Attributes:
         pairs: number of pairs made.
@@ -68,6 +71,7 @@ class FramePairer(Generic[Color, Depth]):
         self._capacity = capacity
         self._colors: deque[Stamped[Color]] = deque()
         self._depths: deque[Stamped[Depth]] = deque()
+        self._latest_ns: tuple[int, int] | None = None  # stamps of the latest pair, colour and depth
         self.pairs = 0
         self.unpaired_colors = 0
         self.unpaired_depths = 0
@@ -77,6 +81,9 @@ class FramePairer(Generic[Color, Depth]):
         """Takes a colour image; the pair that it completes, if any."""
         arrival = Stamped(stamp_ns, color)
         self.unpaired_colors += _drop_if_set_back(self._colors, stamp_ns)
+        if self._latest_ns is not None and _is_nearer(stamp_ns, *self._latest_ns):
+            self.unpaired_colors += 1
+            return None
         depth = self._nearest(self._depths, stamp_ns)
         if depth is not None and abs(depth.stamp_ns - stamp_ns) <= self._tolerance_ns:
             return self._pair(arrival, depth)
@@ -91,6 +98,9 @@ class FramePairer(Generic[Color, Depth]):
         """Takes a depth image; the pair that it completes, if any."""
         arrival = Stamped(stamp_ns, depth)
         self.unpaired_depths += _drop_if_set_back(self._depths, stamp_ns)
+        if self._latest_ns is not None and _is_nearer(stamp_ns, *self._latest_ns[::-1]):
+            self.unpaired_depths += 1
+            return None
         color = self._nearest(self._colors, stamp_ns)
         if color is not None and abs(color.stamp_ns - stamp_ns) <= self._tolerance_ns:
             return self._pair(color, arrival)
@@ -124,7 +134,13 @@ class FramePairer(Generic[Color, Depth]):
         self._depths, dropped_depths = _newer(self._depths, depth)
         self.unpaired_colors += dropped_colors
         self.unpaired_depths += dropped_depths
+        self._latest_ns = color.stamp_ns, depth.stamp_ns
         return Pair(color, depth)
+
+
+def _is_nearer(stamp_ns: int, paired_ns: int, partner_ns: int) -> bool:
+    """Whether an arrival would have been a better partner than the image of its kind that was taken."""
+    return abs(stamp_ns - partner_ns) < abs(paired_ns - partner_ns)
 
 
 def _drop_if_set_back(waiting: deque[Stamped[Item]], stamp_ns: int) -> int:

@@ -41,6 +41,21 @@ def test_pairs_by_stamp(arrivals: list[tuple[str, int]], pairs: list[tuple[int, 
     assert play(FramePairer(tolerance_s=0.01), arrivals) == pairs
 
 
+@pytest.mark.parametrize("lost", ["c", "d"])
+@pytest.mark.parametrize("first", ["c", "d"])
+def test_after_a_lost_image_pairs_of_one_moment_come_again_also_at_a_period_below_the_tolerance(
+    first: str, lost: str
+) -> None:
+    """Else all that follow would be pairs of a frame and the depth of another."""
+    second = "d" if first == "c" else "c"
+    arrivals = [(kind, stamp_ms) for stamp_ms in range(0, 320, 16) for kind in (first, second)]
+    arrivals.remove((lost, 80))
+    pairs = play(FramePairer(tolerance_s=0.025), arrivals)
+    assert sum(color != depth for color, depth in pairs) <= 1
+    assert len(pairs) >= 18
+    assert all(color == depth for color, depth in pairs[-12:])
+
+
 def test_what_waited_when_the_clock_was_set_back_is_no_partner_of_what_comes_afterwards() -> None:
     pairer = FramePairer(tolerance_s=0.01)
     pairer.add_color(9000 * MS, "before")
