@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from instance_seg_ros import __version__
 from instance_seg_ros.errors import InputError
 
 PROGRAM = "instance-seg"
-EXIT_INPUT_ERROR, EXIT_INTERRUPTED = 2, 130
+EXIT_INPUT_ERROR, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 2, 130, 141
 
 
 class CommandModule(Protocol):
@@ -101,7 +102,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = next((word for word in words if not word.startswith("-")), None)
     try:
         args = build_parser(chosen).parse_args(words)
-        return int(args.run(args))
+        status = int(args.run(args))
+        sys.stdout.flush()
+        return status
+    except (
+        BrokenPipeError
+    ):  # its reader has seen enough, as `| head` has; Python must not fail on it once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
     except ImportError as error:
         return _fail(_missing_module(error, chosen))
     except OSError as error:

@@ -220,6 +220,16 @@ def test_an_error_of_the_system_names_the_file_that_was_meant(
     assert run("models")[2] == f"instance-seg: error: {tmp_path / 'taken'}: Is a directory\n"
 
 
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    with os.fdopen(write_end, "wb") as output:
+        command = [sys.executable, "-m", "instance_seg_ros.cli", "version"]
+        done = subprocess.run(command, cwd=ROOT, stdout=output, stderr=subprocess.PIPE, text=True)
+    assert done.stderr == ""
+    assert done.returncode == cli.EXIT_BROKEN_PIPE
+
+
 def test_a_result_that_cannot_be_written_is_an_error(
     run: Callable, capture: Path, tmp_path: Path, block_model_path: Path
 ) -> None:
