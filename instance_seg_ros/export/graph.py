@@ -222,7 +222,8 @@ class ExportedModel(nn.Module):
         sizes_hw = [self._size_hw(stride) for stride in model.config.head_strides]
         chosen = preference(quality, sizes_hw).topk(settings.candidates).indices
         quality = quality[chosen]
-        masks = model.masks(output.mask_features[0], output.parameters[0, chosen], chosen).flatten(1).sigmoid()
+        parameters = model.parameters_at(output.box_features, chosen)
+        masks = model.masks(output.mask_features[0], parameters, chosen).flatten(1).sigmoid()
         binary = (masks > 0.5).to(masks.dtype)
         # How sure the mask is of its own pixels: what a phantom on bare table lacks (Wang et al., SOLO, ECCV 2020).
         certainty = (masks * binary).sum(dim=1) / binary.sum(dim=1).clamp(min=1.0)

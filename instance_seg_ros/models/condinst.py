@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from instance_seg_ros.models.backbone import Backbone
 from instance_seg_ros.models.color_encoder import ColorEncoder
 from instance_seg_ros.models.configuration import DYNAMIC_CHANNELS, CondInstConfig
-from instance_seg_ros.models.controller import Controller
+from instance_seg_ros.models.controller import Controller, patch_places
 from instance_seg_ros.models.dynamic_head import dynamic_masks
 from instance_seg_ros.models.fcos_head import FcosHead, level_locations
 from instance_seg_ros.models.fpn import FeaturePyramid
@@ -28,6 +29,7 @@ class DenseOutput:
         ltrb_px: (B, L, 4) float32, distances to left, top, right, bottom in input pixels.
         centerness_logits: (B, L) float32.
         parameters: (B, L, 169) float32 of the dynamic heads.
+        box_features: (B, C, H_i, W_i) per level, what the controller made them of.
         mask_features: (B, 8, H / 4, W / 4) float32.
         foreground_logits: (B, 1, H / 4, W / 4) float32.
         mask_upsampling: (B, 9, 2, 2, H / 4, W / 4) float32, see `upsample_masks`.
@@ -37,6 +39,7 @@ class DenseOutput:
     ltrb_px: Tensor
     centerness_logits: Tensor
     parameters: Tensor
+    box_features: tuple[Tensor, ...]
     mask_features: Tensor
     foreground_logits: Tensor
     mask_upsampling: Tensor
@@ -69,6 +72,7 @@ class CondInst(nn.Module):
     location_level: Tensor
     location_stride: Tensor
     location_size_px: Tensor
+    location_patch: Tensor
 
     def __init__(self, config: CondInstConfig) -> None:
         super().__init__()
@@ -95,11 +99,13 @@ class CondInst(nn.Module):
     def _register_locations(self) -> None:
         config = self.config
         height, width = config.input_hw
-        locations, levels = [], []
+        locations, levels, sizes_hw = [], [], []
         for level, stride in enumerate(config.head_strides):
-            points = level_locations(-(-height // stride), -(-width // stride), stride)
+            size_hw = (-(-height // stride), -(-width // stride))
+            points = level_locations(*size_hw, stride)
             locations.append(points)
             levels.append(torch.full((len(points),), level, dtype=torch.long))
+            sizes_hw.append(size_hw)
         level_of = torch.cat(levels)
         self.register_buffer("locations_xy", torch.cat(locations), persistent=False)
         self.register_buffer("location_level", level_of, persistent=False)
@@ -107,6 +113,7 @@ class CondInst(nn.Module):
         self.register_buffer("location_stride", strides[level_of], persistent=False)
         sizes = torch.tensor(config.sizes_of_interest_px, dtype=torch.float32)
         self.register_buffer("location_size_px", sizes[level_of], persistent=False)
+        self.register_buffer("location_patch", patch_places(sizes_hw), persistent=False)
 
     def forward(self, depth_m: Tensor, intrinsics: Tensor, color_rgb: Tensor | None = None) -> DenseOutput:
         """
@@ -138,6 +145,7 @@ class CondInst(nn.Module):
             ltrb_px=_join([level.ltrb for level in levels]) * self.location_stride.view(1, -1, 1),
             centerness_logits=_join([level.centerness_logits for level in levels]).squeeze(2),
             parameters=_join([self.controller(level.box_features) for level in levels]),
+            box_features=tuple(level.box_features for level in levels),
             mask_features=mask_features.float(),
             foreground_logits=foreground.float(),
             mask_upsampling=self.mask_upsampling(stem, color[0] if color else None, merged),
@@ -146,6 +154,18 @@ class CondInst(nn.Module):
     def boxes_xyxy(self, ltrb_px: Tensor) -> Tensor:
         """Distances (..., L, 4) at all locations to boxes (..., L, 4) in input pixels."""
         return torch.cat((self.locations_xy - ltrb_px[..., :2], self.locations_xy + ltrb_px[..., 2:]), dim=-1)
+
+    def parameters_at(self, box_features: Sequence[Tensor], location_index: Tensor) -> Tensor:
+        """Parameters of chosen locations of one image: those of `DenseOutput`, without computing all of them.
+
+        Args:
+            box_features: (1, C, H_i, W_i) per level.
+            location_index: (K,) int64 into the L locations.
+
+        Returns:
+            (K, 169) float32.
+        """
+        return self.controller.at(box_features, self.location_patch[location_index]).float()
 
     def masks(self, mask_features: Tensor, parameters: Tensor, location_index: Tensor) -> Tensor:
         """Mask logits of chosen locations of one image, at the mask branch's stride.

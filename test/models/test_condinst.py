@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from instance_seg_ros.models.condinst import CondInst
+from instance_seg_ros.models.condinst import CondInst, DenseOutput
 from instance_seg_ros.models.configuration import SIZES, CondInstConfig, dynamic_parameter_count
 from instance_seg_ros.models.dynamic_head import dynamic_masks, split_parameters
 from instance_seg_ros.models.fcos_head import BatchNormPerLevel, level_locations
@@ -86,6 +86,17 @@ def test_outputs_have_the_documented_shapes_and_finite_gradients(small_config: C
     assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
 
 
+def test_parameters_of_chosen_locations_are_those_of_all(small_config: CondInstConfig) -> None:
+    model = CondInst(small_config).eval()
+    torch.nn.init.normal_(model.controller.weight)
+    with torch.no_grad():
+        output = model(torch.rand(1, 1, 96, 128) + 0.5, INTRINSICS)
+        chosen = torch.tensor([251, 0, 15, 16, 100, 191, 192, 239, 240, 16])  # corners and borders of every level
+        few = model.parameters_at(output.box_features, chosen)
+    torch.testing.assert_close(few, output.parameters[0, chosen], rtol=1e-4, atol=1e-4)
+    assert few.std() > 0.1
+
+
 def test_boxes_are_locations_less_and_plus_distances(small_config: CondInstConfig) -> None:
     model = CondInst(small_config)
     ltrb = torch.zeros(252, 4)
@@ -147,7 +158,7 @@ def test_outputs_are_finite_whatever_is_missing(small_config: CondInstConfig, de
     model = _with_colour_heard(CondInst(small_config)).eval()
     color_rgb = torch.full((1, 3, 96, 128), gray, dtype=torch.uint8)
     output = model(torch.full((1, 1, 96, 128), depth_m), INTRINSICS, color_rgb)
-    assert all(getattr(output, field.name).isfinite().all() for field in dataclasses.fields(output))
+    assert all(value.isfinite().all() for value in _tensors(output))
 
 
 @pytest.mark.slow
@@ -157,6 +168,10 @@ def test_every_named_size_can_be_trained(name: str) -> None:
     model = CondInst(config).train().to(memory_format=torch.channels_last)
     color = torch.randint(0, 255, (1, 3, *config.input_hw), dtype=torch.uint8)
     output = model(torch.full((1, 1, *config.input_hw), 0.8), torch.tensor([[300.0, 300.0, 159.5, 119.5]]), color)
-    torch.stack([value.square().mean() for value in vars(output).values()]).sum().backward()
+    torch.stack([value.square().mean() for value in _tensors(output)]).sum().backward()
     unused = [name for name, parameter in model.named_parameters() if parameter.grad is None]
     assert unused == []
+
+
+def _tensors(output: DenseOutput) -> list[torch.Tensor]:
+    return [tensor for value in vars(output).values() for tensor in (value if isinstance(value, tuple) else (value,))]
