@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -35,6 +36,7 @@ from instance_seg_ros.storage.captures import capture_folders, read_capture
 
 NODE_NAME = "camera"
 QUEUE_DEPTH = 5
+ANSWERS_KEPT = 100
 
 
 class CameraNode(Node):
@@ -50,7 +52,7 @@ class CameraNode(Node):
         self._info = self.create_publisher(CameraInfo, "~/color/camera_info", qos)
         self._color = self.create_publisher(Image, "~/color/image_raw", qos)
         self._depth = self.create_publisher(Image, "~/depth/image_raw", qos)
-        self._answered_ns: set[int] = set()
+        self._answered_ns: deque[int] = deque(maxlen=ANSWERS_KEPT)
         self._answers_topic = answers_topic and self.resolve_topic_name(answers_topic)
         self._listeners_to_answers = 0
         if self._answers_topic:
@@ -74,7 +76,7 @@ class CameraNode(Node):
         return stamp_ns
 
     def answered(self, stamp_ns: int) -> bool:
-        """Whether the frame of that stamp was answered."""
+        """Whether the frame of that stamp is among those that were answered lately."""
         return stamp_ns in self._answered_ns
 
     def heard_by(self, subscribers: int) -> bool:
@@ -92,7 +94,7 @@ class CameraNode(Node):
                     self._listeners_to_answers = int(fact.value)
 
     def _on_answer(self, answer: InstanceArray) -> None:
-        self._answered_ns.add(stamp_ns_of(answer.header))
+        self._answered_ns.append(stamp_ns_of(answer.header))
 
 
 def simulated_frames(seed: int, rate_hz: float) -> Iterator[RgbdFrame]:

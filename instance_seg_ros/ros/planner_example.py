@@ -14,7 +14,7 @@ import math
 import statistics
 import sys
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ from instance_seg_ros.storage.results import CLOUD_FILE, INSTANCES_FILE, LABELS_
 NODE_NAME = "planner_example"
 QUEUE_DEPTH = 10
 FRAMES_KEPT = 20
+AGES_KEPT = 1000
 PICTURES_TIMEOUT_S = 5.0
 
 HEADERS = ("id", "class", "score", "distance", "size (cm)", "best grasp", "remark")
@@ -80,7 +81,7 @@ class PlannerExample(Node):
         answers: how many came.
         instances: how many instances they carried, over all frames.
         grasps: how many instances had a grasp.
-        ages_s: age of each frame when its answer was published.
+        ages_s: ages of the latest frames when their answers were published.
         failure: why the segmentation node cannot work, from its diagnostics; None while it can.
     """
 
@@ -90,7 +91,7 @@ class PlannerExample(Node):
         self.answers = 0
         self.instances = 0
         self.grasps = 0
-        self.ages_s: list[float] = []
+        self.ages_s: deque[float] = deque(maxlen=AGES_KEPT)
         self.failure: str | None = None
         self.first_s = self.last_s = 0.0
         self._frames: OrderedDict[int, ReceivedFrame] = OrderedDict()
