@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from instance_seg_ros.compute.arrays import Compute
 from instance_seg_ros.compute.numpy_compute import NumpyCompute
+from instance_seg_ros.compute.self_check import first_difference
 from instance_seg_ros.config import GeometrySettings, SegmentationSettings
 from instance_seg_ros.errors import InputError
 
@@ -65,9 +66,14 @@ def choose_compute(settings: GeometrySettings, segmentation: SegmentationSetting
         from instance_seg_ros.compute.torch_compute import TorchCompute
 
         try:
-            return ComputeChoice(TorchCompute("cuda"))
+            compute = TorchCompute("cuda")
+            difference = first_difference(compute)
         except RuntimeError as error:  # such as when the GPU's memory is full
             obstacle = f"PyTorch cannot use the GPU: {error}"
+        else:
+            if difference is None:
+                return ComputeChoice(compute)
+            obstacle = f"{compute.name} computes {difference} otherwise than NumPy"
     if settings.device == "cuda":
         raise InputError(f"geometry.device cuda cannot be used here ({obstacle}); repair that or choose auto")
     return ComputeChoice(reason=obstacle)

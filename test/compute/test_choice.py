@@ -87,7 +87,7 @@ def test_without_a_driver_nothing_large_is_imported_and_the_reason_is_told(monke
 
 
 @pytest.mark.usefixtures("gpu")
-@pytest.mark.parametrize("cause", ["a build without CUDA", "not importable", "no memory"])
+@pytest.mark.parametrize("cause", ["a build without CUDA", "not importable", "no memory", "wrong results"])
 def test_a_pytorch_that_cannot_use_the_gpu_is_the_reason(monkeypatch: pytest.MonkeyPatch, cause: str) -> None:
     if cause == "a build without CUDA":
         monkeypatch.setattr("torch.cuda.is_available", lambda: False)
@@ -96,6 +96,9 @@ def test_a_pytorch_that_cannot_use_the_gpu_is_the_reason(monkeypatch: pytest.Mon
         monkeypatch.setattr("importlib.util.find_spec", lambda name: SimpleNamespace())
         monkeypatch.setitem(sys.modules, "torch", None)
         expected = "torch cannot be imported"
+    elif cause == "wrong results":
+        monkeypatch.setattr(OnGpu, "stable_order", lambda self, values: np.argsort(-values, axis=-1))
+        expected = "PyTorch on cuda computes orders otherwise than NumPy"
     else:
 
         def full(device: str) -> Compute:
