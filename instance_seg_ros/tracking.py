@@ -82,7 +82,8 @@ class Tracker:
 
     `TimeStep` says what repeated, late, missing and much older stamps do; `time_step` is that of the latest frame. When
     the fixed frame comes or goes between two frames (`T_fixed_camera` given now and not before, or the other way
-    round), positions are not comparable, so that frame is matched by masks alone.
+    round), positions are not comparable, so that frame is matched by masks alone. Without a fixed frame, what another
+    camera sees (a frame with another `frame_id`) are other objects.
 
     Attributes:
         settings: may be replaced between two frames; the tracks stay.
@@ -96,6 +97,7 @@ class Tracker:
         self.time_step = TimeStep.FORWARD
         self._stamp_ns: int | None = None
         self._had_fixed_frame: bool | None = None
+        self._frame_id: str | None = None
 
     def reset(self) -> None:
         """Forget all tracks; ids given so far are not used again."""
@@ -130,6 +132,8 @@ class Tracker:
             self._tracks = tuple(
                 replace(track, centroid_m=None, size_m=None, points_m=np.zeros((0, 3))) for track in self._tracks
             )
+        if T_fixed_camera is None and self._frame_id not in (None, frame.frame_id):
+            self._tracks = ()
         self._updates += 1
         pose = Transform.identity() if T_fixed_camera is None else T_fixed_camera
         observed = [
@@ -147,7 +151,7 @@ class Tracker:
         self._tracks = (*seen, *self._unseen(set(matches.values()), places.empty(frame)))
         if self.time_step in (TimeStep.FORWARD, TimeStep.RESET):
             self._stamp_ns = frame.stamp_ns
-        self._had_fixed_frame = T_fixed_camera is not None
+        self._had_fixed_frame, self._frame_id = T_fixed_camera is not None, frame.frame_id
         return tuple(track.track_id for track in seen)
 
     def _observe(self, mask: NDArray[np.bool_], instance: Instance3D, T_fixed_camera: Transform) -> _Track:

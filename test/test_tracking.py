@@ -234,6 +234,16 @@ def test_a_fixed_frame_that_comes_and_goes_keeps_the_ids_by_their_masks() -> Non
     assert clock.see([CAN, BALL], pose=True) == first
 
 
+@pytest.mark.parametrize("pose", [False, True])
+def test_what_another_camera_sees_is_another_object_unless_a_fixed_frame_tells(pose: bool) -> None:
+    tracker, view = Tracker(TrackingSettings()), VIEW if pose else None
+    frame, instances, lifted = OBSERVED[(0, 1)]
+    first = tracker.update(replace(frame, stamp_ns=1), instances, lifted, view)
+    second = tracker.update(replace(frame, stamp_ns=2, frame_id="on_the_wrist"), instances, lifted, view)
+    assert (set(first) & set(second) != set()) is pose
+    assert tracker.update(replace(frame, stamp_ns=3, frame_id="on_the_wrist"), instances, lifted, view) == second
+
+
 def test_instances_without_3d_are_matched_by_their_masks() -> None:
     tracker, intrinsics = Tracker(TrackingSettings()), Intrinsics(64, 48, 60.0, 60.0, 31.5, 23.5)
     ids = []
