@@ -433,9 +433,11 @@ class RayCaster:
         if stride == 1:
             return self._averaged_visibility(seen, lighting, key).reshape(-1, key.size)
         coarse_key = np.ascontiguousarray(key[::stride, ::stride])
-        row, column = np.divmod(seen.ray, size_hw[1])
-        some = np.flatnonzero((row % stride == 0) & (column % stride == 0))
-        part = replace(seen.part(some), ray=row[some] // stride * coarse_key.shape[1] + column[some] // stride)
+        place = np.full(size_hw, -1)
+        place.ravel()[seen.ray] = np.arange(len(seen.ray))
+        coarse_place = place[::stride, ::stride].ravel()
+        ray = np.flatnonzero(coarse_place >= 0)
+        part = replace(seen.at(coarse_place.take(ray)), ray=ray)
         visible = self._averaged_visibility(part, lighting, coarse_key)
         return spread_by_surface(visible, coarse_key, key, stride).reshape(-1, key.size)
 

@@ -116,8 +116,8 @@ class Surface:
     view: Float32Array
     depth_m: Float32Array
 
-    def part(self, which: slice | IndexArray) -> Surface:
-        """Some of the points."""
+    def part(self, which: slice) -> Surface:
+        """Points that follow each other."""
         return Surface(
             self.ray[which],
             self.owner[which],
@@ -126,6 +126,11 @@ class Surface:
             self.view[:, which],
             self.depth_m[which],
         )
+
+    def at(self, index: IndexArray) -> Surface:
+        """Some of the points."""
+        vectors = (array.take(index, axis=1) for array in (self.point_m, self.normal, self.view))
+        return Surface(self.ray.take(index), self.owner.take(index), *vectors, self.depth_m.take(index))
 
     def key(self) -> IntArray:
         """(N,) numbers that differ between shapes, and between sides of a shape."""
