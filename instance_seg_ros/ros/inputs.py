@@ -88,6 +88,7 @@ class Inputs:
             )
             for name, (topic, message_type, callback) in topics.items()
         }
+        self._needed_topics = {name: self._subscriptions[name].topic_name for name in (COLOR, DEPTH, COLOR_INFO)}
 
     def close(self) -> None:
         """Unsubscribe."""
@@ -96,10 +97,10 @@ class Inputs:
         self._subscriptions.clear()
 
     def reports(self) -> dict[str, InputReport]:
-        """The state of each input that is needed for every frame, by name."""
-        topics = {name: self._subscriptions[name].topic_name for name in (COLOR, DEPTH, COLOR_INFO)}
+        """The state of each input that is needed for every frame, by name; also after `close`."""
         return {
-            name: self._health.input(name, topic, self._node.count_publishers(topic)) for name, topic in topics.items()
+            name: self._health.input(name, topic, self._node.count_publishers(topic))
+            for name, topic in self._needed_topics.items()
         }
 
     def _on_color_info(self, info: CameraInfo) -> None:

@@ -13,6 +13,7 @@ pytest.importorskip("rclpy")
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image
 
@@ -23,6 +24,9 @@ from instance_seg_ros.messages.outgoing import header
 from instance_seg_ros.msg import InstanceArray
 from instance_seg_ros.ros import node as node_module
 from instance_seg_ros.ros.convert import camera_info, depth_image, make_message
+from instance_seg_ros.ros.diagnostics import Health
+from instance_seg_ros.ros.inputs import Inputs
+from instance_seg_ros.ros.settings import NodeSettings
 
 MakeFrame = Callable[..., RgbdFrame]
 Messages = tuple[CameraInfo, Image, Image]
@@ -163,6 +167,15 @@ def test_an_input_without_a_publisher_is_named_with_its_topic(make_stage: Callab
 
     stage.wait(lambda: stage.log_lines("nothing publishes on /instance_seg/depth/image_raw"), "the log line", 30.0)
     stage.wait(lambda: inputs_warn_of(stage, "/instance_seg/depth/image_raw"), "the diagnostics")
+
+
+def test_inputs_that_were_just_closed_can_still_be_asked_for_their_state(ros: None) -> None:
+    """With an executor of several threads, diagnostics and a deactivation come at the same time."""
+    node = Node("closing")
+    inputs = Inputs(node, NodeSettings(), Health(), lambda messages: None, lambda cause, text: None, lambda call: call)
+    inputs.close()
+    assert inputs.reports()["depth"].topic == "/closing/depth/image_raw"
+    node.destroy_node()
 
 
 def test_a_best_effort_camera_and_reliable_inputs_are_named_as_incompatible(make_stage: Callable[..., Any]) -> None:
