@@ -113,6 +113,14 @@ def test_options_that_cannot_be_are_named(options: list[str], message: str, caps
     assert message in capsys.readouterr().err
 
 
+def test_a_network_that_cannot_be_loaded_is_told_before_anything_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "broken.onnx").write_bytes(b"no graph")
+    assert cli.main(["bench", "--beside", str(tmp_path / "broken.onnx"), "--model", "absent.onnx"]) == 2
+    assert "broken.onnx" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("size", ["wide", "64x", "0x0"])
 def test_a_size_that_is_none_is_named(size: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
