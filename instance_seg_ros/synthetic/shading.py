@@ -129,8 +129,14 @@ class Surface:
 
     def at(self, index: IndexArray) -> Surface:
         """Some of the points."""
-        vectors = (array.take(index, axis=1) for array in (self.point_m, self.normal, self.view))
-        return Surface(self.ray.take(index), self.owner.take(index), *vectors, self.depth_m.take(index))
+        return Surface(
+            self.ray.take(index),
+            self.owner.take(index),
+            self.point_m.take(index, axis=1),
+            self.normal.take(index, axis=1),
+            self.view.take(index, axis=1),
+            self.depth_m.take(index),
+        )
 
     def key(self) -> IntArray:
         """(N,) numbers that differ between shapes, and between sides of a shape."""
