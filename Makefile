@@ -33,7 +33,7 @@ model: ## Make a model like the shipped one from nothing, in out/model; resumes;
 	instance-seg synth --out out/model/scenes --frames $(SCENES) --seed 2 --color --without-families teapot,toy_brick && \
 	instance-seg train --store out/model/scenes --out out/model/run --minutes $(MINUTES) --batch-size 8 \
 		--learning-rate 1.5e-3 $(ARGS) && \
-	instance-seg export --checkpoint out/model/run/checkpoint.pt --out out/model/tabletop_rgbd.onnx --score-threshold 0.4 && \
+	instance-seg export --checkpoint out/model/run/checkpoint.pt --out out/model/tabletop_rgbd.onnx --score-threshold 0.42 && \
 	instance-seg export --model out/model/tabletop_rgbd.onnx --int8 out/model/scenes --out out/model/tabletop_rgbd_int8.onnx
 
 clean: ## Remove what was built and installed here: .venv, .ros, out and caches
