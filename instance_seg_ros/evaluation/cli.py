@@ -114,12 +114,22 @@ def run(args: argparse.Namespace) -> int:
     print(report.breakdown_table(summary) + "\n")
     print(report.summary_lines(summary))
     if args.out is not None:
-        model = {"name": segmenter.info.name, "digest": segmenter.info.digest}
-        report.write_json(args.out / "metrics.json", model, summary, results)
+        model = {"name": segmenter.info.name, "digest": segmenter.info.digest, "backend": segmenter.backend}
+        report.write_json(args.out / "metrics.json", model, _as_json(args), summary, results)
         source = (args.data or args.coco).resolve().name
         write_page(args.out, f"{segmenter.info.name} on {source}", summary, worst.frames())
         print(f"wrote {args.out / 'metrics.json'} and {args.out / 'index.html'}")
     return 0
+
+
+def _as_json(args: argparse.Namespace) -> dict[str, object]:
+    """The options by name, paths as texts; what the command line's parser keeps for itself is left out."""
+    kinds = (str, int, float, Path, type(None))
+    return {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in sorted(vars(args).items())
+        if isinstance(value, kinds)
+    }
 
 
 def _frames(args: argparse.Namespace) -> Iterator[LabelledFrame]:

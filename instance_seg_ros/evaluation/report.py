@@ -166,8 +166,14 @@ def _phantom_lines(summary: Summary) -> list[str]:
     return lines
 
 
-def write_json(path: Path, model: dict[str, str], summary: Summary, results: Sequence[FrameResult]) -> None:
-    """Model, summary and frames as JSON; what is not a number becomes null."""
+def write_json(
+    path: Path,
+    model: dict[str, str],
+    options: dict[str, object],
+    summary: Summary,
+    results: Sequence[FrameResult],
+) -> None:
+    """Model, the run's options, summary and frames as JSON; what is not a number becomes null."""
     frames = [
         {
             "name": r.name,
@@ -186,5 +192,5 @@ def write_json(path: Path, model: dict[str, str], summary: Summary, results: Seq
         }
         for r in results
     ]
-    content = {"model": model, "summary": summary.as_json(), "frames": without_nan(frames)}
+    content = {"model": model, "options": options, "summary": summary.as_json(), "frames": without_nan(frames)}
     write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())

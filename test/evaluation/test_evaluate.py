@@ -208,8 +208,9 @@ def test_reports_name_frames_and_write_files(tmp_path: Path) -> None:
     assert "100%" in frame_table(results)
     assert "frames with at least two thirds found: 1 of 3" in summary_lines(summary)
     assert "phantoms: 1 in 3 frames; most in bad: 1" in summary_lines(summary)
-    write_json(tmp_path / "metrics.json", {"name": "a", "digest": "0"}, summary, results)
+    write_json(tmp_path / "metrics.json", {"name": "a", "digest": "0"}, {"limit": 3}, summary, results)
     content = json.loads((tmp_path / "metrics.json").read_text())
+    assert content["options"] == {"limit": 3}
     assert [frame["found"] for frame in content["frames"]] == [1, 0, 0]
     assert content["frames"][0]["objects"][0]["occlusion"] is None
     assert content["summary"]["rows"][0]["phantoms"] == pytest.approx(1 / 3)
@@ -230,7 +231,7 @@ def test_without_pycocotools_there_is_everything_but_average_precision(tmp_path:
     assert summary.precision is None
     assert "AP" not in summary_lines(summary)
     assert "100.0" in breakdown_table(summary)
-    write_json(tmp_path / "metrics.json", {"name": "a", "digest": "0"}, summary, [result])
+    write_json(tmp_path / "metrics.json", {"name": "a", "digest": "0"}, {"limit": 3}, summary, [result])
     write_page(tmp_path, "a model", summary, [(result, prediction)])
     assert not (tmp_path / "precision_recall.png").exists()
 
@@ -394,6 +395,10 @@ def test_the_command_evaluates_captures_with_the_shipped_model(
     assert "frames with at least two thirds found: 0 of 1" in capsys.readouterr().out
     written = {path.name for path in (tmp_path / "out").iterdir()}
     assert written == {"metrics.json", "precision_recall.png", "index.html", "frames"}
+    record = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert record["options"]["data"] == str(tmp_path / "data")
+    assert record["options"]["depth_missing"] == "none"
+    assert "ONNX Runtime" in record["model"]["backend"] or "OpenVINO" in record["model"]["backend"]
     for options, told in (([], True), (["--all-labelled"], False)):
         assert cli.run(parse("--data", str(tmp_path / "data"), *options)) == 0
         assert ("only some objects may be labelled" in capsys.readouterr().out) == told
