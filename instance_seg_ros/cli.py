@@ -105,9 +105,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = int(args.run(args))
         sys.stdout.flush()
         return status
-    except (
-        BrokenPipeError
-    ):  # its reader has seen enough, as `| head` has; Python must not fail on it once more at its end
+    except BrokenPipeError:
+        # The output's reader has seen enough, as `| head` has; Python must not fail on it once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
     except ImportError as error:
