@@ -14,7 +14,7 @@ setup: ## Set up everything that the demo, the tests and development need
 
 demo: ## Camera -> node -> subscriber over DDS, results in out/demo; FRAMES=dir or BAG=path replays a recording
 	@scripts/setup.sh demo
-	@source env.sh && exec python -m instance_seg_ros.ros.demo \
+	@source env.sh && exec python -m instance_seg_ros.demo.demo \
 		$(if $(FRAMES),--frames-dir '$(FRAMES)') $(if $(BAG),--bag '$(BAG)') $(ARGS)
 
 test: ## Run the linters, the type checker and the whole test suite

@@ -48,7 +48,10 @@ setup(
     maintainer_email=manifest("maintainer").get("email"),
     python_requires=">=3.10",
     packages=[
-        *find_packages(include=["instance_seg_ros", "instance_seg_ros.*"], exclude=["instance_seg_ros.ros*"]),
+        *find_packages(
+            include=["instance_seg_ros", "instance_seg_ros.*"],
+            exclude=["instance_seg_ros.ros*", "instance_seg_ros.demo*"],  # they need ROS
+        ),
         "instance_seg_ros.interfaces",  # what `instance-seg bag` writes into a bag without ROS
     ],
     package_dir={"instance_seg_ros.interfaces": "msg"},
@@ -63,5 +66,5 @@ setup(
         "tensorboard": ["tensorboard"],
         "train": [*requirements("demo"), "matplotlib", "onnx", "pycocotools", "torch"],
     },
-    entry_points={"console_scripts": ["instance-seg = instance_seg_ros.cli:main"]},
+    entry_points={"console_scripts": ["instance-seg = instance_seg_ros.commands.main:main"]},
 )

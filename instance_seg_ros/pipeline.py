@@ -8,16 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from instance_seg_ros.camera import RgbdFrame
 from instance_seg_ros.compute import choose_compute
-from instance_seg_ros.config import PipelineSettings
-from instance_seg_ros.geometry import Transform
+from instance_seg_ros.core.camera import RgbdFrame
+from instance_seg_ros.core.config import PipelineSettings
+from instance_seg_ros.core.geometry import Transform
+from instance_seg_ros.core.instances import Instances
+from instance_seg_ros.core.status import Status
 from instance_seg_ros.grasping.grasp import Grasp, InstanceGrasps
 from instance_seg_ros.grasping.sampler import GraspSampler
-from instance_seg_ros.instances import Instances
-from instance_seg_ros.lifting import Instance3D, LiftedFrame, Lifter, Status
+from instance_seg_ros.lifting import Instance3D, LiftedFrame, Lifter
 from instance_seg_ros.segmentation import ModelInfo, Segmenter, load_segmenter
-from instance_seg_ros.tracking import TimeStep, Tracker
+from instance_seg_ros.tracking.tracker import TimeStep, Tracker
 
 Result = TypeVar("Result")
 

@@ -17,9 +17,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from instance_seg_ros.cli import COMMANDS, PROGRAM
-from instance_seg_ros.config import Setting
-from instance_seg_ros.lifting.reasons import REASONS
+from instance_seg_ros.commands.main import COMMANDS, PROGRAM
+from instance_seg_ros.core.config import Setting
+from instance_seg_ros.core.status import REASONS
 from instance_seg_ros.ros.settings import all_parameters
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -164,7 +164,7 @@ install_command() {
 import sys
 
 sys.path.insert(0, "$root")
-from instance_seg_ros.cli import main
+from instance_seg_ros.commands.main import main
 
 if __name__ == "__main__":  # processes that the command starts import this file
     sys.exit(main())

@@ -14,12 +14,13 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from instance_seg_ros.camera import Intrinsics, RgbdFrame
-from instance_seg_ros.geometry import OrientedBox, Plane, Transform
+from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
+from instance_seg_ros.core.geometry import OrientedBox, Plane, Transform
+from instance_seg_ros.core.instances import Instances
+from instance_seg_ros.core.status import Status
 from instance_seg_ros.grasping.grasp import Grasp, InstanceGrasps
-from instance_seg_ros.instances import Instances
-from instance_seg_ros.lifting import Completion, Instance3D, LiftedFrame, Status
-from instance_seg_ros.models.configuration import CondInstConfig
+from instance_seg_ros.learning.models.configuration import CondInstConfig
+from instance_seg_ros.lifting import Completion, Instance3D, LiftedFrame
 from instance_seg_ros.pipeline import Scene
 from instance_seg_ros.segmentation import ModelInfo
 from instance_seg_ros.segmentation.model_file import FORMAT, graph_digest

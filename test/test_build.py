@@ -20,9 +20,10 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "instance_seg_ros"
 INTERFACES = sorted([*ROOT.glob("msg/*.msg"), *ROOT.glob("srv/*.srv")])
 
+ROS_FOLDERS = ("ros", "demo")
 ROS_MODULES = (
     r"(rclpy|rosidl\w*|rpyutils|ament_\w+|launch\w*|tf2_\w+|cv_bridge|message_filters|\w+_msgs|\w+_interfaces|std_srvs)"
-    r"(\.|$)|instance_seg_ros\.(ros|msg|srv)(\.|$)"
+    r"(\.|$)|instance_seg_ros\.(ros|demo|msg|srv)(\.|$)"
 )
 DEVELOPMENT_MODULES = r"(torch|onnx|mujoco|embreex|trimesh|matplotlib|openvino|pytest|hypothesis)(\.|$)"
 
@@ -45,12 +46,12 @@ for name in sys.argv[2:]:
 
 
 def core_files() -> list[Path]:
-    """Every source file outside instance_seg_ros/ros."""
-    return sorted(path for path in PACKAGE.rglob("*.py") if PACKAGE / "ros" not in path.parents)
+    """Every source file outside the folders that need ROS: the node's and the demo's."""
+    return sorted(path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE).parts[0] not in ROS_FOLDERS)
 
 
 def core_modules() -> list[str]:
-    """Every module outside instance_seg_ros/ros, by its dotted name."""
+    """Every module outside the folders that need ROS, by its dotted name."""
     paths = (path.relative_to(ROOT).with_suffix("") for path in core_files())
     return [".".join(path.parts).removesuffix(".__init__") for path in paths]
 
@@ -62,7 +63,7 @@ def import_blocking(pattern: str, modules: list[str]) -> None:
 
 def test_the_core_imports_no_ros_module() -> None:
     modules = core_modules()
-    assert {"instance_seg_ros.pipeline", "instance_seg_ros.cli"} <= set(modules)
+    assert {"instance_seg_ros.pipeline", "instance_seg_ros.commands.main"} <= set(modules)
     import_blocking(ROS_MODULES, modules)
 
 
@@ -85,7 +86,7 @@ def test_the_blocker_of_ros_modules_blocks_them() -> None:
 
 
 def test_segmenting_needs_no_development_package() -> None:
-    import_blocking(DEVELOPMENT_MODULES, ["instance_seg_ros.pipeline", "instance_seg_ros.cli"])
+    import_blocking(DEVELOPMENT_MODULES, ["instance_seg_ros.pipeline", "instance_seg_ros.commands.main"])
 
 
 def test_one_version_everywhere() -> None:
@@ -121,7 +122,7 @@ def test_package_xml_names_every_package_that_cmake_and_the_node_use() -> None:
     manifest = ElementTree.parse(ROOT / "package.xml").getroot()
     declared = {element.text for element in manifest if element.tag.endswith("depend")}
     found_by_cmake = set(re.findall(r"find_package\((\w+) REQUIRED\)", (ROOT / "CMakeLists.txt").read_text()))
-    sources = "\n".join(path.read_text() for path in (PACKAGE / "ros").rglob("*.py"))
+    sources = "\n".join(path.read_text() for folder in ROS_FOLDERS for path in (PACKAGE / folder).rglob("*.py"))
     imported = set(re.findall(r"^from (\w+)\.(?:msg|srv|action) import", sources, re.MULTILINE))
     assert "sensor_msgs" in imported
     assert found_by_cmake <= declared
@@ -170,7 +171,7 @@ def installed_core(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_installed_core_has_every_module_and_the_model(installed_core: Path) -> None:
     def files(package: Path) -> set[str]:
         found = (path.relative_to(package) for suffix in (".py", ".onnx") for path in package.rglob(f"*{suffix}"))
-        return {str(path) for path in found if path.parts[0] != "ros"}
+        return {str(path) for path in found if path.parts[0] not in ROS_FOLDERS}
 
     expected = files(PACKAGE)
     assert any(name.endswith(".onnx") for name in expected)
@@ -226,7 +227,7 @@ def test_ros2_run_finds_every_executable_and_its_main() -> None:
 @pytest.mark.skipif(not (ROOT / ".ros" / "install").exists(), reason="the ROS 2 interfaces are not built here")
 def test_this_process_has_one_package_with_core_and_interfaces() -> None:
     from instance_seg_ros import pipeline
-    from instance_seg_ros.lifting import Status
+    from instance_seg_ros.core.status import Status
     from instance_seg_ros.msg import Instance
 
     assert Path(pipeline.__file__) == PACKAGE / "pipeline.py"
@@ -234,7 +235,8 @@ def test_this_process_has_one_package_with_core_and_interfaces() -> None:
 
 
 def test_the_messages_tell_the_same_codes_as_the_core() -> None:
-    from instance_seg_ros.lifting import Completion, Status
+    from instance_seg_ros.core.status import Status
+    from instance_seg_ros.lifting import Completion
 
     text = (ROOT / "msg" / "Instance.msg").read_text()
     for prefix, enumeration in (("STATUS", Status), ("COMPLETION", Completion)):

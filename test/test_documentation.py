@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from instance_seg_ros.cli import COMMANDS
+from instance_seg_ros.commands.main import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[1]
 

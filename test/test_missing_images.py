@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from instance_seg_ros.camera import RgbdFrame
-from instance_seg_ros.config import PipelineSettings, SegmentationSettings
-from instance_seg_ros.evaluation.metrics import image_metrics
-from instance_seg_ros.lifting import Status
+from instance_seg_ros.core.camera import RgbdFrame
+from instance_seg_ros.core.config import PipelineSettings, SegmentationSettings
+from instance_seg_ros.core.status import Status
+from instance_seg_ros.learning.evaluation.metrics import image_metrics
+from instance_seg_ros.learning.synthetic.tabletop import SimulatedFrame, SimulatedTabletop
 from instance_seg_ros.pipeline import Pipeline, Scene
-from instance_seg_ros.synthetic.camera import SimulatedFrame, SimulatedTabletop
 
 
 @pytest.fixture(scope="module")

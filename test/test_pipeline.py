@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from instance_seg_ros.camera import Intrinsics, RgbdFrame
-from instance_seg_ros.config import LiftingSettings
+from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
+from instance_seg_ros.core.config import LiftingSettings
+from instance_seg_ros.core.instances import Instances
+from instance_seg_ros.core.status import Status
 from instance_seg_ros.grasping.grasp import InstanceGrasps
-from instance_seg_ros.instances import Instances
-from instance_seg_ros.lifting import Lifter, Status
+from instance_seg_ros.lifting import Lifter
 from instance_seg_ros.pipeline import Scene
 from instance_seg_ros.segmentation import ModelInfo
 

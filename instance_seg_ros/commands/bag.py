@@ -9,11 +9,16 @@ from pathlib import Path
 from tabulate import tabulate
 from tqdm import tqdm
 
-from instance_seg_ros.commands.options import add_pipeline_arguments, load_pipeline, model_line, parse_count
-from instance_seg_ros.errors import InputError
-from instance_seg_ros.geometry import Transform
-from instance_seg_ros.storage.bag import DEFAULT_TOLERANCE_S, STORAGES, BagSummary, check_bag, process_bag
-from instance_seg_ros.tracking import TimeStep
+from instance_seg_ros.bags.process import DEFAULT_TOLERANCE_S, STORAGES, BagSummary, check_bag, process_bag
+from instance_seg_ros.commands.helpers.pipeline_options import (
+    add_pipeline_arguments,
+    load_pipeline,
+    model_line,
+    parse_count,
+)
+from instance_seg_ros.core.errors import InputError
+from instance_seg_ros.core.geometry import Transform
+from instance_seg_ros.tracking.tracker import TimeStep
 
 EPILOG = """\
 Writes a bag with /instance_seg/instances (instance_seg_ros/msg/InstanceArray), /instance_seg/label_image,

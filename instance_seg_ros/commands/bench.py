@@ -13,19 +13,19 @@ import numpy as np
 from tabulate import tabulate
 from tqdm import tqdm
 
-from instance_seg_ros.camera import RgbdFrame
-from instance_seg_ros.commands import geometries, runtimes
-from instance_seg_ros.commands.options import (
+from instance_seg_ros.commands.helpers import geometry_timing, runtime_timing
+from instance_seg_ros.commands.helpers.pipeline_options import (
     add_pipeline_arguments,
     load_pipeline,
     parse_size_wh,
     pipeline_settings,
     settings_of,
 )
-from instance_seg_ros.config import SegmentationSettings
-from instance_seg_ros.errors import InputError
+from instance_seg_ros.core.camera import RgbdFrame
+from instance_seg_ros.core.config import SegmentationSettings
+from instance_seg_ros.core.errors import InputError
+from instance_seg_ros.files.captures import capture_folders, read_capture
 from instance_seg_ros.pipeline import Scene
-from instance_seg_ros.storage.captures import capture_folders, read_capture
 
 COLUMNS = ("stage", "median ms", "p95 ms", "share %")
 EPILOG = """\
@@ -79,7 +79,9 @@ def run(args: argparse.Namespace) -> int:
     for path in args.beside:
         if not path.is_file():
             raise InputError(f"--beside {path}: there is no such file")
-        runtimes.other_network("onnxruntime", path, threads=1)  # what cannot be loaded is told now, not minutes later
+        runtime_timing.other_network(
+            "onnxruntime", path, threads=1
+        )  # what cannot be loaded is told now, not minutes later
     frames = _captured(args.capture) if args.capture is not None else _simulated(args.size)
     pipeline = load_pipeline(args)
     count = args.warm_up + args.frames
@@ -89,11 +91,13 @@ def run(args: argparse.Namespace) -> int:
         if index >= args.warm_up:
             scenes.append(scene)
     print(report(scenes))
-    print(f"\n{_table(geometries.rows(scenes, args.frames, pipeline_settings(args)), geometries.COLUMNS)}")
+    print(f"\n{_table(geometry_timing.rows(scenes, args.frames, pipeline_settings(args)), geometry_timing.COLUMNS)}")
     first = scenes[0].frame.intrinsics
     alike = [scene.frame for scene in scenes if scene.frame.intrinsics == first]
     settings = settings_of(args, SegmentationSettings, "segmentation")
-    print(f"\n{_table(runtimes.rows(alike, args.frames, args.model, settings, args.beside), runtimes.COLUMNS)}")
+    print(
+        f"\n{_table(runtime_timing.rows(alike, args.frames, args.model, settings, args.beside), runtime_timing.COLUMNS)}"  # noqa: E501
+    )
     return 0
 
 
@@ -103,7 +107,7 @@ def _captured(path: Path) -> Iterator[RgbdFrame]:
 
 def _simulated(size_wh: tuple[int, int]) -> Iterator[RgbdFrame]:
     # Imported here: the simulation needs MuJoCo and Embree, measuring captures does not.
-    from instance_seg_ros.synthetic.camera import SimulatedTabletop
+    from instance_seg_ros.learning.synthetic.tabletop import SimulatedTabletop
 
     return (simulated.frame for simulated in SimulatedTabletop(size_wh=size_wh))
 

@@ -6,12 +6,12 @@ import argparse
 import time
 from pathlib import Path
 
-from instance_seg_ros.commands.options import parse_size_wh
-from instance_seg_ros.config import SegmentationSettings, fields_of
-from instance_seg_ros.errors import InputError
+from instance_seg_ros.commands.helpers.pipeline_options import parse_size_wh
+from instance_seg_ros.core.config import SegmentationSettings, fields_of
+from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.segmentation import default_model_path
 from instance_seg_ros.segmentation.accelerators import engine_precision, obstacle_of
-from instance_seg_ros.segmentation.engine_cache import EngineCache, default_folder
+from instance_seg_ros.segmentation.runtimes.engine_cache import EngineCache, default_folder
 
 _PRECISION = next(field for field in fields_of(SegmentationSettings) if field.name == "precision")
 
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     obstacle = obstacle_of("tensorrt", args.precision)
     if obstacle is not None:
         raise InputError(f"cannot build an engine here: {obstacle}")
-    from instance_seg_ros.segmentation.tensorrt_factory import build_into_cache
+    from instance_seg_ros.segmentation.runtimes.tensorrt_factory import build_into_cache
 
     start_s = time.monotonic()
     path = build_into_cache(

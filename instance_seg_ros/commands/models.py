@@ -10,7 +10,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from instance_seg_ros.errors import InputError
+from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.segmentation import default_model_path, read_model_info
 from instance_seg_ros.segmentation.model_file import read_metadata
 

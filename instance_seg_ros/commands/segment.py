@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from tabulate import tabulate
 
-from instance_seg_ros.camera import MAX_DEPTH_M
-from instance_seg_ros.commands.options import add_pipeline_arguments, load_pipeline, model_line
-from instance_seg_ros.errors import InputError
-from instance_seg_ros.lifting.reasons import names_of
+from instance_seg_ros.commands.helpers.pipeline_options import add_pipeline_arguments, load_pipeline, model_line
+from instance_seg_ros.core.camera import MAX_DEPTH_M
+from instance_seg_ros.core.errors import InputError
+from instance_seg_ros.core.status import names_of
+from instance_seg_ros.files.captures import Capture, capture_folders, read_capture, read_files
 from instance_seg_ros.pipeline import Pipeline, Scene, SceneObject
-from instance_seg_ros.storage.captures import Capture, capture_folders, read_capture, read_files
-from instance_seg_ros.storage.results import write_results
+from instance_seg_ros.results.result_files import write_results
 
 COLUMNS = ("label", "class", "score", "points", "distance m", "size cm", "grasps", "best", "status")
 _ALIGNMENT = ("right", "left", "right", "right", "right", "right", "right", "right", "left")

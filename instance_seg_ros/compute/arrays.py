@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.camera import Intrinsics, RgbdFrame
+from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 
 Array = Any
 """An ndarray or a Tensor. Code over them uses operators and functions that both have, from `namespace`."""

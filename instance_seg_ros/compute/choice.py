@@ -9,8 +9,8 @@ from typing import TypeVar
 from instance_seg_ros.compute.arrays import Compute
 from instance_seg_ros.compute.numpy_compute import NumpyCompute
 from instance_seg_ros.compute.self_check import first_difference
-from instance_seg_ros.config import GeometrySettings, SegmentationSettings
-from instance_seg_ros.errors import InputError
+from instance_seg_ros.core.config import GeometrySettings, SegmentationSettings
+from instance_seg_ros.core.errors import InputError
 
 Result = TypeVar("Result")
 
@@ -55,7 +55,7 @@ def choose_compute(settings: GeometrySettings, segmentation: SegmentationSetting
         InputError: a GPU was asked for and cannot be used.
     """
     # Imported here: with the CPU alone nothing of the GPU's is needed.
-    from instance_seg_ros.segmentation.cpu_backends import CPU_BACKENDS
+    from instance_seg_ros.segmentation.runtimes.cpu_choice import CPU_BACKENDS
 
     if settings.device == "cpu":
         return ComputeChoice()
@@ -81,7 +81,7 @@ def choose_compute(settings: GeometrySettings, segmentation: SegmentationSetting
 
 def _gpu_obstacle() -> str | None:
     """Why PyTorch cannot compute on a GPU here; None when it can, as far as can be told beforehand."""
-    from instance_seg_ros.segmentation import nvidia_driver
+    from instance_seg_ros.segmentation.runtimes import nvidia_driver
 
     obstacle = nvidia_driver.obstacle()
     if obstacle is not None:

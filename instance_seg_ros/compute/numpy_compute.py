@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.camera import RgbdFrame
 from instance_seg_ros.compute.arrays import FrameArrays
+from instance_seg_ros.core.camera import RgbdFrame
 
 
 class NumpyCompute:

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from instance_seg_ros.camera import RgbdFrame
 from instance_seg_ros.compute.arrays import FrameArrays
+from instance_seg_ros.core.camera import RgbdFrame
 
 _ALL = 1_000_000
 _MOST_CONSTANTS = 16

@@ -8,7 +8,7 @@ import numpy as np
 
 from instance_seg_ros.compute import Array, Compute, FrameArrays
 from instance_seg_ros.compute.arrays import cast, dot, namespace
-from instance_seg_ros.geometry import Plane
+from instance_seg_ros.core.geometry import Plane
 from instance_seg_ros.grasping.candidates import Candidates, ContactSurface, Targets
 from instance_seg_ros.grasping.gripper import Gripper
 from instance_seg_ros.lifting.completion import pixels_of

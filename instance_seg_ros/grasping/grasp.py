@@ -8,8 +8,8 @@ from math import inf
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.geometry import Transform, frozen
-from instance_seg_ros.lifting import Status
+from instance_seg_ros.core.geometry import Transform, frozen
+from instance_seg_ros.core.status import Status
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ import numpy as np
 
 from instance_seg_ros.compute import Array
 from instance_seg_ros.compute.arrays import namespace
-from instance_seg_ros.config import GripperSettings
+from instance_seg_ros.core.config import GripperSettings
 
 
 @dataclass(frozen=True)

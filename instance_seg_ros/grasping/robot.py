@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from instance_seg_ros.config import GraspingSettings
-from instance_seg_ros.geometry import Transform
+from instance_seg_ros.core.config import GraspingSettings
+from instance_seg_ros.core.geometry import Transform
 
 
 def for_robot(T_camera_grasp: Transform, settings: GraspingSettings) -> Transform:

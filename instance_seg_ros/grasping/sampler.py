@@ -8,11 +8,12 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.camera import RgbdFrame
 from instance_seg_ros.compute import Array, Compute, ComputeChoice, FrameArrays
 from instance_seg_ros.compute.arrays import cast
-from instance_seg_ros.config import GraspingSettings, GripperSettings
-from instance_seg_ros.geometry import Transform
+from instance_seg_ros.core.camera import RgbdFrame
+from instance_seg_ros.core.config import GraspingSettings, GripperSettings
+from instance_seg_ros.core.geometry import Transform
+from instance_seg_ros.core.status import Status
 from instance_seg_ros.grasping.candidates import (
     Candidates,
     ContactPairs,
@@ -33,7 +34,7 @@ from instance_seg_ros.grasping.collision import (
 from instance_seg_ros.grasping.grasp import Grasp, InstanceGrasps
 from instance_seg_ros.grasping.gripper import Gripper
 from instance_seg_ros.grasping.ranking import nearly_same, quality
-from instance_seg_ros.lifting import LiftedFrame, Status
+from instance_seg_ros.lifting import LiftedFrame
 
 _MAX_CHECKED = 240
 """So many of the candidates that promise most are checked against the object itself and the scene."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.camera import RgbdFrame
 from instance_seg_ros.compute import Array, FrameArrays
 from instance_seg_ros.compute.arrays import cast, namespace
-from instance_seg_ros.geometry import Plane
+from instance_seg_ros.core.camera import RgbdFrame
+from instance_seg_ros.core.geometry import Plane
 
 _PROFILE_SHARE = 0.1
 """Half the thickness of the slice that a profile is taken from, as a share of the body's width."""

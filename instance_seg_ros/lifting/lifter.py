@@ -11,13 +11,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.camera import RgbdFrame
 from instance_seg_ros.compute import Array, Compute, ComputeChoice
 from instance_seg_ros.compute.arrays import cast, namespace
 from instance_seg_ros.compute.windows import Windows
-from instance_seg_ros.config import LiftingSettings
-from instance_seg_ros.geometry import OrientedBox, Plane, Transform, cross, frozen
-from instance_seg_ros.instances import Instances
+from instance_seg_ros.core.camera import RgbdFrame
+from instance_seg_ros.core.config import LiftingSettings
+from instance_seg_ros.core.geometry import OrientedBox, Plane, Transform, cross, frozen
+from instance_seg_ros.core.instances import Instances
+from instance_seg_ros.core.status import Status
 from instance_seg_ros.lifting.completion import far_side_of_round_body
 from instance_seg_ros.lifting.support import find_support_plane
 from instance_seg_ros.lifting.surface import depth_step_pixels, fit_local_planes, step_tolerance_m, window_radius_px
@@ -40,17 +41,6 @@ class Completion(enum.IntEnum):
     """Measured points only."""
     SUPPORT_PLANE = 1
     """The measured outline extruded down to the support plane."""
-
-
-class Status(enum.IntFlag):
-    """Why a step could not do its work for an instance; the values are those of the Instance message."""
-
-    OK = 0
-    TOO_FEW_POINTS = 1
-    NO_SUPPORT_PLANE = 2
-    NO_GRASP_CANDIDATE = 4
-    NO_COLLISION_FREE_GRASP = 8
-    GRASPING_DISABLED = 16
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.camera import RgbdFrame
-from instance_seg_ros.geometry import Plane
-from instance_seg_ros.instances import Instances
+from instance_seg_ros.core.camera import RgbdFrame
+from instance_seg_ros.core.geometry import Plane
+from instance_seg_ros.core.instances import Instances
 
 _STRIDE_PX = 4
 _MAX_SAMPLES = 2000

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from instance_seg_ros.camera import Intrinsics
 from instance_seg_ros.compute import Array, Compute
 from instance_seg_ros.compute.arrays import cast, length, namespace
+from instance_seg_ros.core.camera import Intrinsics
 
 _MIN_WINDOW_SHARE = 0.15
 """A window with fewer of its pixels measured than this gives no plane: what is fitted there is noise."""

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from instance_seg_ros.geometry import Transform
-from instance_seg_ros.instances import boxes_of_masks
+from instance_seg_ros.core.geometry import Transform
+from instance_seg_ros.core.instances import boxes_of_masks
 from instance_seg_ros.messages.outgoing import MessageFactory, header, transform_to_pose, vector
 from instance_seg_ros.pipeline import Scene, SceneObject
 

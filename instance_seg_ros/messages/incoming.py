@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros import image_codec
-from instance_seg_ros.camera import Intrinsics, RgbdFrame, intrinsics_from_matrix, register_depth
-from instance_seg_ros.geometry import Transform
+from instance_seg_ros.core.camera import Intrinsics, RgbdFrame, intrinsics_from_matrix, register_depth
+from instance_seg_ros.core.geometry import Transform
+from instance_seg_ros.messages import image_codec
 from instance_seg_ros.messages.pairing import NS_PER_S, FramePairer, Pair
 
 Header = Any

@@ -13,14 +13,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from instance_seg_ros.config import GraspingSettings
-from instance_seg_ros.geometry import OrientedBox, Transform
+from instance_seg_ros.core.config import GraspingSettings
+from instance_seg_ros.core.geometry import OrientedBox, Transform
+from instance_seg_ros.core.instances import boxes_of_masks
+from instance_seg_ros.core.status import reason_of
 from instance_seg_ros.grasping.grasp import Grasp
 from instance_seg_ros.grasping.robot import for_robot
-from instance_seg_ros.instances import boxes_of_masks
-from instance_seg_ros.lifting.reasons import reason_of
 from instance_seg_ros.pipeline import Scene, SceneObject
-from instance_seg_ros.scene_cloud import SceneCloud, cloud_of_objects
+from instance_seg_ros.results.cloud import SceneCloud, cloud_of_objects
 from instance_seg_ros.segmentation import ModelInfo
 
 NS_PER_S = 1_000_000_000

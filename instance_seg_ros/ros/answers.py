@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from rclpy.node import Node
 
-from instance_seg_ros.camera import RgbdFrame
-from instance_seg_ros.errors import InputError
-from instance_seg_ros.geometry import Transform
+from instance_seg_ros.core.camera import RgbdFrame
+from instance_seg_ros.core.errors import InputError
+from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.messages import outgoing
 from instance_seg_ros.messages.incoming import RgbdMessages, distorted_images, frame_of
 from instance_seg_ros.msg import InstanceArray
@@ -16,7 +16,7 @@ from instance_seg_ros.ros.diagnostics import Health
 from instance_seg_ros.ros.params import NodeParameters
 from instance_seg_ros.ros.problems import Problems
 from instance_seg_ros.ros.transforms import NoTf, Tf
-from instance_seg_ros.tracking import TimeStep
+from instance_seg_ros.tracking.tracker import TimeStep
 
 PLAUSIBLE_AGE_S = 10.0
 

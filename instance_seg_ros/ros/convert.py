@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
-from instance_seg_ros.camera import Intrinsics
+from instance_seg_ros.core.camera import Intrinsics
 
 
 def make_message(type_name: str, /, **fields: Any) -> Any:

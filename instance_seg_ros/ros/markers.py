@@ -10,12 +10,12 @@ from numpy.typing import ArrayLike, NDArray
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
-from instance_seg_ros.config import GripperSettings
-from instance_seg_ros.drawing import color_of_track
-from instance_seg_ros.geometry import BOX_EDGES, OrientedBox
+from instance_seg_ros.core.config import GripperSettings
+from instance_seg_ros.core.geometry import BOX_EDGES, OrientedBox
 from instance_seg_ros.grasping.grasp import Grasp
 from instance_seg_ros.messages.outgoing import transform_to_pose
 from instance_seg_ros.pipeline import Scene, SceneObject
+from instance_seg_ros.results.overlay import color_of_track
 from instance_seg_ros.ros.convert import make_message
 
 GRASPS_SHOWN = 3

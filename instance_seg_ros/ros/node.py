@@ -24,8 +24,8 @@ from rclpy.exceptions import ParameterException
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
-from instance_seg_ros.config import PipelineSettings
-from instance_seg_ros.errors import InputError
+from instance_seg_ros.core.config import PipelineSettings
+from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.grasping.sampler import GraspSampler
 from instance_seg_ros.lifting import Lifter
 from instance_seg_ros.messages.incoming import RgbdMessages
@@ -42,7 +42,7 @@ from instance_seg_ros.ros.services import Services
 from instance_seg_ros.ros.status import NodeState, StatusPublisher
 from instance_seg_ros.ros.transforms import NoTf, transforms_of
 from instance_seg_ros.ros.worker import NewestOnlyWorker
-from instance_seg_ros.tracking import Tracker
+from instance_seg_ros.tracking.tracker import Tracker
 
 NODE_NAME = "instance_seg"
 DIAGNOSTICS_PERIOD_S = 1.0

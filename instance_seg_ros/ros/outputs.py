@@ -14,11 +14,11 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image, PointCloud2
 from visualization_msgs.msg import MarkerArray
 
-from instance_seg_ros.config import GripperSettings
-from instance_seg_ros.drawing import draw_overlay
+from instance_seg_ros.core.config import GripperSettings
 from instance_seg_ros.messages import detections, outgoing
 from instance_seg_ros.msg import InstanceArray
 from instance_seg_ros.pipeline import Scene
+from instance_seg_ros.results.overlay import draw_overlay
 from instance_seg_ros.ros.convert import has_package, make_message, message_class
 from instance_seg_ros.ros.inputs import Report, publisher_events
 from instance_seg_ros.ros.markers import marker_array

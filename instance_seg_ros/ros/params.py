@@ -9,7 +9,7 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from instance_seg_ros.config import PipelineSettings, Setting, describe
+from instance_seg_ros.core.config import PipelineSettings, Setting, describe
 from instance_seg_ros.ros.settings import NodeSettings, all_parameters, settings_of
 
 UNCONFIGURED, INACTIVE, ACTIVE = "unconfigured", "inactive", "active"

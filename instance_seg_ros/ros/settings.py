@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 
-from instance_seg_ros.config import (
+from instance_seg_ros.core.config import (
     PipelineSettings,
     Setting,
     Settings,
@@ -16,7 +16,7 @@ from instance_seg_ros.config import (
     setting,
     stages,
 )
-from instance_seg_ros.geometry import Transform
+from instance_seg_ros.core.geometry import Transform
 
 
 @dataclasses.dataclass(frozen=True)

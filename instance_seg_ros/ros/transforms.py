@@ -9,7 +9,7 @@ from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.time import Time
 
-from instance_seg_ros.geometry import Transform
+from instance_seg_ros.core.geometry import Transform
 
 LOOKUP_TIMEOUT_S = 0.1
 """tf arrives a little later than the images that it belongs to; a frame waits no longer than this for it."""

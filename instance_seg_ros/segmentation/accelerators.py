@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from instance_seg_ros.config import SegmentationSettings
-from instance_seg_ros.segmentation import nvidia_driver
-from instance_seg_ros.segmentation.engine_cache import default_folder
+from instance_seg_ros.core.config import SegmentationSettings
 from instance_seg_ros.segmentation.network import Network
+from instance_seg_ros.segmentation.runtimes import nvidia_driver
+from instance_seg_ros.segmentation.runtimes.engine_cache import default_folder
 from instance_seg_ros.segmentation.swapping_network import Accelerator, Report, Shapes
 
 Maker = Callable[[Shapes, Report], Network]
@@ -88,20 +88,20 @@ def _tensorrt_obstacle() -> str | None:
     # Asked before the backend is imported, which uses names that older versions lack.
     if int(tensorrt.__version__.split(".")[0]) < _OLDEST_TENSORRT:
         return f"TensorRT {tensorrt.__version__} is too old, {_OLDEST_TENSORRT}.0 or newer is needed"
-    from instance_seg_ros.segmentation.tensorrt_backend import obstacle
+    from instance_seg_ros.segmentation.runtimes.tensorrt_backend import obstacle
 
     return obstacle()
 
 
 def _tensorrt(path: Path, settings: SegmentationSettings) -> Maker:
-    from instance_seg_ros.segmentation.tensorrt_factory import TensorRtFactory
+    from instance_seg_ros.segmentation.runtimes.tensorrt_factory import TensorRtFactory
 
     return TensorRtFactory(path, engine_precision(settings.precision), engine_folder(settings))
 
 
 def _provider_obstacle(provider: str) -> Callable[[], str | None]:
     def obstacle() -> str | None:
-        from instance_seg_ros.segmentation import onnxruntime_gpu_backend
+        from instance_seg_ros.segmentation.runtimes import onnxruntime_gpu_backend
 
         return onnxruntime_gpu_backend.obstacle(provider)
 
@@ -110,7 +110,7 @@ def _provider_obstacle(provider: str) -> Callable[[], str | None]:
 
 def _onnxruntime(provider: str) -> Callable[[Path, SegmentationSettings], Maker]:
     def maker(path: Path, settings: SegmentationSettings) -> Maker:
-        from instance_seg_ros.segmentation.onnxruntime_gpu_backend import OnnxRuntimeGpuNetwork
+        from instance_seg_ros.segmentation.runtimes.onnxruntime_gpu_backend import OnnxRuntimeGpuNetwork
 
         precision, folder = engine_precision(settings.precision), engine_folder(settings)
 
@@ -124,13 +124,13 @@ def _onnxruntime(provider: str) -> Callable[[Path, SegmentationSettings], Maker]
 
 
 def _pytorch_obstacle() -> str | None:
-    from instance_seg_ros.segmentation.pytorch_backend import obstacle
+    from instance_seg_ros.segmentation.runtimes.pytorch_backend import obstacle
 
     return obstacle()
 
 
 def _pytorch(path: Path, settings: SegmentationSettings) -> Maker:
-    from instance_seg_ros.segmentation.pytorch_backend import PyTorchNetwork
+    from instance_seg_ros.segmentation.runtimes.pytorch_backend import PyTorchNetwork
 
     def make(shapes: Shapes, report: Report) -> Network:
         report("preparing the model")

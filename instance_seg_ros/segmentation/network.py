@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.camera import RgbdFrame
+from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.segmentation.postprocessing import NetworkOutput
 
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.instances import Instances
+from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.segmentation.model_file import ModelError
 
 # A mask may reach past its box, since the box is regressed and the mask is not: by this share of the box's size and so

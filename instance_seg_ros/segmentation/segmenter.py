@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 from typing import Protocol
 
-from instance_seg_ros.camera import RgbdFrame
-from instance_seg_ros.config import SegmentationSettings
-from instance_seg_ros.instances import Instances
+from instance_seg_ros.core.camera import RgbdFrame
+from instance_seg_ros.core.config import SegmentationSettings
+from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.segmentation.model_file import ModelInfo, default_model_path, read_model_info
 from instance_seg_ros.segmentation.network import Network, network_inputs
 from instance_seg_ros.segmentation.postprocessing import to_instances

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from instance_seg_ros.config import SegmentationSettings
+from instance_seg_ros.core.config import SegmentationSettings
 from instance_seg_ros.segmentation.accelerators import GPU_BACKENDS, accelerator, accelerators, obstacle_of
-from instance_seg_ros.segmentation.cpu_backends import (
+from instance_seg_ros.segmentation.model_file import ModelError
+from instance_seg_ros.segmentation.network import Network
+from instance_seg_ros.segmentation.runtimes.cpu_choice import (
     CPU_BACKENDS,
     cpu_forms,
     fastest_cpu_network,
     float_forms,
     load_cpu_network,
 )
-from instance_seg_ros.segmentation.model_file import ModelError
-from instance_seg_ros.segmentation.network import Network
 from instance_seg_ros.segmentation.swapping_network import SwappingNetwork
 from instance_seg_ros.segmentation.waiting_network import WaitingNetwork
 

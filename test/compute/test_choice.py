@@ -9,21 +9,21 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from instance_seg_ros.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.compute import ComputeChoice, NumpyCompute, choose_compute
 from instance_seg_ros.compute.arrays import Compute, FrameArrays
-from instance_seg_ros.config import (
+from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
+from instance_seg_ros.core.config import (
     GeometrySettings,
     GraspingSettings,
     GripperSettings,
     LiftingSettings,
     SegmentationSettings,
 )
-from instance_seg_ros.errors import InputError
+from instance_seg_ros.core.errors import InputError
+from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.grasping.sampler import GraspSampler
-from instance_seg_ros.instances import Instances
 from instance_seg_ros.lifting import Lifter
-from instance_seg_ros.segmentation import nvidia_driver
+from instance_seg_ros.segmentation.runtimes import nvidia_driver
 
 
 class Failing(NumpyCompute):

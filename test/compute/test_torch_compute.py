@@ -14,15 +14,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from instance_seg_ros.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.compute import ComputeChoice, NumpyCompute
-from instance_seg_ros.config import GraspingSettings, GripperSettings, LiftingSettings
+from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
+from instance_seg_ros.core.config import GraspingSettings, GripperSettings, LiftingSettings
+from instance_seg_ros.core.instances import Instances
+from instance_seg_ros.files.captures import read_capture
 from instance_seg_ros.grasping.grasp import InstanceGrasps
 from instance_seg_ros.grasping.sampler import GraspSampler
-from instance_seg_ros.instances import Instances
+from instance_seg_ros.learning.synthetic.analytic import AnalyticScene, Body, Box, Cylinder, Sphere, look_at, upright
 from instance_seg_ros.lifting import Instance3D, LiftedFrame, Lifter
-from instance_seg_ros.storage.captures import read_capture
-from instance_seg_ros.synthetic.analytic import AnalyticScene, Body, Box, Cylinder, Sphere, look_at, upright
 
 torch = pytest.importorskip("torch")
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from instance_seg_ros.core.status import Status
 from instance_seg_ros.grasping.grasp import InstanceGrasps
-from instance_seg_ros.lifting import Status
 from instance_seg_ros.pipeline import Scene
 
 NAN = float("nan")

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from instance_seg_ros.compute import NumpyCompute
-from instance_seg_ros.config import LiftingSettings
+from instance_seg_ros.core.config import LiftingSettings
+from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.grasping.candidates import (
     ContactPairs,
     ContactSurface,
@@ -16,9 +17,8 @@ from instance_seg_ros.grasping.candidates import (
     candidates_from_pairs,
     contact_surfaces,
 )
-from instance_seg_ros.instances import Instances
+from instance_seg_ros.learning.synthetic.analytic import AnalyticScene, Body, Box, Cylinder, Sphere, look_at, upright
 from instance_seg_ros.lifting import Lifter
-from instance_seg_ros.synthetic.analytic import AnalyticScene, Body, Box, Cylinder, Sphere, look_at, upright
 
 COMPUTE = NumpyCompute()
 SAMPLES = 200

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from instance_seg_ros.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.compute import NumpyCompute
-from instance_seg_ros.config import GripperSettings
-from instance_seg_ros.geometry import Plane
+from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
+from instance_seg_ros.core.config import GripperSettings
+from instance_seg_ros.core.geometry import Plane
 from instance_seg_ros.grasping.candidates import Candidates, ContactPairs, ContactSurface, Targets
 from instance_seg_ros.grasping.collision import above_plane, free_of_own_object, free_of_scene, share_out_of_sight
 from instance_seg_ros.grasping.gripper import Gripper

@@ -7,15 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from instance_seg_ros.camera import Intrinsics, RgbdFrame
-from instance_seg_ros.config import GraspingSettings, GripperSettings, LiftingSettings
-from instance_seg_ros.geometry import Transform
+from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
+from instance_seg_ros.core.config import GraspingSettings, GripperSettings, LiftingSettings
+from instance_seg_ros.core.geometry import Transform
+from instance_seg_ros.core.instances import Instances
+from instance_seg_ros.core.status import Status
 from instance_seg_ros.grasping.grasp import Grasp, InstanceGrasps
 from instance_seg_ros.grasping.robot import for_robot
 from instance_seg_ros.grasping.sampler import GraspSampler
-from instance_seg_ros.instances import Instances
-from instance_seg_ros.lifting import Lifter, Status
-from instance_seg_ros.synthetic.analytic import AnalyticScene, Body, Box, Cylinder, Sphere, look_at, upright
+from instance_seg_ros.learning.synthetic.analytic import AnalyticScene, Body, Box, Cylinder, Sphere, look_at, upright
+from instance_seg_ros.lifting import Lifter
 
 GRIPPER = GripperSettings()
 VIEW = look_at((0, 0, 0.03), 0.75, 45)

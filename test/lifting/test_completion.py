@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from instance_seg_ros.camera import Intrinsics, RgbdFrame
-from instance_seg_ros.geometry import Plane, Transform
+from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
+from instance_seg_ros.core.geometry import Plane, Transform
+from instance_seg_ros.learning.synthetic.analytic import AnalyticScene, Body, Box, Cylinder, Sphere, look_at, upright
 from instance_seg_ros.lifting.completion import far_side_of_round_body, hidden_from_view
-from instance_seg_ros.synthetic.analytic import AnalyticScene, Body, Box, Cylinder, Sphere, look_at, upright
 
 
 @pytest.mark.parametrize(

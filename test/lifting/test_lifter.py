@@ -12,13 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from instance_seg_ros.camera import Intrinsics, RgbdFrame
-from instance_seg_ros.config import LiftingSettings
-from instance_seg_ros.geometry import Transform
-from instance_seg_ros.instances import Instances
-from instance_seg_ros.lifting import Completion, Instance3D, LiftedFrame, Lifter, Status
+from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
+from instance_seg_ros.core.config import LiftingSettings
+from instance_seg_ros.core.geometry import Transform
+from instance_seg_ros.core.instances import Instances
+from instance_seg_ros.core.status import Status
+from instance_seg_ros.learning.synthetic.analytic import AnalyticScene, Body, Box, Cylinder, Sphere, look_at, upright
+from instance_seg_ros.lifting import Completion, Instance3D, LiftedFrame, Lifter
 from instance_seg_ros.pipeline import Scene
-from instance_seg_ros.synthetic.analytic import AnalyticScene, Body, Box, Cylinder, Sphere, look_at, upright
 
 NOISE_M = 0.0015
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from instance_seg_ros.camera import Intrinsics
 from instance_seg_ros.compute import NumpyCompute
+from instance_seg_ros.core.camera import Intrinsics
 from instance_seg_ros.lifting.surface import LocalPlanes, depth_step_pixels, fit_local_planes, window_radius_px
 
 CAMERA = Intrinsics(60, 40, 80.0, 90.0, 29.5, 19.5)

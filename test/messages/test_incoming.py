@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from instance_seg_ros.camera import Intrinsics
-from instance_seg_ros.geometry import Transform
+from instance_seg_ros.core.camera import Intrinsics
+from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.messages.incoming import (
     MessageMatcher,
     RgbdMessages,

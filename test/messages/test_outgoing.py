@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from instance_seg_ros.config import GraspingSettings
-from instance_seg_ros.lifting import Completion, Status
+from instance_seg_ros.core.config import GraspingSettings
+from instance_seg_ros.core.status import Status
+from instance_seg_ros.lifting import Completion
 from instance_seg_ros.messages import outgoing
 from instance_seg_ros.messages.types import interface_files, load_typestore, message_factory
 from instance_seg_ros.pipeline import Scene

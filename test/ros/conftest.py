@@ -27,10 +27,10 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from visualization_msgs.msg import MarkerArray
 
-from instance_seg_ros.camera import RgbdFrame
-from instance_seg_ros.config import PipelineSettings
+from instance_seg_ros.core.camera import RgbdFrame
+from instance_seg_ros.core.config import PipelineSettings
+from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.grasping.sampler import GraspSampler
-from instance_seg_ros.instances import Instances
 from instance_seg_ros.lifting import Lifter
 from instance_seg_ros.messages.incoming import stamp_ns_of
 from instance_seg_ros.messages.outgoing import header
@@ -40,7 +40,7 @@ from instance_seg_ros.ros.convert import camera_info, color_image, depth_image, 
 from instance_seg_ros.ros.inputs import FASTDDS_PROFILE
 from instance_seg_ros.ros.node import InstanceSegNode
 from instance_seg_ros.segmentation import ModelInfo
-from instance_seg_ros.tracking import Tracker
+from instance_seg_ros.tracking.tracker import Tracker
 
 # Read when the first participant is made: without it, images between processes wait for repairs every now and then.
 os.environ["FASTRTPS_DEFAULT_PROFILES_FILE"] = str(FASTDDS_PROFILE)

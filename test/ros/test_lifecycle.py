@@ -18,7 +18,7 @@ from rcl_interfaces.srv import DescribeParameters, SetParameters
 from sensor_msgs.msg import CompressedImage, Image, RegionOfInterest
 from std_srvs.srv import SetBool
 
-from instance_seg_ros.camera import RgbdFrame
+from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.pipeline import Pipeline
 from instance_seg_ros.srv import Segment
 

@@ -13,11 +13,11 @@ pytest.importorskip("rclpy")
 import numpy as np
 from visualization_msgs.msg import Marker
 
-from instance_seg_ros.config import GripperSettings
-from instance_seg_ros.drawing import color_of_track
-from instance_seg_ros.geometry import Transform
+from instance_seg_ros.core.config import GripperSettings
+from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.messages.outgoing import header
 from instance_seg_ros.pipeline import Scene
+from instance_seg_ros.results.overlay import color_of_track
 from instance_seg_ros.ros.convert import make_message
 from instance_seg_ros.ros.markers import gripper_lines, marker_array
 

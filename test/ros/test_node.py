@@ -11,7 +11,7 @@ pytest.importorskip("rclpy")
 
 import numpy as np
 
-from instance_seg_ros.camera import RgbdFrame
+from instance_seg_ros.core.camera import RgbdFrame
 
 MakeFrame = Callable[..., RgbdFrame]
 

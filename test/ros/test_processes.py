@@ -18,12 +18,12 @@ import cv2
 from rclpy.serialization import serialize_message
 from rosbags.typesys import Stores, get_typestore
 
-from instance_seg_ros.camera import RgbdFrame
-from instance_seg_ros.storage.captures import write_capture
+from instance_seg_ros.core.camera import RgbdFrame
+from instance_seg_ros.files.captures import write_capture
 
 TIMEOUT_S = 90
 NODE = [sys.executable, "-m", "instance_seg_ros.ros.node"]
-DEMO = [sys.executable, "-m", "instance_seg_ros.ros.demo"]
+DEMO = [sys.executable, "-m", "instance_seg_ros.demo.demo"]
 
 
 @pytest.fixture

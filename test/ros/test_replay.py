@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from instance_seg_ros.storage.captures import capture_folders, read_capture
+from instance_seg_ros.files.captures import capture_folders, read_capture
 
 REAL_RGBD = Path(__file__).parents[3] / "shared" / "data" / "real_rgbd"
 

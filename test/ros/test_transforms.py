@@ -16,7 +16,7 @@ import numpy as np
 from geometry_msgs.msg import TransformStamped
 from sensor_msgs.msg import CameraInfo
 
-from instance_seg_ros.camera import RgbdFrame
+from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.messages.outgoing import header
 from instance_seg_ros.ros.convert import camera_info, depth_image, make_message
 from instance_seg_ros.ros.transforms import NoTf, Tf, TransformError, transforms_of

@@ -10,8 +10,8 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-import instance_seg_ros.segmentation
-from instance_seg_ros.segmentation import nvidia_driver
+from instance_seg_ros.segmentation import runtimes
+from instance_seg_ros.segmentation.runtimes import nvidia_driver
 
 STAND_INS = Path(__file__).parent / "stand_in_gpu"
 # Those that import PyTorch or TensorRT, the imported before the importing.
@@ -34,17 +34,17 @@ def gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SimpleNamespace:
 
     `builds()` counts the builds so far, of all processes.
     """
-    importlib.import_module("instance_seg_ros.segmentation.pytorch_backend")  # on the real PyTorch, before it is hidden
+    importlib.import_module(f"{runtimes.__name__}.pytorch_backend")  # on the real PyTorch, before it is hidden
     builds = tmp_path / "builds.txt"
     monkeypatch.setenv("STAND_IN_BUILDS", str(builds))
     monkeypatch.delenv("STAND_IN_FAULT", raising=False)
     monkeypatch.syspath_prepend(str(STAND_INS))
-    package = Path(instance_seg_ros.segmentation.__file__).parent
+    package = Path(runtimes.__file__).parent
     loaded = {
         "torch": _load(monkeypatch, "torch", STAND_INS / "torch.py"),
         "tensorrt": _load(monkeypatch, "tensorrt", STAND_INS / "tensorrt.py"),
     }
     monkeypatch.setattr(nvidia_driver, "obstacle", lambda: None)
     for module, name in GPU_MODULES.items():
-        loaded[module] = _load(monkeypatch, f"instance_seg_ros.segmentation.{name}", package / f"{name}.py")
+        loaded[module] = _load(monkeypatch, f"{runtimes.__name__}.{name}", package / f"{name}.py")
     return SimpleNamespace(**loaded, builds=lambda: len(builds.read_text().splitlines()) if builds.exists() else 0)

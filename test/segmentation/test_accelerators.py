@@ -11,10 +11,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from instance_seg_ros.config import SegmentationSettings, fields_of
-from instance_seg_ros.segmentation import ModelError, nvidia_driver, onnxruntime_gpu_backend
+from instance_seg_ros.core.config import SegmentationSettings, fields_of
+from instance_seg_ros.segmentation import ModelError
 from instance_seg_ros.segmentation.accelerators import GPU_BACKENDS, accelerators, engine_precision, obstacle_of
-from instance_seg_ros.segmentation.cpu_backends import CPU_BACKENDS
+from instance_seg_ros.segmentation.runtimes import nvidia_driver, onnxruntime_gpu_backend
+from instance_seg_ros.segmentation.runtimes.cpu_choice import CPU_BACKENDS
 from instance_seg_ros.segmentation.selection import load_network
 
 SETTINGS = SegmentationSettings()

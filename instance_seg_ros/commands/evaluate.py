@@ -1,0 +1,178 @@
+"""`instance-seg eval`."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from instance_seg_ros.core import config
+from instance_seg_ros.core.errors import InputError
+
+if TYPE_CHECKING:
+    from instance_seg_ros.learning.datasets.labelled_frames import LabelledFrame
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `instance-seg eval`."""
+    from instance_seg_ros.commands.helpers.coco_options import SKIPPED_NAME, add_coco_options
+    from instance_seg_ros.learning.datasets.labelled_frames import DEPTH_MISSING, RANDOM_SENSOR, SENSORS
+
+    parser.usage = "%(prog)s (--data DIR | --coco JSON) [--model FILE] [--out DIR] [options]"
+    parser.add_argument("--model", type=Path, metavar="FILE", help="model file (default: the shipped one)")
+    data = parser.add_mutually_exclusive_group(required=True)
+    data.add_argument("--data", type=Path, metavar="DIR", help="a folder of labelled captures, or a scene store")
+    data.add_argument("--coco", type=Path, metavar="JSON", help="annotations in COCO's instance format")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help=f"folder for metrics.json, precision_recall.png, index.html and, of a COCO data set, {SKIPPED_NAME}",
+    )
+    parser.add_argument(
+        "--limit",
+        type=int,
+        metavar="N",
+        default=0,
+        help="frames at most, evenly spread, 0 for all (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        metavar="N",
+        default=1,
+        help="of a store's sensors and of missing depth (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--sensor",
+        metavar="NAMES",
+        help=f"what a store is seen through, comma-separated: {', '.join(SENSORS)} (default: {RANDOM_SENSOR}, as in "
+        "training)",
+    )
+    parser.add_argument(
+        "--all-labelled",
+        action="store_true",
+        help="every object of the captures is labelled, so that predictions elsewhere are wrong",
+    )
+    parser.add_argument(
+        "--depth-missing",
+        choices=DEPTH_MISSING,
+        default=DEPTH_MISSING[0],
+        help="how much of the depth to take away (default: %(default)s)",
+    )
+    parser.add_argument("--without-color", action="store_true", help="take the colour away")
+    parser.add_argument(
+        "--worst", type=int, metavar="N", default=24, help="frames with pictures in index.html (default: %(default)s)"
+    )
+    add_coco_options(parser)
+    config.add_arguments(parser, config.SegmentationSettings, "segmentation")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluates a model and prints the tables; returns the exit status.
+
+    Raises:
+        InputError: the data or the model cannot be used.
+    """
+    from tqdm import tqdm
+
+    from instance_seg_ros.learning.evaluation import report
+    from instance_seg_ros.learning.evaluation.breakdown import summarise
+    from instance_seg_ros.learning.evaluation.classes import ClassNames
+    from instance_seg_ros.learning.evaluation.evaluate import evaluate_frame
+    from instance_seg_ros.learning.evaluation.gallery import WorstFrames, write_page
+    from instance_seg_ros.segmentation.segmenter import load_segmenter
+
+    settings = config.from_arguments(args, config.SegmentationSettings)
+    for name in ("limit", "seed", "worst"):
+        if getattr(args, name) < 0:
+            raise InputError(f"--{name} must be 0 or more, not {getattr(args, name)}")
+    results, worst = [], WorstFrames(args.worst)
+    # What is wrong with the data or the folder is told before the model is loaded, not after it has run for minutes.
+    frames = _frames(args)
+    first = next(frames)
+    if args.out is not None:
+        import matplotlib  # noqa: F401 - for the plot at the end; that it is missing is told now, too
+
+        args.out.mkdir(parents=True, exist_ok=True)
+    segmenter = load_segmenter(args.model, settings)
+    for frame in tqdm(itertools.chain([first], frames), unit="frame", leave=False):
+        result, prediction = evaluate_frame(segmenter, frame)
+        results.append(result)
+        if args.out is not None:
+            worst.add(result, prediction)
+    classes = ClassNames(segmenter.info.class_names, first.truth.class_names)
+    summary = summarise(results, classes.counted)
+    if _are_captures(args):
+        print(report.frame_table(results) + "\n")
+    if classes.summary():
+        print(classes.summary() + "\n")
+    if not results[0].phantoms.complete:
+        print("only some objects may be labelled: predictions elsewhere do not count, phantoms are told by depth\n")
+    print(report.breakdown_table(summary) + "\n")
+    print(report.summary_lines(summary))
+    if args.out is not None:
+        model = {"name": segmenter.info.name, "digest": segmenter.info.digest, "backend": segmenter.backend}
+        report.write_json(args.out / "metrics.json", model, _as_json(args), summary, results)
+        source = (args.data or args.coco).resolve().name
+        write_page(args.out, f"{segmenter.info.name} on {source}", summary, worst.frames())
+        print(f"wrote {args.out / 'metrics.json'} and {args.out / 'index.html'}")
+    return 0
+
+
+def _as_json(args: argparse.Namespace) -> dict[str, object]:
+    """The options by name, paths as texts; what the command line's parser keeps for itself is left out."""
+    kinds = (str, int, float, Path, type(None))
+    return {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in sorted(vars(args).items())
+        if isinstance(value, kinds)
+    }
+
+
+def _frames(args: argparse.Namespace) -> Iterator[LabelledFrame]:
+    """The frames that the options ask for, at least one.
+
+    Raises:
+        InputError: the options do not fit the data, or the data cannot be used.
+    """
+    from instance_seg_ros.learning.datasets.labelled_frames import degraded
+
+    try:
+        for index, frame in enumerate(_whole_frames(args)):
+            yield degraded(frame, args.depth_missing, args.without_color, args.seed + index)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+
+
+def _whole_frames(args: argparse.Namespace) -> Iterator[LabelledFrame]:
+    from instance_seg_ros.commands.helpers.coco_options import ONLY_FOR_COCO, refuse_options
+    from instance_seg_ros.learning.datasets.labelled_frames import RANDOM_SENSOR, captures, store_frames
+
+    if args.coco is not None:
+        refuse_options(args, ("sensor", "all_labelled"), "--coco")
+        return _coco(args)
+    refuse_options(args, ONLY_FOR_COCO, "--data")
+    if _are_captures(args):
+        refuse_options(args, ("sensor",), f"captures, which a real sensor made ({args.data})")
+        return captures(args.data, args.all_labelled, args.limit)
+    refuse_options(args, ("all_labelled",), f"a scene store, which labels every object ({args.data})")
+    names = (name.strip() for name in (args.sensor or RANDOM_SENSOR).split(","))
+    sensors = list(dict.fromkeys(names))  # each once
+    return store_frames(args.data, args.limit, args.seed, sensors)
+
+
+def _coco(args: argparse.Namespace) -> Iterator[LabelledFrame]:
+    from instance_seg_ros.commands.helpers.coco_options import coco_files, read_and_tell
+    from instance_seg_ros.learning.datasets.labelled_coco import coco_frames
+
+    files = coco_files(args)
+    return coco_frames(read_and_tell(files, args.out), files, args.limit)
+
+
+def _are_captures(args: argparse.Namespace) -> bool:
+    from instance_seg_ros.learning.datasets.labelled_frames import is_store
+
+    return args.data is not None and not is_store(args.data)

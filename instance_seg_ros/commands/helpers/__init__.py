@@ -1,0 +1,1 @@
+"""What several subcommands share; each file here serves the commands, none is one."""

@@ -1,0 +1,77 @@
+"""Options that several subcommands share: the model and the settings of every stage."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from instance_seg_ros.core import config
+from instance_seg_ros.core.config import PipelineSettings
+from instance_seg_ros.core.errors import InputError
+from instance_seg_ros.pipeline import Pipeline
+
+
+def add_pipeline_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds `--model` and one option for each setting of each stage, such as `--lifting-min-points`."""
+    parser.add_argument("--model", type=Path, metavar="FILE", help="model file (default: the one that is shipped)")
+    for stage, settings_type in config.stages().items():
+        config.add_arguments(parser, settings_type, f"{stage} settings", prefix=f"{stage}_")
+
+
+def load_pipeline(args: argparse.Namespace) -> Pipeline:
+    """The pipeline that the options ask for.
+
+    Raises:
+        InputError: for a setting out of range or a model file that cannot be used.
+    """
+    return Pipeline.from_settings(pipeline_settings(args), args.model)
+
+
+def pipeline_settings(args: argparse.Namespace) -> PipelineSettings:
+    """The settings of all stages that the options ask for.
+
+    Raises:
+        InputError: for a setting out of range.
+    """
+    return PipelineSettings(**{stage: settings_of(args, kind, stage) for stage, kind in config.stages().items()})  # type: ignore[arg-type]
+
+
+def settings_of(args: argparse.Namespace, settings_type: type[config.SettingsType], stage: str) -> config.SettingsType:
+    """The settings of one stage that the options ask for.
+
+    Raises:
+        InputError: for a setting out of range.
+    """
+    try:
+        return config.from_arguments(args, settings_type, prefix=f"{stage}_")
+    except InputError as error:
+        raise InputError(f"{stage} settings: {error}") from error
+
+
+def parse_size_wh(text: str) -> tuple[int, int]:
+    """(width, height) of "640x480", as a type of argparse.
+
+    Raises:
+        argparse.ArgumentTypeError: the text is no size.
+    """
+    width, _, height = text.partition("x")
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 640x480")
+    return int(width), int(height)
+
+
+def parse_count(text: str) -> int:
+    """A whole number of at least 1, as a type of argparse.
+
+    Raises:
+        argparse.ArgumentTypeError: the text is none.
+    """
+    if not (text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def model_line(pipeline: Pipeline) -> str:
+    """Which model runs on what, as one line."""
+    info = pipeline.segmenter.info
+    return f"model {info.name} {info.version} ({info.digest[:12]}) on {pipeline.segmenter.backend}"

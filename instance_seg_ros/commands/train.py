@@ -1,0 +1,191 @@
+"""`instance-seg train`."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from instance_seg_ros.commands.helpers.coco_options import (
+    ONLY_FOR_COCO,
+    add_coco_options,
+    coco_files,
+    read_and_tell,
+    refuse_options,
+)
+from instance_seg_ros.core.errors import InputError
+from instance_seg_ros.learning.models.configuration import SIZES
+
+if TYPE_CHECKING:
+    from instance_seg_ros.learning.datasets.training_samples import FrameSource
+    from instance_seg_ros.learning.training.processes import Processes
+
+SHIPPED = "shipped"
+_FEW_INCOMPLETE = 0.1
+"""Up to this share of frames without depth or colour, batch normalisation may take its statistics of them."""
+_INPUTS = {"depth": "depth", "rgb": "colour", "rgbd": "depth and colour"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `instance-seg train`."""
+    parser.usage = "%(prog)s (--store DIR ... | --coco JSON) (--steps N | --minutes M) --out DIR [options]"
+    data = parser.add_mutually_exclusive_group(required=True)
+    data.add_argument(
+        "--store",
+        type=Path,
+        nargs="+",
+        metavar="DIR",
+        help="scene stores written by `instance-seg synth`; several count as one",
+    )
+    data.add_argument("--coco", type=Path, metavar="JSON", help="annotations in COCO's instance format")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", required=True, help="folder of checkpoint, log and curve; resumes from it"
+    )
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument(
+        "--weights",
+        type=Path,
+        metavar="FILE",
+        help=f"start from this checkpoint's averaged weights, or from this model file's; {SHIPPED} is the shipped one",
+    )
+    start.add_argument(
+        "--size", choices=tuple(SIZES), default="standard", help="of a network from nothing (default: %(default)s)"
+    )
+    budget = parser.add_mutually_exclusive_group(required=True)
+    budget.add_argument("--steps", type=int, metavar="N", help="optimiser steps")
+    budget.add_argument(
+        "--minutes", type=float, metavar="M", help="training time; the schedule follows the clock, so no run repeats"
+    )
+    parser.add_argument(
+        "--inputs",
+        choices=tuple(_INPUTS),
+        default="rgbd",
+        help="what the network learns from; rgbd also learns to do without either (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--batch-size", type=int, metavar="N", default=16, help="images a step, of all processes (default: %(default)s)"
+    )
+    parser.add_argument("--learning-rate", type=float, metavar="X", default=2e-3, help="peak (default: %(default)s)")
+    parser.add_argument(
+        "--seed", type=int, metavar="N", default=0, help="of weights, order, noise (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto takes a GPU if there is one"
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        default=1,
+        help="processes for the data, for each that trains (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--threads", type=int, metavar="N", default=2, help="CPU threads of the network (default: %(default)s)"
+    )
+    store = parser.add_argument_group("scene stores")
+    store.add_argument("--allow-partial", action="store_true", help="train on the finished part of a growing store")
+    add_coco_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Trains, or goes on with a training; returns the exit status.
+
+    Raises:
+        InputError: the data, the weights or the checkpoint cannot be used, or the training diverged.
+    """
+    from instance_seg_ros.learning.training.processes import joined_processes
+    from instance_seg_ros.learning.training.train import TrainingDivergedError
+
+    try:
+        with joined_processes(args.device) as processes:
+            _train(args, processes)
+    except (FileNotFoundError, ValueError, TrainingDivergedError) as error:
+        raise InputError(str(error)) from error
+    return 0
+
+
+def _train(args: argparse.Namespace, processes: Processes) -> None:
+    from instance_seg_ros.learning.training.initial import adapted_config, read_initial_weights
+    from instance_seg_ros.learning.training.train import Trainer, TrainingSettings
+    from instance_seg_ros.segmentation.model_file import default_model_path
+
+    path = default_model_path() if args.weights == Path(SHIPPED) else args.weights
+    initial = None if path is None else read_initial_weights(path)
+    source = _scenes(args) if args.coco is None else _coco(args, processes)
+    if initial is None and args.inputs == "rgbd" and source.incomplete_share == 1:
+        raise ValueError(
+            "all of the data lack depth or colour, and a network that reads both cannot learn what it never sees: take "
+            "--inputs depth or rgb, give --depth, generate a store with --color, or start from --weights"
+        )
+    settings = TrainingSettings(
+        steps=args.steps or 0,
+        minutes=args.minutes or 0.0,
+        batch_size=args.batch_size,
+        learning_rate=args.learning_rate,
+        seed=args.seed,
+        workers=args.workers,
+        threads=args.threads,
+        fixed_statistics=initial is not None and source.incomplete_share > _FEW_INCOMPLETE,
+    )
+    trainer = Trainer(
+        settings,
+        source,
+        args.out,
+        config=adapted_config(
+            SIZES[args.size] if initial is None else initial.config,
+            len(source.class_names),
+            color=args.inputs != "depth",
+            depth=args.inputs != "rgb",
+        ),
+        initial=initial,
+        processes=processes,
+    )
+    if trainer.is_finished:
+        if processes.is_first:
+            print(
+                f"{args.out} holds a finished training of {trainer.step} steps, and nothing is left to do; to train "
+                "anew, choose another --out, to go on, a larger budget"
+            )
+        return
+    if processes.is_first:
+        where = f"{processes.count} processes" if processes.count > 1 else str(processes.device)
+        print(
+            f"{len(source)} frames to train on from {_INPUTS[args.inputs]}, from step {trainer.step}, on {where}, into "
+            f"{args.out}"
+        )
+        if initial is not None and trainer.step == 0:
+            print(f"starting from the weights of {path}")
+        if settings.fixed_statistics:
+            print(
+                f"{source.incomplete_share:.0%} of the frames lack depth or colour: batch normalisation keeps the "
+                "statistics of the starting weights"
+            )
+    trainer.run()
+    if processes.is_first:
+        print(f"done: {trainer.step} steps in {trainer.elapsed_s / 60:.1f} min; checkpoint {trainer.checkpoint_path}")
+
+
+def _scenes(args: argparse.Namespace) -> FrameSource:
+    from instance_seg_ros.learning.datasets.joined_frames import JoinedFrames
+    from instance_seg_ros.learning.datasets.scene_frames import SceneFrames
+    from instance_seg_ros.learning.synthetic.store import open_store
+
+    refuse_options(args, ONLY_FOR_COCO, "--store")
+    sources = [SceneFrames(open_store(folder, allow_partial=args.allow_partial), args.inputs) for folder in args.store]
+    return sources[0] if len(sources) == 1 else JoinedFrames(sources)
+
+
+def _coco(args: argparse.Namespace, processes: Processes) -> FrameSource:
+    """The data set; what is wrong with it is told by the first process."""
+    from instance_seg_ros.learning.datasets.coco_data import read_coco
+    from instance_seg_ros.learning.datasets.coco_frames import CocoFrames
+
+    refuse_options(args, ("allow_partial",), "--coco")
+    files = coco_files(args)
+    if args.inputs == "rgb":
+        files = replace(files, depth=None)
+    data = read_and_tell(files, args.out) if processes.is_first else read_coco(files)
+    if not any(region.class_index is not None for image in data.images for region in image.regions):
+        raise InputError(f"{args.coco}: no image has an object that can be used, so there is nothing to learn")
+    return CocoFrames(data, files, color=args.inputs != "depth")

@@ -1,0 +1,1 @@
+"""What every stage knows: the camera and its frames, geometry, instances, status flags, settings and errors."""

@@ -1,0 +1,224 @@
+"""The pinhole camera and the validated RGB-D frame that every stage starts from; depth decoding and registration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from instance_seg_ros.core.geometry import Transform
+
+MIN_DEPTH_M, MAX_DEPTH_M = 0.001, 65.0
+"""Depth outside is no measurement: 16 bits of millimetres begin and end about here, uninitialised floats lie beyond."""
+
+_SEAM_PX = 1e-3
+"""Footprints of neighbouring depth pixels overlap by this, so that rounding opens no gap between them."""
+
+
+@dataclass(frozen=True)
+class Intrinsics:
+    """A pinhole camera without distortion. The ray of pixel (u, v) is ((u - cx) / fx, (v - cy) / fy, 1).
+
+    Attributes:
+        width, height: image size in pixels, > 0.
+        fx, fy: focal lengths in pixels, > 0.
+        cx, cy: principal point in pixels, inside the image by a margin of one image size.
+
+    Raises:
+        ValueError: naming the value, for a camera that cannot be (an unfilled CameraInfo has K = 0).
+    """
+
+    width: int
+    height: int
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+
+    def __post_init__(self) -> None:
+        if self.width <= 0 or self.height <= 0:
+            raise ValueError(f"the image size must be positive, not {self.width}x{self.height}")
+        if not np.isfinite([self.fx, self.fy, self.cx, self.cy]).all() or self.fx <= 0 or self.fy <= 0:
+            raise ValueError(
+                f"focal lengths must be positive and all intrinsics finite, not fx={self.fx} fy={self.fy} cx={self.cx} "
+                f"cy={self.cy}; is the camera's CameraInfo filled in?"
+            )
+        if not (-self.width <= self.cx <= 2 * self.width and -self.height <= self.cy <= 2 * self.height):
+            raise ValueError(
+                f"the principal point ({self.cx}, {self.cy}) lies far outside the {self.width}x{self.height} image"
+            )
+
+    @property
+    def fx_fy_cx_cy(self) -> NDArray[np.float32]:
+        """(4,) float32."""
+        return np.array([self.fx, self.fy, self.cx, self.cy], dtype=np.float32)
+
+    def resized(self, width: int, height: int) -> Intrinsics:
+        """The same camera with its image resized to another size (pixel centres at integers, as everywhere)."""
+        sx, sy = width / self.width, height / self.height
+        return Intrinsics(
+            width, height, self.fx * sx, self.fy * sy, (self.cx + 0.5) * sx - 0.5, (self.cy + 0.5) * sy - 0.5
+        )
+
+    @property
+    def rays(self) -> NDArray[np.float32]:
+        """(H, W, 2) float32, read-only: x / z and y / z of each pixel's ray. Equal cameras share one array."""
+        return _rays(self)
+
+    def back_project(self, depth_m: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Points of a depth image, (H, W, 3) float32, metres, camera optical frame; (0, 0, 0) where depth is 0."""
+        points_m = np.empty((*depth_m.shape, 3), dtype=np.float32)
+        np.multiply(self.rays, depth_m[..., None], out=points_m[..., :2])
+        points_m[..., 2] = depth_m
+        return points_m
+
+    def project(self, points_m: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Pixel coordinates (x, y) of (..., 3) points in front of the camera (z > 0), (..., 2)."""
+        focal = np.array([self.fx, self.fy], dtype=points_m.dtype)
+        centre = np.array([self.cx, self.cy], dtype=points_m.dtype)
+        return points_m[..., :2] / points_m[..., 2:] * focal + centre
+
+
+@lru_cache(maxsize=8)
+def _rays(camera: Intrinsics) -> NDArray[np.float32]:
+    x = (np.arange(camera.width, dtype=np.float32) - np.float32(camera.cx)) / np.float32(camera.fx)
+    y = (np.arange(camera.height, dtype=np.float32) - np.float32(camera.cy)) / np.float32(camera.fy)
+    rays = np.stack(np.meshgrid(x, y), axis=-1)
+    rays.setflags(write=False)
+    return rays
+
+
+@dataclass(frozen=True, eq=False)
+class RgbdFrame:
+    """One colour image with depth registered to it.
+
+    Attributes:
+        color_rgb: (H, W, 3) uint8, or None for a camera without colour.
+        depth_m: (H, W) float32, metres along the optical axis, 0 = no measurement.
+        intrinsics: of the colour image (and so of the registered depth).
+        stamp_ns: time of the colour image, nanoseconds.
+        frame_id: the optical frame that all points and poses of this frame are in.
+
+    Raises:
+        ValueError: when sizes, dtypes or values do not fit together.
+    """
+
+    color_rgb: NDArray[np.uint8] | None
+    depth_m: NDArray[np.float32]
+    intrinsics: Intrinsics
+    stamp_ns: int = 0
+    frame_id: str = "camera_color_optical_frame"
+
+    def __post_init__(self) -> None:
+        expected = (self.intrinsics.height, self.intrinsics.width)
+        if self.depth_m.shape != expected:
+            raise ValueError(
+                f"depth is {_size(self.depth_m)} but the camera is {expected[1]}x{expected[0]}; register it first"
+            )
+        if self.depth_m.dtype != np.float32:
+            raise ValueError(f"depth_m must be float32 metres, not {self.depth_m.dtype}; decode it with decode_depth")
+        if not (self.depth_m.min() >= 0 and self.depth_m.max() <= MAX_DEPTH_M):  # False for NaN too
+            raise ValueError(
+                f"depth_m must lie between 0 and {MAX_DEPTH_M:g} m, without NaN, not between {self.depth_m.min()} and "
+                f"{self.depth_m.max()}; decode it with decode_depth"
+            )
+        if self.color_rgb is not None:
+            if self.color_rgb.shape != (*expected, 3):
+                raise ValueError(f"colour is {_size(self.color_rgb)} but the camera is {expected[1]}x{expected[0]}")
+            if self.color_rgb.dtype != np.uint8:
+                raise ValueError(f"color_rgb must be uint8, not {self.color_rgb.dtype}")
+
+    @cached_property
+    def points_m(self) -> NDArray[np.float32]:
+        """(H, W, 3) float32 organised cloud, metres, camera optical frame; (0, 0, 0) where there is no measurement."""
+        return self.intrinsics.back_project(self.depth_m)
+
+    @property
+    def valid_share(self) -> float:
+        """Share of pixels with a depth measurement, 0 to 1."""
+        return float(np.count_nonzero(self.depth_m) / self.depth_m.size)
+
+
+def _size(image: NDArray) -> str:
+    return "x".join(str(side) for side in (*image.shape[1::-1], *image.shape[2:]))
+
+
+def decode_depth(raw: NDArray, unit_m: float | None = None) -> NDArray[np.float32]:
+    """Depth as float32 metres with 0 for no measurement, from a camera's raw image.
+
+    Args:
+        raw: (H, W) uint16 (REP-118 millimetres unless `unit_m` says otherwise) or floating point metres.
+        unit_m: metres per unit of a uint16 image, for files that name it; a ROS image never needs it.
+
+    Returns:
+        (H, W) float32. NaN, infinities, negatives and values outside `MIN_DEPTH_M` to `MAX_DEPTH_M` become 0.
+
+    Raises:
+        ValueError: for another dtype or shape, or a unit that is not positive.
+    """
+    if raw.ndim != 2:
+        raise ValueError(f"a depth image has two dimensions, not {raw.ndim}")
+    if raw.dtype.kind == "u" and raw.dtype.itemsize == 2:
+        unit = 0.001 if unit_m is None else unit_m
+        if not (np.isfinite(unit) and unit > 0):
+            raise ValueError(f"depth_unit_m must be positive, not {unit_m}")
+        depth_m = raw.astype(np.float32) * np.float32(unit)
+    elif raw.dtype.kind == "f":
+        if unit_m not in (None, 1.0):
+            raise ValueError(f"a floating-point depth image is in metres already; depth_unit_m={unit_m} does not apply")
+        depth_m = raw.astype(np.float32)
+    else:
+        raise ValueError(f"a depth image is uint16 or floating point, not {raw.dtype}")
+    valid = (depth_m >= MIN_DEPTH_M) & (depth_m <= MAX_DEPTH_M)  # False for NaN too
+    return np.where(valid, depth_m, np.float32(0))
+
+
+def register_depth(
+    depth_m: NDArray[np.float32],
+    depth_intrinsics: Intrinsics,
+    color_intrinsics: Intrinsics,
+    T_color_depth: Transform,
+) -> NDArray[np.float32]:
+    """Depth as the colour camera would see it: a forward projection with a z-buffer.
+
+    A depth pixel covers about (f_color / f_depth) pixels of the colour image, so every point is splatted over a square
+    of that size; the nearest point wins a pixel.
+
+    Args:
+        depth_m: (Hd, Wd) float32, metres, 0 = no measurement.
+        T_color_depth: pose of the depth camera in the colour camera's optical frame.
+
+    Returns:
+        (Hc, Wc) float32, metres along the colour camera's axis, 0 where no point falls.
+    """
+    if depth_m.shape != (depth_intrinsics.height, depth_intrinsics.width):
+        raise ValueError(
+            f"depth is {_size(depth_m)} but its CameraInfo says {depth_intrinsics.width}x{depth_intrinsics.height}"
+        )
+    width, height = color_intrinsics.width, color_intrinsics.height
+    points_m = T_color_depth.apply(depth_intrinsics.back_project(depth_m)[depth_m > 0])
+    points_m = points_m[(points_m[:, 2] > 1e-3) & (points_m[:, 2] <= MAX_DEPTH_M)]
+    # Half of a depth pixel's footprint around its projected centre, in colour pixels at equal depth; at least the pixel
+    # that the point falls into.
+    half_x = max(0.5, 0.5 * color_intrinsics.fx / depth_intrinsics.fx)
+    half_y = max(0.5, 0.5 * color_intrinsics.fy / depth_intrinsics.fy)
+    half = np.array([half_x, half_y])
+    pixels = color_intrinsics.project(points_m)
+    first_x, first_y = np.ceil(pixels - half).astype(np.int64).T
+    end_x, end_y = (pixels + half + _SEAM_PX).T
+    registered = np.full(height * width, np.inf, dtype=np.float32)
+    for step_y in range(int(np.ceil(2 * half_y))):
+        for step_x in range(int(np.ceil(2 * half_x))):
+            x, y = first_x + step_x, first_y + step_y
+            inside = (x >= 0) & (x < np.minimum(width, end_x)) & (y >= 0) & (y < np.minimum(height, end_y))
+            np.minimum.at(registered, y[inside] * width + x[inside], points_m[inside, 2])
+    registered[np.isinf(registered)] = 0
+    return registered.reshape(height, width)
+
+
+def intrinsics_from_matrix(camera_matrix: ArrayLike, width: int, height: int) -> Intrinsics:
+    """From the row-major 3x3 matrix K of a CameraInfo (9 values)."""
+    fx, _, cx, _, fy, cy, *_ = np.asarray(camera_matrix, dtype=np.float64).reshape(-1).tolist()
+    return Intrinsics(width, height, fx, fy, cx, cy)

@@ -1,0 +1,35 @@
+"""What a step could not do for an instance: flags, and the same flags in words for messages, files and pictures."""
+
+from __future__ import annotations
+
+import enum
+
+
+class Status(enum.IntFlag):
+    """Why a step could not do its work for an instance; the values are those of the Instance message."""
+
+    OK = 0
+    TOO_FEW_POINTS = 1
+    NO_SUPPORT_PLANE = 2
+    NO_GRASP_CANDIDATE = 4
+    NO_COLLISION_FREE_GRASP = 8
+    GRASPING_DISABLED = 16
+
+
+REASONS = {
+    Status.TOO_FEW_POINTS: "too few measured points under the mask to place it in space",
+    Status.NO_SUPPORT_PLANE: "no support plane under it, so centre and box are those of the measured points alone",
+    Status.NO_GRASP_CANDIDATE: "no two facing surface points fit the gripper",
+    Status.NO_COLLISION_FREE_GRASP: "the gripper would collide in every grasp",
+    Status.GRASPING_DISABLED: "grasps are turned off",
+}
+
+
+def reason_of(status: Status) -> str:
+    """The reasons of all the flags, joined by semicolons; empty for `Status.OK`."""
+    return "; ".join(reason for flag, reason in REASONS.items() if flag & status)
+
+
+def names_of(status: Status) -> list[str]:
+    """The names of all the flags, lower case; empty for `Status.OK`."""
+    return [str(flag.name).lower() for flag in REASONS if flag & status]

@@ -1,0 +1,1 @@
+"""Captures on disk, and files that appear whole or not at all."""

@@ -1,0 +1,180 @@
+"""Labelled frames to evaluate on: captures, and scene stores seen through a depth sensor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
+from instance_seg_ros.core.instances import Instances
+from instance_seg_ros.files.captures import LABELS_FILE, CaptureError, capture_folders, read_capture
+from instance_seg_ros.learning.datasets.groups import groups
+from instance_seg_ros.learning.datasets.photometric import PhotometricSettings, degrade_color
+from instance_seg_ros.learning.synthetic.sensors.held_out_sensors import published_noise
+from instance_seg_ros.learning.synthetic.sensors.sensor import PRESETS, SensorSettings, preset, simulate_depth
+from instance_seg_ros.learning.synthetic.store import SceneStore, open_store
+
+MIN_VISIBLE_PX = 40
+RANDOM_SENSOR = "random"
+PUBLISHED_NOISE = "published_noise"
+PASSIVE_STEREO = "passive_stereo"
+SENSORS = (RANDOM_SENSOR, *PRESETS, PUBLISHED_NOISE, PASSIVE_STEREO)
+"""What a store can be seen through. Training sees the first; the presets are of its kind; the last two are not."""
+DEPTH_MISSING = ("none", "half", "all")
+
+_PATCH_SHARE = 1 / 16
+_COLOR_STREAM = 1
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledFrame:
+    """A frame and what is in it.
+
+    Attributes:
+        name: for the tables.
+        frame: what the segmenter gets.
+        truth: its labelled objects.
+        complete: every object is labelled; else predictions elsewhere do not count.
+        ignored: (H, W) bool, objects of which too little shows to ask for them.
+        clean_depth_m: (H, W) float32, the depth without noise; None for real frames.
+        sensor: what a generated scene was seen through; empty for real frames.
+        group: of frames that belong together; empty where there are no groups.
+    """
+
+    name: str
+    frame: RgbdFrame
+    truth: Instances
+    complete: bool
+    ignored: NDArray[np.bool_]
+    clean_depth_m: NDArray[np.float32] | None = None
+    sensor: str = ""
+    group: str = ""
+
+    @property
+    def objects(self) -> NDArray[np.bool_]:
+        """(H, W) bool, every pixel that is known to be an object's."""
+        result: NDArray[np.bool_] = self.truth.masks.any(axis=0) | self.ignored
+        return result
+
+
+def spread(count: int, limit: int) -> list[int]:
+    """At most `limit` of the indices 0 to `count` - 1, evenly spread; all of them where the limit is 0."""
+    chosen: list[int] = np.linspace(0, count - 1, min(limit, count) if limit else count).astype(int).tolist()
+    return chosen
+
+
+def is_store(folder: Path) -> bool:
+    """Whether a folder is a scene store, damaged or not, rather than captures."""
+    return (folder / "ids.npy").is_file() or (folder / "done.npy").is_file()
+
+
+def captures(folder: Path, complete: bool = False, limit: int = 0) -> Iterator[LabelledFrame]:
+    """The labelled captures of a folder, in the order of their names, grouped by names that begin alike.
+
+    Args:
+        folder: a capture, or a folder of captures.
+        complete: every object in them is labelled.
+        limit: at most so many of them, evenly spread; 0 for all.
+
+    Raises:
+        CaptureError: no labelled capture there, or a damaged one.
+    """
+    paths = capture_folders(folder)
+    labelled = [index for index, path in enumerate(paths) if (path / LABELS_FILE).is_file()]
+    if not labelled:
+        raise CaptureError(f"no capture in {folder} has labels to measure against: a {LABELS_FILE} beside its depth")
+    group_names = groups([path.name for path in paths])
+    for index in (labelled[position] for position in spread(len(labelled), limit)):
+        capture = read_capture(paths[index])
+        assert capture.labels is not None
+        truth = Instances.from_labels(capture.labels)
+        nothing = np.zeros(capture.labels.shape, dtype=bool)
+        yield LabelledFrame(capture.name, capture.frame, truth, complete, nothing, group=group_names[index])
+
+
+def store_frames(
+    folder: Path, limit: int, seed: int, sensors: Sequence[str] = (RANDOM_SENSOR,)
+) -> Iterator[LabelledFrame]:
+    """Frames of a scene store, evenly spread, each through every sensor; objects of fewer than 40 px are ignored.
+
+    Colour, where the store has it, is that of a random camera, the same for every sensor.
+
+    Args:
+        folder: the store.
+        limit: at most so many frames; 0 for all.
+        seed: of the sensors and of the colour camera.
+        sensors: of SENSORS.
+
+    Raises:
+        ValueError: no sensor has one of the names, the store lacks what one needs, or the folder is no complete store.
+    """
+    unknown = [name for name in sensors if name not in SENSORS]
+    if unknown or not sensors:
+        raise ValueError(f"no sensor named {', '.join(unknown)!r}; choose of {', '.join(SENSORS)}")
+    store = open_store(folder)
+    for index in store.frames[spread(len(store), limit)].tolist():
+        ids = np.array(store.ids[index])
+        areas = np.bincount(ids.ravel(), minlength=256)
+        ignored = (ids > 0) & (areas[ids] < MIN_VISIBLE_PX)
+        truth = Instances.from_labels(np.where(ignored, 0, ids))
+        height, width = ids.shape
+        intrinsics = Intrinsics(width, height, *(float(value) for value in store.intrinsics[index]))
+        color_rgb = None
+        if store.color is not None:
+            color_rng = np.random.default_rng((seed, index, _COLOR_STREAM))
+            color_rgb = degrade_color(np.array(store.color[index]), color_rng, PhotometricSettings())
+        for sensor in sensors:
+            depth_m = _measured(store, index, sensor, np.random.default_rng((seed, index)))
+            frame = RgbdFrame(color_rgb, depth_m, intrinsics)
+            yield LabelledFrame(f"{index:06d}", frame, truth, True, ignored, store.depth_m(index), sensor)
+
+
+def _measured(store: SceneStore, index: int, sensor: str, rng: np.random.Generator) -> NDArray[np.float32]:
+    """The depth (H, W) that a sensor gives of a frame of a store."""
+    clean_depth_m = store.depth_m(index)
+    if sensor == PUBLISHED_NOISE:
+        return published_noise(clean_depth_m, rng)
+    if sensor == PASSIVE_STEREO:
+        return store.stereo_depth_m(index)
+    settings = SensorSettings.sample(rng) if sensor == RANDOM_SENSOR else preset(sensor)
+    return simulate_depth(clean_depth_m, store.intrinsics[index].tolist(), rng, settings, store.behind_m(index))
+
+
+def degraded(source: LabelledFrame, depth_missing: str, without_color: bool, seed: int) -> LabelledFrame:
+    """The same frame with less to see.
+
+    Args:
+        source: the frame.
+        depth_missing: of DEPTH_MISSING; "half" takes half of the measured pixels away, in irregular patches.
+        without_color: take the colour away.
+        seed: of the patches.
+
+    Raises:
+        ValueError: `depth_missing` is none of DEPTH_MISSING.
+    """
+    if depth_missing not in DEPTH_MISSING:
+        raise ValueError(f"depth_missing must be one of {', '.join(DEPTH_MISSING)}, not {depth_missing!r}")
+    frame = source.frame
+    depth_m = frame.depth_m.copy()
+    if depth_missing == "all":
+        depth_m[:] = 0
+    elif depth_missing == "half":
+        depth_m[_patches(depth_m > 0, np.random.default_rng(seed))] = 0
+    color_rgb = None if without_color else frame.color_rgb
+    return replace(source, frame=replace(frame, depth_m=depth_m, color_rgb=color_rgb))
+
+
+def _patches(measured: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Half of the measured pixels (H, W), in patches about a sixteenth of the image wide."""
+    height, width = measured.shape
+    cells = round(1 / _PATCH_SHARE)
+    nodes = rng.standard_normal((max(2, cells * height // width), cells))
+    noise = cv2.resize(nodes, (width, height), interpolation=cv2.INTER_CUBIC)
+    level = np.median(noise[measured]) if measured.any() else 0.0
+    result: NDArray[np.bool_] = measured & (noise > level)
+    return result

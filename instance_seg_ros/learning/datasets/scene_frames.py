@@ -1,0 +1,91 @@
+"""Frames of a scene store as a random depth sensor would see them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from instance_seg_ros.learning.datasets.training_samples import IGNORE_ID, Images
+from instance_seg_ros.learning.synthetic.sensors.sensor import SensorSettings, simulate_depth
+from instance_seg_ros.learning.synthetic.store import SceneStore
+
+HOLDOUT_EVERY = 50
+"""One scene in so many is never trained on."""
+
+SensorModel = Callable[
+    [NDArray[np.float32], NDArray[np.float32], np.random.Generator, NDArray[np.float32] | None], NDArray[np.float32]
+]
+"""(depth_m (H, W), intrinsics (4,), rng, behind_m (H, W) or None) -> depth_m (H, W) as a sensor would report it;
+``behind_m`` as `simulate_depth` takes it."""
+
+
+def random_sensor(
+    depth_m: NDArray[np.float32],
+    intrinsics: NDArray[np.float32],
+    rng: np.random.Generator,
+    behind_m: NDArray[np.float32] | None,
+) -> NDArray[np.float32]:
+    """Depth as a random camera would report it."""
+    return simulate_depth(depth_m, intrinsics.tolist(), rng, SensorSettings.sample(rng), behind_m)
+
+
+class SceneFrames:
+    """A `FrameSource` of the store's scenes but the held-out ones; class-agnostic.
+
+    Args:
+        store: of the scenes.
+        inputs: "depth", "rgb" or "rgbd", what to give of each frame.
+        sensor: what makes measured depth of true depth.
+        holdout_every: scenes with a number that this divides are left out.
+
+    Raises:
+        ValueError: colour alone is wanted of a store that has none.
+    """
+
+    class_names = ("object",)
+
+    def __init__(
+        self,
+        store: SceneStore,
+        inputs: str = "rgbd",
+        sensor: SensorModel = random_sensor,
+        holdout_every: int = HOLDOUT_EVERY,
+    ) -> None:
+        if inputs == "rgb" and store.color is None:
+            raise ValueError("this store has no colour; generate one with --color")
+        self._store = store
+        self._inputs = inputs
+        self._sensor = sensor
+        self._frames, self._held_out = split_holdout(store, holdout_every)
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    @property
+    def incomplete_share(self) -> float:
+        """1 for colour alone and for a store that lacks it, else 0."""
+        return float(self._inputs == "rgb" or (self._inputs == "rgbd" and self._store.color is None))
+
+    def images(self, index: int, rng: np.random.Generator) -> Images:
+        """A frame with sensor noise drawn from `rng`."""
+        store, frame = self._store, self._frames[index]
+        intrinsics = np.array(store.intrinsics[frame])
+        if self._inputs == "rgb":
+            depth_m = np.zeros(store.depth.shape[1:], dtype=np.float32)
+        else:
+            depth_m = self._sensor(store.depth_m(frame), intrinsics, rng, store.behind_m(frame))
+        color = None if store.color is None or self._inputs == "depth" else np.array(store.color[frame])
+        return Images(depth_m, np.array(store.ids[frame]), intrinsics, np.zeros(IGNORE_ID - 1, np.int64), color)
+
+    def facts(self) -> dict[str, Any]:
+        """The store's settings and the numbers of frames."""
+        return {"store": self._store.meta, "frames": len(self._frames), "frames_held_out": len(self._held_out)}
+
+
+def split_holdout(store: SceneStore, every: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Frames to train on and frames kept aside: the scenes whose number is a multiple of `every`."""
+    held = store.scene_id[store.frames] % every == 0
+    return store.frames[~held], store.frames[held]

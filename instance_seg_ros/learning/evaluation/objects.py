@@ -1,0 +1,69 @@
+"""What the objects of a frame are like: how much of the image they cover, how far away and how hidden they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from instance_seg_ros.learning.evaluation.metrics import Masks
+
+# What hides an object is nearer by more than this, so that the table in front of a foot hides nothing.
+_STEP_M = 0.01
+_STEP_SHARE = 0.02
+
+
+@dataclass(frozen=True)
+class ObjectFacts:
+    """One object.
+
+    Attributes:
+        image_share: share of the image that it covers.
+        distance_m: median depth, NaN where nothing of it is measured.
+        occlusion: see `occlusion`; NaN where the depth is not exact enough to tell.
+    """
+
+    image_share: float
+    distance_m: float
+    occlusion: float
+
+
+def object_facts(
+    truth: Masks, depth_m: NDArray[np.float32], clean_depth_m: NDArray[np.float32] | None
+) -> tuple[ObjectFacts, ...]:
+    """Facts of each object, from masks (N, H, W), measured depth and, for generated scenes, exact depth (H, W)."""
+    best_m = depth_m if clean_depth_m is None else clean_depth_m
+    nan = float("nan")
+    facts = []
+    for mask in truth:
+        depths_m = best_m[mask & (best_m > 0)]
+        hidden = nan if clean_depth_m is None else occlusion(mask, clean_depth_m)
+        facts.append(ObjectFacts(float(mask.mean()), float(np.median(depths_m)) if len(depths_m) else nan, hidden))
+    return tuple(facts)
+
+
+def occlusion(mask: NDArray[np.bool_], clean_depth_m: NDArray[np.float32]) -> float:
+    """Share of the pixels of an object's outline beside which something else is nearer, 0 to 1.
+
+    Nearer is more than 1 cm and more than 2 % of the depth. It stands in for the hidden share of the object, which
+    only a scene with the objects one by one would tell; what the image's border cuts off is not hidden.
+
+    Args:
+        mask: (H, W) bool.
+        clean_depth_m: (H, W) float32 metres without noise, 0 = nothing there.
+    """
+    outline = _inner_outline(mask)
+    if not outline.any():
+        return 0.0
+    others_m = np.where(mask | (clean_depth_m <= 0), np.float32(np.inf), clean_depth_m)
+    nearest_m = cv2.erode(others_m, np.ones((3, 3), np.uint8))
+    own_m = clean_depth_m[outline]
+    return float((own_m - nearest_m[outline] > np.maximum(_STEP_M, _STEP_SHARE * own_m)).mean())
+
+
+def _inner_outline(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The pixels (H, W) of a mask beside one that is not of it, around holes, too; the image's border is no outline."""
+    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+    return mask & (cv2.erode(mask.astype(np.uint8), cross) == 0)

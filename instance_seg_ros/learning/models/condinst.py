@@ -1,0 +1,187 @@
+"""CondInst assembled (Tian, Shen, Chen: Conditional Convolutions for Instance Segmentation, ECCV 2020)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from instance_seg_ros.learning.models.backbone import Backbone
+from instance_seg_ros.learning.models.color_encoder import ColorEncoder
+from instance_seg_ros.learning.models.configuration import DYNAMIC_CHANNELS, CondInstConfig
+from instance_seg_ros.learning.models.controller import Controller, patch_places
+from instance_seg_ros.learning.models.dynamic_head import dynamic_masks
+from instance_seg_ros.learning.models.fcos_head import FcosHead, level_locations
+from instance_seg_ros.learning.models.fpn import FeaturePyramid
+from instance_seg_ros.learning.models.geometry_input import GeometryInput
+from instance_seg_ros.learning.models.mask_branch import MaskBranch
+from instance_seg_ros.learning.models.mask_upsampling import MaskUpsampling
+
+
+@dataclass(frozen=True)
+class DenseOutput:
+    """Everything the network says, all levels joined: L = 1600 locations for 240x320 and strides 8, 16, 32.
+
+    Attributes:
+        class_logits: (B, L, classes) float32.
+        ltrb_px: (B, L, 4) float32, distances to left, top, right, bottom in input pixels.
+        centerness_logits: (B, L) float32.
+        parameters: (B, L, 169) float32 of the dynamic heads.
+        box_features: (B, C, H_i, W_i) per level, what the controller made them of.
+        mask_features: (B, 8, H / 4, W / 4) float32.
+        foreground_logits: (B, 1, H / 4, W / 4) float32.
+        mask_upsampling: (B, 9, 2, 2, H / 4, W / 4) float32, see `upsample_masks`.
+    """
+
+    class_logits: Tensor
+    ltrb_px: Tensor
+    centerness_logits: Tensor
+    parameters: Tensor
+    box_features: tuple[Tensor, ...]
+    mask_features: Tensor
+    foreground_logits: Tensor
+    mask_upsampling: Tensor
+
+
+def _join(maps: list[Tensor]) -> Tensor:
+    """(B, C, H_i, W_i) per level -> (B, L, C) float32."""
+    return torch.cat([x.flatten(2).transpose(1, 2).float() for x in maps], dim=1)
+
+
+_COLOR_STAGE = 1
+"""Index of the backbone's stage at stride 8."""
+
+
+def _silent_projection(in_channels: int, out_channels: int) -> nn.Conv2d:
+    """1x1 convolution of zeros: a network that learned from depth starts from what it knows."""
+    projection = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+    nn.init.zeros_(projection.weight)
+    return projection
+
+
+class CondInst(nn.Module):
+    """Depth, intrinsics and colour to dense predictions; `masks` turns chosen locations into mask logits.
+
+    Colour joins late: at stride 8, behind the depth backbone's stage there, in the mask branch and in the masks'
+    upsampling. Where it is missing, the network is one of depth alone.
+    """
+
+    locations_xy: Tensor
+    location_level: Tensor
+    location_stride: Tensor
+    location_size_px: Tensor
+    location_patch: Tensor
+
+    def __init__(self, config: CondInstConfig) -> None:
+        super().__init__()
+        self.config = config
+        levels = len(config.stage_channels)
+        self.geometry = GeometryInput()
+        self.backbone = Backbone(
+            config.input_channels, config.stem_channels, config.stage_channels, config.stage_blocks
+        )
+        self.fpn = FeaturePyramid(config.stage_channels, config.fpn_channels)
+        self.head = FcosHead(config.fpn_channels, config.num_classes, config.head_depth, len(config.head_strides))
+        self.controller = Controller(config.fpn_channels)
+        self.mask_branch = MaskBranch(
+            config.fpn_channels, config.mask_channels, DYNAMIC_CHANNELS, levels, config.mask_depth
+        )
+        finest, middle, coarsest = config.color_channels or (0, 0, 0)
+        self.mask_upsampling = MaskUpsampling(config.stem_channels, finest, config.mask_channels)
+        if config.color_channels:
+            self.color_encoder = ColorEncoder(config.color_channels)
+            self.color_to_backbone = _silent_projection(coarsest, config.stage_channels[_COLOR_STAGE])
+            self.color_to_masks = _silent_projection(middle, config.mask_channels)
+        self._register_locations()
+
+    def _register_locations(self) -> None:
+        config = self.config
+        height, width = config.input_hw
+        locations, levels, sizes_hw = [], [], []
+        for level, stride in enumerate(config.head_strides):
+            size_hw = (-(-height // stride), -(-width // stride))
+            points = level_locations(*size_hw, stride)
+            locations.append(points)
+            levels.append(torch.full((len(points),), level, dtype=torch.long))
+            sizes_hw.append(size_hw)
+        level_of = torch.cat(levels)
+        self.register_buffer("locations_xy", torch.cat(locations), persistent=False)
+        self.register_buffer("location_level", level_of, persistent=False)
+        strides = torch.tensor(config.head_strides, dtype=torch.float32)
+        self.register_buffer("location_stride", strides[level_of], persistent=False)
+        sizes = torch.tensor(config.sizes_of_interest_px, dtype=torch.float32)
+        self.register_buffer("location_size_px", sizes[level_of], persistent=False)
+        self.register_buffer("location_patch", patch_places(sizes_hw), persistent=False)
+
+    def forward(self, depth_m: Tensor, intrinsics: Tensor, color_rgb: Tensor | None = None) -> DenseOutput:
+        """
+        Args:
+            depth_m: (B, 1, H, W) float32 metres, 0 = no measurement, H and W as `config.input_hw`.
+            intrinsics: (B, 4) float32 fx, fy, cx, cy of that grid.
+            color_rgb: (B, 3, H, W) uint8 or float32 in [0, 255]; an image that is black throughout counts as missing.
+                None where no image has colour, and for a network of depth alone.
+
+        Returns:
+            DenseOutput.
+        """
+        if not self.config.reads_depth:
+            depth_m = torch.zeros_like(depth_m)
+        # The geometry is computed in float32 whatever the autocast: bf16 has 4 mm steps at one metre.
+        with torch.autocast(device_type=depth_m.device.type, enabled=False):
+            channels = self.geometry(depth_m, intrinsics)
+        color: list[Tensor] = []
+        if self.config.color_channels and color_rgb is not None:
+            color = self.color_encoder(color_rgb)
+        additions = {_COLOR_STAGE: self.color_to_backbone(color[2])} if color else None
+        stem, stages = self.backbone(channels.contiguous(memory_format=torch.channels_last), additions)
+        pyramid = self.fpn(stages)
+        first = self.config.stage_strides.index(self.config.head_strides[0])
+        levels = self.head(pyramid[first : first + len(self.config.head_strides)])
+        mask_features, foreground, merged = self.mask_branch(pyramid, self.color_to_masks(color[1]) if color else None)
+        return DenseOutput(
+            class_logits=_join([level.class_logits for level in levels]),
+            ltrb_px=_join([level.ltrb for level in levels]) * self.location_stride.view(1, -1, 1),
+            centerness_logits=_join([level.centerness_logits for level in levels]).squeeze(2),
+            parameters=_join([self.controller(level.box_features) for level in levels]),
+            box_features=tuple(level.box_features for level in levels),
+            mask_features=mask_features.float(),
+            foreground_logits=foreground.float(),
+            mask_upsampling=self.mask_upsampling(stem, color[0] if color else None, merged),
+        )
+
+    def boxes_xyxy(self, ltrb_px: Tensor) -> Tensor:
+        """Distances (..., L, 4) at all locations to boxes (..., L, 4) in input pixels."""
+        return torch.cat((self.locations_xy - ltrb_px[..., :2], self.locations_xy + ltrb_px[..., 2:]), dim=-1)
+
+    def parameters_at(self, box_features: Sequence[Tensor], location_index: Tensor) -> Tensor:
+        """Parameters of chosen locations of one image: those of `DenseOutput`, without computing all of them.
+
+        Args:
+            box_features: (1, C, H_i, W_i) per level.
+            location_index: (K,) int64 into the L locations.
+
+        Returns:
+            (K, 169) float32.
+        """
+        return self.controller.at(box_features, self.location_patch[location_index]).float()
+
+    def masks(self, mask_features: Tensor, parameters: Tensor, location_index: Tensor) -> Tensor:
+        """Mask logits of chosen locations of one image, at the mask branch's stride.
+
+        Args:
+            mask_features: (8, H / 4, W / 4) float32.
+            parameters: (K, 169) float32 of those locations.
+            location_index: (K,) int64 into the L locations.
+
+        Returns:
+            (K, H / 4, W / 4) float32.
+        """
+        return dynamic_masks(
+            mask_features,
+            parameters,
+            self.locations_xy[location_index],
+            self.location_size_px[location_index],
+            self.config.stage_strides[0],
+        )

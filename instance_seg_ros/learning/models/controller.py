@@ -1,0 +1,58 @@
+"""The controller: the parameters of each location's own mask head (Tian et al., ECCV 2020)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from instance_seg_ros.learning.models.configuration import dynamic_parameter_count
+
+
+class Controller(nn.Conv2d):
+    """3x3 convolution on the box tower: (B, C, H, W) -> (B, 169, H, W) in the order w0 w1 w2 b0 b1 b2."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, dynamic_parameter_count(), 3, 1, 1)
+        nn.init.normal_(self.weight, std=0.01)
+        assert self.bias is not None
+        nn.init.zeros_(self.bias)
+
+    def forward(self, x: Tensor, stride: int = 1, padding: int = 1) -> Tensor:
+        """(B, C, H, W) -> (B, 169, H, W), or fewer locations by another stride and padding."""
+        return F.conv2d(x, self.weight, self.bias, stride, padding)
+
+    def at(self, features: Sequence[Tensor], places: Tensor) -> Tensor:
+        """What `forward` gives at a few locations of one image, computed there alone.
+
+        Args:
+            features: (1, C, H_i, W_i) of each level.
+            places: (K, 3, 3) int32, the rows of `patch_places` at those locations.
+
+        Returns:
+            (K, 169).
+        """
+        padded = torch.cat([F.pad(level, (1, 1, 1, 1)).flatten(2) for level in features], dim=2)
+        # The patches side by side make an image that a stride of 3 walks from patch to patch.
+        patches = padded.index_select(2, places.transpose(0, 1).flatten()).reshape(1, self.in_channels, 3, -1)
+        return self(patches, stride=3, padding=0)[0, :, 0].transpose(0, 1)
+
+
+def patch_places(sizes_hw: Sequence[tuple[int, int]]) -> Tensor:
+    """Where the 3 x 3 neighbours of each location lie among the pixels of all levels.
+
+    Args:
+        sizes_hw: rows and columns of each level.
+
+    Returns:
+        (L, 3, 3) int32, of the levels' locations row by row, into their pixels, padded by 1, row by row.
+    """
+    places = []
+    first = 0
+    for height, width in sizes_hw:
+        pixels = torch.arange(first, first + (height + 2) * (width + 2)).view(height + 2, width + 2)
+        places.append(pixels.unfold(0, 3, 1).unfold(1, 3, 1).reshape(-1, 3, 3))
+        first += pixels.numel()
+    return torch.cat(places).int()

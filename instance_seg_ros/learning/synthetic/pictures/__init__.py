@@ -1,0 +1,1 @@
+"""What a scene looks like: materials, textures, light and ray casting."""

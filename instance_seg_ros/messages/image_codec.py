@@ -1,0 +1,212 @@
+"""Decodes the image encodings of ROS 2 from a message's plain fields; node and bag reader use the same functions.
+
+Colour becomes (H, W, 3) uint8 RGB, depth (H, W) float32 metres with 0 for no measurement. The common encodings are read
+as NumPy views of the message's data, so a returned colour image may share memory with it and may be read-only.
+
+The layouts are those of `sensor_msgs/Image` (REP-118 for depth) and of the image_transport plugins `compressed` and
+`compressedDepth`. Every function raises ValueError naming the cause for data that are not what they claim to be.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from instance_seg_ros.core.camera import decode_depth
+
+
+class _Layout(NamedTuple):
+    """How the pixels of an encoding lie in a row."""
+
+    channels: int
+    to_rgb: int | None
+    """OpenCV's conversion to RGB; None where nothing is to be done."""
+
+
+_COLOR_LAYOUTS = {
+    "rgb8": _Layout(3, None),
+    "bgr8": _Layout(3, cv2.COLOR_BGR2RGB),
+    "8UC3": _Layout(3, cv2.COLOR_BGR2RGB),
+    "rgba8": _Layout(4, cv2.COLOR_RGBA2RGB),
+    "bgra8": _Layout(4, cv2.COLOR_BGRA2RGB),
+    "8UC4": _Layout(4, cv2.COLOR_BGRA2RGB),
+    "mono8": _Layout(1, cv2.COLOR_GRAY2RGB),
+    "8UC1": _Layout(1, cv2.COLOR_GRAY2RGB),
+    "yuv422_yuy2": _Layout(2, cv2.COLOR_YUV2RGB_YUY2),
+    "yuyv": _Layout(2, cv2.COLOR_YUV2RGB_YUY2),
+    "yuv422": _Layout(2, cv2.COLOR_YUV2RGB_UYVY),
+    "uyvy": _Layout(2, cv2.COLOR_YUV2RGB_UYVY),
+}
+_DEPTH_TYPES = {"16UC1": "u2", "mono16": "u2", "32FC1": "f4"}
+
+COLOR_ENCODINGS = tuple(_COLOR_LAYOUTS)
+"""Encodings that `decode_color` reads."""
+DEPTH_ENCODINGS = tuple(_DEPTH_TYPES)
+"""Encodings that `decode_depth_image` reads."""
+
+_COMPRESSED_DEPTH_HEADER = struct.Struct("<iff")
+"""compressedDepth's ConfigHeader: compression format (an enum), then the quantisation parameters A and B."""
+_FILE_KINDS = (
+    ("PNG", b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"),
+    ("JPEG", b"\xff\xd8\xff", b"\xff\xd9"),
+    ("TIFF", b"II*\0", b""),
+    ("TIFF", b"MM\0*", b""),
+)
+"""Name, first and last bytes; TIFF has its directory anywhere, so no end to look for."""
+
+
+def decode_color(height: int, width: int, encoding: str, is_bigendian: bool, step: int, data: Any) -> NDArray[np.uint8]:
+    """Colour of a `sensor_msgs/Image`.
+
+    Args:
+        is_bigendian: without meaning for encodings of one byte a channel.
+        data: a buffer of bytes (bytes, array.array("B"), a NumPy array or a memoryview).
+
+    Returns:
+        (height, width, 3) uint8 RGB; grey is repeated over the channels, alpha is dropped.
+
+    Raises:
+        ValueError: for an encoding that is not in `COLOR_ENCODINGS`, or a step or length that does not fit.
+    """
+    layout = _COLOR_LAYOUTS.get(encoding)
+    if layout is None:
+        raise ValueError(f"unknown colour encoding {encoding!r}; known are {', '.join(COLOR_ENCODINGS)}")
+    if layout.channels == 2 and width % 2:
+        raise ValueError(f"{encoding} holds pixels in pairs, but the image is {width} pixels wide")
+    rows = _rows(height, width, width * layout.channels, step, data)
+    image = rows.reshape(height, width, layout.channels)
+    return image if layout.to_rgb is None else np.asarray(cv2.cvtColor(image, layout.to_rgb), dtype=np.uint8)
+
+
+def decode_depth_image(
+    height: int, width: int, encoding: str, is_bigendian: bool, step: int, data: Any
+) -> NDArray[np.float32]:
+    """Depth of a `sensor_msgs/Image`: `16UC1` and `mono16` are millimetres, `32FC1` metres with NaN for none (REP-118).
+
+    Returns:
+        (height, width) float32 metres, 0 = no measurement.
+
+    Raises:
+        ValueError: for an encoding that is not in `DEPTH_ENCODINGS`, or a step or length that does not fit.
+    """
+    if encoding not in _DEPTH_TYPES:
+        raise ValueError(f"unknown depth encoding {encoding!r}; known are {', '.join(DEPTH_ENCODINGS)}")
+    dtype = np.dtype((">" if is_bigendian else "<") + _DEPTH_TYPES[encoding])
+    rows = _rows(height, width, width * dtype.itemsize, step, data)
+    return decode_depth(np.ascontiguousarray(rows).view(dtype).astype(dtype.newbyteorder("="), copy=False))
+
+
+def decode_compressed_color(format: str, data: Any) -> NDArray[np.uint8]:
+    """Colour of a `sensor_msgs/CompressedImage`: JPEG, PNG or TIFF.
+
+    Args:
+        format: the message's field, such as "jpeg" or "rgb8; jpeg compressed bgr8".
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        ValueError: for other data, truncated or damaged.
+    """
+    image = decode_image_file(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    # The codec's channels are in the order BGR, unless the publisher handed it RGB, which the format then says.
+    stored_rgb = "compressed rgb" in format
+    return image if stored_rgb else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def decode_compressed_depth(format: str, data: Any) -> NDArray[np.float32]:
+    """Depth of a `sensor_msgs/CompressedImage`: compressedDepth with PNG inside, or a plain 16-bit PNG in millimetres.
+
+    compressedDepth of a 32FC1 image holds quantised inverse depth: depth = A / (value - B) with A and B in its header.
+
+    Args:
+        format: the message's field, such as "16UC1; compressedDepth png" or "16UC1; png compressed".
+
+    Returns:
+        (H, W) float32 metres, 0 = no measurement.
+
+    Raises:
+        ValueError: for RVL or JPEG, another encoding, truncated or damaged data.
+    """
+    payload = bytes(data)
+    encoding = format.split(";")[0].strip()
+    if encoding not in _DEPTH_TYPES:
+        raise ValueError(f"compressed depth must be of {' or '.join(DEPTH_ENCODINGS)}, but its format says {format!r}")
+    if "compressedDepth" not in format:
+        return _decode_depth_png(payload)
+    if "rvl" in format.lower():
+        raise ValueError("depth compressed with RVL is not read; set the publisher's compressedDepth format to png")
+    if len(payload) < _COMPRESSED_DEPTH_HEADER.size:
+        raise ValueError(f"compressedDepth is truncated: {len(payload)} bytes do not hold its header")
+    _, quant_a, quant_b = _COMPRESSED_DEPTH_HEADER.unpack_from(payload)
+    image = payload[_COMPRESSED_DEPTH_HEADER.size :]
+    if _DEPTH_TYPES[encoding] == "u2":
+        return _decode_depth_png(image)
+    if not (np.isfinite([quant_a, quant_b]).all() and quant_a > 0):
+        raise ValueError(f"compressedDepth's header has unusable quantisation parameters {quant_a}, {quant_b}")
+    quantised = _decode_png16(image).astype(np.float32)
+    measured = (quantised > 0) & (quantised > quant_b)
+    depth_m = np.zeros_like(quantised)
+    np.divide(np.float32(quant_a), quantised - np.float32(quant_b), out=depth_m, where=measured)
+    return decode_depth(depth_m)
+
+
+def _rows(height: int, width: int, row_bytes: int, step: int, data: Any) -> NDArray[np.uint8]:
+    """(height, row_bytes) view of an image's data without the padding at the rows' ends."""
+    if height <= 0 or width <= 0:
+        raise ValueError(f"the image is empty: {width}x{height}")
+    if step < row_bytes:
+        raise ValueError(f"step is {step} bytes, but a row of {width} pixels needs {row_bytes}")
+    buffer = np.frombuffer(data, dtype=np.uint8)
+    if buffer.size != height * step:
+        fault = "truncated" if buffer.size < height * step else "too long"
+        raise ValueError(f"data are {fault}: {buffer.size} bytes where {height} rows of {step} make {height * step}")
+    return buffer.reshape(height, step)[:, :row_bytes]
+
+
+def decode_image_file(data: Any, flags: int) -> NDArray[Any]:
+    """A PNG, JPEG or TIFF file in memory, as OpenCV decodes it with `flags` (so colour is BGR).
+
+    Raises:
+        ValueError: for other, truncated or damaged data. Ends are checked, because the codecs paint what is missing
+            grey.
+    """
+    payload = bytes(data)
+    for name, signature, end in _FILE_KINDS:
+        if payload.startswith(signature):
+            if not payload.rstrip(b"\0").endswith(end):
+                raise ValueError(f"the {name} image is truncated: its end marker is missing after {len(payload)} bytes")
+            break
+    else:
+        raise ValueError(f"the data are no PNG, JPEG or TIFF image; they start with {payload[:8].hex() or 'nothing'}")
+    if name == "PNG" and not _png_header_is_whole(payload):
+        # Checked here, because a damaged size would have the codec allocate and fill gigabytes before it notices.
+        raise ValueError("the PNG image is damaged: the checksum of its header is wrong")
+    try:
+        image = cv2.imdecode(np.frombuffer(payload, dtype=np.uint8), flags)
+    except cv2.error as error:
+        raise ValueError(f"the {name} image is damaged: {error}") from error
+    if image is None:
+        raise ValueError(f"the {name} image is damaged: it cannot be decoded")
+    return np.asarray(image)
+
+
+def _png_header_is_whole(payload: bytes) -> bool:
+    """Whether IHDR, the first chunk, has the checksum that follows it (its type and 13 bytes of data lie at 12..29)."""
+    return len(payload) >= 33 and zlib.crc32(payload[12:29]) == int.from_bytes(payload[29:33], "big")
+
+
+def _decode_png16(payload: bytes) -> NDArray[np.uint16]:
+    image = decode_image_file(payload, cv2.IMREAD_UNCHANGED)
+    if image.ndim != 2 or image.dtype != np.uint16:
+        raise ValueError(f"compressed depth must hold a 16-bit PNG of one channel, not {image.dtype} {image.shape}")
+    return image
+
+
+def _decode_depth_png(payload: bytes) -> NDArray[np.float32]:
+    return decode_depth(_decode_png16(payload))

@@ -1,1 +1,0 @@
-"""Files and bags: captures and recordings in, results out."""

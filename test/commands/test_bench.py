@@ -1,0 +1,128 @@
+"""`instance-seg bench`: the table's arithmetic, and runs of the real pipeline."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from instance_seg_ros.commands import main
+from instance_seg_ros.commands.bench import stage_rows
+from instance_seg_ros.commands.helpers import geometry_timing, runtime_timing
+from instance_seg_ros.core.camera import RgbdFrame
+from instance_seg_ros.core.config import PipelineSettings, SegmentationSettings
+from instance_seg_ros.core.errors import InputError
+from instance_seg_ros.files.captures import write_capture
+from instance_seg_ros.pipeline import Scene
+from instance_seg_ros.segmentation.model_file import default_model_path
+from instance_seg_ros.segmentation.runtimes.cpu_choice import CPU_BACKENDS, cpu_forms, installed_cpu_backends
+
+
+def test_stage_rows_are_medians_percentiles_and_shares_of_the_total() -> None:
+    times_s = [{"segment": 0.010, "lift": 0.030}, {"segment": 0.020, "lift": 0.020}, {"segment": 0.030, "lift": 0.030}]
+    assert stage_rows(times_s) == [
+        ("segment", "20.0", "29.0", "50"),
+        ("lift", "30.0", "30.0", "75"),
+        ("total", "40.0", "58.0", "100"),
+    ]
+
+
+def test_captures_are_measured_over_and_over(
+    tmp_path: Path, make_frame: Callable[..., RgbdFrame], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_capture(tmp_path / "capture", make_frame())
+    assert main.main(["bench", "--capture", str(tmp_path), "--frames", "3", "--warm-up", "1"]) == 0
+    out = capsys.readouterr().out
+    assert [line.split()[0] for line in out.splitlines()[2:7]] == ["segment", "lift", "grasp", "track", "total"]
+    assert "3 frames of" in out
+    geometry = [line.split()[0] for line in out.splitlines() if "NumPy on the CPU" in line]
+    assert geometry == ["lift", "grasp"]
+    rows = [line for line in out.splitlines() if "frame to instances" in line]
+    assert len(rows) == len(cpu_forms(default_model_path())) + 1  # the last one is auto's, of its memory alone
+    assert all(30 < float(row.split()[-1]) < 2000 for row in rows)
+
+
+def test_geometry_is_measured_in_each_library(make_scene: Callable[..., Scene]) -> None:
+    found = geometry_timing.rows([make_scene()], 1, PipelineSettings())
+    libraries = ["NumPy on the CPU"]
+    if importlib.util.find_spec("torch"):
+        torch = importlib.import_module("torch")
+        where = torch.cuda.get_device_name() if torch.cuda.is_available() else "the CPU"
+        libraries.append(f"PyTorch {torch.__version__} on {where}")
+    assert [row[:2] for row in found] == [(stage, library) for library in libraries for stage in ("lift", "grasp")]
+    assert all(0 < float(median) <= float(high) for *_, median, high in found)
+
+
+def test_simulated_frames_have_the_size_that_was_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(["bench", "--size", "160x120", "--frames", "1", "--warm-up", "0"]) == 0
+    assert "1 frames of 160x120" in capsys.readouterr().out
+
+
+def test_other_networks_are_measured_beside_the_model(
+    tmp_path: Path, make_frame: Callable[..., RgbdFrame], block_model_path: Path
+) -> None:
+    folders = [tmp_path / name for name in ("first", "second")]
+    others = [network(folder, 8) for folder in folders]  # two files of one name
+    found = runtime_timing.rows([make_frame()], 2, block_model_path, SegmentationSettings(threads=1), others)
+    count = len(installed_cpu_backends())
+    assert [(row[0], bool(row[2]), bool(row[4])) for row in found] == [
+        *[("blocks, frame to instances", True, True)] * count,
+        *[(f"{folder / 'other'}, forward pass", True, False) for folder in folders] * count,
+        ("blocks, frame to instances", False, True),
+    ]
+
+
+@pytest.mark.parametrize("backend", CPU_BACKENDS)
+def test_a_network_of_free_input_shapes_cannot_be_measured_beside(tmp_path: Path, backend: str) -> None:
+    pytest.importorskip(backend)
+    with pytest.raises(InputError, match="takes image of any shape; export it with the size"):
+        runtime_timing.other_network(backend, network(tmp_path, "width"), threads=1)
+    (tmp_path / "broken.onnx").write_bytes(b"no graph")
+    with pytest.raises(InputError, match=f"{backend} cannot load"):
+        runtime_timing.other_network(backend, tmp_path / "broken.onnx", threads=1)
+
+
+def network(folder: Path, width: int | str) -> Path:
+    """A network that takes an image of four rows."""
+    image, positive = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3, 4, width]) for name in ("image", "positive")
+    )
+    graph = helper.make_graph([helper.make_node("Relu", ["image"], ["positive"])], "other", [image], [positive])
+    folder.mkdir(exist_ok=True)
+    path = folder / "other.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--frames", "0"], "--frames must be at least 1"),
+        (["--warm-up", "-1"], "--warm-up at least 0"),
+        (["--capture", "absent"], "absent"),
+        (["--beside", "absent.onnx"], "--beside absent.onnx: there is no such file"),
+    ],
+)
+def test_options_that_cannot_be_are_named(options: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(["bench", *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_network_that_cannot_be_loaded_is_told_before_anything_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "broken.onnx").write_bytes(b"no graph")
+    assert main.main(["bench", "--beside", str(tmp_path / "broken.onnx"), "--model", "absent.onnx"]) == 2
+    assert "broken.onnx" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("size", ["wide", "64x", "0x0"])
+def test_a_size_that_is_none_is_named(size: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main.main(["bench", "--size", size])
+    assert f"'{size}' is not a size such as 640x480" in capsys.readouterr().err

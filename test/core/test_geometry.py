@@ -1,0 +1,106 @@
+"""Transforms, planes and boxes on small literal values."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+
+from instance_seg_ros.core.geometry import OrientedBox, Plane, Transform
+
+QUARTER_Z = Transform(np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1]], dtype=float), np.array([1.0, 2.0, 3.0]))
+
+
+def test_apply_turns_then_moves() -> None:
+    np.testing.assert_allclose(QUARTER_Z.apply(np.array([[1.0, 0, 0], [0, 0, 1]])), [[1, 3, 3], [1, 2, 4]], atol=1e-12)
+
+
+def test_apply_keeps_the_dtype_and_the_shape() -> None:
+    points_m = np.zeros((4, 5, 3), dtype=np.float32)
+    assert QUARTER_Z.apply(points_m).dtype == np.float32
+    assert QUARTER_Z.apply(points_m).shape == (4, 5, 3)
+    assert QUARTER_Z.apply(np.zeros(3)).tolist() == [1, 2, 3]
+
+
+@given(st.lists(st.floats(-1, 1), min_size=4, max_size=4).filter(lambda q: np.linalg.norm(q) > 0.1))
+def test_inverse_and_quaternion_round_trip(quaternion_xyzw: list[float]) -> None:
+    transform = Transform.from_quaternion(quaternion_xyzw, [0.5, -1, 2])
+    np.testing.assert_allclose((transform @ transform.inverse()).matrix, np.eye(4), atol=1e-9)
+    again = Transform.from_quaternion(transform.quaternion_xyzw, transform.translation_m)
+    np.testing.assert_allclose(again.matrix, transform.matrix, atol=1e-9)
+    assert transform.quaternion_xyzw[3] >= 0
+
+
+def test_composition_is_the_product_of_the_matrices() -> None:
+    other = Transform(Rotation.from_euler("xyz", [0.3, 0.2, 0.1]).as_matrix(), np.array([0.0, -1.0, 0.5]))
+    np.testing.assert_allclose((QUARTER_Z @ other).matrix, QUARTER_Z.matrix @ other.matrix, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("rotation", "translation_m", "message"),
+    [
+        (np.eye(3) * 1.01, np.zeros(3), "orthonormal"),
+        (np.diag([1.0, 1.0, -1.0]), np.zeros(3), "determinant"),
+        (np.eye(2), np.zeros(3), "shape"),
+        (np.eye(3), np.array([0, 0, np.nan]), "finite"),
+    ],
+)
+def test_what_is_no_rigid_transform_is_refused(rotation: np.ndarray, translation_m: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Transform(rotation, translation_m)
+
+
+@pytest.mark.parametrize("quaternion", [[0, 0, 0, 0], [0, 0, 0, np.nan]])
+def test_a_quaternion_that_was_never_filled_is_refused(quaternion: list[float]) -> None:
+    with pytest.raises(ValueError, match="quaternion"):
+        Transform.from_quaternion(quaternion, [0, 0, 0])
+
+
+def test_a_matrix_of_another_size_is_refused() -> None:
+    with pytest.raises(ValueError, match="4, 4"):
+        Transform.from_matrix(np.eye(3))
+
+
+def test_values_are_copies_that_cannot_be_written() -> None:
+    translation_m = np.zeros(3)
+    transform = Transform(np.eye(3), translation_m)
+    translation_m[0] = 5
+    assert transform.translation_m[0] == 0
+    with pytest.raises(ValueError, match="read-only"):
+        transform.rotation[0, 0] = 2
+
+
+def test_plane_heights_projection_and_basis() -> None:
+    plane = Plane(np.array([0.0, 0.0, 1.0]), -0.5)  # z = 0.5
+    points_m = np.array([[1.0, 2.0, 0.7], [0.0, 0.0, 0.0]])
+    np.testing.assert_allclose(plane.height_m(points_m), [0.2, -0.5])
+    np.testing.assert_allclose(plane.project(points_m), [[1, 2, 0.5], [0, 0, 0.5]])
+    assert plane.height_m(points_m.astype(np.float32)).dtype == np.float32
+
+
+@pytest.mark.parametrize("normal", [[0, 0, 1], [1, 0, 0], [0.6, -0.8, 0], [-0.36, 0.48, -0.8]])
+def test_plane_basis_is_right_handed_with_the_normal_last(normal: list[float]) -> None:
+    basis = Plane(np.array(normal, dtype=float), 0.0).basis()
+    np.testing.assert_allclose(basis.T @ basis, np.eye(3), atol=1e-12)
+    assert np.linalg.det(basis) == pytest.approx(1)
+    np.testing.assert_allclose(basis[:, 2], normal)
+
+
+def test_a_normal_of_another_length_is_refused() -> None:
+    with pytest.raises(ValueError, match="unit vector"):
+        Plane(np.array([0.0, 0.0, 2.0]), 0.0)
+    with pytest.raises(ValueError, match="offset_m must be finite"):
+        Plane(np.array([0.0, 0.0, 1.0]), float("nan"))
+
+
+def test_box_corners_by_the_bits_of_their_index() -> None:
+    corners_m = OrientedBox(QUARTER_Z, np.array([2.0, 4.0, 6.0])).corners_m
+    np.testing.assert_allclose(corners_m[0], QUARTER_Z.apply(np.array([-1.0, -2.0, -3.0])))
+    np.testing.assert_allclose(corners_m[0b101], QUARTER_Z.apply(np.array([1.0, -2.0, 3.0])))
+
+
+def test_a_negative_size_is_refused() -> None:
+    with pytest.raises(ValueError, match="negative"):
+        OrientedBox(Transform.identity(), np.array([0.1, -0.1, 0.1]))

@@ -1,0 +1,40 @@
+import threading
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+
+from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
+from instance_seg_ros.demo.camera_node import made_ahead
+
+
+def frames(count, made=None):
+    for index in range(count):
+        if made is not None:
+            made[index].set()
+        yield RgbdFrame(None, np.ones((4, 6), np.float32), Intrinsics(6, 4, 5.0, 5.0, 2.5, 1.5), stamp_ns=index)
+
+
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_frames_made_ahead_are_the_same_in_the_same_order(count):
+    assert [frame.stamp_ns for frame in made_ahead(frames(count))] == list(range(count))
+
+
+def test_the_next_frame_is_made_while_one_is_in_use():
+    made = [threading.Event() for _ in range(3)]
+    ahead = made_ahead(frames(3, made))
+    assert next(ahead).stamp_ns == 0
+    assert made[1].wait(timeout=10)
+    assert not made[2].is_set()
+
+
+def test_an_error_comes_in_place_of_the_frame_that_could_not_be_made():
+    def failing():
+        yield from frames(1)
+        raise ValueError("the second cannot be read")
+
+    ahead = made_ahead(failing())
+    assert next(ahead).stamp_ns == 0
+    with pytest.raises(ValueError, match="the second cannot be read"):
+        next(ahead)

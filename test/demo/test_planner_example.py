@@ -1,0 +1,116 @@
+"""What the planner-like subscriber makes of an answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+
+from instance_seg_ros.demo.planner_example import ReceivedFrame, document_of, table_of, write_frame
+from instance_seg_ros.messages import outgoing
+from instance_seg_ros.pipeline import Scene
+from instance_seg_ros.results.overlay import draw_overlay
+from instance_seg_ros.results.result_files import scene_document
+from instance_seg_ros.ros.convert import color_image, depth_image, make_message
+
+
+@pytest.fixture
+def received(make_scene: Callable[..., Scene]) -> ReceivedFrame:
+    """A scene as it arrives over the topics."""
+    scene = make_scene()
+    answer = outgoing.instance_array(make_message, scene, frame_age_s=0.123)
+    assert scene.frame.color_rgb is not None
+    images = {
+        "overlay": outgoing.overlay_image(make_message, scene, draw_overlay(scene)),
+        "labels": outgoing.label_image(make_message, scene),
+        "color": color_image(answer.header, scene.frame.color_rgb),
+        "depth": depth_image(answer.header, scene.frame.depth_m),
+    }
+    return ReceivedFrame(answer, images)
+
+
+def test_the_table_tells_what_a_planner_wants_to_know(received: ReceivedFrame) -> None:
+    headline, _, _, known, unknown = table_of(received.answer, 7).strip().splitlines()
+
+    assert headline.startswith("frame 7, stamp 1700000000.123456789: 2 instance(s), age 123 ms (segment 50, lift 10")
+    assert known.split() == [
+        "5",
+        "object",
+        "1.00",
+        "0.77",
+        "m",
+        "18.2",
+        "x",
+        "22.9",
+        "x",
+        "10.0",
+        "quality",
+        "0.90,",
+        "width",
+        "18.2",
+        "cm",
+    ]
+    assert "unknown" in unknown
+    assert "too few measured points" in unknown
+
+
+def test_the_table_of_an_empty_answer_is_its_headline_with_the_reason(make_scene: Callable[..., Scene]) -> None:
+    answer = outgoing.instance_array(make_message, make_scene(empty=True))
+    answer.status_text = "nothing to see"
+
+    assert table_of(answer, 1).strip().endswith("nothing to see")
+    assert len(table_of(answer, 1).strip().splitlines()) == 1
+
+
+def test_the_document_of_an_answer_says_what_the_document_of_its_scene_says(make_scene: Callable[..., Scene]) -> None:
+    scene = make_scene()
+
+    of_message = document_of(outgoing.instance_array(make_message, scene))
+    of_scene = json.loads(json.dumps(scene_document(scene)))
+
+    assert_part_of(of_message, of_scene, "")
+
+
+def assert_part_of(part: Any, whole: Any, place: str) -> None:
+    """Every key and value of `part` is in `whole`, numbers within float32."""
+    if isinstance(part, dict):
+        for key, value in part.items():
+            assert key in whole, f"{place}.{key}"
+            assert_part_of(value, whole[key], f"{place}.{key}")
+    elif isinstance(part, list):
+        assert len(part) == len(whole), place
+        for index, (left, right) in enumerate(zip(part, whole, strict=True)):
+            assert_part_of(left, right, f"{place}[{index}]")
+    elif isinstance(part, float):
+        assert part == pytest.approx(whole, abs=2e-6), place
+    else:
+        assert part == whole, place
+
+
+def test_the_files_hold_what_came_over_the_topics(received: ReceivedFrame, tmp_path: Path) -> None:
+    write_frame(received, tmp_path)
+
+    labels = cv2.imread(str(tmp_path / "labels.png"), cv2.IMREAD_UNCHANGED)
+    overlay_bgr = cv2.imread(str(tmp_path / "overlay.png"))
+    assert (labels.dtype, sorted(np.unique(labels).tolist())) == (np.uint16, [0, 1, 2])
+    np.testing.assert_array_equal(
+        overlay_bgr.reshape(-1), np.frombuffer(received.images["overlay"].data, dtype=np.uint8)
+    )
+    header, _, body = (tmp_path / "scene.ply").read_bytes().partition(b"end_header\n")
+    vertices = int(header.split(b"element vertex ")[1].split()[0])
+    assert vertices == 160 * 115  # the top five rows have no depth
+    assert len(body) == vertices * (3 * 4 + 3 + 2)
+    assert json.loads((tmp_path / "instances.json").read_text())["instances"][1]["centroid_m"] is None
+
+
+def test_a_frame_is_complete_with_its_answer_and_all_images(received: ReceivedFrame) -> None:
+    assert received.complete
+    assert not ReceivedFrame(received.answer, {"overlay": received.images["overlay"]}).complete
+    assert not ReceivedFrame(None, received.images).complete

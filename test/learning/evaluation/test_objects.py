@@ -1,0 +1,49 @@
+import math
+
+import numpy as np
+import pytest
+
+from instance_seg_ros.learning.evaluation.objects import object_facts, occlusion
+
+
+def square(x0: int, y0: int, x1: int, y1: int) -> np.ndarray:
+    mask = np.zeros((48, 64), dtype=bool)
+    mask[y0:y1, x0:x1] = True
+    return mask
+
+
+def test_the_hidden_outline_is_that_beside_something_nearer() -> None:
+    # A 10x10 square at 1 m on a table at 1.1 m; something at 0.8 m covers what lies right of it.
+    depth_m = np.full((48, 64), 1.1, np.float32)
+    mask = square(10, 10, 20, 20)
+    depth_m[mask] = 1.0
+    assert occlusion(mask, depth_m) == 0
+    depth_m[:, 20:30] = 0.8
+    assert occlusion(mask, depth_m) == pytest.approx(10 / 36)
+
+
+def test_what_the_border_cuts_off_counts_neither_as_hidden_nor_as_seen() -> None:
+    depth_m = np.full((48, 64), 1.1, np.float32)
+    mask = square(0, 0, 10, 10)
+    depth_m[mask] = 1.0
+    depth_m[:, 10:20] = 0.8
+    assert occlusion(mask, depth_m) == pytest.approx(10 / 19)
+
+
+def test_a_table_that_comes_nearer_towards_the_camera_hides_nothing() -> None:
+    depth_m = np.repeat(np.linspace(1.2, 0.8, 48, dtype=np.float32)[:, None], 64, axis=1)
+    assert occlusion(square(10, 10, 20, 20), depth_m) == 0
+
+
+def test_facts_of_an_object() -> None:
+    mask = square(0, 0, 32, 24)
+    measured_m = np.where(mask, np.float32(0.9), np.float32(0))
+    facts = object_facts(mask[None], measured_m, None)[0]
+    assert facts.image_share == 0.25
+    assert facts.distance_m == pytest.approx(0.9)
+    assert math.isnan(facts.occlusion)
+
+
+def test_an_object_without_depth_has_no_distance() -> None:
+    nothing_m = np.zeros((48, 64), np.float32)
+    assert math.isnan(object_facts(square(0, 0, 9, 9)[None], nothing_m, None)[0].distance_m)

@@ -1,0 +1,85 @@
+import numpy as np
+import pytest
+
+from instance_seg_ros.learning.synthetic.objects.shapes import ObjectShape, box_mesh, lathe_mesh
+from instance_seg_ros.learning.synthetic.pictures.appearance import (
+    SHARES,
+    SURFACES,
+    Appearance,
+    background_appearance,
+    object_appearance,
+    plain,
+    sample_material,
+)
+from instance_seg_ros.learning.synthetic.pictures.texture_table import TextureTable
+from instance_seg_ros.learning.synthetic.pictures.textures import TEXTURES, texture_of
+
+BOX = ObjectShape("box", box_mesh((0.05, 0.03, 0.1)), ())
+CAN = ObjectShape("can", lathe_mesh(np.array([[0, -0.1], [0.04, -0.1], [0.04, 0.1], [0, 0.1]])), ())
+
+
+@pytest.mark.parametrize("is_round", [False, True])
+@pytest.mark.parametrize("kind", TEXTURES)
+def test_every_texture_is_drawn_from_its_seed_alone(kind, is_round):
+    look = Appearance(kind, (0.7, 0.4, 0.2), seed=5, is_round=is_round)
+    texture = texture_of(look)
+    texture_of.cache_clear()
+    for level, again in zip(texture.levels_rgb, texture_of(look).levels_rgb, strict=True):
+        assert level.dtype == np.uint8
+        assert all(side & (side - 1) == 0 for side in level.shape[:2])
+        np.testing.assert_array_equal(level, again)
+
+
+def test_a_surface_without_pattern_has_nearly_its_colour_everywhere():
+    table = TextureTable([plain((0.2, 0.4, 0.6))])
+    points = np.random.default_rng(0).uniform(-1, 1, (3, 200)).astype(np.float32)
+    normals = np.tile(np.float32([[0], [0], [1]]), 200)
+    found = table.albedo(np.zeros(200, np.int64), points, normals, np.full(200, 1e-3, np.float32))
+    np.testing.assert_allclose(found, np.tile([[0.2], [0.4], [0.6]], 200), rtol=0.1)
+
+
+def test_looks_move_the_random_stream_on_by_as_much_whatever_is_drawn():
+    def after(draw):
+        rng = np.random.default_rng(3)
+        draw(rng)
+        return rng.random()
+
+    draws = [lambda rng, s=s: background_appearance(rng, s) for s in SURFACES]
+    draws += [lambda rng, f=f: sample_material(rng, plain((0, 0, 0)), f) for f in ("wine_glass", "box")]
+    draws += [lambda rng: object_appearance(rng, BOX), lambda rng: object_appearance(rng, CAN, [plain((0, 0, 0))])]
+    assert len({after(draw) for draw in draws}) == 1
+
+
+def test_labels_go_around_round_shapes_and_onto_the_sides_of_others():
+    looks = [object_appearance(np.random.default_rng(k), shape) for k in range(40) for shape in (BOX, CAN)]
+    assert {(look.is_round, look.layout) for look in looks if look.kind == "print"} == {
+        (False, "faces"),
+        (True, "wrap"),
+    }
+
+
+def test_some_objects_look_like_what_is_there_already():
+    other = plain((0.31, 0.62, 0.13))
+    looks = [object_appearance(np.random.default_rng(k), BOX, [other]) for k in range(200)]
+    near = [np.abs(np.subtract(look.base_rgb, other.base_rgb)).max() < 0.12 for look in looks]
+    assert 25 < sum(near) < 100
+
+
+def test_an_unknown_surface_is_refused_by_name():
+    with pytest.raises(ValueError, match="no surface named 'moon'; choose one of floor"):
+        background_appearance(np.random.default_rng(0), "moon")
+
+
+def test_every_look_that_is_drawn_has_a_texture():
+    assert {kind for shares in SHARES.values() for kind in shares} | {"glass", "chrome"} == set(TEXTURES)
+
+
+def test_few_objects_are_clear_or_mirroring_but_many_wine_glasses_and_spoons_are():
+    def share(family, condition):
+        rng = np.random.default_rng(2)
+        return np.mean([condition(sample_material(rng, plain((0.2, 0.4, 0.6)), family)) for _ in range(400)])
+
+    assert share("wine_glass", lambda look: look.is_clear) > 0.4
+    assert share("spoon", lambda look: look.is_mirror) > 0.15
+    assert share("banana", lambda look: look.is_clear or look.is_mirror) < 0.04
+    assert share("banana", lambda look: look == plain((0.2, 0.4, 0.6))) > 0.96

@@ -1,0 +1,308 @@
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from instance_seg_ros.commands import train
+from instance_seg_ros.core.errors import InputError
+from instance_seg_ros.learning.datasets.scene_frames import SceneFrames
+from instance_seg_ros.learning.datasets.training_samples import Batch, collate
+from instance_seg_ros.learning.models.checkpoint import averaged_model, load_checkpoint, save_atomically
+from instance_seg_ros.learning.models.configuration import CondInstConfig
+from instance_seg_ros.learning.synthetic.store import open_store
+from instance_seg_ros.learning.training.initial import read_initial_weights
+from instance_seg_ros.learning.training.log import LOG_NAME
+from instance_seg_ros.learning.training.train import (
+    BAD_BATCH_NAME,
+    CHECKPOINT_NAME,
+    CURVE_NAME,
+    Trainer,
+    TrainingDivergedError,
+    TrainingSettings,
+    WeightAverage,
+)
+
+
+def settings(steps: int, **changes: float) -> TrainingSettings:
+    return TrainingSettings(steps=steps, batch_size=2, workers=0, threads=1, warmup_steps=2, **changes)
+
+
+MakeTrainer = Callable[..., Trainer]
+
+
+@pytest.fixture
+def trainer(tiny_store: Path, small_config: CondInstConfig) -> MakeTrainer:
+    """Makes the trainer of a small network into a folder."""
+
+    def make(out: Path, steps: int, **options: Any) -> Trainer:
+        options.setdefault("config", small_config)
+        return Trainer(settings(steps), SceneFrames(open_store(tiny_store)), out, **options)
+
+    return make
+
+
+def first_batch(run: Trainer) -> Batch:
+    return collate([run.dataset[(0, slot)] for slot in range(2)])
+
+
+def test_a_training_writes_checkpoint_log_and_curve(
+    trainer: MakeTrainer, small_config: CondInstConfig, tmp_path: Path
+) -> None:
+    trainer(tmp_path, 3).run()
+    records = [json.loads(line) for line in (tmp_path / LOG_NAME).read_text().splitlines()]
+    assert [r["step"] for r in records] == [1, 2, 3]
+    assert all(math.isfinite(r["total"]) for r in records)
+    assert (tmp_path / CURVE_NAME).stat().st_size > 1000
+    checkpoint = load_checkpoint(tmp_path / CHECKPOINT_NAME)
+    assert checkpoint.step == 3
+    assert checkpoint.config == small_config
+    assert checkpoint.recipe["frames"] == 12
+    averaged_model(checkpoint)
+    assert list(tmp_path.glob("*.tmp")) == []
+
+
+def test_a_killed_training_resumes_exactly(trainer: MakeTrainer, tmp_path: Path) -> None:
+    whole = trainer(tmp_path / "whole", 4)
+    whole.run()
+
+    stopped = trainer(tmp_path / "stopped", 4)
+    real_step = stopped.train_step
+
+    def killed_in_the_fourth_step(batch: Batch) -> dict[str, float]:
+        if stopped.step == 2:
+            stopped.save()
+        if stopped.step == 3:
+            raise KeyboardInterrupt
+        return real_step(batch)
+
+    stopped.train_step = killed_in_the_fourth_step  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        stopped.run()
+    resumed = trainer(tmp_path / "stopped", 4)
+    assert resumed.step == 2
+    resumed.run()
+
+    for name, value in whole.model.state_dict().items():
+        torch.testing.assert_close(resumed.model.state_dict()[name], value, rtol=0, atol=0)
+    for name, value in whole.average.state.items():
+        torch.testing.assert_close(resumed.average.state[name], value, rtol=0, atol=0)
+    steps = [json.loads(line)["step"] for line in (tmp_path / "stopped" / LOG_NAME).read_text().splitlines()]
+    assert steps == [1, 2, 3, 4]
+
+
+def test_a_training_that_goes_on_remembers_its_start_and_tells_of_other_data(
+    trainer: MakeTrainer, tiny_store: Path, small_config: CondInstConfig, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    trainer(tmp_path / "first", 1).run()
+    initial = read_initial_weights(tmp_path / "first" / CHECKPOINT_NAME)
+    trainer(tmp_path / "second", 1, initial=initial).run()
+    capsys.readouterr()
+    same = trainer(tmp_path / "second", 2)
+    assert same.recipe["started_from"] == initial.origin
+    assert (same.step, same.is_finished) == (1, False)
+    assert "the data have changed" not in capsys.readouterr().out
+    fewer = SceneFrames(open_store(tiny_store), holdout_every=2)
+    assert Trainer(settings(1), fewer, tmp_path / "second", config=small_config).is_finished
+    assert "was written (frames, frames_held_out): this training goes on with the new ones" in capsys.readouterr().out
+
+
+def test_the_loss_falls_on_a_repeated_batch(trainer: MakeTrainer, tmp_path: Path) -> None:
+    run = trainer(tmp_path, 40)
+    batch = first_batch(run)
+    totals = []
+    for _ in range(25):
+        totals.append(run.train_step(batch)["total"])
+        run.step += 1
+    assert totals[-1] < 0.75 * totals[0]
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_batch(trainer: MakeTrainer, tmp_path: Path) -> None:
+    run = trainer(tmp_path, 4)
+    batch = first_batch(run)
+    with torch.no_grad():
+        run.model.head.class_logits.bias.fill_(float("nan"))
+    before = run.model.backbone.stem[0].weight.clone()
+    with pytest.raises(TrainingDivergedError, match="step 0"):
+        run.train_step(batch)
+    assert torch.equal(run.model.backbone.stem[0].weight, before)
+    saved = torch.load(tmp_path / BAD_BATCH_NAME, weights_only=True)
+    assert torch.equal(saved["batch"]["depth_m"], batch.depth_m)
+
+
+def test_a_batch_without_objects_gives_finite_losses(trainer: MakeTrainer, tmp_path: Path) -> None:
+    run = trainer(tmp_path, 4)
+    batch = first_batch(run)
+    empty = Batch(
+        depth_m=batch.depth_m,
+        intrinsics=batch.intrinsics,
+        ids=torch.zeros_like(batch.ids),
+        boxes_xyxy=[torch.zeros(0, 4)] * 2,
+        centroids_xy=[torch.zeros(0, 2)] * 2,
+        class_ids=[torch.zeros(0, dtype=torch.int64)] * 2,
+        color_rgb=batch.color_rgb,
+    )
+    assert all(math.isfinite(value) for value in run.train_step(empty).values())
+
+
+def test_every_tensor_of_a_step_is_made_on_the_device_of_the_training(trainer: MakeTrainer, tmp_path: Path) -> None:
+    run = trainer(tmp_path, 4)
+    run.train_step(first_batch(run))  # the optimiser makes its state on its own
+    run.step += 1
+    batch = first_batch(run)
+    with torch.device("meta"):  # what names no device lands there, and cannot meet the others
+        values = run.train_step(batch)
+    assert all(math.isfinite(value) for value in values.values())
+
+
+def test_a_failed_save_leaves_the_old_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / CHECKPOINT_NAME
+    save_atomically({"step": 1}, path)
+    with pytest.raises(AttributeError):
+        save_atomically({"step": 2, "unpicklable": lambda: None}, path)
+    assert torch.load(path, weights_only=True) == {"step": 1}
+
+
+def test_a_checkpoint_of_other_sizes_is_refused(
+    trainer: MakeTrainer, small_config: CondInstConfig, tmp_path: Path
+) -> None:
+    trainer(tmp_path, 1).run()
+    with pytest.raises(ValueError, match="other sizes"):
+        trainer(tmp_path, 4, config=replace(small_config, fpn_channels=8))
+
+
+def test_a_training_starts_from_the_averaged_weights_of_another(trainer: MakeTrainer, tmp_path: Path) -> None:
+    trainer(tmp_path / "first", 2).run()
+    first = load_checkpoint(tmp_path / "first" / CHECKPOINT_NAME)
+    initial = read_initial_weights(tmp_path / "first" / CHECKPOINT_NAME)
+    second = trainer(tmp_path / "second", 1, initial=initial)
+    assert second.step == 0
+    for name, value in first.average.items():
+        assert torch.equal(second.model.state_dict()[name], value)
+    second.run()
+    recipe = load_checkpoint(tmp_path / "second" / CHECKPOINT_NAME).recipe
+    assert recipe["started_from"] == {"steps": 2, "recipe": first.recipe}
+
+
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
+    save_atomically({"weights": 1}, tmp_path / "x.pt")
+    with pytest.raises(ValueError, match="not a checkpoint"):
+        load_checkpoint(tmp_path / "x.pt")
+    with pytest.raises(FileNotFoundError):
+        load_checkpoint(tmp_path / "missing.pt")
+
+
+def test_a_damaged_or_foreign_file_is_no_checkpoint(
+    trainer: MakeTrainer, small_config: CondInstConfig, tmp_path: Path
+) -> None:
+    path = tmp_path / CHECKPOINT_NAME
+    trainer(tmp_path, 1).run()
+    whole = path.read_bytes()
+    for content in (b"", b"text\n", whole[: len(whole) // 2], whole[:-30]):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="is not a checkpoint, or damaged"):
+            load_checkpoint(path)
+    for content in ({"config": small_config.to_dict()}, {"config": {"layers": 3}}, {}):
+        save_atomically({"format": 1, **content}, path)
+        with pytest.raises(ValueError, match="of another version of this package"):
+            load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("step", "progress", "share"), [(0, 0.0, 0.1), (9, 0.0, 1.0), (50, 0.5, 0.505), (99, 1.0, 0.01)]
+)
+def test_the_learning_rate_warms_up_and_follows_a_cosine(step: int, progress: float, share: float) -> None:
+    recipe = TrainingSettings(steps=100, learning_rate=1.0, warmup_steps=10)
+    assert recipe.rate(step, progress) == pytest.approx(share)
+
+
+def test_a_short_training_warms_up_in_a_quarter_of_its_steps() -> None:
+    recipe = TrainingSettings(steps=8, learning_rate=1.0)
+    assert [recipe.rate(step, 0.0) for step in range(3)] == pytest.approx([0.5, 1.0, 1.0])
+    assert TrainingSettings(minutes=1, learning_rate=1.0).rate(14, 0.0) == pytest.approx(0.1)
+
+
+def test_progress_is_by_steps_or_by_the_clock() -> None:
+    assert TrainingSettings(steps=100).progress(25, 1e9) == 0.25
+    assert TrainingSettings(minutes=10).progress(10**9, 300) == 0.5
+    assert TrainingSettings(minutes=10).progress(0, 700) == 1.0
+
+
+@pytest.mark.parametrize("budget", [{}, {"steps": 1, "minutes": 1.0}])
+def test_one_budget_is_needed(budget: dict) -> None:
+    with pytest.raises(ValueError, match="either steps or minutes"):
+        TrainingSettings(**budget)
+
+
+@pytest.mark.parametrize(
+    ("changes", "cause"),
+    [
+        ({"threads": 0}, "threads must be at least 1, not 0"),
+        ({"workers": -1}, "workers must be at least 0, not -1"),
+        ({"seed": -3}, "seed must be at least 0, not -3"),
+        ({"batch_size": 0}, "batch_size must be at least 1, not 0"),
+        ({"learning_rate": float("nan")}, "learning_rate must be above 0 and finite, not nan"),
+        ({"learning_rate": 0.0}, "learning_rate must be above 0"),
+        ({"checkpoint_minutes": 0.0}, "checkpoint_minutes must be above 0"),
+        ({"steps": 0, "minutes": float("inf")}, "minutes must be finite"),
+    ],
+)
+def test_a_recipe_that_cannot_be_is_refused(changes: dict[str, float], cause: str) -> None:
+    with pytest.raises(ValueError, match=cause):
+        TrainingSettings(**{"steps": 1, **changes})
+
+
+def test_the_average_starts_near_the_weights_and_then_lags() -> None:
+    average = WeightAverage({"w": torch.zeros(1), "n": torch.tensor(0)}, decay=0.9)
+    average.update({"w": torch.ones(1), "n": torch.tensor(5)}, step=0)
+    assert average.state["w"].item() == pytest.approx(0.9)
+    assert average.state["n"].item() == 5
+    average.update({"w": torch.zeros(1), "n": torch.tensor(6)}, step=1000)
+    assert average.state["w"].item() == pytest.approx(0.81)
+
+
+def test_a_network_must_have_the_classes_of_the_data(
+    trainer: MakeTrainer, small_config: CondInstConfig, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="a network of 3 classes cannot learn 1"):
+        trainer(tmp_path, 1, config=replace(small_config, num_classes=3))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "cause"),
+    [
+        (["--store", "nothing"], "nothing is no scene store"),
+        (["--coco", "nothing.json"], "cannot read nothing.json"),
+        (
+            ["--store", "s", "--images", "i", "--class-agnostic"],
+            "--images, --class-agnostic cannot be used with --store",
+        ),
+        (["--coco", "x.json", "--allow-partial"], "--allow-partial cannot be used with --coco"),
+        (["--store", "s", "--depth-unit", "0.001"], "--depth-unit cannot be used with --store"),
+        (["--coco", "x.json", "--depth", "d", "--depth-unit", "0"], "depth_unit_m must be above 0"),
+        (["--coco", "x.json", "--weights", "nothing.pt"], "no checkpoint at nothing.pt"),
+        (["--coco", "x.json", "--weights", "nothing.onnx"], "cannot read the model file nothing.onnx"),
+    ],
+)
+def test_the_command_names_what_it_cannot_use(arguments: list[str], cause: str, tmp_path: Path) -> None:
+    parser = argparse.ArgumentParser()
+    train.add_arguments(parser)
+    args = parser.parse_args([*arguments, "--out", str(tmp_path), "--steps", "1"])
+    with pytest.raises(InputError, match=cause):
+        train.run(args)
+
+
+@pytest.mark.parametrize("text", ["1,2,3", "a,b,c,d", ""])
+def test_intrinsics_are_four_numbers(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    train.add_arguments(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--coco", "x", "--out", "y", "--steps", "1", "--intrinsics", text])
+    assert "is not FX,FY,CX,CY" in capsys.readouterr().err

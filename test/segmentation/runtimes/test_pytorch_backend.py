@@ -1,0 +1,144 @@
+"""PyTorch as a backend: precisions, and how it drives a GPU, which is stood in for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from instance_seg_ros.segmentation import ModelError, default_model_path
+from instance_seg_ros.segmentation.network import input_shapes
+from instance_seg_ros.segmentation.runtimes import pytorch_backend
+from instance_seg_ros.segmentation.runtimes.fixed_sizes import frozen_model
+from instance_seg_ros.segmentation.runtimes.onnxruntime_backend import OnnxRuntimeNetwork
+from instance_seg_ros.segmentation.runtimes.pytorch_backend import PyTorchNetwork, resolved_precision
+from instance_seg_ros.segmentation.runtimes.torch_program import TensorType, TorchProgram
+
+SHAPES = input_shapes(("depth_m", "intrinsics"), (160, 120))
+
+
+def frame(depth_m: float) -> dict[str, np.ndarray]:
+    """Inputs with this depth everywhere."""
+    intrinsics = np.array([150, 150, 79.5, 59.5], dtype=np.float32)
+    return {"depth_m": np.full((120, 160), depth_m, dtype=np.float32), "intrinsics": intrinsics}
+
+
+@pytest.mark.parametrize("precision", ["auto", "fp32", "tf32", "bf16", "fp16"])
+def test_on_the_cpu_it_gives_what_onnx_runtime_gives(precision: str, block_model_path: Path) -> None:
+    network = PyTorchNetwork(block_model_path, SHAPES, precision, "cpu")
+    expected = OnnxRuntimeNetwork(block_model_path, threads=1)
+    assert set(network.input_names) == set(SHAPES)
+    outputs = [network(frame(depth_m)) for depth_m in (0.25, 0.75)]
+    for output, depth_m in zip(outputs, (0.25, 0.75), strict=True):  # the second frame has not changed the first result
+        for name, value in vars(expected(frame(depth_m))).items():
+            assert np.array_equal(getattr(output, name), value), name
+
+
+def test_the_backend_names_version_precision_and_device(block_model_path: Path) -> None:
+    network = PyTorchNetwork(block_model_path, SHAPES, "bf16", "cpu")
+    assert network.backend == f"PyTorch {torch.__version__} (bf16) on the CPU"
+
+
+def test_an_image_of_another_size_is_refused(block_model_path: Path) -> None:
+    network = PyTorchNetwork(block_model_path, SHAPES, "fp32", "cpu")
+    small = {**frame(0.5), "depth_m": np.ones((1, 160), dtype=np.float32)}
+    with pytest.raises(ModelError, match=r"depth_m of shape \(120, 160\).*\(1, 160\)"):
+        network(small)
+
+
+class Doubling:
+    """A TorchProgram of one operator on memory that is stood in for: doubles the depth when the stream gets there."""
+
+    def __init__(self, gpu: SimpleNamespace) -> None:
+        self._gpu = gpu
+        float32 = gpu.torch.float32
+        self.input_types = {"depth_m": TensorType((2, 3), float32)}
+        self.output_types = {"masks": TensorType((2, 3), float32)}
+
+    def __call__(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        stream = self._gpu.torch.cuda._current
+        assert stream is not None, "work outside the backend's own stream"
+        result = self._gpu.torch.Tensor(np.zeros((2, 3), dtype=np.float32))
+        source = inputs["depth_m"]
+        stream._add(lambda: np.multiply(source.numpy(), 2, out=result.numpy()))
+        return {"masks": result}
+
+
+@pytest.fixture
+def on_gpu(gpu: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """The backend on a GPU that is stood in for."""
+    monkeypatch.setattr(pytorch_backend, "torch", gpu.torch)
+    monkeypatch.setattr(pytorch_backend, "Buffer", gpu.cuda_graph.Buffer)
+    monkeypatch.setattr(pytorch_backend, "GraphedWork", gpu.cuda_graph.GraphedWork)
+    return gpu
+
+
+def test_on_a_gpu_every_frame_is_uploaded_computed_by_the_graph_and_downloaded(on_gpu: SimpleNamespace) -> None:
+    session = pytorch_backend._CudaSession(Doubling(on_gpu), allow_tf32=True)
+    assert session.where == "Orin"
+    assert session.note == ""
+    results = [session.run(["masks"], {"depth_m": np.full((2, 3), value, np.float32)})[0] for value in (1.0, 2.5)]
+    assert [result.tolist() for result in results] == [[[2.0] * 3] * 2, [[5.0] * 3] * 2]
+
+
+@pytest.mark.parametrize("allow_tf32", [True, False])
+def test_the_kernels_of_convolutions_are_searched_in_the_precision_that_was_asked_for(
+    allow_tf32: bool, on_gpu: SimpleNamespace
+) -> None:
+    pytorch_backend._CudaSession(Doubling(on_gpu), allow_tf32)
+    assert on_gpu.torch.backends._cudnn_flags_used == {(True, True, allow_tf32)}  # enabled, benchmark, allow_tf32
+
+
+def test_without_a_cuda_graph_it_runs_all_the_same_and_says_so(
+    on_gpu: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STAND_IN_FAULT", "capture")
+    session = pytorch_backend._CudaSession(Doubling(on_gpu), allow_tf32=True)
+    assert session.note == " without a CUDA graph (operation not permitted when stream is capturing)"
+    (masks,) = session.run(["masks"], {"depth_m": np.ones((2, 3), np.float32)})
+    assert masks.tolist() == [[2.0] * 3] * 2
+
+
+def test_a_full_gpu_is_an_error(on_gpu: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STAND_IN_FAULT", "buffers")
+    with pytest.raises(RuntimeError, match="CUDA out of memory"):
+        pytorch_backend._CudaSession(Doubling(on_gpu), allow_tf32=True)
+
+
+@pytest.mark.parametrize(("capability", "precision"), [("7.2", "tf32"), ("8.0", "bf16"), ("11.0", "bf16")])
+def test_auto_is_bf16_on_gpus_that_have_it(
+    capability: str, precision: str, on_gpu: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STAND_IN_CAPABILITY", capability)
+    assert resolved_precision("auto", "cuda") == precision
+    assert resolved_precision("fp16", "cuda") == "fp16"
+    assert resolved_precision("auto", "cpu") == "fp32"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("precision", ["fp32", "auto"])
+def test_on_a_real_gpu_it_gives_what_the_cpu_gives_as_a_cuda_graph(precision: str, block_model_path: Path) -> None:
+    network = PyTorchNetwork(block_model_path, SHAPES, precision, "cuda")
+    assert "without a CUDA graph" not in network.backend
+    expected = OnnxRuntimeNetwork(block_model_path, threads=1)
+    for depth_m in (0.25, 0.75):
+        np.testing.assert_allclose(network(frame(depth_m)).scores, expected(frame(depth_m)).scores, atol=5e-3)
+
+
+@pytest.mark.parametrize("shipped", [False, True])
+def test_a_program_never_waits_for_its_device(shipped: bool, block_model_path: Path) -> None:
+    """On PyTorch's meta device, which has no values, whatever reads a value on the host raises."""
+    path = default_model_path() if shipped else block_model_path
+    shapes = input_shapes(tuple(OnnxRuntimeNetwork(path, threads=1).input_names), (160, 120))
+    program = TorchProgram(frozen_model(path, shapes), "meta")
+    inputs = {
+        name: torch.empty(value.shape, dtype=value.dtype, device="meta") for name, value in program.input_types.items()
+    }
+    outputs = program(inputs)
+    assert {name: (tuple(value.shape), value.dtype) for name, value in outputs.items()} == {
+        name: (value.shape, value.dtype) for name, value in program.output_types.items()
+    }

@@ -1,0 +1,345 @@
+"""Ids over time on closed-form scenes: standing, moving, hidden, leaving, and time that jumps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
+from instance_seg_ros.core.config import LiftingSettings, TrackingSettings
+from instance_seg_ros.core.geometry import Transform
+from instance_seg_ros.core.instances import Instances
+from instance_seg_ros.learning.synthetic.analytic import AnalyticScene, Body, Box, Cylinder, Sphere, look_at, upright
+from instance_seg_ros.lifting import LiftedFrame, Lifter
+from instance_seg_ros.tracking.tracker import LATE_NS, TimeStep, Tracker
+
+QVGA = Intrinsics(320, 240, 300.0, 300.0, 159.5, 119.5)
+VIEW = look_at((0, 0, 0), 0.9, 50)
+LIFTER = Lifter(LiftingSettings(min_points=20))
+CAN = Cylinder(0.035, 0.1, upright(0.1, 0.1, 0.05))
+BALL = Sphere(0.04, upright(-0.1, -0.1, 0.04))
+BOX = Box((0.1, 0.06, 0.05), upright(0.05, -0.15, 0.025, 30))
+
+
+class Clock:
+    """Runs a tracker on scenes, 0.1 s apart."""
+
+    def __init__(self, **settings_: object) -> None:
+        self.tracker = Tracker(TrackingSettings(**settings_))  # type: ignore[arg-type]
+        self.stamp_ns = 0
+
+    def see(
+        self,
+        bodies: Sequence[Body],
+        view: Transform = VIEW,
+        *,
+        pose: bool = False,
+        detected: Sequence[int] | None = None,
+        scores: Sequence[float] | None = None,
+        step_ns: int = 100_000_000,
+    ) -> tuple[int, ...]:
+        """Ids of the visible bodies (or of those at the indices `detected`)."""
+        self.stamp_ns += step_ns
+        frame, instances, lifted = observe(bodies, view, detected, scores)
+        frame = replace(frame, stamp_ns=self.stamp_ns)
+        return self.tracker.update(frame, instances, lifted, view if pose else None)
+
+
+def observe(
+    bodies: Sequence[Body],
+    view: Transform,
+    detected: Sequence[int] | None = None,
+    scores: Sequence[float] | None = None,
+) -> tuple[RgbdFrame, Instances, LiftedFrame]:
+    frame, labels = AnalyticScene(bodies, view, intrinsics=QVGA).render(0.001)
+    if detected is not None:
+        labels = np.where(np.isin(labels, [index + 1 for index in detected]), labels, 0)
+    instances = Instances.from_labels(labels)
+    if scores is not None:
+        instances = replace(instances, scores=np.array(scores, dtype=np.float32))
+    return frame, instances, LIFTER.lift(frame, instances)
+
+
+def moved(body: Body, x_m: float, y_m: float) -> Body:
+    pose = body.T_world_body
+    return replace(body, T_world_body=Transform(pose.rotation, pose.translation_m + np.array([x_m, y_m, 0])))
+
+
+def test_ids_are_positive_unique_and_stay() -> None:
+    clock = Clock()
+    first = clock.see([CAN, BALL, BOX])
+    assert sorted(first) == [1, 2, 3]
+    assert all(clock.see([CAN, BALL, BOX]) == first for _ in range(3))
+
+
+def test_ids_follow_the_objects_and_not_their_order() -> None:
+    clock = Clock()
+    can, ball, box = clock.see([CAN, BALL, BOX])
+    assert clock.see([BOX, CAN, BALL]) == (box, can, ball)
+
+
+def test_ids_follow_objects_that_move_a_little() -> None:
+    clock = Clock()
+    first = clock.see([CAN, BALL])
+    for step in range(1, 8):
+        assert clock.see([moved(CAN, -0.02 * step, 0), moved(BALL, 0, 0.02 * step)]) == first
+
+
+def test_an_object_far_from_every_track_is_new() -> None:
+    clock = Clock()
+    (first,) = clock.see([moved(BALL, 0, 0)])
+    (second,) = clock.see([moved(BALL, 0.2, 0.2)])
+    assert second > first
+
+
+def test_two_objects_that_change_places_in_one_frame_are_told_apart_by_size() -> None:
+    clock = Clock(max_distance_m=0.3)
+    small, large = Box((0.03, 0.03, 0.03), upright(0, 0.05, 0.015)), Box((0.03, 0.09, 0.12), upright(0, -0.05, 0.06))
+    ids = clock.see([small, large])
+    assert clock.see([moved(small, 0, -0.05), moved(large, 0, 0.05)]) == ids
+
+
+def test_with_the_cameras_pose_a_jump_of_the_camera_keeps_the_ids() -> None:
+    clock = Clock()
+    views = [look_at((0, 0, 0), 0.9, 50, azimuth) for azimuth in (0, 40, 80)]
+    first = clock.see([CAN, BALL], views[0], pose=True)
+    assert [clock.see([CAN, BALL], view, pose=True) for view in views[1:]] == [first, first]
+
+
+def test_an_occluded_object_keeps_its_id_however_long() -> None:
+    clock = Clock(max_missed_frames=3)
+    curtain = Box((0.02, 0.8, 0.9), upright(0.35, 0, 0.45))
+    ball, _can = clock.see([BALL, CAN])
+    for _ in range(10):
+        clock.see([BALL, CAN, curtain], detected=[2])
+    assert clock.see([BALL, CAN])[0] == ball
+
+
+def test_an_object_that_is_still_measured_but_not_segmented_keeps_its_id() -> None:
+    clock = Clock(max_missed_frames=3)
+    ball, _can = clock.see([BALL, CAN])
+    for _ in range(10):
+        clock.see([BALL, CAN], detected=[1])
+    assert clock.see([BALL, CAN])[0] == ball
+
+
+def test_an_object_out_of_the_image_keeps_its_id() -> None:
+    clock = Clock(max_missed_frames=3)
+    (ball,) = clock.see([BALL], pose=True)
+    for _ in range(10):
+        assert clock.see([BALL], look_at((3, 0, 0), 0.9, 50), pose=True, detected=[]) == ()
+    assert clock.see([BALL], pose=True) == (ball,)
+
+
+@pytest.mark.parametrize(
+    ("aside_m", "in_view", "same"), [(0.4, (0.4, 0.6), False), (0.43, (0.01, 0.2), True)], ids=["half", "its rim alone"]
+)
+def test_a_place_half_out_of_the_image_that_is_seen_empty_is_empty(
+    aside_m: float, in_view: tuple[float, float], same: bool
+) -> None:
+    clock, aside = Clock(max_missed_frames=3), look_at((0, aside_m, 0), 0.9, 50)
+    (ball,) = clock.see([BALL], pose=True)
+    pixels = [observe([BALL], view, [0])[1].masks.sum() for view in (VIEW, aside)]
+    assert in_view[0] < pixels[1] / pixels[0] < in_view[1], "what the views are meant to show"
+    for _ in range(4):
+        assert clock.see([], aside, pose=True) == ()
+    assert (clock.see([BALL], pose=True) == (ball,)) is same
+
+
+@pytest.mark.parametrize(("frames_gone", "same"), [(3, True), (4, False)])
+def test_a_taken_object_is_remembered_for_so_many_frames_that_see_its_place_empty(frames_gone: int, same: bool) -> None:
+    clock = Clock(max_missed_frames=3)
+    ball, can = clock.see([BALL, CAN])
+    for _ in range(frames_gone):
+        assert clock.see([CAN]) == (can,)
+    again, _ = clock.see([BALL, CAN])
+    assert (again == ball) is same
+    assert again == ball or again > max(ball, can), "an id was used twice"
+
+
+def test_a_duplicate_stamp_ages_nothing() -> None:
+    clock = Clock(max_missed_frames=1)
+    ball, _can = clock.see([BALL, CAN])
+    for _ in range(5):
+        clock.see([CAN], step_ns=0)
+    assert clock.see([BALL, CAN])[0] == ball
+
+
+def test_time_that_goes_back_starts_afresh_with_new_ids() -> None:
+    clock = Clock()
+    clock.stamp_ns = 2 * LATE_NS
+    first = clock.see([CAN, BALL])
+    second = clock.see([CAN, BALL], step_ns=-LATE_NS - 1)
+    assert set(second).isdisjoint(first)
+    assert clock.see([CAN, BALL]) == second
+
+
+@pytest.mark.parametrize(
+    ("stamps_ns", "expected"),
+    [
+        ((5, 6), ["FORWARD", "FORWARD"]),
+        ((5, 5), ["FORWARD", "REPEATED"]),
+        ((LATE_NS + 5, 5, 6, LATE_NS + 5, LATE_NS + 6), ["FORWARD", "LATE", "LATE", "REPEATED", "FORWARD"]),
+        ((LATE_NS + 5, 4, 5), ["FORWARD", "RESET", "FORWARD"]),
+        ((0, 0, 5, 0, 5, 6), ["UNKNOWN", "UNKNOWN", "FORWARD", "UNKNOWN", "REPEATED", "FORWARD"]),
+        ((2 * LATE_NS, 0, 5), ["FORWARD", "UNKNOWN", "RESET"]),
+    ],
+)
+def test_each_stamp_is_judged_by_the_latest_one(stamps_ns: tuple[int, ...], expected: list[str]) -> None:
+    tracker = Tracker(TrackingSettings())
+    frame, instances, lifted = OBSERVED[()]
+    steps = []
+    for stamp_ns in stamps_ns:
+        tracker.update(replace(frame, stamp_ns=stamp_ns), instances, lifted)
+        steps.append(tracker.time_step.name)
+    assert steps == expected
+
+
+@pytest.mark.parametrize(("frames_gone", "same"), [(3, True), (4, False)])
+def test_frames_without_a_stamp_are_counted(frames_gone: int, same: bool) -> None:
+    clock = Clock(max_missed_frames=3)
+    ball, can = clock.see([BALL, CAN], step_ns=0)
+    for _ in range(frames_gone):
+        assert clock.see([CAN], step_ns=0) == (can,)
+    assert (clock.see([BALL, CAN], step_ns=0)[0] == ball) is same
+    assert clock.stamp_ns == 0
+
+
+def test_reset_forgets_and_counts_on() -> None:
+    clock = Clock()
+    clock.see([CAN, BALL])
+    clock.tracker.reset()
+    assert clock.see([CAN, BALL]) == (3, 4)
+
+
+def test_a_successor_knows_nothing_and_counts_on_beside_the_first() -> None:
+    first = Clock()
+    assert first.see([CAN, BALL]) == (1, 2)
+    second = Clock()
+    second.tracker = first.tracker.successor(first.tracker.settings)
+    assert second.see([CAN, BALL]) == (3, 4)
+    assert first.see([CAN, BALL, BOX]) == (1, 2, 5)
+    assert second.see([CAN, BALL, BOX]) == (3, 4, 6)
+
+
+def test_a_fixed_frame_that_comes_and_goes_keeps_the_ids_by_their_masks() -> None:
+    clock = Clock()
+    first = clock.see([CAN, BALL], pose=True)
+    assert clock.see([CAN, BALL], pose=False) == first
+    assert clock.see([CAN, BALL], pose=True) == first
+
+
+@pytest.mark.parametrize("pose", [False, True])
+def test_what_another_camera_sees_is_another_object_unless_a_fixed_frame_tells(pose: bool) -> None:
+    tracker, view = Tracker(TrackingSettings()), VIEW if pose else None
+    frame, instances, lifted = OBSERVED[(0, 1)]
+    first = tracker.update(replace(frame, stamp_ns=1), instances, lifted, view)
+    second = tracker.update(replace(frame, stamp_ns=2, frame_id="on_the_wrist"), instances, lifted, view)
+    assert (set(first) & set(second) != set()) is pose
+    assert tracker.update(replace(frame, stamp_ns=3, frame_id="on_the_wrist"), instances, lifted, view) == second
+
+
+def test_instances_without_3d_are_matched_by_their_masks() -> None:
+    tracker, intrinsics = Tracker(TrackingSettings()), Intrinsics(64, 48, 60.0, 60.0, 31.5, 23.5)
+    ids = []
+    for shift in (0, 2, 4):
+        labels = np.zeros((48, 64), dtype=np.uint16)
+        labels[4:28, 4 + shift : 28 + shift], labels[8:40, 40:60] = 1, 2
+        instances = Instances.from_labels(labels)
+        frame = RgbdFrame(None, np.zeros((48, 64), dtype=np.float32), intrinsics, stamp_ns=shift + 1)
+        ids.append(tracker.update(frame, instances, LIFTER.lift(frame, instances), None))
+    assert ids == [(1, 2)] * 3
+
+
+@pytest.mark.parametrize(("frames_between", "same"), [(3, True), (4, False)])
+def test_masks_tell_no_object_from_another_that_was_seen_long_ago(frames_between: int, same: bool) -> None:
+    clock = Clock(max_missed_frames=3)
+    (ball,) = clock.see([BALL], pose=True)
+    elsewhere = look_at((3, 0, 0), 0.9, 50)  # where the ball is out of sight, so that its track stays
+    for _ in range(frames_between):
+        clock.see([], elsewhere, pose=True)
+    frame, instances, _ = observe([BALL], VIEW)
+    glass = replace(frame, depth_m=np.where(instances.masks[0], 0, frame.depth_m), stamp_ns=clock.stamp_ns + 1)
+    (track_id,) = clock.tracker.update(glass, instances, LIFTER.lift(glass, instances), elsewhere)
+    assert (track_id == ball) is same
+
+
+def test_a_frame_without_depth_does_not_make_a_track_forget_its_place() -> None:
+    clock = Clock(max_missed_frames=1)
+    curtain = Box((0.02, 0.8, 0.9), upright(0.35, 0, 0.45))
+    ball, can = clock.see([BALL, CAN])
+    frame, instances, _ = observe([BALL, CAN], VIEW)
+    blind = replace(frame, depth_m=np.zeros_like(frame.depth_m), stamp_ns=clock.stamp_ns + 1)
+    assert clock.tracker.update(blind, instances, LIFTER.lift(blind, instances)) == (ball, can)
+    for _ in range(5):
+        clock.see([BALL, CAN, curtain], detected=[2])  # hides both, so that neither ages
+    assert clock.see([BALL, CAN]) == (ball, can)
+
+
+def test_high_scores_choose_before_low_scores() -> None:
+    """Two detections of one object: the confident one continues the track although the other lies nearer."""
+    clock = Clock(first_pass_score=0.5)
+    (ball,) = clock.see([BALL], detected=[0])
+    near, away = moved(BALL, 0.005, 0.0), moved(BALL, 0.02, 0.085)
+    ids = clock.see([near, away], scores=[0.3, 0.9])
+    assert ids[1] == ball
+    assert ids[0] != ball
+
+
+def test_lengths_that_disagree_are_refused() -> None:
+    frame, instances, lifted = observe([CAN, BALL], VIEW)
+    with pytest.raises(ValueError, match="2 instances but 1"):
+        Tracker(TrackingSettings()).update(frame, instances, LiftedFrame(lifted.instances[:1], None), None)
+
+
+def test_an_empty_frame_gives_no_ids() -> None:
+    assert Clock().see([]) == ()
+
+
+@settings(max_examples=25, deadline=None)
+@given(steps=st.lists(st.tuples(st.integers(-2, 5), st.lists(st.sampled_from([0, 1, 2]), unique=True)), max_size=6))
+def test_whatever_is_seen_whenever_ids_are_positive_and_unique_in_a_frame(steps: list[tuple[int, list[int]]]) -> None:
+    tracker, stamp_ns = Tracker(TrackingSettings(max_missed_frames=1)), 10
+    for step_ns, detected in steps:
+        stamp_ns += step_ns
+        frame, instances, lifted = OBSERVED[tuple(sorted(detected))]
+        ids = tracker.update(replace(frame, stamp_ns=stamp_ns), instances, lifted, None)
+        assert len(ids) == len(detected) == len(set(ids))
+        assert all(track_id > 0 for track_id in ids)
+
+
+@settings(max_examples=40, deadline=None)
+@example(stamps_ns=[0, 0])
+@example(stamps_ns=[0, 0, 0])
+@example(stamps_ns=[5 * LATE_NS, 5 * LATE_NS + 1, 5 * LATE_NS])
+@example(stamps_ns=[6 * LATE_NS, 7 * LATE_NS, 8 * LATE_NS])
+@given(stamps_ns=st.lists(st.sampled_from([0, *range(8 * LATE_NS // 2, 20 * LATE_NS // 2, LATE_NS // 2)]), max_size=6))
+def test_whatever_the_stamps_a_track_lives_as_long_as_frames_that_age_it_allow(stamps_ns: list[int]) -> None:
+    tracker = Tracker(TrackingSettings(max_missed_frames=2))
+    first = _update(tracker, (0, 1), 5 * LATE_NS)
+    steps = []
+    for stamp_ns in stamps_ns:
+        _update(tracker, (1,), stamp_ns)
+        steps.append(tracker.time_step)
+    again = _update(tracker, (0, 1), 10 * LATE_NS)
+    aged = sum(step in (TimeStep.FORWARD, TimeStep.UNKNOWN) for step in steps)
+    assert (again[0] == first[0]) is (TimeStep.RESET not in steps and aged <= 2)
+    assert (again[1] == first[1]) is (TimeStep.RESET not in steps)
+    assert min(again) > 0 and len(set(again)) == 2
+
+
+def _update(tracker: Tracker, chosen: tuple[int, ...], stamp_ns: int) -> tuple[int, ...]:
+    frame, instances, lifted = OBSERVED[chosen]
+    return tracker.update(replace(frame, stamp_ns=stamp_ns), instances, lifted)
+
+
+OBSERVED = {
+    chosen: observe([(CAN, BALL, BOX)[index] for index in chosen], VIEW)
+    for chosen in ((), (0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2))
+}
+"""What is seen of scenes that hold these bodies and no others: the place of the rest is in view and empty."""
