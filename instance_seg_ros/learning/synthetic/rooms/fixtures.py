@@ -4,7 +4,8 @@ An object, here and in the labels, is a separate thing that a gripper could lift
 is at most about 35 cm. Everything else is background: what is fixed, furniture, screens and keyboards, people, cables
 that lead somewhere, and the large flat boards, trays and cloths that objects lie on.
 
-Every function adds parts to a `Room` (room.py); ``T`` is the (4, 4) pose in the world of a frame on the ground, z up, whose -y faces the user.
+Every function adds parts to a `Room` (room.py); ``T`` is the (4, 4) pose in the world of a frame on the ground, z up,
+whose -y faces the user.
 """
 
 from __future__ import annotations
