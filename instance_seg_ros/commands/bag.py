@@ -9,7 +9,9 @@ from pathlib import Path
 from tabulate import tabulate
 from tqdm import tqdm
 
-from instance_seg_ros.bags.process import DEFAULT_TOLERANCE_S, STORAGES, BagSummary, check_bag, process_bag
+from instance_seg_ros.bags.process import BagSummary, check_bag, process_bag
+from instance_seg_ros.bags.reader import DEFAULT_TOLERANCE_S
+from instance_seg_ros.bags.storage import STORAGES
 from instance_seg_ros.commands.helpers.pipeline_options import (
     add_pipeline_arguments,
     load_pipeline,
@@ -136,7 +138,6 @@ def _tolerance(text: str) -> float:
 
 def _pose(text: str) -> Transform:
     try:
-        x, y, z, *quaternion_xyzw = (float(word) for word in text.split())
-        return Transform.from_quaternion(quaternion_xyzw, (x, y, z))
+        return Transform.from_text(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"must be 'x y z qx qy qz qw', not {text!r} ({error})") from error
+        raise argparse.ArgumentTypeError(str(error)) from error

@@ -84,6 +84,19 @@ class Transform:
             raise ValueError(f"quaternion must be finite and not zero, not {quaternion.tolist()}")
         return cls(Rotation.from_quat(quaternion).as_matrix(), np.asarray(translation_m, dtype=np.float64))
 
+    @classmethod
+    def from_text(cls, text: str) -> Transform:
+        """From the seven numbers 'x y z qx qy qz qw', metres and a quaternion, as a person writes a pose.
+
+        Raises:
+            ValueError: quoting the text, when it is no pose.
+        """
+        try:
+            x, y, z, *quaternion_xyzw = (float(word) for word in text.split())
+            return cls.from_quaternion(quaternion_xyzw, (x, y, z))
+        except ValueError as error:
+            raise ValueError(f"must be 'x y z qx qy qz qw', not {text!r} ({error})") from error
+
     @property
     def quaternion_xyzw(self) -> NDArray[np.float64]:
         """(4,) unit quaternion (x, y, z, w) with w >= 0."""

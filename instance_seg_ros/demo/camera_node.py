@@ -28,11 +28,12 @@ from sensor_msgs.msg import CameraInfo, Image
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.files.captures import capture_folders, read_capture
+from instance_seg_ros.messages.camera import camera_info, color_image, depth_image
 from instance_seg_ros.messages.incoming import stamp_ns_of
 from instance_seg_ros.messages.outgoing import header
 from instance_seg_ros.msg import InstanceArray
 from instance_seg_ros.results.overlay import depth_picture
-from instance_seg_ros.ros.convert import camera_info, color_image, depth_image, make_message
+from instance_seg_ros.ros.convert import make_message
 
 NODE_NAME = "camera"
 QUEUE_DEPTH = 5
@@ -68,11 +69,11 @@ class CameraNode(Node):
         stamp_ns = int(self.get_clock().now().nanoseconds)
         stamped = header(make_message, stamp_ns, frame.frame_id)
         # The CameraInfo first, so that it is there when the image is.
-        self._info.publish(camera_info(stamped, frame.intrinsics))
+        self._info.publish(camera_info(make_message, stamped, frame.intrinsics))
         # A capture without colour shows its depth to the eye: the node needs a colour image for each frame.
         color_rgb = depth_picture(frame.depth_m) if frame.color_rgb is None else frame.color_rgb
-        self._color.publish(color_image(stamped, color_rgb))
-        self._depth.publish(depth_image(stamped, frame.depth_m))
+        self._color.publish(color_image(make_message, stamped, color_rgb))
+        self._depth.publish(depth_image(make_message, stamped, frame.depth_m))
         return stamp_ns
 
     def answered(self, stamp_ns: int) -> bool:
@@ -135,7 +136,7 @@ def recorded_frames(path: Path) -> Iterator[RgbdFrame]:
     Raises:
         BagError: naming the file and the cause.
     """
-    from instance_seg_ros.bags.process import read_frames
+    from instance_seg_ros.bags.reader import read_frames
 
     yield from read_frames(path)
 

@@ -153,7 +153,7 @@ def frames_in(options: argparse.Namespace) -> int:
     if options.bag is None:
         return wanted
     # Imported here: only bags need rosbags.
-    from instance_seg_ros.bags.process import read_frames
+    from instance_seg_ros.bags.reader import read_frames
 
     available = sum(1 for _ in itertools.islice(read_frames(options.bag), wanted))
     if available == 0:

@@ -73,6 +73,18 @@ def intrinsics_of(info: CameraInfo) -> Intrinsics:
     return cropped.resized(width // binning_x, height // binning_y)
 
 
+def transform_of(message: Any) -> Transform:
+    """A geometry_msgs/Transform.
+
+    Raises:
+        ValueError: for a quaternion of zeros, as in a message that was never filled.
+    """
+    rotation, translation = message.rotation, message.translation
+    return Transform.from_quaternion(
+        (rotation.x, rotation.y, rotation.z, rotation.w), (translation.x, translation.y, translation.z)
+    )
+
+
 def is_distorted(info: CameraInfo) -> bool:
     """Whether the images still carry lens distortion, which a pinhole camera cannot express."""
     return any(coefficient != 0 for coefficient in info.d)

@@ -62,7 +62,7 @@ def instance_array(
     has_depth = bool(scene.frame.depth_m.any())
     return make(
         "instance_seg_ros/msg/InstanceArray",
-        header=header(make, scene.frame.stamp_ns, scene.frame.frame_id),
+        header=_header_of(make, scene),
         image_width=camera.width,
         image_height=camera.height,
         fx=float(camera.fx),
@@ -116,21 +116,21 @@ def header(make: MessageFactory, stamp_ns: int, frame_id: str) -> Any:
 
 def label_image(make: MessageFactory, scene: Scene) -> Any:
     """The mono16 image whose pixels are the instances' labels, 0 = background."""
-    return image(make, scene, scene.instances.label_image(), "mono16")
+    return image(make, _header_of(make, scene), scene.instances.label_image(), "mono16")
 
 
 def overlay_image(make: MessageFactory, scene: Scene, overlay_rgb: NDArray[np.uint8]) -> Any:
     """A drawing of the scene, (H, W, 3) uint8 RGB, as a bgr8 image."""
-    return image(make, scene, overlay_rgb[..., ::-1], "bgr8")
+    return image(make, _header_of(make, scene), overlay_rgb[..., ::-1], "bgr8")
 
 
-def image(make: MessageFactory, scene: Scene, pixels: NDArray[Any], encoding: str) -> Any:
-    """A sensor_msgs/Image with the scene's header; `pixels` is (H, W[, C]) in the order that `encoding` says."""
+def image(make: MessageFactory, image_header: Any, pixels: NDArray[Any], encoding: str) -> Any:
+    """A sensor_msgs/Image; `pixels` is (H, W[, C]) in the order that `encoding` says."""
     little_endian = np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("<"))
     height, width = pixels.shape[:2]
     return make(
         "sensor_msgs/msg/Image",
-        header=header(make, scene.frame.stamp_ns, scene.frame.frame_id),
+        header=image_header,
         height=height,
         width=width,
         encoding=encoding,
@@ -196,7 +196,7 @@ def _instance(
             width=x1 - x0,
             do_rectify=False,
         ),
-        mask=image(make, scene, np.where(mask[y0:y1, x0:x1], np.uint8(255), np.uint8(0)), "mono8"),
+        mask=image(make, _header_of(make, scene), np.where(mask[y0:y1, x0:x1], np.uint8(255), np.uint8(0)), "mono8"),
         points_kept=len(lifted.points_m),
         points_rejected=int(lifted.rejected),
         centroid=_point_or_nan(make, lifted.centroid_m),
@@ -209,6 +209,10 @@ def _instance(
         status=int(scene_object.status),
         status_text=reason_of(scene_object.status),
     )
+
+
+def _header_of(make: MessageFactory, scene: Scene) -> Any:
+    return header(make, scene.frame.stamp_ns, scene.frame.frame_id)
 
 
 def _grasp(make: MessageFactory, scene: Scene, grasp: Grasp, grasping: GraspingSettings) -> Any:
@@ -258,7 +262,7 @@ def _point_cloud(make: MessageFactory, scene: Scene, columns: dict[str, NDArray[
         records[name] = values
     return make(
         "sensor_msgs/msg/PointCloud2",
-        header=header(make, scene.frame.stamp_ns, scene.frame.frame_id),
+        header=_header_of(make, scene),
         height=1,
         width=len(records),
         fields=_point_fields(make, dtype),

@@ -81,12 +81,9 @@ class NodeSettings(Settings):
         if not self.depth_camera_pose.strip():
             return None
         try:
-            x, y, z, *quaternion_xyzw = (float(word) for word in self.depth_camera_pose.split())
-            return Transform.from_quaternion(quaternion_xyzw, (x, y, z))
+            return Transform.from_text(self.depth_camera_pose)
         except ValueError as error:
-            raise ValueError(
-                f"depth_camera_pose must be 'x y z qx qy qz qw', not {self.depth_camera_pose!r} ({error})"
-            ) from error
+            raise ValueError(f"depth_camera_pose {error}") from error
 
 
 def all_parameters() -> dict[str, Setting]:

@@ -10,6 +10,7 @@ from rclpy.node import Node
 from rclpy.time import Time
 
 from instance_seg_ros.core.geometry import Transform
+from instance_seg_ros.messages.incoming import transform_of
 
 LOOKUP_TIMEOUT_S = 0.1
 """tf arrives a little later than the images that it belongs to; a frame waits no longer than this for it."""
@@ -74,10 +75,7 @@ class Tf:
             found = self._buffer.lookup_transform(target_frame, source_frame, Time(nanoseconds=stamp_ns), timeout)
         except self._tf2_ros.TransformException as error:
             raise TransformError(f"tf does not know {wanted}: {error}") from error
-        rotation, translation = found.transform.rotation, found.transform.translation
-        return Transform.from_quaternion(
-            (rotation.x, rotation.y, rotation.z, rotation.w), (translation.x, translation.y, translation.z)
-        )
+        return transform_of(found.transform)
 
 
 def transforms_of(node: Node, call_in_executor: Callable[[Callable[[], None]], object]) -> Tf | NoTf:

@@ -52,6 +52,18 @@ def test_what_is_no_rigid_transform_is_refused(rotation: np.ndarray, translation
         Transform(rotation, translation_m)
 
 
+def test_a_pose_is_read_from_its_text() -> None:
+    pose = Transform.from_text(" 1 2e0 -3  0 0 0 2 ")
+    assert pose.translation_m.tolist() == [1, 2, -3]
+    assert pose.rotation.tolist() == np.eye(3).tolist()
+
+
+@pytest.mark.parametrize("text", ["", "1 2 3", "1 2 3 0 0 0 x", "1 2 3 0 0 0 0", "1 2 nan 0 0 0 1", "0 0 0 0 0 0 0 1"])
+def test_a_text_that_is_no_pose_is_quoted(text: str) -> None:
+    with pytest.raises(ValueError, match=f"must be 'x y z qx qy qz qw', not '{text}'"):
+        Transform.from_text(text)
+
+
 @pytest.mark.parametrize("quaternion", [[0, 0, 0, 0], [0, 0, 0, np.nan]])
 def test_a_quaternion_that_was_never_filled_is_refused(quaternion: list[float]) -> None:
     with pytest.raises(ValueError, match="quaternion"):

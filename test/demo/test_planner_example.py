@@ -15,10 +15,11 @@ pytest.importorskip("rclpy")
 
 from instance_seg_ros.demo.planner_example import ReceivedFrame, document_of, table_of, write_frame
 from instance_seg_ros.messages import outgoing
+from instance_seg_ros.messages.camera import color_image, depth_image
 from instance_seg_ros.pipeline import Scene
 from instance_seg_ros.results.overlay import draw_overlay
 from instance_seg_ros.results.result_files import scene_document
-from instance_seg_ros.ros.convert import color_image, depth_image, make_message
+from instance_seg_ros.ros.convert import make_message
 
 
 @pytest.fixture
@@ -30,8 +31,8 @@ def received(make_scene: Callable[..., Scene]) -> ReceivedFrame:
     images = {
         "overlay": outgoing.overlay_image(make_message, scene, draw_overlay(scene)),
         "labels": outgoing.label_image(make_message, scene),
-        "color": color_image(answer.header, scene.frame.color_rgb),
-        "depth": depth_image(answer.header, scene.frame.depth_m),
+        "color": color_image(make_message, answer.header, scene.frame.color_rgb),
+        "depth": depth_image(make_message, answer.header, scene.frame.depth_m),
     }
     return ReceivedFrame(answer, images)
 

@@ -32,11 +32,12 @@ from instance_seg_ros.core.config import PipelineSettings
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.grasping.sampler import GraspSampler
 from instance_seg_ros.lifting import Lifter
+from instance_seg_ros.messages.camera import camera_info, color_image, depth_image
 from instance_seg_ros.messages.incoming import stamp_ns_of
 from instance_seg_ros.messages.outgoing import header
 from instance_seg_ros.msg import InstanceArray
 from instance_seg_ros.pipeline import Pipeline
-from instance_seg_ros.ros.convert import camera_info, color_image, depth_image, make_message
+from instance_seg_ros.ros.convert import make_message
 from instance_seg_ros.ros.inputs import FASTDDS_PROFILE
 from instance_seg_ros.ros.node import InstanceSegNode
 from instance_seg_ros.segmentation import ModelInfo
@@ -226,9 +227,9 @@ def camera_messages(frame: RgbdFrame) -> tuple[CameraInfo, Image, Image]:
     stamped = header(make_message, frame.stamp_ns, frame.frame_id)
     assert frame.color_rgb is not None
     return (
-        camera_info(stamped, frame.intrinsics),
-        color_image(stamped, frame.color_rgb),
-        depth_image(stamped, frame.depth_m),
+        camera_info(make_message, stamped, frame.intrinsics),
+        color_image(make_message, stamped, frame.color_rgb),
+        depth_image(make_message, stamped, frame.depth_m),
     )
 
 
@@ -249,7 +250,7 @@ def compressed_messages_of() -> Callable[[RgbdFrame, int], tuple[int, list[tuple
         png = cv2.imencode(".png", np.round(frame.depth_m * 1000).astype(np.uint16))[1].tobytes()
         # compressedDepth: a header of twelve bytes, without meaning for 16UC1, then the PNG.
         return stamp_ns, [
-            ("color_info", camera_info(stamped, frame.intrinsics)),
+            ("color_info", camera_info(make_message, stamped, frame.intrinsics)),
             ("color", CompressedImage(header=stamped, format="rgb8; jpeg compressed bgr8", data=jpeg)),
             ("depth", CompressedImage(header=stamped, format="16UC1; compressedDepth png", data=bytes(12) + png)),
         ]

@@ -19,11 +19,12 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.errors import InputError
+from instance_seg_ros.messages.camera import camera_info, depth_image
 from instance_seg_ros.messages.incoming import stamp_ns_of
 from instance_seg_ros.messages.outgoing import header
 from instance_seg_ros.msg import InstanceArray
 from instance_seg_ros.ros import node as node_module
-from instance_seg_ros.ros.convert import camera_info, depth_image, make_message
+from instance_seg_ros.ros.convert import make_message
 from instance_seg_ros.ros.diagnostics import Health
 from instance_seg_ros.ros.inputs import Inputs
 from instance_seg_ros.ros.settings import NodeSettings
@@ -34,7 +35,7 @@ Messages = tuple[CameraInfo, Image, Image]
 
 def half_size_depth(messages: Messages, frame: RgbdFrame) -> Messages:
     info, color, depth = messages
-    return info, color, depth_image(depth.header, np.ascontiguousarray(frame.depth_m[::2, ::2]))
+    return info, color, depth_image(make_message, depth.header, np.ascontiguousarray(frame.depth_m[::2, ::2]))
 
 
 def unknown_color_encoding(messages: Messages, frame: RgbdFrame) -> Messages:
@@ -68,7 +69,8 @@ def no_data(messages: Messages, frame: RgbdFrame) -> Messages:
 
 
 def info_of_another_size(messages: Messages, frame: RgbdFrame) -> Messages:
-    return camera_info(messages[0].header, Intrinsics(320, 240, 300.0, 300.0, 160.0, 120.0)), messages[1], messages[2]
+    smaller = Intrinsics(320, 240, 300.0, 300.0, 160.0, 120.0)
+    return camera_info(make_message, messages[0].header, smaller), messages[1], messages[2]
 
 
 @pytest.mark.parametrize(
@@ -196,9 +198,9 @@ def test_depth_of_another_size_is_registered_when_its_camera_is_known(
     small = frame.intrinsics.resized(80, 60)
     stage.wait(lambda: stage.probe.subscribers("depth_info", CameraInfo), "the depth camera's subscription")
     stage.probe.send("color_info", info)
-    stage.probe.send("depth_info", camera_info(stamped, small))
+    stage.probe.send("depth_info", camera_info(make_message, stamped, small))
     stage.probe.send("color", color)
-    stage.probe.send("depth", depth_image(stamped, np.ascontiguousarray(frame.depth_m[::2, ::2])))
+    stage.probe.send("depth", depth_image(make_message, stamped, np.ascontiguousarray(frame.depth_m[::2, ::2])))
 
     answer = stage.answer_to(frame.stamp_ns)
 

@@ -17,8 +17,9 @@ from geometry_msgs.msg import TransformStamped
 from sensor_msgs.msg import CameraInfo
 
 from instance_seg_ros.core.camera import RgbdFrame
+from instance_seg_ros.messages.camera import camera_info, depth_image
 from instance_seg_ros.messages.outgoing import header
-from instance_seg_ros.ros.convert import camera_info, depth_image, make_message
+from instance_seg_ros.ros.convert import make_message
 from instance_seg_ros.ros.transforms import NoTf, Tf, TransformError, transforms_of
 
 MakeFrame = Callable[..., RgbdFrame]
@@ -106,9 +107,9 @@ def send_with_depth_frame(stage: Any, frame: RgbdFrame, messages_of: Any) -> int
     stamped = header(make_message, frame.stamp_ns, "depth_frame")
     for name, message in (
         ("color_info", info),
-        ("depth_info", camera_info(stamped, frame.intrinsics)),
+        ("depth_info", camera_info(make_message, stamped, frame.intrinsics)),
         ("color", color),
-        ("depth", depth_image(stamped, frame.depth_m)),
+        ("depth", depth_image(make_message, stamped, frame.depth_m)),
     ):
         stage.probe.send(name, message)
     return frame.stamp_ns
