@@ -110,13 +110,14 @@ class Pipeline:
         self.tracker = tracker
 
     @classmethod
-    def from_settings(cls, settings: PipelineSettings, model_path: Path | None = None) -> Pipeline:
-        """The pipeline with the model at `model_path`, or the shipped one.
+    def from_settings(cls, settings: PipelineSettings | None = None, model_path: Path | None = None) -> Pipeline:
+        """The pipeline with these settings or the defaults, and with the model at `model_path` or the shipped one.
 
         Raises:
             ModelError: when the model file is missing, damaged or not one of this project's.
             InputError: when the geometry was asked to be computed on a GPU that cannot be used.
         """
+        settings = settings or PipelineSettings()
         compute = choose_compute(settings.geometry, settings.segmentation)
         return cls(
             load_segmenter(model_path, settings.segmentation),

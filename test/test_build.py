@@ -176,6 +176,7 @@ def test_the_installed_core_has_every_module_and_the_model(installed_core: Path)
     expected = files(PACKAGE)
     assert any(name.endswith(".onnx") for name in expected)
     assert files(installed_core / "instance_seg_ros") == expected
+    assert (installed_core / "instance_seg_ros" / "py.typed").is_file(), "type checkers would ignore its annotations"
     interfaces = {path.name for path in (installed_core / "instance_seg_ros" / "interfaces").iterdir()}
     assert {path.name for path in INTERFACES if path.suffix == ".msg"} <= interfaces
 

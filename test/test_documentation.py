@@ -23,7 +23,7 @@ def test_every_generated_part_is_in_step_with_the_code(documentation: ModuleType
 
 def test_every_part_is_shown_once(documentation: ModuleType) -> None:
     text = "".join(path.read_text() for path in documentation.documents())
-    for name in (*documentation.PARTS, "file examples/planner.py"):
+    for name in (*documentation.PARTS, "file examples/planner.py", "file examples/segment_frame.py"):
         assert text.count(f"<!-- {name}:begin -->") == 1
 
 

@@ -1,13 +1,19 @@
-"""The planners of examples/ against the real generated messages: they are what the README shows or links to."""
+"""The examples that the README shows or links to: planners against the real messages; a frame segmented without ROS."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from instance_seg_ros.files.captures import write_capture
+from instance_seg_ros.learning.synthetic.tabletop import SimulatedTabletop
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
@@ -70,3 +76,28 @@ def test_the_cpp_example_is_a_whole_package() -> None:
         assert f"find_package({package} REQUIRED)" in cmake
         assert f">{package}</" in manifest
     assert "add_executable(planner planner.cpp)" in cmake
+
+
+def test_the_example_without_ros_prints_objects_where_they_are_and_grasps_that_are_poses(tmp_path: Path) -> None:
+    simulated = next(SimulatedTabletop(seed=0))
+    write_capture(tmp_path, simulated.frame)
+    folders = [str(EXAMPLES.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    shown = subprocess.run(
+        [sys.executable, str(EXAMPLES / "segment_frame.py")],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(folders)},
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    objects = re.findall(r"^#(\d+) object 0\.\d\d at \[(.+)\], best grasp:\n([^#]+)", shown, re.MULTILINE)
+    assert [track_id for track_id, _, _ in objects] == [str(index + 1) for index in range(len(objects))]
+    assert len(objects) >= 3
+    for _, centroid_m, _ in objects:
+        x, y = np.rint(simulated.frame.intrinsics.project(np.array(centroid_m.split(), dtype=float))).astype(int)
+        assert simulated.ids[y, x] > 0, "no object is there in truth"
+    grasps = [np.fromstring(re.sub(r"[\[\]]", " ", grasp), sep=" ") for _, _, grasp in objects if "[" in grasp]
+    assert len(grasps) >= 2
+    for grasp in grasps:
+        rotation = grasp.reshape(4, 4)[:3, :3]
+        assert np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-6)
