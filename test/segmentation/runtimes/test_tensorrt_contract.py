@@ -89,7 +89,7 @@ def test_the_backend_uses_only_what_the_bindings_have(version: str, tmp_path: Pa
         "PYTHONPATH": f"{bindings}:{ROOT}",
         "STAND_IN_TENSORRT": version,
     }
-    stand_ins = [str(HERE / "stand_in_gpu" / f"{name}.py") for name in ("torch", "tensorrt")]
+    stand_ins = [str(HERE.parent / "stand_in_gpu" / f"{name}.py") for name in ("torch", "tensorrt")]
     result = subprocess.run(
         [sys.executable, HERE / "tensorrt_contract.py", *stand_ins],
         env=environment,
@@ -160,7 +160,7 @@ def test_names_that_are_missing_are_found() -> None:
 
 def test_the_stand_in_for_pytorch_has_only_what_pytorch_has() -> None:
     torch = pytest.importorskip("torch")
-    stand_in = load("stand_in_torch", HERE / "stand_in_gpu" / "torch.py")
+    stand_in = load("stand_in_torch", HERE.parent / "stand_in_gpu" / "torch.py")
 
     def public(owner: object) -> set[str]:
         return {name for name in dir(owner) if not name.startswith("_")}
