@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from instance_seg_ros.compute import choose_compute
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.config import PipelineSettings
 from instance_seg_ros.core.geometry import Transform
@@ -115,21 +114,14 @@ class Pipeline:
 
         Raises:
             ModelError: when the model file is missing, damaged or not one of this project's.
-            InputError: when the geometry was asked to be computed on a GPU that cannot be used.
         """
         settings = settings or PipelineSettings()
-        compute = choose_compute(settings.geometry, settings.segmentation)
         return cls(
             load_segmenter(model_path, settings.segmentation),
-            Lifter(settings.lifting, compute),
-            GraspSampler(settings.grasping, settings.gripper, compute),
+            Lifter(settings.lifting),
+            GraspSampler(settings.grasping, settings.gripper),
             Tracker(settings.tracking),
         )
-
-    @property
-    def geometry(self) -> str:
-        """What computes lifting and grasps at this moment, and why nothing better does; one line for a person."""
-        return self.lifter.compute.name
 
     def run(self, frame: RgbdFrame, T_fixed_camera: Transform | None = None) -> Scene:
         """One frame through all stages.

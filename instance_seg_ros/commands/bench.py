@@ -13,12 +13,11 @@ import numpy as np
 from tabulate import tabulate
 from tqdm import tqdm
 
-from instance_seg_ros.commands.helpers import geometry_timing, runtime_timing
+from instance_seg_ros.commands.helpers import runtime_timing
 from instance_seg_ros.commands.helpers.pipeline_options import (
     add_pipeline_arguments,
     load_pipeline,
     parse_size_wh,
-    pipeline_settings,
     settings_of,
 )
 from instance_seg_ros.core.camera import RgbdFrame
@@ -30,9 +29,8 @@ from instance_seg_ros.pipeline import Scene
 COLUMNS = ("stage", "median ms", "p95 ms", "share %")
 EPILOG = """\
 Runs the pipeline on simulated tabletop frames, or on the captures of --capture, one frame after the other in one
-process, and prints the median and the 95th percentile of each stage over all frames after the warm-up. Then lifting and
-grasps by NumPy and, where PyTorch is installed, by PyTorch, on a GPU if it sees one. Then the model, from frame to
-instances, in every runtime of the CPU that is installed, in turns; memory is that of a process of its own
+process, and prints the median and the 95th percentile of each stage over all frames after the warm-up. Then the model,
+from frame to instances, in every runtime of the CPU that is installed, in turns; memory is that of a process of its own
 that does nothing else. --beside measures other networks' forward passes in the same run. Compare figures of one run:
 absolute times depend on the machine and on what else it does.
 
@@ -91,7 +89,6 @@ def run(args: argparse.Namespace) -> int:
         if index >= args.warm_up:
             scenes.append(scene)
     print(report(scenes))
-    print(f"\n{_table(geometry_timing.rows(scenes, args.frames, pipeline_settings(args)), geometry_timing.COLUMNS)}")
     first = scenes[0].frame.intrinsics
     alike = [scene.frame for scene in scenes if scene.frame.intrinsics == first]
     settings = settings_of(args, SegmentationSettings, "segmentation")

@@ -201,18 +201,6 @@ class SegmentationSettings(Settings):
 
 
 @dataclasses.dataclass(frozen=True)
-class GeometrySettings(Settings):
-    """What lifting and grasping compute with."""
-
-    device: str = setting(
-        "auto",
-        "Where lifting and grasps are computed, the same within 1 mm: cuda is an NVIDIA GPU by PyTorch, cpu is NumPy. "
-        "auto is cuda where that works, but for a network that was asked to run on the CPU; cpu otherwise.",
-        choices=("auto", "cpu", "cuda"),
-    )
-
-
-@dataclasses.dataclass(frozen=True)
 class LiftingSettings(Settings):
     """From masks to clouds, centres and boxes."""
 
@@ -328,7 +316,6 @@ class PipelineSettings:
     """The settings of every stage, by the names that parameters and options use as prefixes."""
 
     segmentation: SegmentationSettings = SegmentationSettings()
-    geometry: GeometrySettings = GeometrySettings()
     lifting: LiftingSettings = LiftingSettings()
     gripper: GripperSettings = GripperSettings()
     grasping: GraspingSettings = GraspingSettings()

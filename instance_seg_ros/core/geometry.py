@@ -37,6 +37,17 @@ def cross(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np
     return np.array([b * z - c * y, c * x - a * z, a * y - b * x])
 
 
+def dot(first: FloatArray, second: FloatArray) -> FloatArray:
+    """Scalar products (...) of (..., 3); NumPy adds up along an axis of three much slower than this."""
+    x, y, z = (first[..., axis] * second[..., axis] for axis in range(3))
+    return np.asarray(x + y + z)
+
+
+def length(vectors: FloatArray) -> FloatArray:
+    """Lengths (...) of (..., 3)."""
+    return np.asarray(np.sqrt(dot(vectors, vectors)))
+
+
 @dataclass(frozen=True, eq=False)
 class Transform:
     """A rigid transform `T_a_b` from coordinates in frame b to those in frame a: p_a = rotation @ p_b + translation_m.

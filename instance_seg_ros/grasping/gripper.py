@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from instance_seg_ros.compute import Array
-from instance_seg_ros.compute.arrays import namespace
 from instance_seg_ros.core.config import GripperSettings
 
 
@@ -24,9 +23,9 @@ class Region:
     low_z: float
     high_z: float
 
-    def holds(self, local_m: Array) -> Array:
-        """Which points lie inside; (..., 3, P) coordinates in grasp frames give (..., P)."""
-        x, y, z = abs(local_m[..., 0, :]), abs(local_m[..., 1, :]), local_m[..., 2, :]
+    def holds(self, local_m: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Which points (C, P) lie inside, by their (C, 3, P) coordinates in grasp frames."""
+        x, y, z = abs(local_m[:, 0]), abs(local_m[:, 1]), local_m[:, 2]
         inside = (x <= self.outer_x) & (y <= self.half_y) & (z >= self.low_z) & (z <= self.high_z)
         return inside & (x >= self.inner_x) if self.inner_x > 0 else inside
 
@@ -83,15 +82,14 @@ class Gripper:
         regions = (self.between, self.fingers_on_approach, self.palm_on_approach)
         return max(float(np.linalg.norm([r.outer_x, r.half_y, max(-r.low_z, r.high_z)])) for r in regions)
 
-    def lowest_m(self, rotations: Array, up: tuple[float, float, float]) -> Array:
-        """How far (...) the gripper at the grasp reaches along -up from its origin, metres >= 0; of (..., 3, 3)."""
-        xp = namespace(rotations)
-        # The downward direction in each grasp's frame, (..., 3).
-        down = -(up[0] * rotations[..., 0, :] + up[1] * rotations[..., 1, :] + up[2] * rotations[..., 2, :])
+    def lowest_m(self, rotations: NDArray[np.float64], up: NDArray[np.float64]) -> NDArray[np.float64]:
+        """How far (C,) the gripper at the grasp reaches along -up (3,) from its origin, metres >= 0; of (C, 3, 3)."""
+        # The downward direction in each grasp's frame, (C, 3).
+        down = -(up[0] * rotations[:, 0] + up[1] * rotations[:, 1] + up[2] * rotations[:, 2])
         reach = [
-            abs(down[..., 0]) * region.outer_x
-            + abs(down[..., 1]) * region.half_y
-            + xp.maximum(down[..., 2] * region.low_z, down[..., 2] * region.high_z)
+            abs(down[:, 0]) * region.outer_x
+            + abs(down[:, 1]) * region.half_y
+            + np.maximum(down[:, 2] * region.low_z, down[:, 2] * region.high_z)
             for region in (self.between, self.palm)
         ]
-        return xp.maximum(reach[0], reach[1])
+        return np.maximum(reach[0], reach[1])

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.compute import Array
-from instance_seg_ros.compute.arrays import cast, dot, length, namespace
-from instance_seg_ros.grasping.candidates import Candidates, Targets
+from instance_seg_ros.core.geometry import dot, length
+from instance_seg_ros.grasping.candidates import Candidates, Target
 
 _THIN_DISTANCE_M = 0.03
 _THIN_ANGLE_DEG = 30.0
@@ -28,13 +27,13 @@ _WEIGHTS = {
 
 def quality(
     candidates: Candidates,
-    targets: Targets,
-    pad_depth_m: Array | float,
-    out_of_sight: Array | float,
+    target: Target,
+    pad_depth_m: NDArray[np.float64] | float,
+    out_of_sight: NDArray[np.float64] | float,
     friction: float,
     max_opening_m: float,
-) -> Array:
-    """Quality (..., C) in [0, 1]: the weighted geometric mean of marks, so that one that fails makes the whole fail.
+) -> NDArray[np.float64]:
+    """Quality (C,) in [0, 1]: the weighted geometric mean of marks, so that one that fails makes the whole fail.
 
     Each mark is 1 for the best and 0 for what barely works:
         antipodality: 1 - tan(angle of the worse contact) / friction, so 0 at the edge of the friction cone.
@@ -46,8 +45,8 @@ def quality(
         sight: 1 where the fingers go only where the camera saw, down to 0.1 where something else hides all of it.
 
     Args:
-        pad_depth_m: (..., C) depth of the object between the fingers.
-        out_of_sight: (..., C) share of the fingers' places that something else hides.
+        pad_depth_m: (C,) depth of the object between the fingers.
+        out_of_sight: (C,) share of the fingers' places that something else hides.
 
     Returns:
         float64, to 4 decimals: what is equal but for rounding keeps its order, whichever machine computed it.
@@ -55,23 +54,22 @@ def quality(
     pairs, closing = candidates.pairs, candidates.rotations[..., 0]
     cosine = pairs.antipodality.clip(1e-6, 1)
     tangent = (1 - cosine**2) ** 0.5 / cosine
-    offset_m = candidates.origins_m - targets.centre_m[..., None, :]
+    offset_m = candidates.origins_m - target.centre_m
     arm_m = length(offset_m - dot(offset_m, closing)[..., None] * closing)
-    half_diagonal_m = (length(targets.size_m) / 2).clip(min=1e-6)[..., None]
+    half_diagonal_m = max(float(length(target.size_m)) / 2, 1e-6)
     marks = {
         "antipodality": 1 - tangent / friction,
         "centredness": 1 - arm_m / half_diagonal_m,
         "room": (max_opening_m - pairs.width_m) / _ROOM_FOR_FULL_MARK_M,
-        "approach": 0.3 + 0.7 * (-dot(candidates.rotations[..., 2], targets.up[..., None, :])).clip(min=0),
+        "approach": 0.3 + 0.7 * (-dot(candidates.rotations[..., 2], target.up)).clip(min=0),
         "pad": pad_depth_m / _PAD_FOR_FULL_MARK_M,
         "sight": 1 - 0.9 * out_of_sight,
-        "evidence": _COMPLETED_CONTACT_MARK ** cast(2 - pairs.measured, "float64"),
+        "evidence": _COMPLETED_CONTACT_MARK ** (2 - pairs.measured).astype(np.float64),
     }
-    total, product = sum(_WEIGHTS.values()), 1.0
+    total, product = sum(_WEIGHTS.values()), np.ones(len(pairs))
     for name, mark in marks.items():
-        clipped = min(max(mark, 0.0), 1.0) if isinstance(mark, float) else mark.clip(0, 1)
-        product = product * clipped ** (_WEIGHTS[name] / total)
-    return namespace(product).round(product * 1e4) / 1e4
+        product = product * np.clip(mark, 0, 1) ** (_WEIGHTS[name] / total)
+    return np.round(product * 1e4) / 1e4
 
 
 def nearly_same(candidates: Candidates, reference: int) -> NDArray[np.bool_]:

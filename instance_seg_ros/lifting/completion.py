@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.compute import Array, FrameArrays
-from instance_seg_ros.compute.arrays import cast, namespace
 from instance_seg_ros.core.camera import RgbdFrame
-from instance_seg_ros.core.geometry import Plane
+from instance_seg_ros.core.geometry import FloatArray, Plane
 
 _PROFILE_SHARE = 0.1
 """Half the thickness of the slice that a profile is taken from, as a share of the body's width."""
@@ -21,7 +19,7 @@ _PROFILE_TOLERANCE_RATIO = 0.08
 _TRIM_PERCENT = 0.1
 
 
-def hidden_from_view(points_m: Array, frame: FrameArrays | RgbdFrame, tolerance_m: float = 0.005) -> Array:
+def hidden_from_view(points_m: FloatArray, frame: RgbdFrame, tolerance_m: float = 0.005) -> NDArray[np.bool_]:
     """Which of (..., 3) points the camera does not see, (...) bool.
 
     Those are behind what it measured (by more than minus the tolerance), where it measured nothing, or outside the
@@ -32,19 +30,19 @@ def hidden_from_view(points_m: Array, frame: FrameArrays | RgbdFrame, tolerance_
     return ~inside | (points_m[..., 2] <= 1e-3) | (seen_m == 0) | (points_m[..., 2] > seen_m - tolerance_m)
 
 
-def pixels_of(points_m: Array, frame: FrameArrays | RgbdFrame) -> tuple[Array, Array, Array]:
+def pixels_of(points_m: FloatArray, frame: RgbdFrame) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
     """The pixels that (..., 3) points fall into.
 
     Returns:
         rows, columns: (...) int64, those of some pixel where a point is outside the image.
         inside: (...) bool; what is beside or behind the camera counts as 1 mm in front of it.
     """
-    xp, camera = namespace(points_m), frame.intrinsics
+    camera = frame.intrinsics
     depth_m = points_m[..., 2].clip(min=1e-3)
-    columns = xp.round(points_m[..., 0] / depth_m * camera.fx + camera.cx)
-    rows = xp.round(points_m[..., 1] / depth_m * camera.fy + camera.cy)
+    columns = np.round(points_m[..., 0] / depth_m * camera.fx + camera.cx)
+    rows = np.round(points_m[..., 1] / depth_m * camera.fy + camera.cy)
     inside = (columns >= 0) & (columns < camera.width) & (rows >= 0) & (rows < camera.height)
-    rows, columns = (cast(xp.where(inside, places, 0), "int64") for places in (rows, columns))
+    rows, columns = (np.where(inside, places, 0).astype(np.int64) for places in (rows, columns))
     return rows, columns, inside
 
 

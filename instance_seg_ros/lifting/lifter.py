@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.compute import Array, Compute, ComputeChoice
-from instance_seg_ros.compute.arrays import cast, namespace
-from instance_seg_ros.compute.windows import Windows
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.config import LiftingSettings
 from instance_seg_ros.core.geometry import OrientedBox, Plane, Transform, cross, frozen
@@ -21,7 +16,14 @@ from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.status import Status
 from instance_seg_ros.lifting.completion import far_side_of_round_body
 from instance_seg_ros.lifting.support import find_support_plane
-from instance_seg_ros.lifting.surface import depth_step_pixels, fit_local_planes, step_tolerance_m, window_radius_px
+from instance_seg_ros.lifting.surface import (
+    depth_step_pixels,
+    dilated,
+    eroded,
+    fit_local_planes,
+    step_tolerance_m,
+    window_radius_px,
+)
 
 _MIN_KEPT_SHARE = 0.3
 """Erosion and edge removal are eased until this share of a mask's measured pixels is left: thin objects stay."""
@@ -121,16 +123,10 @@ class _Surface:
 
 
 class Lifter:
-    """Masks to clean clouds, a support plane, centres and boxes. A function of its input: no memory, seeded draws.
+    """Masks to clean clouds, a support plane, centres and boxes. A function of its input: no memory, seeded draws."""
 
-    Args:
-        compute: does the work on pixels; that on connected pieces, the support plane and outlines of some thousand
-            points is done by NumPy and OpenCV. The results are the same but for rounding. Default: NumPy.
-    """
-
-    def __init__(self, settings: LiftingSettings, compute: ComputeChoice | None = None) -> None:
+    def __init__(self, settings: LiftingSettings) -> None:
         self.settings = settings
-        self.compute = ComputeChoice() if compute is None else compute
 
     def lift(self, frame: RgbdFrame, instances: Instances) -> LiftedFrame:
         """Lift every instance of a frame.
@@ -156,7 +152,7 @@ class Lifter:
             raise ValueError(
                 f"masks are {instances.masks.shape[1:]} but the frame is {frame.depth_m.shape} (rows, columns)"
             )
-        surfaces = self.compute.run(partial(self._surfaces, frame, instances.masks))
+        surfaces = [self._surface(frame, mask) for mask in instances.masks]
         lifted = [surface for surface in surfaces if len(surface.points_m) >= self.settings.min_points]
         plane = None
         if self.settings.use_support_plane:
@@ -170,75 +166,58 @@ class Lifter:
             plane,
         )
 
-    def _surfaces(self, frame: RgbdFrame, masks: NDArray[np.bool_], compute: Compute) -> list[_Surface]:
-        """The kept pixels of every mask."""
-        step = compute.instances_at_once
-        batches = (masks[start : start + step] for start in range(0, len(masks), step))
-        return [surface for batch in batches for surface in self._batch(frame, batch, compute)]
-
-    def _batch(self, frame: RgbdFrame, masks: NDArray[np.bool_], compute: Compute) -> Iterator[_Surface]:
+    def _surface(self, frame: RgbdFrame, mask: NDArray[np.bool_]) -> _Surface:
+        """The kept pixels of a mask."""
         settings, focal_px = self.settings, frame.intrinsics.fx
-        arrays = compute.frame(frame)
-        margin_px = settings.mask_erosion_px + 2
-        crops = [_crop_of(mask, margin_px) for mask in masks]
-        windows = Windows.around(crops, frame.depth_m.shape, compute)
-        depth_m = windows.depth_m(arrays)
-        inside = windows.filled([mask[crop] for mask, crop in zip(masks, crops, strict=True)], compute)
-        core = self._core(depth_m, inside, windows.beyond, compute)
-        core = self._within_depth_gate(depth_m, core, crops, focal_px, compute)
-        measured_m = [frame.depth_m[crop] for crop in crops]
-        # Which pixels are connected is found by going from one to the next, which is no work for a GPU.
-        pieces = [
-            _largest_piece(own, own_depth_m, focal_px)
-            for own, own_depth_m in zip(windows.parts(compute.host(core)), measured_m, strict=True)
-        ]
-        core = windows.filled(pieces, compute)
-        radii_px = [
-            window_radius_px(float(np.median(own_depth_m[own])) if own.any() else 1.0, focal_px)
-            for own, own_depth_m in zip(pieces, measured_m, strict=True)
-        ]
-        planes = fit_local_planes(depth_m, core, radii_px, compute)
+        crop = _crop_of(mask, settings.mask_erosion_px + 2)
+        depth_m, inside = frame.depth_m[crop], mask[crop]
+        core = self._within_depth_gate(depth_m, self._core(depth_m, inside), focal_px)
+        core = _largest_piece(core, depth_m, focal_px)
+        radius_px = window_radius_px(float(np.median(depth_m[core])) if core.any() else 1.0, focal_px)
+        planes = fit_local_planes(depth_m, core, radius_px)
         fitted_m = planes.depth_m
         tolerance_m = 0.5 * step_tolerance_m(depth_m, settings.depth_step_m, settings.depth_step_ratio)
         on_surface = inside & (depth_m > 0) & planes.valid & (abs(depth_m - fitted_m) < tolerance_m)
-        smooth_m = namespace(depth_m).where(on_surface, fitted_m, depth_m)
-        keep, smooth = (windows.parts(compute.host(array)) for array in (core | on_surface, smooth_m))
-        for crop, own, own_depth_m, own_smooth_m in zip(crops, keep, measured_m, smooth, strict=True):
-            yield _surface(frame, crop, own, own_depth_m, own_smooth_m)
+        rows, columns = np.nonzero(core | on_surface)
+        sight = np.concatenate(
+            [frame.intrinsics.rays[crop][rows, columns], np.ones((len(rows), 1), dtype=np.float32)], axis=1
+        )
+        smooth_m = np.where(on_surface, fitted_m, depth_m)[rows, columns, None]
+        pixels = (rows + crop[0].start) * frame.intrinsics.width + columns + crop[1].start
+        return _Surface(sight * depth_m[rows, columns, None], sight * smooth_m, pixels)
 
-    def _core(self, depth_m: Array, inside: Array, beyond: Array, compute: Compute) -> Array:
-        """Measured pixels well inside the masks and away from depth steps; eased for masks too thin for that.
+    def _core(self, depth_m: NDArray[np.float32], inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Measured pixels well inside the mask and away from depth steps; eased for masks too thin for that.
 
         Args:
-            depth_m, inside, beyond: (B, h, w) windows of the depth, of the masks, and of what is outside the image.
+            depth_m, inside: (h, w) crops of the depth and of the mask.
         """
-        xp = namespace(depth_m)
         measured = inside & (depth_m > 0)
-        enough = _MIN_KEPT_SHARE * _count(measured)
+        enough = _MIN_KEPT_SHARE * np.count_nonzero(measured)
         steps = depth_step_pixels(depth_m, self.settings.depth_step_m, self.settings.depth_step_ratio)
-        away = measured & ~compute.dilated(steps, 3)
-        core = measured & ~steps
-        for erosion_px in range(self.settings.mask_erosion_px + 1):
-            # Where a mask meets the image's border nothing is taken off.
-            eroded = compute.eroded(inside | beyond, 2 * erosion_px + 1) & away
-            core = xp.where(_count(eroded) >= enough, eroded, core)
-        return core
+        away = measured & ~dilated(steps, 3)
+        # Where a mask meets the image's border nothing is taken off.
+        for erosion_px in range(self.settings.mask_erosion_px, -1, -1):
+            core = eroded(inside, 2 * erosion_px + 1) & away
+            if np.count_nonzero(core) >= enough:
+                return core
+        return measured & ~steps
 
     def _within_depth_gate(
-        self, depth_m: Array, core: Array, crops: Sequence[tuple[slice, slice]], focal_px: float, compute: Compute
-    ) -> Array:
+        self, depth_m: NDArray[np.float32], core: NDArray[np.bool_], focal_px: float
+    ) -> NDArray[np.bool_]:
         """The core without what lies far in front of or behind its median depth.
 
         The gate never gets narrower than the mask is wide: a face towards the camera has hardly any spread in depth,
         and the sides that belong to it reach as far back as objects are wide.
         """
-        flat = (len(core), -1)
-        median_m = compute.median(depth_m.reshape(flat), core.reshape(flat)).astype(np.float32)[:, None, None]
-        departure_m = abs(depth_m - compute.array(median_m))
-        deviation_m = 1.4826 * compute.median(departure_m.reshape(flat), core.reshape(flat))[:, None, None]
-        sides_px = np.array([max(part.stop - part.start for part in crop) for crop in crops])[:, None, None]
-        gate_m = np.maximum(self.settings.outlier_mad_factor * deviation_m, sides_px * median_m / focal_px)
-        return core & (departure_m <= compute.array(gate_m))
+        if not core.any():
+            return core
+        median_m = np.median(depth_m[core])
+        departure_m = abs(depth_m - median_m)
+        deviation_m = 1.4826 * float(np.median(departure_m[core]))
+        gate_m = max(self.settings.outlier_mad_factor * deviation_m, max(core.shape) * float(median_m) / focal_px)
+        return core & (departure_m <= gate_m)
 
     def _instance(self, frame: RgbdFrame, surface: _Surface, mask_pixels: int, plane: Plane | None) -> Instance3D:
         rejected = mask_pixels - len(surface.points_m)
@@ -269,27 +248,6 @@ def _crop_of(mask: NDArray[np.bool_], margin: int) -> tuple[slice, slice]:
         for places, side in zip((rows, columns), mask.shape, strict=True)
     )
     return row, column
-
-
-def _count(masks: Array) -> Array:
-    """(B, 1, 1) int64: how many are true in each of (B, h, w) bool."""
-    return cast(masks, "int64").sum(axis=(1, 2))[:, None, None]
-
-
-def _surface(
-    frame: RgbdFrame,
-    crop: tuple[slice, slice],
-    keep: NDArray[np.bool_],
-    depth_m: NDArray[np.float32],
-    smooth_m: NDArray[np.float32],
-) -> _Surface:
-    """The points of the kept pixels of a crop, as measured and as smoothed."""
-    rows, columns = np.nonzero(keep)
-    sight = np.concatenate(
-        [frame.intrinsics.rays[crop][rows, columns], np.ones((len(rows), 1), dtype=np.float32)], axis=1
-    )
-    pixels = (rows + crop[0].start) * frame.intrinsics.width + columns + crop[1].start
-    return _Surface(sight * depth_m[rows, columns, None], sight * smooth_m[rows, columns, None], pixels)
 
 
 def _largest_piece(core: NDArray[np.bool_], depth_m: NDArray[np.float32], focal_px: float) -> NDArray[np.bool_]:

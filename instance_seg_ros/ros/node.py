@@ -247,8 +247,8 @@ class InstanceSegNode(LifecycleNode):
         tracker.settings = settings.tracking
         self._pipeline = Pipeline(
             self._pipeline.segmenter,
-            Lifter(settings.lifting, self._pipeline.lifter.compute),
-            GraspSampler(settings.grasping, settings.gripper, self._pipeline.grasp_sampler.compute),
+            Lifter(settings.lifting),
+            GraspSampler(settings.grasping, settings.gripper),
             tracker,
         )
 

@@ -84,9 +84,8 @@ class StatusPublisher:
         self._publisher.publish(array)
 
     def _log_backend(self, state: NodeState) -> None:
-        """Says once what runs the stages, and again when that changes, as when an engine has been built meanwhile."""
-        pipeline = state.pipeline
-        backend = f"{pipeline.segmenter.backend}; geometry: {pipeline.geometry}" if pipeline is not None else ""
+        """Says once what runs the network, and again when that changes, as when an engine has been built meanwhile."""
+        backend = state.pipeline.segmenter.backend if state.pipeline is not None else ""
         if backend in ("", self._logged_backend):
             return
         if self._node.get_logger().info(f"backend: {backend}", throttle_duration_sec=BACKEND_LOG_PERIOD_S):
@@ -123,7 +122,6 @@ class StatusPublisher:
                 "state": state.label,
                 "enabled": state.settings.enabled,
                 "dropped for a newer frame": state.dropped,
-                "geometry": state.pipeline.geometry if state.pipeline is not None else "",
             },
         )
 

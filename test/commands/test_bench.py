@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,12 +11,11 @@ from onnx import TensorProto, helper
 
 from instance_seg_ros.commands import main
 from instance_seg_ros.commands.bench import stage_rows
-from instance_seg_ros.commands.helpers import geometry_timing, runtime_timing
+from instance_seg_ros.commands.helpers import runtime_timing
 from instance_seg_ros.core.camera import RgbdFrame
-from instance_seg_ros.core.config import PipelineSettings, SegmentationSettings
+from instance_seg_ros.core.config import SegmentationSettings
 from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.files.captures import write_capture
-from instance_seg_ros.pipeline import Scene
 from instance_seg_ros.segmentation.model_file import default_model_path
 from instance_seg_ros.segmentation.runtimes.cpu_choice import CPU_BACKENDS, cpu_forms, installed_cpu_backends
 
@@ -40,22 +37,9 @@ def test_captures_are_measured_over_and_over(
     out = capsys.readouterr().out
     assert [line.split()[0] for line in out.splitlines()[2:7]] == ["segment", "lift", "grasp", "track", "total"]
     assert "3 frames of" in out
-    geometry = [line.split()[0] for line in out.splitlines() if "NumPy on the CPU" in line]
-    assert geometry == ["lift", "grasp"]
     rows = [line for line in out.splitlines() if "frame to instances" in line]
     assert len(rows) == len(cpu_forms(default_model_path())) + 1  # the last one is auto's, of its memory alone
     assert all(30 < float(row.split()[-1]) < 2000 for row in rows)
-
-
-def test_geometry_is_measured_in_each_library(make_scene: Callable[..., Scene]) -> None:
-    found = geometry_timing.rows([make_scene()], 1, PipelineSettings())
-    libraries = ["NumPy on the CPU"]
-    if importlib.util.find_spec("torch"):
-        torch = importlib.import_module("torch")
-        where = torch.cuda.get_device_name() if torch.cuda.is_available() else "the CPU"
-        libraries.append(f"PyTorch {torch.__version__} on {where}")
-    assert [row[:2] for row in found] == [(stage, library) for library in libraries for stage in ("lift", "grasp")]
-    assert all(0 < float(median) <= float(high) for *_, median, high in found)
 
 
 def test_simulated_frames_have_the_size_that_was_asked_for(capsys: pytest.CaptureFixture[str]) -> None:

@@ -106,7 +106,7 @@ def test_the_help_of_the_options_prints() -> None:
     assert "--lifting-plane-tolerance-m X" in words and "Range: 0.001 to 0.1. (default: 0.008)" in words
     assert "Range: 1 to 1000000." in words
     assert "--segmentation-engine-cache TEXT" in words and "(default: )" not in words
-    assert "--geometry-device {auto,cpu,cuda}" in words and "One of:" not in words
+    assert "--grasping-closing-axis {x,y}" in words and "One of:" not in words
 
 
 def test_a_number_without_a_range_cannot_be_defined() -> None:

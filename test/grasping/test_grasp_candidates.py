@@ -5,22 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from instance_seg_ros.compute import NumpyCompute
 from instance_seg_ros.core.config import LiftingSettings
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.grasping.candidates import (
     ContactPairs,
     ContactSurface,
-    Targets,
+    Target,
     antipodal_pairs,
     box_pairs,
     candidates_from_pairs,
-    contact_surfaces,
+    contact_surface,
 )
 from instance_seg_ros.learning.synthetic.analytic import AnalyticScene, Body, Box, Cylinder, Sphere, look_at, upright
 from instance_seg_ros.lifting import Lifter
 
-COMPUTE = NumpyCompute()
 SAMPLES = 200
 UP = np.array([0.0, 0.0, 1.0])
 
@@ -29,18 +27,18 @@ def two_points(
     first_normal: list[float], second_normal: list[float], distance_m: float = 0.05, measured: bool = True
 ) -> ContactSurface:
     """A surface that was measured, or completed, at two points on x alone."""
-    points_m, normals = np.zeros((1, 2 * SAMPLES, 3)), np.zeros((1, 2 * SAMPLES, 3))
-    valid = np.zeros((1, 2 * SAMPLES), dtype=bool)
+    points_m, normals = np.zeros((2 * SAMPLES, 3)), np.zeros((2 * SAMPLES, 3))
+    valid = np.zeros(2 * SAMPLES, dtype=bool)
     first = 0 if measured else SAMPLES
-    points_m[0, first + 1, 0] = distance_m
-    normals[0, first : first + 2] = [first_normal, second_normal]
-    normals[0, first : first + 2] /= np.linalg.norm(normals[0, first : first + 2], axis=1, keepdims=True)
-    valid[0, first : first + 2] = True
+    points_m[first + 1, 0] = distance_m
+    normals[first : first + 2] = [first_normal, second_normal]
+    normals[first : first + 2] /= np.linalg.norm(normals[first : first + 2], axis=1, keepdims=True)
+    valid[first : first + 2] = True
     return ContactSurface(points_m, normals, valid)
 
 
 def pairs_of(surface: ContactSurface, friction: float) -> ContactPairs:
-    return antipodal_pairs(surface, friction, 0.08, COMPUTE)
+    return antipodal_pairs(surface, friction, 0.08)
 
 
 def slanted(degrees: float, sign: float) -> list[float]:
@@ -62,48 +60,48 @@ def slanted(degrees: float, sign: float) -> list[float]:
 def test_two_contacts_close_by_friction(
     first_normal: list[float], second_normal: list[float], friction: float, feasible: bool
 ) -> None:
-    assert pairs_of(two_points(first_normal, second_normal), friction).valid.sum() == int(feasible)
+    assert len(pairs_of(two_points(first_normal, second_normal), friction)) == int(feasible)
 
 
 def test_antipodality_is_the_cosine_of_the_worse_contact() -> None:
     pairs = pairs_of(two_points(slanted(20, -1), slanted(10, 1)), 0.5)
-    assert pairs.antipodality[pairs.valid] == pytest.approx([np.cos(np.radians(20))], abs=1e-9)
-    assert pairs.width_m[pairs.valid] == pytest.approx([0.05])
-    assert pairs.measured[pairs.valid].tolist() == [2]
+    assert pairs.antipodality == pytest.approx([np.cos(np.radians(20))], abs=1e-9)
+    assert pairs.width_m == pytest.approx([0.05])
+    assert pairs.measured.tolist() == [2]
 
 
 @pytest.mark.parametrize(("distance_m", "feasible"), [(0.079, True), (0.081, False), (0.001, False)])
 def test_pairs_fit_into_the_opening(distance_m: float, feasible: bool) -> None:
     surface = two_points([-1, 0, 0], [1, 0, 0], distance_m)
-    assert pairs_of(surface, 0.5).valid.sum() == int(feasible)
+    assert len(pairs_of(surface, 0.5)) == int(feasible)
 
 
 def test_of_a_pair_at_least_one_contact_is_measured() -> None:
-    assert not pairs_of(two_points([-1, 0, 0], [1, 0, 0], measured=False), 0.5).valid.any()
+    assert not len(pairs_of(two_points([-1, 0, 0], [1, 0, 0], measured=False), 0.5))
 
 
 def test_no_surface_gives_no_pair() -> None:
     surface = two_points([-1, 0, 0], [1, 0, 0])
     nothing = ContactSurface(surface.points_m, surface.normals, np.zeros_like(surface.valid))
-    assert not pairs_of(nothing, 0.5).valid.any()
+    assert not len(pairs_of(nothing, 0.5))
 
 
 def test_a_pair_more_or_less_exchanges_no_other_that_is_drawn() -> None:
     """Of many feasible pairs a sample is drawn; a rounding that decides for one of them must not change the others."""
     along_m = np.linspace(0, 0.05, SAMPLES // 2)
-    points_m, normals = np.zeros((1, 2 * SAMPLES, 3)), np.zeros((1, 2 * SAMPLES, 3))
+    points_m, normals = np.zeros((2 * SAMPLES, 3)), np.zeros((2 * SAMPLES, 3))
     for side, half in ((-1, slice(0, SAMPLES // 2)), (1, slice(SAMPLES // 2, SAMPLES))):
-        points_m[0, half, 0], points_m[0, half, 1], normals[0, half, 0] = 0.02 * side, along_m, side
-    valid = np.arange(2 * SAMPLES)[None] < SAMPLES
+        points_m[half, 0], points_m[half, 1], normals[half, 0] = 0.02 * side, along_m, side
+    valid = np.arange(2 * SAMPLES) < SAMPLES
     drawn = pairs_of(ContactSurface(points_m, normals, valid), 0.2)
-    assert drawn.valid.all()
-    assert len(np.unique(np.round(drawn.first_m[0, :, 1], 4))) > 2 and np.ptp(drawn.first_m[0, :, 1]) > 0.04
+    assert len(drawn) == 100
+    assert len(np.unique(np.round(drawn.first_m[:, 1], 4))) > 2 and np.ptp(drawn.first_m[:, 1]) > 0.04
     fewer = valid.copy()
-    fewer[0, SAMPLES // 3] = False
+    fewer[SAMPLES // 3] = False
     again = pairs_of(ContactSurface(points_m, normals, fewer), 0.2)
-    both = np.concatenate([drawn.first_m[0], again.first_m[0]]), np.concatenate([drawn.second_m[0], again.second_m[0]])
-    different = len(np.unique(np.concatenate(both, axis=1), axis=0)) - len(drawn.first_m[0])
-    lost = np.count_nonzero((drawn.first_m[0] == points_m[0, SAMPLES // 3]).all(axis=1))
+    both = np.concatenate([drawn.first_m, again.first_m]), np.concatenate([drawn.second_m, again.second_m])
+    different = len(np.unique(np.concatenate(both, axis=1), axis=0)) - len(drawn)
+    lost = np.count_nonzero((drawn.first_m == points_m[SAMPLES // 3]).all(axis=1))
     assert different == lost < 10
 
 
@@ -119,15 +117,14 @@ def test_box_pairs_close_across_the_sides_that_fit(
     size_m: tuple[float, float, float], closing_sides: set[float]
 ) -> None:
     pairs = box_pairs(upright_target(size_m), 0.004, 0.045, 0.08)
-    assert set(np.round(pairs.width_m[pairs.valid], 6)) == closing_sides
-    heights_m = np.concatenate([pairs.first_m[pairs.valid][:, 2], pairs.second_m[pairs.valid][:, 2]])
+    assert set(np.round(pairs.width_m, 6)) == closing_sides
+    heights_m = np.concatenate([pairs.first_m[:, 2], pairs.second_m[:, 2]])
     assert (heights_m >= -0.025 + 0.004 - 1e-9).all() and (heights_m < 0.025).all()
 
 
-def upright_target(size_m: tuple[float, float, float]) -> Targets:
-    """One box in the camera's own axes, completed down to its support."""
-    up, yes = np.array([[0.0, 0.0, 1.0]]), np.array([[True]])
-    return Targets(np.array([[1]]), np.eye(3)[None], np.zeros((1, 3)), np.array([size_m]), up, yes)
+def upright_target(size_m: tuple[float, float, float]) -> Target:
+    """A box in the camera's own axes, completed down to its support."""
+    return Target(1, np.eye(3), np.zeros(3), np.array(size_m), UP, True)
 
 
 def test_candidates_are_right_handed_and_come_from_above_across_the_closing_axis() -> None:
@@ -136,15 +133,14 @@ def test_candidates_are_right_handed_and_come_from_above_across_the_closing_axis
         np.array([[0.05, 0, 0], [0, 0.03, 0.02], [0, 0, 0.05]]),  # level, slanted, upright
         np.ones(3),
         np.full(3, 2),
-        np.ones(3, dtype=bool),
     )
     candidates = candidates_from_pairs(pairs, UP)
-    assert not candidates.valid[2::3].any(), "closing along the vertical leaves no way in from above"
-    usable = candidates.valid
-    assert usable.sum() == 2 * len(usable) / 3
-    rotations = candidates.rotations[usable]
+    assert len(candidates) == 2 * 7 and not (candidates.pairs.second_m[:, 2] == 0.05).any(), (
+        "closing along the vertical leaves no way in from above"
+    )
+    rotations = candidates.rotations
     np.testing.assert_allclose(np.linalg.det(rotations), 1, atol=1e-9)
-    closing = (candidates.pairs.second_m - candidates.pairs.first_m)[usable] / candidates.pairs.width_m[usable, None]
+    closing = (candidates.pairs.second_m - candidates.pairs.first_m) / candidates.pairs.width_m[:, None]
     np.testing.assert_allclose(rotations[:, :, 0], closing, atol=1e-9)
     assert (rotations[:, 2, 2] < 0).all()
     assert rotations[0][:, 2] == pytest.approx([0, 0, -1])
@@ -165,9 +161,9 @@ def test_measured_and_completed_contacts_lie_on_the_true_surface_with_outward_no
     lifted = Lifter(LiftingSettings()).lift(frame, Instances.from_labels(labels))
     labels = np.zeros(frame.depth_m.shape, dtype=np.int16)
     labels.reshape(-1)[lifted.instances[0].pixels] = 1
-    targets = Targets.of_instances([1], lifted.instances)
-    surface = contact_surfaces(COMPUTE.frame(frame), labels, targets, lifted.instances, COMPUTE)
-    assert np.count_nonzero(surface.valid[:, surface.samples :]) > 30
+    target = Target.of_instance(1, lifted.instances[0])
+    surface = contact_surface(frame, labels, target, lifted.instances[0])
+    assert len(surface.completed_m) > 30
     to_body = body.T_world_body.inverse() @ scene.T_world_camera
     points_m, normals = (
         to_body.apply(surface.points_m[surface.valid]),

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from instance_seg_ros.compute import NumpyCompute
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.config import GripperSettings
 from instance_seg_ros.core.geometry import Plane
-from instance_seg_ros.grasping.candidates import Candidates, ContactPairs, ContactSurface, Targets
+from instance_seg_ros.grasping.candidates import Candidates, ContactPairs, ContactSurface, Target
 from instance_seg_ros.grasping.collision import above_plane, free_of_own_object, free_of_scene, share_out_of_sight
 from instance_seg_ros.grasping.gripper import Gripper
 from instance_seg_ros.grasping.ranking import nearly_same, quality
@@ -36,7 +35,7 @@ def grasp_at(
     half = rotation[:, 0] * width_m / 2
     origins = np.array(origins_m)
     count = len(origins)
-    pairs = ContactPairs(origins - half, origins + half, np.ones(count), np.full(count, 2), np.ones(count, dtype=bool))
+    pairs = ContactPairs(origins - half, origins + half, np.ones(count), np.full(count, 2))
     return Candidates(pairs, np.tile(rotation, (count, 1, 1)))
 
 
@@ -108,8 +107,7 @@ def test_fingers_behind_something_else_are_out_of_sight(x_m: float, own: int, sh
     depth_m[:, :32] = 0.5  # a wall over the left half, owned by instance 1
     frame = RgbdFrame(None, depth_m, Intrinsics(64, 48, 60.0, 60.0, 31.5, 23.5))
     owners = (depth_m == 0.5).astype(np.int16)
-    arrays = NumpyCompute().frame(frame)
-    assert share_out_of_sight(grasp_at((x_m, 0, 1.0)), GRIPPER, arrays, owners, np.array(own)).tolist() == [share]
+    assert share_out_of_sight(grasp_at((x_m, 0, 1.0)), GRIPPER, frame, owners, own).tolist() == [share]
 
 
 @pytest.mark.parametrize(("height_m", "free"), [(0.02, True), (0.005, True), (0.003, False), (-0.01, False)])
@@ -123,7 +121,7 @@ def test_a_level_approach_needs_room_for_the_palm() -> None:
     assert np.linalg.det(level) == pytest.approx(1)
     candidates = grasp_at((0, 0, 0.03), (0, 0, 0.12), rotation=level)
     result = above_plane(candidates, GRIPPER, Plane(UP, 0.0), 0.004)
-    reach = GRIPPER.lowest_m(candidates.rotations, (0.0, 0.0, 1.0))
+    reach = GRIPPER.lowest_m(candidates.rotations, UP)
     assert reach == pytest.approx([0.025, 0.025])  # half the palm's height is its lowest part
     assert result.tolist() == [True, True]
 
@@ -144,7 +142,7 @@ def test_lowest_point_is_that_of_the_boxes_corners() -> None:
         for z in (region.low_z, region.high_z)
     ]
     expected = -(np.array(corners) @ np.swapaxes(rotations, 1, 2))[:, :, 2].min(axis=1)
-    np.testing.assert_allclose(GRIPPER.lowest_m(rotations, (0.0, 0.0, 1.0)), expected, atol=1e-12)
+    np.testing.assert_allclose(GRIPPER.lowest_m(rotations, UP), expected, atol=1e-12)
 
 
 def turned(degrees: float) -> np.ndarray:
@@ -172,14 +170,13 @@ def test_grasps_within_3_cm_and_30_degrees_are_one(
             np.concatenate([first.pairs.second_m, second.pairs.second_m]),
             np.ones(2),
             np.full(2, 2),
-            np.ones(2, dtype=bool),
         ),
         np.concatenate([first.rotations, second.rotations]),
     )
     assert nearly_same(both, 0).tolist() == [True, same]
 
 
-BOX = Targets(np.array([1]), np.eye(3), np.zeros(3), np.array([0.06, 0.04, 0.04]), UP, np.array([True]))
+BOX = Target(1, np.eye(3), np.zeros(3), np.array([0.06, 0.04, 0.04]), UP, True)
 
 
 def mark(candidates: Candidates, pad_depth_m: float = 0.02) -> float:
@@ -195,7 +192,6 @@ def test_quality_is_1_for_the_perfect_grasp_and_0_for_what_barely_works() -> Non
             perfect.pairs.second_m,
             np.array([np.cos(np.arctan(0.5))]),
             np.array([2]),
-            perfect.valid,
         ),
         perfect.rotations,
     )

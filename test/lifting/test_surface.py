@@ -5,9 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from instance_seg_ros.compute import NumpyCompute
 from instance_seg_ros.core.camera import Intrinsics
-from instance_seg_ros.lifting.surface import LocalPlanes, depth_step_pixels, fit_local_planes, window_radius_px
+from instance_seg_ros.lifting.surface import (
+    depth_step_pixels,
+    dilated,
+    eroded,
+    fit_local_planes,
+    window_radius_px,
+)
 
 CAMERA = Intrinsics(60, 40, 80.0, 90.0, 29.5, 19.5)
 
@@ -16,11 +21,6 @@ def depth_of_plane(normal: np.ndarray, distance_m: float) -> np.ndarray:
     """Depth (40, 60) of the plane normal . p = distance."""
     rays = np.concatenate([CAMERA.rays, np.ones((40, 60, 1), np.float32)], axis=-1)
     return (distance_m / (rays @ normal)).astype(np.float32)
-
-
-def planes_of(depth_m: np.ndarray, keep: np.ndarray, radius_px: int) -> LocalPlanes:
-    """The planes (1, h, w) of one image."""
-    return fit_local_planes(depth_m[None], keep[None], [radius_px], NumpyCompute())
 
 
 @pytest.mark.parametrize(
@@ -39,15 +39,32 @@ def test_steps_are_jumps_between_measured_neighbours(row: list[float], step_pixe
     assert depth_step_pixels(row_image.T.copy(), 0.008, 0.015).astype(int).T.tolist() == [step_pixels]
 
 
+@pytest.mark.parametrize("side_px", [1, 3, 7])
+def test_images_grow_and_shrink_with_nothing_taken_off_at_the_border(side_px: int) -> None:
+    rng = np.random.default_rng(side_px)
+    mask, labels = rng.random((12, 17)) > 0.2, rng.integers(0, 900, (12, 17)).astype(np.int16)
+    margin = side_px // 2
+    for image, function, of_window, beyond in (
+        (mask, dilated, np.max, False),
+        (labels, dilated, np.max, 0),
+        (mask, eroded, np.min, True),
+    ):
+        padded = np.pad(image, margin, constant_values=beyond)
+        windows = np.lib.stride_tricks.sliding_window_view(padded, (side_px, side_px))
+        result = function(image, side_px)
+        assert result.dtype == image.dtype
+        np.testing.assert_array_equal(result, of_window(windows, axis=(2, 3)))
+
+
 @pytest.mark.parametrize("normal", [[0, 0, -1], [0.5, 0.2, -1], [-0.8, 0.6, -1], [0, -2, -1]])
 def test_a_plane_is_fitted_exactly_and_its_normal_looks_at_the_camera(normal: list[float]) -> None:
     unit = np.array(normal) / np.linalg.norm(normal)
     depth_m = depth_of_plane(unit, -0.8 * abs(unit[2]))
     keep = np.ones_like(depth_m, dtype=bool)
-    planes = planes_of(depth_m, keep, 3)
+    planes = fit_local_planes(depth_m, keep, 3)
     assert planes.valid.all()
-    np.testing.assert_allclose(planes.depth_m[0], depth_m, rtol=1e-4)
-    normals = planes.normals(CAMERA.rays[None], CAMERA)
+    np.testing.assert_allclose(planes.depth_m, depth_m, rtol=1e-4)
+    normals = planes.normals(CAMERA.rays, CAMERA)
     assert (normals @ unit).min() > np.cos(np.radians(1))
 
 
@@ -55,7 +72,7 @@ def test_noise_is_averaged_out_without_a_bias() -> None:
     unit = np.array([0.0, -0.6, -0.8])
     truth_m = depth_of_plane(unit, -0.5)
     noisy_m = truth_m + np.random.default_rng(0).normal(0, 0.002, truth_m.shape).astype(np.float32)
-    error_m = planes_of(noisy_m, np.ones(truth_m.shape, dtype=bool), 5).depth_m[0] - truth_m
+    error_m = fit_local_planes(noisy_m, np.ones(truth_m.shape, dtype=bool), 5).depth_m - truth_m
     assert abs(error_m.mean()) < 0.0001
     assert error_m[8:-8, 8:-8].std() < 0.0004
 
@@ -65,18 +82,18 @@ def test_the_fit_says_what_depth_a_pixel_that_was_not_kept_would_have() -> None:
     depth_m = depth_of_plane(unit, -0.5)
     keep = np.ones(depth_m.shape, dtype=bool)
     keep[:, 30:] = False
-    planes = planes_of(np.where(keep, depth_m, 9.0).astype(np.float32), keep, 4)
-    np.testing.assert_allclose(planes.depth_m[0, :, 31], depth_m[:, 31], rtol=1e-3)
-    assert not planes.valid[0, :, 36:].any()
-    assert (planes.depth_m[0, :, 36:] == 0).all()
+    planes = fit_local_planes(np.where(keep, depth_m, 9.0).astype(np.float32), keep, 4)
+    np.testing.assert_allclose(planes.depth_m[:, 31], depth_m[:, 31], rtol=1e-3)
+    assert not planes.valid[:, 36:].any()
+    assert (planes.depth_m[:, 36:] == 0).all()
 
 
 def test_too_few_or_collinear_pixels_give_no_plane() -> None:
     depth_m, keep = np.full((20, 20), 0.5, np.float32), np.zeros((20, 20), bool)
     keep[10, :] = True
-    assert not planes_of(depth_m, keep, 3).valid.any()
+    assert not fit_local_planes(depth_m, keep, 3).valid.any()
     keep[:] = False
-    assert not planes_of(depth_m, keep, 3).valid.any()
+    assert not fit_local_planes(depth_m, keep, 3).valid.any()
 
 
 @pytest.mark.parametrize(("depth_m", "radius_px"), [(0.1, 8), (0.7, 6), (1.0, 4), (10.0, 3)])

@@ -107,14 +107,6 @@ def test_a_missing_model_is_a_clear_error_and_the_node_stays_unconfigured(
     assert str(absent) in status.message
 
 
-def test_the_diagnostics_say_what_computes_the_geometry(stage: Any) -> None:
-    def shown() -> str | None:
-        status = stage.probe.status("processing")
-        return {pair.key: pair.value for pair in status.values}.get("geometry") if status is not None else None
-
-    stage.wait(lambda: shown() == "NumPy on the CPU", "the diagnostics of an active node")
-
-
 def test_a_damaged_model_is_refused_and_a_whole_one_taken_afterwards(
     make_stage: MakeStage, make_frame: MakeFrame, block_model_path: Path, tmp_path: Path
 ) -> None:
@@ -203,7 +195,6 @@ def test_a_node_that_was_configured_anew_uses_no_id_twice(stage: Any, make_frame
         ("model_path", text("other.onnx"), "model_path takes effect at configure and the node is active"),
         ("fixed_frame", text("map"), "fixed_frame takes effect at configure and the node is active"),
         ("segmentation.threads", integer(2), "segmentation.threads takes effect at configure"),
-        ("geometry.device", text("cpu"), "geometry.device takes effect at configure and the node is active"),
         ("color_transport", text("compressed"), "color_transport takes effect at activate and the node is active"),
         ("autostart", ParameterValue(type=ParameterType.PARAMETER_BOOL, bool_value=False), "read-only"),
     ],
