@@ -24,7 +24,7 @@ class Grasp:
         contacts_m: (2, 3) float64, the contact points at -x and +x, camera optical frame.
         approach_distance_m: free way along the approach, checked against the scene.
         lift_distance_m: how far to lift along the support's normal after closing.
-        checked_against_scene: whether the gripper's whole way was checked against the measured points of the whole frame.
+        checked_against_scene: whether the whole way was checked against the measured points of the whole frame.
 
     Raises:
         ValueError: for a value that is not finite or out of its range.
