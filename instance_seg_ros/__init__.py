@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from instance_seg_ros.grasping.grasp import Grasp
     from instance_seg_ros.lifting.lifter import Instance3D
     from instance_seg_ros.pipeline import Pipeline, Scene, SceneObject
-    from instance_seg_ros.results.result_files import write_results
+    from instance_seg_ros.files.result_files import write_results
     from instance_seg_ros.segmentation.model_file import ModelError
 
 __all__ = [
@@ -91,7 +91,7 @@ _MODULE_OF = {
     "Pipeline": "pipeline",
     "Scene": "pipeline",
     "SceneObject": "pipeline",
-    "write_results": "results.result_files",
+    "write_results": "files.result_files",
     "ModelError": "segmentation.model_file",
 }
 """Where each of the public names is defined; type checkers read the imports above instead."""

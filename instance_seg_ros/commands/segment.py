@@ -15,8 +15,8 @@ from instance_seg_ros.core.camera import MAX_DEPTH_M
 from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.core.status import names_of
 from instance_seg_ros.files.captures import Capture, capture_folders, read_capture, read_files
+from instance_seg_ros.files.result_files import write_results
 from instance_seg_ros.pipeline import Pipeline, Scene, SceneObject
-from instance_seg_ros.results.result_files import write_results
 
 COLUMNS = ("label", "class", "score", "points", "distance m", "size cm", "grasps", "best", "status")
 _ALIGNMENT = ("right", "left", "right", "right", "right", "right", "right", "right", "left")

@@ -9,7 +9,6 @@ the end: overlay.png and labels.png as they came over the topics, instances.json
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import statistics
 import sys
@@ -19,7 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -32,12 +30,17 @@ from tabulate import tabulate
 
 from instance_seg_ros.core.camera import Intrinsics
 from instance_seg_ros.demo.camera_node import wait_until
-from instance_seg_ros.files.atomic import write_atomically
-from instance_seg_ros.files.captures import write_image
+from instance_seg_ros.files.result_files import (
+    CLOUD_FILE,
+    INSTANCES_FILE,
+    LABELS_FILE,
+    OVERLAY_FILE,
+    write_files,
+)
+from instance_seg_ros.messages.document import document_of
 from instance_seg_ros.messages.incoming import color_of, depth_m_of, stamp_ns_of
-from instance_seg_ros.msg import Grasp, Instance, InstanceArray, OrientedBox
+from instance_seg_ros.msg import Instance, InstanceArray
 from instance_seg_ros.results.cloud import SceneCloud
-from instance_seg_ros.results.result_files import CLOUD_FILE, INSTANCES_FILE, LABELS_FILE, OVERLAY_FILE, ply_bytes
 
 NODE_NAME = "planner_example"
 QUEUE_DEPTH = 10
@@ -177,79 +180,13 @@ def _row(instance: Instance) -> tuple[str, ...]:
     )
 
 
-def document_of(answer: InstanceArray) -> dict[str, Any]:
-    """An answer as `instances.json` holds it, with the keys of `instance-seg segment` that a message can tell."""
-    stamp = answer.header.stamp
-    return {
-        "image": [answer.image_width, answer.image_height],
-        "stamp_ns": stamp.sec * 1_000_000_000 + stamp.nanosec,
-        "frame_id": answer.header.frame_id,
-        "intrinsics": {key: _number(getattr(answer, key)) for key in ("fx", "fy", "cx", "cy")},
-        "instances": [_instance_document(instance) for instance in answer.instances],
-    }
-
-
-def _instance_document(instance: Instance) -> dict[str, Any]:
-    region, box = instance.region, instance.box
-    x0, y0 = region.x_offset, region.y_offset
-    known = math.isfinite(instance.centroid.x)
-    return {
-        "label": instance.label,
-        "track_id": instance.track_id,
-        "class": instance.class_name,
-        "score": _number(instance.score),
-        "bbox_xyxy": [x0, y0, x0 + region.width, y0 + region.height],
-        "points": instance.points_kept,
-        "points_rejected": instance.points_rejected,
-        "centroid_m": _xyz(instance.centroid) if known else None,
-        "surface_centroid_m": _xyz(instance.surface_centroid) if known else None,
-        "box": _box_document(box) if known else None,
-        "grasps": [_grasp_document(grasp) for grasp in instance.grasps],
-        "reason": instance.status_text or None,
-    }
-
-
-def _box_document(box: OrientedBox) -> dict[str, Any]:
-    return {
-        "center_m": _xyz(box.pose.position),
-        "quaternion_xyzw": _xyzw(box.pose.orientation),
-        "size_m": _xyz(box.size),
-    }
-
-
-def _grasp_document(grasp: Grasp) -> dict[str, Any]:
-    return {
-        "position_m": _xyz(grasp.pose.position),
-        "quaternion_xyzw": _xyzw(grasp.pose.orientation),
-        "width_m": _number(grasp.width_m),
-        "quality": _number(grasp.quality),
-    }
-
-
-def _xyz(vector: Any) -> list[float]:
-    return [_number(vector.x), _number(vector.y), _number(vector.z)]
-
-
-def _xyzw(quaternion: Any) -> list[float]:
-    return [*_xyz(quaternion), _number(quaternion.w)]
-
-
-def _number(value: float) -> float:
-    """Micrometres and millionths are more than any camera gives."""
-    return round(value, 6)
-
-
 def write_frame(frame: ReceivedFrame, folder: Path) -> None:
     """Writes overlay.png, labels.png, scene.ply and instances.json of a complete frame."""
     if frame.answer is None:
         raise ValueError("a frame without an answer cannot be written")
-    folder.mkdir(parents=True, exist_ok=True)
     labels = label_image_of(frame.images["labels"])
-    write_image(folder / OVERLAY_FILE, cv2.cvtColor(color_of(frame.images["overlay"]), cv2.COLOR_RGB2BGR))
-    write_image(folder / LABELS_FILE, labels)
-    write_atomically(folder / CLOUD_FILE, ply_bytes(_cloud_of(frame, labels)))
-    document = json.dumps(document_of(frame.answer), indent=1, allow_nan=False)
-    write_atomically(folder / INSTANCES_FILE, (document + "\n").encode())
+    overlay_rgb = color_of(frame.images["overlay"])
+    write_files(folder, overlay_rgb, labels, _cloud_of(frame, labels), document_of(frame.answer))
 
 
 def label_image_of(image: Image) -> np.ndarray:

@@ -1,1 +1,1 @@
-"""Captures on disk, and files that appear whole or not at all."""
+"""Captures in, result files out, each of which appears whole or not at all."""

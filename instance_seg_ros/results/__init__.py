@@ -1,1 +1,1 @@
-"""A scene for people and for disk: the overlay, the coloured cloud, the result files."""
+"""A scene for people: the picture and the coloured cloud."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -13,12 +12,13 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from instance_seg_ros.demo.planner_example import ReceivedFrame, document_of, table_of, write_frame
+from instance_seg_ros.demo.planner_example import ReceivedFrame, table_of, write_frame
+from instance_seg_ros.files.result_files import scene_document
 from instance_seg_ros.messages import outgoing
 from instance_seg_ros.messages.camera import color_image, depth_image
+from instance_seg_ros.messages.document import document_of
 from instance_seg_ros.pipeline import Scene
 from instance_seg_ros.results.overlay import draw_overlay
-from instance_seg_ros.results.result_files import scene_document
 from instance_seg_ros.ros.convert import make_message
 
 
@@ -71,28 +71,10 @@ def test_the_table_of_an_empty_answer_is_its_headline_with_the_reason(make_scene
 
 
 def test_the_document_of_an_answer_says_what_the_document_of_its_scene_says(make_scene: Callable[..., Scene]) -> None:
-    scene = make_scene()
-
-    of_message = document_of(outgoing.instance_array(make_message, scene))
-    of_scene = json.loads(json.dumps(scene_document(scene)))
-
-    assert_part_of(of_message, of_scene, "")
-
-
-def assert_part_of(part: Any, whole: Any, place: str) -> None:
-    """Every key and value of `part` is in `whole`, numbers within float32."""
-    if isinstance(part, dict):
-        for key, value in part.items():
-            assert key in whole, f"{place}.{key}"
-            assert_part_of(value, whole[key], f"{place}.{key}")
-    elif isinstance(part, list):
-        assert len(part) == len(whole), place
-        for index, (left, right) in enumerate(zip(part, whole, strict=True)):
-            assert_part_of(left, right, f"{place}[{index}]")
-    elif isinstance(part, float):
-        assert part == pytest.approx(whole, abs=2e-6), place
-    else:
-        assert part == whole, place
+    of_message = document_of(outgoing.instance_array(make_message, make_scene()))
+    of_scene = scene_document(make_scene())
+    assert of_scene["model"].pop("version") == "1"
+    assert json.loads(json.dumps(of_message)) == json.loads(json.dumps(of_scene))
 
 
 def test_the_files_hold_what_came_over_the_topics(received: ReceivedFrame, tmp_path: Path) -> None:

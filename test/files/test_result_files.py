@@ -10,8 +10,8 @@ import pytest
 
 from instance_seg_ros.core.config import GraspingSettings
 from instance_seg_ros.files.atomic import write_atomically
+from instance_seg_ros.files.result_files import scene_document, write_results
 from instance_seg_ros.pipeline import Scene
-from instance_seg_ros.results.result_files import scene_document, write_results
 
 MakeScene = Callable[..., Scene]
 
@@ -127,7 +127,7 @@ def test_a_scene_that_was_written_in_part_leaves_no_list_of_the_one_before(
     make_scene: MakeScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_results(make_scene(), tmp_path)
-    monkeypatch.setattr("instance_seg_ros.results.result_files.ply_bytes", lambda cloud: 1 / 0)
+    monkeypatch.setattr("instance_seg_ros.files.result_files.ply_bytes", lambda cloud: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write_results(make_scene(empty=True), tmp_path)
     assert not (tmp_path / "instances.json").exists()
