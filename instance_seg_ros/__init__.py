@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from instance_seg_ros.core.instances import Instances
     from instance_seg_ros.core.status import Status, reason_of
     from instance_seg_ros.files.captures import read_capture, write_capture
+    from instance_seg_ros.files.result_files import write_results
     from instance_seg_ros.grasping.grasp import Grasp
     from instance_seg_ros.lifting.lifter import Instance3D
     from instance_seg_ros.pipeline import Pipeline, Scene, SceneObject
-    from instance_seg_ros.files.result_files import write_results
     from instance_seg_ros.segmentation.model_file import ModelError
 
 __all__ = [

@@ -12,6 +12,7 @@ check() {
 
 check python -m ruff check .
 check python -m ruff format --check .
+check lint-imports --no-logo --no-cache
 if python -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
     check python -m mypy
 else
