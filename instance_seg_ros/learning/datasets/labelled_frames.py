@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
+from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.files.captures import LABELS_FILE, CaptureError, capture_folders, read_capture
 from instance_seg_ros.learning.datasets.groups import groups
@@ -122,8 +122,7 @@ def store_frames(
         areas = np.bincount(ids.ravel(), minlength=256)
         ignored = (ids > 0) & (areas[ids] < MIN_VISIBLE_PX)
         truth = Instances.from_labels(np.where(ignored, 0, ids))
-        height, width = ids.shape
-        intrinsics = Intrinsics(width, height, *(float(value) for value in store.intrinsics[index]))
+        intrinsics = store.camera(index)
         color_rgb = None
         if store.color is not None:
             color_rng = np.random.default_rng((seed, index, _COLOR_STREAM))
@@ -142,7 +141,7 @@ def _measured(store: SceneStore, index: int, sensor: str, rng: np.random.Generat
     if sensor == PASSIVE_STEREO:
         return store.stereo_depth_m(index)
     settings = SensorSettings.sample(rng) if sensor == RANDOM_SENSOR else preset(sensor)
-    return simulate_depth(clean_depth_m, store.intrinsics[index].tolist(), rng, settings, store.behind_m(index))
+    return simulate_depth(clean_depth_m, float(store.intrinsics[index][0]), rng, settings, store.behind_m(index))
 
 
 def degraded(source: LabelledFrame, depth_missing: str, without_color: bool, seed: int) -> LabelledFrame:

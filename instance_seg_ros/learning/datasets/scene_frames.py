@@ -29,7 +29,7 @@ def random_sensor(
     behind_m: NDArray[np.float32] | None,
 ) -> NDArray[np.float32]:
     """Depth as a random camera would report it."""
-    return simulate_depth(depth_m, intrinsics.tolist(), rng, SensorSettings.sample(rng), behind_m)
+    return simulate_depth(depth_m, float(intrinsics[0]), rng, SensorSettings.sample(rng), behind_m)
 
 
 class SceneFrames:

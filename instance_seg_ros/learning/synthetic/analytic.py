@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.spatial.transform import Rotation
 
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.geometry import Transform
+from instance_seg_ros.learning.synthetic.poses import camera_pose, direction, pose, yaw_rotation
 
 VGA = Intrinsics(640, 480, 600.0, 600.0, 319.5, 239.5)
 """The camera of the tables: 640x480, 56 degrees wide."""
@@ -20,7 +20,7 @@ FloatArray = NDArray[np.float64]
 
 def upright(x_m: float, y_m: float, z_m: float, yaw_deg: float = 0.0) -> Transform:
     """Pose of a body at (x, y, z) in the world (z up), turned about the vertical."""
-    return Transform(Rotation.from_euler("z", yaw_deg, degrees=True).as_matrix(), np.array([x_m, y_m, z_m]))
+    return pose((x_m, y_m, z_m), yaw_rotation(np.radians(yaw_deg)))
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,6 @@ def _horizontal(
 def look_at(target_m: ArrayLike, distance_m: float, elevation_deg: float, azimuth_deg: float = 0.0) -> Transform:
     """`T_world_camera` of a camera that looks at a point from a distance, at an angle above the horizontal; no roll."""
     elevation, azimuth = np.radians([elevation_deg, azimuth_deg])
-    back = np.array([np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)])
-    right = np.array([-np.sin(azimuth), np.cos(azimuth), 0.0])
-    rotation = np.stack([right, np.cross(-back, right), -back], axis=1)
-    return Transform(rotation, np.asarray(target_m, dtype=np.float64) + distance_m * back)
+    target = np.asarray(target_m, dtype=np.float64)
+    eye = target + distance_m * direction(elevation, azimuth)
+    return camera_pose(eye, target, up=direction(elevation + np.pi / 2, azimuth))

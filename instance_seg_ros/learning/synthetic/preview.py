@@ -42,10 +42,10 @@ def _tile(settings: SynthSettings, scene_index: int) -> npt.NDArray[np.uint8]:
     scene = sample_scene(rng, settings.family_names(), settings.max_objects)
     caster = RayCaster(scene.placed())
     view = sample_view(rng, scene, caster, size_wh)
-    cast = caster.cast(view.intrinsics_fxfycxcy, size_wh, view.T_world_camera)
-    color = caster.shade(cast, view.intrinsics_fxfycxcy, view.T_world_camera, sample_lighting(rng))
+    cast = caster.cast(view.intrinsics, view.T_world_camera)
+    color = caster.shade(cast, view.intrinsics, view.T_world_camera, sample_lighting(rng))
     behind_m = caster.behind(cast)
-    measured = simulate_depth(cast.depth_m, view.intrinsics_fxfycxcy, rng, SensorSettings.sample(rng), behind_m)
+    measured = simulate_depth(cast.depth_m, view.intrinsics.fx, rng, SensorSettings.sample(rng), behind_m)
     scope = np.percentile(cast.depth_m[cast.depth_m > 0], [1, 92]) if (cast.depth_m > 0).any() else (0.0, 1.0)
     cells = [color, _depth_rgb(cast.depth_m, scope), _PALETTE[cast.ids], _depth_rgb(measured, scope)]
     return np.hstack([cv2.copyMakeBorder(cell, 1, 1, 1, 1, cv2.BORDER_CONSTANT) for cell in cells])

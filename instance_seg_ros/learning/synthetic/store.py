@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from instance_seg_ros.core.camera import Intrinsics
 from instance_seg_ros.core.config import Settings, setting
 
 FORMAT = 1
@@ -115,6 +116,11 @@ class SceneStore:
 
     def __len__(self) -> int:
         return len(self.frames)
+
+    def camera(self, frame: int) -> Intrinsics:
+        """The camera of a frame (an element of ``frames``)."""
+        height, width = self.depth.shape[1:]
+        return Intrinsics(width, height, *(float(value) for value in self.intrinsics[frame]))
 
     def depth_m(self, frame: int) -> npt.NDArray[np.float32]:
         """(H, W) float32 clean depth in metres of a frame (an element of ``frames``)."""
@@ -261,29 +267,28 @@ class _Writer:
         frames = range(first, min(first + settings.views, settings.frames))
         for frame in frames:
             view = sample_view(rng, scene, caster, size_wh)
-            cast = caster.cast(view.intrinsics_fxfycxcy, size_wh, view.T_world_camera)
+            cast = caster.cast(view.intrinsics, view.T_world_camera)
             arrays["depth"][frame] = _in_units(cast.depth_m)
             arrays["ids"][frame] = cast.ids
             behind_m = caster.behind(cast)
             if behind_m.any():  # else the file keeps its hole
                 too_far = behind_m > DEPTH_UNIT_M * (_NOTHING_BEHIND - 1)
                 arrays["behind"][frame] = np.where(too_far, _NOTHING_BEHIND, _in_units(behind_m))
-            arrays["intrinsics"][frame] = view.intrinsics_fxfycxcy
-            arrays["T_world_camera"][frame] = view.T_world_camera
+            arrays["intrinsics"][frame] = view.intrinsics.fx_fy_cx_cy
+            arrays["T_world_camera"][frame] = view.T_world_camera.matrix
             arrays["scene_id"][frame] = scene_index
             # Random streams of their own: depth and ids are the same with and without colour and stereo.
             streams = [settings.seed, scene_index, frame]
             lighting = sample_lighting(np.random.default_rng([*streams, _LIGHTING_STREAM]))
             if settings.color:
-                arrays["color"][frame] = caster.shade(cast, view.intrinsics_fxfycxcy, view.T_world_camera, lighting)
+                arrays["color"][frame] = caster.shade(cast, view.intrinsics, view.T_world_camera, lighting)
             if settings.stereo_baseline_m > 0:
                 stereo_rng = np.random.default_rng([*streams, _STEREO_STREAM])
                 arrays["stereo_depth"][frame] = _in_units(
                     passive_stereo(
                         caster,
                         lighting,
-                        view.intrinsics_fxfycxcy,
-                        size_wh,
+                        view.intrinsics,
                         view.T_world_camera,
                         settings.stereo_baseline_m,
                         stereo_rng,

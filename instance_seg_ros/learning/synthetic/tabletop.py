@@ -10,13 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
+from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.learning.synthetic.objects import sample_object
 from instance_seg_ros.learning.synthetic.objects.shapes import ObjectShape
 from instance_seg_ros.learning.synthetic.pictures.appearance import Appearance, object_appearance
 from instance_seg_ros.learning.synthetic.pictures.render import RayCaster
+from instance_seg_ros.learning.synthetic.poses import camera_pose, direction, pose, yaw_rotation
 from instance_seg_ros.learning.synthetic.rooms.physics import moved, physics_model, settle
 from instance_seg_ros.learning.synthetic.rooms.supports import sample_support
-from instance_seg_ros.learning.synthetic.rooms.world import Placed, Support, look_at, pose, yaw_rotation
+from instance_seg_ros.learning.synthetic.rooms.world import Placed, Support
 from instance_seg_ros.learning.synthetic.sensors.sensor import PRESETS, SensorSettings, simulate_depth
 
 TABLETOP_FAMILIES = ("carton", "box", "can", "bottle", "mug", "bowl", "cup", "banana", "fruit", "book", "screwdriver")
@@ -32,13 +34,13 @@ class SimulatedFrame:
 
     Attributes:
         frame: colour and noised depth, stamped.
-        T_world_camera: (4, 4) pose of the optical frame in the world (z up, origin on the table).
+        T_world_camera: pose of the optical frame in the world (z up, origin on the table).
         ids: (H, W) uint8 true instance ids, 0 = background; an object keeps its id.
         clean_depth_m: (H, W) float32 depth without noise.
     """
 
     frame: RgbdFrame
-    T_world_camera: npt.NDArray[np.float64]
+    T_world_camera: Transform
     ids: npt.NDArray[np.uint8]
     clean_depth_m: npt.NDArray[np.float32]
 
@@ -98,18 +100,17 @@ class SimulatedTabletop(Iterator[SimulatedFrame]):
         self._advance()
         T_world_camera = self._camera_pose(self._index * self._period_s)
         camera = self.intrinsics
-        size_wh, pinhole = (camera.width, camera.height), (camera.fx, camera.fy, camera.cx, camera.cy)
-        cast = self._caster.cast(pinhole, size_wh, T_world_camera)
+        cast = self._caster.cast(camera, T_world_camera)
         frame = RgbdFrame(
-            color_rgb=self._caster.shade(cast, pinhole, T_world_camera),
-            depth_m=simulate_depth(cast.depth_m, pinhole, self._rng, self._sensor),
+            color_rgb=self._caster.shade(cast, camera, T_world_camera),
+            depth_m=simulate_depth(cast.depth_m, camera.fx, self._rng, self._sensor),
             intrinsics=camera,
             stamp_ns=self._start_ns + round(self._index * self._period_s * 1e9),
         )
         self._index += 1
         return SimulatedFrame(frame, T_world_camera, cast.ids, cast.depth_m)
 
-    def _camera_pose(self, time_s: float) -> npt.NDArray[np.float64]:
+    def _camera_pose(self, time_s: float) -> Transform:
         """Round the table where it is open; to and fro in front of a wall."""
         low, high = self._support.open_yaw
         if high - low > 6.0:
@@ -117,9 +118,9 @@ class SimulatedTabletop(Iterator[SimulatedFrame]):
         else:
             yaw = (low + high) / 2 + 0.35 * (high - low) * np.sin(_ORBIT_RAD_PER_S * time_s)
         elevation = np.deg2rad(42.0 + 7.0 * np.sin(0.21 * time_s))
-        away = np.array([np.cos(yaw) * np.cos(elevation), np.sin(yaw) * np.cos(elevation), np.sin(elevation)])
-        target = np.array([0.0, 0.0, 0.04])
-        return look_at(target + (0.85 + 0.06 * np.sin(0.17 * time_s)) * away, target)
+        distance_m = 0.85 + 0.06 * np.sin(0.17 * time_s)
+        target_m = np.array([0.0, 0.0, 0.04])
+        return camera_pose(target_m + distance_m * direction(elevation, yaw), target_m)
 
     def _advance(self) -> None:
         """Start an event when one is due, and let physics run for as long as things move."""
@@ -142,17 +143,16 @@ class SimulatedTabletop(Iterator[SimulatedFrame]):
             return
         self._physics = _Physics(self._support, self._bodies)
         index = int(self._rng.integers(len(self._bodies)))
-        inwards = -self._bodies[index].T_world_shape[:2, 3]
+        inwards = -self._bodies[index].T_world_shape.translation_m[:2]
         direction = inwards / max(float(np.linalg.norm(inwards)), 1e-6) + self._rng.normal(0.0, 0.5, 2)
         self._physics.push(index, 0.5 * direction / np.linalg.norm(direction))
 
     def _falling_object(self) -> Placed:
         shape = sample_object(self._rng, TABLETOP_FAMILIES)
-        T_world_shape = np.eye(4)
-        T_world_shape[:2, 3] = self._rng.uniform(-0.15, 0.15, 2)
-        tallest = max([body.T_world_shape[2, 3] + body.shape.height_m for body in self._bodies], default=0.0)
-        T_world_shape[2, 3] = tallest - shape.bottom_m + 0.02
-        return Placed(shape, T_world_shape, self._new_id(), object_appearance(self._rng, shape))
+        x, y = self._rng.uniform(-0.15, 0.15, 2)
+        tops = [body.T_world_shape.translation_m[2] + body.shape.height_m for body in self._bodies]
+        z = max(tops, default=0.0) - shape.bottom_m + 0.02
+        return Placed(shape, pose((x, y, z)), self._new_id(), object_appearance(self._rng, shape))
 
     def _new_id(self) -> int:
         """The next of the ids 1 to 255 that no body has; ids come back only after all others were used."""
@@ -175,7 +175,7 @@ def _spread_out(rng: np.random.Generator, shapes: Sequence[ObjectShape], support
         candidates = rng.uniform(-1.0, 1.0, (60, 2)) * np.maximum(area - shape.footprint_radius_m, 0.02)
         gaps = np.full(len(candidates), np.inf)
         for other in placed:
-            distance = np.linalg.norm(candidates - other.T_world_shape[:2, 3], axis=1)
+            distance = np.linalg.norm(candidates - other.T_world_shape.translation_m[:2], axis=1)
             gaps = np.minimum(gaps, distance - shape.footprint_radius_m - other.shape.footprint_radius_m)
         # The first place with room enough, not the best one: that would put everything at the rim.
         best = int(np.argmax(np.minimum(gaps, 0.02)))

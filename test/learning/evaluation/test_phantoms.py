@@ -26,7 +26,7 @@ def box(x0: int, y0: int, x1: int, y1: int) -> np.ndarray:
 def judged(depth_m: np.ndarray, mask: np.ndarray, sensor: str = "structured_light", seed: int = 5) -> Surface:
     settings = preset(sensor, surface_losses=0.0)
     rng = np.random.default_rng(seed)
-    measured_m = simulate_depth(depth_m.astype(np.float32), CAMERA.fx_fy_cx_cy.tolist(), rng, settings)
+    measured_m = simulate_depth(depth_m.astype(np.float32), CAMERA.fx, rng, settings)
     return BareSurfaces(RgbdFrame(None, measured_m, CAMERA), ~mask).judge(mask)
 
 

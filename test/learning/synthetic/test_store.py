@@ -1,9 +1,12 @@
+from __future__ import annotations
+
 import json
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,16 +16,16 @@ from instance_seg_ros.learning.synthetic.store import SynthSettings, generate_st
 SMALL = SynthSettings(frames=22, views=4, width=80, height=60, seed=3, max_objects=4, color=True)
 
 
-def _bytes(folder):
+def _bytes(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
 @pytest.fixture(scope="module")
-def store_folder(tmp_path_factory):
+def store_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return generate_store(SMALL, tmp_path_factory.mktemp("store") / "one", workers=1, progress=False)
 
 
-def test_a_store_has_the_promised_arrays(store_folder):
+def test_a_store_has_the_promised_arrays(store_folder: Path) -> None:
     store = open_store(store_folder)
     assert len(store) == 22
     assert (store.depth.shape, store.depth.dtype) == ((22, 60, 80), np.uint16)
@@ -44,18 +47,18 @@ def test_a_store_has_the_promised_arrays(store_folder):
     }
 
 
-def test_depth_is_given_in_metres(store_folder):
+def test_depth_is_given_in_metres(store_folder: Path) -> None:
     store = open_store(store_folder)
     np.testing.assert_allclose(store.depth_m(5), store.depth[5] * 1e-4, rtol=1e-6)
     assert 0.2 < np.median(store.depth_m(5)) < 6.0
 
 
-def test_the_bytes_do_not_depend_on_the_number_of_workers(store_folder, tmp_path):
+def test_the_bytes_do_not_depend_on_the_number_of_workers(store_folder: Path, tmp_path: Path) -> None:
     generate_store(SMALL, tmp_path / "two", workers=2, progress=False)
     assert _bytes(tmp_path / "two") == _bytes(store_folder)
 
 
-def test_a_killed_generation_resumes_to_the_same_bytes(store_folder, tmp_path):
+def test_a_killed_generation_resumes_to_the_same_bytes(store_folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "killed"
     code = (
         "import sys; from instance_seg_ros.learning.synthetic.store import *\n"
@@ -80,7 +83,7 @@ def test_a_killed_generation_resumes_to_the_same_bytes(store_folder, tmp_path):
     assert _bytes(out) == _bytes(store_folder)
 
 
-def test_a_partial_store_gives_finished_frames_only(store_folder, tmp_path):
+def test_a_partial_store_gives_finished_frames_only(store_folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "partial"
     out.mkdir()
     for name, content in _bytes(store_folder).items():
@@ -89,7 +92,7 @@ def test_a_partial_store_gives_finished_frames_only(store_folder, tmp_path):
     assert open_store(out, allow_partial=True).frames.tolist() == [0, 1, 2, 3, 8, 9, 10, 11, 20, 21]
 
 
-def test_a_folder_with_other_settings_is_not_overwritten(store_folder):
+def test_a_folder_with_other_settings_is_not_overwritten(store_folder: Path) -> None:
     before = _bytes(store_folder)
     with pytest.raises(ValueError, match=r"other settings \(max_objects\); choose another folder"):
         generate_store(
@@ -98,25 +101,25 @@ def test_a_folder_with_other_settings_is_not_overwritten(store_folder):
     assert _bytes(store_folder) == before
 
 
-def test_a_folder_without_a_store_says_how_to_make_one(tmp_path):
+def test_a_folder_without_a_store_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="is no scene store: it has no meta.json; make one with"):
         open_store(tmp_path)
 
 
-def test_an_unknown_format_is_refused(tmp_path):
+def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
     (tmp_path / "meta.json").write_text('{"format": 99}')
     with pytest.raises(ValueError, match="has format 99; this version reads format 1"):
         open_store(tmp_path)
 
 
 @pytest.mark.parametrize("content", ['{"format": 1, "fra', '{"format": 1}', "[]", "{}"])
-def test_a_damaged_description_is_refused_by_its_name(tmp_path, content):
+def test_a_damaged_description_is_refused_by_its_name(tmp_path: Path, content: str) -> None:
     (tmp_path / "meta.json").write_text(content)
     with pytest.raises(ValueError, match=r"meta\.json does not describe a scene store .* make the store again"):
         open_store(tmp_path)
 
 
-def test_a_missing_a_cut_and_a_foreign_array_are_refused_by_their_names(store_folder, tmp_path):
+def test_a_missing_a_cut_and_a_foreign_array_are_refused_by_their_names(store_folder: Path, tmp_path: Path) -> None:
     for name, content in _bytes(store_folder).items():
         (tmp_path / name).write_bytes(content)
     depth = tmp_path / "depth.npy"
@@ -137,18 +140,18 @@ def test_a_missing_a_cut_and_a_foreign_array_are_refused_by_their_names(store_fo
     ("families", "without", "expected"),
     [("can, mug", "", ("can", "mug")), ("can,mug,box", "mug", ("can", "box"))],
 )
-def test_families_are_chosen_and_left_out_by_name(families, without, expected):
+def test_families_are_chosen_and_left_out_by_name(families: str, without: str, expected: tuple[str, ...]) -> None:
     assert SynthSettings(families=families, without_families=without).family_names() == expected
 
 
-def test_a_wrong_choice_of_families_is_refused():
+def test_a_wrong_choice_of_families_is_refused() -> None:
     with pytest.raises(ValueError, match="no object family spaceship; there are box"):
         SynthSettings(families="spaceship")
     with pytest.raises(ValueError, match="leave no object family"):
         SynthSettings(families="can", without_families="can")
 
 
-def test_a_worker_that_dies_is_an_error_not_a_hang(tmp_path, monkeypatch):
+def test_a_worker_that_dies_is_an_error_not_a_hang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Spawned processes inherit the environment; a start-up file there ends them before they work.
     (tmp_path / "sitecustomize.py").write_text("import os, sys\nif '--multiprocessing-fork' in sys.argv: os._exit(3)\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -156,13 +159,13 @@ def test_a_worker_that_dies_is_an_error_not_a_hang(tmp_path, monkeypatch):
         generate_store(SMALL, tmp_path / "store", workers=2, progress=False)
 
 
-def test_colour_changes_neither_depth_nor_ids(store_folder, tmp_path):
+def test_colour_changes_neither_depth_nor_ids(store_folder: Path, tmp_path: Path) -> None:
     generate_store(replace(SMALL, color=False), tmp_path / "plain", progress=False)
     for name in ("depth", "ids", "T_world_camera"):
         assert (tmp_path / "plain" / f"{name}.npy").read_bytes() == (store_folder / f"{name}.npy").read_bytes()
 
 
-def test_a_store_knows_what_is_behind_clear_and_mirroring_objects(tmp_path):
+def test_a_store_knows_what_is_behind_clear_and_mirroring_objects(tmp_path: Path) -> None:
     settings = replace(SMALL, frames=12, families="wine_glass,spoon", max_objects=12)
     store = open_store(generate_store(settings, tmp_path / "glass", progress=False))
     assert (store.behind.shape, store.behind.dtype) == ((12, 60, 80), np.uint16)
@@ -176,7 +179,7 @@ def test_a_store_knows_what_is_behind_clear_and_mirroring_objects(tmp_path):
     assert (special & np.isfinite(behind_m)).any()
 
 
-def test_a_store_from_before_clear_objects_opens_but_is_not_continued(store_folder, tmp_path):
+def test_a_store_from_before_clear_objects_opens_but_is_not_continued(store_folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "old"
     out.mkdir()
     for name, content in _bytes(store_folder).items():

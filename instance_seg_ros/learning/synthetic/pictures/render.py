@@ -17,6 +17,8 @@ import numpy.typing as npt
 from embreex.mesh_construction import TriangleMesh
 from embreex.rtcore_scene import EmbreeScene
 
+from instance_seg_ros.core.camera import Intrinsics
+from instance_seg_ros.core.geometry import Transform, cross
 from instance_seg_ros.learning.synthetic.pictures.appearance import Appearance
 from instance_seg_ros.learning.synthetic.pictures.shading import (
     DAYLIGHT,
@@ -115,15 +117,11 @@ def _with(values: npt.NDArray[Any], index: IndexArray, others: npt.NDArray[Any])
     return changed
 
 
-def world_rays(
-    intrinsics_fxfycxcy: Sequence[float], size_wh: tuple[int, int], T_world_camera: npt.NDArray[np.floating]
-) -> Float32Array:
+def world_rays(camera: Intrinsics, T_world_camera: Transform) -> Float32Array:
     """(3, H, W) float32 ray of every pixel in world axes, of length 1 along the optical axis: ray length is z-depth."""
-    fx, fy, cx, cy = (float(v) for v in intrinsics_fxfycxcy)
-    width, height = size_wh
-    right, down, forward = T_world_camera[:3, :3].T[..., None]
-    along_row = (np.arange(width) - cx) / fx * right + forward
-    along_column = (np.arange(height) - cy) / fy * down
+    right, down, forward = T_world_camera.rotation.T[..., None]
+    along_row = (np.arange(camera.width) - camera.cx) / camera.fx * right + forward
+    along_column = (np.arange(camera.height) - camera.cy) / camera.fy * down
     # A sum of two small tables; as a product of matrices it would start threads in every worker process.
     return along_row.astype(np.float32)[:, None] + along_column.astype(np.float32)[..., None]
 
@@ -141,8 +139,7 @@ class RayCaster:
         vertices_m, faces = [], []
         count = 0
         for item in self._placed:
-            vertices_m.append(np.asarray(item.shape.mesh.vertices) @ item.T_world_shape[:3, :3].T)
-            vertices_m[-1] += item.T_world_shape[:3, 3]
+            vertices_m.append(item.T_world_shape.apply(np.asarray(item.shape.mesh.vertices)))
             faces.append(np.asarray(item.shape.mesh.faces) + count)
             count += len(vertices_m[-1])
         self._vertices_m = np.concatenate(vertices_m).astype(np.float32)
@@ -153,7 +150,7 @@ class RayCaster:
         self._ids = np.repeat(np.array([*(item.instance_id for item in self._placed), 0], np.uint8), counts)
         self._clear = np.array([*(item.appearance.is_clear for item in self._placed), False])
         self._mirror = np.array([*(item.appearance.is_mirror for item in self._placed), False])
-        poses = np.array([item.T_world_shape[:3] for item in self._placed], np.float32)
+        poses = np.array([item.T_world_shape.matrix[:3] for item in self._placed], np.float32)
         self._poses = np.ascontiguousarray(poses.transpose(1, 2, 0))
         self._looks: tuple[Appearance, ...] = ()  # of shapes that were shaded so far; _look is their place here
         self._look = np.full(len(self._placed), -1)
@@ -165,25 +162,14 @@ class RayCaster:
             self._opaque, self._opaque_triangle = EmbreeScene(), np.flatnonzero(~self._clear[self._owner[:-1]])
             self._opaque_geometry = TriangleMesh(self._opaque, self._vertices_m, self._faces[self._opaque_triangle])
 
-    def cast(
-        self,
-        intrinsics_fxfycxcy: Sequence[float],
-        size_wh: tuple[int, int],
-        T_world_camera: npt.NDArray[np.floating],
-    ) -> Cast:
-        """Cast one image.
-
-        Args:
-            intrinsics_fxfycxcy: pinhole parameters of this image, pixels.
-            size_wh: image size.
-            T_world_camera: (4, 4) pose of the camera's optical frame (x right, y down, z forward) in the world.
-        """
-        rays = world_rays(intrinsics_fxfycxcy, size_wh, T_world_camera).reshape(3, -1)
-        eye = T_world_camera[:3, 3].astype(np.float32)[:, None]
+    def cast(self, camera: Intrinsics, T_world_camera: Transform) -> Cast:
+        """Cast the image of a camera, given the pose of its optical frame (x right, y down, z forward) in the world."""
+        rays = world_rays(camera, T_world_camera).reshape(3, -1)
+        eye = T_world_camera.translation_m.astype(np.float32)[:, None]
         hit = self._nearest(self._scene, None, rays, eye)
         depth_m = np.where(hit.triangle < 0, np.float32(0.0), hit.depth_m)
         ids = self._ids.take(hit.triangle)
-        shape = (size_wh[1], size_wh[0])
+        shape = (camera.height, camera.width)
         barycentric = np.stack([hit.u, hit.v]).reshape(2, *shape)
         clear = self._rays_to(self._clear, hit.triangle)
         behind = self._first(rays.take(clear, axis=1), eye)
@@ -192,8 +178,8 @@ class RayCaster:
     def shade(
         self,
         cast: Cast,
-        intrinsics_fxfycxcy: Sequence[float],
-        T_world_camera: npt.NDArray[np.floating],
+        camera: Intrinsics,
+        T_world_camera: Transform,
         lighting: Lighting = DAYLIGHT,
     ) -> npt.NDArray[np.uint8]:
         """(H, W, 3) uint8 RGB picture of what was cast, in focus and without noise.
@@ -204,8 +190,8 @@ class RayCaster:
         the next pixel that sees the same shape. Deterministic.
         """
         height, width = cast.depth_m.shape
-        rays = world_rays(intrinsics_fxfycxcy, (width, height), T_world_camera).reshape(3, -1)
-        eye = T_world_camera[:3, 3].astype(np.float32)[:, None]
+        rays = world_rays(camera, T_world_camera).reshape(3, -1)
+        eye = T_world_camera.translation_m.astype(np.float32)[:, None]
         u, v = cast.barycentric.reshape(2, -1)
         hit = Hits(cast.triangle.ravel(), u, v, cast.depth_m.ravel())
         mirror = self._rays_to(self._mirror, cast.triangle)
@@ -214,13 +200,13 @@ class RayCaster:
             hit = hit.replaced(clear, cast.behind)
         seen = self._surface(hit, rays, eye)
         visible = self._soft_visibility(seen, lighting, (height, width))
-        pixel_m = 1.0 / float(intrinsics_fxfycxcy[0])
+        pixel_m = 1.0 / camera.fx
         linear = self._light(rays, seen, visible.take(seen.ray, axis=1), lighting, pixel_m)
 
         owner = self._owner.take(hit.triangle).reshape(height, width)
         outline = _outline(owner)
         if len(outline):
-            between = _subpixel_rays(outline, width, intrinsics_fxfycxcy, T_world_camera)
+            between = _subpixel_rays(outline, camera, T_world_camera)
             mean = self._between_pixels(outline, between, eye, owner, linear, visible, lighting, pixel_m)
             replace_at(linear, outline, mean)
         if len(mirror):
@@ -302,7 +288,7 @@ class RayCaster:
         hit: Hits,
         rays: Float32Array,
         eye: Float32Array,
-        T_world_camera: npt.NDArray[np.floating],
+        T_world_camera: Transform,
         lighting: Lighting,
         width: int,
     ) -> tuple[Float32Array, Float32Array, IndexArray]:
@@ -332,7 +318,7 @@ class RayCaster:
             passed[:, active] *= share
             start[:, active] = seen.point_m + _PAST_M * seen.view
             if wall == 0:
-                towards = T_world_camera[:3, :2].T.astype(np.float32) @ seen.normal
+                towards = T_world_camera.rotation[:, :2].T.astype(np.float32) @ seen.normal
                 bend_px[:, active] = np.rint(-_BEND_PX * width / 320.0 * bends[seen.owner] * towards)
         return added, passed, bend_px
 
@@ -475,24 +461,18 @@ def _texture_table(looks: tuple[Appearance, ...]) -> TextureTable:
 
 def _towards_lamp(light: Light) -> Float32Array:
     """(3, 16) directions to points of a lamp, or sixteen times the same."""
-    towards = light.unit()[:, 0]
-    side = np.cross(towards, [1.0, 0.0, 0.0] if abs(towards[0]) < 0.9 else [0.0, 1.0, 0.0])
-    across = np.stack([side, np.cross(towards, side)]) / np.linalg.norm(side)
+    towards = light.unit()[:, 0].astype(np.float64)
+    side = cross(towards, np.eye(3)[0 if abs(towards[0]) < 0.9 else 1])
+    across = np.stack([side, cross(towards, side)]) / np.linalg.norm(side)
     return np.asarray((towards + light.radius * _DISK @ across).T, np.float32)
 
 
-def _subpixel_rays(
-    pixels: IndexArray,
-    width: int,
-    intrinsics_fxfycxcy: Sequence[float],
-    T_world_camera: npt.NDArray[np.floating],
-) -> Float32Array:
+def _subpixel_rays(pixels: IndexArray, camera: Intrinsics, T_world_camera: Transform) -> Float32Array:
     """(3, K * M) rays in world axes, through the first sample of (M,) pixels given by their flat indices, and so on."""
-    fx, fy, cx, cy = (float(v) for v in intrinsics_fxfycxcy)
-    row, column = np.divmod(pixels, width)
-    x = ((column - cx) + _SUBPIXELS[:, :1]).ravel() / fx
-    y = ((row - cy) + _SUBPIXELS[:, 1:]).ravel() / fy
-    right, down, forward = T_world_camera[:3, :3].T[..., None]
+    row, column = np.divmod(pixels, camera.width)
+    x = ((column - camera.cx) + _SUBPIXELS[:, :1]).ravel() / camera.fx
+    y = ((row - camera.cy) + _SUBPIXELS[:, 1:]).ravel() / camera.fy
+    right, down, forward = T_world_camera.rotation.T[..., None]
     return np.asarray(x * right + y * down + forward, np.float32)
 
 

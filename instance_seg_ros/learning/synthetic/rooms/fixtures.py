@@ -4,8 +4,8 @@ An object, here and in the labels, is a separate thing that a gripper could lift
 is at most about 35 cm. Everything else is background: what is fixed, furniture, screens and keyboards, people, cables
 that lead somewhere, and the large flat boards, trays and cloths that objects lie on.
 
-Every function adds parts to a `Room` (room.py); ``T`` is the (4, 4) pose in the world of a frame on the ground, z up,
-whose -y faces the user.
+Every function adds parts to a `Room` (room.py); ``T`` is the pose in the world of a frame on the ground, z up, whose -y
+faces the user.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import trimesh
 
+from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.learning.synthetic.objects.shapes import (
     CollisionGeom,
     ObjectShape,
@@ -31,6 +32,7 @@ from instance_seg_ros.learning.synthetic.objects.shapes import (
     tube_capsules,
     tube_mesh,
 )
+from instance_seg_ros.learning.synthetic.poses import pose
 from instance_seg_ros.learning.synthetic.rooms.room import Fixture, Room
 
 FloatArray = npt.NDArray[np.float64]
@@ -38,20 +40,20 @@ FloatArray = npt.NDArray[np.float64]
 _X, _Y, _Z = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)
 
 
-def _shift(x: float, y: float, z: float) -> FloatArray:
-    return np.asarray(trimesh.transformations.translation_matrix((x, y, z)), float)
+def _shift(x: float, y: float, z: float) -> Transform:
+    return pose((x, y, z))
 
 
-def _turn(angle: float, axis: Vector) -> FloatArray:
-    return np.asarray(trimesh.transformations.rotation_matrix(angle, axis), float)
+def _turn(angle_rad: float, axis: Vector) -> Transform:
+    return Transform.from_matrix(trimesh.transformations.rotation_matrix(angle_rad, axis))
 
 
-def _block(room: Room, T: FloatArray, half_m: Vector, solid: bool = True, surface: str = "furniture") -> None:
+def _block(room: Room, T: Transform, half_m: Vector, solid: bool = True, surface: str = "furniture") -> None:
     """A cuboid centred on ``T``."""
     room.add(ObjectShape("part", box_mesh(half_m), (box_geom(half_m),)), T, solid, surface)
 
 
-def _round(room: Room, T: FloatArray, profile_rz: npt.ArrayLike, solid: bool = True) -> None:
+def _round(room: Room, T: Transform, profile_rz: npt.ArrayLike, solid: bool = True) -> None:
     """A solid of revolution about the z axis of ``T``; it collides as the cylinder around it."""
     profile = np.asarray(profile_rz, float)
     low, high, r = profile[:, 1].min(), profile[:, 1].max(), profile[:, 0].max()
@@ -59,7 +61,7 @@ def _round(room: Room, T: FloatArray, profile_rz: npt.ArrayLike, solid: bool = T
     room.add(ObjectShape("part", lathe_mesh(profile), (geom,)), T, solid, "furniture")
 
 
-def _seen(room: Room, T: FloatArray, meshes: Sequence[trimesh.Trimesh], surface: str = "furniture") -> None:
+def _seen(room: Room, T: Transform, meshes: Sequence[trimesh.Trimesh], surface: str = "furniture") -> None:
     """Meshes that nothing collides with."""
     room.add(ObjectShape("part", join(list(meshes)), ()), T, False, surface)
 
@@ -68,7 +70,7 @@ def _seen(room: Room, T: FloatArray, meshes: Sequence[trimesh.Trimesh], surface:
 # On a table
 
 
-def monitor(room: Room, T: FloatArray) -> None:
+def monitor(room: Room, T: Transform) -> None:
     """Screen on a foot; sometimes on a stand as well."""
     rng = room.rng
     half_w = rng.uniform(0.19, 0.35)
@@ -87,7 +89,7 @@ def monitor(room: Room, T: FloatArray) -> None:
     _block(room, T @ _shift(0, 0.0, lift + half_h) @ tilt, (half_w, rng.uniform(0.008, 0.03), half_h))
 
 
-def laptop(room: Room, T: FloatArray) -> None:
+def laptop(room: Room, T: Transform) -> None:
     """Open laptop."""
     rng = room.rng
     half = np.array([rng.uniform(0.15, 0.19), rng.uniform(0.1, 0.13), rng.uniform(0.007, 0.012)])
@@ -98,7 +100,7 @@ def laptop(room: Room, T: FloatArray) -> None:
     _block(room, T @ _shift(0, half[1], 2 * half[2]) @ lid, (half[0], 0.004, half[1]))
 
 
-def keyboard(room: Room, T: FloatArray) -> None:
+def keyboard(room: Room, T: Transform) -> None:
     """Keyboard with rows of keys."""
     rng = room.rng
     half = np.array([rng.uniform(0.18, 0.23), rng.uniform(0.06, 0.08), rng.uniform(0.004, 0.012)])
@@ -109,7 +111,7 @@ def keyboard(room: Room, T: FloatArray) -> None:
     _seen(room, T, [box_mesh(key, (float(a), float(b), 2 * half[2])) for a, b in at])
 
 
-def lamp(room: Room, T: FloatArray) -> None:
+def lamp(room: Room, T: Transform) -> None:
     """Desk lamp: foot, two arms, shade."""
     rng = room.rng
     _round(room, T, np.array([[0, 0], [1, 0], [1, 0.2], [0, 0.2]]) * rng.uniform(0.06, 0.11))
@@ -117,12 +119,12 @@ def lamp(room: Room, T: FloatArray) -> None:
     head = elbow + np.array([rng.uniform(-0.1, 0.1), -rng.uniform(0.05, 0.2), rng.uniform(0.02, 0.2)])
     arms = tube_mesh(np.array([[0, 0, 0.01], elbow * 0.5, elbow, (elbow + head) / 2, head]), 0.008, 8)
     shade = lathe_mesh(np.array([[0.09, -0.1], [0.04, 0.0], [0.0, 0.02], [0.035, 0.0], [0.085, -0.1]]))
-    shade.apply_transform(_turn(rng.uniform(-0.6, 0.2), _X))
+    shade.apply_transform(_turn(rng.uniform(-0.6, 0.2), _X).matrix)
     shade.apply_translation(head)
     _seen(room, T, [arms, shade])
 
 
-def robot_arm(room: Room, T: FloatArray) -> None:
+def robot_arm(room: Room, T: Transform) -> None:
     """Jointed arm on a base, with a two-finger gripper; it stays clear of what lies in front of it."""
     rng = room.rng
     r = rng.uniform(0.035, 0.065)
@@ -147,7 +149,7 @@ def robot_arm(room: Room, T: FloatArray) -> None:
     _seen(room, T, meshes)
 
 
-def power_strip(room: Room, T: FloatArray) -> None:
+def power_strip(room: Room, T: Transform) -> None:
     """Socket strip with a cable that leaves to the back."""
     rng = room.rng
     half = np.array([rng.uniform(0.18, 0.3), rng.uniform(0.022, 0.03), rng.uniform(0.015, 0.025)])
@@ -157,7 +159,7 @@ def power_strip(room: Room, T: FloatArray) -> None:
     lying_cable(room, T @ _shift(half[0], 0, 0))
 
 
-def lying_cable(room: Room, T: FloatArray) -> None:
+def lying_cable(room: Room, T: Transform) -> None:
     """Cable that winds along the support and leads somewhere else."""
     rng = room.rng
     r, length = rng.uniform(0.002, 0.004), rng.uniform(0.4, 0.9)
@@ -168,7 +170,7 @@ def lying_cable(room: Room, T: FloatArray) -> None:
     room.add(shape, T @ _turn(rng.uniform(-0.5, 0.5), _Z), True, "furniture")
 
 
-def open_bin(room: Room, T: FloatArray) -> None:
+def open_bin(room: Room, T: Transform) -> None:
     """Empty tote or crate, longer than an object may be."""
     rng = room.rng
     half = np.array([rng.uniform(0.18, 0.32), rng.uniform(0.13, 0.22), rng.uniform(0.04, 0.14)])
@@ -181,7 +183,7 @@ def open_bin(room: Room, T: FloatArray) -> None:
             _block(room, T @ _shift(*centre), size, surface="tote")
 
 
-def appliance(room: Room, T: FloatArray) -> None:
+def appliance(room: Room, T: Transform) -> None:
     """Printer, microwave oven, computer tower: a box with a recessed front, too large to be an object."""
     rng = room.rng
     half = np.array([rng.uniform(0.18, 0.26), rng.uniform(0.12, 0.2), rng.uniform(0.1, 0.22)])
@@ -207,7 +209,7 @@ ON_TABLE: tuple[Fixture, ...] = (
 # On the floor
 
 
-def person(room: Room, T: FloatArray) -> None:
+def person(room: Room, T: Transform) -> None:
     """Somebody who stands or sits: legs, trunk, arms, head."""
     rng = room.rng
     hip, width = rng.uniform(0.45, 0.95), rng.uniform(0.17, 0.24)
@@ -230,7 +232,7 @@ def person(room: Room, T: FloatArray) -> None:
     _seen(room, T, [*meshes, trunk, head])
 
 
-def shelf_unit(room: Room, T: FloatArray) -> None:
+def shelf_unit(room: Room, T: Transform) -> None:
     """Open shelf of boards, with large boxes on some of them."""
     rng = room.rng
     half_w, half_d, height = rng.uniform(0.3, 0.6), rng.uniform(0.13, 0.25), rng.uniform(0.8, 2.0)
@@ -246,7 +248,7 @@ def shelf_unit(room: Room, T: FloatArray) -> None:
             _block(room, T @ _shift(rng.uniform(-0.2, 0.2) * half_w, 0.0, float(z) + half[2] + 0.012), half, False)
 
 
-def drawers(room: Room, T: FloatArray) -> None:
+def drawers(room: Room, T: Transform) -> None:
     """Chest of drawers with handles."""
     rng = room.rng
     half_w, half_d, height = rng.uniform(0.2, 0.5), rng.uniform(0.2, 0.3), rng.uniform(0.45, 1.2)
@@ -266,7 +268,7 @@ def drawer_fronts(rng: np.random.Generator, half_w: float, height: float) -> lis
     return meshes
 
 
-def curtain(room: Room, T: FloatArray) -> None:
+def curtain(room: Room, T: Transform) -> None:
     """Wavy cloth that hangs down."""
     rng = room.rng
     x = np.linspace(-1.0, 1.0, 60) * rng.uniform(0.4, 1.2)
@@ -285,7 +287,7 @@ def sheet_mesh(grid_m: FloatArray) -> trimesh.Trimesh:
     return trimesh.Trimesh(grid_m.reshape(-1, 3), faces, process=False, validate=False)
 
 
-def door(room: Room, T: FloatArray) -> None:
+def door(room: Room, T: Transform) -> None:
     """Door frame with a door that stands more or less open."""
     rng = room.rng
     half_w, height = rng.uniform(0.38, 0.5), rng.uniform(1.9, 2.1)
@@ -296,7 +298,7 @@ def door(room: Room, T: FloatArray) -> None:
     _block(room, T @ leaf, (half_w, 0.02, height / 2), False)
 
 
-def step(room: Room, T: FloatArray) -> None:
+def step(room: Room, T: Transform) -> None:
     """Platform, stair or ledge."""
     rng = room.rng
     rise, half_w = rng.uniform(0.05, 0.2), rng.uniform(0.4, 1.2)
@@ -304,14 +306,14 @@ def step(room: Room, T: FloatArray) -> None:
         _block(room, T @ _shift(0, 0.3 * k, rise * (k + 0.5)), (half_w, 0.3, rise / 2), False)
 
 
-def pillar(room: Room, T: FloatArray) -> None:
+def pillar(room: Room, T: Transform) -> None:
     """Column, pipe, tripod's or lamp's pole."""
     rng = room.rng
     r, height = rng.uniform(0.015, 0.2), rng.uniform(0.8, 2.4)
     _round(room, T, [[1.8 * r, 0], [1.8 * r, 0.03], [r, 0.04], [r, height], [0, height]], False)
 
 
-def chair(room: Room, T: FloatArray) -> None:
+def chair(room: Room, T: Transform) -> None:
     """Chair or stool with four legs or a column, with or without a back."""
     rng = room.rng
     w, d, seat = (float(v) for v in rng.uniform((0.17, 0.17, 0.38), (0.26, 0.26, 0.52)))
@@ -330,7 +332,7 @@ def chair(room: Room, T: FloatArray) -> None:
     _seen(room, T, [box_mesh(half, centre) for half, centre in parts])
 
 
-def crate(room: Room, T: FloatArray) -> None:
+def crate(room: Room, T: Transform) -> None:
     """Large box or cabinet."""
     rng = room.rng
     half = np.array([*rng.uniform(0.18, 0.3, 2), rng.uniform(0.18, 0.8)])
@@ -396,7 +398,7 @@ def tablecloth(room: Room, half_w: float, half_d: float) -> None:
     rows = [(0.0, lift), (0.002, 0.0), (0.015, -0.4 * drop), (0.03, -drop)]
     grid = [np.column_stack([path + reach * fold[:, None] * outward, np.full(161, z)]) for reach, z in rows]
     top = box_mesh((half_w + 0.004, half_d + 0.004, lift / 2), (0.0, 0.0, lift / 2))
-    _seen(room, np.eye(4), [sheet_mesh(np.stack(grid)), top], surface="sheet")
+    _seen(room, Transform.identity(), [sheet_mesh(np.stack(grid)), top], surface="sheet")
 
 
 def board(room: Room, half_w: float, half_d: float, thickness: float, rim: float) -> None:
@@ -430,10 +432,10 @@ def folds(room: Room, half_w: float, half_d: float, contacts_xy_m: FloatArray) -
     distance = cv2.distanceTransform(1 - covered, cv2.DIST_L2, 3) * (2.0 * scale.min() / count)
     free = np.clip((distance - 0.01) / 0.05, 0.0, 1.0)
     z = 0.0012 + rng.uniform(0.006, 0.03) * free * waves
-    _seen(room, np.eye(4), [sheet_mesh(np.stack([x, y, z], axis=-1))], surface="sheet")
+    _seen(room, Transform.identity(), [sheet_mesh(np.stack([x, y, z], axis=-1))], surface="sheet")
 
 
-def skirting(room: Room, T: FloatArray, half_w: float) -> None:
+def skirting(room: Room, T: Transform, half_w: float) -> None:
     """Board along the foot of a wall that faces -y, with a socket now and then."""
     rng = room.rng
     height = rng.uniform(0.03, 0.07)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import trimesh
 
+from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.learning.synthetic.objects.shapes import CollisionGeom, Vector
 from instance_seg_ros.learning.synthetic.rooms.world import Placed, Support
 
@@ -42,11 +43,10 @@ def moved(support: Support, placed: Sequence[Placed], qpos: FloatArray) -> tuple
     limit = np.asarray(support.half_wh_m) + (0.6 if support.kind in ("floor", "desk") else 0.1)
     result = []
     for item, q in zip(placed, qpos.reshape(-1, 7), strict=True):
-        T = trimesh.transformations.quaternion_matrix(q[3:])
-        T[:3, 3] = q[:3]
-        lowest = float((np.asarray(item.shape.mesh.vertices) @ T[2, :3]).min() + T[2, 3])
+        rotation = trimesh.transformations.quaternion_matrix(q[3:])[:3, :3]
+        lowest = float((np.asarray(item.shape.mesh.vertices) @ rotation[2]).min() + q[2])
         if np.isfinite(q).all() and lowest > -_DEEPEST_M and (np.abs(q[:2]) < limit).all() and lowest < 0.8:
-            result.append(replace(item, T_world_shape=T))
+            result.append(replace(item, T_world_shape=Transform(rotation, q[:3])))
     return tuple(result)
 
 
@@ -81,8 +81,8 @@ def _physics_xml(support: Support, placed: Sequence[Placed]) -> str:
         for index, item in enumerate(items):
             parts = [_geom_xml(g, f"{group}{index}_{k}", attributes) for k, g in enumerate(item.shape.geoms)]
             assets += [asset for _, asset in parts if asset]
-            position = _numbers(item.T_world_shape[:3, 3])
-            quaternion = _numbers(trimesh.transformations.quaternion_from_matrix(item.T_world_shape))
+            position = _numbers(item.T_world_shape.translation_m)
+            quaternion = _numbers(trimesh.transformations.quaternion_from_matrix(item.T_world_shape.matrix))
             joint = '<joint type="free" damping="0.0002"/>' if group == "free" else ""
             geoms = "".join(geom for geom, _ in parts)
             bodies.append(f'<body pos="{position}" quat="{quaternion}">{joint}{geoms}</body>')

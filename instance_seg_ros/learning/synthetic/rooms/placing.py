@@ -8,10 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import trimesh
 
+from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.learning.synthetic.objects import sample_object
 from instance_seg_ros.learning.synthetic.objects.shapes import ObjectShape
 from instance_seg_ros.learning.synthetic.pictures.appearance import Appearance, object_appearance, sample_material
-from instance_seg_ros.learning.synthetic.rooms.world import Placed, Support, pose, yaw_rotation
+from instance_seg_ros.learning.synthetic.poses import pose, yaw_rotation
+from instance_seg_ros.learning.synthetic.rooms.world import Placed, Support
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -157,10 +159,10 @@ class _Placer:
         if centre is not None:
             self._standing.append((centre, radius, layers * float(pitch[2])))
 
-    def _add(self, shape: ObjectShape, T: FloatArray) -> None:
+    def _add(self, shape: ObjectShape, T_world_shape: Transform) -> None:
         look = object_appearance(self._rng, shape, self._looks)
         self._looks.append(sample_material(self._rng, look, shape.family))
-        self.placed.append(Placed(shape, T, len(self.placed) + 1, self._looks[-1]))
+        self.placed.append(Placed(shape, T_world_shape, len(self.placed) + 1, self._looks[-1]))
 
     def _free_spot(self, radius: float, reach: float | FloatArray) -> FloatArray | None:
         """A place for a disc that keeps away from what stands, or None after some tries.
@@ -174,7 +176,7 @@ class _Placer:
                 return np.asarray(xy)
         return None
 
-    def _beside(self, shape: ObjectShape) -> FloatArray | None:
+    def _beside(self, shape: ObjectShape) -> Transform | None:
         rng = self._rng
         upright = shape.family in _CONTAINERS and rng.random() < 0.7
         rotation = yaw_rotation(float(rng.uniform(0, 2 * np.pi)))
@@ -189,7 +191,7 @@ class _Placer:
         self._standing.append((xy, radius, float(extent[2])))
         return _resting(shape, rotation, xy, 0.002)
 
-    def _on_top(self, shape: ObjectShape) -> FloatArray | None:
+    def _on_top(self, shape: ObjectShape) -> Transform | None:
         if not self._standing:
             return None
         rng = self._rng
@@ -200,7 +202,7 @@ class _Placer:
         self._standing[slot] = (xy, radius, top + 0.004 + height)
         return _resting(shape, rotation, xy + rng.normal(0, 0.15 * radius, 2), top + 0.004)
 
-    def _inside(self, shape: ObjectShape) -> FloatArray | None:
+    def _inside(self, shape: ObjectShape) -> Transform | None:
         """Above a container, from where it falls in; long things on end above cups."""
         rng = self._rng
         slot = list(self._containers)[int(rng.integers(len(self._containers)))]
@@ -216,7 +218,7 @@ class _Placer:
         offset = rng.uniform(-1, 1, 2) * (0.15 if deep else 0.35) * container.footprint_radius_m
         return _resting(shape, rotation, xy + offset, top + 0.004)
 
-    def _leaning(self, shape: ObjectShape) -> FloatArray | None:
+    def _leaning(self, shape: ObjectShape) -> Transform | None:
         """On end next to something, tilted towards it."""
         if not self._standing:
             return None
@@ -228,7 +230,7 @@ class _Placer:
         along = np.asarray(shape.mesh.vertices) @ rotation.T[:, :2] @ towards
         return _resting(shape, rotation, xy - towards * (0.8 * radius + along.max() + 0.002), 0.002)
 
-    def _falling(self, shape: ObjectShape) -> FloatArray:
+    def _falling(self, shape: ObjectShape) -> Transform:
         rng = self._rng
         rotation = _random_rotation(rng)
         extent = np.ptp(np.asarray(shape.mesh.vertices) @ rotation.T, axis=0)
@@ -263,7 +265,7 @@ def _on_end(rng: np.random.Generator, shape: ObjectShape, tilt: float) -> FloatA
     return np.array([[c, 0.0, s], [0.0, 1.0, 0.0], [-s, 0.0, c]]) @ upright
 
 
-def _resting(shape: ObjectShape, rotation: FloatArray, xy: FloatArray, z: float) -> FloatArray:
+def _resting(shape: ObjectShape, rotation: FloatArray, xy: FloatArray, z: float) -> Transform:
     """Pose whose lowest point is at ``z``."""
     lowest = float((np.asarray(shape.mesh.vertices) @ rotation[2]).min())
     return pose((xy[0], xy[1], z - lowest), rotation)

@@ -13,10 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import trimesh
 
+from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.learning.synthetic.objects.shapes import ObjectShape, join, make_mesh
 from instance_seg_ros.learning.synthetic.pictures.appearance import background_appearance
+from instance_seg_ros.learning.synthetic.poses import pose, yaw_rotation
 from instance_seg_ros.learning.synthetic.rooms.room import Room
-from instance_seg_ros.learning.synthetic.rooms.world import Placed, pose, yaw_rotation
+from instance_seg_ros.learning.synthetic.rooms.world import Placed
 
 FloatArray = npt.NDArray[np.float64]
 Outline = Callable[[np.random.Generator], FloatArray]
@@ -25,12 +27,12 @@ Outline = Callable[[np.random.Generator], FloatArray]
 _LIFT_M = 1e-4
 
 
-def lay_prints(room: Room, T_world_plane: FloatArray, half_wh_m: tuple[float, float], count: int, scale: float) -> None:
+def lay_prints(room: Room, T_world_plane: Transform, half_wh_m: tuple[float, float], count: int, scale: float) -> None:
     """Lay flat things onto a plane; later ones may cover earlier ones.
 
     Args:
         room: takes the parts, and gives the randomness.
-        T_world_plane: (4, 4) pose of the plane's frame; its z axis points away from the surface.
+        T_world_plane: pose of the plane's frame; its z axis points away from the surface.
         half_wh_m: half extents of the area in x and y, which nothing leaves.
         count: how many.
         scale: size against things on a table; those on floors and walls are larger.

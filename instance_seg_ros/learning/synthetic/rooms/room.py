@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 
+from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.learning.synthetic.objects.shapes import ObjectShape, Vector, box_geom, box_mesh
 from instance_seg_ros.learning.synthetic.pictures.appearance import Appearance, background_appearance
-from instance_seg_ros.learning.synthetic.rooms.world import Placed, pose, yaw_rotation
+from instance_seg_ros.learning.synthetic.poses import pose, yaw_rotation
+from instance_seg_ros.learning.synthetic.rooms.world import Placed
 
-FloatArray = npt.NDArray[np.float64]
-Fixture = Callable[["Room", FloatArray], None]
+Fixture = Callable[["Room", Transform], None]
 
 
 class Room:
@@ -48,7 +48,7 @@ class Room:
         self.add(shape, pose(centre_m, yaw_rotation(yaw)), solid, surface)
 
     def add(
-        self, shape: ObjectShape, T_world_shape: FloatArray, solid: bool = False, surface: str = "furniture"
+        self, shape: ObjectShape, T_world_shape: Transform, solid: bool = False, surface: str = "furniture"
     ) -> None:
         """Add a shape, solid or only to be seen, that looks like a ``surface`` (one of ``appearance.SURFACES``)."""
         look = self._look(surface)
@@ -61,7 +61,7 @@ class Room:
             self._looks[surface] = background_appearance(self.rng, surface)
         return self._looks[surface]
 
-    def add_fixture(self, fixture: Fixture, T_world_fixture: FloatArray) -> None:
+    def add_fixture(self, fixture: Fixture, T_world_fixture: Transform) -> None:
         """Add a fixture, most of whose parts look alike."""
         self._looks = {}
         fixture(self, T_world_fixture)

@@ -62,7 +62,7 @@ def _with_folds(rng: np.random.Generator, support: Support, bodies: Sequence[Pla
     """The support with a rumpled cloth or paper around what lies on it."""
     near = []
     for body in bodies:
-        points = body.shape.mesh.vertices @ body.T_world_shape[:3, :3].T + body.T_world_shape[:3, 3]
+        points = body.T_world_shape.apply(np.asarray(body.shape.mesh.vertices))
         near.append(points[points[:, 2] < 0.05][:, :2])
     room = Room(rng)
     half_w, half_d = (half * float(rng.uniform(0.5, 0.98)) for half in support.half_wh_m)

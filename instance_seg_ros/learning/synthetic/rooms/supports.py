@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.learning.synthetic.objects import sample_object
 from instance_seg_ros.learning.synthetic.objects.shapes import (
     CollisionGeom,
@@ -18,10 +19,11 @@ from instance_seg_ros.learning.synthetic.objects.shapes import (
     make_mesh,
 )
 from instance_seg_ros.learning.synthetic.pictures.appearance import background_appearance
+from instance_seg_ros.learning.synthetic.poses import pose, yaw_rotation
 from instance_seg_ros.learning.synthetic.rooms import fixtures
 from instance_seg_ros.learning.synthetic.rooms.prints import lay_prints
 from instance_seg_ros.learning.synthetic.rooms.room import Room
-from instance_seg_ros.learning.synthetic.rooms.world import SUPPORTS, Placed, Support, pose, yaw_rotation
+from instance_seg_ros.learning.synthetic.rooms.world import SUPPORTS, Placed, Support
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -54,7 +56,7 @@ def sample_support(rng: np.random.Generator, kind: str, with_prints: bool = Fals
     if not with_prints:
         return support
     surface = Room(rng)
-    lay_prints(surface, np.eye(4), support.half_wh_m, int(rng.integers(1, 10)), 1.0)
+    lay_prints(surface, Transform.identity(), support.half_wh_m, int(rng.integers(1, 10)), 1.0)
     return replace(support, surroundings=(*support.surroundings, *surface.surroundings))
 
 
@@ -114,9 +116,8 @@ def _sample_tote(room: Room) -> Support:
                     corners.append((sx * away - sy * side, sy * away + sx * side, z))
         vertices = np.array(corners)
         mesh = make_mesh(vertices, box_mesh((1, 1, 1)).faces)
-        walls.append(
-            Placed(ObjectShape("part", mesh, (CollisionGeom("mesh", vertices_m=vertices),)), np.eye(4), 0, look)
-        )
+        shape = ObjectShape("part", mesh, (CollisionGeom("mesh", vertices_m=vertices),))
+        walls.append(Placed(shape, Transform.identity(), 0, look))
     below = 0.0 if rng.random() < 0.35 else float(rng.uniform(0.3, 1.0))
     bottom = wall / 2
     room.add_box((half_w + wall, half_d + wall, bottom), (0, 0, -bottom), solid=True, surface="tote")
@@ -223,7 +224,8 @@ def _add_within(room: Room, pieces: Sequence[Room], away_m: FloatArray) -> None:
 
 def _reaches_through(part: Placed, away_m: FloatArray) -> bool:
     """Whether a part reaches through a wall at y, -x, -y or x = ``away_m``."""
-    points = np.asarray(part.shape.mesh.vertices) @ part.T_world_shape[:2, :3].T + part.T_world_shape[:2, 3]
+    T_world_part = part.T_world_shape
+    points = np.asarray(part.shape.mesh.vertices) @ T_world_part.rotation[:2].T + T_world_part.translation_m[:2]
     (x0, y0), (x1, y1) = points.min(axis=0), points.max(axis=0)
     # Walls stand a little askew.
     return bool((np.array([y1, -x0, -y0, x1]) > away_m - 0.1).any())
@@ -277,7 +279,7 @@ def _add_table(room: Room, half_w: float, half_d: float, top_z: float, height: f
         for sx in (-1, 1)
         for sy in (-1, 1)
     ]
-    room.add(ObjectShape("part", join(legs), ()), np.eye(4))
+    room.add(ObjectShape("part", join(legs), ()), Transform.identity())
     return behind
 
 

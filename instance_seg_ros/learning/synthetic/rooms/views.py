@@ -6,8 +6,11 @@ import numpy as np
 import numpy.typing as npt
 import trimesh
 
+from instance_seg_ros.core.camera import Intrinsics
+from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.learning.synthetic.pictures.render import RayCaster
-from instance_seg_ros.learning.synthetic.rooms.world import Scene, View, look_at
+from instance_seg_ros.learning.synthetic.poses import camera_pose, direction
+from instance_seg_ros.learning.synthetic.rooms.world import Scene, View
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -24,9 +27,7 @@ def sample_view(rng: np.random.Generator, scene: Scene, caster: RayCaster, size_
     aside = rng.random() < 0.05
     view = _random_view(rng, scene, size_wh, aside)
     for _ in range(_TRIES):
-        fx, fy, cx, cy = view.intrinsics_fxfycxcy
-        small = (fx / _SMALLER, fy / _SMALLER, (cx + 0.5) / _SMALLER - 0.5, (cy + 0.5) / _SMALLER - 0.5)
-        cast = caster.cast(small, (size_wh[0] // _SMALLER, size_wh[1] // _SMALLER), view.T_world_camera)
+        cast = caster.cast(_smaller(view.intrinsics), view.T_world_camera)
         seen = (cast.ids > 0).mean()
         near = cast.depth_m[cast.depth_m > 0]
         enough = seen > 0.02 or not scene.objects or aside
@@ -34,6 +35,18 @@ def sample_view(rng: np.random.Generator, scene: Scene, caster: RayCaster, size_
             break
         view = _random_view(rng, scene, size_wh, aside)
     return view
+
+
+def _smaller(camera: Intrinsics) -> Intrinsics:
+    """The camera with an image that is so many times smaller; what the division leaves over is cut off."""
+    return Intrinsics(
+        camera.width // _SMALLER,
+        camera.height // _SMALLER,
+        camera.fx / _SMALLER,
+        camera.fy / _SMALLER,
+        (camera.cx + 0.5) / _SMALLER - 0.5,
+        (camera.cy + 0.5) / _SMALLER - 0.5,
+    )
 
 
 def _random_view(rng: np.random.Generator, scene: Scene, size_wh: tuple[int, int], aside: bool) -> View:
@@ -51,20 +64,20 @@ def _random_view(rng: np.random.Generator, scene: Scene, size_wh: tuple[int, int
         distance = float(np.clip(focal * reach / rng.uniform(0.34, 0.78), 0.28, 1.7))
     elevation = _random_elevation(rng, scene.support.kind)
     yaw = rng.uniform(*scene.support.open_yaw)
-    away = np.array([np.cos(yaw) * np.cos(elevation), np.sin(yaw) * np.cos(elevation), np.sin(elevation)])
     roll = rng.normal(0, 0.06) if rng.random() < 0.9 else rng.uniform(-np.pi, np.pi)
-    T = look_at(target + distance * away, target, float(roll))
+    T_world_camera = camera_pose(target + distance * direction(elevation, yaw), target, float(roll))
     off_axis = rng.normal(0, 0.08, 2)
-    tilt = trimesh.transformations.euler_matrix(off_axis[0], off_axis[1], 0.0)
+    tilt = Transform.from_matrix(trimesh.transformations.euler_matrix(off_axis[0], off_axis[1], 0.0))
     centre = np.array(size_wh) / 2 - 0.5 + rng.normal(0, 0.02, 2) * size_wh[0]
     focal_x = focal * size_wh[0]
     focal_y = focal_x * float(rng.normal(1.0, 0.002))
-    return View((focal_x, focal_y, float(centre[0]), float(centre[1])), T @ tilt)
+    intrinsics = Intrinsics(*size_wh, focal_x, focal_y, float(centre[0]), float(centre[1]))
+    return View(intrinsics, T_world_camera @ tilt)
 
 
 def _group(scene: Scene) -> tuple[FloatArray, float]:
     """Middle of the objects and the radius about it that holds most of them, metres."""
-    centres = np.array([item.T_world_shape[:3, 3] for item in scene.objects])
+    centres = np.array([item.T_world_shape.translation_m for item in scene.objects])
     middle = np.median(centres, axis=0)
     return middle, float(np.percentile(np.linalg.norm(centres - middle, axis=1), 80)) + 0.06
 
@@ -74,8 +87,8 @@ def _random_target(rng: np.random.Generator, scene: Scene) -> FloatArray:
     half = np.asarray(scene.support.half_wh_m)
     target = np.array([*(rng.uniform(-0.5, 0.5, 2) * half), 0.03])
     if scene.objects and rng.random() < 0.9:
-        chosen = scene.objects[int(rng.integers(len(scene.objects)))].T_world_shape[:3, 3]
-        middle = np.mean([item.T_world_shape[:3, 3] for item in scene.objects], axis=0)
+        chosen = scene.objects[int(rng.integers(len(scene.objects)))].T_world_shape.translation_m
+        middle = np.mean([item.T_world_shape.translation_m for item in scene.objects], axis=0)
         target = middle + rng.uniform(0, 1) * (chosen - middle)
     return np.asarray(target + rng.normal(0, 0.05, 3) * [1, 1, 0.3])
 

@@ -8,7 +8,6 @@ given in pixels hold for an image 320 px wide and scale with the image's width.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -187,7 +186,7 @@ def preset(name: str, **changes: float) -> SensorSettings:
 
 def simulate_depth(
     depth_m: Float32Array,
-    intrinsics_fxfycxcy: Sequence[float],
+    fx: float,
     rng: np.random.Generator,
     settings: SensorSettings,
     behind_m: Float32Array | None = None,
@@ -196,7 +195,7 @@ def simulate_depth(
 
     Args:
         depth_m: (H, W) float32 clean z-depth in metres, 0 = nothing hit.
-        intrinsics_fxfycxcy: pinhole parameters of the image, pixels.
+        fx: focal length along the rows of the image, pixels.
         rng: source of all randomness: the same state gives the same image.
         settings: strength of each defect.
         behind_m: (H, W) float32, 0 where the surface is an ordinary one, else the depth of what is seen through it,
@@ -207,7 +206,6 @@ def simulate_depth(
         (H, W) float32 metres, 0 = no measurement. A new array.
     """
     scale = depth_m.shape[1] / _REFERENCE_WIDTH
-    focal = float(intrinsics_fxfycxcy[0])
     z = np.array(depth_m, np.float32)
     if behind_m is not None and settings.see_through > 0:
         _see_through(z, behind_m, rng, settings.see_through, scale)
@@ -219,11 +217,11 @@ def simulate_depth(
     if settings.max_range_m > 0:
         lost |= z > settings.max_range_m
     if settings.baseline_m != 0:
-        lost |= _projector_shadow(z, focal * settings.baseline_m)
+        lost |= _projector_shadow(z, fx * settings.baseline_m)
     near, far = _local_extrema(z)
     step = _steps(z, near, far, settings.edge_step)
     if settings.grazing_tan > 0:
-        lost |= _grazing(near, far, step, focal, rng, settings.grazing_tan)
+        lost |= _grazing(near, far, step, fx, rng, settings.grazing_tan)
     lost |= _edge_holes(step, rng, settings.edge_hole_px * scale)
     lost |= _lossy_surfaces(z, rng, settings.surface_losses, scale)
     lost |= _dropout(z.shape, rng, settings, scale)
@@ -325,12 +323,12 @@ def _grazing(
     near: Float32Array,
     far: Float32Array,
     step: npt.NDArray[np.bool_],
-    focal: float,
+    fx: float,
     rng: np.random.Generator,
     limit_tan: float,
 ) -> npt.NDArray[np.bool_]:
     """Surfaces seen at a flat angle, losing returns patchily around the limit."""
-    tangent = (far - near) * np.float32(0.5 * focal) / near
+    tangent = (far - near) * np.float32(0.5 * fx) / near
     limit = np.float32(limit_tan) * np.exp(
         np.float32(0.25) * _coarse_noise(near.shape, 6.0 * near.shape[1] / _REFERENCE_WIDTH, rng)
     )

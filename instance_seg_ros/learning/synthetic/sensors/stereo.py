@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from instance_seg_ros.core.camera import Intrinsics
+from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.learning.synthetic.pictures.render import RayCaster
 from instance_seg_ros.learning.synthetic.pictures.shading import Lighting
 
@@ -30,9 +32,8 @@ Uint8Array = npt.NDArray[np.uint8]
 def passive_stereo(
     caster: RayCaster,
     lighting: Lighting,
-    intrinsics_fxfycxcy: tuple[float, float, float, float],
-    size_wh: tuple[int, int],
-    T_world_camera: npt.NDArray[np.floating],
+    camera: Intrinsics,
+    T_world_camera: Transform,
     baseline_m: float,
     rng: np.random.Generator,
 ) -> Float32Array:
@@ -41,27 +42,31 @@ def passive_stereo(
     Args:
         caster: the scene.
         lighting: of both images.
-        intrinsics_fxfycxcy: pinhole parameters of the depth image, pixels.
-        size_wh: of the depth image.
-        T_world_camera: (4, 4) pose of the left camera's optical frame.
+        camera: of the depth image.
+        T_world_camera: pose of the left camera's optical frame.
         baseline_m: distance of the right camera, > 0.
         rng: source of the images' noise.
 
     Returns:
         (H, W) float32 metres, 0 = no match.
     """
-    fx, fy, cx, cy = (_ZOOM * value for value in intrinsics_fxfycxcy)
+    fx = _ZOOM * camera.fx
     # The matcher finds nothing in as many columns at the left as there are disparities: those are rendered in addition.
     margin_px = disparities(fx, baseline_m)
     # Every other pixel of the pair has the same ray as a pixel of the depth image.
-    intrinsics = (fx, fy, cx + margin_px, cy)
-    wide_wh = (_ZOOM * size_wh[0] + margin_px, _ZOOM * size_wh[1])
-    T_right = np.array(T_world_camera, dtype=np.float64)
-    T_right[:3, 3] += baseline_m * T_right[:3, 0]
+    wide = Intrinsics(
+        _ZOOM * camera.width + margin_px,
+        _ZOOM * camera.height,
+        fx,
+        _ZOOM * camera.fy,
+        _ZOOM * camera.cx + margin_px,
+        _ZOOM * camera.cy,
+    )
+    rotation = T_world_camera.rotation
+    T_world_right = Transform(rotation, T_world_camera.translation_m + baseline_m * rotation[:, 0])
     images = []
-    for T in (T_world_camera, T_right):
-        cast = caster.cast(intrinsics, wide_wh, T)
-        images.append(_photographed(caster.shade(cast, intrinsics, T, lighting), rng))
+    for T in (T_world_camera, T_world_right):
+        images.append(_photographed(caster.shade(caster.cast(wide, T), wide, T, lighting), rng))
     depth_m = match(images[0], images[1], fx, baseline_m)
     return np.ascontiguousarray(depth_m[::_ZOOM, margin_px::_ZOOM])
 

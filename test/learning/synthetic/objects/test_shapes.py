@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import numpy as np
 import pytest
 
@@ -14,30 +16,30 @@ from instance_seg_ros.learning.synthetic.objects.shapes import (
 )
 
 
-def test_a_box_has_its_size_and_volume():
+def test_a_box_has_its_size_and_volume() -> None:
     mesh = box_mesh((0.1, 0.2, 0.3), (1.0, 0.0, 0.0))
     np.testing.assert_allclose(mesh.bounds, [[0.9, -0.2, -0.3], [1.1, 0.2, 0.3]])
     assert abs(mesh.volume) == pytest.approx(0.2 * 0.4 * 0.6)
 
 
-def test_a_lathe_of_a_rectangle_is_a_cylinder():
+def test_a_lathe_of_a_rectangle_is_a_cylinder() -> None:
     mesh = lathe_mesh([[0, 0], [0.1, 0], [0.1, 0.5], [0, 0.5]], segments=90)
     assert abs(mesh.volume) == pytest.approx(np.pi * 0.01 * 0.5, rel=2e-3)
 
 
-def test_a_straight_tube_keeps_its_radius():
+def test_a_straight_tube_keeps_its_radius() -> None:
     mesh = tube_mesh([[0, 0, 0], [0.1, 0, 0], [0.2, 0, 0]], 0.03, sides=64)
     np.testing.assert_allclose(mesh.extents, [0.2, 0.06, 0.06], rtol=2e-3)
 
 
-def test_joined_meshes_keep_their_faces_apart():
+def test_joined_meshes_keep_their_faces_apart() -> None:
     both = join([box_mesh((0.1, 0.1, 0.1)), box_mesh((0.1, 0.1, 0.1), (1.0, 0.0, 0.0))])
     assert len(both.faces) == 24
     np.testing.assert_allclose(both.bounds, [[-0.1, -0.1, -0.1], [1.1, 0.1, 0.1]])
 
 
 @pytest.mark.parametrize("half_m", [(0.05, 0.05, 0.05), (0.1, 0.05, 0.004), (0.12, 0.006, 0.006)])
-def test_a_hull_of_few_points_reaches_as_far_as_the_mesh(half_m):
+def test_a_hull_of_few_points_reaches_as_far_as_the_mesh(half_m: tuple[float, float, float]) -> None:
     mesh = superquadric_mesh(half_m, (0.3, 0.8))
     hull = hull_geom(mesh).vertices_m
     assert len(hull) < len(mesh.vertices)
@@ -45,11 +47,11 @@ def test_a_hull_of_few_points_reaches_as_far_as_the_mesh(half_m):
     np.testing.assert_allclose(hull.max(axis=0), mesh.vertices.max(axis=0))
 
 
-def test_a_hull_keeps_every_point_of_a_small_mesh():
+def test_a_hull_keeps_every_point_of_a_small_mesh() -> None:
     assert len(hull_geom(box_mesh((0.1, 0.1, 0.1))).vertices_m) == 8
 
 
-def test_capsules_follow_a_path():
+def test_capsules_follow_a_path() -> None:
     path = np.array([[0.0, 0, 0], [0.1, 0, 0], [0.2, 0, 0]])
     first, second = tube_capsules(path, np.full(3, 0.01), 2)
     assert first.position_m == pytest.approx((0.05, 0, 0))
@@ -61,11 +63,11 @@ def test_capsules_follow_a_path():
     ("direction", "quaternion"),
     [((0, 0, 1), (1, 0, 0, 0)), ((0, 0, -1), (0, 1, 0, 0)), ((1, 0, 0), (0.7071, 0, 0.7071, 0))],
 )
-def test_z_turns_onto_a_direction(direction, quaternion):
+def test_z_turns_onto_a_direction(direction: tuple[float, ...], quaternion: tuple[float, ...]) -> None:
     assert z_to(np.array(direction, float)) == pytest.approx(quaternion, abs=1e-4)
 
 
-def test_discs_cover_a_solid_of_revolution():
+def test_discs_cover_a_solid_of_revolution() -> None:
     cone = np.array([[0.1, 0.0], [0.05, 0.2]])
     low, high = disc_geoms(cone, 2)
     assert (low.size_m, high.size_m) == (pytest.approx((0.0875, 0.05)), pytest.approx((0.0625, 0.05)))

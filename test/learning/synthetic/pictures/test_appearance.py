@@ -1,3 +1,7 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -20,7 +24,7 @@ CAN = ObjectShape("can", lathe_mesh(np.array([[0, -0.1], [0.04, -0.1], [0.04, 0.
 
 @pytest.mark.parametrize("is_round", [False, True])
 @pytest.mark.parametrize("kind", TEXTURES)
-def test_every_texture_is_drawn_from_its_seed_alone(kind, is_round):
+def test_every_texture_is_drawn_from_its_seed_alone(kind: str, is_round: bool) -> None:
     look = Appearance(kind, (0.7, 0.4, 0.2), seed=5, is_round=is_round)
     texture = texture_of(look)
     texture_of.cache_clear()
@@ -30,7 +34,7 @@ def test_every_texture_is_drawn_from_its_seed_alone(kind, is_round):
         np.testing.assert_array_equal(level, again)
 
 
-def test_a_surface_without_pattern_has_nearly_its_colour_everywhere():
+def test_a_surface_without_pattern_has_nearly_its_colour_everywhere() -> None:
     table = TextureTable([plain((0.2, 0.4, 0.6))])
     points = np.random.default_rng(0).uniform(-1, 1, (3, 200)).astype(np.float32)
     normals = np.tile(np.float32([[0], [0], [1]]), 200)
@@ -38,8 +42,8 @@ def test_a_surface_without_pattern_has_nearly_its_colour_everywhere():
     np.testing.assert_allclose(found, np.tile([[0.2], [0.4], [0.6]], 200), rtol=0.1)
 
 
-def test_looks_move_the_random_stream_on_by_as_much_whatever_is_drawn():
-    def after(draw):
+def test_looks_move_the_random_stream_on_by_as_much_whatever_is_drawn() -> None:
+    def after(draw: Callable[[np.random.Generator], object]) -> float:
         rng = np.random.default_rng(3)
         draw(rng)
         return rng.random()
@@ -50,7 +54,7 @@ def test_looks_move_the_random_stream_on_by_as_much_whatever_is_drawn():
     assert len({after(draw) for draw in draws}) == 1
 
 
-def test_labels_go_around_round_shapes_and_onto_the_sides_of_others():
+def test_labels_go_around_round_shapes_and_onto_the_sides_of_others() -> None:
     looks = [object_appearance(np.random.default_rng(k), shape) for k in range(40) for shape in (BOX, CAN)]
     assert {(look.is_round, look.layout) for look in looks if look.kind == "print"} == {
         (False, "faces"),
@@ -58,23 +62,23 @@ def test_labels_go_around_round_shapes_and_onto_the_sides_of_others():
     }
 
 
-def test_some_objects_look_like_what_is_there_already():
+def test_some_objects_look_like_what_is_there_already() -> None:
     other = plain((0.31, 0.62, 0.13))
     looks = [object_appearance(np.random.default_rng(k), BOX, [other]) for k in range(200)]
     near = [np.abs(np.subtract(look.base_rgb, other.base_rgb)).max() < 0.12 for look in looks]
     assert 25 < sum(near) < 100
 
 
-def test_an_unknown_surface_is_refused_by_name():
+def test_an_unknown_surface_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match="no surface named 'moon'; choose one of floor"):
         background_appearance(np.random.default_rng(0), "moon")
 
 
-def test_every_look_that_is_drawn_has_a_texture():
+def test_every_look_that_is_drawn_has_a_texture() -> None:
     assert {kind for shares in SHARES.values() for kind in shares} | {"glass", "chrome"} == set(TEXTURES)
 
 
-def test_few_objects_are_clear_or_mirroring_but_many_wine_glasses_and_spoons_are():
+def test_few_objects_are_clear_or_mirroring_but_many_wine_glasses_and_spoons_are() -> None:
     def share(family, condition):
         rng = np.random.default_rng(2)
         return np.mean([condition(sample_material(rng, plain((0.2, 0.4, 0.6)), family)) for _ in range(400)])

@@ -1,5 +1,9 @@
+from __future__ import annotations
+
 import numpy as np
 import pytest
+import trimesh
+from numpy.typing import NDArray
 
 from instance_seg_ros.learning.synthetic.objects.shapes import box_mesh, lathe_mesh
 from instance_seg_ros.learning.synthetic.pictures.shading import (
@@ -14,12 +18,12 @@ from instance_seg_ros.learning.synthetic.pictures.shading import (
 )
 
 
-def _normals(mesh):
+def _normals(mesh: trimesh.Trimesh) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     corners = np.asarray(mesh.vertices, np.float32)[mesh.faces]
     return corners, smooth_normals(np.asarray(mesh.faces), corners)
 
 
-def test_the_side_of_a_cylinder_has_no_facets_and_its_ends_stay_flat():
+def test_the_side_of_a_cylinder_has_no_facets_and_its_ends_stay_flat() -> None:
     corners, normals = _normals(lathe_mesh(np.array([[0, -1], [0.5, -1], [0.5, 1], [0, 1]]), 24))
     radial = corners * [1, 1, 0]
     has_area = np.linalg.norm(triangle_normals(corners), axis=1) > 1e-9
@@ -29,12 +33,12 @@ def test_the_side_of_a_cylinder_has_no_facets_and_its_ends_stay_flat():
     np.testing.assert_allclose(np.abs(normals[top][..., 2]), 1.0, atol=1e-6)
 
 
-def test_the_edges_of_a_box_stay_sharp():
+def test_the_edges_of_a_box_stay_sharp() -> None:
     _, normals = _normals(box_mesh((1, 2, 3)))
     np.testing.assert_allclose(np.sort(np.abs(normals), axis=-1), np.broadcast_to([0, 0, 1], normals.shape), atol=1e-6)
 
 
-def test_values_are_averaged_within_a_surface():
+def test_values_are_averaged_within_a_surface() -> None:
     values = np.zeros((1, 8, 8), bool)
     values[:, :, 4:] = True
     shape = values[0].astype(np.int32)
@@ -48,7 +52,7 @@ def test_values_are_averaged_within_a_surface():
     assert 0.5 < averaged_by_surface(alone, alone[0].astype(np.int32))[0, 4, 4] < 0.7
 
 
-def test_coarse_values_are_spread_within_their_surface():
+def test_coarse_values_are_spread_within_their_surface() -> None:
     key = np.zeros((6, 8), np.int32)
     key[:, 5:] = SIDES
     coarse_key = key[::2, ::2]
@@ -60,7 +64,7 @@ def test_coarse_values_are_spread_within_their_surface():
     np.testing.assert_allclose(found[0, 1], [0, 1, 2, 3, 4, 5, 6, 6], atol=0.02)
 
 
-def test_the_sky_is_above():
+def test_the_sky_is_above() -> None:
     up_down = np.array([[0.0, 0.0], [0.0, 0.0], [1.0, -1.0]], np.float32)
     sky, ground = surroundings(up_down, Lighting(sky_rgb=(0.2, 0.4, 0.6), ground_rgb=(0.3, 0.2, 0.1))).T
     np.testing.assert_allclose(sky / sky[0], [1, 2, 3], rtol=1e-5)
@@ -68,7 +72,7 @@ def test_the_sky_is_above():
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_drawn_lamps_are_above_and_repeatable(seed):
+def test_drawn_lamps_are_above_and_repeatable(seed: int) -> None:
     lighting = sample_lighting(np.random.default_rng(seed))
     assert lighting == sample_lighting(np.random.default_rng(seed))
     assert len(lighting.lights) in (1, 2)

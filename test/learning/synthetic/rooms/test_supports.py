@@ -1,32 +1,38 @@
+from __future__ import annotations
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from instance_seg_ros.core.camera import Intrinsics
 from instance_seg_ros.learning.synthetic.pictures.render import RayCaster
+from instance_seg_ros.learning.synthetic.poses import camera_pose
 from instance_seg_ros.learning.synthetic.rooms.supports import sample_support
-from instance_seg_ros.learning.synthetic.rooms.world import SUPPORTS, look_at
+from instance_seg_ros.learning.synthetic.rooms.world import SUPPORTS, Placed
 
-PINHOLE = (60.0, 60.0, 15.5, 15.5)
+CAMERA = Intrinsics(32, 32, 60.0, 60.0, 15.5, 15.5)
+ABOVE = camera_pose(np.array([0.0, 0.0, 0.1]), np.zeros(3))
 
 
 @pytest.mark.parametrize("kind", SUPPORTS)
-def test_a_support_is_background_with_its_surface_at_zero(kind):
+def test_a_support_is_background_with_its_surface_at_zero(kind: str) -> None:
     for seed in range(4):
         support = sample_support(np.random.default_rng([seed, 3]), kind)
         parts = (*support.solid, *support.surroundings)
         assert {part.instance_id for part in parts} == {0}
         assert all(np.isfinite(part.shape.mesh.vertices).all() for part in parts)
         # From just above, since a shelf has a board over it.
-        cast = RayCaster(support.solid).cast(PINHOLE, (32, 32), look_at(np.array([0.0, 0.0, 0.1]), np.zeros(3)))
+        cast = RayCaster(support.solid).cast(CAMERA, ABOVE)
         assert abs(float(np.median(cast.depth_m)) - 0.1) < 0.002
 
 
-def test_an_unknown_support_is_refused_by_name():
+def test_an_unknown_support_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match="no support named 'moon'; choose one of table"):
         sample_support(np.random.default_rng(0), "moon")
 
 
 @pytest.mark.parametrize("kind", ["table", "desk"])
-def test_a_wall_behind_a_table_leaves_room_for_what_stands_there(kind):
+def test_a_wall_behind_a_table_leaves_room_for_what_stands_there(kind: str) -> None:
     walled = 0
     for seed in range(40):
         support = sample_support(np.random.default_rng([seed, 9]), kind)
@@ -44,5 +50,5 @@ def test_a_wall_behind_a_table_leaves_room_for_what_stands_there(kind):
     assert walled > 3
 
 
-def _corners_m(part):
-    return part.shape.mesh.vertices @ part.T_world_shape[:3, :3].T + part.T_world_shape[:3, 3]
+def _corners_m(part: Placed) -> NDArray[np.float64]:
+    return part.T_world_shape.apply(np.asarray(part.shape.mesh.vertices))

@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import numpy as np
 
 from instance_seg_ros.learning.synthetic.pictures.render import RayCaster
@@ -5,26 +7,27 @@ from instance_seg_ros.learning.synthetic.rooms.scene import sample_scene
 from instance_seg_ros.learning.synthetic.rooms.views import sample_view
 
 
-def test_views_see_objects_and_have_nothing_right_in_front():
+def test_views_see_objects_and_have_nothing_right_in_front() -> None:
     seen = []
     for seed in range(12):
         rng = np.random.default_rng([seed, 4])
         scene = sample_scene(rng, max_objects=10)
         caster = RayCaster(scene.placed())
         view = sample_view(rng, scene, caster, (160, 120))
-        cast = caster.cast(view.intrinsics_fxfycxcy, (160, 120), view.T_world_camera)
+        cast = caster.cast(view.intrinsics, view.T_world_camera)
         assert cast.depth_m[cast.depth_m > 0].min() > 0.15
         seen.append((cast.ids > 0).any() or not scene.objects)
     assert sum(seen) >= 10  # some views look aside
 
 
-def test_lenses_are_those_of_real_cameras():
+def test_lenses_are_those_of_real_cameras() -> None:
     rng = np.random.default_rng(6)
     scene = sample_scene(rng, max_objects=4, support_kind="table")
     caster = RayCaster(scene.placed())
     views = [sample_view(rng, scene, caster, (160, 120)) for _ in range(20)]
-    for fx, fy, cx, cy in (view.intrinsics_fxfycxcy for view in views):
-        assert 0.5 <= fx / 160 <= 1.8
-        assert abs(fy / fx - 1.0) < 0.02
-        assert abs(cx - 79.5) < 16
-        assert abs(cy - 59.5) < 16
+    for camera in (view.intrinsics for view in views):
+        assert (camera.width, camera.height) == (160, 120)
+        assert 0.5 <= camera.fx / 160 <= 1.8
+        assert abs(camera.fy / camera.fx - 1.0) < 0.02
+        assert abs(camera.cx - 79.5) < 16
+        assert abs(camera.cy - 59.5) < 16

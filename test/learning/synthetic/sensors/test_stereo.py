@@ -1,20 +1,25 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from instance_seg_ros.core.camera import Intrinsics
 from instance_seg_ros.learning.synthetic.objects.shapes import ObjectShape, box_mesh
 from instance_seg_ros.learning.synthetic.pictures.appearance import Appearance
 from instance_seg_ros.learning.synthetic.pictures.render import DAYLIGHT, RayCaster
+from instance_seg_ros.learning.synthetic.poses import pose
 from instance_seg_ros.learning.synthetic.rooms.scene import sample_scene
-from instance_seg_ros.learning.synthetic.rooms.world import Placed, pose
+from instance_seg_ros.learning.synthetic.rooms.world import Placed
 from instance_seg_ros.learning.synthetic.sensors.stereo import disparities, match, passive_stereo
 from instance_seg_ros.learning.synthetic.store import SynthSettings, generate_store, open_store
 
 FX, BASELINE_M = 500.0, 0.05
+DOWN = np.diag([1.0, -1.0, -1.0])
+"""Rotation of a camera that looks straight down."""
 
 
 def textured(width: int, height: int = 120) -> np.ndarray:
@@ -51,11 +56,9 @@ def test_a_generated_scene_is_measured_where_it_has_texture() -> None:
     rng = np.random.default_rng(4)
     scene = sample_scene(rng, ("box",), 4, "floor")
     caster = RayCaster(scene.placed())
-    T = np.diag([1.0, -1.0, -1.0, 1.0])
-    T[2, 3] = 0.9
-    intrinsics, size_wh = (140.0, 140.0, 79.5, 59.5), (160, 120)
-    clean_m = caster.cast(intrinsics, size_wh, T).depth_m
-    measured_m = passive_stereo(caster, DAYLIGHT, intrinsics, size_wh, T, 0.06, rng)
+    T, camera = pose((0.0, 0.0, 0.9), DOWN), Intrinsics(160, 120, 140.0, 140.0, 79.5, 59.5)
+    clean_m = caster.cast(camera, T).depth_m
+    measured_m = passive_stereo(caster, DAYLIGHT, camera, T, 0.06, rng)
     assert measured_m.shape == clean_m.shape
     matched = measured_m > 0
     assert matched.mean() > 0.2
@@ -68,11 +71,9 @@ def slope_error(angle_deg: float) -> float:
     c, s = np.cos(np.deg2rad(angle_deg)), np.sin(np.deg2rad(angle_deg))
     turned = pose((0.0, 0.0, 0.0), np.array([[c, 0.0, -s], [0.0, 1.0, 0.0], [s, 0.0, c]]))
     caster = RayCaster([Placed(ObjectShape("board", box_mesh((1.5, 1.0, 0.01)), ()), turned, 0, look)])
-    T = np.diag([1.0, -1.0, -1.0, 1.0])
-    T[2, 3] = 1.0
-    intrinsics, size_wh = (200.0, 200.0, 79.5, 59.5), (160, 120)
-    clean_m = caster.cast(intrinsics, size_wh, T).depth_m
-    measured_m = passive_stereo(caster, DAYLIGHT, intrinsics, size_wh, T, 0.06, np.random.default_rng(0))
+    T, camera = pose((0.0, 0.0, 1.0), DOWN), Intrinsics(160, 120, 200.0, 200.0, 79.5, 59.5)
+    clean_m = caster.cast(camera, T).depth_m
+    measured_m = passive_stereo(caster, DAYLIGHT, camera, T, 0.06, np.random.default_rng(0))
     matched = (measured_m > 0) & (clean_m > 0)
     assert matched.mean() > 0.3
     return float(np.median(measured_m[matched] / clean_m[matched])) - 1.0
@@ -86,7 +87,7 @@ def test_slopes_are_measured_where_the_depth_image_sees_them() -> None:
 SETTINGS = {"frames": 1, "views": 1, "width": 64, "height": 48, "max_objects": 2, "families": "box"}
 
 
-def test_stereo_changes_nothing_else_of_a_store(tmp_path) -> None:
+def test_stereo_changes_nothing_else_of_a_store(tmp_path: Path) -> None:
     plain = open_store(generate_store(SynthSettings(**SETTINGS), tmp_path / "plain", progress=False))
     stereo = open_store(
         generate_store(SynthSettings(**SETTINGS, stereo_baseline_m=0.05), tmp_path / "stereo", progress=False)
@@ -97,7 +98,7 @@ def test_stereo_changes_nothing_else_of_a_store(tmp_path) -> None:
         plain.stereo_depth_m(0)
 
 
-def test_a_store_of_before_there_was_stereo_can_be_finished(tmp_path) -> None:
+def test_a_store_of_before_there_was_stereo_can_be_finished(tmp_path: Path) -> None:
     settings = SynthSettings(**SETTINGS)
     path = generate_store(settings, tmp_path / "store", progress=False) / "meta.json"
     meta = json.loads(path.read_text())
