@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from instance_seg_ros.commands.main import COMMANDS, PROGRAM
-from instance_seg_ros.core.config import Setting
+from instance_seg_ros.core.settings import Setting
 from instance_seg_ros.core.status import REASONS
 from instance_seg_ros.ros.settings import all_parameters
 

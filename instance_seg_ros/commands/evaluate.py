@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from instance_seg_ros.core import config
+from instance_seg_ros.core import arguments
+from instance_seg_ros.core.config import SegmentationSettings
 from instance_seg_ros.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--worst", type=int, metavar="N", default=24, help="frames with pictures in index.html (default: %(default)s)"
     )
     add_coco_options(parser)
-    config.add_arguments(parser, config.SegmentationSettings, "segmentation")
+    arguments.add_arguments(parser, SegmentationSettings, "segmentation")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -85,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     from instance_seg_ros.learning.evaluation.gallery import WorstFrames, write_page
     from instance_seg_ros.segmentation.segmenter import load_segmenter
 
-    settings = config.from_arguments(args, config.SegmentationSettings)
+    settings = arguments.from_arguments(args, SegmentationSettings)
     for name in ("limit", "seed", "worst"):
         if getattr(args, name) < 0:
             raise InputError(f"--{name} must be 0 or more, not {getattr(args, name)}")

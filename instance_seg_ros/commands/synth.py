@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from instance_seg_ros.core import config
+from instance_seg_ros.core import arguments
 from instance_seg_ros.core.errors import InputError
 
 
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=int, metavar="N", default=os.cpu_count() or 1, help="processes (default: one per core)"
     )
-    config.add_arguments(parser, SynthSettings, "scenes")
+    arguments.add_arguments(parser, SynthSettings, "scenes")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.out is None and args.preview is None:
         raise InputError("give --out DIR for a scene store, --preview IMAGE for a look, or both")
-    settings = config.from_arguments(args, SynthSettings)
+    settings = arguments.from_arguments(args, SynthSettings)
     if args.preview is not None:
         from instance_seg_ros.learning.synthetic.preview import write_contact_sheet
 

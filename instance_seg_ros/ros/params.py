@@ -9,13 +9,14 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from instance_seg_ros.core.config import PipelineSettings, Setting, describe
+from instance_seg_ros.core.config import PipelineSettings
+from instance_seg_ros.core.settings import Setting, describe
 from instance_seg_ros.ros.settings import NodeSettings, all_parameters, settings_of
 
 UNCONFIGURED, INACTIVE, ACTIVE = "unconfigured", "inactive", "active"
 
 # What takes effect only when the model is loaded or when the inputs are subscribed; everything else at once.
-_SETTABLE_UNCONFIGURED = ("model_path", "fixed_frame", "segmentation.", "geometry.")
+_SETTABLE_UNCONFIGURED = ("model_path", "fixed_frame", "segmentation.")
 _SETTABLE_INACTIVE = ("color_transport", "depth_transport", "reliable_inputs", "rectified_inputs", "sync_tolerance_s")
 
 

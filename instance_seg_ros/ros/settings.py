@@ -6,17 +6,9 @@ import dataclasses
 import json
 from collections.abc import Mapping
 
-from instance_seg_ros.core.config import (
-    PipelineSettings,
-    Setting,
-    Settings,
-    SettingValue,
-    describe,
-    fields_of,
-    setting,
-    stages,
-)
+from instance_seg_ros.core.config import PipelineSettings, stages
 from instance_seg_ros.core.geometry import Transform
+from instance_seg_ros.core.settings import Setting, Settings, SettingValue, describe, fields_of, setting
 
 
 @dataclasses.dataclass(frozen=True)

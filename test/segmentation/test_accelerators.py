@@ -11,7 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from instance_seg_ros.core.config import SegmentationSettings, fields_of
+from instance_seg_ros.core.config import SegmentationSettings
+from instance_seg_ros.core.settings import fields_of
 from instance_seg_ros.segmentation import ModelError
 from instance_seg_ros.segmentation.accelerators import GPU_BACKENDS, accelerators, engine_precision, obstacle_of
 from instance_seg_ros.segmentation.runtimes import nvidia_driver, onnxruntime_gpu_backend

@@ -5,17 +5,18 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from instance_seg_ros.core import config
-from instance_seg_ros.core.config import PipelineSettings
+from instance_seg_ros.core import arguments
+from instance_seg_ros.core.config import PipelineSettings, stages
 from instance_seg_ros.core.errors import InputError
+from instance_seg_ros.core.settings import SettingsType
 from instance_seg_ros.pipeline import Pipeline
 
 
 def add_pipeline_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds `--model` and one option for each setting of each stage, such as `--lifting-min-points`."""
     parser.add_argument("--model", type=Path, metavar="FILE", help="model file (default: the one that is shipped)")
-    for stage, settings_type in config.stages().items():
-        config.add_arguments(parser, settings_type, f"{stage} settings", prefix=f"{stage}_")
+    for stage, settings_type in stages().items():
+        arguments.add_arguments(parser, settings_type, f"{stage} settings", prefix=f"{stage}_")
 
 
 def load_pipeline(args: argparse.Namespace) -> Pipeline:
@@ -33,17 +34,17 @@ def pipeline_settings(args: argparse.Namespace) -> PipelineSettings:
     Raises:
         InputError: for a setting out of range.
     """
-    return PipelineSettings(**{stage: settings_of(args, kind, stage) for stage, kind in config.stages().items()})  # type: ignore[arg-type]
+    return PipelineSettings(**{stage: settings_of(args, kind, stage) for stage, kind in stages().items()})  # type: ignore[arg-type]
 
 
-def settings_of(args: argparse.Namespace, settings_type: type[config.SettingsType], stage: str) -> config.SettingsType:
+def settings_of(args: argparse.Namespace, settings_type: type[SettingsType], stage: str) -> SettingsType:
     """The settings of one stage that the options ask for.
 
     Raises:
         InputError: for a setting out of range.
     """
     try:
-        return config.from_arguments(args, settings_type, prefix=f"{stage}_")
+        return arguments.from_arguments(args, settings_type, prefix=f"{stage}_")
     except InputError as error:
         raise InputError(f"{stage} settings: {error}") from error
 

@@ -24,7 +24,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from instance_seg_ros.core.camera import Intrinsics
-from instance_seg_ros.core.config import Settings, setting
+from instance_seg_ros.core.settings import Settings, setting
 
 FORMAT = 1
 DEPTH_UNIT_M = 1e-4

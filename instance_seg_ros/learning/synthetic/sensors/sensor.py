@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from instance_seg_ros.core.config import Settings, setting
+from instance_seg_ros.core.settings import Settings, setting
 
 Float32Array = npt.NDArray[np.float32]
 
