@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from instance_seg_ros.core.camera import RgbdFrame
-from instance_seg_ros.core.config import PipelineSettings
+from instance_seg_ros.core.config import GripperSettings, PipelineSettings
 from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.status import Status
@@ -52,6 +52,7 @@ class Scene:
     Attributes:
         stage_times_s: seconds of each stage, by its name: segment, lift, grasp, track.
         time_step: how the frame's stamp follows those before it.
+        gripper: for which the grasps are.
 
     Raises:
         ValueError: the stages disagree on the number of instances or on the image's size, or a track id is not a number
@@ -66,6 +67,7 @@ class Scene:
     model: ModelInfo
     stage_times_s: Mapping[str, float]
     time_step: TimeStep = TimeStep.FORWARD
+    gripper: GripperSettings = GripperSettings()  # noqa: RUF009 - immutable
 
     def __post_init__(self) -> None:
         counts = {
@@ -134,7 +136,17 @@ class Pipeline:
         lifted = _timed(times_s, "lift", self.lifter.lift, frame, instances)
         grasps = _timed(times_s, "grasp", self.grasp_sampler.sample, frame, lifted)
         track_ids = _timed(times_s, "track", self.tracker.update, frame, instances, lifted, T_fixed_camera)
-        return Scene(frame, instances, lifted, grasps, track_ids, self.segmenter.info, times_s, self.tracker.time_step)
+        return Scene(
+            frame,
+            instances,
+            lifted,
+            grasps,
+            track_ids,
+            self.segmenter.info,
+            times_s,
+            self.tracker.time_step,
+            self.grasp_sampler.gripper_settings,
+        )
 
 
 def _timed(times_s: dict[str, float], stage: str, function: Callable[..., Result], *arguments: object) -> Result:

@@ -32,7 +32,7 @@ from instance_seg_ros.messages.camera import camera_info, color_image, depth_ima
 from instance_seg_ros.messages.incoming import stamp_ns_of
 from instance_seg_ros.messages.outgoing import header
 from instance_seg_ros.msg import InstanceArray
-from instance_seg_ros.results.overlay import depth_picture
+from instance_seg_ros.results.drawing import depth_picture
 from instance_seg_ros.ros.convert import make_message
 
 NODE_NAME = "camera"

@@ -44,6 +44,7 @@ class GraspSampler:
 
     def __init__(self, settings: GraspingSettings, gripper: GripperSettings) -> None:
         self.settings = settings
+        self.gripper_settings = gripper
         self.gripper = Gripper.from_settings(gripper, settings.approach_distance_m)
 
     def sample(self, frame: RgbdFrame, lifted: LiftedFrame) -> tuple[InstanceGrasps, ...]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.pipeline import Scene
-from instance_seg_ros.results.overlay import color_of_track
+from instance_seg_ros.results.drawing import color_of_track
 
 NO_COLOR_RGB = (160, 160, 160)
 """Background of a camera without colour."""

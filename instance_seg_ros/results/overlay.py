@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 from dataclasses import dataclass
 
 import cv2
@@ -13,43 +12,23 @@ from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.geometry import BOX_EDGES, OrientedBox
 from instance_seg_ros.grasping.grasp import Grasp
 from instance_seg_ros.pipeline import Scene, SceneObject
+from instance_seg_ros.results.drawing import (
+    Rgb,
+    color_of_track,
+    depth_picture,
+    draw_outline,
+    fill_mask,
+    gripper_lines_m,
+)
 
-Rgb = tuple[int, int, int]
 Rectangle = tuple[int, int, int, int]
 
-GOLDEN_RATIO_CONJUGATE = 0.6180339887498949
-FILL_OPACITY = 0.38
 WHITE: Rgb = (255, 255, 255)
 BLACK: Rgb = (0, 0, 0)
 
 _NEAR_M = 0.02
-_GRIPPER_FINGER_M = 0.045
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _SUBPIXEL_BITS = 4
-
-
-def color_of_track(track_id: int) -> Rgb:
-    """The colour of a track, (red, green, blue) in 0..255: the same on every frame, picture and marker.
-
-    Hues step by the golden ratio, so ids that follow each other differ most; lightness and saturation alternate so that
-    hues that come close again still differ.
-    """
-    hue = (track_id * GOLDEN_RATIO_CONJUGATE) % 1.0
-    lightness = (0.58, 0.50, 0.66)[track_id % 3]
-    saturation = (0.95, 0.80)[track_id % 2]
-    red, green, blue = colorsys.hls_to_rgb(hue, lightness, saturation)
-    return round(red * 255), round(green * 255), round(blue * 255)
-
-
-def depth_picture(depth_m: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """A depth image for the eye, (H, W, 3) uint8 RGB: near is light, far is dark, no measurement is dark blue."""
-    measured = depth_m > 0
-    picture = np.full((*depth_m.shape, 3), (24, 28, 48), dtype=np.uint8)
-    if measured.any():
-        near_m, far_m = np.percentile(depth_m[measured], [1, 99])
-        share = np.clip((depth_m[measured] - near_m) / max(far_m - near_m, 1e-3), 0, 1)
-        picture[measured] = (235 - 175 * share).astype(np.uint8)[:, None]
-    return picture
 
 
 def draw_overlay(scene: Scene) -> NDArray[np.uint8]:
@@ -61,16 +40,17 @@ def draw_overlay(scene: Scene) -> NDArray[np.uint8]:
     frame = scene.frame
     canvas = depth_picture(frame.depth_m) if frame.color_rgb is None else frame.color_rgb.copy()
     objects = scene.objects()
-    _fill_masks(canvas, scene)
+    for mask, track_id in zip(scene.instances.masks, scene.track_ids, strict=True):
+        fill_mask(canvas, mask, color_of_track(track_id))
     scale = _text_scale(frame)
     for scene_object in objects:
         color = color_of_track(scene_object.track_id)
-        _draw_outline(canvas, scene.instances.masks[scene_object.label - 1], color)
+        draw_outline(canvas, scene.instances.masks[scene_object.label - 1], color)
         if scene_object.lifted.box is not None:
             _draw_box(canvas, frame.intrinsics, scene_object.lifted.box, color)
     for scene_object in objects:
         if scene_object.grasps:
-            _draw_grasp(canvas, frame.intrinsics, scene_object.grasps[0], color_of_track(scene_object.track_id))
+            _draw_grasp(canvas, scene, scene_object.grasps[0], color_of_track(scene_object.track_id))
     _draw_tags(canvas, scene, objects, scale)
     return canvas
 
@@ -86,17 +66,6 @@ def _text_scale(frame: RgbdFrame) -> float:
     return float(np.clip(frame.intrinsics.height / 480, 0.6, 2.0))
 
 
-def _fill_masks(canvas: NDArray[np.uint8], scene: Scene) -> None:
-    for mask, track_id in zip(scene.instances.masks, scene.track_ids, strict=True):
-        color = np.array(color_of_track(track_id), dtype=np.float32)
-        canvas[mask] = (canvas[mask] * (1 - FILL_OPACITY) + color * FILL_OPACITY).astype(np.uint8)
-
-
-def _draw_outline(canvas: NDArray[np.uint8], mask: NDArray[np.bool_], color: Rgb) -> None:
-    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(canvas, contours, -1, color, 2, cv2.LINE_AA)
-
-
 def _draw_box(canvas: NDArray[np.uint8], camera: Intrinsics, box: OrientedBox, color: Rgb) -> None:
     corners_m = box.corners_m
     if (corners_m[:, 2] < _NEAR_M).any():
@@ -106,29 +75,20 @@ def _draw_box(canvas: NDArray[np.uint8], camera: Intrinsics, box: OrientedBox, c
         _line(canvas, corners_px[start], corners_px[end], color, 1)
 
 
-def _gripper_lines_px(camera: Intrinsics, grasp: Grasp) -> list[NDArray[np.floating]]:
-    """The gripper as a fork in the picture: two fingers to the contacts, the bar between them, the wrist; each (2, 2).
-
-    What reaches behind the camera is left out.
-    """
-    fingertips_m = grasp.contacts_m
-    approach = grasp.T_camera_grasp.rotation[:, 2]
-    knuckles_m = fingertips_m - approach * _GRIPPER_FINGER_M
-    bar_m = knuckles_m.mean(axis=0)
-    wrist_m = bar_m - approach * _GRIPPER_FINGER_M
-    fingers_m = np.stack([fingertips_m, knuckles_m], axis=1)
-    lines_m = np.stack([*fingers_m, knuckles_m, np.stack([bar_m, wrist_m])])
-    return [camera.project(line_m) for line_m in lines_m if (line_m[:, 2] > _NEAR_M).all()]
+def _gripper_lines_px(scene: Scene, grasp: Grasp) -> list[NDArray[np.floating]]:
+    """The gripper in the picture, lines of (2, 2); what reaches behind the camera is left out."""
+    lines_m = gripper_lines_m(grasp, scene.gripper)
+    return [scene.frame.intrinsics.project(line_m) for line_m in lines_m if (line_m[:, 2] > _NEAR_M).all()]
 
 
-def _draw_grasp(canvas: NDArray[np.uint8], camera: Intrinsics, grasp: Grasp, color: Rgb) -> None:
-    lines_px = _gripper_lines_px(camera, grasp)
+def _draw_grasp(canvas: NDArray[np.uint8], scene: Scene, grasp: Grasp, color: Rgb) -> None:
+    lines_px = _gripper_lines_px(scene, grasp)
     for thickness, stroke in ((5, BLACK), (2, WHITE)):  # white with a dark rim reads on light and on dark
         for start, end in lines_px:
             _line(canvas, start, end, stroke, thickness)
     for fingertip_m in grasp.contacts_m:
         if fingertip_m[2] > _NEAR_M:
-            _dot(canvas, camera.project(fingertip_m), color)
+            _dot(canvas, scene.frame.intrinsics.project(fingertip_m), color)
 
 
 @dataclass(frozen=True)
@@ -152,7 +112,7 @@ def _tag_anchor_xy(scene: Scene, scene_object: SceneObject) -> tuple[float, floa
     x0, y0, x1, _ = scene.instances.boxes_xyxy[scene_object.label - 1].tolist()
     top = y0
     for grasp in scene_object.grasps[:1]:
-        lines_px = _gripper_lines_px(scene.frame.intrinsics, grasp)
+        lines_px = _gripper_lines_px(scene, grasp)
         top = min([top, *(float(line_px[:, 1].min()) for line_px in lines_px)])
     return (x0 + x1) / 2, top if top > 0 else y0
 

@@ -6,16 +6,15 @@ from collections.abc import Iterator
 
 import numpy as np
 from geometry_msgs.msg import Point
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from instance_seg_ros.core.config import GripperSettings
 from instance_seg_ros.core.geometry import BOX_EDGES, OrientedBox
-from instance_seg_ros.grasping.grasp import Grasp
 from instance_seg_ros.messages.outgoing import transform_to_pose
 from instance_seg_ros.pipeline import Scene, SceneObject
-from instance_seg_ros.results.overlay import color_of_track
+from instance_seg_ros.results.drawing import color_of_track, gripper_lines_m
 from instance_seg_ros.ros.convert import make_message
 
 GRASPS_SHOWN = 3
@@ -26,14 +25,14 @@ TEXT_HEIGHT_M = 0.02
 _RGB = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 
 
-def marker_array(scene: Scene, header: Header, gripper: GripperSettings) -> MarkerArray:
+def marker_array(scene: Scene, header: Header) -> MarkerArray:
     """All markers of a scene; the first one deletes those of the frame before, so nothing stale stays.
 
     Namespaces, to be switched in rviz: box, axes, id, grasp.
     """
     markers = [Marker(header=header, action=Marker.DELETEALL)]
     for scene_object in scene.objects():
-        markers += _object_markers(scene_object, header, gripper)
+        markers += _object_markers(scene_object, header, scene.gripper)
     return MarkerArray(markers=markers)
 
 
@@ -50,21 +49,7 @@ def _object_markers(scene_object: SceneObject, header: Header, gripper: GripperS
     for rank, grasp in enumerate(scene_object.grasps[:GRASPS_SHOWN]):
         shade = ColorRGBA(r=1.0 - grasp.quality, g=float(grasp.quality), b=0.1, a=1.0 if rank == 0 else 0.4)
         # 100 grasps an object at most keeps the ids of all objects apart.
-        yield _lines(header, "grasp", label * 100 + rank, gripper_lines(grasp, gripper), [shade])
-
-
-def gripper_lines(grasp: Grasp, gripper: GripperSettings) -> NDArray[np.float64]:
-    """The gripper as a drawing of line segments: two fingers, the bar between them and the approach.
-
-    Returns:
-        (8, 3) float64 metres, camera optical frame: points in pairs.
-    """
-    # From the contacts, not from the pose: that may have been turned and moved to a robot's flange.
-    left, right = grasp.contacts_m
-    tip = (left + right) / 2
-    back = grasp.T_camera_grasp.rotation[:, 2] * gripper.finger_length_m
-    wrist = tip - back * 2
-    return np.array([left, left - back, right, right - back, left - back, right - back, tip - back, wrist])
+        yield _lines(header, "grasp", label * 100 + rank, gripper_lines_m(grasp, gripper).reshape(-1, 3), [shade])
 
 
 def _axes(header: Header, label: int, box: OrientedBox) -> Marker:

@@ -278,7 +278,7 @@ class InstanceSegNode(LifecycleNode):
             return
         self._outputs.publish_answer(answer)
         if scene is not None:
-            self._outputs.publish_pictures(scene, current.pipeline.gripper)
+            self._outputs.publish_pictures(scene)
 
     def report_unexpected(self) -> None:
         """For an except clause around the executor: logs and counts what escaped from a callback."""

@@ -14,7 +14,6 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image, PointCloud2
 from visualization_msgs.msg import MarkerArray
 
-from instance_seg_ros.core.config import GripperSettings
 from instance_seg_ros.messages import detections, outgoing
 from instance_seg_ros.msg import InstanceArray
 from instance_seg_ros.pipeline import Scene
@@ -36,30 +35,30 @@ class Outputs:
 
         self._node = node
         self._instances = publisher(InstanceArray, "~/instances")
-        self._pictures: dict[Publisher, Callable[[Scene, GripperSettings], Any]] = {
-            publisher(Image, "~/label_image"): lambda scene, _: outgoing.label_image(make_message, scene),
-            publisher(Image, "~/overlay"): lambda scene, _: outgoing.overlay_image(
+        self._pictures: dict[Publisher, Callable[[Scene], Any]] = {
+            publisher(Image, "~/label_image"): lambda scene: outgoing.label_image(make_message, scene),
+            publisher(Image, "~/overlay"): lambda scene: outgoing.overlay_image(
                 make_message, scene, draw_overlay(scene)
             ),
-            publisher(PointCloud2, "~/cloud"): lambda scene, _: outgoing.cloud(make_message, scene),
+            publisher(PointCloud2, "~/cloud"): lambda scene: outgoing.cloud(make_message, scene),
             publisher(MarkerArray, "~/markers"): _markers,
         }
         if has_package(detections.PACKAGE):
             two_d, three_d = (message_class(f"{detections.PACKAGE}/msg/Detection{n}DArray") for n in (2, 3))
             self._pictures |= {
-                publisher(two_d, "~/detections_2d"): lambda scene, _: detections.detections_2d(make_message, scene),
-                publisher(three_d, "~/detections_3d"): lambda scene, _: detections.detections_3d(make_message, scene),
+                publisher(two_d, "~/detections_2d"): lambda scene: detections.detections_2d(make_message, scene),
+                publisher(three_d, "~/detections_3d"): lambda scene: detections.detections_3d(make_message, scene),
             }
 
     def publish_answer(self, answer: InstanceArray) -> None:
         """Publishes the instances: first, because a planner waits for them."""
         self._instances.publish(answer)
 
-    def publish_pictures(self, scene: Scene, gripper: GripperSettings) -> None:
+    def publish_pictures(self, scene: Scene) -> None:
         """Publishes label image, overlay, cloud, markers and detections, each only while it has a subscriber."""
         for publisher, make_picture in self._pictures.items():
             if publisher.get_subscription_count() > 0:
-                publisher.publish(make_picture(scene, gripper))
+                publisher.publish(make_picture(scene))
 
     def subscribers(self) -> dict[str, int]:
         """How many subscribers each topic is connected to, by its full name."""
@@ -73,6 +72,6 @@ class Outputs:
             self._node.destroy_publisher(publisher)
 
 
-def _markers(scene: Scene, gripper: GripperSettings) -> MarkerArray:
+def _markers(scene: Scene) -> MarkerArray:
     header = outgoing.header(make_message, scene.frame.stamp_ns, scene.frame.frame_id)
-    return marker_array(scene, header, gripper)
+    return marker_array(scene, header)

@@ -6,25 +6,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from instance_seg_ros.core.config import GripperSettings
 from instance_seg_ros.core.geometry import OrientedBox, Transform
 from instance_seg_ros.core.status import Status
 from instance_seg_ros.grasping.grasp import InstanceGrasps
 from instance_seg_ros.lifting import LiftedFrame
 from instance_seg_ros.pipeline import Scene
-from instance_seg_ros.results.overlay import color_of_track, depth_picture, draw_overlay, tag_of
+from instance_seg_ros.results.drawing import color_of_track, depth_picture
+from instance_seg_ros.results.overlay import draw_overlay, tag_of
 
 MakeScene = Callable[..., Scene]
-
-
-def test_colours_are_stable_and_in_range() -> None:
-    assert color_of_track(7) == color_of_track(7)
-    assert all(0 <= channel <= 255 for track_id in range(1, 300) for channel in color_of_track(track_id))
-
-
-def test_colours_of_ids_that_follow_each_other_are_far_apart() -> None:
-    colors = np.array([color_of_track(track_id) for track_id in range(1, 200)], dtype=float)
-    for step in (1, 2, 3):
-        assert np.linalg.norm(colors[step:] - colors[:-step], axis=1).min() > 60
 
 
 def test_overlay_has_the_frames_size_and_leaves_the_frame_alone(make_scene: MakeScene) -> None:
@@ -56,6 +47,19 @@ def test_the_best_grasp_is_drawn_white(make_scene: MakeScene) -> None:
     assert (draw_overlay(scene)[changed] == 255).all(axis=-1).any()
 
 
+def test_the_gripper_is_drawn_as_long_as_the_users(make_scene: MakeScene) -> None:
+    scene = make_scene(empty=False)
+    (grasps, nothing) = scene.grasps
+    sideways = Transform(np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]]), grasps.grasps[0].T_camera_grasp.translation_m)
+    grasp = replace(grasps.grasps[0], T_camera_grasp=sideways)  # approaches down the picture
+    scene = replace(scene, grasps=(replace(grasps, grasps=(grasp,)), nothing))
+    drawn = [
+        (draw_overlay(replace(scene, gripper=GripperSettings(finger_length_m=length_m))) == 255).all(axis=-1).sum()
+        for length_m in (0.03, 0.1)
+    ]
+    assert drawn[1] > drawn[0] + 30
+
+
 def test_a_frame_without_colour_is_drawn_over_its_depth(make_scene: MakeScene) -> None:
     scene = make_scene(color=False)
     overlay = draw_overlay(scene)
@@ -66,17 +70,6 @@ def test_an_empty_scene_is_the_image_itself(make_scene: MakeScene) -> None:
     scene = make_scene(empty=True)
     assert scene.frame.color_rgb is not None
     assert np.array_equal(draw_overlay(scene), scene.frame.color_rgb)
-
-
-@pytest.mark.parametrize("depth_m", [np.zeros((4, 5), np.float32), np.full((4, 5), 0.5, np.float32)])
-def test_depth_without_contrast_has_a_picture(depth_m: np.ndarray) -> None:
-    picture = depth_picture(depth_m)
-    assert (picture.shape, picture.dtype) == ((4, 5, 3), np.uint8)
-
-
-def test_depth_picture_is_lighter_when_nearer() -> None:
-    picture = depth_picture(np.linspace(0.5, 1.5, 50, dtype=np.float32).reshape(5, 10))
-    assert picture[0, 0, 0] > picture[4, 9, 0] + 100
 
 
 def test_tags_say_what_is_known(make_scene: MakeScene) -> None:

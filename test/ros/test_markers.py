@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
@@ -13,20 +12,16 @@ pytest.importorskip("rclpy")
 import numpy as np
 from visualization_msgs.msg import Marker
 
-from instance_seg_ros.core.config import GripperSettings
-from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.messages.outgoing import header
 from instance_seg_ros.pipeline import Scene
-from instance_seg_ros.results.overlay import color_of_track
+from instance_seg_ros.results.drawing import color_of_track
 from instance_seg_ros.ros.convert import make_message
-from instance_seg_ros.ros.markers import gripper_lines, marker_array
-
-GRIPPER = GripperSettings()
+from instance_seg_ros.ros.markers import marker_array
 
 
 def markers_of(scene: Scene) -> list[Marker]:
     stamped = header(make_message, scene.frame.stamp_ns, scene.frame.frame_id)
-    return marker_array(scene, stamped, GRIPPER).markers
+    return marker_array(scene, stamped).markers
 
 
 def test_the_first_marker_deletes_those_of_the_frame_before(make_scene: Callable[..., Scene]) -> None:
@@ -69,15 +64,3 @@ def test_edges_of_the_drawn_box_are_its_sides(make_scene: Callable[..., Scene]) 
     box = scene.lifted.instances[0].box
     assert box is not None
     np.testing.assert_allclose(np.sort(lengths_m), np.sort(np.repeat(box.size_m, 4)), atol=1e-9)
-
-
-def test_fingers_are_drawn_from_the_contacts_back_along_the_approach(make_scene: Callable[..., Scene]) -> None:
-    grasp = make_scene().grasps[0].grasps[0]
-    turned = replace(grasp, T_camera_grasp=Transform(np.eye(3), np.array([9.0, 9.0, 9.0])))
-
-    lines_m = gripper_lines(grasp, GRIPPER)
-
-    np.testing.assert_array_equal(lines_m[[0, 2]], grasp.contacts_m)
-    back_m = lines_m[1] - lines_m[0]
-    np.testing.assert_allclose(back_m, -grasp.T_camera_grasp.rotation[:, 2] * GRIPPER.finger_length_m)
-    np.testing.assert_array_equal(gripper_lines(turned, GRIPPER), lines_m)

@@ -20,7 +20,7 @@ from instance_seg_ros.learning.evaluation.average_precision import AveragePrecis
 from instance_seg_ros.learning.evaluation.breakdown import Summary
 from instance_seg_ros.learning.evaluation.evaluate import FrameResult, Prediction
 from instance_seg_ros.learning.evaluation.report import BREAKDOWN_HEADERS, breakdown_cells, summary_lines
-from instance_seg_ros.results.overlay import color_of_track, depth_picture
+from instance_seg_ros.results.drawing import color_of_track, depth_picture, draw_outline, fill_mask
 
 _BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
 _TILE_WIDTH = 480
@@ -160,11 +160,9 @@ def pictures(prediction: Prediction) -> dict[str, NDArray[np.uint8]]:
 def _painted(picture: NDArray[np.uint8], masks: NDArray[np.bool_], filled: NDArray[np.bool_]) -> NDArray[np.uint8]:
     canvas = picture.copy()
     for index, (mask, fill) in enumerate(zip(masks, filled, strict=True)):
-        color = np.array(color_of_track(index), dtype=np.uint8)
         if fill:
-            canvas[mask] = canvas[mask] // 2 + color // 2
-        contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(canvas, contours, -1, color.tolist(), 2)
+            fill_mask(canvas, mask, color_of_track(index))
+        draw_outline(canvas, mask, color_of_track(index))
     return canvas
 
 

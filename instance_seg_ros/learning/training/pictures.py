@@ -10,7 +10,7 @@ from instance_seg_ros.learning.datasets.training_samples import Batch
 from instance_seg_ros.learning.export.model_files import TRAINED_OUTPUT_NAMES
 from instance_seg_ros.learning.models.condinst import CondInst
 from instance_seg_ros.learning.models.exported_graph import DecodingSettings, ExportedModel
-from instance_seg_ros.results.overlay import FILL_OPACITY, color_of_track, depth_picture
+from instance_seg_ros.results.drawing import color_of_track, depth_picture, fill_mask
 from instance_seg_ros.segmentation.postprocessing import NetworkOutput, to_instances
 
 _SCORE_THRESHOLD, _MASK_THRESHOLD = 0.4, 0.5
@@ -46,7 +46,6 @@ def prediction_picture(model: CondInst, batch: Batch, count: int = 4) -> NDArray
         )
         panel = color_rgb.numpy().copy() if color_rgb.any() else depth_picture(depth_m.numpy())
         for index, mask in enumerate(instances.masks):
-            color = np.array(color_of_track(index), dtype=np.float32)
-            panel[mask] = (panel[mask] * (1 - FILL_OPACITY) + color * FILL_OPACITY).astype(np.uint8)
+            fill_mask(panel, mask, color_of_track(index))
         panels.append(panel)
     return np.concatenate(panels, axis=1)

@@ -1,0 +1,67 @@
+"""What every picture of masks and grasps draws alike: colours, depth, filled and outlined masks, the gripper."""
+
+from __future__ import annotations
+
+import colorsys
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from instance_seg_ros.core.config import GripperSettings
+from instance_seg_ros.grasping.grasp import Grasp
+
+Rgb = tuple[int, int, int]
+
+GOLDEN_RATIO_CONJUGATE = 0.6180339887498949
+FILL_OPACITY = 0.38
+
+
+def color_of_track(track_id: int) -> Rgb:
+    """The colour of a track, (red, green, blue) in 0..255: the same on every frame, picture and marker.
+
+    Hues step by the golden ratio, so ids that follow each other differ most; lightness and saturation alternate so that
+    hues that come close again still differ.
+    """
+    hue = (track_id * GOLDEN_RATIO_CONJUGATE) % 1.0
+    lightness = (0.58, 0.50, 0.66)[track_id % 3]
+    saturation = (0.95, 0.80)[track_id % 2]
+    red, green, blue = colorsys.hls_to_rgb(hue, lightness, saturation)
+    return round(red * 255), round(green * 255), round(blue * 255)
+
+
+def depth_picture(depth_m: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """A depth image for the eye, (H, W, 3) uint8 RGB: near is light, far is dark, no measurement is dark blue."""
+    measured = depth_m > 0
+    picture = np.full((*depth_m.shape, 3), (24, 28, 48), dtype=np.uint8)
+    if measured.any():
+        near_m, far_m = np.percentile(depth_m[measured], [1, 99])
+        share = np.clip((depth_m[measured] - near_m) / max(far_m - near_m, 1e-3), 0, 1)
+        picture[measured] = (235 - 175 * share).astype(np.uint8)[:, None]
+    return picture
+
+
+def fill_mask(canvas: NDArray[np.uint8], mask: NDArray[np.bool_], color: Rgb) -> None:
+    """Tints the pixels of a mask (H, W) in a picture (H, W, 3), in place."""
+    tint = np.array(color, dtype=np.float32)
+    canvas[mask] = (canvas[mask] * (1 - FILL_OPACITY) + tint * FILL_OPACITY).astype(np.uint8)
+
+
+def draw_outline(canvas: NDArray[np.uint8], mask: NDArray[np.bool_], color: Rgb) -> None:
+    """Draws the contours of a mask (H, W), those of its holes too, into a picture (H, W, 3), in place."""
+    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(canvas, contours, -1, color, 2, cv2.LINE_AA)
+
+
+def gripper_lines_m(grasp: Grasp, gripper: GripperSettings) -> NDArray[np.float64]:
+    """The gripper as a fork: two fingers that end at the contacts, the bar between them, and the wrist.
+
+    Returns:
+        (4, 2, 3) metres in the camera's optical frame: the two ends of each line.
+    """
+    # From the contacts, not from the pose: that may have been turned and moved to a robot's flange.
+    fingertips_m = grasp.contacts_m
+    back_m = grasp.T_camera_grasp.rotation[:, 2] * gripper.finger_length_m
+    knuckles_m = fingertips_m - back_m
+    bar_m = knuckles_m.mean(axis=0)
+    return np.stack([*np.stack([fingertips_m, knuckles_m], axis=1), knuckles_m, np.stack([bar_m, bar_m - back_m])])
