@@ -12,9 +12,9 @@ from instance_seg_ros.messages.incoming import RgbdMessages, distorted_images, f
 from instance_seg_ros.msg import InstanceArray
 from instance_seg_ros.pipeline import Pipeline, Scene
 from instance_seg_ros.ros.convert import make_message
-from instance_seg_ros.ros.diagnostics import Health
+from instance_seg_ros.ros.health import Health
 from instance_seg_ros.ros.params import NodeParameters
-from instance_seg_ros.ros.problems import Problems
+from instance_seg_ros.ros.problem_log import ProblemLog
 from instance_seg_ros.ros.transforms import NoTf, Tf
 from instance_seg_ros.tracking.tracker import TimeStep
 
@@ -55,7 +55,7 @@ class Answers:
     """
 
     def __init__(
-        self, node: Node, settings: NodeParameters, transforms: Tf | NoTf, health: Health, problems: Problems
+        self, node: Node, settings: NodeParameters, transforms: Tf | NoTf, health: Health, problems: ProblemLog
     ) -> None:
         self._node = node
         self._settings = settings

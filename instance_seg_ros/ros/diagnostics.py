@@ -1,58 +1,44 @@
-"""What the node knows of its own health: counters, rates, the cause of each problem; and its form in /diagnostics."""
+"""What the node publishes on /diagnostics: its inputs, processing, outputs and model."""
 
 from __future__ import annotations
 
-import threading
-import time
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-import numpy as np
-from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.node import Node
 
+from instance_seg_ros.pipeline import Pipeline
+from instance_seg_ros.ros.health import ERROR, OK, WARN, Health, InputReport
+from instance_seg_ros.ros.inputs import Inputs
+from instance_seg_ros.ros.problem_log import ProblemLog
+from instance_seg_ros.ros.settings import NodeSettings
 from instance_seg_ros.segmentation import ModelInfo
 
-OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
-
-LOG_PERIOD_S = 5.0
-"""A problem that persists is logged once in so many seconds."""
-RECENT_S = 10.0
-"""A problem colours the diagnostics for so long after it last occurred."""
-WINDOW_FRAMES = 100
-"""Rates and times are those of the latest so many frames."""
+BACKEND_LOG_PERIOD_S = 10.0
 
 
-@dataclass
-class _Problem:
-    level: bytes
-    text: str = ""
-    count: int = 0
-    last_s: float = float("-inf")
-    logged_s: float = float("-inf")
-
-
-@dataclass
-class _Arrivals:
-    times_s: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW_FRAMES))
-    count: int = 0
-
-
-@dataclass(frozen=True)
-class InputReport:
-    """One input topic at one time.
+@dataclass(frozen=True, eq=False)
+class NodeState:
+    """The node at one time.
 
     Attributes:
-        topic: its full name.
-        publishers: how many nodes publish on it.
-        received: messages since the node was activated.
-        silent_s: seconds since the last one, since activation when there was none.
+        label: of the lifecycle state.
+        settings: its own.
+        inputs: while it subscribes.
+        pipeline: while it is configured.
+        configure_failure: why the last configure failed, None when it did not.
+        dropped: frames dropped for a newer one.
+        subscribers: of each output, by topic.
     """
 
-    topic: str
-    publishers: int
-    received: int
-    silent_s: float
+    label: str
+    settings: NodeSettings
+    inputs: Inputs | None
+    pipeline: Pipeline | None
+    configure_failure: str | None
+    dropped: int
+    subscribers: Mapping[str, int]
 
 
 def silence_faults(reports: Iterable[InputReport], timeout_s: float) -> list[str]:
@@ -73,97 +59,103 @@ def silence_faults(reports: Iterable[InputReport], timeout_s: float) -> list[str
     return faults
 
 
-class Health:
-    """Counters that callbacks and the worker's thread feed, and /diagnostics reads. Thread safe.
+def input_faults(state: NodeState) -> list[str]:
+    """Why no frame comes, in the order in which to look; empty when frames come, or when none are listened for."""
+    if state.inputs is None:
+        return []
+    faults = silence_faults(state.inputs.reports().values(), state.settings.input_timeout_s)
+    offset_s = state.inputs.matcher.pairer.nearest_offset_s
+    if offset_s is not None and abs(offset_s) > state.settings.sync_tolerance_s:
+        faults.append(
+            f"colour and depth do not meet: the nearest stamps are {abs(offset_s):.3f} s apart (depth is "
+            f"{'later' if offset_s > 0 else 'earlier'}) and sync_tolerance_s is "
+            f"{state.settings.sync_tolerance_s:g}; let the driver synchronise them, or raise it"
+        )
+    return faults
+
+
+class DiagnosticsPublisher:
+    """Publishes the diagnostics when it is asked to.
 
     Args:
-        now_s: a clock that never jumps, in seconds.
+        node: whose state it is.
+        state: gives it.
+        health: counters.
+        problems: told when no frames come.
     """
 
-    def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
-        self._now_s = now_s
-        self._lock = threading.Lock()
-        self._problems: dict[str, _Problem] = {}
-        self._inputs: dict[str, _Arrivals] = {}
-        self._finished_s: deque[float] = deque(maxlen=WINDOW_FRAMES)
-        self._ages_s: deque[float] = deque(maxlen=WINDOW_FRAMES)
-        self._stages_s: dict[str, deque[float]] = {}
-        self._frames = 0
-        self._active_since_s = now_s()
+    def __init__(self, node: Node, state: Callable[[], NodeState], health: Health, problems: ProblemLog) -> None:
+        self._node = node
+        self._state = state
+        self._health = health
+        self._problems = problems
+        self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._logged_backend = ""
 
-    def activated(self) -> None:
-        """Starts the inputs' clocks: before this nothing could arrive."""
-        with self._lock:
-            self._active_since_s = self._now_s()
-            self._inputs.clear()
+    def publish(self) -> None:
+        """Publishes one array of all statuses, and logs a backend that is new."""
+        state = self._state()
+        self._log_backend(state)
+        array = DiagnosticArray(
+            status=[self._inputs(state), self._processing(state), self._outputs(state), self._model(state)]
+        )
+        array.header.stamp = self._node.get_clock().now().to_msg()
+        self._publisher.publish(array)
 
-    def problem(self, cause: str, text: str, level: bytes = WARN) -> bool:
-        """Counts a problem.
+    def _log_backend(self, state: NodeState) -> None:
+        """Says once what runs the network, and again when that changes, as when an engine has been built meanwhile."""
+        backend = state.pipeline.segmenter.backend if state.pipeline is not None else ""
+        if backend in ("", self._logged_backend):
+            return
+        if self._node.get_logger().info(f"backend: {backend}", throttle_duration_sec=BACKEND_LOG_PERIOD_S):
+            self._logged_backend = backend
 
-        Args:
-            cause: its short name, under which it is counted.
-            text: what happened, why and what helps.
+    def _named(self, name: str) -> tuple[str, str]:
+        """The name and the hardware id of a status."""
+        return f"{self._node.get_name()}: {name}", self._node.get_fully_qualified_name()
 
-        Returns:
-            Whether to log it now: once in `LOG_PERIOD_S` for each cause.
-        """
-        with self._lock:
-            now_s = self._now_s()
-            known = self._problems.setdefault(cause, _Problem(level))
-            known.level, known.text, known.last_s = level, text, now_s
-            known.count += 1
-            log = now_s - known.logged_s >= LOG_PERIOD_S
-            if log:
-                known.logged_s = now_s
-            return log
+    def _inputs(self, state: NodeState) -> DiagnosticStatus:
+        if state.inputs is None:
+            return status(*self._named("inputs"), OK, f"not subscribed while {state.label}", {})
+        faults = input_faults(state)
+        if faults:
+            self._problems.report("no frames", "; ".join(faults))
+        facts: dict[str, object] = {}
+        for input_name, report in state.inputs.reports().items():
+            facts[f"{input_name}: topic"] = report.topic
+            facts[f"{input_name}: publishers"] = report.publishers
+            facts[f"{input_name}: received"] = report.received
+            facts[f"{input_name}: rate_hz"] = f"{self._health.rate_hz(input_name):.1f}"
+        pairer = state.inputs.matcher.pairer
+        facts |= {
+            "pairs": pairer.pairs,
+            "unpaired colour images": pairer.unpaired_colors,
+            "unpaired depth images": pairer.unpaired_depths,
+        }
+        return status(*self._named("inputs"), WARN if faults else OK, "; ".join(faults) or "receiving", facts)
 
-    def arrived(self, name: str) -> None:
-        """Counts a message of an input."""
-        with self._lock:
-            arrivals = self._inputs.setdefault(name, _Arrivals())
-            arrivals.count += 1
-            arrivals.times_s.append(self._now_s())
+    def _processing(self, state: NodeState) -> DiagnosticStatus:
+        condition = self._health.condition()
+        facts = {
+            "state": state.label,
+            "enabled": state.settings.enabled,
+            "dropped for a newer frame": state.dropped,
+            **condition.facts,
+        }
+        return status(*self._named("processing"), condition.level, condition.message, facts)
 
-    def input(self, name: str, topic: str, publishers: int) -> InputReport:
-        """The state of an input."""
-        with self._lock:
-            arrivals = self._inputs.get(name, _Arrivals())
-            since_s = arrivals.times_s[-1] if arrivals.times_s else self._active_since_s
-            return InputReport(topic, publishers, arrivals.count, self._now_s() - since_s)
+    def _outputs(self, state: NodeState) -> DiagnosticStatus:
+        return status(*self._named("outputs"), OK, "subscribers by topic", state.subscribers)
 
-    def rate_hz(self, name: str) -> float:
-        """Messages a second of an input, over the latest ones."""
-        with self._lock:
-            return _rate_hz(self._inputs.get(name, _Arrivals()).times_s, self._now_s())
-
-    def processed(self, age_s: float, stage_times_s: Mapping[str, float]) -> None:
-        """Counts a frame that was answered."""
-        with self._lock:
-            self._frames += 1
-            self._finished_s.append(self._now_s())
-            self._ages_s.append(age_s)
-            for stage, seconds in stage_times_s.items():
-                self._stages_s.setdefault(stage, deque(maxlen=WINDOW_FRAMES)).append(seconds)
-
-    def processing_status(self, name: str, hardware_id: str, values: Mapping[str, object]) -> DiagnosticStatus:
-        """Frames, rate, age, times by stage, and each problem with its count; `values` come first."""
-        with self._lock:
-            now_s = self._now_s()
-            facts: dict[str, object] = dict(values)
-            facts["frames"] = self._frames
-            facts["rate_hz"] = f"{_rate_hz(self._finished_s, now_s):.1f}"
-            if self._ages_s:
-                facts["age_median_s"] = f"{np.median(self._ages_s):.3f}"
-                facts["age_max_s"] = f"{max(self._ages_s):.3f}"
-            for stage, seconds in self._stages_s.items():
-                facts[f"{stage}_median_ms"] = f"{np.median(seconds) * 1e3:.1f}"
-            for cause, problem in self._problems.items():
-                facts[f"{cause}: count"] = problem.count
-                facts[f"{cause}: last"] = problem.text
-            recent = [problem for problem in self._problems.values() if now_s - problem.last_s < RECENT_S]
-        worst = max(recent, key=lambda problem: (problem.level, problem.last_s), default=None)
-        level, message = (OK, "processing") if worst is None else (worst.level, worst.text)
-        return status(name, hardware_id, level, message, facts)
+    def _model(self, state: NodeState) -> DiagnosticStatus:
+        segmenter = state.pipeline.segmenter if state.pipeline is not None else None
+        return model_status(
+            *self._named("model"),
+            state.label,
+            segmenter.info if segmenter is not None else None,
+            state.configure_failure,
+            segmenter.backend if segmenter is not None else "",
+        )
 
 
 def model_status(
@@ -187,10 +179,3 @@ def status(name: str, hardware_id: str, level: bytes, message: str, facts: Mappi
     """A DiagnosticStatus with the facts as text."""
     values = [KeyValue(key=key, value=str(value)) for key, value in facts.items()]
     return DiagnosticStatus(level=level, name=name, message=message, hardware_id=hardware_id, values=values)
-
-
-def _rate_hz(times_s: deque[float], now_s: float) -> float:
-    """Events a second over the window up to now, so that it falls when events stop."""
-    if len(times_s) < 2:
-        return 0.0
-    return len(times_s) / max(now_s - times_s[0], 1e-9)

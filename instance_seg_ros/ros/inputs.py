@@ -18,7 +18,7 @@ from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy, qos_policy_n
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from instance_seg_ros.messages.incoming import MessageMatcher, RgbdMessages
-from instance_seg_ros.ros.diagnostics import Health, InputReport
+from instance_seg_ros.ros.health import Health, InputReport
 from instance_seg_ros.ros.settings import NodeSettings
 
 Report = Callable[[str, str], None]

@@ -32,14 +32,14 @@ from instance_seg_ros.messages.incoming import RgbdMessages
 from instance_seg_ros.msg import InstanceArray
 from instance_seg_ros.pipeline import Pipeline, Scene
 from instance_seg_ros.ros.answers import Answers
-from instance_seg_ros.ros.diagnostics import Health
+from instance_seg_ros.ros.diagnostics import DiagnosticsPublisher, NodeState
+from instance_seg_ros.ros.health import Health
 from instance_seg_ros.ros.inputs import Inputs
 from instance_seg_ros.ros.outputs import Outputs
 from instance_seg_ros.ros.params import Configuration, NodeParameters
-from instance_seg_ros.ros.problems import Problems
+from instance_seg_ros.ros.problem_log import ProblemLog
 from instance_seg_ros.ros.requests import PendingRequests
 from instance_seg_ros.ros.services import Services
-from instance_seg_ros.ros.status import NodeState, StatusPublisher
 from instance_seg_ros.ros.transforms import NoTf, transforms_of
 from instance_seg_ros.ros.worker import NewestOnlyWorker
 from instance_seg_ros.tracking.tracker import Tracker
@@ -74,7 +74,7 @@ class InstanceSegNode(LifecycleNode):
         super().__init__(NODE_NAME, **node_options)
         self._build_pipeline = build_pipeline
         self._health = Health()
-        self._problems = Problems(self, self._health)
+        self._problems = ProblemLog(self, self._health)
         self._requests = PendingRequests()
         self._pipeline: Pipeline | None = None
         self._tracker: Tracker | None = None
@@ -94,10 +94,10 @@ class InstanceSegNode(LifecycleNode):
         # Steady, so that diagnostics come and calls end also while a simulated time stands still.
         steady_clock, concurrent = Clock(clock_type=ClockType.STEADY_TIME), ReentrantCallbackGroup()
         Services(self, self._requests, self._state, concurrent, steady_clock)
-        self._status = StatusPublisher(self, self._state, self._health, self._problems)
+        self._diagnostics = DiagnosticsPublisher(self, self._state, self._health, self._problems)
         self.create_timer(
             DIAGNOSTICS_PERIOD_S,
-            self._problems.guarded(self._status.publish),
+            self._problems.guarded(self._diagnostics.publish),
             callback_group=concurrent,
             clock=steady_clock,
         )

@@ -11,9 +11,9 @@ from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool
 
 from instance_seg_ros.messages import outgoing
+from instance_seg_ros.ros.diagnostics import NodeState, input_faults
 from instance_seg_ros.ros.params import ACTIVE
 from instance_seg_ros.ros.requests import DEFAULT_TIMEOUT_S, LONGEST_TIMEOUT_S, PendingRequests, selected
-from instance_seg_ros.ros.status import NodeState, input_faults
 from instance_seg_ros.srv import Segment
 
 

@@ -25,7 +25,7 @@ from instance_seg_ros.messages.outgoing import header
 from instance_seg_ros.msg import InstanceArray
 from instance_seg_ros.ros import node as node_module
 from instance_seg_ros.ros.convert import make_message
-from instance_seg_ros.ros.diagnostics import Health
+from instance_seg_ros.ros.health import Health
 from instance_seg_ros.ros.inputs import Inputs
 from instance_seg_ros.ros.settings import NodeSettings
 

@@ -6,16 +6,8 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from instance_seg_ros.ros.diagnostics import (
-    ERROR,
-    LOG_PERIOD_S,
-    OK,
-    RECENT_S,
-    WARN,
-    Health,
-    InputReport,
-    silence_faults,
-)
+from instance_seg_ros.ros.diagnostics import silence_faults
+from instance_seg_ros.ros.health import ERROR, LOG_PERIOD_S, OK, RECENT_S, WARN, Health, InputReport
 
 
 class FakeClock:
@@ -37,10 +29,6 @@ def health(clock: FakeClock) -> Health:
     return Health(clock)
 
 
-def facts(health: Health) -> dict[str, str]:
-    return {value.key: value.value for value in health.processing_status("n", "h", {}).values}
-
-
 def test_a_problem_is_to_be_logged_once_in_a_period(health: Health, clock: FakeClock) -> None:
     assert [health.problem("a", "text"), health.problem("a", "text"), health.problem("b", "text")] == [
         True,
@@ -49,7 +37,7 @@ def test_a_problem_is_to_be_logged_once_in_a_period(health: Health, clock: FakeC
     ]
     clock.now_s += LOG_PERIOD_S
     assert health.problem("a", "text")
-    assert facts(health)["a: count"] == "3"
+    assert health.condition().facts["a: count"] == 3
 
 
 def test_the_worst_recent_problem_gives_level_and_message(health: Health, clock: FakeClock) -> None:
@@ -57,25 +45,25 @@ def test_the_worst_recent_problem_gives_level_and_message(health: Health, clock:
     clock.now_s += 1
     health.problem("warning", "odd")
 
-    status = health.processing_status("n", "h", {})
-    assert (status.level, status.message) == (ERROR, "broken")
+    condition = health.condition()
+    assert (condition.level, condition.message) == (ERROR, "broken")
 
     clock.now_s += RECENT_S - 0.5
-    status = health.processing_status("n", "h", {})
-    assert (status.level, status.message) == (WARN, "odd")
+    condition = health.condition()
+    assert (condition.level, condition.message) == (WARN, "odd")
 
     clock.now_s += RECENT_S
-    assert health.processing_status("n", "h", {}).level == OK
+    assert health.condition().level == OK
 
 
 def test_rates_fall_when_frames_stop(health: Health, clock: FakeClock) -> None:
     for _ in range(11):
         health.processed(0.05, {"segment": 0.02})
         clock.now_s += 0.1
-    assert facts(health)["rate_hz"] == "10.0"
-    assert facts(health)["segment_median_ms"] == "20.0"
+    assert health.condition().facts["rate_hz"] == "10.0"
+    assert health.condition().facts["segment_median_ms"] == "20.0"
     clock.now_s += 9.9
-    assert facts(health)["rate_hz"] == "1.0"
+    assert health.condition().facts["rate_hz"] == "1.0"
 
 
 def test_an_input_is_silent_since_its_activation_or_its_last_message(health: Health, clock: FakeClock) -> None:

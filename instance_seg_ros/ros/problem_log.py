@@ -9,10 +9,10 @@ from typing import Any
 
 from rclpy.node import Node
 
-from instance_seg_ros.ros.diagnostics import ERROR, Health
+from instance_seg_ros.ros.health import ERROR, Health
 
 
-class Problems:
+class ProblemLog:
     """Logs and counts what goes wrong. Thread safe.
 
     Args:

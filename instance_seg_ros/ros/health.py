@@ -1,0 +1,168 @@
+"""What the node counts of itself: messages, frames, times and problems, each problem under its cause."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticStatus
+
+OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+
+LOG_PERIOD_S = 5.0
+"""A problem that persists is logged once in this many seconds."""
+RECENT_S = 10.0
+"""A problem counts as recent for this many seconds after it last occurred."""
+WINDOW_FRAMES = 100
+"""Rates and times are those of this many latest frames."""
+
+
+@dataclass
+class _Problem:
+    level: bytes
+    text: str = ""
+    count: int = 0
+    last_s: float = float("-inf")
+    logged_s: float = float("-inf")
+
+
+@dataclass
+class _Arrivals:
+    times_s: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW_FRAMES))
+    count: int = 0
+
+
+@dataclass(frozen=True)
+class InputReport:
+    """One input topic at one time.
+
+    Attributes:
+        topic: its full name.
+        publishers: how many nodes publish on it.
+        received: messages since the node was activated.
+        silent_s: seconds since the last one, since activation when there was none.
+    """
+
+    topic: str
+    publishers: int
+    received: int
+    silent_s: float
+
+
+@dataclass(frozen=True)
+class Condition:
+    """How processing goes.
+
+    Attributes:
+        level: of the worst recent problem, OK without one.
+        message: that problem in words.
+        facts: frames, rate, ages, times by stage, and each problem with its count, by name.
+    """
+
+    level: bytes
+    message: str
+    facts: Mapping[str, object]
+
+
+class Health:
+    """Counters that callbacks and the worker's thread feed, and the diagnostics read. Thread safe.
+
+    Args:
+        now_s: a clock that never jumps, in seconds.
+    """
+
+    def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._now_s = now_s
+        self._lock = threading.Lock()
+        self._problems: dict[str, _Problem] = {}
+        self._inputs: dict[str, _Arrivals] = {}
+        self._finished_s: deque[float] = deque(maxlen=WINDOW_FRAMES)
+        self._ages_s: deque[float] = deque(maxlen=WINDOW_FRAMES)
+        self._stages_s: dict[str, deque[float]] = {}
+        self._frames = 0
+        self._active_since_s = now_s()
+
+    def activated(self) -> None:
+        """Starts the inputs' clocks: before this nothing could arrive."""
+        with self._lock:
+            self._active_since_s = self._now_s()
+            self._inputs.clear()
+
+    def problem(self, cause: str, text: str, level: bytes = WARN) -> bool:
+        """Counts a problem.
+
+        Args:
+            cause: its short name, under which it is counted.
+            text: what happened, why and what helps.
+
+        Returns:
+            Whether to log it now: once in `LOG_PERIOD_S` for each cause.
+        """
+        with self._lock:
+            now_s = self._now_s()
+            known = self._problems.setdefault(cause, _Problem(level))
+            known.level, known.text, known.last_s = level, text, now_s
+            known.count += 1
+            log = now_s - known.logged_s >= LOG_PERIOD_S
+            if log:
+                known.logged_s = now_s
+            return log
+
+    def arrived(self, name: str) -> None:
+        """Counts a message of an input."""
+        with self._lock:
+            arrivals = self._inputs.setdefault(name, _Arrivals())
+            arrivals.count += 1
+            arrivals.times_s.append(self._now_s())
+
+    def input(self, name: str, topic: str, publishers: int) -> InputReport:
+        """The state of an input."""
+        with self._lock:
+            arrivals = self._inputs.get(name, _Arrivals())
+            since_s = arrivals.times_s[-1] if arrivals.times_s else self._active_since_s
+            return InputReport(topic, publishers, arrivals.count, self._now_s() - since_s)
+
+    def rate_hz(self, name: str) -> float:
+        """Messages a second of an input, over the latest ones."""
+        with self._lock:
+            return _rate_hz(self._inputs.get(name, _Arrivals()).times_s, self._now_s())
+
+    def processed(self, age_s: float, stage_times_s: Mapping[str, float]) -> None:
+        """Counts a frame that was answered."""
+        with self._lock:
+            self._frames += 1
+            self._finished_s.append(self._now_s())
+            self._ages_s.append(age_s)
+            for stage, seconds in stage_times_s.items():
+                self._stages_s.setdefault(stage, deque(maxlen=WINDOW_FRAMES)).append(seconds)
+
+    def condition(self) -> Condition:
+        """How processing goes at the moment."""
+        with self._lock:
+            now_s = self._now_s()
+            rate_hz = _rate_hz(self._finished_s, now_s)
+            facts: dict[str, object] = {"frames": self._frames, "rate_hz": f"{rate_hz:.1f}"}
+            if self._ages_s:
+                facts["age_median_s"] = f"{np.median(self._ages_s):.3f}"
+                facts["age_max_s"] = f"{max(self._ages_s):.3f}"
+            for stage, seconds in self._stages_s.items():
+                facts[f"{stage}_median_ms"] = f"{np.median(seconds) * 1e3:.1f}"
+            for cause, problem in self._problems.items():
+                facts[f"{cause}: count"] = problem.count
+                facts[f"{cause}: last"] = problem.text
+            recent = [problem for problem in self._problems.values() if now_s - problem.last_s < RECENT_S]
+        worst = max(recent, key=lambda problem: (problem.level, problem.last_s), default=None)
+        if worst is None:
+            return Condition(OK, "processing", facts)
+        return Condition(worst.level, worst.text, facts)
+
+
+def _rate_hz(times_s: deque[float], now_s: float) -> float:
+    """Events a second over the window up to now, so that it falls when events stop."""
+    if len(times_s) < 2:
+        return 0.0
+    return len(times_s) / max(now_s - times_s[0], 1e-9)
