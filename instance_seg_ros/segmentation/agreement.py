@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from instance_seg_ros.core.masks import mask_ious
 from instance_seg_ros.segmentation.postprocessing import NetworkOutput
 
 _SURE = 0.5
@@ -24,7 +25,7 @@ def disagreement(trusted: NetworkOutput, other: NetworkOutput) -> str | None:
     """
     same = trusted.class_ids[:, None] == other.class_ids
     same &= _iou_of_boxes(trusted.boxes_xyxy, other.boxes_xyxy) >= _MIN_IOU
-    same &= _iou_of_masks(trusted.masks, other.masks) >= _MIN_IOU
+    same &= mask_ious(trusted.masks > 0.5, other.masks > 0.5) >= _MIN_IOU
     for one, second, pairs, verb in ((trusted, other, same, "misses"), (other, trusted, same.T, "invents")):
         found = (pairs & (second.scores >= _MIN_SCORE_SHARE * one.scores[:, None])).any(axis=1)
         sure = one.scores >= _SURE
@@ -38,17 +39,5 @@ def _iou_of_boxes(first: NDArray[np.float32], second: NDArray[np.float32]) -> ND
     """(K, L) of (K, 4) and (L, 4) xyxy."""
     sides = np.minimum(first[:, None, 2:], second[:, 2:]) - np.maximum(first[:, None, :2], second[:, :2])
     shared = sides.clip(min=0).prod(axis=2)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (first, second)]
-    return _iou(shared, *areas)
-
-
-def _iou_of_masks(first: NDArray[np.floating], second: NDArray[np.floating]) -> NDArray[np.float32]:
-    """(K, L) of the pixels above 0.5 in (K, h, w) and (L, h, w)."""
-    flat = [(masks > 0.5).reshape(len(masks), np.prod(masks.shape[1:])).astype(np.float32) for masks in (first, second)]
-    return _iou(flat[0] @ flat[1].T, *(pixels.sum(axis=1) for pixels in flat))
-
-
-def _iou(
-    shared: NDArray[np.float32], first_area: NDArray[np.float32], second_area: NDArray[np.float32]
-) -> NDArray[np.float32]:
+    first_area, second_area = ((boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (first, second))
     return shared / np.maximum(first_area[:, None] + second_area - shared, 1e-9)

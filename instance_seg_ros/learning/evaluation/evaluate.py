@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.instances import Instances
+from instance_seg_ros.core.masks import mask_areas
 from instance_seg_ros.learning.datasets.labelled_frames import LabelledFrame
 from instance_seg_ros.learning.evaluation.average_precision import EncodedImage, encode
 from instance_seg_ros.learning.evaluation.classes import class_ids_in
-from instance_seg_ros.learning.evaluation.metrics import ImageMetrics, image_metrics, mask_areas
+from instance_seg_ros.learning.evaluation.metrics import ImageMetrics, image_metrics
 from instance_seg_ros.learning.evaluation.objects import ObjectFacts, object_facts
 from instance_seg_ros.learning.evaluation.phantoms import BareSurfaces, Surface, moved_to_bare_surface, on_no_object
 from instance_seg_ros.segmentation.segmenter import Segmenter

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from instance_seg_ros.core.masks import Masks, mask_areas, mask_intersections
+
 GOOD_F = 0.75
 FOUND_IOU = 0.5
 _BOUNDARY_TOLERANCE = 0.003
-
-Masks = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -72,19 +72,6 @@ class ImageMetrics:
         return self.found / self.labelled if self.labelled else 1.0
 
 
-def intersections(truth: Masks, predicted: Masks) -> NDArray[np.float64]:
-    """Common pixels (N, M) of masks (N, H, W) and (M, H, W)."""
-    pixels = truth.shape[1] * truth.shape[2]
-    flat_truth = truth.reshape(len(truth), pixels).astype(np.float32)
-    flat_predicted = predicted.reshape(len(predicted), pixels).astype(np.float32)
-    return (flat_truth @ flat_predicted.T).astype(np.float64)
-
-
-def mask_areas(masks: Masks) -> NDArray[np.float64]:
-    """Pixels (N,) of masks (N, H, W)."""
-    return masks.sum(axis=(1, 2), dtype=np.float64)
-
-
 def boundary(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The outer contours (H, W) of a mask's pieces, 1 px wide and inside them, along the image's border, too.
 
@@ -127,7 +114,7 @@ def image_metrics(truth: Masks, predicted: Masks) -> ImageMetrics:
     if count == 0 or predictions == 0:
         nothing = PrecisionRecall(float(predictions == 0), float(count == 0))
         return ImageMetrics(nothing, nothing, nothing.f, (0.0,) * count, (None,) * count, predictions)
-    common = intersections(truth, predicted)
+    common = mask_intersections(truth, predicted)
     totals = truth_areas[:, None] + predicted_areas[None]
     f_values = 2 * common / np.maximum(totals, 1)
     rows, columns = match(f_values)

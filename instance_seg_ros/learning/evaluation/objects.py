@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.learning.evaluation.metrics import Masks
+from instance_seg_ros.core.masks import Masks
 
 # What hides an object is nearer by more than this, so that the table in front of a foot hides nothing.
 _STEP_M = 0.01

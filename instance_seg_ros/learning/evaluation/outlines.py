@@ -21,8 +21,9 @@ from tabulate import tabulate
 
 from instance_seg_ros.core.config import SegmentationSettings
 from instance_seg_ros.core.errors import InputError
+from instance_seg_ros.core.masks import Masks, mask_ious
 from instance_seg_ros.learning.datasets.labelled_frames import LabelledFrame, captures
-from instance_seg_ros.learning.evaluation.metrics import Masks, boundary, image_metrics
+from instance_seg_ros.learning.evaluation.metrics import boundary, image_metrics
 from instance_seg_ros.learning.evaluation.phantoms import on_no_object
 from instance_seg_ros.segmentation import load_segmenter
 
@@ -96,9 +97,8 @@ def frame_outlines(color_rgb: NDArray[np.uint8], truth: Masks, predicted: Masks)
     shifts_xy = [shift_onto_edges(mask, strength) for mask in truth]
     moved_truth = np.stack([moved(mask, *shift) for mask, shift in zip(truth, shifts_xy, strict=True)])
     edges, kept = [], []
-    for mask, shift in zip(truth, shifts_xy, strict=True):
-        ious = [np.count_nonzero(mask & other) / np.count_nonzero(mask | other) for other in predicted]
-        if ious and max(ious) >= _SAME_OBJECT_IOU:
+    for mask, shift, ious in zip(truth, shifts_xy, mask_ious(truth, predicted), strict=True):
+        if ious.max(initial=0) >= _SAME_OBJECT_IOU:
             outlines = (boundary(mask), boundary(predicted[int(np.argmax(ious))]))
             edges.append([float(strength[outline].mean()) for outline in outlines])
             kept.append(shift)

@@ -17,6 +17,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.config import SegmentationSettings
 from instance_seg_ros.core.instances import Instances
+from instance_seg_ros.core.masks import mask_ious
 from instance_seg_ros.segmentation import load_segmenter
 
 # In float stay the layers that read an image, what the dynamic heads and the upsampling of masks are made of, and what
@@ -69,8 +70,7 @@ def _best_ious(of_float: Instances, of_int8: Instances) -> Iterator[float]:
     """For each instance of the float network, the IoU with the best of the other's of its class."""
     for mask, class_id in zip(of_float.masks, of_float.class_ids, strict=True):
         others = of_int8.masks[of_int8.class_ids == class_id]
-        union = np.count_nonzero(others | mask, axis=(1, 2))
-        yield float((np.count_nonzero(others & mask, axis=(1, 2)) / np.maximum(union, 1)).max(initial=0.0))
+        yield float(mask_ious(mask[None], others).max(initial=0.0))
 
 
 class _Frames(CalibrationDataReader):
