@@ -64,7 +64,7 @@ setup(
         "openvino": ["openvino>=2024.6"],
         "synth": requirements("demo"),
         "tensorboard": ["tensorboard"],
-        "train": [*requirements("demo"), "matplotlib", "onnx", "pycocotools", "torch"],
+        "train": [*requirements("demo"), "matplotlib", "onnx", "pillow>=10", "pycocotools", "torch"],
     },
     entry_points={"console_scripts": ["instance-seg = instance_seg_ros.commands.main:main"]},
 )

@@ -30,7 +30,7 @@ from instance_seg_ros.core.camera import Intrinsics
 from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.files.captures import DEFAULT_DEPTH_UNIT_M
 from instance_seg_ros.learning.datasets.coco_masks import Rle, area_px, decode_mask, encode_box, encode_segmentation
-from instance_seg_ros.learning.datasets.image_header import ImageHeader, read_image_header
+from instance_seg_ros.learning.datasets.image_header import DEPTH_KIND, ImageHeader, read_image_header
 
 AGNOSTIC_CLASS_NAMES = ("object",)
 IGNORED_LABEL = 255
@@ -38,6 +38,8 @@ MAX_LABELS = 254
 DEFAULT_FOCAL_SHARE = 0.85
 """Focal length of a camera that nobody names, as a share of the image's width: 61 degrees, as RGB-D cameras have."""
 
+_SIZE_KEEPING_ORIENTATIONS = (2, 3, 4)
+"""EXIF's mirrored, turned by 180 degrees, and both: the others exchange width and height."""
 _CAMERA_KEYS = ("fx", "fy", "cx", "cy")
 
 
@@ -286,6 +288,11 @@ def _checked_image(entry: dict[str, Any], files: CocoFiles) -> tuple[Path, Intri
         turned = (header.height, header.width) == (width, height)
         cure = "; it is stored turned, so save it without its orientation tag" if turned else ""
         raise ValueError(f"{path} is {header.width}x{header.height}, but the annotations say {width}x{height}{cure}")
+    if header.orientation in _SIZE_KEEPING_ORIENTATIONS or (header.orientation != 1 and width == height):
+        raise ValueError(
+            f"{path} has the orientation tag {header.orientation}, and nothing tells whether its annotations are of "
+            "the image as it is stored or as it is shown; save it without the tag"
+        )
     named = [entry.get(key) for key in _CAMERA_KEYS]
     if all(value is None for value in named):
         if files.intrinsics is None:
@@ -313,10 +320,8 @@ def _checked_depth(entry: dict[str, Any], camera: Intrinsics, files: CocoFiles) 
             f"{path} is {header.width}x{header.height}, but its image is {camera.width}x{camera.height}; depth must be "
             "registered to colour"
         )
-    if header.bits != 16 or header.channels != 1:
-        raise ValueError(
-            f"{path} has {header.channels} channels of {header.bits} bits; depth is one channel of 16 bits"
-        )
+    if header.kind != DEPTH_KIND:
+        raise ValueError(f"{path} is {header.kind}; depth is one channel of 16 bits")
     return path
 
 

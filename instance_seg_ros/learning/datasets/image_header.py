@@ -1,17 +1,26 @@
-"""Size and kind of a PNG or JPEG file from a few of its bytes, so that a large data set is checked in seconds."""
+"""Size and kind of a PNG or JPEG file without decoding it, so that a large data set is checked in seconds."""
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
-_PNG_SIGNATURE, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
-_PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}  # by colour type; a palette decodes to colour
-_JPEG_SIGNATURE, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
-_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF markers: those three are tables and extensions
+from PIL import Image
+from PIL.ExifTags import Base
+
+_ENDS = {"PNG": b"IEND\xaeB`\x82", "JPEG": b"\xff\xd9"}
+_SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 _TAIL_BYTES = 4096
+
+DEPTH_KIND = "grey of 16 bits"
+_KINDS = {
+    "1": "black and white",
+    "L": "grey of 8 bits",
+    "LA": "grey and alpha",
+    "P": "colour by a palette",
+    "RGB": "colour",
+    "RGBA": "colour and alpha",
+}
 
 
 @dataclass(frozen=True)
@@ -20,67 +29,41 @@ class ImageHeader:
 
     Attributes:
         width, height: in pixels, as stored, whatever an orientation tag says.
-        channels: 1 grey, 2 grey and alpha, 3 colour, 4 colour and alpha.
-        bits: of each channel.
+        kind: of the pixels, in words; `DEPTH_KIND` for one channel of 16 bits.
+        orientation: the EXIF tag: 1 as stored, 2 to 4 mirrored or upside down, 5 to 8 turned on a side.
     """
 
     width: int
     height: int
-    channels: int
-    bits: int
+    kind: str
+    orientation: int = 1
 
 
 def read_image_header(path: Path) -> ImageHeader:
     """The header of an image file whose end is there, too.
 
     Raises:
-        FileNotFoundError: no file there.
+        OSError: no file there, or it cannot be read.
         ValueError: neither PNG nor JPEG, or cut short; the message names the cause, not the file.
     """
     with path.open("rb") as file:
         signature = file.read(8)
-        if signature == _PNG_SIGNATURE:
-            header, end = _png_header(file), _PNG_END
-        elif signature.startswith(_JPEG_SIGNATURE):
-            header, end = _jpeg_header(file), _JPEG_END
-        else:
+        if not signature.startswith(_SIGNATURES):
             raise ValueError(f"it is no PNG or JPEG image; it starts with {signature.hex() or 'nothing'}")
-        if header.width == 0 or header.height == 0:
-            raise ValueError(f"its header says {header.width}x{header.height}")
+        file.seek(0)
+        try:
+            with Image.open(file, formats=tuple(_ENDS)) as image:
+                end = _ENDS[str(image.format)]
+                kind = DEPTH_KIND if image.mode.startswith("I") else _KINDS.get(image.mode, image.mode)
+                orientation = int(image.getexif().get(Base.Orientation, 1))
+                header = ImageHeader(image.width, image.height, kind, orientation)
+        except Image.DecompressionBombError as error:
+            raise ValueError(f"its header names too large an image: {error}") from error
+        except (OSError, SyntaxError, EOFError, ValueError, TypeError) as error:  # of Pillow, for what it cannot read
+            raise ValueError("its header is damaged or cut short") from error
+    # A second look at the file, because Pillow closes it.
+    with path.open("rb") as file:
         file.seek(max(path.stat().st_size - _TAIL_BYTES, 0))
-        if not file.read().rstrip(b"\0").endswith(end):
+        if end not in file.read():
             raise ValueError("it is cut short: its end marker is missing")
     return header
-
-
-def _read(file: BinaryIO, count: int) -> bytes:
-    data = file.read(count)
-    if len(data) < count:
-        raise ValueError("it is cut short within its header")
-    return data
-
-
-def _png_header(file: BinaryIO) -> ImageHeader:
-    _, kind, width, height, bits, color_type = struct.unpack(">I4sIIBB", _read(file, 18))
-    if kind != b"IHDR" or color_type not in _PNG_CHANNELS:
-        raise ValueError("its PNG header is damaged")
-    return ImageHeader(width, height, _PNG_CHANNELS[color_type], bits)
-
-
-def _jpeg_header(file: BinaryIO) -> ImageHeader:
-    file.seek(2)
-    while True:
-        if _read(file, 1) != b"\xff":
-            raise ValueError("its JPEG markers are damaged")
-        marker = 0xFF
-        while marker == 0xFF:  # any number of fill bytes
-            marker = _read(file, 1)[0]
-        if marker == 0x01 or 0xD0 <= marker <= 0xD7:  # these have no length
-            continue
-        length = struct.unpack(">H", _read(file, 2))[0]
-        if marker in _JPEG_FRAMES:
-            bits, height, width, channels = struct.unpack(">BHHB", _read(file, 6))
-            return ImageHeader(width, height, channels, bits)
-        if marker == 0xDA or length < 2:
-            raise ValueError("it has no JPEG frame header")
-        file.seek(length - 2, 1)

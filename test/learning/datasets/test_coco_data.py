@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from instance_seg_ros.learning.datasets.coco_data import (
     DEFAULT_FOCAL_SHARE,
@@ -149,6 +150,16 @@ def test_an_image_stored_turned_is_named_as_such(make: Make) -> None:
     assert "without its orientation tag" in read_coco(make(content)).skipped_images[0]
 
 
+@pytest.mark.parametrize("orientation", [2, 3, 4])
+def test_an_image_whose_tag_turns_it_unseen_is_left_out(make: Make, orientation: int) -> None:
+    files = make(CONTENT)
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    Image.new("RGB", (WIDTH, HEIGHT)).save(files.images / "sub" / "b.jpg", exif=tags)
+    (line,) = read_coco(files).skipped_images
+    assert f"b.jpg has the orientation tag {orientation}" in line
+
+
 def test_depth_is_found_by_name_and_its_absence_counted(make: Make, tmp_path: Path) -> None:
     data = read_coco(replace(make(CONTENT), depth=tmp_path / "depth"))
     assert data.images[0].depth_path == tmp_path / "depth" / "a.png"
@@ -168,8 +179,8 @@ def test_a_depth_folder_that_has_no_depth_is_refused(make: Make, tmp_path: Path,
     ("depth", "cause"),
     [
         (np.zeros((HEIGHT, WIDTH + 2), np.uint16), "registered"),
-        (np.zeros((HEIGHT, WIDTH), np.uint8), "1 channels of 8 bits; depth is one channel of 16 bits"),
-        (np.zeros((HEIGHT, WIDTH, 3), np.uint16), "3 channels of 16 bits"),
+        (np.zeros((HEIGHT, WIDTH), np.uint8), "a.png is grey of 8 bits; depth is one channel of 16 bits"),
+        (np.zeros((HEIGHT, WIDTH, 3), np.uint16), "a.png is colour; depth is one channel of 16 bits"),
     ],
 )
 def test_an_image_with_unusable_depth_is_left_out(make: Make, tmp_path: Path, depth: np.ndarray, cause: str) -> None:
