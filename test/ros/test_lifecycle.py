@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from sensor_msgs.msg import CompressedImage, Image, RegionOfInterest
 from std_srvs.srv import SetBool
 
 from instance_seg_ros.core.camera import RgbdFrame
+from instance_seg_ros.messages.incoming import stamp_ns_of
 from instance_seg_ros.pipeline import Pipeline
 from instance_seg_ros.srv import Segment
 
@@ -49,6 +51,10 @@ def double(value: float) -> ParameterValue:
 
 def text(value: str) -> ParameterValue:
     return ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=value)
+
+
+def boolean(value: bool) -> ParameterValue:
+    return ParameterValue(type=ParameterType.PARAMETER_BOOL, bool_value=value)
 
 
 def integer(value: int) -> ParameterValue:
@@ -196,7 +202,11 @@ def test_a_node_that_was_configured_anew_uses_no_id_twice(stage: Any, make_frame
         ("fixed_frame", text("map"), "fixed_frame takes effect at configure and the node is active"),
         ("segmentation.threads", integer(2), "segmentation.threads takes effect at configure"),
         ("color_transport", text("compressed"), "color_transport takes effect at activate and the node is active"),
-        ("autostart", ParameterValue(type=ParameterType.PARAMETER_BOOL, bool_value=False), "read-only"),
+        ("depth_transport", text("compressedDepth"), "depth_transport takes effect at activate"),
+        ("reliable_inputs", boolean(True), "reliable_inputs takes effect at activate"),
+        ("rectified_inputs", boolean(True), "rectified_inputs takes effect at activate"),
+        ("sync_tolerance_s", double(0.1), "sync_tolerance_s takes effect at activate and the node is active"),
+        ("autostart", boolean(False), "read-only"),
     ],
 )
 def test_a_parameter_that_cannot_be_is_refused_with_the_reason(
@@ -273,6 +283,45 @@ def test_segment_answers_with_the_next_frame_also_while_disabled(stage: Any, mak
     assert response.success, response.message
     assert len(response.result.instances) == 2
     assert not stage.probe.answers
+
+
+def test_a_frame_that_was_at_work_before_the_call_does_not_answer_it(
+    make_stage: MakeStage, make_frame: MakeFrame, blob_pipeline: Callable[..., Pipeline]
+) -> None:
+    at_work, may_go_on = threading.Event(), threading.Event()
+
+    class Held:
+        """Segments when it may."""
+
+        def __init__(self, segmenter: Any) -> None:
+            self.segmenter, self.info, self.backend = segmenter, segmenter.info, segmenter.backend
+
+        def segment(self, frame: RgbdFrame) -> Any:
+            at_work.set()
+            assert may_go_on.wait(60.0)
+            return self.segmenter.segment(frame)
+
+    def build(settings: Any, model_path: Path | None) -> Pipeline:
+        pipeline = blob_pipeline(settings, model_path)
+        pipeline.segmenter = Held(pipeline.segmenter)
+        return pipeline
+
+    stage = make_stage(build)
+    stage.start()
+    older_ns = stage.send_frame(make_frame())
+    stage.wait(at_work.is_set, "the frame to be at work")
+    client = stage.probe.create_client(Segment, "/instance_seg/segment")
+    stage.wait(client.service_is_ready, "the service")
+    future = client.call_async(Segment.Request(timeout_s=60.0))
+    stage.wait(stage.node.waits_for_a_frame, "the call")
+
+    may_go_on.set()
+    stage.answer_to(older_ns)
+    assert stage.node.waits_for_a_frame()
+    newer_ns = stage.send_frame(make_frame())
+    stage.wait(future.done, "the answer of segment")
+
+    assert stamp_ns_of(future.result().result.header) == newer_ns
 
 
 def test_segment_filters_by_region_class_and_id(stage: Any, make_frame: MakeFrame) -> None:

@@ -10,8 +10,11 @@ import pytest
 pytest.importorskip("rclpy")
 
 import numpy as np
+from sensor_msgs.msg import Image
 
 from instance_seg_ros.core.camera import RgbdFrame
+from instance_seg_ros.messages import outgoing
+from instance_seg_ros.ros import outputs
 
 MakeFrame = Callable[..., RgbdFrame]
 
@@ -56,3 +59,33 @@ def test_pictures_have_the_stamp_of_the_frame(stage: Any, make_frame: MakeFrame)
     assert cloud.width == sum(instance.points_kept for instance in answer.instances)
     namespaces = {marker.ns for marker in received["markers"][0].markers}
     assert {"box", "axes", "id"} <= namespaces
+
+
+def test_a_picture_is_made_only_while_it_has_a_subscriber(
+    make_stage: Callable[..., Any], make_frame: MakeFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    def spy(module: Any, name: str) -> None:
+        real = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *arguments: made.append(name) or real(*arguments))
+
+    for module, name in (
+        (outgoing, "label_image"),
+        (outputs, "draw_overlay"),
+        (outgoing, "cloud"),
+        (outputs, "marker_array"),
+    ):
+        spy(module, name)
+    stage = make_stage()
+    stage.start()
+    stage.answer_to(stage.send_frame(make_frame()))
+    # The pictures of a frame come after its answer and before those of the next.
+    stage.answer_to(stage.send_frame(make_frame()))
+    assert made == []
+
+    stage.probe.listen("overlay", Image)
+    stage.wait(lambda: stage.connected(), "the connection of the overlay")
+    stage.answer_to(stage.send_frame(make_frame()))
+    stage.wait(lambda: stage.probe.received["overlay"], "the overlay")
+    assert made == ["draw_overlay"]

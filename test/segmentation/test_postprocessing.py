@@ -83,6 +83,14 @@ def test_an_instance_that_loses_most_of_its_pixels_is_a_duplicate() -> None:
     assert instances.scores.tolist() == [pytest.approx(0.9)]
 
 
+@pytest.mark.parametrize(("lost_columns", "kept"), [(4, 2), (5, 2), (6, 1), (7, 1)])
+def test_an_instance_that_keeps_two_fifths_of_its_pixels_or_fewer_is_a_duplicate(lost_columns: int, kept: int) -> None:
+    """Of ten columns."""
+    masks = [rectangle(0, 0, lost_columns, 6, 0.9, (10, 6)), rectangle(0, 0, 10, 6, 0.8, (10, 6))]
+    instances = instances_of(output(masks, [(0, 0, lost_columns, 6), (0, 0, 10, 6)], [0.9, 0.8]), size_wh=(10, 6))
+    assert len(instances) == kept
+
+
 def test_overlapping_masks_keep_all_that_they_claim() -> None:
     masks = [rectangle(0, 0, 6, 6, 0.9), rectangle(0, 0, 5, 6, 0.8)]
     instances = instances_of(output(masks, [(0, 0, 6, 6), (0, 0, 5, 6)], [0.9, 0.8]), overlapping=True)

@@ -55,6 +55,17 @@ def test_paper_is_bare() -> None:
     assert judged(depth_m, PLACES[0]) is Surface.BARE
 
 
+@pytest.mark.parametrize(
+    ("raised_share", "surface"),
+    [(0.1, Surface.BARE), (0.35, Surface.STANDS_OUT), (0.6, Surface.STANDS_OUT)],
+)
+def test_a_mask_of_which_a_good_part_stands_out_is_not_bare(raised_share: float, surface: Surface) -> None:
+    mask = box(200, 150, 300, 220)
+    depth_m = table_m(60.0)
+    depth_m[150:220, 300 - round(100 * raised_share) : 300] -= 0.05
+    assert BareSurfaces(RgbdFrame(None, depth_m.astype(np.float32), CAMERA), ~mask).judge(mask) is surface
+
+
 def test_a_mask_over_the_line_where_wall_and_table_meet_is_bare() -> None:
     # Beyond row 100 the table ends at a wall straight ahead.
     depth_m = np.minimum(table_m(30.0), table_m(30.0)[100, 0])
