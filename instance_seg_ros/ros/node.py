@@ -18,11 +18,13 @@ from typing import Any
 
 import rclpy
 from lifecycle_msgs.srv import ChangeState
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import ParameterException
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
 
 from instance_seg_ros.core.config import PipelineSettings
 from instance_seg_ros.core.errors import InputError
@@ -36,6 +38,7 @@ from instance_seg_ros.ros.diagnostics import DiagnosticsPublisher, NodeState
 from instance_seg_ros.ros.health import Health
 from instance_seg_ros.ros.inputs import Inputs
 from instance_seg_ros.ros.outputs import Outputs
+from instance_seg_ros.ros.overrides import foreign_file_text, parameter_files
 from instance_seg_ros.ros.params import Configuration, NodeParameters
 from instance_seg_ros.ros.problem_log import ProblemLog
 from instance_seg_ros.ros.requests import PendingRequests
@@ -67,7 +70,7 @@ class InstanceSegNode(LifecycleNode):
         node_options: those of `rclpy.lifecycle.LifecycleNode`, such as parameter_overrides.
 
     Raises:
-        ValueError: for a parameter that is out of its range at start, naming it.
+        ValueError: for a parameter that is out of its range at start, or that no setting reads, naming it.
     """
 
     def __init__(self, build_pipeline: BuildPipeline = Pipeline.from_settings, **node_options: Any) -> None:
@@ -112,6 +115,20 @@ class InstanceSegNode(LifecycleNode):
     def waits_for_a_frame(self) -> bool:
         """Whether a call of `segment` waits for its frame."""
         return bool(self._requests)
+
+    def set_parameters_atomically(self, parameter_list: list[Parameter]) -> SetParametersResult:
+        """As rclpy's, but a name that is unknown is refused with the nearest right one, and giving a read-only
+        parameter the value that it has is no change, so that the node's own dump can be loaded."""
+        unknown = self._settings.unknown_text(each.name for each in parameter_list if not self.has_parameter(each.name))
+        if unknown:
+            return SetParametersResult(successful=False, reason=unknown)
+        changes = [
+            parameter
+            for parameter in parameter_list
+            if not self.describe_parameter(parameter.name).read_only
+            or parameter.value != self.get_parameter(parameter.name).value
+        ]
+        return super().set_parameters_atomically(changes)
 
     # ---- Lifecycle ----
 
@@ -311,13 +328,18 @@ def main(args: list[str] | None = None) -> int:
     """Runs the node until SIGINT or SIGTERM.
 
     Returns:
-        0 after a signal, 1 when a parameter at start cannot be used.
+        0 after a signal, 1 when what was given at start cannot be used: an argument, a parameter or its file, a
+        variable of the environment.
     """
-    rclpy.init(args=args)
     try:
+        rclpy.init(args=args)
         node = InstanceSegNode()
-    except (ValueError, ParameterException) as error:
-        print(f"{NODE_NAME}: {error}", file=sys.stderr)
+        foreign = [foreign_file_text(path, node.get_fully_qualified_name()) for path in parameter_files(args)]
+        if any(foreign):
+            node.destroy_node()
+            raise ValueError("; ".join(filter(None, foreign)))
+    except (ValueError, ParameterException, RuntimeError) as error:  # rcl's errors are RuntimeErrors
+        print(f"{NODE_NAME}: {' '.join(str(error).split())}", file=sys.stderr)
         rclpy.try_shutdown()
         return 1
     executor = SingleThreadedExecutor()

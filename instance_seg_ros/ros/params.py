@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.node import Node
@@ -11,6 +11,7 @@ from rclpy.parameter import Parameter
 
 from instance_seg_ros.core.config import PipelineSettings
 from instance_seg_ros.core.settings import Setting, describe
+from instance_seg_ros.ros.overrides import unknown_text
 from instance_seg_ros.ros.settings import NodeSettings, all_parameters, settings_of
 
 UNCONFIGURED, INACTIVE, ACTIVE = "unconfigured", "inactive", "active"
@@ -37,7 +38,7 @@ class NodeParameters:
         applied: called with the old and the new configuration after each accepted change.
 
     Raises:
-        ValueError: for a start value that a setting does not allow, naming it.
+        ValueError: for a start value that a setting does not allow, naming it, and for one that no setting reads.
     """
 
     def __init__(
@@ -48,9 +49,18 @@ class NodeParameters:
         self._applied = applied
         for name, field in all_parameters().items():
             node.declare_parameter(name, field.default, descriptor(name, field))
+        given = node._parameter_overrides  # rclpy has no public name for what was given at start
+        fault = self.unknown_text(name for name in given if not node.has_parameter(name))
+        if fault:
+            raise ValueError(fault)
         self.current = self._with([])
         node.add_on_set_parameters_callback(self._validate)
         node.add_post_set_parameters_callback(self._apply)
+
+    @staticmethod
+    def unknown_text(names: Iterable[str]) -> str:
+        """What to tell of names that no parameter has, with the nearest right ones; empty without any."""
+        return unknown_text(names, all_parameters())
 
     def _with(self, changes: Sequence[Parameter]) -> Configuration:
         values = {name: self._node.get_parameter(name).value for name in all_parameters()}
@@ -61,7 +71,8 @@ class NodeParameters:
         try:
             self._with(changes)
             for change in changes:
-                self._check_state(change.name)
+                if change.value != self._node.get_parameter(change.name).value:
+                    self._check_state(change.name)
         except ValueError as error:
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
