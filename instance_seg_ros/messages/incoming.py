@@ -128,6 +128,19 @@ def distorted_images(messages: RgbdMessages) -> list[str]:
     return [name for name, info in infos.items() if info is not None and is_distorted(info)]
 
 
+class CameraInfos:
+    """The latest messages CameraInfo of both cameras, as they came: one that comes once serves all images after it.
+
+    Attributes:
+        color: of the colour images, oldest first.
+        depth: of the depth images.
+    """
+
+    def __init__(self) -> None:
+        self.color: deque[CameraInfo] = deque(maxlen=INFOS_KEPT)
+        self.depth: deque[CameraInfo] = deque(maxlen=INFOS_KEPT)
+
+
 class MessageMatcher:
     """Matches images by stamp (see `FramePairer`) and gives each pair the camera infos nearest to it in time.
 
@@ -135,25 +148,26 @@ class MessageMatcher:
 
     Attributes:
         pairer: pairs the images; its counters tell how well.
+        infos: what is known of the cameras.
 
     Args:
         tolerance_s: largest difference of two stamps that make a pair.
         rectified: the images are rectified, see `camera_of_rectified`.
+        infos: what another matcher learned of the same cameras before.
     """
 
-    def __init__(self, tolerance_s: float, rectified: bool = False) -> None:
+    def __init__(self, tolerance_s: float, rectified: bool = False, infos: CameraInfos | None = None) -> None:
         self._rectified = rectified
         self.pairer: FramePairer[Image, Image] = FramePairer(tolerance_s)
-        self._color_infos: deque[CameraInfo] = deque(maxlen=INFOS_KEPT)
-        self._depth_infos: deque[CameraInfo] = deque(maxlen=INFOS_KEPT)
+        self.infos = CameraInfos() if infos is None else infos
 
     def add_color_info(self, info: CameraInfo) -> None:
         """Takes the CameraInfo of the colour images."""
-        self._color_infos.append(camera_of_rectified(info) if self._rectified else info)
+        self.infos.color.append(info)
 
     def add_depth_info(self, info: CameraInfo) -> None:
         """Takes the CameraInfo of the depth images."""
-        self._depth_infos.append(camera_of_rectified(info) if self._rectified else info)
+        self.infos.depth.append(info)
 
     def add_color(self, image: Image) -> RgbdMessages | None:
         """Takes a colour image; the set that it completes, if any."""
@@ -169,9 +183,14 @@ class MessageMatcher:
         return RgbdMessages(
             pair.color.item,
             pair.depth.item,
-            _nearest(self._color_infos, pair.color.stamp_ns),
-            _nearest(self._depth_infos, pair.depth.stamp_ns),
+            self._nearest(self.infos.color, pair.color.stamp_ns),
+            self._nearest(self.infos.depth, pair.depth.stamp_ns),
         )
+
+    def _nearest(self, infos: deque[CameraInfo], stamp_ns: int) -> CameraInfo | None:
+        """The CameraInfo nearest in time, the latest of equals: a camera may be calibrated anew, a replay may loop."""
+        info = min(reversed(infos), key=lambda info: abs(stamp_ns_of(info.header) - stamp_ns), default=None)
+        return camera_of_rectified(info) if self._rectified and info is not None else info
 
 
 def frame_of(
@@ -245,11 +264,6 @@ def _is_compressed(message: Image) -> bool:
 
 def _fields(message: Image) -> tuple[int, int, str, bool, int, Any]:
     return message.height, message.width, message.encoding, bool(message.is_bigendian), message.step, message.data
-
-
-def _nearest(infos: deque[CameraInfo], stamp_ns: int) -> CameraInfo | None:
-    """The CameraInfo nearest in time, the latest of equals: a camera may be calibrated anew, a replay may loop."""
-    return min(reversed(infos), key=lambda info: abs(stamp_ns_of(info.header) - stamp_ns), default=None)
 
 
 def _named(what: str, convert: Callable[[Any], Result], message: Any) -> Result:

@@ -10,7 +10,7 @@ from rclpy.node import Node
 
 from instance_seg_ros.pipeline import Pipeline
 from instance_seg_ros.ros.health import ERROR, OK, WARN, Health, InputReport
-from instance_seg_ros.ros.inputs import Inputs
+from instance_seg_ros.ros.inputs import COLOR, COLOR_INFO, DEPTH, Inputs
 from instance_seg_ros.ros.problem_log import ProblemLog
 from instance_seg_ros.ros.settings import NodeSettings
 from instance_seg_ros.segmentation import ModelInfo
@@ -63,7 +63,10 @@ def input_faults(state: NodeState) -> list[str]:
     """Why no frame comes, in the order in which to look; empty when frames come, or when none are listened for."""
     if state.inputs is None:
         return []
-    faults = silence_faults(state.inputs.reports().values(), state.settings.input_timeout_s)
+    # One CameraInfo serves all frames: a camera that publishes it once, or seldom, lacks nothing.
+    needed = {COLOR, DEPTH} if state.inputs.matcher.infos.color else {COLOR, DEPTH, COLOR_INFO}
+    reports = [report for name, report in state.inputs.reports().items() if name in needed]
+    faults = silence_faults(reports, state.settings.input_timeout_s)
     offset_s = state.inputs.matcher.pairer.nearest_offset_s
     if offset_s is not None and abs(offset_s) > state.settings.sync_tolerance_s:
         faults.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,10 @@ from rclpy.event_handler import (
     SubscriptionEventCallbacks,
 )
 from rclpy.node import Node
-from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy, qos_policy_name_from_kind
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy, qos_policy_name_from_kind
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from instance_seg_ros.messages.incoming import MessageMatcher, RgbdMessages
+from instance_seg_ros.messages.incoming import CameraInfos, MessageMatcher, RgbdMessages
 from instance_seg_ros.ros.health import Health, InputReport
 from instance_seg_ros.ros.settings import NodeSettings
 
@@ -29,6 +30,10 @@ FASTDDS_PROFILE = Path(__file__).with_name("fastdds_images.xml")
 
 COLOR, DEPTH, COLOR_INFO, DEPTH_INFO = "color", "depth", "camera_info", "depth_camera_info"
 QUEUE_DEPTH = 5
+KEPT_QOS = QoSProfile(
+    depth=QUEUE_DEPTH, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
+)
+"""For messages that a publisher keeps for those who come later."""
 
 _TRANSPORT_TYPES = {"raw": Image, "compressed": CompressedImage, "compressedDepth": CompressedImage}
 
@@ -43,6 +48,7 @@ class Inputs:
         on_messages: called with each matched set of messages, in the executor's thread.
         report: called when an input's QoS does not fit.
         guard: wraps every callback, so that an exception in one ends nothing.
+        infos: what is known of the cameras from an earlier subscription.
     """
 
     def __init__(
@@ -53,11 +59,16 @@ class Inputs:
         on_messages: Callable[[RgbdMessages], None],
         report: Report,
         guard: Callable[[Callable[[Any], None]], Callable[[Any], None]],
+        infos: CameraInfos | None = None,
     ) -> None:
         self._node = node
         self._health = health
         self._on_messages = on_messages
-        self.matcher = MessageMatcher(settings.sync_tolerance_s, settings.rectified_inputs)
+        self._report = report
+        self._guard = guard
+        self._lock = threading.Lock()
+        self._closed = False
+        self.matcher = MessageMatcher(settings.sync_tolerance_s, settings.rectified_inputs, infos)
         # The infos first: of two messages that wait, the executor takes that of the older subscription.
         topics: dict[str, tuple[str, type, Callable[[Any], None]]] = {
             COLOR_INFO: ("~/color/camera_info", CameraInfo, self._on_color_info),
@@ -89,12 +100,35 @@ class Inputs:
             for name, (topic, message_type, callback) in topics.items()
         }
         self._needed_topics = {name: self._subscriptions[name].topic_name for name in (COLOR, DEPTH, COLOR_INFO)}
+        self.look_for_latched()
 
     def close(self) -> None:
         """Unsubscribe."""
-        for subscription in self._subscriptions.values():
-            self._node.destroy_subscription(subscription)
-        self._subscriptions.clear()
+        with self._lock:
+            self._closed = True
+            for subscription in self._subscriptions.values():
+                self._node.destroy_subscription(subscription)
+            self._subscriptions.clear()
+
+    def look_for_latched(self) -> None:
+        """Subscribes to what a publisher of a CameraInfo keeps for late subscribers, where one does (transient local).
+
+        To be called now and then. Asking for it always would have every other publisher warn of an incompatible QoS.
+        """
+        for name, take in ((COLOR_INFO, self._on_kept_color_info), (DEPTH_INFO, self._on_kept_depth_info)):
+            with self._lock:
+                if self._closed or f"kept {name}" in self._subscriptions:
+                    continue
+                topic = self._subscriptions[name].topic_name
+                durabilities = [info.qos_profile.durability for info in self._node.get_publishers_info_by_topic(topic)]
+                if DurabilityPolicy.TRANSIENT_LOCAL in durabilities:
+                    self._subscriptions[f"kept {name}"] = self._node.create_subscription(
+                        CameraInfo,
+                        topic,
+                        self._guard(take),
+                        KEPT_QOS,
+                        event_callbacks=subscription_events(topic, self._report),
+                    )
 
     def reports(self) -> dict[str, InputReport]:
         """The state of each input that is needed for every frame, by name; also after `close`."""
@@ -110,6 +144,14 @@ class Inputs:
     def _on_depth_info(self, info: CameraInfo) -> None:
         self._health.arrived(DEPTH_INFO)
         self.matcher.add_depth_info(info)
+
+    def _on_kept_color_info(self, info: CameraInfo) -> None:
+        if info not in self.matcher.infos.color:  # else it came by the other subscription, too
+            self._on_color_info(info)
+
+    def _on_kept_depth_info(self, info: CameraInfo) -> None:
+        if info not in self.matcher.infos.depth:
+            self._on_depth_info(info)
 
     def _on_color(self, image: Image | CompressedImage) -> None:
         self._health.arrived(COLOR)

@@ -30,7 +30,7 @@ from instance_seg_ros.core.config import PipelineSettings
 from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.grasping.sampler import GraspSampler
 from instance_seg_ros.lifting import Lifter
-from instance_seg_ros.messages.incoming import RgbdMessages
+from instance_seg_ros.messages.incoming import CameraInfos, RgbdMessages
 from instance_seg_ros.msg import InstanceArray
 from instance_seg_ros.pipeline import Pipeline, Scene
 from instance_seg_ros.ros.answers import Answers
@@ -86,6 +86,7 @@ class InstanceSegNode(LifecycleNode):
         self._worker: NewestOnlyWorker[_Job] | None = None
         self._transforms = transforms_of(self, self._call_in_executor)
         self._configure_failure: str | None = None
+        self._camera_infos = CameraInfos()  # which a camera may publish once, before the node was last activated
         self._dropped = 0
         self._processing = threading.Lock()
         try:
@@ -100,7 +101,7 @@ class InstanceSegNode(LifecycleNode):
         self._diagnostics = DiagnosticsPublisher(self, self._state, self._health, self._problems)
         self.create_timer(
             DIAGNOSTICS_PERIOD_S,
-            self._problems.guarded(self._diagnostics.publish),
+            self._problems.guarded(self._each_second),
             callback_group=concurrent,
             clock=steady_clock,
         )
@@ -115,6 +116,10 @@ class InstanceSegNode(LifecycleNode):
     def waits_for_a_frame(self) -> bool:
         """Whether a call of `segment` waits for its frame."""
         return bool(self._requests)
+
+    def knows_the_camera(self) -> bool:
+        """Whether a CameraInfo of the colour images has arrived."""
+        return bool(self._camera_infos.color)
 
     def set_parameters_atomically(self, parameter_list: list[Parameter]) -> SetParametersResult:
         """As rclpy's, but a name that is unknown is refused with the nearest right one, and giving a read-only
@@ -227,6 +232,7 @@ class InstanceSegNode(LifecycleNode):
             self._on_messages,
             self._problems.report,
             self._problems.guarded,
+            self._camera_infos,
         )
         self._worker = NewestOnlyWorker(self._process, name="pipeline")
 
@@ -296,6 +302,12 @@ class InstanceSegNode(LifecycleNode):
         self._outputs.publish_answer(answer)
         if scene is not None:
             self._outputs.publish_pictures(scene)
+
+    def _each_second(self) -> None:
+        inputs = self._inputs
+        if inputs is not None:
+            inputs.look_for_latched()
+        self._diagnostics.publish()
 
     def report_unexpected(self) -> None:
         """For an except clause around the executor: logs and counts what escaped from a callback."""
