@@ -1,7 +1,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench model clean
+.PHONY: help setup demo test docs bench model clean
 
 # Arguments for the command that a target runs: make test ARGS="-k lifting"
 ARGS ?=
@@ -20,6 +20,10 @@ demo: ## Camera -> node -> subscriber over DDS, results in out/demo; FRAMES=dir 
 test: ## Run the linters, the type checker and the whole test suite
 	@scripts/setup.sh test
 	@scripts/test.sh $(ARGS)
+
+docs: ## Build the documentation as one site, out/site/index.html; a dead link is an error
+	@scripts/setup.sh test
+	@source env.sh && exec python scripts/site.py
 
 bench: ## Time every stage and every runtime; ARGS="--beside FILE.onnx" times another network, too
 	@scripts/setup.sh test

@@ -113,7 +113,8 @@ def rendered(text: str) -> str:
 
 def documents() -> list[Path]:
     """The files that may have parts."""
-    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+    names = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+    return [*(ROOT / name for name in names), *sorted((ROOT / "docs").glob("**/*.md"))]
 
 
 def _part(name: str) -> str:

