@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from instance_seg_ros.core import arguments
-from instance_seg_ros.core.config import SegmentationSettings
+from instance_seg_ros.core.config import LiftingSettings, SegmentationSettings
 from instance_seg_ros.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,16 +21,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from instance_seg_ros.commands.helpers.coco_options import SKIPPED_NAME, add_coco_options
     from instance_seg_ros.learning.datasets.labelled_frames import DEPTH_MISSING, RANDOM_SENSOR, SENSORS
 
-    parser.usage = "%(prog)s (--data DIR | --coco JSON) [--model FILE] [--out DIR] [options]"
+    parser.usage = "%(prog)s (--data DIR | --coco JSON | --geometry) [--model FILE] [--out DIR] [options]"
     parser.add_argument("--model", type=Path, metavar="FILE", help="model file (default: the shipped one)")
     data = parser.add_mutually_exclusive_group(required=True)
     data.add_argument("--data", type=Path, metavar="DIR", help="a folder of labelled captures, or a scene store")
+    data.add_argument(
+        "--geometry",
+        action="store_true",
+        help="not the model, but what lifting makes of true masks: centres, boxes and supports on generated scenes "
+        "with exact truth, with simple recipes beside it",
+    )
     data.add_argument("--coco", type=Path, metavar="JSON", help="annotations in COCO's instance format")
     parser.add_argument(
         "--out",
         type=Path,
         metavar="DIR",
-        help=f"folder for metrics.json, precision_recall.png, index.html and, of a COCO data set, {SKIPPED_NAME}",
+        help="folder for metrics.json, precision_recall.png, index.html and, of a COCO data set, "
+        f"{SKIPPED_NAME}; for geometry.json and geometry.png of --geometry",
     )
     parser.add_argument(
         "--limit",
@@ -40,11 +47,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="frames at most, evenly spread, 0 for all (default: %(default)s)",
     )
     parser.add_argument(
+        "--scenes", type=int, metavar="N", default=162, help="scenes of --geometry (default: %(default)s)"
+    )
+    parser.add_argument(
         "--seed",
         type=int,
         metavar="N",
         default=1,
-        help="of a store's sensors and of missing depth (default: %(default)s)",
+        help="of a store's sensors, of missing depth and of --geometry's scenes (default: %(default)s)",
     )
     parser.add_argument(
         "--sensor",
@@ -69,6 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_coco_options(parser)
     arguments.add_arguments(parser, SegmentationSettings, "segmentation")
+    arguments.add_arguments(parser, LiftingSettings, "lifting, for --geometry", "lifting_")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -87,9 +98,11 @@ def run(args: argparse.Namespace) -> int:
     from instance_seg_ros.segmentation.segmenter import load_segmenter
 
     settings = arguments.from_arguments(args, SegmentationSettings)
-    for name in ("limit", "seed", "worst"):
-        if getattr(args, name) < 0:
-            raise InputError(f"--{name} must be 0 or more, not {getattr(args, name)}")
+    for name, least in (("limit", 0), ("seed", 0), ("worst", 0), ("scenes", 1)):
+        if getattr(args, name) < least:
+            raise InputError(f"--{name} must be {least} or more, not {getattr(args, name)}")
+    if args.geometry:
+        return _run_geometry(args)
     results, worst = [], WorstFrames(args.worst)
     # What is wrong with the data or the folder is told before the model is loaded, not after it has run for minutes.
     frames = _frames(args)
@@ -120,6 +133,16 @@ def run(args: argparse.Namespace) -> int:
         source = (args.data or args.coco).resolve().name
         write_page(args.out, f"{segmenter.info.name} on {source}", summary, worst.frames())
         print(f"wrote {args.out / 'metrics.json'} and {args.out / 'index.html'}")
+    return 0
+
+
+def _run_geometry(args: argparse.Namespace) -> int:
+    from instance_seg_ros.commands.helpers.coco_options import ONLY_FOR_COCO, refuse_options
+    from instance_seg_ros.commands.helpers.geometry_evaluation import evaluate_geometry
+
+    refuse_options(args, (*ONLY_FOR_COCO, "model", "sensor", "all_labelled", "without_color"), "--geometry")
+    settings = arguments.from_arguments(args, LiftingSettings, "lifting_")
+    print(evaluate_geometry(args.scenes, args.seed, settings, args.out))
     return 0
 
 

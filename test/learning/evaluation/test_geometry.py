@@ -1,0 +1,166 @@
+"""The benchmark of geometry: what it calls true is true, and what it calls an error is one."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from instance_seg_ros.commands import main
+from instance_seg_ros.core.config import LiftingSettings
+from instance_seg_ros.core.geometry import OrientedBox, Transform
+from instance_seg_ros.core.status import Status
+from instance_seg_ros.learning.evaluation.geometry_errors import ObjectError, error_rows, object_error, scene_errors
+from instance_seg_ros.learning.evaluation.geometry_scenes import KINDS, TrueScene, geometry_scenes, volume_centre_m
+from instance_seg_ros.learning.synthetic.objects.shapes import box_mesh, join, lathe_mesh
+from instance_seg_ros.lifting import Completion, Instance3D, Lifter
+
+
+@pytest.fixture(scope="module")
+def scenes() -> dict[str, TrueScene]:
+    return {scene.kind: scene for scene in geometry_scenes(len(KINDS), 3)}
+
+
+@pytest.mark.parametrize(
+    ("mesh", "centre_m"),
+    [
+        (box_mesh((0.05, 0.03, 0.02), (0.1, 0.2, 0.3)), (0.1, 0.2, 0.3)),
+        (lathe_mesh([[0, 0], [0.04, 0], [0, 0.12]]), (0, 0, 0.03)),  # a cone's lies at a quarter of its height
+        # Two boxes that overlap by half are one of 0.15 m, not two of 0.1 m.
+        (join([box_mesh((0.05, 0.02, 0.02)), box_mesh((0.05, 0.02, 0.02), (0.05, 0, 0))]), (0.025, 0, 0)),
+        (join([box_mesh((0.1, 0.02, 0.02)), box_mesh((0.02, 0.02, 0.02), (0.05, 0, 0.01))]), (0.0024, 0, 0.0012)),
+    ],
+    ids=["box", "cone", "overlap", "step"],
+)
+def test_the_centre_of_a_volume_is_that_of_the_union_of_its_parts(mesh: object, centre_m: tuple[float, ...]) -> None:
+    found = volume_centre_m(np.asarray(mesh.vertices), np.asarray(mesh.faces))  # type: ignore[attr-defined]
+    np.testing.assert_allclose(found, centre_m, atol=0.001)
+
+
+def test_scenes_hold_what_their_kind_says(scenes: dict[str, TrueScene]) -> None:
+    assert any(item.support == "object" for item in scenes["stack"].objects)
+    assert any(item.support == "nothing" for item in scenes["held"].objects)
+    assert any(item.cut > 0.05 for item in scenes["border"].objects)
+    assert min(item.visible for item in scenes["crowd"].objects) < 0.9
+    heights_m = {round(item.bottom_height_m, 3) for item in scenes["shelf"].objects}
+    assert len(heights_m) == 2
+    for scene in scenes.values():
+        assert set(np.unique(scene.labels)) - {0} == {item.label for item in scene.objects}
+        for item in scene.objects:
+            assert 0 < item.visible <= 1.0 + 1e-9 and 0 <= item.cut <= 1 - item.visible + 1e-9
+            assert (np.abs(item.box.T_camera_box.inverse().apply(item.centre_m)) <= item.box.size_m / 2).all()
+
+
+def test_a_scene_depends_on_its_seed_and_number_alone(scenes: dict[str, TrueScene]) -> None:
+    again = next(iter(geometry_scenes(1, 3)))
+    np.testing.assert_array_equal(again.frame.depth_m, scenes["table"].frame.depth_m)
+    assert not np.array_equal(next(iter(geometry_scenes(1, 4))).frame.depth_m, again.frame.depth_m)
+
+
+def test_depth_of_a_true_surface_is_that_of_the_frame(scenes: dict[str, TrueScene]) -> None:
+    """Outer faces of upright boxes by their true pose, against what was measured under their masks."""
+    checked = 0
+    for scene in scenes.values():
+        for item in scene.objects:
+            if item.family not in ("box", "carton"):
+                continue
+            points_m = scene.frame.points_m[(scene.labels == item.label) & (scene.frame.depth_m > 0)]
+            local_m = np.abs(item.box.T_camera_box.inverse().apply(points_m.astype(np.float64)))
+            outside_m = (local_m - item.box.size_m / 2).max(axis=1)
+            if item.support != "heap":
+                assert np.percentile(np.abs(outside_m), 75) < 0.008
+                checked += 1
+    assert checked >= 3
+
+
+def said_exactly(scene: TrueScene, index: int) -> Instance3D:
+    """What lifting would say if it knew the truth."""
+    true = scene.objects[index]
+    points_m = scene.frame.points_m[(scene.labels == true.label) & (scene.frame.depth_m > 0)]
+    return Instance3D(
+        points_m=points_m,
+        pixels=np.arange(len(points_m)),
+        rejected=0,
+        centroid_m=true.centre_m,
+        surface_centroid_m=points_m.mean(axis=0, dtype=np.float64),
+        covariance_m2=np.eye(3) * 1e-4,
+        box=true.box,
+        completion=Completion.SUPPORT_PLANE,
+        status=Status.OK,
+    )
+
+
+def error_of(scene: TrueScene, instance: Instance3D) -> ObjectError:
+    return object_error(scene, scene.objects[0], instance, scene.labels == scene.objects[0].label)
+
+
+def test_the_truth_has_no_error_and_another_box_has_that_of_its_difference(scenes: dict[str, TrueScene]) -> None:
+    scene = scenes["table"]
+    exact = said_exactly(scene, 0)
+    error = error_of(scene, exact)
+    assert error.centre_m == pytest.approx(0) and error.box_centre_m == pytest.approx(0, abs=1e-9)
+    assert error.size == pytest.approx((0, 0, 0), abs=1e-9) and error.bottom_m == pytest.approx(0, abs=1e-9)
+    assert error.bottom_right and min(error.recipes_m.values()) > 0.001
+    pose, size_m = scene.objects[0].box.T_camera_box, scene.objects[0].box.size_m
+    assert exact.centroid_m is not None
+    lower = Transform(pose.rotation, pose.translation_m - 0.03 * pose.rotation[:, 2])
+    off = replace(
+        exact, box=OrientedBox(lower, size_m * [1, 1, 1.5]), centroid_m=exact.centroid_m + np.array([0, 0, 0.01])
+    )
+    error = error_of(scene, off)
+    assert (error.centre_m, error.box_centre_m) == pytest.approx((0.01, 0.03), abs=1e-6)
+    assert error.size == pytest.approx((0, 0, 0.5), abs=1e-6)
+    assert error.bottom_m == pytest.approx(-0.03 - 0.25 * size_m[2], abs=1e-6) and not error.bottom_right
+
+
+def test_figures_are_medians_and_shares_of_the_groups() -> None:
+    def error(**changes: object) -> ObjectError:
+        plain = ObjectError(
+            *("table", "box", "plane", 1.0, 0.0, 0.7, True, 0.01, 0.02, (0.1, 0.2, 0.3), 0.0, True, True, Status.OK),
+            {"mean of the surface": 0.02, "box along principal axes": 0.03, "smallest box": 0.04},
+        )
+        return replace(plain, **changes)  # type: ignore[arg-type]
+
+    rows = {
+        row.name: row
+        for row in error_rows(
+            [error(), error(centre_m=0.03, bottom_m=-0.05, bottom_right=False), error(visible=0.5, family="can")]
+        )
+    }
+    assert rows["all"].count == 3 and rows["all"].centre_mm == pytest.approx((10, 26))
+    assert rows["all"].invented == pytest.approx(100 / 3) and rows["all"].bottom_right == pytest.approx(200 / 3)
+    assert (rows["all"].recipe, rows["all"].recipe_mm) == ("mean of the surface", pytest.approx(20))
+    assert rows["half hidden: 35 to 65 % visible"].count == rows["family: can"].count == 1
+    assert rows["all"].worst_side == pytest.approx((30, 30)) and "held" not in rows
+
+
+def test_the_command_prints_the_tables_and_writes_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(["eval", "--geometry", "--scenes", "2", "--seed", "3", "--out", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "whole: 95 % visible or more" in out and "2 scenes of seed 3" in out
+    content = json.loads((tmp_path / "geometry.json").read_text())
+    assert content["rows"][0]["count"] == len(content["objects"]) > 2
+    assert (tmp_path / "geometry.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--scenes", "0"], "--scenes must be 1 or more"),
+        (["--model", "a.onnx"], "--model cannot be used with --geometry"),
+        (["--lifting-min-points", "0"], "min_points"),
+    ],
+)
+def test_options_that_cannot_be_are_named(options: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(["eval", "--geometry", *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_lifting_is_nearer_to_the_truth_than_the_simple_recipes(scenes: dict[str, TrueScene]) -> None:
+    errors, plane = scene_errors(scenes["table"], Lifter(LiftingSettings()))
+    row = error_rows(errors)[0]
+    assert row.lifted == row.count and row.centre_mm[0] < row.recipe_mm
+    assert plane is not None and plane.found and plane.distance_m < 0.002 and plane.angle_deg < 0.5
