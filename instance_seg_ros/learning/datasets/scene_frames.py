@@ -1,13 +1,16 @@
-"""Frames of a scene store as a random depth sensor would see them."""
+"""Frames of a scene store as a random camera would see them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from instance_seg_ros.learning.datasets.misregistration import MisregistrationSettings, misregister
+from instance_seg_ros.learning.datasets.prints import PrintSettings, paint_prints
 from instance_seg_ros.learning.datasets.training_samples import IGNORE_ID, Images
 from instance_seg_ros.learning.synthetic.sensors.sensor import SensorSettings, simulate_depth
 from instance_seg_ros.learning.synthetic.store import SceneStore
@@ -40,6 +43,8 @@ class SceneFrames:
         inputs: "depth", "rgb" or "rgbd", what to give of each frame.
         sensor: what makes measured depth of true depth.
         holdout_every: scenes with a number that this divides are left out.
+        prints: painted over the colour; None takes the defaults.
+        misregistration: of the colour; likewise.
 
     Raises:
         ValueError: colour alone is wanted of a store that has none.
@@ -53,12 +58,16 @@ class SceneFrames:
         inputs: str = "rgbd",
         sensor: SensorModel = random_sensor,
         holdout_every: int = HOLDOUT_EVERY,
+        prints: PrintSettings | None = None,
+        misregistration: MisregistrationSettings | None = None,
     ) -> None:
         if inputs == "rgb" and store.color is None:
             raise ValueError("this store has no colour; generate one with --color")
         self._store = store
         self._inputs = inputs
         self._sensor = sensor
+        self._prints = prints or PrintSettings()
+        self._misregistration = misregistration or MisregistrationSettings()
         self._frames, self._held_out = split_holdout(store, holdout_every)
 
     def __len__(self) -> int:
@@ -70,19 +79,33 @@ class SceneFrames:
         return float(self._inputs == "rgb" or (self._inputs == "rgbd" and self._store.color is None))
 
     def images(self, index: int, rng: np.random.Generator) -> Images:
-        """A frame with sensor noise drawn from `rng`."""
+        """A frame with sensor noise, prints and colour beside the depth, all drawn from `rng`."""
         store, frame = self._store, self._frames[index]
         intrinsics = np.array(store.intrinsics[frame])
         if self._inputs == "rgb":
             depth_m = np.zeros(store.depth.shape[1:], dtype=np.float32)
         else:
             depth_m = self._sensor(store.depth_m(frame), intrinsics, rng, store.behind_m(frame))
-        color = None if store.color is None or self._inputs == "depth" else np.array(store.color[frame])
-        return Images(depth_m, np.array(store.ids[frame]), intrinsics, np.zeros(IGNORE_ID - 1, np.int64), color)
+        ids = np.array(store.ids[frame])
+        color = None
+        if store.color is not None and self._inputs != "depth":
+            color = paint_prints(np.array(store.color[frame]), ids, rng, self._prints)
+            moved = self._misregistration
+            if depth_m.any() and rng.random() < moved.probability:
+                limit_px = moved.largest_share * ids.shape[1]
+                right_px, down_px = rng.uniform(-limit_px, limit_px, 2).tolist()
+                color = misregister(color, depth_m > 0, (right_px, down_px))
+        return Images(depth_m, ids, intrinsics, np.zeros(IGNORE_ID - 1, np.int64), color)
 
     def facts(self) -> dict[str, Any]:
         """The store's settings and the numbers of frames."""
-        return {"store": self._store.meta, "frames": len(self._frames), "frames_held_out": len(self._held_out)}
+        return {
+            "store": self._store.meta,
+            "frames": len(self._frames),
+            "frames_held_out": len(self._held_out),
+            "prints": asdict(self._prints),
+            "misregistration": asdict(self._misregistration),
+        }
 
 
 def split_holdout(store: SceneStore, every: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

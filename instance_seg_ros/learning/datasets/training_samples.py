@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
 from instance_seg_ros.learning.datasets.photometric import PhotometricSettings, degrade_color
@@ -58,7 +59,7 @@ class Sample:
         intrinsics: (4,) float32.
         ids: (H, W) uint8: 0 background, 1..N instances, 255 ignored.
         boxes_xyxy: (N, 4) float32.
-        centroids_xy: (N, 2) float32.
+        anchors_xy: (N, 2) float32, see `Labels`.
         class_ids: (N,) int64.
         color_rgb: (3, H, W) uint8, 0 throughout where there is none.
     """
@@ -67,38 +68,36 @@ class Sample:
     intrinsics: Tensor
     ids: Tensor
     boxes_xyxy: Tensor
-    centroids_xy: Tensor
+    anchors_xy: Tensor
     class_ids: Tensor
     color_rgb: Tensor
 
 
 @dataclass(frozen=True)
 class Batch:
-    """B samples: images stacked, instances listed.
+    """B samples, stacked; N is the largest number of instances in one, and rows that an image lacks are 0.
 
     Attributes:
         depth_m: (B, 1, H, W) float32.
         intrinsics: (B, 4) float32.
         ids: (B, H, W) uint8.
-        boxes_xyxy, centroids_xy, class_ids: of each image, as of `Sample`.
+        boxes_xyxy: (B, N, 4) float32.
+        anchors_xy: (B, N, 2) float32.
+        class_ids: (B, N) int64.
         color_rgb: (B, 3, H, W) uint8.
     """
 
     depth_m: Tensor
     intrinsics: Tensor
     ids: Tensor
-    boxes_xyxy: list[Tensor]
-    centroids_xy: list[Tensor]
-    class_ids: list[Tensor]
+    boxes_xyxy: Tensor
+    anchors_xy: Tensor
+    class_ids: Tensor
     color_rgb: Tensor
 
     def to(self, device: torch.device) -> Batch:
         """The same batch with all of its tensors on `device`."""
-        values: dict[str, Any] = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            values[field.name] = [item.to(device) for item in value] if isinstance(value, list) else value.to(device)
-        return Batch(**values)
+        return Batch(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
 
 
 @dataclass(frozen=True)
@@ -237,13 +236,13 @@ class Labels:
         ids: (H, W) uint8: 0 background, 1..N instances, 255 ignored.
         former_ids: (N,) int64, what each was before.
         boxes_xyxy: (N, 4) float32.
-        centroids_xy: (N, 2) float32, of the masks.
+        anchors_xy: (N, 2) float32, see `_anchor`.
     """
 
     ids: NDArray[np.uint8]
     former_ids: NDArray[np.int64]
     boxes_xyxy: NDArray[np.float32]
-    centroids_xy: NDArray[np.float32]
+    anchors_xy: NDArray[np.float32]
 
 
 def relabel(
@@ -252,7 +251,7 @@ def relabel(
     """Instances numbered 1..N; small or unmeasured ones become 255, which stays ignored."""
     table = np.zeros(256, dtype=np.uint8)
     table[IGNORE_ID] = IGNORE_ID
-    former_ids, boxes, centroids = [], [], []
+    former_ids, boxes, anchors = [], [], []
     areas = np.bincount(ids.ravel(), minlength=256)
     measured = np.bincount(ids.ravel(), weights=(depth_m > 0).ravel(), minlength=256)
     for value in np.flatnonzero(areas[1:IGNORE_ID]) + 1:
@@ -261,17 +260,35 @@ def relabel(
             continue
         mask = (ids == value).astype(np.uint8)
         left, top, box_width, box_height = cv2.boundingRect(mask)
-        moments = cv2.moments(mask[top : top + box_height, left : left + box_width], binaryImage=True)
+        column, row = _anchor(mask[top : top + box_height, left : left + box_width])
         former_ids.append(value)
         boxes.append((left, top, left + box_width, top + box_height))
-        centroids.append((moments["m10"] / moments["m00"] + left + 0.5, moments["m01"] / moments["m00"] + top + 0.5))
+        anchors.append((left + column + 0.5, top + row + 0.5))
         table[value] = len(boxes)
     return Labels(
         table[ids],
         np.array(former_ids, dtype=np.int64),
         np.array(boxes, dtype=np.float32).reshape(-1, 4),
-        np.array(centroids, dtype=np.float32).reshape(-1, 2),
+        np.array(anchors, dtype=np.float32).reshape(-1, 2),
     )
+
+
+_ANCHOR_DEPTH_PX = 6.0
+"""An anchor need not lie farther inside its object than this."""
+
+
+def _anchor(mask: NDArray[np.uint8]) -> tuple[int, int]:
+    """Column and row of the pixel that stands for an object: well inside of what is visible, and near its centroid.
+
+    Of the pixels at least half as far from the mask's edge as the innermost one, or 6 px, it is the one nearest to the
+    centroid. The centroid itself may lie on something else that cuts the object in two.
+    """
+    inside_px = cv2.distanceTransform(np.pad(mask, 1), cv2.DIST_L2, 3)[1:-1, 1:-1]
+    rows, columns = np.nonzero(inside_px >= min(0.5 * float(inside_px.max()), _ANCHOR_DEPTH_PX))
+    moments = cv2.moments(mask, binaryImage=True)
+    column, row = moments["m10"] / moments["m00"], moments["m01"] / moments["m00"]
+    nearest = int(np.argmin((columns - column) ** 2 + (rows - row) ** 2))
+    return int(columns[nearest]), int(rows[nearest])
 
 
 class FrameDataset(Dataset[Sample]):
@@ -360,7 +377,7 @@ def to_sample(images: Images, settings: AugmentationSettings) -> Sample:
         intrinsics=torch.from_numpy(images.intrinsics),
         ids=torch.from_numpy(labels.ids),
         boxes_xyxy=torch.from_numpy(labels.boxes_xyxy),
-        centroids_xy=torch.from_numpy(labels.centroids_xy),
+        anchors_xy=torch.from_numpy(labels.anchors_xy),
         class_ids=torch.from_numpy(images.class_ids[labels.former_ids - 1]),
         color_rgb=torch.from_numpy(np.ascontiguousarray(color.transpose(2, 0, 1))),
     )
@@ -380,8 +397,8 @@ def collate(samples: list[Sample]) -> Batch:
         depth_m=torch.stack([s.depth_m for s in samples]),
         intrinsics=torch.stack([s.intrinsics for s in samples]),
         ids=torch.stack([s.ids for s in samples]),
-        boxes_xyxy=[s.boxes_xyxy for s in samples],
-        centroids_xy=[s.centroids_xy for s in samples],
-        class_ids=[s.class_ids for s in samples],
+        boxes_xyxy=pad_sequence([s.boxes_xyxy for s in samples], batch_first=True),
+        anchors_xy=pad_sequence([s.anchors_xy for s in samples], batch_first=True),
+        class_ids=pad_sequence([s.class_ids for s in samples], batch_first=True),
         color_rgb=torch.stack([s.color_rgb for s in samples]),
     )

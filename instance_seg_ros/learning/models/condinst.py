@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from instance_seg_ros.learning.models.backbone import Backbone
-from instance_seg_ros.learning.models.color_encoder import ColorEncoder
+from instance_seg_ros.learning.models.color_encoder import ColorEncoder, color_gates
 from instance_seg_ros.learning.models.configuration import DYNAMIC_CHANNELS, CondInstConfig
 from instance_seg_ros.learning.models.controller import Controller, patch_places
-from instance_seg_ros.learning.models.dynamic_head import dynamic_masks
+from instance_seg_ros.learning.models.dynamic_head import dynamic_masks, dynamic_masks_of_batch
 from instance_seg_ros.learning.models.fcos_head import FcosHead, level_locations
 from instance_seg_ros.learning.models.fpn import FeaturePyramid
-from instance_seg_ros.learning.models.geometry_input import GeometryInput
+from instance_seg_ros.learning.models.geometry_input import VALIDITY_CHANNEL, GeometryInput
 from instance_seg_ros.learning.models.mask_branch import MaskBranch
-from instance_seg_ros.learning.models.mask_upsampling import MaskUpsampling
+from instance_seg_ros.learning.models.mask_upsampling import MaskUpsampling, upsample_masks_of_batch
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,7 @@ class DenseOutput:
         class_logits: (B, L, classes) float32.
         ltrb_px: (B, L, 4) float32, distances to left, top, right, bottom in input pixels.
         centerness_logits: (B, L) float32.
-        parameters: (B, L, 169) float32 of the dynamic heads.
-        box_features: (B, C, H_i, W_i) per level, what the controller made them of.
+        box_features: (B, C, H_i, W_i) per level, what the controller makes the dynamic heads of, see `parameters_at`.
         mask_features: (B, 8, H / 4, W / 4) float32.
         foreground_logits: (B, 1, H / 4, W / 4) float32.
         mask_upsampling: (B, 9, 2, 2, H / 4, W / 4) float32, see `upsample_masks`.
@@ -38,7 +37,6 @@ class DenseOutput:
     class_logits: Tensor
     ltrb_px: Tensor
     centerness_logits: Tensor
-    parameters: Tensor
     box_features: tuple[Tensor, ...]
     mask_features: Tensor
     foreground_logits: Tensor
@@ -61,11 +59,17 @@ def _silent_projection(in_channels: int, out_channels: int) -> nn.Conv2d:
     return projection
 
 
+def _gated(features: Tensor, gate: Tensor | None) -> Tensor:
+    return features if gate is None else features * gate.to(features.dtype)
+
+
 class CondInst(nn.Module):
     """Depth, intrinsics and colour to dense predictions; `masks` turns chosen locations into mask logits.
 
     Colour joins late: at stride 8, behind the depth backbone's stage there, in the mask branch and in the masks'
-    upsampling. Where it is missing, the network is one of depth alone.
+    upsampling. If the configuration says so, missing depth gates it in the first two, where it could split what a
+    measured surface holds together; the upsampling only moves outlines by a cell. Where colour is missing, the network
+    is one of depth alone.
     """
 
     locations_xy: Tensor
@@ -131,24 +135,26 @@ class CondInst(nn.Module):
         # The geometry is computed in float32 whatever the autocast: bf16 has 4 mm steps at one metre.
         with torch.autocast(device_type=depth_m.device.type, enabled=False):
             channels = self.geometry(depth_m, intrinsics)
-        color: list[Tensor] = []
+            valid = channels[:, VALIDITY_CHANNEL:]
+            to_masks, to_backbone = color_gates(valid) if self.config.gates_color else (None, None)
+        finest, for_backbone, for_masks = None, None, None
         if self.config.color_channels and color_rgb is not None:
-            color = self.color_encoder(color_rgb)
-        additions = {_COLOR_STAGE: self.color_to_backbone(color[2])} if color else None
-        stem, stages = self.backbone(channels.contiguous(memory_format=torch.channels_last), additions)
+            finest, middle, coarsest = self.color_encoder(color_rgb)
+            for_backbone = {_COLOR_STAGE: _gated(self.color_to_backbone(coarsest), to_backbone)}
+            for_masks = _gated(self.color_to_masks(middle), to_masks)
+        stem, stages = self.backbone(channels.contiguous(memory_format=torch.channels_last), for_backbone)
         pyramid = self.fpn(stages)
         first = self.config.stage_strides.index(self.config.head_strides[0])
         levels = self.head(pyramid[first : first + len(self.config.head_strides)])
-        mask_features, foreground, merged = self.mask_branch(pyramid, self.color_to_masks(color[1]) if color else None)
+        mask_features, foreground, merged = self.mask_branch(pyramid, for_masks)
         return DenseOutput(
             class_logits=_join([level.class_logits for level in levels]),
             ltrb_px=_join([level.ltrb for level in levels]) * self.location_stride.view(1, -1, 1),
             centerness_logits=_join([level.centerness_logits for level in levels]).squeeze(2),
-            parameters=_join([self.controller(level.box_features) for level in levels]),
             box_features=tuple(level.box_features for level in levels),
             mask_features=mask_features.float(),
             foreground_logits=foreground.float(),
-            mask_upsampling=self.mask_upsampling(stem, color[0] if color else None, merged),
+            mask_upsampling=self.mask_upsampling(stem, finest, merged),
         )
 
     def boxes_xyxy(self, ltrb_px: Tensor) -> Tensor:
@@ -156,7 +162,7 @@ class CondInst(nn.Module):
         return torch.cat((self.locations_xy - ltrb_px[..., :2], self.locations_xy + ltrb_px[..., 2:]), dim=-1)
 
     def parameters_at(self, box_features: Sequence[Tensor], location_index: Tensor) -> Tensor:
-        """Parameters of chosen locations of one image: those of `DenseOutput`, without computing all of them.
+        """Parameters of the dynamic heads of chosen locations of one image, without computing those of all.
 
         Args:
             box_features: (1, C, H_i, W_i) per level.
@@ -166,6 +172,29 @@ class CondInst(nn.Module):
             (K, 169) float32.
         """
         return self.controller.at(box_features, self.location_patch[location_index]).float()
+
+    def mask_probabilities(self, output: DenseOutput, location_index: Tensor) -> Tensor:
+        """Masks of chosen locations of a batch, upsampled.
+
+        Args:
+            output: of the batch.
+            location_index: (K,) int64, image * L + location.
+
+        Returns:
+            (K, H / 2, W / 2) float32.
+        """
+        image = location_index // len(self.locations_xy)
+        location = location_index % len(self.locations_xy)
+        parameters = self.controller.at_locations(output.box_features, image, self.location_patch[location])
+        coarse = dynamic_masks_of_batch(
+            output.mask_features,
+            parameters,
+            image,
+            self.locations_xy[location],
+            self.location_size_px[location],
+            self.config.stage_strides[0],
+        )
+        return upsample_masks_of_batch(coarse.sigmoid(), output.mask_upsampling, image)
 
     def masks(self, mask_features: Tensor, parameters: Tensor, location_index: Tensor) -> Tensor:
         """Mask logits of chosen locations of one image, at the mask branch's stride.

@@ -46,6 +46,8 @@ class CondInstConfig:
         mask_depth: 3x3 convolutions of the mask branch's tower.
         color_channels: channels of the colour encoder at strides 2, 4 and 8; empty for a network of depth alone.
         reads_depth: False for a network of colour alone, which takes depth for missing whatever it is given.
+        gates_color: colour counts by the share of the depth that is missing around, see `color_encoder.color_gates`;
+            False for networks from before there was a gate.
     """
 
     input_hw: tuple[int, int] = (240, 320)
@@ -63,6 +65,7 @@ class CondInstConfig:
     mask_depth: int = 3
     color_channels: tuple[int, ...] = (16, 32, 64)
     reads_depth: bool = True
+    gates_color: bool = False
 
     def __post_init__(self) -> None:
         levels = len(self.head_strides)
@@ -105,7 +108,7 @@ class CondInstConfig:
 
 
 SIZES: dict[str, CondInstConfig] = {
-    "standard": CondInstConfig(),
+    "standard": CondInstConfig(gates_color=True),
     "small": CondInstConfig(
         stem_channels=16,
         stage_channels=(32, 48, 96, 128),
@@ -114,6 +117,7 @@ SIZES: dict[str, CondInstConfig] = {
         mask_channels=32,
         mask_depth=2,
         color_channels=(16, 16, 48),
+        gates_color=True,
     ),
 }
 """Networks by name: the shipped one's, and one with half of its weights."""

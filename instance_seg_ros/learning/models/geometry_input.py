@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 INPUT_CHANNELS = 8
+VALIDITY_CHANNEL = 7
+"""The last one: 1 where depth was measured, else 0."""
 
 _XYZ_SCALE_M = 0.3
 _XYZ_CLAMP = 5.0

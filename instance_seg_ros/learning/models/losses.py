@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -35,7 +37,7 @@ def giou_loss(predicted_ltrb: Tensor, target_ltrb: Tensor, weights: Tensor) -> T
     Args:
         predicted_ltrb: (N, 4) distances >= 0.
         target_ltrb: (N, 4) distances >= 0.
-        weights: (N,), in FCOS the target's centre-ness.
+        weights: (N,), in FCOS the target's centre-ness, here the location's quality.
 
     Returns:
         Scalar; 0 for N = 0.
@@ -49,13 +51,6 @@ def giou_loss(predicted_ltrb: Tensor, target_ltrb: Tensor, weights: Tensor) -> T
     union = predicted_wh.prod(dim=1) + target_wh.prod(dim=1) - intersection
     giou = intersection / union.clamp(min=_EPS) - (hull - union) / hull.clamp(min=_EPS)
     return (weights * (1 - giou)).sum() / weights.sum().clamp(min=_EPS)
-
-
-def centerness_target(ltrb: Tensor) -> Tensor:
-    """Centre-ness (N,) of locations with box distances (N, 4): 1 in the middle of the box, 0 on its edge."""
-    horizontal = torch.minimum(ltrb[:, 0], ltrb[:, 2]) / torch.maximum(ltrb[:, 0], ltrb[:, 2]).clamp(min=_EPS)
-    vertical = torch.minimum(ltrb[:, 1], ltrb[:, 3]) / torch.maximum(ltrb[:, 1], ltrb[:, 3]).clamp(min=_EPS)
-    return (horizontal * vertical).sqrt()
 
 
 def dice_loss(probabilities: Tensor, targets: Tensor) -> Tensor:
@@ -85,15 +80,16 @@ def boundary_weights(targets: Tensor, weight: float, radius: int = 2) -> Tensor:
     Returns:
         (N, h, w).
     """
-    highest, lowest = _window_maximum(targets, radius), -_window_maximum(-targets, radius)
-    return torch.where((highest > 0.5) & (lowest < 0.5), weight, 1.0)
+    near_boundary = _dilated(targets > 0.5, radius) & _dilated(targets < 0.5, radius)
+    return torch.where(near_boundary, weight, 1.0)
 
 
-def _window_maximum(maps: Tensor, radius: int) -> Tensor:
-    """Maximum of (N, h, w) over square windows: along the columns, then along the rows."""
-    window = 2 * radius + 1
-    along_columns = F.max_pool2d(maps.unsqueeze(1), (1, window), 1, (0, radius))
-    return F.max_pool2d(along_columns, (window, 1), 1, (radius, 0)).squeeze(1)
+def _dilated(masks: Tensor, radius: int) -> Tensor:
+    """Whether any cell of a square window around each is set, (N, h, w) bool: along the columns, then the rows."""
+    height, width = masks.shape[1:]
+    padded = F.pad(masks, (radius, radius, radius, radius))
+    columns = reduce(torch.logical_or, [padded[:, :, i : i + width] for i in range(2 * radius + 1)])
+    return reduce(torch.logical_or, [columns[:, i : i + height] for i in range(2 * radius + 1)])
 
 
 def mask_cross_entropy(probabilities: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:

@@ -6,6 +6,8 @@ and colour and are the same for every instance: where the image has an edge, all
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -77,13 +79,33 @@ def upsample_masks(masks: Tensor, weights: Tensor) -> Tensor:
     Returns:
         (K, 2 h, 2 w) probabilities.
     """
+    return _upsampled(masks, [weights[neighbour].flatten(0, 1) for neighbour in range(NEIGHBOURS)])
+
+
+def upsample_masks_of_batch(masks: Tensor, weights: Tensor, image: Tensor) -> Tensor:
+    """Masks of several images at twice the resolution.
+
+    Args:
+        masks: (K, h, w) probabilities.
+        weights: (B, 9, 2, 2, h, w) of `MaskUpsampling`.
+        image: (K,) int64, the image of each mask.
+
+    Returns:
+        (K, 2 h, 2 w) probabilities.
+    """
+    flat = weights.flatten(2, 3)
+    return _upsampled(masks, [flat[:, neighbour].index_select(0, image) for neighbour in range(NEIGHBOURS)])
+
+
+def _upsampled(masks: Tensor, weights: Sequence[Tensor]) -> Tensor:
+    """Masks (K, h, w) to (K, 2 h, 2 w) by weights (4, h, w) or (K, 4, h, w) of each neighbour."""
     count, height, width = masks.shape
     padded = F.pad(masks.unsqueeze(1), (1, 1, 1, 1), mode="replicate").squeeze(1)
     fine = masks.new_zeros(count, MASK_UPSAMPLING * MASK_UPSAMPLING, height, width)
-    for neighbour in range(NEIGHBOURS):
+    for neighbour, own in enumerate(weights):
         row, column = divmod(neighbour, 3)
         shifted = padded[:, None, row : row + height, column : column + width]
-        fine = fine + shifted * weights[neighbour].flatten(0, 1)
+        fine = torch.addcmul(fine, shifted, own)
     # Not by pixel_shuffle, whose gradient fails where an image has no instance.
     cells = fine.view(count, MASK_UPSAMPLING, MASK_UPSAMPLING, height, width).permute(0, 3, 1, 4, 2)
     return cells.reshape(count, MASK_UPSAMPLING * height, MASK_UPSAMPLING * width)

@@ -13,13 +13,11 @@ from instance_seg_ros.learning.datasets.training_samples import IGNORE_ID, Batch
 from instance_seg_ros.learning.models.condinst import CondInst, DenseOutput
 from instance_seg_ros.learning.models.losses import (
     boundary_weights,
-    centerness_target,
     dice_loss,
     focal_loss,
     giou_loss,
     mask_cross_entropy,
 )
-from instance_seg_ros.learning.models.mask_upsampling import upsample_masks
 from instance_seg_ros.learning.training.targets import IGNORED, Assignment, assign_locations, sample_positives
 
 
@@ -42,19 +40,26 @@ class ObjectiveSettings:
     masks_per_image: int = 24
 
 
-def mask_targets(ids: Tensor, count: int, stride: int) -> Tensor:
+def mask_targets(ids: Tensor, image: Tensor, instance: Tensor, stride: int) -> Tensor:
     """Share of each mask cell that an instance covers.
 
     Args:
-        ids: (H, W) uint8, 0 background, 1..count instances.
-        count: number of instances.
+        ids: (B, H, W) uint8, 0 background, 1..N instances.
+        image: (K,) int64, the image of each instance.
+        instance: (K,) int64, its row there: its id less 1.
         stride: of the mask grid; cell j covers pixels [stride * j, stride * (j + 1)).
 
     Returns:
-        (count, H / stride, W / stride) float32 in [0, 1].
+        (K, H / stride, W / stride) float32 in [0, 1].
     """
-    one_hot = (ids[None] == torch.arange(1, count + 1, dtype=ids.dtype, device=ids.device).view(-1, 1, 1)).float()
-    return F.avg_pool2d(one_hot[:, None], stride).squeeze(1) if count else one_hot[:, ::stride, ::stride]
+    own = (instance + 1).to(ids.dtype).view(-1, 1, 1)
+    # Bytes, pixel by pixel of the cells: a pooling of numbers would move many times as much memory.
+    shares = [
+        (ids[:, row::stride, column::stride].index_select(0, image) == own).to(torch.uint8)
+        for row in range(stride)
+        for column in range(stride)
+    ]
+    return sum(shares[1:], start=shares[0]).float() / stride**2
 
 
 @dataclass(frozen=True)
@@ -69,40 +74,23 @@ def _mask_terms(
     model: CondInst,
     output: DenseOutput,
     batch: Batch,
-    assignments: list[Assignment],
+    assignment: Assignment,
     settings: ObjectiveSettings,
     seeds: Sequence[int],
 ) -> tuple[_Term, _Term]:
     """Dice and cross-entropy over the sampled locations."""
-    chosen = [
-        sample_positives(
-            assignment.instance,
-            settings.masks_per_instance,
-            settings.masks_per_image,
-            torch.Generator().manual_seed(seed),
-        )
-        for assignment, seed in zip(assignments, seeds, strict=True)
-    ]
-    number = output.parameters.new_tensor(sum(len(index) for index in chosen))
-    if number == 0:
-        # All outputs take part: the gradients of several processes are added, and each must have all of them.
-        zero = (output.mask_features.sum() + output.parameters.sum() + output.mask_upsampling.sum()) * 0.0
-        return _Term(zero, number), _Term(zero, number)
-    # One gather for the batch: indexing image by image, its backward would fill a full-size gradient for each image.
-    count = output.parameters.shape[1]
-    flat = torch.cat([index + i * count for i, index in enumerate(chosen)])
-    parameters = output.parameters.flatten(0, 1)[flat].split([len(index) for index in chosen])
-    probabilities, targets, weights = [], [], []
-    for i, features in enumerate(output.mask_features.unbind()):
-        coarse = model.masks(features, parameters[i], chosen[i]).sigmoid()
-        probabilities.append(upsample_masks(coarse, output.mask_upsampling[i]))
-        instance_masks = mask_targets(batch.ids[i], len(batch.boxes_xyxy[i]), model.config.mask_stride)
-        instance = assignments[i].instance[chosen[i]]
-        targets.append(instance_masks[instance])
-        weights.append(boundary_weights(instance_masks, settings.boundary_weight)[instance])
-    predicted, wanted = torch.cat(probabilities), torch.cat(targets)
-    cross_entropy = settings.mask_cross_entropy_weight * mask_cross_entropy(predicted, wanted, torch.cat(weights))
-    return _Term(dice_loss(predicted, wanted).sum(), number), _Term(cross_entropy.sum(), number)
+    chosen = sample_positives(assignment.instance, settings.masks_per_instance, settings.masks_per_image, seeds)
+    number = chosen.new_tensor(len(chosen), dtype=torch.float32)
+    predicted = model.mask_probabilities(output, chosen)
+    # Several locations of an instance have the same target, so each is made once.
+    locations, most = assignment.instance.shape[1], batch.boxes_xyxy.shape[1] + 1
+    owner = (chosen // locations) * most + assignment.instance.flatten()[chosen]
+    different, inverse = owner.unique(return_inverse=True)
+    targets = mask_targets(batch.ids, different // most, different % most, model.config.mask_stride)
+    weights = boundary_weights(targets, settings.boundary_weight)
+    targets, weights = targets[inverse], weights[inverse]
+    cross_entropy = settings.mask_cross_entropy_weight * mask_cross_entropy(predicted, targets, weights)
+    return _Term(dice_loss(predicted, targets).sum(), number), _Term(cross_entropy.sum(), number)
 
 
 def _foreground_term(logits: Tensor, ids: Tensor, stride: int, weight: float) -> _Term:
@@ -113,15 +101,14 @@ def _foreground_term(logits: Tensor, ids: Tensor, stride: int, weight: float) ->
     return _Term(weight * (loss * counted).sum(), counted.sum())
 
 
-def _class_targets(assignments: list[Assignment], batch: Batch, class_count: int) -> Tensor:
-    """(B, L, classes) float32: 1 for the class of each location's instance."""
-    rows = []
-    for assignment, class_ids in zip(assignments, batch.class_ids, strict=True):
-        target = assignment.ltrb_px.new_zeros(len(assignment.instance), class_count)
-        positive = (assignment.instance >= 0).nonzero().flatten()
-        target[positive, class_ids[assignment.instance[positive]]] = 1.0
-        rows.append(target)
-    return torch.stack(rows)
+def _class_targets(assignment: Assignment, class_ids: Tensor, class_count: int) -> Tensor:
+    """(B, L, classes) float32: 1 for the class of each location's instance; `class_ids` (B, N) are the instances'."""
+    instance = assignment.instance
+    target = assignment.quality.new_zeros(*instance.shape, class_count)
+    if class_ids.shape[1] == 0:
+        return target
+    own = class_ids.gather(1, instance.clamp(min=0)).unsqueeze(2)
+    return target.scatter(2, own, (instance >= 0).to(target.dtype).unsqueeze(2))
 
 
 def batch_losses(
@@ -144,26 +131,23 @@ def batch_losses(
             of this process, divided by the mean of what they count: the mean of the processes' gradients is then that
             of one process with all the images.
     """
-    assignments = [
-        assign_locations(model, boxes, centroids, ids == IGNORE_ID)
-        for boxes, centroids, ids in zip(batch.boxes_xyxy, batch.centroids_xy, batch.ids, strict=True)
-    ]
-    instance = torch.stack([a.instance for a in assignments])
-    ltrb = torch.stack([a.ltrb_px for a in assignments])
-    positive = instance >= 0
-    count = positive.sum().float()
-
-    class_weight = (instance != IGNORED).float().unsqueeze(2)
-    class_target = _class_targets(assignments, batch, model.config.num_classes)
-    centerness = centerness_target(ltrb[positive])
-    stride = model.location_stride.view(1, -1, 1).expand(len(instance), -1, 1)[positive]
-    box = giou_loss(output.ltrb_px[positive] / stride, ltrb[positive] / stride, centerness) * centerness.sum()
-    found = F.binary_cross_entropy_with_logits(output.centerness_logits[positive], centerness, reduction="sum")
-    dice, cross_entropy = _mask_terms(model, output, batch, assignments, settings, seeds)
+    assignment = assign_locations(model, batch.ids, batch.boxes_xyxy, batch.anchors_xy)
+    class_target = _class_targets(assignment, batch.class_ids, model.config.num_classes)
+    class_weight = (assignment.instance != IGNORED).float().unsqueeze(2)
+    positive = (assignment.instance >= 0).float()
+    count = positive.sum()
+    # Everywhere, with a weight of 0 where there is no object: choosing the locations would cost a GPU a pause.
+    quality = assignment.quality * positive
+    stride = model.location_stride.view(1, -1, 1)
+    box = giou_loss(
+        (output.ltrb_px / stride).flatten(0, 1), (assignment.ltrb_px / stride).flatten(0, 1), quality.flatten()
+    )
+    nearness = F.binary_cross_entropy_with_logits(output.centerness_logits, quality, weight=positive, reduction="sum")
+    dice, cross_entropy = _mask_terms(model, output, batch, assignment, settings, seeds)
     terms = {
         "class": _Term(focal_loss(output.class_logits, class_target, class_weight), count),
-        "box": _Term(box, centerness.sum()),
-        "centerness": _Term(found, count),
+        "box": _Term(box * quality.sum(), quality.sum()),
+        "centerness": _Term(nearness, count),
         "dice": dice,
         "mask": cross_entropy,
         "foreground": _foreground_term(

@@ -1,97 +1,136 @@
-"""What each location should predict: FCOS assignment with centre sampling around the masks' centroids."""
+"""What each location should predict: FCOS assignment by visible pixels, and the locations that the mask loss looks at.
+
+FCOS (Tian et al., ICCV 2019) samples around the box's centre, CondInst around the mask's centroid, and both give a
+contested location to the smallest box. Where something stands in front of an object's middle, that leaves the object
+behind without a location. Here a location can only be that of the object whose pixel it is.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from instance_seg_ros.learning.datasets.training_samples import IGNORE_ID
 from instance_seg_ros.learning.models.condinst import CondInst
 
 BACKGROUND = -1
 IGNORED = -2
 CENTER_RADIUS = 1.5
+"""Largest distance of a positive location from its object's anchor along rows and columns, in strides."""
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """Targets of the L locations of one image.
+    """Targets of the L locations of B images.
 
     Attributes:
-        instance: (L,) int64, the instance's row, or BACKGROUND or IGNORED.
-        ltrb_px: (L, 4) float32, distances to the instance's box; only rows with an instance mean anything.
+        instance: (B, L) int64, the instance's row, or BACKGROUND or IGNORED.
+        ltrb_px: (B, L, 4) float32, distances to the instance's box; only rows with an instance mean anything.
+        quality: (B, L) float32 in (0, 1], how near the location lies to the instance's anchor; likewise.
     """
 
     instance: Tensor
     ltrb_px: Tensor
+    quality: Tensor
 
 
-def assign_locations(model: CondInst, boxes_xyxy: Tensor, centroids_xy: Tensor, ignored: Tensor) -> Assignment:
-    """FCOS assignment.
+def assign_locations(model: CondInst, ids: Tensor, boxes_xyxy: Tensor, anchors_xy: Tensor) -> Assignment:
+    """Which instance each location is to find.
 
-    A location is positive for an instance if it lies in its box, within 1.5 strides of its mask's centroid, and the
-    box's largest distance falls in the level's range; of several instances the smallest box wins. An instance that no
-    location qualifies for (smaller than the finest grid) gets the location nearest to its centroid.
+    A location is positive for the instance whose visible pixel it lies on, if it is within 1.5 strides of the
+    instance's anchor and the box's largest distance falls in the level's range. An instance that no location qualifies
+    for (smaller than the finest grid) gets the location nearest to its anchor. The quality falls with the distance to
+    the anchor, as a Gaussian of one stride; it takes the place of FCOS's centre-ness, which the middle of the box has.
 
     Args:
         model: for its locations and level limits.
-        boxes_xyxy: (N, 4) float32, pixels of the network grid.
-        centroids_xy: (N, 2) float32, mask centroids.
-        ignored: (H, W) bool, pixels whose locations count neither as object nor as background.
-
-    Returns:
-        Assignment.
+        ids: (B, H, W) uint8, 0 background, 1..N the rows of the boxes, 255 ignored: locations there count neither as
+            object nor as background.
+        boxes_xyxy: (B, N, 4) float32, pixels of the network grid; rows without an instance are 0.
+        anchors_xy: (B, N, 2) float32, see `training_samples.Labels`.
     """
-    locations = model.locations_xy
-    height, width = ignored.shape
+    locations, strides = model.locations_xy, model.location_stride
+    height, width = ids.shape[1:]
     rows = locations[:, 1].long().clamp(0, height - 1)
     columns = locations[:, 0].long().clamp(0, width - 1)
-    instance = torch.where(ignored[rows, columns], IGNORED, BACKGROUND)
-    if len(boxes_xyxy) == 0:
-        return Assignment(instance, locations.new_zeros(len(locations), 4))
-    ltrb = torch.cat(
-        (locations[:, None] - boxes_xyxy[None, :, :2], boxes_xyxy[None, :, 2:] - locations[:, None]), dim=2
-    )
-    offset = (locations[:, None] - centroids_xy[None]).abs().amax(dim=2)
-    longest = ltrb.amax(dim=2)
+    seen = ids[:, rows, columns].long()
+    instance = torch.where(seen == IGNORE_ID, IGNORED, BACKGROUND)
+    if boxes_xyxy.shape[1] == 0:
+        nothing = locations.new_zeros(*instance.shape, 4)
+        return Assignment(instance, nothing, nothing[..., 0])
+    is_object = (seen > 0) & (seen != IGNORE_ID)
+    own = torch.where(is_object, seen - 1, 0)
     limits = locations.new_tensor((0.0, *model.config.regression_limits_px))
-    lower, upper = limits[model.location_level], limits[model.location_level + 1]
-    fits_level = (longest > lower[:, None]) & (longest <= upper[:, None])
-    positive = (ltrb.amin(dim=2) > 0) & (offset < CENTER_RADIUS * model.location_stride[:, None]) & fits_level
+    longest = _ltrb(locations, _rows(boxes_xyxy, own)).amax(dim=2)
+    level = model.location_level
+    fits_level = (longest > limits[level]) & (longest <= limits[level + 1])
+    offset = (locations - _rows(anchors_xy, own)).abs().amax(dim=2)
+    positive = is_object & fits_level & (offset < CENTER_RADIUS * strides)
+    instance = torch.where(positive, own, instance)
 
-    size = boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
-    area = size.prod(dim=1)
-    for orphan in (~positive.any(dim=0)).nonzero().flatten().tolist():
-        level = int((size[orphan].max() / 2 > limits[1:-1]).sum())
-        distance = (locations - centroids_xy[orphan]).norm(dim=1)
-        positive[torch.where(model.location_level == level, distance, torch.inf).argmin(), orphan] = True
+    size = boxes_xyxy[..., 2:] - boxes_xyxy[..., :2]
+    counts = torch.zeros_like(size[..., 0]).scatter_add(1, own, positive.float())
+    is_orphan = (counts == 0) & (size.amin(dim=2) > 0)
+    own_level = (size.amax(dim=2, keepdim=True) / 2 > limits[1:-1]).sum(dim=2, keepdim=True)
+    distance = torch.cdist(anchors_xy, locations.expand(len(ids), -1, -1))
+    nearest = torch.where(level == own_level, distance, torch.inf).argmin(dim=2)
+    # A column beyond the locations takes what is no orphan; of two orphans at one location, the one of the higher row
+    # has it on every device.
+    orphans = torch.full_like(instance[:, :1], BACKGROUND).repeat(1, len(locations) + 1)
+    places = torch.where(is_orphan, nearest, len(locations))
+    ranks = torch.arange(is_orphan.shape[1], device=ids.device).expand_as(places)
+    orphans = orphans.scatter_reduce(1, places, ranks, "amax")[:, :-1]
+    instance = torch.where(orphans >= 0, orphans, instance)
 
-    cost = torch.where(positive, area[None], torch.inf)
-    smallest, winner = cost.min(dim=1)
-    instance = torch.where(smallest.isfinite(), winner, instance)
+    own = instance.clamp(min=0)
     # An orphan's location may lie just outside its box; a distance cannot be negative.
-    chosen = ltrb[torch.arange(len(locations), device=winner.device), winner].clamp(min=0.5)
-    return Assignment(instance, chosen)
+    ltrb = _ltrb(locations, _rows(boxes_xyxy, own)).clamp(min=0.5)
+    distance = (locations - _rows(anchors_xy, own)).norm(dim=2) / strides
+    return Assignment(instance, ltrb, torch.exp(-0.5 * distance * distance))
 
 
-def sample_positives(instance: Tensor, per_instance: int, limit: int, generator: torch.Generator) -> Tensor:
+def _rows(values: Tensor, index: Tensor) -> Tensor:
+    """Rows (B, L, C) of (B, N, C) by an index (B, L)."""
+    return values.gather(1, index.unsqueeze(2).expand(-1, -1, values.shape[2]))
+
+
+def _ltrb(locations: Tensor, boxes_xyxy: Tensor) -> Tensor:
+    """Distances (B, L, 4) of locations (L, 2) to boxes (B, L, 4)."""
+    return torch.cat((locations - boxes_xyxy[..., :2], boxes_xyxy[..., 2:] - locations), dim=2)
+
+
+def sample_positives(instance: Tensor, per_instance: int, limit: int, seeds: Sequence[int]) -> Tensor:
     """Random positive locations for the mask loss, the same number for each instance.
 
     Args:
-        instance: (L,) int64 of an Assignment.
+        instance: (B, L) int64 of an Assignment.
         per_instance: at most so many of each instance.
-        limit: at most so many altogether.
-        generator: of the randomness, on the CPU: the draws are the same on every device.
+        limit: at most so many of an image.
+        seeds: of each image's draws, which are the same on every device.
 
     Returns:
-        (K,) int64 location indices, K <= limit.
+        (K,) int64, ascending by image: image * L + location.
     """
-    positives = (instance >= 0).nonzero().flatten()
-    shuffled = torch.randperm(len(positives), generator=generator, device="cpu")
-    positives = positives[shuffled.to(positives.device)]
-    owners = instance[positives]
-    same_before = (owners[:, None] == owners[None]).tril(-1).sum(dim=1)
-    order = torch.argsort(same_before, stable=True)
-    chosen = positives[order[same_before[order] < per_instance]]
-    return chosen[:limit]
+    count = instance.shape[1]
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    drawn = torch.stack([torch.rand(count, generator=generator, device="cpu") for generator in generators])
+    drawn = drawn.to(instance.device)
+    image, location = (instance >= 0).nonzero(as_tuple=True)
+    key = drawn[image, location].double()
+    # Instances of different images differ by more than any number of instances in one.
+    order = torch.argsort(image * count + instance[image, location] + key)
+    image, location = image[order], location[order]
+    rank = _places_in_groups(image * count + instance[image, location])
+    image, location, rank = (values[rank < per_instance] for values in (image, location, rank))
+    order = torch.argsort(image * count + rank + drawn[image, location].double())
+    image, location = image[order], location[order]
+    chosen = _places_in_groups(image) < limit
+    return image[chosen] * count + location[chosen]
+
+
+def _places_in_groups(groups: Tensor) -> Tensor:
+    """How many of the same value come before each element of (N,), which is sorted."""
+    return torch.arange(len(groups), device=groups.device) - torch.searchsorted(groups, groups)

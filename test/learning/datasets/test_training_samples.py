@@ -106,14 +106,32 @@ def test_relabel_numbers_objects_and_ignores_small_and_unmeasured_ones() -> None
     assert labels.ids[2, 2] == labels.ids[60, 60] == labels.ids[5, 125] == IGNORE_ID
     assert labels.former_ids.tolist() == [3, 12]
     assert labels.boxes_xyxy.tolist() == [[30, 10, 50, 20], [80, 80, 90, 90]]
-    assert labels.centroids_xy.tolist() == [[40, 15], [85, 85]]
+    assert labels.anchors_xy.tolist() == [[39.5, 14.5], [84.5, 84.5]]
+
+
+@pytest.mark.parametrize(
+    ("regions", "anchor"),
+    [
+        ([np.s_[10:51, 20:61]], (40.5, 30.5)),  # a square: its middle
+        ([np.s_[10:51, 20:41], np.s_[10:51, 45:61]], (35.5, 30.5)),  # cut in two: 6 px inside the larger piece
+        ([np.s_[10:16, 20:61], np.s_[16:51, 20:26]], (32.5, 14.5)),  # an L: in the arm that is nearer to its centroid
+        ([np.s_[10, 20]], (20.5, 10.5)),  # a single pixel
+    ],
+)
+def test_the_anchor_is_a_pixel_well_inside_and_near_the_centroid(regions: list, anchor: tuple[float, float]) -> None:
+    ids = np.zeros((96, 128), dtype=np.uint8)
+    for region in regions:
+        ids[region] = 4
+    (found,) = relabel(ids, np.ones((96, 128), np.float32), 1, 0.0).anchors_xy.tolist()
+    assert ids[int(found[1]), int(found[0])] == 4
+    assert found == pytest.approx(anchor, abs=0.01)
 
 
 def test_relabel_of_an_empty_image_gives_no_boxes() -> None:
     labels = relabel(np.zeros((4, 4), np.uint8), np.ones((4, 4), np.float32), 40, 0.15)
     assert not labels.ids.any()
     assert labels.boxes_xyxy.shape == (0, 4)
-    assert labels.centroids_xy.shape == (0, 2)
+    assert labels.anchors_xy.shape == (0, 2)
     assert labels.former_ids.shape == (0,)
 
 
@@ -211,12 +229,15 @@ def test_boxes_and_ids_agree_after_augmentation(tiny_store: Path) -> None:
             assert [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1] == [x0, y0, x1, y1]
 
 
-def test_a_batch_stacks_images_and_lists_instances(tiny_store: Path) -> None:
+def test_a_batch_stacks_images_and_instances(tiny_store: Path) -> None:
     batch = collate([dataset(tiny_store)[(0, slot)] for slot in range(4)])
     assert batch.depth_m.shape == (4, 1, 96, 128)
     assert batch.ids.shape == (4, 96, 128)
     assert batch.color_rgb.shape == (4, 3, 96, 128)
-    assert len(batch.boxes_xyxy) == 4
+    most = int(batch.ids[batch.ids < IGNORE_ID].max())
+    assert batch.boxes_xyxy.shape == (4, most, 4)
+    assert batch.anchors_xy.shape == (4, most, 2)
+    assert batch.class_ids.shape == (4, most)
 
 
 def test_held_out_scenes_are_not_trained_on(tiny_store: Path) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from instance_seg_ros.learning.models.color_encoder import ColorEncoder, normalised_color
+from instance_seg_ros.learning.models.color_encoder import ColorEncoder, color_gates, normalised_color
 
 IMAGE = torch.randint(10, 240, (1, 3, 32, 48), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
 
@@ -32,3 +32,22 @@ def test_features_lie_at_strides_2_4_and_8_and_are_zero_for_a_black_image() -> N
 def test_three_strides_need_three_widths() -> None:
     with pytest.raises(ValueError, match=r"strides \(2, 4, 8\)"):
         ColorEncoder((4, 8))
+
+
+def test_gates_are_shut_where_depth_is_whole_and_open_where_it_is_missing() -> None:
+    valid = torch.ones(1, 1, 48, 96)
+    valid[..., 48:] = 0
+    for_masks, for_backbone = color_gates(valid)
+    assert for_masks.shape == (1, 1, 12, 24)
+    assert for_backbone.shape == (1, 1, 6, 12)
+    torch.testing.assert_close(for_backbone[0, 0, 2], torch.tensor([0.0] * 5 + [1 / 3, 2 / 3] + [1.0] * 5))
+    assert (for_masks[..., :9] == 0).all()
+    assert (for_masks[..., 12:] == 1).all()
+
+
+def test_a_quarter_of_missing_depth_opens_the_gate_of_the_masks() -> None:
+    valid = torch.ones(1, 1, 48, 96)
+    valid[..., ::4] = 0  # every fourth column
+    for_masks, for_backbone = color_gates(valid)
+    assert (for_masks == 1).all()
+    assert (for_backbone == 0.25).all()

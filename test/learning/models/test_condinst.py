@@ -73,13 +73,10 @@ def test_outputs_have_the_documented_shapes_and_finite_gradients(small_config: C
     assert output.ltrb_px.shape == (2, count, 4)
     assert (output.ltrb_px >= 0).all()
     assert output.centerness_logits.shape == (2, count)
-    assert output.parameters.shape == (2, count, 169)
     assert output.mask_features.shape == (2, 8, 24, 32)
     assert output.foreground_logits.shape == (2, 1, 24, 32)
-    chosen = torch.tensor([0, 5, 200])
-    coarse = model.masks(output.mask_features[0], output.parameters[0, chosen], chosen).sigmoid()
-    masks = upsample_masks(coarse, output.mask_upsampling[0])
-    assert masks.shape == (3, 48, 64)
+    masks = model.mask_probabilities(output, torch.tensor([0, 5, 200, count + 7]))
+    assert masks.shape == (4, 48, 64)
     (masks.sum() + output.class_logits.sum() + output.ltrb_px.sum() + output.centerness_logits.sum()).backward()
     missing = [n for n, p in model.named_parameters() if p.grad is None]
     assert missing == ["mask_branch.foreground.weight", "mask_branch.foreground.bias"]
@@ -93,8 +90,25 @@ def test_parameters_of_chosen_locations_are_those_of_all(small_config: CondInstC
         output = model(torch.rand(1, 1, 96, 128) + 0.5, INTRINSICS)
         chosen = torch.tensor([251, 0, 15, 16, 100, 191, 192, 239, 240, 16])  # corners and borders of every level
         few = model.parameters_at(output.box_features, chosen)
-    torch.testing.assert_close(few, output.parameters[0, chosen], rtol=1e-4, atol=1e-4)
+        everywhere = torch.cat([model.controller(level).flatten(2) for level in output.box_features], dim=2)[0]
+    torch.testing.assert_close(few, everywhere[:, chosen].T, rtol=1e-4, atol=1e-4)
     assert few.std() > 0.1
+
+
+def test_masks_of_a_batch_are_those_of_its_images(small_config: CondInstConfig) -> None:
+    model = CondInst(small_config).eval()
+    generator = torch.Generator().manual_seed(4)
+    for weights in (model.controller.weight, model.mask_upsampling.weights.weight):
+        torch.nn.init.normal_(weights, std=0.1, generator=generator)
+    with torch.no_grad():
+        output = model(torch.rand(3, 1, 96, 128, generator=generator) + 0.5, INTRINSICS.expand(3, -1))
+        together = model.mask_probabilities(output, torch.tensor([3, 251, 2 * 252 + 192, 2 * 252]))
+        for row, (image, location) in enumerate([(0, 3), (0, 251), (2, 192), (2, 0)]):
+            at = torch.tensor([location])
+            parameters = model.parameters_at([level[image : image + 1] for level in output.box_features], at)
+            coarse = model.masks(output.mask_features[image], parameters, at).sigmoid()
+            torch.testing.assert_close(together[row], upsample_masks(coarse, output.mask_upsampling[image])[0])
+    assert together.std() > 0.01
 
 
 def test_boxes_are_locations_less_and_plus_distances(small_config: CondInstConfig) -> None:
@@ -122,6 +136,12 @@ def test_a_configuration_survives_json_values(small_config: CondInstConfig) -> N
     assert CondInstConfig.from_dict(values) == small_config
 
 
+def test_a_configuration_from_before_there_was_a_gate_has_none() -> None:
+    values = SIZES["standard"].to_dict()
+    assert values.pop("gates_color") is True
+    assert CondInstConfig.from_dict(values).gates_color is False
+
+
 def _with_colour_heard(model: CondInst) -> CondInst:
     """A new network does not hear its colour encoder yet."""
     for projection in (model.color_to_backbone, model.color_to_masks):
@@ -139,6 +159,21 @@ def test_black_colour_is_no_colour(small_config: CondInstConfig) -> None:
     for name in ("class_logits", "mask_features", "mask_upsampling"):
         torch.testing.assert_close(getattr(black, name), getattr(without, name))
         assert not torch.allclose(getattr(grey, name), getattr(without, name))
+
+
+def test_colour_is_silent_in_a_gated_network_where_all_depth_is_measured(small_config: CondInstConfig) -> None:
+    config = dataclasses.replace(small_config, gates_color=True)
+    model = _with_colour_heard(CondInst(config)).eval()
+    depth_m = torch.ones(1, 1, 96, 128)
+    color = torch.linspace(0, 255, 128).expand(1, 3, 96, 128)
+    whole, heard = model(depth_m, INTRINSICS), model(depth_m, INTRINSICS, color)
+    for name in ("class_logits", "mask_features"):
+        torch.testing.assert_close(getattr(heard, name), getattr(whole, name))
+    depth_m[..., :64] = 0
+    without, heard = model(depth_m, INTRINSICS), model(depth_m, INTRINSICS, color)
+    difference = (heard.mask_features - without.mask_features).abs().amax(dim=(0, 1))
+    assert difference[:, :14].min() > 0
+    assert not torch.allclose(heard.class_logits, without.class_logits)
 
 
 def test_the_small_network_has_half_the_weights() -> None:
@@ -168,7 +203,8 @@ def test_every_named_size_can_be_trained(name: str) -> None:
     model = CondInst(config).train().to(memory_format=torch.channels_last)
     color = torch.randint(0, 255, (1, 3, *config.input_hw), dtype=torch.uint8)
     output = model(torch.full((1, 1, *config.input_hw), 0.8), torch.tensor([[300.0, 300.0, 159.5, 119.5]]), color)
-    torch.stack([value.square().mean() for value in _tensors(output)]).sum().backward()
+    masks = model.mask_probabilities(output, torch.arange(4))
+    torch.stack([value.square().mean() for value in (*_tensors(output), masks)]).sum().backward()
     unused = [name for name, parameter in model.named_parameters() if parameter.grad is None]
     assert unused == []
 

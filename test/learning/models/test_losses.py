@@ -7,7 +7,6 @@ import torch
 
 from instance_seg_ros.learning.models.losses import (
     boundary_weights,
-    centerness_target,
     dice_loss,
     focal_loss,
     giou_loss,
@@ -67,14 +66,6 @@ def test_giou_loss_of_nothing_is_zero_with_a_gradient() -> None:
     loss = giou_loss(predicted, torch.zeros(0, 4), torch.zeros(0))
     loss.backward()
     assert loss.item() == 0
-
-
-@pytest.mark.parametrize(
-    ("ltrb", "expected"),
-    [([2.0, 2, 2, 2], 1.0), ([1.0, 2, 4, 2], 0.5), ([1.0, 1, 4, 4], 0.25), ([0.0, 1, 4, 1], 0.0)],
-)
-def test_centerness_by_hand(ltrb: list[float], expected: float) -> None:
-    assert centerness_target(torch.tensor([ltrb])).item() == pytest.approx(expected)
 
 
 def test_dice_loss_by_hand() -> None:

@@ -85,7 +85,7 @@ def test_predictions_are_painted_over_colour_or_depth(small_config: CondInstConf
         intrinsics=torch.tensor([[110.0, 110.0, 63.5, 47.5]]).expand(3, -1),
         ids=torch.zeros(3, 96, 128, dtype=torch.uint8),
         boxes_xyxy=[],
-        centroids_xy=[],
+        anchors_xy=torch.zeros(1, 0, 2),
         class_ids=[],
         color_rgb=color,
     )

@@ -5,14 +5,18 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from instance_seg_ros.learning.datasets.scene_frames import SceneFrames
 from instance_seg_ros.learning.datasets.training_samples import AugmentationSettings, Batch, FrameDataset, collate
 from instance_seg_ros.learning.models.condinst import CondInst, DenseOutput
 from instance_seg_ros.learning.models.configuration import CondInstConfig
+from instance_seg_ros.learning.models.losses import dice_loss, giou_loss, mask_cross_entropy
+from instance_seg_ros.learning.models.mask_upsampling import upsample_masks
 from instance_seg_ros.learning.synthetic.store import open_store
 from instance_seg_ros.learning.training.objective import ObjectiveSettings, batch_losses
+from instance_seg_ros.learning.training.targets import assign_locations, sample_positives
 
 OBJECTIVE = ObjectiveSettings()
 SEEDS = (10, 11, 12, 13)
@@ -31,7 +35,14 @@ def network(config: CondInstConfig) -> CondInst:
 
 def part(values: Batch | DenseOutput, images: slice) -> Batch | DenseOutput:
     """Some images of a batch or of what a network says of it."""
-    return replace(values, **{field.name: getattr(values, field.name)[images] for field in fields(values)})
+    whole = {field.name: getattr(values, field.name) for field in fields(values)}
+    return replace(
+        values,
+        **{
+            name: tuple(level[images] for level in value) if isinstance(value, tuple) else value[images]
+            for name, value in whole.items()
+        },
+    )
 
 
 def test_the_losses_of_processes_average_to_those_of_one_with_all_images(
@@ -65,9 +76,9 @@ def test_every_output_takes_part_in_the_losses_without_any_object(small_config: 
     empty = replace(
         batch,
         ids=torch.zeros_like(batch.ids),
-        boxes_xyxy=[torch.zeros(0, 4)] * 4,
-        centroids_xy=[torch.zeros(0, 2)] * 4,
-        class_ids=[torch.zeros(0, dtype=torch.int64)] * 4,
+        boxes_xyxy=torch.zeros(4, 0, 4),
+        anchors_xy=torch.zeros(4, 0, 2),
+        class_ids=torch.zeros(4, 0, dtype=torch.int64),
     )
     model = network(small_config)
     losses = batch_losses(model, model(batch.depth_m, batch.intrinsics, batch.color_rgb), empty, OBJECTIVE, SEEDS)
@@ -81,9 +92,67 @@ def test_the_class_loss_wants_each_objects_own_class(small_config: CondInstConfi
     output = model(batch.depth_m, batch.intrinsics, batch.color_rgb)
     of_class = {}
     for target in range(3):
-        wanted = replace(batch, class_ids=[torch.full_like(ids, target) for ids in batch.class_ids])
+        wanted = replace(batch, class_ids=torch.full_like(batch.class_ids, target))
         sure = replace(output, class_logits=torch.full_like(output.class_logits, -6.0))
         sure.class_logits[..., 1] = 0.0
         of_class[target] = float(batch_losses(model, sure, wanted, OBJECTIVE, SEEDS)["class"])
     assert of_class[0] == pytest.approx(of_class[2])
     assert of_class[1] < 0.7 * of_class[0]
+
+
+def losses_image_by_image(model: CondInst, output: DenseOutput, batch: Batch) -> dict[str, Tensor]:
+    """The box, centerness, dice and mask losses as their definitions say them, one image and one instance at a time."""
+    assignment = assign_locations(model, batch.ids, batch.boxes_xyxy, batch.anchors_xy)
+    chosen = sample_positives(
+        assignment.instance, OBJECTIVE.masks_per_instance, OBJECTIVE.masks_per_image, SEEDS
+    ).tolist()
+    locations = len(model.locations_xy)
+    dice, mask, box, centerness = [], [], [], []
+    for image in range(len(batch.ids)):
+        levels = [model.controller(level[image : image + 1]).flatten(2) for level in output.box_features]
+        parameters = torch.cat(levels, dim=2)[0].T
+        for index in (number % locations for number in chosen if number // locations == image):
+            at = torch.tensor([index])
+            coarse = model.masks(output.mask_features[image], parameters[at], at).sigmoid()
+            probabilities = upsample_masks(coarse, output.mask_upsampling[image])
+            own = (batch.ids[image] == assignment.instance[image, index] + 1).float()
+            target = F.avg_pool2d(own[None], model.config.mask_stride)
+            highest, lowest = (F.max_pool2d(sign * target, 5, 1, 2) * sign for sign in (1, -1))
+            weights = torch.where((highest > 0.5) & (lowest < 0.5), OBJECTIVE.boundary_weight, 1.0)
+            dice.append(dice_loss(probabilities, target))
+            mask.append(OBJECTIVE.mask_cross_entropy_weight * mask_cross_entropy(probabilities, target, weights))
+        for index in (assignment.instance[image] >= 0).nonzero().flatten().tolist():
+            quality = assignment.quality[image, index]
+            ltrb = [
+                values[image, index][None] / model.location_stride[index]
+                for values in (output.ltrb_px, assignment.ltrb_px)
+            ]
+            box.append((giou_loss(*ltrb, torch.ones(1)) * quality, quality))
+            logit = output.centerness_logits[image, index]
+            centerness.append(F.binary_cross_entropy_with_logits(logit, quality))
+    return {
+        "dice": torch.cat(dice).mean(),
+        "mask": torch.cat(mask).mean(),
+        "box": sum(loss for loss, _ in box) / sum(quality for _, quality in box),
+        "centerness": torch.stack(centerness).mean(),
+    }
+
+
+def test_the_losses_of_a_batch_are_those_of_its_images_one_by_one(small_config: CondInstConfig, batch: Batch) -> None:
+    model = network(small_config)
+    for weights in (model.controller.weight, model.mask_upsampling.weights.weight):
+        torch.nn.init.normal_(weights, std=0.1)
+    output = model(batch.depth_m, batch.intrinsics, batch.color_rgb)
+    whole = batch_losses(model, output, batch, OBJECTIVE, SEEDS)
+    expected = losses_image_by_image(model, output, batch)
+    parameters = [
+        p for name, p in model.named_parameters() if name.startswith(("controller", "mask_", "head.box", "fpn"))
+    ]
+    for name, value in expected.items():
+        torch.testing.assert_close(whole[name], value, rtol=1e-4, atol=1e-6)
+        gradients = [
+            torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True, materialize_grads=True)
+            for loss in (whole[name], value)
+        ]
+        for mine, theirs in zip(*gradients, strict=True):
+            torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-5)

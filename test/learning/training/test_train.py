@@ -144,9 +144,9 @@ def test_a_batch_without_objects_gives_finite_losses(trainer: MakeTrainer, tmp_p
         depth_m=batch.depth_m,
         intrinsics=batch.intrinsics,
         ids=torch.zeros_like(batch.ids),
-        boxes_xyxy=[torch.zeros(0, 4)] * 2,
-        centroids_xy=[torch.zeros(0, 2)] * 2,
-        class_ids=[torch.zeros(0, dtype=torch.int64)] * 2,
+        boxes_xyxy=torch.zeros(2, 0, 4),
+        anchors_xy=torch.zeros(2, 0, 2),
+        class_ids=torch.zeros(2, 0, dtype=torch.int64),
         color_rgb=batch.color_rgb,
     )
     assert all(math.isfinite(value) for value in run.train_step(empty).values())
