@@ -29,10 +29,12 @@ class SceneObject:
     Attributes:
         label: value in the label image, 1..N.
         track_id: stable id over frames, > 0.
-        class_name, class_id, score: what the network says.
-        lifted: the object in 3D.
+        class_name: as the model file tells it.
+        class_id: its index in the model's list of classes.
+        score: of the network, in [0, 1].
+        lifted: the object in 3D: points, centres, box.
         grasps: best first.
-        status: the flags of all stages.
+        status: the flags of all stages; `reason_of` says them in words.
     """
 
     label: int
@@ -50,6 +52,12 @@ class Scene:
     """Everything that one frame became. All arrays are in instance order, poses in the frame's optical frame.
 
     Attributes:
+        frame: that all this was computed from.
+        instances: masks, boxes, scores and classes.
+        lifted: the instances in 3D, and the support plane.
+        grasps: of each instance.
+        track_ids: of each instance, > 0; they stay with an object from frame to frame.
+        model: that found the instances.
         stage_times_s: seconds of each stage, by its name: segment, lift, grasp, track.
         time_step: how the frame's stamp follows those before it.
         gripper: for which the grasps are.
@@ -102,7 +110,10 @@ class Scene:
 
 
 class Pipeline:
-    """The stages in their order. `run` is a function of the frame but for the tracker's memory."""
+    """The stages in their order: segment, lift, grasp, track. For one caller at a time.
+
+    `run` is a function of the frame but for the tracker's memory, which `tracker.reset()` clears.
+    """
 
     def __init__(self, segmenter: Segmenter, lifter: Lifter, grasp_sampler: GraspSampler, tracker: Tracker) -> None:
         self.segmenter = segmenter
@@ -129,7 +140,14 @@ class Pipeline:
         """One frame through all stages.
 
         Args:
+            frame: of the camera.
             T_fixed_camera: pose of the camera in a frame that does not move, for the tracks; None: the camera is fixed.
+
+        Returns:
+            Everything that became of it; empty, not an error, where nothing was found.
+
+        Raises:
+            ModelError: the model takes images of another size.
         """
         times_s: dict[str, float] = {}
         instances = _timed(times_s, "segment", self.segmenter.segment, frame)
