@@ -44,10 +44,14 @@ def check_bag(source: Path, target: Path, topic_overrides: Mapping[str, str | No
     Raises:
         BagError: when the bag cannot be opened or has no such camera, or the target exists.
     """
-    if target.exists():
-        raise BagError(f"{target} exists already; give --out a folder that does not")
+    _check_target(target)
     with opened_bag(source) as bag:
         find_topics(bag.types, topic_overrides)
+
+
+def _check_target(target: Path) -> None:
+    if target.exists():
+        raise BagError(f"{target} exists already; give --out a folder that does not")
 
 
 def process_bag(
@@ -82,7 +86,7 @@ def process_bag(
         BagError: when the bag cannot be read, has no such camera, or the target cannot be written.
     """
     started_s = time.perf_counter()
-    check_bag(source, target, topic_overrides)
+    _check_target(target)
     typestore = load_typestore()
     summary = BagSummary()
     pipeline.tracker.reset()  # a bag has its own time

@@ -81,6 +81,7 @@ class FrameReader:
         self._topics = topics
         self._tolerance_s = tolerance_s
         self._counts = counts
+        counts.warnings += bag.warnings
         self._T_color_depth = T_color_depth
         self._rectified = rectified
         self._matcher = MessageMatcher(tolerance_s, rectified)

@@ -1,24 +1,51 @@
-"""The files of a recording: a rosbag2 opened for reading, through `rosbags`, with errors that a user can act on."""
+"""The files of a recording: a rosbag2 opened for reading, through `rosbags`, with errors that a user can act on.
+
+A recording that ended in a crash is read, too: without its metadata.yaml, or cut short.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import re
 import sqlite3
 import struct
-from collections.abc import Collection, Iterator
+import sys
+import tempfile
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from rosbags.interfaces import Connection
 from rosbags.rosbag2 import Reader, ReaderError, StoragePlugin
 
+from instance_seg_ros.bags.cut_mcap import CutMcap, is_cut
 from instance_seg_ros.core.errors import InputError
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 STORAGES = {"sqlite3": StoragePlugin.SQLITE3, "mcap": StoragePlugin.MCAP}
 
-_BAG_SUFFIXES = (".mcap", ".db3")
+_COMPRESSED = ".zstd"
+_FILE_ENDINGS = (".mcap", ".db3", ".mcap.zstd", ".db3.zstd")
+_ROS1_MAGIC = b"#ROSBAG V"
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+_COPY_BYTES = 1 << 20
 # What rosbags and the libraries below it raise on a storage that is cut short or damaged.
-_STORAGE_ERRORS = (ReaderError, sqlite3.Error, struct.error, EOFError, OSError, ValueError, KeyError, AssertionError)
+_STORAGE_ERRORS = (
+    ReaderError,
+    sqlite3.Error,
+    struct.error,
+    zstd.ZstdError,
+    EOFError,
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,  # ord() of nothing, where an mcap file ends too early
+    AssertionError,
+)
 
 
 class BagError(InputError):
@@ -38,25 +65,24 @@ class Bag:
 
     Attributes:
         path: of the bag.
+        storage: how its messages are stored, a key of `STORAGES`.
+        warnings: what is wrong with it though it can be read, each with its cure.
     """
 
-    def __init__(self, path: Path, reader: Reader) -> None:
+    def __init__(self, path: Path, storage: str, readers: Sequence[Reader], warnings: Sequence[str]) -> None:
         self.path = path
-        self._reader = reader
+        self.storage = storage
+        self.warnings = tuple(warnings)
+        self._readers = readers
 
     @property
     def types(self) -> dict[str, str]:
         """Topic name to message type."""
-        return {connection.topic: connection.msgtype for connection in self._reader.connections}
-
-    @property
-    def storage(self) -> str:
-        """How its messages are stored, a key of `STORAGES`."""
-        return "mcap" if self.path.suffix == ".mcap" or any(self.path.glob("*.mcap")) else "sqlite3"
+        return {connection.topic: connection.msgtype for reader in self._readers for connection in reader.connections}
 
     def count(self, topics: Collection[str]) -> int:
         """How many messages it says to hold on these topics."""
-        return sum(connection.msgcount for connection in self._connections(topics))
+        return sum(connection.msgcount for reader in self._readers for connection in _on_topics(reader, topics))
 
     def messages(self, topics: Collection[str]) -> Iterator[RecordedMessage]:
         """The messages on these topics, in the order of their recording.
@@ -64,14 +90,17 @@ class Bag:
         Raises:
             BagError: where the storage cannot be read on, or there are fewer messages than it says to hold.
         """
-        connections = self._connections(topics)
-        if not connections:  # rosbags would take none for all
-            return
         read = 0
         try:
-            for connection, time_ns, raw in self._reader.messages(connections=connections):
-                read += 1
-                yield RecordedMessage(connection, time_ns, raw)
+            for reader in self._readers:
+                connections = _on_topics(reader, topics)
+                if not connections:  # rosbags would take none for all
+                    continue
+                for connection, time_ns, raw in reader.messages(connections=connections):
+                    read += 1
+                    # Each message by itself, of a bag whose metadata would have told.
+                    whole = zstd.decompress(raw) if bytes(raw[:4]) == _ZSTD_MAGIC else raw
+                    yield RecordedMessage(connection, time_ns, whole)
         except _STORAGE_ERRORS as error:
             raise _unreadable(self.path, error) from error
         if read < self.count(topics):  # a damaged chunk of an mcap file is passed over without an error
@@ -79,34 +108,105 @@ class Bag:
                 f"{self.path} cannot be read as a rosbag2: of {self.count(topics)} messages only {read} are whole"
             )
 
-    def _connections(self, topics: Collection[str]) -> list[Connection]:
-        return [connection for connection in self._reader.connections if connection.topic in topics]
-
 
 @contextlib.contextmanager
 def opened_bag(path: Path) -> Iterator[Bag]:
-    """A rosbag2 folder, or a single .mcap or .db3 file, for reading.
+    """A rosbag2 folder, or a single file of one, for reading.
 
     Raises:
         BagError: for the many kinds of errors that opening one may raise.
     """
     if not path.exists():
         raise BagError(f"{path} does not exist")
-    if path.is_dir() and not (path / "metadata.yaml").is_file():
-        cut_short = any(file.suffix in _BAG_SUFFIXES for file in path.iterdir())
-        cure = "`ros2 bag reindex` makes it anew" if cut_short else "give the folder of a recording"
-        raise BagError(f"{path} is no rosbag2: it holds no metadata.yaml; {cure}")
-    if path.is_file() and path.suffix not in _BAG_SUFFIXES:
-        raise BagError(f"{path} is no rosbag2: give a folder, or a file {' or '.join(_BAG_SUFFIXES)}")
+    files = _storage_files(path)
+    with contextlib.ExitStack() as stack:
+        if path.is_file():
+            yield _opened_files(path, files, stack, [])
+        elif (path / "metadata.yaml").is_file():
+            yield _opened_folder(path, files, stack)
+        else:
+            missing = f"{path} has no metadata.yaml: its files are read without it; `ros2 bag reindex` makes it anew"
+            yield _opened_files(path, files, stack, [missing])
+
+
+def _storage_files(path: Path) -> list[Path]:
+    """The files of a bag in the order of their numbers; BagError where there is none."""
+    if path.is_file():
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            if file.read(len(_ROS1_MAGIC)) == _ROS1_MAGIC:
+                raise BagError(
+                    f"{path} is a bag of ROS 1; `rosbags-convert --src {path} --dst NEW_FOLDER`, which is installed "
+                    "beside this command, makes a rosbag2 of it"
+                )
+        if not path.name.endswith(_FILE_ENDINGS):
+            raise BagError(f"{path} is no rosbag2: give a folder, or a file {' or '.join(_FILE_ENDINGS)}")
+        return [path]
+    files = [file for file in path.iterdir() if file.name.endswith(_FILE_ENDINGS)]
+    if not files and not (path / "metadata.yaml").is_file():
+        raise BagError(f"{path} is no rosbag2: it holds no metadata.yaml; give the folder of a recording")
+    return sorted(files, key=_number_and_name)
+
+
+def _number_and_name(file: Path) -> tuple[int, str]:
+    """recording_2.mcap comes before recording_10.mcap."""
+    number = re.search(r"_(\d+)\.", file.name)
+    return int(number.group(1)) if number else 0, file.name
+
+
+def _opened_folder(path: Path, files: Sequence[Path], stack: contextlib.ExitStack) -> Bag:
+    """As its metadata.yaml says, or, where that cannot be, file by file."""
     try:
         reader = Reader(path)
-        reader.open()
+        stack.enter_context(reader)
+    except _STORAGE_ERRORS as error:
+        cause = _unreadable(path, error)
+        if not files:
+            raise cause from error
+        told = [] if any(_is_cut_mcap(file) for file in files) else [f"{cause}; its files are read one by one"]
+        try:
+            return _opened_files(path, files, stack, told)
+        except BagError:
+            raise cause from error
+    return Bag(path, _storage_of(files), [reader], [])
+
+
+def _opened_files(path: Path, files: Sequence[Path], stack: contextlib.ExitStack, warnings: list[str]) -> Bag:
+    """File by file, whatever a metadata.yaml says."""
+    readers = []
+    try:
+        for file in files:
+            plain = _decompressed(file, stack) if file.name.endswith(_COMPRESSED) else file
+            cut = _is_cut_mcap(plain)
+            if cut:
+                warnings.append(
+                    f"{file} was cut short: its whole messages are read; `mcap recover {file.name}` writes a whole file"
+                )
+            reader = Reader(CutMcap(plain) if cut else plain)
+            readers.append(stack.enter_context(reader))
     except _STORAGE_ERRORS as error:
         raise _unreadable(path, error) from error
-    try:
-        yield Bag(path, reader)
-    finally:
-        reader.close()
+    return Bag(path, _storage_of(files), readers, warnings)
+
+
+def _is_cut_mcap(file: Path) -> bool:
+    return file.suffix == ".mcap" and is_cut(file)
+
+
+def _storage_of(files: Sequence[Path]) -> str:
+    return "mcap" if any(".mcap" in file.suffixes for file in files) else "sqlite3"
+
+
+def _decompressed(file: Path, stack: contextlib.ExitStack) -> Path:
+    """The content of a .zstd file, in a folder that goes with the stack; as much as there is of one that was cut."""
+    target = Path(stack.enter_context(tempfile.TemporaryDirectory())) / file.stem
+    with zstd.open(file, "rb") as source, target.open("wb") as whole, contextlib.suppress(EOFError):
+        while piece := source.read1(_COPY_BYTES):
+            whole.write(piece)
+    return target
+
+
+def _on_topics(reader: Reader, topics: Collection[str]) -> list[Connection]:
+    return [connection for connection in reader.connections if connection.topic in topics]
 
 
 def _unreadable(path: Path, error: BaseException) -> BagError:
