@@ -7,5 +7,5 @@ COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 TF_MESSAGE = "tf2_msgs/msg/TFMessage"
 
-TF_STATIC_TOPIC = "/tf_static"
+TF_TOPIC, TF_STATIC_TOPIC = "/tf", "/tf_static"
 RESULT_NAMESPACE = "/instance_seg"

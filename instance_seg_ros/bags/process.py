@@ -8,9 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from instance_seg_ros.bags.reader import DEFAULT_TOLERANCE_S, FrameReader, InputCounts
+from instance_seg_ros.bags.reader import DEFAULT_TOLERANCE_S, FrameReader, InputCounts, topics_of
 from instance_seg_ros.bags.storage import BagError, opened_bag
-from instance_seg_ros.bags.topics import find_topics
 from instance_seg_ros.bags.writer import new_bag
 from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.messages.types import load_typestore
@@ -46,7 +45,7 @@ def check_bag(source: Path, target: Path, topic_overrides: Mapping[str, str | No
     """
     _check_target(target)
     with opened_bag(source) as bag:
-        find_topics(bag.types, topic_overrides)
+        topics_of(bag, topic_overrides)
 
 
 def _check_target(target: Path) -> None:
@@ -91,7 +90,7 @@ def process_bag(
     summary = BagSummary()
     pipeline.tracker.reset()  # a bag has its own time
     with opened_bag(source) as bag, new_bag(target, storage or bag.storage, typestore) as results:
-        topics = find_topics(bag.types, topic_overrides)
+        topics = topics_of(bag, topic_overrides)
         frames = FrameReader(bag, typestore, topics, tolerance_s, summary, T_color_depth, rectified)
         listener = results.copy if copy_inputs else lambda message: None
         for time_ns, frame in frames.read(listener, progress):

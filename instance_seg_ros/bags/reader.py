@@ -9,16 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rosbags.serde import SerdeError
 from rosbags.typesys.store import Typestore
 
-from instance_seg_ros.bags.names import TF_MESSAGE, TF_STATIC_TOPIC
+from instance_seg_ros.bags.names import TF_MESSAGE, TF_STATIC_TOPIC, TF_TOPIC
 from instance_seg_ros.bags.storage import Bag, RecordedMessage, opened_bag
 from instance_seg_ros.bags.topics import BagTopics, find_topics
-from instance_seg_ros.bags.transforms import FrameTree
+from instance_seg_ros.bags.transforms import FrameTree, chain_to_root
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.geometry import Transform
-from instance_seg_ros.messages.incoming import MessageMatcher, RgbdMessages, frame_of, is_distorted
+from instance_seg_ros.messages.incoming import MessageMatcher, RgbdMessages, frame_of, is_distorted, stamp_ns_of
 from instance_seg_ros.messages.types import load_typestore
 
 DEFAULT_TOLERANCE_S = 0.025
@@ -50,9 +51,34 @@ def read_frames(
         BagError: when the bag cannot be read or has no such camera.
     """
     with opened_bag(source) as bag:
-        topics = find_topics(bag.types, topic_overrides)
+        topics = topics_of(bag, topic_overrides)
         for _, frame in FrameReader(bag, load_typestore(), topics, tolerance_s, InputCounts()).read():
             yield frame
+
+
+def topics_of(bag: Bag, overrides: Mapping[str, str | None] | None = None) -> BagTopics:
+    """The camera's topics in a bag, see `find_topics`.
+
+    Raises:
+        BagError: as `find_topics`.
+    """
+
+    def encoding_of(topic: str) -> str:
+        try:
+            first = _deserialized(load_typestore(), next(bag.messages({topic})))
+        except (StopIteration, ValueError):
+            return ""
+        return str(first.format if hasattr(first, "format") else first.encoding)
+
+    return find_topics(bag.types, overrides, encoding_of)
+
+
+def _deserialized(typestore: Typestore, message: RecordedMessage) -> Any:
+    """A message; ValueError, naming the topic, for one that cannot be read."""
+    try:
+        return typestore.deserialize_cdr(message.raw, message.connection.msgtype)
+    except (SerdeError, struct.error, IndexError, UnicodeDecodeError) as error:
+        raise ValueError(f"a message on {message.connection.topic} cannot be read: {error}") from error
 
 
 class FrameReader:
@@ -62,7 +88,7 @@ class FrameReader:
         tolerance_s: largest difference of the stamps of a colour and a depth image that make a frame.
         counts: counted up while reading.
         T_color_depth: pose of the depth camera in the colour camera's frame, for depth that is not registered; None
-            takes it from /tf_static.
+            takes it from /tf_static, or else from /tf at the time of the image.
         rectified: the images are rectified, see `messages.incoming.camera_of_rectified`.
     """
 
@@ -85,7 +111,10 @@ class FrameReader:
         self._T_color_depth = T_color_depth
         self._rectified = rectified
         self._matcher = MessageMatcher(tolerance_s, rectified)
-        self._static_tf = FrameTree()
+        self._frames = FrameTree()
+        self._color_stamps_ns: list[int] = []
+        self._depth_stamps_ns: list[int] = []
+        self._paired_ns: set[int] = set()
 
     def read(
         self,
@@ -104,8 +133,9 @@ class FrameReader:
         wanted = {*self._topics.names(), TF_STATIC_TOPIC}
         total = self._bag.count(wanted)
         # Camera infos and static transforms may be recorded after the first image; they hold for the whole bag.
-        self._take_static_transforms()
         self._take_first_infos()
+        self._take_static_transforms()
+        self._take_moving_transforms()
         for read, message in enumerate(self._bag.messages(wanted)):
             progress(read, total)
             listener(message)
@@ -115,32 +145,44 @@ class FrameReader:
         progress(total, total)
         self._matcher.pairer.flush()
         if self._matcher.pairer.unpaired_colors:
-            cause = f"no depth image within {self._tolerance_s * 1000:g} ms"
+            cause = f"no depth image within {self._tolerance_s * 1000:g} ms{self._nearest_text()}"
             self._counts.lost[cause] += self._matcher.pairer.unpaired_colors
+
+    def _nearest_text(self) -> str:
+        """How far off depth is of the colour images that stayed alone, for who may give a larger tolerance."""
+        alone_ns = [stamp_ns for stamp_ns in self._color_stamps_ns if stamp_ns not in self._paired_ns]
+        if not alone_ns or not self._depth_stamps_ns:
+            return ""
+        depth_ns = np.sort(self._depth_stamps_ns)
+        after = np.searchsorted(depth_ns, alone_ns)
+        sides_ns = depth_ns[np.clip([after - 1, after], 0, len(depth_ns) - 1)] - np.array(alone_ns)
+        nearest_ms = np.where(np.abs(sides_ns[0]) <= np.abs(sides_ns[1]), *sides_ns) / 1e6
+        offset_ms = float(np.median(nearest_ms))
+        return f" (the nearest is {abs(offset_ms):.3g} ms {'later' if offset_ms > 0 else 'earlier'} in the median)"
 
     def _take(self, message: RecordedMessage) -> RgbdFrame | None:
         try:
-            matched = self._add(message.connection.topic, self._deserialize(message))
+            matched = self._add(message.connection.topic, _deserialized(self._typestore, message))
             return None if matched is None else frame_of(matched, self._depth_pose, self._T_color_depth)
         except ValueError as error:
             self._counts.lost[str(error)] += 1
             return None
 
-    def _deserialize(self, message: RecordedMessage) -> Any:
-        try:
-            return self._typestore.deserialize_cdr(message.raw, message.connection.msgtype)
-        except (SerdeError, struct.error, IndexError, UnicodeDecodeError) as error:
-            raise ValueError(f"a message on {message.connection.topic} cannot be read: {error}") from error
-
     def _add(self, topic: str, message: Any) -> RgbdMessages | None:
+        matched = None
         if topic == self._topics.color:
             self._counts.colors += 1
-            return self._matcher.add_color(message)
-        if topic == self._topics.depth:
+            self._color_stamps_ns.append(stamp_ns_of(message.header))
+            matched = self._matcher.add_color(message)
+        elif topic == self._topics.depth:
             self._counts.depths += 1
-            return self._matcher.add_depth(message)
-        self._add_info(topic, message)
-        return None
+            self._depth_stamps_ns.append(stamp_ns_of(message.header))
+            matched = self._matcher.add_depth(message)
+        else:
+            self._add_info(topic, message)
+        if matched is not None:
+            self._paired_ns.add(matched.stamp_ns)
+        return matched
 
     def _add_info(self, topic: str, message: Any) -> None:
         if topic == self._topics.color_info:
@@ -149,11 +191,11 @@ class FrameReader:
             self._matcher.add_depth_info(message)
 
     def _depth_pose(self, color_frame: str, depth_frame: str, stamp_ns: int) -> Transform:
-        T_color_depth = self._static_tf.lookup(color_frame, depth_frame)
+        T_color_depth = self._frames.lookup(color_frame, depth_frame, stamp_ns)
         if T_color_depth is None:
             raise ValueError(
-                f"{TF_STATIC_TOPIC} does not connect {depth_frame!r} to {color_frame!r}; record it, or give "
-                "--depth-camera-pose"
+                f"neither {TF_STATIC_TOPIC} nor {TF_TOPIC} connects {depth_frame!r} to {color_frame!r} at its time; "
+                "record them, or give --depth-camera-pose"
             )
         return T_color_depth
 
@@ -163,7 +205,7 @@ class FrameReader:
             first = next(self._bag.messages({topic}), None)
             if first is not None:
                 try:
-                    info = self._deserialize(first)
+                    info = _deserialized(self._typestore, first)
                 except ValueError:  # counted when it is read in its turn
                     continue
                 self._add_info(topic, info)
@@ -175,16 +217,43 @@ class FrameReader:
 
     def _take_static_transforms(self) -> None:
         """Remembers them; a message or a transform that cannot be used is warned of: no frame may need it."""
-        if self._bag.types.get(TF_STATIC_TOPIC) != TF_MESSAGE:
+        for stamped in self._transforms(TF_STATIC_TOPIC):
+            self._take_transform(TF_STATIC_TOPIC, self._frames.add_static, stamped)
+
+    def _take_moving_transforms(self) -> None:
+        """Remembers those between the cameras where no static ones are; robots have many others, which are not kept."""
+        color_frame, depth_frame = self._first_frame_id(self._topics.color), self._first_frame_id(self._topics.depth)
+        if self._T_color_depth is not None or self._frames.lookup(color_frame, depth_frame, 0) is not None:
             return
-        for recorded in self._bag.messages({TF_STATIC_TOPIC}):
+        parents = self._frames.parents()
+        for stamped in self._transforms(TF_TOPIC):
+            parents.setdefault(stamped.child_frame_id, stamped.header.frame_id)
+        needed = {*chain_to_root(parents, color_frame)} ^ {*chain_to_root(parents, depth_frame)}
+        for stamped in self._transforms(TF_TOPIC):
+            if stamped.child_frame_id in needed:
+                self._take_transform(TF_TOPIC, self._frames.add_moving, stamped)
+
+    def _first_frame_id(self, topic: str) -> str:
+        """Of the first message on a topic; empty where there is none that can be read."""
+        try:
+            return str(_deserialized(self._typestore, next(self._bag.messages({topic}))).header.frame_id)
+        except (StopIteration, ValueError):
+            return ""
+
+    def _transforms(self, topic: str) -> Iterator[Any]:
+        """Every TransformStamped on a topic."""
+        if self._bag.types.get(topic) != TF_MESSAGE:
+            return
+        for recorded in self._bag.messages({topic}):
             try:
-                message = self._deserialize(recorded)
+                yield from _deserialized(self._typestore, recorded).transforms
             except ValueError as error:
                 self._counts.warnings.append(str(error))
-                continue
-            for stamped in message.transforms:
-                try:
-                    self._static_tf.add(stamped)
-                except ValueError as error:
-                    self._counts.warnings.append(f"{TF_STATIC_TOPIC} has an {error}")
+
+    def _take_transform(self, topic: str, take: Callable[[Any], None], stamped: Any) -> None:
+        try:
+            take(stamped)
+        except ValueError as error:
+            warning = f"{topic} has an {error}"
+            if warning not in self._counts.warnings:
+                self._counts.warnings.append(warning)

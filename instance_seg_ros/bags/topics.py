@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from instance_seg_ros.bags.names import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE, RESULT_NAMESPACE
 from instance_seg_ros.bags.storage import BagError
 
+_DEPTH_ENCODINGS = ("16UC1", "32FC1", "mono16")
+
 
 @dataclass(frozen=True)
 class BagTopics:
@@ -23,13 +25,20 @@ class BagTopics:
         return [topic for topic in (self.color, self.color_info, self.depth, self.depth_info) if topic is not None]
 
 
-def find_topics(types: Mapping[str, str], overrides: Mapping[str, str | None] | None = None) -> BagTopics:
+def find_topics(
+    types: Mapping[str, str],
+    overrides: Mapping[str, str | None] | None = None,
+    encoding_of: Callable[[str], str] = lambda topic: "",
+) -> BagTopics:
     """The camera's topics, from their types and names; `overrides` ("color", "depth", "color_info", "depth_info") win.
 
-    Depth that is registered to colour is preferred to other depth, raw images to compressed ones.
+    Depth that is registered to colour is preferred to other depth, raw images to compressed ones. Where names do not
+    tell, the images' encodings do.
 
     Args:
         types: topic name to message type.
+        encoding_of: the `encoding` of an Image topic's images, or the `format` of a CompressedImage's; empty where it
+            is not known. Asked only where names do not tell.
 
     Raises:
         BagError: listing the topics, when one is missing, ambiguous or not of a type that fits.
@@ -40,8 +49,8 @@ def find_topics(types: Mapping[str, str], overrides: Mapping[str, str | None] | 
         if types.get(topic) not in fitting:
             found = "is not in the bag" if topic not in types else f"has the type {types[topic]}"
             raise BagError(f"{topic}, given for {key}, {found}; {_listing(types)}")
-    color = chosen.get("color") or _best_image(types, "colour", "--color-topic", _color_rank)
-    depth = chosen.get("depth") or _best_image(types, "depth", "--depth-topic", _depth_rank)
+    color = chosen.get("color") or _best_image(types, "colour", "--color-topic", _color_rank, encoding_of)
+    depth = chosen.get("depth") or _best_image(types, "depth", "--depth-topic", _depth_rank, encoding_of)
     color_info = chosen.get("color_info") or _info_of(color, types)
     if color_info is None:
         raise BagError(f"found no CameraInfo of {color}; name it with --color-info-topic; {_listing(types)}")
@@ -70,13 +79,20 @@ def _depth_rank(topic: str) -> int | None:
     return 0 if "aligned" in name or "registered" in name else 1
 
 
-def _best_image(types: Mapping[str, str], what: str, option: str, rank: Callable[[str], int | None]) -> str:
-    ranked = []
-    for topic, msgtype in types.items():
-        fit = rank(topic) if msgtype in (IMAGE, COMPRESSED_IMAGE) else None
-        if fit is not None:
-            ranked.append(((fit, msgtype == COMPRESSED_IMAGE), topic))
-    best = [topic for key, topic in sorted(ranked) if key == min(ranked)[0]]
+def _best_image(
+    types: Mapping[str, str],
+    what: str,
+    option: str,
+    rank: Callable[[str], int | None],
+    encoding_of: Callable[[str], str],
+) -> str:
+    images = [topic for topic, msgtype in types.items() if msgtype in (IMAGE, COMPRESSED_IMAGE)]
+    ranks = {topic: fit for topic in images if (fit := rank(topic)) is not None}
+    best = _first_of(ranks, types)
+    if len(best) != 1:
+        unnamed = [topic for topic in images if RESULT_NAMESPACE not in topic]
+        alike = [topic for topic in best or unnamed if _is_depth(encoding_of(topic)) is (what == "depth")]
+        best = _first_of(dict.fromkeys(alike, 0), types) or best
     if not best:
         raise BagError(f"found no {what} image; name it with {option}; {_listing(types)}")
     if len(best) > 1:
@@ -84,11 +100,22 @@ def _best_image(types: Mapping[str, str], what: str, option: str, rank: Callable
     return best[0]
 
 
+def _first_of(ranks: Mapping[str, int], types: Mapping[str, str]) -> list[str]:
+    """The topics of the best rank, of equal rank the raw images."""
+    keys = {topic: (rank, types[topic] == COMPRESSED_IMAGE) for topic, rank in ranks.items()}
+    return sorted(topic for topic, key in keys.items() if key == min(keys.values()))
+
+
+def _is_depth(encoding: str) -> bool | None:
+    """Whether images of this encoding or format hold depth; None where it is not known."""
+    return (encoding.startswith(_DEPTH_ENCODINGS) or "compressedDepth" in encoding) if encoding else None
+
+
 def _info_of(image_topic: str, types: Mapping[str, str]) -> str | None:
-    """The CameraInfo beside an image, as image_transport names it."""
+    """The CameraInfo beside an image, as image_transport names it, or below it."""
     parts = image_topic.split("/")
     # /camera/color/image_raw/compressed has its CameraInfo at /camera/color/camera_info
-    for kept in (len(parts) - 1, len(parts) - 2):
+    for kept in (len(parts) - 1, len(parts) - 2, len(parts)):
         candidate = "/".join([*parts[:kept], "camera_info"])
         if types.get(candidate) == CAMERA_INFO:
             return candidate

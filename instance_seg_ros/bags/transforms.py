@@ -2,45 +2,117 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import bisect
+from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+from scipy.spatial.transform import Rotation, Slerp
+
 from instance_seg_ros.core.geometry import Transform
-from instance_seg_ros.messages.incoming import transform_of
+from instance_seg_ros.messages.incoming import stamp_ns_of, transform_of
+
+MAX_EXTRAPOLATION_NS = 500_000_000
+"""A moving frame is taken to stand still for no longer before its first and after its last transform."""
+
+
+class _Moving:
+    """`T_parent_child` over time."""
+
+    def __init__(self) -> None:
+        self._stamps_ns: list[int] = []
+        self._poses: list[Transform] = []
+
+    def add(self, stamp_ns: int, pose: Transform) -> None:
+        """Takes the pose of a moment."""
+        place = bisect.bisect_right(self._stamps_ns, stamp_ns)
+        self._stamps_ns.insert(place, stamp_ns)
+        self._poses.insert(place, pose)
+
+    def at(self, stamp_ns: int) -> Transform | None:
+        """Between the two nearest moments; None too far from the first or the last."""
+        after = bisect.bisect_left(self._stamps_ns, stamp_ns)
+        if 0 < after < len(self._stamps_ns):
+            return _between(self._stamps_ns[after - 1 : after + 1], self._poses[after - 1 : after + 1], stamp_ns)
+        end = 0 if after == 0 else -1
+        near = abs(self._stamps_ns[end] - stamp_ns) <= MAX_EXTRAPOLATION_NS
+        return self._poses[end] if near else None
 
 
 class FrameTree:
-    """Frames and the poses in which they are fixed to each other, as tf keeps them: each frame has one parent."""
+    """Frames and their poses in each other, as tf keeps them: each frame has one parent."""
 
-    def __init__(self, edges: Mapping[str, tuple[str, Transform]] | None = None) -> None:
-        """Takes child frame to (parent frame, T_parent_child)."""
-        self._edges = dict(edges or {})
+    def __init__(self) -> None:
+        self._parents: dict[str, str] = {}
+        self._static: dict[str, Transform] = {}
+        self._moving: dict[str, _Moving] = {}
 
-    def add(self, stamped: Any) -> None:
-        """Takes a TransformStamped; it replaces what was known of its child frame.
+    def add_static(self, stamped: Any) -> None:
+        """Takes a TransformStamped that holds for all time; it replaces what was known of its child frame.
 
         Raises:
             ValueError: naming its frames, where it is no transform.
         """
-        parent, child = stamped.header.frame_id, stamped.child_frame_id
-        try:
-            self._edges[child] = (parent, transform_of(stamped.transform))
-        except ValueError as error:
-            raise ValueError(f"unusable transform from {child!r} to {parent!r}: {error}") from error
+        self._static[stamped.child_frame_id] = _checked(stamped)
+        self._parents[stamped.child_frame_id] = stamped.header.frame_id
 
-    def lookup(self, target_frame: str, source_frame: str) -> Transform | None:
-        """`T_target_source`; None where no way leads from one frame to the other."""
-        target_chain = self._chain_to_root(target_frame)
-        source_chain = self._chain_to_root(source_frame)
+    def add_moving(self, stamped: Any) -> None:
+        """Takes a TransformStamped that holds at its stamp.
+
+        Raises:
+            ValueError: as `add_static`.
+        """
+        moving = self._moving.setdefault(stamped.child_frame_id, _Moving())
+        moving.add(stamp_ns_of(stamped.header), _checked(stamped))
+        self._parents.setdefault(stamped.child_frame_id, stamped.header.frame_id)
+
+    def lookup(self, target_frame: str, source_frame: str, stamp_ns: int) -> Transform | None:
+        """`T_target_source` at that time; None where no way leads from one frame to the other, or its pose is old."""
+        target_chain = chain_to_root(self._parents, target_frame)
+        source_chain = chain_to_root(self._parents, source_frame)
         common = next((frame for frame in source_chain if frame in target_chain), None)
-        return None if common is None else target_chain[common].inverse() @ source_chain[common]
+        if common is None:
+            return None
+        T_common_target = self._along(target_chain[: target_chain.index(common)], stamp_ns)
+        T_common_source = self._along(source_chain[: source_chain.index(common)], stamp_ns)
+        if T_common_target is None or T_common_source is None:
+            return None
+        return T_common_target.inverse() @ T_common_source
 
-    def _chain_to_root(self, frame: str) -> dict[str, Transform]:
-        """Every ancestor of a frame, itself first, with T_ancestor_frame."""
-        chain = {frame: Transform.identity()}
-        current = frame
-        while current in self._edges and self._edges[current][0] not in chain:
-            parent, T_parent_current = self._edges[current]
-            chain[parent] = T_parent_current @ chain[current]
-            current = parent
-        return chain
+    def parents(self) -> dict[str, str]:
+        """Child frame to parent frame."""
+        return dict(self._parents)
+
+    def _along(self, frames: Iterable[str], stamp_ns: int) -> Transform | None:
+        """The pose of the first of these frames, each the next one's child, in the parent of the last."""
+        pose = Transform.identity()
+        for frame in frames:
+            step = self._static[frame] if frame in self._static else self._moving[frame].at(stamp_ns)
+            if step is None:
+                return None
+            pose = step @ pose
+        return pose
+
+
+def chain_to_root(parents: dict[str, str], frame: str) -> list[str]:
+    """The frame and all its ancestors; a loop is followed once."""
+    chain = [frame]
+    while (parent := parents.get(chain[-1])) is not None and parent not in chain:
+        chain.append(parent)
+    return chain
+
+
+def _checked(stamped: Any) -> Transform:
+    try:
+        return transform_of(stamped.transform)
+    except ValueError as error:
+        frames = f"from {stamped.child_frame_id!r} to {stamped.header.frame_id!r}"
+        raise ValueError(f"unusable transform {frames}: {error}") from error
+
+
+def _between(stamps_ns: list[int], poses: list[Transform], stamp_ns: int) -> Transform:
+    """Straight in position, along the shortest turn in rotation."""
+    share = (stamp_ns - stamps_ns[0]) / max(stamps_ns[1] - stamps_ns[0], 1)
+    turn = Slerp([0.0, 1.0], Rotation.from_matrix([pose.rotation for pose in poses]))
+    translation_m = (1 - share) * poses[0].translation_m + share * poses[1].translation_m
+    return Transform(np.asarray(turn(share).as_matrix()), translation_m)

@@ -28,7 +28,8 @@ Writes a bag with /instance_seg/instances (instance_seg_ros/msg/InstanceArray), 
 at the time at which the frame was complete in IN, so both bags can be played together.
 
 The camera's topics are found by type and name; depth that is aligned to colour and raw images come first. Depth that is
-not aligned is registered here, with the CameraInfo of both cameras and /tf_static (or --depth-camera-pose).
+not aligned is registered here, with the CameraInfo of both cameras and /tf_static or /tf (or --depth-camera-pose).
+Of a recording that was cut short, the whole messages are read.
 
 examples:
   instance-seg bag recording --out recording_segmented
@@ -40,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `instance-seg bag`."""
     parser.usage = "%(prog)s IN --out DIR [options]"
     parser.epilog = EPILOG
-    parser.add_argument("source", type=Path, metavar="IN", help="rosbag2 folder, .mcap or .db3 file")
+    parser.add_argument("source", type=Path, metavar="IN", help="rosbag2 folder, .mcap or .db3 file, also .zstd")
     parser.add_argument("--out", type=Path, metavar="DIR", required=True, help="new bag; must not exist")
     parser.add_argument("--storage", choices=sorted(STORAGES), help="of the new bag (default: as IN)")
     parser.add_argument("--copy-inputs", action="store_true", help="copy the camera's topics into the new bag, too")

@@ -31,10 +31,14 @@ def read(write_bag: Callable, typestore: Any) -> Callable[..., tuple[list[RgbdFr
     """Writes what was recorded as a bag and reads its frames."""
 
     def run(
-        recorded: list[Stamped], tolerance_s: float = 0.025, cut: list[Stamped] | None = None, **options: Any
+        recorded: list[Stamped],
+        tolerance_s: float = 0.025,
+        cut: list[Stamped] | None = None,
+        storage: str = "sqlite3",
+        **options: Any,
     ) -> tuple[list[RgbdFrame], InputCounts]:
         counts = InputCounts()
-        with opened_bag(write_bag(recorded, cut=cut or [])) as bag:
+        with opened_bag(write_bag(recorded, storage, cut=cut or [])) as bag:
             reader = FrameReader(bag, typestore, find_topics(bag.types), tolerance_s, counts, **options)
             return [frame for _, frame in reader.read()], counts
 
@@ -69,7 +73,7 @@ def test_images_without_a_partner_are_counted(read: Callable, recorded: list[Sta
     del recorded[SECOND_DEPTH]
     found, counts = read(recorded, tolerance_s=0.01)
     assert len(found) == 3
-    assert counts.lost == {"no depth image within 10 ms": 1}
+    assert counts.lost == {"no depth image within 10 ms (the nearest is 33 ms earlier in the median)": 1}
 
 
 def test_stamps_that_never_meet_give_no_frame_but_the_cause(
@@ -81,7 +85,7 @@ def test_stamps_that_never_meet_give_no_frame_but_the_cause(
 
     found, counts = read(changed(recorded, (ALIGNED,), two_seconds_later))
     assert found == []
-    assert counts.lost == {"no depth image within 25 ms": 4}
+    assert counts.lost == {"no depth image within 25 ms (the nearest is 1.95e+03 ms later in the median)": 4}
 
 
 def test_a_bad_message_costs_its_frame_only(read: Callable, recorded: list[Stamped]) -> None:
@@ -151,6 +155,22 @@ def test_unregistered_depth_is_registered_with_static_transforms(
     assert (len(found), counts.lost) == (4, {})
     columns = np.flatnonzero(abs(found[0].depth_m[60] - 0.7) < 0.01)
     assert (columns[0], columns[-1]) == (pytest.approx(20, abs=1), pytest.approx(59, abs=1))
+
+
+@pytest.mark.parametrize("storage", ["sqlite3", "mcap"])
+def test_unregistered_depth_is_registered_with_transforms_of_its_time(
+    read: Callable, unregistered: list[Stamped], frames: list[RgbdFrame], transform_message: Callable, storage: str
+) -> None:
+    """The depth camera is 5 cm to the left at the first frame, and moves on to 8 cm; a robot's hand moves beside it."""
+    for index, x_m in enumerate((-0.05, -0.06, -0.07, -0.08)):
+        stamp_ns = frames[index].stamp_ns
+        pose = transform_message("camera_color_optical_frame", "depth", (x_m, 0.0, 0.0), stamp_ns)
+        hand = transform_message("camera_color_optical_frame", "hand", (0.0, 0.0, 1.0), stamp_ns)
+        unregistered += [("/tf", stamp_ns, pose), ("/tf", stamp_ns, hand)]
+    found, counts = read(unregistered, storage=storage)
+    assert (len(found), counts.lost, counts.warnings) == (4, {}, [])
+    lefts_px = [np.flatnonzero(abs(frame.depth_m[60] - 0.7) < 0.01)[0] for frame in found]
+    assert lefts_px == pytest.approx([20 - 100 * shift_m * 150 / 70 for shift_m in (0, 0.01, 0.02, 0.03)], abs=1)
 
 
 def test_unregistered_depth_is_registered_with_a_given_pose(read: Callable, unregistered: list[Stamped]) -> None:

@@ -77,6 +77,28 @@ def test_topics_are_found_by_type_and_name(types: dict[str, str], expected: tupl
     assert (topics.color, topics.color_info, topics.depth, topics.depth_info) == expected
 
 
+ENCODINGS = {"/cam/picture": "bgr8", "/cam/range": "16UC1", "/cam/zipped": "16UC1; compressedDepth png"}
+
+
+@pytest.mark.parametrize(
+    ("types", "expected"),
+    [
+        ({"/cam/picture": IMAGE, "/cam/range": IMAGE}, ("/cam/picture", "/cam/range")),
+        ({"/cam/picture": IMAGE, "/cam/zipped": COMPRESSED}, ("/cam/picture", "/cam/zipped")),
+        ({"/cam/picture": IMAGE, "/cam/range": IMAGE, "/cam/zipped": COMPRESSED}, ("/cam/picture", "/cam/range")),
+    ],
+)
+def test_encodings_tell_where_names_do_not(types: dict[str, str], expected: tuple[str, str]) -> None:
+    topics = find_topics({**types, "/cam/camera_info": INFO}, None, lambda topic: ENCODINGS[topic])
+    assert (topics.color, topics.depth) == expected
+
+
+def test_the_camera_info_is_found_below_the_image_topic() -> None:
+    types = {"/cam/color": IMAGE, "/cam/color/camera_info": INFO, "/cam/depth": IMAGE, "/cam/depth/camera_info": INFO}
+    topics = find_topics(types)
+    assert (topics.color_info, topics.depth_info) == ("/cam/color/camera_info", "/cam/depth/camera_info")
+
+
 def test_topics_that_are_given_win() -> None:
     topics = find_topics(REALSENSE, {"depth": DEPTH, "color": None})
     assert (topics.color, topics.depth, topics.depth_info) == (COLOR, DEPTH, DEPTH_INFO)
