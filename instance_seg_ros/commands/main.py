@@ -50,6 +50,7 @@ COMMANDS = {
         "instance_seg_ros.commands.import_weights", "import the weights of a published CondInst", "train"
     ),
     "eval": Command("instance_seg_ros.commands.evaluate", "measure a model on labelled images or scenes", "train"),
+    "grasp-sim": Command("instance_seg_ros.commands.grasp_sim", "judge grasps by physics, in simulation", "synth"),
     "bench": Command("instance_seg_ros.commands.bench", "measure how long each stage takes on this machine", "synth"),
 }
 

@@ -1,0 +1,196 @@
+"""`instance-seg grasp-sim`: the pipeline's grasps, judged by physics."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from instance_seg_ros.commands.helpers.pipeline_options import add_pipeline_arguments, parse_count, pipeline_settings
+from instance_seg_ros.core.errors import InputError
+from instance_seg_ros.files.atomic import write_atomically
+
+if TYPE_CHECKING:
+    from instance_seg_ros.learning.grasp_simulation.rounds import RoundRecord
+
+_SETTINGS, _ROUNDS = "run.json", "rounds.jsonl"
+EPILOG = """\
+A free parallel-jaw gripper of the size that the gripper settings name clears scenes of five objects in MuJoCo, after
+the protocol of VGN (Breyer et al., CoRL 2020). "packed" scenes stand upright beside each other, "pile" scenes were
+dropped from 20 cm. One depth camera looks at them from 40 to 60 degrees. The planner names a grasp; the gripper comes
+straight in along the approach with its fingers open and stops where it touches something; it closes with 30 N, lifts by
+20 cm and shakes. A grasp succeeds when the object is still held. What is held is taken away and the camera looks again.
+A round ends when the table is empty, without a grasp, or after two failures in a row; success is the share of executed
+grasps that held, cleared the share of objects that were taken away, each with its 95 % interval (Wilson).
+
+--planners pipeline,top-down runs both on the same scenes; top-down is the plain recipe, straight down across the
+narrower side of the box, and what a planner has to beat. --masks true takes the network out of the question.
+--objects development is for work; keep unseen for the last run before figures are published.
+
+With --out every finished round is kept: the same command goes on where an interrupted one stopped, and with more
+--rounds it adds to them. There it writes rounds.jsonl (every attempt, with the true error of its contacts),
+metrics.json, and index.html with a strip of pictures of each failure.
+
+examples:
+  a first look, a few minutes:
+    instance-seg grasp-sim --rounds 10 --masks true
+  figures to publish:
+    instance-seg grasp-sim --rounds 200 --objects unseen --out grasps
+  another gripper:
+    instance-seg grasp-sim --rounds 50 --masks true --gripper-max-opening-m 0.11
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of `instance-seg grasp-sim`."""
+    from instance_seg_ros.learning.grasp_simulation.objects import OBJECT_SETS
+    from instance_seg_ros.learning.grasp_simulation.scenes import SCENES
+    from instance_seg_ros.learning.synthetic.sensors.sensor import PRESETS
+
+    parser.usage = "%(prog)s [--rounds N] [--masks true] [--out DIR] [options]"
+    parser.epilog = EPILOG
+    parser.add_argument(
+        "--rounds", type=parse_count, metavar="N", default=20, help="rounds of each scene (default: 20)"
+    )
+    parser.add_argument("--scenes", metavar="NAMES", default=",".join(SCENES), help="comma-separated (default: all)")
+    parser.add_argument(
+        "--planners",
+        metavar="NAMES",
+        default="pipeline,top-down",
+        help="comma-separated: pipeline, top-down (default: both)",
+    )
+    parser.add_argument(
+        "--masks",
+        choices=("network", "true"),
+        default="network",
+        help="who segments: the network, or truth, which needs no model and is faster (default: network)",
+    )
+    parser.add_argument(
+        "--objects", choices=tuple(OBJECT_SETS), default="development", help="families of shapes (default: development)"
+    )
+    parser.add_argument("--seed", type=int, metavar="N", default=0, help="of the first round (default: 0)")
+    parser.add_argument(
+        "--sensor", choices=tuple(PRESETS), default="active_stereo", help="the depth camera (default: active_stereo)"
+    )
+    parser.add_argument(
+        "--pad-friction",
+        type=float,
+        metavar="X",
+        default=0.5,
+        help="true friction between pads and objects (default: 0.5)",
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="keep rounds here, and write the report")
+    add_pipeline_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the rounds that are not there yet and prints the tables; returns the exit status.
+
+    Raises:
+        InputError: an option cannot be used, or the folder holds rounds of other options.
+    """
+    from tqdm import tqdm
+
+    from instance_seg_ros.learning.grasp_simulation import report
+    from instance_seg_ros.learning.grasp_simulation.planners import Perception, best_of_pipeline, top_down
+    from instance_seg_ros.learning.grasp_simulation.rounds import AttemptRecord, RoundSettings, run_round
+    from instance_seg_ros.learning.grasp_simulation.scenes import SCENES, Stage
+    from instance_seg_ros.learning.grasp_simulation.world import Attempt
+    from instance_seg_ros.segmentation import load_segmenter
+
+    pipeline = pipeline_settings(args)
+    if args.seed < 0 or not 0 < args.pad_friction <= 5:
+        raise InputError("--seed must be 0 or more, and --pad-friction above 0 and at most 5")
+    scenes = _names(args.scenes, SCENES, "--scenes")
+    makers = {"pipeline": best_of_pipeline, "top-down": top_down}
+    planners = {name: makers[name](pipeline) for name in _names(args.planners, tuple(makers), "--planners")}
+    settings = RoundSettings(args.objects, args.sensor, args.pad_friction, args.masks == "network")
+    wanted = [(scene, name, args.seed + index) for index in range(args.rounds) for scene in scenes for name in planners]
+    done: dict[tuple[str, str, int], RoundRecord] = {}
+    options = _options(args)
+    if args.out is not None:
+        args.out.mkdir(parents=True, exist_ok=True)
+        _check_same_run(args.out / _SETTINGS, options)
+        done = {(record.scene, record.planner, record.seed): record for record in _kept(args.out / _ROUNDS)}
+    perception = Perception(
+        pipeline, load_segmenter(args.model, pipeline.segmentation) if settings.with_color else None
+    )
+    for key in tqdm([key for key in wanted if key not in done], unit="round", leave=False):
+        scene, name, seed = key
+
+        def watch(
+            number: int, record: AttemptRecord, attempt: Attempt, stage: Stage, key: tuple[str, str, int] = key
+        ) -> None:
+            if args.out is not None and not record.success:
+                report.write_strip(args.out / report.strip_name(*key, number), attempt, stage)
+
+        done[key] = run_round(scene, (name, planners[name]), seed, settings, pipeline, perception, watch)
+        if args.out is not None:
+            with (args.out / _ROUNDS).open("a") as file:
+                file.write(json.dumps(done[key].as_json()) + "\n")
+    rounds = [done[key] for key in sorted(wanted, key=lambda key: (scenes.index(key[0]), list(planners).index(key[1])))]
+    opening_m = pipeline.gripper.max_opening_m
+    print(report.as_text(rounds, opening_m))
+    if args.out is not None:
+        report.write_report(args.out, options, rounds, opening_m)
+        print(f"\nwrote {args.out / 'metrics.json'} and {args.out / 'index.html'}")
+    return 0
+
+
+def _names(text: str, known: tuple[str, ...], option: str) -> list[str]:
+    names = list(dict.fromkeys(name.strip() for name in text.split(",")))
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise InputError(f"{option} knows {', '.join(known)}, not {', '.join(unknown)}")
+    return names
+
+
+def _options(args: argparse.Namespace) -> dict[str, Any]:
+    """The options that decide about a round's outcome, by name."""
+    free = ("command", "run", "out", "rounds", "seed", "scenes", "planners")
+    return {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in sorted(vars(args).items())
+        if name not in free
+    }
+
+
+def _check_same_run(path: Path, options: dict[str, Any]) -> None:
+    """Writes the options, or compares them with those that are there.
+
+    Raises:
+        InputError: naming the options that differ.
+    """
+    if not path.exists():
+        write_atomically(path, (json.dumps(options, indent=1) + "\n").encode())
+        return
+    try:
+        before = json.loads(path.read_text())
+    except ValueError as error:
+        raise InputError(f"{path} is not valid JSON: {error}") from error
+    changed = sorted(name for name in before.keys() | options.keys() if before.get(name) != options.get(name))
+    if changed:
+        raise InputError(f"{path.parent} holds rounds with other options ({', '.join(changed)}); take another --out")
+
+
+def _kept(path: Path) -> Iterator[RoundRecord]:
+    """The rounds that are there; a last line that was cut short is dropped.
+
+    Raises:
+        InputError: for a line that is no round.
+    """
+    from instance_seg_ros.learning.grasp_simulation.rounds import RoundRecord
+
+    if not path.exists():
+        return
+    text = path.read_text()
+    whole, _, cut = text.rpartition("\n")
+    if cut:
+        write_atomically(path, (whole + "\n").encode() if whole else b"")
+    for number, line in enumerate(whole.splitlines(), start=1):
+        try:
+            yield RoundRecord.from_json(json.loads(line))
+        except (ValueError, TypeError, KeyError) as error:
+            raise InputError(f"{path}, line {number}: not a round: {error}") from error

@@ -1,0 +1,128 @@
+"""Who chooses the grasp to try next: the pipeline's best one, or a grasp from straight above across the box."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from instance_seg_ros.core.camera import RgbdFrame
+from instance_seg_ros.core.config import GripperSettings, PipelineSettings
+from instance_seg_ros.core.geometry import Transform
+from instance_seg_ros.core.instances import Instances
+from instance_seg_ros.grasping.sampler import GraspSampler
+from instance_seg_ros.lifting import LiftedFrame, Lifter
+from instance_seg_ros.segmentation import Segmenter
+
+_CLEARANCE_M = 0.004
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A grasp to try.
+
+    Attributes:
+        label: 1 + index of the instance that it is for.
+        T_camera_grasp: as of `Grasp`.
+        width_m: between the contacts.
+        opening_m: between the fingers on the approach.
+        approach_m: length of the straight way in.
+        quality: in [0, 1]; None for the planner that has none.
+    """
+
+    label: int
+    T_camera_grasp: Transform
+    width_m: float
+    opening_m: float
+    approach_m: float
+    quality: float | None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is known of a frame before a grasp is chosen."""
+
+    instances: Instances
+    lifted: LiftedFrame
+
+
+class Perception:
+    """Frames to instances in 3D.
+
+    Args:
+        settings: of lifting.
+        segmenter: None takes the true masks.
+    """
+
+    def __init__(self, settings: PipelineSettings, segmenter: Segmenter | None) -> None:
+        self._lifter = Lifter(settings.lifting)
+        self._segmenter = segmenter
+
+    def see(self, frame: RgbdFrame, true_labels: NDArray[np.uint8]) -> Seen:
+        """The instances of a frame.
+
+        Args:
+            true_labels: (H, W); only looked at where there is no segmenter.
+        """
+        truth = Instances.from_labels(true_labels)
+        instances = truth if self._segmenter is None else self._segmenter.segment(frame)
+        return Seen(instances, self._lifter.lift(frame, instances))
+
+
+Planner = Callable[[RgbdFrame, Seen], Proposal | None]
+
+
+def best_of_pipeline(settings: PipelineSettings) -> Planner:
+    """The grasp of the highest quality of all instances; nothing else decides."""
+    sampler = GraspSampler(settings.grasping, settings.gripper)
+
+    def plan(frame: RgbdFrame, seen: Seen) -> Proposal | None:
+        proposals = [
+            Proposal(
+                label,
+                grasp.T_camera_grasp,
+                grasp.width_m,
+                settings.gripper.max_opening_m,
+                grasp.approach_distance_m,
+                grasp.quality,
+            )
+            for label, own in enumerate(sampler.sample(frame, seen.lifted), start=1)
+            for grasp in own.grasps[:1]
+        ]
+        return max(proposals, key=lambda proposal: proposal.quality or 0.0, default=None)
+
+    return plan
+
+
+def top_down(settings: PipelineSettings) -> Planner:
+    """The plain recipe: from straight above across the box's narrower side, the highest object first, unchecked."""
+
+    def plan(frame: RgbdFrame, seen: Seen) -> Proposal | None:
+        proposals = []
+        for label, instance in enumerate(seen.lifted.instances, start=1):
+            if instance.box is None or seen.lifted.support_plane is None:
+                continue
+            proposal = across_box(label, instance.box.T_camera_box, instance.box.size_m, settings.gripper)
+            if proposal is not None:
+                top_m = float(seen.lifted.support_plane.height_m(instance.box.corners_m).max())
+                proposals.append((top_m, label, proposal))
+        return max(proposals)[2] if proposals else None
+
+    def across_box(
+        label: int, T_camera_box: Transform, size_m: NDArray[np.float64], gripper: GripperSettings
+    ) -> Proposal | None:
+        narrow = int(np.argmin(size_m[:2]))
+        if size_m[narrow] > gripper.max_opening_m:
+            return None
+        closing, approach = T_camera_box.rotation[:, narrow], -T_camera_box.rotation[:, 2]
+        # As deep as the fingers are long, but not into the table.
+        above_bottom_m = max(_CLEARANCE_M, float(size_m[2]) - gripper.finger_length_m + _CLEARANCE_M)
+        origin_m = T_camera_box.translation_m - approach * (above_bottom_m - size_m[2] / 2)
+        rotation = np.stack([closing, np.cross(approach, closing), approach], axis=1)
+        T_camera_grasp = Transform(rotation, origin_m)
+        approach_m = settings.grasping.approach_distance_m
+        return Proposal(label, T_camera_grasp, float(size_m[narrow]), gripper.max_opening_m, approach_m, None)
+
+    return plan

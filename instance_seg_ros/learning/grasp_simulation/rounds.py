@@ -1,0 +1,217 @@
+"""Rounds: a planner clears a scene, one grasp after the other."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import trimesh
+from numpy.typing import NDArray
+
+from instance_seg_ros.core.config import PipelineSettings
+from instance_seg_ros.learning.grasp_simulation.objects import OBJECT_SETS
+from instance_seg_ros.learning.grasp_simulation.planners import Perception, Planner, Proposal
+from instance_seg_ros.learning.grasp_simulation.scenes import Stage, packed_scene, piled_scene, steady
+from instance_seg_ros.learning.grasp_simulation.world import Attempt, GraspWorld
+from instance_seg_ros.learning.synthetic.sensors.sensor import PRESETS
+
+FloatArray = NDArray[np.float64]
+
+_FAILURES_THAT_END = 2
+_MOST_ATTEMPTS = 20
+_OFF_M = 0.005
+_MOSTLY = 0.5
+"""Share of an instance's pixels that must be one object's for the instance to be that object."""
+
+
+@dataclass(frozen=True)
+class AttemptRecord:
+    """An attempt as it is written to the results.
+
+    Attributes:
+        family: of the object that the instance mostly covers; "" for none.
+        quality: that the planner gave; None for one that gives none.
+        width_m: planned distance of the contacts.
+        cause: name of a `Cause`.
+        touched: what stopped the approach.
+        contact_error_m: by how much the planned contacts lie outside (+) or inside (-) the true surface along the
+            closing axis, the two of them; None where the closing line misses the object.
+        surface_angles_deg: angle between the closing axis and the true surface's normal there, likewise.
+        held_family: of what is held; "" for nothing.
+    """
+
+    family: str
+    quality: float | None
+    width_m: float
+    cause: str
+    touched: str
+    contact_error_m: tuple[float, float] | None
+    surface_angles_deg: tuple[float, float] | None
+    held_family: str
+
+    @property
+    def success(self) -> bool:
+        """Whether an object was held at the end."""
+        return self.cause == "HELD"
+
+
+@dataclass(frozen=True)
+class RoundRecord:
+    """A round as it is written to the results.
+
+    Attributes:
+        scene: "packed" or "pile".
+        planner: name.
+        seed: of the round.
+        objects: how many there were.
+        cleared: how many were held at the end of an attempt and taken away.
+        out_of_reach: how many rolled or were pushed away.
+        ended: why the round ended.
+        attempts: in their order.
+        left: families of the objects that were left.
+    """
+
+    scene: str
+    planner: str
+    seed: int
+    objects: int
+    cleared: int
+    out_of_reach: int
+    ended: str
+    attempts: tuple[AttemptRecord, ...]
+    left: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """For a line of the results."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> RoundRecord:
+        """From a line of the results."""
+        attempts = tuple(AttemptRecord(**attempt) for attempt in content.pop("attempts"))
+        return cls(attempts=attempts, **{**content, "left": tuple(content.pop("left"))})
+
+
+Watcher = Callable[[int, AttemptRecord, Attempt, Stage], None]
+
+
+@dataclass(frozen=True)
+class RoundSettings:
+    """What all rounds of a run have in common.
+
+    Attributes:
+        objects: one of `OBJECT_SETS`.
+        sensor: one of the sensors' presets.
+        friction: coefficient between pads and objects.
+        with_color: whether frames have colours; true masks do not need them.
+    """
+
+    objects: str
+    sensor: str
+    friction: float
+    with_color: bool
+
+
+def run_round(
+    scene: str,
+    planner: tuple[str, Planner],
+    seed: int,
+    settings: RoundSettings,
+    pipeline: PipelineSettings,
+    perception: Perception,
+    watch: Watcher | None = None,
+) -> RoundRecord:
+    """A round: it ends when the table is empty, without a grasp, or after two failures in a row.
+
+    The scene, its looks and the camera's noise follow from scene and seed alone, so planners meet the same ones.
+
+    Args:
+        planner: name and function.
+        watch: sees every attempt, by its number.
+    """
+    rng = np.random.default_rng([seed, zlib.crc32(f"{scene} {settings.objects}".encode())])
+    make = {"packed": packed_scene, "pile": piled_scene}[scene]
+    world = make(rng, OBJECT_SETS[settings.objects], pipeline.gripper, settings.friction)
+    stage = Stage(world, rng, steady(PRESETS[settings.sensor]))
+    noise = int(rng.integers(2**31))
+    out, cleared, failures, ended = len(stage.clear_out_of_reach()), 0, 0, "too many attempts"
+    attempts: list[AttemptRecord] = []
+    for number in range(_MOST_ATTEMPTS):
+        if not any(world.present):
+            ended = "empty"
+            break
+        frame, labels = stage.frame(noise + number, settings.with_color)
+        seen = perception.see(frame, labels)
+        proposal = planner[1](frame, seen)
+        if proposal is None:
+            ended = "no instance" if not len(seen.instances) else "no grasp"
+            break
+        target = _target(labels, seen.instances.masks[proposal.label - 1])
+        T_world_grasp = (stage.T_world_camera @ proposal.T_camera_grasp).matrix
+        error_m, angles_deg = _contacts_against_truth(world, target, T_world_grasp, proposal)
+        attempt = world.attempt(T_world_grasp, proposal.opening_m, proposal.approach_m)
+        family = "" if target is None else world.shapes[target].family
+        held = "" if attempt.held is None else world.shapes[attempt.held].family
+        width_m, cause = round(proposal.width_m, 5), attempt.cause.name
+        record = AttemptRecord(family, proposal.quality, width_m, cause, attempt.touched, error_m, angles_deg, held)
+        attempts.append(record)
+        if watch is not None:
+            watch(number, record, attempt, stage)
+        if attempt.held is not None:
+            world.remove(attempt.held)
+            cleared += 1
+        failures = 0 if attempt.success else failures + 1
+        if failures == _FAILURES_THAT_END:
+            ended = "two failures"
+            break
+        world.settle()
+        out += len(stage.clear_out_of_reach())
+    left = tuple(shape.family for shape, present in zip(world.shapes, world.present, strict=True) if present)
+    return RoundRecord(scene, planner[0], seed, len(world.shapes), cleared, out, ended, tuple(attempts), left)
+
+
+def _target(labels: NDArray[np.uint8], mask: NDArray[np.bool_]) -> int | None:
+    """Index of the object that most of the mask's pixels see."""
+    counts = np.bincount(labels[mask], minlength=1)
+    best = int(np.argmax(counts))
+    return best - 1 if best > 0 and counts[best] > _MOSTLY * counts.sum() else None
+
+
+def _contacts_against_truth(
+    world: GraspWorld, target: int | None, T_world_grasp: FloatArray, proposal: Proposal
+) -> tuple[tuple[float, float] | None, tuple[float, float] | None]:
+    """The planned contacts against the true surface: along the closing line, from outside."""
+    if target is None:
+        return None, None
+    T_object_world = np.linalg.inv(world.poses()[target])
+    origin_m = T_object_world[:3, :3] @ T_world_grasp[:3, 3] + T_object_world[:3, 3]
+    closing = T_object_world[:3, :3] @ T_world_grasp[:3, 0]
+    mesh: trimesh.Trimesh = world.shapes[target].mesh
+    errors, angles = [], []
+    for side in (-1.0, 1.0):
+        start_m = origin_m + side * (proposal.width_m / 2 + 0.012) * closing
+        triangles, _, places_m = mesh.ray.intersects_id(
+            start_m[None], -side * closing[None], return_locations=True, multiple_hits=False
+        )
+        if not len(triangles):
+            return None, None
+        depth_m = float((places_m[0] - origin_m) @ (side * closing))
+        errors.append(round(proposal.width_m / 2 - depth_m, 5))
+        cosine = float(mesh.face_normals[triangles[0]] @ (side * closing))
+        angles.append(round(float(np.degrees(np.arccos(np.clip(cosine, -1, 1)))), 1))
+    return (errors[0], errors[1]), (angles[0], angles[1])
+
+
+def explanation(record: AttemptRecord, max_opening_m: float) -> str:
+    """What was wrong with a failed grasp, as far as truth tells: "" where plan and truth agree."""
+    faults: Sequence[tuple[bool, str]] = (
+        (record.contact_error_m is None, "the closing line misses the object"),
+        (min(record.contact_error_m or (0.0,)) < -_OFF_M, "a contact lies inside the body"),
+        (max(record.contact_error_m or (0.0,)) > _OFF_M, "a contact lies outside the body"),
+        (max(record.surface_angles_deg or (0.0,)) > 30, "a surface is turned by more than 30 degrees"),
+        (record.width_m > 0.9 * max_opening_m, "wider than nine tenths of the opening"),
+    )
+    return ", ".join(text for wrong, text in faults if wrong)

@@ -1,0 +1,216 @@
+"""Scenes, rounds, their figures and the command."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+from instance_seg_ros.commands.main import main
+from instance_seg_ros.core.camera import RgbdFrame
+from instance_seg_ros.core.config import GripperSettings, PipelineSettings
+from instance_seg_ros.learning.grasp_simulation.objects import (
+    DEVELOPMENT_FAMILIES,
+    OBJECT_SETS,
+    UNSEEN_FAMILIES,
+    shape_of,
+)
+from instance_seg_ros.learning.grasp_simulation.planners import Perception, Proposal, Seen, top_down
+from instance_seg_ros.learning.grasp_simulation.rounds import (
+    AttemptRecord,
+    RoundRecord,
+    RoundSettings,
+    explanation,
+    run_round,
+)
+from instance_seg_ros.learning.grasp_simulation.scenes import Stage, packed_scene, piled_scene
+from instance_seg_ros.learning.grasp_simulation.statistics import Share, calibration, figures_of
+from instance_seg_ros.learning.synthetic.sensors.sensor import PRESETS
+
+SETTINGS = RoundSettings("development", "ideal", friction=0.5, with_color=False)
+HELD = AttemptRecord("jar", 0.8, 0.05, "HELD", "nothing", (0.001, 0.0), (3.0, 4.0), "jar")
+LOST = replace(HELD, cause="SLIPPED", held_family="")
+
+
+@pytest.mark.parametrize("name", [f"{group} {name}" for group, families in OBJECT_SETS.items() for name in families])
+def test_an_object_stands_on_the_table_and_something_of_it_fits_the_gripper(name: str) -> None:
+    group, family = name.split()
+    for seed in range(5):
+        shape = shape_of(family, OBJECT_SETS[group][family](np.random.default_rng(seed)))
+        vertices_m = np.asarray(shape.mesh.vertices)
+        assert abs(shape.bottom_m) < 1e-6 and 0.015 < shape.height_m < 0.2 and shape.footprint_radius_m < 0.12
+        pieces_m = np.concatenate(
+            [np.asarray(g.vertices_m) for g in shape.geoms if g.vertices_m is not None] or [vertices_m]
+        )
+        assert (np.abs(pieces_m).max(axis=0) <= np.abs(vertices_m).max(axis=0) + 1e-9).all()  # what collides is seen
+
+
+def test_no_family_to_work_with_is_among_the_unseen() -> None:
+    assert not DEVELOPMENT_FAMILIES.keys() & UNSEEN_FAMILIES.keys()
+
+
+def test_packed_objects_stand_apart() -> None:
+    for seed in range(3):
+        world = packed_scene(np.random.default_rng(seed), DEVELOPMENT_FAMILIES, GripperSettings(), 0.5)
+        poses = world.poses()
+        assert np.degrees(np.arccos(np.clip(poses[:, 2, 2], -1, 1))).max() < 3
+        for i in range(5):
+            for j in range(i):
+                distance_m = np.linalg.norm(poses[i, :2, 3] - poses[j, :2, 3])
+                assert distance_m > world.shapes[i].footprint_radius_m + world.shapes[j].footprint_radius_m
+
+
+def test_a_pile_is_at_rest_without_its_walls_and_follows_from_its_seed() -> None:
+    first, second = (
+        piled_scene(np.random.default_rng(4), DEVELOPMENT_FAMILIES, GripperSettings(), 0.5) for _ in range(2)
+    )
+    before = first.poses()
+    np.testing.assert_array_equal(before, second.poses())
+    first.settle()
+    assert np.abs(first.poses()[:, :3, 3] - before[:, :3, 3]).max() < 0.005
+    assert before[:, 2, 3].max() < 0.2 and np.abs(before[:, :2, 3]).max() < 0.25
+
+
+def test_a_frame_shows_every_object_where_it_is() -> None:
+    rng = np.random.default_rng(0)
+    world = packed_scene(rng, DEVELOPMENT_FAMILIES, GripperSettings(), 0.5)
+    stage = Stage(world, rng, PRESETS["ideal"])
+    frame, labels = stage.frame(0, with_color=False)
+    assert frame.color_rgb is None and set(np.unique(labels)) == {0, 1, 2, 3, 4, 5}
+    rows, columns = np.nonzero(labels == 2)
+    rays = np.column_stack([frame.intrinsics.rays[rows, columns], np.ones(len(rows))])
+    seen_m = stage.T_world_camera.apply(rays * frame.depth_m[rows, columns, None])
+    mesh = world.shapes[1].mesh.copy()
+    mesh.apply_transform(world.poses()[1])
+    assert (seen_m > mesh.bounds[0] - 1e-3).all() and (seen_m < mesh.bounds[1] + 1e-3).all()
+
+
+def nothing(frame: RgbdFrame, seen: Seen) -> Proposal | None:
+    return None
+
+
+def test_a_round_without_a_grasp_ends_at_once() -> None:
+    pipeline = PipelineSettings()
+    record = run_round("packed", ("none", nothing), 0, SETTINGS, pipeline, Perception(pipeline, None))
+    assert (record.ended, record.cleared, record.objects, record.attempts) == ("no grasp", 0, 5, ())
+    assert len(record.left) == 5
+
+
+def test_a_round_ends_after_two_failures_in_a_row() -> None:
+    pipeline = PipelineSettings()
+    planner = top_down(pipeline)
+
+    def above(frame: RgbdFrame, seen: Seen) -> Proposal | None:
+        proposal = planner(frame, seen)
+        assert proposal is not None
+        T = proposal.T_camera_grasp
+        return replace(proposal, T_camera_grasp=type(T)(T.rotation, T.translation_m - 0.3 * T.rotation[:, 2]))
+
+    record = run_round("packed", ("above", above), 3, SETTINGS, pipeline, Perception(pipeline, None))
+    assert record.ended == "two failures" and [attempt.cause for attempt in record.attempts] == ["MISSED"] * 2
+
+
+def test_a_round_is_the_same_again_and_survives_its_file() -> None:
+    pipeline = PipelineSettings()
+    first, second = (
+        run_round("packed", ("top-down", top_down(pipeline)), 1, SETTINGS, pipeline, Perception(pipeline, None))
+        for _ in range(2)
+    )
+    assert first == second and len(first.attempts) >= 2
+    assert RoundRecord.from_json(json.loads(json.dumps(first.as_json()))).cleared == first.cleared
+    assert first.cleared + len(first.left) + first.out_of_reach == first.objects
+
+
+@pytest.mark.parametrize(("count", "total"), [(0, 10), (5, 10), (10, 10), (97, 100), (1, 1)])
+def test_intervals_are_those_that_scipy_gives(count: int, total: int) -> None:
+    expected = binomtest(count, total).proportion_ci(method="wilson")
+    assert Share(count, total).interval == pytest.approx((expected.low, expected.high), abs=1e-6)
+
+
+def test_of_nothing_nothing_is_known() -> None:
+    assert Share(0, 0).interval == (0.0, 1.0) and math.isnan(Share(0, 0).value) and str(Share(0, 0)) == "-"
+
+
+def test_figures_count_grasps_and_objects_by_scene_and_planner() -> None:
+    rounds = [
+        RoundRecord("packed", "pipeline", 0, 5, 1, 0, "no grasp", (HELD, LOST), ("egg",) * 4),
+        RoundRecord("packed", "pipeline", 1, 5, 2, 0, "empty", (HELD, HELD), ()),
+        RoundRecord("pile", "pipeline", 0, 5, 0, 1, "two failures", (LOST, LOST), ("cup",) * 4),
+    ]
+    packed, pile = figures_of(rounds, max_opening_m=0.08)
+    assert (packed.rounds, packed.success, packed.cleared) == (2, Share(3, 4), Share(3, 10))
+    assert packed.left == {"egg": 4} and packed.ended == {"no grasp": 1, "empty": 1}
+    assert pile.causes == {("SLIPPED", ""): 2} and pile.success == Share(0, 2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "wrong"),
+    [
+        ({}, ""),
+        ({"contact_error_m": None, "surface_angles_deg": None}, "the closing line misses the object"),
+        ({"contact_error_m": (0.0, -0.009)}, "a contact lies inside the body"),
+        ({"contact_error_m": (0.02, 0.0)}, "a contact lies outside the body"),
+        ({"surface_angles_deg": (3.0, 41.0)}, "a surface is turned by more than 30 degrees"),
+        ({"width_m": 0.075}, "wider than nine tenths of the opening"),
+    ],
+)
+def test_truth_tells_what_was_wrong_with_a_grasp(changes: dict[str, object], wrong: str) -> None:
+    assert explanation(replace(LOST, **changes), max_opening_m=0.08) == wrong  # type: ignore[arg-type]
+
+
+def test_calibration_puts_each_grasp_into_the_bin_of_its_quality() -> None:
+    attempts = [replace(HELD, quality=q) for q in (0.0, 0.85, 0.9, 1.0)] + [replace(LOST, quality=0.88)]
+    attempts.append(replace(LOST, quality=None))
+    bins = [(own.low, own.high, own.held.count, own.held.total) for own in calibration(attempts)]
+    assert bins == [(0.0, 0.1, 1, 1), (0.8, 0.9, 1, 2), (0.9, 1.0, 2, 2)]
+
+
+def run_command(out: Path, *more: str) -> int:
+    words = ["grasp-sim", "--masks", "true", "--scenes", "packed", "--planners", "top-down", "--sensor", "ideal"]
+    return main([*words, "--out", str(out), *more])
+
+
+def test_the_command_keeps_rounds_and_goes_on_where_it_stopped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(tmp_path, "--rounds", "1") == 0
+    lines = (tmp_path / "rounds.jsonl").read_text().splitlines()
+    assert len(lines) == 1 and "packed" in (tmp_path / "index.html").read_text()
+    with (tmp_path / "rounds.jsonl").open("a") as file:
+        file.write('{"scene": "packed", "cut sh')  # as an end without warning leaves it
+    assert run_command(tmp_path, "--rounds", "2") == 0
+    lines_after = (tmp_path / "rounds.jsonl").read_text().splitlines()
+    assert lines_after[0] == lines[0] and len(lines_after) == 2
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["rounds"][0]["rounds"] == "2" and metrics["options"]["masks"] == "true"
+    records = [RoundRecord.from_json(json.loads(line)) for line in lines_after]
+    failed = sum(not attempt.success for record in records for attempt in record.attempts)
+    assert len(list((tmp_path / "failures").glob("*.jpg"))) == failed
+    assert "cleared [95 %]" in capsys.readouterr().out
+    assert run_command(tmp_path, "--rounds", "2", "--pad-friction", "0.3") == 2
+    assert "other options (pad_friction)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--scenes", "heap"], "--scenes knows packed, pile, not heap"),
+        (["--planners", "best"], "--planners knows pipeline, top-down, not best"),
+        (["--pad-friction", "nan"], "--pad-friction above 0"),
+        (["--seed", "-1"], "--seed must be 0 or more"),
+    ],
+)
+def test_options_that_cannot_be_are_named(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["grasp-sim", *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_damaged_round_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "rounds.jsonl").write_text("{}\n")
+    assert run_command(tmp_path, "--rounds", "1") == 2
+    assert "rounds.jsonl, line 1: not a round" in capsys.readouterr().err
