@@ -21,8 +21,8 @@ from instance_seg_ros.commands.helpers.pipeline_options import parse_count, pars
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.config import SegmentationSettings
 from instance_seg_ros.core.errors import InputError
-from instance_seg_ros.learning.export.adelaidet_checkpoint import load_published_checkpoint
-from instance_seg_ros.learning.models.adelaidet_inference import Detector, to_published_instances
+from instance_seg_ros.learning.export.adelaidet_checkpoint import load_adelaidet_checkpoint
+from instance_seg_ros.learning.models.adelaidet_inference import Detector, to_adelaidet_instances
 from instance_seg_ros.segmentation import default_model_path, load_segmenter, read_model_info
 from instance_seg_ros.segmentation.accelerators import GPU_BACKENDS, obstacle_of
 from instance_seg_ros.segmentation.network import network_inputs
@@ -113,7 +113,7 @@ def _device_name(device: str) -> str:
 
 
 def eager(checkpoint: Path, frame: RgbdFrame, device: str) -> Callable[[], object]:
-    """Runs an imported network as published, from the colour image to masks at full size.
+    """Runs an imported network as AdelaiDet does, from the colour image to masks at full size.
 
     Raises:
         InputError: the checkpoint cannot be used, or the frame has no colour.
@@ -121,13 +121,13 @@ def eager(checkpoint: Path, frame: RgbdFrame, device: str) -> Callable[[], objec
     if frame.color_rgb is None:
         raise InputError("the network needs colour, and the capture has none")
     size_wh = (frame.intrinsics.width, frame.intrinsics.height)
-    detector = Detector(load_published_checkpoint(checkpoint).model(), size_wh).to(device)
+    detector = Detector(load_adelaidet_checkpoint(checkpoint).model(), size_wh).to(device)
     image = torch.from_numpy(np.array(frame.color_rgb))
 
     def run() -> object:
         with torch.inference_mode():
             boxes_xyxy, scores, class_ids, masks = detector(image.to(device))
-            return to_published_instances(boxes_xyxy, scores, class_ids, masks, detector, size_wh).masks.cpu()
+            return to_adelaidet_instances(boxes_xyxy, scores, class_ids, masks, detector, size_wh).masks.cpu()
 
     return run
 

@@ -81,11 +81,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _export(args: argparse.Namespace) -> str:
     """Writes the file; returns what it was made of."""
-    from instance_seg_ros.learning.export.adelaidet_checkpoint import is_published_checkpoint
+    from instance_seg_ros.learning.export.adelaidet_checkpoint import is_adelaidet_checkpoint
 
     if args.model is not None:
         return _quantise_file(args)
-    return (_export_imported if is_published_checkpoint(args.checkpoint) else _export_trained)(args)
+    return (_export_imported if is_adelaidet_checkpoint(args.checkpoint) else _export_trained)(args)
 
 
 def _quantise_file(args: argparse.Namespace) -> str:
@@ -143,11 +143,11 @@ def _told(agreed: Agreement) -> str:
 def _export_imported(args: argparse.Namespace) -> str:
     """Writes the file; returns what it was made of."""
     from instance_seg_ros.files.captures import capture_folders, read_capture
-    from instance_seg_ros.learning.export.adelaidet import export_published_checkpoint
-    from instance_seg_ros.learning.export.adelaidet_checkpoint import load_published_checkpoint
+    from instance_seg_ros.learning.export.adelaidet import export_adelaidet_checkpoint
+    from instance_seg_ros.learning.export.adelaidet_checkpoint import load_adelaidet_checkpoint
     from instance_seg_ros.learning.export.model_files import ModelDescription
 
-    checkpoint = load_published_checkpoint(args.checkpoint)
+    checkpoint = load_adelaidet_checkpoint(args.checkpoint)
     description = ModelDescription(
         name=args.name or f"condinst_r{checkpoint.config.depth}",
         version=args.version,
@@ -155,7 +155,7 @@ def _export_imported(args: argparse.Namespace) -> str:
         score_threshold=args.score_threshold,
     )
     frames = [] if args.int8 is None else [read_capture(folder).frame for folder in capture_folders(args.int8)]
-    agreed = export_published_checkpoint(checkpoint, args.out, description, args.camera_size, frames)
+    agreed = export_adelaidet_checkpoint(checkpoint, args.out, description, args.camera_size, frames)
     width, height = args.camera_size
     text = f"imported from {checkpoint.source['file']}, for {width}x{height} images"
     return text if agreed is None else f"{text}, {_told(agreed)}"

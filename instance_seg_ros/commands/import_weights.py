@@ -9,7 +9,7 @@ from pathlib import Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `instance-seg import-weights`."""
     parser.add_argument(
-        "weights", type=Path, metavar="FILE", help="checkpoint of a published CondInst, R50 or R101 FPN"
+        "weights", type=Path, metavar="FILE", help="checkpoint of a CondInst of AdelaiDet, R50 or R101 FPN"
     )
     parser.add_argument(
         "--out",
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("caffe", "torchvision"),
         default="caffe",
         help="what the backbone was pre-trained as, which its weights do not tell: stride in the 1x1 and BGR input, or "
-        "stride in the 3x3 and normalised RGB input (default: %(default)s, as published)",
+        "stride in the 3x3 and normalised RGB input (default: %(default)s, as AdelaiDet's)",
     )
     parser.add_argument(
         "--class-names", nargs="+", metavar="NAME", help="by class index (default: the 80 of COCO)", default=None
@@ -36,19 +36,19 @@ def run(args: argparse.Namespace) -> int:
         InputError: the file cannot be imported.
     """
     from instance_seg_ros.learning.export.adelaidet_checkpoint import (
-        import_published,
-        published_shapes,
-        save_published_checkpoint,
+        adelaidet_shapes,
+        import_adelaidet,
+        save_adelaidet_checkpoint,
     )
 
     names = None if args.class_names is None else tuple(args.class_names)
-    checkpoint = import_published(args.weights, args.style, names)
+    checkpoint = import_adelaidet(args.weights, args.style, names)
     out = Path(args.weights.stem + ".imported.pt") if args.out is None else args.out
-    save_published_checkpoint(checkpoint, out)
+    save_adelaidet_checkpoint(checkpoint, out)
     config = checkpoint.config
     semantic = f", semantic branch of {config.semantic_blocks} blocks" if config.semantic_blocks else ""
     print(
         f"{out}: CondInst with ResNet-{config.depth} ({config.style}), {config.num_classes} classes{semantic}; "
-        f"all {len(published_shapes(config))} weights accounted for"
+        f"all {len(adelaidet_shapes(config))} weights accounted for"
     )
     return 0

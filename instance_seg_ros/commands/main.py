@@ -47,7 +47,7 @@ COMMANDS = {
     "train": Command("instance_seg_ros.commands.train", "train a network", "train"),
     "export": Command("instance_seg_ros.commands.export", "export a trained network to a model file", "train"),
     "import-weights": Command(
-        "instance_seg_ros.commands.import_weights", "import the weights of a published CondInst", "train"
+        "instance_seg_ros.commands.import_weights", "import the weights of a CondInst of AdelaiDet", "train"
     ),
     "eval": Command("instance_seg_ros.commands.evaluate", "measure a model on labelled images or scenes", "train"),
     "grasp-sim": Command("instance_seg_ros.commands.grasp_sim", "judge grasps by physics, in simulation", "synth"),

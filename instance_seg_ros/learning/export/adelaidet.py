@@ -1,4 +1,4 @@
-"""Export of a published CondInst to one self-describing ONNX file for one camera's image size."""
+"""Export of a CondInst of AdelaiDet to one self-describing ONNX file for one camera's image size."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from instance_seg_ros.core.camera import RgbdFrame
-from instance_seg_ros.learning.export.adelaidet_checkpoint import PublishedCheckpoint
+from instance_seg_ros.learning.export.adelaidet_checkpoint import AdelaiDetCheckpoint
 from instance_seg_ros.learning.export.int8 import ONE_FRAME, Agreement
 from instance_seg_ros.learning.export.model_files import (
     OUTPUT_NAMES,
@@ -27,7 +27,7 @@ from instance_seg_ros.learning.models.adelaidet_inference import Detector
 _MASK_OFFSET = -0.5 / MASK_STRIDE
 
 
-class PublishedGraph(nn.Module):
+class AdelaiDetGraph(nn.Module):
     """A camera's colour image to the outputs of the model file's contract."""
 
     mask_scale: Tensor
@@ -55,7 +55,7 @@ class PublishedGraph(nn.Module):
         return boxes, scores, classes, masks.to(torch.float16), self.mask_scale.clone(), self.mask_offset.clone()
 
 
-def export_published_graph(detector: Detector) -> onnx.ModelProto:
+def export_adelaidet_graph(detector: Detector) -> onnx.ModelProto:
     """A detector as an ONNX graph, all shapes static.
 
     Raises:
@@ -63,11 +63,11 @@ def export_published_graph(detector: Detector) -> onnx.ModelProto:
     """
     width, height = detector.camera_wh
     example = (torch.zeros((height, width, 3), dtype=torch.uint8),)
-    return trace(PublishedGraph(detector), example, ["color_rgb"], {}, [*OUTPUT_NAMES, "mask_offset"])
+    return trace(AdelaiDetGraph(detector), example, ["color_rgb"], {}, [*OUTPUT_NAMES, "mask_offset"])
 
 
-def export_published_checkpoint(
-    checkpoint: PublishedCheckpoint,
+def export_adelaidet_checkpoint(
+    checkpoint: AdelaiDetCheckpoint,
     path: Path,
     description: ModelDescription,
     camera_wh: tuple[int, int],
@@ -92,7 +92,7 @@ def export_published_checkpoint(
     if description.class_names != checkpoint.class_names:
         raise ValueError("the description's class names are not the checkpoint's")
     _check_frames(calibration, camera_wh)
-    proto = export_published_graph(Detector(checkpoint.model(), camera_wh))
+    proto = export_adelaidet_graph(Detector(checkpoint.model(), camera_wh))
     contract = {"color_rgb": f"uint8 [{camera_wh[1]}, {camera_wh[0]}, 3], RGB as the camera gives it, this size only"}
     content = describe(proto, description, {"imported_from": checkpoint.source}, contract)
     agreed = None

@@ -1,4 +1,4 @@
-"""Checkpoints of the published CondInst: theirs read safely and checked key by key, ours written and read."""
+"""Checkpoints of AdelaiDet's CondInst: theirs read safely and checked key by key, ours written and read."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from instance_seg_ros.learning.models.adelaidet import (
     SIZES_OF_INTEREST_PX,
     STRIDES,
     STYLES,
-    PublishedCondInst,
-    PublishedConfig,
+    AdelaiDetCondInst,
+    AdelaiDetConfig,
 )
 from instance_seg_ros.learning.models.checkpoint import save_atomically
 from instance_seg_ros.learning.models.coco import COCO_CLASS_NAMES
@@ -34,12 +34,12 @@ _SCALES = "head.scales"
 
 
 def _in_sequence(name: str) -> str:
-    """Towers are published as a sequence of convolution, normalisation, ReLU: convs.1.weight becomes 3.weight."""
+    """AdelaiDet's towers are a sequence of convolution, normalisation, ReLU: convs.1.weight becomes 3.weight."""
     kind, layer, parameter = name.split(".")
     return f"{3 * int(layer) + (kind == 'norms')}.{parameter}"
 
 
-# This project's name of a parameter (a pattern) and the published one. Scales are apart: five published, one here.
+# This project's name of a parameter (a pattern) and AdelaiDet's. Scales are apart: five there, one here.
 _RENAMES: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (r"backbone\.stem\.conv\.(.+)", r"backbone.bottom_up.stem.conv1.\1"),
     (r"backbone\.stem\.norm\.(.+)", r"backbone.bottom_up.stem.conv1.norm.\1"),
@@ -90,29 +90,29 @@ class ImportRefusedError(InputError):
 
 
 @dataclass(frozen=True)
-class PublishedCheckpoint:
-    """A network of the published kind with its weights.
+class AdelaiDetCheckpoint:
+    """A network of AdelaiDet with its weights.
 
     Attributes:
         config: which network.
         class_names: by class index.
-        state_dict: of a `PublishedCondInst`.
+        state_dict: of a `AdelaiDetCondInst`.
         source: where the weights came from: file name and sha256.
     """
 
-    config: PublishedConfig
+    config: AdelaiDetConfig
     class_names: tuple[str, ...]
     state_dict: dict[str, Tensor]
     source: dict[str, str]
 
-    def model(self) -> PublishedCondInst:
+    def model(self) -> AdelaiDetCondInst:
         """The network in evaluation mode."""
-        model = PublishedCondInst(self.config)
+        model = AdelaiDetCondInst(self.config)
         model.load_state_dict(self.state_dict)
         return model.eval()
 
 
-def save_published_checkpoint(checkpoint: PublishedCheckpoint, path: Path) -> None:
+def save_adelaidet_checkpoint(checkpoint: AdelaiDetCheckpoint, path: Path) -> None:
     """Writes {format, config, class_names, state_dict, source}, plain values and tensors only, in one rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
     save_atomically(
@@ -127,8 +127,8 @@ def save_published_checkpoint(checkpoint: PublishedCheckpoint, path: Path) -> No
     )
 
 
-def is_published_checkpoint(path: Path) -> bool:
-    """Whether `save_published_checkpoint` wrote the file; only its format is looked at, the weights are not read.
+def is_adelaidet_checkpoint(path: Path) -> bool:
+    """Whether `save_adelaidet_checkpoint` wrote the file; only its format is looked at, the weights are not read.
 
     Raises:
         OSError: there is no such file.
@@ -146,8 +146,8 @@ def is_published_checkpoint(path: Path) -> bool:
     return isinstance(content, dict) and content.get("format") == FORMAT
 
 
-def load_published_checkpoint(path: Path) -> PublishedCheckpoint:
-    """Reads what `save_published_checkpoint` wrote.
+def load_adelaidet_checkpoint(path: Path) -> AdelaiDetCheckpoint:
+    """Reads what `save_adelaidet_checkpoint` wrote.
 
     Raises:
         ImportRefusedError: the file is missing, something else, or of another version of this package.
@@ -158,18 +158,18 @@ def load_published_checkpoint(path: Path) -> PublishedCheckpoint:
             f"{path} is not a checkpoint of format {FORMAT!r}; make one with `instance-seg import-weights`"
         )
     try:
-        config, class_names = PublishedConfig(**content["config"]), tuple(content["class_names"])
-        return PublishedCheckpoint(config, class_names, content["state_dict"], content["source"])
+        config, class_names = AdelaiDetConfig(**content["config"]), tuple(content["class_names"])
+        return AdelaiDetCheckpoint(config, class_names, content["state_dict"], content["source"])
     except (KeyError, TypeError) as error:
         raise ImportRefusedError(
             f"{path} was written by another version of this package ({error}); import the weights again"
         ) from error
 
 
-def import_published(
+def import_adelaidet(
     path: Path, style: str = "caffe", class_names: tuple[str, ...] | None = None
-) -> PublishedCheckpoint:
-    """Reads a checkpoint of the published layout; every key and shape must be one of that network's.
+) -> AdelaiDetCheckpoint:
+    """Reads a checkpoint of AdelaiDet's layout; every key and shape must be one of that network's.
 
     Args:
         path: a file of `torch.save`, or a pickle of NumPy arrays; the weights lie under "model" or at the top.
@@ -193,15 +193,15 @@ def import_published(
     _check_facts(path, weights, config)
     state_dict = _translate(path, weights, config)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return PublishedCheckpoint(config, class_names, state_dict, {"file": path.name, "sha256": digest})
+    return AdelaiDetCheckpoint(config, class_names, state_dict, {"file": path.name, "sha256": digest})
 
 
-def published_shapes(config: PublishedConfig) -> dict[str, tuple[int, ...]]:
-    """Published name and shape of every parameter and statistic of a network: 363 for ResNet-50."""
+def adelaidet_shapes(config: AdelaiDetConfig) -> dict[str, tuple[int, ...]]:
+    """AdelaiDet's name and the shape of every parameter and statistic of a network: 363 for ResNet-50."""
     shapes: dict[str, tuple[int, ...]] = {}
     for name, tensor in _expected(config).items():
-        for published in _published_names(name):
-            shapes[published] = (1,) if name == _SCALES else tuple(tensor.shape)
+        for theirs in _adelaidet_names(name):
+            shapes[theirs] = (1,) if name == _SCALES else tuple(tensor.shape)
     return shapes
 
 
@@ -269,7 +269,7 @@ def _weights_of(path: Path, content: Any) -> dict[str, Tensor]:
     return tensors
 
 
-def _recognise(path: Path, weights: Mapping[str, Tensor], style: str) -> PublishedConfig:
+def _recognise(path: Path, weights: Mapping[str, Tensor], style: str) -> AdelaiDetConfig:
     """Depth, classes and semantic branch as the names and shapes tell."""
     logits = weights.get("proposal_generator.fcos_head.cls_logits.weight")
     if logits is None or logits.ndim != 4:
@@ -283,7 +283,7 @@ def _recognise(path: Path, weights: Mapping[str, Tensor], style: str) -> Publish
             f"{path} has a backbone with {blocks} blocks; known are "
             + ", ".join(f"ResNet-{depth} {stages}" for stages, depth in depths.items())
         )
-    return PublishedConfig(depths[blocks], style, len(logits), _count(weights, r"mask_branch\.seg_head\.(\d+)\..*"))
+    return AdelaiDetConfig(depths[blocks], style, len(logits), _count(weights, r"mask_branch\.seg_head\.(\d+)\..*"))
 
 
 def _count(weights: Mapping[str, Tensor], pattern: str) -> int:
@@ -292,7 +292,7 @@ def _count(weights: Mapping[str, Tensor], pattern: str) -> int:
     return max((int(match[1]) + 1 for match in found if match), default=0)
 
 
-def _check_facts(path: Path, weights: Mapping[str, Tensor], config: PublishedConfig) -> None:
+def _check_facts(path: Path, weights: Mapping[str, Tensor], config: AdelaiDetConfig) -> None:
     """What the file tells of its configuration must be what this network does."""
     expected = {_SIZES_OF_INTEREST: SIZES_OF_INTEREST_PX}
     expected |= {name: getattr(STYLES[config.style], fact) for name, fact in _PIXEL_FACTS.items()}
@@ -305,9 +305,9 @@ def _check_facts(path: Path, weights: Mapping[str, Tensor], config: PublishedCon
             raise ImportRefusedError(f"{name} of {path} is {found}, not {list(values)}{cure}")
 
 
-def _translate(path: Path, weights: Mapping[str, Tensor], config: PublishedConfig) -> dict[str, Tensor]:
-    """This project's state dict from published names."""
-    shapes = published_shapes(config)
+def _translate(path: Path, weights: Mapping[str, Tensor], config: AdelaiDetConfig) -> dict[str, Tensor]:
+    """This project's state dict from AdelaiDet's names."""
+    shapes = adelaidet_shapes(config)
     missing = [name for name in shapes if name not in weights]
     known = {*shapes, _SIZES_OF_INTEREST, *_PIXEL_FACTS}
     extra = [name for name in weights if name not in known and not _COUNTERS.fullmatch(name)]
@@ -328,24 +328,24 @@ def _translate(path: Path, weights: Mapping[str, Tensor], config: PublishedConfi
         )
     state_dict = {}
     for name, tensor in _expected(config).items():
-        parts = [weights[published].to(tensor.dtype) for published in _published_names(name)]
+        parts = [weights[theirs].to(tensor.dtype) for theirs in _adelaidet_names(name)]
         state_dict[name] = torch.cat(parts) if name == _SCALES else parts[0].clone()
     return state_dict
 
 
-def _expected(config: PublishedConfig) -> dict[str, Tensor]:
+def _expected(config: AdelaiDetConfig) -> dict[str, Tensor]:
     """The network's state without storage, counters of training left out."""
     with torch.device("meta"):
-        state = PublishedCondInst(config).state_dict()
+        state = AdelaiDetCondInst(config).state_dict()
     return {name: tensor for name, tensor in state.items() if not _COUNTERS.fullmatch(name)}
 
 
-def _published_names(name: str) -> list[str]:
-    """The published names of one of this project's parameters."""
+def _adelaidet_names(name: str) -> list[str]:
+    """AdelaiDet's names of one of this project's parameters."""
     if name == _SCALES:
         return [f"proposal_generator.fcos_head.scales.{level}.scale" for level in range(len(STRIDES))]
-    for pattern, published in _RENAMES:
+    for pattern, theirs in _RENAMES:
         match = re.fullmatch(pattern, name)
         if match:
-            return [match.expand(published) if isinstance(published, str) else published(match)]
-    raise KeyError(f"no published name is known for {name}")
+            return [match.expand(theirs) if isinstance(theirs, str) else theirs(match)]
+    raise KeyError(f"AdelaiDet's name is not known of {name}")

@@ -1,4 +1,4 @@
-"""CondInst as published (Tian, Shen, Chen, ECCV 2020): ResNet-FPN, P3 to P7, GroupNorm heads, masks from colour."""
+"""CondInst as in AdelaiDet (Tian, Shen, Chen, ECCV 2020): ResNet-FPN, P3 to P7, GroupNorm heads, masks from colour."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ STYLES = {
 
 
 @dataclass(frozen=True)
-class PublishedConfig:
-    """Which of the published networks.
+class AdelaiDetConfig:
+    """Which of AdelaiDet's networks.
 
     Attributes:
         depth: of the ResNet, 50 or 101.
@@ -137,10 +137,10 @@ class Features:
     mask_features: Tensor
 
 
-class PublishedCondInst(nn.Module):
+class AdelaiDetCondInst(nn.Module):
     """Normalised colour image to `Features`; `parameters_at` and `masks` turn chosen locations into masks."""
 
-    def __init__(self, config: PublishedConfig) -> None:
+    def __init__(self, config: AdelaiDetConfig) -> None:
         super().__init__()
         self.config = config
         self.backbone = ResNet(config.depth, STYLES[config.style].stride_in_1x1)

@@ -1,4 +1,4 @@
-"""From a camera's image to instances with a `PublishedCondInst`: what comes before and after the network.
+"""From a camera's image to instances with a `AdelaiDetCondInst`: what comes before and after the network.
 
 All shapes are functions of the image's size, so the same functions run eagerly and inside an exported graph.
 """
@@ -16,9 +16,9 @@ from instance_seg_ros.learning.models.adelaidet import (
     MASK_STRIDE,
     SIZE_DIVISOR,
     STYLES,
+    AdelaiDetCondInst,
+    AdelaiDetConfig,
     Locations,
-    PublishedCondInst,
-    PublishedConfig,
     locations_of,
 )
 from instance_seg_ros.learning.models.fcos_head import LevelOutput
@@ -31,7 +31,7 @@ _INSTANCES_AT_ONCE = 16
 
 @dataclass(frozen=True)
 class InferenceSettings:
-    """The published thresholds.
+    """AdelaiDet's thresholds.
 
     Attributes:
         min_score: candidates have class x centre-ness above it (before the square root).
@@ -57,7 +57,7 @@ class InferenceSettings:
 
 
 def resized_size(width: int, height: int) -> tuple[int, int]:
-    """Width and height that the published networks see an image at: shorter side 800, longer side at most 1333."""
+    """Width and height that AdelaiDet's networks see an image at: shorter side 800, longer side at most 1333."""
     scale = _SHORTER_SIDE_PX / min(width, height)
     scale = min(scale, _LONGER_SIDE_PX / max(width, height))
     return int(width * scale + 0.5), int(height * scale + 0.5)
@@ -94,7 +94,7 @@ class ImageInput(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, config: PublishedConfig, camera_wh: tuple[int, int], resized_wh: tuple[int, int]) -> None:
+    def __init__(self, config: AdelaiDetConfig, camera_wh: tuple[int, int], resized_wh: tuple[int, int]) -> None:
         super().__init__()
         style = STYLES[config.style]
         self.flip = style.channel_order == "BGR"
@@ -190,12 +190,12 @@ def suppress_greedily(candidates: Candidates, overlap_threshold: float, count: i
 
 
 class Detector(nn.Module):
-    """A `PublishedCondInst` for one camera: colour image in, K rows out, every shape fixed.
+    """A `AdelaiDetCondInst` for one camera: colour image in, K rows out, every shape fixed.
 
     Args:
         model: in evaluation mode.
         camera_wh: size of the images.
-        resized_wh: size that the network sees them at; None for the published rule, `resized_size`.
+        resized_wh: size that the network sees them at; None for AdelaiDet's rule, `resized_size`.
         settings: the thresholds.
     """
 
@@ -207,7 +207,7 @@ class Detector(nn.Module):
 
     def __init__(
         self,
-        model: PublishedCondInst,
+        model: AdelaiDetCondInst,
         camera_wh: tuple[int, int],
         resized_wh: tuple[int, int] | None = None,
         settings: InferenceSettings | None = None,
@@ -257,8 +257,8 @@ def level_sizes(width: int, height: int) -> list[tuple[int, int]]:
 
 
 @dataclass(frozen=True)
-class PublishedInstances:
-    """N instances as the published inference gives them: masks may overlap and reach beyond their boxes.
+class AdelaiDetInstances:
+    """N instances as AdelaiDet's inference gives them: masks may overlap and reach beyond their boxes.
 
     Attributes:
         boxes_xyxy: (N, 4) float32, output pixels.
@@ -273,14 +273,14 @@ class PublishedInstances:
     masks: Tensor
 
 
-def to_published_instances(
+def to_adelaidet_instances(
     boxes_xyxy: Tensor,
     scores: Tensor,
     class_ids: Tensor,
     mask_probabilities: Tensor,
     detector: Detector,
     output_wh: tuple[int, int],
-) -> PublishedInstances:
+) -> AdelaiDetInstances:
     """The rows of a detector, or of its exported graph, that mean something, in an output image of any size.
 
     Args:
@@ -294,7 +294,7 @@ def to_published_instances(
         full_masks(chunk.float(), detector.resized_wh, output_wh) > detector.settings.mask_threshold
         for chunk in _chunks(mask_probabilities[rows])
     ]
-    return PublishedInstances(
+    return AdelaiDetInstances(
         boxes_xyxy[rows] * scale.repeat(2).to(boxes_xyxy.device),
         scores[rows],
         class_ids[rows],

@@ -1,4 +1,4 @@
-"""From a published checkpoint of any depth to a model file for any camera: the file computes what the network does."""
+"""From AdelaiDet's checkpoint of any depth to a model file for any camera: the file computes what the network does."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from torch import Tensor
 from instance_seg_ros.commands import main
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.config import SegmentationSettings
-from instance_seg_ros.learning.export.adelaidet_checkpoint import load_published_checkpoint, published_shapes
+from instance_seg_ros.learning.export.adelaidet_checkpoint import adelaidet_shapes, load_adelaidet_checkpoint
 from instance_seg_ros.learning.models import adelaidet_inference
-from instance_seg_ros.learning.models.adelaidet import PublishedConfig
-from instance_seg_ros.learning.models.adelaidet_inference import Detector, to_published_instances
+from instance_seg_ros.learning.models.adelaidet import AdelaiDetConfig
+from instance_seg_ros.learning.models.adelaidet_inference import Detector, to_adelaidet_instances
 from instance_seg_ros.segmentation import ModelError, load_segmenter
 from instance_seg_ros.segmentation.runtimes.onnxruntime_backend import OnnxRuntimeNetwork
 
@@ -24,9 +24,9 @@ SHORTER_SIDE_PX = 96
 
 
 def some_weights(depth: int) -> dict[str, Tensor]:
-    """Weights in the published layout with which some of the scores are high; a function of each name."""
+    """Weights in AdelaiDet's layout with which some of the scores are high; a function of each name."""
     weights = {}
-    for name, shape in published_shapes(PublishedConfig(depth)).items():
+    for name, shape in adelaidet_shapes(AdelaiDetConfig(depth)).items():
         noise = torch.randn(shape, generator=torch.Generator().manual_seed(zlib.crc32(name.encode())))
         if len(shape) == 4:
             weights[name] = noise / noise[0].numel() ** 0.5
@@ -68,17 +68,17 @@ def test_a_checkpoint_becomes_a_model_file_that_computes_what_the_network_does(
 ) -> None:
     monkeypatch.setattr(adelaidet_inference, "_SHORTER_SIDE_PX", SHORTER_SIDE_PX)  # of 800, which takes minutes
     width, height = size_wh
-    published, imported, file = (tmp_path / name for name in ("published.pth", "imported.pt", "model.onnx"))
-    torch.save({"model": some_weights(depth)}, published)
-    assert main.main(["import-weights", str(published), "--out", str(imported)]) == 0
+    theirs, imported, file = (tmp_path / name for name in ("theirs.pth", "imported.pt", "model.onnx"))
+    torch.save({"model": some_weights(depth)}, theirs)
+    assert main.main(["import-weights", str(theirs), "--out", str(imported)]) == 0
     export = ["export", "--checkpoint", str(imported), "--out", str(file), "--score-threshold", "0.1"]
     assert main.main([*export, "--camera-size", f"{width}x{height}"]) == 0
 
     color_rgb = picture(width, height)
-    detector = Detector(load_published_checkpoint(imported).model(), size_wh)
+    detector = Detector(load_adelaidet_checkpoint(imported).model(), size_wh)
     with torch.inference_mode():
         rows = detector(torch.from_numpy(color_rgb))
-        expected = to_published_instances(*rows, detector, size_wh)
+        expected = to_adelaidet_instances(*rows, detector, size_wh)
     found = OnnxRuntimeNetwork(file, threads=1)({"color_rgb": color_rgb})
     assert np.count_nonzero(found.scores > 0.1) > 10
     np.testing.assert_allclose(found.scores, rows[1], rtol=0, atol=1e-4)
@@ -86,12 +86,12 @@ def test_a_checkpoint_becomes_a_model_file_that_computes_what_the_network_does(
     assert found.class_ids.tolist() == rows[2].tolist()
     assert found.masks.shape[1:] == masks_hw
     assert np.mean((found.masks > 0.5) != (rows[3].numpy() > 0.5)) < 1e-4
-    as_published = to_published_instances(
+    as_adelaidet = to_adelaidet_instances(
         *(torch.from_numpy(x) for x in (found.boxes_xyxy, found.scores, found.class_ids, found.masks)),
         detector,
         size_wh,
     )
-    assert (as_published.masks != expected.masks).float().mean() < 1e-3
+    assert (as_adelaidet.masks != expected.masks).float().mean() < 1e-3
 
     def frame(wide: int, high: int) -> RgbdFrame:
         camera = Intrinsics(wide, high, 50, 50, wide / 2, high / 2)

@@ -1,4 +1,4 @@
-"""The published CondInst against what its reference implementation computed for one image and one set of weights."""
+"""AdelaiDet's CondInst against what its reference implementation computed for one image and one set of weights."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from torch import Tensor
 
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.config import SegmentationSettings
-from instance_seg_ros.learning.export.adelaidet import export_published_graph
+from instance_seg_ros.learning.export.adelaidet import export_adelaidet_graph
 from instance_seg_ros.learning.export.adelaidet_checkpoint import (
-    PublishedCheckpoint,
-    import_published,
-    published_shapes,
+    AdelaiDetCheckpoint,
+    adelaidet_shapes,
+    import_adelaidet,
 )
 from instance_seg_ros.learning.export.model_files import ModelDescription, describe
-from instance_seg_ros.learning.models.adelaidet_inference import Detector, PublishedInstances, to_published_instances
+from instance_seg_ros.learning.models.adelaidet_inference import AdelaiDetInstances, Detector, to_adelaidet_instances
 from instance_seg_ros.segmentation import load_segmenter
 from instance_seg_ros.segmentation.runtimes.onnxruntime_backend import OnnxRuntimeNetwork
 
@@ -59,7 +59,7 @@ def reference() -> Reference:
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> PublishedCheckpoint:
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> AdelaiDetCheckpoint:
     spec = importlib.util.spec_from_file_location("condinst_reference_fill", REFERENCE / "fill.py")
     assert spec is not None
     assert spec.loader is not None
@@ -67,21 +67,21 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> PublishedCheckpoint:
     # The folder may be read-only, and is not ours to write byte code to.
     exec(compile((REFERENCE / "fill.py").read_text(), "fill.py", "exec"), module.__dict__)
     shapes = json.loads((REFERENCE / "condinst_r50_keys.json").read_text())
-    path = tmp_path_factory.mktemp("weights") / "published.pth"
+    path = tmp_path_factory.mktemp("weights") / "theirs.pth"
     torch.save({"model": {name: torch.from_numpy(value) for name, value in module.fill(shapes).items()}}, path)
-    checkpoint = import_published(path)
+    checkpoint = import_adelaidet(path)
     path.unlink()
     return checkpoint
 
 
 @pytest.fixture(scope="module")
-def detector(checkpoint: PublishedCheckpoint, reference: Reference) -> Detector:
+def detector(checkpoint: AdelaiDetCheckpoint, reference: Reference) -> Detector:
     """Without a resize: the reference was given this image as the network sees it."""
     height, width = reference.color_rgb.shape[:2]
     return Detector(checkpoint.model(), (width, height), (width, height))
 
 
-def check_instances(found: PublishedInstances, reference: Reference) -> None:
+def check_instances(found: AdelaiDetInstances, reference: Reference) -> None:
     """Scores within 1e-4, boxes within 0.05 px, masks above 0.999 IoU; near ties may change places."""
     scores, boxes = reference.arrays["scores"], reference.arrays["boxes_xyxy"]
     assert len(found.scores) == len(scores)
@@ -105,9 +105,9 @@ def assert_near(found: Tensor, expected: NDArray[np.float32]) -> None:
     assert np.abs(found[0].numpy() - expected).max() <= 1e-3 * np.abs(expected).max()
 
 
-def test_all_published_weights_are_accounted_for(checkpoint: PublishedCheckpoint) -> None:
+def test_all_of_adelaidets_weights_are_accounted_for(checkpoint: AdelaiDetCheckpoint) -> None:
     listed = json.loads((REFERENCE / "condinst_r50_keys.json").read_text())
-    ours = published_shapes(checkpoint.config)
+    ours = adelaidet_shapes(checkpoint.config)
     assert len(ours) == 363
     assert {name: listed[name] for name in ours} == {name: list(shape) for name, shape in ours.items()}
     no_weights = [name for name in listed if name not in ours]
@@ -129,24 +129,24 @@ def test_features_and_instances_equal_the_reference(detector: Detector, referenc
             (detector.model.controller(level.box_features), "controller_p5"),
         ):
             assert_near(found, reference.arrays[name])
-        found = to_published_instances(*detector(color_rgb), detector, reference.output_wh)
+        found = to_adelaidet_instances(*detector(color_rgb), detector, reference.output_wh)
     check_instances(found, reference)
 
 
 @pytest.mark.slow
 def test_the_exported_graph_equals_the_reference(
-    detector: Detector, checkpoint: PublishedCheckpoint, reference: Reference, tmp_path: Path
+    detector: Detector, checkpoint: AdelaiDetCheckpoint, reference: Reference, tmp_path: Path
 ) -> None:
     pytest.importorskip("onnxruntime")
     path = tmp_path / "condinst.onnx"
     description = ModelDescription("condinst_r50", "1", checkpoint.class_names, score_threshold=0.3)
-    path.write_bytes(describe(export_published_graph(detector), description, {}, {}))
+    path.write_bytes(describe(export_adelaidet_graph(detector), description, {}, {}))
 
     network = OnnxRuntimeNetwork(path, threads=0)
     output = network({"color_rgb": reference.color_rgb})
     assert output.masks.dtype == np.float16
     rows = (output.boxes_xyxy, output.scores, output.class_ids, output.masks)
-    found = to_published_instances(*(torch.from_numpy(x) for x in rows), detector, reference.output_wh)
+    found = to_adelaidet_instances(*(torch.from_numpy(x) for x in rows), detector, reference.output_wh)
     check_instances(found, reference)
 
     height, width = reference.color_rgb.shape[:2]

@@ -14,11 +14,11 @@ from onnx import TensorProto, helper, numpy_helper
 from instance_seg_ros.commands import export
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.instances import Instances
-from instance_seg_ros.learning.export.adelaidet import export_published_checkpoint
-from instance_seg_ros.learning.export.adelaidet_checkpoint import PublishedCheckpoint
+from instance_seg_ros.learning.export.adelaidet import export_adelaidet_checkpoint
+from instance_seg_ros.learning.export.adelaidet_checkpoint import AdelaiDetCheckpoint
 from instance_seg_ros.learning.export.int8 import Agreement, agreement, quantise
 from instance_seg_ros.learning.export.model_files import ModelDescription
-from instance_seg_ros.learning.models.adelaidet import PublishedConfig
+from instance_seg_ros.learning.models.adelaidet import AdelaiDetConfig
 
 
 def two_convolutions() -> onnx.ModelProto:
@@ -126,8 +126,8 @@ def test_frames_that_cannot_calibrate_are_refused_before_the_export(
         )
         for width, height in sizes_wh
     ]
-    checkpoint = PublishedCheckpoint(PublishedConfig(num_classes=1), ("bolt",), {"none": torch.zeros(1)}, {})
+    checkpoint = AdelaiDetCheckpoint(AdelaiDetConfig(num_classes=1), ("bolt",), {"none": torch.zeros(1)}, {})
     with pytest.raises(ValueError, match=message):
-        export_published_checkpoint(
+        export_adelaidet_checkpoint(
             checkpoint, tmp_path / "m.onnx", ModelDescription(class_names=("bolt",)), (64, 48), frames
         )

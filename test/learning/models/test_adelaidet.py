@@ -1,4 +1,4 @@
-"""CondInst as published: pre-processing, candidates, suppression, masks, each against the plain way to compute it."""
+"""AdelaiDet's CondInst: pre-processing, candidates, suppression, masks, each against the plain way to compute it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from instance_seg_ros.learning.models.adelaidet import Locations, PublishedCondInst, PublishedConfig, locations_of
+from instance_seg_ros.learning.models.adelaidet import AdelaiDetCondInst, AdelaiDetConfig, Locations, locations_of
 from instance_seg_ros.learning.models.adelaidet_inference import (
     Candidates,
     Detector,
@@ -22,16 +22,16 @@ from instance_seg_ros.learning.models.adelaidet_inference import (
     resampling_matrix,
     resized_size,
     suppress_greedily,
-    to_published_instances,
+    to_adelaidet_instances,
 )
 from instance_seg_ros.learning.models.coco import COCO_CLASS_NAMES
 from instance_seg_ros.learning.models.fcos_head import LevelOutput
 
 
 @pytest.fixture(scope="module")
-def model() -> PublishedCondInst:
+def model() -> AdelaiDetCondInst:
     torch.manual_seed(0)
-    return PublishedCondInst(PublishedConfig(num_classes=3)).eval()
+    return AdelaiDetCondInst(AdelaiDetConfig(num_classes=3)).eval()
 
 
 def test_coco_has_eighty_names() -> None:
@@ -49,7 +49,7 @@ def test_coco_has_eighty_names() -> None:
         ((800, 800), (800, 800), (800, 800)),
     ],
 )
-def test_images_are_resized_to_the_published_size(size_wh, resized_wh, padded_wh) -> None:
+def test_images_are_resized_to_adelaidets_size(size_wh, resized_wh, padded_wh) -> None:
     assert resized_size(*size_wh) == resized_wh
     assert padded_size(*resized_wh) == padded_wh
 
@@ -67,7 +67,7 @@ def test_the_resized_image_is_the_one_of_an_image_library(size_wh: tuple[int, in
     image_module = pytest.importorskip("PIL.Image")
     color_rgb = np.random.default_rng(0).integers(0, 256, (size_wh[1], size_wh[0], 3), dtype=np.uint8)
     picture = image_module.fromarray(color_rgb).resize((107, 80), image_module.BILINEAR)
-    config = PublishedConfig(style="torchvision")
+    config = AdelaiDetConfig(style="torchvision")
     image_input = ImageInput(config, size_wh, (107, 80))
     levels = image_input(torch.from_numpy(color_rgb))[0, :, :80, :107] * image_input.std + image_input.mean
     difference = np.abs(levels.round().permute(1, 2, 0).numpy() - np.asarray(picture, dtype=np.float32))
@@ -84,7 +84,7 @@ def test_the_resized_image_is_the_one_of_an_image_library(size_wh: tuple[int, in
 )
 def test_colour_is_ordered_normalised_and_padded_with_zero(style: str, expected: list[float]) -> None:
     image = torch.tensor([10, 20, 30], dtype=torch.uint8).expand(40, 50, 3)
-    network_input = ImageInput(PublishedConfig(style=style), (50, 40), (50, 40))(image)
+    network_input = ImageInput(AdelaiDetConfig(style=style), (50, 40), (50, 40))(image)
     assert network_input.shape == (1, 3, 64, 64)
     torch.testing.assert_close(network_input[0, :, :40, :50], torch.tensor(expected).view(3, 1, 1).expand(3, 40, 50))
     assert not network_input[..., 40:, :].any()
@@ -96,17 +96,17 @@ def test_colour_is_ordered_normalised_and_padded_with_zero(style: str, expected:
 )
 def test_a_configuration_that_cannot_be_is_refused(overrides: dict) -> None:
     with pytest.raises(ValueError, match=next(iter(overrides))):
-        PublishedConfig(**overrides)
+        AdelaiDetConfig(**overrides)
 
 
-def test_levels_have_the_sizes_that_the_network_gives(model: PublishedCondInst) -> None:
+def test_levels_have_the_sizes_that_the_network_gives(model: AdelaiDetCondInst) -> None:
     with torch.inference_mode():
         features = model(torch.zeros(1, 3, 96, 160))
     assert [tuple(x.shape[2:]) for x in features.pyramid] == level_sizes(160, 96)
     assert features.mask_features.shape == (1, 8, 12, 20)
 
 
-def test_the_controller_at_chosen_locations_equals_the_controller_everywhere(model: PublishedCondInst) -> None:
+def test_the_controller_at_chosen_locations_equals_the_controller_everywhere(model: AdelaiDetCondInst) -> None:
     generator = torch.Generator().manual_seed(2)
     sizes = [(6, 10), (3, 5), (2, 3), (1, 2), (1, 1)]
     levels = [
@@ -184,13 +184,13 @@ def test_full_masks_crop_the_padding_and_fit_the_output() -> None:
     assert columns.tolist() == list(range(65, 100))
 
 
-def test_a_detector_gives_its_rows_in_camera_pixels(model: PublishedCondInst) -> None:
+def test_a_detector_gives_its_rows_in_camera_pixels(model: AdelaiDetCondInst) -> None:
     settings = InferenceSettings(min_score=0.0, max_instances=5, candidates_per_level=20)
     detector = Detector(model, (50, 40), (100, 80), settings)
     image = torch.randint(0, 255, (40, 50, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(3))
     with torch.inference_mode():
         boxes, scores, classes, masks = detector(image)
-        instances = to_published_instances(boxes, scores, classes, masks, detector, (25, 20))
+        instances = to_adelaidet_instances(boxes, scores, classes, masks, detector, (25, 20))
     assert boxes.shape == (5, 4)
     assert ((boxes >= 0) & (boxes <= torch.tensor([50, 40, 50, 40]))).all()
     assert (scores[:-1] >= scores[1:]).all()
@@ -199,7 +199,7 @@ def test_a_detector_gives_its_rows_in_camera_pixels(model: PublishedCondInst) ->
     torch.testing.assert_close(instances.boxes_xyxy, boxes[scores > 0] / 2)
 
 
-def test_a_network_that_overflows_says_so_instead_of_finding_nothing(model: PublishedCondInst) -> None:
+def test_a_network_that_overflows_says_so_instead_of_finding_nothing(model: AdelaiDetCondInst) -> None:
     broken = copy.deepcopy(model)
     with torch.no_grad():
         broken.head.class_tower.convs[0].weight.fill_(torch.inf)

@@ -92,7 +92,7 @@ def test_a_model_of_fixed_size_refuses_another(tmp_path: Path, block_model_path:
 def test_colour_is_converted_before_anything_else_which_is_all_that_tensorrt_does_with_bytes(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     from instance_seg_ros.learning.export.model_files import trace
-    from instance_seg_ros.learning.models.adelaidet import PublishedConfig
+    from instance_seg_ros.learning.models.adelaidet import AdelaiDetConfig
     from instance_seg_ros.learning.models.adelaidet_inference import ImageInput
 
     class Graph(ImageInput):
@@ -101,7 +101,7 @@ def test_colour_is_converted_before_anything_else_which_is_all_that_tensorrt_doe
         def forward(self, color_rgb: torch.Tensor) -> tuple[torch.Tensor]:
             return (super().forward(color_rgb),)
 
-    image_input = Graph(PublishedConfig(), camera_wh=(64, 48), resized_wh=(128, 96))
+    image_input = Graph(AdelaiDetConfig(), camera_wh=(64, 48), resized_wh=(128, 96))
     color_rgb = torch.zeros((48, 64, 3), dtype=torch.uint8)
     path = tmp_path / "image_input.onnx"
     onnx.save(trace(image_input, (color_rgb,), ["color_rgb"], {}, ["image"]), path)
