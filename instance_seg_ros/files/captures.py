@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame, decode_depth
 from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.files.atomic import write_atomically
-from instance_seg_ros.messages.image_codec import decode_image_file
+from instance_seg_ros.messages.image_files import decode_image_file
 
 DEFAULT_DEPTH_UNIT_M = 0.001
 """Written and, where `meta.json` names none, taken for 16-bit depth: millimetres, as REP-118 has it."""

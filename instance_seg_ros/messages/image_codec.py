@@ -10,7 +10,6 @@ The layouts are those of `sensor_msgs/Image` (REP-118 for depth) and of the imag
 from __future__ import annotations
 
 import struct
-import zlib
 from typing import Any, NamedTuple
 
 import cv2
@@ -18,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.core.camera import decode_depth
+from instance_seg_ros.messages.image_files import PNG_SIGNATURE, decode_image_file
+from instance_seg_ros.messages.rvl import decode_rvl
 
 
 class _Layout(NamedTuple):
@@ -26,6 +27,11 @@ class _Layout(NamedTuple):
     channels: int
     to_rgb: int | None
     """OpenCV's conversion to RGB; None where nothing is to be done."""
+    bits: int = 8
+    is_semi_planar: bool = False
+    """Half as many rows again hold the colours of four pixels each, below the rows of their brightness."""
+    is_mosaic: bool = False
+    """Each pixel has one colour of a pattern of 2 x 2."""
 
 
 _COLOR_LAYOUTS = {
@@ -37,10 +43,27 @@ _COLOR_LAYOUTS = {
     "8UC4": _Layout(4, cv2.COLOR_BGRA2RGB),
     "mono8": _Layout(1, cv2.COLOR_GRAY2RGB),
     "8UC1": _Layout(1, cv2.COLOR_GRAY2RGB),
+    "rgb16": _Layout(3, None, bits=16),
+    "bgr16": _Layout(3, cv2.COLOR_BGR2RGB, bits=16),
+    "rgba16": _Layout(4, cv2.COLOR_RGBA2RGB, bits=16),
+    "bgra16": _Layout(4, cv2.COLOR_BGRA2RGB, bits=16),
+    "mono16": _Layout(1, cv2.COLOR_GRAY2RGB, bits=16),
     "yuv422_yuy2": _Layout(2, cv2.COLOR_YUV2RGB_YUY2),
     "yuyv": _Layout(2, cv2.COLOR_YUV2RGB_YUY2),
     "yuv422": _Layout(2, cv2.COLOR_YUV2RGB_UYVY),
     "uyvy": _Layout(2, cv2.COLOR_YUV2RGB_UYVY),
+    "nv12": _Layout(1, cv2.COLOR_YUV2RGB_NV12, is_semi_planar=True),
+    "nv21": _Layout(1, cv2.COLOR_YUV2RGB_NV21, is_semi_planar=True),
+    **{
+        f"bayer_{pattern}{bits}": _Layout(1, to_rgb, bits, is_mosaic=True)
+        for pattern, to_rgb in (
+            ("rggb", cv2.COLOR_BayerRGGB2RGB),
+            ("bggr", cv2.COLOR_BayerBGGR2RGB),
+            ("gbrg", cv2.COLOR_BayerGBRG2RGB),
+            ("grbg", cv2.COLOR_BayerGRBG2RGB),
+        )
+        for bits in (8, 16)
+    },
 }
 _DEPTH_TYPES = {"16UC1": "u2", "mono16": "u2", "32FC1": "f4"}
 
@@ -51,13 +74,7 @@ DEPTH_ENCODINGS = tuple(_DEPTH_TYPES)
 
 _COMPRESSED_DEPTH_HEADER = struct.Struct("<iff")
 """compressedDepth's ConfigHeader: compression format (an enum), then the quantisation parameters A and B."""
-_FILE_KINDS = (
-    ("PNG", b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"),
-    ("JPEG", b"\xff\xd8\xff", b"\xff\xd9"),
-    ("TIFF", b"II*\0", b""),
-    ("TIFF", b"MM\0*", b""),
-)
-"""Name, first and last bytes; TIFF has its directory anywhere, so no end to look for."""
+_MIN_MOSAIC_SIDE = 3  # OpenCV looks at the neighbours of every pixel
 
 
 def decode_color(height: int, width: int, encoding: str, is_bigendian: bool, step: int, data: Any) -> NDArray[np.uint8]:
@@ -65,10 +82,11 @@ def decode_color(height: int, width: int, encoding: str, is_bigendian: bool, ste
 
     Args:
         is_bigendian: without meaning for encodings of one byte a channel.
+        step: bytes from one row to the next.
         data: a buffer of bytes (bytes, array.array("B"), a NumPy array or a memoryview).
 
     Returns:
-        (height, width, 3) uint8 RGB; grey is repeated over the channels, alpha is dropped.
+        (height, width, 3) uint8 RGB; grey is repeated over the channels, alpha is dropped, of 16 bits the upper 8 kept.
 
     Raises:
         ValueError: for an encoding that is not in `COLOR_ENCODINGS`, or a step or length that does not fit.
@@ -76,10 +94,18 @@ def decode_color(height: int, width: int, encoding: str, is_bigendian: bool, ste
     layout = _COLOR_LAYOUTS.get(encoding)
     if layout is None:
         raise ValueError(f"unknown colour encoding {encoding!r}; known are {', '.join(COLOR_ENCODINGS)}")
-    if layout.channels == 2 and width % 2:
+    if (layout.channels == 2 or layout.is_semi_planar) and width % 2:
         raise ValueError(f"{encoding} holds pixels in pairs, but the image is {width} pixels wide")
-    rows = _rows(height, width, width * layout.channels, step, data)
-    image = rows.reshape(height, width, layout.channels)
+    if layout.is_semi_planar and height % 2:
+        raise ValueError(f"{encoding} holds rows in pairs, but the image is {height} pixels high")
+    if layout.is_mosaic and min(width, height) < _MIN_MOSAIC_SIDE:
+        raise ValueError(f"an image of {encoding} cannot be {width}x{height}")
+    rows_stored = height * 3 // 2 if layout.is_semi_planar else height
+    rows = _rows(rows_stored, width, width * layout.channels * layout.bits // 8, step, data)
+    if layout.bits == 16:
+        values = np.ascontiguousarray(rows).view(">u2" if is_bigendian else "<u2")
+        rows = (values >> 8).astype(np.uint8)
+    image = rows if layout.channels == 1 else rows.reshape(height, width, layout.channels)
     return image if layout.to_rgb is None else np.asarray(cv2.cvtColor(image, layout.to_rgb), dtype=np.uint8)
 
 
@@ -120,36 +146,39 @@ def decode_compressed_color(format: str, data: Any) -> NDArray[np.uint8]:
 
 
 def decode_compressed_depth(format: str, data: Any) -> NDArray[np.float32]:
-    """Depth of a `sensor_msgs/CompressedImage`: compressedDepth with PNG inside, or a plain 16-bit PNG in millimetres.
+    """Depth of a `sensor_msgs/CompressedImage`: compressedDepth with PNG or RVL, or a plain 16-bit PNG in millimetres.
 
-    compressedDepth of a 32FC1 image holds quantised inverse depth: depth = A / (value - B) with A and B in its header.
+    What it is, the data tell, whatever a plain PNG's `format` says. compressedDepth of a 32FC1 image holds quantised
+    inverse depth: depth = A / (value - B) with A and B in its header.
 
     Args:
-        format: the message's field, such as "16UC1; compressedDepth png" or "16UC1; png compressed".
+        format: the message's field, such as "16UC1; compressedDepth png", "16UC1; png compressed" or "png".
 
     Returns:
         (H, W) float32 metres, 0 = no measurement.
 
     Raises:
-        ValueError: for RVL or JPEG, another encoding, truncated or damaged data.
+        ValueError: for JPEG, another encoding, truncated or damaged data.
     """
     payload = bytes(data)
+    if payload.startswith(PNG_SIGNATURE):
+        return decode_depth(_decode_png16(payload))
     encoding = format.split(";")[0].strip()
-    if encoding not in _DEPTH_TYPES:
-        raise ValueError(f"compressed depth must be of {' or '.join(DEPTH_ENCODINGS)}, but its format says {format!r}")
-    if "compressedDepth" not in format:
-        return _decode_depth_png(payload)
-    if "rvl" in format.lower():
-        raise ValueError("depth compressed with RVL is not read; set the publisher's compressedDepth format to png")
+    if encoding not in _DEPTH_TYPES or "compressedDepth" not in format:
+        raise ValueError(
+            f"compressed depth must be a 16-bit PNG, or compressedDepth of {' or '.join(DEPTH_ENCODINGS)}; its format "
+            f"says {format!r}, and the data start with {payload[:4].hex() or 'nothing'}"
+        )
     if len(payload) < _COMPRESSED_DEPTH_HEADER.size:
         raise ValueError(f"compressedDepth is truncated: {len(payload)} bytes do not hold its header")
     _, quant_a, quant_b = _COMPRESSED_DEPTH_HEADER.unpack_from(payload)
     image = payload[_COMPRESSED_DEPTH_HEADER.size :]
+    stored = decode_rvl(image) if "rvl" in format.lower() else _decode_png16(image)
     if _DEPTH_TYPES[encoding] == "u2":
-        return _decode_depth_png(image)
+        return decode_depth(stored)
     if not (np.isfinite([quant_a, quant_b]).all() and quant_a > 0):
         raise ValueError(f"compressedDepth's header has unusable quantisation parameters {quant_a}, {quant_b}")
-    quantised = _decode_png16(image).astype(np.float32)
+    quantised = stored.astype(np.float32)
     measured = (quantised > 0) & (quantised > quant_b)
     depth_m = np.zeros_like(quantised)
     np.divide(np.float32(quant_a), quantised - np.float32(quant_b), out=depth_m, where=measured)
@@ -169,44 +198,8 @@ def _rows(height: int, width: int, row_bytes: int, step: int, data: Any) -> NDAr
     return buffer.reshape(height, step)[:, :row_bytes]
 
 
-def decode_image_file(data: Any, flags: int) -> NDArray[Any]:
-    """A PNG, JPEG or TIFF file in memory, as OpenCV decodes it with `flags` (so colour is BGR).
-
-    Raises:
-        ValueError: for other, truncated or damaged data. Ends are checked, because the codecs paint what is missing
-            grey.
-    """
-    payload = bytes(data)
-    for name, signature, end in _FILE_KINDS:
-        if payload.startswith(signature):
-            if not payload.rstrip(b"\0").endswith(end):
-                raise ValueError(f"the {name} image is truncated: its end marker is missing after {len(payload)} bytes")
-            break
-    else:
-        raise ValueError(f"the data are no PNG, JPEG or TIFF image; they start with {payload[:8].hex() or 'nothing'}")
-    if name == "PNG" and not _png_header_is_whole(payload):
-        # Checked here, because a damaged size would have the codec allocate and fill gigabytes before it notices.
-        raise ValueError("the PNG image is damaged: the checksum of its header is wrong")
-    try:
-        image = cv2.imdecode(np.frombuffer(payload, dtype=np.uint8), flags)
-    except cv2.error as error:
-        raise ValueError(f"the {name} image is damaged: {error}") from error
-    if image is None:
-        raise ValueError(f"the {name} image is damaged: it cannot be decoded")
-    return np.asarray(image)
-
-
-def _png_header_is_whole(payload: bytes) -> bool:
-    """Whether IHDR, the first chunk, has the checksum that follows it (its type and 13 bytes of data lie at 12..29)."""
-    return len(payload) >= 33 and zlib.crc32(payload[12:29]) == int.from_bytes(payload[29:33], "big")
-
-
 def _decode_png16(payload: bytes) -> NDArray[np.uint16]:
     image = decode_image_file(payload, cv2.IMREAD_UNCHANGED)
     if image.ndim != 2 or image.dtype != np.uint16:
         raise ValueError(f"compressed depth must hold a 16-bit PNG of one channel, not {image.dtype} {image.shape}")
     return image
-
-
-def _decode_depth_png(payload: bytes) -> NDArray[np.float32]:
-    return decode_depth(_decode_png16(payload))

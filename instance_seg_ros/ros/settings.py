@@ -27,8 +27,9 @@ class NodeSettings(Settings):
     )
     depth_transport: str = setting(
         "raw",
-        "How depth arrives: raw on depth/image_raw, compressedDepth on depth/image_raw/compressedDepth.",
-        choices=("raw", "compressedDepth"),
+        "How depth arrives: raw on depth/image_raw, compressedDepth on depth/image_raw/compressedDepth, compressed "
+        "(PNG of 16 bits in millimetres) on depth/image_raw/compressed.",
+        choices=("raw", "compressed", "compressedDepth"),
     )
     reliable_inputs: bool = setting(
         False,

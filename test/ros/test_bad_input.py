@@ -39,7 +39,7 @@ def half_size_depth(messages: Messages, frame: RgbdFrame) -> Messages:
 
 
 def unknown_color_encoding(messages: Messages, frame: RgbdFrame) -> Messages:
-    messages[1].encoding = "bayer_rggb8"
+    messages[1].encoding = "yuv444_planar"
     return messages
 
 
@@ -77,7 +77,7 @@ def info_of_another_size(messages: Messages, frame: RgbdFrame) -> Messages:
     ("spoil", "cause"),
     [
         (half_size_depth, "depth is 80x60"),
-        (unknown_color_encoding, "unknown colour encoding 'bayer_rggb8'"),
+        (unknown_color_encoding, "unknown colour encoding 'yuv444_planar'"),
         (unknown_depth_encoding, "unknown depth encoding '64FC1'"),
         (intrinsics_of_zeros, "is the camera's CameraInfo filled in?"),
         (truncated_color, "colour image: data are truncated"),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from instance_seg_ros.core.camera import MAX_DEPTH_M, decode_depth
 from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.learning.datasets.coco_data import CocoData, CocoError, CocoImage
-from instance_seg_ros.messages.image_codec import decode_image_file
+from instance_seg_ros.messages.image_files import decode_image_file
 
 _IMAGES_LOOKED_AT = 8
 _PLAUSIBLE_DEPTH_M = (0.05, 8.0)
