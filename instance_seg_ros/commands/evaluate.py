@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `instance-seg eval`."""
     from instance_seg_ros.commands.helpers.coco_options import SKIPPED_NAME, add_coco_options
-    from instance_seg_ros.learning.datasets.labelled_frames import DEPTH_MISSING, RANDOM_SENSOR, SENSORS
+    from instance_seg_ros.learning.datasets.labelled_frames import CONDITIONS, DEPTH_MISSING, RANDOM_SENSOR, SENSORS
 
     parser.usage = "%(prog)s (--data DIR | --coco JSON | --geometry) [--model FILE] [--out DIR] [options]"
     parser.add_argument("--model", type=Path, metavar="FILE", help="model file (default: the shipped one)")
@@ -61,6 +61,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAMES",
         help=f"what a store is seen through, comma-separated: {', '.join(SENSORS)} (default: {RANDOM_SENSOR}, as in "
         "training)",
+    )
+    parser.add_argument(
+        "--condition",
+        metavar="NAMES",
+        help=f"also measure a store's frames under these, comma-separated: {', '.join(CONDITIONS)}",
     )
     parser.add_argument(
         "--all-labelled",
@@ -140,7 +145,9 @@ def _run_geometry(args: argparse.Namespace) -> int:
     from instance_seg_ros.commands.helpers.coco_options import ONLY_FOR_COCO, refuse_options
     from instance_seg_ros.commands.helpers.geometry_evaluation import evaluate_geometry
 
-    refuse_options(args, (*ONLY_FOR_COCO, "model", "sensor", "all_labelled", "without_color"), "--geometry")
+    refuse_options(
+        args, (*ONLY_FOR_COCO, "model", "sensor", "condition", "all_labelled", "without_color"), "--geometry"
+    )
     settings = arguments.from_arguments(args, LiftingSettings, "lifting_")
     print(evaluate_geometry(args.scenes, args.seed, settings, args.out))
     return 0
@@ -176,16 +183,21 @@ def _whole_frames(args: argparse.Namespace) -> Iterator[LabelledFrame]:
     from instance_seg_ros.learning.datasets.labelled_frames import RANDOM_SENSOR, captures, store_frames
 
     if args.coco is not None:
-        refuse_options(args, ("sensor", "all_labelled"), "--coco")
+        refuse_options(args, ("sensor", "condition", "all_labelled"), "--coco")
         return _coco(args)
     refuse_options(args, ONLY_FOR_COCO, "--data")
     if _are_captures(args):
-        refuse_options(args, ("sensor",), f"captures, which a real sensor made ({args.data})")
+        refuse_options(args, ("sensor", "condition"), f"captures, which a real sensor made ({args.data})")
         return captures(args.data, args.all_labelled, args.limit)
     refuse_options(args, ("all_labelled",), f"a scene store, which labels every object ({args.data})")
-    names = (name.strip() for name in (args.sensor or RANDOM_SENSOR).split(","))
-    sensors = list(dict.fromkeys(names))  # each once
-    return store_frames(args.data, args.limit, args.seed, sensors)
+    sensors = _names(args.sensor or RANDOM_SENSOR)
+    conditions = [] if args.condition is None else _names(args.condition)
+    return store_frames(args.data, args.limit, args.seed, sensors, conditions)
+
+
+def _names(text: str) -> list[str]:
+    """The names of a comma-separated list, each once."""
+    return list(dict.fromkeys(name.strip() for name in text.split(",")))
 
 
 def _coco(args: argparse.Namespace) -> Iterator[LabelledFrame]:

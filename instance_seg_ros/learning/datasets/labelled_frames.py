@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.files.captures import LABELS_FILE, CaptureError, capture_folders, read_capture
 from instance_seg_ros.learning.datasets.groups import groups
 from instance_seg_ros.learning.datasets.photometric import PhotometricSettings, degrade_color
+from instance_seg_ros.learning.datasets.prints import PrintSettings, paint_prints
 from instance_seg_ros.learning.synthetic.sensors.held_out_sensors import published_noise
 from instance_seg_ros.learning.synthetic.sensors.sensor import PRESETS, SensorSettings, preset, simulate_depth
 from instance_seg_ros.learning.synthetic.store import SceneStore, open_store
@@ -26,9 +28,19 @@ PASSIVE_STEREO = "passive_stereo"
 SENSORS = (RANDOM_SENSOR, *PRESETS, PUBLISHED_NOISE, PASSIVE_STEREO)
 """What a store can be seen through. Training sees the first; the presets are of its kind; the last two are not."""
 DEPTH_MISSING = ("none", "half", "all")
+CONDITIONS = ("missing", "misregistered", "bright", "dim", "printed")
+"""What a store's frames can be given besides as they are: a third to half of the depth missing in patches, colour up to
+1 % of the image's width beside the depth, four times or a fifth of the light, and strong prints on all surfaces."""
 
 _PATCH_SHARE = 1 / 16
 _COLOR_STREAM = 1
+_CONDITION_STREAM = 2
+_GRAZING_DEG = 25.0
+"""A camera whose optical axis is less steep looks along a horizontal support."""
+_MISSING_SHARE = (1 / 3, 1 / 2)
+_MISREGISTERED_SHARE = 0.01
+_LIGHT = {"bright": 4.0, "dim": 0.2}
+_ALL_PRINTED = PrintSettings(probability=1.0, object_probability=1.0, background_probability=1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +56,8 @@ class LabelledFrame:
         clean_depth_m: (H, W) float32, the depth without noise; None for real frames.
         sensor: what a generated scene was seen through; empty for real frames.
         group: of frames that belong together; empty where there are no groups.
+        condition: of CONDITIONS, what was done to the frame; empty for nothing.
+        view: of a generated scene, whether the camera looks along its support ("grazing") or down at it ("steep").
     """
 
     name: str
@@ -54,6 +68,8 @@ class LabelledFrame:
     clean_depth_m: NDArray[np.float32] | None = None
     sensor: str = ""
     group: str = ""
+    condition: str = ""
+    view: str = ""
 
     @property
     def objects(self) -> NDArray[np.bool_]:
@@ -98,24 +114,34 @@ def captures(folder: Path, complete: bool = False, limit: int = 0) -> Iterator[L
 
 
 def store_frames(
-    folder: Path, limit: int, seed: int, sensors: Sequence[str] = (RANDOM_SENSOR,)
+    folder: Path,
+    limit: int,
+    seed: int,
+    sensors: Sequence[str] = (RANDOM_SENSOR,),
+    conditions: Sequence[str] = (),
 ) -> Iterator[LabelledFrame]:
-    """Frames of a scene store, evenly spread, each through every sensor; objects of fewer than 40 px are ignored.
+    """Frames of a scene store, evenly spread, each through every sensor, as it is and under every condition.
 
-    Colour, where the store has it, is that of a random camera, the same for every sensor.
+    Objects of fewer than 40 px are ignored. Colour, where the store has it, is that of a random camera, the same for
+    every sensor.
 
     Args:
         folder: the store.
         limit: at most so many frames; 0 for all.
         seed: of the sensors and of the colour camera.
         sensors: of SENSORS.
+        conditions: of CONDITIONS.
 
     Raises:
-        ValueError: no sensor has one of the names, the store lacks what one needs, or the folder is no complete store.
+        ValueError: no sensor or condition has one of the names, the store lacks what one needs, or the folder is no
+            complete store.
     """
     unknown = [name for name in sensors if name not in SENSORS]
     if unknown or not sensors:
         raise ValueError(f"no sensor named {', '.join(unknown)!r}; choose of {', '.join(SENSORS)}")
+    unknown = [name for name in conditions if name not in CONDITIONS]
+    if unknown:
+        raise ValueError(f"no condition named {', '.join(unknown)!r}; choose of {', '.join(CONDITIONS)}")
     store = open_store(folder)
     for index in store.frames[spread(len(store), limit)].tolist():
         ids = np.array(store.ids[index])
@@ -123,14 +149,51 @@ def store_frames(
         ignored = (ids > 0) & (areas[ids] < MIN_VISIBLE_PX)
         truth = Instances.from_labels(np.where(ignored, 0, ids))
         intrinsics = store.camera(index)
-        color_rgb = None
-        if store.color is not None:
-            color_rng = np.random.default_rng((seed, index, _COLOR_STREAM))
-            color_rgb = degrade_color(np.array(store.color[index]), color_rng, PhotometricSettings())
+        steepness = -float(store.T_world_camera[index][2, 2])
+        view = "grazing" if steepness < math.sin(math.radians(_GRAZING_DEG)) else "steep"
         for sensor in sensors:
-            depth_m = _measured(store, index, sensor, np.random.default_rng((seed, index)))
-            frame = RgbdFrame(color_rgb, depth_m, intrinsics)
-            yield LabelledFrame(f"{index:06d}", frame, truth, True, ignored, store.depth_m(index), sensor)
+            measured_m = _measured(store, index, sensor, np.random.default_rng((seed, index)))
+            for condition in ("", *conditions):
+                rng = np.random.default_rng((seed, index, _CONDITION_STREAM))
+                depth_m, color_rgb = measured_m, None
+                if condition == "missing":
+                    depth_m = measured_m.copy()
+                    depth_m[_patches(depth_m > 0, rng, rng.uniform(*_MISSING_SHARE))] = 0
+                if store.color is not None:
+                    color_rng = np.random.default_rng((seed, index, _COLOR_STREAM))
+                    color_rgb = _seen_color(np.array(store.color[index]), ids, condition, rng, color_rng)
+                yield LabelledFrame(
+                    f"{index:06d}",
+                    RgbdFrame(color_rgb, depth_m, intrinsics),
+                    truth,
+                    True,
+                    ignored,
+                    store.depth_m(index),
+                    sensor,
+                    condition=condition,
+                    view=view,
+                )
+
+
+def _seen_color(
+    clean_rgb: NDArray[np.uint8],
+    ids: NDArray[np.uint8],
+    condition: str,
+    rng: np.random.Generator,
+    color_rng: np.random.Generator,
+) -> NDArray[np.uint8]:
+    """Clean colour (H, W, 3) as a random camera sees it under a condition."""
+    if condition == "printed":
+        clean_rgb = paint_prints(clean_rgb, ids, rng, _ALL_PRINTED)
+    elif condition in _LIGHT:
+        clean_rgb = cv2.convertScaleAbs(clean_rgb, alpha=_LIGHT[condition]).astype(np.uint8)
+    elif condition == "misregistered":
+        height, width = ids.shape
+        right_px, down_px = rng.uniform(-1, 1, 2) * _MISREGISTERED_SHARE * width
+        shift = np.array([[1, 0, right_px], [0, 1, down_px]])
+        moved = cv2.warpAffine(clean_rgb, shift, (width, height), borderMode=cv2.BORDER_REPLICATE)
+        clean_rgb = np.asarray(moved, np.uint8)
+    return degrade_color(clean_rgb, color_rng, PhotometricSettings())
 
 
 def _measured(store: SceneStore, index: int, sensor: str, rng: np.random.Generator) -> NDArray[np.float32]:
@@ -163,17 +226,17 @@ def degraded(source: LabelledFrame, depth_missing: str, without_color: bool, see
     if depth_missing == "all":
         depth_m[:] = 0
     elif depth_missing == "half":
-        depth_m[_patches(depth_m > 0, np.random.default_rng(seed))] = 0
+        depth_m[_patches(depth_m > 0, np.random.default_rng(seed), 0.5)] = 0
     color_rgb = None if without_color else frame.color_rgb
     return replace(source, frame=replace(frame, depth_m=depth_m, color_rgb=color_rgb))
 
 
-def _patches(measured: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Half of the measured pixels (H, W), in patches about a sixteenth of the image wide."""
+def _patches(measured: NDArray[np.bool_], rng: np.random.Generator, share: float) -> NDArray[np.bool_]:
+    """That share of the measured pixels (H, W), in patches about a sixteenth of the image wide."""
     height, width = measured.shape
     cells = round(1 / _PATCH_SHARE)
     nodes = rng.standard_normal((max(2, cells * height // width), cells))
     noise = cv2.resize(nodes, (width, height), interpolation=cv2.INTER_CUBIC)
-    level = np.median(noise[measured]) if measured.any() else 0.0
+    level = np.quantile(noise[measured], 1 - share) if measured.any() else 0.0
     result: NDArray[np.bool_] = measured & (noise > level)
     return result

@@ -35,24 +35,34 @@ OCCLUSION_LIMITS = (-1.0, 0.05, 0.3, 1.0)
 
 Classes = list[tuple[str, Callable[[ObjectFacts], bool]]]
 
+SUBSETS: Classes = [
+    ("split: in two pieces or more", lambda facts: facts.pieces > 1),
+    ("behind: large, partly hidden", lambda facts: facts.image_share > 0.03 and facts.occlusion > 0.2),
+    ("small: below 0.5 %", lambda facts: facts.image_share < 0.005),
+    ("thin: below 2 % of the width", lambda facts: facts.thickness_share < 0.02),
+    ("far: beyond 1.2 m", lambda facts: facts.distance_m > 1.2),
+]
+"""Objects of the kinds that users lose, by name; they overlap."""
+
 
 @dataclass(frozen=True)
 class Row:
     """One line of the table.
 
-    Classes of frames (group of captures, objects in the frame, sensor) have every figure. Classes of objects (size,
-    distance, occlusion) have only those that need no predictions but the ones found for each object: to which class a
-    false prediction belongs, nobody can say. Categories, where classes count, also have the average precision of the
-    predictions of that class; found and IoU are those of masks of any class.
+    Classes of frames (group of captures, objects in the frame, sensor, condition, view) have every figure. Classes of
+    objects (subset, size, distance, occlusion) have only those that need no predictions but the ones found for each
+    object: to which class a false prediction belongs, nobody can say. Categories, where classes count, also have the
+    average precision of the predictions of that class; found and IoU are those of masks of any class.
 
     Attributes:
-        by: what the class is of: "all", "group", "objects", "sensor", "size", "distance" "occlusion" or
-            "category".
+        by: what the class is of: a key of `report.KINDS`.
         name: of the class.
         frames: number of frames, None for a class of objects.
         objects: labelled objects.
         found, found_75: share of the objects whose best mask IoU with a prediction is above 0.5, above 0.75.
         mean_iou: mean of the objects' best mask IoU.
+        splits, merges: share of the objects that are several predictions, and that one prediction takes together with
+            another object, see `ImageMetrics`.
         overlap_f, boundary_f, good_share: see `metrics`, means over frames.
         ap, ap50, ap75, boundary_ap: see `average_precision`, over all predictions of the frames together that count.
         phantoms: per frame, see `Phantoms`.
@@ -65,6 +75,8 @@ class Row:
     found: float
     found_75: float
     mean_iou: float
+    splits: float
+    merges: float
     overlap_f: float | None = None
     boundary_f: float | None = None
     good_share: float | None = None
@@ -223,7 +235,8 @@ def _rule_agreement(results: Sequence[FrameResult]) -> RuleAgreement:
 
 
 def _title(result: FrameResult) -> str:
-    return f"{result.name} ({result.sensor})" if result.sensor else result.name
+    seen = ", ".join(text for text in (result.sensor, result.condition) if text)
+    return f"{result.name} ({seen})" if seen else result.name
 
 
 def _mean(rows: Sequence[tuple[float, float, float]]) -> tuple[float, float, float]:
@@ -273,13 +286,13 @@ def _category_rows(
     results: Sequence[FrameResult], names: Sequence[str], precisions: list[ClassPrecision] | None
 ) -> list[Row]:
     """One row for each class that has objects."""
-    pairs = [pair for r in results for pair in zip(r.class_ids, r.metrics.objects_iou, strict=True)]
+    pairs = [pair for r in results for pair in zip(r.class_ids, _judged(r), strict=True)]
     rows = []
     for index, name in enumerate(names):
-        ious = [iou for class_id, iou in pairs if class_id == index]
-        if ious:
+        objects = [judged for class_id, judged in pairs if class_id == index]
+        if objects:
             figures = {} if precisions is None else asdict(precisions[index])
-            rows.append(Row("category", name, None, *_objects_found(ious), **figures))
+            rows.append(Row("category", name, None, *_objects_found(objects), **figures))
     return rows
 
 
@@ -290,7 +303,7 @@ def _frame_row(by: str, name: str, results: Sequence[FrameResult], precision: Av
         by,
         name,
         len(results),
-        *_objects_found([iou for m in metrics for iou in m.objects_iou]),
+        *_objects_found([judged for result in results for judged in _judged(result)]),
         overlap_f=overlap_f,
         boundary_f=boundary_f,
         good_share=good_share,
@@ -302,16 +315,42 @@ def _frame_row(by: str, name: str, results: Sequence[FrameResult], precision: Av
     )
 
 
-def _objects_found(ious: Sequence[float]) -> tuple[int, float, float, float]:
-    """Number of objects, share found, share found well, mean IoU; NaN without objects."""
-    if not ious:
-        return 0, float("nan"), float("nan"), float("nan")
-    values = np.array(ious)
-    return len(ious), float((values > FOUND_IOU).mean()), float((values > GOOD_IOU).mean()), float(values.mean())
+@dataclass(frozen=True)
+class _Judged:
+    """What became of one object: its best mask IoU, and whether it was split or merged."""
+
+    iou: float
+    split: bool
+    merged: bool
+
+
+def _judged(result: FrameResult) -> list[_Judged]:
+    """The objects of a frame."""
+    metrics = result.metrics
+    return [
+        _Judged(*values)
+        for values in zip(metrics.objects_iou, metrics.objects_split, metrics.objects_merged, strict=True)
+    ]
+
+
+def _objects_found(objects: Sequence[_Judged]) -> tuple[int, float, float, float, float, float]:
+    """Number of objects, share found, share found well, mean IoU, shares split and merged; NaN without objects."""
+    if not objects:
+        nan = float("nan")
+        return 0, nan, nan, nan, nan, nan
+    ious = np.array([judged.iou for judged in objects])
+    return (
+        len(objects),
+        float((ious > FOUND_IOU).mean()),
+        float((ious > GOOD_IOU).mean()),
+        float(ious.mean()),
+        float(np.mean([judged.split for judged in objects])),
+        float(np.mean([judged.merged for judged in objects])),
+    )
 
 
 def _frame_rows(results: Sequence[FrameResult]) -> list[Row]:
-    """By group of captures, by labelled objects and by sensor, where there are at least two classes."""
+    """By group of captures, labelled objects, sensor, condition and view, where there are at least two classes."""
     rows: list[Row] = []
     if not any(result.sensor for result in results):
         names = [result.group for result in results]
@@ -321,7 +360,11 @@ def _frame_rows(results: Sequence[FrameResult]) -> list[Row]:
     classes = [count_names[int(np.searchsorted(COUNT_LIMITS, r.metrics.labelled, "right")) - 1] for r in results]
     rows += _rows_by("objects", classes, count_names, results)
     sensors = [result.sensor for result in results]
-    return rows + _rows_by("sensor", sensors, list(dict.fromkeys(sensors)), results)
+    rows += _rows_by("sensor", sensors, list(dict.fromkeys(sensors)), results)
+    conditions = [result.condition for result in results]
+    rows += _rows_by("condition", conditions, list(dict.fromkeys(conditions)), results)
+    views = [result.view for result in results]
+    return rows + _rows_by("view", views, sorted(set(views)), results)
 
 
 def _count_class(lowest: int) -> str:
@@ -358,15 +401,15 @@ def object_classes() -> dict[str, Classes]:
         (f"{100 * max(low, 0):g} to {100 * high:g} %", _between("occlusion", low, high))
         for low, high in itertools.pairwise(OCCLUSION_LIMITS)
     ]
-    return {"size": size, "distance": distance, "occlusion": occlusion}
+    return {"subset": SUBSETS, "size": size, "distance": distance, "occlusion": occlusion}
 
 
 def _object_rows(results: Sequence[FrameResult]) -> list[Row]:
-    pairs = [pair for r in results for pair in zip(r.objects, r.metrics.objects_iou, strict=True)]
+    pairs = [pair for r in results for pair in zip(r.objects, _judged(r), strict=True)]
     rows = []
     for by, classes in object_classes().items():
         for name, belongs in classes:
-            ious = [iou for facts, iou in pairs if belongs(facts)]
-            if ious:
-                rows.append(Row(by, name, None, *_objects_found(ious)))
+            objects = [judged for facts, judged in pairs if belongs(facts)]
+            if objects:
+                rows.append(Row(by, name, None, *_objects_found(objects)))
     return rows

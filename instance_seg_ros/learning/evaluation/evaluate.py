@@ -58,7 +58,7 @@ class FrameResult:
     """How good the prediction of one frame is.
 
     Attributes:
-        name, sensor: of the frame.
+        name, sensor, condition, view: of the frame.
         metrics: of the frame.
         group: of the frame.
         objects: facts of each labelled object, in the order of the metrics.
@@ -72,6 +72,8 @@ class FrameResult:
 
     name: str
     sensor: str
+    condition: str
+    view: str
     group: str
     metrics: ImageMetrics
     objects: tuple[ObjectFacts, ...]
@@ -138,6 +140,8 @@ def evaluate_frame(segmenter: RankingSegmenter, source: LabelledFrame) -> tuple[
     result = FrameResult(
         name=source.name,
         sensor=source.sensor,
+        condition=source.condition,
+        view=source.view,
         group=source.group,
         metrics=metrics,
         class_ids=tuple(source.truth.class_ids.tolist()),

@@ -20,6 +20,7 @@ from instance_seg_ros.core.masks import Masks, mask_areas, mask_intersections
 GOOD_F = 0.75
 FOUND_IOU = 0.5
 _BOUNDARY_TOLERANCE = 0.003
+_PIECE_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,9 @@ class ImageMetrics:
             images without any.
         objects_iou: for each labelled object, the largest mask IoU of a prediction with it.
         objects_best: for each labelled object, the index of that prediction; None where nothing is predicted.
+        objects_split: for each labelled object, whether it is several predictions: at least two lie mostly on it, and
+            each covers a tenth of it.
+        objects_merged: for each labelled object, whether a prediction covers most of it and of another one.
         predicted: number of predictions that counted.
     """
 
@@ -54,6 +58,8 @@ class ImageMetrics:
     good_share: float
     objects_iou: tuple[float, ...]
     objects_best: tuple[int | None, ...]
+    objects_split: tuple[bool, ...]
+    objects_merged: tuple[bool, ...]
     predicted: int
 
     @property
@@ -113,7 +119,8 @@ def image_metrics(truth: Masks, predicted: Masks) -> ImageMetrics:
     truth_areas, predicted_areas = mask_areas(truth), mask_areas(predicted)
     if count == 0 or predictions == 0:
         nothing = PrecisionRecall(float(predictions == 0), float(count == 0))
-        return ImageMetrics(nothing, nothing, nothing.f, (0.0,) * count, (None,) * count, predictions)
+        none = (False,) * count
+        return ImageMetrics(nothing, nothing, nothing.f, (0.0,) * count, (None,) * count, none, none, predictions)
     common = mask_intersections(truth, predicted)
     totals = truth_areas[:, None] + predicted_areas[None]
     f_values = 2 * common / np.maximum(totals, 1)
@@ -121,12 +128,17 @@ def image_metrics(truth: Masks, predicted: Masks) -> ImageMetrics:
     matched = common[rows, columns].sum()
     overlap = PrecisionRecall(matched / max(predicted_areas.sum(), 1), matched / max(truth_areas.sum(), 1))
     iou = common / np.maximum(totals - common, 1)
+    of_truth = common / np.maximum(truth_areas[:, None], 1)
+    is_piece = (common > 0.5 * predicted_areas[None]) & (of_truth >= _PIECE_SHARE)
+    holds_most = of_truth > 0.5
     return ImageMetrics(
         overlap=overlap,
         boundary=_boundary_metrics(truth, predicted, rows, columns),
         good_share=float((f_values[rows, columns] > GOOD_F).sum() / count),
         objects_iou=tuple(iou.max(axis=1).tolist()),
         objects_best=tuple(iou.argmax(axis=1).tolist()),
+        objects_split=tuple((is_piece.sum(axis=1) > 1).tolist()),
+        objects_merged=tuple((holds_most & (holds_most.sum(axis=0) > 1)[None]).any(axis=1).tolist()),
         predicted=predictions,
     )
 

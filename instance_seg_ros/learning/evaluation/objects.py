@@ -1,4 +1,4 @@
-"""What the objects of a frame are like: how much of the image they cover, how far away and how hidden they are."""
+"""What the objects of a frame are like: how large, thin, far away and hidden they are, and in how many pieces."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from instance_seg_ros.core.masks import Masks
 # What hides an object is nearer by more than this, so that the table in front of a foot hides nothing.
 _STEP_M = 0.01
 _STEP_SHARE = 0.02
+_PIECE_SHARE = 0.05
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,15 @@ class ObjectFacts:
         image_share: share of the image that it covers.
         distance_m: median depth, NaN where nothing of it is measured.
         occlusion: see `occlusion`; NaN where the depth is not exact enough to tell.
+        pieces: visible pieces of at least a twentieth of it each.
+        thickness_share: width of the thickest part of it, as a share of the image's width.
     """
 
     image_share: float
     distance_m: float
     occlusion: float
+    pieces: int
+    thickness_share: float
 
 
 def object_facts(
@@ -40,8 +45,30 @@ def object_facts(
     for mask in truth:
         depths_m = best_m[mask & (best_m > 0)]
         hidden = nan if clean_depth_m is None else occlusion(mask, clean_depth_m)
-        facts.append(ObjectFacts(float(mask.mean()), float(np.median(depths_m)) if len(depths_m) else nan, hidden))
+        facts.append(
+            ObjectFacts(
+                image_share=float(mask.mean()),
+                distance_m=float(np.median(depths_m)) if len(depths_m) else nan,
+                occlusion=hidden,
+                pieces=_pieces(mask),
+                thickness_share=_thickness_px(mask) / mask.shape[1],
+            )
+        )
     return tuple(facts)
+
+
+def _pieces(mask: NDArray[np.bool_]) -> int:
+    """Connected pieces of a mask (H, W) that hold at least a twentieth of its pixels."""
+    count, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    areas = stats[1:count, cv2.CC_STAT_AREA]
+    return int((areas >= _PIECE_SHARE * mask.sum()).sum())
+
+
+def _thickness_px(mask: NDArray[np.bool_]) -> float:
+    """Diameter of the largest circle inside a mask (H, W)."""
+    inside_px = cv2.distanceTransform(np.pad(mask.astype(np.uint8), 1), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    # The distance is that to the middle of the first pixel outside.
+    return max(2 * float(inside_px.max()) - 1, 0.0)
 
 
 def occlusion(mask: NDArray[np.bool_], clean_depth_m: NDArray[np.float32]) -> float:

@@ -19,6 +19,7 @@ from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.files.captures import write_capture
 from instance_seg_ros.learning.datasets.labelled_frames import (
+    CONDITIONS,
     SENSORS,
     LabelledFrame,
     captures,
@@ -167,11 +168,40 @@ def test_frames_are_told_apart_by_their_number_of_objects() -> None:
     assert rows(results[:1], "objects") == {}
 
 
+def test_objects_of_the_kinds_that_are_lost_have_lines_of_their_own() -> None:
+    # 640 px of 3072 are large; something nearer hides its right edge. Two pieces of another object; a thin, small one.
+    truth = labels((0, 0, 20, 32), (30, 0, 40, 6), (40, 20, 60, 21))
+    truth[10:16, 30:40] = 2
+    source = source_of(truth)
+    depth_m = np.full(SIZE_WH[::-1], 1.3, np.float32)
+    depth_m[truth == 1], depth_m[:, 20:25] = 1.0, 0.7
+    result, _ = evaluate_frame(FixedSegmenter(truth), replace(source, clean_depth_m=depth_m))
+    subsets = rows([result], "subset")
+    assert subsets == {
+        "split: in two pieces or more": (None, 1),
+        "behind: large, partly hidden": (None, 1),
+        "thin: below 2 % of the width": (None, 1),
+        "far: beyond 1.2 m": (None, 2),
+    }
+
+
+def test_splits_and_merges_are_shares_of_the_objects() -> None:
+    truth = labels((0, 0, 20, 10), (30, 0, 40, 10), (40, 0, 50, 10))
+    summary = summarise([result_of(truth, labels((0, 0, 10, 10), (10, 0, 20, 10), (30, 0, 50, 10)))])
+    assert (summary.all.splits, summary.all.merges) == (pytest.approx(1 / 3), pytest.approx(2 / 3))
+    lines = breakdown_table(summary).splitlines()
+    assert "splits" in lines[0] + lines[1]
+    assert re.search(r"33\.3 +66\.7", next(line for line in lines if " all " in line))
+
+
 def test_frames_are_told_apart_by_group_and_sensor() -> None:
     truth = labels((0, 0, 10, 10))
     grouped = [result_of(truth, truth, group=group) for group in ("mug", "mug", "tote")]
     assert rows(grouped, "group") == {"mug": (2, 2), "tote": (1, 1)}
     assert rows(grouped[:2], "group") == rows(grouped[1:], "group") == {}
+    conditions = [result_of(truth, truth, condition=condition, view="steep") for condition in ("", "dim", "dim")]
+    assert rows(conditions, "condition") == {"": (1, 1), "dim": (2, 2)}
+    assert rows(conditions, "view") == {}
     seen = [result_of(truth, truth, sensor=sensor) for sensor in ("b", "a", "b")]
     assert rows(seen, "sensor") == {"b": (2, 2), "a": (1, 1)}
     assert rows(seen, "group") == {}
@@ -270,7 +300,7 @@ def test_a_limit_spreads_over_the_labelled_captures_and_keeps_their_groups(tmp_p
     assert len(list(captures(tmp_path, limit=0))) == len(list(captures(tmp_path, limit=9))) == 4
 
 
-def fabricated_store(folder: Path) -> Path:
+def fabricated_store(folder: Path, color: bool = False) -> Path:
     ids = np.zeros((4, 48, 64), dtype=np.uint8)
     ids[:, 10:20, 10:30] = 1
     ids[:, 40:43, 40:43] = 2
@@ -282,11 +312,34 @@ def fabricated_store(folder: Path) -> Path:
         "scene_id": np.arange(4, dtype=np.int32),
         "done": np.ones(4, dtype=bool),
     }
+    if color:
+        arrays["color"] = np.full((4, 48, 64, 3), 90, np.uint8)
+        arrays["color"][ids > 0] = (160, 60, 40)
     for name, values in arrays.items():
         np.save(folder / f"{name}.npy", values)
-    meta = {"format": 1, "frames": 4, "width": 64, "height": 48, "seed": 0, "color": False, "generator": {"views": 1}}
+    meta = {"format": 1, "frames": 4, "width": 64, "height": 48, "seed": 0, "color": color, "generator": {"views": 1}}
     (folder / "meta.json").write_text(json.dumps(meta))
     return folder
+
+
+def test_a_store_is_seen_as_it_is_and_under_every_condition(tmp_path: Path) -> None:
+    store = fabricated_store(tmp_path, color=True)
+    frames = {source.condition: source for source in store_frames(store, 1, 1, conditions=CONDITIONS)}
+    assert list(frames) == ["", *CONDITIONS]
+    plain = frames[""].frame
+    measured = {name: (source.frame.depth_m > 0).mean() for name, source in frames.items()}
+    assert 0.45 < measured.pop("missing") / measured[""] < 0.7
+    assert len(set(measured.values())) == 1
+    light = {name: source.frame.color_rgb.mean() for name, source in frames.items()}
+    assert light["dim"] < 0.6 * light[""] < light[""] < light["bright"]
+    for name in ("misregistered", "printed"):
+        assert (frames[name].frame.color_rgb != plain.color_rgb).any()
+        assert (frames[name].frame.depth_m == plain.depth_m).all()
+    assert (frames["missing"].frame.color_rgb == plain.color_rgb).all()
+    again = next(f for f in store_frames(store, 1, 1, conditions=("printed",)) if f.condition)
+    assert (again.frame.color_rgb == frames["printed"].frame.color_rgb).all()
+    with pytest.raises(ValueError, match="no condition named 'wet'; choose of missing, misregistered"):
+        next(store_frames(store, 1, 1, conditions=("wet",)))
 
 
 def test_store_frames_have_noise_that_the_seed_decides_and_no_tiny_objects(tmp_path: Path) -> None:

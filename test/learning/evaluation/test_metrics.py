@@ -105,3 +105,24 @@ def test_the_boundary_has_the_images_border_but_no_holes() -> None:
     assert (boundary(cut_off).sum(), boundary(with_hole).sum()) == (16, 24)
     assert boundary(cut_off)[0, 2]
     assert not boundary(np.zeros_like(cut_off)).any()
+
+
+def test_an_object_is_split_where_several_predictions_lie_mostly_on_it() -> None:
+    truth = masks((0, 0, 20, 10), (30, 0, 40, 10))
+    cases = {
+        "halves": (masks((0, 0, 10, 10), (10, 0, 20, 10)), (True, False)),
+        "a piece below a tenth": (masks((0, 0, 19, 10), (19, 0, 20, 10)), (False, False)),
+        "a piece that lies mostly elsewhere": (masks((0, 0, 15, 10), (15, 0, 29, 10)), (False, False)),
+        "one each": (truth, (False, False)),
+    }
+    for name, (predicted, split) in cases.items():
+        found = image_metrics(truth, predicted)
+        assert (name, found.objects_split) == (name, split)
+        assert found.objects_merged == (False, False)
+
+
+def test_objects_are_merged_where_one_prediction_takes_most_of_both() -> None:
+    truth = masks((0, 0, 20, 10), (20, 0, 40, 10), (50, 0, 60, 10))
+    assert image_metrics(truth, masks((0, 0, 40, 10), (50, 0, 60, 10))).objects_merged == (True, True, False)
+    assert image_metrics(truth, masks((0, 0, 29, 10), (50, 0, 60, 10))).objects_merged == (False, False, False)
+    assert image_metrics(truth, masks()).objects_merged == (False, False, False)

@@ -47,3 +47,13 @@ def test_facts_of_an_object() -> None:
 def test_an_object_without_depth_has_no_distance() -> None:
     nothing_m = np.zeros((48, 64), np.float32)
     assert math.isnan(object_facts(square(0, 0, 9, 9)[None], nothing_m, None)[0].distance_m)
+
+
+def test_pieces_and_thickness() -> None:
+    depth_m = np.ones((48, 64), np.float32)
+    cut = square(0, 0, 20, 10) | square(30, 0, 40, 10) | square(50, 40, 52, 42)  # the last one is below a twentieth
+    pen = square(5, 20, 60, 23)
+    facts = object_facts(np.stack([cut, pen]), depth_m, depth_m)
+    assert [fact.pieces for fact in facts] == [2, 1]
+    assert facts[0].thickness_share == pytest.approx(9 / 64, abs=1.01 / 64)
+    assert facts[1].thickness_share == pytest.approx(3 / 64)
