@@ -56,11 +56,15 @@ class Buffer:
 class GraphedWork:
     """Uploads, one replay of a CUDA graph, downloads. For one caller at a time.
 
+    A graph holds the addresses that its kernels read and write, and keeps nothing alive that lies there. Its own
+    temporary tensors are in a pool that goes with it; for all else, `enqueue` is kept as long as the graph.
+
     Args:
         stream: that the buffers were made on; not the default one.
         inputs, outputs: by name.
         enqueue: puts the work from the inputs' memory on the GPU to the outputs' on the current stream, the same at
-            every call, without waiting for anything.
+            every call, without waiting for anything. It owns what that work reads besides: weights, indices, an engine
+            and its execution context.
 
     Raises:
         InputError, RuntimeError: the work itself fails.
@@ -76,7 +80,8 @@ class GraphedWork:
         self._stream = stream
         self._inputs = dict(inputs)
         self._outputs = dict(outputs)
-        self._launch, self.note = self._warmed_up(enqueue)
+        self._enqueue = enqueue
+        self._launch, self.note = self._warmed_up()
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -103,16 +108,16 @@ class GraphedWork:
         self._stream.synchronize()
         return {name: buffer.get() for name, buffer in self._outputs.items()}
 
-    def _warmed_up(self, enqueue: Callable[[], None]) -> tuple[Callable[[], None], str]:
+    def _warmed_up(self) -> tuple[Callable[[], None], str]:
         """What launches the work, and what is to be told of it: a CUDA graph, or without one call for each kernel."""
         with torch.cuda.stream(self._stream):
-            enqueue()  # outside the graph: libraries choose kernels and set up lazy parts, which may not be captured
+            self._enqueue()  # outside the graph: libraries choose kernels and set up lazy parts, which may not be captured
         self._stream.synchronize()
         graph = torch.cuda.CUDAGraph()
         try:
             # Thread-local, so that CUDA calls of another thread of this process cannot break the capture.
             with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
-                enqueue()
+                self._enqueue()
         except (InputError, RuntimeError) as error:
-            return enqueue, f" without a CUDA graph ({error})"
+            return self._enqueue, f" without a CUDA graph ({error})"
         return graph.replay, ""

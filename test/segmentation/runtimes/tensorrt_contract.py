@@ -22,7 +22,7 @@ _WORDS = {"int": {"int", "SupportsInt"}, "bytes": {"buffer", "Buffer"}, "str | N
 def differences(stand_in: ModuleType, real: ModuleType) -> Iterator[str]:
     """What the stand-in offers and the bindings do not offer in the same way."""
     for name, kind in vars(stand_in).items():
-        if inspect.isclass(kind) and kind.__module__ == stand_in.__name__:
+        if inspect.isclass(kind) and kind.__module__ == stand_in.__name__ and not name.startswith("_"):
             yield from _differences_of_class(name, kind, real)
 
 

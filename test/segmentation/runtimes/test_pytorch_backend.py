@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -51,10 +52,14 @@ def test_an_image_of_another_size_is_refused(block_model_path: Path) -> None:
 
 
 class Doubling:
-    """A TorchProgram of one operator on memory that is stood in for: doubles the depth when the stream gets there."""
+    """A TorchProgram of one operator on memory that is stood in for: doubles the depth when the stream gets there.
+
+    Like a network's weights, its factor lies in the GPU's memory, and is gone when the program is.
+    """
 
     def __init__(self, gpu: SimpleNamespace) -> None:
         self._gpu = gpu
+        self._factor = gpu.torch.Tensor(np.full(1, 2, dtype=np.float32), _on_gpu=True)
         float32 = gpu.torch.float32
         self.input_types = {"depth_m": TensorType((2, 3), float32)}
         self.output_types = {"masks": TensorType((2, 3), float32)}
@@ -62,9 +67,9 @@ class Doubling:
     def __call__(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         stream = self._gpu.torch.cuda._current
         assert stream is not None, "work outside the backend's own stream"
-        result = self._gpu.torch.Tensor(np.zeros((2, 3), dtype=np.float32))
-        source = inputs["depth_m"]
-        stream._add(lambda: np.multiply(source.numpy(), 2, out=result.numpy()))
+        result = self._gpu.torch.Tensor(np.zeros((2, 3), dtype=np.float32), _on_gpu=True)
+        source, factor, product = inputs["depth_m"].numpy(), self._factor.numpy(), result.numpy()
+        stream._add(lambda: np.multiply(source, factor, out=product))
         return {"masks": result}
 
 
@@ -83,6 +88,21 @@ def test_on_a_gpu_every_frame_is_uploaded_computed_by_the_graph_and_downloaded(o
     assert session.note == ""
     results = [session.run(["masks"], {"depth_m": np.full((2, 3), value, np.float32)})[0] for value in (1.0, 2.5)]
     assert [result.tolist() for result in results] == [[[2.0] * 3] * 2, [[5.0] * 3] * 2]
+
+
+def test_what_a_graph_reads_lives_as_long_as_the_graph(on_gpu: SimpleNamespace) -> None:
+    """The stand-in overwrites a program's weights when nothing keeps the program any more."""
+    program = Doubling(on_gpu)
+    weights = program._factor.numpy()
+    session = pytorch_backend._CudaSession(program, allow_tf32=True)
+    del program
+    gc.collect()
+    (masks,) = session.run(["masks"], {"depth_m": np.ones((2, 3), np.float32)})
+    assert masks.tolist() == [[2.0] * 3] * 2
+    assert weights.tolist() == [2.0]
+    del session
+    gc.collect()
+    assert np.isnan(weights).all()  # so the test above could have failed
 
 
 @pytest.mark.parametrize("allow_tf32", [True, False])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -68,6 +70,18 @@ def test_without_a_cuda_graph_it_runs_all_the_same_and_says_so(
     network = gpu.backend.TensorRtNetwork(engine)
     assert network(frame(0.5)).scores.tolist() == [0.5, np.float32(0.45)]
     assert "without a CUDA graph (operation not permitted when stream is capturing)" in network.backend
+
+
+def test_engine_and_context_live_as_long_as_the_graph(gpu: SimpleNamespace, model: bytes) -> None:
+    """The stand-in computes nonsense when the context is gone whose kernels a graph holds."""
+    network = gpu.backend.TensorRtNetwork(gpu.backend.build_engine(model, "tf32", ignore))
+    work, context = network._work, weakref.ref(network._context)
+    del network
+    gc.collect()
+    assert work(frame(0.5))["scores"].tolist() == [0.5, np.float32(0.45)]
+    del work
+    gc.collect()
+    assert context() is None
 
 
 def test_an_image_of_another_size_is_refused(gpu: SimpleNamespace, model: bytes) -> None:

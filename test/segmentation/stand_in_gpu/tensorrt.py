@@ -226,28 +226,46 @@ class ICudaEngine:
 class IExecutionContext:
     def __init__(self, *arguments: Any) -> None:
         (self._engine,) = arguments
-        self._addresses: dict[str, int] = {}
+        self._kernels = _Kernels(self._engine)
+
+    def __del__(self) -> None:
+        self._kernels._memory_is_gone = True
 
     def set_tensor_address(self, name: str, memory: int) -> bool:
-        self._addresses[name] = memory
+        self._kernels._addresses[name] = memory
         return not _fault("address")
 
     def execute_async_v3(self, stream_handle: int) -> bool:
-        assert self._addresses.keys() == self._engine._tensors.keys(), "a tensor without an address"
-        torch.cuda._streams[stream_handle]._add(self._run)
+        assert self._kernels._addresses.keys() == self._engine._tensors.keys(), "a tensor without an address"
+        torch.cuda._streams[stream_handle]._add(self._kernels._run)
         if _fault("execute"):
             self._engine._logger.log(ILogger.Severity.ERROR, "an illegal memory access was encountered")
         return not _fault("execute")
 
+
+class _Kernels:
+    """What lies on a stream, or in a CUDA graph, of a context; it computes nonsense once the context is gone."""
+
+    def __init__(self, engine: ICudaEngine) -> None:
+        self._session, self._input_names = engine._session, engine._input_names
+        self._arrays = {
+            name: (engine.get_tensor_shape(name), _NUMPY_TYPES[engine.get_tensor_dtype(name).name])
+            for name in engine._tensors
+        }
+        self._addresses: dict[str, int] = {}
+        self._memory_is_gone = False
+
     def _run(self) -> None:
-        engine = self._engine
-        names = [name for name in engine._tensors if name not in engine._input_names]
-        feeds = {name: self._memory(name).copy() for name in engine._input_names}
-        for name, value in zip(names, engine._session.run(names, feeds), strict=True):
-            np.copyto(self._memory(name), value)
+        names = [name for name in self._arrays if name not in self._input_names]
+        feeds = {name: self._memory(name).copy() for name in self._input_names}
+        for name, value in zip(names, self._session.run(names, feeds), strict=True):
+            if self._memory_is_gone:
+                self._memory(name).view(np.uint8).fill(0xFF)
+            else:
+                np.copyto(self._memory(name), value)
 
     def _memory(self, name: str) -> np.ndarray:
-        shape = self._engine.get_tensor_shape(name)
-        array = np.empty(shape, _NUMPY_TYPES[self._engine.get_tensor_dtype(name).name])
+        shape, kind = self._arrays[name]
+        array = np.empty(shape, kind)
         memory = (ctypes.c_char * array.nbytes).from_address(self._addresses[name])
         return np.frombuffer(memory, array.dtype).reshape(shape)

@@ -1,6 +1,8 @@
 """Stands in for PyTorch with CUDA, as far as the backends drive a GPU by it; for tests on machines without one.
 
 Work on a stream waits until the stream is synchronised, as on a GPU: who reads too early reads what was there before.
+Memory of the GPU is given back with the last reference to its tensor, and then overwritten, by 0xFF: who computes with
+it, as a CUDA graph does whose weights are gone, gets what is not a number.
 Everything here without a leading underscore exists in PyTorch, which a test checks.
 
 Environment: STAND_IN_FAULT=no_gpu, buffers or capture; STAND_IN_GPU names the GPU and
@@ -27,10 +29,33 @@ def _fault(name: str) -> bool:
 
 
 class Tensor:
-    """Memory of either side."""
+    """Memory of either side.
 
-    def __init__(self, array: np.ndarray) -> None:
+    Work that is put on a stream holds the array behind it, as a kernel holds an address, and never the tensor.
+    """
+
+    def __init__(self, array: np.ndarray, _on_gpu: bool = False) -> None:
         self._array = array
+        self._on_gpu = _on_gpu
+        self._stream = cuda._current if _on_gpu else None
+        self._pool = None if self._stream is None else self._stream._captured
+
+    def __del__(self) -> None:
+        """Gives the memory back as PyTorch's allocator does: to what comes next on the stream it was made on.
+
+        What was made during a capture lies in the graph's own pool: nobody else gets it, and inside the graph only what
+        is captured after it is gone.
+        """
+        if not self._on_gpu:
+            return
+        array = self._array
+        _given_back.append(array)
+        if self._stream is None:
+            _overwrite(array)
+        elif self._pool is None:
+            self._stream._queue.append(lambda: _overwrite(array))
+        elif self._pool is self._stream._captured:
+            self._pool.append(lambda: _overwrite(array))
 
     def data_ptr(self) -> int:
         return self._array.ctypes.data
@@ -41,8 +66,16 @@ class Tensor:
     def copy_(self, src: Tensor, non_blocking: bool = False) -> Tensor:
         assert non_blocking, "a copy that blocks stalls the stream"
         assert cuda._current is not None, "a copy outside the backend's own stream"
-        cuda._current._add(lambda: np.copyto(self._array, src._array))
+        target, source = self._array, src._array
+        cuda._current._add(lambda: np.copyto(target, source))
         return self
+
+
+_given_back: list[np.ndarray] = []  # so that no address of a tensor is ever used for something else
+
+
+def _overwrite(array: np.ndarray) -> None:
+    array.view(np.uint8).fill(0xFF)
 
 
 def zeros(size: tuple[int, ...], dtype: np.dtype, pin_memory: bool = False, device: str = "cpu") -> Tensor:
@@ -53,7 +86,7 @@ def zeros(size: tuple[int, ...], dtype: np.dtype, pin_memory: bool = False, devi
     if device == "cuda":
         assert cuda._current is not None, "filled on another stream than it is used on, in no order"
         cuda._current._add(lambda: array.fill(0))
-    return Tensor(array)
+    return Tensor(array, _on_gpu=device == "cuda")
 
 
 class _Stream:
