@@ -62,6 +62,7 @@ setup(
     install_requires=requirements("runtime"),
     extras_require={
         "openvino": ["openvino>=2024.6"],
+        "rtx": ["onnx", "tensorrt-rtx-cu13-bindings", "tensorrt-rtx-cu13-libs", "torch"],
         "synth": requirements("demo"),
         "tensorboard": ["tensorboard"],
         "train": [*requirements("demo"), "matplotlib", "onnx", "pillow>=10", "pycocotools", "torch"],

@@ -76,7 +76,26 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(str(error)) from error
     info = read_model_info(args.out)
     print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB, {origin}, digest {info.digest[:12]}")
+    print(_told_of_tensorrt(args.out, args.camera_size))
     return 0
+
+
+def _told_of_tensorrt(path: Path, camera_wh: tuple[int, int]) -> str:
+    """Whether TensorRT takes the file; for CPUs and the other backends it is good in any case."""
+    from instance_seg_ros.segmentation.network import size_wh_of
+    from instance_seg_ros.segmentation.runtimes.engine_builder import EngineError
+    from instance_seg_ros.segmentation.runtimes.onnxruntime_backend import OnnxRuntimeNetwork
+    from instance_seg_ros.segmentation.runtimes.tensorrt_check import check, check_obstacle
+
+    obstacle = check_obstacle()
+    if obstacle is not None:
+        return f"not tried with TensorRT: {obstacle}"
+    samples = OnnxRuntimeNetwork(path, threads=1).sample_inputs(camera_wh[::-1])  # some files are for one size
+    size_wh = size_wh_of({name: array.shape for name, array in samples.items()})
+    try:
+        return check(path, size_wh, "tf32", report=lambda line: None)
+    except EngineError as error:
+        return f"warning: no TensorRT engine can be built of it: {error}"
 
 
 def _export(args: argparse.Namespace) -> str:

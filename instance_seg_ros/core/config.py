@@ -14,13 +14,14 @@ class SegmentationSettings(Settings):
 
     backend: str = setting(
         "auto",
-        "What runs the network: tensorrt, ONNX Runtime's providers onnxruntime-tensorrt and onnxruntime-cuda, or "
-        "pytorch, on an NVIDIA GPU, whose first frame waits until all is prepared; onnxruntime or openvino on the CPU. "
-        "auto takes the first of these that works here; until it is ready, and without a GPU, the faster one of those "
-        "for the CPU serves, which it measures.",
+        "What runs the network: tensorrt, tensorrt-rtx, ONNX Runtime's providers onnxruntime-tensorrt and "
+        "onnxruntime-cuda, or pytorch, on an NVIDIA GPU, whose first frame waits until all is prepared; onnxruntime or "
+        "openvino on the CPU. auto takes the first of these that works here; until it is ready, and without a GPU, the "
+        "faster one of those for the CPU serves, which it measures.",
         choices=(
             "auto",
             "tensorrt",
+            "tensorrt-rtx",
             "onnxruntime-tensorrt",
             "onnxruntime-cuda",
             "pytorch",

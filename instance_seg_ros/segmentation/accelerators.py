@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from instance_seg_ros.core.config import SegmentationSettings
@@ -85,18 +86,28 @@ def engine_folder(settings: SegmentationSettings) -> Path:
 def _tensorrt_obstacle() -> str | None:
     import tensorrt
 
-    # Asked before the backend is imported, which uses names that older versions lack.
+    # Asked before the library's classes are used, some of which older versions lack.
     if int(tensorrt.__version__.split(".")[0]) < _OLDEST_TENSORRT:
         return f"TensorRT {tensorrt.__version__} is too old, {_OLDEST_TENSORRT}.0 or newer is needed"
+    return _library_obstacle("tensorrt")
+
+
+def _library_obstacle(name: str) -> str | None:
+    from instance_seg_ros.segmentation.runtimes.engine_builder import load_library
     from instance_seg_ros.segmentation.runtimes.tensorrt_backend import obstacle
 
-    return obstacle()
+    return obstacle(load_library(name))
 
 
-def _tensorrt(path: Path, settings: SegmentationSettings) -> Maker:
-    from instance_seg_ros.segmentation.runtimes.tensorrt_factory import TensorRtFactory
+def _tensorrt(name: str) -> Callable[[Path, SegmentationSettings], Maker]:
+    def maker(path: Path, settings: SegmentationSettings) -> Maker:
+        from instance_seg_ros.segmentation.runtimes.engine_builder import load_library
+        from instance_seg_ros.segmentation.runtimes.tensorrt_factory import TensorRtFactory
 
-    return TensorRtFactory(path, engine_precision(settings.precision), engine_folder(settings))
+        precision, folder = engine_precision(settings.precision), engine_folder(settings)
+        return TensorRtFactory(load_library(name), path, precision, folder)
+
+    return maker
 
 
 def _provider_obstacle(provider: str) -> Callable[[], str | None]:
@@ -141,11 +152,22 @@ def _pytorch(path: Path, settings: SegmentationSettings) -> Maker:
 
 _KINDS = {
     "tensorrt": _Kind(
-        "TensorRT", ("tensorrt", "torch"), ("auto", "fp16", "tf32", "fp32"), _tensorrt_obstacle, _tensorrt
+        "TensorRT",
+        ("tensorrt", "torch", "onnx"),
+        ("auto", "fp16", "tf32", "fp32"),
+        _tensorrt_obstacle,
+        _tensorrt("tensorrt"),
+    ),
+    "tensorrt-rtx": _Kind(
+        "TensorRT for RTX",
+        ("tensorrt_rtx_bindings", "torch", "onnx"),
+        ("auto", "fp16", "tf32", "fp32"),
+        partial(_library_obstacle, "tensorrt-rtx"),
+        _tensorrt("tensorrt-rtx"),
     ),
     "onnxruntime-tensorrt": _Kind(
         "ONNX Runtime with TensorRT",
-        ("onnxruntime",),
+        ("onnxruntime", "onnx"),
         ("auto", "fp16", "tf32"),
         _provider_obstacle("TensorrtExecutionProvider"),
         _onnxruntime("TensorrtExecutionProvider"),

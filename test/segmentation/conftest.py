@@ -11,7 +11,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from instance_seg_ros.segmentation import runtimes
-from instance_seg_ros.segmentation.runtimes import nvidia_driver
+from instance_seg_ros.segmentation.runtimes import engine_builder, nvidia_driver
 
 STAND_INS = Path(__file__).parent / "stand_in_gpu"
 # Those that import PyTorch or TensorRT, the imported before the importing.
@@ -30,7 +30,7 @@ def _load(monkeypatch: pytest.MonkeyPatch, name: str, path: Path) -> ModuleType:
 
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SimpleNamespace:
-    """`torch`, `tensorrt` and the modules of GPU_MODULES; processes that are started see the same GPU.
+    """`torch`, `tensorrt`, its `library` and the modules of GPU_MODULES; processes that are started see the same GPU.
 
     `builds()` counts the builds so far, of all processes.
     """
@@ -40,11 +40,14 @@ def gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SimpleNamespace:
     monkeypatch.delenv("STAND_IN_FAULT", raising=False)
     monkeypatch.syspath_prepend(str(STAND_INS))
     package = Path(runtimes.__file__).parent
-    loaded = {
-        "torch": _load(monkeypatch, "torch", STAND_INS / "torch.py"),
-        "tensorrt": _load(monkeypatch, "tensorrt", STAND_INS / "tensorrt.py"),
+    loaded: dict[str, object] = {
+        name: _load(monkeypatch, name, STAND_INS / f"{name}.py")
+        for name in ("torch", "tensorrt", "tensorrt_rtx_bindings")
     }
     monkeypatch.setattr(nvidia_driver, "obstacle", lambda: None)
     for module, name in GPU_MODULES.items():
         loaded[module] = _load(monkeypatch, f"{runtimes.__name__}.{name}", package / f"{name}.py")
-    return SimpleNamespace(**loaded, builds=lambda: len(builds.read_text().splitlines()) if builds.exists() else 0)
+    library = engine_builder.load_library("tensorrt")
+    return SimpleNamespace(
+        **loaded, library=library, builds=lambda: len(builds.read_text().splitlines()) if builds.exists() else 0
+    )

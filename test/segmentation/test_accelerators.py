@@ -60,21 +60,28 @@ def test_without_a_driver_there_are_none_and_one_reason(
 def test_each_that_is_not_taken_is_named_with_its_reason(
     driver: None, without: Callable[..., None], block_model_path: Path
 ) -> None:
-    without("tensorrt", "torch", "onnx")
+    without("tensorrt", "tensorrt_rtx_bindings", "torch", "onnx")
     usable, obstacles = accelerators(block_model_path, SETTINGS)
     assert usable == []
     titles, reasons = zip(*(line.split(": ", 1) for line in obstacles), strict=True)
-    assert titles == ("TensorRT", "ONNX Runtime with TensorRT", "ONNX Runtime with CUDA", "PyTorch")
-    assert reasons[0] == "not installed: tensorrt, torch"
-    assert "was built without TensorrtExecutionProvider; install onnxruntime-gpu" in reasons[1]
-    assert "was built without CUDAExecutionProvider" in reasons[2]
-    assert reasons[3] == "not installed: torch, onnx"
+    assert titles == (
+        "TensorRT",
+        "TensorRT for RTX",
+        "ONNX Runtime with TensorRT",
+        "ONNX Runtime with CUDA",
+        "PyTorch",
+    )
+    assert reasons[0] == "not installed: tensorrt, torch, onnx"
+    assert reasons[1] == "not installed: tensorrt_rtx_bindings, torch, onnx"
+    assert reasons[2] == "not installed: onnx"
+    assert "was built without CUDAExecutionProvider; install onnxruntime-gpu" in reasons[3]
+    assert reasons[4] == "not installed: torch, onnx"
 
 
 def test_they_come_best_first(
     driver: None, without: Callable[..., None], block_model_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    without("tensorrt")
+    without("tensorrt", "tensorrt_rtx_bindings")
     monkeypatch.setattr(onnxruntime_gpu_backend, "obstacle", lambda provider: None)
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     usable, obstacles = accelerators(block_model_path, SETTINGS)
@@ -83,10 +90,11 @@ def test_they_come_best_first(
         "ONNX Runtime with CUDA",
         "PyTorch",
     ]
-    assert obstacles == ["TensorRT: not installed: tensorrt"]
+    reasons = ["TensorRT: not installed: tensorrt", "TensorRT for RTX: not installed: tensorrt_rtx_bindings"]
+    assert obstacles == reasons
     network, _, reason = load_network(block_model_path, SETTINGS)
     assert network.backend.endswith("; ONNX Runtime with TensorRT: starts with the first frame")
-    assert reason == "TensorRT: not installed: tensorrt"
+    assert reason == "; ".join(reasons)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +117,7 @@ def test_a_precision_that_a_backend_lacks_is_an_obstacle(
 def test_one_that_was_asked_for_and_cannot_run_is_an_error_with_the_cure(
     backend: str, block_model_path: Path, without: Callable[..., None]
 ) -> None:
-    without("tensorrt", "torch")
+    without("tensorrt", "tensorrt_rtx_bindings", "torch")
     with pytest.raises(
         ModelError, match=rf"backend {backend} cannot run here .*(install|built).*; repair that or choose auto"
     ):

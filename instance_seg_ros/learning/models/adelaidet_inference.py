@@ -179,7 +179,7 @@ def suppress_greedily(candidates: Candidates, overlap_threshold: float, count: i
     remaining = candidates.scores
     kept, kept_scores = [], []
     for _ in range(count):
-        best = remaining.argmax(dim=0, keepdim=True)
+        best = remaining[None].argmax(dim=1)  # of a row, since TensorRT's ArgMax takes no vectors
         of_best = facts.index_select(1, best)
         common = torch.minimum(last, of_best[3:6]) - torch.maximum(first, of_best[:3])
         covered = common.clamp(min=0).prod(dim=0) > share[0] + of_best[6]

@@ -111,7 +111,8 @@ class GraphedWork:
     def _warmed_up(self) -> tuple[Callable[[], None], str]:
         """What launches the work, and what is to be told of it: a CUDA graph, or without one call for each kernel."""
         with torch.cuda.stream(self._stream):
-            self._enqueue()  # outside the graph: libraries choose kernels and set up lazy parts, which may not be captured
+            # Outside the graph: libraries choose kernels and set up lazy parts, which may not be captured.
+            self._enqueue()
         self._stream.synchronize()
         graph = torch.cuda.CUDAGraph()
         try:

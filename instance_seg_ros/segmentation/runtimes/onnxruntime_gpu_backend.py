@@ -53,11 +53,16 @@ class OnnxRuntimeGpuNetwork(GraphNetwork):
     def __init__(
         self, path: Path, shapes: Mapping[str, tuple[int, ...]], provider: str, precision: str, cache_folder: Path
     ) -> None:
-        model = frozen_model(path, shapes)
-        if precision == "fp16":
-            from instance_seg_ros.segmentation.runtimes.half_precision import with_half_convolutions
+        if provider == TENSORRT_PROVIDER:
+            from instance_seg_ros.segmentation.runtimes.tensorrt_graph import graph_for_tensorrt
 
-            model = with_half_convolutions(model)
+            model = graph_for_tensorrt(path, shapes, precision)
+        else:
+            model = frozen_model(path, shapes)
+            if precision == "fp16":
+                from instance_seg_ros.segmentation.runtimes.half_precision import with_half_convolutions
+
+                model = with_half_convolutions(model)
         providers = cuda_providers(precision)
         if provider == TENSORRT_PROVIDER:
             folder = cache_folder / f"onnxruntime-{_cache_name(path, shapes, precision)}"

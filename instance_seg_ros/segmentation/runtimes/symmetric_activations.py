@@ -42,10 +42,11 @@ def with_symmetric_activations(model: bytes) -> bytes:
         elif values.dtype == np.int8:
             name = node.input[0] + _FLOAT
             added[name] = _dequantised(values, scale)
-            pair = helper.make_node("QuantizeLinear", [name, *node.input[1:]], [name + "/8_bits"], name, axis=0)
+            # No node has the name of a constant: TensorRT makes a layer of each and wants their names to differ.
+            rounded = name + "/8_bits"
             nodes += [
-                pair,
-                helper.make_node("DequantizeLinear", [name + "/8_bits", *node.input[1:]], node.output, axis=0),
+                helper.make_node("QuantizeLinear", [name, *node.input[1:]], [rounded], rounded, axis=0),
+                helper.make_node("DequantizeLinear", [rounded, *node.input[1:]], node.output, node.name, axis=0),
             ]
         else:
             added[node.output[0]] = _dequantised(values, scale)

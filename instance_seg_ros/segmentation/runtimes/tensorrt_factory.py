@@ -12,18 +12,18 @@ from pathlib import Path
 import onnxruntime
 
 from instance_seg_ros import __version__
-from instance_seg_ros.segmentation.model_file import is_in_8_bits, read_model_info
+from instance_seg_ros.segmentation.model_file import read_model_info
 from instance_seg_ros.segmentation.network import input_shapes, size_wh_of
-from instance_seg_ros.segmentation.runtimes.engine_cache import EngineCache, EngineKey
-from instance_seg_ros.segmentation.runtimes.fixed_sizes import frozen_model
-from instance_seg_ros.segmentation.runtimes.onnxruntime_backend import OnnxRuntimeNetwork
-from instance_seg_ros.segmentation.runtimes.tensorrt_backend import (
+from instance_seg_ros.segmentation.runtimes.engine_builder import (
     EngineError,
     EngineRefusedError,
-    TensorRtNetwork,
+    TensorRtLibrary,
     build_engine,
-    engine_key,
 )
+from instance_seg_ros.segmentation.runtimes.engine_cache import EngineCache, EngineKey
+from instance_seg_ros.segmentation.runtimes.onnxruntime_backend import OnnxRuntimeNetwork
+from instance_seg_ros.segmentation.runtimes.tensorrt_backend import TensorRtNetwork, engine_key, gpu_capability
+from instance_seg_ros.segmentation.runtimes.tensorrt_graph import graph_for_tensorrt
 
 Report = Callable[[str], None]
 
@@ -32,7 +32,12 @@ _PREPARED_BY = f"instance_seg_ros {__version__}, ONNX Runtime {onnxruntime.__ver
 
 
 def build_into_cache(
-    cache: EngineCache, model_path: Path, size_wh: tuple[int, int], precision: str, report: Report
+    library: TensorRtLibrary,
+    cache: EngineCache,
+    model_path: Path,
+    size_wh: tuple[int, int],
+    precision: str,
+    report: Report,
 ) -> Path:
     """Builds the engine for a model file and a camera's size, unless the cache has it; returns where it is.
 
@@ -43,28 +48,16 @@ def build_into_cache(
     """
     info = read_model_info(model_path)
     shapes = input_shapes(OnnxRuntimeNetwork(model_path, threads=1).input_names, size_wh)
-    key = engine_key(info.digest, shapes, precision, _PREPARED_BY)
+    key = engine_key(library, info.digest, shapes, precision, _PREPARED_BY)
 
     def build() -> bytes:
         report("preparing the model")
-        model = _prepared(frozen_model(model_path, shapes), is_in_8_bits(model_path), precision)
-        return build_engine(model, precision, report)
+        model = graph_for_tensorrt(model_path, shapes, precision)
+        capabilities = [gpu_capability()] if library.name == "tensorrt-rtx" else []
+        return build_engine(library, model, precision, report, capabilities)
 
     cache.load_or_build(key, build, on_wait=partial(report, _WAITING))
     return cache.engine_path(key)
-
-
-def _prepared(model: bytes, in_8_bits: bool, precision: str) -> bytes:
-    """The graph in the types that TensorRT is to compute in; around 8 bits, those of the file."""
-    if not in_8_bits and precision != "fp16":
-        return model
-    try:
-        from instance_seg_ros.segmentation.runtimes.half_precision import with_half_convolutions
-        from instance_seg_ros.segmentation.runtimes.symmetric_activations import with_symmetric_activations
-    except ImportError as error:
-        what = "in 8 bits" if in_8_bits else "of precision fp16"
-        raise EngineError(f"an engine {what} needs the package onnx ({error}); pip install onnx") from error
-    return with_symmetric_activations(model) if in_8_bits else with_half_convolutions(model)
 
 
 class TensorRtFactory:
@@ -74,10 +67,12 @@ class TensorRtFactory:
     of memory kills the largest process.
 
     Args:
+        library: that builds and runs them.
         cache_folder: of the engines.
     """
 
-    def __init__(self, model_path: Path, precision: str, cache_folder: Path) -> None:
+    def __init__(self, library: TensorRtLibrary, model_path: Path, precision: str, cache_folder: Path) -> None:
+        self._library = library
         self._model_path = model_path
         self._digest = read_model_info(model_path).digest
         self._precision = precision
@@ -91,16 +86,16 @@ class TensorRtFactory:
             EngineError: with the reason, which may be that of the building process.
             OSError: the cache cannot be read or written.
         """
-        key = engine_key(self._digest, shapes, self._precision, _PREPARED_BY)
+        key = engine_key(self._library, self._digest, shapes, self._precision, _PREPARED_BY)
         engine = self._cache.load(key)
         if engine is None:
             engine = self._built(key, report)
         report("loading the engine")
         try:
-            return TensorRtNetwork(engine)
+            return TensorRtNetwork(self._library, engine)
         except EngineRefusedError:
             self._cache.discard(key, engine, on_wait=partial(report, _WAITING))
-            return TensorRtNetwork(self._built(key, report))
+            return TensorRtNetwork(self._library, self._built(key, report))
 
     def _built(self, key: EngineKey, report: Report) -> bytes:
         width, height = size_wh_of(key.input_shapes)
@@ -108,6 +103,7 @@ class TensorRtFactory:
             [
                 *("build-engine", "--camera-size", f"{width}x{height}", "--precision", self._precision),
                 *("--model", str(self._model_path), "--engine-cache", str(self._cache_folder)),
+                *("--backend", self._library.name),
             ],
             report,
         )

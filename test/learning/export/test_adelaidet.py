@@ -19,6 +19,7 @@ from instance_seg_ros.learning.models.adelaidet import AdelaiDetConfig
 from instance_seg_ros.learning.models.adelaidet_inference import Detector, to_adelaidet_instances
 from instance_seg_ros.segmentation import ModelError, load_segmenter
 from instance_seg_ros.segmentation.runtimes.onnxruntime_backend import OnnxRuntimeNetwork
+from instance_seg_ros.segmentation.runtimes.tensorrt_check import check_obstacle
 
 SHORTER_SIDE_PX = 96
 
@@ -65,6 +66,7 @@ def test_a_checkpoint_becomes_a_model_file_that_computes_what_the_network_does(
     masks_hw: tuple[int, int],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(adelaidet_inference, "_SHORTER_SIDE_PX", SHORTER_SIDE_PX)  # of 800, which takes minutes
     width, height = size_wh
@@ -73,6 +75,11 @@ def test_a_checkpoint_becomes_a_model_file_that_computes_what_the_network_does(
     assert main.main(["import-weights", str(theirs), "--out", str(imported)]) == 0
     export = ["export", "--checkpoint", str(imported), "--out", str(file), "--score-threshold", "0.1"]
     assert main.main([*export, "--camera-size", f"{width}x{height}"]) == 0
+    told = capsys.readouterr().out
+    if check_obstacle() is None:  # TensorRT's own builder is here, and builds it
+        assert f"builds it for {width}x{height}, tf32, compute capabilities 8.6, 8.9, 12.0" in told
+    else:
+        assert "not tried with TensorRT: not installed: tensorrt_rtx_bindings" in told
 
     color_rgb = picture(width, height)
     detector = Detector(load_adelaidet_checkpoint(imported).model(), size_wh)

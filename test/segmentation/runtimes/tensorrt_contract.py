@@ -1,8 +1,9 @@
 """Holds the stand-in for TensorRT, and the backend, against the real Python bindings; run in a process of its own.
 
-    python tensorrt_contract.py STAND_IN_TORCH STAND_IN_TENSORRT
+    python tensorrt_contract.py STAND_IN_TORCH STAND_IN_TENSORRT [STAND_IN_TENSORRT_RTX]
 
-with `tensorrt_bindings` importable. Prints each difference; exit status 1 when there is one.
+with `tensorrt_bindings` importable, or for TensorRT for RTX `tensorrt_rtx_bindings`. Prints each difference; exit
+status 1 when there is one.
 """
 
 from __future__ import annotations
@@ -14,6 +15,10 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from instance_seg_ros.segmentation.runtimes.engine_builder import TensorRtLibrary
 
 # Words that the bindings use for the types in the stand-in's annotations.
 _WORDS = {"int": {"int", "SupportsInt"}, "bytes": {"buffer", "Buffer"}, "str | None": {"str"}, "Severity": {"Severity"}}
@@ -112,24 +117,24 @@ def _same_type(annotation: str, real: str) -> bool:
     return annotation == "Any" or last in _WORDS.get(annotation, {annotation})
 
 
-def backend_differences(trt: ModuleType) -> Iterator[str]:
+def backend_differences(library: TensorRtLibrary) -> Iterator[str]:
     """What the backend cannot do with these bindings, of what needs neither TensorRT's libraries nor a GPU."""
-    from instance_seg_ros.segmentation.runtimes import tensorrt_backend
+    from instance_seg_ros.segmentation.runtimes import engine_builder, tensorrt_backend
 
-    key = tensorrt_backend.engine_key("0" * 64, {"intrinsics": (4,)}, "tf32", "nothing")
-    if key.builder_flags != ("STRONGLY_TYPED", "TF32") or key.tensorrt_version != trt.__version__:
+    trt = library.module
+    key = tensorrt_backend.engine_key(library, "0" * 64, {"intrinsics": (4,)}, "tf32", "nothing")
+    if key.builder_flags != ("STRONGLY_TYPED", "TF32") or not key.tensorrt_version.endswith(f" {trt.__version__}"):
         yield f"the engine's key is {key}"
-    if (reason := tensorrt_backend.obstacle()) is not None:
+    if (reason := tensorrt_backend.obstacle(library)) is not None:
         yield f"the backend would not run: {reason}"
-    logger = tensorrt_backend._Logger()
-    logger.log(trt.ILogger.Severity.WARNING, "a warning")
-    logger.log(trt.ILogger.Severity.ERROR, "an error")
-    if not isinstance(logger, trt.ILogger) or logger.reason() != "an error":
-        yield f"the logger gives {logger.reason()!r}"
+    library.logger.log(trt.ILogger.Severity.WARNING, "a warning")
+    library.logger.log(trt.ILogger.Severity.ERROR, "an error")
+    if not isinstance(library.logger, trt.ILogger) or library.errors.reason() != "an error":
+        yield f"the logger gives {library.errors.reason()!r}"
     lines: list[str] = []
-    progress = tensorrt_backend._Progress(lines.append)
-    progress.phase_start("Building", None, 2)
-    if not isinstance(progress, trt.IProgressMonitor) or not progress.step_complete("Building", 0):
+    monitor = engine_builder._progress_monitor(trt, engine_builder.Progress(lines.append))
+    monitor.phase_start("Building", None, 2)
+    if not isinstance(monitor, trt.IProgressMonitor) or not monitor.step_complete("Building", 0):
         yield "the progress monitor is none"
     if lines != ["0%, Building", "50%, Building"]:
         yield f"the progress is {lines}"
@@ -145,16 +150,21 @@ def _load(name: str, path: str) -> ModuleType:
     return module
 
 
-def main(torch_path: str, tensorrt_path: str) -> int:
+def main(torch_path: str, tensorrt_path: str, rtx_path: str = "") -> int:
     """Compares; returns the exit status."""
-    import tensorrt_bindings
-
+    name, module = ("tensorrt-rtx", "tensorrt_rtx_bindings") if rtx_path else ("tensorrt", "tensorrt_bindings")
+    bindings = importlib.import_module(module)
     _load("torch", torch_path)
-    stand_in = _load("tensorrt", tensorrt_path)
-    found = list(differences(stand_in, tensorrt_bindings))
-    sys.modules["tensorrt"] = tensorrt_bindings
-    found += backend_differences(tensorrt_bindings)
-    print(f"TensorRT {tensorrt_bindings.__version__}", *found, sep="\n")
+    found = list(differences(_load("tensorrt", tensorrt_path), bindings))
+    if rtx_path:
+        found += differences(_load("stand_in_rtx", rtx_path), bindings)
+    else:
+        sys.modules["tensorrt"] = bindings
+    from instance_seg_ros.segmentation.runtimes.engine_builder import load_library
+
+    library = load_library(name)
+    found += backend_differences(library)
+    print(library.version, *found, sep="\n")
     return bool(found)
 
 

@@ -14,6 +14,7 @@ import pytest
 from instance_seg_ros.segmentation import ModelError
 from instance_seg_ros.segmentation.network import input_shapes
 from instance_seg_ros.segmentation.postprocessing import NetworkOutput
+from instance_seg_ros.segmentation.runtimes import engine_builder
 from instance_seg_ros.segmentation.runtimes.fixed_sizes import frozen_model
 from instance_seg_ros.segmentation.runtimes.onnxruntime_backend import OnnxRuntimeNetwork
 
@@ -49,7 +50,7 @@ def assert_equal(actual: NetworkOutput, expected: NetworkOutput) -> None:
 def test_gives_what_onnx_runtime_gives_frame_by_frame(
     gpu: SimpleNamespace, model: bytes, block_model_path: Path
 ) -> None:
-    network = gpu.backend.TensorRtNetwork(gpu.backend.build_engine(model, "tf32", ignore))
+    network = gpu.backend.TensorRtNetwork(gpu.library, engine_builder.build_engine(gpu.library, model, "tf32", ignore))
     expected = OnnxRuntimeNetwork(block_model_path, threads=1)
     assert set(network.input_names) == set(INPUTS)
     outputs = [network(frame(depth_m)) for depth_m in (0.25, 0.75)]
@@ -58,23 +59,23 @@ def test_gives_what_onnx_runtime_gives_frame_by_frame(
 
 
 def test_runs_as_one_cuda_graph_and_names_version_and_gpu(gpu: SimpleNamespace, model: bytes) -> None:
-    network = gpu.backend.TensorRtNetwork(gpu.backend.build_engine(model, "tf32", ignore))
+    network = gpu.backend.TensorRtNetwork(gpu.library, engine_builder.build_engine(gpu.library, model, "tf32", ignore))
     assert network.backend == "TensorRT 10.3.0 on Orin"
 
 
 def test_without_a_cuda_graph_it_runs_all_the_same_and_says_so(
     gpu: SimpleNamespace, model: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = gpu.backend.build_engine(model, "tf32", ignore)
+    engine = engine_builder.build_engine(gpu.library, model, "tf32", ignore)
     monkeypatch.setenv("STAND_IN_FAULT", "capture")
-    network = gpu.backend.TensorRtNetwork(engine)
+    network = gpu.backend.TensorRtNetwork(gpu.library, engine)
     assert network(frame(0.5)).scores.tolist() == [0.5, np.float32(0.45)]
     assert "without a CUDA graph (operation not permitted when stream is capturing)" in network.backend
 
 
 def test_engine_and_context_live_as_long_as_the_graph(gpu: SimpleNamespace, model: bytes) -> None:
     """The stand-in computes nonsense when the context is gone whose kernels a graph holds."""
-    network = gpu.backend.TensorRtNetwork(gpu.backend.build_engine(model, "tf32", ignore))
+    network = gpu.backend.TensorRtNetwork(gpu.library, engine_builder.build_engine(gpu.library, model, "tf32", ignore))
     work, context = network._work, weakref.ref(network._context)
     del network
     gc.collect()
@@ -85,7 +86,7 @@ def test_engine_and_context_live_as_long_as_the_graph(gpu: SimpleNamespace, mode
 
 
 def test_an_image_of_another_size_is_refused(gpu: SimpleNamespace, model: bytes) -> None:
-    network = gpu.backend.TensorRtNetwork(gpu.backend.build_engine(model, "tf32", ignore))
+    network = gpu.backend.TensorRtNetwork(gpu.library, engine_builder.build_engine(gpu.library, model, "tf32", ignore))
     small = {"depth_m": np.ones((1, 160), dtype=np.float32), "intrinsics": INTRINSICS}  # numpy would repeat the row
     with pytest.raises(ModelError, match=r"depth_m of shape \(120, 160\), not \(1, 160\)"):
         network(small)
@@ -94,7 +95,7 @@ def test_an_image_of_another_size_is_refused(gpu: SimpleNamespace, model: bytes)
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        ("parse", "cannot read the model: no importer registered for op: Sorcery"),
+        ("parse", "cannot read the model: Sorcery wand: no importer registered for op: Sorcery"),
         ("build", "cannot build the engine: could not find any implementation for node Conv_7$"),
     ],
 )
@@ -102,8 +103,8 @@ def test_a_build_that_fails_gives_tensorrts_reason(
     gpu: SimpleNamespace, model: bytes, monkeypatch: pytest.MonkeyPatch, fault: str, message: str
 ) -> None:
     monkeypatch.setenv("STAND_IN_FAULT", fault)
-    with pytest.raises(gpu.backend.EngineError, match=message):
-        gpu.backend.build_engine(model, "tf32", ignore)
+    with pytest.raises(engine_builder.EngineError, match=message):
+        engine_builder.build_engine(gpu.library, model, "tf32", ignore)
 
 
 @pytest.mark.parametrize(
@@ -119,30 +120,30 @@ def test_a_build_that_fails_gives_tensorrts_reason(
 def test_an_engine_that_does_not_run_gives_tensorrts_reason(
     gpu: SimpleNamespace, model: bytes, monkeypatch: pytest.MonkeyPatch, fault: str, error: str, message: str
 ) -> None:
-    engine = gpu.backend.build_engine(model, "tf32", ignore)
+    engine = engine_builder.build_engine(gpu.library, model, "tf32", ignore)
     monkeypatch.setenv("STAND_IN_FAULT", fault)
-    with pytest.raises(gpu.backend.EngineError, match=message) as caught:
-        gpu.backend.TensorRtNetwork(engine)
+    with pytest.raises(engine_builder.EngineError, match=message) as caught:
+        gpu.backend.TensorRtNetwork(gpu.library, engine)
     assert type(caught.value).__name__ == error
 
 
 def test_buffers_that_do_not_fit_are_named_by_pytorch(
     gpu: SimpleNamespace, model: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = gpu.backend.build_engine(model, "tf32", ignore)
+    engine = engine_builder.build_engine(gpu.library, model, "tf32", ignore)
     monkeypatch.setenv("STAND_IN_FAULT", "buffers")
     with pytest.raises(RuntimeError, match="CUDA out of memory"):
-        gpu.backend.TensorRtNetwork(engine)
+        gpu.backend.TensorRtNetwork(gpu.library, engine)
 
 
 @pytest.mark.parametrize(("precision", "flags"), [("tf32", b'"flags": ["TF32"]'), ("fp32", b'"flags": []')])
 def test_only_tf32_lets_the_builder_round(gpu: SimpleNamespace, model: bytes, precision: str, flags: bytes) -> None:
-    assert flags in gpu.backend.build_engine(model, precision, ignore).partition(b"\n")[0]
+    assert flags in engine_builder.build_engine(gpu.library, model, precision, ignore).partition(b"\n")[0]
 
 
 def test_progress_grows_over_nested_phases_and_no_line_is_repeated(gpu: SimpleNamespace, model: bytes) -> None:
     lines: list[str] = []
-    gpu.backend.build_engine(model, "tf32", lines.append)
+    engine_builder.build_engine(gpu.library, model, "tf32", lines.append)
     shares = [int(line.partition("%")[0]) for line in lines]
     assert lines[:3] == ["0%, Building Engine", "0%, Tactic Selection", "10%, Tactic Selection"]
     assert shares == sorted(shares)
@@ -160,16 +161,16 @@ def test_a_report_that_fails_cancels_the_build(gpu: SimpleNamespace, model: byte
             raise error
 
     with pytest.raises(type(error)):
-        gpu.backend.build_engine(model, "tf32", report)
+        engine_builder.build_engine(gpu.library, model, "tf32", report)
     assert lines[-1].startswith("30%")
 
 
 def test_the_key_names_the_machine_and_the_flags(gpu: SimpleNamespace) -> None:
-    key = gpu.backend.engine_key("d" * 64, {"intrinsics": (4,)}, "tf32", "a tool")
+    key = gpu.backend.engine_key(gpu.library, "d" * 64, {"intrinsics": (4,)}, "tf32", "a tool")
     assert key.facts() == {
         "model_digest": "d" * 64,
         "input_shapes": {"intrinsics": [4]},
-        "tensorrt_version": "10.3.0",
+        "tensorrt_version": "TensorRT 10.3.0",
         "gpu_name": "Orin",
         "compute_capability": "8.7",
         "multiprocessors": 16,

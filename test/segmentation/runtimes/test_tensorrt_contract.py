@@ -77,6 +77,16 @@ def compile_libraries(folder: Path, major: str) -> None:
         subprocess.run(["cc", "-shared", "-fPIC", "-o", folder / name, source, f"-Wl,-soname,{name}"], check=True)
 
 
+def compare(stand_ins: tuple[str, ...], environment: dict[str, str]) -> str:
+    """What the comparison prints when there is no difference."""
+    paths = [str(HERE.parent / "stand_in_gpu" / f"{name}.py") for name in stand_ins]
+    command = [sys.executable, HERE / "tensorrt_contract.py", *paths]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    result = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout.strip()
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_backend_uses_only_what_the_bindings_have(version: str, tmp_path: Path) -> None:
     if shutil.which("cc") is None:
@@ -84,21 +94,18 @@ def test_the_backend_uses_only_what_the_bindings_have(version: str, tmp_path: Pa
     bindings = download(version)
     compile_libraries(tmp_path, version.partition(".")[0])
     environment = {
-        **os.environ,
         "LD_LIBRARY_PATH": f"{tmp_path}:{os.environ.get('LD_LIBRARY_PATH', '')}",
         "PYTHONPATH": f"{bindings}:{ROOT}",
         "STAND_IN_TENSORRT": version,
     }
-    stand_ins = [str(HERE.parent / "stand_in_gpu" / f"{name}.py") for name in ("torch", "tensorrt")]
-    result = subprocess.run(
-        [sys.executable, HERE / "tensorrt_contract.py", *stand_ins],
-        env=environment,
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert result.stdout.strip() == f"TensorRT {version}"
+    assert compare(("torch", "tensorrt"), environment) == f"TensorRT {version}"
+
+
+def test_the_backend_uses_only_what_tensorrt_for_rtx_has() -> None:
+    rtx = pytest.importorskip("tensorrt_rtx_bindings")
+    environment = {"STAND_IN_TENSORRT": rtx.__version__, "STAND_IN_CAPABILITY": "8.9"}
+    stand_ins = ("torch", "tensorrt", "tensorrt_rtx_bindings")
+    assert compare(stand_ins, environment) == f"TensorRT for RTX {rtx.__version__}"
 
 
 def real_class(doc: str) -> type:

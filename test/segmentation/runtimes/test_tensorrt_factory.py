@@ -17,6 +17,7 @@ import pytest
 from instance_seg_ros.core.config import SegmentationSettings
 from instance_seg_ros.segmentation import ModelError, load_segmenter
 from instance_seg_ros.segmentation.network import input_shapes
+from instance_seg_ros.segmentation.runtimes import engine_builder
 
 SHAPES = input_shapes(("depth_m", "intrinsics"), (160, 120))
 FRAME = {
@@ -41,7 +42,7 @@ def make(gpu: SimpleNamespace, block_model_path: Path, engines: Path) -> Callabl
     """Makes the TensorRT network as a node that starts does."""
 
     def make(report: Callable[[str], None] = ignore) -> object:
-        return gpu.factory.TensorRtFactory(block_model_path, "tf32", engines)(SHAPES, report)
+        return gpu.factory.TensorRtFactory(gpu.library, block_model_path, "tf32", engines)(SHAPES, report)
 
     return make
 
@@ -90,19 +91,9 @@ def test_each_precision_has_an_engine_of_its_own_and_the_same_result(
     gpu: SimpleNamespace, block_model_path: Path, engines: Path
 ) -> None:
     for precision in ("fp16", "tf32", "fp32"):
-        network = gpu.factory.TensorRtFactory(block_model_path, precision, engines)(SHAPES, ignore)
+        network = gpu.factory.TensorRtFactory(gpu.library, block_model_path, precision, engines)(SHAPES, ignore)
         assert network(FRAME).scores[0] == 0.75
     assert gpu.builds() == 3
-
-
-@pytest.mark.parametrize(("in_8_bits", "what"), [(False, "of precision fp16"), (True, "in 8 bits")])
-def test_a_graph_that_must_change_says_which_package_to_install(
-    gpu: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, in_8_bits: bool, what: str
-) -> None:
-    monkeypatch.setitem(sys.modules, "onnx", None)
-    monkeypatch.delitem(sys.modules, "instance_seg_ros.segmentation.runtimes.half_precision", raising=False)
-    with pytest.raises(gpu.backend.EngineError, match=f"an engine {what} needs the package onnx.*pip install onnx"):
-        gpu.factory._prepared(b"", in_8_bits, "fp16")
 
 
 def test_an_engine_that_tensorrt_refuses_is_built_again_once(
@@ -110,7 +101,7 @@ def test_an_engine_that_tensorrt_refuses_is_built_again_once(
 ) -> None:
     make()
     monkeypatch.setenv("STAND_IN_FAULT", "deserialize")
-    with pytest.raises(gpu.backend.EngineRefusedError, match="Version tag does not match"):
+    with pytest.raises(engine_builder.EngineRefusedError, match="Version tag does not match"):
         make()
     assert gpu.builds() == 2
 
@@ -120,7 +111,7 @@ def test_a_good_engine_that_finds_no_memory_is_kept(
 ) -> None:
     make()
     monkeypatch.setenv("STAND_IN_FAULT", "memory")
-    with pytest.raises(gpu.backend.EngineError, match="OutOfMemory"):
+    with pytest.raises(engine_builder.EngineError, match="OutOfMemory"):
         make()
     monkeypatch.delenv("STAND_IN_FAULT")
     assert make()(FRAME).scores[0] == 0.75
@@ -138,7 +129,7 @@ def test_a_build_that_fails_in_its_process_gives_the_reason(
     gpu: SimpleNamespace, make: Callable[..., object], monkeypatch: pytest.MonkeyPatch, fault: str, message: str
 ) -> None:
     monkeypatch.setenv("STAND_IN_FAULT", fault)
-    with pytest.raises(gpu.backend.EngineError, match=message):
+    with pytest.raises(engine_builder.EngineError, match=message):
         make()
 
 
@@ -146,7 +137,7 @@ def test_a_cache_that_cannot_be_written_gives_the_reason(
     gpu: SimpleNamespace, make: Callable[..., object], engines: Path
 ) -> None:
     engines.write_text("a file where the folder should be")
-    with pytest.raises((gpu.backend.EngineError, OSError), match=r"File exists|Not a directory"):
+    with pytest.raises((engine_builder.EngineError, OSError), match=r"File exists|Not a directory"):
         make()
 
 
@@ -254,6 +245,30 @@ def test_tensorrt_alone_serves_the_first_frame_too(
     assert segmenter.backend == "TensorRT 10.3.0 on Orin"
 
 
+def test_tensorrt_for_rtx_builds_for_the_gpu_that_is_here_and_serves(
+    gpu: SimpleNamespace,
+    block_model_path: Path,
+    engines: Path,
+    make_frame: Callable[..., object],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("STAND_IN_CAPABILITY", "8.9")
+    settings = SegmentationSettings(backend="tensorrt-rtx", engine_cache=str(engines))
+    segmenter = load_segmenter(block_model_path, settings)
+    assert len(segmenter.segment(make_frame())) == 2
+    assert segmenter.backend == "TensorRT for RTX 1.7.1.116 on Orin"
+    (record,) = engines.glob("*.json")
+    assert '"TensorRT for RTX 1.7.1.116"' in record.read_text()
+
+
+def test_tensorrt_for_rtx_says_which_gpus_it_is_not_for(
+    gpu: SimpleNamespace, block_model_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STAND_IN_CAPABILITY", "9.0")
+    with pytest.raises(ModelError, match=r"tensorrt-rtx cannot run here .*is not for GPUs of compute capability 9.0"):
+        load_segmenter(block_model_path, SegmentationSettings(backend="tensorrt-rtx"))
+
+
 def check_auto_names_it_and_tensorrt_refuses(model_path: Path, reason: str) -> None:
     backend = load_segmenter(model_path, SegmentationSettings()).backend
     assert backend.startswith("ONNX Runtime")
@@ -274,7 +289,6 @@ def test_a_tensorrt_too_old_to_import_the_backend_with_is_named(
 ) -> None:
     monkeypatch.setattr(gpu.tensorrt, "__version__", "8.6.2")
     monkeypatch.delattr(gpu.tensorrt, "IProgressMonitor")  # which came later
-    monkeypatch.delitem(sys.modules, gpu.backend.__name__)
     check_auto_names_it_and_tensorrt_refuses(block_model_path, "TensorRT 8.6.2 is too old")
 
 

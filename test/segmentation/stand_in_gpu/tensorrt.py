@@ -90,6 +90,12 @@ class ParserError:
     def desc(self) -> str:
         return "no importer registered for op: Sorcery"
 
+    def node_name(self) -> str:
+        return "wand"
+
+    def node_operator(self) -> str:
+        return "Sorcery"
+
 
 class OnnxParser:
     def __init__(self, network: INetworkDefinition, logger: ILogger) -> None:

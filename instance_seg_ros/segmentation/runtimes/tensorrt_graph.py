@@ -1,0 +1,99 @@
+"""A model file's graph as TensorRT takes it.
+
+Model files are written for all runtimes, and are fastest on CPUs as they are. TensorRT's parser refuses some of what is
+valid ONNX: bytes may feed a Cast and nothing else, and ArgMax wants two axes. Rewriting that when an engine is built
+serves every file, those that were exported before included; each result stays the same to the bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from instance_seg_ros.segmentation.model_file import is_in_8_bits
+from instance_seg_ros.segmentation.runtimes.fixed_sizes import frozen_model
+from instance_seg_ros.segmentation.runtimes.half_precision import with_half_convolutions
+from instance_seg_ros.segmentation.runtimes.symmetric_activations import with_symmetric_activations
+
+
+def graph_for_tensorrt(path: Path, input_shapes: Mapping[str, tuple[int, ...]], precision: str) -> bytes:
+    """The serialised ONNX graph that an engine is built of.
+
+    Args:
+        path: of a model file.
+        input_shapes: of every input, by name.
+        precision: "fp16" computes the convolutions in FP16; around 8 bits, the types are those of the file.
+
+    Raises:
+        ModelError: the file was exported for other shapes, or FP16 cannot hold its weights.
+    """
+    model = frozen_model(path, input_shapes)
+    if is_in_8_bits(path):
+        model = with_symmetric_activations(model)
+    elif precision == "fp16":
+        model = with_half_convolutions(model)
+    return in_accepted_form(model)
+
+
+def in_accepted_form(model: bytes) -> bytes:
+    """The serialised ONNX model without what TensorRT refuses; the model itself where it has none of that."""
+    proto = onnx.load_from_string(model)
+    changed = _convert_bytes_first(proto.graph)
+    changed |= _give_argmax_two_axes(proto)
+    if not changed:
+        return model
+    del proto.graph.value_info[:]  # of types that are no longer so
+    content: bytes = proto.SerializeToString()
+    return content
+
+
+def _convert_bytes_first(graph: onnx.GraphProto) -> bool:
+    """Converts inputs of bytes to float32, which holds each of them, before all that is done with them.
+
+    What only moves elements, such as Gather, then moves floats, and the Cast that followed it has nothing left to do.
+    """
+    of_bytes = {value.name for value in graph.input if value.type.tensor_type.elem_type == TensorProto.UINT8}
+    wrongly_used = {name for node in graph.node if node.op_type != "Cast" for name in node.input if name in of_bytes}
+    for name in sorted(wrongly_used):
+        as_float = f"{name}/float"
+        for node in graph.node:
+            for position, source in enumerate(node.input):
+                if source == name:
+                    node.input[position] = as_float
+        cast = helper.make_node("Cast", [name], [as_float], name=f"{name}/to_float", to=TensorProto.FLOAT)
+        graph.node.insert(0, cast)
+    return bool(wrongly_used)
+
+
+def _give_argmax_two_axes(proto: onnx.ModelProto) -> bool:
+    """Makes rows of one of the vectors whose largest element is looked for."""
+    graph = proto.graph
+    if all(node.op_type != "ArgMax" for node in graph.node):
+        return False
+    inferred = onnx.shape_inference.infer_shapes(proto).graph
+    values = [*inferred.value_info, *inferred.input]
+    vectors = {value.name for value in values if len(value.type.tensor_type.shape.dim) == 1}
+    nodes: list[onnx.NodeProto] = []
+    for node in graph.node:
+        if node.op_type != "ArgMax" or node.input[0] not in vectors:
+            nodes.append(node)
+            continue
+        (vector,), (index,) = node.input, node.output
+        attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+        first, row = f"{index}/first_axis", f"{index}/row"
+        graph.initializer.append(numpy_helper.from_array(np.zeros(1, dtype=np.int64), first))
+        nodes.append(helper.make_node("Unsqueeze", [vector, first], [row], name=row))
+        keep = attributes.pop("keepdims", 1)
+        one = index if keep else f"{index}/one"
+        attributes |= {"axis": 1, "keepdims": 0}  # without its own axis, the row's is left
+        nodes.append(helper.make_node("ArgMax", [row], [one], name=one, **attributes))
+        if not keep:
+            nodes.append(helper.make_node("Squeeze", [one, first], [index], name=index))
+    changed = len(nodes) != len(graph.node)
+    del graph.node[:]
+    graph.node.extend(nodes)
+    return changed

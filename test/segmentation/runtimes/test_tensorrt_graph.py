@@ -1,0 +1,139 @@
+"""What TensorRT's real parser and builder say of the graphs that they are given; TensorRT for RTX needs no GPU for it.
+
+Every graph is built for the compute capabilities 8.6, 8.9 and 12.0 at once. CondInst-R50 and R101 are in
+`test/learning/export/test_adelaidet.py`, whose export command asks the same builder.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper
+
+from instance_seg_ros.segmentation.model_file import default_model_path, path_in_8_bits
+from instance_seg_ros.segmentation.network import input_shapes
+from instance_seg_ros.segmentation.runtimes.engine_builder import EngineError, build_engine, load_library
+from instance_seg_ros.segmentation.runtimes.fixed_sizes import frozen_model
+from instance_seg_ros.segmentation.runtimes.tensorrt_check import CHECKED_CAPABILITIES, check, check_obstacle
+from instance_seg_ros.segmentation.runtimes.tensorrt_graph import graph_for_tensorrt, in_accepted_form
+
+FLOAT, IN_8_BITS = default_model_path(), path_in_8_bits(default_model_path())
+RGBD = ("depth_m", "intrinsics", "color_rgb")
+
+needs_builder = pytest.mark.skipif(check_obstacle() is not None, reason=str(check_obstacle()))
+
+
+def ignore(line: str) -> None:
+    """A report that nobody reads."""
+
+
+@needs_builder
+@pytest.mark.parametrize(
+    ("path", "precision", "size_wh"),
+    [
+        (path, precision, size_wh)
+        for path, precision in ((FLOAT, "tf32"), (FLOAT, "fp16"), (IN_8_BITS, "tf32"))
+        for size_wh in ((640, 480), (1280, 720))
+    ],
+)
+def test_tensorrt_builds_what_is_shipped(path: Path, precision: str, size_wh: tuple[int, int]) -> None:
+    assert check(path, size_wh, precision, ignore).startswith("TensorRT for RTX 1.")
+
+
+@needs_builder
+@pytest.mark.parametrize(("color_channels", "num_classes"), [((16, 16, 16), 5), ((), 1)], ids=["5 classes", "depth"])
+def test_tensorrt_builds_what_is_trained_here(
+    color_channels: tuple[int, ...], num_classes: int, small_config: object, tmp_path: Path
+) -> None:
+    import dataclasses
+
+    from instance_seg_ros.learning.export.model_files import (
+        ModelDescription,
+        describe,
+        export_graph,
+        input_contract,
+        store_weights_as_half,
+    )
+    from instance_seg_ros.learning.models.condinst import CondInst
+    from instance_seg_ros.learning.models.exported_graph import DecodingSettings
+
+    model = CondInst(dataclasses.replace(small_config, color_channels=color_channels, num_classes=num_classes))
+    proto = export_graph(model, DecodingSettings(candidates=16, max_instances=8))
+    store_weights_as_half(proto)
+    description = ModelDescription(class_names=tuple(f"class {index}" for index in range(num_classes)))
+    path = tmp_path / "trained.onnx"
+    path.write_bytes(describe(proto, description, {}, input_contract(model)))
+    assert check(path, (640, 480), "tf32", ignore).startswith("TensorRT for RTX 1.")
+
+
+@needs_builder
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [(FLOAT, "Gather .*Found unsupported input type of UINT8"), (IN_8_BITS, "")],
+    ids=["float", "8 bits"],
+)
+def test_without_the_rewriting_the_parser_refuses_the_graph_in_its_words(path: Path, words: str) -> None:
+    library = load_library("tensorrt-rtx")
+    with pytest.raises(EngineError, match=f"TensorRT for RTX 1.* cannot read the model: {words}") as caught:
+        build_engine(library, frozen_model(path, input_shapes(RGBD, (640, 480))), "tf32", ignore, CHECKED_CAPABILITIES)
+    assert "cudaError" not in str(caught.value)
+
+
+@needs_builder
+def test_a_gpu_that_the_library_is_not_for_is_named() -> None:
+    library = load_library("tensorrt-rtx")
+    with pytest.raises(EngineError, match=r"is not for GPUs of compute capability 9.0, but for 7.5, 8.0, 8.6, 8.9, 12"):
+        library.compute_capability("9.0")
+
+
+@pytest.mark.parametrize(("path", "precision"), [(FLOAT, "tf32"), (FLOAT, "fp16"), (IN_8_BITS, "tf32")])
+def test_bytes_are_converted_first_and_no_name_is_given_twice(path: Path, precision: str) -> None:
+    graph = onnx.load_from_string(graph_for_tensorrt(path, input_shapes(RGBD, (640, 480)), precision)).graph
+    assert {node.op_type for node in graph.node if "color_rgb" in node.input} == {"Cast"}
+    names = [node.name for node in graph.node if node.name] + [tensor.name for tensor in graph.initializer]
+    assert len(names) == len(set(names))
+
+
+def test_the_shipped_graph_computes_the_same_to_the_bit() -> None:
+    shapes = input_shapes(RGBD, (320, 240))
+    rng = np.random.default_rng(1)
+    feeds = {
+        "depth_m": rng.uniform(0.5, 1.0, shapes["depth_m"]).astype(np.float32),
+        "intrinsics": np.array([300, 300, 159.5, 119.5], dtype=np.float32),
+        "color_rgb": rng.integers(0, 256, shapes["color_rgb"], dtype=np.uint8),
+    }
+    results = [
+        onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"]).run(None, feeds)
+        for model in (frozen_model(FLOAT, shapes), graph_for_tensorrt(FLOAT, shapes, "tf32"))
+    ]
+    for one, other in zip(*results, strict=True):
+        assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("keepdims", [0, 1])
+def test_the_largest_element_of_a_vector_is_looked_for_in_a_row(keepdims: int) -> None:
+    graph = helper.make_graph(
+        [helper.make_node("ArgMax", ["x"], ["y"], name="largest", axis=0, keepdims=keepdims)],
+        "a",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [4])],
+        [helper.make_tensor_value_info("y", TensorProto.INT64, [1] * keepdims)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    changed = in_accepted_form(model)
+    assert changed != model
+    session = onnxruntime.InferenceSession(changed, providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"x": np.array([3, 9, 1, 9], dtype=np.float32)})
+    assert found.tolist() == ([1] if keepdims else 1)
+    if check_obstacle() is None:
+        with pytest.raises(EngineError, match="ArgMax largest: .*at least 2 dimensions"):
+            build_engine(load_library("tensorrt-rtx"), model, "fp32", ignore, CHECKED_CAPABILITIES)
+        assert build_engine(load_library("tensorrt-rtx"), changed, "fp32", ignore, CHECKED_CAPABILITIES)
+
+
+def test_a_graph_without_any_of_that_is_left_as_it_is(block_model_path: Path) -> None:
+    model = block_model_path.read_bytes()
+    assert in_accepted_form(model) is model
