@@ -1,4 +1,4 @@
-"""The pipeline: frame, instances, 3D, grasps, tracks, as one immutable Scene."""
+"""The pipeline: from a frame to instances, their 3D geometry, grasps and tracks, as one immutable Scene."""
 
 from __future__ import annotations
 
@@ -60,11 +60,11 @@ class Scene:
         model: that found the instances.
         stage_times_s: seconds of each stage, by its name: segment, lift, grasp, track.
         time_step: how the frame's stamp follows those before it.
-        gripper: for which the grasps are.
+        gripper: that the grasps are for.
 
     Raises:
-        ValueError: the stages disagree on the number of instances or on the image's size, or a track id is not a number
-            above 0 of its own.
+        ValueError: the stages disagree on the number of instances or on the image's size, or the track ids are not
+            different numbers above 0.
     """
 
     frame: RgbdFrame
@@ -85,7 +85,7 @@ class Scene:
             "track_ids": len(self.track_ids),
         }
         if len(set(counts.values())) > 1:
-            raise ValueError(f"a scene has one of each for every instance, not {counts}")
+            raise ValueError(f"every stage must give one entry for each instance, not {counts}")
         masks_hw, frame_hw = self.instances.masks.shape[1:], self.frame.depth_m.shape
         if masks_hw != frame_hw:
             raise ValueError(f"masks are {masks_hw} but the frame is {frame_hw} (rows, columns)")
@@ -93,7 +93,7 @@ class Scene:
             raise ValueError(f"track_ids must be above 0 and differ, not {self.track_ids}")
 
     def objects(self) -> tuple[SceneObject, ...]:
-        """The scene as one record an object."""
+        """The scene as one record for each object."""
         return tuple(
             SceneObject(
                 label=index + 1,
@@ -112,7 +112,7 @@ class Scene:
 class Pipeline:
     """The stages in their order: segment, lift, grasp, track. For one caller at a time.
 
-    `run` is a function of the frame but for the tracker's memory, which `tracker.reset()` clears.
+    Apart from the tracker's memory, which `tracker.reset()` clears, `run` is a function of the frame.
     """
 
     def __init__(self, segmenter: Segmenter, lifter: Lifter, grasp_sampler: GraspSampler, tracker: Tracker) -> None:

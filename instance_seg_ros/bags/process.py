@@ -69,7 +69,7 @@ def process_bag(
 ) -> BagSummary:
     """Runs the pipeline on every frame of a bag and writes a bag with the results, which appears whole or not at all.
 
-    Where no frame could be processed, there is no new bag; the summary tells why.
+    If no frame could be processed, there is no new bag; the summary says why.
     The results have the stamps of their colour images and lie at the times at which the bag's frames were complete:
     `instances`, `label_image`, `overlay/compressed` (JPEG) and `cloud`, under `/instance_seg`.
 
@@ -88,7 +88,7 @@ def process_bag(
     _check_target(target)
     typestore = load_typestore()
     summary = BagSummary()
-    pipeline.tracker.reset()  # a bag has its own time
+    pipeline.tracker.reset()  # each bag has a time of its own
     with opened_bag(source) as bag, new_bag(target, storage or bag.storage, typestore) as results:
         topics = topics_of(bag, topic_overrides)
         frames = FrameReader(bag, typestore, topics, tolerance_s, summary, T_color_depth, rectified)

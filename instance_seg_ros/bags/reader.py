@@ -23,7 +23,7 @@ from instance_seg_ros.messages.incoming import MessageMatcher, RgbdMessages, fra
 from instance_seg_ros.messages.types import load_typestore
 
 DEFAULT_TOLERANCE_S = 0.025
-"""Below half of the period of a camera of 15 frames a second."""
+"""Less than half of the frame period at 15 frames a second."""
 
 
 @dataclass
@@ -206,7 +206,7 @@ class FrameReader:
             if first is not None:
                 try:
                     info = _deserialized(self._typestore, first)
-                except ValueError:  # counted when it is read in its turn
+                except ValueError:  # counted when its turn comes
                     continue
                 self._add_info(topic, info)
                 if topic == self._topics.color_info and is_distorted(info) and not self._rectified:
@@ -216,7 +216,7 @@ class FrameReader:
                     )
 
     def _take_static_transforms(self) -> None:
-        """Remembers them; a message or a transform that cannot be used is warned of: no frame may need it."""
+        """Remembers them; one that cannot be used causes only a warning, since perhaps no frame needs it."""
         for stamped in self._transforms(TF_STATIC_TOPIC):
             self._take_transform(TF_STATIC_TOPIC, self._frames.add_static, stamped)
 

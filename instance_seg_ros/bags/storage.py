@@ -125,7 +125,7 @@ def opened_bag(path: Path) -> Iterator[Bag]:
         elif (path / "metadata.yaml").is_file():
             yield _opened_folder(path, files, stack)
         else:
-            missing = f"{path} has no metadata.yaml: its files are read without it; `ros2 bag reindex` makes it anew"
+            missing = f"{path} has no metadata.yaml: its files are read without it; `ros2 bag reindex` writes it again"
             yield _opened_files(path, files, stack, [missing])
 
 

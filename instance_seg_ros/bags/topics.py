@@ -72,7 +72,7 @@ def _color_rank(topic: str) -> int | None:
 
 
 def _depth_rank(topic: str) -> int | None:
-    """Likewise for a depth image."""
+    """How well a name fits a depth image, smaller is better; None when it does not."""
     name = topic.lower()
     if "depth" not in name or any(word in name for word in ("confidence", "infra", RESULT_NAMESPACE)):
         return None

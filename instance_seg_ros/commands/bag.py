@@ -24,12 +24,12 @@ from instance_seg_ros.tracking.tracker import TimeStep
 
 EPILOG = """\
 Writes a bag with /instance_seg/instances (instance_seg_ros/msg/InstanceArray), /instance_seg/label_image,
-/instance_seg/overlay/compressed and /instance_seg/cloud. Every message has the stamp of its colour image and lies
-at the time at which the frame was complete in IN, so both bags can be played together.
+/instance_seg/overlay/compressed and /instance_seg/cloud. Every message has the stamp of its colour image and is
+recorded at the time at which the frame was complete in IN, so both bags can be played together.
 
-The camera's topics are found by type and name; depth that is aligned to colour and raw images come first. Depth that is
-not aligned is registered here, with the CameraInfo of both cameras and /tf_static or /tf (or --depth-camera-pose).
-Of a recording that was cut short, the whole messages are read.
+The camera's topics are found by type and name; depth that is aligned to colour and raw images are preferred. Depth that
+is not aligned is registered here, with the CameraInfo of both cameras and /tf_static or /tf (or --depth-camera-pose).
+From a recording that was cut short, all complete messages are read.
 
 examples:
   instance-seg bag recording --out recording_segmented
@@ -43,15 +43,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     parser.add_argument("source", type=Path, metavar="IN", help="rosbag2 folder, .mcap or .db3 file, also .zstd")
     parser.add_argument("--out", type=Path, metavar="DIR", required=True, help="new bag; must not exist")
-    parser.add_argument("--storage", choices=sorted(STORAGES), help="of the new bag (default: as IN)")
-    parser.add_argument("--copy-inputs", action="store_true", help="copy the camera's topics into the new bag, too")
-    parser.add_argument("--max-frames", type=parse_count, metavar="N", help="stop after so many frames")
+    parser.add_argument("--storage", choices=sorted(STORAGES), help="storage of the new bag (default: that of IN)")
+    parser.add_argument("--copy-inputs", action="store_true", help="also copy the camera's topics into the new bag")
+    parser.add_argument("--max-frames", type=parse_count, metavar="N", help="stop after this many frames")
     parser.add_argument(
         "--tolerance-s",
         type=_tolerance,
         default=DEFAULT_TOLERANCE_S,
         metavar="S",
-        help="colour and depth make a frame when their stamps differ by no more, in seconds (default: %(default)s)",
+        help="colour and depth make a frame if their stamps differ by no more than this, in seconds (default: "
+        "%(default)s)",
     )
     parser.add_argument("--color-topic", metavar="TOPIC", help="Image or CompressedImage (default: found by name)")
     parser.add_argument("--depth-topic", metavar="TOPIC", help="Image or CompressedImage (default: found by name)")
@@ -65,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: from /tf_static)",
     )
     parser.add_argument(
-        "--rectified", action="store_true", help="the images are rectified: their camera is P of the CameraInfo, not K"
+        "--rectified", action="store_true", help="the images are rectified: P of the CameraInfo describes them, not K"
     )
     add_pipeline_arguments(parser)
 

@@ -30,9 +30,9 @@ COLUMNS = ("stage", "median ms", "p95 ms", "share %")
 EPILOG = """\
 Runs the pipeline on simulated tabletop frames, or on the captures of --capture, one frame after the other in one
 process, and prints the median and the 95th percentile of each stage over all frames after the warm-up. Then the model,
-from frame to instances, in every runtime of the CPU that is installed, in turns; memory is that of a process of its own
-that does nothing else. --beside measures other networks' forward passes in the same run. Compare figures of one run:
-absolute times depend on the machine and on what else it does.
+from frame to instances, in every installed CPU runtime, in turns; memory is that of a separate process that does
+nothing else. --beside measures other networks' forward passes in the same run. Compare figures of one run: absolute
+times depend on the machine and on what else it does.
 
 examples:
   instance-seg bench
@@ -47,7 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     parser.add_argument("--capture", type=Path, metavar="DIR", help="measure on these captures, over and over")
     parser.add_argument("--frames", type=int, default=60, metavar="N", help="frames to measure (default: 60)")
-    parser.add_argument("--warm-up", type=int, default=5, metavar="N", help="frames before those (default: 5)")
+    parser.add_argument(
+        "--warm-up", type=int, default=5, metavar="N", help="frames before these that do not count (default: 5)"
+    )
     parser.add_argument(
         "--size",
         type=parse_size_wh,
@@ -61,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         action="append",
         default=[],
-        help="measure this ONNX network, of fixed input shapes, beside the model; may be given several times",
+        help="also measure this ONNX network, which must have fixed input shapes; may be given several times",
     )
     add_pipeline_arguments(parser)
 
@@ -79,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
             raise InputError(f"--beside {path}: there is no such file")
         runtime_timing.other_network(
             "onnxruntime", path, threads=1
-        )  # what cannot be loaded is told now, not minutes later
+        )  # so that a file that cannot be loaded is refused now, not minutes later
     frames = _captured(args.capture) if args.capture is not None else _simulated(args.size)
     pipeline = load_pipeline(args)
     count = args.warm_up + args.frames
@@ -90,10 +92,10 @@ def run(args: argparse.Namespace) -> int:
             scenes.append(scene)
     print(report(scenes))
     first = scenes[0].frame.intrinsics
-    alike = [scene.frame for scene in scenes if scene.frame.intrinsics == first]
+    of_one_camera = [scene.frame for scene in scenes if scene.frame.intrinsics == first]
     settings = settings_of(args, SegmentationSettings, "segmentation")
     print(
-        f"\n{_table(runtime_timing.rows(alike, args.frames, args.model, settings, args.beside), runtime_timing.COLUMNS)}"  # noqa: E501
+        f"\n{_table(runtime_timing.rows(of_one_camera, args.frames, args.model, settings, args.beside), runtime_timing.COLUMNS)}"  # noqa: E501
     )
     return 0
 
@@ -110,7 +112,7 @@ def _simulated(size_wh: tuple[int, int]) -> Iterator[RgbdFrame]:
 
 
 def stage_rows(stage_times_s: Sequence[Mapping[str, float]]) -> list[tuple[str, str, str, str]]:
-    """Rows under `COLUMNS` for the stages' times of each frame; the share is the median's of the total's median."""
+    """Rows under `COLUMNS` for the stages' times of each frame; shares are of the total's median."""
     stages = list(stage_times_s[0])
     times_ms = 1e3 * np.array([[times_s[stage] for stage in stages] for times_s in stage_times_s])
     times_ms = np.concatenate([times_ms, times_ms.sum(axis=1, keepdims=True)], axis=1)
@@ -126,12 +128,12 @@ def report(scenes: Sequence[Scene]) -> str:
     table = _table(stage_rows([scene.stage_times_s for scene in scenes]), COLUMNS)
     camera, objects = scenes[0].frame.intrinsics, np.mean([len(scene.instances) for scene in scenes])
     return (
-        f"{table}\n{len(scenes)} frames of {camera.width}x{camera.height}, {objects:.1f} objects in the mean; model "
+        f"{table}\n{len(scenes)} frames of {camera.width}x{camera.height}, {objects:.1f} objects on average; model "
         f"{scenes[0].model.name} {scenes[0].model.digest[:12]}; {os.cpu_count()} CPUs ({platform.machine()})"
     )
 
 
 def _table(rows: Sequence[tuple[str, ...]], columns: Sequence[str]) -> str:
-    """Numbers to the right."""
+    """The table as text, numbers aligned to the right."""
     alignment = ["right" if column.endswith((" ms", " %", " MB")) else "left" for column in columns]
     return tabulate(rows, headers=columns, colalign=alignment, disable_numparse=True)

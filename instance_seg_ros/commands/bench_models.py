@@ -1,4 +1,4 @@
-"""How long model files take on each backend, in turns, in one run; the eager network beside them, where it is given.
+"""How long model files take on each backend, in turns in one run, beside the eager network where one is given.
 
 python -m instance_seg_ros.commands.bench_models [MODEL.onnx ...] [--device cuda] [--checkpoint IMPORTED.pt]
     [--capture FOLDER]
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("models", type=Path, nargs="*", help="model files (default: the one that is shipped)")
     parser.add_argument(
-        "--checkpoint", type=Path, help="written by `instance-seg import-weights`: adds the eager network of it"
+        "--checkpoint", type=Path, help="written by `instance-seg import-weights`: adds its network, run eagerly"
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="(default: %(default)s)")
     source = parser.add_mutually_exclusive_group()

@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=parse_size_wh,
         metavar="WxH",
         required=True,
-        help="of the camera's images, such as 640x480",
+        help="size of the camera's images, such as 640x480",
     )
     parser.add_argument(
         "--precision",

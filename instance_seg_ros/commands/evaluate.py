@@ -28,8 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument(
         "--geometry",
         action="store_true",
-        help="not the model, but what lifting makes of true masks: centres, boxes and supports on generated scenes "
-        "with exact truth, with simple recipes beside it",
+        help="evaluate lifting instead of a model: centres, boxes and supports from true masks of generated scenes "
+        "with exact truth, beside simple recipes",
     )
     data.add_argument("--coco", type=Path, metavar="JSON", help="annotations in COCO's instance format")
     parser.add_argument(
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar="N",
         default=0,
-        help="frames at most, evenly spread, 0 for all (default: %(default)s)",
+        help="at most this many frames, evenly spread; 0: all (default: %(default)s)",
     )
     parser.add_argument(
         "--scenes", type=int, metavar="N", default=162, help="scenes of --geometry (default: %(default)s)"
@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar="N",
         default=1,
-        help="of a store's sensors, of missing depth and of --geometry's scenes (default: %(default)s)",
+        help="seed of a store's sensors, of missing depth and of --geometry's scenes (default: %(default)s)",
     )
     parser.add_argument(
         "--sensor",
@@ -109,11 +109,11 @@ def run(args: argparse.Namespace) -> int:
     if args.geometry:
         return _run_geometry(args)
     results, worst = [], WorstFrames(args.worst)
-    # What is wrong with the data or the folder is told before the model is loaded, not after it has run for minutes.
+    # Fails on wrong data or a wrong folder before the model is loaded, not after it has run for minutes.
     frames = _frames(args)
     first = next(frames)
     if args.out is not None:
-        import matplotlib  # noqa: F401 - for the plot at the end; that it is missing is told now, too
+        import matplotlib  # noqa: F401 - for the plot at the end; fails now if it is missing
 
         args.out.mkdir(parents=True, exist_ok=True)
     segmenter = load_segmenter(args.model, settings)
@@ -129,7 +129,10 @@ def run(args: argparse.Namespace) -> int:
     if classes.summary():
         print(classes.summary() + "\n")
     if not results[0].phantoms.complete:
-        print("only some objects may be labelled: predictions elsewhere do not count, phantoms are told by depth\n")
+        print(
+            "possibly not all objects are labelled: predictions elsewhere do not count, phantoms are recognised by "
+            "depth\n"
+        )
     print(report.breakdown_table(summary) + "\n")
     print(report.summary_lines(summary))
     if args.out is not None:

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         type=Path,
         metavar="FILE",
-        help="a model file, to write its network in 8 bits; its name, version and threshold stay",
+        help="a model file whose network to write in 8 bits; name, version and threshold stay",
     )
     parser.add_argument("--out", type=Path, metavar="FILE", required=True, help="the ONNX file to write")
     parser.add_argument(
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "measure the loss. Beside MODEL.onnx as MODEL_int8.onnx, it is used where it is the fastest",
     )
     parser.add_argument(
-        "--name", metavar="TEXT", help="name in the file (default: tabletop_rgbd, or condinst_r50 and the like)"
+        "--name", metavar="TEXT", help="name in the file (default: tabletop_rgbd, or such as condinst_r50)"
     )
     parser.add_argument("--version", metavar="TEXT", default="1", help="version in the file (default: %(default)s)")
     parser.add_argument(
@@ -58,7 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         metavar="X",
         default=0.5,
-        help="below it, users of the file leave instances out if they say nothing else (default: %(default)s)",
+        help="instances below this score are left out unless the user of the file says otherwise (default: "
+        "%(default)s)",
     )
 
 

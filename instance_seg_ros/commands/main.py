@@ -107,13 +107,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return status
     except BrokenPipeError:
-        # The output's reader has seen enough, as `| head` has; Python must not fail on it once more at its end.
+        # The reader of the output has seen enough, as `| head` has; Python must not fail on that again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
     except ImportError as error:
         return _fail(_missing_module(error, chosen))
     except OSError as error:
-        path = error.filename2 or error.filename  # of a file that is made under another name, its own
+        path = error.filename2 or error.filename  # for a file that is written under another name, its own name
         return _fail(f"{path}: {error.strerror}" if path and error.strerror else str(error))
     except InputError as error:
         return _fail(str(error))
@@ -127,7 +127,7 @@ def _load(command: Command) -> CommandModule:
 
 
 def _missing_module(error: ImportError, chosen: str | None) -> str:
-    """One line with the cure for a dependency that is not installed; anything else is a fault of ours and is raised."""
+    """One line with the cure for a dependency that is not installed; any other error is our fault and is raised."""
     name = (error.name or "").partition(".")[0]
     if not isinstance(error, ModuleNotFoundError) or not name or name == "instance_seg_ros":
         raise error

@@ -105,7 +105,7 @@ def _report(name: str, scene: Scene, folder: Path) -> None:
 
 
 def depth_seen(depth_m: NDArray[np.float32]) -> str:
-    """What was measured, such as "depth 0.62 to 1.10 m in 87 % of the pixels": tells a wrong unit at a glance."""
+    """What was measured, such as "depth 0.62 to 1.10 m in 87 % of the pixels", which shows a wrong unit at a glance."""
     measured_m = depth_m[depth_m > 0]
     if not measured_m.size:
         return f"no depth up to {MAX_DEPTH_M:g} m"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SHIPPED = "shipped"
 _FEW_INCOMPLETE = 0.1
-"""Up to this share of frames without depth or colour, batch normalisation may take its statistics of them."""
+"""Up to this share of frames without depth or colour, batch normalisation may learn its statistics from them."""
 _INPUTS = {"depth": "depth", "rgb": "colour", "rgbd": "depth and colour"}
 
 
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"start from this checkpoint's averaged weights, or from this model file's; {SHIPPED} is the shipped one",
     )
     start.add_argument(
-        "--size", choices=tuple(SIZES), default="standard", help="of a network from nothing (default: %(default)s)"
+        "--size", choices=tuple(SIZES), default="standard", help="size of a new network (default: %(default)s)"
     )
     budget = parser.add_mutually_exclusive_group(required=True)
     budget.add_argument("--steps", type=int, metavar="N", help="optimiser steps")
@@ -144,8 +144,8 @@ def _train(args: argparse.Namespace, processes: Processes) -> None:
     if trainer.is_finished:
         if processes.is_first:
             print(
-                f"{args.out} holds a finished training of {trainer.step} steps, and nothing is left to do; to train "
-                "anew, choose another --out, to go on, a larger budget"
+                f"{args.out} holds a finished training of {trainer.step} steps, so there is nothing to do; choose "
+                "another --out to train from scratch, or a larger budget to go on"
             )
         return
     if processes.is_first:
@@ -177,7 +177,7 @@ def _scenes(args: argparse.Namespace) -> FrameSource:
 
 
 def _coco(args: argparse.Namespace, processes: Processes) -> FrameSource:
-    """The data set; what is wrong with it is told by the first process."""
+    """The data set; the first process prints what is wrong with it."""
     from instance_seg_ros.learning.datasets.coco_data import read_coco
     from instance_seg_ros.learning.datasets.coco_frames import CocoFrames
 

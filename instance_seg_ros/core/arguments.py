@@ -27,7 +27,7 @@ _METAVARS = {int: "N", float: "X", str: "TEXT"}
 
 
 def _option_help(field: Setting) -> str:
-    """The help of an option: argparse shows the choices itself, and an empty text says what it means in its help."""
+    """The help of an option: argparse itself shows the choices, and for an empty text the help says what that means."""
     default = ("on" if field.default else "off") if field.type is bool else str(field.default)
     allowed = f" Range: {field.range}." if field.range else ""
     return f"{field.help}{allowed}" + (f" (default: {default})" if default else "")

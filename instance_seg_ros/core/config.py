@@ -14,10 +14,11 @@ class SegmentationSettings(Settings):
 
     backend: str = setting(
         "auto",
-        "What runs the network: tensorrt, tensorrt-rtx, ONNX Runtime's providers onnxruntime-tensorrt and "
-        "onnxruntime-cuda, or pytorch, on an NVIDIA GPU, whose first frame waits until all is prepared; onnxruntime or "
-        "openvino on the CPU. auto takes the first of these that works here; until it is ready, and without a GPU, the "
-        "faster one of those for the CPU serves, which it measures.",
+        "What runs the network. On an NVIDIA GPU: tensorrt, tensorrt-rtx, ONNX Runtime with its TensorRT or CUDA "
+        "provider (onnxruntime-tensorrt, onnxruntime-cuda), or pytorch; the first frame then waits until everything "
+        "is ready. On the CPU: onnxruntime or openvino. auto takes the first GPU backend in this list that works on "
+        "this machine; until that is ready, and where there is no GPU, it runs the faster CPU backend, which it finds "
+        "by measuring.",
         choices=(
             "auto",
             "tensorrt",
@@ -31,27 +32,28 @@ class SegmentationSettings(Settings):
     )
     precision: str = setting(
         "auto",
-        "Of the convolutions: fp16 (GPU) and bf16 (PyTorch and OpenVINO) compute nearly all of them in 16 bits, tf32 "
-        "(GPU) rounds their factors to 10 bits of mantissa, fp32 does neither; auto is bf16 for PyTorch, and for "
-        "OpenVINO on a CPU that has it, and tf32 for the others; without a GPU and with auto for both, backends are "
-        "measured on the 8-bit file beside the model, too. PyTorch and fp16 need the package onnx.",
+        "Number format of the convolutions: fp16 (GPU) and bf16 (PyTorch and OpenVINO) compute nearly all of them in "
+        "16 bits, tf32 (GPU) rounds their factors to 10 bits of mantissa, fp32 does neither. auto is bf16 for "
+        "PyTorch, bf16 for OpenVINO on a CPU that supports it, and tf32 for the other GPU backends. If backend and "
+        "precision are both auto and there is no GPU, the 8-bit file beside the model is measured as well. PyTorch "
+        "and fp16 need the package onnx.",
         choices=("auto", "fp16", "bf16", "tf32", "fp32"),
     )
     engine_cache: str = setting(
-        "", "Folder that keeps TensorRT's engines; empty takes instance_seg_ros/engines in the user's cache folder."
+        "", "Folder for TensorRT's engines; empty: instance_seg_ros/engines in the user's cache folder."
     )
-    threads: int = setting(
-        0, "CPU threads for the network; 0 leaves the choice to the backend.", minimum=0, maximum=256
-    )
+    threads: int = setting(0, "CPU threads for the network; 0: the backend chooses.", minimum=0, maximum=256)
     score_threshold: float = setting(
         -1.0,
-        "Instances below this score are left out; -1 takes the value that the model file names.",
+        "Instances below this score are left out; -1: the threshold that the model file recommends.",
         minimum=-1.0,
         maximum=1.0,
     )
-    max_instances: int = setting(50, "The best so many instances of a frame are kept.", minimum=1, maximum=1000)
+    max_instances: int = setting(
+        50, "At most this many instances of a frame are kept, the best ones.", minimum=1, maximum=1000
+    )
     min_mask_pixels: int = setting(
-        60, "A mask with fewer pixels in the camera's image is no instance.", minimum=1, maximum=1_000_000
+        60, "Masks with fewer pixels than this in the camera's image are left out.", minimum=1, maximum=1_000_000
     )
 
 
@@ -61,36 +63,39 @@ class LiftingSettings(Settings):
 
     mask_erosion_px: int = setting(
         2,
-        "Pixels taken off each mask's border before lifting; the border's depth is often wrong.",
+        "Pixels removed from each mask's border before lifting, because depth is often wrong there.",
         minimum=0,
         maximum=20,
     )
     depth_step_m: float = setting(
-        0.008, "A jump in depth between neighbours above this is an edge, in metres.", minimum=0.0005, maximum=0.5
+        0.008,
+        "A jump in depth between neighbouring pixels is an edge if it exceeds this, in metres.",
+        minimum=0.0005,
+        maximum=0.5,
     )
     depth_step_ratio: float = setting(
-        0.015, "A jump must exceed this share of the depth, too, to be an edge.", minimum=0.0, maximum=0.5
+        0.015, "To be an edge, a jump must also exceed this share of the depth.", minimum=0.0, maximum=0.5
     )
     outlier_mad_factor: float = setting(
         4.0,
-        "Points farther from an object's median depth than so many robust standard deviations are rejected.",
+        "Points farther from an object's median depth than this many robust standard deviations are rejected.",
         minimum=1.0,
         maximum=100.0,
     )
     min_points: int = setting(
         50,
-        "An instance with fewer points that hold is published without 3D, with that reason.",
+        "An instance with fewer usable points is published without a 3D position; its status says why.",
         minimum=10,
         maximum=100_000,
     )
     plane_tolerance_m: float = setting(
         0.008,
-        "Distance from the support plane within which a point belongs to it, in metres.",
+        "Points within this distance of the support plane belong to it, in metres.",
         minimum=0.001,
         maximum=0.1,
     )
     use_support_plane: bool = setting(
-        True, "Find the plane that objects stand on and complete their hidden part down to it."
+        True, "Find the plane that the objects stand on, and complete their hidden parts down to it."
     )
 
 
@@ -122,16 +127,23 @@ class GraspingSettings(Settings):
     """Grasp candidates, their collision check and ranking."""
 
     enabled: bool = setting(True, "Compute grasps.")
-    max_grasps: int = setting(10, "The best so many grasps of an instance are published.", minimum=1, maximum=1000)
-    friction: float = setting(0.5, "Friction coefficient that a contact may rely on.", minimum=0.05, maximum=2.0)
+    max_grasps: int = setting(
+        10, "At most this many grasps of an instance are published, the best ones.", minimum=1, maximum=1000
+    )
+    friction: float = setting(
+        0.5, "Friction coefficient that grasps may rely on at their contacts.", minimum=0.05, maximum=2.0
+    )
     approach_distance_m: float = setting(
-        0.08, "Free way that the gripper needs along its approach, in metres.", minimum=0.0, maximum=1.0
+        0.08, "Length of the free path that the gripper needs for its approach, in metres.", minimum=0.0, maximum=1.0
     )
     lift_distance_m: float = setting(
         0.1, "How far an object is lifted after the grasp, in metres.", minimum=0.0, maximum=1.0
     )
     clearance_m: float = setting(
-        0.004, "Distance that the gripper keeps from everything but its object, in metres.", minimum=0.0, maximum=0.1
+        0.004,
+        "Distance that the gripper keeps from everything except the object it grasps, in metres.",
+        minimum=0.0,
+        maximum=0.1,
     )
     closing_axis: str = setting(
         "x", "Axis of the published grasp along which the fingers close; +z always approaches.", choices=("x", "y")
@@ -149,18 +161,19 @@ class TrackingSettings(Settings):
     """Stable ids over time."""
 
     max_distance_m: float = setting(
-        0.1, "An instance farther than this from where a track was expected is not that object, in metres.",
+        0.1, "An instance farther than this from where a track is expected does not continue that track, in metres.",
         minimum=0.005, maximum=5.0,
     )  # fmt: skip
     max_missed_frames: int = setting(
         15,
-        "A track ends after more frames than this that see its place empty; its id is not used again.",
+        "A track ends once more frames than this have seen its place empty; its id is never used again.",
         minimum=0,
         maximum=10_000,
     )
     first_pass_score: float = setting(
         0.5,
-        "Instances of this score and above choose their tracks first; the others continue the tracks that are left.",
+        "Instances with at least this score choose their tracks first; the others may continue the tracks that are "
+        "left.",
         minimum=0.0,
         maximum=1.0,
     )

@@ -1,7 +1,7 @@
 """How settings are defined: each once, as a field with its default, range and help, and checked when it is made.
 
 The ROS parameters and their descriptors, the YAML file, the command line's options and docs/parameters.md are all made
-from these fields (`fields_of`), so a default or a sentence of help exists in one place.
+from these fields (`fields_of`), so every default and every sentence of help exists in one place only.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ class CameraNode(Node):
             self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos)
 
     def publish(self, frame: RgbdFrame) -> int:
-        """Publishes a frame with the time of now.
+        """Publishes a frame stamped with the present time.
 
         Returns:
             Its stamp, nanoseconds.
@@ -83,7 +83,7 @@ class CameraNode(Node):
     def heard_by(self, subscribers: int) -> bool:
         """Whether both images and the answers have that many subscribers, and the CameraInfo one.
 
-        That of the answers is what their publisher says in its diagnostics: only it knows to whom its messages go.
+        Their number of the answers is what the publisher says in its diagnostics: only it knows who gets its messages.
         """
         listeners = [publisher.get_subscription_count() for publisher in (self._color, self._depth)]
         return min(*listeners, self._listeners_to_answers) >= subscribers and self._info.get_subscription_count() > 0
@@ -99,7 +99,7 @@ class CameraNode(Node):
 
 
 def simulated_frames(seed: int, rate_hz: float) -> Iterator[RgbdFrame]:
-    """The moving tabletop, without end, at so many frames a second of its own time."""
+    """The moving tabletop, without end, at this many frames a second of its own time."""
     # Imported here: replaying needs neither the physics nor the renderer.
     from instance_seg_ros.learning.synthetic.tabletop import SimulatedTabletop
 
@@ -202,11 +202,11 @@ def parse(args: list[str]) -> argparse.Namespace:
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--frames-dir", type=Path, help="captures to publish: a folder of folders with meta.json")
     source.add_argument("--bag", type=Path, help="rosbag2 to publish (sqlite3 or mcap)")
-    parser.add_argument("--seed", type=int, default=0, help="of the simulated tabletop (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the simulated tabletop (default: %(default)s)")
     parser.add_argument("--count", type=int, help="frames to publish at most (default: all there are)")
     parser.add_argument("--rate", type=float, default=10.0, help="frames a second (default: %(default)s)")
     parser.add_argument("--answers", metavar="TOPIC", help="send each frame after the one before was answered here")
-    parser.add_argument("--subscribers", type=int, default=1, help="wait for so many before the first frame")
+    parser.add_argument("--subscribers", type=int, default=1, help="wait for this many before the first frame")
     parser.add_argument("--timeout", type=float, default=60.0, help="seconds to wait for subscribers and answers")
     return parser.parse_args(args)
 

@@ -26,7 +26,7 @@ from instance_seg_ros.files.captures import capture_folders
 from instance_seg_ros.ros.inputs import FASTDDS_PROFILE
 
 DEFAULT_FRAMES = 30
-"""Of a simulated camera, which never ends, and of a bag, which may take hours."""
+"""Frames of a simulated camera, which never ends, and of a bag, which may take hours."""
 LAST_FREE_DOMAIN = 101
 """Above this, ports of DDS may collide with those that Linux hands out to clients."""
 START_TIMEOUT_S = 180.0

@@ -120,7 +120,7 @@ class PlannerExample(Node):
         return self._to_write
 
     def latest_is_complete(self) -> bool:
-        """Whether the images of the latest answer have come, too."""
+        """Whether the images of the latest answer have also come."""
         answered = [frame for frame in self._frames.values() if frame.answer is not None]
         return bool(answered) and (answered[-1].complete or answered[-1].refused)
 
@@ -211,10 +211,10 @@ def parse(args: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description="Prints the objects and grasps of each frame, as a planner reads them."
     )
-    parser.add_argument("--count", type=int, help="end after so many answers (default: never)")
+    parser.add_argument("--count", type=int, help="end after this many answers (default: never)")
     parser.add_argument("--out", type=Path, help="folder for the pictures, the cloud and the instances of a frame")
     parser.add_argument(
-        "--timeout", type=float, default=60.0, help="end with an error after so many seconds of silence"
+        "--timeout", type=float, default=60.0, help="end with an error after this many seconds of silence"
     )
     return parser.parse_args(args)
 
@@ -235,7 +235,7 @@ def main(args: list[str] | None = None) -> int:
     """Prints answers until the count is reached or a signal comes.
 
     Returns:
-        0, or 1 when answers stay out, no instance arrived, or the segmentation node cannot work.
+        0, or 1 when no answers come, no instance arrived, or the segmentation node cannot work.
     """
     argv = sys.argv if args is None else [sys.argv[0], *args]
     options = parse(remove_ros_args(argv)[1:])

@@ -1,7 +1,7 @@
 """Captures on disk: one folder a frame with `color.png`, `depth.png` and `meta.json`, or the same as single files.
 
     color.png    8-bit, colour or grey; may be absent
-    depth.png    16-bit (depth.tiff likewise) in units of `depth_unit_m`, or depth.npy with floating-point metres
+    depth.png    16-bit (or depth.tiff) in units of `depth_unit_m`, or depth.npy with floating-point metres
     labels.png   16-bit, 0 = background, otherwise the instance; may be absent
     meta.json    {"fx", "fy", "cx", "cy", "depth_unit_m"}, optionally "width", "height", "stamp_ns", "frame_id"
 
@@ -132,7 +132,7 @@ def write_capture(
 ) -> None:
     """Writes a frame as a capture that `read_capture` reads, `extra` keys into its meta.json.
 
-    Depth is rounded to `depth_unit_m`; what 16 bits of it cannot hold is written as no measurement. A capture that
+    Depth is rounded to `depth_unit_m`; what does not fit into 16 bits is written as no measurement. A capture that
     is in the folder already is replaced.
     """
     folder.mkdir(parents=True, exist_ok=True)

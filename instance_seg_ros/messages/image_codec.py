@@ -26,7 +26,7 @@ class _Layout(NamedTuple):
 
     channels: int
     to_rgb: int | None
-    """OpenCV's conversion to RGB; None where nothing is to be done."""
+    """OpenCV's conversion to RGB; None where none is needed."""
     bits: int = 8
     is_semi_planar: bool = False
     """Half as many rows again hold the colours of four pixels each, below the rows of their brightness."""

@@ -1,6 +1,6 @@
 """From the messages of four topics to one validated RGB-D frame: matched by stamp, decoded, depth registered to colour.
 
-The messages are those of sensor_msgs by their fields, of whatever library: rclpy's in the node, `rosbags`' without ROS.
+The messages have the fields of sensor_msgs, whatever library they are of: rclpy in the node, `rosbags` without ROS.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def camera_of_rectified(info: CameraInfo) -> CameraInfo:
 
 @dataclass(frozen=True)
 class RgbdMessages:
-    """The messages of one moment. `color_info` is None when none has arrived at all, `depth_info` likewise."""
+    """The messages of one moment. `color_info` and `depth_info` are None when none has arrived at all."""
 
     color: Image
     depth: Image
@@ -119,8 +119,8 @@ class RgbdMessages:
 def distorted_images(messages: RgbdMessages) -> list[str]:
     """Which of the images, "colour" and "depth", still carry lens distortion.
 
-    That of depth is looked at where its CameraInfo describes the depth image: drivers that register depth to colour may
-    publish that of the bare depth camera beside it.
+    Depth is judged only where its CameraInfo describes the depth image: drivers that register depth to colour may
+    publish the CameraInfo of the unregistered depth camera beside it.
     """
     color, depth = messages.color_info, messages.depth_info
     of_depth = depth is not None and depth.header.frame_id == messages.depth.header.frame_id
@@ -129,7 +129,7 @@ def distorted_images(messages: RgbdMessages) -> list[str]:
 
 
 class CameraInfos:
-    """The latest messages CameraInfo of both cameras, as they came: one that comes once serves all images after it.
+    """The latest CameraInfo messages of both cameras, as they came: one that comes once serves all images after it.
 
     Attributes:
         color: of the colour images, oldest first.
@@ -188,7 +188,7 @@ class MessageMatcher:
         )
 
     def _nearest(self, infos: deque[CameraInfo], stamp_ns: int) -> CameraInfo | None:
-        """The CameraInfo nearest in time, the latest of equals: a camera may be calibrated anew, a replay may loop."""
+        """The CameraInfo nearest in time, the latest of equals: a camera may be recalibrated, a replay may loop."""
         info = min(reversed(infos), key=lambda info: abs(stamp_ns_of(info.header) - stamp_ns), default=None)
         return camera_of_rectified(info) if self._rectified and info is not None else info
 
@@ -220,8 +220,8 @@ def frame_of(
             "they must come from the same stream"
         )
     color_frame, depth_frame = messages.color.header.frame_id, messages.depth.header.frame_id
-    alike = depth_m.shape == (height, width) and depth_frame == color_frame and T_color_depth is None
-    if alike and not _sees_other_pixels(messages, intrinsics):
+    same_camera = depth_m.shape == (height, width) and depth_frame == color_frame and T_color_depth is None
+    if same_camera and not _sees_other_pixels(messages, intrinsics):
         return RgbdFrame(color_rgb, depth_m, intrinsics, messages.stamp_ns, color_frame)
     try:
         if messages.depth_info is None:
@@ -240,7 +240,7 @@ def frame_of(
 
 
 def _sees_other_pixels(messages: RgbdMessages, color_intrinsics: Intrinsics) -> bool:
-    """Whether depth has a CameraInfo of colour's frame and size that places points in other pixels than colour's.
+    """Whether depth has a CameraInfo of colour's frame and size that nevertheless places points in other pixels.
 
     Cameras that are rendered or cropped may have one, with one frame_id for both images.
     """
@@ -259,7 +259,7 @@ def _sees_other_pixels(messages: RgbdMessages, color_intrinsics: Intrinsics) -> 
 
 
 def _is_compressed(message: Image) -> bool:
-    return hasattr(message, "format")  # the field that CompressedImage has and Image has not
+    return hasattr(message, "format")  # a field of CompressedImage that Image lacks
 
 
 def _fields(message: Image) -> tuple[int, int, str, bool, int, Any]:

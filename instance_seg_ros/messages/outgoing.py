@@ -55,7 +55,7 @@ def instance_array(
     Args:
         grasping: names the robot's frame in which grasp poses are published.
         frame_age_s: the publisher's clock minus the frame's stamp; NaN where there is no such clock.
-        include_clouds: put each instance's points into its message, too.
+        include_clouds: also put each instance's points into its message.
     """
     plane = scene.lifted.support_plane
     camera = scene.frame.intrinsics
@@ -178,7 +178,7 @@ def _instance(
     lifted = scene_object.lifted
     mask = scene.instances.masks[scene_object.label - 1]
     x0, y0, x1, y1 = (int(value) for value in boxes_of_masks(mask[None])[0])
-    # Points too few to place the object by are told by their number alone.
+    # Of points too few to place the object, only the number is published.
     shown_m = lifted.points_m if include_cloud and lifted.centroid_m is not None else lifted.points_m[:0]
     covariance = np.zeros(9) if lifted.covariance_m2 is None else lifted.covariance_m2.reshape(9).astype(np.float64)
     return make(

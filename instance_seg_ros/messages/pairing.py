@@ -12,7 +12,7 @@ Item = TypeVar("Item")
 
 NS_PER_S = 1_000_000_000
 _CLOCK_SET_BACK_NS = NS_PER_S // 2
-"""An image that is older by more than one of its kind that came before it was stamped after the clock was set back."""
+"""If an image is older than an earlier one of its kind by more than this, the clock was set back in between."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class FramePairer(Generic[Color, Depth]):
 
 
 def _is_nearer(stamp_ns: int, paired_ns: int, partner_ns: int) -> bool:
-    """Whether an arrival would have been a better partner than the image of its kind that was taken."""
+    """Whether an arrival would have been a better partner than the image of its kind that was paired."""
     return abs(stamp_ns - partner_ns) < abs(paired_ns - partner_ns)
 
 

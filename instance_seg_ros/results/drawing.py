@@ -1,4 +1,4 @@
-"""What every picture of masks and grasps draws alike: colours, depth, filled and outlined masks, the gripper."""
+"""What all pictures of masks and grasps have in common: colours, depth, filled and outlined masks, the gripper."""
 
 from __future__ import annotations
 

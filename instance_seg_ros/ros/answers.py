@@ -23,22 +23,23 @@ PLAUSIBLE_AGE_S = 10.0
 _TIME_PROBLEMS = {
     TimeStep.UNKNOWN: (
         "no stamp",
-        "the colour image's stamp is 0, so that frames have no time: ids count frames, and neither the age of a result "
-        "nor a pose from tf can be right; have the driver fill in header.stamp",
+        "the colour image's stamp is 0, so frames have no time: tracks count frames instead, and neither the age of a "
+        "result nor a pose from tf can be right; have the driver fill in header.stamp",
     ),
     TimeStep.REPEATED: (
         "repeated stamp",
-        "a frame has the stamp of the one before, so that it ages no track; have the driver stamp every image",
+        "a frame has the same stamp as the one before, so no time passes for the tracks; have the driver stamp every "
+        "image",
     ),
     TimeStep.LATE: (
         "late frame",
-        "a frame is older than one before it, so that it ages no track; does the driver publish in order, was the "
-        "clock set back, or do two cameras publish on one topic?",
+        "a frame is older than one before it, so no time passes for the tracks; does the driver publish in order, was "
+        "the clock set back, or do two cameras publish on one topic?",
     ),
     TimeStep.RESET: (
         "time went back",
-        "a frame is much older than the one before: all tracks were forgotten, and ids go on counting; a recording "
-        "that loops and a simulator that restarts do so",
+        "a frame is much older than the one before, as when a recording loops or a simulator restarts: all tracks were "
+        "forgotten, and new ids continue the count",
     ),
 }
 
@@ -51,7 +52,7 @@ class Answers:
         settings: as they are when a frame is answered.
         transforms: poses of frames in each other.
         health: counts frames and times.
-        problems: told of frames that cannot be used or are odd.
+        problems: gets a report of each frame that is odd or cannot be used.
     """
 
     def __init__(
@@ -100,7 +101,7 @@ class Answers:
         return answer
 
     def _check(self, rgbd: RgbdMessages, scene: Scene, age_s: float) -> None:
-        """Reports what is odd about a frame though it was processed."""
+        """Reports what is odd about a frame that was processed nevertheless."""
         if scene.time_step in _TIME_PROBLEMS:
             self._problems.report(*_TIME_PROBLEMS[scene.time_step])
         if scene.time_step is not TimeStep.UNKNOWN and not -PLAUSIBLE_AGE_S <= age_s <= PLAUSIBLE_AGE_S:

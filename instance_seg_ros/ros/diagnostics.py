@@ -53,8 +53,8 @@ def silence_faults(reports: Iterable[InputReport], timeout_s: float) -> list[str
         )
     if unheard:
         faults.append(
-            f"nothing arrives on {', '.join(unheard)} though so many publishers are there; do they send, and is their "
-            "QoS compatible?"
+            f"nothing arrives on {', '.join(unheard)} (number of publishers); do they send, and is their QoS "
+            "compatible?"
         )
     return faults
 
@@ -78,13 +78,13 @@ def input_faults(state: NodeState) -> list[str]:
 
 
 class DiagnosticsPublisher:
-    """Publishes the diagnostics when it is asked to.
+    """Publishes the diagnostics when asked to.
 
     Args:
         node: whose state it is.
         state: gives it.
         health: counters.
-        problems: told when no frames come.
+        problems: gets a report when no frames come.
     """
 
     def __init__(self, node: Node, state: Callable[[], NodeState], health: Health, problems: ProblemLog) -> None:

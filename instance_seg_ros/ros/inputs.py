@@ -113,7 +113,7 @@ class Inputs:
     def look_for_latched(self) -> None:
         """Subscribes to what a publisher of a CameraInfo keeps for late subscribers, where one does (transient local).
 
-        To be called now and then. Asking for it always would have every other publisher warn of an incompatible QoS.
+        To be called now and then. Subscribing so always would make every other publisher warn of an incompatible QoS.
         """
         for name, take in ((COLOR_INFO, self._on_kept_color_info), (DEPTH_INFO, self._on_kept_depth_info)):
             with self._lock:
@@ -146,7 +146,7 @@ class Inputs:
         self.matcher.add_depth_info(info)
 
     def _on_kept_color_info(self, info: CameraInfo) -> None:
-        if info not in self.matcher.infos.color:  # else it came by the other subscription, too
+        if info not in self.matcher.infos.color:  # otherwise it came by the other subscription as well
             self._on_color_info(info)
 
     def _on_kept_depth_info(self, info: CameraInfo) -> None:

@@ -71,7 +71,7 @@ def _text(header: Header, label: int, scene_object: SceneObject, box: OrientedBo
 
 
 def _lines(header: Header, namespace: str, marker_id: int, points_m: ArrayLike, colors: list[ColorRGBA]) -> Marker:
-    """A LINE_LIST; one colour for all of it or one for each point."""
+    """A LINE_LIST, in one colour or with a colour for each point."""
     marker = Marker(header=header, ns=namespace, id=marker_id, type=Marker.LINE_LIST, action=Marker.ADD)
     marker.pose.orientation.w = 1.0
     marker.scale.x = LINE_WIDTH_M

@@ -1,4 +1,4 @@
-"""Problems of the node: each is counted for /diagnostics and logged, but not again and again."""
+"""Problems of the node: each is counted for /diagnostics, and logged at most once in a while."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class ProblemLog:
 
     Args:
         node: whose logger writes.
-        health: counts, and says what was logged just now.
+        health: counts, and says whether a problem was logged just before.
     """
 
     def __init__(self, node: Node, health: Health) -> None:

@@ -17,7 +17,7 @@ class NodeSettings(Settings):
 
     model_path: str = setting("", "Path of the model file; empty takes the shipped model.")
     autostart: bool = setting(
-        True, "Configure and activate at start; false leaves that to a lifecycle manager. Read once, at start."
+        True, "Configure and activate at startup; false leaves that to a lifecycle manager. Read only at startup."
     )
     enabled: bool = setting(True, "Process frames while active; the service set_enabled sets this.")
     color_transport: str = setting(
@@ -33,32 +33,37 @@ class NodeSettings(Settings):
     )
     reliable_inputs: bool = setting(
         False,
-        "Subscribe to the images reliably, for a replay that may lose nothing; a camera that publishes best effort is "
-        "then not heard.",
+        "Subscribe to the images with reliable QoS, for a replay that must not lose any; a camera that publishes with "
+        "best-effort QoS is not heard then.",
     )
     rectified_inputs: bool = setting(
         False,
-        "The images are rectified (image_proc): their camera is P of the CameraInfo, not K, and has no distortion.",
+        "The images are rectified (image_proc): P of the CameraInfo describes them, not K, and they have no "
+        "distortion.",
     )
     sync_tolerance_s: float = setting(
         0.025,
-        "Colour and depth belong together when their stamps differ by no more, in seconds.",
+        "Colour and depth belong together if their stamps differ by no more than this, in seconds.",
         minimum=0.0,
         maximum=1.0,
     )
     input_timeout_s: float = setting(
-        2.0, "An input that was silent for longer is reported as missing, in seconds.", minimum=0.1, maximum=3600.0
+        2.0,
+        "An input that has been silent for longer than this is reported as missing, in seconds.",
+        minimum=0.1,
+        maximum=3600.0,
     )
     fixed_frame: str = setting(
         "",
-        "A frame that does not move (map, base_link), for ids that last; needs tf. Empty: the camera stands still.",
+        "A frame that does not move (map, base_link), so that ids last while the camera moves; needs tf. Empty: the "
+        "camera stands still.",
     )
     depth_camera_pose: str = setting(
         "",
         "Pose of the depth camera in the colour camera's optical frame as 'x y z qx qy qz qw', for depth that is not "
-        "registered to colour; empty: from tf, and none is needed where both have the same frame_id.",
+        "registered to colour. Empty: taken from tf, or not needed if both images have the same frame_id.",
     )
-    instance_clouds: bool = setting(False, "Put each object's points into its Instance message, too.")
+    instance_clouds: bool = setting(False, "Also put each object's points into its Instance message.")
 
     def __post_init__(self) -> None:
         super().__post_init__()

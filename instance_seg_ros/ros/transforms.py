@@ -13,7 +13,7 @@ from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.messages.incoming import transform_of
 
 LOOKUP_TIMEOUT_S = 0.1
-"""tf arrives a little later than the images that it belongs to; a frame waits no longer than this for it."""
+"""Transforms arrive a little later than the images that they belong to; a frame waits no longer than this for them."""
 
 
 class TransformError(ValueError):
@@ -32,7 +32,7 @@ class NoTf:
 
 
 class Tf:
-    """Listens to /tf and /tf_static once it was asked for something: on a robot that is much traffic, and few need it.
+    """Listens to /tf and /tf_static once it is asked for something: on a robot that is much traffic, and few need it.
 
     From then on it listens as long as the node lives: tf's buffer adds a service to the node and never takes it back.
 

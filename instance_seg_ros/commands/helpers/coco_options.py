@@ -23,13 +23,13 @@ def add_coco_options(parser: argparse.ArgumentParser) -> None:
     coco.add_argument("--images", type=Path, metavar="DIR", help="folder of the images (default: images beside JSON)")
     coco.add_argument("--depth", type=Path, metavar="DIR", help="folder of 16-bit depth PNGs named as the images are")
     coco.add_argument(
-        "--depth-unit", type=float, metavar="M", help="metres of a unit of depth (default: 0.001, millimetres)"
+        "--depth-unit", type=float, metavar="M", help="metres per unit of depth (default: 0.001, millimetres)"
     )
     coco.add_argument(
         "--intrinsics",
         type=_intrinsics,
         metavar="FX,FY,CX,CY",
-        help="of images that name none by the keys fx, fy, cx, cy, in pixels",
+        help="intrinsics of images without the keys fx, fy, cx, cy, in pixels",
     )
     coco.add_argument("--class-agnostic", action="store_true", help="take all categories for one, 'object'")
 
@@ -46,7 +46,7 @@ def refuse_options(args: argparse.Namespace, names: Sequence[str], kind: str) ->
 
 
 def coco_files(args: argparse.Namespace) -> CocoFiles:
-    """Where the data set is that the options name, and how to read it.
+    """The data set that the options name, and how to read it.
 
     Raises:
         ValueError: the unit of depth is not positive.
@@ -72,7 +72,7 @@ def read_and_tell(files: CocoFiles, out: Path | None) -> CocoData:
         out: folder of skipped.txt; None writes none.
 
     Raises:
-        CocoError: nothing of it can be used, or the unit of its depth is wrong.
+        CocoError: nothing in it can be used, or the unit of its depth is wrong.
     """
     from instance_seg_ros.learning.datasets.coco_data import read_coco
     from instance_seg_ros.learning.datasets.coco_images import median_depth_m
@@ -81,7 +81,7 @@ def read_and_tell(files: CocoFiles, out: Path | None) -> CocoData:
     print(data.summary())
     depth_m = median_depth_m(data, files.depth_unit_m)
     if depth_m is not None:
-        print(f"depth is {depth_m:.2f} m in the median")
+        print(f"the median depth is {depth_m:.2f} m")
     skipped = (*data.skipped_images, *data.skipped_annotations)
     if skipped and out is not None:
         out.mkdir(parents=True, exist_ok=True)

@@ -32,7 +32,7 @@ COLUMNS = (
 
 
 def evaluate_geometry(scenes: int, seed: int, settings: LiftingSettings, out: Path | None) -> str:
-    """The tables over so many scenes; with `out`, geometry.json and geometry.png there, too."""
+    """The tables over this many scenes; with `out`, also writes geometry.json and geometry.png there."""
     lifter = Lifter(settings)
     errors: list[ObjectError] = []
     planes: list[PlaneError] = []
@@ -76,7 +76,7 @@ def _write(
         "rows": [dataclasses.asdict(row) for row in rows],
         "objects": [{**dataclasses.asdict(error), "status": int(error.status)} for error in errors],
     }
-    # NaN, for what an object without a centre has no error of, is null in JSON.
+    # NaN, where an object without a centre has no error, is null in JSON.
     text = json.dumps(content, indent=1).replace("NaN", "null")
     write_atomically(out / "geometry.json", text.encode())
     figure = Figure((7, 5), layout="constrained")

@@ -1,4 +1,4 @@
-"""The model in every runtime of the CPU, other networks beside it, and the memory that segmenting takes."""
+"""Times of the model in every CPU runtime, beside other networks, and the memory that segmenting takes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def rows(
         rounds: how often each is timed, at least.
         model: None for the one that is shipped.
         settings: whatever they say of the backend, each installed one gets a row, and one more where a file in 8 bits
-            lies beside the model. The last row tells the memory of `auto`, which tries all of them.
+            lies beside the model. The last row has the memory of `auto`, which tries all of them.
         beside: ONNX files of other networks, with fixed input shapes.
 
     Raises:
@@ -112,7 +112,7 @@ def _session(backend: str, path: Path, threads: int) -> GraphSession:
 
 
 def peak_memory_mb(frame: RgbdFrame, model: Path, settings: SegmentationSettings) -> float:
-    """The most memory that a process of its own takes which segments this frame a few times and does nothing else.
+    """Peak memory of a separate process that segments this frame a few times and does nothing else.
 
     Raises:
         InputError: that process failed.
@@ -134,7 +134,7 @@ def peak_memory_mb(frame: RgbdFrame, model: Path, settings: SegmentationSettings
 
 
 def _main() -> None:
-    """Of the process of its own: segments, and prints its peak memory in MB."""
+    """Runs in the separate process: segments, and prints its peak memory in MB."""
     from instance_seg_ros.segmentation import load_segmenter
 
     capture, model, values = sys.argv[1:]
@@ -142,7 +142,7 @@ def _main() -> None:
     frame = read_capture(Path(capture)).frame
     for _ in range(_FRAMES_OF_A_CHILD):
         segmenter.segment(frame)
-    # Not getrusage: its maximum is handed down from the process that starts this one.
+    # Not getrusage: its maximum is inherited from the process that started this one.
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     print(int(status["VmHWM"].split()[0]) / 1024)
 
