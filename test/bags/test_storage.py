@@ -154,7 +154,7 @@ def test_a_folder_without_metadata_is_read_with_a_warning(write_bag: Callable, r
         assert bag.storage == storage
         (warning,) = bag.warnings
         assert "in has no metadata.yaml" in warning
-        assert "`ros2 bag reindex` makes it anew" in warning
+        assert "`ros2 bag reindex` writes it again" in warning
 
 
 def test_files_without_metadata_are_read_in_the_order_of_their_numbers(write_bag: Callable, recorded: list) -> None:
