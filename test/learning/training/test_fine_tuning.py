@@ -125,7 +125,7 @@ def test_a_finished_training_says_that_nothing_is_left(
     assert run(train, *arguments) == 0
     written = (tmp_path / CHECKPOINT_NAME).read_bytes()
     assert run(train, *arguments) == 0
-    assert "holds a finished training of 1 steps, and nothing is left to do" in capsys.readouterr().out
+    assert "holds a finished training of 1 steps, so there is nothing to do" in capsys.readouterr().out
     assert (tmp_path / CHECKPOINT_NAME).read_bytes() == written
 
 
