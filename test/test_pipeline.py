@@ -40,7 +40,7 @@ def test_a_scene_has_one_record_an_object() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"track_ids": (1,)}, "one of each for every instance, not .*'track_ids': 1"),
+        ({"track_ids": (1,)}, "one entry for each instance, not .*'track_ids': 1"),
         ({"grasps": ()}, "'grasps': 0"),
         ({"track_ids": (1, 1)}, "must be above 0 and differ"),
         ({"track_ids": (0, 1)}, "must be above 0 and differ"),

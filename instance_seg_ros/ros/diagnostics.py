@@ -45,17 +45,18 @@ def silence_faults(reports: Iterable[InputReport], timeout_s: float) -> list[str
     """Why nothing arrives on the inputs that are silent for longer, with the cure; empty when none is."""
     silent = [report for report in reports if report.silent_s > timeout_s]
     without_publisher = [report.topic for report in silent if report.publishers == 0]
-    unheard = [f"{report.topic} ({report.publishers})" for report in silent if report.publishers > 0]
+    unheard = [
+        f"{report.topic} ({report.publishers} publisher{'s' if report.publishers > 1 else ''})"
+        for report in silent
+        if report.publishers > 0
+    ]
     faults = []
     if without_publisher:
         faults.append(
             f"nothing publishes on {', '.join(without_publisher)}; start the camera, or remap to the camera's topics"
         )
     if unheard:
-        faults.append(
-            f"nothing arrives on {', '.join(unheard)} (number of publishers); do they send, and is their QoS "
-            "compatible?"
-        )
+        faults.append(f"nothing arrives on {', '.join(unheard)}; do they send, and is their QoS compatible?")
     return faults
 
 

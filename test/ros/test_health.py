@@ -81,5 +81,5 @@ def test_silent_inputs_are_named_by_whether_somebody_publishes() -> None:
     unpublished, unheard = silence_faults(reports, timeout_s=1.0)
 
     assert unpublished.startswith("nothing publishes on /c;")
-    assert unheard.startswith("nothing arrives on /d (2) though")
+    assert unheard.startswith("nothing arrives on /d (2 publishers); do they send")
     assert silence_faults(reports[2:], timeout_s=1.0) == []
