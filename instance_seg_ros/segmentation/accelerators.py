@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from instance_seg_ros.core.config import SegmentationSettings
+from instance_seg_ros.segmentation.accelerator import Accelerator, Maker, Report, Shapes
 from instance_seg_ros.segmentation.network import Network
 from instance_seg_ros.segmentation.runtimes import nvidia_driver
 from instance_seg_ros.segmentation.runtimes.engine_cache import default_folder
-from instance_seg_ros.segmentation.swapping_network import Accelerator, Report, Shapes
-
-Maker = Callable[[Shapes, Report], Network]
 
 _OLDEST_TENSORRT = 10
+_SAFER = {"fp16": ("bf16", "tf32"), "bf16": ("tf32",), "auto": ("tf32",)}
+"""For networks whose numbers a precision of 16 bits does not hold, by the setting: what else, best first."""
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class _Kind:
     """A backend.
 
@@ -56,7 +56,15 @@ def accelerators(path: Path, settings: SegmentationSettings) -> tuple[list[Accel
 def accelerator(name: str, path: Path, settings: SegmentationSettings) -> Accelerator:
     """One of `GPU_BACKENDS` without an obstacle, for a model file."""
     kind = _KINDS[name]
-    return Accelerator(kind.title, kind.maker(path, settings))
+    wanted = settings.precision
+    # Where "auto" is bf16; the other backends take it for tf32.
+    safer = _SAFER.get(wanted, ()) if wanted != "auto" or "bf16" in kind.precisions else ()
+    makers = {
+        precision: kind.maker(path, dataclasses.replace(settings, precision=precision))
+        for precision in (wanted, *safer)
+        if precision in kind.precisions
+    }
+    return Accelerator(kind.title, makers)
 
 
 def obstacle_of(name: str, precision: str) -> str | None:

@@ -24,6 +24,10 @@ Region = tuple[int, int, int, int]
 """Pixels from (x0, y0) to before (x1, y1)."""
 
 
+class NotFiniteError(ModelError):
+    """A network gives numbers that are none, as where a precision does not hold what it computes."""
+
+
 @dataclass(frozen=True, eq=False)
 class NetworkOutput:
     """What a model file's graph returns, K rows of which only those with a score above 0 mean anything.
@@ -39,7 +43,7 @@ class NetworkOutput:
             sum over n of [n, a, b, y, x] times the n-th of the 3 x 3 neighbours of cell (y, x), row by row.
 
     Raises:
-        ModelError: scores or boxes are not finite; whoever runs the network learns of it before the result is used.
+        NotFiniteError: scores or boxes are not finite; whoever runs the network learns of it before the result is used.
     """
 
     boxes_xyxy: NDArray[np.float32]
@@ -59,10 +63,10 @@ def _require_finite(what: str, values: NDArray[np.floating]) -> None:
     """Refuses what comparisons would take for "nothing there".
 
     Raises:
-        ModelError: a value is not finite.
+        NotFiniteError: a value is not finite.
     """
     if not np.isfinite(values).all():
-        raise ModelError(
+        raise NotFiniteError(
             f"the network's {what} are not finite: numbers of 16 bits overflow, or the model file or its runtime is "
             "broken; choose another precision or backend"
         )

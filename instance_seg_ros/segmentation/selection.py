@@ -45,6 +45,5 @@ def _on_gpu(path: Path, settings: SegmentationSettings) -> Network:
     if obstacle is not None:
         raise ModelError(f"backend {settings.backend} cannot run here ({obstacle}); repair that or choose auto")
     chosen = accelerator(settings.backend, path, settings)
-    # Loaded to refuse a file that cannot run now, and not with the first frame.
-    input_names = load_cpu_network("onnxruntime", path, settings).input_names
-    return WaitingNetwork(input_names, chosen.name, chosen.make)
+    # Refuses a file that cannot run now, and not with the first frame.
+    return WaitingNetwork(load_cpu_network("onnxruntime", path, settings), chosen)

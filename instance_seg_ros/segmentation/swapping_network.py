@@ -4,33 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from numpy.typing import NDArray
 
-from instance_seg_ros.segmentation.agreement import disagreement
-from instance_seg_ros.segmentation.model_file import ModelError
+from instance_seg_ros.segmentation.accelerator import Accelerator
 from instance_seg_ros.segmentation.network import Network
 from instance_seg_ros.segmentation.postprocessing import NetworkOutput
-
-Shapes = Mapping[str, tuple[int, ...]]
-"""Shape by input name."""
-Report = Callable[[str], None]
-"""Takes a line about what goes on."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Accelerator:
-    """A backend that needs time to get ready for one size of the images.
-
-    Attributes:
-        name: what it is called until it can speak for itself.
-        make: makes its network for inputs of these shapes; may take an hour, raise anything, and say how far it is.
-    """
-
-    name: str
-    make: Callable[[Shapes, Report], Network]
 
 
 @dataclasses.dataclass
@@ -120,13 +101,12 @@ class SwappingNetwork:
             inputs: of a frame.
             expected: what the first network says of it.
         """
-        shapes = {name: array.shape for name, array in inputs.items()}
         for accelerator in self._accelerators[attempts.begun :]:
             better = None
             report = partial(self._report, attempts, accelerator.name)
             report("starting")
             try:
-                better, news = _checked(accelerator.make(shapes, report), inputs, expected), "ready"
+                better, news = accelerator.network(inputs, expected, report), "ready"
             except Exception as error:  # whatever it is, the first network goes on and the reason is shown
                 news = f"failed: {error}"
             with self._lock:
@@ -141,15 +121,3 @@ class SwappingNetwork:
     def _report(self, attempts: _Attempts, name: str, line: str) -> None:
         with self._lock:
             attempts.said[name] = line
-
-
-def _checked(network: Network, inputs: Mapping[str, NDArray], expected: NetworkOutput) -> Network:
-    """The network.
-
-    Raises:
-        ModelError: it says something else of a frame than is expected; a robot would act on that.
-    """
-    difference = disagreement(expected, network(inputs))
-    if difference is not None:
-        raise ModelError(f"{network.backend} does not compute what the model file says: {difference}")
-    return network

@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from numpy.typing import NDArray
 
+from instance_seg_ros.segmentation.accelerator import Accelerator
 from instance_seg_ros.segmentation.model_file import ModelError
 from instance_seg_ros.segmentation.network import Network
 from instance_seg_ros.segmentation.postprocessing import NetworkOutput
-from instance_seg_ros.segmentation.swapping_network import Report, Shapes
 
 
 class WaitingNetwork:
     """Makes a network for the first frame of each size and lets that frame wait. For one caller at a time.
 
-    For measurements and comparisons, where a stand-in would falsify the result.
+    For measurements and comparisons, where a stand-in would falsify the result. What it makes is compared with the CPU
+    on that first frame, and does not serve where they differ.
 
     Args:
-        name: what the backend is called until it can speak for itself.
-        make: makes it for inputs of these shapes; may raise anything, and say how far it is.
+        trusted: on the CPU; runs the first frame of each size only.
+        accelerator: makes the network.
     """
 
-    def __init__(self, input_names: tuple[str, ...], name: str, make: Callable[[Shapes, Report], Network]) -> None:
-        self.input_names = input_names
-        self._name = name
-        self._make = make
+    def __init__(self, trusted: Network, accelerator: Accelerator) -> None:
+        self._trusted = trusted
+        self._accelerator = accelerator
         self._made: dict[object, Network | str] = {}
-        self._backend = f"{name}: starts with the first frame"
+        self._backend = f"{accelerator.name}: starts with the first frame"
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of the inputs."""
+        return self._trusted.input_names
 
     @property
     def backend(self) -> str:
@@ -43,7 +48,7 @@ class WaitingNetwork:
         shapes = {name: array.shape for name, array in inputs.items()}
         identity = tuple(sorted(shapes.items()))
         if identity not in self._made:
-            self._made[identity] = self._attempt(shapes)
+            self._made[identity] = self._attempt(inputs)
         made = self._made[identity]
         if isinstance(made, str):
             self._backend = made
@@ -51,12 +56,12 @@ class WaitingNetwork:
         self._backend = made.backend
         return made(inputs)
 
-    def _attempt(self, shapes: Shapes) -> Network | str:
+    def _attempt(self, inputs: Mapping[str, NDArray]) -> Network | str:
         """The network, or why there is none."""
         try:
-            return self._make(shapes, self._report)
+            return self._accelerator.network(inputs, self._trusted(inputs), self._report)
         except Exception as error:  # whatever it is, it is told for each frame that cannot be served
-            return f"{self._name}: failed: {error}"
+            return f"{self._accelerator.name}: failed: {error}"
 
     def _report(self, line: str) -> None:
-        self._backend = f"{self._name}: {line}"
+        self._backend = f"{self._accelerator.name}: {line}"

@@ -11,9 +11,10 @@ from instance_seg_ros.commands import bench_models
 from instance_seg_ros.commands.bench_models import made_up_frame, main, measure, on_gpu
 from instance_seg_ros.core.config import SegmentationSettings
 from instance_seg_ros.segmentation import NetworkSegmenter, read_model_info
+from instance_seg_ros.segmentation.accelerator import Accelerator, Report, Shapes
 from instance_seg_ros.segmentation.network import Network
+from instance_seg_ros.segmentation.runtimes.cpu_choice import load_cpu_network
 from instance_seg_ros.segmentation.runtimes.pytorch_backend import PyTorchNetwork
-from instance_seg_ros.segmentation.swapping_network import Report, Shapes
 from instance_seg_ros.segmentation.waiting_network import WaitingNetwork
 
 
@@ -69,7 +70,8 @@ def test_a_backend_that_cannot_be_made_is_told_of_and_the_others_are_measured(
         raise RuntimeError("no kernel image is available")
 
     def load(path: Path, settings: SegmentationSettings) -> NetworkSegmenter:
-        network = WaitingNetwork(("depth_m", "intrinsics"), settings.backend, make)
+        trusted = load_cpu_network("onnxruntime", path, settings)
+        network = WaitingNetwork(trusted, Accelerator(settings.backend, {settings.precision: make}))
         return NetworkSegmenter(network, read_model_info(path), settings)
 
     on_cpu = bench_models._pytorch
@@ -81,7 +83,7 @@ def test_a_backend_that_cannot_be_made_is_told_of_and_the_others_are_measured(
     candidates = on_gpu(block_model_path, made_up_frame(160, 120), unmeasured)
     assert candidates
     assert "tensorrt, fp16: tensorrt: failed: no kernel image is available" in unmeasured
-    assert len(unmeasured) == 6  # three backends beside PyTorch, in two precisions
+    assert len(unmeasured) == 8  # four backends beside PyTorch, in two precisions
 
 
 def test_what_cannot_be_measured_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

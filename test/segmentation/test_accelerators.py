@@ -14,7 +14,13 @@ import pytest
 from instance_seg_ros.core.config import SegmentationSettings
 from instance_seg_ros.core.settings import fields_of
 from instance_seg_ros.segmentation import ModelError
-from instance_seg_ros.segmentation.accelerators import GPU_BACKENDS, accelerators, engine_precision, obstacle_of
+from instance_seg_ros.segmentation.accelerators import (
+    GPU_BACKENDS,
+    accelerator,
+    accelerators,
+    engine_precision,
+    obstacle_of,
+)
 from instance_seg_ros.segmentation.runtimes import nvidia_driver, onnxruntime_gpu_backend
 from instance_seg_ros.segmentation.runtimes.cpu_choice import CPU_BACKENDS
 from instance_seg_ros.segmentation.selection import load_network
@@ -171,3 +177,20 @@ def test_without_the_drivers_library_there_is_no_gpu(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(ctypes, "CDLL", missing)
     assert nvidia_driver.obstacle() == "no NVIDIA GPU: its driver's libcuda.so.1 is not here"
+
+
+@pytest.mark.parametrize(
+    ("backend", "precision", "tried"),
+    [
+        ("pytorch", "fp16", ["fp16", "bf16", "tf32"]),
+        ("pytorch", "auto", ["auto", "tf32"]),
+        ("pytorch", "fp32", ["fp32"]),
+        ("onnxruntime-cuda", "fp16", ["fp16", "tf32"]),
+        ("onnxruntime-cuda", "auto", ["auto"]),
+    ],
+)
+def test_after_16_bits_come_those_that_hold_larger_numbers(
+    backend: str, precision: str, tried: list[str], block_model_path: Path
+) -> None:
+    made = accelerator(backend, block_model_path, SegmentationSettings(precision=precision))
+    assert list(made.makers) == tried

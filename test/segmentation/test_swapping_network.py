@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -10,9 +11,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from instance_seg_ros.segmentation.accelerator import Accelerator, Report, Shapes
 from instance_seg_ros.segmentation.model_file import ModelError
 from instance_seg_ros.segmentation.postprocessing import NetworkOutput
-from instance_seg_ros.segmentation.swapping_network import Accelerator, Report, Shapes, SwappingNetwork
+from instance_seg_ros.segmentation.swapping_network import SwappingNetwork
 from instance_seg_ros.segmentation.waiting_network import WaitingNetwork
 
 TIMEOUT_S = 10.0
@@ -61,7 +63,7 @@ def test_the_better_network_takes_over_when_it_is_ready() -> None:
         may_finish.wait(TIMEOUT_S)
         return ConstantNetwork("on the GPU", GPU)
 
-    network = SwappingNetwork(ConstantNetwork("on the CPU", CPU), [Accelerator("Fast", make)])
+    network = SwappingNetwork(ConstantNetwork("on the CPU", CPU), [Accelerator("Fast", {"tf32": make})])
     assert network.backend == "on the CPU; Fast: starts with the first frame"
     assert [score(network) for _ in range(3)] == [CPU] * 3
     wait_until(lambda: network.backend == "on the CPU; Fast: building, 40%")
@@ -78,7 +80,7 @@ def test_one_that_cannot_be_made_is_tried_once_and_the_reason_shown() -> None:
         attempts.append(shapes)
         raise MemoryError("no memory left on the GPU")
 
-    network = SwappingNetwork(ConstantNetwork("on the CPU", CPU), [Accelerator("Fast", make)])
+    network = SwappingNetwork(ConstantNetwork("on the CPU", CPU), [Accelerator("Fast", {"tf32": make})])
     assert score(network) == CPU
     wait_until(lambda: network.backend == "on the CPU; Fast: failed: no memory left on the GPU")
     assert [score(network) for _ in range(3)] == [CPU] * 3
@@ -87,7 +89,9 @@ def test_one_that_cannot_be_made_is_tried_once_and_the_reason_shown() -> None:
 
 def test_one_that_fails_on_a_frame_is_given_up_and_the_frame_is_served() -> None:
     better = ConstantNetwork("on the GPU", GPU)
-    network = SwappingNetwork(ConstantNetwork("on the CPU", CPU), [Accelerator("Fast", lambda shapes, report: better)])
+    network = SwappingNetwork(
+        ConstantNetwork("on the CPU", CPU), [Accelerator("Fast", {"tf32": lambda shapes, report: better})]
+    )
     score(network)
     wait_until(lambda: score(network) == GPU)
     better.error = RuntimeError("an illegal memory access")
@@ -99,7 +103,9 @@ def test_one_that_fails_on_a_frame_is_given_up_and_the_frame_is_served() -> None
 
 def test_one_whose_numbers_overflow_is_given_up_and_the_frame_is_served() -> None:
     better = ConstantNetwork("on the GPU", GPU)
-    network = SwappingNetwork(ConstantNetwork("on the CPU", CPU), [Accelerator("Fast", lambda shapes, report: better)])
+    network = SwappingNetwork(
+        ConstantNetwork("on the CPU", CPU), [Accelerator("Fast", {"tf32": lambda shapes, report: better})]
+    )
     score(network)
     wait_until(lambda: score(network) == GPU)
     better.score = float("nan")
@@ -109,7 +115,9 @@ def test_one_whose_numbers_overflow_is_given_up_and_the_frame_is_served() -> Non
 
 def test_one_that_says_something_else_of_the_first_frame_never_serves() -> None:
     blind = ConstantNetwork("on the GPU", 0.125)
-    network = SwappingNetwork(ConstantNetwork("on the CPU", CPU), [Accelerator("Fast", lambda shapes, report: blind)])
+    network = SwappingNetwork(
+        ConstantNetwork("on the CPU", CPU), [Accelerator("Fast", {"tf32": lambda shapes, report: blind})]
+    )
     score(network)
     wait_until(lambda: "failed" in network.backend)
     assert score(network) == CPU
@@ -128,9 +136,9 @@ def test_the_next_one_takes_over_and_the_better_one_is_named() -> None:
     network = SwappingNetwork(
         ConstantNetwork("on the CPU", CPU),
         [
-            Accelerator("First", refuse),
-            Accelerator("Second", lambda shapes, report: second),
-            Accelerator("Third", lambda shapes, report: third),
+            Accelerator("First", {"tf32": refuse}),
+            Accelerator("Second", {"tf32": lambda shapes, report: second}),
+            Accelerator("Third", {"tf32": lambda shapes, report: third}),
         ],
     )
     assert score(network) == CPU
@@ -145,7 +153,9 @@ def test_the_next_one_takes_over_and_the_better_one_is_named() -> None:
 
 
 def test_when_all_fail_the_first_network_serves_and_every_reason_is_shown() -> None:
-    network = SwappingNetwork(ConstantNetwork("on the CPU", CPU), [Accelerator("A", refuse), Accelerator("B", refuse)])
+    network = SwappingNetwork(
+        ConstantNetwork("on the CPU", CPU), [Accelerator("A", {"tf32": refuse}), Accelerator("B", {"tf32": refuse})]
+    )
     score(network)
     wait_until(lambda: network.backend == "on the CPU; A: failed: no such library; B: failed: no such library")
     assert [score(network) for _ in range(3)] == [CPU] * 3
@@ -163,7 +173,7 @@ def test_each_size_of_the_images_gets_its_own() -> None:
         made.append(shapes["depth_m"])
         return ConstantNetwork("on the GPU", GPU + len(made) / 16)
 
-    network = SwappingNetwork(ConstantNetwork("on the CPU", CPU), [Accelerator("Fast", make)])
+    network = SwappingNetwork(ConstantNetwork("on the CPU", CPU), [Accelerator("Fast", {"tf32": make})])
     assert score(network, 4) == CPU
     wait_until(lambda: score(network, 4) == GPU + 1 / 16)
     assert score(network, 8) == CPU
@@ -175,7 +185,9 @@ def test_each_size_of_the_images_gets_its_own() -> None:
 def test_an_error_of_the_first_network_is_the_callers_and_starts_nothing() -> None:
     first = ConstantNetwork("on the CPU", CPU)
     first.error = ValueError("exported for another size")
-    network = SwappingNetwork(first, [Accelerator("Fast", lambda shapes, report: pytest.fail("made without need"))])
+    network = SwappingNetwork(
+        first, [Accelerator("Fast", {"tf32": lambda shapes, report: pytest.fail("made without need")})]
+    )
     with pytest.raises(ValueError, match="another size"):
         score(network)
     assert network.backend == "on the CPU; Fast: starts with the first frame"
@@ -189,7 +201,7 @@ def test_a_waiting_network_makes_one_for_each_size_and_the_first_frame_waits() -
         made.append((shapes["depth_m"], network.backend))
         return ConstantNetwork(f"on the GPU for {shapes['depth_m'][0]}", GPU)
 
-    network = WaitingNetwork(("depth_m",), "Fast", make)
+    network = WaitingNetwork(ConstantNetwork("on the CPU", CPU), Accelerator("Fast", {"tf32": make}))
     assert network.backend == "Fast: starts with the first frame"
     assert [score(network, size) for size in (4, 4, 8, 4)] == [GPU] * 4
     assert made == [((4, 4), "Fast: building, 40%"), ((8, 8), "Fast: building, 40%")]
@@ -203,9 +215,66 @@ def test_a_waiting_network_that_cannot_be_made_says_so_for_each_frame_and_is_tri
         attempts.append(shapes)
         raise MemoryError("no memory left on the GPU")
 
-    network = WaitingNetwork(("depth_m",), "Fast", make)
+    network = WaitingNetwork(ConstantNetwork("on the CPU", CPU), Accelerator("Fast", {"tf32": make}))
     for _ in range(2):
         with pytest.raises(ModelError, match="Fast: failed: no memory left on the GPU"):
             score(network)
     assert len(attempts) == 1
     assert network.backend == "Fast: failed: no memory left on the GPU"
+
+
+OVERFLOW = float("nan")
+
+
+def made_in(scores: Mapping[str, float]) -> Accelerator:
+    """One whose network gives this score in each precision."""
+    return Accelerator(
+        "Fast",
+        {
+            precision: lambda shapes, report, precision=precision: ConstantNetwork(f"in {precision}", scores[precision])
+            for precision in scores
+        },
+    )
+
+
+@pytest.mark.parametrize(
+    ("scores", "backend"),
+    [
+        ({"fp16": GPU, "tf32": GPU + 1 / 16}, "in fp16"),
+        ({"fp16": OVERFLOW, "tf32": GPU}, "in tf32 (tf32, not fp16: the network's scores are not finite: .*)"),
+        (
+            {"fp16": 0.125, "tf32": GPU},
+            "in tf32 (tf32, not fp16: in fp16 .*: it misses 1 of 1 objects)",
+        ),
+        (
+            {"fp16": OVERFLOW, "bf16": 0.125, "tf32": GPU},
+            "in tf32 (tf32, not fp16: .*; not bf16: .* misses 1 of .*)",
+        ),
+    ],
+)
+def test_a_precision_that_does_not_hold_the_numbers_makes_room_for_one_that_does(
+    scores: dict[str, float], backend: str
+) -> None:
+    pattern = re.escape(backend).replace(r"\.\*", ".*")
+    cpu = ConstantNetwork("on the CPU", CPU)
+    waiting, swapping = WaitingNetwork(cpu, made_in(scores)), SwappingNetwork(cpu, [made_in(scores)])
+    score(swapping)
+    wait_until(lambda: score(swapping) != CPU)
+    for network in (waiting, swapping):
+        assert score(network) >= GPU
+        assert re.fullmatch(pattern, network.backend), network.backend
+
+
+def test_when_no_precision_holds_the_numbers_each_is_named() -> None:
+    network = WaitingNetwork(ConstantNetwork("on the CPU", CPU), made_in({"fp16": OVERFLOW, "tf32": 0.125}))
+    with pytest.raises(ModelError, match=r"Fast: failed: not fp16: .* not finite.*; not tf32: .* misses 1 of 1"):
+        score(network)
+
+
+def test_what_another_precision_would_not_help_is_told_at_once() -> None:
+    def unused(shapes: Shapes, report: Report) -> ConstantNetwork:
+        pytest.fail("made without need")
+
+    accelerator = Accelerator("Fast", {"fp16": refuse, "tf32": unused})
+    with pytest.raises(ModelError, match="Fast: failed: no such library"):
+        score(WaitingNetwork(ConstantNetwork("on the CPU", CPU), accelerator))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from instance_seg_ros.segmentation.model_file import ModelError
-from instance_seg_ros.segmentation.postprocessing import NetworkOutput
+from instance_seg_ros.segmentation.postprocessing import NetworkOutput, NotFiniteError
 
 _INPUT_TYPES: dict[str, DTypeLike] = {"color_rgb": np.uint8, "depth_m": np.float32, "intrinsics": np.float32}
 _OUTPUTS = ("boxes_xyxy", "scores", "class_ids", "masks", "mask_scale")
@@ -62,7 +62,7 @@ class GraphNetwork:
 
         Raises:
             ModelError: when the runtime refuses the file, its inputs and outputs are not those of the contract, or the
-                run fails.
+                run fails; NotFiniteError when its numbers are none.
         """
         self._path = path
         self._backend = f"{runtime} on {device}"
@@ -74,7 +74,8 @@ class GraphNetwork:
         try:
             self(self.sample_inputs(_WARM_UP_HW))
         except Exception as error:
-            raise ModelError(f"{runtime} cannot run {path}: {error}") from error
+            kind = NotFiniteError if isinstance(error, NotFiniteError) else ModelError
+            raise kind(f"{runtime} cannot run {path}: {error}") from error
 
     @property
     def input_names(self) -> tuple[str, ...]:

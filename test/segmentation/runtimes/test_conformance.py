@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
+from numpy.typing import NDArray
 
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.config import SegmentationSettings
@@ -16,17 +17,26 @@ from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.learning.export.int8 import agreement
 from instance_seg_ros.segmentation.model_file import default_model_path, path_in_8_bits, read_model_info
 from instance_seg_ros.segmentation.network import Network
+from instance_seg_ros.segmentation.postprocessing import NetworkOutput
 from instance_seg_ros.segmentation.runtimes.cpu_choice import CPU_BACKENDS, load_cpu_network
 from instance_seg_ros.segmentation.segmenter import NetworkSegmenter
-from instance_seg_ros.segmentation.waiting_network import WaitingNetwork
 
 
-def on_pytorch(path: Path, precision: str) -> Network:
+class OnPyTorch:
     """On the CPU, where what a CUDA graph captures on a GPU runs operator by operator."""
-    from instance_seg_ros.segmentation.runtimes.pytorch_backend import PyTorchNetwork
 
-    names = tuple(tensor.name for tensor in onnxruntime.InferenceSession(path).get_inputs())
-    return WaitingNetwork(names, "PyTorch", lambda shapes, report: PyTorchNetwork(path, shapes, precision, "cpu"))
+    backend = "PyTorch"
+
+    def __init__(self, path: Path, precision: str) -> None:
+        self._path, self._precision = path, precision
+        self.input_names = tuple(tensor.name for tensor in onnxruntime.InferenceSession(path).get_inputs())
+
+    def __call__(self, inputs: Mapping[str, NDArray]) -> NetworkOutput:
+        """Runs one frame, of any size."""
+        from instance_seg_ros.segmentation.runtimes.pytorch_backend import PyTorchNetwork
+
+        shapes = {name: array.shape for name, array in inputs.items()}
+        return PyTorchNetwork(self._path, shapes, self._precision, "cpu")(inputs)
 
 
 MAKERS: dict[str, Callable[[Path], Network]] = {
@@ -34,8 +44,8 @@ MAKERS: dict[str, Callable[[Path], Network]] = {
     "openvino in float32": partial(
         load_cpu_network, "openvino", settings=SegmentationSettings(threads=1, precision="fp32")
     ),
-    "torch in fp32": partial(on_pytorch, precision="fp32"),
-    "torch in bf16": partial(on_pytorch, precision="bf16"),
+    "torch in fp32": partial(OnPyTorch, precision="fp32"),
+    "torch in bf16": partial(OnPyTorch, precision="bf16"),
 }
 """Loads a model file on each backend; the first word is the package that it needs."""
 

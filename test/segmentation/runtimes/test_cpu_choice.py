@@ -13,6 +13,7 @@ from onnx import helper
 
 from instance_seg_ros.core.config import SegmentationSettings
 from instance_seg_ros.segmentation import load_segmenter, selection
+from instance_seg_ros.segmentation.accelerator import Accelerator
 from instance_seg_ros.segmentation.model_file import (
     FORMAT,
     ModelError,
@@ -31,7 +32,6 @@ from instance_seg_ros.segmentation.runtimes.cpu_choice import (
     times_in_turns_ms,
 )
 from instance_seg_ros.segmentation.selection import load_network
-from instance_seg_ros.segmentation.swapping_network import Accelerator
 
 
 class Clock:
@@ -164,7 +164,7 @@ def test_8_bits_serve_where_they_are_the_fastest(backends, path_with_8_bits: Pat
     )
 
 
-GPU = Accelerator("a GPU", lambda shapes, report: None)
+GPU = Accelerator("a GPU", {"tf32": lambda shapes, report: None})
 
 
 @pytest.mark.parametrize(
