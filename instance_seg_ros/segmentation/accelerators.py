@@ -25,8 +25,8 @@ class _Kind:
 
     Attributes:
         title: for people.
-        packages: that it imports; Python modules.
-        precisions: of the setting, that it can compute in.
+        packages: the Python modules that it imports.
+        precisions: values of the setting that it can compute in.
         obstacle: why it cannot run although the packages are there; imports them.
         maker: of networks for a model file.
     """
@@ -68,7 +68,7 @@ def accelerator(name: str, path: Path, settings: SegmentationSettings) -> Accele
 
 
 def obstacle_of(name: str, precision: str) -> str | None:
-    """Why one of `GPU_BACKENDS` cannot be used on this machine; None when it can, as far as can be told beforehand."""
+    """Why one of `GPU_BACKENDS` cannot be used on this machine; None when it can, as far as is known beforehand."""
     kind = _KINDS[name]
     missing = [package for package in kind.packages if importlib.util.find_spec(package) is None]
     if missing:

@@ -1,4 +1,4 @@
-"""Whether one network says of a frame what another says of it, as far as rounding leaves them alike."""
+"""Whether two networks find the same in a frame, apart from differences that rounding explains."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _MAX_MISSING_SHARE = 0.5
 
 
 def disagreement(trusted: NetworkOutput, other: NetworkOutput) -> str | None:
-    """What the other network says of a frame that rounding does not explain; None where they agree.
+    """How the other network's result for a frame differs by more than rounding explains; None where they agree.
 
-    An object is the same when its class is, its box and its mask have an IoU of 0.5, and its score is at least half of
-    the other one. Half of the objects that either is sure of must be the other's, too. Where neither is sure of any,
-    they agree.
+    An object is the same if its class is the same, its box and its mask have an IoU of 0.5, and its score is at least
+    half of the other one. Of the objects that either network is sure of, half must be found by the other as well. Where
+    neither is sure of any, they agree.
     """
     same = trusted.class_ids[:, None] == other.class_ids
     same &= _iou_of_boxes(trusted.boxes_xyxy, other.boxes_xyxy) >= _MIN_IOU

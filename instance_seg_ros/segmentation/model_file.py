@@ -1,8 +1,7 @@
 """The model file: one ONNX file that describes itself; read and verified here without any runtime.
 
 The facts lie in the file's `metadata_props` as strings. The digest covers every other byte of the file's top level, so
-a file that was cut short, damaged or edited is told from one that is whole, and two files of one network are known to
-be equal.
+a file that was cut short, damaged or edited is recognised, and so are two files of the same network.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ class ModelInfo:
         score_threshold: instances below it are better left out; chosen when the model was evaluated.
         mask_threshold: a pixel belongs to the instance above this probability.
         digest: sha256 of the file without its metadata, hexadecimal.
-        quantised_from: of a file in 8 bits, the digest of the float one that it was made of; else empty.
+        quantised_from: for a file in 8 bits, the digest of the float one that it was made from; otherwise empty.
     """
 
     name: str
@@ -64,7 +63,7 @@ def path_in_8_bits(path: Path) -> Path:
 
 
 def is_in_8_bits(path: Path) -> bool:
-    """Whether a file says so; False for one that cannot be read, of which whoever loads it tells."""
+    """Whether a file says that it is in 8 bits; False for one that cannot be read, which loading it will report."""
     try:
         return QUANTISED_FROM_KEY in read_metadata(path.read_bytes())
     except (OSError, ValueError):
@@ -81,7 +80,7 @@ def read_model_info(path: Path) -> ModelInfo:
         content = path.read_bytes()
     except OSError as error:
         raise ModelError(f"cannot read the model file {path}: {error.strerror}") from error
-    if content.startswith(_ZIP):  # as PyTorch saves what it learned
+    if content.startswith(_ZIP):  # as PyTorch saves checkpoints
         raise ModelError(
             f"{path} is a checkpoint and no model file; `instance-seg export --checkpoint {path} --out MODEL.onnx` "
             "makes one of it"

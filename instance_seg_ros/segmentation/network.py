@@ -1,4 +1,4 @@
-"""What a backend makes of a model file, and what its inputs are."""
+"""What every backend provides, a network, and the inputs of a network."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Network(Protocol):
 
     @property
     def backend(self) -> str:
-        """What runs it, with its version, where, and what else a user would want to know of that."""
+        """What runs it, with its version, where, and what else a user would want to know about that."""
 
     def __call__(self, inputs: Mapping[str, NDArray]) -> NetworkOutput:
         """Runs the network on one frame."""

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.segmentation.model_file import ModelError
 
-# A mask may reach past its box, since the box is regressed and the mask is not: by this share of the box's size and so
-# many cells of the mask's grid. Farther out, what the mask head says is about other objects.
+# A mask may reach past its box, because the box is regressed and the mask is not: by this share of the box's size and
+# this many cells of the mask's grid. Farther out, what the mask head says is about other objects.
 _MARGIN_SHARE = 0.1
 _MARGIN_CELLS = 2.0
 
-# An instance whose pixels went to others to this extent describes the same object as they do.
+# An instance that lost at least this share of its pixels to others describes the same object as they do.
 _MIN_KEPT_SHARE = 0.4
 
 Region = tuple[int, int, int, int]
@@ -85,8 +85,8 @@ def to_instances(
     """The instances of the camera's image, best score first, masks at full resolution without overlap.
 
     Masks are resized inside their boxes only. A pixel that several masks claim goes to the one with the highest
-    probability; an instance that loses most of its pixels so is a duplicate and left out. With `overlapping`, every
-    mask keeps what it claims: average precision judges each by itself.
+    probability; an instance that loses most of its pixels in this way is a duplicate and is left out. With
+    `overlapping`, every mask keeps what it claims: average precision judges each by itself.
 
     Raises:
         ModelError: a mask is not finite.

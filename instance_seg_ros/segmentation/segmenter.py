@@ -49,7 +49,7 @@ class NetworkSegmenter:
         return f"{self._network.backend} ({self._reason})" if self._reason else self._network.backend
 
     def ranked(self, frame: RgbdFrame) -> Instances:
-        """All that the network has found of one frame, whatever its score, each mask by itself: they may overlap.
+        """Everything that the network has found in one frame, whatever its score; masks may overlap.
 
         For average precision, which looks at all thresholds.
 
@@ -88,7 +88,7 @@ def load_segmenter(path: Path | None, settings: SegmentationSettings) -> Network
         ModelError: when the file is missing, damaged, foreign or does not run, or the backend that the settings ask for
             cannot run on this machine.
     """
-    # Imported here: whoever brings a network of their own needs no ONNX Runtime.
+    # Imported here: code that brings a network of its own needs no ONNX Runtime.
     from instance_seg_ros.segmentation.selection import load_network
 
     model_path = default_model_path() if path is None else path

@@ -20,10 +20,10 @@ from instance_seg_ros.segmentation.waiting_network import WaitingNetwork
 
 
 def load_network(path: Path, settings: SegmentationSettings) -> tuple[Network, Path, str]:
-    """The network of a model file, the file that it runs, and why this backend runs it, empty when it was asked for.
+    """The network of a model file, the file that it runs, and why this backend runs it (empty if it was asked for).
 
-    With auto for backend and precision, the 8-bit file beside the model's may serve; on a machine with a GPU it does
-    not, so that what serves until the GPU is ready computes what the GPU will, and one digest names both.
+    If backend and precision are both auto, the 8-bit file beside the model may be used. On a machine with a GPU it is
+    not, so that the backend that serves until the GPU is ready computes the same as the GPU, under the same digest.
 
     Raises:
         ModelError: the file does not run, or the backend that was asked for cannot run here.

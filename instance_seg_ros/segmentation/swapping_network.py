@@ -16,12 +16,12 @@ from instance_seg_ros.segmentation.postprocessing import NetworkOutput
 
 @dataclasses.dataclass
 class _Attempts:
-    """What became of the accelerators for one size of the images.
+    """The state of the accelerators for one size of the images.
 
     Attributes:
-        begun: so many of them were tried, the best first.
+        begun: how many of them were tried, the best first.
         better: the network that the last of those made, while it works.
-        said: the last of each by its name.
+        said: the last message of each, by its name.
     """
 
     begun: int = 0
@@ -33,9 +33,9 @@ class SwappingNetwork:
     """Serves every frame while a better network is made in the background; swaps between two frames.
 
     The accelerators are tried in their order, once for each size of the images, when the first frame of that size has
-    been served. One that cannot be made, does not say of that frame what the first network said, or fails while it runs
-    makes room for the next, and the first network serves meanwhile; `backend` says why the better ones do not. For one
-    caller at a time.
+    been served. If one cannot be made, does not find in that frame what the first network found, or fails while it
+    runs, the next one is tried, and the first network serves meanwhile; `backend` says why the better ones do not. For
+    one caller at a time.
 
     Args:
         first: serves until then.
@@ -99,7 +99,7 @@ class SwappingNetwork:
 
         Args:
             inputs: of a frame.
-            expected: what the first network says of it.
+            expected: what the first network finds in it.
         """
         for accelerator in self._accelerators[attempts.begun :]:
             better = None

@@ -1,4 +1,4 @@
-"""A network that serves with one backend alone, however long that takes to get ready."""
+"""A network that only one backend serves, however long that backend takes to get ready."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from instance_seg_ros.segmentation.postprocessing import NetworkOutput
 class WaitingNetwork:
     """Makes a network for the first frame of each size and lets that frame wait. For one caller at a time.
 
-    For measurements and comparisons, where a stand-in would falsify the result. What it makes is compared with the CPU
+    For measurements and comparisons, where another backend in the meantime would falsify the result. What it makes is compared with the CPU
     on that first frame, and does not serve where they differ.
 
     Args:
@@ -43,7 +43,7 @@ class WaitingNetwork:
         """Runs the network on one frame.
 
         Raises:
-            ModelError: the network cannot be made for this size; once it could not, it is not tried again.
+            ModelError: the network cannot be made for this size; after a failure it is not tried again.
         """
         shapes = {name: array.shape for name, array in inputs.items()}
         identity = tuple(sorted(shapes.items()))
@@ -60,7 +60,7 @@ class WaitingNetwork:
         """The network, or why there is none."""
         try:
             return self._accelerator.network(inputs, self._trusted(inputs), self._report)
-        except Exception as error:  # whatever it is, it is told for each frame that cannot be served
+        except Exception as error:  # whatever it is, it is reported for each frame that cannot be served
             return f"{self._accelerator.name}: failed: {error}"
 
     def _report(self, line: str) -> None:

@@ -39,7 +39,7 @@ DEFAULT_FOCAL_SHARE = 0.85
 """Focal length of a camera that nobody names, as a share of the image's width: 61 degrees, as RGB-D cameras have."""
 
 _SIZE_KEEPING_ORIENTATIONS = (2, 3, 4)
-"""EXIF's mirrored, turned by 180 degrees, and both: the others exchange width and height."""
+"""EXIF's orientations mirrored, turned by 180 degrees, and both: the others exchange width and height."""
 _CAMERA_KEYS = ("fx", "fy", "cx", "cy")
 
 
@@ -127,7 +127,7 @@ class CocoData:
     assumed_cameras: int
 
     def summary(self) -> str:
-        """What was read, in one line of counts, and a line for each thing that the reader should know of."""
+        """What was read: one line of counts, and a line for everything else that the user should know."""
         regions = [region for image in self.images for region in image.regions]
         ignored = sum(region.class_index is None for region in regions)
         lines = [
@@ -290,7 +290,7 @@ def _checked_image(entry: dict[str, Any], files: CocoFiles) -> tuple[Path, Intri
         raise ValueError(f"{path} is {header.width}x{header.height}, but the annotations say {width}x{height}{cure}")
     if header.orientation in _SIZE_KEEPING_ORIENTATIONS or (header.orientation != 1 and width == height):
         raise ValueError(
-            f"{path} has the orientation tag {header.orientation}, and nothing tells whether its annotations are of "
+            f"{path} has the orientation tag {header.orientation}, and it is not known whether its annotations are for "
             "the image as it is stored or as it is shown; save it without the tag"
         )
     named = [entry.get(key) for key in _CAMERA_KEYS]

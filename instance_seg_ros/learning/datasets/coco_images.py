@@ -19,7 +19,7 @@ _PLAUSIBLE_DEPTH_M = (0.05, 8.0)
 
 
 def median_depth_m(data: CocoData, unit_m: float) -> float | None:
-    """The median depth of a few images, in metres: a wrong unit shows nowhere else before the model fails.
+    """The median depth of a few images, in metres: nothing else shows a wrong unit before the model fails.
 
     Args:
         data: the data set.

@@ -40,7 +40,7 @@ class ImageHeader:
 
 
 def read_image_header(path: Path) -> ImageHeader:
-    """The header of an image file whose end is there, too.
+    """The header of an image file that is not cut short.
 
     Raises:
         OSError: no file there, or it cannot be read.

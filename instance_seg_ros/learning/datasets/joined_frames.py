@@ -1,4 +1,4 @@
-"""Several sources of labelled frames taken for one."""
+"""Several sources of labelled frames used as one."""
 
 from __future__ import annotations
 

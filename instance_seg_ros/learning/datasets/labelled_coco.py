@@ -26,7 +26,7 @@ def coco_frames(data: CocoData, files: CocoFiles, limit: int) -> Iterator[Labell
     Args:
         data: what `read_coco` read.
         files: what it was read from.
-        limit: at most so many images, evenly spread; 0 for all.
+        limit: at most this many images, evenly spread; 0 for all.
 
     Raises:
         InputError: a file cannot be decoded, though its header was sound.
@@ -36,7 +36,7 @@ def coco_frames(data: CocoData, files: CocoFiles, limit: int) -> Iterator[Labell
         labels, class_ids = label_image(image)
         ignored = labels == IGNORED_LABEL
         labels[ignored] = 0
-        visible = np.unique(labels[labels > 0])  # an object may be covered by smaller ones altogether
+        visible = np.unique(labels[labels > 0])  # an object may be covered completely by smaller ones
         truth = replace(
             Instances.from_labels(labels), class_ids=class_ids[visible.astype(int) - 1], class_names=data.class_names
         )
@@ -46,6 +46,6 @@ def coco_frames(data: CocoData, files: CocoFiles, limit: int) -> Iterator[Labell
 
 
 def _inside(path: Path, folder: Path) -> Path:
-    """A path as seen from a folder; only its name where it lies elsewhere, since the pictures of a report take it."""
+    """A path relative to a folder, only its name if it lies elsewhere: the pictures of a report are named after it."""
     path, folder = Path(os.path.abspath(path)), Path(os.path.abspath(folder))
     return path.relative_to(folder) if path.is_relative_to(folder) else Path(path.name)

@@ -26,7 +26,7 @@ RANDOM_SENSOR = "random"
 PUBLISHED_NOISE = "published_noise"
 PASSIVE_STEREO = "passive_stereo"
 SENSORS = (RANDOM_SENSOR, *PRESETS, PUBLISHED_NOISE, PASSIVE_STEREO)
-"""What a store can be seen through. Training sees the first; the presets are of its kind; the last two are not."""
+"""Sensors that a store can be seen through. Training uses the first; the presets are alike, the last two are not."""
 DEPTH_MISSING = ("none", "half", "all")
 CONDITIONS = ("missing", "misregistered", "bright", "dim", "printed")
 """What a store's frames can be given besides as they are: a third to half of the depth missing in patches, colour up to
@@ -52,10 +52,10 @@ class LabelledFrame:
         frame: what the segmenter gets.
         truth: its labelled objects.
         complete: every object is labelled; else predictions elsewhere do not count.
-        ignored: (H, W) bool, objects of which too little shows to ask for them.
+        ignored: (H, W) bool, objects of which too little is visible to expect that they are found.
         clean_depth_m: (H, W) float32, the depth without noise; None for real frames.
         sensor: what a generated scene was seen through; empty for real frames.
-        group: of frames that belong together; empty where there are no groups.
+        group: name of the group of frames that it belongs to; empty where there are no groups.
         condition: of CONDITIONS, what was done to the frame; empty for nothing.
         view: of a generated scene, whether the camera looks along its support ("grazing") or down at it ("steep").
     """
@@ -90,12 +90,12 @@ def is_store(folder: Path) -> bool:
 
 
 def captures(folder: Path, complete: bool = False, limit: int = 0) -> Iterator[LabelledFrame]:
-    """The labelled captures of a folder, in the order of their names, grouped by names that begin alike.
+    """The labelled captures of a folder, in the order of their names, grouped by the beginnings of their names.
 
     Args:
         folder: a capture, or a folder of captures.
         complete: every object in them is labelled.
-        limit: at most so many of them, evenly spread; 0 for all.
+        limit: at most this many of them, evenly spread; 0 for all.
 
     Raises:
         CaptureError: no labelled capture there, or a damaged one.
@@ -127,7 +127,7 @@ def store_frames(
 
     Args:
         folder: the store.
-        limit: at most so many frames; 0 for all.
+        limit: at most this many frames; 0 for all.
         seed: of the sensors and of the colour camera.
         sensors: of SENSORS.
         conditions: of CONDITIONS.
@@ -138,10 +138,10 @@ def store_frames(
     """
     unknown = [name for name in sensors if name not in SENSORS]
     if unknown or not sensors:
-        raise ValueError(f"no sensor named {', '.join(unknown)!r}; choose of {', '.join(SENSORS)}")
+        raise ValueError(f"no sensor named {', '.join(unknown)!r}; choose from {', '.join(SENSORS)}")
     unknown = [name for name in conditions if name not in CONDITIONS]
     if unknown:
-        raise ValueError(f"no condition named {', '.join(unknown)!r}; choose of {', '.join(CONDITIONS)}")
+        raise ValueError(f"no condition named {', '.join(unknown)!r}; choose from {', '.join(CONDITIONS)}")
     store = open_store(folder)
     for index in store.frames[spread(len(store), limit)].tolist():
         ids = np.array(store.ids[index])

@@ -129,7 +129,7 @@ def _blurred(image: Image, rng: np.random.Generator, sigma_px: float) -> Image:
 
 @lru_cache(maxsize=1)
 def _normal_values() -> npt.NDArray[np.float32]:
-    """Normal noise to cut pieces from; drawing it anew would take most of the time of a sample."""
+    """Normal noise to cut pieces from; drawing new noise would take most of the time of a sample."""
     return np.random.default_rng(5).standard_normal(_NOISE_VALUES, dtype=np.float32)
 
 
@@ -146,7 +146,7 @@ def _noisy(image: Image, rng: np.random.Generator, read_noise: float, shot_noise
 
 
 def _through_filter_array(image: Image) -> Image:
-    """One channel at each pixel, as behind a Bayer filter, and the others interpolated."""
+    """Keeps one channel at each pixel, as behind a Bayer filter, and interpolates the others."""
     mosaic = image[..., 1].copy()
     mosaic[::2, ::2] = image[::2, ::2, 0]
     mosaic[1::2, 1::2] = image[1::2, 1::2, 2]
@@ -164,7 +164,7 @@ def _tone_curves(rng: np.random.Generator, settings: PhotometricSettings) -> npt
 
 
 def _recolored(image: Image, rng: np.random.Generator, settings: PhotometricSettings) -> Image:
-    """Hue turned, saturation scaled, channels exchanged: one matrix for all of it."""
+    """Hue turned, saturation scaled, channels exchanged, all by one matrix."""
     turn, vividness = rng.normal(0.0, 1.0, 2) * (settings.hue, settings.saturation)
     share = 0.0 if rng.random() < settings.grey_probability else np.exp(vividness)
     # A turn about the grey axis (Rodrigues) and a stretch away from the pixel's own grey.
@@ -178,7 +178,7 @@ def _recolored(image: Image, rng: np.random.Generator, settings: PhotometricSett
 
 
 def _compressed(image: Image, quality: int) -> Image:
-    """Through JPEG and back."""
+    """The picture after JPEG compression."""
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     return np.asarray(cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), np.uint8)

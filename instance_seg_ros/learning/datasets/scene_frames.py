@@ -16,7 +16,7 @@ from instance_seg_ros.learning.synthetic.sensors.sensor import SensorSettings, s
 from instance_seg_ros.learning.synthetic.store import SceneStore
 
 HOLDOUT_EVERY = 50
-"""One scene in so many is never trained on."""
+"""One scene in this many is never trained on."""
 
 SensorModel = Callable[
     [NDArray[np.float32], NDArray[np.float32], np.random.Generator, NDArray[np.float32] | None], NDArray[np.float32]
@@ -36,18 +36,18 @@ def random_sensor(
 
 
 class SceneFrames:
-    """A `FrameSource` of the store's scenes but the held-out ones; class-agnostic.
+    """A `FrameSource` of the store's scenes except the held-out ones; class-agnostic.
 
     Args:
         store: of the scenes.
         inputs: "depth", "rgb" or "rgbd", what to give of each frame.
-        sensor: what makes measured depth of true depth.
-        holdout_every: scenes with a number that this divides are left out.
+        sensor: what turns true depth into measured depth.
+        holdout_every: scenes whose number is a multiple of this are left out.
         prints: painted over the colour; None takes the defaults.
-        misregistration: of the colour; likewise.
+        misregistration: of the colour against the depth; None takes the defaults.
 
     Raises:
-        ValueError: colour alone is wanted of a store that has none.
+        ValueError: only colour is wanted, and the store has none.
     """
 
     class_names = ("object",)

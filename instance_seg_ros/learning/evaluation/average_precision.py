@@ -55,7 +55,7 @@ class EncodedImage:
 
 @dataclass(frozen=True)
 class ClassPrecision:
-    """Average precision of one class, or the mean over several; in [0, 1], NaN where no object is.
+    """Average precision of one class, or the mean over several; in [0, 1], NaN without objects.
 
     Attributes:
         ap, ap50, ap75: over IoU 0.5:0.95, at 0.5, at 0.75.
@@ -70,11 +70,11 @@ class ClassPrecision:
 
 @dataclass(frozen=True)
 class AveragePrecision:
-    """In [0, 1]; NaN where no object is.
+    """Average precision in [0, 1]; NaN without objects.
 
     Attributes:
         curves: for each IoU threshold, the precision (101,) at the recalls 0, 0.01, ... 1, interpolated as COCO does;
-            empty where no object is.
+            empty without objects.
         ap, ap50, ap75: over IoU 0.5:0.95, at 0.5, at 0.75.
         ap_small, ap_medium, ap_large: over IoU 0.5:0.95, by size.
         ar100: recall over IoU 0.5:0.95 with at most 100 predictions an image.
@@ -94,7 +94,7 @@ class AveragePrecision:
     boundary_ap75: float
 
     def values(self) -> dict[str, float]:
-        """The figures by their names, without the curves."""
+        """The figures by name, without the curves."""
         return {name: value for name, value in vars(self).items() if name != "curves"}
 
 
@@ -180,7 +180,7 @@ def class_precisions(images: Sequence[EncodedImage], classes: int) -> list[Class
 
 
 def mean_over_classes(precisions: Sequence[ClassPrecision]) -> ClassPrecision:
-    """The mean over the classes that have an object, as COCO has it; NaN where none has."""
+    """The mean over the classes that have an object, as COCO computes it; NaN where none has."""
     values = np.array([astuple(each) for each in precisions if not math.isnan(each.ap)])
     return ClassPrecision(*(values.mean(axis=0).tolist() if len(values) else 4 * [float("nan")]))
 
@@ -188,7 +188,7 @@ def mean_over_classes(precisions: Sequence[ClassPrecision]) -> ClassPrecision:
 def _mean_precision(precision: NDArray[np.float64]) -> float:
     """Over thresholds and recalls of pycocotools' (..., areas, detections), for all areas and 100 detections."""
     value = float(precision[..., 0, -1].mean())
-    return float("nan") if value < 0 else value  # -1 everywhere where no object is
+    return float("nan") if value < 0 else value  # -1 everywhere without objects
 
 
 def _as_one_class(image: EncodedImage) -> EncodedImage:

@@ -51,7 +51,7 @@ class Row:
 
     Classes of frames (group of captures, objects in the frame, sensor, condition, view) have every figure. Classes of
     objects (subset, size, distance, occlusion) have only those that need no predictions but the ones found for each
-    object: to which class a false prediction belongs, nobody can say. Categories, where classes count, also have the
+    object: to which class a false prediction belongs is not known. Categories, where classes count, also have the
     average precision of the predictions of that class; found and IoU are those of masks of any class.
 
     Attributes:
@@ -89,7 +89,7 @@ class Row:
 
 @dataclass(frozen=True)
 class RuleAgreement:
-    """How the rule that tells bare surface by depth judged known cases; all 0 for real frames.
+    """How the rule that recognises bare surface by depth judged known cases; all 0 for real frames.
 
     Attributes:
         objects, objects_called_bare: objects that had depth, and those that it took for bare surface.
@@ -104,7 +104,7 @@ class RuleAgreement:
 
 @dataclass(frozen=True)
 class ClassSummary:
-    """Figures that take predictions of another class than the object's for wrong.
+    """Figures that count a prediction of another class than the object's as wrong.
 
     Attributes:
         precision: mean over the classes that have objects; None where pycocotools is not installed.
@@ -121,23 +121,23 @@ class ClassSummary:
 
 @dataclass(frozen=True, eq=False)
 class Summary:
-    """Everything that is said of a model on some frames.
+    """All figures of a model on some frames.
 
     Attributes:
         rows: over all frames first, then by class.
         overlap, boundary: mean (precision, recall, F) over the frames.
         precision: average precision over all frames, whatever the classes; None where pycocotools is not installed.
-        classes: what counting the classes makes of it; None where the model knows no class of the data.
+        classes: the figures when classes count; None where the model knows no class of the data.
         frames_with_labels: number of frames with a labelled object.
         frames_with_two_thirds_found: of those, the ones with two thirds of the objects found.
         empty_frames: number of frames without a labelled object.
         clean_empty_frames: of those, the ones without a prediction that counts.
         with_objects: mean (overlap F, boundary F, %75) over the other frames; NaN where there is none.
         phantom_frames: names of the frames with phantoms and how many, most first.
-        phantoms_on_bare_surface: how many phantoms lie on bare table, floor or wall, as far as the depth tells; all of
-            them where only some objects are labelled.
+        phantoms_on_bare_surface: how many phantoms lie on bare table, floor or wall, judged by depth; all of them where
+            only some objects are labelled.
         unmeasured: predictions away from labelled objects whose depth is missing.
-        rule: how far the rule behind phantoms on bare surface is right.
+        rule: how often the rule behind phantoms on bare surface is right.
         median_segment_ms: time of the segmenter.
     """
 
@@ -190,7 +190,7 @@ def summarise(results: Sequence[FrameResult], class_names: Sequence[str] = ()) -
     Means of overlap, boundary and %75 are over all frames, as in the published evaluation (see `metrics`), which gives
     a frame without a labelled object F 1 without predictions and else 0, however small the one false prediction is.
     That weighs as much as a scene of twenty objects that are all missed, so the means over the frames with objects, and
-    how many frames without any stay without a prediction, are told beside them.
+    how many frames without any stay without a prediction, are given beside them.
 
     Raises:
         ValueError: there is no frame.

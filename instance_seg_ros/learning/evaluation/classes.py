@@ -1,4 +1,4 @@
-"""Which classes of a model are which of a data set: those of the same name."""
+"""Which classes of a model are which classes of a data set: those of the same name."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ClassNames:
         return self.data if self._any_shared and not alone else ()
 
     def summary(self) -> str:
-        """What the two do not share, in lines; empty where they have the same classes."""
+        """One line for each kind of class that the two do not share; empty where they have the same classes."""
         if not self._any_shared:
             return (
                 f"classes do not count: those of the model ({_listed(self.model)}) and those of the data "

@@ -47,7 +47,7 @@ class Phantoms:
 
 @dataclass(frozen=True)
 class RuleCheck:
-    """How the depth judged one object of a frame, and its mask moved to bare surface; None where it could not."""
+    """How the depth judged an object of a frame, and its mask when moved to bare surface; None where it could not."""
 
     object_is_bare: bool | None
     bare_is_bare: bool | None
@@ -87,7 +87,7 @@ class FrameResult:
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What a segmenter gave for a frame, for pictures of it.
+    """What a segmenter gave for a frame, to draw pictures of.
 
     Attributes:
         source: the frame.
@@ -103,7 +103,7 @@ class Prediction:
 
 
 class RankingSegmenter(Segmenter, Protocol):
-    """A segmenter that also tells all that it considers."""
+    """A segmenter that also gives everything that it considers."""
 
     def ranked(self, frame: RgbdFrame) -> Instances:
         """Instances of any score, best first; masks may overlap."""
@@ -112,8 +112,8 @@ class RankingSegmenter(Segmenter, Protocol):
 def evaluate_frame(segmenter: RankingSegmenter, source: LabelledFrame) -> tuple[FrameResult, Prediction]:
     """Segments a frame and measures the result.
 
-    A prediction does not count when most of it lies on ignored objects, or, where only some objects are labelled, when
-    less than a tenth of it lies on them.
+    A prediction does not count if most of it lies on ignored objects or, where only some objects are labelled, if less
+    than a tenth of it lies on labelled ones.
 
     Args:
         segmenter: all but average precision is measured on what it gives; average precision, which looks at all

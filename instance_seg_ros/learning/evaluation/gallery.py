@@ -30,7 +30,7 @@ _DEFINITIONS = (
     ("overlap F, boundary F, %75", "as unseen-object segmentation has them, one-to-one matches, means over frames"),
     (
         "AP, AP50, AP75, boundary AP",
-        "COCO's mask AP, all classes taken for one but in rows of a category; by the smaller of mask and boundary IoU",
+        "COCO's mask AP, all classes as one except in rows of a category; by the smaller of mask and boundary IoU",
     ),
     ("phantoms", "predictions per frame on no object; where only some objects are labelled: on bare flat surface"),
     ("distance, hidden outline", "median depth of an object; share of its outline beside which something is nearer"),
@@ -66,7 +66,7 @@ class WorstFrames:
     def add(self, result: FrameResult, prediction: Prediction) -> None:
         """Keeps a frame if it is among the worst so far."""
         badness = (-result.metrics.overlap.f, result.phantoms.count)
-        self._seen += 1  # decides between equals, so that frames are never compared
+        self._seen += 1  # decides between equals, because frames cannot be compared
         heapq.heappush(self._heap, (badness, -self._seen, result, prediction))
         if len(self._heap) > self.count:
             heapq.heappop(self._heap)

@@ -79,9 +79,9 @@ class ImageMetrics:
 
 
 def boundary(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The outer contours (H, W) of a mask's pieces, 1 px wide and inside them, along the image's border, too.
+    """The outer contours (H, W) of a mask's pieces, 1 px wide and inside them, also along the image's border.
 
-    Holes have none: so the published evaluation computes it.
+    Holes have none, as in the published evaluation.
     """
     contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     return cv2.drawContours(np.zeros(mask.shape, np.uint8), contours, -1, 1) > 0
@@ -113,7 +113,7 @@ def image_metrics(truth: Masks, predicted: Masks) -> ImageMetrics:
         predicted: (M, H, W) bool masks.
 
     Without predictions but with objects P is 1 and R 0; with predictions but no objects the reverse; both have F and
-    %75 of 0. For neither, everything is 1. So has it the published evaluation.
+    %75 of 0. For neither, everything is 1. This is how the published evaluation counts.
     """
     count, predictions = len(truth), len(predicted)
     truth_areas, predicted_areas = mask_areas(truth), mask_areas(predicted)

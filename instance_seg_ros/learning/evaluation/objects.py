@@ -22,8 +22,8 @@ class ObjectFacts:
 
     Attributes:
         image_share: share of the image that it covers.
-        distance_m: median depth, NaN where nothing of it is measured.
-        occlusion: see `occlusion`; NaN where the depth is not exact enough to tell.
+        distance_m: median depth, NaN where none of it is measured.
+        occlusion: see `occlusion`; NaN where the depth is not exact enough.
         pieces: visible pieces of at least a twentieth of it each.
         thickness_share: width of the thickest part of it, as a share of the image's width.
     """
@@ -75,7 +75,7 @@ def occlusion(mask: NDArray[np.bool_], clean_depth_m: NDArray[np.float32]) -> fl
     """Share of the pixels of an object's outline beside which something else is nearer, 0 to 1.
 
     Nearer is more than 1 cm and more than 2 % of the depth. It stands in for the hidden share of the object, which
-    only a scene with the objects one by one would tell; what the image's border cuts off is not hidden.
+    would need a scene with the objects one by one; what the image's border cuts off is not hidden.
 
     Args:
         mask: (H, W) bool.
@@ -91,6 +91,6 @@ def occlusion(mask: NDArray[np.bool_], clean_depth_m: NDArray[np.float32]) -> fl
 
 
 def _inner_outline(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The pixels (H, W) of a mask beside one that is not of it, around holes, too; the image's border is no outline."""
+    """The pixels (H, W) of a mask beside a pixel outside it, also around holes; the image's border is no outline."""
     cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
     return mask & (cv2.erode(mask.astype(np.uint8), cross) == 0)

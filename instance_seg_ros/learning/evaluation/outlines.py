@@ -3,7 +3,7 @@
 python -m instance_seg_ros.learning.evaluation.outlines CAPTURES [--model FILE]
 
 Labels that were made from poses or from depth lie beside the edges of the image where these are registered badly, and a
-model that takes outlines from colour loses boundary F there. This tells the two apart.
+model that takes outlines from colour loses boundary F there. This distinguishes the two.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def shift_onto_edges(mask: NDArray[np.bool_], strength: NDArray[np.float32]) -> 
     def under(shift_xy: tuple[int, int]) -> float:
         return float(padded[rows + MAX_SHIFT_PX + shift_xy[1], columns + MAX_SHIFT_PX + shift_xy[0]].mean())
 
-    # Of equally good ones the shortest.
+    # Of equally good shifts, the shortest.
     return max(itertools.product(steps, steps), key=lambda xy: (under(xy), -(xy[0] ** 2 + xy[1] ** 2)))
 
 
@@ -135,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _color(source: LabelledFrame) -> NDArray[np.uint8]:
     if source.frame.color_rgb is None:
-        raise InputError(f"{source.name} has no colour, whose edges the outlines are held against")
+        raise InputError(f"{source.name} has no colour, and outlines are compared with the edges of colour")
     return source.frame.color_rgb
 
 

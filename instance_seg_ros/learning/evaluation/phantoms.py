@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from instance_seg_ros.core.camera import RgbdFrame
 
 PHANTOM_SHARE = 0.1
-"""A prediction with a smaller share of its pixels on objects lies on none."""
+"""A prediction with a smaller share of its pixels on objects counts as lying on none."""
 BARE_SHARE = 0.8
 """Share of a mask's measured pixels that must lie on flat surfaces for it to be bare."""
 
@@ -77,10 +77,10 @@ class BareSurfaces:
 
     A mask lies on bare surface when at least `BARE_SHARE` of its measured pixels lie on planes that were fitted without
     it: up to two planes through the ring around it (each holding a quarter of the ring's pixels), or up to four planes
-    through the frame's background (each holding 8 %). On a plane is what differs from it, along the line of sight, by
-    at most three times the noise that the plane's own pixels show, and at least 0.3 % of the depth. So the rule follows
-    the sensor's noise. Pixels within 3 px (at 640 px width) of the mask's outline are left out, for masks and depth
-    whose edges do not meet.
+    through the frame's background (each holding 8 %). A pixel lies on a plane if it differs from it, along the line of
+    sight, by at most three times the noise of the plane's own pixels, or 0.3 % of the depth if that is more. So the
+    rule follows the sensor's noise. Pixels within 3 px (at 640 px width) of the mask's outline are left out, since the
+    edges of masks and depth may not coincide.
 
     What it misses: a mask that covers a surface which shows nowhere else (the whole side of a table), bare surfaces
     that are not flat, and whatever has no depth. What it takes for bare wrongly: things thinner than the noise, such as
@@ -121,7 +121,7 @@ class BareSurfaces:
 
 
 def _sample(frame: RgbdFrame, pixels: Mask, most: int) -> tuple[_Floats, _Floats]:
-    """Rays (N, 3) and depths (N,) of at most so many of these pixels, evenly spread."""
+    """Rays (N, 3) and depths (N,) of at most this many of these pixels, evenly spread."""
     at = np.flatnonzero(pixels)
     at = at[np.linspace(0, len(at) - 1, min(most, len(at))).astype(int)]
     rays = np.ones((len(at), 3))
@@ -175,7 +175,7 @@ def moved_to_bare_surface(mask: Mask, clean: RgbdFrame, background: Mask, rng: n
         rng: decides where.
 
     Returns:
-        The moved mask: all of it is background that one plane explains within 1 mm. None where 20 draws found no place.
+        The moved mask, wholly on background that one plane explains within 1 mm; None where 20 draws found no place.
     """
     rows, columns = np.nonzero(mask)
     height, width = mask.shape

@@ -101,7 +101,7 @@ def breakdown_table(summary: Summary) -> str:
 
 
 def summary_lines(summary: Summary) -> str:
-    """What the breakdown does not say, for a terminal."""
+    """Figures beside the breakdown, for a terminal."""
     everything = summary.all
     lines = [
         f"frames with at least two thirds found: {summary.frames_with_two_thirds_found} of "
@@ -155,7 +155,7 @@ def _phantom_lines(summary: Summary) -> list[str]:
     total = sum(count for _, count in summary.phantom_frames)
     line = f"phantoms: {total} in {summary.all.frames} frames"
     if summary.phantoms_on_bare_surface < total:
-        line += f", {summary.phantoms_on_bare_surface} of them on bare surface by the depth"
+        line += f", {summary.phantoms_on_bare_surface} of them on bare surface, judged by depth"
     if total:
         most = ", ".join(f"{name}: {count}" for name, count in summary.phantom_frames[:_MOST_PHANTOM_FRAMES])
         line += f"; most in {most}"
@@ -165,8 +165,8 @@ def _phantom_lines(summary: Summary) -> list[str]:
     rule = summary.rule
     if rule.objects and rule.bare:
         lines.append(
-            f"the rule that tells bare surface by depth calls {rule.objects_called_bare} of {rule.objects} objects "
-            f"bare, and {rule.bare_called_bare} of {rule.bare} masks moved to bare surface"
+            f"the rule that recognises bare surface by depth calls {rule.objects_called_bare} of {rule.objects} "
+            f"objects bare, and {rule.bare_called_bare} of {rule.bare} masks moved to bare surface"
         )
     return lines
 

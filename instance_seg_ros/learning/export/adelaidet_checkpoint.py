@@ -69,7 +69,7 @@ _PIXEL_FACTS = {"pixel_mean": "mean", "pixel_std": "std"}
 
 _LISTED_NAMES = 8
 
-# All that NumPy needs to rebuild plain arrays; none of it runs code that the file brings.
+# Everything that NumPy needs to rebuild plain arrays; none of these runs code that the file brings.
 _RECONSTRUCT, _SCALAR = np.zeros(0).__reduce__()[0], np.float32(0).__reduce__()[0]
 _ARRAY_GLOBALS: dict[str, Any] = {
     "numpy.core.multiarray._reconstruct": _RECONSTRUCT,
@@ -245,7 +245,7 @@ def _written_by_torch(path: Path) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    """What happened in few words; torch's message holds advice besides."""
+    """What happened, in a few words; torch's message also holds advice."""
     text = str(error)
     refused = re.search(r"unsupported global:?(?: GLOBAL)? ([\w.]+)", text, re.IGNORECASE)
     if refused:
@@ -270,7 +270,7 @@ def _weights_of(path: Path, content: Any) -> dict[str, Tensor]:
 
 
 def _recognise(path: Path, weights: Mapping[str, Tensor], style: str) -> AdelaiDetConfig:
-    """Depth, classes and semantic branch as the names and shapes tell."""
+    """Depth, classes and semantic branch, from the names and shapes."""
     logits = weights.get("proposal_generator.fcos_head.cls_logits.weight")
     if logits is None or logits.ndim != 4:
         raise ImportRefusedError(
@@ -293,7 +293,7 @@ def _count(weights: Mapping[str, Tensor], pattern: str) -> int:
 
 
 def _check_facts(path: Path, weights: Mapping[str, Tensor], config: AdelaiDetConfig) -> None:
-    """What the file tells of its configuration must be what this network does."""
+    """What the file says about its configuration must be what this network does."""
     expected = {_SIZES_OF_INTEREST: SIZES_OF_INTEREST_PX}
     expected |= {name: getattr(STYLES[config.style], fact) for name, fact in _PIXEL_FACTS.items()}
     for name, values in expected.items():

@@ -20,8 +20,9 @@ from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.masks import mask_ious
 from instance_seg_ros.segmentation import load_segmenter
 
-# In float stay the layers that read an image, what the dynamic heads and the upsampling of masks are made of, and what
-# boxes and scores are read from: nothing averages their errors. The controller alone costs 3 points of AP in 8 bits.
+# These layers stay in float: those that read an image, those that make the dynamic heads and the upsampling of masks,
+# and those that give boxes and scores. Nothing averages their errors: the controller alone costs 3 points of AP in 8
+# bits.
 _FLOAT_LAYERS = re.compile(
     r"/model/(backbone/stem|color_encoder/stem|mask_upsampling/(depth_guide|color_guide|weights))/.*"
     r"|.*/(controller|class_logits|ltrb|centerness|features)(_\d+)?/Conv"
@@ -34,12 +35,12 @@ ONE_FRAME = "one frame is too few to calibrate with and to measure the loss on; 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far an 8-bit network agrees with the one that it was made of, over some frames.
+    """How far an 8-bit network agrees with the one that it was made from, over some frames.
 
     Attributes:
         instances: of the float network.
-        found_share: of them, those that the 8-bit network gives the same class and a mask of IoU >= 0.75.
-        mean_iou: of the masks of those.
+        found_share: share of them that the 8-bit network gives the same class and a mask of IoU >= 0.75.
+        mean_iou: of the masks of these.
     """
 
     instances: int
@@ -67,7 +68,7 @@ def measured_agreement(of_float: bytes, of_int8: bytes, frames: Sequence[RgbdFra
 
 
 def _best_ious(of_float: Instances, of_int8: Instances) -> Iterator[float]:
-    """For each instance of the float network, the IoU with the best of the other's of its class."""
+    """For each instance of the float network, the largest IoU with an instance of the other network of its class."""
     for mask, class_id in zip(of_float.masks, of_float.class_ids, strict=True):
         others = of_int8.masks[of_int8.class_ids == class_id]
         yield float(mask_ious(mask[None], others).max(initial=0.0))
@@ -87,7 +88,7 @@ class _Frames(CalibrationDataReader):
 def quantise(proto: onnx.ModelProto, inputs: Sequence[Mapping[str, NDArray]]) -> onnx.ModelProto:
     """A graph with its convolutions in 8 bits (Q/DQ; weights per channel, activations per tensor).
 
-    Everything else, geometry, group normalisation, suppression and the dynamic heads above all, stays in float.
+    Everything else stays in float, above all group normalisation, suppression and the dynamic heads.
 
     Args:
         proto: of float32 weights.

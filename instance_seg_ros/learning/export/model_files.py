@@ -30,7 +30,7 @@ OPSET = 17
 _HALF_MIN_ELEMENTS = 1024
 OUTPUT_NAMES = ("boxes_xyxy", "scores", "class_ids", "masks", "mask_scale")
 TRAINED_OUTPUT_NAMES = (*OUTPUT_NAMES, "mask_upsampling")
-"""Of this project's own networks."""
+"""Outputs of this project's own networks."""
 DEPTH_CONTRACT = {
     "depth_m": "float32 [H, W], metres along the optical axis, 0 = no measurement, any size",
     "intrinsics": "float32 [4], fx fy cx cy in pixels of that image",
@@ -119,7 +119,7 @@ def trace(
 def store_weights_as_half(proto: onnx.ModelProto) -> None:
     """Stores large float32 weights as float16 with a Cast behind each, in place; arithmetic stays float32.
 
-    The file halves, and a runtime folds the casts when it loads it.
+    This halves the file, and a runtime folds the casts when it loads it.
 
     Raises:
         ValueError: a weight exceeds float16's range.
@@ -208,11 +208,11 @@ def in_8_bits(content: bytes, calibration: Sequence[RgbdFrame]) -> tuple[bytes, 
             agreement is measured.
 
     Returns:
-        The file's content, which names the digest of the float one, and the agreement with it, which the file records,
-        too.
+        The file's content, which names the digest of the float one, and the agreement with it, which the file also
+        records.
 
     Raises:
-        ValueError: there are fewer than two frames, or the file is one of 8 bits already.
+        ValueError: there are fewer than two frames, or the file is in 8 bits already.
     """
     if len(calibration) < 2:
         raise ValueError(ONE_FRAME)

@@ -27,7 +27,7 @@ SIZES_OF_INTEREST_PX = (64.0, 128.0, 256.0, 512.0, 1024.0)
 """What the relative coordinates of an instance found on P3 to P7 are divided by."""
 
 SIZE_DIVISOR = 32
-"""The input's height and width are multiples of it."""
+"""The input's height and width are multiples of this."""
 
 MASK_STRIDE = 4
 """Of the mask probabilities."""

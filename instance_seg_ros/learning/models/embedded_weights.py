@@ -1,7 +1,7 @@
-"""A network out of its model file: every weight that the graph holds under its own name, and what the file says else.
+"""The network inside a model file: weights that the graph holds by name, and facts in the file's metadata.
 
-The exporter computes with constants where it can, and a parameter that it did so with has no name in the graph. Those
-few numbers and the network's sizes lie in the file's metadata.
+The exporter folds constants where it can, and a parameter that was folded has no name in the graph. These few numbers
+and the network's sizes are in the file's metadata.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from instance_seg_ros.segmentation.model_file import read_metadata, read_model_i
 
 NETWORK_KEY = "network"
 HALF_SUFFIX = "_half"
-_PREFIX = "model."  # of the network inside `export.graph.ExportedModel`
-_COUNTER = "num_batches_tracked"  # of batch normalisation, without meaning for a network that is not trained
+_PREFIX = "model."  # of the network inside `exported_graph.ExportedModel`
+_COUNTER = "num_batches_tracked"  # a counter of batch normalisation that means nothing outside of training
 
 
 def network_facts(model: CondInst, proto: onnx.ModelProto) -> str:
@@ -29,7 +29,7 @@ def network_facts(model: CondInst, proto: onnx.ModelProto) -> str:
 
     Args:
         model: the network.
-        proto: the graph that was made of it, before or after its weights were halved.
+        proto: the graph that was exported from it, before or after its weights became float16.
     """
     named = {tensor.name for tensor in proto.graph.initializer}
     folded = {

@@ -24,7 +24,7 @@ class DecodingSettings:
         candidates: best locations that are looked at, see `preference`.
         max_instances: rows of the outputs (K).
         overlap_threshold: a candidate whose mask overlaps that of a better, kept one by more (IoU) is suppressed.
-        containment_threshold: likewise, one with a larger share of its own mask inside that of a better one.
+        containment_threshold: a candidate with a larger share of its mask inside that of a better one is suppressed.
         min_score: candidates below it leave the graph with score 0.
     """
 
@@ -45,11 +45,11 @@ class DecodingSettings:
 
 
 def preference(quality: Tensor, sizes_hw: Sequence[tuple[int, int]]) -> Tensor:
-    """What candidates are chosen by: the quality, halved where one of the eight locations around is better.
+    """The value that candidates are chosen by: the quality, halved where one of the eight locations around is better.
 
     An object has several good locations side by side. Those that are the best around come first (CenterNet, Zhou et
     al., 2019, drops all others), so that few candidates reach many objects. The others follow, since the best location
-    has not always the best mask.
+    does not always have the best mask.
 
     Args:
         quality: (L,) float32 of the levels' locations, row by row, finest level first.

@@ -48,7 +48,7 @@ class Tower(nn.Module):
 
 @dataclass(frozen=True)
 class LevelOutput:
-    """What the head says on one level.
+    """The head's outputs on one level.
 
     Attributes:
         class_logits: (B, classes, H, W).

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class FeaturePyramid(nn.Module):
-    """Lateral 1x1, nearest top-down sum, output 3x3, all with bias and no normalisation."""
+    """Lateral 1x1 convolutions, top-down sums (nearest), 3x3 output convolutions; all with bias, no normalisation."""
 
     def __init__(self, in_channels: Sequence[int], channels: int) -> None:
         super().__init__()

@@ -36,7 +36,7 @@ class _PyramidMerge(nn.Module):
 
 
 class MaskFeatures(_PyramidMerge):
-    """The mask branch as published: a few channels at the finest level."""
+    """The mask branch of the paper: a few channels at the finest level."""
 
     def forward(self, pyramid: Sequence[Tensor]) -> Tensor:
         """(B, Cin, H_i, W_i), finest first -> (B, out_channels, H_0, W_0), which the dynamic heads read."""

@@ -1,7 +1,7 @@
 """Learned convex upsampling of masks (Teed & Deng, RAFT, ECCV 2020, section 3.3).
 
 A fine pixel is a weighted mean of its coarse cell's 3 x 3 neighbourhood. The weights come from fine features of depth
-and colour and are the same for every instance: where the image has an edge, all masks get it.
+and colour and are the same for every instance: where the image has an edge, so does every mask.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""ResNet-50 and ResNet-101 with bottleneck blocks (He et al., CVPR 2016), in both wide-spread variants."""
+"""ResNet-50 and ResNet-101 with bottleneck blocks (He et al., CVPR 2016), in both common variants."""
 
 from __future__ import annotations
 

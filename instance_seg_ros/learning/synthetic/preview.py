@@ -22,10 +22,10 @@ _PALETTE[0] = 0
 def write_contact_sheet(settings: SynthSettings, path: Path | str, rows: int = 6, columns: int = 2) -> None:
     """Write a PNG or JPEG of ``rows`` x ``columns`` scenes, each as colour, depth, instances and noised depth.
 
-    The light and the sensor are drawn anew: a store of the same seed has the same scenes and views under other light.
+    Light and sensor are drawn separately: a store of the same seed has the same scenes and views under other light.
 
     Raises:
-        ValueError: the name's ending stands for no kind of picture.
+        ValueError: the name's ending is none of a picture.
         OSError: the file cannot be written.
     """
     if not cv2.haveImageWriter(str(path)):

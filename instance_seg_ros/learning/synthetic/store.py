@@ -39,17 +39,19 @@ class SynthSettings(Settings):
     """What scenes to generate."""
 
     frames: int = setting(24_000, "Frames to generate.", minimum=1, maximum=10_000_000)
-    views: int = setting(4, "Frames of each scene, from as many cameras.", minimum=1, maximum=64)
+    views: int = setting(4, "Frames of each scene, each from another camera.", minimum=1, maximum=64)
     width: int = setting(320, "Image width, px.", minimum=64, maximum=4096)
     height: int = setting(240, "Image height, px.", minimum=48, maximum=4096)
-    seed: int = setting(1, "Seed; the same settings give the same bytes.", minimum=0, maximum=2**31 - 1)
-    max_objects: int = setting(20, "Objects in a scene, at most.", minimum=0, maximum=60)
+    seed: int = setting(
+        1, "Seed of all randomness; the same settings give the same bytes.", minimum=0, maximum=2**31 - 1
+    )
+    max_objects: int = setting(20, "Largest number of objects in a scene.", minimum=0, maximum=60)
     families: str = setting("", "Object families to use, comma-separated; empty: all.")
     without_families: str = setting("", "Object families to leave out, comma-separated.")
     color: bool = setting(False, "Also render shaded colour.")
     stereo_baseline_m: float = setting(
         0.0,
-        "Also measure depth by passive stereo with this baseline, to evaluate on; 0: no.",
+        "Also measure depth by passive stereo with this baseline in metres, to evaluate on; 0: no.",
         minimum=0.0,
         maximum=0.5,
     )
@@ -96,8 +98,8 @@ class SceneStore:
         intrinsics: (N, 4) float32 fx, fy, cx, cy.
         T_world_camera: (N, 4, 4) float32.
         scene_id: (N,) int32.
-        behind: (N, H, W) uint16, 0 where the surface is an ordinary one, else the depth of what is seen through it in
-            0.1 mm, 65535 for nothing and for mirrors; None in stores from before there were such surfaces.
+        behind: (N, H, W) uint16, 0 for ordinary surfaces, otherwise the depth of what is seen through the surface in
+            0.1 mm, 65535 for nothing and for mirrors; None in old stores, which have no such surfaces.
         color: (N, H, W, 3) uint8 RGB or None.
         stereo_depth: (N, H, W) uint16, what passive stereo measured in 0.1 mm, 0 = no match; or None.
         frames: indices of the finished frames.
@@ -209,7 +211,7 @@ def _run(settings: SynthSettings, out: Path, todo: list[int], workers: int) -> I
     if workers <= 1:
         yield from map(_Writer(settings, out).write, todo)
         return
-    # Unlike multiprocessing's own pool, this one gives up when its processes die instead of starting them for ever.
+    # Unlike multiprocessing's own pool, this one gives up when its processes die instead of starting them forever.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context) as pool:
         try:
@@ -226,7 +228,7 @@ def _write_in_worker(settings: SynthSettings, out: Path, scene: int) -> int:
 
 @lru_cache(maxsize=1)
 def _worker_writer(settings: SynthSettings, out: Path) -> _Writer:
-    """The writer of a pool's process, which ends with the pool: opening the arrays for every scene would be slow."""
+    """The writer of a pool's process, kept as long as the pool: opening the arrays for every scene would be slow."""
     return _Writer(settings, out)
 
 
@@ -271,7 +273,7 @@ class _Writer:
             arrays["depth"][frame] = _in_units(cast.depth_m)
             arrays["ids"][frame] = cast.ids
             behind_m = caster.behind(cast)
-            if behind_m.any():  # else the file keeps its hole
+            if behind_m.any():  # otherwise nothing is written, and the file stays sparse
                 too_far = behind_m > DEPTH_UNIT_M * (_NOTHING_BEHIND - 1)
                 arrays["behind"][frame] = np.where(too_far, _NOTHING_BEHIND, _in_units(behind_m))
             arrays["intrinsics"][frame] = view.intrinsics.fx_fy_cx_cy

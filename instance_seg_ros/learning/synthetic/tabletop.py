@@ -30,7 +30,7 @@ _ORBIT_RAD_PER_S = 0.12
 
 @dataclass(frozen=True, eq=False)
 class SimulatedFrame:
-    """A camera's frame and what is true of it.
+    """A camera's frame and its ground truth.
 
     Attributes:
         frame: colour and noised depth, stamped.
@@ -55,12 +55,12 @@ class SimulatedTabletop(Iterator[SimulatedFrame]):
         seed: of scene, events and noise.
         size_wh: image size in pixels.
         objects: bodies on the table at the start, at least 1.
-        rate_hz: frames a second of simulated time; sets stamps and speeds, nothing waits.
+        rate_hz: frames per second of simulated time; it sets stamps and speeds, nothing waits.
         sensor: defects of the depth camera.
         start_ns: stamp of the first frame.
 
     Raises:
-        ValueError: for a size, rate or number of objects that cannot be.
+        ValueError: for an impossible size, rate or number of objects.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class SimulatedTabletop(Iterator[SimulatedFrame]):
         self.intrinsics = Intrinsics(width, height, focal, focal, (width - 1) / 2, (height - 1) / 2)
         self._rng = np.random.default_rng(seed)
         self._period_s = 1.0 / rate_hz
-        # The scale error of one camera stays; drawn anew for each frame, it would make everything jump to and fro.
+        # The scale error of one camera is constant; drawn for each frame, it would make everything jump back and forth.
         self._sensor = replace(sensor, scale_error=0.0)
         self._start_ns = start_ns
         self._index = 0
@@ -111,7 +111,7 @@ class SimulatedTabletop(Iterator[SimulatedFrame]):
         return SimulatedFrame(frame, T_world_camera, cast.ids, cast.depth_m)
 
     def _camera_pose(self, time_s: float) -> Transform:
-        """Round the table where it is open; to and fro in front of a wall."""
+        """Pose of the camera: around the table where it is open, back and forth in front of a wall."""
         low, high = self._support.open_yaw
         if high - low > 6.0:
             yaw = -np.pi / 2 + _ORBIT_RAD_PER_S * time_s

@@ -56,7 +56,7 @@ def read_initial_weights(path: Path) -> InitialWeights:
 def fill_network(model: CondInst, class_names: tuple[str, ...], initial: InitialWeights) -> list[str]:
     """Fills a network with the weights of another, which may have other classes and may lack colour, or have it alone.
 
-    A class-agnostic network's objectness becomes the start of every class.
+    The objectness of a class-agnostic network becomes the starting point of every class.
 
     Args:
         model: changed in place.
@@ -81,7 +81,7 @@ def fill_network(model: CondInst, class_names: tuple[str, ...], initial: Initial
             notes.append(f"each of the {len(class_names)} classes starts as {initial.class_names[0]!r}")
     elif initial.class_names != class_names:
         weights = {name: value for name, value in weights.items() if not name.startswith(_CLASS_LAYER)}
-        notes.append(f"its {len(initial.class_names)} classes are others: the classification layer starts anew")
+        notes.append(f"its {len(initial.class_names)} classes are others: the classification layer starts from scratch")
     own = model.state_dict()
     foreign = [name for name, value in weights.items() if name not in own or own[name].shape != value.shape]
     if foreign:
@@ -91,7 +91,7 @@ def fill_network(model: CondInst, class_names: tuple[str, ...], initial: Initial
         )
     fresh = sorted({name.split(".")[0] for name in own if name not in weights and not name.startswith(_CLASS_LAYER)})
     if fresh:
-        notes.append(f"it lacks {', '.join(fresh)}, which start anew")
+        notes.append(f"it lacks {', '.join(fresh)}, which start from scratch")
     model.load_state_dict({**own, **weights})
     return notes
 

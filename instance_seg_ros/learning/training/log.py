@@ -19,11 +19,11 @@ TENSORBOARD_NAME = "tensorboard"
 
 
 class TrainingLog:
-    """The log of one training; what a run that was killed wrote of steps after `step`, or in part, goes away.
+    """The log of one training. Lines after `step`, and incomplete ones, which a killed run has left, are removed.
 
     Args:
         folder: of the training.
-        step: that it goes on from.
+        step: that the training goes on from.
     """
 
     def __init__(self, folder: Path, step: int) -> None:
@@ -45,7 +45,7 @@ class TrainingLog:
             self._board.close()
 
     def write(self, step: int, elapsed_s: float, values: Mapping[str, float]) -> None:
-        """Losses and the like of a step."""
+        """Writes the losses and other values of a step."""
         rounded = {name: float(f"{value:.5g}") for name, value in values.items()}
         self._file.write(json.dumps({"step": step, "elapsed_s": round(elapsed_s, 2), **rounded}) + "\n")
         if self._board is not None:
@@ -58,7 +58,7 @@ class TrainingLog:
         return self._board is not None
 
     def show(self, step: int, picture_rgb: NDArray[np.uint8]) -> None:
-        """A picture (H, W, 3) of the predictions of a step."""
+        """Shows a picture (H, W, 3) of the predictions of a step."""
         if self._board is not None:
             self._board.add_image("predictions", picture_rgb, step, dataformats="HWC")
 
@@ -67,7 +67,7 @@ def _is_whole(line: bytes, last_step: int) -> bool:
     """Whether a line of the log is whole and of a step up to that one."""
     try:
         return bool(json.loads(line)["step"] <= last_step)
-    except ValueError:  # cut short, as by a full disk or the power that failed
+    except ValueError:  # cut short, as by a full disk or a power failure
         return False
 
 

@@ -24,7 +24,7 @@ def prediction_picture(model: CondInst, batch: Batch, count: int = 4) -> NDArray
     Args:
         model: on the CPU, in evaluation mode.
         batch: on the CPU.
-        count: at most so many images.
+        count: largest number of images.
     """
     exported = ExportedModel(model, DecodingSettings())
     names = tuple(f"class {index}" for index in range(model.config.num_classes))

@@ -107,7 +107,7 @@ def sample_positives(instance: Tensor, per_instance: int, limit: int, seeds: Seq
 
     Args:
         instance: (B, L) int64 of an Assignment.
-        per_instance: at most so many of each instance.
+        per_instance: at most this many of each instance.
         limit: at most so many of an image.
         seeds: of each image's draws, which are the same on every device.
 

@@ -116,7 +116,7 @@ def test_phantoms_that_stand_out_are_told_from_those_on_bare_surface() -> None:
     source.frame.depth_m[20:30, 40:50] = 0.7
     predicted = labels((0, 0, 10, 10), (20, 20, 30, 30), (40, 20, 50, 30))
     summary = summarise([evaluate_frame(FixedSegmenter(predicted), source)[0]])
-    assert "phantoms: 2 in 1 frames, 1 of them on bare surface by the depth; most in a: 2" in summary_lines(summary)
+    assert "phantoms: 2 in 1 frames, 1 of them on bare surface, judged by depth; most in a: 2" in summary_lines(summary)
 
 
 def test_a_prediction_without_depth_is_no_phantom_but_is_told() -> None:
@@ -369,7 +369,7 @@ def test_a_store_is_seen_through_each_of_several_sensors(tmp_path: Path) -> None
     assert (frames[len(SENSORS) - 1].frame.depth_m == np.float32(0.7)).all()
     for f in frames:
         np.testing.assert_array_equal(f.clean_depth_m, frames[0].clean_depth_m)
-    with pytest.raises(ValueError, match="no sensor named 'lidar'; choose of random, ideal"):
+    with pytest.raises(ValueError, match="no sensor named 'lidar'; choose from random, ideal"):
         next(store_frames(tmp_path, 2, 1, ("lidar",)))
 
 

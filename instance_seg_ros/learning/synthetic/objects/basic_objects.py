@@ -49,7 +49,7 @@ def box(rng: np.random.Generator) -> ObjectShape:
 
 @family
 def carton(rng: np.random.Generator) -> ObjectShape:
-    """Standing package, as of cereals or crackers."""
+    """Standing package, such as for cereals or crackers."""
     height = rng.uniform(0.1, 0.26)
     return _cuboid("carton", (height * rng.uniform(0.45, 0.8), rng.uniform(0.025, 0.09), height))
 

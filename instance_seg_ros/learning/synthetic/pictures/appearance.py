@@ -62,7 +62,7 @@ class Appearance:
 
     @property
     def is_mirror(self) -> bool:
-        """Whether it mirrors what is around it, so that depth cameras measure little of it."""
+        """Whether it mirrors its surroundings, so that depth cameras hardly measure it."""
         return self.kind == "chrome"
 
 
@@ -86,7 +86,7 @@ SHARES: dict[str, dict[str, float]] = {
     "object": {"plain": 3, "print": 4.5, "noise": 1.5, "wood": 1, "metal": 0.9, "gradient": 0.8, "stripes": 0.8}
     | {"bands": 0.8, "speckle": 0.6, "checks": 0.5, "dots": 0.5, "cloth": 0.5, "marble": 0.4},
 }
-# How often objects of a family are clear and mirroring. Of all families alike, that makes about 8 objects in 100.
+# How often objects of a family are clear and mirroring. With all families equally frequent, 8 objects in 100 are.
 _USUAL_CLEAR_MIRROR = (0.006, 0.006)
 _CLEAR_MIRROR = {"wine_glass": (0.6, 0.0), "bottle": (0.3, 0.03), "cup": (0.25, 0.05), "bowl": (0.15, 0.08)} | {
     "spray_bottle": (0.25, 0.0),

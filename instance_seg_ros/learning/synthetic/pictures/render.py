@@ -45,9 +45,9 @@ IntArray = npt.NDArray[np.int32]
 IndexArray = npt.NDArray[np.intp]
 
 _SHADOW_REACH_M = 4.0
-_LIT_COLUMNS = 320  # of an image, about so many are looked at for shadows
-_CLEAR_WALLS = 4  # that a ray may pass: a hollow thing, seen from aside, has four
-_PAST_M = 5e-4  # how far behind a wall a ray goes on
+_LIT_COLUMNS = 320  # about this many columns of an image are examined for shadows
+_CLEAR_WALLS = 4  # that a ray may pass: a hollow thing, seen from the side, has four
+_PAST_M = 5e-4  # a ray goes on this far behind a wall
 _BEND_PX = 9.0  # by how much thick glass displaces what is seen through it, at most, in an image 320 px wide
 # Samples of a pixel at an outline, in pixels from its centre (a rotated grid: no two share a row or a column).
 _SUBPIXELS = np.array([[-0.125, -0.375], [0.375, -0.125], [-0.375, 0.125], [0.125, 0.375]])
@@ -60,7 +60,7 @@ _SPHERE = 0.98 * np.stack([_LEVEL * np.cos(_AROUND), _LEVEL * np.sin(_AROUND), _
 _DISK = np.sqrt((np.arange(16) + 0.5) / 16.0)[:, None] * np.stack([np.cos(_AROUND), np.sin(_AROUND)], axis=1)
 # Which of the 16 directions each pixel of a 4 x 4 block takes.
 _DITHER = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]])
-# Points are lit so many at a time: their numbers then stay in the processor's cache.
+# Points are lit this many at a time, so that their numbers stay in the processor's cache.
 _AT_ONCE = 1 << 15
 
 
@@ -80,11 +80,11 @@ class Hits:
     depth_m: Float32Array
 
     def at(self, index: IndexArray) -> Hits:
-        """Those of some rays."""
+        """The hits of some rays."""
         return Hits(self.triangle.take(index), self.u.take(index), self.v.take(index), self.depth_m.take(index))
 
     def replaced(self, index: IndexArray, others: Hits) -> Hits:
-        """The same with those of some rays replaced by others."""
+        """The same, with the hits of some rays replaced by others."""
         pairs = [(self.u, others.u), (self.v, others.v), (self.depth_m, others.depth_m)]
         u, v, depth_m = (_with(mine, index, theirs) for mine, theirs in pairs)
         return Hits(_with(self.triangle, index, others.triangle), u, v, depth_m)
@@ -92,7 +92,7 @@ class Hits:
 
 @dataclass(frozen=True)
 class Cast:
-    """What the rays of one image hit.
+    """What the rays of an image hit.
 
     Attributes:
         depth_m: (H, W) float32, metres along the optical z axis, 0 where nothing was hit.
@@ -455,7 +455,7 @@ class RayCaster:
 
 @lru_cache(maxsize=1)
 def _texture_table(looks: tuple[Appearance, ...]) -> TextureTable:
-    """Most pictures show what the one before showed, even where something moved between them."""
+    """Cached, because most pictures show the same shapes as the one before, even if something moved in between."""
     return TextureTable(looks)
 
 

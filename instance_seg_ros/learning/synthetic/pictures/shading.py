@@ -1,4 +1,4 @@
-"""How surfaces look under lamps: what lights a scene, and the light that a surface sends to the camera.
+"""How surfaces look under lamps: the lighting of a scene, and the light that a surface sends to the camera.
 
 Vectors are (3, N) arrays here, components first: NumPy works along the last axis, which must be long to be fast.
 """
@@ -18,7 +18,7 @@ Float32Array = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int32]
 IndexArray = npt.NDArray[np.intp]
 
-SIDES = 6  # of a shape that a key tells apart: the directions that a surface may mostly face
+SIDES = 6  # of a shape that a key distinguishes: the main directions that a surface may face
 _CREASE_COS = np.cos(np.deg2rad(38.0))
 
 
@@ -313,7 +313,7 @@ def averaged_by_surface(flags: npt.NDArray[np.bool_], key: npt.NDArray[np.int32]
 
     Args:
         flags: what to average.
-        key: (H, W) as of :meth:`Surface.key`. Other sides of the same shape count little: they matter only where a side
+        key: (H, W) from :meth:`Surface.key`. Other sides of the same shape count little: they matter only where a side
             is so narrow that it has hardly any pixels of its own.
     """
     height, width = key.shape
@@ -340,7 +340,7 @@ def spread_by_surface(
 
     Args:
         values: (C, h, w) at the pixels (0, 0), (0, stride), ...
-        coarse_key: (h, w) of those pixels, as of :meth:`Surface.key`.
+        coarse_key: (h, w) of those pixels, from :meth:`Surface.key`.
         key: (H, W) of all pixels.
         stride: at least 2.
     """

@@ -1,4 +1,4 @@
-"""Flat things that are no objects: sheets, prints, mats, stickers, tape, stains and drawn lines.
+"""Flat things that are not objects: sheets, prints, mats, stickers, tape, stains and drawn lines.
 
 They lie on a support, a floor or a wall and have no thickness to grasp: no more than two millimetres of depth, but the
 outlines, pictures and contrasts by which a network that sees colour could mistake them for objects.
@@ -23,7 +23,7 @@ from instance_seg_ros.learning.synthetic.rooms.world import Placed
 FloatArray = npt.NDArray[np.float64]
 Outline = Callable[[np.random.Generator], FloatArray]
 
-# Each lies so much higher than the one before: rays tell them apart, and depth cameras do not.
+# Each lies this much higher than the one before: rays distinguish them, depth cameras do not.
 _LIFT_M = 1e-4
 
 
@@ -64,7 +64,7 @@ class _Kind:
         outline: draws an (N, 2) outline within [-1, 1] that is seen whole from the origin.
         long_m: longer side (low, high), metres.
         aspect: shorter side over longer side (low, high).
-        copies: how many of it lie side by side, at most.
+        copies: largest number of them along each side of a group.
     """
 
     share: float

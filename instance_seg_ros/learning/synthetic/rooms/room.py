@@ -62,7 +62,7 @@ class Room:
         return self._looks[surface]
 
     def add_fixture(self, fixture: Fixture, T_world_fixture: Transform) -> None:
-        """Add a fixture, most of whose parts look alike."""
+        """Add a fixture, most parts of which look the same."""
         self._looks = {}
         fixture(self, T_world_fixture)
         self._looks = None

@@ -30,7 +30,7 @@ FloatArray = npt.NDArray[np.float64]
 _ALL_ROUND = (-np.pi, np.pi)
 _FROM_FRONT = (-np.pi / 2 - 1.1, -np.pi / 2 + 1.1)
 _UPRIGHT = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])  # turns a plane's z axis to face -y
-_DEEPEST_FIXTURE_M = 0.3  # half of it
+_DEEPEST_FIXTURE_M = 0.3  # half of its depths depths depth
 
 
 def sample_support(rng: np.random.Generator, kind: str, with_prints: bool = False) -> Support:
@@ -192,7 +192,8 @@ def _furniture(
 ) -> list[Room]:
     """Fixtures and big clutter on the floor, outside a circle about the origin, facing it more or less.
 
-    Those whose middle would be near or behind a wall at a distance of ``away_m`` (see :func:`_add_walls`) are left out.
+    Pieces whose middle would be near or behind a wall, ``away_m`` from the origin (see :func:`_add_walls`), are left
+    out.
     """
     pieces = []
     for _ in range(count):
@@ -215,7 +216,7 @@ def _furniture(
 
 
 def _add_within(room: Room, pieces: Sequence[Room], away_m: FloatArray) -> None:
-    """Add what is in other rooms, but for those of which something would reach through a wall."""
+    """Add what is in other rooms, except rooms with something that would reach through a wall."""
     for piece in pieces:
         if not any(_reaches_through(part, away_m) for part in (*piece.solid, *piece.surroundings)):
             room.solid += piece.solid

@@ -16,7 +16,7 @@ FloatArray = npt.NDArray[np.float64]
 
 _NEAREST_M = 0.18  # about where the closest depth cameras start to measure
 _TRIES = 12
-_SMALLER = 8  # a view is judged by an image this many times smaller
+_SMALLER = 8  # a view is judged by an image that is this many times smaller
 
 
 def sample_view(rng: np.random.Generator, scene: Scene, caster: RayCaster, size_wh: tuple[int, int]) -> View:
@@ -38,7 +38,7 @@ def sample_view(rng: np.random.Generator, scene: Scene, caster: RayCaster, size_
 
 
 def _smaller(camera: Intrinsics) -> Intrinsics:
-    """The camera with an image that is so many times smaller; what the division leaves over is cut off."""
+    """The camera with an image that is `_SMALLER` times smaller; the remainder of the division is cut off."""
     return Intrinsics(
         camera.width // _SMALLER,
         camera.height // _SMALLER,

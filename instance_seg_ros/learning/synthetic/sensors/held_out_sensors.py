@@ -77,5 +77,5 @@ def perlin_noise(shape: tuple[int, int], cell_px: float, rng: np.random.Generato
 
 
 def _grid(shape: tuple[int, int], cell_px: float) -> tuple[int, int]:
-    """Nodes of a grid of such cells that covers an image."""
+    """Rows and columns of nodes of a grid of square cells that covers an image."""
     return int(shape[0] / cell_px) + 2, int(shape[1] / cell_px) + 2

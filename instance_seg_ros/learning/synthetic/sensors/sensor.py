@@ -29,7 +29,7 @@ class SensorSettings(Settings):
     jitter_px: float = setting(0.0, "Fine random warp, standard deviation in px.", minimum=0.0, maximum=20.0)
     shift_px: float = setting(0.0, "Constant registration error, standard deviation in px.", minimum=0.0, maximum=20.0)
     smooth_probability: float = setting(
-        0.0, "Probability of a median filter, as of block matching.", minimum=0.0, maximum=1.0
+        0.0, "Probability of a median filter, like that of block matching.", minimum=0.0, maximum=1.0
     )
     fattening_px: float = setting(
         0.0, "Mean width by which near surfaces spread over far ones in px.", minimum=0.0, maximum=10.0
@@ -76,7 +76,7 @@ class SensorSettings(Settings):
     max_range_m: float = setting(0.0, "Depth beyond this is lost; 0: unlimited.", minimum=0.0, maximum=100.0)
     see_through: float = setting(
         0.0,
-        "Share of clear and mirroring surfaces that is not measured where it is, at most.",
+        "Largest share of clear and mirroring surfaces that is not measured where it is.",
         minimum=0.0,
         maximum=1.0,
     )
@@ -198,9 +198,9 @@ def simulate_depth(
         fx: focal length along the rows of the image, pixels.
         rng: source of all randomness: the same state gives the same image.
         settings: strength of each defect.
-        behind_m: (H, W) float32, 0 where the surface is an ordinary one, else the depth of what is seen through it,
-            infinite for nothing and for mirrors (as of :meth:`.render.RayCaster.behind`); None where there are only
-            ordinary ones.
+        behind_m: (H, W) float32, 0 for ordinary surfaces, otherwise the depth of what is seen through the surface,
+            infinite for nothing and for mirrors (from :meth:`.render.RayCaster.behind`); None if all surfaces are
+            ordinary.
 
     Returns:
         (H, W) float32 metres, 0 = no measurement. A new array.
