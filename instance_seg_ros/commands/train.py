@@ -14,16 +14,17 @@ from instance_seg_ros.commands.helpers.coco_options import (
     read_and_tell,
     refuse_options,
 )
+from instance_seg_ros.core import arguments
 from instance_seg_ros.core.errors import InputError
+from instance_seg_ros.learning.datasets.augmentation import AugmentationSettings
 from instance_seg_ros.learning.models.configuration import SIZES
+from instance_seg_ros.learning.training.settings import ObjectiveSettings, TrainingSettings
 
 if TYPE_CHECKING:
     from instance_seg_ros.learning.datasets.training_samples import FrameSource
     from instance_seg_ros.learning.training.processes import Processes
 
 SHIPPED = "shipped"
-_FEW_INCOMPLETE = 0.1
-"""Up to this share of frames without depth or colour, batch normalisation may learn its statistics from them."""
 _INPUTS = {"depth": "depth", "rgb": "colour", "rgbd": "depth and colour"}
 
 
@@ -52,11 +53,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     start.add_argument(
         "--size", choices=tuple(SIZES), default="standard", help="size of a new network (default: %(default)s)"
     )
-    budget = parser.add_mutually_exclusive_group(required=True)
-    budget.add_argument("--steps", type=int, metavar="N", help="optimiser steps")
-    budget.add_argument(
-        "--minutes", type=float, metavar="M", help="training time; the schedule follows the clock, so no run repeats"
-    )
     parser.add_argument(
         "--inputs",
         choices=tuple(_INPUTS),
@@ -64,28 +60,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what the network learns from; rgbd also learns to do without either (default: %(default)s)",
     )
     parser.add_argument(
-        "--batch-size", type=int, metavar="N", default=16, help="images a step, of all processes (default: %(default)s)"
-    )
-    parser.add_argument("--learning-rate", type=float, metavar="X", default=2e-3, help="peak (default: %(default)s)")
-    parser.add_argument(
-        "--seed", type=int, metavar="N", default=0, help="of weights, order, noise (default: %(default)s)"
-    )
-    parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto takes a GPU if there is one"
-    )
-    parser.add_argument(
-        "--workers",
-        type=int,
-        metavar="N",
-        default=1,
-        help="processes for the data, for each that trains (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--threads", type=int, metavar="N", default=2, help="CPU threads of the network (default: %(default)s)"
     )
     store = parser.add_argument_group("scene stores")
     store.add_argument("--allow-partial", action="store_true", help="train on the finished part of a growing store")
     add_coco_options(parser)
+    arguments.add_arguments(parser, TrainingSettings, "training")
+    arguments.add_arguments(parser, AugmentationSettings, "augmentation", "augmentation_")
+    arguments.add_arguments(parser, ObjectiveSettings, "objective", "objective_")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -107,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _train(args: argparse.Namespace, processes: Processes) -> None:
     from instance_seg_ros.learning.training.initial import adapted_config, read_initial_weights
-    from instance_seg_ros.learning.training.train import Trainer, TrainingSettings
+    from instance_seg_ros.learning.training.train import Trainer
     from instance_seg_ros.segmentation.model_file import default_model_path
 
     path = default_model_path() if args.weights == Path(SHIPPED) else args.weights
@@ -118,16 +100,7 @@ def _train(args: argparse.Namespace, processes: Processes) -> None:
             "all of the data lack depth or colour, and a network that reads both cannot learn what it never sees: take "
             "--inputs depth or rgb, give --depth, generate a store with --color, or start from --weights"
         )
-    settings = TrainingSettings(
-        steps=args.steps or 0,
-        minutes=args.minutes or 0.0,
-        batch_size=args.batch_size,
-        learning_rate=args.learning_rate,
-        seed=args.seed,
-        workers=args.workers,
-        threads=args.threads,
-        fixed_statistics=initial is not None and source.incomplete_share > _FEW_INCOMPLETE,
-    )
+    settings = arguments.from_arguments(args, TrainingSettings)
     trainer = Trainer(
         settings,
         source,
@@ -138,6 +111,8 @@ def _train(args: argparse.Namespace, processes: Processes) -> None:
             color=args.inputs != "depth",
             depth=args.inputs != "rgb",
         ),
+        augmentation=arguments.from_arguments(args, AugmentationSettings, "augmentation_"),
+        objective=arguments.from_arguments(args, ObjectiveSettings, "objective_"),
         initial=initial,
         processes=processes,
     )
@@ -156,10 +131,10 @@ def _train(args: argparse.Namespace, processes: Processes) -> None:
         )
         if initial is not None and trainer.step == 0:
             print(f"starting from the weights of {path}")
-        if settings.fixed_statistics:
+        if trainer.fixes_statistics:
             print(
-                f"{source.incomplete_share:.0%} of the frames lack depth or colour: batch normalisation keeps the "
-                "statistics of the starting weights"
+                "batch normalisation keeps the statistics of the starting weights "
+                f"({source.incomplete_share:.0%} of the frames lack depth or colour)"
             )
     trainer.run()
     if processes.is_first:

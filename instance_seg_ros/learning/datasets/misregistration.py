@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from instance_seg_ros.core.settings import Settings, setting
+
 _WINDOW_SHARE = 0.075
 """Width of the window, as a share of the image's, in which depth is missing or not."""
 _SETTLED_SHARE = 0.25
@@ -15,16 +17,16 @@ _SETTLED_SHARE = 0.25
 
 
 @dataclass(frozen=True)
-class MisregistrationSettings:
-    """How often and how far colour is moved.
+class MisregistrationSettings(Settings):
+    """How often and how far colour is moved."""
 
-    Attributes:
-        probability: of a frame.
-        largest_share: of the image's width that it is moved by at most, along rows and along columns.
-    """
-
-    probability: float = 0.4
-    largest_share: float = 0.01
+    probability: float = setting(0.4, "Probability that the colour of a frame is moved.", minimum=0.0, maximum=1.0)
+    largest_share: float = setting(
+        0.01,
+        "Largest distance, along rows and along columns, as a share of the image's width.",
+        minimum=0.0,
+        maximum=0.5,
+    )
 
 
 def misregister(

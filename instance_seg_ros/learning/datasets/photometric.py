@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from instance_seg_ros.core.settings import Settings, setting
+
 Image = npt.NDArray[np.uint8]
 
 _NOISE_VALUES = 1 << 20
@@ -21,52 +23,68 @@ _LUMA = np.array([0.299, 0.587, 0.114])
 
 
 @dataclass(frozen=True)
-class PhotometricSettings:
-    """Strengths and probabilities of what is done to colour; the defaults are for training, all zeros change nothing.
+class PhotometricSettings(Settings):
+    """What is done to colour; the defaults are for training. Strengths and probabilities of 0 change nothing."""
 
-    Attributes:
-        exposure: standard deviation of the brightness in powers of 2.
-        gamma: standard deviation of the logarithm of the exponent.
-        contrast: standard deviation of the logarithm of the contrast about mid-grey.
-        white_balance: standard deviation of the logarithm of the channels' gains.
-        saturation: standard deviation of the logarithm of the saturation.
-        hue: standard deviation of a turn of all hues, radians.
-        grey_probability: all colour is lost.
-        shuffle_probability: the channels change places.
-        vignette_probability: corners get darker, by up to ``vignette``.
-        vignette: largest loss of light in the corners.
-        blur_probability: the picture gets softer: as by a lens, out of focus, or by motion.
-        blur_sigma_px: (low, high) standard deviation of the blur.
-        noise_probability: the sensor adds noise.
-        read_noise: largest standard deviation of noise that is the same everywhere, in grey levels.
-        shot_noise: largest standard deviation of noise in white, falling with the root of the brightness, in levels.
-        bayer_probability: colours pass a colour filter array and are interpolated.
-        sharpen_probability: edges are overdrawn, by up to ``sharpen``.
-        sharpen: largest share of detail that is added.
-        jpeg_probability: the picture is compressed.
-        jpeg_quality: (low, high) quality.
-    """
+    exposure: float = setting(0.35, "Standard deviation of the brightness in powers of 2.", minimum=0.0, maximum=5.0)
+    gamma: float = setting(0.15, "Standard deviation of the logarithm of the exponent.", minimum=0.0, maximum=2.0)
+    contrast: float = setting(
+        0.15, "Standard deviation of the logarithm of the contrast about mid-grey.", minimum=0.0, maximum=2.0
+    )
+    white_balance: float = setting(
+        0.08, "Standard deviation of the logarithm of the channels' gains.", minimum=0.0, maximum=2.0
+    )
+    saturation: float = setting(
+        0.35, "Standard deviation of the logarithm of the saturation.", minimum=0.0, maximum=3.0
+    )
+    hue: float = setting(0.15, "Standard deviation of a turn of all hues, in radians.", minimum=0.0, maximum=3.2)
+    grey_probability: float = setting(0.04, "Probability that all colour is lost.", minimum=0.0, maximum=1.0)
+    shuffle_probability: float = setting(0.04, "Probability that the channels change places.", minimum=0.0, maximum=1.0)
+    vignette_probability: float = setting(0.25, "Probability of dark corners.", minimum=0.0, maximum=1.0)
+    vignette: float = setting(0.5, "Largest loss of light in the corners.", minimum=0.0, maximum=1.0)
+    blur_probability: float = setting(
+        0.75, "Probability of blur: of a lens, out of focus, or by motion.", minimum=0.0, maximum=1.0
+    )
+    blur_sigma_min_px: float = setting(
+        0.3, "Least standard deviation of the blur, in pixels.", minimum=0.0, maximum=20.0
+    )
+    blur_sigma_max_px: float = setting(
+        1.2, "Greatest standard deviation of the blur, in pixels.", minimum=0.0, maximum=20.0
+    )
+    noise_probability: float = setting(0.7, "Probability that the sensor adds noise.", minimum=0.0, maximum=1.0)
+    read_noise: float = setting(
+        5.0,
+        "Largest standard deviation of noise that is the same everywhere, in grey levels.",
+        minimum=0.0,
+        maximum=100.0,
+    )
+    shot_noise: float = setting(
+        8.0,
+        "Largest standard deviation of noise in white, which falls with the root of the brightness, in grey levels.",
+        minimum=0.0,
+        maximum=100.0,
+    )
+    bayer_probability: float = setting(
+        0.15, "Probability that colours pass a colour filter array and are interpolated.", minimum=0.0, maximum=1.0
+    )
+    sharpen_probability: float = setting(0.25, "Probability that edges are overdrawn.", minimum=0.0, maximum=1.0)
+    sharpen: float = setting(1.0, "Largest share of detail that is added.", minimum=0.0, maximum=10.0)
+    jpeg_probability: float = setting(0.1, "Probability that the picture is compressed.", minimum=0.0, maximum=1.0)
+    jpeg_quality_min: int = setting(35, "Lowest JPEG quality.", minimum=1, maximum=100)
+    jpeg_quality_max: int = setting(95, "Limit of the JPEG quality, which stays below.", minimum=2, maximum=101)
 
-    exposure: float = 0.35
-    gamma: float = 0.15
-    contrast: float = 0.15
-    white_balance: float = 0.08
-    saturation: float = 0.35
-    hue: float = 0.15
-    grey_probability: float = 0.04
-    shuffle_probability: float = 0.04
-    vignette_probability: float = 0.25
-    vignette: float = 0.5
-    blur_probability: float = 0.75
-    blur_sigma_px: tuple[float, float] = (0.3, 1.2)
-    noise_probability: float = 0.7
-    read_noise: float = 5.0
-    shot_noise: float = 8.0
-    bayer_probability: float = 0.15
-    sharpen_probability: float = 0.25
-    sharpen: float = 1.0
-    jpeg_probability: float = 0.1
-    jpeg_quality: tuple[int, int] = (35, 95)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.blur_sigma_min_px > self.blur_sigma_max_px:
+            raise ValueError(
+                f"blur_sigma_min_px must not exceed blur_sigma_max_px, but {self.blur_sigma_min_px} > "
+                f"{self.blur_sigma_max_px}"
+            )
+        if self.jpeg_quality_min >= self.jpeg_quality_max:
+            raise ValueError(
+                f"jpeg_quality_min must be below jpeg_quality_max, but {self.jpeg_quality_min} >= "
+                f"{self.jpeg_quality_max}"
+            )
 
 
 def degrade_color(color_rgb: Image, rng: np.random.Generator, settings: PhotometricSettings) -> Image:
@@ -84,7 +102,7 @@ def degrade_color(color_rgb: Image, rng: np.random.Generator, settings: Photomet
     if rng.random() < settings.vignette_probability:
         image = _vignetted(image, settings.vignette * rng.random())
     if rng.random() < settings.blur_probability:
-        image = _blurred(image, rng, float(rng.uniform(*settings.blur_sigma_px)))
+        image = _blurred(image, rng, float(rng.uniform(settings.blur_sigma_min_px, settings.blur_sigma_max_px)))
     if rng.random() < settings.noise_probability:
         # Most cameras are quiet; the square makes strong noise the exception.
         image = _noisy(image, rng, settings.read_noise * rng.random() ** 2, settings.shot_noise * rng.random() ** 2)
@@ -96,7 +114,7 @@ def degrade_color(color_rgb: Image, rng: np.random.Generator, settings: Photomet
         amount = settings.sharpen * rng.random()
         image = cv2.addWeighted(image, 1.0 + amount, cv2.GaussianBlur(image, (3, 3), 0.8), -amount, 0.0)
     if rng.random() < settings.jpeg_probability:
-        image = _compressed(image, int(rng.integers(*settings.jpeg_quality)))
+        image = _compressed(image, int(rng.integers(settings.jpeg_quality_min, settings.jpeg_quality_max)))
     return np.asarray(image, np.uint8)
 
 

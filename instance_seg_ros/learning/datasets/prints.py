@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from instance_seg_ros.core.settings import Settings, setting
+
 Image = npt.NDArray[np.uint8]
 Ids = npt.NDArray[np.uint8]
 
@@ -21,24 +23,29 @@ _FONTS = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_CO
 
 
 @dataclass(frozen=True)
-class PrintSettings:
-    """How much is painted; zeros paint nothing.
+class PrintSettings(Settings):
+    """How much is painted; probabilities of 0 paint nothing."""
 
-    Attributes:
-        probability: of an image that anything is painted.
-        object_probability: of an object in it that it is printed.
-        background_probability: of an image that the background is, too.
-        object_prints: (low, high) prints on an object.
-        background_prints: (low, high) prints on the background.
-        opacity: (low, high) of each print.
-    """
+    probability: float = setting(0.67, "Probability that an image has prints at all.", minimum=0.0, maximum=1.0)
+    object_probability: float = setting(
+        0.6, "Probability that an object in such an image is printed.", minimum=0.0, maximum=1.0
+    )
+    background_probability: float = setting(
+        0.6, "Probability that the background of such an image is printed.", minimum=0.0, maximum=1.0
+    )
+    object_prints_min: int = setting(1, "Least number of prints on an object.", minimum=0, maximum=100)
+    object_prints_max: int = setting(4, "Greatest number of prints on an object.", minimum=0, maximum=100)
+    background_prints_min: int = setting(1, "Least number of prints on the background.", minimum=0, maximum=100)
+    background_prints_max: int = setting(6, "Greatest number of prints on the background.", minimum=0, maximum=100)
+    opacity_min: float = setting(0.5, "Least opacity of a print.", minimum=0.0, maximum=1.0)
+    opacity_max: float = setting(1.0, "Greatest opacity of a print.", minimum=0.0, maximum=1.0)
 
-    probability: float = 0.67
-    object_probability: float = 0.6
-    background_probability: float = 0.6
-    object_prints: tuple[int, int] = (1, 4)
-    background_prints: tuple[int, int] = (1, 6)
-    opacity: tuple[float, float] = (0.5, 1.0)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("object_prints", "background_prints", "opacity"):
+            low, high = getattr(self, f"{name}_min"), getattr(self, f"{name}_max")
+            if low > high:
+                raise ValueError(f"{name}_min must not exceed {name}_max, but {low} > {high}")
 
 
 def paint_prints(color_rgb: Image, ids: Ids, rng: np.random.Generator, settings: PrintSettings) -> Image:
@@ -57,13 +64,16 @@ def paint_prints(color_rgb: Image, ids: Ids, rng: np.random.Generator, settings:
         return color_rgb
     painted = color_rgb.copy()
     height, width = ids.shape
+    opacity = settings.opacity_min, settings.opacity_max
     if rng.random() < settings.background_probability:
-        _print_on(painted, ids == 0, (0, 0, width, height), rng, settings.background_prints, settings.opacity)
+        count = int(rng.integers(settings.background_prints_min, settings.background_prints_max + 1))
+        _print_on(painted, ids == 0, (0, 0, width, height), rng, count, opacity)
     for value in np.flatnonzero(np.bincount(ids.ravel(), minlength=256)[1:]) + 1:
         if rng.random() < settings.object_probability:
             region = ids == value
             box = cv2.boundingRect(region.astype(np.uint8))
-            _print_on(painted, region, tuple(box), rng, settings.object_prints, settings.opacity)
+            count = int(rng.integers(settings.object_prints_min, settings.object_prints_max + 1))
+            _print_on(painted, region, tuple(box), rng, count, opacity)
     return painted
 
 
@@ -72,14 +82,14 @@ def _print_on(
     region: npt.NDArray[np.bool_],
     box_xywh: tuple[int, ...],
     rng: np.random.Generator,
-    count: tuple[int, int],
+    count: int,
     opacity: tuple[float, float],
 ) -> None:
     """Paints a few prints on a region (H, W) inside its box, in place."""
     left, top, width, height = box_xywh
     window = painted[top : top + height, left : left + width]
     inside = region[top : top + height, left : left + width]
-    for _ in range(rng.integers(count[0], count[1] + 1)):
+    for _ in range(count):
         shape = _shape(rng, height, width) & inside
         share = np.float32(rng.uniform(*opacity))
         color = rng.integers(0, 256, 3).astype(np.float32)

@@ -18,36 +18,10 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
+from instance_seg_ros.learning.datasets.augmentation import AugmentationSettings
 from instance_seg_ros.learning.datasets.photometric import PhotometricSettings, degrade_color
 
 IGNORE_ID = 255
-
-
-@dataclass(frozen=True)
-class AugmentationSettings:
-    """Probabilities and ranges of the augmentation.
-
-    Attributes:
-        flip_probability: mirror left and right.
-        crop_probability: zoom into a window.
-        crop_scale_range: magnification of that window.
-        letterbox_probability: shrink and pad, as for a camera of another aspect ratio.
-        letterbox_scale_range: size of the image on the grid.
-        min_visible_px: smaller objects are ignored, neither object nor background.
-        min_measured_share: likewise, objects with a smaller share of measured depth, unless there is colour.
-        color_drop_probability: the sample loses its colour.
-        depth_drop_probability: a sample with colour loses its depth.
-    """
-
-    flip_probability: float = 0.5
-    crop_probability: float = 0.4
-    crop_scale_range: tuple[float, float] = (1.1, 2.0)
-    letterbox_probability: float = 0.25
-    letterbox_scale_range: tuple[float, float] = (0.5, 1.0)
-    min_visible_px: int = 40
-    min_measured_share: float = 0.15
-    color_drop_probability: float = 0.25
-    depth_drop_probability: float = 0.02
 
 
 @dataclass(frozen=True)
@@ -351,12 +325,13 @@ def augment(
     height, width = images.depth_m.shape
     scale, offset_xy = min(size_hw[0] / height, size_hw[1] / width), (0.0, 0.0)
     if rng.random() < settings.crop_probability:
-        scale *= rng.uniform(*settings.crop_scale_range)
+        scale *= rng.uniform(settings.crop_scale_min, settings.crop_scale_max)
         offset_xy = _object_window(images.ids, (size_hw[0] / scale, size_hw[1] / scale), rng)
     if scale != 1 or (height, width) != size_hw:
         images = resample_window(images, offset_xy, scale, size_hw)
     if rng.random() < settings.letterbox_probability:
-        images = resample_window(images, (0.0, 0.0), rng.uniform(*settings.letterbox_scale_range), size_hw)
+        scale = rng.uniform(settings.letterbox_scale_min, settings.letterbox_scale_max)
+        images = resample_window(images, (0.0, 0.0), scale, size_hw)
     if images.color_rgb is None:
         return images
     if images.depth_m.any() and rng.random() < settings.color_drop_probability:

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from instance_seg_ros.core.settings import Settings, setting
 from instance_seg_ros.learning.models.adelaidet import (
     MASK_STRIDE,
     SIZE_DIVISOR,
@@ -30,30 +31,25 @@ _INSTANCES_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
-class InferenceSettings:
-    """AdelaiDet's thresholds.
+class InferenceSettings(Settings):
+    """AdelaiDet's thresholds."""
 
-    Attributes:
-        min_score: candidates have class x centre-ness above it (before the square root).
-        candidates_per_level: the best of each level that suppression looks at.
-        overlap_threshold: a candidate is suppressed by a better one of its class above this intersection over union.
-        max_instances: rows of the result, K.
-        mask_threshold: a pixel belongs to the instance above this probability.
-    """
-
-    min_score: float = 0.05
-    candidates_per_level: int = 1000
-    overlap_threshold: float = 0.6
-    max_instances: int = 100
-    mask_threshold: float = 0.5
-
-    def __post_init__(self) -> None:
-        for name in ("min_score", "overlap_threshold", "mask_threshold"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be in [0, 1], not {getattr(self, name)}")
-        for name in ("candidates_per_level", "max_instances"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+    min_score: float = setting(
+        0.05, "Candidates have class x centre-ness above this (before the square root).", minimum=0.0, maximum=1.0
+    )
+    candidates_per_level: int = setting(
+        1000, "Suppression looks at this many candidates of each level, the best ones.", minimum=1, maximum=100_000
+    )
+    overlap_threshold: float = setting(
+        0.6,
+        "A candidate is suppressed by a better one of its class above this intersection over union.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    max_instances: int = setting(100, "Rows of the result (K).", minimum=1, maximum=10_000)
+    mask_threshold: float = setting(
+        0.5, "A pixel belongs to the instance above this probability.", minimum=0.0, maximum=1.0
+    )
 
 
 def resized_size(width: int, height: int) -> tuple[int, int]:

@@ -13,35 +13,38 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from instance_seg_ros.core.settings import Settings, setting
 from instance_seg_ros.learning.models.condinst import CondInst
 
 
 @dataclass(frozen=True)
-class DecodingSettings:
-    """How dense predictions become instances.
+class DecodingSettings(Settings):
+    """How dense predictions become instances."""
 
-    Attributes:
-        candidates: best locations that are looked at, see `preference`.
-        max_instances: rows of the outputs (K).
-        overlap_threshold: a candidate whose mask overlaps that of a better, kept one by more (IoU) is suppressed.
-        containment_threshold: a candidate with a larger share of its mask inside that of a better one is suppressed.
-        min_score: candidates below it leave the graph with score 0.
-    """
-
-    candidates: int = 64
-    max_instances: int = 64
-    overlap_threshold: float = 0.5
-    containment_threshold: float = 0.8
-    min_score: float = 0.05
+    candidates: int = setting(
+        64, "At most this many locations are looked at, the best ones, see `preference`.", minimum=1, maximum=10_000
+    )
+    max_instances: int = setting(64, "Rows of the outputs (K); no more than candidates.", minimum=1, maximum=10_000)
+    overlap_threshold: float = setting(
+        0.5,
+        "A candidate is suppressed if its mask overlaps that of a better, kept one by more than this (IoU).",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    containment_threshold: float = setting(
+        0.8,
+        "A candidate is suppressed if a larger share of its mask than this lies inside that of a better, kept one.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    min_score: float = setting(
+        0.05, "Candidates below this leave the graph with a score of 0.", minimum=0.0, maximum=1.0
+    )
 
     def __post_init__(self) -> None:
-        if not 1 <= self.max_instances <= self.candidates:
-            raise ValueError(
-                f"max_instances must be in [1, candidates], not {self.max_instances} with {self.candidates} candidates"
-            )
-        for name in ("overlap_threshold", "containment_threshold", "min_score"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be in [0, 1], not {getattr(self, name)}")
+        super().__post_init__()
+        if self.max_instances > self.candidates:
+            raise ValueError(f"max_instances must not exceed candidates, but {self.max_instances} > {self.candidates}")
 
 
 def preference(quality: Tensor, sizes_hw: Sequence[tuple[int, int]]) -> Tensor:

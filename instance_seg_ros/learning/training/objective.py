@@ -18,26 +18,8 @@ from instance_seg_ros.learning.models.losses import (
     giou_loss,
     mask_cross_entropy,
 )
+from instance_seg_ros.learning.training.settings import ObjectiveSettings
 from instance_seg_ros.learning.training.targets import IGNORED, Assignment, assign_locations, sample_positives
-
-
-@dataclass(frozen=True)
-class ObjectiveSettings:
-    """Weights of the losses, and how many locations the mask loss looks at.
-
-    Attributes:
-        mask_cross_entropy_weight: of the mask's cross-entropy beside its dice loss.
-        boundary_weight: of cells near a mask's boundary in its cross-entropy, where others weigh 1.
-        foreground_weight: of the auxiliary foreground loss.
-        masks_per_instance: positive locations of each instance in the mask loss.
-        masks_per_image: at most so many in an image.
-    """
-
-    mask_cross_entropy_weight: float = 2.0
-    boundary_weight: float = 4.0
-    foreground_weight: float = 1.0
-    masks_per_instance: int = 2
-    masks_per_image: int = 24
 
 
 def mask_targets(ids: Tensor, image: Tensor, instance: Tensor, stride: int) -> Tensor:

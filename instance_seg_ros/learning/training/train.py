@@ -6,7 +6,6 @@ import dataclasses
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,8 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from instance_seg_ros.core.errors import InputError
+from instance_seg_ros.learning.datasets.augmentation import AugmentationSettings
 from instance_seg_ros.learning.datasets.training_samples import (
-    AugmentationSettings,
     Batch,
     FrameDataset,
     FrameSource,
@@ -31,78 +30,20 @@ from instance_seg_ros.learning.models.configuration import CondInstConfig
 from instance_seg_ros.learning.training.curve import plot_losses
 from instance_seg_ros.learning.training.initial import InitialWeights, fill_network
 from instance_seg_ros.learning.training.log import LOG_NAME, TrainingLog
-from instance_seg_ros.learning.training.objective import ObjectiveSettings, batch_losses
+from instance_seg_ros.learning.training.objective import batch_losses
 from instance_seg_ros.learning.training.pictures import prediction_picture
 from instance_seg_ros.learning.training.processes import Processes
+from instance_seg_ros.learning.training.settings import ObjectiveSettings, TrainingSettings
 
 CHECKPOINT_NAME = "checkpoint.pt"
 CURVE_NAME = "loss.png"
 BAD_BATCH_NAME = "bad_batch.pt"
+_FEW_INCOMPLETE = 0.1
+"""Up to this share of frames without depth or colour, batch normalisation may learn its statistics from them."""
 
 
 class TrainingDivergedError(RuntimeError):
     """The loss is no longer a number; the batch was saved."""
-
-
-@dataclass(frozen=True)
-class TrainingSettings:
-    """The recipe. Exactly one of `steps` and `minutes` ends the training; the learning rate follows the same measure.
-
-    Attributes:
-        steps: optimiser steps.
-        minutes: wall-clock time in the loop, over all resumed runs; for a machine that others use too.
-        batch_size: images a step, of all processes.
-        learning_rate: after the warm-up.
-        warmup_steps: linear rise of the learning rate; a quarter of `steps` where that is less.
-        weight_decay: AdamW's, on weights only, not on biases and norms.
-        clip_norm: gradient norm above which the gradient is scaled down.
-        average_decay: of the exponential moving average of the weights.
-        seed: of initial weights, frame order, noise and augmentation.
-        workers: processes that prepare batches, for each process that trains.
-        threads: CPU threads of the network, likewise.
-        checkpoint_minutes: time between checkpoints.
-        bf16: autocast to bfloat16.
-        fixed_statistics: keep the statistics of batch normalisation that the starting weights bring, for data that lack
-            what those have seen: the statistics of depth or colour that is missing fit none that is there.
-    """
-
-    steps: int = 0
-    minutes: float = 0.0
-    batch_size: int = 16
-    learning_rate: float = 2e-3
-    warmup_steps: int = 150
-    weight_decay: float = 0.02
-    clip_norm: float = 5.0
-    average_decay: float = 0.998
-    seed: int = 0
-    workers: int = 1
-    threads: int = 2
-    checkpoint_minutes: float = 3.0
-    bf16: bool = True
-    fixed_statistics: bool = False
-
-    def __post_init__(self) -> None:
-        if (self.steps > 0) == (self.minutes > 0):
-            raise ValueError(f"give either steps or minutes, not steps={self.steps} and minutes={self.minutes}")
-        for name, lowest in (("batch_size", 1), ("threads", 1), ("workers", 0), ("seed", 0)):
-            if getattr(self, name) < lowest:
-                raise ValueError(f"{name} must be at least {lowest}, not {getattr(self, name)}")
-        for name in ("learning_rate", "checkpoint_minutes"):
-            if not (getattr(self, name) > 0 and math.isfinite(getattr(self, name))):
-                raise ValueError(f"{name} must be above 0 and finite, not {getattr(self, name)}")
-        if not math.isfinite(self.minutes):
-            raise ValueError(f"minutes must be finite, not {self.minutes}")
-
-    def progress(self, step: int, elapsed_s: float) -> float:
-        """Share of the training that is done, 0 to 1."""
-        share = step / self.steps if self.steps else elapsed_s / (60 * self.minutes)
-        return min(share, 1.0)
-
-    def rate(self, step: int, progress: float) -> float:
-        """Learning rate: linear warm-up, then a cosine down to 1 % of the peak."""
-        cosine = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress))
-        warmup = min(self.warmup_steps, self.steps // 4) if self.steps else self.warmup_steps
-        return self.learning_rate * cosine * min(1.0, (step + 1) / max(warmup, 1))
 
 
 def parameter_groups(model: CondInst, weight_decay: float) -> list[dict[str, Any]]:
@@ -189,7 +130,10 @@ class Trainer:
         resumes = self.checkpoint_path.is_file()
         if initial is not None and not resumes:
             self._tell(*(f"starting weights: {note}" for note in fill_network(self.model, self.class_names, initial)))
-        if settings.fixed_statistics:
+        self.fixes_statistics = settings.batch_statistics == "fixed" or (
+            settings.batch_statistics == "auto" and initial is not None and source.incomplete_share > _FEW_INCOMPLETE
+        )
+        if self.fixes_statistics:
             keep_statistics(self.model)
         self._network = self._placed()
         self.optimizer = torch.optim.AdamW(

@@ -11,11 +11,12 @@ import pytest
 import torch
 
 from instance_seg_ros.core.errors import InputError
+from instance_seg_ros.learning.datasets.augmentation import AugmentationSettings
 from instance_seg_ros.learning.datasets.coco_data import CocoFiles, read_coco
 from instance_seg_ros.learning.datasets.coco_export import DEPTH_NAME, IMAGES_NAME, INSTANCES_NAME, main, write_coco
 from instance_seg_ros.learning.datasets.coco_frames import CocoFrames
 from instance_seg_ros.learning.datasets.labelled_frames import store_frames
-from instance_seg_ros.learning.datasets.training_samples import AugmentationSettings, FrameDataset
+from instance_seg_ros.learning.datasets.training_samples import FrameDataset
 
 RNG = np.random.default_rng(0)  # a COCO frame draws nothing from it
 

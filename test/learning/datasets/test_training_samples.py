@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from instance_seg_ros.learning.datasets.augmentation import AugmentationSettings
 from instance_seg_ros.learning.datasets.scene_frames import SceneFrames, split_holdout
 from instance_seg_ros.learning.datasets.training_samples import (
     IGNORE_ID,
-    AugmentationSettings,
     FrameDataset,
     Images,
     augment,

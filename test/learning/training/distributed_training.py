@@ -18,7 +18,8 @@ from instance_seg_ros.learning.datasets.scene_frames import SceneFrames
 from instance_seg_ros.learning.models.configuration import CondInstConfig
 from instance_seg_ros.learning.synthetic.store import open_store
 from instance_seg_ros.learning.training.processes import joined_processes
-from instance_seg_ros.learning.training.train import Trainer, TrainingSettings
+from instance_seg_ros.learning.training.settings import TrainingSettings
+from instance_seg_ros.learning.training.train import Trainer
 
 
 def main(store: str, out: str, config: str, steps: str) -> None:

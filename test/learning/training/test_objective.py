@@ -8,14 +8,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from instance_seg_ros.learning.datasets.augmentation import AugmentationSettings
 from instance_seg_ros.learning.datasets.scene_frames import SceneFrames
-from instance_seg_ros.learning.datasets.training_samples import AugmentationSettings, Batch, FrameDataset, collate
+from instance_seg_ros.learning.datasets.training_samples import Batch, FrameDataset, collate
 from instance_seg_ros.learning.models.condinst import CondInst, DenseOutput
 from instance_seg_ros.learning.models.configuration import CondInstConfig
 from instance_seg_ros.learning.models.losses import dice_loss, giou_loss, mask_cross_entropy
 from instance_seg_ros.learning.models.mask_upsampling import upsample_masks
 from instance_seg_ros.learning.synthetic.store import open_store
-from instance_seg_ros.learning.training.objective import ObjectiveSettings, batch_losses
+from instance_seg_ros.learning.training.objective import batch_losses
+from instance_seg_ros.learning.training.settings import ObjectiveSettings
 from instance_seg_ros.learning.training.targets import assign_locations, sample_positives
 
 OBJECTIVE = ObjectiveSettings()

@@ -20,13 +20,13 @@ from instance_seg_ros.learning.models.configuration import CondInstConfig
 from instance_seg_ros.learning.synthetic.store import open_store
 from instance_seg_ros.learning.training.initial import read_initial_weights
 from instance_seg_ros.learning.training.log import LOG_NAME
+from instance_seg_ros.learning.training.settings import TrainingSettings
 from instance_seg_ros.learning.training.train import (
     BAD_BATCH_NAME,
     CHECKPOINT_NAME,
     CURVE_NAME,
     Trainer,
     TrainingDivergedError,
-    TrainingSettings,
     WeightAverage,
 )
 
@@ -244,14 +244,14 @@ def test_one_budget_is_needed(budget: dict) -> None:
 @pytest.mark.parametrize(
     ("changes", "cause"),
     [
-        ({"threads": 0}, "threads must be at least 1, not 0"),
-        ({"workers": -1}, "workers must be at least 0, not -1"),
-        ({"seed": -3}, "seed must be at least 0, not -3"),
-        ({"batch_size": 0}, "batch_size must be at least 1, not 0"),
-        ({"learning_rate": float("nan")}, "learning_rate must be above 0 and finite, not nan"),
-        ({"learning_rate": 0.0}, "learning_rate must be above 0"),
-        ({"checkpoint_minutes": 0.0}, "checkpoint_minutes must be above 0"),
-        ({"steps": 0, "minutes": float("inf")}, "minutes must be finite"),
+        ({"threads": 0}, "threads must be between 1 and 256, not 0"),
+        ({"workers": -1}, "workers must be between 0 and 256, not -1"),
+        ({"seed": -3}, "seed must be between 0 and"),
+        ({"batch_size": 0}, "batch_size must be between 1 and 65536, not 0"),
+        ({"learning_rate": float("nan")}, "learning_rate must be between 1e-09 and 100, not nan"),
+        ({"learning_rate": 0.0}, "learning_rate must be between"),
+        ({"checkpoint_minutes": 0.0}, "checkpoint_minutes must be between"),
+        ({"steps": 0, "minutes": float("inf")}, "minutes must be between 0 and 1000000, not inf"),
     ],
 )
 def test_a_recipe_that_cannot_be_is_refused(changes: dict[str, float], cause: str) -> None:
