@@ -338,7 +338,7 @@ def test_a_store_is_seen_as_it_is_and_under_every_condition(tmp_path: Path) -> N
     assert (frames["missing"].frame.color_rgb == plain.color_rgb).all()
     again = next(f for f in store_frames(store, 1, 1, conditions=("printed",)) if f.condition)
     assert (again.frame.color_rgb == frames["printed"].frame.color_rgb).all()
-    with pytest.raises(ValueError, match="no condition named 'wet'; choose of missing, misregistered"):
+    with pytest.raises(ValueError, match="no condition named 'wet'; choose from missing, misregistered"):
         next(store_frames(store, 1, 1, conditions=("wet",)))
 
 

@@ -51,7 +51,7 @@ def test_every_class_starts_as_an_object(small_config: CondInstConfig) -> None:
 def test_other_classes_start_anew_and_that_is_told(small_config: CondInstConfig, names: tuple[str, ...]) -> None:
     weights = initial(replace(small_config, num_classes=2), ("box", "cup"))
     model, notes = filled(replace(small_config, num_classes=len(names)), names, weights)
-    assert notes == ["its 2 classes are others: the classification layer starts anew"]
+    assert notes == ["its 2 classes are others: the classification layer starts from scratch"]
     assert not torch.equal(model.state_dict()[CLASS_WEIGHT][0], weights.weights[CLASS_WEIGHT][0])
 
 
@@ -65,7 +65,7 @@ def test_the_same_classes_go_on(small_config: CondInstConfig) -> None:
 def test_colour_joins_a_network_of_depth_alone_and_leaves_one_that_has_it(small_config: CondInstConfig) -> None:
     blind = replace(small_config, color_channels=())
     _, notes = filled(small_config, ("object",), initial(blind))
-    assert notes == ["it lacks color_encoder, color_to_backbone, color_to_masks, mask_upsampling, which start anew"]
+    assert notes == ["it lacks color_encoder, color_to_backbone, color_to_masks, mask_upsampling, which start from scratch"]
     model, notes = filled(blind, ("object",), initial(small_config))
     assert notes == ["left out what reads colour"]
     assert torch.equal(
