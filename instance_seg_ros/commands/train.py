@@ -92,6 +92,10 @@ def _train(args: argparse.Namespace, processes: Processes) -> None:
     from instance_seg_ros.learning.training.train import Trainer
     from instance_seg_ros.segmentation.model_file import default_model_path
 
+    # Before anything is read, which may take minutes.
+    settings = arguments.from_arguments(args, TrainingSettings)
+    augmentation = arguments.from_arguments(args, AugmentationSettings, "augmentation_")
+    objective = arguments.from_arguments(args, ObjectiveSettings, "objective_")
     path = default_model_path() if args.weights == Path(SHIPPED) else args.weights
     initial = None if path is None else read_initial_weights(path)
     source = _scenes(args) if args.coco is None else _coco(args, processes)
@@ -100,7 +104,6 @@ def _train(args: argparse.Namespace, processes: Processes) -> None:
             "all of the data lack depth or colour, and a network that reads both cannot learn what it never sees: take "
             "--inputs depth or rgb, give --depth, generate a store with --color, or start from --weights"
         )
-    settings = arguments.from_arguments(args, TrainingSettings)
     trainer = Trainer(
         settings,
         source,
@@ -111,8 +114,8 @@ def _train(args: argparse.Namespace, processes: Processes) -> None:
             color=args.inputs != "depth",
             depth=args.inputs != "rgb",
         ),
-        augmentation=arguments.from_arguments(args, AugmentationSettings, "augmentation_"),
-        objective=arguments.from_arguments(args, ObjectiveSettings, "objective_"),
+        augmentation=augmentation,
+        objective=objective,
         initial=initial,
         processes=processes,
     )

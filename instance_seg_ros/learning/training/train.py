@@ -192,7 +192,7 @@ class Trainer:
         if changed:
             self._tell(
                 f"the data have changed since {self.checkpoint_path} was written ({', '.join(changed)}): this training "
-                "goes on with the new ones; to start anew, choose another folder"
+                "goes on with the new ones; to start from scratch, choose another folder"
             )
 
     @property

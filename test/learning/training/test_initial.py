@@ -65,7 +65,9 @@ def test_the_same_classes_go_on(small_config: CondInstConfig) -> None:
 def test_colour_joins_a_network_of_depth_alone_and_leaves_one_that_has_it(small_config: CondInstConfig) -> None:
     blind = replace(small_config, color_channels=())
     _, notes = filled(small_config, ("object",), initial(blind))
-    assert notes == ["it lacks color_encoder, color_to_backbone, color_to_masks, mask_upsampling, which start from scratch"]
+    assert notes == [
+        "it lacks color_encoder, color_to_backbone, color_to_masks, mask_upsampling, which start from scratch"
+    ]
     model, notes = filled(blind, ("object",), initial(small_config))
     assert notes == ["left out what reads colour"]
     assert torch.equal(
