@@ -15,8 +15,8 @@ from instance_seg_ros.segmentation.postprocessing import NetworkOutput
 class WaitingNetwork:
     """Makes a network for the first frame of each size and lets that frame wait. For one caller at a time.
 
-    For measurements and comparisons, where another backend in the meantime would falsify the result. What it makes is compared with the CPU
-    on that first frame, and does not serve where they differ.
+    For measurements and comparisons, where another backend in the meantime would falsify the result. What it makes is
+    compared with the CPU on that first frame, and does not serve where they differ.
 
     Args:
         trusted: on the CPU; runs the first frame of each size only.
