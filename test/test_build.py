@@ -237,11 +237,11 @@ def test_this_process_has_one_package_with_core_and_interfaces() -> None:
 
 def test_the_messages_tell_the_same_codes_as_the_core() -> None:
     from instance_seg_ros.core.status import Status
-    from instance_seg_ros.lifting import Completion
+    from instance_seg_ros.lifting import Completion, Support
 
     text = (ROOT / "msg" / "Instance.msg").read_text()
-    for prefix, enumeration in (("STATUS", Status), ("COMPLETION", Completion)):
+    for prefix, enumeration in (("STATUS", Status), ("COMPLETION", Completion), ("SUPPORT", Support)):
         constants = {
-            name: int(value) for name, value in re.findall(rf"^uint8 {prefix}_(\w+)=(\d+)$", text, re.MULTILINE)
+            name: int(value) for name, value in re.findall(rf"^uint(?:8|16) {prefix}_(\w+)=(\d+)$", text, re.MULTILINE)
         }
         assert constants == {name: member.value for name, member in enumeration.__members__.items()}

@@ -6,7 +6,7 @@ import enum
 
 
 class Status(enum.IntFlag):
-    """Why a step could not do its work for an instance; the values are those of the Instance message."""
+    """Why a step could not do its whole work for an instance; the values are those of the Instance message."""
 
     OK = 0
     TOO_FEW_POINTS = 1
@@ -14,6 +14,13 @@ class Status(enum.IntFlag):
     NO_GRASP_CANDIDATE = 4
     NO_COLLISION_FREE_GRASP = 8
     GRASPING_DISABLED = 16
+    CUT_BY_IMAGE_BORDER = 32
+    OCCLUDED = 64
+    PARTLY_MEASURED = 128
+
+
+PARTLY_SEEN = Status.CUT_BY_IMAGE_BORDER | Status.OCCLUDED | Status.PARTLY_MEASURED
+"""What the camera saw is not the whole outline: sizes are lower bounds, and the centre may be farther off."""
 
 
 REASONS = {
@@ -22,6 +29,9 @@ REASONS = {
     Status.NO_GRASP_CANDIDATE: "no two facing surface points fit the gripper",
     Status.NO_COLLISION_FREE_GRASP: "the gripper would collide in every grasp",
     Status.GRASPING_DISABLED: "grasps are turned off",
+    Status.CUT_BY_IMAGE_BORDER: "the image's border cuts it, so its size is at least what is given",
+    Status.OCCLUDED: "something nearer hides part of it, so its size is at least what is given",
+    Status.PARTLY_MEASURED: "part of it has no depth, so its size is at least what is given",
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -15,8 +15,9 @@ from instance_seg_ros.core.geometry import OrientedBox, Plane, Transform, cross,
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.status import Status
 from instance_seg_ros.lifting.completion import far_side_of_round_body
-from instance_seg_ros.lifting.support import find_support_plane
+from instance_seg_ros.lifting.support import ObjectSupport, SceneSupports, Support, find_supports
 from instance_seg_ros.lifting.surface import (
+    crop_of,
     depth_step_pixels,
     dilated,
     eroded,
@@ -24,6 +25,7 @@ from instance_seg_ros.lifting.surface import (
     step_tolerance_m,
     window_radius_px,
 )
+from instance_seg_ros.lifting.visibility import partly_seen
 
 _MIN_KEPT_SHARE = 0.3
 """Erosion and edge removal are eased until this share of a mask's measured pixels is left: thin objects stay."""
@@ -42,7 +44,7 @@ class Completion(enum.IntEnum):
     NONE = 0
     """Measured points only."""
     SUPPORT_PLANE = 1
-    """The measured outline extruded down to the support plane."""
+    """The measured outline extruded down to what the object stands on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +60,8 @@ class Instance3D:
         covariance_m2: (3, 3) float64 covariance of `points_m`, or None likewise.
         box: the oriented box, or None likewise.
         completion: what `centroid_m` and `box` were completed with.
-        status: flags; `Status.OK` when all steps did their work.
+        status: flags; `Status.OK` when all steps did their work and the whole outline was seen.
+        support: what the object stands on, its `instance` an index into the instances of the frame.
 
     Raises:
         ValueError: on a wrong shape or dtype, a value that is not finite, or geometry that contradicts the status.
@@ -73,6 +76,7 @@ class Instance3D:
     box: OrientedBox | None
     completion: Completion
     status: Status
+    support: ObjectSupport = field(default_factory=ObjectSupport)
 
     def __post_init__(self) -> None:
         points_m, pixels = self.points_m, self.pixels
@@ -99,8 +103,8 @@ class LiftedFrame:
 
     Attributes:
         instances: one for each mask.
-        support_plane: in the camera's optical frame, its normal pointing up (to the free side); None when none was
-            found.
+        support_plane: the one that most objects stand on, in the camera's optical frame, its normal pointing up (to
+            the free side); None when none was found. Each instance has its own in `Instance3D.support`.
     """
 
     instances: tuple[Instance3D, ...]
@@ -132,12 +136,13 @@ class Lifter:
         """Lift every instance of a frame.
 
         Each mask is eroded, pixels beside a depth step and outliers in depth are dropped, the largest connected piece
-        is kept, and border pixels that lie on its surface are given back. The box of an object that stands on the
-        support plane has its z along the plane's normal and reaches from the plane to the object's top; its x and y are
-        the sides of the smallest rectangle around the outline seen from above, x the longer. Where a smooth body turns
-        away from the camera (a ball, a lying can), the outline is first completed by its mirror image, as far as that
-        is hidden from view. An object on top of another is completed down to the plane all the same. Without a plane
-        the box is the smallest around the measured points across their direction of least spread.
+        is kept, and border pixels that lie on its surface are given back. What an object stands on is found for each
+        one (`support.find_supports`): a plane of the scene, another instance, or nothing. Its box has z along the
+        normal of that and reaches from there to the object's top; its x and y are the sides of the smallest rectangle
+        around the outline seen from above, x the longer. Where a smooth body turns away from the camera (a ball, a
+        lying can), the outline is first completed by its mirror image, as far as that is hidden from view. What stands
+        on nothing that was found has a box around its measured points alone, upright where the scene has a plane. Where
+        the image's border, something nearer or missing depth hides a part of the object, a flag of the status says so.
 
         Args:
             instances: masks of the frame's size, in any order.
@@ -153,23 +158,26 @@ class Lifter:
                 f"masks are {instances.masks.shape[1:]} but the frame is {frame.depth_m.shape} (rows, columns)"
             )
         surfaces = [self._surface(frame, mask) for mask in instances.masks]
-        lifted = [surface for surface in surfaces if len(surface.points_m) >= self.settings.min_points]
-        plane = None
+        supports = SceneSupports(None, (), tuple(ObjectSupport() for _ in surfaces))
         if self.settings.use_support_plane:
-            tolerance_m = self.settings.plane_tolerance_m
-            plane = find_support_plane(frame, instances, [surface.points_m for surface in lifted], tolerance_m)
+            enough = [len(surface.points_m) >= self.settings.min_points for surface in surfaces]
+            points_m = [
+                surface.smooth_m if placed else surface.smooth_m[:0]
+                for surface, placed in zip(surfaces, enough, strict=True)
+            ]
+            supports = find_supports(frame, instances, points_m, self.settings.plane_tolerance_m)
         return LiftedFrame(
             tuple(
-                self._instance(frame, surface, int(np.count_nonzero(mask)), plane)
-                for surface, mask in zip(surfaces, instances.masks, strict=True)
+                self._instance(frame, surface, mask, supports.plane, support)
+                for surface, mask, support in zip(surfaces, instances.masks, supports.objects, strict=True)
             ),
-            plane,
+            supports.plane,
         )
 
     def _surface(self, frame: RgbdFrame, mask: NDArray[np.bool_]) -> _Surface:
         """The kept pixels of a mask."""
         settings, focal_px = self.settings, frame.intrinsics.fx
-        crop = _crop_of(mask, settings.mask_erosion_px + 2)
+        crop = crop_of(mask, settings.mask_erosion_px + 2)
         depth_m, inside = frame.depth_m[crop], mask[crop]
         core = self._within_depth_gate(depth_m, self._core(depth_m, inside), focal_px)
         core = _largest_piece(core, depth_m, focal_px)
@@ -219,35 +227,43 @@ class Lifter:
         gate_m = max(self.settings.outlier_mad_factor * deviation_m, max(core.shape) * float(median_m) / focal_px)
         return core & (departure_m <= gate_m)
 
-    def _instance(self, frame: RgbdFrame, surface: _Surface, mask_pixels: int, plane: Plane | None) -> Instance3D:
-        rejected = mask_pixels - len(surface.points_m)
+    def _instance(
+        self,
+        frame: RgbdFrame,
+        surface: _Surface,
+        mask: NDArray[np.bool_],
+        scene_plane: Plane | None,
+        support: ObjectSupport,
+    ) -> Instance3D:
+        rejected = int(np.count_nonzero(mask)) - len(surface.points_m)
         if len(surface.points_m) < self.settings.min_points:
             status, none = Status.TOO_FEW_POINTS, Completion.NONE
             return Instance3D(surface.points_m, surface.pixels, rejected, None, None, None, None, none, status)
         mean_m = surface.points_m.mean(axis=0, dtype=np.float64)
         centred = surface.points_m - mean_m
         covariance_m2 = centred.T @ centred / len(centred)
-        box, completion, status = None, Completion.SUPPORT_PLANE, Status.OK
-        if plane is not None:
-            box = _box_on_plane(surface, plane, frame, self.settings.plane_tolerance_m)
+        box, completion = None, Completion.SUPPORT_PLANE
+        status = partly_seen(frame.depth_m, mask, self.settings.depth_step_m, self.settings.depth_step_ratio)
+        if support.plane is not None:
+            box = _box_on_plane(surface, support.plane, frame, self.settings.plane_tolerance_m)
         if box is None:
-            box, completion, status = _box_of_points(surface, covariance_m2), Completion.NONE, Status.NO_SUPPORT_PLANE
+            up = scene_plane.normal if scene_plane is not None else _least_spread(covariance_m2, mean_m)
+            box, completion = _box_of_points(surface, up), Completion.NONE
+            status |= Status.NO_SUPPORT_PLANE
+            support = support if support.kind is Support.NOTHING else ObjectSupport()
         centre_m = box.T_camera_box.translation_m
         return Instance3D(
-            surface.points_m, surface.pixels, rejected, centre_m, mean_m, covariance_m2, box, completion, status
+            points_m=surface.points_m,
+            pixels=surface.pixels,
+            rejected=rejected,
+            centroid_m=centre_m,
+            surface_centroid_m=mean_m,
+            covariance_m2=covariance_m2,
+            box=box,
+            completion=completion,
+            status=status,
+            support=support,
         )
-
-
-def _crop_of(mask: NDArray[np.bool_], margin: int) -> tuple[slice, slice]:
-    """Rows and columns of the mask's tight box, wider by a margin inside the image; one pixel for an empty mask."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):
-        return slice(0, 1), slice(0, 1)
-    row, column = (
-        slice(max(0, int(places[0]) - margin), min(side, int(places[-1]) + 1 + margin))
-        for places, side in zip((rows, columns), mask.shape, strict=True)
-    )
-    return row, column
 
 
 def _largest_piece(core: NDArray[np.bool_], depth_m: NDArray[np.float32], focal_px: float) -> NDArray[np.bool_]:
@@ -295,12 +311,15 @@ def _box_on_plane(surface: _Surface, plane: Plane, frame: RgbdFrame, tolerance_m
     return OrientedBox(_box_pose(basis @ axes[0], plane.normal, centre_m), np.array([*(high_m - low_m), top_m]))
 
 
-def _box_of_points(surface: _Surface, covariance_m2: NDArray[np.float64]) -> OrientedBox:
-    """The box of the measured points alone: z is their direction of least spread, towards the camera."""
+def _least_spread(covariance_m2: NDArray[np.float64], mean_m: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The direction in which points spread least, towards the camera."""
+    axis = np.linalg.eigh(covariance_m2)[1][:, 0]
+    return axis if axis @ mean_m <= 0 else -axis
+
+
+def _box_of_points(surface: _Surface, z_axis: NDArray[np.float64]) -> OrientedBox:
+    """The box of the measured points alone, its z along a unit vector."""
     points_m = _thinned(surface)
-    z_axis = np.linalg.eigh(covariance_m2)[1][:, 0]
-    if z_axis @ points_m.mean(axis=0) > 0:
-        z_axis = -z_axis
     basis = Plane(z_axis, 0.0).basis()
     axes, low_m, high_m = _smallest_rectangle(points_m @ basis[:, :2])
     bottom_m, top_m = np.percentile(points_m @ z_axis, (100 - _TOP_PERCENTILE, _TOP_PERCENTILE))

@@ -1,63 +1,165 @@
-"""The support plane: what the objects of a frame stand on, found in the background around their masks."""
+"""What the objects of a frame stand on: planes in the background around their masks, one another, or nothing."""
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.geometry import Plane
 from instance_seg_ros.core.instances import Instances
+from instance_seg_ros.lifting.completion import pixels_of
+
+FloatArray = NDArray[np.float64]
 
 _STRIDE_PX = 4
 _MAX_SAMPLES = 2000
 _HYPOTHESES = 150
 _VOTERS = 500
-_MAX_PLANES = 4
+_MAX_PLANES = 6
 _MIN_INLIERS = 60
 _MIN_INLIER_SHARE = 0.03
 _MIN_CAMERA_HEIGHT_M = 0.03
+_REFIT_SIGMA = 2.5
+_LEAST_BAND = 0.3
+"""A plane's band is no narrower than this share of the tolerance, however smooth it is."""
+_TAKEN_SIGMA = 3.0
+_REMOVED_SIGMA = 5.0
+_REMOVED_TOLERANCES = 2.5
+"""A plane takes what lies within 3 sigma; a parallel one within so many sigma or tolerances may be its noise's tail."""
+_APART_SHARE = 0.6
+"""A parallel plane so near is one of its own, such as a board on a table, when so much around its points is its own."""
+_NEIGHBOURS = 12
 _MAX_GAP_M = 0.4
 """A plane farther than this below all that is seen of the objects is the floor of the room, not what they stand on."""
+_FAR_GAP_M = 0.1
 _SUPPORTED_SHARE = 0.7
-"""A plane supports a scene when at least this share of the objects stands above it."""
+"""Planes support a scene when at least this share of the objects stands above one of them."""
 _SINK_FACTOR = 2.0
 """An object's lowest points may lie below the plane by this multiple of the tolerance: noise, a generous mask."""
+_PARALLEL_DEG = 6.0
+_LOWEST_PERCENT = 3.0
+_CONTACT_TOLERANCES = 1.5
+_CONTACT_PX = 4.0
+"""Seen right down to its support, an object's lowest points lie within the sum of these above it: erosion, noise."""
+_RING_M = 0.04
+_RING_SHARE = 0.2
+"""A level lies under an object when it makes up this share of all levels' points up to 4 cm around its outline."""
+_OVERHANG = 0.3
+"""The middle of what stands on another object may lie outside of it by this share of its own radius."""
+_FRONT_ASPECT = 0.5
+"""What is seen of an object is but its front when the outline of that is narrower than this share of its length."""
+_HIDDEN_DEPTH = 0.75
+"""The middle of what stands on an object of which only the front is seen lies at most so many of its lengths behind."""
+_TOP_BAND_M = 0.006
+_SEEN_TOP_SHARE = 0.2
+"""The top of an object is seen when so many of its points lie within 6 mm of its highest ones."""
+_FREE_SHARE = 0.1
+_MIN_FREE_M = 0.02
+"""An object is held when this share, and so much, of a vertical between it and what is below is seen to be empty."""
+_VERTICALS = 20
+_INNER_SHARE = 0.6
+"""Verticals through points of the object that are drawn to its middle by this: a round body overhangs its foot."""
+_MAX_OBJECT_POINTS = 300
 
 
-def find_support_plane(
+class Support(enum.IntEnum):
+    """What an object stands on; the values are those of the Instance message."""
+
+    UNKNOWN = 0
+    """Nothing was found under it, and nothing says that there is nothing."""
+    PLANE = 1
+    """A plane of the scene: a table, the level of a shelf, the floor of a tote."""
+    INSTANCE = 2
+    """Another instance."""
+    NOTHING = 3
+    """The camera sees free space below it: it is held, hangs, or stands on what is hidden."""
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectSupport:
+    """What one object stands on.
+
+    Attributes:
+        kind: what that is.
+        plane: through the points where it stands, its normal pointing up; None unless that is a plane or an instance.
+        instance: index of the instance that it stands on, or None.
+    """
+
+    kind: Support = Support.UNKNOWN
+    plane: Plane | None = None
+    instance: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class SceneSupports:
+    """What the objects of a frame stand on.
+
+    Attributes:
+        plane: the one that most objects stand on, its normal pointing up; None when none was found.
+        planes: all horizontal ones that were found, that one among them.
+        objects: one for each object.
+    """
+
+    plane: Plane | None
+    planes: tuple[Plane, ...]
+    objects: tuple[ObjectSupport, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Level:
+    """A plane of the background.
+
+    Attributes:
+        plane: oriented towards the camera.
+        points_m: (N, 3) its points.
+        sigma_m: robust standard deviation of their distance from it.
+    """
+
+    plane: Plane
+    points_m: NDArray[np.float32]
+    sigma_m: float
+
+
+def find_supports(
     frame: RgbdFrame, instances: Instances, objects_m: Sequence[NDArray[np.float32]], tolerance_m: float
-) -> Plane | None:
-    """The plane just under the objects, or None.
+) -> SceneSupports:
+    """What each object of a frame stands on.
 
-    Planes are drawn by RANSAC from the measured background near the masks, one after the other (table, floor, wall),
-    each refined by least squares. A plane qualifies when it holds enough points, the camera is on its free side, and
-    nearly all objects stand above it; of those, the one with the smallest gap below the objects is taken. The result is
-    a function of the frame: the random draws are seeded.
+    Planes are drawn by RANSAC from the measured background near the masks, one after the other, each refined by least
+    squares within 2.5 sigma. Parallel ones make a family; up is the normal of the family on which most objects are seen
+    to stand (their lowest points lie on it), of several the one with the smallest gap below the objects. An object
+    stands on the highest level at or below its lowest points: a plane that lies around it, or another instance that
+    lies beneath its middle; not on one to which the camera sees free space. The result is a function of the frame: the
+    random draws are seeded.
 
     Args:
-        objects_m: the kept points (P, 3) of each object that has some, camera optical frame.
+        objects_m: the kept points (P, 3) of each instance, camera optical frame; without points there is no support.
         tolerance_m: distance within which a point belongs to a plane.
     """
-    if not objects_m:
-        return None
-    points_m = _background_near(frame, instances)
-    minimum = max(_MIN_INLIERS, int(_MIN_INLIER_SHARE * len(points_m)))
-    best, best_gap_m = None, _MAX_GAP_M
-    for _ in range(_MAX_PLANES):
-        if len(points_m) < minimum:
-            break
-        plane, inliers = _dominant_plane(points_m, tolerance_m)
-        if np.count_nonzero(inliers) < minimum:
-            break
-        points_m = points_m[~inliers]
-        gap_m = _gap_below_m(plane, objects_m, tolerance_m)
-        if plane.offset_m > _MIN_CAMERA_HEIGHT_M and gap_m is not None and gap_m < best_gap_m:
-            best, best_gap_m = plane, gap_m
-    return best
+    unknown = SceneSupports(None, (), tuple(ObjectSupport() for _ in objects_m))
+    seen = [index for index, points_m in enumerate(objects_m) if len(points_m)]
+    if not seen:
+        return unknown
+    thinned_m = [points_m[:: 1 + len(points_m) // _MAX_OBJECT_POINTS] for points_m in objects_m]
+    levels = _background_planes(frame, instances, tolerance_m)
+    family, main = _supporting_family(levels, [thinned_m[index] for index in seen], tolerance_m, frame.intrinsics.fx)
+    if main is None:
+        return unknown
+    bodies = {index: _Body.of_points(thinned_m[index], main.plane, tolerance_m, frame.intrinsics.fx) for index in seen}
+    objects = [
+        _object_support(index, bodies, family, main.plane, frame, instances.masks[index], tolerance_m)
+        if index in bodies
+        else ObjectSupport()
+        for index in range(len(objects_m))
+    ]
+    return SceneSupports(main.plane, tuple(level.plane for level in family), tuple(objects))
 
 
 def _background_near(frame: RgbdFrame, instances: Instances) -> NDArray[np.float32]:
@@ -78,6 +180,44 @@ def _background_near(frame: RgbdFrame, instances: Instances) -> NDArray[np.float
     return np.concatenate([rays, np.ones((len(rays), 1), np.float32)], axis=1) * depth_m[rows, columns, None]
 
 
+def _background_planes(frame: RgbdFrame, instances: Instances, tolerance_m: float) -> list[_Level]:
+    """Planes of the background that the camera looks down on, at most `_MAX_PLANES`, the largest first."""
+    points_m = _background_near(frame, instances)
+    minimum = max(_MIN_INLIERS, int(_MIN_INLIER_SHARE * len(points_m)))
+    levels: list[_Level] = []
+    for _ in range(_MAX_PLANES):
+        if len(points_m) < minimum:
+            break
+        plane, inliers = _dominant_plane(points_m, tolerance_m)
+        if np.count_nonzero(inliers) < minimum:
+            break
+        own_m = points_m[inliers]
+        level = _Level(plane, own_m, _sigma_m(plane.height_m(own_m)))
+        distance_m = np.abs(plane.height_m(points_m))
+        points_m = points_m[distance_m > max(_LEAST_BAND * tolerance_m, _TAKEN_SIGMA * level.sigma_m)]
+        if plane.offset_m > _MIN_CAMERA_HEIGHT_M and not any(
+            _is_remnant(level, other, tolerance_m) for other in levels
+        ):
+            levels.append(level)
+    return levels
+
+
+def _is_remnant(level: _Level, other: _Level, tolerance_m: float) -> bool:
+    """Whether a plane is but the tail of the noise of a larger one: near it, parallel, and in between its points."""
+    if level.plane.normal @ other.plane.normal < np.cos(np.radians(_PARALLEL_DEG)):
+        return False
+    gap_m = np.median(np.abs(other.plane.height_m(level.points_m)))
+    if gap_m > max(_REMOVED_TOLERANCES * tolerance_m, _REMOVED_SIGMA * other.sigma_m):
+        return False
+    both_m = np.concatenate([level.points_m, other.points_m])
+    neighbours = cKDTree(both_m).query(level.points_m, min(_NEIGHBOURS, len(both_m)))[1]
+    return bool(np.mean(neighbours < len(level.points_m)) < _APART_SHARE)
+
+
+def _sigma_m(residual_m: NDArray[np.floating]) -> float:
+    return 1.4826 * float(np.median(np.abs(residual_m)))
+
+
 def _dominant_plane(points_m: NDArray[np.float32], tolerance_m: float) -> tuple[Plane, NDArray[np.bool_]]:
     """The plane with the most inliers, oriented towards the camera, and its inliers (N,) bool."""
     rng = np.random.default_rng(0)
@@ -94,8 +234,11 @@ def _dominant_plane(points_m: NDArray[np.float32], tolerance_m: float) -> tuple[
     winner = int(np.argmax(counts))
     inliers = np.abs(points_m @ normals[winner] - offsets[winner]) < tolerance_m
     plane = _least_squares_plane(points_m[inliers])
-    for _ in range(2):
-        inliers = np.abs(plane.height_m(points_m)) < tolerance_m
+    for _ in range(3):
+        residual_m = plane.height_m(points_m)
+        near_m = residual_m[np.abs(residual_m) < _REMOVED_TOLERANCES * tolerance_m]
+        within_m = max(_REFIT_SIGMA * _sigma_m(near_m), _LEAST_BAND * tolerance_m) if len(near_m) else tolerance_m
+        inliers = np.abs(residual_m) < within_m
         if np.count_nonzero(inliers) < 3:
             break
         plane = _least_squares_plane(points_m[inliers])
@@ -111,11 +254,153 @@ def _least_squares_plane(points_m: NDArray[np.float32]) -> Plane:
     return Plane(normal, offset_m) if offset_m >= 0 else Plane(-normal, -offset_m)
 
 
-def _gap_below_m(plane: Plane, objects_m: Sequence[NDArray[np.float32]], tolerance_m: float) -> float | None:
-    """Median distance from the plane up to the objects' lowest points, or None when too few objects stand above it."""
+def _contact_m(points_m: NDArray[np.float32], tolerance_m: float, focal_px: float) -> float:
+    """How far above its support the lowest points lie of an object that is seen right down to it."""
+    return _CONTACT_TOLERANCES * tolerance_m + _CONTACT_PX * float(np.median(points_m[:, 2])) / focal_px
+
+
+def _supporting_family(
+    levels: Sequence[_Level], objects_m: Sequence[NDArray[np.float32]], tolerance_m: float, focal_px: float
+) -> tuple[list[_Level], _Level | None]:
+    """The parallel planes on which the objects stand, and the one of them on which most do, if there are any."""
+    best: tuple[list[_Level], _Level | None] = [], None
+    best_rank = (np.inf, 0)
+    contact_m = np.array([_contact_m(points_m, tolerance_m, focal_px) for points_m in objects_m])
     lowest_m = np.array(
-        [np.percentile(plane.height_m(points_m[:: 1 + len(points_m) // 300]), 5) for points_m in objects_m]
+        [[np.percentile(level.plane.height_m(points_m), _LOWEST_PERCENT) for points_m in objects_m] for level in levels]
     )
-    if np.mean(lowest_m > -_SINK_FACTOR * tolerance_m) < _SUPPORTED_SHARE:
+    for index, level in enumerate(levels):
+        parallel = [
+            other
+            for other, candidate in enumerate(levels)
+            if candidate.plane.normal @ level.plane.normal > np.cos(np.radians(_PARALLEL_DEG))
+        ]
+        gaps_m = np.where(lowest_m > -_SINK_FACTOR * tolerance_m, np.maximum(lowest_m, 0), np.inf)
+        nearest_m = gaps_m[parallel].min(axis=0)
+        own = gaps_m[index] <= nearest_m
+        if np.mean(nearest_m < _MAX_GAP_M) < _SUPPORTED_SHARE or not own.any():
+            continue
+        # 0 for an object seen to stand on it, up to 1 for one far above: a wall is near to some and far from most.
+        distances = np.where(nearest_m < contact_m, 0, np.minimum(nearest_m / _FAR_GAP_M, 1))
+        rank = (round(float(distances.mean()), 3), -int(np.count_nonzero(own)))
+        if rank < best_rank:
+            best, best_rank = ([levels[other] for other in parallel], level), rank
+    return best
+
+
+@dataclass(frozen=True, eq=False)
+class _Body:
+    """An object in the coordinates of a support: two along it and the height.
+
+    Attributes:
+        flat_m, heights_m: (N, 2) and (N,), of its points.
+        middle_m: (2,) of its outline.
+        radius_m: of the circle about that which holds the outline.
+        lowest_m: height of what is seen of it.
+        contact_m: if it is seen right down to its support, that is at most so far below.
+    """
+
+    flat_m: FloatArray
+    heights_m: FloatArray
+    middle_m: FloatArray
+    radius_m: float
+    lowest_m: float
+    contact_m: float
+
+    @classmethod
+    def of_points(cls, points_m: NDArray[np.float32], plane: Plane, tolerance_m: float, focal_px: float) -> _Body:
+        local_m = points_m.astype(np.float64) @ plane.basis()
+        middle_m = (local_m[:, :2].min(axis=0) + local_m[:, :2].max(axis=0)) / 2
+        return cls(
+            local_m[:, :2],
+            local_m[:, 2],
+            middle_m,
+            float(np.linalg.norm(local_m[:, :2] - middle_m, axis=1).max()),
+            float(np.percentile(local_m[:, 2], _LOWEST_PERCENT)),
+            _contact_m(points_m, tolerance_m, focal_px),
+        )
+
+
+def _object_support(
+    index: int,
+    bodies: dict[int, _Body],
+    family: Sequence[_Level],
+    main: Plane,
+    frame: RgbdFrame,
+    mask: NDArray[np.bool_],
+    tolerance_m: float,
+) -> ObjectSupport:
+    """What one object stands on; see `find_supports`."""
+    body, basis = bodies[index], main.basis()
+    highest_m = body.lowest_m + _SINK_FACTOR * tolerance_m
+    found: list[tuple[float, ObjectSupport]] = []
+    around = [
+        int(
+            np.count_nonzero(
+                np.linalg.norm(level.points_m @ basis[:, :2] - body.middle_m, axis=1) < body.radius_m + _RING_M
+            )
+        )
+        for level in family
+    ]
+    for level, count in zip(family, around, strict=True):
+        height_m = _height_at(level.plane, body.middle_m, basis)
+        if count and count >= _RING_SHARE * sum(around) and height_m <= highest_m:
+            found.append((height_m, ObjectSupport(Support.PLANE, level.plane)))
+    for other, below in bodies.items():
+        top_m = _top_below(body, below, highest_m) if other != index else None
+        if top_m is not None:
+            found.append((top_m, ObjectSupport(Support.INSTANCE, Plane(main.normal, -top_m), other)))
+    if not found:  # nothing of a plane is seen around it: that which most objects stand on reaches on under it
+        height_m = _height_at(main, body.middle_m, basis)
+        if not -_SINK_FACTOR * tolerance_m < body.lowest_m - height_m < _MAX_GAP_M:
+            return ObjectSupport()
+        found.append((height_m, ObjectSupport(Support.PLANE, main)))
+    height_m, support = max(found, key=lambda candidate: candidate[0])
+    if body.lowest_m - height_m > body.contact_m and _free_below(body, height_m, basis, frame, mask, tolerance_m):
+        return ObjectSupport(Support.NOTHING)
+    return support
+
+
+def _height_at(plane: Plane, flat_m: FloatArray, basis: FloatArray) -> float:
+    """Height of a plane above a point of the basis's first two axes."""
+    at_zero_m = basis[:, :2] @ flat_m
+    return -(float(plane.normal @ at_zero_m) + plane.offset_m) / float(plane.normal @ basis[:, 2])
+
+
+def _top_below(body: _Body, below: _Body, highest_m: float) -> float | None:
+    """Height of another object right below a body; None where it does not lie beneath it or reaches higher."""
+    near = np.linalg.norm(below.flat_m - body.middle_m, axis=1) < body.radius_m + _RING_M
+    heights_m = below.heights_m[near]
+    if len(heights_m) < 5:
         return None
-    return float(np.median(np.maximum(lowest_m, 0)))
+    top_m = float(np.percentile(heights_m, 98))
+    if top_m > highest_m:
+        return None
+    outline = below.flat_m.astype(np.float32)
+    x_m, y_m = body.middle_m.tolist()
+    beyond_m = -cv2.pointPolygonTest(cv2.convexHull(outline), (x_m, y_m), True)
+    sides_m = sorted(cv2.minAreaRect(outline)[1])
+    touches = body.lowest_m - top_m < body.contact_m
+    # Where the upper object covers all of the lower one's top, only its front is seen, and not how deep it is.
+    front_alone = touches and sides_m[0] < _FRONT_ASPECT * sides_m[1]
+    if beyond_m > (_HIDDEN_DEPTH * sides_m[1] if front_alone else _OVERHANG * body.radius_m):
+        return None
+    seen_top = np.mean(heights_m > top_m - _TOP_BAND_M) > _SEEN_TOP_SHARE
+    return top_m if seen_top or not touches else max(top_m, body.lowest_m - body.contact_m / 2)
+
+
+def _free_below(
+    body: _Body, height_m: float, basis: FloatArray, frame: RgbdFrame, mask: NDArray[np.bool_], tolerance_m: float
+) -> bool:
+    """Whether the camera sees free space between a body and something at a height below its middle."""
+    heights_m = np.arange(height_m + tolerance_m, body.lowest_m - tolerance_m, 0.004)
+    if not len(heights_m):
+        return False
+    some_m = body.flat_m[:: 1 + len(body.flat_m) // _VERTICALS]
+    flat_m = (body.middle_m + _INNER_SHARE * (some_m - body.middle_m)) @ basis[:, :2].T
+    points_m = flat_m[:, None] + heights_m[:, None] * basis[:, 2]
+    rows, columns, inside = pixels_of(points_m, frame)
+    seen_m = frame.depth_m[rows, columns]
+    free = inside & (seen_m > points_m[..., 2] + 2 * tolerance_m) & ~mask[rows, columns]
+    share = float(free.mean(axis=1).max())
+    return share >= _FREE_SHARE and share * (body.lowest_m - height_m) >= _MIN_FREE_M

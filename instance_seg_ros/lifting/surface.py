@@ -43,8 +43,20 @@ def depth_step_pixels(depth_m: NDArray[np.float32], step_m: float, step_ratio: f
     return steps
 
 
+def crop_of(mask: NDArray[np.bool_], margin: int) -> tuple[slice, slice]:
+    """Rows and columns of the mask's tight box, wider by a margin inside the image; one pixel for an empty mask."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return slice(0, 1), slice(0, 1)
+    row, column = (
+        slice(max(0, int(places[0]) - margin), min(side, int(places[-1]) + 1 + margin))
+        for places, side in zip((rows, columns), mask.shape, strict=True)
+    )
+    return row, column
+
+
 def dilated(image: NDArray, side_px: int) -> NDArray:
-    """The largest of the square of this odd side around each pixel of (H, W) bool or int16."""
+    """The largest of the square of this odd side around each pixel of (H, W) bool, int16 or float32."""
     return _filtered(cv2.dilate, image, side_px)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from instance_seg_ros.core.status import Status, names_of
-from instance_seg_ros.lifting import Completion
+from instance_seg_ros.lifting import Completion, Support
 from instance_seg_ros.messages.incoming import stamp_ns_of
 
 
@@ -43,6 +43,8 @@ def _instance(instance: Any) -> dict[str, Any]:
         "centroid_m": _xyz(instance.centroid) if known else None,
         "surface_centroid_m": _xyz(instance.surface_centroid) if known else None,
         "completion": Completion(instance.completion).name.lower(),
+        "support": Support(instance.support).name.lower(),
+        "supported_by": instance.supported_by or None,
         "box": _box(instance.box) if known else None,
         "grasps": [_grasp(grasp) for grasp in instance.grasps],
         "status": names_of(Status(instance.status)),

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from instance_seg_ros.core.config import GraspingSettings
-from instance_seg_ros.core.geometry import OrientedBox, Transform
+from instance_seg_ros.core.geometry import OrientedBox, Plane, Transform
 from instance_seg_ros.core.instances import boxes_of_masks
 from instance_seg_ros.core.status import reason_of
 from instance_seg_ros.grasping.grasp import Grasp
@@ -70,7 +70,7 @@ def instance_array(
         cx=float(camera.cx),
         cy=float(camera.cy),
         has_support_plane=plane is not None,
-        support_plane=np.zeros(4) if plane is None else np.append(plane.normal, plane.offset_m),
+        support_plane=_plane_or_zeros(plane),
         instances=[_instance(make, scene, each, grasping, include_clouds) for each in scene.objects()],
         model_name=scene.model.name,
         model_digest=scene.model.digest,
@@ -203,12 +203,19 @@ def _instance(
         surface_centroid=_point_or_nan(make, lifted.surface_centroid_m),
         covariance=covariance,
         completion=int(lifted.completion),
+        support=int(lifted.support.kind),
+        supported_by=0 if lifted.support.instance is None else lifted.support.instance + 1,
+        support_plane=_plane_or_zeros(lifted.support.plane),
         box=_box(make, lifted.box),
         cloud=_point_cloud(make, scene, _xyz(shown_m)),
         grasps=[_grasp(make, scene, grasp, grasping) for grasp in scene_object.grasps],
         status=int(scene_object.status),
         status_text=reason_of(scene_object.status),
     )
+
+
+def _plane_or_zeros(plane: Plane | None) -> NDArray[np.float64]:
+    return np.zeros(4) if plane is None else np.append(plane.normal, plane.offset_m)
 
 
 def _header_of(make: MessageFactory, scene: Scene) -> Any:

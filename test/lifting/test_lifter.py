@@ -16,7 +16,7 @@ from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.config import LiftingSettings
 from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.core.instances import Instances
-from instance_seg_ros.core.status import Status
+from instance_seg_ros.core.status import PARTLY_SEEN, Status
 from instance_seg_ros.learning.synthetic.analytic import AnalyticScene, Body, Box, Cylinder, Sphere, look_at, upright
 from instance_seg_ros.lifting import Completion, Instance3D, LiftedFrame, Lifter
 from instance_seg_ros.pipeline import Scene
@@ -271,7 +271,8 @@ def check_any(frame: RgbdFrame, instances: Instances, min_points: int) -> None:
             assert instance.status == Status.TOO_FEW_POINTS
             assert instance.box is None and instance.centroid_m is None
         else:
-            assert instance.status in (Status.OK, Status.NO_SUPPORT_PLANE)
+            assert instance.status & ~PARTLY_SEEN in (Status.OK, Status.NO_SUPPORT_PLANE)
+            assert (instance.support.plane is None) == bool(instance.status & Status.NO_SUPPORT_PLANE)
             assert instance.box is not None and instance.centroid_m is not None
             assert np.isfinite(instance.centroid_m).all()
 

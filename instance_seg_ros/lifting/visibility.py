@@ -1,0 +1,55 @@
+"""Which objects the camera sees in part only: cut by the image's border, behind something nearer, without depth."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from instance_seg_ros.core.status import Status
+from instance_seg_ros.lifting.surface import crop_of, dilated
+
+_MIN_BORDER_PX = 3
+"""A mask that touches the border with fewer pixels than this, or than the share below of its outline, is whole."""
+_MIN_OUTLINE_SHARE = 0.05
+_MIN_HIDDEN_PX = 6
+_UNMEASURED_SHARE = 0.2
+"""Objects lose a rim of their depth to their edges; more than this is a part that is missing."""
+_REACH_PX = 5
+"""An occluder is looked for up to this many pixels beyond the mask, behind the rim without depth."""
+_STEPS = 2.0
+"""Something is nearer than the object when it is so by this multiple of a depth step."""
+
+
+def partly_seen(depth_m: NDArray[np.float32], mask: NDArray[np.bool_], step_m: float, step_ratio: float) -> Status:
+    """Flags of what hides a part of an object, `Status.OK` for one that is seen as a whole.
+
+    Args:
+        depth_m: (H, W) float32, metres, 0 = no measurement.
+        mask: (H, W) bool, of the object.
+        step_m, step_ratio: a jump between neighbours is a depth step above max(step_m, step_ratio * depth).
+    """
+    crop = crop_of(mask, _REACH_PX + 1)
+    inside, depth_m = mask[crop], depth_m[crop]
+    count = np.count_nonzero(inside)
+    if not count:
+        return Status.OK
+    status = Status.OK
+    outline_px = np.count_nonzero(inside & dilated(~inside, 3))
+    least_px = max(_MIN_BORDER_PX, _MIN_OUTLINE_SHARE * outline_px)
+    border = [mask[0], mask[-1], mask[:, 0], mask[:, -1]]
+    if max(np.count_nonzero(side) for side in border) > least_px:
+        status |= Status.CUT_BY_IMAGE_BORDER
+    measured = depth_m > 0
+    if np.count_nonzero(inside & ~measured) > _UNMEASURED_SHARE * count:
+        status |= Status.PARTLY_MEASURED
+    # The nearest of the object around each pixel beyond it: what is nearer than that is in front of the object.
+    farthest = np.float32(1e3)
+    own_m = np.where(inside & measured, depth_m, farthest)
+    nearest_m = -dilated(-own_m, 2 * _REACH_PX + 1)
+    beside = measured & ~inside & (nearest_m < farthest)
+    nearer = beside & (depth_m < nearest_m - _STEPS * np.maximum(step_m, step_ratio * nearest_m))
+    if np.count_nonzero(dilated(nearer, 2 * _REACH_PX - 1) & inside & dilated(~inside, 3)) > max(
+        _MIN_HIDDEN_PX, _MIN_OUTLINE_SHARE * outline_px
+    ):
+        status |= Status.OCCLUDED
+    return status

@@ -1,0 +1,136 @@
+"""What objects stand on, in closed-form scenes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from instance_seg_ros.core.config import LiftingSettings
+from instance_seg_ros.core.instances import Instances
+from instance_seg_ros.core.status import Status
+from instance_seg_ros.learning.synthetic.analytic import AnalyticScene, Body, Box, Cylinder, Sphere, look_at, upright
+from instance_seg_ros.lifting import Completion, LiftedFrame, Lifter, Support
+
+
+def lift(
+    objects: Sequence[Body],
+    background: Sequence[Body] = (),
+    *,
+    elevation_deg: float = 40,
+    distance_m: float = 0.8,
+    target_m: tuple[float, float, float] = (0, 0, 0.05),
+    noise_m: float = 0.001,
+    **scene: object,
+) -> tuple[LiftedFrame, AnalyticScene]:
+    """Lifts the objects; what is background has no label."""
+    view = AnalyticScene([*objects, *background], look_at(target_m, distance_m, elevation_deg), **scene)  # type: ignore[arg-type]
+    frame, labels = view.render(noise_m)
+    labels = np.where(labels <= len(objects), labels, 0).astype(np.uint16)
+    return Lifter(LiftingSettings()).lift(frame, Instances.from_labels(labels)), view
+
+
+def height_m(scene: AnalyticScene, lifted: LiftedFrame, index: int) -> float:
+    """Of the support under an object, in the world."""
+    plane = lifted.instances[index].support.plane
+    assert plane is not None
+    T_world_camera = scene.T_world_camera
+    assert (T_world_camera.rotation @ plane.normal)[2] > np.cos(np.radians(1))
+    return float((T_world_camera.apply(-plane.normal * plane.offset_m))[2])
+
+
+def bottom_m(scene: AnalyticScene, lifted: LiftedFrame, index: int) -> float:
+    box = lifted.instances[index].box
+    assert box is not None
+    return float(scene.T_world_camera.apply(box.corners_m)[:, 2].min())
+
+
+@pytest.mark.parametrize(
+    "upper",
+    [
+        Box((0.06, 0.06, 0.06), upright(0, 0, 0.11, 30)),
+        Sphere(0.035, upright(0, 0, 0.115)),
+        Cylinder(0.06, 0.05, upright(0, 0, 0.105)),
+    ],
+    ids=["box", "ball", "can that is wider"],
+)
+def test_an_object_on_another_one_stands_on_that(upper: Body) -> None:
+    lower = Box((0.1, 0.09, 0.08), upright(0, 0, 0.04, 10))
+    lifted, scene = lift([lower, upper, Box((0.05, 0.05, 0.05), upright(0, 0.2, 0.025))])
+    assert [instance.support.kind for instance in lifted.instances] == [
+        Support.PLANE,
+        Support.INSTANCE,
+        Support.PLANE,
+    ]
+    assert lifted.instances[1].support.instance == 0
+    assert height_m(scene, lifted, 1) == pytest.approx(0.08, abs=0.008)
+    assert bottom_m(scene, lifted, 1) == pytest.approx(0.08, abs=0.008)
+    assert lifted.instances[1].completion is Completion.SUPPORT_PLANE
+
+
+@pytest.mark.parametrize("noise_m", [0.001, 0.004])
+def test_each_of_two_tables_is_that_of_its_own_objects(noise_m: float) -> None:
+    high = Box((0.5, 0.4, 0.02), upright(0, -0.2, 0.06))
+    objects = [Box((0.06, 0.08, 0.07), upright(0, y, z + 0.035, 20)) for y, z in ((-0.18, 0.07), (0.2, 0.0))]
+    lifted, scene = lift([*objects, Cylinder(0.03, 0.1, upright(0.05, -0.1, 0.12))], [high], noise_m=noise_m)
+    heights_m = [height_m(scene, lifted, index) for index in range(3)]
+    assert heights_m == pytest.approx([0.07, 0.0, 0.07], abs=0.003)
+
+
+def test_a_thin_board_is_not_taken_for_the_noise_of_the_table() -> None:
+    board = Box((0.2, 0.16, 0.015), upright(0, -0.12, 0.0075))
+    objects = [Box((0.05, 0.06, 0.06), upright(0, -0.12, 0.045)), Box((0.05, 0.06, 0.06), upright(0, 0.15, 0.03))]
+    lifted, scene = lift(objects, [board])
+    assert [height_m(scene, lifted, index) for index in (0, 1)] == pytest.approx([0.015, 0.0], abs=0.003)
+
+
+def test_noise_beyond_the_tolerance_makes_no_second_plane() -> None:
+    objects = [Box((0.08, 0.1, 0.09), upright(0, 0.12, 0.045)), Cylinder(0.04, 0.1, upright(0, -0.1, 0.05))]
+    for seed in range(3):
+        scene = AnalyticScene(objects, look_at((0, 0, 0.03), 1.2, 45), table_size_m=(0.9, 0.9), floor_z_m=-0.7)
+        frame, labels = scene.render(0.006, seed)
+        lifted = Lifter(LiftingSettings()).lift(frame, Instances.from_labels(labels))
+        assert [height_m(scene, lifted, index) for index in (0, 1)] == pytest.approx([0, 0], abs=0.002)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        Box((0.08, 0.06, 0.05), upright(0, 0, 0.2, 25)),
+        Sphere(0.04, upright(0, 0, 0.18)),
+        Box((0.06, 0.06, 0.12), upright(0, 0, 0.15)),
+    ],
+    ids=["box", "ball", "tall box"],
+)
+def test_a_held_object_stands_on_nothing_and_no_plane_is_invented(body: Body) -> None:
+    lifted, scene = lift([body, Box((0.05, 0.05, 0.05), upright(0, 0.2, 0.025))], target_m=(0, 0, 0.1))
+    held, standing = lifted.instances
+    assert held.support.kind is Support.NOTHING and held.support.plane is None
+    assert held.completion is Completion.NONE and Status.NO_SUPPORT_PLANE in held.status
+    assert bottom_m(scene, lifted, 0) > body.T_world_body.translation_m[2] - 0.07
+    assert standing.support.kind is Support.PLANE
+    assert held.box is not None
+    up = (scene.T_world_camera @ held.box.T_camera_box).rotation[2, 2]
+    assert up == pytest.approx(1, abs=1e-3), "the scene's plane says what is up"
+
+
+def test_an_object_whose_foot_is_hidden_still_stands_on_the_table() -> None:
+    behind, front = Box((0.06, 0.06, 0.16), upright(-0.1, 0, 0.08)), Box((0.04, 0.2, 0.08), upright(0.02, 0, 0.04))
+    lifted, scene = lift([behind, front], elevation_deg=25)
+    assert lifted.instances[0].support.kind is Support.PLANE
+    assert bottom_m(scene, lifted, 0) == pytest.approx(0, abs=0.005)
+    assert Status.OCCLUDED in lifted.instances[0].status and Status.OCCLUDED not in lifted.instances[1].status
+
+
+def test_objects_beside_each_other_do_not_stand_on_one_another() -> None:
+    boxes = [Box((0.06, 0.06, height), upright(x, 0, height / 2)) for x, height in ((0.035, 0.05), (-0.03, 0.12))]
+    lifted, _ = lift(boxes, elevation_deg=30)
+    assert [instance.support.kind for instance in lifted.instances] == [Support.PLANE, Support.PLANE]
+
+
+def test_the_wall_behind_is_not_up() -> None:
+    wall = Box((0.02, 2.0, 1.0), upright(-0.12, 0, 0.5))
+    objects = [Box((0.05, 0.08, 0.1), upright(-0.05, y, 0.05)) for y in (-0.12, 0.05)]
+    lifted, scene = lift(objects, [wall], elevation_deg=15)
+    assert [height_m(scene, lifted, index) for index in (0, 1)] == pytest.approx([0, 0], abs=0.003)
