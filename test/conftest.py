@@ -152,6 +152,7 @@ def make_scene(make_frame: Callable[..., RgbdFrame]) -> Callable[..., Scene]:
             Grasp(
                 T_camera_grasp=Transform(np.eye(3), centroid_m),
                 width_m=size_m[0],
+                opening_m=max(0.08, size_m[0]),
                 quality=quality,
                 contacts_m=np.stack([centroid_m - half_m, centroid_m + half_m]),
                 approach_distance_m=0.08,

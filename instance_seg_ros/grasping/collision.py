@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.geometry import FloatArray, Plane, dot
-from instance_seg_ros.grasping.candidates import Candidates, ContactSurface, Target
 from instance_seg_ros.grasping.gripper import Gripper
 from instance_seg_ros.lifting.completion import pixels_of
-from instance_seg_ros.lifting.surface import depth_step_pixels, dilated
+from instance_seg_ros.lifting.surface import depth_step_pixels, dilated, eroded
 
 _STRIDE_PX = 2
 _VOXEL_M = 0.005
@@ -21,7 +20,8 @@ _EDGE_STEP_M = 0.01
 _EDGE_STEP_RATIO = 0.02
 _RIM_PX = 7
 """Unlabelled pixels this near to an object (side of the square) are its own rim: flying pixels, a tight mask."""
-_CONTACT_TOLERANCE_M = 0.005
+_SMALLEST_HOLE_PX = 5
+"""Pixels without depth in an object's mask count where a square of this side fits between them."""
 _SIGHT_TOLERANCE_M = 0.01
 
 
@@ -60,26 +60,25 @@ class Obstacles:
         if plane is not None:
             above = _height_m(points_m, plane) > _PLANE_TOLERANCE_M
             points_m, owner = points_m[above], owner[above]
-        return cls(points_m, owner, owners, plane)._thinned()
+        return cls(points_m, owner, owners, plane).thinned()
 
-    def with_hidden_side(self, label: int, surface: ContactSurface) -> Obstacles:
-        """With the completed hidden side of the object of this label."""
-        hidden_m = surface.completed_m.astype(np.float32)
-        points_m = np.concatenate([self.points_m, hidden_m])
+    def with_hidden_side(self, label: int, hidden_m: NDArray[np.float64]) -> Obstacles:
+        """With the completed hidden side (M, 3) of the object of this label, camera optical frame."""
+        points_m = np.concatenate([self.points_m, hidden_m.astype(np.float32)])
         owner = np.concatenate([self.owner, np.full(len(hidden_m), label)])
-        return Obstacles(points_m, owner, self.owner_image, self.plane)._thinned()
+        return Obstacles(points_m, owner, self.owner_image, self.plane)
 
-    def _thinned(self) -> Obstacles:
+    def thinned(self) -> Obstacles:
         """One point of each owner in each cell of `_VOXEL_M`."""
         cells = np.floor(self.points_m / _VOXEL_M).astype(np.int64) + 2**15
         key = ((self.owner << 17 | cells[:, 0]) << 17 | cells[:, 1]) << 17 | cells[:, 2]
         kept = np.unique(key, return_index=True)[1]
         return Obstacles(self.points_m[kept], self.owner[kept], self.owner_image, self.plane)
 
-    def others_near(self, target: Target, radius_m: float) -> NDArray[np.float32]:
-        """The points (P, 3) within a radius of the box's centre that do not belong to that instance."""
-        offset_m = self.points_m - target.centre_m.astype(np.float32)
-        return self.points_m[(dot(offset_m, offset_m) < radius_m**2) & (self.owner != target.label)]
+    def others_near(self, centre_m: FloatArray, radius_m: float, label: int) -> NDArray[np.float32]:
+        """The points (P, 3) within a radius of a place (3,) that do not belong to the instance of this label."""
+        offset_m = self.points_m - centre_m.astype(np.float32)
+        return self.points_m[(dot(offset_m, offset_m) < radius_m**2) & (self.owner != label)]
 
 
 def _height_m(points_m: FloatArray, plane: Plane) -> FloatArray:
@@ -88,68 +87,69 @@ def _height_m(points_m: FloatArray, plane: Plane) -> FloatArray:
     return x + y + z + plane.offset_m
 
 
-def above_plane(candidates: Candidates, gripper: Gripper, plane: Plane, clearance_m: float) -> NDArray[np.bool_]:
-    """Which grasps (C,) keep the whole gripper above the plane; their way in descends and stays above it, too."""
-    lowest_m = _height_m(candidates.origins_m, plane) - gripper.lowest_m(candidates.rotations, plane.normal)
-    descends = dot(candidates.rotations[..., 2], plane.normal) <= 0
-    return descends & (lowest_m >= clearance_m)
-
-
 def free_of_scene(
-    candidates: Candidates, gripper: Gripper, obstacles_m: NDArray[np.float32], clearance_m: float
+    local_m: NDArray[np.float32], openings_m: NDArray[np.float64], gripper: Gripper, clearance_m: float
 ) -> NDArray[np.bool_]:
-    """Which grasps (C,) keep their distance from all points (P, 3), on the way in and while closing."""
-    local_m = _in_grasp_frames(candidates, obstacles_m)
-    between, fingers, palm = (
-        region.grown(clearance_m).holds(local_m)
-        for region in (gripper.between, gripper.fingers_on_approach, gripper.palm_on_approach)
-    )
-    return ~np.any(between | fingers | palm, axis=1)
+    """Which grasps (C,) keep their distance from all points, on the way in and while closing.
 
-
-def free_of_own_object(
-    candidates: Candidates, gripper: Gripper, surface: ContactSurface
-) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
-    """Which grasps (C,) meet the object at their contacts first, and how deep (C,) it lies between the fingers.
-
-    The opened fingers and the palm must clear the object's own surface points on the way in, and nothing of it may
-    stand out beyond the contacts where the fingers close. The depth is measured from the fingertips on, in metres.
+    Args:
+        local_m: (C, 3, P) the points in the grasps' frames.
+        openings_m: (C,) between the fingers on the approach.
     """
-    local_m = _in_grasp_frames(candidates, surface.points_m[surface.valid].astype(np.float32))
-    contact_x = (candidates.pairs.width_m / 2 + _CONTACT_TOLERANCE_M).astype(np.float32)
-    between = gripper.between.holds(local_m)
-    in_the_way = gripper.fingers_on_approach.holds(local_m) | gripper.palm_on_approach.holds(local_m)
-    in_the_way |= between & (abs(local_m[:, 0]) > contact_x[:, None])
-    depth_m = np.where(between, -local_m[:, 2], 0).max(axis=-1, initial=0)
-    return ~np.any(in_the_way, axis=1), depth_m
+    x, y, z = np.abs(local_m[:, 0]), np.abs(local_m[:, 1]), local_m[:, 2]
+    inner_m = (openings_m / 2).astype(np.float32)[:, None]
+    outer_m = inner_m + np.float32(gripper.finger_thickness_m + clearance_m)
+    beside = (y <= gripper.fingers.half_y + clearance_m) & (z <= clearance_m) & (x <= outer_m)
+    closing = beside & (z >= gripper.fingers.low_z - clearance_m)
+    approach = beside & (z >= gripper.fingers_on_approach.low_z - clearance_m) & (x >= inner_m - clearance_m)
+    palm = gripper.palm_on_approach.grown(clearance_m).holds(local_m)
+    return ~np.any(closing | approach | palm, axis=1)
 
 
-def share_out_of_sight(
-    candidates: Candidates, gripper: Gripper, frame: RgbdFrame, owner_image: NDArray[np.int16], own: int
-) -> NDArray[np.float64]:
-    """Share (C,) of places on the fingers, closed and opened, that lie behind something else or outside the image.
+@dataclass(frozen=True, eq=False)
+class Sight:
+    """What the camera saw where the fingers go.
 
-    There the camera saw neither the object's side nor what stands beside it. Space behind the object itself (`own`,
-    its label) does not count: its hidden side is completed.
+    Attributes:
+        unknown: (C,) bool, whether a finger goes where the object may be and nothing was measured: a place of its mask
+            without depth, or beyond the image's border.
+        hidden: (C,) share of the fingers' places behind something else.
     """
-    closed_m = candidates.pairs.width_m / 2
-    opened_m = np.full_like(closed_m, gripper.fingers.outer_x)
-    x_m = np.stack([-opened_m, -closed_m, closed_m, opened_m], axis=1)[..., None]
-    tips_m = candidates.origins_m[:, None] + x_m * candidates.rotations[:, None, :, 0]
-    above_tips_m = tips_m - gripper.finger_length_m / 3 * candidates.rotations[:, None, :, 2]
-    points_m = np.concatenate([tips_m, above_tips_m], axis=1)
+
+    unknown: NDArray[np.bool_]
+    hidden: NDArray[np.float64]
+
+
+def sight_of(
+    points_m: NDArray[np.float64],
+    frame: RgbdFrame,
+    owner_image: NDArray[np.int16],
+    unmeasured: NDArray[np.int16],
+    own: int,
+) -> Sight:
+    """What the camera saw at (C, K, 3) places on the fingers, camera optical frame.
+
+    Space behind the object itself (`own`, its label) is not hidden: its far side is completed.
+
+    Args:
+        unmeasured: (H, W) int16, the label of the mask that a pixel without depth belongs to, 0 for none.
+    """
     rows, columns, inside = pixels_of(points_m, frame)
     seen_m = frame.depth_m[rows, columns]
-    behind = (seen_m > 0) & (seen_m < points_m[..., 2] - _SIGHT_TOLERANCE_M)
-    hidden = (behind & (owner_image[rows, columns] != own)) | ~inside
-    return hidden.mean(axis=1)
+    unknown = ~inside | (unmeasured[rows, columns] == own)
+    behind = inside & (seen_m > 0) & (seen_m < points_m[..., 2] - _SIGHT_TOLERANCE_M)
+    hidden = behind & (owner_image[rows, columns] != own)
+    return Sight(unknown.any(axis=1), hidden.mean(axis=1))
 
 
-def _in_grasp_frames(candidates: Candidates, points_m: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(C, 3, P) float32 coordinates of (P, 3) points in each grasp's frame."""
-    rotations = np.swapaxes(candidates.rotations.astype(np.float32), 1, 2)
-    origins_m = candidates.origins_m.astype(np.float32)
-    origins = (rotations * origins_m[:, None]).sum(axis=-1)
-    # One product of matrices for all grasps.
-    local_m = (rotations.reshape(-1, 3) @ points_m.T).reshape(*origins.shape, len(points_m))
-    return local_m - origins[..., None]
+def unmeasured_parts(
+    frame: RgbdFrame, masks: NDArray[np.bool_], smallest_px: int = _SMALLEST_HOLE_PX
+) -> NDArray[np.int16]:
+    """(H, W) int16: 1 + index of the mask at pixels without depth, where so many lie together; 0 elsewhere."""
+    owners = np.zeros(frame.depth_m.shape, dtype=np.int16)
+    missing = frame.depth_m == 0
+    for index, mask in enumerate(masks):
+        holes = mask & missing
+        if holes.any():
+            owners[dilated(eroded(holes, smallest_px), smallest_px) & holes] = index + 1
+    return owners

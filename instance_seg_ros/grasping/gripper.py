@@ -48,7 +48,8 @@ class Gripper:
         fingers: the two fingers at the grasp, from palm to tips.
         between: the fingers and all that is between them: what closing sweeps.
         fingers_on_approach, palm_on_approach: what they sweep on the straight way in, the grasp's own place included.
-        max_opening_m, finger_length_m: as in the settings.
+        palm: where it is at the grasp.
+        max_opening_m, finger_length_m, finger_thickness_m: as in the settings.
     """
 
     fingers: Region
@@ -58,6 +59,7 @@ class Gripper:
     palm: Region
     max_opening_m: float
     finger_length_m: float
+    finger_thickness_m: float
 
     @classmethod
     def from_settings(cls, settings: GripperSettings, approach_distance_m: float) -> Gripper:
@@ -74,6 +76,7 @@ class Gripper:
             palm=Region(0.0, *half_palm, back_z, knuckle_z),
             max_opening_m=settings.max_opening_m,
             finger_length_m=settings.finger_length_m,
+            finger_thickness_m=settings.finger_thickness_m,
         )
 
     @property

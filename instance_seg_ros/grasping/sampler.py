@@ -2,63 +2,66 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.config import GraspingSettings, GripperSettings
 from instance_seg_ros.core.geometry import Transform
+from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.status import Status
-from instance_seg_ros.grasping.candidates import (
-    Candidates,
-    ContactPairs,
-    ContactSurface,
-    Target,
-    antipodal_pairs,
-    box_pairs,
-    candidates_from_pairs,
-    contact_surface,
-)
-from instance_seg_ros.grasping.collision import (
-    Obstacles,
-    above_plane,
-    free_of_own_object,
-    free_of_scene,
-    share_out_of_sight,
-)
-from instance_seg_ros.grasping.grasp import Grasp, InstanceGrasps
+from instance_seg_ros.grasping.body import Body
+from instance_seg_ros.grasping.candidates import Poses, contact_pairs, poses_from_pairs
+from instance_seg_ros.grasping.closing import Closed, close_on, deepest_m, in_grasp_frames
+from instance_seg_ros.grasping.collision import Obstacles, Sight, free_of_scene, sight_of, unmeasured_parts
+from instance_seg_ros.grasping.grasp import Grasp, InstanceGrasps, Rejection
 from instance_seg_ros.grasping.gripper import Gripper
-from instance_seg_ros.grasping.ranking import nearly_same, quality
-from instance_seg_ros.lifting import LiftedFrame
+from instance_seg_ros.grasping.ranking import marks_of, nearly_same, quality_of
+from instance_seg_ros.lifting import Instance3D, LiftedFrame
 
-_MAX_CHECKED = 240
-"""So many of the candidates that promise most are checked against the object itself and the scene."""
-_CHECKED_AT_ONCE = 40
-"""So many of them are checked against the scene before it is asked whether that was enough."""
-_MAX_POINT_CHECKS = 2**24
-"""So many points are checked against grasps at a time, for memory's sake: 200 MB of coordinates."""
+FloatArray = NDArray[np.float64]
+
+_MIN_DEPTH_M = 0.003
+"""The tips have to reach so far beyond the contacts that a pose was made for."""
+_SHALLOW_M = 0.012
+"""Every pose that goes deeper is tried at this depth, too: beside it there may be more room."""
+_MIN_STEP_M = 0.008
+_MAX_CHECKED = 120
+"""So many of the grasps that promise most are checked against the scene."""
+_NARROW_ROOM_M = 0.015
+"""Beside each contact, where the gripper does not fit in fully opened."""
+_CHECKED_AT_ONCE = 24
+"""So many of them at a time, before it is asked whether that was enough."""
 
 
 class GraspSampler:
-    """Parallel-jaw grasps for the objects of a frame. A function of its input: no memory, seeded draws."""
+    """Parallel-jaw grasps for the objects of a frame. A function of its input: no memory, no draws."""
 
     def __init__(self, settings: GraspingSettings, gripper: GripperSettings) -> None:
         self.settings = settings
         self.gripper_settings = gripper
         self.gripper = Gripper.from_settings(gripper, settings.approach_distance_m)
 
-    def sample(self, frame: RgbdFrame, lifted: LiftedFrame) -> tuple[InstanceGrasps, ...]:
+    def sample(
+        self, frame: RgbdFrame, lifted: LiftedFrame, instances: Instances | None = None
+    ) -> tuple[InstanceGrasps, ...]:
         """The grasps of each instance, best first; an empty result has its reason.
 
-        Contacts are pairs of surface points that close by friction, on the measured surface and its completed hidden
-        side, and pairs on the faces of the oriented box. The opened gripper is checked on its straight way in and while
-        it closes: against all measured points of the frame and the completed hidden sides of the other objects, with
-        `clearance_m`; against the half space below the support plane; and against the object itself but for what is
-        between the fingers. Other space that the camera did not see counts as free,
-        but costs quality where something else hides it.
+        Contacts are pairs of points that close by friction, on the measured surface, its completed hidden side and the
+        outline of both at several heights. From each, the gripper goes as deep as palm and support allow, opened fully
+        where it fits in so, and is closed in thought: the surface that the fingers meet first gives the contacts. The
+        opened gripper is checked on its straight way in and while it closes: against all measured points of the frame
+        and the completed sides of the other objects, with `clearance_m`; against the half space below the support
+        plane; and against the object itself. No finger goes beyond the image's border, or where the object's mask has
+        no depth. Other space that the camera did not see counts as free, but costs quality where something else hides
+        it.
 
         Args:
             lifted: of the same frame.
+            instances: the masks that `lifted` was made from; without them the pixels that lifting kept are taken.
 
         Returns:
             One for each instance, in their order.
@@ -69,86 +72,182 @@ class GraspSampler:
         labels = np.zeros(frame.depth_m.shape, dtype=np.int16)
         for label, instance in enumerate(lifted.instances, start=1):
             labels.reshape(-1)[instance.pixels] = label
-        targets = [
-            Target.of_instance(label, instance)
+        masks = _masks(labels, lifted.instances) if instances is None else instances.masks
+        bodies = [
+            Body.of_instance(label, instance, frame, labels, masks[label - 1])
             for label, instance in enumerate(lifted.instances, start=1)
             if instance.box is not None
         ]
-        if not targets:
+        if not bodies:
             return tuple(results)
-        surfaces = [contact_surface(frame, labels, target, lifted.instances[target.label - 1]) for target in targets]
+        for label, mask in enumerate(masks, start=1):
+            labels[mask & (labels == 0)] = label
         obstacles = Obstacles.of_frame(frame, labels, lifted.support_plane)
-        for target, surface in zip(targets, surfaces, strict=True):
-            obstacles = obstacles.with_hidden_side(target.label, surface)
-        for target, surface in zip(targets, surfaces, strict=True):
-            results[target.label - 1] = self._grasps(frame, target, surface, obstacles)
+        for body in bodies:
+            obstacles = obstacles.with_hidden_side(body.label, body.hidden_m)
+        obstacles = obstacles.thinned()
+        unmeasured = unmeasured_parts(frame, masks)
+        for body in bodies:
+            results[body.label - 1] = self._grasps(frame, body, obstacles, unmeasured)
         return tuple(results)
 
     def _grasps(
-        self,
-        frame: RgbdFrame,
-        target: Target,
-        surface: ContactSurface,
-        obstacles: Obstacles,
+        self, frame: RgbdFrame, body: Body, obstacles: Obstacles, unmeasured: NDArray[np.int16]
     ) -> InstanceGrasps:
         """The grasps of one instance."""
-        settings, limits = self.settings, (self.settings.friction, self.gripper.max_opening_m)
-        candidates = candidates_from_pairs(self._pairs(target, surface), target.up)
-        if not len(candidates):
+        settings, gripper = self.settings, self.gripper
+        pairs = contact_pairs(body, settings.friction, gripper.max_opening_m)
+        if not len(pairs):
             return InstanceGrasps((), Status.NO_GRASP_CANDIDATE)
-        if obstacles.plane is not None:
-            candidates = candidates[above_plane(candidates, self.gripper, obstacles.plane, settings.clearance_m)]
-        unseen = share_out_of_sight(candidates, self.gripper, frame, obstacles.owner_image, target.label)
-        best = _best_first(quality(candidates, target, np.inf, unseen, *limits))[:_MAX_CHECKED]
-        candidates, unseen = candidates[best], unseen[best]
-        free, pad_depth_m = free_of_own_object(candidates, self.gripper, surface)
-        candidates = candidates[free]
-        marks = quality(candidates, target, pad_depth_m[free].astype(np.float64), unseen[free], *limits)
-        best = _best_first(marks)
-        candidates, marks = candidates[best], marks[best]
-        radius_m = self.gripper.reach_m + settings.clearance_m + float(np.linalg.norm(target.size_m)) / 2
-        grasps = self._best_free(candidates, marks, obstacles.others_near(target, radius_m))
-        return InstanceGrasps(grasps, Status.OK if grasps else Status.NO_COLLISION_FREE_GRASP)
-
-    def _pairs(self, target: Target, surface: ContactSurface) -> ContactPairs:
-        opening_m = self.gripper.max_opening_m
-        return antipodal_pairs(surface, self.settings.friction, opening_m).joined(
-            box_pairs(target, self.settings.clearance_m, self.gripper.finger_length_m, opening_m)
+        up = np.array([0.0, 0.0, 1.0])
+        if not body.supported:
+            up = (body.camera_m - body.centre_m) / np.linalg.norm(body.camera_m - body.centre_m)
+        rejected: Counter[Rejection] = Counter()
+        poses, closed = self._closed(body, *poses_from_pairs(pairs, up, gripper.max_opening_m), rejected)
+        sight = self._sight(frame, body, poses, closed, obstacles, unmeasured)
+        known = ~sight.unknown
+        rejected[Rejection.UNKNOWN] += int(sight.unknown.sum())
+        poses, closed = poses[known], closed[known]
+        marks = marks_of(poses, closed, body, sight.hidden[known], up, settings.friction, gripper.max_opening_m)
+        order = np.argsort(-quality_of(marks), kind="stable")[:_MAX_CHECKED]
+        poses, closed, marks = poses[order], closed[order], marks[order]
+        radius_m = gripper.reach_m + settings.clearance_m + float(np.linalg.norm(body.size_m)) / 2
+        centre_m = np.asarray(body.T_camera_body.apply(body.centre_m), dtype=np.float64)
+        others_m = obstacles.others_near(centre_m, radius_m, body.label).astype(np.float64)
+        others_m = np.asarray(body.T_camera_body.inverse().apply(others_m))
+        grasps = self._best_free(body, poses, closed, marks, others_m, rejected)
+        return InstanceGrasps(
+            grasps, _status(grasps, rejected), {why: rejected[why] for why in Rejection if rejected[why]}
         )
 
+    def _closed(
+        self, body: Body, poses: Poses, widths_m: FloatArray, rejected: Counter[Rejection]
+    ) -> tuple[Poses, Closed]:
+        """The poses moved in and centred between the contacts that closing meets, and what it meets; those that fit.
+
+        Each pose is tried as deep as it goes and less deep; fully opened, and where that does not fit, opened less.
+
+        Args:
+            widths_m: (C,) distance of the contacts that the poses were made for.
+            rejected: is added to.
+        """
+        gripper = self.gripper
+        local_m = in_grasp_frames(poses, body.points_m)
+        deep_m = deepest_m(poses, local_m, body, gripper, self.settings.clearance_m)
+        depths_m = [deep_m, np.where(deep_m > _SHALLOW_M + _MIN_STEP_M, _SHALLOW_M, -np.inf)]
+        rejected[Rejection.REACH] += int((deep_m < _MIN_DEPTH_M).sum())
+        found: list[tuple[Poses, Closed]] = []
+        for depth_m in depths_m:
+            which = np.flatnonzero(depth_m >= _MIN_DEPTH_M)
+            moved_m = local_m[which]
+            moved_m[:, 2] -= depth_m[which, None].astype(np.float32)
+            origins_m = poses.origins_m[which] + depth_m[which, None] * poses.rotations[which, :, 2]
+            own = Poses(origins_m, poses.rotations[which], poses.openings_m[which])
+            closed = close_on(body, moved_m, own, gripper)
+            found.append((own[closed.free], closed[closed.free]))
+            tight = np.flatnonzero(~closed.free)
+            rejected[Rejection.FIT] += len(tight)
+            openings_m = np.minimum(widths_m[which[tight]] + 2 * _NARROW_ROOM_M, gripper.max_opening_m)
+            narrow = openings_m < gripper.max_opening_m
+            tight, openings_m = tight[narrow], openings_m[narrow]
+            less = Poses(own.origins_m[tight], own.rotations[tight], openings_m)
+            closed = close_on(body, moved_m[tight], less, gripper)
+            rejected[Rejection.FIT] -= int(closed.free.sum())
+            found.append((less[closed.free], closed[closed.free]))
+        poses = found[0][0].joined(*(own for own, _ in found[1:]))
+        closed = found[0][1].joined(*(own for _, own in found[1:]))
+        holds = (closed.cosine > 0) & (1 - closed.cosine**2 <= (self.settings.friction * closed.cosine) ** 2)
+        rejected[Rejection.SLIP] += int((~holds).sum())
+        poses, closed = poses[holds], closed[holds]
+        middle_m = (closed.low_m + closed.high_m)[:, None] / 2 * poses.rotations[:, :, 0]
+        return Poses(poses.origins_m + middle_m, poses.rotations, poses.openings_m), closed
+
+    def _sight(
+        self,
+        frame: RgbdFrame,
+        body: Body,
+        poses: Poses,
+        closed: Closed,
+        obstacles: Obstacles,
+        unmeasured: NDArray[np.int16],
+    ) -> Sight:
+        """What the camera saw where the fingers go: at their tips and along them, closed and opened."""
+        thick_m, length_m = self.gripper.finger_thickness_m, self.gripper.finger_length_m
+        closed_x, opened_x = closed.width_m / 2 + thick_m / 2, poses.openings_m / 2 + thick_m / 2
+        x_m = np.stack([-opened_x, -closed_x, closed_x, opened_x], axis=1)
+        tips_m = poses.origins_m[:, None] + x_m[..., None] * poses.rotations[:, None, :, 0]
+        backwards = -length_m * poses.rotations[:, None, :, 2]
+        places_m = np.concatenate([tips_m, tips_m + backwards / 3, tips_m + backwards * 2 / 3], axis=1)
+        camera_m = np.asarray(body.T_camera_body.apply(places_m), dtype=np.float64)
+        return sight_of(camera_m, frame, obstacles.owner_image, unmeasured, body.label)
+
     def _best_free(
-        self, candidates: Candidates, marks: NDArray[np.float64], others_m: NDArray[np.float32]
+        self,
+        body: Body,
+        poses: Poses,
+        closed: Closed,
+        marks: FloatArray,
+        others_m: FloatArray,
+        rejected: Counter[Rejection],
     ) -> tuple[Grasp, ...]:
-        """Up to `max_grasps` collision-free grasps in the order of marks, no two nearly alike."""
+        """Up to `max_grasps` collision-free grasps in the order of their marks, no two nearly alike."""
+        quality = quality_of(marks)
         chosen: list[int] = []
-        wanted = np.ones(len(candidates), dtype=bool)
-        step = max(1, min(_CHECKED_AT_ONCE, _MAX_POINT_CHECKS // max(1, len(others_m))))
-        for start in range(0, len(candidates), step):
-            batch = start + np.flatnonzero(wanted[start : start + step])
+        wanted = quality >= self.settings.min_quality
+        rejected[Rejection.QUALITY] += int((~wanted).sum())
+        for start in range(0, len(poses), _CHECKED_AT_ONCE):
+            batch = start + np.flatnonzero(wanted[start : start + _CHECKED_AT_ONCE])
             if not len(batch):
                 continue
-            free = free_of_scene(candidates[batch], self.gripper, others_m, self.settings.clearance_m)
+            own = poses[batch]
+            free = free_of_scene(
+                in_grasp_frames(own, others_m), own.openings_m, self.gripper, self.settings.clearance_m
+            )
+            rejected[Rejection.SCENE] += int((~free).sum())
+            batch, own = batch[free], own[free]
+            # Centred between the contacts, the fingers come down elsewhere than where the pose was tried.
+            free = close_on(body, in_grasp_frames(own, body.points_m), own, self.gripper).free
+            rejected[Rejection.FIT] += int((~free).sum())
             for index in batch[free].tolist():
                 if wanted[index]:
                     chosen.append(index)
-                    wanted &= ~nearly_same(candidates, index)
+                    wanted &= ~nearly_same(poses, index)
                     if len(chosen) == self.settings.max_grasps:
-                        return tuple(self._grasp(candidates, index, float(marks[index])) for index in chosen)
-        return tuple(self._grasp(candidates, index, float(marks[index])) for index in chosen)
+                        break
+            if len(chosen) == self.settings.max_grasps:
+                break
+        return tuple(self._grasp(body, poses, closed, marks, float(quality[index]), index) for index in chosen)
 
-    def _grasp(self, candidates: Candidates, index: int, mark: float) -> Grasp:
-        contacts_m = np.stack([candidates.pairs.first_m[index], candidates.pairs.second_m[index]])
+    def _grasp(self, body: Body, poses: Poses, closed: Closed, marks: FloatArray, quality: float, index: int) -> Grasp:
+        half_m = float(closed.width_m[index]) / 2
+        T_body_grasp = Transform(poses.rotations[index], poses.origins_m[index])
+        T_camera_grasp = body.T_camera_body @ T_body_grasp
+        contacts_m = np.array(closed.contacts_m[index])
+        contacts_m[:, 0] = -half_m, half_m
+        contacts_m[:, 1:] = contacts_m[:, 1:].mean(axis=0)  # so that they face each other along the closing axis
         return Grasp(
-            T_camera_grasp=Transform(candidates.rotations[index], contacts_m.mean(axis=0)),
-            width_m=float(np.linalg.norm(contacts_m[1] - contacts_m[0])),
-            quality=mark,
-            contacts_m=contacts_m,
+            T_camera_grasp=T_camera_grasp,
+            width_m=2 * half_m,
+            opening_m=float(poses.openings_m[index]),
+            quality=quality,
+            contacts_m=np.asarray(T_camera_grasp.apply(contacts_m)),
             approach_distance_m=self.settings.approach_distance_m,
             lift_distance_m=self.settings.lift_distance_m,
             checked_against_scene=True,
+            marks=tuple(marks[index].tolist()),
         )
 
 
-def _best_first(marks: NDArray[np.float64]) -> NDArray[np.int64]:
-    """(C,) int64: indices in the order of marks (C,); equals keep their order."""
-    return np.argsort(-marks, kind="stable")
+def _status(grasps: Sequence[Grasp], rejected: Counter[Rejection]) -> Status:
+    """Whether there are grasps, or the object itself leaves none, or what is around it does."""
+    if grasps:
+        return Status.OK
+    around = sum(rejected[why] for why in (Rejection.REACH, Rejection.UNKNOWN, Rejection.SCENE))
+    itself = sum(rejected[why] for why in (Rejection.FIT, Rejection.SLIP))
+    last = rejected[Rejection.UNKNOWN] + rejected[Rejection.SCENE]
+    return Status.NO_COLLISION_FREE_GRASP if last or around > itself else Status.NO_GRASP_CANDIDATE
+
+
+def _masks(labels: NDArray[np.int16], instances: Sequence[Instance3D]) -> NDArray[np.bool_]:
+    """(N, H, W) the pixels that lifting kept of each instance."""
+    return labels == np.arange(1, len(instances) + 1, dtype=np.int16)[:, None, None]

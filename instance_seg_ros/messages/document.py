@@ -65,6 +65,7 @@ def _grasp(grasp: Any) -> dict[str, Any]:
         "position_m": _xyz(grasp.pose.position),
         "quaternion_xyzw": _xyzw(grasp.pose.orientation),
         "width_m": _number(grasp.width_m),
+        "opening_m": _number(grasp.opening_m),
         "quality": _number(grasp.quality),
         "contacts_m": [_xyz(contact) for contact in grasp.contacts],
         "approach_distance_m": _number(grasp.approach_distance_m),

@@ -229,6 +229,7 @@ def _grasp(make: MessageFactory, scene: Scene, grasp: Grasp, grasping: GraspingS
         "instance_seg_ros/msg/Grasp",
         pose=transform_to_pose(make, for_robot(grasp.T_camera_grasp, grasping)),
         width_m=float(grasp.width_m),
+        opening_m=float(grasp.opening_m),
         quality=float(grasp.quality),
         approach_distance_m=float(grasp.approach_distance_m),
         lift_distance_m=float(grasp.lift_distance_m),

@@ -22,6 +22,8 @@ NAN = float("nan")
         ({"quality": 1.01}, r"quality must lie in \[0, 1\], not 1.01"),
         ({"quality": NAN}, "quality must lie"),
         ({"width_m": -0.01}, "width_m, .* must not be negative"),
+        ({"opening_m": 0.001}, "opening_m must be finite and at least width_m"),
+        ({"opening_m": NAN}, "opening_m must be finite"),
         ({"approach_distance_m": NAN}, "approach_distance_m"),
         ({"lift_distance_m": float("inf")}, "lift_distance_m"),
         ({"contacts_m": np.zeros((3, 2))}, r"contacts_m must have shape \(2, 3\)"),

@@ -1,4 +1,4 @@
-"""Contact pairs against closed forms."""
+"""The body, contact pairs and poses against closed forms."""
 
 from __future__ import annotations
 
@@ -7,38 +7,23 @@ import pytest
 
 from instance_seg_ros.core.config import LiftingSettings
 from instance_seg_ros.core.instances import Instances
-from instance_seg_ros.grasping.candidates import (
-    ContactPairs,
-    ContactSurface,
-    Target,
-    antipodal_pairs,
-    box_pairs,
-    candidates_from_pairs,
-    contact_surface,
-)
+from instance_seg_ros.grasping import body as bodies
+from instance_seg_ros.grasping.body import EXTRUDED, MEASURED, TURNED, outline_walls, round_axis
+from instance_seg_ros.grasping.candidates import ContactPairs, antipodal_pairs, contact_pairs, poses_from_pairs
 from instance_seg_ros.learning.synthetic.analytic import AnalyticScene, Body, Box, Cylinder, Sphere, look_at, upright
 from instance_seg_ros.lifting import Lifter
 
-SAMPLES = 200
 UP = np.array([0.0, 0.0, 1.0])
 
 
-def two_points(
-    first_normal: list[float], second_normal: list[float], distance_m: float = 0.05, measured: bool = True
-) -> ContactSurface:
-    """A surface that was measured, or completed, at two points on x alone."""
-    points_m, normals = np.zeros((2 * SAMPLES, 3)), np.zeros((2 * SAMPLES, 3))
-    valid = np.zeros(2 * SAMPLES, dtype=bool)
-    first = 0 if measured else SAMPLES
-    points_m[first + 1, 0] = distance_m
-    normals[first : first + 2] = [first_normal, second_normal]
-    normals[first : first + 2] /= np.linalg.norm(normals[first : first + 2], axis=1, keepdims=True)
-    valid[first : first + 2] = True
-    return ContactSurface(points_m, normals, valid)
-
-
-def pairs_of(surface: ContactSurface, friction: float) -> ContactPairs:
-    return antipodal_pairs(surface, friction, 0.08)
+def pairs_of(
+    first_normal: list[float], second_normal: list[float], friction: float, distance_m: float = 0.05
+) -> ContactPairs:
+    """The pairs of a surface that was measured at two points on x alone."""
+    normals = np.array([first_normal, second_normal], dtype=float)
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    points_m = np.array([[0.0, 0, 0], [distance_m, 0, 0]])
+    return antipodal_pairs(points_m, normals, np.array([MEASURED, TURNED]), friction, 0.08)
 
 
 def slanted(degrees: float, sign: float) -> list[float]:
@@ -60,119 +45,141 @@ def slanted(degrees: float, sign: float) -> list[float]:
 def test_two_contacts_close_by_friction(
     first_normal: list[float], second_normal: list[float], friction: float, feasible: bool
 ) -> None:
-    assert len(pairs_of(two_points(first_normal, second_normal), friction)) == int(feasible)
+    assert len(pairs_of(first_normal, second_normal, friction)) == int(feasible)
 
 
 def test_antipodality_is_the_cosine_of_the_worse_contact() -> None:
-    pairs = pairs_of(two_points(slanted(20, -1), slanted(10, 1)), 0.5)
-    assert pairs.antipodality == pytest.approx([np.cos(np.radians(20))], abs=1e-9)
+    pairs = pairs_of(slanted(20, -1), slanted(10, 1), 0.5)
+    assert pairs.antipodality == pytest.approx([np.cos(np.radians(20))], abs=1e-6)
     assert pairs.width_m == pytest.approx([0.05])
-    assert pairs.measured.tolist() == [2]
+    assert pairs.assumed.tolist() == [1]
 
 
 @pytest.mark.parametrize(("distance_m", "feasible"), [(0.079, True), (0.081, False), (0.001, False)])
 def test_pairs_fit_into_the_opening(distance_m: float, feasible: bool) -> None:
-    surface = two_points([-1, 0, 0], [1, 0, 0], distance_m)
-    assert len(pairs_of(surface, 0.5)) == int(feasible)
+    assert len(pairs_of([-1, 0, 0], [1, 0, 0], 0.5, distance_m)) == int(feasible)
 
 
-def test_of_a_pair_at_least_one_contact_is_measured() -> None:
-    assert not len(pairs_of(two_points([-1, 0, 0], [1, 0, 0], measured=False), 0.5))
-
-
-def test_no_surface_gives_no_pair() -> None:
-    surface = two_points([-1, 0, 0], [1, 0, 0])
-    nothing = ContactSurface(surface.points_m, surface.normals, np.zeros_like(surface.valid))
-    assert not len(pairs_of(nothing, 0.5))
-
-
-def test_a_pair_more_or_less_exchanges_no_other_that_is_drawn() -> None:
-    """Of many feasible pairs a sample is drawn; a rounding that decides for one of them must not change the others."""
-    along_m = np.linspace(0, 0.05, SAMPLES // 2)
-    points_m, normals = np.zeros((2 * SAMPLES, 3)), np.zeros((2 * SAMPLES, 3))
-    for side, half in ((-1, slice(0, SAMPLES // 2)), (1, slice(SAMPLES // 2, SAMPLES))):
-        points_m[half, 0], points_m[half, 1], normals[half, 0] = 0.02 * side, along_m, side
-    valid = np.arange(2 * SAMPLES) < SAMPLES
-    drawn = pairs_of(ContactSurface(points_m, normals, valid), 0.2)
-    assert len(drawn) == 100
-    assert len(np.unique(np.round(drawn.first_m[:, 1], 4))) > 2 and np.ptp(drawn.first_m[:, 1]) > 0.04
-    fewer = valid.copy()
-    fewer[SAMPLES // 3] = False
-    again = pairs_of(ContactSurface(points_m, normals, fewer), 0.2)
-    both = np.concatenate([drawn.first_m, again.first_m]), np.concatenate([drawn.second_m, again.second_m])
-    different = len(np.unique(np.concatenate(both, axis=1), axis=0)) - len(drawn)
-    lost = np.count_nonzero((drawn.first_m == points_m[SAMPLES // 3]).all(axis=1))
-    assert different == lost < 10
-
-
-@pytest.mark.parametrize(
-    ("size_m", "closing_sides"),
-    [
-        ((0.12, 0.06, 0.05), {0.06}),  # across the minor side only, the other is too wide
-        ((0.07, 0.06, 0.05), {0.06, 0.07}),
-        ((0.12, 0.10, 0.05), set()),
-    ],
-)
-def test_box_pairs_close_across_the_sides_that_fit(
-    size_m: tuple[float, float, float], closing_sides: set[float]
-) -> None:
-    pairs = box_pairs(upright_target(size_m), 0.004, 0.045, 0.08)
-    assert set(np.round(pairs.width_m, 6)) == closing_sides
-    heights_m = np.concatenate([pairs.first_m[:, 2], pairs.second_m[:, 2]])
-    assert (heights_m >= -0.025 + 0.004 - 1e-9).all() and (heights_m < 0.025).all()
-
-
-def upright_target(size_m: tuple[float, float, float]) -> Target:
-    """A box in the camera's own axes, completed down to its support."""
-    return Target(1, np.eye(3), np.zeros(3), np.array(size_m), UP, True)
-
-
-def test_candidates_are_right_handed_and_come_from_above_across_the_closing_axis() -> None:
-    pairs = ContactPairs(
-        np.array([[0.0, 0, 0], [0, 0, 0], [0, 0, 0]]),
-        np.array([[0.05, 0, 0], [0, 0.03, 0.02], [0, 0, 0.05]]),  # level, slanted, upright
-        np.ones(3),
-        np.full(3, 2),
-    )
-    candidates = candidates_from_pairs(pairs, UP)
-    assert len(candidates) == 2 * 7 and not (candidates.pairs.second_m[:, 2] == 0.05).any(), (
-        "closing along the vertical leaves no way in from above"
-    )
-    rotations = candidates.rotations
-    np.testing.assert_allclose(np.linalg.det(rotations), 1, atol=1e-9)
-    closing = (candidates.pairs.second_m - candidates.pairs.first_m) / candidates.pairs.width_m[:, None]
-    np.testing.assert_allclose(rotations[:, :, 0], closing, atol=1e-9)
-    assert (rotations[:, 2, 2] < 0).all()
-    assert rotations[0][:, 2] == pytest.approx([0, 0, -1])
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        Box((0.10, 0.06, 0.05), upright(0, 0, 0.025, 30)),
-        Cylinder(0.03, 0.09, upright(0, 0, 0.045)),
-        Sphere(0.035, upright(0, 0, 0.035)),
-    ],
-    ids=["box", "can", "ball"],
-)
-def test_measured_and_completed_contacts_lie_on_the_true_surface_with_outward_normals(body: Body) -> None:
-    scene = AnalyticScene([body], look_at((0, 0, 0.03), 0.7, 40))
+def body_of(solid: Body, elevation_deg: float = 40) -> tuple[bodies.Body, AnalyticScene]:
+    """The body that is made of a lone solid on the table, and the scene."""
+    scene = AnalyticScene([solid], look_at((0, 0, 0.03), 0.7, elevation_deg))
     frame, labels = scene.render(0.001)
-    lifted = Lifter(LiftingSettings()).lift(frame, Instances.from_labels(labels))
-    labels = np.zeros(frame.depth_m.shape, dtype=np.int16)
-    labels.reshape(-1)[lifted.instances[0].pixels] = 1
-    target = Target.of_instance(1, lifted.instances[0])
-    surface = contact_surface(frame, labels, target, lifted.instances[0])
-    assert len(surface.completed_m) > 30
-    to_body = body.T_world_body.inverse() @ scene.T_world_camera
-    points_m, normals = (
-        to_body.apply(surface.points_m[surface.valid]),
-        surface.normals[surface.valid] @ to_body.rotation.T,
-    )
-    distance_m, outward = true_surface(body, points_m)
+    instance = Lifter(LiftingSettings()).lift(frame, Instances.from_labels(labels)).instances[0]
+    kept = np.zeros(frame.depth_m.shape, dtype=np.int16)
+    kept.reshape(-1)[instance.pixels] = 1
+    return bodies.Body.of_instance(1, instance, frame, kept, labels == 1), scene
+
+
+BOX = Box((0.10, 0.06, 0.05), upright(0, 0, 0.025, 30))
+CAN = Cylinder(0.03, 0.09, upright(0, 0, 0.045))
+BALL = Sphere(0.035, upright(0, 0, 0.035))
+
+
+@pytest.mark.parametrize("solid", [BOX, CAN, BALL], ids=["box", "can", "ball"])
+def test_measured_and_completed_points_lie_on_the_true_surface_with_outward_normals(solid: Body) -> None:
+    body, scene = body_of(solid)
+    to_solid = solid.T_world_body.inverse() @ scene.T_world_camera @ body.T_camera_body
+    surface = body.origin != EXTRUDED
+    assert np.count_nonzero(body.origin == TURNED) > 30
+    distance_m, outward = true_surface(solid, to_solid.apply(body.points_m[surface]))
     assert np.percentile(np.abs(distance_m), 90) < 0.004
     # A window across an edge of the box sees a mean of two faces: most normals are right, not all.
-    assert np.percentile((outward * normals).sum(axis=1), 30) > np.cos(np.radians(15))
+    cosines = (outward * (body.normals[surface] @ to_solid.rotation.T)).sum(axis=1)
+    assert np.percentile(cosines, 30) > np.cos(np.radians(15))
+
+
+@pytest.mark.parametrize(("solid", "round_"), [(BOX, False), (CAN, True), (BALL, True)], ids=["box", "can", "ball"])
+def test_level_slices_tell_round_bodies_and_their_axis(solid: Body, round_: bool) -> None:
+    body, scene = body_of(solid)
+    assert body.round is round_
+    centre_m = (scene.T_world_camera @ body.T_camera_body).apply(body.centre_m)
+    assert np.linalg.norm(centre_m[:2]) < 0.0025
+
+
+def arc(radius_m: float, degrees: float, heights_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Points and normals on the side of an upright can about (0.3, -0.1)."""
+    angles, heights = (grid.ravel() for grid in np.meshgrid(np.radians(np.linspace(0, degrees, 40)), heights_m))
+    normals = np.column_stack([np.cos(angles), np.sin(angles), np.zeros_like(angles)])
+    return np.column_stack([radius_m * normals[:, :2] + [0.3, -0.1], heights]), normals
+
+
+HEIGHTS_M = np.linspace(0.0, 0.08, 12)
+
+
+def test_a_handle_does_not_move_the_axis() -> None:
+    points_m, normals = arc(0.035, 150, HEIGHTS_M)
+    handle_m = np.column_stack([np.full(60, 0.36), np.linspace(-0.11, -0.09, 60), np.linspace(0.02, 0.06, 60)])
+    axis = round_axis(np.concatenate([points_m, handle_m]), np.concatenate([normals, np.tile([1.0, 0, 0], (60, 1))]))
+    assert axis is not None and axis == pytest.approx([0.3, -0.1], abs=0.001)
+
+
+@pytest.mark.parametrize(
+    "points_and_normals",
+    [
+        pytest.param(arc(0.035, 40, HEIGHTS_M), id="too short an arc"),
+        pytest.param((lambda p, n: (p, -n))(*arc(0.035, 150, HEIGHTS_M)), id="the inside of a vessel"),
+        pytest.param((lambda p, n: (p[:20], n[:20]))(*arc(0.035, 150, HEIGHTS_M)), id="too few points"),
+    ],
+)
+def test_what_tells_too_little_is_not_called_round(points_and_normals: tuple[np.ndarray, np.ndarray]) -> None:
+    assert round_axis(*points_and_normals) is None
+
+
+def test_outline_of_a_block_is_four_walls_from_top_to_bottom() -> None:
+    grid = np.stack(np.meshgrid(np.arange(-0.03, 0.0301, 0.001), np.arange(-0.02, 0.0201, 0.001)), axis=-1)
+    top_m = np.column_stack([grid.reshape(-1, 2), np.full(grid.size // 2, 0.05)])
+    walls_m, normals, level = outline_walls(top_m, 0.05)
+    assert np.abs(walls_m[:, 0]).max() == pytest.approx(0.03, abs=0.003)
+    assert walls_m[:, 2].min() < 0.006 and walls_m[:, 2].max() < 0.05 and len(np.unique(level)) >= 7
+    right = (walls_m[:, 0] > 0.026) & (np.abs(walls_m[:, 1]) < 0.012)
+    assert (normals[right, 0] > 0.95).all() and right.sum() > 20
+    assert (normals[:, 2] == 0).all()
+
+
+def test_a_ring_has_an_outline_inside_and_pairs_across_its_rim() -> None:
+    angles, radii = np.meshgrid(np.radians(np.arange(0, 360, 2)), np.linspace(0.035, 0.055, 20))
+    top_m = np.column_stack(
+        [(radii * np.cos(angles)).ravel(), (radii * np.sin(angles)).ravel(), np.full(angles.size, 0.02)]
+    )
+    walls_m, normals, _ = outline_walls(top_m, 0.02)
+    inner = np.linalg.norm(walls_m[:, :2], axis=1) < 0.04
+    inwards = -(walls_m[inner, :2] * normals[inner, :2]).sum(axis=1) / np.linalg.norm(walls_m[inner, :2], axis=1)
+    assert inner.sum() > 50 and np.percentile(inwards, 10) > 0.9
+    pairs = antipodal_pairs(walls_m, normals, np.full(len(walls_m), EXTRUDED), 0.5, 0.08)
+    assert len(pairs) and np.median(pairs.width_m) == pytest.approx(0.02, abs=0.004)
+
+
+def test_no_points_have_no_outline() -> None:
+    assert [len(part) for part in outline_walls(np.zeros((0, 3)), 0.05)] == [0, 0, 0]
+
+
+def test_pairs_of_a_box_close_across_the_side_that_fits() -> None:
+    body, _ = body_of(Box((0.12, 0.06, 0.05), upright(0, 0, 0.025, 30)))
+    pairs = contact_pairs(body, 0.5, 0.08)
+    assert len(pairs) >= 5
+    across = np.abs(pairs.second_m - pairs.first_m) / pairs.width_m[:, None]
+    assert np.median(pairs.width_m) == pytest.approx(0.06, abs=0.004) and np.median(across[:, 1]) > 0.97
+
+
+def test_poses_are_right_handed_and_come_from_above_across_the_closing_axis() -> None:
+    first_m = np.zeros((2, 3))
+    second_m = np.array([[0.05, 0, 0], [0, 0.03, 0.02]])  # level and slanted
+    poses, widths_m = poses_from_pairs(ContactPairs(first_m, second_m, np.ones(2), np.zeros(2, np.int64)), UP, 0.08)
+    assert len(poses) == 2 * 5 == len(widths_m)
+    np.testing.assert_allclose(np.linalg.det(poses.rotations), 1, atol=1e-9)
+    closing = np.tile(second_m / np.linalg.norm(second_m, axis=1, keepdims=True), (5, 1))
+    np.testing.assert_allclose(poses.rotations[:, :, 0], closing, atol=1e-9)
+    np.testing.assert_allclose(poses.origins_m, np.tile(second_m / 2, (5, 1)), atol=1e-12)
+    assert (poses.rotations[:, 2, 2] < 0).all() and (poses.openings_m == 0.08).all()
+    assert poses.rotations[0][:, 2] == pytest.approx([0, 0, -1])
+
+
+def test_an_instance_without_a_box_has_no_body() -> None:
+    scene = AnalyticScene([BOX], look_at((0, 0, 0.03), 0.7, 40))
+    frame, labels = scene.render(0.001)
+    lifted = Lifter(LiftingSettings(min_points=100_000)).lift(frame, Instances.from_labels(labels))
+    with pytest.raises(ValueError, match="without a box"):
+        bodies.Body.of_instance(1, lifted.instances[0], frame, labels.astype(np.int16), labels == 1)
 
 
 def true_surface(body: Body, points_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,11 +7,13 @@ import pytest
 
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.config import GripperSettings
-from instance_seg_ros.core.geometry import Plane
-from instance_seg_ros.grasping.candidates import Candidates, ContactPairs, ContactSurface, Target
-from instance_seg_ros.grasping.collision import above_plane, free_of_own_object, free_of_scene, share_out_of_sight
+from instance_seg_ros.core.geometry import Transform
+from instance_seg_ros.grasping.body import MEASURED, Body
+from instance_seg_ros.grasping.candidates import Poses
+from instance_seg_ros.grasping.closing import Closed, close_on, deepest_m, in_grasp_frames
+from instance_seg_ros.grasping.collision import free_of_scene, sight_of, unmeasured_parts
 from instance_seg_ros.grasping.gripper import Gripper
-from instance_seg_ros.grasping.ranking import nearly_same, quality
+from instance_seg_ros.grasping.ranking import MARKS, WEIGHTS, marks_of, nearly_same, quality_of
 
 SETTINGS = GripperSettings(
     max_opening_m=0.08,
@@ -27,22 +29,26 @@ UP = np.array([0.0, 0.0, 1.0])
 DOWN_TURN = np.diag([1.0, -1.0, -1.0])
 
 
-def grasp_at(
-    *origins_m: tuple[float, float, float], width_m: float = 0.04, rotation: np.ndarray | None = None
-) -> Candidates:
+def poses_at(
+    *origins_m: tuple[float, float, float], opening_m: float = 0.08, rotation: np.ndarray | None = None
+) -> Poses:
     """Grasps that close along the world's x and, unless told otherwise, come from above."""
     rotation = DOWN_TURN if rotation is None else rotation
-    half = rotation[:, 0] * width_m / 2
-    origins = np.array(origins_m)
-    count = len(origins)
-    pairs = ContactPairs(origins - half, origins + half, np.ones(count), np.full(count, 2))
-    return Candidates(pairs, np.tile(rotation, (count, 1, 1)))
+    count = len(origins_m)
+    return Poses(np.array(origins_m, dtype=float), np.tile(rotation, (count, 1, 1)), np.full(count, opening_m))
 
 
-def surface_at(points_m: np.ndarray) -> ContactSurface:
-    """An object at these points, and nowhere else; one point of it is none."""
-    elsewhere = np.concatenate([points_m, [[0.045, 0.0, 0.02]]])
-    return ContactSurface(elsewhere, np.zeros_like(elsewhere), np.arange(len(elsewhere)) < len(points_m))
+def body_at(points_m: np.ndarray, normals: np.ndarray | None = None, supported: bool = True) -> Body:
+    """A body that was measured at these points, and nowhere else; its frame is the world's."""
+    normals = np.tile(UP, (len(points_m), 1)) if normals is None else normals
+    none = np.full(len(points_m), -1)
+    measured = np.full(len(points_m), MEASURED)
+    identity = Transform.identity()
+    return Body(1, identity, points_m, normals, measured, none, np.zeros(3), np.full(3, 0.06), supported, False)
+
+
+def closed_on(body: Body, poses: Poses) -> Closed:
+    return close_on(body, in_grasp_frames(poses, body.points_m), poses, GRIPPER)
 
 
 @pytest.mark.parametrize(
@@ -61,73 +67,104 @@ def surface_at(points_m: np.ndarray) -> ContactSurface:
     ],
 )
 def test_points_of_the_scene_block_what_the_gripper_sweeps(point_m: tuple[float, float, float], free: bool) -> None:
-    result = free_of_scene(grasp_at((0, 0, 0)), GRIPPER, np.array([point_m], dtype=np.float32), clearance_m=0.003)
-    assert result.tolist() == [free]
+    assert is_free(poses_at((0, 0, 0)), np.array([point_m])) is free
+
+
+def is_free(poses: Poses, points_m: np.ndarray) -> bool:
+    (result,) = free_of_scene(in_grasp_frames(poses, points_m), poses.openings_m, GRIPPER, clearance_m=0.003).tolist()
+    return bool(result)
+
+
+@pytest.mark.parametrize(("opening_m", "free"), [(0.08, False), (0.05, True), (0.085, False)])
+def test_less_opening_takes_less_room(opening_m: float, free: bool) -> None:
+    assert is_free(poses_at((0, 0, 0), opening_m=opening_m), np.array([[0.045, 0.0, 0.02]])) is free
 
 
 def test_no_points_block_nothing() -> None:
-    assert free_of_scene(grasp_at((0, 0, 0)), GRIPPER, np.zeros((0, 3), np.float32), 0.003).tolist() == [True]
+    assert is_free(poses_at((0, 0, 0)), np.zeros((0, 3)))
 
 
 @pytest.mark.parametrize(
     ("x_m", "free"),
-    [(0.018, True), (0.024, True), (0.03, False), (0.045, False)],
-    ids=["between", "noise at the contact", "met before the contact", "in the opened finger"],
+    [(0.018, True), (0.036, True), (0.038, False), (0.045, False), (0.055, True)],
+    ids=["between", "near the finger", "too near", "in the opened finger", "beside it"],
 )
-def test_own_points_are_allowed_between_the_contacts_only(x_m: float, free: bool) -> None:
-    own_m = np.array([[x_m, 0.0, 0.01 + 0.001 * k] for k in range(5)])
-    result, _ = free_of_own_object(grasp_at((0, 0, 0)), GRIPPER, surface_at(own_m))
-    assert result.tolist() == [free]
+def test_the_opened_fingers_clear_the_body(x_m: float, free: bool) -> None:
+    rows_m = np.array([[x, 0.0, 0.01 + 0.001 * k] for x in (0.0, x_m) for k in range(5)])
+    assert closed_on(body_at(rows_m), poses_at((0, 0, 0))).free.tolist() == [free]
 
 
-def test_an_object_taller_than_the_fingers_meets_the_palm() -> None:
-    column_m = np.array([[0.0, 0.0, 0.005 * k] for k in range(12)])
-    result, _ = free_of_own_object(grasp_at((0, 0, 0), (0, 0, 0.03)), GRIPPER, surface_at(column_m))
-    assert result.tolist() == [False, True]
+def test_nothing_between_the_fingers_is_no_grasp() -> None:
+    assert closed_on(body_at(np.array([[0.0, 0.05, 0.01]])), poses_at((0, 0, 0))).free.tolist() == [False]
 
 
-def test_pad_depth_is_how_far_the_object_reaches_between_the_fingers() -> None:
-    own_m = np.array([[0.0, 0.0, -0.02], [0.0, 0.0, 0.012]])
-    _, depth_m = free_of_own_object(grasp_at((0, 0, 0), (0, 0, 0.01)), GRIPPER, surface_at(own_m))
-    assert depth_m.tolist() == pytest.approx([0.012, 0.002])
+def test_closing_meets_what_stands_out_first() -> None:
+    """A post from -10 to 10 mm, and on its right a ledge to 20 mm whose face leans by 20 degrees."""
+    lean = np.radians(20)
+    points_m = np.array([[x, 0.0, z] for x in (-0.01, 0.01) for z in (0.005, 0.01, 0.02)] + [[0.02, 0.004, 0.012]])
+    normals = np.array([[-1.0, 0, 0]] * 3 + [[1.0, 0, 0]] * 3 + [[np.cos(lean), 0, np.sin(lean)]])
+    closed = closed_on(body_at(points_m, normals), poses_at((0, 0, 0)))
+    assert (closed.low_m[0], closed.high_m[0]) == pytest.approx((-0.01, 0.02), abs=1e-6)
+    assert closed.cosine[0] == pytest.approx(np.cos(lean), abs=1e-6)
+    assert closed.depth_m[0] == pytest.approx(0.02, abs=1e-6) and closed.overlap_m[0] == pytest.approx(0, abs=1e-6)
+    assert closed.contacts_m[0, 1] == pytest.approx([0.02, -0.004, -0.012], abs=1e-6)  # y and z of the grasp
+    assert closed.assumed[0] == 0
+
+
+def test_the_palm_stops_above_the_body_and_the_tips_above_the_support() -> None:
+    column_m = np.array([[0.0, 0.0, 0.005 * k] for k in range(13)])  # 60 mm high
+    poses = poses_at((0, 0, 0.05), (0, 0, 0.05))
+    tall, low = body_at(column_m), body_at(column_m[:5])
+    for body, depth_m in ((tall, 0.05 - 0.06 + 0.04 - 0.004), (low, 0.04)):
+        local_m = in_grasp_frames(poses, body.points_m)
+        assert deepest_m(poses, local_m, body, GRIPPER, 0.004) == pytest.approx([depth_m] * 2, abs=1e-6)
+    near = poses_at((0, 0, 0.02))
+    local_m = in_grasp_frames(near, low.points_m)
+    assert deepest_m(near, local_m, low, GRIPPER, 0.004) == pytest.approx([0.016], abs=1e-6)
+    hanging = body_at(column_m[:5], supported=False)
+    assert deepest_m(near, local_m, hanging, GRIPPER, 0.004) == pytest.approx([0.036], abs=1e-6)
+
+
+def test_a_level_approach_or_one_from_below_never_reaches_a_supported_body() -> None:
+    body = body_at(np.array([[0.0, 0.0, 0.03]]))
+    level = np.array([[0.0, 0.0, -1.0], [1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
+    for rotation in (level, np.eye(3)):
+        poses = poses_at((0, 0, 0.1), rotation=rotation)
+        assert deepest_m(poses, in_grasp_frames(poses, body.points_m), body, GRIPPER, 0.004)[0] < 0
 
 
 @pytest.mark.parametrize(
-    ("x_m", "own", "share"),
+    ("x_m", "own", "hidden", "unknown"),
     [
-        (0.3, 0, 0.0),  # all of the fingers in the open right half
-        (-0.3, 2, 1.0),  # behind the wall
-        (-0.3, 1, 0.0),  # the wall is the object itself
-        (0.0, 2, 0.5),  # one finger behind the wall
-        (2.0, 0, 1.0),  # outside the image
+        (0.3, 3, 0.0, False),  # in the open right half
+        (-0.3, 2, 1.0, False),  # behind the wall
+        (-0.3, 1, 0.0, False),  # the wall is the object itself
+        (2.0, 3, 0.0, True),  # outside the image
+        (0.0, 4, 0.0, True),  # where the mask of this object has no depth
+        (0.0, 3, 0.0, False),  # the same place, which is no matter to another object
     ],
 )
-def test_fingers_behind_something_else_are_out_of_sight(x_m: float, own: int, share: float) -> None:
+def test_what_the_camera_did_not_see_is_told_apart(x_m: float, own: int, hidden: float, unknown: bool) -> None:
     depth_m = np.full((48, 64), 2.0, dtype=np.float32)
-    depth_m[:, :32] = 0.5  # a wall over the left half, owned by instance 1
+    depth_m[:, :28] = 0.5  # a wall over the left half, owned by instance 1
+    unmeasured = np.zeros((48, 64), np.int16)
+    unmeasured[:, 30:34] = 4
+    depth_m[unmeasured > 0] = 0
     frame = RgbdFrame(None, depth_m, Intrinsics(64, 48, 60.0, 60.0, 31.5, 23.5))
     owners = (depth_m == 0.5).astype(np.int16)
-    assert share_out_of_sight(grasp_at((x_m, 0, 1.0)), GRIPPER, frame, owners, own).tolist() == [share]
+    sight = sight_of(np.array([[[x_m, 0, 1.0], [x_m, 0.01, 1.0]]]), frame, owners, unmeasured, own)
+    assert (sight.hidden.tolist(), sight.unknown.tolist()) == ([hidden], [unknown])
 
 
-@pytest.mark.parametrize(("height_m", "free"), [(0.02, True), (0.005, True), (0.003, False), (-0.01, False)])
-def test_the_tips_stay_above_the_plane(height_m: float, free: bool) -> None:
-    plane = Plane(UP, 0.0)
-    assert above_plane(grasp_at((0, 0, height_m)), GRIPPER, plane, clearance_m=0.004).tolist() == [free]
-
-
-def test_a_level_approach_needs_room_for_the_palm() -> None:
-    level = np.array([[0.0, 0.0, -1.0], [1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])  # z along -y, closing along y
-    assert np.linalg.det(level) == pytest.approx(1)
-    candidates = grasp_at((0, 0, 0.03), (0, 0, 0.12), rotation=level)
-    result = above_plane(candidates, GRIPPER, Plane(UP, 0.0), 0.004)
-    reach = GRIPPER.lowest_m(candidates.rotations, UP)
-    assert reach == pytest.approx([0.025, 0.025])  # half the palm's height is its lowest part
-    assert result.tolist() == [True, True]
-
-
-def test_an_approach_from_below_is_refused() -> None:
-    assert above_plane(grasp_at((0, 0, 0.5), rotation=np.eye(3)), GRIPPER, Plane(UP, 0.0), 0.004).tolist() == [False]
+def test_single_pixels_without_depth_are_no_unmeasured_part() -> None:
+    depth_m = np.ones((40, 40), dtype=np.float32)
+    depth_m[10:20, 10:20] = 0  # a hole in the mask
+    depth_m[30, ::2] = 0  # dropouts
+    mask = np.zeros((2, 40, 40), dtype=bool)
+    mask[1, 5:35, 5:35] = True
+    frame = RgbdFrame(None, depth_m, Intrinsics(40, 40, 40.0, 40.0, 19.5, 19.5))
+    parts = unmeasured_parts(frame, mask)
+    assert (parts[10:20, 10:20] == 2).all() and np.count_nonzero(parts) == 100
 
 
 def test_lowest_point_is_that_of_the_boxes_corners() -> None:
@@ -163,46 +200,46 @@ def turned(degrees: float) -> np.ndarray:
 def test_grasps_within_3_cm_and_30_degrees_are_one(
     origin_m: tuple[float, float, float], degrees: float, same: bool
 ) -> None:
-    first, second = grasp_at((0, 0, 0)), grasp_at(origin_m, rotation=turned(degrees))
-    both = Candidates(
-        ContactPairs(
-            np.concatenate([first.pairs.first_m, second.pairs.first_m]),
-            np.concatenate([first.pairs.second_m, second.pairs.second_m]),
-            np.ones(2),
-            np.full(2, 2),
-        ),
-        np.concatenate([first.rotations, second.rotations]),
-    )
+    both = poses_at((0, 0, 0)).joined(poses_at(origin_m, rotation=turned(degrees)))
     assert nearly_same(both, 0).tolist() == [True, same]
 
 
-BOX = Target(1, np.eye(3), np.zeros(3), np.array([0.06, 0.04, 0.04]), UP, True)
+GOOD = {
+    "slope": 0.1,
+    "assumed": 0.2,
+    "arm": 0.0,
+    "wide": 0.0,
+    "tilt": 0.0,
+    "hidden": 0.0,
+    "short": 0.0,
+    "shallow": 0.0,
+    "shift": 0.1,
+    "narrow": 0.0,
+}
 
 
-def mark(candidates: Candidates, pad_depth_m: float = 0.02) -> float:
-    return float(quality(candidates, BOX, np.array([pad_depth_m]), 0.0, friction=0.5, max_opening_m=0.08)[0])
+def test_every_mark_has_a_weight() -> None:
+    assert tuple(GOOD) == MARKS and len(WEIGHTS) == 1 + len(MARKS)
 
 
-def test_quality_is_1_for_the_perfect_grasp_and_0_for_what_barely_works() -> None:
-    perfect = grasp_at((0, 0, 0))
-    assert mark(perfect) == pytest.approx(1)
-    at_the_cone = Candidates(
-        ContactPairs(
-            perfect.pairs.first_m,
-            perfect.pairs.second_m,
-            np.array([np.cos(np.arctan(0.5))]),
-            np.array([2]),
-        ),
-        perfect.rotations,
-    )
-    assert mark(at_the_cone) == pytest.approx(0, abs=1e-3)
-    assert mark(grasp_at((0, 0, 0), width_m=0.08)) == 0
-    assert mark(perfect, pad_depth_m=0.0) == 0
+@pytest.mark.parametrize("name", MARKS)
+def test_quality_does_not_rise_with_any_mark(name: str) -> None:
+    good, worse = (np.array([list({**GOOD, name: GOOD[name] + more}.values())]) for more in (0.0, 0.5))
+    assert quality_of(worse)[0] <= quality_of(good)[0] <= 1
 
 
-def test_quality_falls_with_each_mark() -> None:
-    perfect = mark(grasp_at((0, 0, 0)))
-    off_centre = mark(grasp_at((0, 0.015, 0)))
-    tilted = mark(grasp_at((0, 0, 0), rotation=np.array([[1, 0, 0], [0, -0.6, -0.8], [0, 0.8, -0.6]])))
-    tight = mark(grasp_at((0, 0, 0), width_m=0.07))
-    assert max(off_centre, tilted, tight) < perfect
+def test_marks_are_those_of_the_closed_grasp() -> None:
+    lean = np.radians(20)
+    points_m = np.array([[x, 0.0, z] for x in (-0.035, 0.035) for z in (0.001, 0.02)])
+    normals = np.array([[-1.0, 0, 0]] * 2 + [[np.cos(lean), 0, np.sin(lean)]] * 2)
+    body = body_at(points_m, normals)
+    poses = poses_at((0, 0, 0))
+    values = marks_of(poses, closed_on(body, poses), body, np.array([0.25]), UP, 0.5, 0.08)
+    marks = dict(zip(MARKS, values[0].tolist(), strict=True))
+    expected = {
+        "slope": np.tan(lean) / 0.5,
+        "wide": (0.07 / 0.08 - 0.85) / 0.15,
+        "hidden": 0.25,
+        **dict.fromkeys(("assumed", "arm", "tilt", "short", "shallow", "shift", "narrow"), 0.0),
+    }
+    assert marks == pytest.approx(expected, abs=1e-4)

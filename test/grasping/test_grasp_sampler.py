@@ -12,7 +12,7 @@ from instance_seg_ros.core.config import GraspingSettings, GripperSettings, Lift
 from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.status import Status
-from instance_seg_ros.grasping.grasp import Grasp, InstanceGrasps
+from instance_seg_ros.grasping.grasp import Grasp, InstanceGrasps, Rejection
 from instance_seg_ros.grasping.robot import for_robot
 from instance_seg_ros.grasping.sampler import GraspSampler
 from instance_seg_ros.learning.synthetic.analytic import AnalyticScene, Body, Box, Cylinder, Sphere, look_at, upright
@@ -24,8 +24,9 @@ VIEW = look_at((0, 0, 0.03), 0.75, 45)
 
 def sample(scene: AnalyticScene, noise_m: float = 0.001, **settings_: object) -> tuple[InstanceGrasps, ...]:
     frame, labels = scene.render(noise_m)
-    lifted = Lifter(LiftingSettings()).lift(frame, Instances.from_labels(labels))
-    return GraspSampler(GraspingSettings(**settings_), GRIPPER).sample(frame, lifted)  # type: ignore[arg-type]
+    instances = Instances.from_labels(labels)
+    lifted = Lifter(LiftingSettings()).lift(frame, instances)
+    return GraspSampler(GraspingSettings(**settings_), GRIPPER).sample(frame, lifted, instances)  # type: ignore[arg-type]
 
 
 def world_pose(scene: AnalyticScene, grasp: Grasp) -> Transform:
@@ -63,9 +64,9 @@ def gripper_solid_m(opening_m: float) -> np.ndarray:
 def assert_reaches_without_collision(scene: AnalyticScene, grasp: Grasp, target: int) -> None:
     """Opened, in 9 steps along the way in, then closing in 5: nothing true is hit but the target at its contacts."""
     pose = world_pose(scene, grasp)
-    opened, approach = gripper_solid_m(GRIPPER.max_opening_m), pose.rotation[:, 2]
+    opened, approach = gripper_solid_m(grasp.opening_m), pose.rotation[:, 2]
     places = [(opened, back) for back in np.linspace(0, grasp.approach_distance_m, 9)]
-    openings = np.linspace(grasp.width_m, GRIPPER.max_opening_m, 5)
+    openings = np.linspace(grasp.width_m, grasp.opening_m, 5)
     places += [(gripper_solid_m(opening), 0.0) for opening in openings]
     for solid_m, back_m in places:
         points_m = pose.apply(solid_m) - back_m * approach
@@ -104,7 +105,9 @@ def test_a_lone_object_gets_grasps_that_truly_fit(body: Body) -> None:
         assert grasp.width_m <= GRIPPER.max_opening_m
         assert depth_inside_m(body, pose.translation_m[None])[0] > 0, "between the contacts there is no object"
         assert abs(true_width_m(body, pose) - grasp.width_m) < 0.012
-        np.testing.assert_allclose(grasp.contacts_m.mean(axis=0), grasp.T_camera_grasp.translation_m, atol=1e-6)
+        x_m, y_m, z_m = grasp.T_camera_grasp.inverse().apply(grasp.contacts_m.mean(axis=0))
+        assert abs(x_m) < 1e-6 and abs(y_m) <= GRIPPER.finger_width_m / 2 + 0.001
+        assert -GRIPPER.finger_length_m <= z_m <= 0, "the contacts lie on the pads"
         closing = (grasp.contacts_m[1] - grasp.contacts_m[0]) / grasp.width_m
         np.testing.assert_allclose(closing, grasp.T_camera_grasp.rotation[:, 0], atol=1e-6)
     qualities = [grasp.quality for grasp in result.grasps]
@@ -165,7 +168,8 @@ def test_walls_that_are_no_instances_block_as_well() -> None:
     frame, labels = AnalyticScene(bodies, look_at((0, 0, 0.03), 0.7, 80)).render(0.001)
     lifted = Lifter(LiftingSettings()).lift(frame, Instances.from_labels(np.where(labels == 1, labels, 0)))
     result = GraspSampler(GraspingSettings(), GRIPPER).sample(frame, lifted)[0]
-    assert result.status == Status.NO_COLLISION_FREE_GRASP
+    assert result.grasps == ()
+    assert result.status in (Status.NO_GRASP_CANDIDATE, Status.NO_COLLISION_FREE_GRASP)
 
 
 @pytest.mark.parametrize(
@@ -215,6 +219,41 @@ def test_settings_limit_number_and_distances() -> None:
     assert [(g.approach_distance_m, g.lift_distance_m, g.checked_against_scene) for g in result.grasps] == [
         (0.05, 0.2, True)
     ] * 2
+
+
+def test_rejected_poses_are_counted_by_the_step_that_they_failed_at() -> None:
+    wide = AnalyticScene([Cylinder(0.06, 0.12, upright(0, 0, 0.06))], VIEW)
+    assert sample(wide)[0].rejected.keys() <= {Rejection.FIT, Rejection.REACH, Rejection.SLIP}
+    (picky,) = sample(AnalyticScene([Cylinder(0.03, 0.09, upright(0, 0, 0.045))], VIEW), min_quality=1.0)
+    assert picky.grasps == () and picky.rejected[Rejection.QUALITY] > 10
+
+
+def test_min_quality_leaves_out_what_is_less_likely_to_hold() -> None:
+    scene = AnalyticScene([Cylinder(0.03, 0.09, upright(0, 0, 0.045))], VIEW)
+    every = sample(scene)[0].grasps
+    limit = every[1].quality
+    assert [grasp.quality for grasp in sample(scene, min_quality=limit)[0].grasps] == [
+        grasp.quality for grasp in every if grasp.quality >= limit
+    ]
+
+
+def test_no_finger_goes_beyond_the_border_that_cuts_the_object() -> None:
+    scene = AnalyticScene([Box((0.07, 0.07, 0.09), upright(0, 0, 0.045))], VIEW)
+    frame, labels = scene.render(0.001)
+    columns = np.flatnonzero((labels > 0).any(axis=0))
+    cut = int(columns.mean())
+    camera = frame.intrinsics
+    left = Intrinsics(cut, camera.height, camera.fx, camera.fy, camera.cx, camera.cy)
+    frame = RgbdFrame(None, np.ascontiguousarray(frame.depth_m[:, :cut]), left)
+    instances = Instances.from_labels(labels[:, :cut])
+    lifted = Lifter(LiftingSettings()).lift(frame, instances)
+    (result,) = GraspSampler(GraspingSettings(), GRIPPER).sample(frame, lifted, instances)
+    assert result.rejected[Rejection.UNKNOWN] > 0
+    for grasp in result.grasps:
+        closing = grasp.T_camera_grasp.rotation[:, 0]
+        for side, contact_m in zip((-1, 1), grasp.contacts_m, strict=True):
+            finger_m = scene.T_world_camera.apply((contact_m + side * 0.01 * closing)[None])
+            assert depth_inside_m(scene.bodies[0], finger_m)[0] < 0.004
 
 
 def test_disabled_grasping_says_so() -> None:

@@ -84,11 +84,11 @@ def best_of_pipeline(settings: PipelineSettings) -> Planner:
                 label,
                 grasp.T_camera_grasp,
                 grasp.width_m,
-                settings.gripper.max_opening_m,
+                grasp.opening_m,
                 grasp.approach_distance_m,
                 grasp.quality,
             )
-            for label, own in enumerate(sampler.sample(frame, seen.lifted), start=1)
+            for label, own in enumerate(sampler.sample(frame, seen.lifted, seen.instances), start=1)
             for grasp in own.grasps[:1]
         ]
         return max(proposals, key=lambda proposal: proposal.quality or 0.0, default=None)

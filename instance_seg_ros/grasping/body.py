@@ -1,0 +1,292 @@
+"""The body of an object as grasping sees it: its measured surface, and what completes it where the camera saw nothing.
+
+The body lives in a frame of its own: z points up from the support, z = 0 is the support (without one, the lowest point
+of the box), x and y are those of the oriented box.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from instance_seg_ros.core.camera import RgbdFrame
+from instance_seg_ros.core.geometry import Transform
+from instance_seg_ros.lifting import Completion, Instance3D
+from instance_seg_ros.lifting.completion import pixels_of
+from instance_seg_ros.lifting.surface import fit_local_planes, window_radius_px
+
+FloatArray = NDArray[np.float64]
+
+MEASURED, TURNED, EXTRUDED = 0, 1, 2
+"""Where a point of the body comes from: the camera, a half turn about the vertical axis, the outline straight down."""
+
+_MAX_SAMPLES = 400
+_VOXEL_M = 0.004
+_SEEN_FREE_M = 0.006
+"""A point so far in front of what the camera measured there is seen to be free."""
+_MOST_REFUTED = 0.15
+"""A symmetry of which a larger share of the turned points is seen to be free does not hold."""
+_CELL_M = 0.0025
+_LEVEL_STEP_M = 0.006
+_MAX_LEVELS = 24
+_MAX_CELLS = 320
+_UPRIGHT_SLOPE = 0.75
+"""|z| of a normal above which a point is on top rather than on a side."""
+_SLICE_M = 0.006
+_CIRCLE_STEPS = 4
+_CIRCLE_TOLERANCE_M = 0.0012
+_CIRCLE_TOLERANCE_RATIO = 0.04
+_MIN_ROUND_POINTS = 40
+_MIN_ROUND_SHARE = 0.7
+_MIN_ARC_DEG = 90.0
+_FARTHEST_AXIS_M = 0.2
+
+
+@dataclass(frozen=True, eq=False)
+class Body:
+    """Points on the whole surface of an object, as far as it is known.
+
+    Attributes:
+        label: 1 + index of the instance.
+        T_camera_body: pose of the body's frame.
+        points_m: (N, 3) float64, body frame.
+        normals: (N, 3) float64, unit, outwards.
+        origin: (N,) int64, `MEASURED`, `TURNED` or `EXTRUDED`.
+        outline_level: (N,) int64, for extruded points the number of their level, -1 for the others.
+        centre_m: (3,) float64, middle of the body; on its axis where it is round.
+        size_m: (3,) float64, extents along the axes of the frame.
+        supported: whether z = 0 is a measured support.
+        round: whether level slices are circles about one upright axis.
+    """
+
+    label: int
+    T_camera_body: Transform
+    points_m: FloatArray
+    normals: FloatArray
+    origin: NDArray[np.int64]
+    outline_level: NDArray[np.int64]
+    centre_m: FloatArray
+    size_m: FloatArray
+    supported: bool
+    round: bool
+
+    @classmethod
+    def of_instance(
+        cls, label: int, instance: Instance3D, frame: RgbdFrame, labels: NDArray[np.int16], mask: NDArray[np.bool_]
+    ) -> Body:
+        """The body of an instance that has a box.
+
+        Sides that the camera did not see come from the measured ones, turned by half a turn about the axis of an
+        upright round body, or about the middle of the box where that does not contradict what was seen; and from the
+        outline of what was seen at each height, straight down. Whatever the camera sees to be free is left out.
+
+        Args:
+            labels: (H, W) int16, the label of the instance that a pixel was kept for.
+            mask: (H, W) bool, the instance's mask.
+
+        Raises:
+            ValueError: the instance has no box.
+        """
+        if instance.box is None:
+            raise ValueError("an instance without a box has no body")
+        supported = instance.completion is Completion.SUPPORT_PLANE
+        T_camera_box, size_m = instance.box.T_camera_box, np.array(instance.box.size_m)
+        low_m = T_camera_box.translation_m - T_camera_box.rotation[:, 2] * size_m[2] / 2
+        T_camera_body = Transform(T_camera_box.rotation, low_m)
+        measured_m, normals = _measured(label, instance, frame, labels, T_camera_body)
+        axis_m = round_axis(measured_m, normals) if supported else None
+        middle_m = np.zeros(2) if axis_m is None else axis_m
+        turned_m, turned_normals = _half_turn(measured_m, middle_m), normals * [-1, -1, 1]
+        free = _seen_free(turned_m, T_camera_body, frame)
+        holds = supported and (axis_m is not None or float(free.mean()) <= _MOST_REFUTED)
+        turned_m, turned_normals = turned_m[~free & holds], turned_normals[~free & holds]
+        known_m = np.concatenate([_all_points(instance, frame, mask, T_camera_body, size_m), turned_m])
+        walls_m, wall_normals, level = outline_walls(known_m, float(size_m[2]))
+        seen = _seen_free(walls_m, T_camera_body, frame)
+        walls_m, wall_normals, level = walls_m[~seen], wall_normals[~seen], level[~seen]
+        points_m = np.concatenate([measured_m, turned_m, walls_m])
+        counts = [len(measured_m), len(turned_m), len(walls_m)]
+        origin = np.repeat([MEASURED, TURNED, EXTRUDED], counts)
+        outline_level = np.concatenate([np.full(counts[0] + counts[1], -1), level])
+        kept = _thinned(points_m, origin)
+        bounds_m = np.stack([points_m[:, :2].min(axis=0), points_m[:, :2].max(axis=0)])
+        middle_xy = bounds_m.mean(axis=0) if axis_m is None else axis_m
+        return cls(
+            label=label,
+            T_camera_body=T_camera_body,
+            points_m=points_m[kept],
+            normals=np.concatenate([normals, turned_normals, wall_normals])[kept],
+            origin=origin[kept],
+            outline_level=outline_level[kept],
+            centre_m=np.array([*middle_xy, size_m[2] / 2]),
+            size_m=np.array([*np.ptp(bounds_m, axis=0), size_m[2]]),
+            supported=supported,
+            round=axis_m is not None,
+        )
+
+    @property
+    def camera_m(self) -> FloatArray:
+        """(3,) where the camera is, body frame."""
+        return self.T_camera_body.inverse().translation_m
+
+    @property
+    def hidden_m(self) -> FloatArray:
+        """(M, 3) the points that were completed, camera optical frame."""
+        return np.asarray(self.T_camera_body.apply(self.points_m[self.origin != MEASURED]))
+
+
+def _measured(
+    label: int, instance: Instance3D, frame: RgbdFrame, labels: NDArray[np.int16], T_camera_body: Transform
+) -> tuple[FloatArray, FloatArray]:
+    """Points of the measured surface, evenly over its pixels, on their local planes, and their normals; body frame."""
+    rows, columns = np.divmod(instance.pixels, frame.intrinsics.width)
+    crop = slice(int(rows.min()), int(rows.max()) + 1), slice(int(columns.min()), int(columns.max()) + 1)
+    depth_m = frame.depth_m[crop]
+    keep = (labels[crop] == label) & (depth_m > 0)
+    radius_px = window_radius_px(float(np.median(instance.points_m[:, 2])), frame.intrinsics.fx)
+    planes = fit_local_planes(depth_m, keep, radius_px)
+    places = np.flatnonzero(keep & planes.valid)
+    if len(places) > _MAX_SAMPLES:
+        places = places[np.arange(_MAX_SAMPLES) * (len(places) - 1) // (_MAX_SAMPLES - 1)]
+    rays = frame.intrinsics.rays[crop].reshape(-1, 2)[places]
+    planes = planes.at(places)
+    smooth_m = planes.depth_m.astype(np.float64)
+    points_m = np.concatenate([rays * smooth_m[:, None], smooth_m[:, None]], axis=1)
+    normals = planes.normals(rays, frame.intrinsics).astype(np.float64)
+    T_body_camera = T_camera_body.inverse()
+    return np.asarray(T_body_camera.apply(points_m)), normals @ T_camera_body.rotation
+
+
+def _all_points(
+    instance: Instance3D, frame: RgbdFrame, mask: NDArray[np.bool_], T_camera_body: Transform, size_m: FloatArray
+) -> FloatArray:
+    """Every measured point of the mask inside the box (and 5 mm around it): thin rims, too, that lifting drops."""
+    places = np.flatnonzero(mask)
+    depth_m = frame.depth_m.reshape(-1)[places]
+    places, depth_m = places[depth_m > 0], depth_m[depth_m > 0].astype(np.float64)
+    rays = frame.intrinsics.rays.reshape(-1, 2)[places]
+    points_m = np.concatenate([rays * depth_m[:, None], depth_m[:, None]], axis=1)
+    points_m = np.asarray(T_camera_body.inverse().apply(points_m))
+    margin_m = 0.005
+    inside = (np.abs(points_m[:, :2]) <= size_m[:2] / 2 + margin_m).all(axis=1)
+    return points_m[inside & (points_m[:, 2] > 0) & (points_m[:, 2] <= size_m[2] + margin_m)]
+
+
+def _half_turn(points_m: FloatArray, middle_m: FloatArray) -> FloatArray:
+    """(N, 3) points turned by half a turn about the vertical through (2,)."""
+    return np.column_stack([2 * middle_m - points_m[:, :2], points_m[:, 2]])
+
+
+def _seen_free(points_m: FloatArray, T_camera_body: Transform, frame: RgbdFrame) -> NDArray[np.bool_]:
+    """Which points (N,) the camera looks through: it measured something well behind them."""
+    camera_m = np.asarray(T_camera_body.apply(points_m))
+    rows, columns, inside = pixels_of(camera_m, frame)
+    seen_m = frame.depth_m[rows, columns]
+    return inside & (seen_m > 0) & (camera_m[:, 2] < seen_m - _SEEN_FREE_M)
+
+
+def _thinned(points_m: FloatArray, origin: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Indices of one point a cell of `_VOXEL_M`, measured ones before the others."""
+    cells = np.floor(points_m / _VOXEL_M).astype(np.int64) + 2**15
+    key = (cells[:, 0] << 17 | cells[:, 1]) << 17 | cells[:, 2]
+    order = np.argsort(origin, kind="stable")
+    return np.sort(order[np.unique(key[order], return_index=True)[1]])
+
+
+def round_axis(points_m: FloatArray, normals: FloatArray) -> FloatArray | None:
+    """Where the upright axis of a body of revolution goes through the support, (2,), or None for another body.
+
+    Circles with a common centre and a radius for each height are fitted to level slices of the sides: with m the means
+    over a slice, 2 c (p - m) = |p|^2 - mean |p|^2, which is linear in the centre c. What lies off its slice's circle,
+    a handle, is left out, step by step.
+    """
+    sides = np.abs(normals[:, 2]) < _UPRIGHT_SLOPE
+    flat_m, heights_m = points_m[sides, :2], points_m[sides, 2]
+    if len(flat_m) < _MIN_ROUND_POINTS:
+        return None
+    slices = np.floor(heights_m / _SLICE_M).astype(np.int64)
+    slices -= slices.min()
+    squared = (flat_m**2).sum(axis=1)
+    inlier = np.ones(len(flat_m), dtype=bool)
+    centre = flat_m.mean(axis=0)
+    for _ in range(_CIRCLE_STEPS):
+        counts = np.bincount(slices[inlier], minlength=int(slices.max()) + 1).clip(min=1)
+
+        def centred(
+            values: NDArray[np.floating], inlier: NDArray[np.bool_] = inlier, counts: NDArray[np.int64] = counts
+        ) -> FloatArray:
+            return values - (np.bincount(slices[inlier], values[inlier], len(counts)) / counts)[slices]
+
+        left = 2 * np.column_stack([centred(flat_m[:, 0]), centred(flat_m[:, 1])])
+        right = centred(squared)
+        normal_matrix = left[inlier].T @ left[inlier]
+        if np.linalg.cond(normal_matrix) > 1e6:
+            return None
+        centre = np.linalg.solve(normal_matrix, left[inlier].T @ right[inlier])
+        radii_m = np.linalg.norm(flat_m - centre, axis=1)
+        radius_of_slice = (np.bincount(slices[inlier], radii_m[inlier], len(counts)) / counts)[slices]
+        off_m = np.abs(radii_m - radius_of_slice)
+        tolerance_m = _CIRCLE_TOLERANCE_M + _CIRCLE_TOLERANCE_RATIO * radius_of_slice
+        inlier = off_m <= 1.5 * tolerance_m
+        if inlier.sum() < _MIN_ROUND_POINTS:
+            return None
+    outwards = ((flat_m - centre) * normals[sides, :2]).sum(
+        axis=1
+    ) > 0  # the inside of a vessel has its normals the other way
+    if (inlier & (off_m <= tolerance_m)).mean() < _MIN_ROUND_SHARE or outwards[inlier].mean() < 0.8:
+        return None
+    angles = np.sort(np.arctan2(*(flat_m[inlier] - centre).T))
+    gaps = np.diff(np.append(angles, angles[0] + 2 * np.pi))
+    if 360 - np.degrees(gaps.max()) < _MIN_ARC_DEG or np.linalg.norm(centre - flat_m.mean(axis=0)) > _FARTHEST_AXIS_M:
+        return None
+    return np.asarray(centre)
+
+
+def outline_walls(points_m: FloatArray, height_m: float) -> tuple[FloatArray, FloatArray, NDArray[np.int64]]:
+    """The outline of the points at each height, straight down: walls of what stands under the points.
+
+    Args:
+        points_m: (N, 3), body frame.
+        height_m: of the body.
+
+    Returns:
+        points_m: (M, 3) on the outlines.
+        normals: (M, 3), horizontal.
+        level: (M,) int64, which height, from the lowest on.
+    """
+    if not len(points_m):
+        return np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0, dtype=np.int64)
+    low_m = points_m[:, :2].min(axis=0) - 4 * _CELL_M
+    cells = np.floor((points_m[:, :2] - low_m) / _CELL_M).astype(np.int64)
+    shape = tuple(int(side) for side in cells.max(axis=0) + 5)
+    if max(shape) > _MAX_CELLS:
+        return np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0, dtype=np.int64)
+    top_m = np.zeros(shape, dtype=np.float32)
+    np.maximum.at(top_m, (cells[:, 0], cells[:, 1]), points_m[:, 2].astype(np.float32))
+    levels = max(1, min(_MAX_LEVELS, round(height_m / _LEVEL_STEP_M)))
+    heights_m = (np.arange(levels) + 0.5) * height_m / levels
+    kernel = np.ones((3, 3), np.uint8)
+    found: list[tuple[FloatArray, FloatArray, NDArray[np.int64]]] = []
+    for number, level_m in enumerate(heights_m):
+        region = cv2.morphologyEx((top_m >= level_m).astype(np.uint8), cv2.MORPH_CLOSE, kernel)
+        edge = np.nonzero(region & ~cv2.erode(region, kernel))
+        if not len(edge[0]):
+            continue
+        smooth = cv2.GaussianBlur(region.astype(np.float32), (7, 7), 0)
+        gradient = np.stack([cv2.Sobel(smooth, cv2.CV_32F, 0, 1)[edge], cv2.Sobel(smooth, cv2.CV_32F, 1, 0)[edge]], 1)
+        outward = -gradient / np.maximum(np.linalg.norm(gradient, axis=1, keepdims=True), 1e-6)
+        flat_m = low_m + (np.stack(edge, axis=1) + 0.5) * _CELL_M + 0.3 * _CELL_M * outward
+        found.append(
+            (
+                np.column_stack([flat_m, np.full(len(flat_m), level_m)]),
+                np.column_stack([outward, np.zeros(len(flat_m))]).astype(np.float64),
+                np.full(len(flat_m), number),
+            )
+        )
+    if not found:
+        return np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0, dtype=np.int64)
+    points, normals, level = zip(*found, strict=True)
+    return np.concatenate(points), np.concatenate(normals), np.concatenate(level)
