@@ -20,7 +20,7 @@ from instance_seg_ros.commands.helpers.pipeline_options import (
     parse_size_wh,
     settings_of,
 )
-from instance_seg_ros.core.camera import RgbdFrame
+from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.config import SegmentationSettings
 from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.files.captures import capture_folders, read_capture
@@ -31,13 +31,16 @@ EPILOG = """\
 Runs the pipeline on simulated tabletop frames, or on the captures of --capture, one frame after the other in one
 process, and prints the median and the 95th percentile of each stage over all frames after the warm-up. Then the model,
 from frame to instances, in every installed CPU runtime, in turns; memory is that of a separate process that does
-nothing else. --beside measures other networks' forward passes in the same run. Compare figures of one run: absolute
-times depend on the machine and on what else it does.
+nothing else. --device cuda takes the runtimes of the GPU in place of those of the CPU; its rows `network` are from the
+arrays of a frame to those of the masks' grid, upload and download included, the others go on to masks of the camera's
+size, which are made on the CPU. --beside measures other networks' forward passes in the same run. Compare figures of
+one run: absolute times depend on the machine and on what else it does.
 
 examples:
   instance-seg bench
   instance-seg bench --capture captures --frames 100 --segmentation-threads 2
   instance-seg bench --beside other_network.onnx
+  instance-seg bench --made-up --device cuda
 """
 
 
@@ -45,7 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `instance-seg bench`."""
     parser.usage = "%(prog)s [--capture DIR] [--beside FILE] [options]"
     parser.epilog = EPILOG
-    parser.add_argument("--capture", type=Path, metavar="DIR", help="measure on these captures, over and over")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--capture", type=Path, metavar="DIR", help="measure on these captures, over and over")
+    source.add_argument(
+        "--made-up", action="store_true", help="measure on twelve blocks seen from above, which need no simulation"
+    )
     parser.add_argument("--frames", type=int, default=60, metavar="N", help="frames to measure (default: 60)")
     parser.add_argument(
         "--warm-up", type=int, default=5, metavar="N", help="frames before these that do not count (default: 5)"
@@ -55,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=parse_size_wh,
         default=(640, 480),
         metavar="WxH",
-        help="camera size of simulated frames (default: 640x480)",
+        help="camera size of simulated and made-up frames (default: 640x480)",
     )
     parser.add_argument(
         "--beside",
@@ -64,6 +71,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help="also measure this ONNX network, which must have fixed input shapes; may be given several times",
+    )
+    parser.add_argument(
+        "--device", choices=("cpu", "cuda"), default="cpu", help="whose runtimes to measure (default: %(default)s)"
+    )
+    parser.add_argument("--pytorch", action="store_true", help="measure the model in PyTorch on the CPU, too")
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        metavar="FILE",
+        help="written by `instance-seg import-weights`: measure its network as AdelaiDet runs it, in PyTorch, too",
     )
     add_pipeline_arguments(parser)
 
@@ -79,10 +96,11 @@ def run(args: argparse.Namespace) -> int:
     for path in args.beside:
         if not path.is_file():
             raise InputError(f"--beside {path}: there is no such file")
-        runtime_timing.other_network(
-            "onnxruntime", path, threads=1
-        )  # so that a file that cannot be loaded is refused now, not minutes later
-    frames = _captured(args.capture) if args.capture is not None else _simulated(args.size)
+        # So that a file that cannot be loaded is refused now, not minutes later.
+        runtime_timing.other_network("onnxruntime", path, threads=1)
+    if args.device == "cuda":
+        _check_gpu()
+    frames = _frames(args)
     pipeline = load_pipeline(args)
     count = args.warm_up + args.frames
     scenes = []
@@ -94,10 +112,27 @@ def run(args: argparse.Namespace) -> int:
     first = scenes[0].frame.intrinsics
     of_one_camera = [scene.frame for scene in scenes if scene.frame.intrinsics == first]
     settings = settings_of(args, SegmentationSettings, "segmentation")
-    print(
-        f"\n{_table(runtime_timing.rows(of_one_camera, args.frames, args.model, settings, args.beside), runtime_timing.COLUMNS)}"  # noqa: E501
-    )
+    comparison = runtime_timing.Comparison(args.device, args.pytorch, args.checkpoint, args.beside)
+    unmeasured: list[str] = []
+    rows = runtime_timing.rows(of_one_camera, args.frames, args.model, settings, comparison, unmeasured)
+    print(f"\n{_table(rows, runtime_timing.COLUMNS)}")
+    for line in dict.fromkeys(unmeasured):
+        print(f"not measured: {line}")
     return 0
+
+
+def _check_gpu() -> None:
+    from instance_seg_ros.segmentation.runtimes import pytorch_backend
+
+    missing = pytorch_backend.obstacle()
+    if missing is not None:
+        raise InputError(f"--device cuda: {missing}")
+
+
+def _frames(args: argparse.Namespace) -> Iterator[RgbdFrame]:
+    if args.capture is not None:
+        return _captured(args.capture)
+    return itertools.repeat(made_up_frame(*args.size)) if args.made_up else _simulated(args.size)
 
 
 def _captured(path: Path) -> Iterator[RgbdFrame]:
@@ -109,6 +144,18 @@ def _simulated(size_wh: tuple[int, int]) -> Iterator[RgbdFrame]:
     from instance_seg_ros.learning.synthetic.tabletop import SimulatedTabletop
 
     return (simulated.frame for simulated in SimulatedTabletop(size_wh=size_wh))
+
+
+def made_up_frame(width: int, height: int) -> RgbdFrame:
+    """Twelve blocks on a table, seen from above: how long a frame takes depends on its contents only a little."""
+    depth_m = np.full((height, width), 0.9, dtype=np.float32)
+    for row in range(3):
+        for column in range(4):
+            top, left = (4 * row + 1) * height // 13, (4 * column + 1) * width // 17
+            depth_m[top : top + 3 * height // 13, left : left + 3 * width // 17] = 0.84
+    color_rgb = np.where(depth_m[..., None] < 0.9, np.uint8(180), np.uint8(90)).repeat(3, axis=2)
+    focal_px = 0.95 * width
+    return RgbdFrame(color_rgb, depth_m, Intrinsics(width, height, focal_px, focal_px, width / 2, height / 2))
 
 
 def stage_rows(stage_times_s: Sequence[Mapping[str, float]]) -> list[tuple[str, str, str, str]]:

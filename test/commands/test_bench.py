@@ -7,11 +7,13 @@ from pathlib import Path
 
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper
 
 from instance_seg_ros.commands import main
 from instance_seg_ros.commands.bench import stage_rows
 from instance_seg_ros.commands.helpers import runtime_timing
+from instance_seg_ros.commands.helpers.runtime_timing import Comparison
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.config import SegmentationSettings
 from instance_seg_ros.core.errors import InputError
@@ -52,7 +54,9 @@ def test_other_networks_are_measured_beside_the_model(
 ) -> None:
     folders = [tmp_path / name for name in ("first", "second")]
     others = [network(folder, 8) for folder in folders]  # two files of one name
-    found = runtime_timing.rows([make_frame()], 2, block_model_path, SegmentationSettings(threads=1), others)
+    found = runtime_timing.rows(
+        [make_frame()], 2, block_model_path, SegmentationSettings(threads=1), Comparison(others=others), []
+    )
     count = len(installed_cpu_backends())
     assert [(row[0], bool(row[2]), bool(row[4])) for row in found] == [
         *[("blocks, frame to instances", True, True)] * count,
@@ -90,6 +94,7 @@ def network(folder: Path, width: int | str) -> Path:
         (["--warm-up", "-1"], "--warm-up at least 0"),
         (["--capture", "absent"], "absent"),
         (["--beside", "absent.onnx"], "--beside absent.onnx: there is no such file"),
+        (["--made-up", "--frames", "1", "--model", "absent.onnx"], "absent.onnx"),
     ],
 )
 def test_options_that_cannot_be_are_named(options: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,6 +108,29 @@ def test_a_network_that_cannot_be_loaded_is_told_before_anything_is_measured(
     (tmp_path / "broken.onnx").write_bytes(b"no graph")
     assert main.main(["bench", "--beside", str(tmp_path / "broken.onnx"), "--model", "absent.onnx"]) == 2
     assert "broken.onnx" in capsys.readouterr().err
+
+
+def test_pytorch_and_an_imported_network_are_measured_on_request(
+    block_model_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--made-up", "--size", "160x120", "--frames", "2", "--warm-up", "0", "--pytorch"]
+    assert main.main(["bench", *options, "--model", str(block_model_path)]) == 0
+    out = capsys.readouterr().out
+    assert "2 frames of 160x120" in out
+    assert f"PyTorch {torch.__version__} (fp32)" in out
+    assert f"PyTorch {torch.__version__} (bf16)" in out
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_without_a_gpu_its_runtimes_cannot_be_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(["bench", "--made-up", "--device", "cuda"]) == 2
+    assert "--device cuda: PyTorch" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [["--device", "tpu"], ["--made-up", "--capture", "x"]])
+def test_options_that_mean_nothing_are_refused(options: list[str]) -> None:
+    with pytest.raises(SystemExit):
+        main.main(["bench", *options])
 
 
 @pytest.mark.parametrize("size", ["wide", "64x", "0x0"])

@@ -34,12 +34,30 @@ COLUMNS = ("network", "runtime", "median ms", "p95 ms", "process MB")
 _FRAMES_OF_A_CHILD = 5
 
 
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """What is timed beside the model.
+
+    Attributes:
+        device: "cpu", or "cuda" for the runtimes of the GPU in place of those of the CPU.
+        pytorch: PyTorch on the CPU, too.
+        checkpoint: written by `instance-seg import-weights`: adds its network as AdelaiDet runs it, in PyTorch.
+        others: ONNX files of other networks, with fixed input shapes.
+    """
+
+    device: str = "cpu"
+    pytorch: bool = False
+    checkpoint: Path | None = None
+    others: Sequence[Path] = ()
+
+
 def rows(
     frames: Sequence[RgbdFrame],
     rounds: int,
     model: Path | None,
     settings: SegmentationSettings,
-    beside: Sequence[Path],
+    comparison: Comparison,
+    unmeasured: list[str],
 ) -> list[tuple[str, str, str, str, str]]:
     """Rows under `COLUMNS`: the model, from frame to instances, and other networks' forward pass, in turns.
 
@@ -48,33 +66,62 @@ def rows(
         rounds: how often each is timed, at least.
         model: None for the one that is shipped.
         settings: whatever they say of the backend, each installed one gets a row, and one more where a file in 8 bits
-            lies beside the model. The last row has the memory of `auto`, which tries all of them.
-        beside: ONNX files of other networks, with fixed input shapes.
+            lies beside the model. On the CPU the last row has the memory of `auto`, which tries all of them.
+        unmeasured: gets a line for each runtime that does not run here.
 
     Raises:
         InputError: a file cannot be used.
     """
     path = default_model_path() if model is None else model
     info = read_model_info(path)
+    own = f"{info.name}, frame to instances"
     tasks: dict[tuple[str, str], Callable[[int], object]] = {}
     memory_mb: dict[tuple[str, str], str] = {}
-    for form in cpu_forms(path):
-        own = dataclasses.replace(settings, backend=form.backend)
-        segmenter = NetworkSegmenter(load_cpu_network(form.backend, form.path, own), info, own)
-        row = f"{info.name}, frame to instances", segmenter.backend
-        tasks[row] = partial(_segment, segmenter, frames)
-        memory_mb[row] = f"{peak_memory_mb(frames[0], form.path, own):.0f}"
+    for name, candidates in _torch_candidates(path, frames[0], settings, comparison, unmeasured).items():
+        tasks |= {(name or own, runtime): _ignoring_the_turn(run) for runtime, run in candidates.items()}
+    if comparison.device == "cpu":
+        for form in cpu_forms(path):
+            of_form = dataclasses.replace(settings, backend=form.backend)
+            segmenter = NetworkSegmenter(load_cpu_network(form.backend, form.path, of_form), info, of_form)
+            tasks[own, segmenter.backend] = partial(_segment, segmenter, frames)
+            memory_mb[own, segmenter.backend] = f"{peak_memory_mb(frames[0], form.path, of_form):.0f}"
     for backend in installed_cpu_backends():
-        for other in beside:
+        for other in comparison.others:
             tasks[f"{other.with_suffix('')}, forward pass", backend] = other_network(backend, other, settings.threads)
     times_ms = times_in_turns_ms(tasks, rounds)
     measured = [
         (*row, f"{np.median(values):.1f}", f"{np.percentile(values, 95):.1f}", memory_mb.get(row, ""))
         for row, values in times_ms.items()
     ]
+    if comparison.device != "cpu":
+        return measured
     choosing = dataclasses.replace(settings, backend="auto")
     auto_mb = f"{peak_memory_mb(frames[0], path, choosing):.0f}"
-    return [*measured, (f"{info.name}, frame to instances", "auto, while it chooses", "", "", auto_mb)]
+    return [*measured, (own, "auto, while it chooses", "", "", auto_mb)]
+
+
+def _torch_candidates(
+    path: Path, frame: RgbdFrame, settings: SegmentationSettings, comparison: Comparison, unmeasured: list[str]
+) -> dict[str, dict[str, Callable[[], object]]]:
+    """What runs in PyTorch, by network (the model's has the name "") and runtime."""
+    if comparison.device == "cpu" and not comparison.pytorch and comparison.checkpoint is None:
+        return {}
+    # Imported here: PyTorch is large, and few have it beside a CPU alone.
+    from instance_seg_ros.commands.helpers import torch_timing
+
+    found = {}
+    if comparison.checkpoint is not None:
+        run = torch_timing.eager(comparison.checkpoint, frame, comparison.device)
+        found[f"{comparison.checkpoint.with_suffix('')}, image to masks"] = {"PyTorch, eager": run}
+    if comparison.device != "cpu":
+        found[""] = torch_timing.on_gpu(path, frame, unmeasured)
+    elif comparison.pytorch:
+        found[""] = torch_timing.on_cpu(path, frame, settings.threads)
+    return found
+
+
+def _ignoring_the_turn(run: Callable[[], object]) -> Callable[[int], object]:
+    return lambda turn: run()
 
 
 def _segment(segmenter: NetworkSegmenter, frames: Sequence[RgbdFrame], turn: int) -> object:
