@@ -9,15 +9,12 @@ from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction, SetEnvironmentVariable
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
 from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import EnvironmentVariable, LaunchConfiguration
+from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-from instance_seg_ros.ros.inputs import FASTDDS_PROFILE
-
 PACKAGE = "instance_seg_ros"
-PROFILE = "FASTRTPS_DEFAULT_PROFILES_FILE"
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -34,13 +31,12 @@ def generate_launch_description() -> LaunchDescription:
                 "model_path", default_value="", description="Path of the model file; empty: the shipped one."
             ),
             DeclareLaunchArgument("rviz", default_value="false", description="Start rviz with the package's layout."),
-            # A profile of the user's own stays.
-            SetEnvironmentVariable(PROFILE, EnvironmentVariable(PROFILE, default_value=str(FASTDDS_PROFILE))),
-            OpaqueFunction(function=start_camera),
+            # First: it sets Fast DDS up for images, for the camera, too.
             IncludeLaunchDescription(
                 PythonLaunchDescriptionSource(str(share / "launch" / "instance_seg.launch.py")),
                 launch_arguments={name: LaunchConfiguration(name) for name in ("model_path", "rviz")}.items(),
             ),
+            OpaqueFunction(function=start_camera),
         ]
     )
 

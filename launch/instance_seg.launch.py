@@ -2,7 +2,8 @@
 
     ros2 launch instance_seg_ros instance_seg.launch.py depth_image:=/camera/aligned_depth_to_color/image_raw
 
-An argument that is left empty leaves its parameter as the parameter file has it.
+An argument that is left empty leaves its parameter as the parameter file has it. Fast DDS gets shared memory that holds
+images, for the node and for what the same launch starts after it, unless a profile of the user's own is set.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
-from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch.conditions import IfCondition
-from launch.substitutions import LaunchConfiguration
+from launch.substitutions import EnvironmentVariable, LaunchConfiguration
 from launch_ros.actions import Node
+
+from instance_seg_ros.ros.inputs import FASTDDS_PROFILE, FASTDDS_VARIABLES
 
 PACKAGE = "instance_seg_ros"
 
@@ -50,6 +53,10 @@ def generate_launch_description() -> LaunchDescription:
             *(
                 DeclareLaunchArgument(name, default_value=default, description=description)
                 for name, (default, description) in arguments.items()
+            ),
+            *(
+                SetEnvironmentVariable(name, EnvironmentVariable(name, default_value=str(FASTDDS_PROFILE)))
+                for name in FASTDDS_VARIABLES
             ),
             OpaqueFunction(function=start_node),
             Node(

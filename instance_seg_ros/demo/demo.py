@@ -23,7 +23,7 @@ from pathlib import Path
 
 from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.files.captures import capture_folders
-from instance_seg_ros.ros.inputs import FASTDDS_PROFILE
+from instance_seg_ros.ros.inputs import FASTDDS_PROFILE, FASTDDS_VARIABLES
 
 DEFAULT_FRAMES = 30
 """Frames of a simulated camera, which never ends, and of a bag, which may take hours."""
@@ -135,7 +135,7 @@ def isolated_environment() -> dict[str, str]:
     return {
         "ROS_DOMAIN_ID": str(1 + os.getpid() % LAST_FREE_DOMAIN),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-        "FASTRTPS_DEFAULT_PROFILES_FILE": str(FASTDDS_PROFILE),
+        **dict.fromkeys(FASTDDS_VARIABLES, str(FASTDDS_PROFILE)),
     }
 
 
@@ -175,7 +175,7 @@ def camera_arguments(options: argparse.Namespace, count: int) -> list[str]:
 
 def node_arguments(options: argparse.Namespace) -> list[str]:
     """The node's part of the command line."""
-    parameters = ["reliable_inputs:=true"]
+    parameters = ["input_reliability:=reliable"]
     if options.model is not None:
         parameters.append(f"model_path:={options.model}")
     topics = ("color/image_raw", "color/camera_info", "depth/image_raw")

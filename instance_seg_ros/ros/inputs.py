@@ -16,17 +16,20 @@ from rclpy.event_handler import (
 )
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy, qos_policy_name_from_kind
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from instance_seg_ros.messages.incoming import CameraInfos, MessageMatcher, RgbdMessages
 from instance_seg_ros.ros.health import Health, InputReport
-from instance_seg_ros.ros.settings import NodeSettings
+from instance_seg_ros.ros.settings import AUTO_RELIABILITY, NodeSettings
 
 Report = Callable[[str, str], None]
 """Called with the short name and the text of a problem."""
 
 FASTDDS_PROFILE = Path(__file__).with_name("fastdds_images.xml")
 """Settings of Fast DDS with which images between processes of one machine do not get lost."""
+FASTDDS_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+"""Environment variables that name them, of Fast DDS 2 (ROS 2 Jazzy) and of Fast DDS 3 (Kilted and newer)."""
 
 COLOR, DEPTH, COLOR_INFO, DEPTH_INFO = "color", "depth", "camera_info", "depth_camera_info"
 QUEUE_DEPTH = 5
@@ -84,23 +87,12 @@ class Inputs:
                 self._on_depth,
             ),
         }
-        qos = QoSProfile(
-            history=HistoryPolicy.KEEP_LAST,
-            depth=QUEUE_DEPTH,
-            reliability=ReliabilityPolicy.RELIABLE if settings.reliable_inputs else ReliabilityPolicy.BEST_EFFORT,
-        )
-        self._subscriptions = {
-            name: node.create_subscription(
-                message_type,
-                topic,
-                guard(callback),
-                qos,
-                event_callbacks=subscription_events(node.resolve_topic_name(topic), report),
-            )
-            for name, (topic, message_type, callback) in topics.items()
-        }
+        self._topics = topics
+        self._follows_reliability = settings.input_reliability == AUTO_RELIABILITY
+        reliable = settings.input_reliability == "reliable"
+        self._subscriptions = {name: self._subscription(name, reliable) for name in topics}
         self._needed_topics = {name: self._subscriptions[name].topic_name for name in (COLOR, DEPTH, COLOR_INFO)}
-        self.look_for_latched()
+        self.follow_publishers()
 
     def close(self) -> None:
         """Unsubscribe."""
@@ -110,10 +102,16 @@ class Inputs:
                 self._node.destroy_subscription(subscription)
             self._subscriptions.clear()
 
-    def look_for_latched(self) -> None:
+    def follow_publishers(self) -> None:
+        """Subscribes as the publishers that are there offer it. To be called now and then."""
+        self._look_for_latched()
+        if self._follows_reliability:
+            self._follow_reliability()
+
+    def _look_for_latched(self) -> None:
         """Subscribes to what a publisher of a CameraInfo keeps for late subscribers, where one does (transient local).
 
-        To be called now and then. Subscribing so always would make every other publisher warn of an incompatible QoS.
+        Subscribing so always would make every other publisher warn of an incompatible QoS.
         """
         for name, take in ((COLOR_INFO, self._on_kept_color_info), (DEPTH_INFO, self._on_kept_depth_info)):
             with self._lock:
@@ -129,6 +127,35 @@ class Inputs:
                         KEPT_QOS,
                         event_callbacks=subscription_events(topic, self._report),
                     )
+
+    def _follow_reliability(self) -> None:
+        """Subscribes to a topic reliably where every publisher of it is reliable, best effort where one is not.
+
+        What a driver's shared memory cannot hold gets lost: of reliable publishers it is then sent again. A topic
+        without a publisher stays as it is.
+        """
+        for name in self._topics:
+            with self._lock:
+                if self._closed:
+                    return
+                subscription = self._subscriptions[name]
+                publishers = self._node.get_publishers_info_by_topic(subscription.topic_name)
+                offered = {publisher.qos_profile.reliability for publisher in publishers}
+                reliable = offered == {ReliabilityPolicy.RELIABLE}
+                is_reliable = subscription.qos_profile.reliability == ReliabilityPolicy.RELIABLE
+                if offered and reliable != is_reliable:
+                    self._node.destroy_subscription(subscription)
+                    self._subscriptions[name] = self._subscription(name, reliable)
+
+    def _subscription(self, name: str, reliable: bool) -> Subscription:
+        topic, message_type, callback = self._topics[name]
+        qos = QoSProfile(
+            history=HistoryPolicy.KEEP_LAST,
+            depth=QUEUE_DEPTH,
+            reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
+        )
+        events = subscription_events(self._node.resolve_topic_name(topic), self._report)
+        return self._node.create_subscription(message_type, topic, self._guard(callback), qos, event_callbacks=events)
 
     def reports(self) -> dict[str, InputReport]:
         """The state of each input that is needed for every frame, by name; also after `close`."""
@@ -180,8 +207,9 @@ def subscription_events(topic: str, report: Report) -> SubscriptionEventCallback
     def lost(event: QoSMessageLostInfo) -> None:
         report(
             "lost messages",
-            f"{event.total_count} message(s) on {topic} were lost on the way; for images within one machine "
-            f"Fast DDS needs more shared memory: export FASTRTPS_DEFAULT_PROFILES_FILE={FASTDDS_PROFILE}",
+            f"{event.total_count} message(s) on {topic} were lost on the way; for images within one machine Fast DDS "
+            f"needs more shared memory in the camera's process: there, export {FASTDDS_VARIABLES[0]}={FASTDDS_PROFILE} "
+            f"(from Kilted on {FASTDDS_VARIABLES[1]})",
         )
 
     return SubscriptionEventCallbacks(incompatible_qos=incompatible, message_lost=lost)
@@ -198,5 +226,5 @@ def publisher_events(topic: str, report: Report) -> PublisherEventCallbacks:
 
 def _qos_text(topic: str, other: str, policy_kind: int) -> str:
     policy = qos_policy_name_from_kind(policy_kind)
-    cure = "; set reliable_inputs to false" if other == "publisher" and policy == "RELIABILITY" else ""
+    cure = "; set input_reliability to auto" if other == "publisher" and policy == "RELIABILITY" else ""
     return f"a {other} on {topic} has an incompatible QoS ({policy}), nothing passes between it and this node{cure}"

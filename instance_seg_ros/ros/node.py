@@ -306,7 +306,7 @@ class InstanceSegNode(LifecycleNode):
     def _each_second(self) -> None:
         inputs = self._inputs
         if inputs is not None:
-            inputs.look_for_latched()
+            inputs.follow_publishers()
         self._diagnostics.publish()
 
     def report_unexpected(self) -> None:

@@ -18,7 +18,7 @@ UNCONFIGURED, INACTIVE, ACTIVE = "unconfigured", "inactive", "active"
 
 # What takes effect only when the model is loaded or when the inputs are subscribed; everything else at once.
 _SETTABLE_UNCONFIGURED = ("model_path", "fixed_frame", "segmentation.")
-_SETTABLE_INACTIVE = ("color_transport", "depth_transport", "reliable_inputs", "rectified_inputs", "sync_tolerance_s")
+_SETTABLE_INACTIVE = ("color_transport", "depth_transport", "input_reliability", "rectified_inputs", "sync_tolerance_s")
 
 
 @dataclasses.dataclass(frozen=True)

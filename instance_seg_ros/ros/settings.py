@@ -10,6 +10,8 @@ from instance_seg_ros.core.config import PipelineSettings, stages
 from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.core.settings import Setting, Settings, SettingValue, describe, fields_of, setting
 
+AUTO_RELIABILITY = "auto"
+
 
 @dataclasses.dataclass(frozen=True)
 class NodeSettings(Settings):
@@ -31,10 +33,12 @@ class NodeSettings(Settings):
         "(PNG of 16 bits in millimetres) on depth/image_raw/compressed.",
         choices=("raw", "compressed", "compressedDepth"),
     )
-    reliable_inputs: bool = setting(
-        False,
-        "Subscribe to the images with reliable QoS, for a replay that must not lose any; a camera that publishes with "
-        "best-effort QoS is not heard then.",
+    input_reliability: str = setting(
+        AUTO_RELIABILITY,
+        "Reliability QoS of the subscriptions to the camera. reliable: lost messages are sent again, but a best-effort "
+        "publisher is not heard. best_effort: every publisher is heard. auto: reliable for a topic whose publishers are "
+        "all reliable.",
+        choices=(AUTO_RELIABILITY, "reliable", "best_effort"),
     )
     rectified_inputs: bool = setting(
         False,

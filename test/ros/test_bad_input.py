@@ -14,7 +14,7 @@ pytest.importorskip("rclpy")
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.node import Node
-from rclpy.qos import qos_profile_sensor_data
+from rclpy.qos import ReliabilityPolicy, qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image
 
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
@@ -181,12 +181,40 @@ def test_inputs_that_were_just_closed_can_still_be_asked_for_their_state(ros: No
 
 
 def test_a_best_effort_camera_and_reliable_inputs_are_named_as_incompatible(make_stage: Callable[..., Any]) -> None:
-    stage = make_stage(reliable_inputs=True)
+    stage = make_stage(input_reliability="reliable")
     stage.start()
     stage.probe.create_publisher(Image, "/instance_seg/color/image_raw", qos_profile_sensor_data)
 
     stage.wait(lambda: stage.log_lines("incompatible QoS: a publisher on"), "the log line")
-    assert "set reliable_inputs to false" in stage.log_lines("incompatible QoS: a publisher on")[0]
+    assert "set input_reliability to auto" in stage.log_lines("incompatible QoS: a publisher on")[0]
+
+
+def reliability_of_inputs(stage: Any, topic: str) -> list[ReliabilityPolicy]:
+    """As the node's subscriptions to a topic have it."""
+    subscriptions = stage.probe.get_subscriptions_info_by_topic(f"/instance_seg/{topic}")
+    return [each.qos_profile.reliability for each in subscriptions if each.node_name == "instance_seg"]
+
+
+def test_inputs_are_subscribed_to_reliably_as_long_as_every_publisher_is_reliable(
+    make_stage: Callable[..., Any], make_frame: MakeFrame, messages_of: Callable[[RgbdFrame], Messages]
+) -> None:
+    stage = make_stage()
+    stage.start()
+    reliable, best_effort = [ReliabilityPolicy.RELIABLE], [ReliabilityPolicy.BEST_EFFORT]
+    for topic in ("color/image_raw", "depth/image_raw", "color/camera_info"):
+        stage.wait(lambda topic=topic: reliability_of_inputs(stage, topic) == reliable, f"a reliable {topic}")
+    driver = stage.probe.create_publisher(Image, "/instance_seg/color/image_raw", qos_profile_sensor_data)
+    stage.wait(lambda: reliability_of_inputs(stage, "color/image_raw") == best_effort, "a subscription to the driver")
+    assert reliability_of_inputs(stage, "depth/image_raw") == reliable
+    frame = replace(make_frame(), stamp_ns=stage.stamp_ns())
+    info, color, depth = messages_of(frame)
+    stage.wait(lambda: driver.get_subscription_count() and stage.connected(), "the connections")
+    stage.probe.send("color_info", info)
+    driver.publish(color)
+    stage.probe.send("depth", depth)
+    assert stage.answer_to(frame.stamp_ns).status == InstanceArray.STATUS_OK
+    stage.probe.destroy_publisher(driver)
+    stage.wait(lambda: reliability_of_inputs(stage, "color/image_raw") == reliable, "a reliable subscription again")
 
 
 def test_depth_of_another_size_is_registered_when_its_camera_is_known(

@@ -16,7 +16,7 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import DescribeParameters, SetParameters
-from sensor_msgs.msg import CompressedImage, Image, RegionOfInterest
+from sensor_msgs.msg import CompressedImage, RegionOfInterest
 from std_srvs.srv import SetBool
 
 from instance_seg_ros.core.camera import RgbdFrame
@@ -203,7 +203,7 @@ def test_a_node_that_was_configured_anew_uses_no_id_twice(stage: Any, make_frame
         ("segmentation.threads", integer(2), "segmentation.threads takes effect at configure"),
         ("color_transport", text("compressed"), "color_transport takes effect at activate and the node is active"),
         ("depth_transport", text("compressedDepth"), "depth_transport takes effect at activate"),
-        ("reliable_inputs", boolean(True), "reliable_inputs takes effect at activate"),
+        ("input_reliability", text("reliable"), "input_reliability takes effect at activate"),
         ("rectified_inputs", boolean(True), "rectified_inputs takes effect at activate"),
         ("sync_tolerance_s", double(0.1), "sync_tolerance_s takes effect at activate and the node is active"),
         ("autostart", boolean(False), "read-only"),
@@ -369,8 +369,11 @@ def test_deactivating_ends_a_waiting_segment_call(stage: Any) -> None:
     assert "inactive" in future.result().message
 
 
-def test_images_are_subscribed_with_the_qos_of_sensors(stage: Any) -> None:
-    assert stage.node.get_subscriptions_info_by_topic("/instance_seg/color/image_raw")[
-        0
-    ].qos_profile.reliability.name == ("BEST_EFFORT")
-    assert stage.probe.subscribers("color", Image) == 1
+@pytest.mark.parametrize(("asked", "reliability"), [("best_effort", "BEST_EFFORT"), ("reliable", "RELIABLE")])
+def test_inputs_keep_the_reliability_that_was_asked_for(make_stage: MakeStage, asked: str, reliability: str) -> None:
+    stage = make_stage(input_reliability=asked)
+    stage.start()
+    stage.wait(lambda: stage.probe.status("inputs"), "the first diagnostics, with which publishers are looked at")
+    for topic in ("color/image_raw", "depth/image_raw"):
+        (subscription,) = stage.node.get_subscriptions_info_by_topic(f"/instance_seg/{topic}")
+        assert subscription.qos_profile.reliability.name == reliability

@@ -17,7 +17,7 @@ REAL_RGBD = Path(__file__).parents[3] / "shared" / "data" / "real_rgbd"
 
 @pytest.mark.skipif(not REAL_RGBD.is_dir(), reason="the real captures are not beside the project")
 def test_every_real_capture_is_answered_with_its_stamp_and_camera(make_stage: Any) -> None:
-    stage = make_stage(reliable_inputs=True)
+    stage = make_stage(input_reliability="reliable")
     stage.start()
     folders = capture_folders(REAL_RGBD)
 
