@@ -36,8 +36,8 @@ class NodeSettings(Settings):
     input_reliability: str = setting(
         AUTO_RELIABILITY,
         "Reliability QoS of the subscriptions to the camera. reliable: lost messages are sent again, but a best-effort "
-        "publisher is not heard. best_effort: every publisher is heard. auto: reliable for a topic whose publishers are "
-        "all reliable.",
+        "publisher is not heard. best_effort: every publisher is heard. auto: reliable for each topic whose publishers "
+        "are all reliable.",
         choices=(AUTO_RELIABILITY, "reliable", "best_effort"),
     )
     rectified_inputs: bool = setting(

@@ -225,7 +225,7 @@ def test_every_parameter_describes_itself_with_its_range(make_stage: MakeStage) 
     described = stage.call(DescribeParameters, "describe_parameters", DescribeParameters.Request(names=names))
 
     points, friction = described.descriptors
-    assert "without 3D" in points.description
+    assert "without a 3D position" in points.description
     assert (points.integer_range[0].from_value, points.integer_range[0].to_value) == (10, 100_000)
     assert friction.floating_point_range[0].to_value == 2.0
 
