@@ -110,7 +110,7 @@ def _export(args: argparse.Namespace) -> str:
 
 def _quantise_file(args: argparse.Namespace) -> str:
     """Writes the file; returns what it was made of."""
-    from instance_seg_ros.learning.export.model_files import in_8_bits, write_model_file
+    from instance_seg_ros.learning.export.model_writer import in_8_bits, write_model_file
     from instance_seg_ros.segmentation.model_file import read_model_info
 
     if args.int8 is None:
@@ -123,7 +123,7 @@ def _quantise_file(args: argparse.Namespace) -> str:
 
 def _export_trained(args: argparse.Namespace) -> str:
     """Writes the file; returns what it was made of."""
-    from instance_seg_ros.learning.export.model_files import ModelDescription, export_checkpoint
+    from instance_seg_ros.learning.export.model_writer import ModelDescription, export_checkpoint
     from instance_seg_ros.learning.models.checkpoint import load_checkpoint
     from instance_seg_ros.learning.models.exported_graph import DecodingSettings
 
@@ -165,7 +165,7 @@ def _export_imported(args: argparse.Namespace) -> str:
     from instance_seg_ros.files.captures import capture_folders, read_capture
     from instance_seg_ros.learning.export.adelaidet import export_adelaidet_checkpoint
     from instance_seg_ros.learning.export.adelaidet_checkpoint import load_adelaidet_checkpoint
-    from instance_seg_ros.learning.export.model_files import ModelDescription
+    from instance_seg_ros.learning.export.model_writer import ModelDescription
 
     checkpoint = load_adelaidet_checkpoint(args.checkpoint)
     description = ModelDescription(

@@ -8,7 +8,7 @@ from instance_seg_ros.core.config import SegmentationSettings
 from instance_seg_ros.segmentation.accelerators import GPU_BACKENDS, accelerator, accelerators, obstacle_of
 from instance_seg_ros.segmentation.model_file import ModelError
 from instance_seg_ros.segmentation.network import Network
-from instance_seg_ros.segmentation.runtimes.cpu_choice import (
+from instance_seg_ros.segmentation.runtimes.cpu_runtimes import (
     CPU_BACKENDS,
     cpu_forms,
     fastest_cpu_network,

@@ -19,7 +19,7 @@ from instance_seg_ros.core.config import SegmentationSettings
 from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.files.captures import write_capture
 from instance_seg_ros.segmentation.model_file import default_model_path
-from instance_seg_ros.segmentation.runtimes.cpu_choice import CPU_BACKENDS, cpu_forms, installed_cpu_backends
+from instance_seg_ros.segmentation.runtimes.cpu_runtimes import CPU_BACKENDS, cpu_forms, installed_cpu_backends
 
 
 def test_stage_rows_are_medians_percentiles_and_shares_of_the_total() -> None:

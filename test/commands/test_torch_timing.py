@@ -14,7 +14,7 @@ from instance_seg_ros.core.config import SegmentationSettings
 from instance_seg_ros.segmentation import NetworkSegmenter, read_model_info
 from instance_seg_ros.segmentation.accelerator import Accelerator, Report, Shapes
 from instance_seg_ros.segmentation.network import Network
-from instance_seg_ros.segmentation.runtimes.cpu_choice import load_cpu_network
+from instance_seg_ros.segmentation.runtimes.cpu_runtimes import load_cpu_network
 from instance_seg_ros.segmentation.runtimes.pytorch_backend import PyTorchNetwork
 from instance_seg_ros.segmentation.waiting_network import WaitingNetwork
 

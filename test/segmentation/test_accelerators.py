@@ -22,7 +22,7 @@ from instance_seg_ros.segmentation.accelerators import (
     obstacle_of,
 )
 from instance_seg_ros.segmentation.runtimes import nvidia_driver, onnxruntime_gpu_backend
-from instance_seg_ros.segmentation.runtimes.cpu_choice import CPU_BACKENDS
+from instance_seg_ros.segmentation.runtimes.cpu_runtimes import CPU_BACKENDS
 from instance_seg_ros.segmentation.selection import load_network
 
 SETTINGS = SegmentationSettings()

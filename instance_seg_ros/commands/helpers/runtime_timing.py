@@ -21,7 +21,7 @@ from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.core.settings import from_mapping
 from instance_seg_ros.files.captures import read_capture, write_capture
 from instance_seg_ros.segmentation import NetworkSegmenter, default_model_path, read_model_info
-from instance_seg_ros.segmentation.runtimes.cpu_choice import (
+from instance_seg_ros.segmentation.runtimes.cpu_runtimes import (
     cpu_forms,
     installed_cpu_backends,
     load_cpu_network,

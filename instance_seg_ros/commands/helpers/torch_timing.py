@@ -17,7 +17,7 @@ from instance_seg_ros.learning.models.adelaidet_inference import Detector, to_ad
 from instance_seg_ros.segmentation import load_segmenter, read_model_info
 from instance_seg_ros.segmentation.accelerators import GPU_BACKENDS, obstacle_of
 from instance_seg_ros.segmentation.network import network_inputs
-from instance_seg_ros.segmentation.runtimes.fixed_sizes import frozen_model
+from instance_seg_ros.segmentation.runtimes.fixed_sizes import with_fixed_sizes
 from instance_seg_ros.segmentation.runtimes.onnxruntime_backend import OnnxRuntimeSession, session_options
 from instance_seg_ros.segmentation.runtimes.pytorch_backend import PyTorchNetwork
 from instance_seg_ros.segmentation.runtimes.torch_program import TorchProgram
@@ -95,7 +95,7 @@ def _pytorch(path: Path, frame: RgbdFrame, precision: str, device: str) -> tuple
 def _one_by_one(path: Path, frame: RgbdFrame, device: str) -> Callable[[], object]:
     """The operators of a model file in float32, launched one by one, between upload and download."""
     shapes = _shapes(path, frame)
-    program = TorchProgram(frozen_model(path, shapes), device)
+    program = TorchProgram(with_fixed_sizes(path, shapes), device)
     inputs = {name: np.array(array) for name, array in network_inputs(frame, tuple(shapes)).items()}
 
     def run() -> object:

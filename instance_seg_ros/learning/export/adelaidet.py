@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.learning.export.adelaidet_checkpoint import AdelaiDetCheckpoint
 from instance_seg_ros.learning.export.int8 import ONE_FRAME, Agreement
-from instance_seg_ros.learning.export.model_files import (
+from instance_seg_ros.learning.export.model_writer import (
     OUTPUT_NAMES,
     ModelDescription,
     describe,

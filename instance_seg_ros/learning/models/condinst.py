@@ -12,10 +12,10 @@ from instance_seg_ros.learning.models.backbone import Backbone
 from instance_seg_ros.learning.models.color_encoder import ColorEncoder, color_gates
 from instance_seg_ros.learning.models.configuration import DYNAMIC_CHANNELS, CondInstConfig
 from instance_seg_ros.learning.models.controller import Controller, patch_places
+from instance_seg_ros.learning.models.depth_channels import VALIDITY_CHANNEL, DepthChannels
 from instance_seg_ros.learning.models.dynamic_head import dynamic_masks, dynamic_masks_of_batch
 from instance_seg_ros.learning.models.fcos_head import FcosHead, level_locations
 from instance_seg_ros.learning.models.fpn import FeaturePyramid
-from instance_seg_ros.learning.models.geometry_input import VALIDITY_CHANNEL, GeometryInput
 from instance_seg_ros.learning.models.mask_branch import MaskBranch
 from instance_seg_ros.learning.models.mask_upsampling import MaskUpsampling, upsample_masks_of_batch
 
@@ -82,7 +82,7 @@ class CondInst(nn.Module):
         super().__init__()
         self.config = config
         levels = len(config.stage_channels)
-        self.geometry = GeometryInput()
+        self.depth_channels = DepthChannels()
         self.backbone = Backbone(
             config.input_channels, config.stem_channels, config.stage_channels, config.stage_blocks
         )
@@ -132,9 +132,9 @@ class CondInst(nn.Module):
         """
         if not self.config.reads_depth:
             depth_m = torch.zeros_like(depth_m)
-        # The geometry is computed in float32 whatever the autocast: bf16 has 4 mm steps at one metre.
+        # Depth is processed in float32 whatever the autocast: bf16 has steps of 4 mm at one metre.
         with torch.autocast(device_type=depth_m.device.type, enabled=False):
-            channels = self.geometry(depth_m, intrinsics)
+            channels = self.depth_channels(depth_m, intrinsics)
             valid = channels[:, VALIDITY_CHANNEL:]
             to_masks, to_backbone = color_gates(valid) if self.config.gates_color else (None, None)
         finest, for_backbone, for_masks = None, None, None

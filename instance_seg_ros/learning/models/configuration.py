@@ -32,7 +32,7 @@ class CondInstConfig:
 
     Attributes:
         input_hw: height and width of the network's grid, multiples of 16.
-        input_channels: channels of `geometry_input`.
+        input_channels: what `DepthChannels` gives.
         num_classes: object classes; 1 is class-agnostic.
         stem_channels: channels at stride 2.
         stage_channels: channels at strides 4, 8, 16, 32.

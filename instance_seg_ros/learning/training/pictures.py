@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from instance_seg_ros.learning.datasets.training_samples import Batch
-from instance_seg_ros.learning.export.model_files import TRAINED_OUTPUT_NAMES
+from instance_seg_ros.learning.export.model_writer import TRAINED_OUTPUT_NAMES
 from instance_seg_ros.learning.models.condinst import CondInst
 from instance_seg_ros.learning.models.exported_graph import DecodingSettings, ExportedModel
 from instance_seg_ros.results.drawing import color_of_track, depth_picture, fill_mask

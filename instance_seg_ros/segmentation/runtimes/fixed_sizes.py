@@ -16,7 +16,7 @@ import onnxruntime
 from instance_seg_ros.segmentation.model_file import ModelError
 
 
-def frozen_model(path: Path, input_shapes: Mapping[str, tuple[int, ...]]) -> bytes:
+def with_fixed_sizes(path: Path, input_shapes: Mapping[str, tuple[int, ...]]) -> bytes:
     """The serialised ONNX model with these input shapes and everything computed that depends on nothing else.
 
     Args:

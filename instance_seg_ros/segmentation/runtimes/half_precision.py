@@ -2,7 +2,7 @@
 
 TensorRT and PyTorch compute in the types that the graph has. Here convolutions, and what only passes their results on,
 become FP16 or BF16. The first convolution of each image stays as it is, since it reads metres and levels; so do the
-geometry before it, normalisation, sigmoids, the boxes, the dynamic mask heads and the suppression behind them.
+depth channels before it, normalisation, sigmoids, the boxes, the dynamic mask heads and the suppression behind them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def with_half_convolutions(model: bytes, element_type: int = TensorProto.FLOAT16
     """The serialised ONNX model with its convolutions in 16 bits; inputs and outputs keep their types.
 
     Args:
-        model: a serialised ONNX model whose weights are FP32 initializers, such as `frozen_model` gives.
+        model: a serialised ONNX model whose weights are FP32 initializers, such as `with_fixed_sizes` gives.
         element_type: TensorProto.FLOAT16 gives standard ONNX with its weights in FP16. TensorProto.BFLOAT16, which
             NumPy lacks, and which ONNX's convolution takes from opset 22 on only, gives a graph that casts its FP32
             weights, for a runtime that can tell (`torch_program`).

@@ -16,7 +16,7 @@ from pathlib import Path
 import onnxruntime
 
 from instance_seg_ros.segmentation.model_file import ModelError, read_model_info
-from instance_seg_ros.segmentation.runtimes.fixed_sizes import frozen_model
+from instance_seg_ros.segmentation.runtimes.fixed_sizes import with_fixed_sizes
 from instance_seg_ros.segmentation.runtimes.graph_network import GraphNetwork
 from instance_seg_ros.segmentation.runtimes.onnxruntime_backend import RUNTIME, OnnxRuntimeSession, session_options
 
@@ -58,7 +58,7 @@ class OnnxRuntimeGpuNetwork(GraphNetwork):
 
             model = graph_for_tensorrt(path, shapes, precision)
         else:
-            model = frozen_model(path, shapes)
+            model = with_fixed_sizes(path, shapes)
             if precision == "fp16":
                 from instance_seg_ros.segmentation.runtimes.half_precision import with_half_convolutions
 

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from instance_seg_ros.segmentation.runtimes.cuda_graph import Buffer, GraphedWork
-from instance_seg_ros.segmentation.runtimes.fixed_sizes import frozen_model
+from instance_seg_ros.segmentation.runtimes.fixed_sizes import with_fixed_sizes
 from instance_seg_ros.segmentation.runtimes.graph_network import GraphInput, GraphNetwork
 from instance_seg_ros.segmentation.runtimes.half_precision import with_half_convolutions
 from instance_seg_ros.segmentation.runtimes.nvidia_driver import pytorch_obstacle
@@ -49,7 +49,7 @@ class PyTorchNetwork(GraphNetwork):
 
     def __init__(self, path: Path, shapes: Mapping[str, tuple[int, ...]], precision: str, device: str) -> None:
         chosen = resolved_precision(precision, device)
-        model = frozen_model(path, shapes)
+        model = with_fixed_sizes(path, shapes)
         if chosen in _HALF_TYPES:
             model = with_half_convolutions(model, _HALF_TYPES[chosen])
         program = TorchProgram(model, device)

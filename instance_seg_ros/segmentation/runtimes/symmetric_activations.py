@@ -21,8 +21,8 @@ def with_symmetric_activations(model: bytes) -> bytes:
     A range keeps its farther end, so what was of one sign only has half of its levels left.
 
     Args:
-        model: a serialised ONNX model whose scales and zero points are initializers, such as `frozen_model` gives of a
-            file that `instance-seg export --int8` wrote.
+        model: a serialised ONNX model whose scales and zero points are initializers, such as `with_fixed_sizes` gives
+            for a file that `instance-seg export --int8` wrote.
     """
     proto = onnx.load_from_string(model)
     graph = proto.graph

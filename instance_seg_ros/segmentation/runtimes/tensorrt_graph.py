@@ -15,7 +15,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from instance_seg_ros.segmentation.model_file import is_in_8_bits
-from instance_seg_ros.segmentation.runtimes.fixed_sizes import frozen_model
+from instance_seg_ros.segmentation.runtimes.fixed_sizes import with_fixed_sizes
 from instance_seg_ros.segmentation.runtimes.half_precision import with_half_convolutions
 from instance_seg_ros.segmentation.runtimes.symmetric_activations import with_symmetric_activations
 
@@ -31,7 +31,7 @@ def graph_for_tensorrt(path: Path, input_shapes: Mapping[str, tuple[int, ...]], 
     Raises:
         ModelError: the file was exported for other shapes, or FP16 cannot hold its weights.
     """
-    model = frozen_model(path, input_shapes)
+    model = with_fixed_sizes(path, input_shapes)
     if is_in_8_bits(path):
         model = with_symmetric_activations(model)
     elif precision == "fp16":

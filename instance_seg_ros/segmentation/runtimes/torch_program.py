@@ -50,7 +50,7 @@ class TorchProgram:
     it fast: eagerly the hundreds of small operators of a suppression cost more than the network.
 
     Args:
-        model: a serialised ONNX model whose shapes are all fixed, as `frozen_model` gives it.
+        model: a serialised ONNX model whose shapes are all fixed, as `with_fixed_sizes` gives it.
         device: that it runs on.
 
     Raises:

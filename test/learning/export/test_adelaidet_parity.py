@@ -21,7 +21,7 @@ from instance_seg_ros.learning.export.adelaidet_checkpoint import (
     adelaidet_shapes,
     import_adelaidet,
 )
-from instance_seg_ros.learning.export.model_files import ModelDescription, describe
+from instance_seg_ros.learning.export.model_writer import ModelDescription, describe
 from instance_seg_ros.learning.models.adelaidet_inference import AdelaiDetInstances, Detector, to_adelaidet_instances
 from instance_seg_ros.segmentation import load_segmenter
 from instance_seg_ros.segmentation.runtimes.onnxruntime_backend import OnnxRuntimeNetwork

@@ -17,7 +17,7 @@ from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.learning.export.adelaidet import export_adelaidet_checkpoint
 from instance_seg_ros.learning.export.adelaidet_checkpoint import AdelaiDetCheckpoint
 from instance_seg_ros.learning.export.int8 import Agreement, agreement, quantise
-from instance_seg_ros.learning.export.model_files import ModelDescription
+from instance_seg_ros.learning.export.model_writer import ModelDescription
 from instance_seg_ros.learning.models.adelaidet import AdelaiDetConfig
 
 

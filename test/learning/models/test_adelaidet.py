@@ -24,7 +24,7 @@ from instance_seg_ros.learning.models.adelaidet_inference import (
     suppress_greedily,
     to_adelaidet_instances,
 )
-from instance_seg_ros.learning.models.coco import COCO_CLASS_NAMES
+from instance_seg_ros.learning.models.coco_classes import COCO_CLASS_NAMES
 from instance_seg_ros.learning.models.fcos_head import LevelOutput
 
 

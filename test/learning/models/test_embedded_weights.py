@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from instance_seg_ros.core.errors import InputError
-from instance_seg_ros.learning.export.model_files import ModelDescription, describe, export_checkpoint
+from instance_seg_ros.learning.export.model_writer import ModelDescription, describe, export_checkpoint
 from instance_seg_ros.learning.models.checkpoint import Checkpoint
 from instance_seg_ros.learning.models.condinst import CondInst
 from instance_seg_ros.learning.models.configuration import CondInstConfig

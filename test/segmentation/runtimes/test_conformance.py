@@ -18,7 +18,7 @@ from instance_seg_ros.learning.export.int8 import agreement
 from instance_seg_ros.segmentation.model_file import default_model_path, path_in_8_bits, read_model_info
 from instance_seg_ros.segmentation.network import Network
 from instance_seg_ros.segmentation.postprocessing import NetworkOutput
-from instance_seg_ros.segmentation.runtimes.cpu_choice import CPU_BACKENDS, load_cpu_network
+from instance_seg_ros.segmentation.runtimes.cpu_runtimes import CPU_BACKENDS, load_cpu_network
 from instance_seg_ros.segmentation.segmenter import NetworkSegmenter
 
 

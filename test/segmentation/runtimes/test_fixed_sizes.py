@@ -11,7 +11,7 @@ import pytest
 
 from instance_seg_ros.segmentation import ModelError, default_model_path
 from instance_seg_ros.segmentation.network import input_shapes
-from instance_seg_ros.segmentation.runtimes.fixed_sizes import frozen_model
+from instance_seg_ros.segmentation.runtimes.fixed_sizes import with_fixed_sizes
 
 INPUTS = ("depth_m", "intrinsics", "color_rgb")
 # Inputs that TensorRT's ONNX parser wants as constants, by operator.
@@ -34,7 +34,7 @@ CONSTANT_INPUTS = {
 @pytest.fixture(scope="module")
 def frozen() -> onnx.ModelProto:
     """The shipped model for 640x480."""
-    return onnx.load_from_string(frozen_model(default_model_path(), input_shapes(INPUTS, (640, 480))))
+    return onnx.load_from_string(with_fixed_sizes(default_model_path(), input_shapes(INPUTS, (640, 480))))
 
 
 def test_only_standard_operators_are_left_and_none_of_shapes_or_branches(frozen: onnx.ModelProto) -> None:
@@ -72,7 +72,7 @@ def test_the_results_are_those_of_the_model_file() -> None:
         "intrinsics": np.array([200, 200, 105.5, 59.5], dtype=np.float32),
         "color_rgb": rng.integers(0, 256, (*depth_m.shape, 3), dtype=np.uint8),
     }
-    model = frozen_model(default_model_path(), input_shapes(INPUTS, size_wh))
+    model = with_fixed_sizes(default_model_path(), input_shapes(INPUTS, size_wh))
     providers = ["CPUExecutionProvider"]
     expected = onnxruntime.InferenceSession(str(default_model_path()), providers=providers).run(None, feeds)
     actual = onnxruntime.InferenceSession(model, providers=providers).run(None, feeds)
@@ -83,15 +83,15 @@ def test_the_results_are_those_of_the_model_file() -> None:
 
 def test_a_model_of_fixed_size_refuses_another(tmp_path: Path, block_model_path: Path) -> None:
     fixed = tmp_path / "fixed.onnx"
-    fixed.write_bytes(frozen_model(block_model_path, input_shapes(INPUTS, (160, 120))))
-    assert frozen_model(fixed, input_shapes(INPUTS, (160, 120)))
+    fixed.write_bytes(with_fixed_sizes(block_model_path, input_shapes(INPUTS, (160, 120))))
+    assert with_fixed_sizes(fixed, input_shapes(INPUTS, (160, 120)))
     with pytest.raises(ModelError, match=r"depth_m of shape \(120, 160\), not \(480, 640\)"):
-        frozen_model(fixed, input_shapes(INPUTS, (640, 480)))
+        with_fixed_sizes(fixed, input_shapes(INPUTS, (640, 480)))
 
 
 def test_colour_is_converted_before_anything_else_which_is_all_that_tensorrt_does_with_bytes(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
-    from instance_seg_ros.learning.export.model_files import trace
+    from instance_seg_ros.learning.export.model_writer import trace
     from instance_seg_ros.learning.models.adelaidet import AdelaiDetConfig
     from instance_seg_ros.learning.models.adelaidet_inference import ImageInput
 
@@ -105,5 +105,5 @@ def test_colour_is_converted_before_anything_else_which_is_all_that_tensorrt_doe
     color_rgb = torch.zeros((48, 64, 3), dtype=torch.uint8)
     path = tmp_path / "image_input.onnx"
     onnx.save(trace(image_input, (color_rgb,), ["color_rgb"], {}, ["image"]), path)
-    frozen = onnx.load_from_string(frozen_model(path, input_shapes(("color_rgb",), (64, 48))))
+    frozen = onnx.load_from_string(with_fixed_sizes(path, input_shapes(("color_rgb",), (64, 48))))
     assert [node.op_type for node in frozen.graph.node if "color_rgb" in node.input] == ["Cast"]

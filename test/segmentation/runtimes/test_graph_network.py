@@ -15,7 +15,7 @@ from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.config import SegmentationSettings
 from instance_seg_ros.segmentation.model_file import ModelError
 from instance_seg_ros.segmentation.network import network_inputs
-from instance_seg_ros.segmentation.runtimes.cpu_choice import CPU_BACKENDS, load_cpu_network
+from instance_seg_ros.segmentation.runtimes.cpu_runtimes import CPU_BACKENDS, load_cpu_network
 from instance_seg_ros.segmentation.runtimes.graph_network import GraphNetwork
 
 CONSTANTS = {

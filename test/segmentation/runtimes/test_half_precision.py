@@ -14,7 +14,7 @@ from instance_seg_ros.files.captures import capture_folders, read_capture
 from instance_seg_ros.segmentation import ModelError, default_model_path, read_model_info
 from instance_seg_ros.segmentation.network import input_shapes, network_inputs
 from instance_seg_ros.segmentation.postprocessing import NetworkOutput, to_instances
-from instance_seg_ros.segmentation.runtimes.fixed_sizes import frozen_model
+from instance_seg_ros.segmentation.runtimes.fixed_sizes import with_fixed_sizes
 from instance_seg_ros.segmentation.runtimes.half_precision import with_half_convolutions
 
 REAL_FRAMES = Path(__file__).parents[4] / "shared" / "data" / "real_rgbd"
@@ -109,7 +109,7 @@ def test_a_weight_that_fp16_cannot_hold_is_refused_and_does_not_become_infinite(
 @pytest.fixture(scope="module")
 def shipped() -> tuple[bytes, bytes]:
     """The shipped model as exported and in mixed precision, for SIZE_WH."""
-    model = frozen_model(default_model_path(), input_shapes(INPUTS, SIZE_WH))
+    model = with_fixed_sizes(default_model_path(), input_shapes(INPUTS, SIZE_WH))
     return model, with_half_convolutions(model)
 
 
@@ -118,7 +118,7 @@ def test_the_shipped_model_keeps_geometry_and_suppression_in_full_precision(ship
     types = element_types(after)
     convolutions = [node for node in after.graph.node if node.op_type == "Conv"]
     full = [node for node in convolutions if types.get(node.output[0]) != TensorProto.FLOAT16]
-    assert len(full) == 2  # what reads the geometry, and what reads the colour
+    assert len(full) == 2  # what reads the depth channels, and what reads the colour
     assert len(convolutions) > 50
     for operator in ("MatMul", "Sigmoid", "AveragePool", "Sqrt", "TopK", "Greater"):
         count = sum(node.op_type == operator for node in before.graph.node)
@@ -156,7 +156,7 @@ def test_the_shipped_model_finds_the_same_on_real_frames_in_mixed_precision() ->
     for frame in frames:
         size_wh = (frame.intrinsics.width, frame.intrinsics.height)
         if size_wh not in sessions:
-            model = frozen_model(default_model_path(), input_shapes(INPUTS, size_wh))
+            model = with_fixed_sizes(default_model_path(), input_shapes(INPUTS, size_wh))
             sessions[size_wh] = [
                 onnxruntime.InferenceSession(version, providers=PROVIDERS)
                 for version in (model, with_half_convolutions(model))

@@ -14,7 +14,7 @@ import torch
 from instance_seg_ros.segmentation import ModelError, default_model_path
 from instance_seg_ros.segmentation.network import input_shapes
 from instance_seg_ros.segmentation.runtimes import pytorch_backend
-from instance_seg_ros.segmentation.runtimes.fixed_sizes import frozen_model
+from instance_seg_ros.segmentation.runtimes.fixed_sizes import with_fixed_sizes
 from instance_seg_ros.segmentation.runtimes.onnxruntime_backend import OnnxRuntimeNetwork
 from instance_seg_ros.segmentation.runtimes.pytorch_backend import PyTorchNetwork, resolved_precision
 from instance_seg_ros.segmentation.runtimes.torch_program import TensorType, TorchProgram
@@ -154,7 +154,7 @@ def test_a_program_never_waits_for_its_device(shipped: bool, block_model_path: P
     """On PyTorch's meta device, which has no values, whatever reads a value on the host raises."""
     path = default_model_path() if shipped else block_model_path
     shapes = input_shapes(tuple(OnnxRuntimeNetwork(path, threads=1).input_names), (160, 120))
-    program = TorchProgram(frozen_model(path, shapes), "meta")
+    program = TorchProgram(with_fixed_sizes(path, shapes), "meta")
     inputs = {
         name: torch.empty(value.shape, dtype=value.dtype, device="meta") for name, value in program.input_types.items()
     }

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from instance_seg_ros.segmentation.model_file import default_model_path, path_in_8_bits
 from instance_seg_ros.segmentation.network import input_shapes
-from instance_seg_ros.segmentation.runtimes.fixed_sizes import frozen_model
+from instance_seg_ros.segmentation.runtimes.fixed_sizes import with_fixed_sizes
 from instance_seg_ros.segmentation.runtimes.symmetric_activations import with_symmetric_activations
 
 WEIGHTS = np.array([[[[100]], [[-50]]], [[[7]], [[127]]]], dtype=np.int8)
@@ -76,7 +76,7 @@ def test_the_same_is_computed_but_for_steps_of_the_activations(model: bytes) -> 
 
 def test_the_shipped_file_becomes_what_tensorrt_takes() -> None:
     shapes = input_shapes(("depth_m", "intrinsics", "color_rgb"), (640, 480))
-    frozen = frozen_model(path_in_8_bits(default_model_path()), shapes)
+    frozen = with_fixed_sizes(path_in_8_bits(default_model_path()), shapes)
     graph = onnx.load_from_string(with_symmetric_activations(frozen)).graph
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     makers = {name: node.op_type for node in graph.node for name in node.output}

@@ -15,7 +15,7 @@ from instance_seg_ros.segmentation import ModelError
 from instance_seg_ros.segmentation.network import input_shapes
 from instance_seg_ros.segmentation.postprocessing import NetworkOutput
 from instance_seg_ros.segmentation.runtimes import engine_builder
-from instance_seg_ros.segmentation.runtimes.fixed_sizes import frozen_model
+from instance_seg_ros.segmentation.runtimes.fixed_sizes import with_fixed_sizes
 from instance_seg_ros.segmentation.runtimes.onnxruntime_backend import OnnxRuntimeNetwork
 
 INPUTS, SIZE_WH = ("depth_m", "intrinsics"), (160, 120)
@@ -29,7 +29,7 @@ def ignore(line: str) -> None:
 @pytest.fixture
 def model(block_model_path: Path) -> bytes:
     """For images of SIZE_WH."""
-    return frozen_model(block_model_path, input_shapes(INPUTS, SIZE_WH))
+    return with_fixed_sizes(block_model_path, input_shapes(INPUTS, SIZE_WH))
 
 
 def frame(depth_m: float) -> dict[str, np.ndarray]:

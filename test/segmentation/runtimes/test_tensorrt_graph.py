@@ -17,7 +17,7 @@ from onnx import TensorProto, helper
 from instance_seg_ros.segmentation.model_file import default_model_path, path_in_8_bits
 from instance_seg_ros.segmentation.network import input_shapes
 from instance_seg_ros.segmentation.runtimes.engine_builder import EngineError, build_engine, load_library
-from instance_seg_ros.segmentation.runtimes.fixed_sizes import frozen_model
+from instance_seg_ros.segmentation.runtimes.fixed_sizes import with_fixed_sizes
 from instance_seg_ros.segmentation.runtimes.tensorrt_check import CHECKED_CAPABILITIES, check, check_obstacle
 from instance_seg_ros.segmentation.runtimes.tensorrt_graph import graph_for_tensorrt, in_accepted_form
 
@@ -51,7 +51,7 @@ def test_tensorrt_builds_what_is_trained_here(
 ) -> None:
     import dataclasses
 
-    from instance_seg_ros.learning.export.model_files import (
+    from instance_seg_ros.learning.export.model_writer import (
         ModelDescription,
         describe,
         export_graph,
@@ -79,7 +79,9 @@ def test_tensorrt_builds_what_is_trained_here(
 def test_without_the_rewriting_the_parser_refuses_the_graph_in_its_words(path: Path, words: str) -> None:
     library = load_library("tensorrt-rtx")
     with pytest.raises(EngineError, match=f"TensorRT for RTX 1.* cannot read the model: {words}") as caught:
-        build_engine(library, frozen_model(path, input_shapes(RGBD, (640, 480))), "tf32", ignore, CHECKED_CAPABILITIES)
+        build_engine(
+            library, with_fixed_sizes(path, input_shapes(RGBD, (640, 480))), "tf32", ignore, CHECKED_CAPABILITIES
+        )
     assert "cudaError" not in str(caught.value)
 
 
@@ -108,7 +110,7 @@ def test_the_shipped_graph_computes_the_same_to_the_bit() -> None:
     }
     results = [
         onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"]).run(None, feeds)
-        for model in (frozen_model(FLOAT, shapes), graph_for_tensorrt(FLOAT, shapes, "tf32"))
+        for model in (with_fixed_sizes(FLOAT, shapes), graph_for_tensorrt(FLOAT, shapes, "tf32"))
     ]
     for one, other in zip(*results, strict=True):
         assert np.array_equal(one, other)

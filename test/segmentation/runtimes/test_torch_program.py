@@ -14,13 +14,13 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from instance_seg_ros.learning.export.model_files import export_graph
+from instance_seg_ros.learning.export.model_writer import export_graph
 from instance_seg_ros.learning.models.condinst import CondInst
 from instance_seg_ros.learning.models.configuration import SIZES
 from instance_seg_ros.learning.models.exported_graph import DecodingSettings
 from instance_seg_ros.segmentation import default_model_path
 from instance_seg_ros.segmentation.network import input_shapes
-from instance_seg_ros.segmentation.runtimes.fixed_sizes import frozen_model
+from instance_seg_ros.segmentation.runtimes.fixed_sizes import with_fixed_sizes
 from instance_seg_ros.segmentation.runtimes.half_precision import with_half_convolutions
 from instance_seg_ros.segmentation.runtimes.torch_operators import UnsupportedOperatorError
 from instance_seg_ros.segmentation.runtimes.torch_program import TorchProgram
@@ -187,7 +187,9 @@ def shipped() -> tuple[bytes, dict[str, NDArray]]:
     names = tuple(value.name for value in onnx.load(default_model_path()).graph.input)
     frame = depth_frame(160, 120)
     frame["color_rgb"] = np.zeros((120, 160, 3), dtype=np.uint8)
-    return frozen_model(default_model_path(), input_shapes(names, (160, 120))), {name: frame[name] for name in names}
+    return with_fixed_sizes(default_model_path(), input_shapes(names, (160, 120))), {
+        name: frame[name] for name in names
+    }
 
 
 def test_the_shipped_model_gives_what_onnx_runtime_gives(shipped: tuple[bytes, dict[str, NDArray]]) -> None:
@@ -235,7 +237,7 @@ def test_every_operator_of_a_network_as_it_is_exported_now_is_known(tmp_path: Pa
     path = tmp_path / "model.onnx"
     onnx.save(export_graph(CondInst(SIZES["small"]).eval(), DecodingSettings()), path)
     names = tuple(value.name for value in onnx.load(path).graph.input)
-    program = TorchProgram(frozen_model(path, input_shapes(names, (160, 120))), "meta")
+    program = TorchProgram(with_fixed_sizes(path, input_shapes(names, (160, 120))), "meta")
     outputs = program(
         {
             name: torch.empty(value.shape, dtype=value.dtype, device="meta")

@@ -22,8 +22,8 @@ from instance_seg_ros.segmentation.model_file import (
     path_in_8_bits,
     read_model_info,
 )
-from instance_seg_ros.segmentation.runtimes import cpu_choice
-from instance_seg_ros.segmentation.runtimes.cpu_choice import (
+from instance_seg_ros.segmentation.runtimes import cpu_runtimes
+from instance_seg_ros.segmentation.runtimes.cpu_runtimes import (
     CPU_BACKENDS,
     cpu_forms,
     fastest_cpu_network,
@@ -90,10 +90,10 @@ def backends(monkeypatch: pytest.MonkeyPatch):
             paths.append(path)
             return network
 
-        monkeypatch.setattr(cpu_choice, "installed_cpu_backends", lambda: tuple(found))
-        monkeypatch.setattr(cpu_choice, "load_cpu_network", load)
+        monkeypatch.setattr(cpu_runtimes, "installed_cpu_backends", lambda: tuple(found))
+        monkeypatch.setattr(cpu_runtimes, "load_cpu_network", load)
         monkeypatch.setattr(
-            cpu_choice, "median_time_ms", lambda network, inputs: median_time_ms(network.run, inputs, clock)
+            cpu_runtimes, "median_time_ms", lambda network, inputs: median_time_ms(network.run, inputs, clock)
         )
         return paths
 

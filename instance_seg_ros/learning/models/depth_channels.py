@@ -120,7 +120,7 @@ def local_relief(depth_m: Tensor) -> Tensor:
     return (inverse - around) * depth_m * depth_m
 
 
-class GeometryInput(nn.Module):
+class DepthChannels(nn.Module):
     """Depth image to eight channels: XYZ, normals, relief, validity.
 
     XYZ of the filled depth less the median over the valid pixels, in units of 0.3 m, clamped; normals of the smoothed

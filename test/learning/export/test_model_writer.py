@@ -19,7 +19,7 @@ from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.config import SegmentationSettings
 from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.files.captures import write_capture
-from instance_seg_ros.learning.export.model_files import (
+from instance_seg_ros.learning.export.model_writer import (
     ModelDescription,
     export_checkpoint,
     export_graph,
@@ -39,7 +39,7 @@ from instance_seg_ros.learning.models.exported_graph import (
     suppress,
 )
 from instance_seg_ros.segmentation.model_file import ModelError, is_in_8_bits, read_metadata, read_model_info
-from instance_seg_ros.segmentation.runtimes.cpu_choice import cpu_forms, load_cpu_network
+from instance_seg_ros.segmentation.runtimes.cpu_runtimes import cpu_forms, load_cpu_network
 
 DECODING = DecodingSettings(candidates=20, max_instances=8, min_score=0.0)
 

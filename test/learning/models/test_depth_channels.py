@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from instance_seg_ros.learning.models.geometry_input import (
+from instance_seg_ros.learning.models.depth_channels import (
     INPUT_CHANNELS,
-    GeometryInput,
+    DepthChannels,
     fill_holes,
     local_relief,
     masked_median,
@@ -33,7 +33,7 @@ def plane_depth(normal: tuple[float, float, float], distance_m: float) -> torch.
     ids=["zero", "nan", "inf", "negative"],
 )
 def test_an_image_without_measurement_gives_finite_channels_and_no_validity(depth_m: torch.Tensor) -> None:
-    channels = GeometryInput()(depth_m, INTRINSICS.expand(2, -1))
+    channels = DepthChannels()(depth_m, INTRINSICS.expand(2, -1))
     assert channels.shape == (2, INPUT_CHANNELS, 48, 64)
     assert channels.isfinite().all()
     assert (channels[:, 7] == 0).all()
@@ -42,7 +42,7 @@ def test_an_image_without_measurement_gives_finite_channels_and_no_validity(dept
 def test_a_single_measured_pixel_gives_finite_channels() -> None:
     depth_m = torch.zeros(1, 1, 48, 64)
     depth_m[0, 0, 5, 7] = 0.8
-    channels = GeometryInput()(depth_m, INTRINSICS)
+    channels = DepthChannels()(depth_m, INTRINSICS)
     assert channels.isfinite().all()
     assert channels[0, 7].sum() == 1
 
@@ -50,22 +50,22 @@ def test_a_single_measured_pixel_gives_finite_channels() -> None:
 def test_z_is_centred_on_its_median_in_units_of_30_cm() -> None:
     depth_m = torch.full((1, 1, 48, 64), 1.0)
     depth_m[..., :20] = 0.7
-    channels = GeometryInput()(depth_m, INTRINSICS)
+    channels = DepthChannels()(depth_m, INTRINSICS)
     assert channels[0, 2, 30, 50] == pytest.approx(0.0, abs=1e-5)
     assert channels[0, 2, 30, 4] == pytest.approx(-1.0, abs=1e-5)
 
 
 def test_the_input_does_not_depend_on_the_other_images_of_a_batch() -> None:
     depth_m = torch.rand(3, 1, 48, 64, generator=torch.Generator().manual_seed(1)) + 0.5
-    together = GeometryInput()(depth_m, INTRINSICS.expand(3, -1))
-    alone = GeometryInput()(depth_m[1:2], INTRINSICS)
+    together = DepthChannels()(depth_m, INTRINSICS.expand(3, -1))
+    alone = DepthChannels()(depth_m[1:2], INTRINSICS)
     torch.testing.assert_close(together[1:2], alone)
 
 
 @pytest.mark.parametrize("normal", [(0.0, 0.0, -1.0), (0.0, -0.6, -0.8), (0.6, 0.0, -0.8)])
 def test_a_plane_has_its_own_normal_and_no_relief(normal: tuple[float, float, float]) -> None:
     depth_m = plane_depth(normal, 0.8)
-    channels = GeometryInput()(depth_m, INTRINSICS)
+    channels = DepthChannels()(depth_m, INTRINSICS)
     inner = channels[0, :, 18:30, 18:46]
     expected = torch.tensor(normal).view(3, 1, 1).expand_as(inner[3:6])
     torch.testing.assert_close(inner[3:6], expected, atol=2e-2, rtol=0)
