@@ -1,1 +1,1 @@
-"""What runs the network: the contract, one module a runtime, and what rewrites graphs for them."""
+"""What runs the network: the contract, one module for each runtime, and what rewrites graphs for them."""

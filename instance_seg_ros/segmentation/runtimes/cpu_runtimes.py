@@ -19,7 +19,7 @@ from instance_seg_ros.segmentation.network import Network
 from instance_seg_ros.segmentation.runtimes.graph_network import GraphNetwork
 
 CPU_BACKENDS = ("onnxruntime", "openvino")
-"""Values of the setting `backend`, which are the names of the packages, too."""
+"""Values of the setting `backend`, which are also the names of the packages."""
 
 _SETTLING_CALLS = 3
 _COUNTED_CALLS = 10
@@ -31,7 +31,7 @@ Key = TypeVar("Key")
 
 
 def installed_cpu_backends() -> tuple[str, ...]:
-    """Those of `CPU_BACKENDS` whose package is there."""
+    """The `CPU_BACKENDS` whose package is installed."""
     return tuple(name for name in CPU_BACKENDS if importlib.util.find_spec(name) is not None)
 
 
@@ -76,24 +76,24 @@ def cpu_forms(path: Path) -> list[CpuForm]:
     """Every way to run a model file, or the 8-bit one beside it, on the CPU with the backends that are installed.
 
     Raises:
-        ModelError: beside it lies an 8-bit file that cannot be used or was made of another network.
+        ModelError: the 8-bit file beside it cannot be used or was made from another network.
     """
     forms, other = float_forms(path), path_in_8_bits(path)
     if not other.is_file():
         return forms
     if read_model_info(other).quantised_from != read_model_info(path).digest:
         raise ModelError(
-            f"{other} was not made of {path.name}; make it again by `instance-seg export --model {path.name} --int8 "
-            "FRAMES`, or remove it"
+            f"{other} was not made from {path.name}; make it again with `instance-seg export --model {path.name} "
+            "--int8 FRAMES`, or remove it"
         )
     return forms + [CpuForm(form.backend, other, in_8_bits=True) for form in forms]
 
 
 def fastest_cpu_network(forms: Sequence[CpuForm], settings: SegmentationSettings) -> tuple[GraphNetwork, CpuForm, str]:
-    """The network in the form that takes the least time here, that form, and the times or failures behind the choice.
+    """The network in the form that is fastest on this machine, that form, and the times or failures behind the choice.
 
-    The forms are measured one after the other, each gone before the next one is loaded: two of them at once would
-    take twice the memory.
+    The forms are measured one after the other, and each is released before the next one is loaded: two of them at once
+    would take twice the memory.
 
     Args:
         forms: some of `cpu_forms`.
@@ -150,10 +150,10 @@ def times_in_turns_ms(
     enough_s: float = math.inf,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[Key, list[float]]:
-    """Times of each task; they take turns, so that what else the machine does strikes all of them.
+    """Times of each task; the tasks take turns, so that other work of the machine affects all of them.
 
-    A turn is several calls in a row, of which the first few do not count unless they are slow: they warm up, and the
-    threads of the runtime before still wait for work then, on the same cores.
+    A turn is several calls in a row, of which the first few do not count unless they are slow: they warm up, while the
+    threads of the previous runtime still wait for work on the same cores.
 
     Args:
         tasks: called with the number of the call.

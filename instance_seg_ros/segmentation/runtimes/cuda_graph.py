@@ -1,6 +1,6 @@
 """Work on an NVIDIA GPU, the same for every frame: buffers at fixed addresses, a stream of its own, a CUDA graph.
 
-Imported where PyTorch is there; the TensorRT and the PyTorch backend both run through it.
+Needs PyTorch; the TensorRT and the PyTorch backend both run through it.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class GraphedWork:
         return {name: buffer.get() for name, buffer in self._outputs.items()}
 
     def _warmed_up(self) -> tuple[Callable[[], None], str]:
-        """What launches the work, and what is to be told of it: a CUDA graph, or without one call for each kernel."""
+        """What launches the work, and a note about it: a CUDA graph, or failing that one call for each kernel."""
         with torch.cuda.stream(self._stream):
             # Outside the graph: libraries choose kernels and set up lazy parts, which may not be captured.
             self._enqueue()

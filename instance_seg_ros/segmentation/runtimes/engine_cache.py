@@ -1,9 +1,9 @@
-"""Engines on disk: what one depends on, and a folder that holds each whole or not at all.
+"""Engines on disk: what an engine depends on, and a folder that holds each completely or not at all.
 
 An engine is a pair of files: `<name>.engine`, and `<name>.json` with everything that the engine depends on and its
 digest. The record is written last, and both appear by renaming, so a process that is killed at any moment leaves the
-folder as it was, or with the new engine. A lock that the kernel gives back with the process that held it lets one
-process build while the others wait for its engine.
+folder as it was, or with the new engine. A lock, which the kernel releases when its process ends, lets one process
+build while the others wait for its engine.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class EngineKey:
     Attributes:
         model_digest: of the model file, `ModelInfo.digest`.
         input_shapes: fixed shape by input name.
-        tensorrt_version, gpu_name, compute_capability, multiprocessors: of where it runs. The last tells boards apart
+        tensorrt_version, gpu_name, compute_capability, multiprocessors: where it runs. The last distinguishes boards
             that share a name, such as Jetson Orin Nano and AGX.
         precision: how floating-point numbers are computed.
         builder_flags: names of the builder's and the network's flags.
@@ -51,7 +51,7 @@ class EngineKey:
 
     @property
     def name(self) -> str:
-        """Short and different for different keys; the name of its files."""
+        """The name of the engine's files: short, and different for different keys."""
         return hashlib.sha256(json.dumps(self.facts(), sort_keys=True).encode()).hexdigest()[:24]
 
 
@@ -79,7 +79,7 @@ class EngineCache:
         return engine if record == _record(key, engine) else None
 
     def discard(self, key: EngineKey, engine: bytes, on_wait: Callable[[], None]) -> None:
-        """Forgets this engine, which proved to be of no use; one that another process built in its place stays.
+        """Removes this engine, which proved to be of no use; one that another process built in its place stays.
 
         Args:
             on_wait: called before waiting for another process that builds this engine.
@@ -118,7 +118,7 @@ class EngineCache:
             except BlockingIOError:
                 on_wait()
                 fcntl.flock(file, fcntl.LOCK_EX)
-            yield  # closing the file gives the lock back, and so does the end of the process, however it ends
+            yield  # closing the file releases the lock, and so does the end of the process, however it ends
 
     def _store(self, key: EngineKey, engine: bytes) -> None:
         _replace(self.engine_path(key), engine)
@@ -144,8 +144,10 @@ def _record(key: EngineKey, engine: bytes) -> dict[str, object]:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Writes through to the disk, since robots lose their power. Only the holder of the lock may call this."""
-    temporary = path.with_name(f"{path.name}.part")  # always the same name: what a killed process left is overwritten
+    """Writes and waits until it is on the disk, since robots lose power. Only the holder of the lock may call this."""
+    temporary = path.with_name(
+        f"{path.name}.part"
+    )  # always the same name, so that what a killed process left is overwritten
     with open(temporary, "wb") as file:
         file.write(content)
         file.flush()

@@ -1,7 +1,7 @@
 """A model file's graph for images of one size, for runtimes that plan ahead.
 
-A model file takes images of any size: it computes from their shape which pixels feed the network's grid. With the shape
-known, all that is arithmetic on constants. ONNX Runtime does it and writes the graph without it, so that TensorRT sees
+A model file takes images of any size: it computes from their shape which pixels feed the network's grid. Once the shape
+is known, this is arithmetic on constants. ONNX Runtime does it and writes the graph without it, so that TensorRT sees
 indices, sizes, `K` and `axes` as constants, as its parser wants them, and weights as they are multiplied.
 """
 
@@ -17,7 +17,7 @@ from instance_seg_ros.segmentation.model_file import ModelError
 
 
 def with_fixed_sizes(path: Path, input_shapes: Mapping[str, tuple[int, ...]]) -> bytes:
-    """The serialised ONNX model with these input shapes and everything computed that depends on nothing else.
+    """The serialised ONNX model for these input shapes, with everything computed that depends on nothing else.
 
     Args:
         input_shapes: of every input, by name.
@@ -28,7 +28,7 @@ def with_fixed_sizes(path: Path, input_shapes: Mapping[str, tuple[int, ...]]) ->
     as_exported = onnxruntime.InferenceSession(
         str(path), _options(onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL), providers=["CPUExecutionProvider"]
     )
-    # Basic, since what is beyond it puts ONNX Runtime's own operators into the graph.
+    # Basic, since higher levels put ONNX Runtime's own operators into the graph.
     options = _options(onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC)
     for tensor in as_exported.get_inputs():
         shape = input_shapes[tensor.name]

@@ -1,4 +1,4 @@
-"""A model file behind any runtime that loads ONNX graphs: the contract, checked alike for all of them."""
+"""A model file in any runtime that loads ONNX graphs: the contract, checked in the same way for all of them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class GraphInput:
 
     Attributes:
         type_name: of its elements as NumPy calls them, such as "float32", or as the runtime does.
-        shape: None where any size will do.
+        shape: None for sides of any size.
     """
 
     type_name: str

@@ -1,4 +1,4 @@
-"""Mixed precision: convolutions in 16 bits, all that measures in FP32.
+"""Mixed precision: convolutions in 16 bits, everything that measures in FP32.
 
 TensorRT and PyTorch compute in the types that the graph has. Here convolutions, and what only passes their results on,
 become FP16 or BF16. The first convolution of each image stays as it is, since it reads metres and levels; so do the
@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from instance_seg_ros.segmentation.model_file import ModelError
 
-# Operators that may become so, with the inputs that carry numbers of the network.
+# Operators that may compute in 16 bits, with the inputs that carry numbers of the network.
 _DATA_INPUTS = {"Conv": (0, 1, 2), "Relu": (0,), "Add": (0, 1), "Resize": (0,), "MaxPool": (0,)}
 _SUFFIX = "/half"
 
@@ -24,7 +24,7 @@ def with_half_convolutions(model: bytes, element_type: int = TensorProto.FLOAT16
     Args:
         model: a serialised ONNX model whose weights are FP32 initializers, such as `with_fixed_sizes` gives.
         element_type: TensorProto.FLOAT16 gives standard ONNX with its weights in FP16. TensorProto.BFLOAT16, which
-            NumPy lacks, and which ONNX's convolution takes from opset 22 on only, gives a graph that casts its FP32
+            NumPy lacks, and which ONNX's convolution only takes from opset 22 on, gives a graph that casts its FP32
             weights, for a runtime that can tell (`torch_program`).
 
     Raises:
@@ -66,7 +66,7 @@ def with_half_convolutions(model: bytes, element_type: int = TensorProto.FLOAT16
 
 
 def _half_node(node: onnx.NodeProto) -> onnx.NodeProto:
-    """The node between tensors in 16 bits."""
+    """The same node, between tensors in 16 bits."""
     half_node, data = onnx.NodeProto(), _data_inputs(node)
     half_node.CopyFrom(node)
     for position, name in enumerate(node.input):
@@ -89,7 +89,7 @@ def _data_inputs(node: onnx.NodeProto) -> list[str]:
 
 
 def _halved_nodes(graph: onnx.GraphProto, weights: dict[str, onnx.TensorProto]) -> set[int]:
-    """Which nodes become so: convolutions of what another convolution computed, and what lies between them alone."""
+    """Nodes that will compute in 16 bits: convolutions of another one's results, and what lies only between them."""
     halved: set[int] = set()
     after_convolution: set[str] = set()
     in_half: set[str] = set()

@@ -1,4 +1,4 @@
-"""Whether there is an NVIDIA GPU, told by the driver itself: no library that is large to import is imported for it."""
+"""Whether there is an NVIDIA GPU, according to the driver itself, so that no large library has to be imported."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Runs a model file with ONNX Runtime on an NVIDIA GPU, by its TensorRT or its CUDA execution provider.
 
 Both need an ONNX Runtime that was built with them (on PyPI `onnxruntime-gpu`). What runs is the graph frozen at the
-camera's size: the TensorRT provider plans for fixed shapes, and neither is then interrupted by arithmetic on shapes,
-which ONNX Runtime does on the CPU.
+camera's size: the TensorRT provider plans for fixed shapes, and neither provider is then interrupted by arithmetic on
+shapes, which ONNX Runtime does on the CPU.
 """
 
 from __future__ import annotations
@@ -91,10 +91,10 @@ def cuda_providers(precision: str) -> list[Provider]:
 
 
 def _session(model: bytes, providers: list[Provider]) -> OnnxRuntimeSession:
-    """A session that runs where it was told to.
+    """A session that runs on the GPU, as asked.
 
     Raises:
-        ModelError: a provider of the GPU fell out, which ONNX Runtime only logs (microsoft/onnxruntime, issue 23372).
+        ModelError: a GPU provider did not start, which ONNX Runtime only logs (microsoft/onnxruntime, issue 23372).
     """
     if hasattr(onnxruntime, "preload_dlls"):  # since 1.21; before that, the system's linker has to find CUDA
         onnxruntime.preload_dlls()

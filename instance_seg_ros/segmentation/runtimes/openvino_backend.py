@@ -22,10 +22,11 @@ _BETWEEN_CONVOLUTIONS = (*_CONVOLUTIONS, "Add", "Concat", "Interpolate", "MaxPoo
 
 @cache
 def _core() -> openvino.Core:
-    """The one of this process, for as long as it lives.
+    """The only Core of this process, for as long as the process lives.
 
-    Each Core gives its thread a stack for signals, takes it away when it goes, and puts the one before it back. Where
-    two go in the order in which they came, that one is gone, too, and the next signal with a handler ends the process.
+    Each Core gives its thread a stack for signals and, when it is destroyed, restores the one from before. If two are
+    destroyed in the order in which they were made, the restored stack no longer exists, and the next signal with a
+    handler ends the process.
     """
     return openvino.Core()
 
@@ -38,13 +39,13 @@ class OpenVinoNetwork(GraphNetwork):
 
         Args:
             threads: CPU threads, 0 for OpenVINO's own choice.
-            allow_bf16: compute convolutions in bf16 on a CPU that has it; all that measures stays in float32. A file
-                in 8 bits is computed as it says.
+            allow_bf16: compute convolutions in bf16 on a CPU that supports it; everything that measures stays in
+                float32. A file in 8 bits is computed as it says.
 
         Raises:
             ModelError: as `GraphNetwork` says.
         """
-        # OpenVINO computes in bf16 on its own, but everything, metres included, where the CPU has instructions for it.
+        # By itself OpenVINO would compute everything in bf16, metres included, where the CPU has instructions for it.
         precision = _core().get_property("CPU", "INFERENCE_PRECISION_HINT")
         in_8_bits = is_in_8_bits(path)
         bf16 = allow_bf16 and precision == openvino.Type.bf16 and not in_8_bits
@@ -67,7 +68,7 @@ class OpenVinoSession:
     Args:
         model: a file's path, or a model.
         threads: CPU threads, 0 for OpenVINO's own choice.
-        precision: of what the model does not say itself; None for OpenVINO's own choice.
+        precision: of everything for which the model names none; None for OpenVINO's own choice.
     """
 
     def __init__(self, model: openvino.Model | Path, threads: int, precision: openvino.Type | None = None) -> None:
@@ -95,7 +96,7 @@ class OpenVinoSession:
 def compute_convolutions_in_bf16(model: openvino.Model) -> None:
     """Changes a float32 model in place: convolutions, and what lies between two of them, compute in bf16.
 
-    What is before the first convolution and behind the last ones keeps float32: coordinates in metres, sigmoids, boxes,
+    What comes before the first convolution and after the last keeps float32: coordinates in metres, sigmoids, boxes,
     dynamic mask heads and suppression.
     """
     nodes = model.get_ordered_ops()
@@ -130,7 +131,7 @@ def compute_convolutions_in_bf16(model: openvino.Model) -> None:
 def _convolutions_and_those_beside(
     nodes: Sequence[openvino.Node], neighbours: Callable[[openvino.Node], Iterator[openvino.Node]]
 ) -> set[str]:
-    """Names of the convolutions and of what is connected to one by neighbours; `nodes` come after their neighbours."""
+    """Names of the convolutions and of nodes connected to one through neighbours; `nodes` follow their neighbours."""
     names: set[str] = set()
     for node in nodes:
         if node.get_type_name() in _CONVOLUTIONS or any(other.get_name() in names for other in neighbours(node)):

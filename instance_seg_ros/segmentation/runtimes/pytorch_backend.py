@@ -37,14 +37,14 @@ class PyTorchNetwork(GraphNetwork):
     Args:
         path: of the model file.
         shapes: of its inputs, by name.
-        precision: "fp16" and "bf16" compute the convolutions in half precision, but for the first, which reads metres,
+        precision: "fp16" and "bf16" compute the convolutions in half precision, except the first, which reads metres,
             and keep what measures in FP32 (`half_precision`); "tf32" lets a GPU round their factors to 10 bits of
             mantissa, "fp32" does not; "auto" is bf16 on a GPU that has it (compute capability 8.0), else tf32.
         device: "cuda" or "cpu".
 
     Raises:
         ModelError: the file is for other sizes, or has operators that PyTorch does not run.
-        RuntimeError: of PyTorch, such as when the GPU's memory is full.
+        RuntimeError: from PyTorch, such as when the GPU's memory is full.
     """
 
     def __init__(self, path: Path, shapes: Mapping[str, tuple[int, ...]], precision: str, device: str) -> None:
@@ -58,7 +58,7 @@ class PyTorchNetwork(GraphNetwork):
 
 
 def resolved_precision(precision: str, device: str) -> str:
-    """What `precision` comes to on a device: itself, unless it is "auto"."""
+    """The precision that `precision` means on a device: itself, unless it is "auto"."""
     if precision != "auto":
         return precision
     if device == "cpu":
@@ -67,7 +67,7 @@ def resolved_precision(precision: str, device: str) -> str:
 
 
 class Program(Protocol):
-    """A `TorchProgram`, as far as running it goes."""
+    """What is needed of a `TorchProgram` to run it."""
 
     @property
     def input_types(self) -> Mapping[str, TensorType]:

@@ -18,7 +18,7 @@ _FLOAT, _SYMMETRIC = "/float", "/symmetric"
 def with_symmetric_activations(model: bytes) -> bytes:
     """The serialised 8-bit ONNX model with signed activations whose zero points are 0, weights and biases in FP32.
 
-    A range keeps its farther end, so what was of one sign only has half of its levels left.
+    A range keeps its farther end, so activations of only one sign have half of their levels left.
 
     Args:
         model: a serialised ONNX model whose scales and zero points are initializers, such as `with_fixed_sizes` gives
@@ -61,11 +61,11 @@ def with_symmetric_activations(model: bytes) -> bytes:
 
 
 def _symmetric_scale(scale: NDArray[np.float32], zero_point: NDArray) -> NDArray[np.float32]:
-    """That of a signed activation which reaches as far as an unsigned one."""
+    """The scale of a signed activation that reaches as far as an unsigned one."""
     steps = zero_point.astype(np.int64)
     return (scale * np.maximum(steps, _UNSIGNED_LEVELS - steps) / _SIGNED_LEVELS).astype(np.float32)
 
 
 def _dequantised(values: NDArray, scale: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Weights or biases as they are computed with, one scale for each output channel or one for all."""
+    """Weights or biases as they are used, with one scale for each output channel or one for all."""
     return (values * scale.reshape(scale.shape + (1,) * (values.ndim - scale.ndim))).astype(np.float32)

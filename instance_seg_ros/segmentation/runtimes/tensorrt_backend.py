@@ -85,7 +85,7 @@ class TensorRtNetwork:
         self._engine = self._runtime.deserialize_cuda_engine(engine)
         if self._engine is None:
             reason = library.errors.reason()
-            # What does not fit today is no reason to build for an hour: the engine fits when the memory is free.
+            # Too little memory now is no reason to build again for an hour: the engine fits when memory is free.
             kind = EngineError if "OutOfMemory" in reason else EngineRefusedError
             raise kind(f"{library.version} cannot load the engine: {reason}")
         self._context = self._engine.create_execution_context()

@@ -63,8 +63,8 @@ def build_into_cache(
 class TensorRtFactory:
     """Makes networks of one model file for any size of the images, as `SwappingNetwork` wants them.
 
-    The build runs in a process of its own, so that frames are served on whatever happens to it: a board that runs out
-    of memory kills the largest process.
+    The build runs in a separate process, so that frames are served whatever happens to it: a board that runs out of
+    memory kills the largest process.
 
     Args:
         library: that builds and runs them.
