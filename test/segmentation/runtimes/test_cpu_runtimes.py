@@ -189,7 +189,9 @@ def test_a_result_names_the_file_that_was_run_and_a_gpu_and_its_stand_in_run_the
 def test_8_bits_of_another_network_are_refused(backends, path_with_8_bits: Path) -> None:
     backends(onnxruntime=0.03)
     write_facts(path_with_8_bits.with_name("model_int8.onnx"), quantised_from="0" * 64)
-    with pytest.raises(ModelError, match=r"model_int8.onnx was not made from model.onnx; make it again by .* or remove"):
+    with pytest.raises(
+        ModelError, match="model_int8.onnx was not made from model.onnx; make it again with .* or remove"
+    ):
         cpu_forms(path_with_8_bits)
 
 
