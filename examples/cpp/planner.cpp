@@ -35,12 +35,13 @@ private:
       }
       const auto & grasp = instance.grasps.front();  // the best first
       // All poses are in scene.header.frame_id, the camera's optical frame, at the time scene.header.stamp: transform
-      // them with tf2. Of the grasp, +z approaches and +x closes; start approach_distance_m back along z.
+      // them with tf2. Of the grasp, +z approaches and +x closes; start approach_distance_m back along z, the fingers
+      // opened to opening_m.
       const auto & position = grasp.pose.position;
       RCLCPP_INFO(
         get_logger(), "#%u %s: grasp at (%.3f, %.3f, %.3f) m in %s, opening %.1f cm, quality %.2f",
         instance.track_id, instance.class_name.c_str(), position.x, position.y, position.z,
-        scene.header.frame_id.c_str(), grasp.width_m * 100.0, grasp.quality);
+        scene.header.frame_id.c_str(), grasp.opening_m * 100.0, grasp.quality);
     }
   }
 
