@@ -204,11 +204,13 @@ def _names(text: str) -> list[str]:
 
 
 def _coco(args: argparse.Namespace) -> Iterator[LabelledFrame]:
-    from instance_seg_ros.commands.helpers.coco_options import coco_files, read_and_tell
+    from instance_seg_ros.commands.helpers.coco_options import check_objects, coco_files, read_and_tell
     from instance_seg_ros.learning.datasets.labelled_coco import coco_frames
 
     files = coco_files(args)
-    return coco_frames(read_and_tell(files, args.out), files, args.limit)
+    data = read_and_tell(files, args.out)
+    check_objects(data, files)
+    return coco_frames(data, files, args.limit)
 
 
 def _are_captures(args: argparse.Namespace) -> bool:

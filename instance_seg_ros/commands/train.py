@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from instance_seg_ros.commands.helpers.coco_options import (
     ONLY_FOR_COCO,
     add_coco_options,
+    check_objects,
     coco_files,
     read_and_tell,
     refuse_options,
@@ -164,6 +165,5 @@ def _coco(args: argparse.Namespace, processes: Processes) -> FrameSource:
     if args.inputs == "rgb":
         files = replace(files, depth=None)
     data = read_and_tell(files, args.out) if processes.is_first else read_coco(files)
-    if not any(region.class_index is not None for image in data.images for region in image.regions):
-        raise InputError(f"{args.coco}: no image has an object that can be used, so there is nothing to learn")
+    check_objects(data, files)
     return CocoFrames(data, files, color=args.inputs != "depth")

@@ -55,6 +55,14 @@ class Intrinsics:
         """(4,) float32."""
         return np.array([self.fx, self.fy, self.cx, self.cy], dtype=np.float32)
 
+    @property
+    def is_centred(self) -> bool:
+        """Whether the optical axis meets the middle of the image, as it does where nothing was cropped.
+
+        Intrinsics of another resolution mostly miss it.
+        """
+        return all(0.3 <= centre / side <= 0.7 for centre, side in ((self.cx, self.width), (self.cy, self.height)))
+
     def resized(self, width: int, height: int) -> Intrinsics:
         """The same camera with its image resized to another size (pixel centres at integers, as everywhere)."""
         sx, sy = width / self.width, height / self.height

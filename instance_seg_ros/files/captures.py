@@ -1,6 +1,6 @@
 """Captures on disk: one folder a frame with `color.png`, `depth.png` and `meta.json`, or the same as single files.
 
-    color.png    8-bit, colour or grey; may be absent
+    color.png    8-bit, colour or grey, also rgb.png, or either as .jpg; may be absent
     depth.png    16-bit (or depth.tiff) in units of `depth_unit_m`, or depth.npy with floating-point metres
     labels.png   16-bit, 0 = background, otherwise the instance; may be absent
     meta.json    {"fx", "fy", "cx", "cy", "depth_unit_m"}, optionally "width", "height", "stamp_ns", "frame_id"
@@ -31,6 +31,7 @@ DEFAULT_DEPTH_UNIT_M = 0.001
 """Written and, where `meta.json` names none, taken for 16-bit depth: millimetres, as REP-118 has it."""
 CAPTURE_FRAME_ID = "camera_color_optical_frame"
 META_FILE, COLOR_FILE, LABELS_FILE = "meta.json", "color.png", "labels.png"
+COLOR_NAMES = (COLOR_FILE, "color.jpg", "color.jpeg", "rgb.png", "rgb.jpg", "rgb.jpeg")
 _CAMERA_KEYS = ("fx", "fy", "cx", "cy")
 
 
@@ -80,9 +81,14 @@ def read_capture(folder: Path) -> Capture:
     )
     if depth_path is None:
         raise CaptureError(f"{folder} holds no depth.png, depth.tiff or depth.npy")
-    color_path, labels_path = folder / COLOR_FILE, folder / LABELS_FILE
+    color_paths = [folder / name for name in COLOR_NAMES if (folder / name).is_file()]
+    if len(color_paths) > 1:
+        raise CaptureError(
+            f"{folder} holds {color_paths[0].name} and {color_paths[1].name}; keep the one that is meant"
+        )
+    labels_path = folder / LABELS_FILE
     return read_files(
-        color_path if color_path.is_file() else None,
+        color_paths[0] if color_paths else None,
         depth_path,
         folder / META_FILE,
         labels_path if labels_path.is_file() else None,
@@ -116,6 +122,11 @@ def read_files(
         intrinsics = Intrinsics(width, height, *(float(meta[key]) for key in _CAMERA_KEYS))
     except ValueError as error:
         raise CaptureError(f"{meta_path}: {error}") from error
+    if not intrinsics.is_centred and not ("width" in meta and "height" in meta):
+        raise CaptureError(
+            f"{meta_path}: cx {intrinsics.cx:g} and cy {intrinsics.cy:g} are far from the middle of {width}x{height}; "
+            "are they of another resolution? Where the image was cropped, name its width and height there, too"
+        )
     frame = RgbdFrame(
         color_rgb, depth_m, intrinsics, int(meta.get("stamp_ns", 0)), str(meta.get("frame_id", CAPTURE_FRAME_ID))
     )
@@ -136,7 +147,7 @@ def write_capture(
     is in the folder already is replaced.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (META_FILE, COLOR_FILE, LABELS_FILE):  # what this frame lacks must not be taken from another one
+    for name in (META_FILE, *COLOR_NAMES, LABELS_FILE):  # what this frame lacks must not be taken from another one
         (folder / name).unlink(missing_ok=True)
     units = np.rint(frame.depth_m / depth_unit_m)
     depth = np.where(units <= np.iinfo(np.uint16).max, units, 0).astype(np.uint16)

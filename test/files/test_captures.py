@@ -195,3 +195,38 @@ def test_depth_beyond_16_bits_is_written_as_no_measurement(
 ) -> None:
     write_capture(tmp_path / "one", make_frame(), depth_unit_m=0.00001)  # 65535 units are 0.655 m, all is farther
     assert read_capture(tmp_path / "one").frame.valid_share == 0
+
+
+@pytest.mark.parametrize("name", ["color.jpg", "color.jpeg", "rgb.png", "rgb.jpg", "rgb.jpeg"])
+def test_colour_is_read_under_its_other_names(make_frame: Callable[..., RgbdFrame], tmp_path: Path, name: str) -> None:
+    frame = make_frame()
+    write_capture(tmp_path, frame)
+    pixels = cv2.imread(str(tmp_path / "color.png"))
+    (tmp_path / "color.png").unlink()
+    cv2.imwrite(str(tmp_path / name), pixels)
+    color_rgb = read_capture(tmp_path).frame.color_rgb
+    assert color_rgb is not None
+    assert color_rgb[60, 40].tolist() == pytest.approx([200, 40, 40], abs=8)
+    write_capture(tmp_path, make_frame(color=False))
+    assert read_capture(tmp_path).frame.color_rgb is None
+
+
+def test_two_colour_images_are_refused(make_frame: Callable[..., RgbdFrame], tmp_path: Path) -> None:
+    write_capture(tmp_path, make_frame())
+    (tmp_path / "rgb.png").write_bytes((tmp_path / "color.png").read_bytes())
+    with pytest.raises(CaptureError, match="holds color.png and rgb.png; keep the one that is meant"):
+        read_capture(tmp_path)
+
+
+@pytest.mark.parametrize(("cx", "cy"), [(320.0, 240.0), (40.0, 30.0)])
+def test_intrinsics_of_another_resolution_are_refused_unless_the_size_is_named(
+    make_frame: Callable[..., RgbdFrame], tmp_path: Path, cx: float, cy: float
+) -> None:
+    write_capture(tmp_path, make_frame())
+    meta = json.loads((tmp_path / "meta.json").read_text()) | {"cx": cx, "cy": cy}
+    (tmp_path / "meta.json").write_text(json.dumps(meta))
+    assert read_capture(tmp_path).frame.intrinsics.cx == cx
+    del meta["width"], meta["height"]
+    (tmp_path / "meta.json").write_text(json.dumps(meta))
+    with pytest.raises(CaptureError, match="far from the middle of 160x120; are they of another resolution"):
+        read_capture(tmp_path)

@@ -91,6 +91,13 @@ def read_and_tell(files: CocoFiles, out: Path | None) -> CocoData:
     return data
 
 
+def check_objects(data: CocoData, files: CocoFiles) -> None:
+    """Raises InputError where no image has an object to learn or to find."""
+    if not any(region.class_index is not None for image in data.images for region in image.regions):
+        cause = f"; of those left out the first: {data.skipped_annotations[0]}" if data.skipped_annotations else ""
+        raise InputError(f"{files.instances}: no image has an object that can be used{cause}")
+
+
 def _intrinsics(text: str) -> tuple[float, ...]:
     try:
         values = tuple(float(part) for part in text.split(","))

@@ -15,12 +15,14 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -159,7 +161,7 @@ def read_coco(files: CocoFiles, progress: bool = False) -> CocoData:
             named for it.
     """
     content = _read_json(files.instances)
-    class_of_category, class_names = _classes(content["categories"], files)
+    class_of_category, class_names = _classes(_used_categories(content), files)
     annotations, orphans = _annotations_by_image(content, files.instances)
     images: list[CocoImage] = []
     skipped_images: list[str] = []
@@ -237,6 +239,25 @@ def _check_ids(entries: list[dict[str, Any]], what: str, path: Path) -> None:
         seen.add(identifier)
 
 
+def _used_categories(content: dict[str, Any]) -> list[dict[str, Any]]:
+    """The categories without those that only stand above others: unused, and named by another one.
+
+    Roboflow writes such a root, which may have the name of a class.
+    """
+    categories = content["categories"]
+    used = {annotation["category_id"] for annotation in content["annotations"] if _is_id(annotation, "category_id")}
+
+    def stands_above(category: dict[str, Any]) -> bool:
+        others = (other for other in categories if other is not category)
+        return any(category.get("name") == other.get("supercategory") for other in others)
+
+    return [category for category in categories if category["id"] in used or not stands_above(category)]
+
+
+def _is_id(entry: dict[str, Any], key: str) -> bool:
+    return isinstance(entry.get(key), (int, str))
+
+
 def _classes(
     categories: list[dict[str, Any]], files: CocoFiles
 ) -> tuple[Callable[[object], int | None], tuple[str, ...]]:
@@ -277,12 +298,13 @@ def _annotations_by_image(
 
 def _checked_image(entry: dict[str, Any], files: CocoFiles) -> tuple[Path, Intrinsics, bool]:
     """Path and camera of an image, and whether somebody named that camera; ValueError says why it cannot be used."""
-    name, width, height = entry.get("file_name"), entry.get("width"), entry.get("height")
+    name, width, height = entry.get("file_name"), _whole(entry.get("width")), _whole(entry.get("height"))
     if not isinstance(name, str) or not name:
         raise ValueError(f"{files.instances}: image {entry['id']!r} has the file_name {name!r}")
-    if type(width) is not int or type(height) is not int:
-        raise ValueError(f"{files.instances}: image {entry['id']!r} is of size {width!r} x {height!r}")
-    path = files.images / name
+    if width is None or height is None:
+        size = f"{entry.get('width')!r} x {entry.get('height')!r}"
+        raise ValueError(f"{files.instances}: image {entry['id']!r} is of size {size}")
+    path = files.images / found_name(name, files.images)
     header = _header(path)
     if (header.width, header.height) != (width, height):
         turned = (header.height, header.width) == (width, height)
@@ -299,6 +321,11 @@ def _checked_image(entry: dict[str, Any], files: CocoFiles) -> tuple[Path, Intri
             focal = DEFAULT_FOCAL_SHARE * width
             return path, Intrinsics(width, height, focal, focal, (width - 1) / 2, (height - 1) / 2), False
         named = list(files.intrinsics)
+        if not Intrinsics(width, height, *files.intrinsics).is_centred:
+            raise ValueError(
+                f"{path}: the camera of --intrinsics does not look through the middle of an image of {width}x{height}; "
+                "it is of another resolution"
+            )
     if not all(isinstance(value, (int, float)) for value in named):
         raise ValueError(f"{path}: its camera has fx, fy, cx, cy {named}")
     try:
@@ -307,11 +334,32 @@ def _checked_image(entry: dict[str, Any], files: CocoFiles) -> tuple[Path, Intri
         raise ValueError(f"{path}: {error}") from error
 
 
+def _whole(value: Any) -> int | None:
+    """A number of pixels, also one written as 320.0; None for anything else."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return int(value) if is_number and math.isfinite(value) and value == int(value) else None
+
+
+def found_name(name: str, folder: Path) -> str:
+    """The name of a file in a folder as some tool may have written it; the name itself where no such file is.
+
+    Tools write backslashes, `%20`, the name of the folder in front, and Label Studio what it had when the image was
+    uploaded: `/data/upload/1/0a1b2c3d-cup.jpg` for cup.jpg, `/data/local-files/?d=sub/cup.jpg` for sub/cup.jpg.
+    """
+    slashed = name.replace("\\", "/")
+    plain = [name, slashed, unquote(slashed).replace("\\", "/")]
+    served = [text.partition("?d=")[2] or re.sub(r"^/?data/upload/\d+/", "", text) for text in plain]
+    below = [text.removeprefix("./").lstrip("/").removeprefix(f"{folder.name}/") for text in (*plain, *served)]
+    without_prefix = [re.sub(r"(^|/)[0-9a-f]{8}-([^/]+)$", r"\1\2", text) for text in below]
+    candidates = dict.fromkeys([*plain, *below, *without_prefix])
+    return next((text for text in candidates if text and (folder / text).is_file()), name)
+
+
 def _checked_depth(entry: dict[str, Any], camera: Intrinsics, files: CocoFiles) -> Path | None:
     """Path of the image's depth; None where it has none; ValueError for one that cannot be used."""
     if files.depth is None:
         return None
-    path = files.depth / Path(entry["file_name"]).with_suffix(".png")
+    path = files.depth / Path(found_name(entry["file_name"], files.images)).with_suffix(".png")
     if not path.is_file():
         return None
     header = _header(path)
@@ -350,7 +398,9 @@ def _regions(
             class_index = class_of_category(annotation.get("category_id"))
             if class_index is None:
                 raise ValueError(f"there is no category {annotation.get('category_id')!r}")
-            rle = encode_segmentation(annotation.get("segmentation"), size_hw)
+            stray: list[str] = []
+            rle = encode_segmentation(annotation.get("segmentation"), size_hw, stray)
+            skipped += [f"{image_path}: annotation {annotation.get('id')!r}, in part: {cause}" for cause in stray]
         except ValueError as error:
             skipped.append(f"{image_path}: annotation {annotation.get('id')!r}: {error}")
             ignored += _box_region(annotation, size_hw)

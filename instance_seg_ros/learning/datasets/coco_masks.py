@@ -13,13 +13,16 @@ Rle = dict[str, Any]
 """pycocotools' compressed run-length encoding: {"size": [H, W], "counts": bytes}."""
 
 
-def encode_segmentation(segmentation: Any, size_hw: tuple[int, int]) -> Rle:
+def encode_segmentation(segmentation: Any, size_hw: tuple[int, int], left_out: list[str] | None = None) -> Rle:
     """A `segmentation` field as compressed runs.
+
+    Of several polygons, those that are none are left out: annotation tools leave single points and lines behind.
 
     Args:
         segmentation: a list of polygons, each [x0, y0, x1, y1, ...]; or {"size": [H, W], "counts": ...} with the runs
             as a list (uncompressed) or as text (compressed).
         size_hw: height and width of the image.
+        left_out: gets a line for each polygon that is left out.
 
     Raises:
         ValueError: naming what is wrong with it; also for a mask without a pixel.
@@ -29,9 +32,16 @@ def encode_segmentation(segmentation: Any, size_hw: tuple[int, int]) -> Rle:
         runs = _checked_runs(segmentation, size_hw)
         rle = coco_mask.frPyObjects({"size": [height, width], "counts": runs}, height, width)
     elif isinstance(segmentation, list):
-        polygons = [_checked_polygon(polygon, size_hw) for polygon in segmentation]
+        polygons, faults = [], []
+        for polygon in segmentation:
+            try:
+                polygons.append(_checked_polygon(polygon, size_hw))
+            except ValueError as error:
+                faults.append(str(error))
         if not polygons:
-            raise ValueError("it has no polygon")
+            raise ValueError(faults[0] if faults else "it has no polygon")
+        if left_out is not None:
+            left_out += faults
         rle = coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
     else:
         raise ValueError(f"segmentation is {_kind(segmentation)}, neither polygons nor runs")

@@ -55,7 +55,9 @@ def read_image_header(path: Path) -> ImageHeader:
             with Image.open(file, formats=tuple(_ENDS)) as image:
                 end = _ENDS[str(image.format)]
                 kind = DEPTH_KIND if image.mode.startswith("I") else _KINDS.get(image.mode, image.mode)
-                orientation = int(image.getexif().get(Base.Orientation, 1))
+                # Without tags in front of the pixels, Pillow would decode a PNG to look for them behind.
+                tags = image.getexif() if "exif" in image.info else {}
+                orientation = int(tags.get(Base.Orientation, 1))
                 header = ImageHeader(image.width, image.height, kind, orientation)
         except Image.DecompressionBombError as error:
             raise ValueError(f"its header names too large an image: {error}") from error

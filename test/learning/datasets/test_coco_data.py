@@ -265,3 +265,72 @@ def test_a_missing_or_damaged_file_is_refused(make: Make, tmp_path: Path) -> Non
     files.instances.write_text('{"images": [')
     with pytest.raises(CocoError, match="not valid JSON"):
         read_coco(files)
+
+
+def test_of_an_annotation_the_good_polygons_are_used(make: Make) -> None:
+    content = changed(("annotations", 1, "segmentation"), [*SQUARE, [3, 3], [1, 1, 2, 2]])
+    data = read_coco(make(content))
+    assert sorted(region.area_px for region in data.images[0].regions if region.class_index is not None) == [16, 100]
+    first, second = data.skipped_annotations
+    assert "annotation 2, in part: a polygon has 2 numbers" in first
+    assert "annotation 2, in part: a polygon has 4 numbers" in second
+
+
+@pytest.mark.parametrize("root_name", ["cup", "kitchen-things"])
+def test_a_root_category_that_nothing_is_of_is_no_class(make: Make, root_name: str) -> None:
+    content = copy.deepcopy(CONTENT)
+    for category in content["categories"]:
+        category["supercategory"] = root_name
+    content["categories"].insert(0, {"id": 0, "name": root_name, "supercategory": "none"})
+    data = read_coco(make(content))
+    assert data.class_names == ("box", "cup")
+    assert data.skipped_annotations == ()
+
+
+def test_a_category_that_annotations_are_of_is_a_class_whatever_stands_below(make: Make) -> None:
+    content = changed(("categories", 0, "supercategory"), "box")
+    assert read_coco(make(content)).class_names == ("box", "cup")
+
+
+@pytest.mark.parametrize(
+    ("file_name", "stored"),
+    [
+        ("sub\\b.jpg", "sub/b.jpg"),
+        ("images/sub/b.jpg", "sub/b.jpg"),
+        ("./sub/b.jpg", "sub/b.jpg"),
+        ("sub/a%20cup.jpg", "sub/a cup.jpg"),
+        ("0a1b2c3d-b.jpg", "b.jpg"),
+        ("images/0a1b2c3d-b.jpg", "b.jpg"),
+        ("/data/upload/3/0a1b2c3d-b.jpg", "b.jpg"),
+        ("/data/local-files/?d=sub/b.jpg", "sub/b.jpg"),
+        ("/data/local-files/?d=images%5Csub%5Ca%20cup.jpg", "sub/a cup.jpg"),
+        ("0a1b2c3d-b.jpg", "0a1b2c3d-b.jpg"),
+    ],
+)
+def test_file_names_are_found_as_tools_write_them(make: Make, file_name: str, stored: str) -> None:
+    files = make(changed(("images", 1, "file_name"), file_name))
+    (files.images / "sub" / "b.jpg").rename(files.images / stored)
+    data = read_coco(files)
+    assert data.skipped_images == ()
+    assert data.images[1].color_path == files.images / stored
+
+
+def test_a_file_of_that_name_in_another_folder_is_not_taken(make: Make) -> None:
+    (line,) = read_coco(make(changed(("images", 1, "file_name"), "other/b.jpg"))).skipped_images
+    assert "other/b.jpg cannot be read: No such file" in line
+
+
+def test_depth_is_found_for_an_image_whose_name_was_changed(make: Make, tmp_path: Path) -> None:
+    files = replace(make(changed(("images", 0, "file_name"), "0a1b2c3d-a.png")), depth=tmp_path / "depth")
+    assert read_coco(files).images[0].depth_path == tmp_path / "depth" / "a.png"
+
+
+@pytest.mark.parametrize(("width", "usable"), [(40.0, True), (40.5, False), (True, False), ("40", False)])
+def test_a_size_may_be_written_as_a_whole_fraction(make: Make, width: object, usable: bool) -> None:
+    assert len(read_coco(make(changed(("images", 1, "width"), width))).images) == 1 + usable
+
+
+def test_a_camera_of_another_resolution_is_told(make: Make) -> None:
+    files = replace(make(CONTENT), intrinsics=(60.0, 60.0, 30.0, 25.0))
+    with pytest.raises(CocoError, match="does not look through the middle of an image of 40x30"):
+        read_coco(files)

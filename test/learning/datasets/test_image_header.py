@@ -79,3 +79,11 @@ def test_the_orientation_tag_is_read(tmp_path: Path) -> None:
     tags[0x0112] = 3
     Image.fromarray(PIXELS).save(tmp_path / "turned.jpg", exif=tags)
     assert read_image_header(tmp_path / "turned.jpg") == ImageHeader(47, 31, "colour", orientation=3)
+
+
+def test_no_pixel_is_decoded(tmp_path: Path) -> None:
+    content = bytearray(encoded(".png", PIXELS))
+    middle = len(content) // 2
+    content[middle : middle + 20] = bytes(20)
+    (tmp_path / "damaged.png").write_bytes(content)
+    assert read_image_header(tmp_path / "damaged.png") == ImageHeader(47, 31, "colour")

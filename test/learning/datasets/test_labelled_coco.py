@@ -229,6 +229,14 @@ def test_the_command_evaluates_by_class(
     assert "classes do not count: those of the model (mug, bowl, spoon) and those of the data (object)" in told
 
 
+def test_a_data_set_without_a_usable_object_cannot_be_evaluated(make: Callable[..., CocoFiles]) -> None:
+    files = make([annotation(5, 1, 99, SPOON)])
+    with pytest.raises(
+        InputError, match=r"no image has an object that can be used; of those left out the first: .* 99"
+    ):
+        run("--coco", str(files.instances))
+
+
 def test_the_shipped_model_takes_a_coco_data_set(
     make: Callable[..., CocoFiles], capsys: pytest.CaptureFixture[str]
 ) -> None:
