@@ -15,6 +15,7 @@ from instance_seg_ros.core.geometry import OrientedBox, Plane, Transform, cross,
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.status import Status
 from instance_seg_ros.lifting.completion import far_side_of_round_body
+from instance_seg_ros.lifting.solid import Body, centre_of_columns_m, fit_revolution
 from instance_seg_ros.lifting.support import ObjectSupport, SceneSupports, Support, find_supports
 from instance_seg_ros.lifting.surface import (
     crop_of,
@@ -119,11 +120,15 @@ class _Surface:
         points_m: (P, 3) float32, as measured.
         smooth_m: (P, 3) float32, on the local plane of each pixel; the measurement where there is none.
         pixels: (P,) int64, index in the flattened image.
+        outline_m: (Q, 3) float64, at most `_MAX_OUTLINE_POINTS` of the smoothed points, evenly over the pixels.
+        normals: (Q, 3) float64, those of the local planes there, towards the camera; zeros where there is none.
     """
 
     points_m: NDArray[np.float32]
     smooth_m: NDArray[np.float32]
     pixels: NDArray[np.int64]
+    outline_m: NDArray[np.float64]
+    normals: NDArray[np.float64]
 
 
 class Lifter:
@@ -192,7 +197,13 @@ class Lifter:
         )
         smooth_m = np.where(on_surface, fitted_m, depth_m)[rows, columns, None]
         pixels = (rows + crop[0].start) * frame.intrinsics.width + columns + crop[1].start
-        return _Surface(sight * depth_m[rows, columns, None], sight * smooth_m, pixels)
+        smooth_m = sight * smooth_m
+        some = slice(None, None, 1 + len(rows) // _MAX_OUTLINE_POINTS)
+        at = planes.at((rows * depth_m.shape[1] + columns)[some])
+        normals = at.normals(sight[some, :2], frame.intrinsics).astype(np.float64) * at.valid[:, None]
+        return _Surface(
+            sight * depth_m[rows, columns, None], smooth_m, pixels, smooth_m[some].astype(np.float64), normals
+        )
 
     def _core(self, depth_m: NDArray[np.float32], inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Measured pixels well inside the mask and away from depth steps; eased for masks too thin for that.
@@ -242,16 +253,22 @@ class Lifter:
         mean_m = surface.points_m.mean(axis=0, dtype=np.float64)
         centred = surface.points_m - mean_m
         covariance_m2 = centred.T @ centred / len(centred)
-        box, completion = None, Completion.SUPPORT_PLANE
+        completion = Completion.SUPPORT_PLANE
         status = partly_seen(frame.depth_m, mask, self.settings.depth_step_m, self.settings.depth_step_ratio)
+        found = None
         if support.plane is not None:
-            box = _box_on_plane(surface, support.plane, frame, self.settings.plane_tolerance_m)
-        if box is None:
-            up = scene_plane.normal if scene_plane is not None else _least_spread(covariance_m2, mean_m)
-            box, completion = _box_of_points(surface, up), Completion.NONE
-            status |= Status.NO_SUPPORT_PLANE
+            found = _completed(surface, support.plane, frame, mask, self.settings.plane_tolerance_m)
+        if found is None:
+            completion, status = Completion.NONE, status | Status.NO_SUPPORT_PLANE
             support = support if support.kind is Support.NOTHING else ObjectSupport()
-        centre_m = box.T_camera_box.translation_m
+            if scene_plane is not None:
+                lowest_m = np.percentile(scene_plane.height_m(surface.outline_m), 100 - _TOP_PERCENTILE)
+                foot = Plane(scene_plane.normal, scene_plane.offset_m - float(lowest_m))
+                found = _completed(surface, foot, frame, mask, tolerance_m=0.0)
+        if found is None:
+            box = _box_of_points(surface, _least_spread(covariance_m2, mean_m))
+            found = box, box.T_camera_box.translation_m
+        box, centre_m = found
         return Instance3D(
             points_m=surface.points_m,
             pixels=surface.pixels,
@@ -286,29 +303,39 @@ def _largest_piece(core: NDArray[np.bool_], depth_m: NDArray[np.float32], focal_
     return kept[labels]
 
 
-def _thinned(surface: _Surface) -> NDArray[np.float64]:
-    """At most `_MAX_OUTLINE_POINTS` smoothed points, evenly over the pixels."""
-    return surface.smooth_m[:: 1 + len(surface.smooth_m) // _MAX_OUTLINE_POINTS].astype(np.float64)
+def _completed(
+    surface: _Surface, plane: Plane, frame: RgbdFrame, mask: NDArray[np.bool_], tolerance_m: float
+) -> tuple[OrientedBox, NDArray[np.float64]] | None:
+    """The box from the plane up to the object's top and its volume's centre, or None when it is not above the plane.
 
-
-def _box_on_plane(surface: _Surface, plane: Plane, frame: RgbdFrame, tolerance_m: float) -> OrientedBox | None:
-    """The box from the plane up to the object's top, or None when the object is not above this plane."""
-    points_m = _thinned(surface)
-    heights_m = plane.height_m(points_m)
+    The volume is that of a body of revolution about the plane's normal, where the surface is one; otherwise that of
+    columns from the plane up to the surface.
+    """
+    heights_m = plane.height_m(surface.outline_m)
     top_m = float(np.percentile(heights_m, _TOP_PERCENTILE))
     if np.median(heights_m) < -tolerance_m or top_m <= 0:
         return None
     # What is at the plane's height is table under a generous mask, unless the object itself is that flat.
-    floor_m = min(tolerance_m, 0.5 * top_m)
-    points_m = points_m[heights_m > floor_m]
-    basis = plane.basis()[:, :2]
-    outline_m = points_m @ basis
-    axes, low_m, high_m = _smallest_rectangle(outline_m)
-    far_m = far_side_of_round_body(points_m, plane, frame, basis @ axes[0])
-    if len(far_m):
-        axes, low_m, high_m = _smallest_rectangle(np.concatenate([outline_m, far_m @ basis]))
-    centre_m = basis @ axes.T @ ((low_m + high_m) / 2) + plane.normal * (top_m / 2 - plane.offset_m)
-    return OrientedBox(_box_pose(basis @ axes[0], plane.normal, centre_m), np.array([*(high_m - low_m), top_m]))
+    above = heights_m > min(tolerance_m, 0.5 * top_m)
+    points_m, rotation, origin_m = surface.outline_m[above], plane.basis(), -plane.offset_m * plane.normal
+    local_m = (points_m - origin_m) @ rotation
+    body = Body(local_m, surface.normals[above] @ rotation, top_m, rotation, origin_m)
+    outline_m = local_m[:, :2]
+    revolution = fit_revolution(body, frame, mask)
+    if revolution is not None:
+        axes, low_m, high_m = _smallest_rectangle(np.concatenate([outline_m, revolution.outline_m()]))
+        centre_m = revolution.centre_m
+    else:
+        axes, low_m, high_m = _smallest_rectangle(outline_m)
+        far_m = far_side_of_round_body(points_m, plane, frame, rotation[:, :2] @ axes[0])
+        if len(far_m):
+            axes, low_m, high_m = _smallest_rectangle(np.concatenate([outline_m, far_m @ rotation[:, :2]]))
+            centre_m = np.array([*((low_m + high_m) / 2 @ axes), top_m / 2])
+        else:
+            centre_m = centre_of_columns_m(body, axes, low_m, high_m, frame, mask)
+    middle_m = np.array([*((low_m + high_m) / 2 @ axes), top_m / 2])
+    pose = _box_pose(rotation[:, :2] @ axes[0], plane.normal, body.in_camera(middle_m))
+    return OrientedBox(pose, np.array([*(high_m - low_m), top_m])), body.in_camera(centre_m)
 
 
 def _least_spread(covariance_m2: NDArray[np.float64], mean_m: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -319,7 +346,7 @@ def _least_spread(covariance_m2: NDArray[np.float64], mean_m: NDArray[np.float64
 
 def _box_of_points(surface: _Surface, z_axis: NDArray[np.float64]) -> OrientedBox:
     """The box of the measured points alone, its z along a unit vector."""
-    points_m = _thinned(surface)
+    points_m = surface.outline_m
     basis = Plane(z_axis, 0.0).basis()
     axes, low_m, high_m = _smallest_rectangle(points_m @ basis[:, :2])
     bottom_m, top_m = np.percentile(points_m @ z_axis, (100 - _TOP_PERCENTILE, _TOP_PERCENTILE))

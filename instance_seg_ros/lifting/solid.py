@@ -1,0 +1,285 @@
+"""Solids: the volume behind a measured surface, as a body of revolution or as columns that stand on the support."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from instance_seg_ros.core.camera import RgbdFrame
+from instance_seg_ros.lifting.completion import pixels_of
+
+FloatArray = NDArray[np.float64]
+
+_BINS = 20
+_MIN_BIN_POINTS = 4
+_MIN_SIDE_POINTS = 60
+_SIDE_SLOPE = 0.4
+"""A point is on the side of a body when the horizontal part of its normal is longer than this."""
+_FIT_STEPS = 4
+_ROUND_RATIO = 0.035
+_ROUND_M = 0.001
+"""A body is one of revolution when its radii at a height scatter by less than the sum of these, the ratio times its
+radius; those of a cube scatter by a tenth."""
+_MIN_TURN_DEG = 70.0
+"""A body of revolution shows normals over at least this angle; a narrower strip of it could be anything."""
+_FREE_SHARE = 0.1
+_FREE_M = 0.01
+_INSIDE = 0.85
+_RING = 48
+_INNER_SHARE = 0.04
+"""A body is hollow when so many of its side points look towards its axis."""
+_MIN_WALL_M, _WALL_M = 0.0015, 0.003
+"""Walls are no thinner than the first; where only one side of a wall is seen, it is as thick as the second."""
+_ELLIPSE_RATIO = 0.08
+_GRID = 24
+_MIN_CELL_M = 0.002
+
+
+@dataclass(frozen=True, eq=False)
+class Body:
+    """What was measured of an object, in a frame whose z is up and 0 on the support (or at its own lowest point).
+
+    Attributes:
+        points_m: (N, 3) smoothed points.
+        normals: (N, 3) unit, towards the camera; zeros where unknown.
+        top_m: its height.
+        basis, origin_m: camera coordinates are basis @ (x, y, z) + origin_m.
+    """
+
+    points_m: FloatArray
+    normals: FloatArray
+    top_m: float
+    basis: FloatArray
+    origin_m: FloatArray
+
+    def in_camera(self, points_m: FloatArray) -> FloatArray:
+        """(..., 3) points in the camera's optical frame."""
+        return points_m @ self.basis.T + self.origin_m
+
+
+@dataclass(frozen=True, eq=False)
+class Revolution:
+    """A body of revolution about a vertical axis.
+
+    Attributes:
+        axis_m: (2,) where the axis stands.
+        heights_m, radii_m: (K,) the outer profile, from the bottom to the top, equally spaced.
+        inner_m: (K,) radii of its cavity that opens upwards, 0 where there is none.
+        scatter_m: standard deviation of the measured points about it.
+    """
+
+    axis_m: FloatArray
+    heights_m: FloatArray
+    radii_m: FloatArray
+    inner_m: FloatArray
+    scatter_m: float
+
+    @property
+    def centre_m(self) -> FloatArray:
+        """(3,) centre of the volume."""
+        areas = np.maximum(self.radii_m**2 - self.inner_m**2, 1e-12)
+        return np.array([*self.axis_m, float((areas * self.heights_m).sum() / areas.sum())])
+
+    def outline_m(self) -> FloatArray:
+        """(R, 2) the outline seen from above."""
+        angles = np.arange(_RING) * 2 * np.pi / _RING
+        return self.axis_m + self.radii_m.max() * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+
+    def inner_surface_m(self) -> FloatArray:
+        """(K, R, 3) points all around, a little inside of it, where an outline's noise does not reach."""
+        angles = np.arange(0, _RING, 2) * 2 * np.pi / _RING
+        circle = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        flat_m = self.axis_m + _INSIDE * self.radii_m[:, None, None] * circle
+        return np.concatenate([flat_m, np.broadcast_to(self.heights_m[:, None, None], (*flat_m.shape[:2], 1))], axis=2)
+
+
+def fit_revolution(body: Body, frame: RgbdFrame, mask: NDArray[np.bool_]) -> Revolution | None:
+    """The body of revolution about a vertical axis that an object is, or None for others.
+
+    The axis is where horizontal normals meet, then that about which radii at equal heights scatter least (Gauss and
+    Newton's method on the scatter within bins of height); the profile is free. Refuted where the camera sees free space
+    inside of it.
+
+    Args:
+        mask: (H, W) bool, of the object.
+    """
+    flat_m, heights_m = body.points_m[:, :2], body.points_m[:, 2]
+    across = body.normals[:, :2]
+    steep = np.linalg.norm(across, axis=1)
+    side = steep > _SIDE_SLOPE
+    if np.count_nonzero(side) < _MIN_SIDE_POINTS or body.top_m <= 0:
+        return None
+    flat_m, heights_m, across = flat_m[side], heights_m[side], across[side] / steep[side, None]
+    axis_m = _meeting_point(flat_m, across)
+    if axis_m is None:
+        return None
+    inward = ((flat_m - axis_m) * across).sum(axis=1) < 0
+    outward = np.where(inward[:, None], -across, across)
+    if _turn_deg(outward) < _MIN_TURN_DEG:
+        return None
+    bins = np.clip((heights_m / body.top_m * _BINS).astype(np.int64), 0, _BINS - 1)
+    found = _least_scatter(flat_m, bins + _BINS * inward, axis_m)
+    if found is None:
+        return None
+    axis_m, scatter_m = found
+    radii_m = np.linalg.norm(flat_m - axis_m, axis=1)
+    hollow = np.count_nonzero(inward) > _INNER_SHARE * len(inward)
+    inner_m = _profile(bins[inward], radii_m[inward]) if hollow else None
+    outer_m = _profile(bins[~inward], radii_m[~inward])
+    if outer_m is not None and inner_m is None:
+        outer_m = _with_top(outer_m, body, axis_m, int(bins[~inward].max()))
+    if outer_m is None and inner_m is not None:  # from above a bowl shows nothing but its inside
+        outer_m = inner_m + _WALL_M
+    if outer_m is None or scatter_m > _ROUND_M + _ROUND_RATIO * float(np.median(radii_m)):
+        return None
+    middles_m = (np.arange(_BINS) + 0.5) / _BINS * body.top_m
+    cavity_m = _cavity(body, axis_m, outer_m, inner_m, middles_m)
+    revolution = Revolution(axis_m, middles_m, _as_ellipse(outer_m), cavity_m, scatter_m)
+    return None if _sees_through(body.in_camera(revolution.inner_surface_m()), frame, mask) else revolution
+
+
+def _with_top(profile_m: FloatArray, body: Body, axis_m: FloatArray, highest: int) -> FloatArray:
+    """The profile with radii of what lies above the highest bin that has side points: a top that bends or is flat."""
+    radii_m = np.linalg.norm(body.points_m[:, :2] - axis_m, axis=1)
+    bins = np.clip((body.points_m[:, 2] / body.top_m * _BINS).astype(np.int64), 0, _BINS - 1)
+    for index in range(highest + 1, _BINS):
+        own_m = radii_m[bins == index]
+        if len(own_m) >= _MIN_BIN_POINTS:
+            profile_m[index] = np.percentile(own_m, 95)
+    return profile_m
+
+
+def _as_ellipse(profile_m: FloatArray) -> FloatArray:
+    """The profile of a ball that rests on the support, when its upper part is one; its lower part is hidden."""
+    places = 2 * (np.arange(_BINS) + 0.5) / _BINS - 1
+    ellipse_m = profile_m.max() * np.sqrt(1 - places**2)
+    upper = places > -0.3
+    like = np.percentile(np.abs(profile_m - ellipse_m)[upper], 80) < _ELLIPSE_RATIO * profile_m.max()
+    return np.asarray(ellipse_m if like else profile_m)
+
+
+def _meeting_point(flat_m: FloatArray, across: FloatArray) -> FloatArray | None:
+    """The point (2,) to which lines through points along their normals come nearest; None where they are parallel."""
+    tangent = np.stack([-across[:, 1], across[:, 0]], axis=1)
+    offset_m = (tangent * flat_m).sum(axis=1)
+    weight = np.ones(len(flat_m))
+    point_m = None
+    for _ in range(_FIT_STEPS):
+        normal = (tangent * weight[:, None]).T @ tangent
+        if np.linalg.eigvalsh(normal)[0] < 0.02 * weight.sum():
+            return point_m
+        point_m = np.linalg.solve(normal, (tangent * (weight * offset_m)[:, None]).sum(axis=0))
+        distance_m = np.abs(tangent @ point_m - offset_m)
+        weight = 1 / np.maximum(distance_m, 0.003)
+    return point_m
+
+
+def _turn_deg(across: FloatArray) -> float:
+    """The angle over which most horizontal directions are spread."""
+    mean = across.mean(axis=0)
+    around = np.arctan2(across[:, 1], across[:, 0]) - np.arctan2(mean[1], mean[0])
+    around = (around + np.pi) % (2 * np.pi) - np.pi
+    low, high = np.percentile(around, (5, 95))
+    return float(np.degrees(high - low))
+
+
+def _least_scatter(flat_m: FloatArray, bins: NDArray[np.int64], axis_m: FloatArray) -> tuple[FloatArray, float] | None:
+    """The axis about which the radii within each bin scatter least, and their robust scatter."""
+    weight = np.ones(len(flat_m))
+    for _ in range(_FIT_STEPS):
+        offset_m = flat_m - axis_m
+        radii_m = np.maximum(np.linalg.norm(offset_m, axis=1), 1e-6)
+        outward = offset_m / radii_m[:, None]
+        total = np.maximum(np.bincount(bins, weight, _BINS), 1e-9)
+        departure_m = radii_m - (np.bincount(bins, weight * radii_m, _BINS) / total)[bins]
+        centred = outward - np.stack(
+            [(np.bincount(bins, weight * outward[:, k], _BINS) / total)[bins] for k in (0, 1)], axis=1
+        )
+        normal = (centred * weight[:, None]).T @ centred
+        if np.linalg.eigvalsh(normal)[0] < 1e-3 * weight.sum():
+            return None
+        axis_m = axis_m + np.linalg.solve(normal, (centred * (weight * departure_m)[:, None]).sum(axis=0))
+        scatter_m = 1.4826 * float(np.median(np.abs(departure_m)))
+        weight = 1 / np.maximum(np.abs(departure_m), max(2 * scatter_m, 1e-4))
+        weight /= weight.max()
+    return axis_m, float(np.percentile(np.abs(departure_m), 80)) / 1.2816  # a handle's points are no noise
+
+
+def _profile(bins: NDArray[np.int64], radii_m: FloatArray) -> FloatArray | None:
+    """(K,) median radius of each bin; between bins and beyond the last ones goes on as its neighbours do."""
+    counts = np.bincount(bins, minlength=_BINS)
+    known = np.flatnonzero(counts >= _MIN_BIN_POINTS)
+    if len(known) < 2:
+        return None
+    order = np.argsort(bins, kind="stable")
+    parts = np.split(radii_m[order], np.cumsum(counts)[:-1])
+    values_m = np.array([np.median(parts[index]) for index in known])
+    profile_m = np.interp(np.arange(_BINS), known, values_m)
+    low = known[: min(4, len(known))]
+    slope = np.polyfit(low, profile_m[low], 1)[0]
+    below = np.arange(known[0])
+    # A body that narrows towards its foot goes on to narrow; one that widens stands on what is its widest yet.
+    profile_m[: known[0]] = np.maximum(profile_m[known[0]] - max(slope, 0) * (known[0] - below), 0)
+    return np.asarray(profile_m)
+
+
+def _cavity(
+    body: Body, axis_m: FloatArray, outer_m: FloatArray, inner_m: FloatArray | None, heights_m: FloatArray
+) -> FloatArray:
+    """(K,) radii of the cavity by the profile of its walls, down to the floor that is seen in it; 0 without one."""
+    if inner_m is None:
+        return np.zeros(_BINS)
+    level = body.normals[:, 2] > 1 - _SIDE_SLOPE / 2
+    from_axis_m = np.linalg.norm(body.points_m[:, :2] - axis_m, axis=1)
+    floor = level & (from_axis_m < 0.6 * inner_m.max()) & (body.points_m[:, 2] < 0.9 * body.top_m)
+    floor_m = np.median(body.points_m[floor, 2]) if np.count_nonzero(floor) >= _MIN_BIN_POINTS else _WALL_M
+    return np.where(heights_m > floor_m, np.clip(inner_m, 0, np.maximum(outer_m - _MIN_WALL_M, 0)), 0)
+
+
+def _sees_through(points_m: FloatArray, frame: RgbdFrame, mask: NDArray[np.bool_]) -> bool:
+    """Whether the camera sees free space at a good part of points of the camera's frame."""
+    rows, columns, inside = pixels_of(points_m, frame)
+    seen_m = frame.depth_m[rows, columns]
+    free = inside & (seen_m > points_m[..., 2] + _FREE_M) & ~mask[rows, columns]
+    return bool(free.mean() > _FREE_SHARE)
+
+
+def centre_of_columns_m(
+    body: Body, axes: FloatArray, low_m: FloatArray, high_m: FloatArray, frame: RgbdFrame, mask: NDArray[np.bool_]
+) -> FloatArray:
+    """Centre (3,) of the volume below the measured surface and above the support.
+
+    The outline's rectangle is divided into columns. A column is as high as what was measured in it; where nothing was,
+    it is empty if the camera sees the support there, and otherwise as high as its counterpart by half a turn, or as the
+    object if that is hidden, too.
+
+    Args:
+        axes: (2, 2) directions of the rectangle's sides as rows.
+        low_m, high_m: (2,) its bounds along them.
+    """
+    size_m = np.maximum(high_m - low_m, _MIN_CELL_M)
+    counts = np.clip(
+        (size_m / _MIN_CELL_M).astype(np.int64), 1, np.ceil(_GRID * size_m / size_m.max()).astype(np.int64)
+    )
+    places = np.clip(((body.points_m[:, :2] @ axes.T - low_m) / size_m * counts).astype(np.int64), 0, counts - 1)
+    tops_m = np.full(counts[0] * counts[1], -np.inf)
+    np.maximum.at(tops_m, places[:, 0] * counts[1] + places[:, 1], body.points_m[:, 2])
+    tops_m = tops_m.reshape(counts)
+    across_m, along_m = (low_m[k] + (np.arange(counts[k]) + 0.5) / counts[k] * size_m[k] for k in (0, 1))
+    flat_m = np.stack(np.meshgrid(across_m, along_m, indexing="ij"), axis=-1) @ axes
+    seen = np.isfinite(tops_m)
+    # The middle height of a column tells better than its foot, which noise of the support may hide.
+    middle_m = np.concatenate([flat_m, np.full((*counts, 1), 0.5 * body.top_m)], axis=-1)
+    rows, columns, inside = pixels_of(body.in_camera(middle_m), frame)
+    depth_m = frame.depth_m[rows, columns]
+    empty = inside & ~mask[rows, columns] & (depth_m > body.in_camera(middle_m)[..., 2])
+    turned = np.where(empty, 0, np.where(seen, tops_m, np.nan))[::-1, ::-1]
+    filled_m = np.where(seen, tops_m, np.where(empty, 0, np.where(np.isnan(turned), body.top_m, turned)))
+    filled_m = np.clip(filled_m, 0, body.top_m)
+    total = filled_m.sum()
+    if total <= 0:
+        return np.array([*((low_m + high_m) / 2 @ axes), body.top_m / 2])
+    flat = (flat_m * filled_m[..., None]).sum(axis=(0, 1)) / total
+    return np.array([*flat, float((filled_m**2).sum() / (2 * total))])

@@ -1,0 +1,91 @@
+"""Volumes from one view: bodies of revolution and columns, against meshes whose centre is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import trimesh
+
+from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
+from instance_seg_ros.core.config import LiftingSettings
+from instance_seg_ros.core.geometry import Transform
+from instance_seg_ros.core.instances import Instances
+from instance_seg_ros.learning.evaluation.geometry_scenes import volume_centre_m
+from instance_seg_ros.learning.synthetic.analytic import look_at
+from instance_seg_ros.learning.synthetic.objects.shapes import ObjectShape, box_mesh, join, lathe_mesh
+from instance_seg_ros.learning.synthetic.pictures.appearance import Appearance
+from instance_seg_ros.learning.synthetic.pictures.render import RayCaster
+from instance_seg_ros.learning.synthetic.rooms.world import Placed
+from instance_seg_ros.lifting import Instance3D, Lifter
+
+VGA = Intrinsics(640, 480, 600.0, 600.0, 319.5, 239.5)
+GREY = Appearance("plain", (0.5, 0.5, 0.5))
+TABLE = Placed(ObjectShape("table", box_mesh((0.5, 0.5, 0.02), (0, 0, -0.02)), ()), Transform.identity(), 0, GREY)
+CONE = lathe_mesh(np.array([[0, 0], [0.05, 0], [0.012, 0.14], [0, 0.14]]))
+BOTTLE = lathe_mesh(np.array([[0, 0], [0.035, 0], [0.035, 0.12], [0.013, 0.16], [0.013, 0.2], [0, 0.2]]))
+DOME = lathe_mesh(np.array([[0.0, 0.07], [0.04, 0.06], [0.065, 0.03], [0.07, 0.0], [0.0, 0.0]])[::-1])
+WALL_M = 0.004
+CUP = lathe_mesh(
+    np.array([[0, 0], [0.03, 0], [0.04, 0.1], [0.04 - WALL_M, 0.1], [0.03 - WALL_M, WALL_M], [0, WALL_M]]),
+)
+BLOCK = box_mesh((0.05, 0.03, 0.04), (0, 0, 0.04))
+CUBE = box_mesh((0.03, 0.03, 0.03), (0, 0, 0.03))
+ANGLE = join([box_mesh((0.06, 0.015, 0.02), (0.06, 0.015, 0.02)), box_mesh((0.015, 0.045, 0.02), (0.015, 0.045, 0.02))])
+STAIR = join([box_mesh((0.04, 0.03, 0.02), (0, 0, 0.02)), box_mesh((0.02, 0.03, 0.05), (-0.02, 0, 0.05))])
+
+
+def lift(mesh: trimesh.Trimesh, elevation_deg: float, noise_m: float = 0.001) -> tuple[Instance3D, np.ndarray]:
+    """The object on a table, and its true centre in the camera's frame."""
+    T_world_camera = look_at((0, 0, 0.05), 0.7, elevation_deg, 25)
+    placed = Placed(ObjectShape("object", mesh, ()), Transform.identity(), 1, GREY)
+    cast = RayCaster([TABLE, placed]).cast(VGA, T_world_camera)
+    noise = np.random.default_rng(0).normal(0, noise_m, cast.depth_m.shape)
+    depth_m = np.where(cast.depth_m > 0, cast.depth_m + noise, 0).astype(np.float32)
+    frame = RgbdFrame(None, depth_m, VGA)
+    lifted = Lifter(LiftingSettings()).lift(frame, Instances.from_labels(cast.ids.astype(np.uint16)))
+    true_m = volume_centre_m(np.asarray(mesh.vertices), np.asarray(mesh.faces))
+    return lifted.instances[0], np.asarray(T_world_camera.inverse().apply(true_m))
+
+
+@pytest.mark.parametrize("elevation_deg", [25, 45, 65])
+@pytest.mark.parametrize(
+    ("mesh", "within_m"),
+    [(CONE, 0.004), (BOTTLE, 0.006), (DOME, 0.006), (CUP, 0.008), (BLOCK, 0.004), (CUBE, 0.004)],
+    ids=["cone", "bottle", "dome", "cup", "block", "cube"],
+)
+def test_the_centre_is_that_of_the_whole_volume(mesh: trimesh.Trimesh, within_m: float, elevation_deg: float) -> None:
+    instance, true_m = lift(mesh, elevation_deg)
+    assert instance.centroid_m is not None and instance.box is not None
+    assert np.linalg.norm(instance.centroid_m - true_m) < within_m
+
+
+@pytest.mark.parametrize("elevation_deg", [40, 60])
+@pytest.mark.parametrize("mesh", [ANGLE, STAIR], ids=["angle", "stair"])
+def test_the_centre_of_what_has_a_notch_is_not_that_of_its_box(mesh: trimesh.Trimesh, elevation_deg: float) -> None:
+    instance, true_m = lift(mesh, elevation_deg)
+    assert instance.centroid_m is not None and instance.box is not None
+    own_m = np.linalg.norm(instance.centroid_m - true_m)
+    assert own_m < 0.012
+    assert own_m < 0.8 * np.linalg.norm(instance.box.T_camera_box.translation_m - true_m)
+
+
+@pytest.mark.parametrize(
+    ("mesh", "size_m"),
+    [(CONE, (0.1, 0.1, 0.14)), (BOTTLE, (0.07, 0.07, 0.2)), (DOME, (0.14, 0.14, 0.07)), (CUP, (0.08, 0.08, 0.1))],
+    ids=["cone", "bottle", "dome", "cup"],
+)
+def test_the_box_of_a_body_of_revolution_holds_its_hidden_side(
+    mesh: trimesh.Trimesh, size_m: tuple[float, float, float]
+) -> None:
+    instance, _ = lift(mesh, 35)
+    assert instance.box is not None
+    np.testing.assert_allclose(instance.box.size_m, size_m, atol=0.008)
+
+
+def test_a_hollow_cup_has_its_centre_lower_than_a_solid_one() -> None:
+    """From above the wall and the floor are seen."""
+    solid = lathe_mesh(np.array([[0, 0], [0.03, 0], [0.04, 0.1], [0, 0.1]]))
+    (hollow, true_hollow), (full, true_full) = (lift(mesh, 60) for mesh in (CUP, solid))
+    assert hollow.centroid_m is not None and full.centroid_m is not None
+    assert np.linalg.norm(hollow.centroid_m - true_hollow) < 0.008
+    assert np.linalg.norm(full.centroid_m - true_full) < 0.004
