@@ -17,7 +17,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,10 @@ from tqdm import tqdm
 
 from instance_seg_ros.core.camera import Intrinsics
 from instance_seg_ros.core.settings import Settings, setting
+
+if TYPE_CHECKING:
+    from instance_seg_ros.learning.synthetic.pictures.render import RayCaster
+    from instance_seg_ros.learning.synthetic.rooms.world import View
 
 FORMAT = 1
 DEPTH_UNIT_M = 1e-4
@@ -255,12 +259,10 @@ class _Writer:
 
     def _write(self, scene_index: int) -> int:
         from instance_seg_ros.learning.synthetic.pictures.render import RayCaster
-        from instance_seg_ros.learning.synthetic.pictures.shading import sample_lighting
         from instance_seg_ros.learning.synthetic.rooms.scene import sample_scene
         from instance_seg_ros.learning.synthetic.rooms.views import sample_view
-        from instance_seg_ros.learning.synthetic.sensors.stereo import passive_stereo
 
-        settings, arrays = self._settings, self._arrays
+        settings = self._settings
         size_wh = (settings.width, settings.height)
         rng = np.random.default_rng([settings.seed, scene_index])
         scene = sample_scene(rng, self._families, settings.max_objects)
@@ -269,35 +271,35 @@ class _Writer:
         frames = range(first, min(first + settings.views, settings.frames))
         for frame in frames:
             view = sample_view(rng, scene, caster, size_wh)
-            cast = caster.cast(view.intrinsics, view.T_world_camera)
-            arrays["depth"][frame] = _in_units(cast.depth_m)
-            arrays["ids"][frame] = cast.ids
-            behind_m = caster.behind(cast)
-            if behind_m.any():  # otherwise nothing is written, and the file stays sparse
-                too_far = behind_m > DEPTH_UNIT_M * (_NOTHING_BEHIND - 1)
-                arrays["behind"][frame] = np.where(too_far, _NOTHING_BEHIND, _in_units(behind_m))
-            arrays["intrinsics"][frame] = view.intrinsics.fx_fy_cx_cy
-            arrays["T_world_camera"][frame] = view.T_world_camera.matrix
-            arrays["scene_id"][frame] = scene_index
+            self._arrays["scene_id"][frame] = scene_index
             # Random streams of their own: depth and ids are the same with and without colour and stereo.
-            streams = [settings.seed, scene_index, frame]
-            lighting = sample_lighting(np.random.default_rng([*streams, _LIGHTING_STREAM]))
-            if settings.color:
-                arrays["color"][frame] = caster.shade(cast, view.intrinsics, view.T_world_camera, lighting)
-            if settings.stereo_baseline_m > 0:
-                stereo_rng = np.random.default_rng([*streams, _STEREO_STREAM])
-                arrays["stereo_depth"][frame] = _in_units(
-                    passive_stereo(
-                        caster,
-                        lighting,
-                        view.intrinsics,
-                        view.T_world_camera,
-                        settings.stereo_baseline_m,
-                        stereo_rng,
-                    )
-                )
-        arrays["done"][scene_index] = True
+            self._write_view(frame, caster, view, [settings.seed, scene_index, frame])
+        self._arrays["done"][scene_index] = True
         return len(frames)
+
+    def _write_view(self, frame: int, caster: RayCaster, view: View, streams: list[int]) -> None:
+        """Render a view into the arrays; `streams` seeds what depth and ids do not depend on."""
+        from instance_seg_ros.learning.synthetic.pictures.shading import sample_lighting
+        from instance_seg_ros.learning.synthetic.sensors.stereo import passive_stereo
+
+        arrays, camera, T_world_camera = self._arrays, view.intrinsics, view.T_world_camera
+        cast = caster.cast(camera, T_world_camera)
+        arrays["depth"][frame] = _in_units(cast.depth_m)
+        arrays["ids"][frame] = cast.ids
+        behind_m = caster.behind(cast)
+        if behind_m.any():  # otherwise nothing is written, and the file stays sparse
+            too_far = behind_m > DEPTH_UNIT_M * (_NOTHING_BEHIND - 1)
+            arrays["behind"][frame] = np.where(too_far, _NOTHING_BEHIND, _in_units(behind_m))
+        arrays["intrinsics"][frame] = camera.fx_fy_cx_cy
+        arrays["T_world_camera"][frame] = T_world_camera.matrix
+        lighting = sample_lighting(np.random.default_rng([*streams, _LIGHTING_STREAM]))
+        if self._settings.color:
+            arrays["color"][frame] = caster.shade(cast, camera, T_world_camera, lighting)
+        baseline_m = self._settings.stereo_baseline_m
+        if baseline_m > 0:
+            stereo_rng = np.random.default_rng([*streams, _STEREO_STREAM])
+            measured_m = passive_stereo(caster, lighting, camera, T_world_camera, baseline_m, stereo_rng)
+            arrays["stereo_depth"][frame] = _in_units(measured_m)
 
 
 def _in_units(depth_m: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
