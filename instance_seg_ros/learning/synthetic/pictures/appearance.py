@@ -24,13 +24,13 @@ _PICTURES = ("page", "cover", "photo", "chart", "target")
 
 @dataclass(frozen=True)
 class Appearance:
-    """The look of one part; everything that it leaves open follows from ``seed``.
+    """The look of a part; everything that is not named here follows from ``seed``.
 
     Attributes:
         kind: one of :data:`.textures.TEXTURES`.
         base_rgb: main colour in [0, 1].
         seed: of the texture's details.
-        tile_m: what one image width measures in the ``tile`` layout.
+        tile_m: length of one image width in the ``tile`` layout.
         size: image width in texels, a power of 2.
         low_m: lower corner of the shape's bounding box in its own frame; used where a texture is fitted to the shape.
         high_m: upper corner.
@@ -57,7 +57,7 @@ class Appearance:
 
     @property
     def is_clear(self) -> bool:
-        """Whether light passes through, so that depth cameras measure what is behind, or nothing."""
+        """Whether light passes through, so that depth cameras measure what is behind it, or nothing."""
         return self.kind == "glass"
 
     @property
@@ -109,7 +109,7 @@ _COLOR_OF_OTHER = 0.15
 
 
 def background_appearance(rng: np.random.Generator, surface: str) -> Appearance:
-    """The look of a part that is no object.
+    """The look of a part of the background.
 
     Args:
         rng: source of randomness; always moves on by as much, whatever is drawn.
@@ -165,7 +165,7 @@ def object_appearance(rng: np.random.Generator, shape: ObjectShape, others: Sequ
 
 
 def sample_material(rng: np.random.Generator, look: Appearance, family: str) -> Appearance:
-    """The look, or one of glass, clear plastic or polished metal instead, as objects of the family may have.
+    """The look, or instead one of glass, clear plastic or polished metal, if objects of the family may have that.
 
     Args:
         rng: source of randomness; always moves on by as much, whatever is drawn.

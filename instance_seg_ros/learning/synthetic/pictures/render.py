@@ -48,7 +48,7 @@ _SHADOW_REACH_M = 4.0
 _LIT_COLUMNS = 320  # about this many columns of an image are examined for shadows
 _CLEAR_WALLS = 4  # that a ray may pass: a hollow thing, seen from the side, has four
 _PAST_M = 5e-4  # a ray goes on this far behind a wall
-_BEND_PX = 9.0  # by how much thick glass displaces what is seen through it, at most, in an image 320 px wide
+_BEND_PX = 9.0  # largest displacement of what is seen through thick glass, in an image 320 px wide
 # Samples of a pixel at an outline, in pixels from its centre (a rotated grid: no two share a row or a column).
 _SUBPIXELS = np.array([[-0.125, -0.375], [0.375, -0.125], [-0.375, 0.125], [0.125, 0.375]])
 _SPIRAL = 2.399963  # golden angle: spreads samples evenly over a disk or a sphere
@@ -100,7 +100,7 @@ class Cast:
         triangle: (H, W) index of the triangle hit, -1 where nothing was hit.
         barycentric: (2, H, W) float32 weights of the triangle's second and third corner.
         clear: (K,) flat indices of the pixels that see a clear shape.
-        behind: what is seen there through all that is clear.
+        behind: what these pixels see behind the clear shapes.
     """
 
     depth_m: Float32Array
@@ -244,10 +244,10 @@ class RayCaster:
         Args:
             outline: flat indices of the pixels.
             rays: (3, K * M) one ray through each, K times over.
-            eye: (3, 1) from where.
+            eye: (3, 1) position of the camera.
             owner: (H, W) index of the shape that each pixel sees.
-            linear: (3, H * W) light of all pixels, which is also that of a ray that sees what a pixel beside it sees.
-            visible: (1 + lamps, H * W) for rays that see something else.
+            linear: (3, H * W) light of all pixels; a ray that sees what a pixel beside it sees has that pixel's light.
+            visible: (1 + lamps, H * W), as of :meth:`_soft_visibility`, for rays that see something else.
             lighting: of the scene.
             pixel_m: width of a pixel at a depth of 1 m.
 
@@ -269,8 +269,8 @@ class RayCaster:
         """What a depth camera may measure instead of clear and mirroring things.
 
         Returns:
-            (H, W) float32 metres along the optical axis: 0 where the surface is an ordinary one, else the depth of what
-            is seen through it, infinite where that is nothing, or where it is a mirror.
+            (H, W) float32 metres along the optical axis: 0 for ordinary surfaces, otherwise the depth of what is seen
+            through the surface, infinite where that is nothing and for mirrors.
         """
         result = np.zeros(cast.depth_m.size, np.float32)
         result[self._rays_to(self._mirror, cast.triangle)] = np.inf
@@ -278,7 +278,7 @@ class RayCaster:
         return result.reshape(cast.depth_m.shape)
 
     def _rays_to(self, which: npt.NDArray[np.bool_], triangle: IndexArray) -> IndexArray:
-        """Flat indices of those rays that hit a triangle of one of these shapes."""
+        """Flat indices of the rays that hit a triangle of one of these shapes."""
         if not which.any():
             return np.zeros(0, np.intp)
         return np.flatnonzero(which[self._owner].take(triangle))
@@ -292,17 +292,17 @@ class RayCaster:
         lighting: Lighting,
         width: int,
     ) -> tuple[Float32Array, Float32Array, IndexArray]:
-        """What clear walls do to the light that comes along (3, N) rays, whose first ``hit`` is such a wall.
+        """What clear walls do to the light that comes along (3, N) rays, whose first ``hit`` is a clear wall.
 
         Returns:
-            (3, N) light that they add, (3, N) share of the light from behind that they let through, and (2, N) the
-            distance in pixels, right and down, from where that comes.
+            (3, N) light that they add, (3, N) share of the light from behind that they let through, and (2, N) how far
+            that light is displaced, in pixels to the right and down.
         """
         count = rays.shape[1]
         added, passed = np.zeros((3, count), np.float32), np.ones((3, count), np.float32)
         bend_px = np.zeros((2, count), np.int64)
         tints = np.array([item.appearance.base_rgb for item in self._placed], np.float32).T
-        # Solid glass and what is filled bends light much; thin walls hardly do.
+        # Solid glass and filled vessels bend light much; thin walls hardly do.
         bends = np.array([1.0 if item.appearance.seed % 3 == 0 else 0.1 for item in self._placed], np.float32)
         start, active = np.repeat(eye, count, axis=1), np.arange(count)
         for wall in range(_CLEAR_WALLS):
@@ -325,7 +325,7 @@ class RayCaster:
     def _mirrored(
         self, hit: Hits, rays: Float32Array, eye: Float32Array, lighting: Lighting, pixel_m: float
     ) -> Float32Array:
-        """(3, N) light that mirrors, which (3, N) rays hit, send to the camera; what they mirror is lit evenly."""
+        """(3, N) light that mirrors hit by (3, N) rays send to the camera; what they mirror is lit evenly."""
         mirror = self._surface(hit, rays, eye)
         facing = -(mirror.normal * mirror.view).sum(axis=0)
         away = mirror.view + 2.0 * facing * mirror.normal
@@ -338,7 +338,7 @@ class RayCaster:
     def _light(
         self, rays: Float32Array, seen: Surface, visible: Float32Array, lighting: Lighting, pixel_m: float
     ) -> Float32Array:
-        """(3, N) linear light that comes along (3, N) rays, which see these surfaces, or else the surroundings."""
+        """(3, N) linear light along (3, N) rays, which see these surfaces or, where they miss, the surroundings."""
         linear = np.empty_like(rays)
         if len(seen.ray) < rays.shape[1]:
             missed = np.ones(rays.shape[1], bool)
@@ -361,7 +361,7 @@ class RayCaster:
         return light
 
     def _textures(self, owners: IndexArray) -> TextureTable:
-        """Textures of these shapes, by their ``_look``, and of all that were asked for before."""
+        """Textures of these shapes, by their ``_look``, and of all shapes that were asked for before."""
         in_view = np.flatnonzero(np.bincount(owners, minlength=len(self._placed)))
         new = in_view[self._look[in_view] < 0]
         self._look[new] = np.arange(len(self._looks), len(self._looks) + len(new))
@@ -369,15 +369,15 @@ class RayCaster:
         return _texture_table(self._looks)
 
     def _first(self, rays: Float32Array, start: Float32Array) -> Hits:
-        """What (3, N) rays from (3, 1) or (3, N) points meet first, of all that is not clear."""
+        """What (3, N) rays from (3, 1) or (3, N) points meet first, clear shapes left out."""
         return self._nearest(self._opaque, self._opaque_triangle, rays, start)
 
     @staticmethod
     def _nearest(scene: EmbreeScene, triangles: IndexArray | None, rays: Float32Array, start: Float32Array) -> Hits:
-        """What (3, N) rays meet in an Embree scene, of these of all triangles (None: of all)."""
+        """What (3, N) rays meet in an Embree scene, whose triangles have these indices among all (None: the same)."""
         origins = np.broadcast_to(start, rays.shape)
         answer: dict[str, npt.NDArray[Any]] = scene.run(origins.T, rays.T, output=True)
-        # The geometry is 0, or -1, all of whose bits are set, where nothing was hit.
+        # Embree's geometry index is 0, or -1 (all bits set) where nothing was hit.
         triangle = (answer["primID"] | answer["geomID"]).astype(np.intp)
         if triangles is not None:
             met = np.flatnonzero(triangle >= 0)
@@ -400,7 +400,7 @@ class RayCaster:
         if len(ray) < len(hit.triangle):
             hit, rays = hit.at(ray), rays.take(ray, axis=1)
             start = start if start.shape[1] == 1 else start.take(ray, axis=1)
-        # Twelve reads from short rows that stay in the cache: what they give lies together.
+        # Twelve reads from short rows that stay in the cache, each giving contiguous values.
         first, second, third, own = self._normals.reshape(4, 3, -1).take(hit.triangle, axis=2)
         normal = first + hit.u * second + hit.v * third
         outside = -(own[0] * rays[0] + own[1] * rays[1] + own[2] * rays[2])
@@ -411,7 +411,7 @@ class RayCaster:
     def _soft_visibility(self, seen: Surface, lighting: Lighting, size_hw: tuple[int, int]) -> Float32Array:
         """(1 + lamps, H * W) share in [0, 1] of the surroundings, then of each lamp, that each pixel's surface sees.
 
-        In large images every second (third, ...) pixel and row is looked at, and the others follow it.
+        In large images only every second (third, ...) pixel and row is computed, and the others are interpolated.
         """
         key = np.full(size_hw, -1, np.int32)
         key.ravel()[seen.ray] = seen.key()
@@ -428,7 +428,7 @@ class RayCaster:
         return spread_by_surface(visible, coarse_key, key, stride).reshape(-1, key.size)
 
     def _averaged_visibility(self, seen: Surface, lighting: Lighting, key: IntArray) -> Float32Array:
-        """(1 + lamps, H, W) as :meth:`_soft_visibility`, with (H, W) keys of the pixels' surfaces."""
+        """(1 + lamps, H, W) as :meth:`_soft_visibility`, given the (H, W) keys of the pixels' surfaces."""
         height, width = key.shape
         free = np.ones((1 + len(lighting.lights), height * width), bool)
         sample = np.tile(_DITHER, (-(-height // 4), -(-width // 4)))[:height, :width].ravel().take(seen.ray)
@@ -443,7 +443,7 @@ class RayCaster:
             row[seen.ray.take(lit)] = self._free(start.take(lit, axis=1), towards, _SHADOW_REACH_M)
         free = free.reshape(-1, height, width)
         visible = free.astype(np.float32)
-        # The shadow of a point has a sharp edge: nothing to average.
+        # The shadow of a point lamp has a sharp edge, so there is nothing to average.
         soft = [True, *(light.radius > 0 for light in lighting.lights)]
         visible[soft] = averaged_by_surface(free[soft], key)
         return visible
@@ -460,7 +460,7 @@ def _texture_table(looks: tuple[Appearance, ...]) -> TextureTable:
 
 
 def _towards_lamp(light: Light) -> Float32Array:
-    """(3, 16) directions to points of a lamp, or sixteen times the same."""
+    """(3, 16) directions to points of a lamp, all the same for a point lamp."""
     towards = light.unit()[:, 0].astype(np.float64)
     side = cross(towards, np.eye(3)[0 if abs(towards[0]) < 0.9 else 1])
     across = np.stack([side, cross(towards, side)]) / np.linalg.norm(side)
@@ -468,7 +468,7 @@ def _towards_lamp(light: Light) -> Float32Array:
 
 
 def _subpixel_rays(pixels: IndexArray, camera: Intrinsics, T_world_camera: Transform) -> Float32Array:
-    """(3, K * M) rays in world axes, through the first sample of (M,) pixels given by their flat indices, and so on."""
+    """(3, K * M) rays in world axes: through the first samples of (M,) pixels (flat indices), then the second ones."""
     row, column = np.divmod(pixels, camera.width)
     x = ((column - camera.cx) + _SUBPIXELS[:, :1]).ravel() / camera.fx
     y = ((row - camera.cy) + _SUBPIXELS[:, 1:]).ravel() / camera.fy
@@ -477,7 +477,7 @@ def _subpixel_rays(pixels: IndexArray, camera: Intrinsics, T_world_camera: Trans
 
 
 def _nearest_of_owner(pixels: IndexArray, wanted: IndexArray, owner: IndexArray) -> tuple[IndexArray, IndexArray]:
-    """Pixels of wanted shapes that are next to some pixels, or these themselves.
+    """Pixels that see a wanted shape, each the given pixel itself or one next to it.
 
     Args:
         pixels: (M,) flat indices.
@@ -500,7 +500,7 @@ def _nearest_of_owner(pixels: IndexArray, wanted: IndexArray, owner: IndexArray)
 
 
 def _lay_over(picture: Float32Array, pixels: IndexArray, light: Float32Array, size_hw: tuple[int, int]) -> None:
-    """Put (3, N) light onto pixels of a (3, H * W) picture, less at their rim, which they share with others."""
+    """Put (3, N) light onto pixels of a (3, H * W) picture, blended at the rim with what is there."""
     covered = np.zeros(size_hw, np.float32)
     covered.ravel()[pixels] = 1.0
     share = cv2.blur(covered, (3, 3)).ravel()[pixels]

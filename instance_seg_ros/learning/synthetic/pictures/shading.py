@@ -49,8 +49,8 @@ class Lighting:
         lights: lamps that cast shadows.
         sky_rgb: ambient light from above.
         ground_rgb: ambient light from below.
-        occlusion_m: how far away something still takes ambient light from a surface.
-        exposure: mean brightness of the picture in [0, 1] that the camera's automatic exposure aims at.
+        occlusion_m: up to this distance, things take ambient light from a surface.
+        exposure: mean brightness of the picture in [0, 1] that the camera's automatic exposure aims for.
         window_phase: shifts the pattern of bright windows that shiny surfaces mirror.
     """
 
@@ -98,7 +98,7 @@ def _color(rgb: npt.NDArray[np.float64]) -> Color:
 
 @dataclass(frozen=True)
 class Surface:
-    """Points that rays of one picture see.
+    """Points that the rays of a picture see.
 
     Attributes:
         ray: (N,) flat index of the ray.
@@ -117,7 +117,7 @@ class Surface:
     depth_m: Float32Array
 
     def part(self, which: slice) -> Surface:
-        """Points that follow each other."""
+        """A contiguous part of the points."""
         return Surface(
             self.ray[which],
             self.owner[which],
@@ -161,7 +161,7 @@ def radiance(
         table: textures.
         T_world_shapes: (3, 4, S) the upper three rows of the pose of each shape.
         lighting: what lights them.
-        visible: (1 + lamps, N) share in [0, 1] of the surroundings, then of each lamp, that is not hidden.
+        visible: (1 + lamps, N) share in [0, 1] of the surroundings, then of each lamp, that the points see.
         pixel_m: width of a pixel at a depth of 1 m.
 
     Returns:
@@ -214,7 +214,7 @@ def through_surface(
     mirrored = surroundings(mirror, lighting)
     for light in lighting.lights:
         mirrored += _column(light.rgb) * (20.0 * np.clip(_dot(mirror, light.unit()), 0.0, 1.0) ** 400)
-    # The flatter the view, the longer the way through the wall.
+    # The flatter the view, the longer the path through the wall.
     passed = tint ** (1.0 / np.maximum(facing, 0.2)) * (1.0 - share)
     return np.asarray(mirrored * share, np.float32), np.asarray(passed, np.float32)
 
@@ -304,12 +304,12 @@ def _corner_angles(corners_m: Float32Array) -> Float32Array:
 
 
 def triangle_normals(corners_m: Float32Array) -> Float32Array:
-    """(F, 3) normals, as long as the triangles with these (F, 3, 3) corners are large."""
+    """(F, 3) normals of triangles with these (F, 3, 3) corners; their lengths are twice the areas."""
     return np.asarray(np.cross(corners_m[:, 1] - corners_m[:, 0], corners_m[:, 2] - corners_m[:, 0]), np.float32)
 
 
 def averaged_by_surface(flags: npt.NDArray[np.bool_], key: npt.NDArray[np.int32]) -> Float32Array:
-    """Share of set (C, H, W) flags in the 4 x 4 pixels around each pixel, of those of its own surface.
+    """Share of (C, H, W) flags that are set in the 4 x 4 pixels around each pixel, counting those of its own surface.
 
     Args:
         flags: what to average.
@@ -320,7 +320,7 @@ def averaged_by_surface(flags: npt.NDArray[np.bool_], key: npt.NDArray[np.int32]
     owner = key // SIDES
     keys, owners = np.pad(key, 2, mode="edge"), np.pad(owner, 2, mode="edge")
     padded = np.pad(flags.view(np.uint8), ((0, 0), (2, 2), (2, 2)), mode="edge")
-    # Set flags, and pixels, of the same side and of the same shape; bytes, of which a processor adds many at once.
+    # Counts of set flags and of pixels, by side and by shape; bytes, because a processor adds many at once.
     by_side, by_shape = (np.zeros((len(flags) + 1, height, width), np.uint8) for _ in range(2))
     for row in range(1, 5):
         for column in range(1, 5):
@@ -336,7 +336,7 @@ def averaged_by_surface(flags: npt.NDArray[np.bool_], key: npt.NDArray[np.int32]
 def spread_by_surface(
     values: Float32Array, coarse_key: npt.NDArray[np.int32], key: npt.NDArray[np.int32], stride: int
 ) -> Float32Array:
-    """(C, H, W) values at all pixels, of those at every ``stride``-th row and column, interpolated within surfaces.
+    """(C, H, W) values at all pixels, interpolated within surfaces from every ``stride``-th row and column.
 
     Args:
         values: (C, h, w) at the pixels (0, 0), (0, stride), ...

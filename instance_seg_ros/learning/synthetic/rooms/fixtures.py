@@ -360,7 +360,7 @@ ON_FLOOR: tuple[Fixture, ...] = (
 
 
 def underframe(room: Room, half_w: float, half_d: float, top_z: float, height: float) -> None:
-    """What may be under a rectangular top besides its legs: an apron, cross bars, drawers or a modesty panel."""
+    """Something under a rectangular table top besides its legs: an apron, cross bars, drawers or a modesty panel."""
     rng = room.rng
     inset = rng.uniform(0.0, 0.08)
     w, d = half_w - inset, half_d - inset

@@ -18,7 +18,7 @@ FloatArray = npt.NDArray[np.float64]
 
 _TIMESTEP_S = 0.004
 _CHECK_EVERY = 50  # steps
-_DEEPEST_M = 0.05  # beside a board or a tote on the table, not on the floor
+_DEEPEST_M = 0.05  # bodies beside a board or a tote stay, bodies on the floor do not
 
 
 def settle(support: Support, placed: Sequence[Placed], duration_s: float = 2.0) -> tuple[Placed, ...]:
@@ -51,7 +51,7 @@ def moved(support: Support, placed: Sequence[Placed], qpos: FloatArray) -> tuple
 
 
 def physics_model(support: Support, placed: Sequence[Placed]) -> mujoco.MjModel:
-    """MuJoCo model of a support and free bodies; free joint i belongs to ``placed[i]``."""
+    """MuJoCo model of a support and free bodies; free joint i is that of ``placed[i]``."""
     try:
         return mujoco.MjModel.from_xml_string(_physics_xml(support, placed))
     except ValueError as error:

@@ -20,7 +20,7 @@ FloatArray = npt.NDArray[np.float64]
 ARRANGEMENTS = ("packed", "dropped", "stacked", "rows", "filled", "leaning", "mixed")
 _ARRANGEMENT_SHARES = (0.18, 0.17, 0.1, 0.16, 0.09, 0.08, 0.22)
 _CONTAINERS = ("bowl", "tray", "open_box", "cup", "mug", "plate")
-_THIN_ROUND = ("ring", "plate", "tape_roll")  # a row of them on edge would not stay as it is
+_THIN_ROUND = ("ring", "plate", "tape_roll")  # a row of them on edge would fall over
 _PACKAGES_AND_VESSELS = (
     "box",
     "carton",

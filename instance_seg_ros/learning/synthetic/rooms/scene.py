@@ -36,7 +36,7 @@ def sample_scene(
     """
     kind = support_kind or str(rng.choice(SUPPORTS, p=_SUPPORT_SHARES))
     count = _random_count(rng, kind, max_objects)
-    # Where there is no object, there is all the more that could be taken for one.
+    # Scenes without objects always have prints, which could be taken for objects.
     support = sample_support(rng, kind, with_prints=bool(rng.random() < _PRINTS_SHARE or count == 0))
     names = tuple(families or FAMILIES)
     arrangement = sample_arrangement(rng, kind)

@@ -60,7 +60,7 @@ def _random_view(rng: np.random.Generator, scene: Scene, size_wh: tuple[int, int
     elif scene.objects and rng.random() < 0.5:
         middle, reach = _group(scene)
         target = middle + rng.normal(0, 0.3, 3) * reach * [1, 1, 0.3]
-        focal = max(0.5, focal * float(rng.uniform(0.55, 1.0)))  # a wide lens close by shows the room as well
+        focal = max(0.5, focal * float(rng.uniform(0.55, 1.0)))  # a wide lens close by also shows the room
         distance = float(np.clip(focal * reach / rng.uniform(0.34, 0.78), 0.28, 1.7))
     elevation = _random_elevation(rng, scene.support.kind)
     yaw = rng.uniform(*scene.support.open_yaw)

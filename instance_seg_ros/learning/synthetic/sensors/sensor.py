@@ -228,7 +228,7 @@ def simulate_depth(
     _add_flying_pixels(z, near, far, step, rng, settings.flying_probability)
     _add_noise(z, rng, settings)
     z[lost] = 0.0
-    # Last, as what moves the image is its registration to colour; depths are picked, never mixed.
+    # Last, because registration to colour is what moves the image; depths are picked, never mixed.
     z = _warp(z, rng, settings, scale)
     if settings.crop_probability > 0 and rng.random() < settings.crop_probability:
         z[_cropped(z, rng)] = 0.0
@@ -285,7 +285,7 @@ def _fattened(z: Float32Array, rng: np.random.Generator, mean_px: float, edge_st
 
 
 def _projector_shadow(z: Float32Array, focal_baseline: float) -> npt.NDArray[np.bool_]:
-    """Pixels that the projector does not light: along a row, their place in its image is behind a nearer surface's."""
+    """Pixels that the projector does not light: in its image they lie behind a nearer surface of the same row."""
     if focal_baseline < 0:
         return _projector_shadow(z[:, ::-1], -focal_baseline)[:, ::-1]
     place = np.where(z > 0, z, _NOTHING_M)
@@ -310,7 +310,7 @@ def _steps(z: Float32Array, near: Float32Array, far: Float32Array, edge_step: fl
     step = far > np.float32(1.0 + edge_step) * near
     at = np.flatnonzero(step)
     low, high, here = near.ravel()[at], far.ravel()[at], z.ravel()[at]
-    # A pixel that hit nothing is at the far side of its jump.
+    # A pixel that hit nothing is on the far side of its jump.
     step.ravel()[at] = (np.abs(here - 0.5 * (low + high)) > 0.2 * (high - low)) | (here <= 0)
     # A pixel of the image's border lies at the end of its neighbours' slope, not in the middle.
     if min(z.shape) > 2:

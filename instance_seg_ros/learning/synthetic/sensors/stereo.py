@@ -17,7 +17,7 @@ from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.learning.synthetic.pictures.render import RayCaster
 from instance_seg_ros.learning.synthetic.pictures.shading import Lighting
 
-# The pair is rendered at twice the store's size: 640x480 for the usual 320x240, as cameras match before they reduce.
+# The pair is rendered at twice the store's size, 640x480 for the usual 320x240: cameras match before they downscale.
 _ZOOM = 2
 _NEAREST_M = 0.3
 _WINDOW_PX = 5
@@ -51,7 +51,7 @@ def passive_stereo(
         (H, W) float32 metres, 0 = no match.
     """
     fx = _ZOOM * camera.fx
-    # The matcher finds nothing in as many columns at the left as there are disparities: those are rendered in addition.
+    # The matcher finds nothing in the leftmost columns, one for each disparity: they are rendered in addition.
     margin_px = disparities(fx, baseline_m)
     # Every other pixel of the pair has the same ray as a pixel of the depth image.
     wide = Intrinsics(
@@ -77,7 +77,7 @@ def disparities(fx: float, baseline_m: float) -> int:
 
 
 def _photographed(color_rgb: Uint8Array, rng: np.random.Generator) -> Uint8Array:
-    """A grey image (H, W) with a gain and a noise of its own."""
+    """A grey image (H, W) with random gain and noise."""
     grey = cv2.cvtColor(color_rgb, cv2.COLOR_RGB2GRAY).astype(np.float32)
     grey *= np.float32(rng.normal(1.0, _GAIN_ERROR))
     grey += rng.normal(0.0, _NOISE_LEVELS, grey.shape).astype(np.float32)
@@ -93,7 +93,7 @@ def match(left: Uint8Array, right: Uint8Array, fx: float, baseline_m: float) -> 
         baseline_m: distance of the right camera.
 
     Returns:
-        (H, W) float32 metres, 0 where no match is unique and confirmed from the other side.
+        (H, W) float32 metres, 0 where no match is unique and confirmed by the right image.
     """
     area = _WINDOW_PX**2
     matcher = cv2.StereoSGBM.create(
