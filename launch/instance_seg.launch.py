@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ament_index_python.packages import get_package_share_directory
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix, get_package_share_directory
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
-from launch.conditions import IfCondition
 from launch.substitutions import EnvironmentVariable, LaunchConfiguration
 from launch_ros.actions import Node
 
@@ -21,14 +20,14 @@ from instance_seg_ros.ros.inputs import FASTDDS_PROFILE, FASTDDS_VARIABLES
 
 PACKAGE = "instance_seg_ros"
 
-# Launch argument: input of the node, default, description.
+# Launch argument: input of the node, default (below the node's namespace), description.
 TOPICS = {
-    "color_image": ("color/image_raw", "/camera/color/image_raw", "colour image"),
-    "color_info": ("color/camera_info", "/camera/color/camera_info", "CameraInfo of the colour image"),
-    "depth_image": ("depth/image_raw", "/camera/depth/image_raw", "depth image, best aligned to colour"),
+    "color_image": ("color/image_raw", "camera/color/image_raw", "colour image"),
+    "color_info": ("color/camera_info", "camera/color/camera_info", "CameraInfo of the colour image"),
+    "depth_image": ("depth/image_raw", "camera/depth/image_raw", "depth image, best aligned to colour"),
     "depth_info": (
         "depth/camera_info",
-        "/camera/depth/camera_info",
+        "camera/depth/camera_info",
         "CameraInfo of the depth image; used when depth is not aligned to colour",
     ),
 }
@@ -45,7 +44,7 @@ def generate_launch_description() -> LaunchDescription:
         "use_sim_time": ("", "true or false: take the time from /clock; empty: as the parameter file says (false)."),
         "rviz": ("false", "true or false: start rviz with the package's layout."),
         "name": ("instance_seg", "Name of the node."),
-        "namespace": ("", "Namespace of the node."),
+        "namespace": ("", "Namespace of the node, and of topics that do not begin with a slash."),
         "log_level": ("info", "Lowest level that is logged: debug, info, warn, error."),
     }
     return LaunchDescription(
@@ -58,15 +57,28 @@ def generate_launch_description() -> LaunchDescription:
                 SetEnvironmentVariable(name, EnvironmentVariable(name, default_value=str(FASTDDS_PROFILE)))
                 for name in FASTDDS_VARIABLES
             ),
+            OpaqueFunction(function=start_rviz),  # before the node: without rviz2 nothing starts
             OpaqueFunction(function=start_node),
-            Node(
-                package="rviz2",
-                executable="rviz2",
-                arguments=["-d", str(share / "config" / "instance_seg.rviz")],
-                condition=IfCondition(LaunchConfiguration("rviz")),
-            ),
         ]
     )
+
+
+def start_rviz(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """rviz with the package's layout, where it is asked for.
+
+    Raises:
+        RuntimeError: naming the cure, when it is not installed.
+    """
+    if not truth_of("rviz", str(LaunchConfiguration("rviz").perform(context))):
+        return []
+    try:
+        get_package_prefix("rviz2")
+    except PackageNotFoundError as error:
+        raise RuntimeError(
+            "rviz is true, but rviz2 is not installed; apt install ros-$ROS_DISTRO-rviz2, or leave rviz:=true out"
+        ) from error
+    layout = Path(get_package_share_directory(PACKAGE)) / "config" / "instance_seg.rviz"
+    return [Node(package="rviz2", executable="rviz2", arguments=["-d", str(layout)])]
 
 
 def start_node(context: LaunchContext) -> list[LaunchDescriptionEntity]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import runpy
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +12,24 @@ import pytest
 
 pytest.importorskip("rclpy")
 
+from rclpy.node import Node
+
 from instance_seg_ros.ros.inputs import FASTDDS_PROFILE, FASTDDS_VARIABLES
 
 ROOT = Path(__file__).parents[2]
 LAUNCH_FILES = sorted((ROOT / "launch").glob("*.launch.py"))
 OUTPUTS = {f"/instance_seg/{name}" for name in ("instances", "label_image", "overlay", "cloud", "markers")}
+
+
+def processes_of(entities: list[Any], context: Any) -> Iterator[Any]:
+    """The processes that a description starts, each when it would be started."""
+    from launch.actions import ExecuteProcess
+
+    for entity in entities:
+        if isinstance(entity, ExecuteProcess):
+            yield entity
+        else:
+            yield from processes_of(entity.visit(context) or [], context)
 
 
 @pytest.mark.parametrize("path", LAUNCH_FILES, ids=lambda path: path.name)
@@ -36,31 +51,46 @@ def test_a_launch_file_describes_processes_of_this_package_with_shared_memory_fo
 ) -> None:
     launch = pytest.importorskip("launch")
     pytest.importorskip("launch_ros")
-    from launch.actions import ExecuteProcess
-
     for name in FASTDDS_VARIABLES:
         monkeypatch.delenv(name, raising=False)
         if own_profile:
             monkeypatch.setenv(name, own_profile)
     description = runpy.run_path(str(path))["generate_launch_description"]()
     context = launch.LaunchContext()
-    started: list[Any] = []
-    profiles: list[str] = []
-
-    def visit(entities: list[Any]) -> None:
-        for entity in entities:
-            if isinstance(entity, ExecuteProcess):
-                if entity.condition is None or entity.condition.evaluate(context):
-                    started.append(entity)
-                    profiles.extend(context.environment[name] for name in FASTDDS_VARIABLES)
-            else:
-                visit(entity.visit(context) or [])
-
-    visit(description.entities)
-    executables = {node.node_executable for node in started}
+    executables, profiles = set(), set()
+    for process in processes_of(description.entities, context):
+        executables.add(process.node_executable)
+        profiles |= {context.environment[name] for name in FASTDDS_VARIABLES}
     expected = {"demo.launch.py": {"camera_node", "instance_seg_node"}, "instance_seg.launch.py": {"instance_seg_node"}}
     assert executables == expected[path.name]
-    assert set(profiles) == {own_profile or str(FASTDDS_PROFILE)}
+    assert profiles == {own_profile or str(FASTDDS_PROFILE)}
+
+
+def test_without_rviz2_asking_for_rviz_starts_nothing() -> None:
+    launch = pytest.importorskip("launch")
+    pytest.importorskip("launch_ros")
+    from ament_index_python.packages import PackageNotFoundError, get_package_prefix
+
+    with contextlib.suppress(PackageNotFoundError):
+        pytest.skip(f"rviz2 is installed in {get_package_prefix('rviz2')}")
+    description = runpy.run_path(str(ROOT / "launch" / "instance_seg.launch.py"))["generate_launch_description"]()
+    context = launch.LaunchContext()
+    context.launch_configurations["rviz"] = "true"
+    started: list[Any] = []
+    with pytest.raises(RuntimeError, match="rviz2 is not installed; apt install"):
+        started.extend(processes_of(description.entities, context))
+    assert started == []
+
+
+def test_the_topics_of_the_launch_file_follow_the_namespace(ros: None) -> None:
+    pytest.importorskip("launch_ros")
+    topics = runpy.run_path(str(ROOT / "launch" / "instance_seg.launch.py"))["TOPICS"]
+    rules = [text for name, default, _ in topics.values() for text in ("-r", f"~/{name}:={default}")]
+    for namespace, camera in (("", "/camera"), ("/robot1", "/robot1/camera")):
+        node = Node("instance_seg", namespace=namespace, cli_args=["--ros-args", *rules])
+        for name, _, _ in topics.values():
+            assert node.resolve_topic_name(f"~/{name}") == f"{camera}/{name}"
+        node.destroy_node()
 
 
 def test_the_rviz_layout_shows_topics_that_the_node_publishes() -> None:
