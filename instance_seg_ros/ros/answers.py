@@ -1,4 +1,4 @@
-"""From the messages of one moment to the node's answer: an InstanceArray, also when the frame cannot be used."""
+"""From the messages of one moment to the node's answer: an InstanceArray, even if the frame cannot be used."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Answers:
         self._problems = problems
 
     def answer(self, rgbd: RgbdMessages, pipeline: Pipeline) -> tuple[InstanceArray, Scene | None]:
-        """The answer, and the scene behind it; no scene, and the reason in the answer, where there can be none."""
+        """The answer and the scene behind it; where there can be no scene, None and the reason in the answer."""
         current = self._settings.current
         try:
             frame = frame_of(rgbd, self._pose_of_depth_camera, current.node.T_color_depth)

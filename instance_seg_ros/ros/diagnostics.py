@@ -23,13 +23,13 @@ class NodeState:
     """The node at one time.
 
     Attributes:
-        label: of the lifecycle state.
-        settings: its own.
-        inputs: while it subscribes.
-        pipeline: while it is configured.
+        label: its lifecycle state.
+        settings: the node's own settings.
+        inputs: None unless it subscribes.
+        pipeline: None unless it is configured.
         configure_failure: why the last configure failed, None when it did not.
         dropped: frames dropped for a newer one.
-        subscribers: of each output, by topic.
+        subscribers: number of subscribers of each output, by topic.
     """
 
     label: str
@@ -42,7 +42,7 @@ class NodeState:
 
 
 def silence_faults(reports: Iterable[InputReport], timeout_s: float) -> list[str]:
-    """Why nothing arrives on the inputs that are silent for longer, with the cure; empty when none is."""
+    """Why nothing arrives on inputs that have been silent for longer than this, with the cure; empty when none is."""
     silent = [report for report in reports if report.silent_s > timeout_s]
     without_publisher = [report.topic for report in silent if report.publishers == 0]
     unheard = [
@@ -61,10 +61,10 @@ def silence_faults(reports: Iterable[InputReport], timeout_s: float) -> list[str
 
 
 def input_faults(state: NodeState) -> list[str]:
-    """Why no frame comes, in the order in which to look; empty when frames come, or when none are listened for."""
+    """Why no frames come, in the order in which to look; empty when they come, or when the node does not subscribe."""
     if state.inputs is None:
         return []
-    # One CameraInfo serves all frames: a camera that publishes it once, or seldom, lacks nothing.
+    # One CameraInfo serves all frames, so a camera may publish it once, or rarely.
     needed = {COLOR, DEPTH} if state.inputs.matcher.infos.color else {COLOR, DEPTH, COLOR_INFO}
     reports = [report for name, report in state.inputs.reports().items() if name in needed]
     faults = silence_faults(reports, state.settings.input_timeout_s)
@@ -84,7 +84,7 @@ class DiagnosticsPublisher:
     Args:
         node: whose state it is.
         state: gives it.
-        health: counters.
+        health: the counters.
         problems: gets a report when no frames come.
     """
 
@@ -107,7 +107,7 @@ class DiagnosticsPublisher:
         self._publisher.publish(array)
 
     def _log_backend(self, state: NodeState) -> None:
-        """Says once what runs the network, and again when that changes, as when an engine has been built meanwhile."""
+        """Logs what runs the network, and logs it again when that changes, as when an engine has been built."""
         backend = state.pipeline.segmenter.backend if state.pipeline is not None else ""
         if backend in ("", self._logged_backend):
             return

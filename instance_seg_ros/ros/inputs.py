@@ -27,7 +27,7 @@ Report = Callable[[str, str], None]
 """Called with the short name and the text of a problem."""
 
 FASTDDS_PROFILE = Path(__file__).with_name("fastdds_images.xml")
-"""Settings of Fast DDS with which images between processes of one machine do not get lost."""
+"""Settings of Fast DDS that keep images between processes of one machine from getting lost."""
 FASTDDS_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 """Environment variables that name them, of Fast DDS 2 (ROS 2 Jazzy) and of Fast DDS 3 (Kilted and newer)."""
 
@@ -36,7 +36,7 @@ QUEUE_DEPTH = 5
 KEPT_QOS = QoSProfile(
     depth=QUEUE_DEPTH, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
 )
-"""For messages that a publisher keeps for those who come later."""
+"""For messages that a publisher keeps for late subscribers."""
 
 _TRANSPORT_TYPES = {"raw": Image, "compressed": CompressedImage, "compressedDepth": CompressedImage}
 
@@ -72,7 +72,7 @@ class Inputs:
         self._lock = threading.Lock()
         self._closed = False
         self.matcher = MessageMatcher(settings.sync_tolerance_s, settings.rectified_inputs, infos)
-        # The infos first: of two messages that wait, the executor takes that of the older subscription.
+        # The infos first: of two waiting messages, the executor takes the one of the older subscription.
         topics: dict[str, tuple[str, type, Callable[[Any], None]]] = {
             COLOR_INFO: ("~/color/camera_info", CameraInfo, self._on_color_info),
             DEPTH_INFO: ("~/depth/camera_info", CameraInfo, self._on_depth_info),
@@ -103,7 +103,7 @@ class Inputs:
             self._subscriptions.clear()
 
     def follow_publishers(self) -> None:
-        """Subscribes as the publishers that are there offer it. To be called now and then."""
+        """Adapts the subscriptions to what the present publishers offer. To be called now and then."""
         self._look_for_latched()
         if self._follows_reliability:
             self._follow_reliability()
@@ -131,7 +131,7 @@ class Inputs:
     def _follow_reliability(self) -> None:
         """Subscribes to a topic reliably where every publisher of it is reliable, best effort where one is not.
 
-        What a driver's shared memory cannot hold gets lost: of reliable publishers it is then sent again. A topic
+        What does not fit into a driver's shared memory gets lost; reliable publishers then send it again. A topic
         without a publisher stays as it is.
         """
         for name in self._topics:
@@ -158,7 +158,7 @@ class Inputs:
         return self._node.create_subscription(message_type, topic, self._guard(callback), qos, event_callbacks=events)
 
     def reports(self) -> dict[str, InputReport]:
-        """The state of each input that is needed for every frame, by name; also after `close`."""
+        """The state of each input that every frame needs, by name; also after `close`."""
         return {
             name: self._health.input(name, topic, self._node.count_publishers(topic))
             for name, topic in self._needed_topics.items()

@@ -2,8 +2,8 @@
 
 Inputs below the node's name: color/image_raw, color/camera_info, depth/image_raw, and depth/camera_info where depth is
 not registered to colour. Outputs: instances, label_image, overlay, cloud, markers, and /diagnostics. Services: segment,
-set_enabled. The node subscribes while it is active; it answers every frame that it processes with one InstanceArray of
-the stamp of the colour image, also when the frame cannot be used.
+set_enabled. The node subscribes while it is active. It answers every frame that it processes with one InstanceArray,
+which has the stamp of the colour image, even if the frame cannot be used.
 """
 
 from __future__ import annotations
@@ -63,14 +63,14 @@ class _Job:
 
 
 class InstanceSegNode(LifecycleNode):
-    """See the module. The work is done in one thread of its own; callbacks only collect, so any executor serves.
+    """See the module. The work is done in a separate thread; callbacks only collect, so any executor will do.
 
     Args:
         build_pipeline: makes the pipeline at configure; may raise InputError, such as ModelError.
         node_options: those of `rclpy.lifecycle.LifecycleNode`, such as parameter_overrides.
 
     Raises:
-        ValueError: for a parameter that is out of its range at start, or that no setting reads, naming it.
+        ValueError: naming a parameter that is out of its range at startup, or that no setting reads.
     """
 
     def __init__(self, build_pipeline: BuildPipeline = Pipeline.from_settings, **node_options: Any) -> None:
@@ -92,10 +92,10 @@ class InstanceSegNode(LifecycleNode):
         try:
             self._settings = NodeParameters(self, self.state_label, self._on_configuration)
         except Exception:
-            self.destroy_node()  # what is half made would stay in the graph
+            self.destroy_node()  # a half-made node would stay in the graph
             raise
         self._answers = Answers(self, self._settings, self._transforms, self._health, self._problems)
-        # Steady, so that diagnostics come and calls end also while a simulated time stands still.
+        # Steady, so that diagnostics come and calls end even while a simulated time stands still.
         steady_clock, concurrent = Clock(clock_type=ClockType.STEADY_TIME), ReentrantCallbackGroup()
         Services(self, self._requests, self._state, concurrent, steady_clock)
         self._diagnostics = DiagnosticsPublisher(self, self._state, self._health, self._problems)
@@ -105,7 +105,7 @@ class InstanceSegNode(LifecycleNode):
             callback_group=concurrent,
             clock=steady_clock,
         )
-        # rclpy lets an impossible transition raise out of its own service and so end the executor.
+        # In rclpy an impossible transition raises an exception from its own service, which would end the executor.
         self._change_state = self._service_change_state.callback
         self._service_change_state.callback = self._on_change_state
 
@@ -122,8 +122,8 @@ class InstanceSegNode(LifecycleNode):
         return bool(self._camera_infos.color)
 
     def set_parameters_atomically(self, parameter_list: list[Parameter]) -> SetParametersResult:
-        """As rclpy's, but a name that is unknown is refused with the nearest right one, and giving a read-only
-        parameter the value that it has is no change, so that the node's own dump can be loaded."""
+        """As in rclpy, but an unknown name is refused with the nearest known one, and setting a read-only parameter to
+        the value that it has is no change, so that the node's own dump can be loaded."""
         unknown = self._settings.unknown_text(each.name for each in parameter_list if not self.has_parameter(each.name))
         if unknown:
             return SetParametersResult(successful=False, reason=unknown)
@@ -157,11 +157,11 @@ class InstanceSegNode(LifecycleNode):
         return self._transition("activate", self._activate)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Unsubscribes and stops the worker after the frame at work."""
+        """Unsubscribes, and stops the worker after its present frame."""
         return self._transition("deactivate", self._deactivate)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Gives model and publishers back."""
+        """Releases the model and the publishers."""
         return self._transition("clean up", self._cleanup)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -169,12 +169,12 @@ class InstanceSegNode(LifecycleNode):
         return self._transition("shut down", self.close)
 
     def close(self) -> None:
-        """Unsubscribes, stops the worker and gives everything back; may be called more than once."""
+        """Unsubscribes, stops the worker and releases everything; may be called more than once."""
         self._deactivate()
         self._cleanup()
 
     def _transition(self, name: str, action: Callable[[], None]) -> TransitionCallbackReturn:
-        # rclpy turns an exception of a transition into a silent error.
+        # rclpy would turn an exception in a transition into a silent error.
         try:
             action()
         except (InputError, ValueError) as error:
@@ -242,7 +242,7 @@ class InstanceSegNode(LifecycleNode):
             self._inputs = None
         if self._worker is not None:
             if not self._worker.stop(STOP_TIMEOUT_S):
-                self.get_logger().error(f"the frame at work did not end within {STOP_TIMEOUT_S:g} s")
+                self.get_logger().error(f"the worker did not finish its frame within {STOP_TIMEOUT_S:g} s")
             self._dropped += self._worker.dropped
             self._worker = None
         self._requests.cancel_all()
@@ -265,7 +265,7 @@ class InstanceSegNode(LifecycleNode):
     def _on_configuration(self, old: Configuration, new: Configuration) -> None:
         if self._pipeline is None or old.pipeline == new.pipeline:
             return
-        # The next frame takes the new stages; the tracker stays, and its ids with it.
+        # The next frame uses the new stages; the tracker stays, and so do its ids.
         settings, tracker = new.pipeline, self._pipeline.tracker
         tracker.settings = settings.tracking
         self._pipeline = Pipeline(
@@ -326,7 +326,7 @@ class InstanceSegNode(LifecycleNode):
 
 
 def spin(node: InstanceSegNode, executor: Executor) -> None:
-    """Executes callbacks until the context shuts down; what escapes from one is logged, and the next is executed."""
+    """Executes callbacks until the context shuts down; an exception that escapes from one is logged, and it goes on."""
     while executor.context.ok():
         try:
             executor.spin_once()
@@ -340,8 +340,7 @@ def main(args: list[str] | None = None) -> int:
     """Runs the node until SIGINT or SIGTERM.
 
     Returns:
-        0 after a signal, 1 when what was given at start cannot be used: an argument, a parameter or its file, a
-        variable of the environment.
+        0 after a signal, 1 if an argument, a parameter or its file, or an environment variable cannot be used.
     """
     try:
         rclpy.init(args=args)
@@ -364,7 +363,7 @@ def main(args: list[str] | None = None) -> int:
     except Exception:
         if executor.context.ok():
             raise
-        # else a signal shut the context down under a call that was at work
+        # otherwise a signal shut the context down during a call
     finally:
         node.close()
         node.destroy_node()

@@ -1,6 +1,6 @@
-"""The node's publishers. What costs time to draw is drawn only while somebody listens.
+"""The node's publishers. What takes time to draw is drawn only while somebody listens.
 
-The detections are published where vision_msgs is installed; nothing needs it.
+The detections are published if vision_msgs is installed; nothing else needs it.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Outputs:
             }
 
     def publish_answer(self, answer: InstanceArray) -> None:
-        """Publishes the instances: first, because a planner waits for them."""
+        """Publishes the instances; this comes first, because a planner waits for them."""
         self._instances.publish(answer)
 
     def publish_pictures(self, scene: Scene) -> None:

@@ -1,4 +1,4 @@
-"""Settings given from outside that no setting of the node reads: they are named instead of ignored."""
+"""Parameters given at startup that no setting of the node reads: they are reported instead of ignored."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PARAMETERS_KEY = "ros__parameters"
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that was probably meant: the same word on another level, else the most similar one."""
+    """The known name that was probably meant: the same word on another level, or else the most similar one."""
     names = list(known)
     word = name.rpartition(".")[2]
     same_word = [other for other in names if other.rpartition(".")[2] == word]
@@ -27,7 +27,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def unknown_text(unknown: Iterable[str], known: Iterable[str]) -> str:
-    """What to tell of names that are none of the known ones; empty without any."""
+    """A message about names that are unknown; empty if there are none."""
     names = list(known)
     faults = []
     for name in sorted(unknown):
@@ -44,7 +44,7 @@ def parameter_files(arguments: Sequence[str] | None) -> list[str]:
 
 
 def foreign_file_text(path: str, node_name: str) -> str:
-    """What to tell of a parameter file whose sections are all for other nodes; empty for one that is for this node.
+    """A message about a parameter file whose sections are all for other nodes; empty if one is for this node.
 
     Args:
         path: of the file.

@@ -16,7 +16,7 @@ from instance_seg_ros.ros.settings import NodeSettings, all_parameters, settings
 
 UNCONFIGURED, INACTIVE, ACTIVE = "unconfigured", "inactive", "active"
 
-# What takes effect only when the model is loaded or when the inputs are subscribed; everything else at once.
+# Parameters that take effect only when the model is loaded or the inputs are subscribed; all others do at once.
 _SETTABLE_UNCONFIGURED = ("model_path", "fixed_frame", "segmentation.")
 _SETTABLE_INACTIVE = ("color_transport", "depth_transport", "input_reliability", "rectified_inputs", "sync_tolerance_s")
 
@@ -38,7 +38,7 @@ class NodeParameters:
         applied: called with the old and the new configuration after each accepted change.
 
     Raises:
-        ValueError: for a start value that a setting does not allow, naming it, and for one that no setting reads.
+        ValueError: naming a startup value that a setting does not allow, or that no setting reads.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class NodeParameters:
         self._applied = applied
         for name, field in all_parameters().items():
             node.declare_parameter(name, field.default, descriptor(name, field))
-        given = node._parameter_overrides  # rclpy has no public name for what was given at start
+        given = node._parameter_overrides  # rclpy has no public name for the parameters that were given at startup
         fault = self.unknown_text(name for name in given if not node.has_parameter(name))
         if fault:
             raise ValueError(fault)
@@ -59,7 +59,7 @@ class NodeParameters:
 
     @staticmethod
     def unknown_text(names: Iterable[str]) -> str:
-        """What to tell of names that no parameter has, with the nearest right ones; empty without any."""
+        """A message about names that no parameter has, with the nearest known ones; empty if there are none."""
         return unknown_text(names, all_parameters())
 
     def _with(self, changes: Sequence[Parameter]) -> Configuration:

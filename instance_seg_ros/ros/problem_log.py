@@ -32,7 +32,7 @@ class ProblemLog:
     def unexpected(self, what: str) -> None:
         """For an except clause: an error with its traceback."""
         if not self._node.context.ok():
-            return  # a signal shut the context down under a call that was at work: no fault of that call
+            return  # a signal shut the context down during the call, which is not to blame
         error = sys.exc_info()[1]
         if self._health.problem(f"unexpected {type(error).__name__}", f"{what}: {error!r}", ERROR):
             self._node.get_logger().error(f"{what}:\n{traceback.format_exc()}")

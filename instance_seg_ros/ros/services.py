@@ -25,7 +25,7 @@ class Services:
         requests: where calls of `segment` wait for a frame.
         state: gives the node's state.
         group: lets a call wait while other callbacks run.
-        steady_clock: measures how long a call waits, also while a simulated time stands still.
+        steady_clock: measures how long a call waits, even while a simulated time stands still.
     """
 
     def __init__(
