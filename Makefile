@@ -1,13 +1,13 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test docs bench model clean
+.PHONY: help setup demo test docs bench gpu-check model clean
 
 # Arguments for the command that a target runs: make test ARGS="-k lifting"
 ARGS ?=
 
 help: ## Show this list
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 setup: ## Set up everything that the demo, the tests and development need
 	@scripts/setup.sh test
@@ -28,6 +28,9 @@ docs: ## Build the documentation as one site, out/site/index.html; a dead link i
 bench: ## Time every stage and every runtime; ARGS="--beside FILE.onnx" times another network, too
 	@scripts/setup.sh test
 	@source env.sh && exec instance-seg bench $(ARGS)
+
+gpu-check: ## Hold every backend on this machine's GPU against the CPU, time them, train a little; ARGS="--captures DIR"
+	@if [[ -d .venv ]]; then source env.sh; fi; exec python3 -m instance_seg_ros.commands.gpu_check $(ARGS)
 
 SCENES ?= 16000
 MINUTES ?= 180
