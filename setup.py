@@ -65,7 +65,7 @@ setup(
         "rtx": ["onnx", "tensorrt-rtx-cu13-bindings", "tensorrt-rtx-cu13-libs", "torch"],
         "synth": requirements("demo"),
         "tensorboard": ["tensorboard"],
-        "train": [*requirements("demo"), "matplotlib", "onnx", "pillow>=10", "pycocotools", "torch"],
+        "train": [*requirements("demo"), "faster-coco-eval", "matplotlib", "onnx", "pillow>=10", "torch"],
     },
     entry_points={"console_scripts": ["instance-seg = instance_seg_ros.commands.main:main"]},
 )

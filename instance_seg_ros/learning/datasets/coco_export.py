@@ -13,8 +13,8 @@ from typing import Any
 
 import cv2
 import numpy as np
+from faster_coco_eval.core import mask as coco_mask
 from numpy.typing import NDArray
-from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
 from instance_seg_ros.files.atomic import write_atomically

@@ -1,4 +1,4 @@
-"""COCO's three ways to write a mask, checked before they reach pycocotools' C code, which trusts what it is given."""
+"""COCO's three ways to write a mask, checked before they reach faster-coco-eval's C++ code, which trusts what it is given."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import math
 from typing import Any
 
 import numpy as np
+from faster_coco_eval.core import mask as coco_mask
 from numpy.typing import NDArray
-from pycocotools import mask as coco_mask
 
 Rle = dict[str, Any]
-"""pycocotools' compressed run-length encoding: {"size": [H, W], "counts": bytes}."""
+"""COCO's compressed run-length encoding: {"size": [H, W], "counts": bytes}."""
 
 
 def encode_segmentation(segmentation: Any, size_hw: tuple[int, int], left_out: list[str] | None = None) -> Rle:

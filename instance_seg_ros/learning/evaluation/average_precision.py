@@ -1,4 +1,4 @@
-"""COCO's mask average precision and Boundary AP, over all classes as one and by class, by pycocotools.
+"""COCO's mask average precision and Boundary AP, over all classes as one and by class, by faster-coco-eval.
 
 Boundary AP (Cheng et al., "Boundary IoU", CVPR 2021) is the same with the smaller of mask IoU and boundary IoU in place
 of the mask IoU. Boundary IoU compares what lies within d of each mask's outline, d being 2 % of the image's diagonal.
@@ -9,14 +9,11 @@ that a camera's resolution does not change an object's class.
 
 from __future__ import annotations
 
-import contextlib
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,12 +29,12 @@ Region = dict[str, Any]
 
 @dataclass(frozen=True)
 class EncodedImage:
-    """One image's objects and predictions in pycocotools' run-length code.
+    """One image's objects and predictions in COCO's run-length code.
 
     Attributes:
         size_hw: of the image.
-        truth, truth_edges: regions of the objects, and what lies near their outlines.
-        predicted, predicted_edges: the same for the predictions.
+        truth: regions of the objects.
+        predicted: those of the predictions.
         truth_classes: class indices of the objects.
         predicted_classes: those of the predictions, among the objects' classes; UNKNOWN_CLASS for any other.
         scores: of the predictions.
@@ -45,9 +42,7 @@ class EncodedImage:
 
     size_hw: tuple[int, int]
     truth: tuple[Region, ...]
-    truth_edges: tuple[Region, ...]
     predicted: tuple[Region, ...]
-    predicted_edges: tuple[Region, ...]
     truth_classes: tuple[int, ...]
     predicted_classes: tuple[int, ...]
     scores: tuple[float, ...]
@@ -98,31 +93,16 @@ class AveragePrecision:
         return {name: value for name, value in vars(self).items() if name != "curves"}
 
 
-def boundary_width_px(height: int, width: int) -> int:
-    """d of Boundary IoU: 2 % of the diagonal, 16 px at 640x480."""
-    return max(1, round(_BOUNDARY_SHARE * math.hypot(height, width)))
-
-
-def boundary_region(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The pixels (H, W) of a mask that lie within d of its outline; the image's border is part of the outline."""
-    width_px = boundary_width_px(*mask.shape)
-    padded = cv2.copyMakeBorder(mask.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
-    inner = cv2.erode(padded, np.ones((3, 3), np.uint8), iterations=width_px)
-    return mask & (inner[1:-1, 1:-1] == 0)
-
-
 def encode(truth: Instances, predicted: Instances) -> EncodedImage:
     """One image: its objects and what was predicted. Classes are the same where their names are.
 
     Raises:
-        ImportError: pycocotools is not installed.
+        ImportError: faster-coco-eval is not installed.
     """
     return EncodedImage(
         size_hw=truth.image_size_wh[::-1],
         truth=tuple(_encoded(mask) for mask in truth.masks),
-        truth_edges=tuple(_encoded(boundary_region(mask)) for mask in truth.masks),
         predicted=tuple(_encoded(mask) for mask in predicted.masks),
-        predicted_edges=tuple(_encoded(boundary_region(mask)) for mask in predicted.masks),
         truth_classes=tuple(truth.class_ids.tolist()),
         predicted_classes=tuple(class_ids_in(predicted, truth.class_names).tolist()),
         scores=tuple(predicted.scores.tolist()),
@@ -130,7 +110,7 @@ def encode(truth: Instances, predicted: Instances) -> EncodedImage:
 
 
 def _encoded(mask: NDArray[np.bool_]) -> Region:
-    from pycocotools import mask as coco_mask  # type: ignore[import-untyped]
+    from faster_coco_eval.core import mask as coco_mask
 
     region: Region = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
     return region
@@ -140,11 +120,11 @@ def average_precision(images: Sequence[EncodedImage]) -> AveragePrecision:
     """Average precision over all of some images together, whatever the classes.
 
     Raises:
-        ImportError: pycocotools is not installed.
+        ImportError: faster-coco-eval is not installed.
     """
     one_class = [_as_one_class(image) for image in images]
     mask, boundary = (_evaluated(one_class, 1, of_boundary) for of_boundary in (False, True))
-    # pycocotools says -1 where there is nothing to measure.
+    # The library says -1 where there is nothing to measure.
     stats = [float("nan") if value < 0 else float(value) for value in mask.stats]
     edges = [float("nan") if value < 0 else float(value) for value in boundary.stats]
     thresholds = mask.params.iouThrs
@@ -164,7 +144,7 @@ def class_precisions(images: Sequence[EncodedImage], classes: int) -> list[Class
         classes: number of classes.
 
     Raises:
-        ImportError: pycocotools is not installed.
+        ImportError: faster-coco-eval is not installed.
     """
     mask, boundary = (_evaluated(images, classes, of_boundary).eval["precision"] for of_boundary in (False, True))
     at_50, at_75 = 0, 5  # of COCO's IoU thresholds, 0.5, 0.55, ... 0.95
@@ -186,7 +166,7 @@ def mean_over_classes(precisions: Sequence[ClassPrecision]) -> ClassPrecision:
 
 
 def _mean_precision(precision: NDArray[np.float64]) -> float:
-    """Over thresholds and recalls of pycocotools' (..., areas, detections), for all areas and 100 detections."""
+    """Over thresholds and recalls of the library's (..., areas, detections), for all areas and 100 detections."""
     value = float(precision[..., 0, -1].mean())
     return float("nan") if value < 0 else value  # -1 everywhere without objects
 
@@ -196,25 +176,8 @@ def _as_one_class(image: EncodedImage) -> EncodedImage:
 
 
 def _evaluated(images: Sequence[EncodedImage], classes: int, of_boundary: bool) -> Any:
-    """A finished evaluation of pycocotools, by mask IoU or by the smaller of mask and boundary IoU."""
-    from pycocotools.coco import COCO  # type: ignore[import-untyped]
-    from pycocotools.cocoeval import COCOeval  # type: ignore[import-untyped]
-
-    class BoundaryEvaluation(COCOeval):
-        """Takes the smaller of mask and boundary IoU."""
-
-        def computeIoU(self, imgId: int, catId: int) -> Any:
-            whole = super().computeIoU(imgId, catId)
-            if len(whole) == 0:
-                return whole
-            key = imgId, catId
-            regions = self._gts[key], self._dts[key]
-            self._gts[key], self._dts[key] = (
-                [{**entry, "segmentation": entry["edges"]} for entry in entries] for entries in regions
-            )
-            edges = super().computeIoU(imgId, catId)
-            self._gts[key], self._dts[key] = regions
-            return np.minimum(whole, edges)
+    """A finished evaluation, by mask IoU or by the smaller of mask and boundary IoU."""
+    from faster_coco_eval import COCO, COCOeval_faster
 
     def dataset(annotations: list[dict[str, Any]]) -> Any:
         result = COCO()
@@ -228,13 +191,16 @@ def _evaluated(images: Sequence[EncodedImage], classes: int, of_boundary: bool) 
         return result
 
     entries = list(enumerate(images, start=1))
-    with contextlib.redirect_stdout(io.StringIO()):
-        evaluation = (BoundaryEvaluation if of_boundary else COCOeval)(
-            dataset(_annotations(entries, predicted=False)), dataset(_annotations(entries, predicted=True)), "segm"
-        )
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
+    evaluation = COCOeval_faster(
+        dataset(_annotations(entries, predicted=False)),
+        dataset(_annotations(entries, predicted=True)),
+        "boundary" if of_boundary else "segm",
+        print_function=lambda text: None,
+        boundary_dilation_ratio=_BOUNDARY_SHARE,
+    )
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
     return evaluation
 
 
@@ -243,18 +209,17 @@ def _annotations(entries: Sequence[tuple[int, EncodedImage]], predicted: bool) -
 
     Ids count from 1, because 0 means unmatched there.
     """
-    from pycocotools import mask as coco_mask
+    from faster_coco_eval.core import mask as coco_mask
 
     annotations: list[dict[str, Any]] = []
     for image_id, image in entries:
-        regions = zip(image.predicted, image.predicted_edges, image.predicted_classes, image.scores, strict=True)
+        regions = zip(image.predicted, image.predicted_classes, image.scores, strict=True)
         if not predicted:
-            scores = [1.0] * len(image.truth)
-            regions = zip(image.truth, image.truth_edges, image.truth_classes, scores, strict=True)
-        for region, edges, class_index, score in regions:
+            regions = zip(image.truth, image.truth_classes, [1.0] * len(image.truth), strict=True)
+        for region, class_index, score in regions:
             if class_index == UNKNOWN_CLASS:
                 continue
             area = float(coco_mask.area(region)) * _REFERENCE_PIXELS / math.prod(image.size_hw)
             entry = {"id": len(annotations) + 1, "image_id": image_id, "category_id": class_index + 1, "score": score}
-            annotations.append({**entry, "iscrowd": 0, "area": area, "segmentation": region, "edges": edges})
+            annotations.append({**entry, "iscrowd": 0, "area": area, "segmentation": region})
     return annotations

@@ -64,7 +64,7 @@ class FrameResult:
         objects: facts of each labelled object, in the order of the metrics.
         class_ids: the class of each labelled object.
         named: for each labelled object, whether the prediction that overlaps it most is of a class of the same name.
-        encoded: for average precision; None where pycocotools is not installed.
+        encoded: for average precision; None where faster-coco-eval is not installed.
         phantoms: predictions away from labelled objects.
         rule_check: for generated scenes, what the rule behind `phantoms.bare` makes of known cases.
         segment_ms: time of the segmenter.
@@ -131,7 +131,7 @@ def evaluate_frame(segmenter: RankingSegmenter, source: LabelledFrame) -> tuple[
     bare = np.array([surface is Surface.BARE for surface in judged], dtype=bool)
     phantoms = Phantoms(int(away.sum()), int(bare.sum()), judged.count(Surface.UNMEASURED), source.complete)
     encoded = None
-    if importlib.util.find_spec("pycocotools") is not None:
+    if importlib.util.find_spec("faster_coco_eval") is not None:
         ranked = segmenter.ranked(source.frame)
         ranked = ranked[_counted(source, ranked.masks)]
         encoded = encode(source.truth, ranked)

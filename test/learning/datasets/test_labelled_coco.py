@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pytest
 
-pytest.importorskip("pycocotools")
+pytest.importorskip("faster_coco_eval")
 
 from instance_seg_ros.commands import evaluate
 from instance_seg_ros.core.camera import RgbdFrame

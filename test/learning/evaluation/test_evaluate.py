@@ -84,7 +84,7 @@ def test_predictions_elsewhere_count_only_where_all_is_labelled() -> None:
 
 
 def test_average_precision_also_counts_what_the_threshold_leaves_out() -> None:
-    pytest.importorskip("pycocotools")
+    pytest.importorskip("faster_coco_eval")
     source = source_of(labels((0, 0, 10, 10), (20, 0, 30, 10)))
     segmenter = FixedSegmenter(labels((0, 0, 10, 10)), ranked=labels((0, 0, 10, 10), (20, 0, 30, 10)))
     result, _ = evaluate_frame(segmenter, source)
@@ -260,7 +260,7 @@ def test_reports_name_frames_and_write_files(tmp_path: Path) -> None:
     assert "<&" not in page
 
 
-def test_without_pycocotools_there_is_everything_but_average_precision(tmp_path: Path) -> None:
+def test_without_faster_coco_eval_there_is_everything_but_average_precision(tmp_path: Path) -> None:
     source = source_of(labels((0, 0, 10, 10)))
     result, prediction = evaluate_frame(FixedSegmenter(labels((0, 0, 10, 10))), source)
     result = replace(result, encoded=None)
