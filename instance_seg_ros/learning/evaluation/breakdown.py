@@ -107,7 +107,7 @@ class ClassSummary:
     """Figures that count a prediction of another class than the object's as wrong.
 
     Attributes:
-        precision: mean over the classes that have objects; None where faster-coco-eval is not installed.
+        precision: mean over the classes that have objects; None without faster-coco-eval.
         classes: number of classes that have objects.
         found: objects whose best mask IoU with a prediction is above 0.5.
         named: of those, the ones that this prediction calls by their class.
@@ -126,7 +126,7 @@ class Summary:
     Attributes:
         rows: over all frames first, then by class.
         overlap, boundary: mean (precision, recall, F) over the frames.
-        precision: average precision over all frames, whatever the classes; None where faster-coco-eval is not installed.
+        precision: average precision over all frames, whatever the classes; None without faster-coco-eval.
         classes: the figures when classes count; None where the model knows no class of the data.
         frames_with_labels: number of frames with a labelled object.
         frames_with_two_thirds_found: of those, the ones with two thirds of the objects found.
