@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent
 
 
 def version() -> str:
-    """The version that the package itself tells."""
+    """The version that the package itself states."""
     match = re.search(r'^__version__ = "(.+)"$', (ROOT / "instance_seg_ros" / "__init__.py").read_text(), re.MULTILINE)
     if match is None:
         raise RuntimeError('instance_seg_ros/__init__.py has no line __version__ = "..."')

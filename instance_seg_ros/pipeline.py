@@ -29,7 +29,7 @@ class SceneObject:
     Attributes:
         label: value in the label image, 1..N.
         track_id: stable id over frames, > 0.
-        class_name: as the model file tells it.
+        class_name: from the model file.
         class_id: its index in the model's list of classes.
         score: of the network, in [0, 1].
         lifted: the object in 3D: points, centres, box.

@@ -30,7 +30,7 @@ _LANGUAGES = {".py": "python", ".cpp": "cpp", ".txt": "cmake", ".xml": "xml", ".
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A topic or service of the node, as ROS knows it and as the documentation tells it."""
+    """A topic or service of the node, as ROS knows it and as the documentation describes it."""
 
     name: str
     type: str
@@ -101,7 +101,7 @@ PARTS: dict[str, Callable[[], str]] = {
 
 
 def rendered(text: str) -> str:
-    """The text with every marked part made anew.
+    """The text with every marked part written again.
 
     Raises:
         ValueError: for a part that is neither in `PARTS` nor a file, or a marker without its other half.

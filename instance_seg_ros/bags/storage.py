@@ -1,6 +1,6 @@
 """The files of a recording: a rosbag2 opened for reading, through `rosbags`, with errors that a user can act on.
 
-A recording that ended in a crash is read, too: without its metadata.yaml, or cut short.
+A recording that ended in a crash can be read as well: without its metadata.yaml, or cut short.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class Bag:
                     continue
                 for connection, time_ns, raw in reader.messages(connections=connections):
                     read += 1
-                    # Each message by itself, of a bag whose metadata would have told.
+                    # Message by message, since the metadata that would have said it is missing.
                     whole = zstd.decompress(raw) if bytes(raw[:4]) == _ZSTD_MAGIC else raw
                     yield RecordedMessage(connection, time_ns, whole)
         except _STORAGE_ERRORS as error:

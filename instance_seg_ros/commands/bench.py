@@ -75,12 +75,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device", choices=("cpu", "cuda"), default="cpu", help="whose runtimes to measure (default: %(default)s)"
     )
-    parser.add_argument("--pytorch", action="store_true", help="measure the model in PyTorch on the CPU, too")
+    parser.add_argument("--pytorch", action="store_true", help="also measure the model in PyTorch on the CPU")
     parser.add_argument(
         "--checkpoint",
         type=Path,
         metavar="FILE",
-        help="written by `instance-seg import-weights`: measure its network as AdelaiDet runs it, in PyTorch, too",
+        help="written by `instance-seg import-weights`: also measure its network as AdelaiDet runs it, in PyTorch",
     )
     add_pipeline_arguments(parser)
 

@@ -125,7 +125,7 @@ def read_files(
     if not intrinsics.is_centred and not ("width" in meta and "height" in meta):
         raise CaptureError(
             f"{meta_path}: cx {intrinsics.cx:g} and cy {intrinsics.cy:g} are far from the middle of {width}x{height}; "
-            "are they of another resolution? Where the image was cropped, name its width and height there, too"
+            "are they of another resolution? If the image was cropped, name its width and height there as well"
         )
     frame = RgbdFrame(
         color_rgb, depth_m, intrinsics, int(meta.get("stamp_ns", 0)), str(meta.get("frame_id", CAPTURE_FRAME_ID))

@@ -43,7 +43,7 @@ class Accelerator:
         Args:
             inputs: of a frame.
             expected: what a network that is trusted says of it.
-            report: told how far it is.
+            report: called with the progress.
 
         Raises:
             ModelError: in no precision it says of the frame what is expected; a robot would act on that.

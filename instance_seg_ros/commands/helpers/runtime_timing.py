@@ -40,7 +40,7 @@ class Comparison:
 
     Attributes:
         device: "cpu", or "cuda" for the runtimes of the GPU in place of those of the CPU.
-        pytorch: PyTorch on the CPU, too.
+        pytorch: whether to time PyTorch on the CPU as well.
         checkpoint: written by `instance-seg import-weights`: adds its network as AdelaiDet runs it, in PyTorch.
         others: ONNX files of other networks, with fixed input shapes.
     """

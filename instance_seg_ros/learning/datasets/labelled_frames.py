@@ -26,7 +26,7 @@ RANDOM_SENSOR = "random"
 PUBLISHED_NOISE = "published_noise"
 PASSIVE_STEREO = "passive_stereo"
 SENSORS = (RANDOM_SENSOR, *PRESETS, PUBLISHED_NOISE, PASSIVE_STEREO)
-"""Sensors that a store can be seen through. Training uses the first; the presets are alike, the last two are not."""
+"""Sensors that a store can be seen through. Training uses the first; the presets are of its kind, the last two not."""
 DEPTH_MISSING = ("none", "half", "all")
 CONDITIONS = ("missing", "misregistered", "bright", "dim", "printed")
 """What a store's frames can be given besides as they are: a third to half of the depth missing in patches, colour up to

@@ -202,7 +202,7 @@ GROUPS: dict[str, Callable[[ObjectError], bool]] = {
     "nearer than 0.8 m": lambda error: error.distance_m < 0.8,
     "beyond 1 m": lambda error: error.distance_m > 1.0,
 }
-"""What the errors are told apart by, besides the scene's kind and the shape."""
+"""What the errors are grouped by, besides the scene's kind and the shape."""
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ class CondInstConfig:
         mask_channels: channels inside the mask branch.
         mask_depth: 3x3 convolutions of the mask branch's tower.
         color_channels: channels of the colour encoder at strides 2, 4 and 8; empty for a network of depth alone.
-        reads_depth: False for a network of colour alone, which takes depth for missing whatever it is given.
+        reads_depth: False for a network of colour alone, which treats depth as missing whatever it is given.
         gates_color: colour counts by the share of the depth that is missing around, see `color_encoder.color_gates`;
             False for networks from before there was a gate.
     """

@@ -59,7 +59,7 @@ def dynamic_masks_of_batch(
     Args:
         features: (B, 8, h, w) float32 of the mask branch.
         image: (K,) int64, the image of each instance.
-        parameters, locations_xy, sizes_px, stride: as of `dynamic_masks`.
+        parameters, locations_xy, sizes_px, stride: as in `dynamic_masks`.
 
     Returns:
         (K, h, w) float32 logits.

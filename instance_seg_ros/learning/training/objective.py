@@ -137,6 +137,6 @@ def batch_losses(
         ),
     }
     counts = mean_of_processes(torch.stack([term.count for term in terms.values()]))
-    # Without any object there is nothing to divide by but for the class loss, whose sum is over the background, too.
+    # Without objects, only the class loss has something to divide, because its sum includes the background.
     counts = torch.where(counts > 0, counts, 1.0)
     return {name: term.total / counts[index] for index, (name, term) in enumerate(terms.items())}

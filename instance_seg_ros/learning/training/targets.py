@@ -29,7 +29,8 @@ class Assignment:
     Attributes:
         instance: (B, L) int64, the instance's row, or BACKGROUND or IGNORED.
         ltrb_px: (B, L, 4) float32, distances to the instance's box; only rows with an instance mean anything.
-        quality: (B, L) float32 in (0, 1], how near the location lies to the instance's anchor; likewise.
+        quality: (B, L) float32 in (0, 1], how near the location lies to the instance's anchor; only rows with an
+            instance mean anything.
     """
 
     instance: Tensor
@@ -108,7 +109,7 @@ def sample_positives(instance: Tensor, per_instance: int, limit: int, seeds: Seq
     Args:
         instance: (B, L) int64 of an Assignment.
         per_instance: at most this many of each instance.
-        limit: at most so many of an image.
+        limit: at most this many of an image.
         seeds: of each image's draws, which are the same on every device.
 
     Returns:

@@ -337,7 +337,7 @@ def _iterator(loader: DataLoader[Any]) -> Iterator[Batch]:
     """The loader's iterator, its workers with one thread each: the network needs the cores.
 
     OpenCV's threads are stopped before the workers are forked: a worker that has inherited a pool without its threads
-    waits for them for ever.
+    waits for them forever.
     """
     import cv2
 

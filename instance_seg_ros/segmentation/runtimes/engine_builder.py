@@ -40,7 +40,7 @@ class TensorRtLibrary:
     Attributes:
         name: its key there.
         module: with TensorRT's classes.
-        errors: the latest that its logger was told.
+        errors: the latest ones that its logger got.
         logger: of the whole process; TensorRT takes one.
     """
 
@@ -133,7 +133,7 @@ def build_engine(
         model: the serialised ONNX model, as `graph_for_tensorrt` gives it.
         precision: "tf32" and "fp16" let the tensor cores round the FP32 factors of convolutions and matrix products
             to 10 bits of mantissa, "fp32" does not. What is FP16 in the model is computed in FP16 by all of them.
-        report: told of the progress, by any thread; what it raises cancels the build and is raised here.
+        report: called with the progress, by any thread; what it raises cancels the build and is raised here.
         compute_capabilities: for TensorRT for RTX, those that the engine is for, such as "8.6"; TensorRT builds for
             the GPU that is here.
 
@@ -200,7 +200,7 @@ class Progress:
     KeyboardInterrupt of a user who waits for the build, and the build is to be cancelled.
 
     Args:
-        report: told of each line once.
+        report: called once with each line.
     """
 
     def __init__(self, report: Callable[[str], None]) -> None:
@@ -211,7 +211,7 @@ class Progress:
         self._lock = threading.Lock()
 
     def update(self, phase_name: str, done: int, steps: int | None = None) -> None:
-        """A phase has done so many of its steps."""
+        """A phase has done this many of its steps."""
         try:
             with self._lock:
                 known_steps = self._phases.get(phase_name, (0, 1))[1]

@@ -33,7 +33,7 @@ def check(path: Path, size_wh: tuple[int, int], precision: str, report: Callable
         path: of the model file.
         size_wh: of the camera's images.
         precision: "fp16", "tf32" or "fp32".
-        report: told of the progress.
+        report: called with the progress.
 
     Returns:
         What took the file, and for which GPUs; a line for people.
