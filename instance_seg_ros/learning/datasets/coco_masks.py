@@ -1,4 +1,4 @@
-"""COCO's three ways to write a mask, checked before they reach the library's C++ code, which trusts what it is given."""
+"""COCO's three ways to write a mask, checked before they reach C++ code that trusts what it is given."""
 
 from __future__ import annotations
 
