@@ -1,7 +1,7 @@
 """An MCAP file that was cut short, as after a crash, opened as if its recording had ended with its last whole message.
 
-Nothing is copied or written: what lacks behind the last whole record, the messages of a chunk that is there in part and
-the file's end, is kept in memory and read behind the file. The layout is that of the MCAP specification
+Nothing is copied or written: what is missing after the last whole record, the messages of a chunk that is partly there
+and the file's end, is kept in memory and read as if it followed the file. The layout is that of the MCAP specification
 (https://mcap.dev/spec); `mcap recover` writes such a file to disk.
 """
 
@@ -29,7 +29,7 @@ _END_WITHOUT_SUMMARY = _RECORD.pack(_FOOTER, 20) + bytes(20) + MAGIC
 
 
 class CutMcap:
-    """The path of a cut MCAP file, as far as `rosbags` asks a path for something.
+    """Stands for the path of a cut MCAP file, with all that `rosbags` asks of a path.
 
     Attributes:
         path: of the file.
@@ -53,7 +53,7 @@ class CutMcap:
         return False
 
     def open(self, *_: Any, **__: Any) -> BinaryIO:
-        """The whole records of the file, and the end that it lacks.
+        """The whole records of the file, followed by the end that it lacks.
 
         Raises:
             OSError: the file cannot be read.
@@ -76,7 +76,7 @@ def is_cut(path: Path) -> bool:
 
 
 def _whole_records(file: BinaryIO) -> tuple[int, bytes]:
-    """Where the whole records of a file end, and the whole records of the chunk that is cut there, if one is."""
+    """Where the whole records of a file end, and the whole records of a chunk that is cut there, if any."""
     size = file.seek(0, io.SEEK_END)
     position = len(MAGIC)
     while position + _RECORD.size <= size:
@@ -92,7 +92,7 @@ def _whole_records(file: BinaryIO) -> tuple[int, bytes]:
 
 
 def _records_of_cut_chunk(content: bytes) -> bytes:
-    """The records that are whole in a chunk of which the end is missing."""
+    """The whole records in a chunk whose end is missing."""
     if len(content) < _CHUNK.size + 4:
         return b""
     (name_length,) = struct.unpack_from("<I", content, _CHUNK.size)
@@ -109,13 +109,13 @@ def _records_of_cut_chunk(content: bytes) -> bytes:
 
 
 def _decompressed(compression: str, compressed: bytes) -> bytes:
-    """As much as can be had of data of which the end is missing."""
+    """As much as can be decompressed of data whose end is missing."""
     try:
         if compression == "zstd":
             return zstd.ZstdDecompressor().decompress(compressed)
         if compression == "lz4":
             return bytes(LZ4FrameDecompressor().decompress(compressed))
-    except (zstd.ZstdError, RuntimeError):  # damaged within: nothing of the chunk can be trusted
+    except (zstd.ZstdError, RuntimeError):  # damaged inside: nothing in the chunk can be trusted
         return b""
     return compressed if compression == "" else b""
 

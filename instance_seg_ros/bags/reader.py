@@ -45,7 +45,7 @@ class InputCounts:
 def read_frames(
     source: Path, topic_overrides: Mapping[str, str | None] | None = None, tolerance_s: float = DEFAULT_TOLERANCE_S
 ) -> Iterator[RgbdFrame]:
-    """The frames of a bag, in order: paired by stamp, depth registered to colour. What makes no frame is passed over.
+    """The frames of a bag, in order: paired by stamp, depth registered to colour. What makes no frame is skipped.
 
     Raises:
         BagError: when the bag cannot be read or has no such camera.
@@ -149,7 +149,7 @@ class FrameReader:
             self._counts.lost[cause] += self._matcher.pairer.unpaired_colors
 
     def _nearest_text(self) -> str:
-        """How far off depth is of the colour images that stayed alone, for who may give a larger tolerance."""
+        """How far in time depth is from unpaired colour images, for users who might raise the tolerance."""
         alone_ns = [stamp_ns for stamp_ns in self._color_stamps_ns if stamp_ns not in self._paired_ns]
         if not alone_ns or not self._depth_stamps_ns:
             return ""
@@ -221,7 +221,7 @@ class FrameReader:
             self._take_transform(TF_STATIC_TOPIC, self._frames.add_static, stamped)
 
     def _take_moving_transforms(self) -> None:
-        """Remembers those between the cameras where no static ones are; robots have many others, which are not kept."""
+        """Remembers transforms between the cameras where no static ones are; a robot's many others are not kept."""
         color_frame, depth_frame = self._first_frame_id(self._topics.color), self._first_frame_id(self._topics.depth)
         if self._T_color_depth is not None or self._frames.lookup(color_frame, depth_frame, 0) is not None:
             return
@@ -234,7 +234,7 @@ class FrameReader:
                 self._take_transform(TF_TOPIC, self._frames.add_moving, stamped)
 
     def _first_frame_id(self, topic: str) -> str:
-        """Of the first message on a topic; empty where there is none that can be read."""
+        """The encoding of the first message on a topic; empty if none can be read."""
         try:
             return str(_deserialized(self._typestore, next(self._bag.messages({topic}))).header.frame_id)
         except (StopIteration, ValueError):

@@ -49,7 +49,7 @@ _STORAGE_ERRORS = (
 
 
 class BagError(InputError):
-    """A bag cannot be used; the message names the bag, the cause and, where there is one, the cure."""
+    """A bag cannot be used; the message names the bag, the cause and, if there is one, the cure."""
 
 
 class RecordedMessage(NamedTuple):
@@ -88,13 +88,13 @@ class Bag:
         """The messages on these topics, in the order of their recording.
 
         Raises:
-            BagError: where the storage cannot be read on, or there are fewer messages than it says to hold.
+            BagError: when the storage cannot be read any further, or holds fewer messages than it says.
         """
         read = 0
         try:
             for reader in self._readers:
                 connections = _on_topics(reader, topics)
-                if not connections:  # rosbags would take none for all
+                if not connections:  # rosbags would take an empty list for all topics
                     continue
                 for connection, time_ns, raw in reader.messages(connections=connections):
                     read += 1
@@ -154,7 +154,7 @@ def _number_and_name(file: Path) -> tuple[int, str]:
 
 
 def _opened_folder(path: Path, files: Sequence[Path], stack: contextlib.ExitStack) -> Bag:
-    """As its metadata.yaml says, or, where that cannot be, file by file."""
+    """Opened as its metadata.yaml says or, where that fails, file by file."""
     try:
         reader = Reader(path)
         stack.enter_context(reader)
@@ -171,7 +171,7 @@ def _opened_folder(path: Path, files: Sequence[Path], stack: contextlib.ExitStac
 
 
 def _opened_files(path: Path, files: Sequence[Path], stack: contextlib.ExitStack, warnings: list[str]) -> Bag:
-    """File by file, whatever a metadata.yaml says."""
+    """Opened file by file, whatever a metadata.yaml says."""
     readers = []
     try:
         for file in files:
@@ -179,7 +179,8 @@ def _opened_files(path: Path, files: Sequence[Path], stack: contextlib.ExitStack
             cut = _is_cut_mcap(plain)
             if cut:
                 warnings.append(
-                    f"{file} was cut short: its whole messages are read; `mcap recover {file.name}` writes a whole file"
+                    f"{file} was cut short: its complete messages are read; `mcap recover {file.name}` writes a "
+                    "complete file"
                 )
             reader = Reader(CutMcap(plain) if cut else plain)
             readers.append(stack.enter_context(reader))
@@ -197,7 +198,7 @@ def _storage_of(files: Sequence[Path]) -> str:
 
 
 def _decompressed(file: Path, stack: contextlib.ExitStack) -> Path:
-    """The content of a .zstd file, in a folder that goes with the stack; as much as there is of one that was cut."""
+    """The content of a .zstd file, in a folder that the stack removes; for a file that was cut, as much as there is."""
     target = Path(stack.enter_context(tempfile.TemporaryDirectory())) / file.stem
     with zstd.open(file, "rb") as source, target.open("wb") as whole, contextlib.suppress(EOFError):
         while piece := source.read1(_COPY_BYTES):

@@ -33,12 +33,12 @@ def find_topics(
     """The camera's topics, from their types and names; `overrides` ("color", "depth", "color_info", "depth_info") win.
 
     Depth that is registered to colour is preferred to other depth, raw images to compressed ones. Where names do not
-    tell, the images' encodings do.
+    decide, the images' encodings do.
 
     Args:
         types: topic name to message type.
         encoding_of: the `encoding` of an Image topic's images, or the `format` of a CompressedImage's; empty where it
-            is not known. Asked only where names do not tell.
+            is not known. Used only where names do not decide.
 
     Raises:
         BagError: listing the topics, when one is missing, ambiguous or not of a type that fits.
@@ -101,7 +101,7 @@ def _best_image(
 
 
 def _first_of(ranks: Mapping[str, int], types: Mapping[str, str]) -> list[str]:
-    """The topics of the best rank, of equal rank the raw images."""
+    """The topics of the best rank; among equals, those of raw images."""
     keys = {topic: (rank, types[topic] == COMPRESSED_IMAGE) for topic, rank in ranks.items()}
     return sorted(topic for topic, key in keys.items() if key == min(keys.values()))
 

@@ -13,7 +13,7 @@ from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.messages.incoming import stamp_ns_of, transform_of
 
 MAX_EXTRAPOLATION_NS = 500_000_000
-"""A moving frame is taken to stand still for no longer before its first and after its last transform."""
+"""Before its first and after its last transform, a moving frame is assumed to stand still, but no longer than this."""
 
 
 class _Moving:
@@ -24,13 +24,13 @@ class _Moving:
         self._poses: list[Transform] = []
 
     def add(self, stamp_ns: int, pose: Transform) -> None:
-        """Takes the pose of a moment."""
+        """Adds the pose at a moment."""
         place = bisect.bisect_right(self._stamps_ns, stamp_ns)
         self._stamps_ns.insert(place, stamp_ns)
         self._poses.insert(place, pose)
 
     def at(self, stamp_ns: int) -> Transform | None:
-        """Between the two nearest moments; None too far from the first or the last."""
+        """Interpolated between the two nearest moments; None too long before the first or after the last."""
         after = bisect.bisect_left(self._stamps_ns, stamp_ns)
         if 0 < after < len(self._stamps_ns):
             return _between(self._stamps_ns[after - 1 : after + 1], self._poses[after - 1 : after + 1], stamp_ns)
@@ -67,7 +67,7 @@ class FrameTree:
         self._parents.setdefault(stamped.child_frame_id, stamped.header.frame_id)
 
     def lookup(self, target_frame: str, source_frame: str, stamp_ns: int) -> Transform | None:
-        """`T_target_source` at that time; None where no way leads from one frame to the other, or its pose is old."""
+        """`T_target_source` at that time; None if the frames are not connected, or a pose on the way is too old."""
         target_chain = chain_to_root(self._parents, target_frame)
         source_chain = chain_to_root(self._parents, source_frame)
         common = next((frame for frame in source_chain if frame in target_chain), None)
@@ -84,7 +84,7 @@ class FrameTree:
         return dict(self._parents)
 
     def _along(self, frames: Iterable[str], stamp_ns: int) -> Transform | None:
-        """The pose of the first of these frames, each the next one's child, in the parent of the last."""
+        """The pose of the first of these frames, each a child of the next, in the parent of the last."""
         pose = Transform.identity()
         for frame in frames:
             step = self._static[frame] if frame in self._static else self._moving[frame].at(stamp_ns)
@@ -111,7 +111,7 @@ def _checked(stamped: Any) -> Transform:
 
 
 def _between(stamps_ns: list[int], poses: list[Transform], stamp_ns: int) -> Transform:
-    """Straight in position, along the shortest turn in rotation."""
+    """Linear in position, along the shortest rotation."""
     share = (stamp_ns - stamps_ns[0]) / max(stamps_ns[1] - stamps_ns[0], 1)
     turn = Slerp([0.0, 1.0], Rotation.from_matrix([pose.rotation for pose in poses]))
     translation_m = (1 - share) * poses[0].translation_m + share * poses[1].translation_m

@@ -41,7 +41,7 @@ class ResultWriter:
         self._connections: dict[str, Connection] = {}
 
     def write(self, time_ns: int, scene: Scene, grasping: GraspingSettings) -> None:
-        """All results of a scene."""
+        """Writes all results of a scene."""
         results = {
             "instances": outgoing.instance_array(self._make, scene, grasping=grasping),
             "label_image": outgoing.label_image(self._make, scene),
@@ -55,7 +55,7 @@ class ResultWriter:
         self.scenes += 1
 
     def copy(self, message: RecordedMessage) -> None:
-        """A message of the source bag as it is."""
+        """Copies a message of the source bag as it is."""
         like = message.connection
         self._writer.write(self._connection(like.topic, like.msgtype, like), message.time_ns, message.raw)
 
@@ -80,7 +80,7 @@ class ResultWriter:
 
 @contextlib.contextmanager
 def new_bag(target: Path, storage: str, typestore: Typestore) -> Iterator[ResultWriter]:
-    """The writer of a bag that is made beside its place and moved there when it is complete and some scene is in it.
+    """The writer of a bag that is made beside its place, and moved there once it is complete if it holds any scene.
 
     Args:
         target: folder of the new bag; must not exist.

@@ -31,9 +31,9 @@ EPILOG = """\
 Runs the pipeline on simulated tabletop frames, or on the captures of --capture, one frame after the other in one
 process, and prints the median and the 95th percentile of each stage over all frames after the warm-up. Then the model,
 from frame to instances, in every installed CPU runtime, in turns; memory is that of a separate process that does
-nothing else. --device cuda takes the runtimes of the GPU in place of those of the CPU; its rows `network` are from the
-arrays of a frame to those of the masks' grid, upload and download included, the others go on to masks of the camera's
-size, which are made on the CPU. --beside measures other networks' forward passes in the same run. Compare figures of
+nothing else. --device cuda takes the runtimes of the GPU instead of those of the CPU; its rows `network` run from the
+arrays of a frame to those of the masks' grid, upload and download included; the others also make masks of the camera's
+size, on the CPU. --beside measures other networks' forward passes in the same run. Compare figures of
 one run: absolute times depend on the machine and on what else it does.
 
 examples:

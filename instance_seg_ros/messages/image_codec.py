@@ -29,7 +29,7 @@ class _Layout(NamedTuple):
     """OpenCV's conversion to RGB; None where none is needed."""
     bits: int = 8
     is_semi_planar: bool = False
-    """Half as many rows again hold the colours of four pixels each, below the rows of their brightness."""
+    """Below the rows of brightness, half as many rows hold colours, each for four pixels."""
     is_mosaic: bool = False
     """Each pixel has one colour of a pattern of 2 x 2."""
 
@@ -81,12 +81,13 @@ def decode_color(height: int, width: int, encoding: str, is_bigendian: bool, ste
     """Colour of a `sensor_msgs/Image`.
 
     Args:
-        is_bigendian: without meaning for encodings of one byte a channel.
+        is_bigendian: has no meaning for encodings with one byte per channel.
         step: bytes from one row to the next.
         data: a buffer of bytes (bytes, array.array("B"), a NumPy array or a memoryview).
 
     Returns:
-        (height, width, 3) uint8 RGB; grey is repeated over the channels, alpha is dropped, of 16 bits the upper 8 kept.
+        (height, width, 3) uint8 RGB; grey is repeated over the channels, alpha is dropped, and of 16 bits the upper 8 are
+        kept.
 
     Raises:
         ValueError: for an encoding that is not in `COLOR_ENCODINGS`, or a step or length that does not fit.
@@ -148,7 +149,7 @@ def decode_compressed_color(format: str, data: Any) -> NDArray[np.uint8]:
 def decode_compressed_depth(format: str, data: Any) -> NDArray[np.float32]:
     """Depth of a `sensor_msgs/CompressedImage`: compressedDepth with PNG or RVL, or a plain 16-bit PNG in millimetres.
 
-    What it is, the data tell, whatever a plain PNG's `format` says. compressedDepth of a 32FC1 image holds quantised
+    The data decide what it is, whatever a plain PNG's `format` says. compressedDepth of a 32FC1 image holds quantised
     inverse depth: depth = A / (value - B) with A and B in its header.
 
     Args:

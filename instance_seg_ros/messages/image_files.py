@@ -1,7 +1,7 @@
 """PNG, JPEG and TIFF files in memory, checked before they are decoded.
 
-The codecs paint what is missing grey, and a header may name a size that takes all memory: so a file's structure is
-walked through first. Bytes behind a file's end, as some drivers send them, do no harm.
+The codecs paint missing parts grey, and a header may name a size that takes all memory, so a file's structure is
+walked through first. Bytes after a file's end, which some drivers send, do no harm.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_PIXELS = 1 << 26
-"""The largest image that is decoded: 8192 x 8192, more than any camera of robots gives."""
+"""The largest image that is decoded: 8192 x 8192, more than any robot's camera gives."""
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
 _TIFF_SIGNATURES = {b"II*\0": "<", b"MM\0*": ">"}
 _TIFF_SIZE_TAGS = (256, 257)
 _TIFF_TYPES = {3: "H", 4: "I"}
-# SOF markers, which tell the size: those three are tables and extensions.
+# SOF markers, which hold the size; the three excluded ones are tables and extensions.
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_SCAN = 0xDA
 _JPEG_END = b"\xff\xd9"
@@ -80,7 +80,7 @@ def _png_size(payload: bytes) -> tuple[int, int]:
 
 
 def _jpeg_size(payload: bytes) -> tuple[int, int]:
-    """Width and height, once the end is there; thumbnails with ends of their own lie in the segments before."""
+    """Width and height, once the end is there; thumbnails with their own ends lie in earlier segments."""
     position, size_wh = 2, None
     while position + 4 <= len(payload):
         if payload[position] != 0xFF:
@@ -104,7 +104,7 @@ def _jpeg_size(payload: bytes) -> tuple[int, int]:
 
 
 def _tiff_size(payload: bytes) -> tuple[int, int]:
-    """Width and height of the first image; TIFF has its directory anywhere and no end to look for."""
+    """Width and height of the first image; a TIFF file has its directory anywhere, and no end to look for."""
     order = _TIFF_SIGNATURES[payload[:4]]
     sizes = {}
     try:
