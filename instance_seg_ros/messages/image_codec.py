@@ -86,8 +86,8 @@ def decode_color(height: int, width: int, encoding: str, is_bigendian: bool, ste
         data: a buffer of bytes (bytes, array.array("B"), a NumPy array or a memoryview).
 
     Returns:
-        (height, width, 3) uint8 RGB; grey is repeated over the channels, alpha is dropped, and of 16 bits the upper 8 are
-        kept.
+        (height, width, 3) uint8 RGB; grey is repeated over the channels, alpha is dropped, and of 16 bits the upper 8
+        are kept.
 
     Raises:
         ValueError: for an encoding that is not in `COLOR_ENCODINGS`, or a step or length that does not fit.
