@@ -24,6 +24,15 @@ from instance_seg_ros.segmentation.runtimes.tensorrt_graph import graph_for_tens
 FLOAT, IN_8_BITS = default_model_path(), path_in_8_bits(default_model_path())
 RGBD = ("depth_m", "intrinsics", "color_rgb")
 
+# Those of our graphs and CondInst's, each with its types found in what TensorRT 10.1 says that it takes:
+# https://github.com/onnx/onnx-tensorrt/blob/release/10.1-GA/docs/operators.md
+OPERATORS_IN_10_1 = """
+    Add And ArgMax AveragePool Cast Clip Concat Conv DequantizeLinear Div Equal Exp Expand Flatten Floor Gather
+    GatherElements Gemm Greater GreaterOrEqual InstanceNormalization Less LessOrEqual MatMul Max MaxPool Min Mod Mul
+    Neg Not Or Pad QuantizeLinear Reciprocal ReduceMax ReduceMean ReduceProd ReduceSum Relu Reshape Resize Sigmoid
+    Slice Sqrt Squeeze Sub TopK Transpose Trilu Unsqueeze Where Xor
+"""
+
 needs_builder = pytest.mark.skipif(check_obstacle() is not None, reason=str(check_obstacle()))
 
 
@@ -93,9 +102,12 @@ def test_a_gpu_that_the_library_is_not_for_is_named() -> None:
 
 
 @pytest.mark.parametrize(("path", "precision"), [(FLOAT, "tf32"), (FLOAT, "fp16"), (IN_8_BITS, "tf32")])
-def test_bytes_are_converted_first_and_no_name_is_given_twice(path: Path, precision: str) -> None:
+def test_bytes_are_converted_first_no_name_is_given_twice_and_tensorrt_10_1_knows_the_operators(
+    path: Path, precision: str
+) -> None:
     graph = onnx.load_from_string(graph_for_tensorrt(path, input_shapes(RGBD, (640, 480)), precision)).graph
     assert {node.op_type for node in graph.node if "color_rgb" in node.input} == {"Cast"}
+    assert {node.op_type for node in graph.node} <= set(OPERATORS_IN_10_1.split())
     names = [node.name for node in graph.node if node.name] + [tensor.name for tensor in graph.initializer]
     assert len(names) == len(set(names))
 
