@@ -63,6 +63,17 @@ def test_links_lead_to_files(documentation: ModuleType) -> None:
             assert "://" in target or (path.parent / target).exists(), f"{path.name} links to {target}"
 
 
+def test_python_files_that_pages_name_are_there(documentation: ModuleType) -> None:
+    names = {
+        path.name
+        for folder in ("instance_seg_ros", "test", "scripts", "examples")
+        for path in (ROOT / folder).rglob("*.py")
+    }
+    for path in documentation.documents():
+        for name in re.findall(r"`(?:[\w./]*/)?(\w+\.py)`", path.read_text()):
+            assert name in names | {"setup.py", "conftest.py"}, f"{path.name} names {name}"
+
+
 def test_links_to_headings_lead_to_headings(documentation: ModuleType) -> None:
     for path in documentation.documents():
         prose = re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)
@@ -100,7 +111,9 @@ def test_options_in_the_documentation_exist(documentation: ModuleType) -> None:
     options_of = {name: options_of_command(name) for name in COMMANDS}
     for path in documentation.documents():
         text = re.sub(r"\\\n\s*", " ", path.read_text())
-        for name, arguments in re.findall(r"(?:instance-seg|instance_seg_ros\.cli) ([a-z-]+)([^\n`]*)", text):
+        for name, arguments in re.findall(
+            r"(?:instance-seg|instance_seg_ros\.commands\.main) ([a-z-]+)([^\n`]*)", text
+        ):
             for option in re.findall(r"(?<!\S)--[a-z][a-z0-9-]*", arguments):
                 assert name in COMMANDS, f"{path.name}: there is no command {name}"
                 assert option in options_of[name], f"{path.name}: {name} has no option {option}"

@@ -1,1 +1,1 @@
-"""Subcommands of `instance-seg` that run the pipeline; those that make models live beside what they use."""
+"""The subcommands of `instance-seg`, one module each; `main` imports only the one that is asked for."""

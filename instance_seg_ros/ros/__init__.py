@@ -1,1 +1,1 @@
-"""The ROS 2 layer: nothing outside this package imports ROS. `settings` and `worker` in it need no ROS either."""
+"""The ROS 2 layer: beside it only `demo` imports ROS. `settings`, `overrides` and `worker` need none."""
