@@ -490,12 +490,18 @@ def _run(args: list[str] | None) -> int:
             raise
         # otherwise a signal shut the context down during a call
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)  # the end is under way; another signal would only cut it short
+        _ignore_signals()
         node.close(END_TIMEOUT_S)
         node.destroy_node()
         rclpy.try_shutdown()
+        _ignore_signals()  # again: ROS has put back the handlers that it found
     return 0
+
+
+def _ignore_signals() -> None:
+    """When the end is under way, another signal would only cut it short."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _refused(error: Exception) -> int:
