@@ -88,9 +88,7 @@ class Answers:
         except InputError as error:
             reason = shortened(str(error))
             self._problems.report("frame cannot be processed", reason)
-        except (
-            Exception
-        ) as error:  # of any kind: numbers and sizes of messages can overflow whatever computes with them
+        except Exception as error:  # of any kind: what a message says can overflow whatever computes with it
             self._problems.unexpected("could not process a frame")
             reason = shortened(f"internal error: {error!r}; see the node's log")
         return self._refusal(rgbd, pipeline, reason), None
