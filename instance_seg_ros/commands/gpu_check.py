@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib.util
 import json
 import statistics
 import subprocess
@@ -87,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--batch-size", type=int, default=64, help="of the training (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=14, help="of the training's loader (default: %(default)s)")
     args = parser.parse_args(arguments)
-    obstacle = nvidia_driver.obstacle()
+    obstacle = _obstacle()
     if obstacle is not None:
         print(f"gpu-check: {obstacle}. Nothing was checked.", file=sys.stderr)
         return 2
@@ -104,6 +105,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     write_report(args.out, gpu_name(), rows, training)
     print((args.out / "table.md").read_text())
     return int(any(row.fault for row in rows) or not trained)
+
+
+def _obstacle() -> str | None:
+    """Why nothing can be checked here, with the cure; None when something can."""
+    missing = [name for name in ("torch", "onnx", "onnxruntime") if importlib.util.find_spec(name) is None]
+    if missing:
+        return f"not installed: {', '.join(missing)}"
+    return nvidia_driver.obstacle() or nvidia_driver.pytorch_obstacle()
 
 
 def gpu_name() -> str:

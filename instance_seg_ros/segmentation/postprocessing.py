@@ -133,16 +133,15 @@ def _claims(
     width, height = image_size_wh
     best = np.full((height, width), mask_threshold, dtype=np.float32)
     owner = np.full((height, width), -1, dtype=np.int16)
-    weights = None if output.mask_upsampling is None else output.mask_upsampling.astype(np.float32)
     claims = [np.zeros_like(owner[_slices(region)], dtype=bool) for region in regions_xyxy]
     for index, (row, region) in enumerate(zip(rows, regions_xyxy, strict=True)):
         here = _slices(region)
         if best[here].size == 0:
             continue
-        mask, offset = output.masks[row].astype(np.float32), output.mask_offset
-        if weights is not None:
-            mask, offset = _fine_mask(mask, weights, output.mask_scale, offset, region)
-        probability = _resample(mask, output.mask_scale, offset, region)
+        mask, offset = output.masks[row], output.mask_offset
+        if output.mask_upsampling is not None:
+            mask, offset = _fine_mask(mask, output.mask_upsampling, output.mask_scale, offset, region)
+        probability = _resample(mask.astype(np.float32, copy=False), output.mask_scale, offset, region)
         _require_finite("masks", probability)
         claims[index] = probability > mask_threshold
         wins = probability > best[here]
@@ -167,8 +166,8 @@ def _slices(region_xyxy: Region) -> tuple[slice, slice]:
 
 
 def _fine_mask(
-    mask: NDArray[np.float32],
-    weights: NDArray[np.float32],
+    mask: NDArray[np.floating],
+    weights: NDArray[np.floating],
     mask_scale: NDArray[np.float32],
     mask_offset: NDArray[np.float32],
     region_xyxy: Region,
@@ -178,13 +177,18 @@ def _fine_mask(
     corners = (np.array(region_xyxy).reshape(2, 2) * mask_scale + mask_offset) / factor
     x0, y0 = np.clip(np.floor(corners[0]) - 1, 0, None).astype(int)
     x1, y1 = (np.ceil(corners[1]) + 1).astype(int)
-    # Replicated at the mask's border, real cells elsewhere.
-    padded = np.pad(mask, 1, mode="edge")[y0 : y1 + 2, x0 : x1 + 2]
+    # One cell more on each side: replicated at the mask's border, real cells elsewhere.
+    rows, columns = (
+        np.clip(np.arange(first - 1, min(last, length) + 1), 0, length - 1)
+        for first, last, length in ((y0, y1, mask.shape[0]), (x0, x1, mask.shape[1]))
+    )
+    padded = mask[rows[:, None], columns].astype(np.float32)
     height, width = padded.shape[0] - 2, padded.shape[1] - 2
+    shares = weights[..., y0 : y0 + height, x0 : x0 + width].astype(np.float32)
     fine = np.zeros((factor, factor, height, width), dtype=np.float32)
-    for neighbour, shares in enumerate(weights[..., y0 : y0 + height, x0 : x0 + width]):
+    for neighbour, share in enumerate(shares):
         row_offset, column_offset = divmod(neighbour, 3)
-        fine += shares * padded[row_offset : row_offset + height, column_offset : column_offset + width]
+        fine += share * padded[row_offset : row_offset + height, column_offset : column_offset + width]
     fine = fine.transpose(2, 0, 3, 1)
     offset = mask_offset - np.array([factor * x0, factor * y0], dtype=np.float32)
     return fine.reshape(factor * height, factor * width), offset

@@ -139,6 +139,7 @@ def test_auto_is_bf16_on_gpus_that_have_it(
     assert resolved_precision("auto", "cpu") == "fp32"
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 @pytest.mark.parametrize("precision", ["fp32", "auto"])
 def test_on_a_real_gpu_it_gives_what_the_cpu_gives_as_a_cuda_graph(precision: str, block_model_path: Path) -> None:
@@ -147,6 +148,25 @@ def test_on_a_real_gpu_it_gives_what_the_cpu_gives_as_a_cuda_graph(precision: st
     expected = OnnxRuntimeNetwork(block_model_path, threads=1)
     for depth_m in (0.25, 0.75):
         np.testing.assert_allclose(network(frame(depth_m)).scores, expected(frame(depth_m)).scores, atol=5e-3)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_on_a_real_gpu_the_graph_computes_the_same_after_others_have_taken_the_free_memory() -> None:
+    path = default_model_path()
+    shapes = input_shapes(OnnxRuntimeNetwork(path, threads=1).input_names, (160, 120))
+    inputs = {**frame(0.5), "color_rgb": np.full(shapes["color_rgb"], 90, dtype=np.uint8)}
+    inputs["depth_m"][40:80, 50:90] = 0.4
+    network = PyTorchNetwork(path, shapes, "fp32", "cuda")
+    before = network(inputs)
+    gc.collect()
+    small = [torch.full((1 << 6,), float("nan"), device="cuda") for _ in range(4096)]
+    free = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+    large = [torch.full((1 << 18,), float("nan"), device="cuda") for _ in range(free >> 20)]
+    torch.cuda.synchronize()
+    for name, value in vars(network(inputs)).items():
+        assert np.array_equal(value, getattr(before, name)), name
+    del small, large
 
 
 @pytest.mark.parametrize("shipped", [False, True])
