@@ -26,7 +26,8 @@ A round ends when the table is empty, without a grasp, or after two failures in 
 grasps that held, cleared the share of objects that were taken away, each with its 95 % interval (Wilson).
 
 --planners pipeline,top-down runs both on the same scenes; top-down is the plain recipe, straight down across the
-narrower side of the box, and what a planner has to beat. --masks true takes the network out of the question.
+narrower side of the box, and what a planner has to beat; any takes any of the pipeline's grasps, not the best.
+--masks true takes the network out of the question.
 --objects development is for work; keep unseen for the last run before figures are published.
 
 With --out every finished round is kept: the same command goes on where an interrupted one stopped, and with more
@@ -38,6 +39,10 @@ examples:
     instance-seg grasp-sim --rounds 10 --masks true
   figures to publish:
     instance-seg grasp-sim --rounds 200 --objects unseen --out grasps
+  the weights of the quality, from all rounds that two runs kept (put the line into grasping/ranking.py):
+    instance-seg grasp-sim --rounds 100 --masks true --planners any --out any
+    instance-seg grasp-sim --rounds 100 --masks true --planners pipeline --out best
+    instance-seg grasp-sim --fit-quality any best
   another gripper:
     instance-seg grasp-sim --rounds 50 --masks true --gripper-max-opening-m 0.11
 """
@@ -59,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--planners",
         metavar="NAMES",
         default="pipeline,top-down",
-        help="comma-separated: pipeline, top-down (default: both)",
+        help="comma-separated: pipeline, top-down, any (default: %(default)s)",
     )
     parser.add_argument(
         "--masks",
@@ -82,6 +87,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="true friction between pads and objects (default: 0.5)",
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="keep rounds here, and write the report")
+    parser.add_argument(
+        "--fit-quality",
+        type=Path,
+        metavar="DIR",
+        nargs="+",
+        help="run nothing; fit the weights of the quality to the rounds that are kept there",
+    )
     add_pipeline_arguments(parser)
 
 
@@ -94,17 +106,27 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from instance_seg_ros.learning.grasp_simulation import report
-    from instance_seg_ros.learning.grasp_simulation.planners import Perception, best_of_pipeline, top_down
+    from instance_seg_ros.learning.grasp_simulation.calibration import fitted_line
+    from instance_seg_ros.learning.grasp_simulation.planners import (
+        Perception,
+        any_of_pipeline,
+        best_of_pipeline,
+        top_down,
+    )
     from instance_seg_ros.learning.grasp_simulation.rounds import AttemptRecord, RoundSettings, run_round
     from instance_seg_ros.learning.grasp_simulation.scenes import SCENES, Stage
     from instance_seg_ros.learning.grasp_simulation.world import Attempt
     from instance_seg_ros.segmentation import load_segmenter
 
+    if args.fit_quality is not None:
+        kept = [record for folder in args.fit_quality for record in _kept(folder / _ROUNDS)]
+        print(fitted_line([attempt for record in kept for attempt in record.attempts]))
+        return 0
     pipeline = pipeline_settings(args)
     if args.seed < 0 or not 0 < args.pad_friction <= 5:
         raise InputError("--seed must be 0 or more, and --pad-friction above 0 and at most 5")
     scenes = _names(args.scenes, SCENES, "--scenes")
-    makers = {"pipeline": best_of_pipeline, "top-down": top_down}
+    makers = {"pipeline": best_of_pipeline, "top-down": top_down, "any": any_of_pipeline}
     planners = {name: makers[name](pipeline) for name in _names(args.planners, tuple(makers), "--planners")}
     settings = RoundSettings(args.objects, args.sensor, args.pad_friction, args.masks == "network")
     wanted = [(scene, name, args.seed + index) for index in range(args.rounds) for scene in scenes for name in planners]
@@ -149,7 +171,7 @@ def _names(text: str, known: tuple[str, ...], option: str) -> list[str]:
 
 def _options(args: argparse.Namespace) -> dict[str, Any]:
     """The options that decide about a round's outcome, by name."""
-    free = ("command", "run", "out", "rounds", "seed", "scenes", "planners")
+    free = ("command", "run", "out", "rounds", "seed", "scenes", "planners", "fit_quality")
     return {
         name: str(value) if isinstance(value, Path) else value
         for name, value in sorted(vars(args).items())

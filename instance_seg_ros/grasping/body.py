@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.geometry import Transform
@@ -23,16 +24,20 @@ FloatArray = NDArray[np.float64]
 MEASURED, TURNED, EXTRUDED = 0, 1, 2
 """Where a point of the body comes from: the camera, a half turn about the vertical axis, the outline straight down."""
 
-_MAX_SAMPLES = 400
-_VOXEL_M = 0.004
+_MAX_SAMPLES = 320
+_VOXEL_M = 0.006
 _SEEN_FREE_M = 0.006
 """A point so far in front of what the camera measured there is seen to be free."""
-_MOST_REFUTED = 0.15
+_MOST_REFUTED = 0.04
 """A symmetry of which a larger share of the turned points is seen to be free does not hold."""
+_TURN = np.array([-1.0, -1.0, 1.0])
+_AXIS_SHIFTS_M = np.arange(0.0, 0.0181, 0.003)
+"""How far behind the middle of the box, away from the camera, the axis of a symmetry is looked for."""
 _CELL_M = 0.0025
-_LEVEL_STEP_M = 0.006
+_LEVEL_STEP_M = 0.008
 _MAX_LEVELS = 24
 _MAX_CELLS = 320
+_KNOWN_NEAR_M = 0.006
 _UPRIGHT_SLOPE = 0.75
 """|z| of a normal above which a point is on top rather than on a side."""
 _SLICE_M = 0.006
@@ -55,7 +60,6 @@ class Body:
         points_m: (N, 3) float64, body frame.
         normals: (N, 3) float64, unit, outwards.
         origin: (N,) int64, `MEASURED`, `TURNED` or `EXTRUDED`.
-        outline_level: (N,) int64, for extruded points the number of their level, -1 for the others.
         centre_m: (3,) float64, middle of the body; on its axis where it is round.
         size_m: (3,) float64, extents along the axes of the frame.
         supported: whether z = 0 is a measured support.
@@ -67,7 +71,6 @@ class Body:
     points_m: FloatArray
     normals: FloatArray
     origin: NDArray[np.int64]
-    outline_level: NDArray[np.int64]
     centre_m: FloatArray
     size_m: FloatArray
     supported: bool
@@ -98,20 +101,26 @@ class Body:
         T_camera_body = Transform(T_camera_box.rotation, low_m)
         measured_m, normals = _measured(label, instance, frame, labels, T_camera_body)
         axis_m = round_axis(measured_m, normals) if supported else None
-        middle_m = np.zeros(2) if axis_m is None else axis_m
-        turned_m, turned_normals = _half_turn(measured_m, middle_m), normals * [-1, -1, 1]
-        free = _seen_free(turned_m, T_camera_body, frame)
-        holds = supported and (axis_m is not None or float(free.mean()) <= _MOST_REFUTED)
-        turned_m, turned_normals = turned_m[~free & holds], turned_normals[~free & holds]
+        middle_m = axis_m if axis_m is not None or not supported else _symmetry_axis(measured_m, T_camera_body, frame)
+        turned_m, turned_normals = (
+            _half_turn(measured_m, np.zeros(2) if middle_m is None else middle_m),
+            normals * _TURN,
+        )
+        kept_turned = ~_seen_free(turned_m, T_camera_body, frame) & (middle_m is not None)
+        turned_m, turned_normals = turned_m[kept_turned], turned_normals[kept_turned]
         known_m = np.concatenate([_all_points(instance, frame, mask, T_camera_body, size_m), turned_m])
-        walls_m, wall_normals, level = outline_walls(known_m, float(size_m[2]))
+        walls_m, wall_normals = outline_walls(known_m, float(size_m[2]))
         seen = _seen_free(walls_m, T_camera_body, frame)
-        walls_m, wall_normals, level = walls_m[~seen], wall_normals[~seen], level[~seen]
+        walls_m, wall_normals = walls_m[~seen], wall_normals[~seen]
         points_m = np.concatenate([measured_m, turned_m, walls_m])
         counts = [len(measured_m), len(turned_m), len(walls_m)]
         origin = np.repeat([MEASURED, TURNED, EXTRUDED], counts)
-        outline_level = np.concatenate([np.full(counts[0] + counts[1], -1), level])
         kept = _thinned(points_m, origin)
+        # Where a surface was measured, or follows from one that was, its own slope counts, not an upright wall.
+        surface = kept[origin[kept] != EXTRUDED]
+        if len(surface):
+            nearest_m, _ = cKDTree(points_m[surface]).query(points_m[kept], distance_upper_bound=_KNOWN_NEAR_M)
+            kept = kept[(origin[kept] != EXTRUDED) | np.isinf(nearest_m)]
         bounds_m = np.stack([points_m[:, :2].min(axis=0), points_m[:, :2].max(axis=0)])
         middle_xy = bounds_m.mean(axis=0) if axis_m is None else axis_m
         return cls(
@@ -120,7 +129,6 @@ class Body:
             points_m=points_m[kept],
             normals=np.concatenate([normals, turned_normals, wall_normals])[kept],
             origin=origin[kept],
-            outline_level=outline_level[kept],
             centre_m=np.array([*middle_xy, size_m[2] / 2]),
             size_m=np.array([*np.ptp(bounds_m, axis=0), size_m[2]]),
             supported=supported,
@@ -173,6 +181,21 @@ def _all_points(
     margin_m = 0.005
     inside = (np.abs(points_m[:, :2]) <= size_m[:2] / 2 + margin_m).all(axis=1)
     return points_m[inside & (points_m[:, 2] > 0) & (points_m[:, 2] <= size_m[2] + margin_m)]
+
+
+def _symmetry_axis(points_m: FloatArray, T_camera_body: Transform, frame: RgbdFrame) -> FloatArray | None:
+    """Where the vertical goes, (2,), about which half a turn maps the points to where the camera cannot refute them.
+
+    The nearest such place to the middle of the box, which lies too near to the camera where a body bulges out of sight;
+    None where there is none: an L or a wedge has no such symmetry.
+    """
+    away = -T_camera_body.inverse().translation_m[:2]
+    away = away / max(float(np.linalg.norm(away)), 1e-6)
+    for shift_m in _AXIS_SHIFTS_M:
+        axis_m = shift_m * away
+        if float(_seen_free(_half_turn(points_m, axis_m), T_camera_body, frame).mean()) <= _MOST_REFUTED:
+            return np.asarray(axis_m)
+    return None
 
 
 def _half_turn(points_m: FloatArray, middle_m: FloatArray) -> FloatArray:
@@ -245,7 +268,7 @@ def round_axis(points_m: FloatArray, normals: FloatArray) -> FloatArray | None:
     return np.asarray(centre)
 
 
-def outline_walls(points_m: FloatArray, height_m: float) -> tuple[FloatArray, FloatArray, NDArray[np.int64]]:
+def outline_walls(points_m: FloatArray, height_m: float) -> tuple[FloatArray, FloatArray]:
     """The outline of the points at each height, straight down: walls of what stands under the points.
 
     Args:
@@ -255,22 +278,21 @@ def outline_walls(points_m: FloatArray, height_m: float) -> tuple[FloatArray, Fl
     Returns:
         points_m: (M, 3) on the outlines.
         normals: (M, 3), horizontal.
-        level: (M,) int64, which height, from the lowest on.
     """
     if not len(points_m):
-        return np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0, dtype=np.int64)
+        return np.zeros((0, 3)), np.zeros((0, 3))
     low_m = points_m[:, :2].min(axis=0) - 4 * _CELL_M
     cells = np.floor((points_m[:, :2] - low_m) / _CELL_M).astype(np.int64)
     shape = tuple(int(side) for side in cells.max(axis=0) + 5)
     if max(shape) > _MAX_CELLS:
-        return np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0, dtype=np.int64)
+        return np.zeros((0, 3)), np.zeros((0, 3))
     top_m = np.zeros(shape, dtype=np.float32)
     np.maximum.at(top_m, (cells[:, 0], cells[:, 1]), points_m[:, 2].astype(np.float32))
     levels = max(1, min(_MAX_LEVELS, round(height_m / _LEVEL_STEP_M)))
     heights_m = (np.arange(levels) + 0.5) * height_m / levels
     kernel = np.ones((3, 3), np.uint8)
-    found: list[tuple[FloatArray, FloatArray, NDArray[np.int64]]] = []
-    for number, level_m in enumerate(heights_m):
+    found: list[tuple[FloatArray, FloatArray]] = []
+    for level_m in heights_m:
         region = cv2.morphologyEx((top_m >= level_m).astype(np.uint8), cv2.MORPH_CLOSE, kernel)
         edge = np.nonzero(region & ~cv2.erode(region, kernel))
         if not len(edge[0]):
@@ -283,10 +305,9 @@ def outline_walls(points_m: FloatArray, height_m: float) -> tuple[FloatArray, Fl
             (
                 np.column_stack([flat_m, np.full(len(flat_m), level_m)]),
                 np.column_stack([outward, np.zeros(len(flat_m))]).astype(np.float64),
-                np.full(len(flat_m), number),
             )
         )
     if not found:
-        return np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0, dtype=np.int64)
-    points, normals, level = zip(*found, strict=True)
-    return np.concatenate(points), np.concatenate(normals), np.concatenate(level)
+        return np.zeros((0, 3)), np.zeros((0, 3))
+    points, normals = zip(*found, strict=True)
+    return np.concatenate(points), np.concatenate(normals)

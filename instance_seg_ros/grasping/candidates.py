@@ -9,15 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.core.geometry import dot, length
-from instance_seg_ros.grasping.body import EXTRUDED, Body
+from instance_seg_ros.grasping.body import Body
 
 FloatArray = NDArray[np.float64]
 
 _MIN_WIDTH_M = 0.003
-_MAX_SURFACE_POINTS = 220
-_MAX_OUTLINE_POINTS = 90
-_OUTLINE_LEVELS = 4
-_MAX_PAIRS = 30
+_MAX_SURFACE_POINTS = 240
+_MAX_PAIRS = 26
 _SPREAD_M = 0.012
 _SPREAD_DEG = 30.0
 _APPROACH_TILTS_DEG = (0.0, -25.0, 25.0, -50.0, 50.0)
@@ -67,18 +65,12 @@ class ContactPairs:
 def contact_pairs(body: Body, friction: float, max_opening_m: float) -> ContactPairs:
     """The most promising pairs on which two fingers close by friction, unlike each other, at most `_MAX_PAIRS`.
 
-    Pairs of points on the measured surface and the completed sides, and pairs on the outline at a few heights, which
-    gives boxes their faces, and rims, limbs and handles their own.
+    Pairs of points on the measured surface, on the completed sides and on the outline straight down, which gives boxes
+    their faces, and rims, limbs and handles their own.
     """
-    limits = friction, max_opening_m
-    surface = _evenly(np.flatnonzero(body.origin != EXTRUDED), _MAX_SURFACE_POINTS)
-    pairs = antipodal_pairs(body.points_m[surface], body.normals[surface], body.origin[surface], *limits)
-    walls = np.flatnonzero(body.origin == EXTRUDED)
-    levels = np.unique(body.outline_level[walls])
-    for level in levels[np.unique(np.linspace(0, len(levels) - 1, _OUTLINE_LEVELS).astype(int))] if len(levels) else ():
-        own = _evenly(walls[body.outline_level[walls] == level], _MAX_OUTLINE_POINTS)
-        pairs = pairs.joined(antipodal_pairs(body.points_m[own], body.normals[own], body.origin[own], *limits))
-    return _spread(pairs, body, *limits)
+    own = _evenly(np.arange(len(body.points_m)), _MAX_SURFACE_POINTS)
+    pairs = antipodal_pairs(body.points_m[own], body.normals[own], body.origin[own], friction, max_opening_m)
+    return _spread(pairs, body, friction, max_opening_m)
 
 
 def _evenly(places: NDArray[np.int64], most: int) -> NDArray[np.int64]:

@@ -77,12 +77,18 @@ def deepest_m(
 ) -> FloatArray:
     """How far (C,) the gripper can move on along its approach: until the palm meets the body or any part the support.
 
+    Less than 0 where it would have to stay farther out; -inf where it never gets there, from below a support.
+
     Args:
         local_m: (C, 3, N) the body's points in the grasps' frames.
     """
-    x, y, z = np.abs(local_m[:, 0]), np.abs(local_m[:, 1]), local_m[:, 2]
-    under_palm = (x <= gripper.palm.outer_x) & (y <= gripper.palm.half_y)
-    nearest_m = np.where(under_palm, z, np.inf).min(axis=1, initial=np.inf)
+    # Behind the fingers, too, nothing can be: they are as long as this.
+    half_x, half_y = (
+        max(gripper.palm.outer_x, gripper.fingers.outer_x),
+        max(gripper.palm.half_y, gripper.fingers.half_y),
+    )
+    behind = (np.abs(local_m[:, 0]) <= half_x) & (np.abs(local_m[:, 1]) <= half_y)
+    nearest_m = np.where(behind, local_m[:, 2], np.inf).min(axis=1, initial=np.inf)
     depth_m = np.minimum(nearest_m + gripper.finger_length_m - _PALM_MARGIN_M, gripper.finger_length_m)
     if body.supported:
         up = np.array([0.0, 0.0, 1.0])
@@ -93,54 +99,87 @@ def deepest_m(
 
 
 def close_on(body: Body, local_m: NDArray[np.float32], poses: Poses, gripper: Gripper) -> Closed:
-    """What closing gives at these poses.
+    """What closing gives at these poses, which are no deeper than `deepest_m` lets them.
 
     Args:
         local_m: (C, 3, N) the body's points in the grasps' frames.
     """
-    x, y, z = local_m[:, 0], np.abs(local_m[:, 1]), local_m[:, 2]
-    aside = np.abs(x)
-    inner_m = (poses.openings_m / 2).astype(np.float32)[:, None]
-    thick_m, length_m = gripper.finger_thickness_m, gripper.finger_length_m
-    beside = y <= gripper.fingers.half_y + _OWN_CLEARANCE_M
-    fingers = beside & (z <= _OWN_CLEARANCE_M) & (z >= gripper.fingers_on_approach.low_z)
-    fingers &= (aside >= inner_m - _OWN_CLEARANCE_M) & (aside <= inner_m + thick_m + _OWN_CLEARANCE_M)
-    palm = gripper.palm_on_approach.holds(local_m)
-    blocked = (fingers | palm).any(axis=1)
-    strip = beside & (z <= 0) & (z >= -length_m) & (aside < inner_m)
-    high_m = np.where(strip, x, -np.inf).max(axis=1, initial=-np.inf)
-    low_m = np.where(strip, x, np.inf).min(axis=1, initial=np.inf)
-    free = ~blocked & np.isfinite(high_m)
-    high_m, low_m = np.where(free, high_m, 0.0), np.where(free, low_m, 0.0)
-    half_opening_m = poses.openings_m / 2
+    count, inner_m = len(poses), (poses.openings_m / 2).astype(np.float32)
+    farthest_m = (inner_m + gripper.finger_thickness_m + _OWN_CLEARANCE_M).astype(np.float32)
+    beside = np.abs(local_m[:, 0]) <= farthest_m[:, None]
+    beside &= np.abs(local_m[:, 1]) <= gripper.fingers.half_y + _OWN_CLEARANCE_M
+    beside &= local_m[:, 2] <= _OWN_CLEARANCE_M
+    # From here on only the points that the fingers may meet: a few of all, in the order of the poses.
+    pose, point = np.nonzero(beside)
+    x, y, z = (local_m[pose, axis, point] for axis in range(3))
+    blocked = np.zeros(count, dtype=bool)
+    blocked[pose[np.abs(x) >= inner_m[pose] - _OWN_CLEARANCE_M]] = True
+    between = (z <= 0) & ~blocked[pose]
+    pose, point, x, y, z = pose[between], point[between], x[between], y[between], z[between]
+    low_m, high_m = _least(x, pose, count), -_least(-x, pose, count)
+    free = np.isfinite(low_m)
+    low_m, high_m = np.where(free, low_m, 0.0), np.where(free, high_m, 0.0)
+    depth_m = np.where(free, -_least(z, pose, count), 0.0)
     # The pose is centred between the contacts afterwards, but the fingers come down where the pose is now.
-    free &= (high_m <= half_opening_m - _MIN_ROOM_M) & (low_m >= -half_opening_m + _MIN_ROOM_M)
-    patches = (
-        strip & (x <= (low_m + _PATCH_M).astype(np.float32)[:, None]),
-        strip & (x >= (high_m - _PATCH_M).astype(np.float32)[:, None]),
-    )
-    normals = body.normals.astype(np.float32)
-    weights = np.where(body.origin == MEASURED, 0.0, np.where(body.origin == EXTRUDED, 2.0, 1.0)).astype(np.float32)
-    cosines, shares, overlaps, contacts = [], [], [], []
-    for side, patch in zip((-1.0, 1.0), patches, strict=True):
-        count = patch.sum(axis=1).clip(min=1)
-        mean = patch.astype(np.float32) @ normals
-        towards = side * (mean * poses.rotations[:, :, 0]).sum(axis=1)
-        cosines.append(towards / np.maximum(length(mean), 1e-6))
-        shares.append(patch.astype(np.float32) @ weights / count)
-        low_z = np.where(patch, z, np.inf).min(axis=1, initial=np.inf)
-        high_z = np.where(patch, z, -np.inf).max(axis=1, initial=-np.inf)
-        overlaps.append(np.where(free, high_z - low_z, 0.0))
-        middle = [np.where(patch, local_m[:, axis], 0).sum(axis=1) / count for axis in (1, 2)]
-        contacts.append(np.stack([low_m if side < 0 else high_m, *middle], axis=1))
-    depth_m = np.where(strip, -z, 0.0).max(axis=1, initial=0.0)
+    room_m = poses.openings_m / 2 - _MIN_ROOM_M
+    free &= (high_m <= room_m) & (low_m >= -room_m)
+    sides = [
+        _contact(body, poses, side * _PATCH_M, (pose, point, x, y, z), count, low_m if side < 0 else high_m)
+        for side in (-1, 1)
+    ]
+    first, second = sides
     return Closed(
         free=free,
-        low_m=low_m.astype(np.float64),
-        high_m=high_m.astype(np.float64),
-        cosine=np.minimum(*cosines).astype(np.float64),
-        assumed=((shares[0] + shares[1]) / 2).astype(np.float64),
-        overlap_m=np.minimum(*overlaps).astype(np.float64),
-        depth_m=depth_m.astype(np.float64),
-        contacts_m=np.stack(contacts, axis=1).astype(np.float64),
+        low_m=low_m,
+        high_m=high_m,
+        cosine=np.minimum(first[0], second[0]),
+        assumed=(first[1] + second[1]) / 2,
+        overlap_m=np.minimum(first[2], second[2]),
+        depth_m=depth_m,
+        contacts_m=np.stack([first[3], second[3]], axis=1),
     )
+
+
+def _least(values: NDArray[np.float32], pose: NDArray[np.int64], count: int) -> FloatArray:
+    """(C,) the least of the values of each pose, inf for a pose without any; `pose` ascends."""
+    least = np.full(count, np.inf)
+    if len(pose):
+        starts = np.flatnonzero(np.diff(pose, prepend=-1))
+        least[pose[starts]] = np.minimum.reduceat(values, starts)
+    return least
+
+
+def _contact(
+    body: Body,
+    poses: Poses,
+    patch_m: float,
+    points: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]],
+    count: int,
+    contact_m: FloatArray,
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """The surface that carries one contact of each pose.
+
+    Args:
+        patch_m: how thick it is; below 0 on the low side of the closing axis.
+        points: pose, index and x, y, z of what is between the fingers.
+        contact_m: (C,) where on the closing axis the finger meets it.
+
+    Returns:
+        cosine between closing axis and inward normal, the share that is assumed, its length along the fingers, all
+        (C,), and its middle (C, 3).
+    """
+    side = np.sign(patch_m)
+    carries = side * points[2] >= side * contact_m[points[0]] - abs(patch_m)
+    pose, point, _, y, z = (values[carries] for values in points)
+
+    def total(values: NDArray[np.floating]) -> FloatArray:
+        return np.asarray(np.bincount(pose, values, count), dtype=np.float64)
+
+    number = np.bincount(pose, minlength=count).clip(min=1)
+    normal = np.stack([total(body.normals[point, axis]) for axis in range(3)], axis=1)
+    towards = side * (normal * poses.rotations[:, :, 0]).sum(axis=1)
+    weights = np.where(body.origin == MEASURED, 0.0, np.where(body.origin == EXTRUDED, 2.0, 1.0))
+    length_m = -_least(-z, pose, count) - _least(z, pose, count)
+    middle_m = np.stack([contact_m, total(y) / number, total(z) / number], axis=1)
+    share = total(weights[point]) / number
+    return towards / length(normal).clip(min=1e-6), share, np.where(np.isfinite(length_m), length_m, 0.0), middle_m

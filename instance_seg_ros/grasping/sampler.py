@@ -24,16 +24,14 @@ from instance_seg_ros.lifting import Instance3D, LiftedFrame
 
 FloatArray = NDArray[np.float64]
 
-_MIN_DEPTH_M = 0.003
-"""The tips have to reach so far beyond the contacts that a pose was made for."""
-_SHALLOW_M = 0.012
-"""Every pose that goes deeper is tried at this depth, too: beside it there may be more room."""
-_MIN_STEP_M = 0.008
-_MAX_CHECKED = 120
+_ENOUGH = 3
+"""With fewer grasps, poses are tried in more ways."""
+_LESS_DEEP_M = 0.018
+_MAX_CHECKED = 100
 """So many of the grasps that promise most are checked against the scene."""
-_NARROW_ROOM_M = 0.015
+_NARROW_ROOM_M = 0.012
 """Beside each contact, where the gripper does not fit in fully opened."""
-_CHECKED_AT_ONCE = 24
+_CHECKED_AT_ONCE = 60
 """So many of them at a time, before it is asked whether that was enough."""
 
 
@@ -102,43 +100,49 @@ class GraspSampler:
         up = np.array([0.0, 0.0, 1.0])
         if not body.supported:
             up = (body.camera_m - body.centre_m) / np.linalg.norm(body.camera_m - body.centre_m)
-        rejected: Counter[Rejection] = Counter()
-        poses, closed = self._closed(body, *poses_from_pairs(pairs, up, gripper.max_opening_m), rejected)
-        sight = self._sight(frame, body, poses, closed, obstacles, unmeasured)
-        known = ~sight.unknown
-        rejected[Rejection.UNKNOWN] += int(sight.unknown.sum())
-        poses, closed = poses[known], closed[known]
-        marks = marks_of(poses, closed, body, sight.hidden[known], up, settings.friction, gripper.max_opening_m)
-        order = np.argsort(-quality_of(marks), kind="stable")[:_MAX_CHECKED]
-        poses, closed, marks = poses[order], closed[order], marks[order]
+        tries, widths_m = poses_from_pairs(pairs, up, gripper.max_opening_m)
         radius_m = gripper.reach_m + settings.clearance_m + float(np.linalg.norm(body.size_m)) / 2
         centre_m = np.asarray(body.T_camera_body.apply(body.centre_m), dtype=np.float64)
         others_m = obstacles.others_near(centre_m, radius_m, body.label).astype(np.float64)
         others_m = np.asarray(body.T_camera_body.inverse().apply(others_m))
-        grasps = self._best_free(body, poses, closed, marks, others_m, rejected)
-        return InstanceGrasps(
-            grasps, _status(grasps, rejected), {why: rejected[why] for why in Rejection if rejected[why]}
-        )
+        grasps: tuple[Grasp, ...] = ()
+        rejected: Counter[Rejection] = Counter()
+        for thorough in (False, True):
+            if len(grasps) >= min(_ENOUGH, settings.max_grasps):
+                break
+            rejected = Counter()
+            poses, closed = self._closed(body, tries, widths_m, thorough, rejected)
+            sight = self._sight(frame, body, poses, closed, obstacles, unmeasured)
+            known = ~sight.unknown
+            rejected[Rejection.UNKNOWN] += int(sight.unknown.sum())
+            poses, closed = poses[known], closed[known]
+            marks = marks_of(poses, closed, body, sight.hidden[known], up, settings.friction, gripper.max_opening_m)
+            order = np.argsort(-quality_of(marks), kind="stable")[:_MAX_CHECKED]
+            grasps = self._best_free(body, poses[order], closed[order], marks[order], others_m, rejected)
+        counts = {why: rejected[why] for why in Rejection if rejected[why]}
+        return InstanceGrasps(grasps, _status(grasps, rejected), counts)
 
     def _closed(
-        self, body: Body, poses: Poses, widths_m: FloatArray, rejected: Counter[Rejection]
+        self, body: Body, poses: Poses, widths_m: FloatArray, thorough: bool, rejected: Counter[Rejection]
     ) -> tuple[Poses, Closed]:
         """The poses moved in and centred between the contacts that closing meets, and what it meets; those that fit.
 
-        Each pose is tried as deep as it goes and less deep; fully opened, and where that does not fit, opened less.
+        Each pose is tried as deep as it goes; fully opened, and where that does not fit, opened less.
 
         Args:
             widths_m: (C,) distance of the contacts that the poses were made for.
+            thorough: also less deep and opened less where opened fully fits: in a heap there may be room for nothing
+                else.
             rejected: is added to.
         """
         gripper = self.gripper
         local_m = in_grasp_frames(poses, body.points_m)
         deep_m = deepest_m(poses, local_m, body, gripper, self.settings.clearance_m)
-        depths_m = [deep_m, np.where(deep_m > _SHALLOW_M + _MIN_STEP_M, _SHALLOW_M, -np.inf)]
-        rejected[Rejection.REACH] += int((deep_m < _MIN_DEPTH_M).sum())
+        rejected[Rejection.REACH] += int(np.isneginf(deep_m).sum())
         found: list[tuple[Poses, Closed]] = []
-        for depth_m in depths_m:
-            which = np.flatnonzero(depth_m >= _MIN_DEPTH_M)
+        for depth_m in (deep_m, deep_m - _LESS_DEEP_M)[: 2 if thorough else 1]:
+            # Less than no depth is farther out than the contacts that the pose was made for: closing finds others.
+            which = np.flatnonzero(depth_m >= -gripper.finger_length_m)
             moved_m = local_m[which]
             moved_m[:, 2] -= depth_m[which, None].astype(np.float32)
             origins_m = poses.origins_m[which] + depth_m[which, None] * poses.rotations[which, :, 2]
@@ -160,7 +164,14 @@ class GraspSampler:
         rejected[Rejection.SLIP] += int((~holds).sum())
         poses, closed = poses[holds], closed[holds]
         middle_m = (closed.low_m + closed.high_m)[:, None] / 2 * poses.rotations[:, :, 0]
-        return Poses(poses.origins_m + middle_m, poses.rotations, poses.openings_m), closed
+        poses = Poses(poses.origins_m + middle_m, poses.rotations, poses.openings_m)
+        if not thorough:
+            return poses, closed
+        # Nothing of the object is where the fingers of a gripper that is opened less go.
+        openings_m = closed.width_m + 2 * _NARROW_ROOM_M
+        narrow = openings_m < poses.openings_m - _NARROW_ROOM_M
+        less = Poses(poses.origins_m, poses.rotations, openings_m)
+        return poses.joined(less[narrow]), closed.joined(closed[narrow])
 
     def _sight(
         self,

@@ -41,10 +41,9 @@ def poses_at(
 def body_at(points_m: np.ndarray, normals: np.ndarray | None = None, supported: bool = True) -> Body:
     """A body that was measured at these points, and nowhere else; its frame is the world's."""
     normals = np.tile(UP, (len(points_m), 1)) if normals is None else normals
-    none = np.full(len(points_m), -1)
     measured = np.full(len(points_m), MEASURED)
     identity = Transform.identity()
-    return Body(1, identity, points_m, normals, measured, none, np.zeros(3), np.full(3, 0.06), supported, False)
+    return Body(1, identity, points_m, normals, measured, np.zeros(3), np.full(3, 0.06), supported, False)
 
 
 def closed_on(body: Body, poses: Poses) -> Closed:

@@ -230,11 +230,9 @@ def test_rejected_poses_are_counted_by_the_step_that_they_failed_at() -> None:
 
 def test_min_quality_leaves_out_what_is_less_likely_to_hold() -> None:
     scene = AnalyticScene([Cylinder(0.03, 0.09, upright(0, 0, 0.045))], VIEW)
-    every = sample(scene)[0].grasps
-    limit = every[1].quality
-    assert [grasp.quality for grasp in sample(scene, min_quality=limit)[0].grasps] == [
-        grasp.quality for grasp in every if grasp.quality >= limit
-    ]
+    limit = sample(scene)[0].grasps[1].quality
+    likely = sample(scene, min_quality=limit)[0].grasps
+    assert len(likely) >= 2 and all(grasp.quality >= limit for grasp in likely)
 
 
 def test_no_finger_goes_beyond_the_border_that_cuts_the_object() -> None:

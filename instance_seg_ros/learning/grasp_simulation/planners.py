@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -30,6 +31,7 @@ class Proposal:
         opening_m: between the fingers on the approach.
         approach_m: length of the straight way in.
         quality: in [0, 1]; None for the planner that has none.
+        marks: what the quality was computed from, as of `Grasp`; empty likewise.
     """
 
     label: int
@@ -38,6 +40,7 @@ class Proposal:
     opening_m: float
     approach_m: float
     quality: float | None
+    marks: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,21 +82,39 @@ def best_of_pipeline(settings: PipelineSettings) -> Planner:
     sampler = GraspSampler(settings.grasping, settings.gripper)
 
     def plan(frame: RgbdFrame, seen: Seen) -> Proposal | None:
-        proposals = [
-            Proposal(
-                label,
-                grasp.T_camera_grasp,
-                grasp.width_m,
-                grasp.opening_m,
-                grasp.approach_distance_m,
-                grasp.quality,
-            )
-            for label, own in enumerate(sampler.sample(frame, seen.lifted, seen.instances), start=1)
-            for grasp in own.grasps[:1]
-        ]
+        proposals = _proposals(sampler, frame, seen)
         return max(proposals, key=lambda proposal: proposal.quality or 0.0, default=None)
 
     return plan
+
+
+def any_of_pipeline(settings: PipelineSettings) -> Planner:
+    """Any grasp of all instances, the last ones as often as the best: what a calibration learns from."""
+    sampler = GraspSampler(settings.grasping, settings.gripper)
+
+    def plan(frame: RgbdFrame, seen: Seen) -> Proposal | None:
+        proposals = _proposals(sampler, frame, seen)
+        draw = np.random.default_rng(zlib.crc32(frame.depth_m.tobytes()))  # the same in the same place
+        return proposals[int(draw.integers(len(proposals)))] if proposals else None
+
+    return plan
+
+
+def _proposals(sampler: GraspSampler, frame: RgbdFrame, seen: Seen) -> list[Proposal]:
+    """Every grasp of the pipeline."""
+    return [
+        Proposal(
+            label,
+            grasp.T_camera_grasp,
+            grasp.width_m,
+            grasp.opening_m,
+            grasp.approach_distance_m,
+            grasp.quality,
+            grasp.marks,
+        )
+        for label, own in enumerate(sampler.sample(frame, seen.lifted, seen.instances), start=1)
+        for grasp in own.grasps
+    ]
 
 
 def top_down(settings: PipelineSettings) -> Planner:

@@ -41,6 +41,7 @@ class AttemptRecord:
             closing axis, the two of them; None where the closing line misses the object.
         surface_angles_deg: angle between the closing axis and the true surface's normal there, likewise.
         held_family: of what is held; "" for nothing.
+        marks: what the quality was computed from; empty for a planner that gives none.
     """
 
     family: str
@@ -51,6 +52,7 @@ class AttemptRecord:
     contact_error_m: tuple[float, float] | None
     surface_angles_deg: tuple[float, float] | None
     held_family: str
+    marks: tuple[float, ...] = ()
 
     @property
     def success(self) -> bool:
@@ -156,7 +158,9 @@ def run_round(
         family = "" if target is None else world.shapes[target].family
         held = "" if attempt.held is None else world.shapes[attempt.held].family
         width_m, cause = round(proposal.width_m, 5), attempt.cause.name
-        record = AttemptRecord(family, proposal.quality, width_m, cause, attempt.touched, error_m, angles_deg, held)
+        marks = tuple(round(mark, 5) for mark in proposal.marks)
+        facts = (attempt.touched, error_m, angles_deg, held, marks)
+        record = AttemptRecord(family, proposal.quality, width_m, cause, *facts)
         attempts.append(record)
         if watch is not None:
             watch(number, record, attempt, stage)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
+import trimesh
 from numpy.typing import NDArray
 
 from instance_seg_ros.core.config import GripperSettings
@@ -34,6 +37,15 @@ def wedge(slope_deg: float) -> list[Piece]:
     ]
 
 
+def slab(width_m: float) -> list[Piece]:
+    """An upright block as a mesh, which MuJoCo treats otherwise than a box."""
+    corners = itertools.product((-width_m / 2, width_m / 2), (-0.04, 0.04), (0.0, 0.06))
+    return [hull(list(corners))]
+
+
+EGG = [hull(trimesh.creation.icosphere(subdivisions=3).vertices * [0.028, 0.035, 0.028] + [0, 0, 0.028])]
+
+
 def from_above(x_m: float, y_m: float, z_m: float, yaw_deg: float = 0.0) -> NDArray[np.float64]:
     """The pose of a grasp straight down; without a turn it closes along the world's x."""
     c, s = np.cos(np.radians(yaw_deg)), np.sin(np.radians(yaw_deg))
@@ -59,6 +71,12 @@ def attempt(pieces: list[Piece], T_world_grasp: NDArray[np.float64], opening_m: 
         pytest.param(wedge(10), from_above(0, 0, 0.015), id="sides well inside the friction cone"),
         pytest.param(wedge(23), from_above(0, 0, 0.015), id="sides just inside the friction cone of 26.6 degrees"),
         pytest.param(turning([(0.03, 0.0), (0.02, 0.08)]), from_above(0, 0, 0.04), id="frustum"),
+        pytest.param(slab(0.01), from_above(0.004, 0, 0.02), id="thin slab as a mesh, off its middle"),
+        pytest.param(slab(0.02), from_above(0, 0, 0.02), id="slab as a mesh"),
+        pytest.param(slab(0.04), from_above(0, 0, 0.057), id="the uppermost 3 mm of a block"),
+        pytest.param(
+            EGG, from_above(0, 0, 0.028 * (1 + np.sin(np.radians(20)))), id="egg above its equator, inside the cone"
+        ),
         pytest.param(BOWL, from_above(0.0537, 0, 0.039), id="rim of a bowl"),
         pytest.param(RING, from_above(0.05, 0, 0.006), id="one side of a ring"),
     ],
@@ -79,6 +97,7 @@ def test_a_good_grasp_holds(pieces: list[Piece], place: NDArray[np.float64]) -> 
         pytest.param(BOX, from_above(0.2, 0, -0.01), {Cause.TOUCHED}, id="into the table"),
         pytest.param(BOX, from_above(0, 0, 0.15) @ np.diag([1.0, -1, -1, 1]), {Cause.NO_ROOM}, id="through the object"),
         pytest.param(wedge(30), from_above(0, 0, 0.015), {Cause.SLIPPED}, id="sides outside the friction cone"),
+        pytest.param(EGG, from_above(0, 0, 0.0428), {Cause.SLIPPED}, id="egg by its top, 32 degrees"),
         pytest.param(wedge(36), from_above(0, 0, 0.015), {Cause.SLIPPED, Cause.SQUEEZED_OUT}, id="roof"),
         pytest.param(CAN, from_above(0, 0.027, 0.06), {Cause.SLIPPED, Cause.SQUEEZED_OUT}, id="the back of a can"),
     ],
