@@ -18,7 +18,8 @@ if python -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
 else
     printf '\n== mypy is left out: the last NumPy for Python 3.10 annotates shapes otherwise than the newer ones\n'
 fi
-check python -m pytest --durations=15 "$@"
+# In two processes, file by file, as the tests of a file share what is made for them; conftest.py says which begin.
+check python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=15 "$@"
 
 if ((${#failed[@]})); then
     printf '\nFailed:\n'

@@ -1,7 +1,9 @@
-"""The Scene type: what the stages of a frame must agree on."""
+"""The pipeline and the Scene that it makes: what the stages of a frame hand on, and what they must agree on."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -9,13 +11,16 @@ import numpy as np
 import pytest
 
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
-from instance_seg_ros.core.config import LiftingSettings
+from instance_seg_ros.core.config import GraspingSettings, GripperSettings, LiftingSettings, TrackingSettings
+from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.status import Status
 from instance_seg_ros.grasping.grasp import InstanceGrasps
+from instance_seg_ros.grasping.sampler import GraspSampler
 from instance_seg_ros.lifting import Lifter
-from instance_seg_ros.pipeline import Scene
+from instance_seg_ros.pipeline import Pipeline, Scene
 from instance_seg_ros.segmentation import ModelInfo
+from instance_seg_ros.tracking.tracker import TimeStep, Tracker
 
 
 def scene() -> Scene:
@@ -50,3 +55,67 @@ def test_a_scene_has_one_record_an_object() -> None:
 def test_stages_that_disagree_are_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         replace(scene(), **change)
+
+
+class Blocks:
+    """A segmenter that knows where the blocks of `make_scene` are."""
+
+    backend = "by hand"
+
+    def __init__(self, scene: Scene) -> None:
+        self.info, self._instances = scene.model, scene.instances
+
+    def segment(self, frame: RgbdFrame) -> Instances:
+        return self._instances
+
+
+def test_a_frame_goes_through_all_stages_in_their_order(make_scene: Callable[..., Scene]) -> None:
+    expected = make_scene()
+    gripper = GripperSettings(max_opening_m=0.3)
+    pipeline = Pipeline(
+        Blocks(expected),
+        Lifter(LiftingSettings()),
+        GraspSampler(GraspingSettings(), gripper),
+        Tracker(TrackingSettings()),
+    )
+
+    before_s = time.perf_counter()
+    made = pipeline.run(expected.frame)
+    longest_s = time.perf_counter() - before_s
+
+    assert (made.frame, made.model, made.instances) == (expected.frame, expected.model, expected.instances)
+    assert list(made.stage_times_s) == ["segment", "lift", "grasp", "track"]
+    assert all(0 <= time_s <= longest_s for time_s in made.stage_times_s.values())
+    assert sum(made.stage_times_s.values()) <= longest_s
+    assert [each.lifted.centroid_m is not None for each in made.objects()] == [True, True]
+    assert any(each.grasps for each in made.objects())
+    assert (made.track_ids, made.time_step) == ((1, 2), TimeStep.FORWARD)
+    assert pipeline.run(expected.frame).time_step is TimeStep.REPEATED
+
+
+def test_the_pose_of_the_camera_reaches_the_tracks(make_scene: Callable[..., Scene]) -> None:
+    """A camera that moved by a metre and sees the same picture sees other objects."""
+    scene = make_scene()
+    pipeline = Pipeline(
+        Blocks(scene),
+        Lifter(LiftingSettings()),
+        GraspSampler(GraspingSettings(), GripperSettings()),
+        Tracker(TrackingSettings()),
+    )
+    poses = (0.0, 0.0, 1.0)
+
+    ids = [
+        pipeline.run(make_scene(stamp_ns=step).frame, Transform(np.eye(3), np.array([x_m, 0.0, 0.0]))).track_ids
+        for step, x_m in enumerate(poses, start=1)
+    ]
+
+    assert ids == [(1, 2), (1, 2), (3, 4)]
+
+
+def test_a_scene_tells_of_each_object_what_all_stages_say(make_scene: Callable[..., Scene]) -> None:
+    block, unknown = make_scene().objects()
+
+    assert (block.label, block.track_id, block.class_id, block.class_name) == (1, 5, 0, "object")
+    assert (unknown.label, unknown.track_id) == (2, 6)
+    assert [grasp.quality for grasp in block.grasps] == [0.9, 0.4]
+    assert unknown.status == Status.TOO_FEW_POINTS | Status.NO_GRASP_CANDIDATE

@@ -13,6 +13,9 @@ from instance_seg_ros.core.geometry import Transform
 MIN_DEPTH_M, MAX_DEPTH_M = 0.001, 65.0
 """Depth outside is no measurement: 16 bits of millimetres begin and end about here, uninitialised floats lie beyond."""
 
+_MAX_SPLATS = 100_000_000
+"""Points times the pixels that each is splatted over: more is no camera beside another, and would take minutes."""
+
 _SEAM_PX = 1e-3
 """Footprints of neighbouring depth pixels overlap by this, so that rounding opens no gap between them."""
 
@@ -200,6 +203,9 @@ def register_depth(
 
     Returns:
         (Hc, Wc) float32, metres along the colour camera's axis, 0 where no point falls.
+
+    Raises:
+        ValueError: the depth image has another size than its camera, or its pixels are huge beside those of colour.
     """
     if depth_m.shape != (depth_intrinsics.height, depth_intrinsics.width):
         raise ValueError(
@@ -212,6 +218,11 @@ def register_depth(
     # that the point falls into.
     half_x = max(0.5, 0.5 * color_intrinsics.fx / depth_intrinsics.fx)
     half_y = max(0.5, 0.5 * color_intrinsics.fy / depth_intrinsics.fy)
+    if len(points_m) * np.ceil(2 * half_x) * np.ceil(2 * half_y) > _MAX_SPLATS:
+        raise ValueError(
+            f"one depth pixel would cover {2 * half_x:.0f}x{2 * half_y:.0f} pixels of colour: the focal lengths "
+            f"{depth_intrinsics.fx:g} px of depth and {color_intrinsics.fx:g} px of colour do not belong together"
+        )
     half = np.array([half_x, half_y])
     pixels = color_intrinsics.project(points_m)
     first_x, first_y = np.ceil(pixels - half).astype(np.int64).T

@@ -77,6 +77,9 @@ _COMPRESSED_DEPTH_HEADER = struct.Struct("<iff")
 _MIN_MOSAIC_SIDE = 3  # OpenCV looks at the neighbours of every pixel
 
 
+_TEXT_SHOWN = 60
+
+
 def decode_color(height: int, width: int, encoding: str, is_bigendian: bool, step: int, data: Any) -> NDArray[np.uint8]:
     """Colour of a `sensor_msgs/Image`.
 
@@ -94,7 +97,7 @@ def decode_color(height: int, width: int, encoding: str, is_bigendian: bool, ste
     """
     layout = _COLOR_LAYOUTS.get(encoding)
     if layout is None:
-        raise ValueError(f"unknown colour encoding {encoding!r}; known are {', '.join(COLOR_ENCODINGS)}")
+        raise ValueError(f"unknown colour encoding {_shown(encoding)}; known are {', '.join(COLOR_ENCODINGS)}")
     if (layout.channels == 2 or layout.is_semi_planar) and width % 2:
         raise ValueError(f"{encoding} holds pixels in pairs, but the image is {width} pixels wide")
     if layout.is_semi_planar and height % 2:
@@ -122,7 +125,7 @@ def decode_depth_image(
         ValueError: for an encoding that is not in `DEPTH_ENCODINGS`, or a step or length that does not fit.
     """
     if encoding not in _DEPTH_TYPES:
-        raise ValueError(f"unknown depth encoding {encoding!r}; known are {', '.join(DEPTH_ENCODINGS)}")
+        raise ValueError(f"unknown depth encoding {_shown(encoding)}; known are {', '.join(DEPTH_ENCODINGS)}")
     dtype = np.dtype((">" if is_bigendian else "<") + _DEPTH_TYPES[encoding])
     rows = _rows(height, width, width * dtype.itemsize, step, data)
     return decode_depth(np.ascontiguousarray(rows).view(dtype).astype(dtype.newbyteorder("="), copy=False))
@@ -168,7 +171,7 @@ def decode_compressed_depth(format: str, data: Any) -> NDArray[np.float32]:
     if encoding not in _DEPTH_TYPES or "compressedDepth" not in format:
         raise ValueError(
             f"compressed depth must be a 16-bit PNG, or compressedDepth of {' or '.join(DEPTH_ENCODINGS)}; its format "
-            f"says {format!r}, and the data start with {payload[:4].hex() or 'nothing'}"
+            f"says {_shown(format)}, and the data start with {payload[:4].hex() or 'nothing'}"
         )
     if len(payload) < _COMPRESSED_DEPTH_HEADER.size:
         raise ValueError(f"compressedDepth is truncated: {len(payload)} bytes do not hold its header")
@@ -204,3 +207,8 @@ def _decode_png16(payload: bytes) -> NDArray[np.uint16]:
     if image.ndim != 2 or image.dtype != np.uint16:
         raise ValueError(f"compressed depth must hold a 16-bit PNG of one channel, not {image.dtype} {image.shape}")
     return image
+
+
+def _shown(text: str) -> str:
+    """A text of a message as it may stand in a log: quoted, and cut where it is long."""
+    return repr(text if len(text) <= _TEXT_SHOWN else f"{text[:_TEXT_SHOWN]}... ({len(text)} characters)")

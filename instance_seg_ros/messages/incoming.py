@@ -6,6 +6,7 @@ The messages have the fields of sensor_msgs, whatever library they are of: rclpy
 from __future__ import annotations
 
 import copy
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame, intrinsics_from_matrix, register_depth
 from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.messages import image_codec
+from instance_seg_ros.messages.image_files import check_size
 from instance_seg_ros.messages.pairing import NS_PER_S, FramePairer, Pair
 
 Header = Any
@@ -26,6 +28,9 @@ CameraInfo = Any
 Result = TypeVar("Result")
 INFOS_KEPT = 30
 _SAME_PIXEL_PX = 1.0
+MAX_FRAME_ID = 255
+_FIELD_OF_VIEW_DEG = (1.0, 170.0)
+"""Of what a pinhole camera may have: a focal length outside belongs to another unit, size or camera."""
 
 PoseOfDepthCamera = Callable[[str, str, int], Transform]
 """`T_color_depth` from the frame ids of colour and depth and the stamp in nanoseconds; else raises ValueError."""
@@ -40,10 +45,11 @@ def color_of(message: Image) -> NDArray[np.uint8]:
     """(H, W, 3) uint8 RGB; may be a read-only view of the message.
 
     Raises:
-        ValueError: for an unknown encoding or data that do not fit the message's own fields.
+        ValueError: for an unknown encoding, data that do not fit the message's own fields, or too large an image.
     """
     if _is_compressed(message):
         return image_codec.decode_compressed_color(message.format, message.data)
+    check_size(message.width, message.height, "the image")
     return image_codec.decode_color(*_fields(message))
 
 
@@ -55,6 +61,7 @@ def depth_m_of(message: Image) -> NDArray[np.float32]:
     """
     if _is_compressed(message):
         return image_codec.decode_compressed_depth(message.format, message.data)
+    check_size(message.width, message.height, "the image")
     return image_codec.decode_depth_image(*_fields(message))
 
 
@@ -65,6 +72,13 @@ def intrinsics_of(info: CameraInfo) -> Intrinsics:
         ValueError: for a K of zeros or another camera that cannot be.
     """
     full = intrinsics_from_matrix(info.k, info.width, info.height)
+    for focal_px, size_px, side in ((full.fx, full.width, "wide"), (full.fy, full.height, "high")):
+        field_of_view_deg = math.degrees(2 * math.atan(size_px / 2 / focal_px))
+        if not _FIELD_OF_VIEW_DEG[0] <= field_of_view_deg <= _FIELD_OF_VIEW_DEG[1]:
+            raise ValueError(
+                f"a focal length of {focal_px:g} px in an image {size_px} px {side} is a field of view of "
+                f"{field_of_view_deg:.3g} degrees, which no pinhole camera has; is K that of this stream, in pixels?"
+            )
     roi = info.roi
     width, height = (roi.width, roi.height) if roi.width and roi.height else (info.width, info.height)
     cropped = Intrinsics(width, height, full.fx, full.fy, full.cx - roi.x_offset, full.cy - roi.y_offset)
@@ -194,7 +208,9 @@ class MessageMatcher:
 
 
 def frame_of(
-    messages: RgbdMessages, pose_of_depth_camera: PoseOfDepthCamera, T_color_depth: Transform | None = None
+    messages: RgbdMessages,
+    pose_of_depth_camera: PoseOfDepthCamera,
+    T_color_depth: Transform | None = None,
 ) -> RgbdFrame:
     """The frame of one moment, depth registered to colour where it is not yet.
 
@@ -208,6 +224,11 @@ def frame_of(
     Raises:
         ValueError: naming the topic's part and the cause, for messages that cannot be used.
     """
+    for what, header in (("colour image", messages.color.header), ("depth image", messages.depth.header)):
+        if len(header.frame_id) > MAX_FRAME_ID:
+            raise ValueError(f"{what}: its frame_id has {len(header.frame_id)} characters, more than {MAX_FRAME_ID}")
+        if header.stamp.nanosec >= NS_PER_S:
+            raise ValueError(f"{what}: a stamp cannot have {header.stamp.nanosec} nanoseconds in its second")
     color_rgb = _named("colour image", color_of, messages.color)
     depth_m = _named("depth image", depth_m_of, messages.depth)
     if messages.color_info is None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 from rclpy.node import Node
 
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.messages import outgoing
-from instance_seg_ros.messages.incoming import RgbdMessages, distorted_images, frame_of
+from instance_seg_ros.messages.incoming import MAX_FRAME_ID, RgbdMessages, distorted_images, frame_of
 from instance_seg_ros.msg import InstanceArray
 from instance_seg_ros.pipeline import Pipeline, Scene
+from instance_seg_ros.ros.clocks import NO_CLOCK_TEXT, clock_stands
 from instance_seg_ros.ros.convert import make_message
+from instance_seg_ros.ros.frame_ids import frame_id_fault
 from instance_seg_ros.ros.health import Health
 from instance_seg_ros.ros.params import NodeParameters
 from instance_seg_ros.ros.problem_log import ProblemLog
@@ -19,6 +23,7 @@ from instance_seg_ros.ros.transforms import NoTf, Tf
 from instance_seg_ros.tracking.tracker import TimeStep
 
 PLAUSIBLE_AGE_S = 10.0
+LONGEST_TEXT = 1000
 
 _TIME_PROBLEMS = {
     TimeStep.UNKNOWN: (
@@ -44,6 +49,15 @@ _TIME_PROBLEMS = {
 }
 
 
+class UnusableFrameError(ValueError):
+    """The messages of a frame cannot be used; the text names which and why."""
+
+
+def shortened(text: str) -> str:
+    """A text that quotes messages, cut to what a log line and a status can carry."""
+    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}... ({len(text)} characters)"
+
+
 class Answers:
     """Answers frames, in the worker's thread.
 
@@ -65,25 +79,30 @@ class Answers:
         self._problems = problems
 
     def answer(self, rgbd: RgbdMessages, pipeline: Pipeline) -> tuple[InstanceArray, Scene | None]:
-        """The answer and the scene behind it; where there can be no scene, None and the reason in the answer."""
+        """The answer, and the scene behind it; no scene, and the reason in the answer, where there can be none."""
+        try:
+            return self._processed(rgbd, pipeline)
+        except UnusableFrameError as error:
+            self._problems.report("unusable frame", str(error))
+            reason = str(error)
+        except InputError as error:
+            reason = shortened(str(error))
+            self._problems.report("frame cannot be processed", reason)
+        except Exception as error:  # of any kind: what a message says can overflow whatever computes with it
+            self._problems.unexpected("could not process a frame")
+            reason = shortened(f"internal error: {error!r}; see the node's log")
+        return self._refusal(rgbd, pipeline, reason), None
+
+    def _processed(self, rgbd: RgbdMessages, pipeline: Pipeline) -> tuple[InstanceArray, Scene]:
         current = self._settings.current
         try:
             frame = frame_of(rgbd, self._pose_of_depth_camera, current.node.T_color_depth)
             T_fixed_camera = self._pose_in_fixed_frame(frame)
         except ValueError as error:
-            self._problems.report("unusable frame", str(error))
-            return self._refusal(rgbd, pipeline, str(error)), None
-        try:
-            scene = pipeline.run(frame, T_fixed_camera)
-        except InputError as error:
-            self._problems.report("frame cannot be processed", str(error))
-            return self._refusal(rgbd, pipeline, str(error)), None
-        except Exception as error:
-            self._problems.unexpected("could not process a frame")
-            return self._refusal(rgbd, pipeline, f"internal error: {error!r}; see the node's log"), None
+            raise UnusableFrameError(shortened(str(error))) from error
+        scene = pipeline.run(frame, T_fixed_camera)
         age_s = self._age_s(rgbd.stamp_ns)
         self._check(rgbd, scene, age_s)
-        self._health.processed(age_s, scene.stage_times_s)
         answer = outgoing.instance_array(
             make_message,
             scene,
@@ -91,12 +110,14 @@ class Answers:
             frame_age_s=age_s,
             include_clouds=current.node.instance_clouds,
         )
+        self._health.processed(age_s, scene.stage_times_s)
         return answer, scene
 
     def _refusal(self, rgbd: RgbdMessages, pipeline: Pipeline, reason: str) -> InstanceArray:
-        answer = outgoing.invalid_instance_array(
-            make_message, rgbd.stamp_ns, rgbd.color.header.frame_id, pipeline.segmenter.info, reason
-        )
+        answer = outgoing.invalid_instance_array(make_message, 0, "", pipeline.segmenter.info, reason)
+        # As it came, whatever it is: whoever waits for this frame knows it by its stamp.
+        answer.header.stamp = rgbd.color.header.stamp
+        answer.header.frame_id = rgbd.color.header.frame_id[:MAX_FRAME_ID]
         answer.frame_age_s = self._age_s(rgbd.stamp_ns)
         return answer
 
@@ -104,7 +125,9 @@ class Answers:
         """Reports what is odd about a frame that was processed nevertheless."""
         if scene.time_step in _TIME_PROBLEMS:
             self._problems.report(*_TIME_PROBLEMS[scene.time_step])
-        if scene.time_step is not TimeStep.UNKNOWN and not -PLAUSIBLE_AGE_S <= age_s <= PLAUSIBLE_AGE_S:
+        if clock_stands(self._node.get_clock()):
+            self._problems.report("no clock", NO_CLOCK_TEXT)
+        elif scene.time_step is not TimeStep.UNKNOWN and not -PLAUSIBLE_AGE_S <= age_s <= PLAUSIBLE_AGE_S:
             self._problems.report(
                 "clocks apart",
                 f"the frame's stamp is {age_s:.1f} s behind the node's clock; synchronise the machines' clocks, or set "
@@ -112,6 +135,11 @@ class Answers:
             )
         if not scene.frame.depth_m.any():
             self._problems.report("no depth", outgoing.NO_DEPTH_TEXT)
+        for what, image in (("the colour image", rgbd.color), ("the depth image", rgbd.depth)):
+            fault = frame_id_fault(what, image.header.frame_id)
+            if fault is not None:
+                self._problems.report("frame_id", fault)
+                break
         distorted = distorted_images(rgbd)
         if distorted:
             self._problems.report(
@@ -122,6 +150,9 @@ class Answers:
             )
 
     def _age_s(self, stamp_ns: int) -> float:
+        """Of a frame; NaN while the clock that it would be measured by stands still at 0."""
+        if clock_stands(self._node.get_clock()):
+            return math.nan
         return (self._node.get_clock().now().nanoseconds - stamp_ns) / outgoing.NS_PER_S
 
     def _pose_of_depth_camera(self, color_frame: str, depth_frame: str, stamp_ns: int) -> Transform:

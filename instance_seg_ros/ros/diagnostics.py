@@ -9,6 +9,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 
 from instance_seg_ros.pipeline import Pipeline
+from instance_seg_ros.ros.clocks import NO_CLOCK_TEXT, clock_stands
 from instance_seg_ros.ros.health import ERROR, OK, WARN, Health, InputReport
 from instance_seg_ros.ros.inputs import COLOR, COLOR_INFO, DEPTH, Inputs
 from instance_seg_ros.ros.problem_log import ProblemLog
@@ -28,7 +29,7 @@ class NodeState:
         inputs: None unless it subscribes.
         pipeline: None unless it is configured.
         configure_failure: why the last configure failed, None when it did not.
-        dropped: frames dropped for a newer one.
+        frames: how many were received and what became of them.
         subscribers: number of subscribers of each output, by topic.
     """
 
@@ -37,7 +38,7 @@ class NodeState:
     inputs: Inputs | None
     pipeline: Pipeline | None
     configure_failure: str | None
-    dropped: int
+    frames: Mapping[str, int]
     subscribers: Mapping[str, int]
 
 
@@ -116,7 +117,8 @@ class DiagnosticsPublisher:
 
     def _named(self, name: str) -> tuple[str, str]:
         """The name and the hardware id of a status."""
-        return f"{self._node.get_name()}: {name}", self._node.get_fully_qualified_name()
+        full_name = self._node.get_fully_qualified_name()
+        return f"{full_name.lstrip('/')}: {name}", full_name
 
     def _inputs(self, state: NodeState) -> DiagnosticStatus:
         if state.inputs is None:
@@ -124,6 +126,9 @@ class DiagnosticsPublisher:
         faults = input_faults(state)
         if faults:
             self._problems.report("no frames", "; ".join(faults))
+        if clock_stands(self._node.get_clock()):
+            self._problems.report("no clock", NO_CLOCK_TEXT)
+            faults.append(NO_CLOCK_TEXT)
         facts: dict[str, object] = {}
         for input_name, report in state.inputs.reports().items():
             facts[f"{input_name}: topic"] = report.topic
@@ -143,7 +148,7 @@ class DiagnosticsPublisher:
         facts = {
             "state": state.label,
             "enabled": state.settings.enabled,
-            "dropped for a newer frame": state.dropped,
+            **state.frames,
             **condition.facts,
         }
         return status(*self._named("processing"), condition.level, condition.message, facts)

@@ -21,6 +21,13 @@ WINDOW_FRAMES = 100
 """Rates and times are those of this many latest frames."""
 
 
+RECEIVED, ANSWERED, UNUSABLE = "frames received", "answered", "unusable"
+NEWER, IGNORED = "dropped for a newer frame", "ignored while disabled"
+STOPPED, GIVEN_UP = "dropped by a deactivation", "given up"
+FATES = (ANSWERED, UNUSABLE, NEWER, IGNORED, STOPPED, GIVEN_UP)
+"""What becomes of each frame that was received, but for the ones at work and waiting: the counts add up."""
+
+
 @dataclass
 class _Problem:
     level: bytes
@@ -59,8 +66,8 @@ class Condition:
 
     Attributes:
         level: of the worst recent problem, OK without one.
-        message: that problem in words.
-        facts: frames, rate, ages, times by stage, and each problem with its count, by name.
+        message: the recent problems of that level in words, the latest first.
+        facts: rate, ages, times by stage, and each problem with its count, by name.
     """
 
     level: bytes
@@ -83,7 +90,7 @@ class Health:
         self._finished_s: deque[float] = deque(maxlen=WINDOW_FRAMES)
         self._ages_s: deque[float] = deque(maxlen=WINDOW_FRAMES)
         self._stages_s: dict[str, deque[float]] = {}
-        self._frames = 0
+        self._frames = dict.fromkeys((RECEIVED, *FATES), 0)
         self._active_since_s = now_s()
 
     def activated(self) -> None:
@@ -131,10 +138,19 @@ class Health:
         with self._lock:
             return _rate_hz(self._inputs.get(name, _Arrivals()).times_s, self._now_s())
 
-    def processed(self, age_s: float, stage_times_s: Mapping[str, float]) -> None:
-        """Counts a frame that was answered."""
+    def counted(self, fate: str, frames: int = 1) -> None:
+        """Counts frames that were received, or what became of them."""
         with self._lock:
-            self._frames += 1
+            self._frames[fate] += frames
+
+    def frames(self) -> dict[str, int]:
+        """How many frames were received and what became of them, since the node started."""
+        with self._lock:
+            return dict(self._frames)
+
+    def processed(self, age_s: float, stage_times_s: Mapping[str, float]) -> None:
+        """Takes the age and the times of a frame that was processed."""
+        with self._lock:
             self._finished_s.append(self._now_s())
             self._ages_s.append(age_s)
             for stage, seconds in stage_times_s.items():
@@ -145,7 +161,7 @@ class Health:
         with self._lock:
             now_s = self._now_s()
             rate_hz = _rate_hz(self._finished_s, now_s)
-            facts: dict[str, object] = {"frames": self._frames, "rate_hz": f"{rate_hz:.1f}"}
+            facts: dict[str, object] = {"rate_hz": f"{rate_hz:.1f}"}
             if self._ages_s:
                 facts["age_median_s"] = f"{np.median(self._ages_s):.3f}"
                 facts["age_max_s"] = f"{max(self._ages_s):.3f}"
@@ -155,10 +171,11 @@ class Health:
                 facts[f"{cause}: count"] = problem.count
                 facts[f"{cause}: last"] = problem.text
             recent = [problem for problem in self._problems.values() if now_s - problem.last_s < RECENT_S]
-        worst = max(recent, key=lambda problem: (problem.level, problem.last_s), default=None)
-        if worst is None:
+        if not recent:
             return Condition(OK, "processing", facts)
-        return Condition(worst.level, worst.text, facts)
+        level = max(problem.level for problem in recent)
+        worst = sorted((problem for problem in recent if problem.level == level), key=lambda problem: -problem.last_s)
+        return Condition(level, "; ".join(problem.text for problem in worst), facts)
 
 
 def _rate_hz(times_s: deque[float], now_s: float) -> float:

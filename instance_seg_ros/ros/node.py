@@ -8,6 +8,7 @@ which has the stamp of the colour image, even if the frame cannot be used.
 
 from __future__ import annotations
 
+import signal
 import sys
 import threading
 import time
@@ -25,6 +26,7 @@ from rclpy.exceptions import ParameterException
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
+from rclpy.task import Future
 
 from instance_seg_ros.core.config import PipelineSettings
 from instance_seg_ros.core.errors import InputError
@@ -35,7 +37,16 @@ from instance_seg_ros.msg import InstanceArray
 from instance_seg_ros.pipeline import Pipeline, Scene
 from instance_seg_ros.ros.answers import Answers
 from instance_seg_ros.ros.diagnostics import DiagnosticsPublisher, NodeState
-from instance_seg_ros.ros.health import Health
+from instance_seg_ros.ros.health import (
+    ANSWERED,
+    GIVEN_UP,
+    IGNORED,
+    NEWER,
+    RECEIVED,
+    STOPPED,
+    UNUSABLE,
+    Health,
+)
 from instance_seg_ros.ros.inputs import Inputs
 from instance_seg_ros.ros.outputs import Outputs
 from instance_seg_ros.ros.overrides import foreign_file_text, parameter_files
@@ -50,16 +61,19 @@ from instance_seg_ros.tracking.tracker import Tracker
 NODE_NAME = "instance_seg"
 DIAGNOSTICS_PERIOD_S = 1.0
 STOP_TIMEOUT_S = 10.0
+END_TIMEOUT_S = 0.8
+"""When the process ends, a transition and a frame at work are each waited for no longer."""
 
 BuildPipeline = Callable[[PipelineSettings, "Path | None"], Pipeline]
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class _Job:
-    """A matched set of messages and when it was complete (monotonic clock)."""
+    """A matched set of messages, when it was complete (monotonic clock), and whether its fate is counted."""
 
     messages: RgbdMessages
     arrived_s: float
+    settled: bool = False
 
 
 class InstanceSegNode(LifecycleNode):
@@ -87,8 +101,11 @@ class InstanceSegNode(LifecycleNode):
         self._transforms = transforms_of(self, self._call_in_executor)
         self._configure_failure: str | None = None
         self._camera_infos = CameraInfos()  # which a camera may publish once, before the node was last activated
-        self._dropped = 0
-        self._processing = threading.Lock()
+        self._processing = threading.Lock()  # of the pipeline, whose stages work for one caller at a time
+        self._changing = threading.Lock()
+        self._settling = threading.Lock()
+        self._transition_under_way = threading.Lock()
+        self._closing = False
         try:
             self._settings = NodeParameters(self, self.state_label, self._on_configuration)
         except Exception:
@@ -108,10 +125,14 @@ class InstanceSegNode(LifecycleNode):
         # In rclpy an impossible transition raises an exception from its own service, which would end the executor.
         self._change_state = self._service_change_state.callback
         self._service_change_state.callback = self._on_change_state
+        # Out of the default group, whose other callbacks would wait for the transition's end.
+        self._service_change_state.callback_group = concurrent
+        concurrent.add_entity(self._service_change_state)
 
     def subscribers(self) -> dict[str, int]:
         """How many subscribers each output is connected to, by its full topic name; empty while unconfigured."""
-        return {} if self._outputs is None else self._outputs.subscribers()
+        outputs = self._outputs
+        return {} if outputs is None else outputs.subscribers()
 
     def waits_for_a_frame(self) -> bool:
         """Whether a call of `segment` waits for its frame."""
@@ -145,8 +166,12 @@ class InstanceSegNode(LifecycleNode):
         """Configures and activates, if the parameter `autostart` says so; a configure that fails is logged."""
         if not self._settings.current.node.autostart:
             return
-        if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
-            self.trigger_activate()
+        try:
+            with self._transition_under_way:
+                if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+                    self.trigger_activate()
+        except Exception:
+            self._problems.unexpected("could not start")
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Loads the model and creates the publishers; FAILURE, with the reason logged, leaves the node unconfigured."""
@@ -166,15 +191,28 @@ class InstanceSegNode(LifecycleNode):
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stops everything from any state."""
-        return self._transition("shut down", self.close)
+        return self._transition("shut down", self._give_back)
 
-    def close(self) -> None:
-        """Unsubscribes, stops the worker and releases everything; may be called more than once."""
-        self._deactivate()
+    def close(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
+        """Unsubscribes, stops the worker and gives everything back; may be called more than once.
+
+        Args:
+            timeout_s: a transition under way, and then the frame at work, are waited for no longer.
+        """
+        self._closing = True
+        waited_for = self._transition_under_way.acquire(timeout=timeout_s)
+        self._give_back(timeout_s)
+        if waited_for:
+            self._transition_under_way.release()
+
+    def _give_back(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
+        self._deactivate(timeout_s)
         self._cleanup()
 
     def _transition(self, name: str, action: Callable[[], None]) -> TransitionCallbackReturn:
-        # rclpy would turn an exception in a transition into a silent error.
+        if self._closing and name in ("configure", "activate"):
+            return TransitionCallbackReturn.FAILURE  # the process ends
+        # rclpy turns an exception of a transition into a silent error.
         try:
             action()
         except (InputError, ValueError) as error:
@@ -188,20 +226,26 @@ class InstanceSegNode(LifecycleNode):
 
     def _configure(self) -> None:
         current = self._settings.current
-        self._configure_failure = "configure failed with an unexpected error; see the log"
+        self._configure_failure = None
         try:
             self._require_tf(current.node.fixed_frame)
             model_path = Path(current.node.model_path).expanduser() if current.node.model_path else None
             pipeline = self._build_pipeline(current.pipeline, model_path)
-        except (InputError, ValueError) as error:
-            self._configure_failure = str(error)
+        except Exception as error:
+            expected = isinstance(error, (InputError, ValueError))
+            self._configure_failure = (
+                str(error) if expected else "configure failed with an unexpected error; see the log"
+            )
             raise
         # Ids are never used twice while the node lives.
         if self._tracker is not None:
             pipeline.tracker = self._tracker.successor(current.pipeline.tracking)
         self._tracker = pipeline.tracker
+        self._processing = threading.Lock()  # a frame that never ended keeps the old one
         self._outputs = Outputs(self, self._problems.report)
-        self._pipeline = pipeline
+        with self._changing:
+            latest = self._settings.current.pipeline  # parameters may have changed while the model was loaded
+            self._pipeline = pipeline if latest == current.pipeline else _with_settings(pipeline, latest)
         self._configure_failure = None
         info = pipeline.segmenter.info
         self.get_logger().info(
@@ -225,6 +269,7 @@ class InstanceSegNode(LifecycleNode):
 
     def _activate(self) -> None:
         self._health.activated()
+        self._worker = NewestOnlyWorker(self._process, name="pipeline")  # first: frames may come at once
         self._inputs = Inputs(
             self,
             self._settings.current.node,
@@ -234,84 +279,142 @@ class InstanceSegNode(LifecycleNode):
             self._problems.guarded,
             self._camera_infos,
         )
-        self._worker = NewestOnlyWorker(self._process, name="pipeline")
 
-    def _deactivate(self) -> None:
-        if self._inputs is not None:
-            self._inputs.close()
-            self._inputs = None
-        if self._worker is not None:
-            if not self._worker.stop(STOP_TIMEOUT_S):
-                self.get_logger().error(f"the worker did not finish its frame within {STOP_TIMEOUT_S:g} s")
-            self._dropped += self._worker.dropped
+    def _deactivate(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
+        inputs, worker = self._inputs, self._worker
+        self._inputs = None
+        if inputs is not None:
+            inputs.close()
+        if worker is not None:
+            at_work = None if worker.stop(timeout_s) else worker.at_work
+            if at_work is not None:
+                self._settle(at_work[0], GIVEN_UP)
+                self.get_logger().error(
+                    f"the frame at work did not end within {timeout_s:g} s and is given up; clean up and configure to "
+                    "have frames processed again"
+                )
             self._worker = None
+            self._health.counted(NEWER, worker.dropped)
+            self._health.counted(STOPPED, worker.left)
         self._requests.cancel_all()
 
     def _cleanup(self) -> None:
-        if self._outputs is not None:
-            self._outputs.close()
-            self._outputs = None
-        self._pipeline = None
+        outputs, self._outputs, self._pipeline = self._outputs, None, None
+        if outputs is not None:
+            outputs.close()
 
-    def _on_change_state(self, request: ChangeState.Request, response: ChangeState.Response) -> ChangeState.Response:
-        try:
-            return self._change_state(request, response)
-        except Exception as error:  # rclpy's RCLError has no public name
-            transition = request.transition.label or request.transition.id
-            self.get_logger().warning(f"transition {transition} is not possible while {self.state_label()}: {error}")
+    async def _on_change_state(
+        self, request: ChangeState.Request, response: ChangeState.Response
+    ) -> ChangeState.Response:
+        """The transition, in a thread of its own: loading a model takes seconds, in which calls are answered."""
+        label = request.transition.label or request.transition.id
+        if self._closing or not self._transition_under_way.acquire(blocking=False):
+            self.get_logger().warning(f"transition {label} is refused: another one is under way")
             response.success = False
             return response
+        executor = self.executor
+        assert executor is not None, "a service is called by an executor"
+        done = Future()
+        done.add_done_callback(lambda _: executor.wake())
+
+        def change() -> None:
+            try:
+                self._change_state(request, response)
+            except Exception as error:  # rclpy's RCLError has no public name
+                self.get_logger().warning(f"transition {label} is not possible while {self.state_label()}: {error}")
+                response.success = False
+            finally:
+                self._transition_under_way.release()
+                done.set_result(None)
+
+        threading.Thread(target=change, name="transition", daemon=True).start()
+        await done
+        return response
 
     def _on_configuration(self, old: Configuration, new: Configuration) -> None:
-        if self._pipeline is None or old.pipeline == new.pipeline:
-            return
-        # The next frame uses the new stages; the tracker stays, and so do its ids.
-        settings, tracker = new.pipeline, self._pipeline.tracker
-        tracker.settings = settings.tracking
-        self._pipeline = Pipeline(
-            self._pipeline.segmenter,
-            Lifter(settings.lifting),
-            GraspSampler(settings.grasping, settings.gripper),
-            tracker,
-        )
+        with self._changing:
+            if self._pipeline is not None and old.pipeline != new.pipeline:
+                self._pipeline = _with_settings(self._pipeline, new.pipeline)
 
     # ---- Frames ----
 
     def _on_messages(self, rgbd: RgbdMessages) -> None:
-        if self._worker is not None and (self._settings.current.node.enabled or self._requests):
-            self._worker.submit(_Job(rgbd, time.monotonic()))
+        self._health.counted(RECEIVED)
+        worker = self._worker
+        if not (self._settings.current.node.enabled or self._requests):
+            self._health.counted(IGNORED)
+        elif worker is None or not worker.submit(_Job(rgbd, time.monotonic())):
+            self._health.counted(STOPPED)
 
     def _process(self, job: _Job) -> None:
         """One frame, in the worker's thread; no exception leaves it."""
-        # A frame that outlived its worker's stop is waited for: the stages work for one caller at a time.
-        with self._processing:
+        # A frame that outlived its worker's stop is waited for, until the node is configured anew.
+        processing = self._processing
+        with processing:
             pipeline = self._pipeline
-            if pipeline is None:
+            if pipeline is None or processing is not self._processing:
+                self._settle(job, STOPPED)
                 return  # the node was cleaned up meanwhile
             try:
                 answer, scene = self._answers.answer(job.messages, pipeline)
-                self._publish(answer, scene)
-                self._requests.answer(answer, job.arrived_s)
+                if self._settle(job, UNUSABLE if scene is None else ANSWERED):
+                    self._publish(answer, scene)
+                    self._requests.answer(answer, job.arrived_s)
             except Exception:
                 self._problems.unexpected("could not answer a frame")
 
+    def _settle(self, job: _Job, fate: str) -> bool:
+        """Counts what became of a frame, once.
+
+        Returns:
+            Whether this is its fate: not for one that was given up before.
+        """
+        with self._settling:
+            if job.settled:
+                return False
+            job.settled = True
+        self._health.counted(fate)
+        return True
+
     def _publish(self, answer: InstanceArray, scene: Scene | None) -> None:
-        current = self._settings.current
-        if self._outputs is None or not current.node.enabled:
+        current, outputs = self._settings.current, self._outputs
+        if outputs is None or not current.node.enabled:
             return
-        self._outputs.publish_answer(answer)
+        outputs.publish_answer(answer)
         if scene is not None:
-            self._outputs.publish_pictures(scene)
+            outputs.publish_pictures(scene)
 
     def _each_second(self) -> None:
-        inputs = self._inputs
+        inputs, worker = self._inputs, self._worker
         if inputs is not None:
             inputs.follow_publishers()
+        at_work = worker.at_work if worker is not None else None
+        if at_work is not None and at_work[1] > self._settings.current.node.frame_timeout_s:
+            self._problems.report(
+                "frame at work",
+                f"a frame has been at work for {at_work[1]:.0f} s, and no other is processed meanwhile; where it never "
+                "ends, deactivate, clean up and configure the node, which gives it up",
+            )
+        own_name = self.get_name(), self.get_namespace()
+        if self.get_node_names_and_namespaces().count(own_name) > 1:
+            self._problems.report(
+                "two nodes of one name",
+                f"another node is called {self.get_fully_qualified_name()}, too, or was until a moment ago: services "
+                "and parameters reach either of them; start one in another namespace or with another name",
+            )
         self._diagnostics.publish()
 
     def report_unexpected(self) -> None:
         """For an except clause around the executor: logs and counts what escaped from a callback."""
         self._problems.unexpected("a callback failed")
+
+    def _frames(self) -> dict[str, int]:
+        """How many frames were received and what became of them."""
+        frames, worker = self._health.frames(), self._worker
+        if worker is not None:
+            frames[NEWER] += worker.dropped
+            frames[STOPPED] += worker.left
+        return frames
 
     def _state(self) -> NodeState:
         return NodeState(
@@ -320,9 +423,20 @@ class InstanceSegNode(LifecycleNode):
             inputs=self._inputs,
             pipeline=self._pipeline,
             configure_failure=self._configure_failure,
-            dropped=self._dropped + (self._worker.dropped if self._worker is not None else 0),
+            frames=self._frames(),
             subscribers=self.subscribers(),
         )
+
+
+def _with_settings(pipeline: Pipeline, settings: PipelineSettings) -> Pipeline:
+    """The pipeline that the next frame takes: new stages, but for the network and the tracker, whose ids stay."""
+    pipeline.tracker.settings = settings.tracking
+    return Pipeline(
+        pipeline.segmenter,
+        Lifter(settings.lifting),
+        GraspSampler(settings.grasping, settings.gripper),
+        pipeline.tracker,
+    )
 
 
 def spin(node: InstanceSegNode, executor: Executor) -> None:
@@ -343,20 +457,31 @@ def main(args: list[str] | None = None) -> int:
         0 after a signal, 1 if an argument, a parameter or its file, or an environment variable cannot be used.
     """
     try:
+        return _run(args)
+    except KeyboardInterrupt:  # before there was anything to close
+        return 0
+
+
+def _run(args: list[str] | None) -> int:
+    try:
         rclpy.init(args=args)
+    except (RuntimeError, ValueError) as error:  # rcl's errors are RuntimeErrors
+        return _refused(error)
+    try:
         node = InstanceSegNode()
         foreign = [foreign_file_text(path, node.get_fully_qualified_name()) for path in parameter_files(args)]
         if any(foreign):
             node.destroy_node()
             raise ValueError("; ".join(filter(None, foreign)))
-    except (ValueError, ParameterException, RuntimeError) as error:  # rcl's errors are RuntimeErrors
-        print(f"{NODE_NAME}: {' '.join(str(error).split())}", file=sys.stderr)
+    except (ValueError, ParameterException, RuntimeError) as error:
+        was_stopped = not rclpy.ok()  # by a signal, which shuts ROS down under whatever is at work
         rclpy.try_shutdown()
-        return 1
+        return 0 if was_stopped else _refused(error)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
+    # Beside the executor, so that calls are answered while the model is loaded.
+    threading.Thread(target=node.autostart, name="autostart", daemon=True).start()
     try:
-        node.autostart()
         spin(node, executor)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass  # the usual end; what follows is the same for every end
@@ -365,10 +490,24 @@ def main(args: list[str] | None = None) -> int:
             raise
         # otherwise a signal shut the context down during a call
     finally:
-        node.close()
+        _ignore_signals()
+        node.close(END_TIMEOUT_S)
         node.destroy_node()
         rclpy.try_shutdown()
+        _ignore_signals()  # again: ROS has put back the handlers that it found
     return 0
+
+
+def _ignore_signals() -> None:
+    """When the end is under way, another signal would only cut it short."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _refused(error: Exception) -> int:
+    """Says on one line why the node cannot start; the exit status."""
+    print(f"{NODE_NAME}: {' '.join(str(error).split())}", file=sys.stderr)
+    return 1
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ The detections are published if vision_msgs is installed; nothing else needs it.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -34,6 +35,8 @@ class Outputs:
             return node.create_publisher(message_type, topic, QoSProfile(depth=QUEUE_DEPTH), event_callbacks=events)
 
         self._node = node
+        self._lock = threading.Lock()  # a transition may close it in a thread beside
+        self._closed = False
         self._instances = publisher(InstanceArray, "~/instances")
         self._pictures: dict[Publisher, Callable[[Scene], Any]] = {
             publisher(Image, "~/label_image"): lambda scene: outgoing.label_image(make_message, scene),
@@ -51,25 +54,36 @@ class Outputs:
             }
 
     def publish_answer(self, answer: InstanceArray) -> None:
-        """Publishes the instances; this comes first, because a planner waits for them."""
-        self._instances.publish(answer)
+        """Publishes the instances: first, because a planner waits for them."""
+        self._publish(self._instances, answer)
 
     def publish_pictures(self, scene: Scene) -> None:
         """Publishes label image, overlay, cloud, markers and detections, each only while it has a subscriber."""
         for publisher, make_picture in self._pictures.items():
-            if publisher.get_subscription_count() > 0:
-                publisher.publish(make_picture(scene))
+            if self._count(publisher) > 0:
+                self._publish(publisher, make_picture(scene))
 
     def subscribers(self) -> dict[str, int]:
-        """How many subscribers each topic is connected to, by its full name."""
-        return {
-            publisher.topic_name: publisher.get_subscription_count() for publisher in (self._instances, *self._pictures)
-        }
+        """How many subscribers each topic is connected to, by its full name; empty after `close`."""
+        with self._lock:
+            publishers = () if self._closed else (self._instances, *self._pictures)
+            return {publisher.topic_name: publisher.get_subscription_count() for publisher in publishers}
 
     def close(self) -> None:
-        """Destroys the publishers."""
-        for publisher in (self._instances, *self._pictures):
-            self._node.destroy_publisher(publisher)
+        """Destroys the publishers; what is still to be published is dropped."""
+        with self._lock:
+            self._closed = True
+            for publisher in (self._instances, *self._pictures):
+                self._node.destroy_publisher(publisher)
+
+    def _count(self, publisher: Publisher) -> int:
+        with self._lock:
+            return 0 if self._closed else int(publisher.get_subscription_count())
+
+    def _publish(self, publisher: Publisher, message: Any) -> None:
+        with self._lock:
+            if not self._closed:
+                publisher.publish(message)
 
 
 def _markers(scene: Scene) -> MarkerArray:

@@ -16,6 +16,7 @@ from instance_seg_ros.srv import Segment
 
 DEFAULT_TIMEOUT_S = 5.0
 LONGEST_TIMEOUT_S = 3600.0
+MOST_WAITING = 500
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,16 @@ class PendingRequests:
         with self._lock:
             return bool(self._waiting)
 
-    def add(self, wake: Callable[[], object]) -> Future:
-        """A future of the next frame's InstanceArray; `wake` is called when it is there."""
+    def add(self, wake: Callable[[], object]) -> Future | None:
+        """A future of the next frame's InstanceArray, None where `MOST_WAITING` calls wait already.
+
+        `wake` is called when the answer is there.
+        """
         future = Future()
         future.add_done_callback(lambda _: wake())
         with self._lock:
+            if len(self._waiting) >= MOST_WAITING:
+                return None
             self._waiting.append(_Waiting(future, time.monotonic()))
         return future
 

@@ -8,13 +8,17 @@ from rclpy.callback_groups import CallbackGroup
 from rclpy.clock import Clock
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile
 from std_srvs.srv import SetBool
 
 from instance_seg_ros.messages import outgoing
 from instance_seg_ros.ros.diagnostics import NodeState, input_faults
 from instance_seg_ros.ros.params import ACTIVE
-from instance_seg_ros.ros.requests import DEFAULT_TIMEOUT_S, LONGEST_TIMEOUT_S, PendingRequests, selected
+from instance_seg_ros.ros.requests import DEFAULT_TIMEOUT_S, LONGEST_TIMEOUT_S, MOST_WAITING, PendingRequests, selected
 from instance_seg_ros.srv import Segment
+
+SERVICE_QOS = QoSProfile(depth=2 * MOST_WAITING)
+"""Calls that come at once, or while one callback takes long, wait for their turn; ROS' default loses all but ten."""
 
 
 class Services:
@@ -41,8 +45,8 @@ class Services:
         self._state = state
         self._group = group
         self._steady_clock = steady_clock
-        node.create_service(Segment, "~/segment", self._on_segment, callback_group=group)
-        node.create_service(SetBool, "~/set_enabled", self._on_set_enabled)
+        node.create_service(Segment, "~/segment", self._on_segment, qos_profile=SERVICE_QOS, callback_group=group)
+        node.create_service(SetBool, "~/set_enabled", self._on_set_enabled, qos_profile=SERVICE_QOS)
 
     async def _on_segment(self, request: Segment.Request, response: Segment.Response) -> Segment.Response:
         label = self._state().label
@@ -53,6 +57,9 @@ class Services:
         executor = self._node.executor
         assert executor is not None, "a service is called by an executor"
         future = self._requests.add(executor.wake)
+        if future is None:
+            response.message = f"{MOST_WAITING} calls wait for a frame already; call again when some were answered"
+            return response
         deadline = self._node.create_timer(
             timeout_s, lambda: self._requests.cancel(future), callback_group=self._group, clock=self._steady_clock
         )

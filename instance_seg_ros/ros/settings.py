@@ -57,6 +57,9 @@ class NodeSettings(Settings):
         minimum=0.1,
         maximum=3600.0,
     )
+    frame_timeout_s: float = setting(
+        5.0, "A frame that has been at work for longer is reported, in seconds.", minimum=0.1, maximum=3600.0
+    )
     fixed_frame: str = setting(
         "",
         "A frame that does not move (map, base_link), so that ids last while the camera moves; needs tf. Empty: the "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -24,7 +25,8 @@ class NewestOnlyWorker(Generic[Item]):
         self._process = process
         self._condition = threading.Condition()
         self._waiting: list[Item] = []
-        self._dropped = 0
+        self._at_work: tuple[Item, float] | None = None
+        self._dropped = self._left = 0
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
@@ -35,14 +37,31 @@ class NewestOnlyWorker(Generic[Item]):
         with self._condition:
             return self._dropped
 
-    def submit(self, item: Item) -> None:
-        """Hand over an item; never blocks for long. After `stop` it is ignored."""
+    @property
+    def left(self) -> int:
+        """Items that still waited when it was stopped."""
+        with self._condition:
+            return self._left
+
+    @property
+    def at_work(self) -> tuple[Item, float] | None:
+        """The item at work and for how many seconds it has been, None between two."""
+        with self._condition:
+            return None if self._at_work is None else (self._at_work[0], time.monotonic() - self._at_work[1])
+
+    def submit(self, item: Item) -> bool:
+        """Hand over an item; never blocks for long.
+
+        Returns:
+            Whether it was taken: not after `stop`.
+        """
         with self._condition:
             if self._stopping:
-                return
+                return False
             self._dropped += len(self._waiting)
             self._waiting = [item]
             self._condition.notify()
+            return True
 
     def stop(self, timeout_s: float) -> bool:
         """Finish the item at work, forget the waiting one and end the thread.
@@ -52,6 +71,7 @@ class NewestOnlyWorker(Generic[Item]):
         """
         with self._condition:
             self._stopping = True
+            self._left += len(self._waiting)
             self._waiting = []
             self._condition.notify()
         self._thread.join(timeout_s)
@@ -64,4 +84,9 @@ class NewestOnlyWorker(Generic[Item]):
                 if self._stopping:
                     return
                 item = self._waiting.pop()
-            self._process(item)
+                self._at_work = item, time.monotonic()
+            try:
+                self._process(item)
+            finally:
+                with self._condition:
+                    self._at_work = None

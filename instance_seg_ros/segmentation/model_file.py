@@ -23,6 +23,7 @@ QUANTISED_FROM_KEY = "quantised_from"
 _METADATA_FIELD = 14
 _KEY_FIELD, _VALUE_FIELD = 1, 2
 _ZIP = b"PK\x03\x04"
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _REQUIRED_KEYS = ("format", "name", "version", "class_names", "score_threshold", "mask_threshold", "digest")
 
 
@@ -84,6 +85,11 @@ def read_model_info(path: Path) -> ModelInfo:
         raise ModelError(
             f"{path} is a checkpoint and no model file; `instance-seg export --checkpoint {path} --out MODEL.onnx` "
             "makes one of it"
+        )
+    if content.startswith(_LFS_POINTER):
+        raise ModelError(
+            f"{path} is a Git LFS pointer of {len(content)} bytes in place of the model; `git lfs pull` in its "
+            "repository fetches the model itself"
         )
     try:
         metadata = read_metadata(content)

@@ -86,7 +86,8 @@ class Tracker:
     camera sees (a frame with another `frame_id`) are other objects.
 
     Attributes:
-        settings: may be replaced between two frames; the tracks stay.
+        settings: may be replaced at any time, also by another thread: an update takes those of its start, and the
+            tracks stay.
     """
 
     def __init__(self, settings: TrackingSettings) -> None:
@@ -125,6 +126,7 @@ class Tracker:
         """
         if len(instances) != len(lifted.instances):
             raise ValueError(f"{len(instances)} instances but {len(lifted.instances)} lifted ones")
+        settings = self.settings
         self.time_step = _time_step(self._stamp_ns, frame.stamp_ns)
         if self.time_step is TimeStep.RESET:
             self.reset()
@@ -141,14 +143,16 @@ class Tracker:
             for mask, instance in zip(instances.masks, lifted.instances, strict=True)
         ]
         places = _places_of(self._tracks, pose.inverse(), frame)
-        matches = self._match(self._costs(observed, places.shares(instances.label_image(), len(observed))), instances)
+        shares = places.shares(instances.label_image(), len(observed))
+        matches = _match(self._costs(observed, shares, settings), instances, settings.first_pass_score)
         seen = tuple(
             _continued(self._tracks[matches[index]], observation)
             if index in matches
             else replace(observation, track_id=next(self._ids))
             for index, observation in enumerate(observed)
         )
-        self._tracks = (*seen, *self._unseen(set(matches.values()), places.empty(frame)))
+        unseen = self._unseen(set(matches.values()), places.empty(frame), settings.max_missed_frames)
+        self._tracks = (*seen, *unseen)
         if self.time_step in (TimeStep.FORWARD, TimeStep.RESET):
             self._stamp_ns = frame.stamp_ns
         self._had_fixed_frame, self._frame_id = T_fixed_camera is not None, frame.frame_id
@@ -169,18 +173,20 @@ class Tracker:
             np.asarray(T_fixed_camera.apply(points_m), dtype=np.float64),
         )
 
-    def _costs(self, observed: Sequence[_Track], shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _costs(
+        self, observed: Sequence[_Track], shares: NDArray[np.float64], settings: TrackingSettings
+    ) -> NDArray[np.float64]:
         """(tracks, instances) cost in [0, 1], `_UNMATCHABLE` where the two cannot be the same object.
 
         Args:
             shares: (tracks, instances) of the tracks' points that fall into the instances' masks.
         """
         (track_m, track_size_m), (place_m, size_m) = _geometry(self._tracks), _geometry(observed)
-        distance = np.linalg.norm(track_m[:, None] - place_m, axis=2) / self.settings.max_distance_m
+        distance = np.linalg.norm(track_m[:, None] - place_m, axis=2) / settings.max_distance_m
         smaller, larger = np.minimum(track_size_m[:, None], size_m), np.maximum(track_size_m[:, None], size_m)
         size = np.mean(1 - smaller / np.maximum(larger, 1e-6), axis=2)  # 0 for equal sides, 1 where one is a sheet
         cost = 0.5 * distance + 0.2 * size + 0.3 * (1 - shares)
-        latest = [self._updates - track.last_seen <= 1 + self.settings.max_missed_frames for track in self._tracks]
+        latest = [self._updates - track.last_seen <= 1 + settings.max_missed_frames for track in self._tracks]
         overlap = _overlaps(self._tracks, observed, np.isnan(distance) & np.array(latest, dtype=bool)[:, None])
         return np.where(
             np.isnan(distance),
@@ -188,19 +194,7 @@ class Tracker:
             np.where(distance <= 1, cost, _UNMATCHABLE),
         )
 
-    def _match(self, cost: NDArray[np.float64], instances: Instances) -> dict[int, int]:
-        """Instance index to track position: high scores first, the others among the tracks that are left."""
-        matches: dict[int, int] = {}
-        high = instances.scores >= self.settings.first_pass_score
-        for group in (np.flatnonzero(high), np.flatnonzero(~high)):
-            free = np.array([row for row in range(len(cost)) if row not in matches.values()], dtype=np.int64)
-            part = cost[np.ix_(free, group)]
-            for row, column in zip(*linear_sum_assignment(part), strict=True):
-                if part[row, column] < _UNMATCHABLE:
-                    matches[int(group[column])] = int(free[row])
-        return matches
-
-    def _unseen(self, matched: set[int], empty: NDArray[np.bool_]) -> list[_Track]:
+    def _unseen(self, matched: set[int], empty: NDArray[np.bool_], max_missed_frames: int) -> list[_Track]:
         """The tracks that are remembered though no instance continues them, in the order in which they were seen.
 
         Args:
@@ -213,7 +207,7 @@ class Tracker:
             for position, track in enumerate(self._tracks)
             if position not in matched
         ]
-        unseen = [track for track in unseen if track.missed <= self.settings.max_missed_frames]
+        unseen = [track for track in unseen if track.missed <= max_missed_frames]
         return sorted(unseen, key=lambda track: track.last_seen)[-_MAX_TRACKS:]
 
 
@@ -266,6 +260,19 @@ def _places_of(tracks: Sequence[_Track], T_camera_fixed: Transform, frame: RgbdF
         columns[inside].astype(np.int64),
         points_m[inside, 2].astype(np.float64),
     )
+
+
+def _match(cost: NDArray[np.float64], instances: Instances, first_pass_score: float) -> dict[int, int]:
+    """Instance index to track position: high scores first, the others among the tracks that are left."""
+    matches: dict[int, int] = {}
+    high = instances.scores >= first_pass_score
+    for group in (np.flatnonzero(high), np.flatnonzero(~high)):
+        free = np.array([row for row in range(len(cost)) if row not in matches.values()], dtype=np.int64)
+        part = cost[np.ix_(free, group)]
+        for row, column in zip(*linear_sum_assignment(part), strict=True):
+            if part[row, column] < _UNMATCHABLE:
+                matches[int(group[column])] = int(free[row])
+    return matches
 
 
 def _continued(track: _Track, observation: _Track) -> _Track:

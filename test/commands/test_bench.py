@@ -31,6 +31,7 @@ def test_stage_rows_are_medians_percentiles_and_shares_of_the_total() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_captures_are_measured_over_and_over(
     tmp_path: Path, make_frame: Callable[..., RgbdFrame], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -44,8 +45,11 @@ def test_captures_are_measured_over_and_over(
     assert all(30 < float(row.split()[-1]) < 2000 for row in rows)
 
 
-def test_simulated_frames_have_the_size_that_was_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main.main(["bench", "--size", "160x120", "--frames", "1", "--warm-up", "0"]) == 0
+def test_simulated_frames_have_the_size_that_was_asked_for(
+    block_model_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = ["--model", str(block_model_path)]
+    assert main.main(["bench", "--size", "160x120", "--frames", "1", "--warm-up", "0", *model]) == 0
     assert "1 frames of 160x120" in capsys.readouterr().out
 
 

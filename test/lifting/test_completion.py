@@ -57,6 +57,9 @@ def test_only_round_bodies_are_completed_and_their_far_side_is_the_true_one(body
     long_axis = (T_camera_world @ body.T_world_body).rotation[:, 2 if isinstance(body, Cylinder) else 0]
     far_m = far_side_of_round_body(points_m, plane, frame, long_axis)
     assert bool(len(far_m)) is round_
+    # Where the camera measures something behind the place of a turned point, that point is not there.
+    sees_through = RgbdFrame(None, np.full_like(frame.depth_m, 5.0), frame.intrinsics)
+    assert len(far_side_of_round_body(points_m, plane, sees_through, long_axis)) == 0
     if round_:
         local = (body.T_world_body.inverse() @ scene.T_world_camera).apply(far_m)
         radius_m = body.radius_m  # type: ignore[union-attr]

@@ -144,6 +144,43 @@ def test_flying_pixels_at_the_edge_are_rejected() -> None:
     assert not np.isin(np.flatnonzero(far_off), lifted.instances[0].pixels).any()
 
 
+def lifted_by_hand(depth_m: np.ndarray, mask: np.ndarray) -> Instance3D:
+    """The one instance of a mask in a frame of 320x240."""
+    frame = RgbdFrame(None, depth_m.astype(np.float32), Intrinsics(320, 240, 300.0, 300.0, 159.5, 119.5))
+    return (
+        Lifter(LiftingSettings(use_support_plane=False))
+        .lift(frame, Instances.from_labels(mask.astype(np.uint16)))
+        .instances[0]
+    )
+
+
+@pytest.mark.parametrize(("behind_m", "kept"), [(0.03, True), (0.2, False)])
+def test_a_piece_of_a_cut_mask_is_kept_unless_it_lies_farther_off_than_the_largest_is_wide(
+    behind_m: float, kept: bool
+) -> None:
+    depth_m, mask = np.full((240, 320), 1.5), np.zeros((240, 320), dtype=bool)
+    mask[100:140, 100:120] = mask[104:136, 200:220] = True  # 5 cm wide, 23 cm apart
+    depth_m[100:140, 100:120], depth_m[104:136, 200:220] = 0.7, 0.7 + behind_m
+
+    points_m = lifted_by_hand(depth_m, mask).points_m
+
+    assert (points_m[:, 2] < 0.71).sum() > 400
+    assert bool((points_m[:, 2] > 0.71).sum() > 300) is kept
+    assert kept or points_m[:, 2].max() < 0.71
+
+
+def test_a_side_that_reaches_back_behind_a_flat_face_is_kept() -> None:
+    depth_m, mask = np.full((240, 320), 1.5), np.zeros((240, 320), dtype=bool)
+    mask[80:140, 100:160] = True  # 14 cm wide
+    depth_m[80:140, 100:160] = 0.7
+    depth_m[120:140, 100:160] += 0.002 * np.arange(1, 21)[:, None]  # less than half, which gives no spread
+
+    points_m = lifted_by_hand(depth_m, mask).points_m
+
+    assert points_m[:, 2].max() > 0.73
+    assert len(points_m) > 0.8 * mask.sum()
+
+
 def test_thin_objects_keep_their_points() -> None:
     """A pen, 7 pixels wide: eroding it by 2 pixels on both sides and dropping its edges would leave nothing."""
     pen = Box((0.14, 0.008, 0.02), upright(0, 0, 0.01, 90))

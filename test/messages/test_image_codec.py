@@ -223,6 +223,11 @@ def test_compressed_float_depth_is_inverse_quantised() -> None:
     np.testing.assert_allclose(decode_compressed_depth("32FC1; compressedDepth png", payload), [[0, 0.5, 2.0, 0]])
 
 
+def test_the_smallest_quantised_value_is_a_measurement() -> None:
+    payload = struct.pack("<iff", 0, 10.0, -1.0) + png(np.array([[0, 1]], dtype=np.uint16))
+    np.testing.assert_allclose(decode_compressed_depth("32FC1; compressedDepth png", payload), [[0, 5.0]])
+
+
 @pytest.mark.parametrize(
     ("format", "payload", "cause"),
     [

@@ -108,6 +108,22 @@ def test_a_depth_camera_info_that_does_not_contradict_changes_nothing(depth_info
     assert frame.depth_m.tolist() == np.full((HEIGHT, WIDTH), np.float32(0.5)).tolist()
 
 
+@pytest.mark.parametrize(("shift_px", "registered"), [(0.9, False), (1.5, True)])
+def test_depth_whose_own_camera_info_places_points_more_than_a_pixel_elsewhere_is_registered(
+    shift_px: float, registered: bool
+) -> None:
+    asked: list[int] = []
+
+    def pose(color_frame: str, depth_frame: str, stamp_ns: int) -> Transform:
+        asked.append(stamp_ns)
+        return Transform.identity()
+
+    camera = intrinsics_of(info())
+    moved = info(k=[camera.fx, 0, camera.cx - shift_px, 0, camera.fy, camera.cy, 0, 0, 1])
+    frame_of(matched(depth_info=moved), pose)
+    assert bool(asked) is registered
+
+
 @pytest.mark.parametrize(
     ("changes", "cause"),
     [

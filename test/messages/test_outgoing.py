@@ -167,6 +167,11 @@ def test_a_frame_that_could_not_be_used_is_answered_with_its_stamp(make: Any, ma
     array = outgoing.invalid_instance_array(make, 5_000_000_007, "camera", model, "depth image: truncated")
     assert (array.header.stamp.sec, array.header.stamp.nanosec, array.header.frame_id) == (5, 7, "camera")
     assert (array.status, array.status_text) == (outgoing.FRAME_INVALID_INPUT, "depth image: truncated")
+    assert (array.model_name, array.model_digest) == (model.name, model.digest)
+    camera = [array.image_width, array.image_height, array.fx, array.fy, array.cx, array.cy]
+    assert [*camera, *array.support_plane] == [0] * 10
+    assert math.isnan(array.frame_age_s)
+    assert (array.has_support_plane, array.instances, array.stages) == (False, [], [])
 
 
 def test_the_label_image_is_mono16(make: Any, make_scene: MakeScene) -> None:

@@ -35,6 +35,8 @@ def play(pairer: FramePairer, arrivals: list[tuple[str, int]]) -> list[tuple[int
         pytest.param([("c", 0), ("c", 33), ("d", 33), ("d", 0)], [(33, 33)], id="older than a pair is dropped"),
         pytest.param([("c", 9000), ("d", 9000), ("c", 0), ("d", 0)], [(9000, 9000), (0, 0)], id="the clock jumps back"),
         pytest.param([("c", 0), ("c", 0), ("d", 0)], [(0, 0)], id="the same stamp twice"),
+        pytest.param([("c", 0), ("d", 0)] * 2, [(0, 0)] * 2, id="the same pair twice"),
+        pytest.param([("c", 0), ("d", 8), ("d", 4), ("c", 4)], [(0, 8)], id="a better partner that comes too late"),
     ],
 )
 def test_pairs_by_stamp(arrivals: list[tuple[str, int]], pairs: list[tuple[int, int]]) -> None:
@@ -72,6 +74,44 @@ def test_counts_what_was_dropped() -> None:
     assert (pairer.pairs, pairer.unpaired_colors, pairer.unpaired_depths, pairer.waiting) == (1, 1, 0, (1, 1))
     pairer.flush()
     assert (pairer.unpaired_colors, pairer.unpaired_depths, pairer.waiting) == (2, 1, (0, 0))
+
+
+def test_a_clock_that_jumped_ahead_and_was_set_back_drops_all_that_waited() -> None:
+    pairer = FramePairer(tolerance_s=0.01)
+    play(pairer, [("c", 100), ("c", 9000), ("c", 200)])
+    assert (pairer.unpaired_colors, pairer.waiting) == (2, (1, 0))
+
+
+@pytest.mark.parametrize("back_ms", [500, 499])
+def test_an_image_that_is_a_little_late_drops_nothing(back_ms: int) -> None:
+    pairer = FramePairer(tolerance_s=0.01)
+    play(pairer, [("c", 1000), ("c", 1000 - back_ms)])
+    assert (pairer.unpaired_colors, pairer.waiting) == (0, (2, 0))
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "offset_s"),
+    [
+        ([("c", 7000), ("d", 8500)], 1.5),
+        ([("d", 8500), ("c", 7000)], 1.5),
+        ([("d", 7000), ("c", 8500)], -1.5),
+        ([("c", 8500), ("d", 7000)], -1.5),
+        ([("c", 7000), ("c", 8400), ("d", 8500)], 0.1),
+    ],
+)
+def test_the_offset_is_depth_minus_colour_whichever_comes_first(
+    arrivals: list[tuple[str, int]], offset_s: float
+) -> None:
+    pairer = FramePairer(tolerance_s=0.01)
+    assert play(pairer, arrivals) == []
+    assert pairer.nearest_offset_s == pytest.approx(offset_s)
+
+
+def test_a_pair_tells_how_far_its_stamps_are_apart() -> None:
+    pairer = FramePairer(tolerance_s=0.01)
+    pairer.add_color(5_000 * MS, "color")
+    pair = pairer.add_depth(5_004 * MS, "depth")
+    assert pair is not None and pair.offset_s == pytest.approx(0.004)
 
 
 def test_says_how_far_apart_stamps_are_that_never_meet() -> None:

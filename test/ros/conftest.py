@@ -135,6 +135,11 @@ class Probe(Node):
                     return status
         return None
 
+    def status_text(self, name: str) -> str:
+        """The message of those diagnostics; empty while there are none."""
+        status = self.status(name)
+        return "" if status is None else str(status.message)
+
 
 class Stage:
     """The node under test, the probe, the executor of both and what the node wrote on the terminal."""
@@ -154,11 +159,12 @@ class Stage:
         return [line for line in self._logged.splitlines() if text in line]
 
     def close(self) -> None:
-        """Ends both nodes."""
+        """Ends both nodes, and lets go of them: pytest keeps a fixture until its test has been torn down."""
         self.node.close()
         self.executor.shutdown()
         self.node.destroy_node()
         self.probe.destroy_node()
+        del self.node, self.probe, self.executor
 
     def wait(self, condition: Callable[[], object], what: str, timeout_s: float = TIMEOUT_S) -> None:
         """Executes callbacks until the condition holds, and fails naming `what` when it does not in time."""
@@ -274,12 +280,17 @@ def ros() -> Iterator[None]:
 
 @pytest.fixture
 def make_stage(ros: None, capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Stage]]:
-    """Makes a Stage; keyword arguments are the node's parameters, `build_pipeline` replaces the blobs' pipeline."""
+    """Makes a Stage; keyword arguments are the node's parameters, `build_pipeline` replaces the blobs' pipeline.
+
+    The node has the `namespace` that is given, but the probe plays its camera only where it has none.
+    """
     stages: list[Stage] = []
 
-    def make(build_pipeline: Callable[..., Pipeline] = build_blob_pipeline, **parameters: Any) -> Stage:
+    def make(
+        build_pipeline: Callable[..., Pipeline] = build_blob_pipeline, namespace: str = "", **parameters: Any
+    ) -> Stage:
         overrides = [Parameter(name.replace("__", "."), value=value) for name, value in parameters.items()]
-        node = InstanceSegNode(build_pipeline, parameter_overrides=overrides)
+        node = InstanceSegNode(build_pipeline, parameter_overrides=overrides, namespace=namespace)
         probe = Probe()
         executor = SingleThreadedExecutor()
         executor.add_node(node)

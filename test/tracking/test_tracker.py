@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.config import LiftingSettings, TrackingSettings
-from instance_seg_ros.core.geometry import Transform
+from instance_seg_ros.core.geometry import OrientedBox, Transform
 from instance_seg_ros.core.instances import Instances
+from instance_seg_ros.core.status import Status
 from instance_seg_ros.learning.synthetic.analytic import AnalyticScene, Body, Box, Cylinder, Sphere, look_at, upright
-from instance_seg_ros.lifting import LiftedFrame, Lifter
+from instance_seg_ros.lifting import Completion, Instance3D, LiftedFrame, Lifter
 from instance_seg_ros.tracking.tracker import LATE_NS, TimeStep, Tracker
 
 QVGA = Intrinsics(320, 240, 300.0, 300.0, 159.5, 119.5)
@@ -343,3 +344,74 @@ OBSERVED = {
     for chosen in ((), (0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2))
 }
 """What is seen of scenes that hold these bodies and no others: the place of the rest is in view and empty."""
+
+
+def seen_by_hand(objects: Sequence[tuple[int, float, float]]) -> tuple[Instances, LiftedFrame]:
+    """Instances 20 px wide in a row on a wall, each with the column, the x of its centre and the side that are said."""
+    labels = np.zeros((QVGA.height, QVGA.width), dtype=np.uint16)
+    for label, (column, _, _) in enumerate(objects, start=1):
+        labels[100:120, column : column + 20] = label
+    instances = Instances.from_labels(labels)
+    points_m = WALL.points_m.reshape(-1, 3)
+    lifted = []
+    for label, (_, x_m, side_m) in enumerate(objects, start=1):
+        pixels = np.flatnonzero(labels == label)
+        centre_m = np.array([x_m, 0.0, 1.0])
+        lifted.append(
+            Instance3D(
+                points_m=points_m[pixels],
+                pixels=pixels,
+                rejected=0,
+                centroid_m=centre_m,
+                surface_centroid_m=points_m[pixels].mean(axis=0),
+                covariance_m2=np.eye(3),
+                box=OrientedBox(Transform(np.eye(3), centre_m), np.full(3, side_m)),
+                completion=Completion.NONE,
+                status=Status.NO_SUPPORT_PLANE,
+            )
+        )
+    return instances, LiftedFrame(tuple(lifted), None)
+
+
+WALL = RgbdFrame(None, np.ones((240, 320), dtype=np.float32), QVGA)
+
+
+@pytest.mark.parametrize(
+    ("second", "ids"),
+    [
+        # (column of the mask, x of the centre, side of the box); the track was (50, 0.0, 0.06)
+        ([(50, 0.05, 0.06), (150, -0.04, 0.06)], (1, 2)),  # the one lies where the surface was, the other is nearer
+        ([(150, -0.04, 0.06), (50, 0.05, 0.06)], (2, 1)),
+        ([(150, 0.05, 0.06), (200, -0.04, 0.03)], (1, 2)),  # both elsewhere: the one has the size
+        ([(200, -0.04, 0.03), (150, 0.05, 0.06)], (2, 1)),
+        ([(150, 0.05, 0.06), (200, -0.04, 0.06)], (2, 1)),  # nothing but the distance tells
+        ([(150, 0.101, 0.06), (200, 0.0, 0.001)], (2, 1)),  # beyond the largest distance
+    ],
+)
+def test_a_track_goes_to_what_is_near_of_its_size_and_where_its_surface_was(
+    second: list[tuple[int, float, float]], ids: tuple[int, ...]
+) -> None:
+    tracker = Tracker(TrackingSettings())
+    assert tracker.update(replace(WALL, stamp_ns=1), *seen_by_hand([(50, 0.0, 0.06)])) == (1,)
+    assert tracker.update(replace(WALL, stamp_ns=2), *seen_by_hand(second)) == ids
+
+
+def test_settings_that_another_thread_sets_during_an_update_are_those_of_the_next() -> None:
+    tracker = Tracker(TrackingSettings(max_distance_m=0.1))
+
+    class SetsThemMeanwhile(RgbdFrame):
+        """A frame whose camera is asked for in the middle of the update."""
+
+        def __getattribute__(self, name: str) -> object:
+            if name == "intrinsics":
+                tracker.settings = TrackingSettings(max_distance_m=0.005)
+            return super().__getattribute__(name)
+
+    first, moved_a_little = [(50, 0.0, 0.06)], [(50, 0.02, 0.06)]
+    meanwhile = SetsThemMeanwhile(None, WALL.depth_m, QVGA, stamp_ns=2)
+    tracker.settings = TrackingSettings(max_distance_m=0.1)
+
+    assert tracker.update(replace(WALL, stamp_ns=1), *seen_by_hand(first)) == (1,)
+    assert tracker.update(meanwhile, *seen_by_hand(moved_a_little)) == (1,)
+    assert tracker.settings.max_distance_m == 0.005
+    assert tracker.update(replace(WALL, stamp_ns=3), *seen_by_hand(first)) == (2,)

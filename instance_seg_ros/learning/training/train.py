@@ -174,14 +174,14 @@ class Trainer:
         return DistributedDataParallel(self.model, device_ids=[device.index] if device.type == "cuda" else None)
 
     def _resume(self, checkpoint: Checkpoint) -> None:
-        if checkpoint.config != self.config:
-            raise ValueError(
-                f"{self.checkpoint_path} holds a network of other sizes: {checkpoint.config}, not {self.config}"
-            )
         if checkpoint.class_names != self.class_names:
             raise ValueError(
                 f"{self.checkpoint_path} holds a training of the classes {', '.join(checkpoint.class_names)}, not "
                 f"{', '.join(self.class_names)}; choose another folder"
+            )
+        if checkpoint.config != self.config:
+            raise ValueError(
+                f"{self.checkpoint_path} holds a network of other sizes: {checkpoint.config}, not {self.config}"
             )
         self.model.load_state_dict(checkpoint.model)
         self.average.load(checkpoint.average)
