@@ -7,7 +7,7 @@ SHELL := /bin/bash
 ARGS ?=
 
 help: ## Show this list
-	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 setup: ## Set up everything that the demo, the tests and development need
 	@scripts/setup.sh test
@@ -29,7 +29,7 @@ bench: ## Time every stage and every runtime; ARGS="--beside FILE.onnx" times an
 	@scripts/setup.sh test
 	@source env.sh && exec instance-seg bench $(ARGS)
 
-gpu-check: ## Hold every backend on this machine's GPU against the CPU, time them, train a little; ARGS="--captures DIR"
+gpu-check: ## Hold every backend on this GPU against the CPU, time it, train a little; ARGS="--captures DIR" adds frames
 	@if [[ -d .venv ]]; then source env.sh; fi; exec python3 -m instance_seg_ros.commands.gpu_check $(ARGS)
 
 SCENES ?= 16000

@@ -84,12 +84,12 @@ def test_links_to_headings_lead_to_headings(documentation: ModuleType) -> None:
 
 
 def test_commands_in_the_documentation_exist(documentation: ModuleType) -> None:
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for path in documentation.documents():
         code = "\n".join(re.findall(r"```(?:bash|console|sh)\n(.*?)```", path.read_text(), re.DOTALL))
         for command in re.findall(r"^\s*instance-seg ([a-z-]+)", code, re.MULTILINE):
             assert command in {*COMMANDS, "version", "--help"}
-        for target in re.findall(r"^\s*make ([a-z]+)", code, re.MULTILINE):
+        for target in re.findall(r"^\s*make ([a-z-]+)", code, re.MULTILINE):
             assert target in targets
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import onnxruntime
 
+from instance_seg_ros import __version__
 from instance_seg_ros.segmentation.model_file import ModelError, read_model_info
 from instance_seg_ros.segmentation.runtimes.fixed_sizes import with_fixed_sizes
 from instance_seg_ros.segmentation.runtimes.graph_network import GraphNetwork
@@ -114,5 +115,6 @@ def _cache_name(path: Path, shapes: Mapping[str, tuple[int, ...]], precision: st
         "shapes": {name: list(shape) for name, shape in shapes.items()},
         "runtime": RUNTIME,
         "precision": precision,
+        "prepared_by": __version__,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:24]

@@ -12,7 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from instance_seg_ros.segmentation import ModelError
+from instance_seg_ros.segmentation import ModelError, default_model_path
 from instance_seg_ros.segmentation.network import input_shapes
 from instance_seg_ros.segmentation.runtimes.onnxruntime_backend import OnnxRuntimeNetwork
 from instance_seg_ros.segmentation.runtimes.onnxruntime_gpu_backend import (
@@ -97,6 +97,17 @@ def test_every_model_size_and_precision_has_engines_of_its_own_in_the_cache(
     assert folders[0] == folders[1]
     assert len(set(folders)) == 3
     assert all(folder.is_dir() and folder.parent == tmp_path for folder in folders)
+
+
+@pytest.mark.parametrize(("provider", "bytes_go_to"), [(TENSORRT_PROVIDER, {"Cast"}), (CUDA_PROVIDER, {"Gather"})])
+def test_the_tensorrt_provider_gets_the_graph_in_the_form_that_tensorrt_takes(
+    provider: str, bytes_go_to: set[str], sessions: Recorded, tmp_path: Path
+) -> None:
+    shapes = input_shapes(("depth_m", "intrinsics", "color_rgb"), (160, 120))
+    OnnxRuntimeGpuNetwork(default_model_path(), shapes, provider, "tf32", tmp_path)
+    ((model, _),) = sessions
+    nodes = onnx.load_from_string(model).graph.node
+    assert {node.op_type for node in nodes if "color_rgb" in node.input} == bytes_go_to
 
 
 @pytest.mark.parametrize(("precision", "tf32"), [("tf32", "1"), ("fp32", "0"), ("fp16", "1")])
