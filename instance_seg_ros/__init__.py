@@ -13,7 +13,7 @@ from pkgutil import extend_path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from instance_seg_ros.core.camera import Intrinsics, RgbdFrame, decode_depth, register_depth
+    from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
     from instance_seg_ros.core.config import (
         GraspingSettings,
         GripperSettings,
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         SegmentationSettings,
         TrackingSettings,
     )
+    from instance_seg_ros.core.depth import decode_depth, register_depth
     from instance_seg_ros.core.errors import InputError
     from instance_seg_ros.core.geometry import OrientedBox, Plane, Transform
     from instance_seg_ros.core.instances import Instances
@@ -69,8 +70,8 @@ __path__ = extend_path(__path__, __name__)
 _MODULE_OF = {
     "Intrinsics": "core.camera",
     "RgbdFrame": "core.camera",
-    "decode_depth": "core.camera",
-    "register_depth": "core.camera",
+    "decode_depth": "core.depth",
+    "register_depth": "core.depth",
     "GraspingSettings": "core.config",
     "GripperSettings": "core.config",
     "LiftingSettings": "core.config",

@@ -1,4 +1,4 @@
-"""The pinhole camera and the validated RGB-D frame that every stage starts from; depth decoding and registration."""
+"""The pinhole camera, and the validated RGB-D frame that every stage starts from."""
 
 from __future__ import annotations
 
@@ -8,16 +8,8 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from instance_seg_ros.core.geometry import Transform
-
 MIN_DEPTH_M, MAX_DEPTH_M = 0.001, 65.0
 """Depth outside is no measurement: 16 bits of millimetres begin and end about here, uninitialised floats lie beyond."""
-
-_MAX_SPLATS = 100_000_000
-"""Points times the pixels that each is splatted over: more is no camera beside another, and would take minutes."""
-
-_SEAM_PX = 1e-3
-"""Footprints of neighbouring depth pixels overlap by this, so that rounding opens no gap between them."""
 
 
 @dataclass(frozen=True)
@@ -154,87 +146,6 @@ class RgbdFrame:
 
 def _size(image: NDArray) -> str:
     return "x".join(str(side) for side in (*image.shape[1::-1], *image.shape[2:]))
-
-
-def decode_depth(raw: NDArray, unit_m: float | None = None) -> NDArray[np.float32]:
-    """Depth as float32 metres with 0 for no measurement, from a camera's raw image.
-
-    Args:
-        raw: (H, W) uint16 (REP-118 millimetres unless `unit_m` says otherwise) or floating point metres.
-        unit_m: metres per unit of a uint16 image, for files that name it; a ROS image never needs it.
-
-    Returns:
-        (H, W) float32. NaN, infinities, negatives and values outside `MIN_DEPTH_M` to `MAX_DEPTH_M` become 0.
-
-    Raises:
-        ValueError: for another dtype or shape, or a unit that is not positive.
-    """
-    if raw.ndim != 2:
-        raise ValueError(f"a depth image has two dimensions, not {raw.ndim}")
-    if raw.dtype.kind == "u" and raw.dtype.itemsize == 2:
-        unit = 0.001 if unit_m is None else unit_m
-        if not (np.isfinite(unit) and unit > 0):
-            raise ValueError(f"depth_unit_m must be positive, not {unit_m}")
-        depth_m = raw.astype(np.float32) * np.float32(unit)
-    elif raw.dtype.kind == "f":
-        if unit_m not in (None, 1.0):
-            raise ValueError(f"a floating-point depth image is in metres already; depth_unit_m={unit_m} does not apply")
-        depth_m = raw.astype(np.float32)
-    else:
-        raise ValueError(f"a depth image is uint16 or floating point, not {raw.dtype}")
-    valid = (depth_m >= MIN_DEPTH_M) & (depth_m <= MAX_DEPTH_M)  # False for NaN too
-    return np.where(valid, depth_m, np.float32(0))
-
-
-def register_depth(
-    depth_m: NDArray[np.float32],
-    depth_intrinsics: Intrinsics,
-    color_intrinsics: Intrinsics,
-    T_color_depth: Transform,
-) -> NDArray[np.float32]:
-    """Depth as the colour camera would see it: a forward projection with a z-buffer.
-
-    A depth pixel covers about (f_color / f_depth) pixels of the colour image, so every point is splatted over a square
-    of that size; the nearest point wins a pixel.
-
-    Args:
-        depth_m: (Hd, Wd) float32, metres, 0 = no measurement.
-        T_color_depth: pose of the depth camera in the colour camera's optical frame.
-
-    Returns:
-        (Hc, Wc) float32, metres along the colour camera's axis, 0 where no point falls.
-
-    Raises:
-        ValueError: the depth image has another size than its camera, or its pixels are huge beside those of colour.
-    """
-    if depth_m.shape != (depth_intrinsics.height, depth_intrinsics.width):
-        raise ValueError(
-            f"depth is {_size(depth_m)} but its CameraInfo says {depth_intrinsics.width}x{depth_intrinsics.height}"
-        )
-    width, height = color_intrinsics.width, color_intrinsics.height
-    points_m = T_color_depth.apply(depth_intrinsics.back_project(depth_m)[depth_m > 0])
-    points_m = points_m[(points_m[:, 2] > 1e-3) & (points_m[:, 2] <= MAX_DEPTH_M)]
-    # Half of a depth pixel's footprint around its projected centre, in colour pixels at equal depth; at least the pixel
-    # that the point falls into.
-    half_x = max(0.5, 0.5 * color_intrinsics.fx / depth_intrinsics.fx)
-    half_y = max(0.5, 0.5 * color_intrinsics.fy / depth_intrinsics.fy)
-    if len(points_m) * np.ceil(2 * half_x) * np.ceil(2 * half_y) > _MAX_SPLATS:
-        raise ValueError(
-            f"one depth pixel would cover {2 * half_x:.0f}x{2 * half_y:.0f} pixels of colour: the focal lengths "
-            f"{depth_intrinsics.fx:g} px of depth and {color_intrinsics.fx:g} px of colour do not belong together"
-        )
-    half = np.array([half_x, half_y])
-    pixels = color_intrinsics.project(points_m)
-    first_x, first_y = np.ceil(pixels - half).astype(np.int64).T
-    end_x, end_y = (pixels + half + _SEAM_PX).T
-    registered = np.full(height * width, np.inf, dtype=np.float32)
-    for step_y in range(int(np.ceil(2 * half_y))):
-        for step_x in range(int(np.ceil(2 * half_x))):
-            x, y = first_x + step_x, first_y + step_y
-            inside = (x >= 0) & (x < np.minimum(width, end_x)) & (y >= 0) & (y < np.minimum(height, end_y))
-            np.minimum.at(registered, y[inside] * width + x[inside], points_m[inside, 2])
-    registered[np.isinf(registered)] = 0
-    return registered.reshape(height, width)
 
 
 def intrinsics_from_matrix(camera_matrix: ArrayLike, width: int, height: int) -> Intrinsics:

@@ -22,7 +22,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.core.camera import Intrinsics, RgbdFrame, decode_depth
+from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
+from instance_seg_ros.core.depth import decode_depth
 from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.files.atomic import write_atomically
 from instance_seg_ros.messages.image_files import decode_image_file

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.core.camera import decode_depth
+from instance_seg_ros.core.depth import decode_depth
 from instance_seg_ros.messages.image_files import PNG_SIGNATURE, decode_image_file
 from instance_seg_ros.messages.rvl import decode_rvl
 

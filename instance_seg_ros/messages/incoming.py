@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.core.camera import Intrinsics, RgbdFrame, intrinsics_from_matrix, register_depth
+from instance_seg_ros.core.camera import Intrinsics, RgbdFrame, intrinsics_from_matrix
+from instance_seg_ros.core.depth import register_depth
 from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.messages import image_codec
 from instance_seg_ros.messages.image_files import check_size

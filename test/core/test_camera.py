@@ -1,4 +1,4 @@
-"""Intrinsics, the frame's validation, depth decoding and registration, on small literal images."""
+"""Intrinsics and the frame's validation, on small literal images."""
 
 from __future__ import annotations
 
@@ -7,15 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from instance_seg_ros.core.camera import (
-    MAX_DEPTH_M,
-    Intrinsics,
-    RgbdFrame,
-    decode_depth,
-    intrinsics_from_matrix,
-    register_depth,
-)
-from instance_seg_ros.core.geometry import Transform
+from instance_seg_ros.core.camera import MAX_DEPTH_M, Intrinsics, RgbdFrame, intrinsics_from_matrix
 
 CAMERA = Intrinsics(4, 3, 2.0, 2.0, 1.5, 1.0)
 
@@ -61,39 +53,6 @@ def test_intrinsics_from_the_matrix_of_a_camera_info() -> None:
     assert intrinsics_from_matrix([2.0, 0, 1.5, 0, 2.5, 1.0, 0, 0, 1], 4, 3) == Intrinsics(4, 3, 2.0, 2.5, 1.5, 1.0)
 
 
-@pytest.mark.parametrize(
-    ("raw", "unit_m", "expected"),
-    [
-        (np.array([[0, 1, 1500]], np.uint16), None, [[0, 0.001, 1.5]]),
-        (np.array([[0, 65535]], np.uint16), 0.0001, [[0, 6.5535]]),
-        (np.array([[0, 1500]], ">u2"), None, [[0, 1.5]]),
-        (np.array([[np.nan, np.inf, -1, 0, 2.5, 1e30, 1e-38]], np.float32), None, [[0, 0, 0, 0, 2.5, 0, 0]]),
-        (np.array([[1.25]], np.float64), None, [[1.25]]),
-        (np.array([[65535]], np.uint16), None, [[0]]),  # 65.5 m is the code for nothing
-    ],
-)
-def test_depth_becomes_metres_with_0_for_none(
-    raw: np.ndarray, unit_m: float | None, expected: list[list[float]]
-) -> None:
-    depth_m = decode_depth(raw, unit_m)
-    assert depth_m.dtype == np.float32
-    np.testing.assert_allclose(depth_m, expected, rtol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("raw", "unit_m", "message"),
-    [
-        (np.zeros((2, 2), np.uint8), None, "uint16 or floating"),
-        (np.zeros((2, 2, 3), np.uint16), None, "two dimensions"),
-        (np.zeros((2, 2), np.uint16), 0.0, "positive"),
-        (np.zeros((2, 2), np.float32), 0.001, "metres already"),
-    ],
-)
-def test_depth_that_is_none_is_refused(raw: np.ndarray, unit_m: float | None, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        decode_depth(raw, unit_m)
-
-
 GOOD_DEPTH = np.ones((3, 4), dtype=np.float32)
 
 
@@ -123,59 +82,3 @@ def test_a_frame_knows_its_points_and_its_share_of_valid_depth() -> None:
     frame = RgbdFrame(np.zeros((3, 4, 3), np.uint8), depth_m, CAMERA)
     assert frame.valid_share == 0.5
     assert frame.points_m.shape == (3, 4, 3)
-
-
-def test_registering_to_the_same_camera_changes_nothing() -> None:
-    depth_m = np.random.default_rng(0).uniform(0.5, 2, (3, 4)).astype(np.float32)
-    depth_m[1, 1] = 0
-    np.testing.assert_allclose(register_depth(depth_m, CAMERA, CAMERA, Transform.identity()), depth_m, rtol=1e-6)
-
-
-@pytest.mark.parametrize("factor", [2, 3, 1.5, 1.25])
-def test_registering_to_a_finer_camera_fills_every_pixel(factor: float) -> None:
-    depth_camera = Intrinsics(40, 30, 40.0, 40.0, 19.5, 14.5)
-    color_camera = depth_camera.resized(int(40 * factor), int(30 * factor))
-    registered = register_depth(np.full((30, 40), 1.5, np.float32), depth_camera, color_camera, Transform.identity())
-    np.testing.assert_allclose(registered, 1.5, rtol=1e-6)
-
-
-@pytest.mark.parametrize("factor", [0.25, 0.5, 1, 1.5, 2, 3])
-def test_registering_does_not_shift_the_image(factor: float) -> None:
-    """A bright square in the middle stays in the middle, whatever the ratio of the resolutions."""
-    depth_camera = Intrinsics(64, 48, 64.0, 64.0, 31.5, 23.5)
-    color_camera = depth_camera.resized(int(64 * factor), int(48 * factor))
-    depth_m = np.zeros((48, 64), dtype=np.float32)
-    depth_m[16:32, 24:40] = 1.0
-    rows, columns = np.nonzero(register_depth(depth_m, depth_camera, color_camera, Transform.identity()))
-    assert rows.mean() == pytest.approx(color_camera.cy, abs=0.13)
-    assert columns.mean() == pytest.approx(color_camera.cx, abs=0.13)
-    assert len(rows) == pytest.approx(16 * 16 * factor**2, rel=0.15)
-
-
-@pytest.mark.parametrize("factor", [1.1, 1.25, 1.45, 1.75])
-def test_registering_to_a_finer_camera_widens_objects_to_no_side(factor: float) -> None:
-    depth_camera = Intrinsics(64, 48, 64.0, 64.0, 31.5, 23.5)
-    color_camera = Intrinsics(128, 96, 64 * factor, 64 * factor, 63.27, 47.5)
-    for first, behind in ((24, 38), (25, 40), (26, 37)):
-        depth_m = np.full((48, 64), 2.0, dtype=np.float32)
-        depth_m[:, first:behind] = 1.0
-        near = register_depth(depth_m, depth_camera, color_camera, Transform.identity())[48] == 1.0
-        begin, end = 63.27 + (np.array([first, behind]) - 0.5 - 31.5) * factor
-        assert np.flatnonzero(near).tolist() == list(range(int(np.ceil(begin)), int(np.ceil(end))))
-
-
-def test_registering_across_a_baseline_shifts_by_disparity_and_the_nearer_point_wins() -> None:
-    camera = Intrinsics(40, 10, 40.0, 40.0, 19.5, 4.5)
-    depth_m = np.full((10, 40), 2.0, dtype=np.float32)
-    depth_m[:, 10] = 1.0
-    T_color_depth = Transform(np.eye(3), np.array([0.1, 0.0, 0.0]))  # 4 px at 1 m, 2 px at 2 m
-    registered = register_depth(depth_m, camera, camera, T_color_depth)
-    assert registered[5, 14] == pytest.approx(1.0)  # not the 2 m point of column 12 that falls there, too
-    assert registered[5, 12] == 0.0  # shadow of the near column
-    assert registered[5, 20] == pytest.approx(2.0)
-    assert (registered[:, :2] == 0).all()
-
-
-def test_registering_an_image_of_another_size_than_its_camera_info_is_refused() -> None:
-    with pytest.raises(ValueError, match="5x3 but its CameraInfo says 4x3"):
-        register_depth(np.ones((3, 5), np.float32), CAMERA, CAMERA, Transform.identity())

@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.core.camera import MAX_DEPTH_M, decode_depth
+from instance_seg_ros.core.camera import MAX_DEPTH_M
+from instance_seg_ros.core.depth import decode_depth
 from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.learning.datasets.coco_data import CocoData, CocoError, CocoImage
 from instance_seg_ros.messages.image_files import decode_image_file
