@@ -12,21 +12,20 @@ import argparse
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
-from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CameraInfo, Image
 
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.errors import InputError
+from instance_seg_ros.demo.processes import run_node, wait_until
 from instance_seg_ros.files.captures import capture_folders, read_capture
 from instance_seg_ros.messages.camera import camera_info, color_image, depth_image
 from instance_seg_ros.messages.incoming import stamp_ns_of
@@ -141,23 +140,6 @@ def recorded_frames(path: Path) -> Iterator[RgbdFrame]:
     yield from read_frames(path)
 
 
-def wait_until(condition: Callable[[], bool], executor: SingleThreadedExecutor, timeout_s: float) -> bool:
-    """Executes callbacks until the condition holds; False when it does not in time.
-
-    Raises:
-        ExternalShutdownException: when a signal ends the wait.
-    """
-    deadline_s = time.monotonic() + timeout_s
-    while not condition():
-        left_s = deadline_s - time.monotonic()
-        if left_s <= 0:
-            return False
-        if not executor.context.ok():
-            raise ExternalShutdownException
-        executor.spin_once(timeout_sec=min(left_s, 0.1))
-    return True
-
-
 def publish_in_lockstep(
     node: CameraNode, executor: SingleThreadedExecutor, frames: Iterable[RgbdFrame], timeout_s: float
 ) -> int:
@@ -228,36 +210,28 @@ def main(args: list[str] | None = None) -> int:
     Returns:
         0, or 1 when frames cannot be read, nobody listens or a frame is not answered.
     """
-    argv = sys.argv if args is None else [sys.argv[0], *args]
-    options = parse(remove_ros_args(argv)[1:])
-    rclpy.init(args=argv)
-    node = CameraNode(options.answers)
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    try:
-        return _run(node, executor, options)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        return 0
-    except (InputError, ValueError, TimeoutError, ImportError) as error:
-        node.get_logger().error(str(error))
-        return 1
-    finally:
-        node.destroy_node()
-        rclpy.try_shutdown()
+    return run_node(args, parse, lambda options: CameraNode(options.answers), _run)
 
 
 def _run(node: CameraNode, executor: SingleThreadedExecutor, options: argparse.Namespace) -> int:
-    frames = frames_of(options)
-    if options.answers is None:
-        published = publish_at_rate(node, executor, frames, options.rate)
-    else:
-        if not wait_until(lambda: node.heard_by(options.subscribers), executor, options.timeout):
-            raise TimeoutError(
-                f"images and answers did not get {options.subscribers} subscriber(s) each within {options.timeout:g} s"
-            )
-        published = publish_in_lockstep(node, executor, frames, options.timeout)
+    try:
+        published = _publish(node, executor, options)
+    except (InputError, ValueError, TimeoutError, ImportError) as error:
+        node.get_logger().error(str(error))
+        return 1
     node.get_logger().info(f"published {published} frame(s)")
     return 0
+
+
+def _publish(node: CameraNode, executor: SingleThreadedExecutor, options: argparse.Namespace) -> int:
+    frames = frames_of(options)
+    if options.answers is None:
+        return publish_at_rate(node, executor, frames, options.rate)
+    if not wait_until(lambda: node.heard_by(options.subscribers), executor, options.timeout):
+        raise TimeoutError(
+            f"images and answers did not get {options.subscribers} subscriber(s) each within {options.timeout:g} s"
+        )
+    return publish_in_lockstep(node, executor, frames, options.timeout)
 
 
 if __name__ == "__main__":

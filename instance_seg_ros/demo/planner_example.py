@@ -19,17 +19,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
-from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import Image
 from tabulate import tabulate
 
 from instance_seg_ros.core.camera import Intrinsics
-from instance_seg_ros.demo.camera_node import wait_until
+from instance_seg_ros.demo.processes import run_node, wait_until
 from instance_seg_ros.files.result_files import (
     CLOUD_FILE,
     INSTANCES_FILE,
@@ -237,19 +235,7 @@ def main(args: list[str] | None = None) -> int:
     Returns:
         0, or 1 when no answers come, no instance arrived, or the segmentation node cannot work.
     """
-    argv = sys.argv if args is None else [sys.argv[0], *args]
-    options = parse(remove_ros_args(argv)[1:])
-    rclpy.init(args=argv)
-    node = PlannerExample()
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    try:
-        return _run(node, executor, options)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        return 0
-    finally:
-        node.destroy_node()
-        rclpy.try_shutdown()
+    return run_node(args, parse, lambda options: PlannerExample(), _run)
 
 
 def _run(node: PlannerExample, executor: SingleThreadedExecutor, options: argparse.Namespace) -> int:

@@ -47,26 +47,36 @@ def decode_rvl(payload: bytes) -> NDArray[np.uint16]:
         place += count
     if pixel > pixels or place > len(values):
         raise ValueError("the RVL data are truncated or damaged: a run has more pixels than are there")
-    starts, counts, places = np.array(runs).T
-    # Position i of the concatenated runs, from the start of its own run.
-    within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    coded = numbers[np.repeat(places, counts) + within]
+    starts, counts, places = np.array([run for run in runs if run[1] > 0], dtype=np.int64).reshape(-1, 3).T
+    coded = numbers[_within(places, counts, len(numbers))]
     differences = (coded >> 1) ^ -(coded & 1)
     image = np.zeros(pixels, dtype=np.uint16)
-    image[np.repeat(starts, counts) + within] = np.cumsum(differences).astype(np.uint16)
+    image[_within(starts, counts, pixels)] = np.cumsum(differences).astype(np.uint16)
     return image.reshape(height, width)
 
 
-def _numbers(payload: bytes) -> NDArray[np.int64]:
+def _within(starts: NDArray[np.int64], counts: NDArray[np.int64], length: int) -> NDArray[np.bool_]:
+    """Which of so many places lie in one of the runs; these have places and do not overlap."""
+    steps = np.zeros(length + 1, dtype=np.int8)
+    steps[starts] += 1
+    steps[starts + counts] -= 1
+    return np.cumsum(steps[:-1], dtype=np.int8) > 0
+
+
+def _numbers(payload: bytes) -> NDArray[np.int32]:
     """All numbers in the words; what is cut off at the end is left out."""
     words = np.frombuffer(payload[: len(payload) // 4 * 4], dtype="<u4")
-    nibbles = (words[:, None] >> np.arange(28, -1, -4, dtype=np.uint32) & 0b1111).reshape(-1).astype(np.int64)
+    octets = words.astype(">u4").view(np.uint8)
+    nibbles = np.stack([octets >> 4, octets & 0b1111], axis=1).reshape(-1)
     ends = np.flatnonzero((nibbles & _CONTINUES) == 0)
-    if len(ends) == 0:
-        return np.zeros(0, dtype=np.int64)
-    starts = np.concatenate([[0], ends[:-1] + 1])
+    starts = np.concatenate([[0], ends[:-1] + 1])[: len(ends)]
     lengths = ends + 1 - starts
-    if lengths.max() > _MAX_NIBBLES:
+    if lengths.max(initial=0) > _MAX_NIBBLES:
         raise ValueError("the RVL data are damaged: a number is longer than any can be")
-    order = np.arange(ends[-1] + 1) - np.repeat(starts, lengths)
-    return np.asarray(np.add.reduceat((nibbles[: ends[-1] + 1] & _PAYLOAD) << 3 * order, starts))
+    payloads = (nibbles & _PAYLOAD).astype(np.int32)
+    numbers = payloads[starts]
+    longer, place = np.flatnonzero(lengths > 1), 1
+    while len(longer):
+        numbers[longer] |= payloads[starts[longer] + place] << 3 * place
+        longer, place = longer[lengths[longer] > place + 1], place + 1
+    return numbers
