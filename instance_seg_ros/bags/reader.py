@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from rosbags.serde import SerdeError
 from rosbags.typesys.store import Typestore
+from scipy.spatial.transform import Rotation
 
 from instance_seg_ros.bags.names import TF_MESSAGE, TF_STATIC_TOPIC, TF_TOPIC
 from instance_seg_ros.bags.storage import Bag, RecordedMessage, opened_bag
@@ -34,12 +35,14 @@ class InputCounts:
         colors, depths: number of images.
         lost: number of colour images without a frame, by cause.
         warnings: what may make the results worse.
+        registration: the pose by which depth was registered to colour, in words; empty where it was so already.
     """
 
     colors: int = 0
     depths: int = 0
     lost: Counter[str] = field(default_factory=Counter)
     warnings: list[str] = field(default_factory=list)
+    registration: str = ""
 
 
 def read_frames(
@@ -196,6 +199,12 @@ class FrameReader:
             raise ValueError(
                 f"neither {TF_STATIC_TOPIC} nor {TF_TOPIC} connects {depth_frame!r} to {color_frame!r} at its time; "
                 "record them, or give --depth-camera-pose"
+            )
+        if not self._counts.registration:
+            x, y, z = T_color_depth.translation_m
+            turn_deg = np.degrees(Rotation.from_matrix(T_color_depth.rotation).magnitude())
+            self._counts.registration = (
+                f"{depth_frame} lies at {x:.4f} {y:.4f} {z:.4f} m in {color_frame}, turned by {turn_deg:.2f} degrees"
             )
         return T_color_depth
 

@@ -123,6 +123,8 @@ def summary_text(summary: BagSummary) -> str:
     ]
     odd = [(step, count) for step, count in summary.time_steps.items() if step is not TimeStep.FORWARD]
     rows += [(f"frames whose stamp is {step.value}", str(count)) for step, count in odd]
+    if summary.registration:
+        rows.append(("depth registered to colour", summary.registration))
     remarks = [f"lost {count} frame(s): {cause}" for cause, count in summary.lost.most_common()]
     remarks += [f"warning: {warning}" for warning in summary.warnings]
     return "\n".join([tabulate(rows, tablefmt="plain", disable_numparse=True), *remarks])

@@ -153,3 +153,18 @@ def test_the_command_fails_without_a_single_frame_but_says_why(
     assert "lost 4 frame(s): no depth image within 25 ms" in captured.out
     assert "no frame of" in captured.err
     assert [path.name for path in tmp_path.iterdir()] == ["in"], "no empty bag stands in the way of another try"
+
+
+def test_the_command_reads_a_recording_that_was_cut_and_says_so(
+    tmp_path: Path, block_model_path: Path, write_bag: Callable, recorded: list, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, target = write_bag(recorded, "mcap"), tmp_path / "out"
+    (file,) = source.glob("*.mcap")
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    (source / "metadata.yaml").unlink()
+    assert main.main(["bag", str(source), "--out", str(target), "--model", str(block_model_path)]) == 0
+    shown = capsys.readouterr().out
+    assert "frames with results  2" in shown
+    assert "in.mcap was cut short" in shown
+    assert "`mcap recover in.mcap`" in shown
+    assert list(target.glob("*.mcap"))

@@ -61,7 +61,7 @@ def test_frames_are_read_as_they_were(write_bag: Callable, recorded: list[Stampe
 
 def test_images_are_counted(read: Callable, recorded: list[Stamped]) -> None:
     _, counts = read(recorded)
-    assert counts == InputCounts(colors=4, depths=4)
+    assert counts == InputCounts(colors=4, depths=4, registration="")
 
 
 def test_infos_recorded_after_the_first_images_still_count(read: Callable, recorded: list[Stamped]) -> None:
@@ -153,6 +153,8 @@ def test_unregistered_depth_is_registered_with_static_transforms(
         unregistered.append(("/tf_static", unregistered[0][1] + 1, transform_message("link", child, (x_m, 0.0, 0.0))))
     found, counts = read(unregistered)
     assert (len(found), counts.lost) == (4, {})
+    told = "depth lies at -0.0500 0.0000 0.0000 m in camera_color_optical_frame, turned by 0.00 degrees"
+    assert counts.registration == told
     columns = np.flatnonzero(abs(found[0].depth_m[60] - 0.7) < 0.01)
     assert (columns[0], columns[-1]) == (pytest.approx(20, abs=1), pytest.approx(59, abs=1))
 
