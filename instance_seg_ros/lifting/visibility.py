@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,8 +22,23 @@ _STEPS = 2.0
 """Something is nearer than the object when it is so by this multiple of a depth step."""
 
 
-def partly_seen(depth_m: NDArray[np.float32], mask: NDArray[np.bool_], step_m: float, step_ratio: float) -> Status:
-    """Flags of what hides a part of an object, `Status.OK` for one that is seen as a whole.
+@dataclass(frozen=True)
+class Visibility:
+    """How much of an object's outline was seen.
+
+    Attributes:
+        status: flags of what hides a part of it, `Status.OK` for one that is seen as a whole.
+        hidden_share: of its outline in the image that is no edge of its own: at the border, or beside something nearer.
+        unmeasured_share: of its pixels that have no depth.
+    """
+
+    status: Status
+    hidden_share: float
+    unmeasured_share: float
+
+
+def partly_seen(depth_m: NDArray[np.float32], mask: NDArray[np.bool_], step_m: float, step_ratio: float) -> Visibility:
+    """What hides a part of an object.
 
     Args:
         depth_m: (H, W) float32, metres, 0 = no measurement.
@@ -30,17 +47,19 @@ def partly_seen(depth_m: NDArray[np.float32], mask: NDArray[np.bool_], step_m: f
     """
     crop = crop_of(mask, _REACH_PX + 1)
     inside, depth_m = mask[crop], depth_m[crop]
-    count = np.count_nonzero(inside)
+    count = int(np.count_nonzero(inside))
     if not count:
-        return Status.OK
+        return Visibility(Status.OK, 0.0, 0.0)
     status = Status.OK
-    outline_px = np.count_nonzero(inside & dilated(~inside, 3))
+    outline_px = int(np.count_nonzero(inside & dilated(~inside, 3)))
     least_px = max(_MIN_BORDER_PX, _MIN_OUTLINE_SHARE * outline_px)
     border = [mask[0], mask[-1], mask[:, 0], mask[:, -1]]
-    if max(np.count_nonzero(side) for side in border) > least_px:
+    border_px = [int(np.count_nonzero(side)) for side in border]
+    if max(border_px) > least_px:
         status |= Status.CUT_BY_IMAGE_BORDER
     measured = depth_m > 0
-    if np.count_nonzero(inside & ~measured) > _UNMEASURED_SHARE * count:
+    unmeasured_share = int(np.count_nonzero(inside & ~measured)) / count
+    if unmeasured_share > _UNMEASURED_SHARE:
         status |= Status.PARTLY_MEASURED
     # The nearest of the object around each pixel beyond it: what is nearer than that is in front of the object.
     farthest = np.float32(1e3)
@@ -48,8 +67,8 @@ def partly_seen(depth_m: NDArray[np.float32], mask: NDArray[np.bool_], step_m: f
     nearest_m = -dilated(-own_m, 2 * _REACH_PX + 1)
     beside = measured & ~inside & (nearest_m < farthest)
     nearer = beside & (depth_m < nearest_m - _STEPS * np.maximum(step_m, step_ratio * nearest_m))
-    if np.count_nonzero(dilated(nearer, 2 * _REACH_PX - 1) & inside & dilated(~inside, 3)) > max(
-        _MIN_HIDDEN_PX, _MIN_OUTLINE_SHARE * outline_px
-    ):
+    occluded_px = int(np.count_nonzero(dilated(nearer, 2 * _REACH_PX - 1) & inside & dilated(~inside, 3)))
+    if occluded_px > max(_MIN_HIDDEN_PX, _MIN_OUTLINE_SHARE * outline_px):
         status |= Status.OCCLUDED
-    return status
+    hidden_share = min((sum(border_px) + occluded_px) / max(outline_px, 1), 1.0)
+    return Visibility(status, hidden_share, unmeasured_share)

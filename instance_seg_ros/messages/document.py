@@ -41,6 +41,7 @@ def _instance(instance: Any) -> dict[str, Any]:
         "points": instance.points_kept,
         "points_rejected": instance.points_rejected,
         "centroid_m": _xyz(instance.centroid) if known else None,
+        "centroid_covariance_m2": [_number(value) for value in instance.centroid_covariance] if known else None,
         "surface_centroid_m": _xyz(instance.surface_centroid) if known else None,
         "completion": Completion(instance.completion).name.lower(),
         "support": Support(instance.support).name.lower(),

@@ -200,6 +200,9 @@ def _instance(
         points_kept=len(lifted.points_m),
         points_rejected=int(lifted.rejected),
         centroid=_point_or_nan(make, lifted.centroid_m),
+        centroid_covariance=(
+            np.zeros(9) if lifted.centroid_covariance_m2 is None else lifted.centroid_covariance_m2.reshape(-1)
+        ),
         surface_centroid=_point_or_nan(make, lifted.surface_centroid_m),
         covariance=covariance,
         completion=int(lifted.completion),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from instance_seg_ros.core.status import PARTLY_SEEN, Status
-from instance_seg_ros.lifting.visibility import partly_seen
+from instance_seg_ros.lifting.visibility import Visibility, partly_seen
 
 NEAR_M, OBJECT_M, FAR_M = 0.5, 0.7, 0.9
 
@@ -18,7 +18,7 @@ def flags(place: tuple[slice, slice], beside: tuple[slice, slice] | None, beside
     if beside is not None:
         depth_m[beside] = beside_m
         mask[beside] &= beside_m == 0  # what hides an object takes pixels from its mask; missing depth does not
-    return partly_seen(depth_m, mask, 0.008, 0.015)
+    return partly_seen(depth_m, mask, 0.008, 0.015).status
 
 
 @pytest.mark.parametrize(
@@ -43,4 +43,6 @@ def test_what_hides_a_part_is_told(
 
 
 def test_an_empty_mask_has_no_flags() -> None:
-    assert partly_seen(np.ones((8, 8), np.float32), np.zeros((8, 8), dtype=bool), 0.008, 0.015) == Status.OK
+    assert partly_seen(np.ones((8, 8), np.float32), np.zeros((8, 8), dtype=bool), 0.008, 0.015) == Visibility(
+        Status.OK, 0.0, 0.0
+    )

@@ -27,6 +27,7 @@ from instance_seg_ros.lifting import Lifter
 
 COLUMNS = (
     *("objects", "n", "centre mm", "box centre mm", "size %", "worst side %", "bottom right %", "invented %"),
+    "in 90 % intervals",
     *("best recipe mm", "recipe"),
 )
 
@@ -54,7 +55,7 @@ def evaluate_geometry(scenes: int, seed: int, settings: LiftingSettings, out: Pa
 def _cells(row: ErrorRow) -> tuple[str, ...]:
     pairs = [f"{median:.1f} / {high:.1f}" for median, high in (row.centre_mm, row.box_centre_mm)]
     pairs += [f"{median:.1f} / {high:.0f}" for median, high in (row.size, row.worst_side)]
-    shares = (f"{row.bottom_right:.0f}", f"{row.invented:.0f}")
+    shares = (f"{row.bottom_right:.0f}", f"{row.invented:.0f}", f"{row.covered:.0f}")
     return (row.name, str(row.count), *pairs, *shares, f"{row.recipe_mm:.1f}", row.recipe)
 
 

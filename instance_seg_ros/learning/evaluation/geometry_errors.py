@@ -21,6 +21,7 @@ FloatArray = NDArray[np.float64]
 
 BOTTOM_WITHIN_M = 0.008
 """A box's lower end is right within this of the object's true lowest point; where depth is noisier, within 3 sigma."""
+SIGMAS_OF_90_PERCENT = 1.645
 INVENTED_M = 0.02
 """A box that reaches this far below the object's lowest point stands on a plane that is not there."""
 
@@ -40,6 +41,8 @@ class ObjectError:
         completed: whether the box was completed down to what it says that the object stands on.
         status: flags of lifting.
         recipes_m: errors of simple recipes for the centre.
+        sigmas: error of the centre along the box's axes, in standard deviations of what lifting says of it; empty where
+            it says nothing.
     """
 
     scene: str
@@ -57,6 +60,7 @@ class ObjectError:
     completed: bool
     status: Status
     recipes_m: dict[str, float]
+    sigmas: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,17 @@ def object_error(scene: TrueScene, true: TrueObject, instance: Instance3D, mask:
         instance.completion is not Completion.NONE,
         instance.status,
         {name: float(np.linalg.norm(recipe(scene.frame, mask) - true.centre_m)) for name, recipe in RECIPES.items()},
+        _error_in_sigmas(instance, true),
     )
+
+
+def _error_in_sigmas(instance: Instance3D, true: TrueObject) -> tuple[float, ...]:
+    if instance.box is None or instance.centroid_m is None or instance.centroid_covariance_m2 is None:
+        return ()
+    axes = instance.box.T_camera_box.rotation.T
+    error_m = np.abs(axes @ (instance.centroid_m - true.centre_m))
+    sigma_m = np.sqrt(np.diag(axes @ instance.centroid_covariance_m2 @ axes.T))
+    return tuple((error_m / sigma_m).tolist())
 
 
 def _size_errors(box: OrientedBox, true: OrientedBox) -> tuple[float, float, float]:
@@ -216,6 +230,7 @@ class ErrorRow:
         size, worst_side: median and 90th percentile in per cent, over all sides and of each object's worst one.
         bottom_right: share in per cent of the objects whose box ends where they end below.
         invented: share in per cent of the boxes that reach down to something that is not there.
+        covered: share in per cent of the centre's 90 % intervals along the box's axes that hold the truth.
         recipe_mm, recipe: median of the best simple recipe, and its name.
     """
 
@@ -228,6 +243,7 @@ class ErrorRow:
     worst_side: tuple[float, float]
     bottom_right: float
     invented: float
+    covered: float
     recipe_mm: float
     recipe: str
 
@@ -259,6 +275,7 @@ def _row(name: str, errors: Sequence[ObjectError]) -> ErrorRow:
         _median_and_90(100 * sizes.max(axis=1, initial=0)),
         _percent([error.bottom_right for error in errors]),
         _percent([error.bottom_m < -INVENTED_M for error in lifted]),
+        _percent([sigmas <= SIGMAS_OF_90_PERCENT for error in lifted for sigmas in error.sigmas]),
         recipes_mm[best],
         best,
     )

@@ -1,0 +1,65 @@
+"""The covariance of a centre's error: its axes, what widens it, and that it holds on scenes it was not made on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from instance_seg_ros.core.config import LiftingSettings
+from instance_seg_ros.core.geometry import OrientedBox, Transform
+from instance_seg_ros.core.status import Status
+from instance_seg_ros.learning.evaluation.geometry_errors import SIGMAS_OF_90_PERCENT, scene_errors
+from instance_seg_ros.learning.evaluation.geometry_scenes import geometry_scenes
+from instance_seg_ros.lifting import Lifter, Support
+from instance_seg_ros.lifting.uncertainty import centroid_covariance_m2
+from instance_seg_ros.lifting.visibility import Visibility
+
+CENTRE_M = np.array([0.0, 0.0, 0.7])
+WHOLE = Visibility(Status.OK, 0.0, 0.0)
+
+
+def deviations_m(
+    visibility: Visibility = WHOLE,
+    is_round: bool = False,
+    support: Support = Support.PLANE,
+    size_m: tuple[float, float, float] = (0.1, 0.1, 0.1),
+) -> np.ndarray:
+    """Across and upwards; the box's z is the camera's y."""
+    turn = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
+    covariance_m2 = centroid_covariance_m2(
+        OrientedBox(Transform(turn, CENTRE_M), np.array(size_m)), CENTRE_M, visibility, is_round, support
+    )
+    np.testing.assert_allclose(covariance_m2, np.diag(np.diag(covariance_m2)), atol=1e-12)
+    return np.sqrt(np.diag(covariance_m2))[[0, 2, 1]]
+
+
+@pytest.mark.parametrize(
+    ("other", "axes"),
+    [
+        (deviations_m(Visibility(Status.OCCLUDED, 0.3, 0.0)), [0, 1, 2]),
+        (deviations_m(Visibility(Status.PARTLY_MEASURED, 0.0, 0.4)), [0, 1, 2]),
+        (deviations_m(support=Support.INSTANCE), [2]),
+        (deviations_m(support=Support.NOTHING), [2]),
+        (deviations_m(size_m=(0.1, 0.02, 0.1)), [0, 1]),  # one face may be all that was seen
+        (deviations_m(size_m=(0.2, 0.2, 0.1)), [0, 1]),
+    ],
+    ids=["occluded", "unmeasured", "on another", "held", "thin", "large"],
+)
+def test_what_is_hidden_or_unknown_may_be_farther_off(other: np.ndarray, axes: list[int]) -> None:
+    assert (other[axes] > deviations_m()[axes] * 1.02).all()
+
+
+def test_a_body_of_revolution_is_better_known_and_a_cut_one_worse_than_a_hidden_one() -> None:
+    assert (deviations_m(is_round=True) < deviations_m()).all()
+    hidden, cut = (deviations_m(Visibility(flag, 0.3, 0.0)) for flag in (Status.OCCLUDED, Status.CUT_BY_IMAGE_BORDER))
+    assert (cut > hidden).all()
+
+
+def test_nine_in_ten_errors_lie_in_the_90_percent_intervals() -> None:
+    """On scenes of another seed than those of the calibration, without the heaps, where less is known."""
+    lifter, sigmas = Lifter(LiftingSettings()), []
+    for scene in geometry_scenes(27, 11):
+        if scene.kind != "tote":
+            sigmas += [value for error in scene_errors(scene, lifter)[0] for value in error.sigmas]
+    assert len(sigmas) > 200
+    assert 0.84 <= np.mean(np.array(sigmas) <= SIGMAS_OF_90_PERCENT) <= 0.96
