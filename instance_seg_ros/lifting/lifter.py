@@ -37,7 +37,7 @@ _EXTENT_PERCENTILE = 0.1
 """Extents leave out this per cent of the outline's points at either end."""
 _TOP_PERCENTILE = 99.0
 """An object's top is this percentile of its points' heights: the very highest of thousands is noise."""
-_MAX_OUTLINE_POINTS = 2000
+_MAX_OUTLINE_POINTS = 800
 
 
 class Completion(enum.IntEnum):

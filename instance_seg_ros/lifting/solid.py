@@ -17,7 +17,7 @@ _MIN_BIN_POINTS = 4
 _MIN_SIDE_POINTS = 60
 _SIDE_SLOPE = 0.4
 """A point is on the side of a body when the horizontal part of its normal is longer than this."""
-_FIT_STEPS = 4
+_FIT_STEPS = 3
 _ROUND_RATIO = 0.035
 _ROUND_M = 0.001
 """A body is one of revolution when its radii at a height scatter by less than the sum of these, the ratio times its
@@ -213,9 +213,8 @@ def _profile(bins: NDArray[np.int64], radii_m: FloatArray) -> FloatArray | None:
     known = np.flatnonzero(counts >= _MIN_BIN_POINTS)
     if len(known) < 2:
         return None
-    order = np.argsort(bins, kind="stable")
-    parts = np.split(radii_m[order], np.cumsum(counts)[:-1])
-    values_m = np.array([np.median(parts[index]) for index in known])
+    ordered_m = radii_m[np.lexsort((radii_m, bins))]
+    values_m = ordered_m[(np.cumsum(counts) - counts + counts // 2)[known]]
     profile_m = np.interp(np.arange(_BINS), known, values_m)
     low = known[: min(4, len(known))]
     slope = np.polyfit(low, profile_m[low], 1)[0]
