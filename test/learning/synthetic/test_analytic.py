@@ -71,6 +71,6 @@ def test_poses_turn_bodies() -> None:
     box = Box((0.4, 0.02, 0.1), upright(0, 0, 0.05, 90))
     _, labels = AnalyticScene([box], DOWN, intrinsics=CAMERA).render()
     rows, columns = np.nonzero(labels)
-    spread = sorted([np.ptp(rows), np.ptp(columns)])
+    spread = sorted([int(np.ptp(rows)), int(np.ptp(columns))])
     assert spread[1] > 10 * max(spread[0], 1)
     assert isinstance(box.T_world_body, Transform)

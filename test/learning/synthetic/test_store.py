@@ -32,6 +32,7 @@ def test_a_store_has_the_promised_arrays(store_folder: Path) -> None:
     assert (store.ids.shape, store.ids.dtype) == ((22, 60, 80), np.uint8)
     assert (store.intrinsics.shape, store.intrinsics.dtype) == ((22, 4), np.float32)
     assert (store.T_world_camera.shape, store.T_world_camera.dtype) == ((22, 4, 4), np.float32)
+    assert store.color is not None
     assert (store.color.shape, store.color.dtype) == ((22, 60, 80, 3), np.uint8)
     np.testing.assert_array_equal(store.scene_id, np.arange(22) // 4)
     assert store.ids.max() <= 4
@@ -168,8 +169,9 @@ def test_colour_changes_neither_depth_nor_ids(store_folder: Path, tmp_path: Path
 def test_a_store_knows_what_is_behind_clear_and_mirroring_objects(tmp_path: Path) -> None:
     settings = replace(SMALL, frames=12, families="wine_glass,spoon", max_objects=12)
     store = open_store(generate_store(settings, tmp_path / "glass", progress=False))
+    assert store.behind is not None
     assert (store.behind.shape, store.behind.dtype) == ((12, 60, 80), np.uint16)
-    behind_m = np.stack([store.behind_m(k) for k in range(12)])
+    behind_m = np.stack([behind for k in range(12) if (behind := store.behind_m(k)) is not None])
     depth_m = np.stack([store.depth_m(k) for k in range(12)])
     special = behind_m > 0
     assert special.any()

@@ -23,12 +23,12 @@ def test_a_box_has_its_size_and_volume() -> None:
 
 
 def test_a_lathe_of_a_rectangle_is_a_cylinder() -> None:
-    mesh = lathe_mesh([[0, 0], [0.1, 0], [0.1, 0.5], [0, 0.5]], segments=90)
+    mesh = lathe_mesh(np.array([[0, 0], [0.1, 0], [0.1, 0.5], [0, 0.5]]), segments=90)
     assert abs(mesh.volume) == pytest.approx(np.pi * 0.01 * 0.5, rel=2e-3)
 
 
 def test_a_straight_tube_keeps_its_radius() -> None:
-    mesh = tube_mesh([[0, 0, 0], [0.1, 0, 0], [0.2, 0, 0]], 0.03, sides=64)
+    mesh = tube_mesh(np.array([[0, 0, 0], [0.1, 0, 0], [0.2, 0, 0]]), 0.03, sides=64)
     np.testing.assert_allclose(mesh.extents, [0.2, 0.06, 0.06], rtol=2e-3)
 
 
@@ -42,13 +42,15 @@ def test_joined_meshes_keep_their_faces_apart() -> None:
 def test_a_hull_of_few_points_reaches_as_far_as_the_mesh(half_m: tuple[float, float, float]) -> None:
     mesh = superquadric_mesh(half_m, (0.3, 0.8))
     hull = hull_geom(mesh).vertices_m
+    assert hull is not None
     assert len(hull) < len(mesh.vertices)
     np.testing.assert_allclose(hull.min(axis=0), mesh.vertices.min(axis=0))
     np.testing.assert_allclose(hull.max(axis=0), mesh.vertices.max(axis=0))
 
 
 def test_a_hull_keeps_every_point_of_a_small_mesh() -> None:
-    assert len(hull_geom(box_mesh((0.1, 0.1, 0.1))).vertices_m) == 8
+    hull = hull_geom(box_mesh((0.1, 0.1, 0.1))).vertices_m
+    assert hull is not None and len(hull) == 8
 
 
 def test_capsules_follow_a_path() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ def test_every_texture_is_drawn_from_its_seed_alone(kind: str, is_round: bool) -
 def test_a_surface_without_pattern_has_nearly_its_colour_everywhere() -> None:
     table = TextureTable([plain((0.2, 0.4, 0.6))])
     points = np.random.default_rng(0).uniform(-1, 1, (3, 200)).astype(np.float32)
-    normals = np.tile(np.float32([[0], [0], [1]]), 200)
+    normals = np.tile(np.array([[0], [0], [1]], np.float32), 200)
     found = table.albedo(np.zeros(200, np.int64), points, normals, np.full(200, 1e-3, np.float32))
     np.testing.assert_allclose(found, np.tile([[0.2], [0.4], [0.6]], 200), rtol=0.1)
 
@@ -48,9 +49,13 @@ def test_looks_move_the_random_stream_on_by_as_much_whatever_is_drawn() -> None:
         draw(rng)
         return rng.random()
 
-    draws = [lambda rng, s=s: background_appearance(rng, s) for s in SURFACES]
-    draws += [lambda rng, f=f: sample_material(rng, plain((0, 0, 0)), f) for f in ("wine_glass", "box")]
-    draws += [lambda rng: object_appearance(rng, BOX), lambda rng: object_appearance(rng, CAN, [plain((0, 0, 0))])]
+    black = plain((0, 0, 0))
+    draws: list[Callable[[np.random.Generator], object]] = [
+        *(partial(background_appearance, surface=surface) for surface in SURFACES),
+        *(partial(sample_material, look=black, family=family) for family in ("wine_glass", "box")),
+        partial(object_appearance, shape=BOX),
+        partial(object_appearance, shape=CAN, others=[black]),
+    ]
     assert len({after(draw) for draw in draws}) == 1
 
 
@@ -79,9 +84,10 @@ def test_every_look_that_is_drawn_has_a_texture() -> None:
 
 
 def test_few_objects_are_clear_or_mirroring_but_many_wine_glasses_and_spoons_are() -> None:
-    def share(family, condition):
+    def share(family: str, condition: Callable[[Appearance], bool]) -> float:
         rng = np.random.default_rng(2)
-        return np.mean([condition(sample_material(rng, plain((0.2, 0.4, 0.6)), family)) for _ in range(400)])
+        looks = [sample_material(rng, plain((0.2, 0.4, 0.6)), family) for _ in range(400)]
+        return sum(map(condition, looks)) / len(looks)
 
     assert share("wine_glass", lambda look: look.is_clear) > 0.4
     assert share("spoon", lambda look: look.is_mirror) > 0.15

@@ -71,7 +71,7 @@ def test_a_picture_covers_the_top_of_its_shape_once() -> None:
     # Ink keeps off the margins of a page, and is somewhere on it.
     x, y = np.meshgrid(np.linspace(-0.098, 0.098, 200), np.linspace(-0.049, 0.049, 100))
     points = np.stack([x.ravel(), y.ravel(), 0 * x.ravel()]).astype(np.float32)
-    normals = np.tile(np.float32([[0], [0], [1]]), points.shape[1])
+    normals = np.tile(np.array([[0], [0], [1]], np.float32), points.shape[1])
     index = np.zeros(points.shape[1], np.int64)
     rgb = table.albedo(index, points, normals, np.full(points.shape[1], 1e-4, np.float32)).reshape(3, 100, 200)
     inside = rgb[:, 10:-10, 20:-20]

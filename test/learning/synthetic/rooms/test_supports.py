@@ -50,5 +50,5 @@ def test_a_wall_behind_a_table_leaves_room_for_what_stands_there(kind: str) -> N
     assert walled > 3
 
 
-def _corners_m(part: Placed) -> NDArray[np.float64]:
+def _corners_m(part: Placed) -> NDArray[np.floating]:
     return part.T_world_shape.apply(np.asarray(part.shape.mesh.vertices))

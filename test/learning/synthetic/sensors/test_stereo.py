@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -84,7 +85,7 @@ def test_slopes_are_measured_where_the_depth_image_sees_them() -> None:
     assert abs(slope_error(60.0) - slope_error(-60.0)) / 2 < 0.0008
 
 
-SETTINGS = {"frames": 1, "views": 1, "width": 64, "height": 48, "max_objects": 2, "families": "box"}
+SETTINGS: dict[str, Any] = {"frames": 1, "views": 1, "width": 64, "height": 48, "max_objects": 2, "families": "box"}
 
 
 def test_stereo_changes_nothing_else_of_a_store(tmp_path: Path) -> None:
