@@ -120,10 +120,8 @@ def batch_losses(
     count = positive.sum()
     # Everywhere, with a weight of 0 where there is no object: choosing the locations would cost a GPU a pause.
     quality = assignment.quality * positive
-    stride = model.location_stride.view(1, -1, 1)
-    box = giou_loss(
-        (output.ltrb_px / stride).flatten(0, 1), (assignment.ltrb_px / stride).flatten(0, 1), quality.flatten()
-    )
+    # GIoU is that of boxes in pixels as in strides.
+    box = giou_loss(output.ltrb_px.flatten(0, 1), assignment.ltrb_px.flatten(0, 1), quality.flatten())
     nearness = F.binary_cross_entropy_with_logits(output.centerness_logits, quality, weight=positive, reduction="sum")
     dice, cross_entropy = _mask_terms(model, output, batch, assignment, settings, seeds)
     terms = {

@@ -158,3 +158,17 @@ def test_the_losses_of_a_batch_are_those_of_its_images_one_by_one(small_config: 
         ]
         for mine, theirs in zip(*gradients, strict=True):
             torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-5)
+
+
+def test_a_true_box_costs_nothing_and_one_of_half_the_size_the_same_on_every_level(
+    small_config: CondInstConfig, batch: Batch
+) -> None:
+    model = network(small_config)
+    output = model(batch.depth_m, batch.intrinsics, batch.color_rgb)
+    true_px = assign_locations(model, batch.ids, batch.boxes_xyxy, batch.anchors_xy).ltrb_px
+    losses = [
+        batch_losses(model, replace(output, ltrb_px=ltrb_px), batch, OBJECTIVE, SEEDS)["box"]
+        for ltrb_px in (true_px, true_px / 2)
+    ]
+    assert float(losses[0]) == pytest.approx(0, abs=1e-5)
+    assert float(losses[1]) == pytest.approx(0.75, abs=1e-5)  # 1 - IoU; the hull is the larger box
