@@ -134,3 +134,11 @@ def test_the_wall_behind_is_not_up() -> None:
     objects = [Box((0.05, 0.08, 0.1), upright(-0.05, y, 0.05)) for y in (-0.12, 0.05)]
     lifted, scene = lift(objects, [wall], elevation_deg=15)
     assert [height_m(scene, lifted, index) for index in (0, 1)] == pytest.approx([0, 0], abs=0.003)
+
+
+@pytest.mark.parametrize(("camera_height_m", "found"), [(0.02, False), (0.06, True)])
+def test_a_plane_that_the_camera_is_not_clearly_above_supports_nothing(camera_height_m: float, found: bool) -> None:
+    """Such a plane is seen edge-on, or is a wall, a shelf's underside or the camera's own mount beside it."""
+    box = Box((0.08, 0.08, 0.06), upright(0, 0, 0.03))
+    lifted, _ = lift([box], elevation_deg=0, distance_m=0.4, target_m=(0, 0, camera_height_m), noise_m=0.0005)
+    assert (lifted.support_plane is not None) is found
