@@ -15,6 +15,7 @@ FloatArray = NDArray[np.float64]
 
 _MIN_WIDTH_M = 0.003
 _MAX_SURFACE_POINTS = 240
+_MAX_FEASIBLE = 1500
 _MAX_PAIRS = 26
 _SPREAD_M = 0.012
 _SPREAD_DEG = 30.0
@@ -83,10 +84,11 @@ def _evenly(places: NDArray[np.int64], most: int) -> NDArray[np.int64]:
 def antipodal_pairs(
     points_m: FloatArray, normals: FloatArray, origin: NDArray[np.int64], friction: float, max_opening_m: float
 ) -> ContactPairs:
-    """All pairs of surface points on which two fingers close by friction (Nguyen's condition for two contacts).
+    """Pairs of surface points on which two fingers close by friction (Nguyen's condition for two contacts).
 
     At both contacts the angle between the inward normal and the line to the other contact is at most atan(friction);
     the sign of the normals counts, so that two faces that look at each other across a gap are no pair.
+    Of more than `_MAX_FEASIBLE` some are left out, evenly.
     """
     centred, turned = points_m.astype(np.float32), normals.astype(np.float32)
     squared, height = dot(centred, centred), dot(turned, centred)
@@ -96,7 +98,8 @@ def antipodal_pairs(
     inward = np.minimum(inward, inward.T)
     feasible = inward >= float(np.cos(np.arctan(friction))) * distance_m
     feasible &= (distance_m >= _MIN_WIDTH_M) & (distance_m <= max_opening_m)
-    first, second = np.nonzero(np.triu(feasible, 1))
+    places = np.flatnonzero(np.triu(feasible, 1))
+    first, second = np.divmod(_evenly(places, _MAX_FEASIBLE), len(points_m))
     cosine = (inward[first, second] / distance_m[first, second]).astype(np.float64)
     assumed = (origin[first] > 0).astype(np.int64) + (origin[second] > 0)
     return ContactPairs(points_m[first], points_m[second], cosine.clip(max=1.0), assumed)

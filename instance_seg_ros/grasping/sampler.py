@@ -29,6 +29,7 @@ _ENOUGH = 3
 _LESS_DEEP_M = 0.018
 _MAX_CHECKED = 100
 """So many of the grasps that promise most are checked against the scene."""
+_SAME_PLACE_M = 0.001
 _NARROW_ROOM_M = 0.012
 """Beside each contact, where the gripper does not fit in fully opened."""
 _CHECKED_AT_ONCE = 60
@@ -216,8 +217,10 @@ class GraspSampler:
             )
             rejected[Rejection.SCENE] += int((~free).sum())
             batch, own = batch[free], own[free]
-            # Centred between the contacts, the fingers come down elsewhere than where the pose was tried.
-            free = close_on(body, in_grasp_frames(own, body.points_m), own, self.gripper).free
+            # Centred between the contacts, the fingers may come down elsewhere than where the pose was tried.
+            free = np.ones(len(batch), dtype=bool)
+            moved = np.flatnonzero(np.abs(closed.low_m[batch] + closed.high_m[batch]) > 2 * _SAME_PLACE_M)
+            free[moved] = close_on(body, in_grasp_frames(own[moved], body.points_m), own[moved], self.gripper).free
             rejected[Rejection.FIT] += int((~free).sum())
             for index in batch[free].tolist():
                 if wanted[index]:
@@ -231,8 +234,8 @@ class GraspSampler:
 
     def _grasp(self, body: Body, poses: Poses, closed: Closed, marks: FloatArray, quality: float, index: int) -> Grasp:
         half_m = float(closed.width_m[index]) / 2
-        T_body_grasp = Transform(poses.rotations[index], poses.origins_m[index])
-        T_camera_grasp = body.T_camera_body @ T_body_grasp
+        turn, origin_m = body.T_camera_body.rotation, body.T_camera_body.apply(poses.origins_m[index])
+        T_camera_grasp = Transform(turn @ poses.rotations[index], np.asarray(origin_m, dtype=np.float64))
         contacts_m = np.array(closed.contacts_m[index])
         contacts_m[:, 0] = -half_m, half_m
         contacts_m[:, 1:] = contacts_m[:, 1:].mean(axis=0)  # so that they face each other along the closing axis
