@@ -99,3 +99,10 @@ def test_registering_across_a_baseline_shifts_by_disparity_and_the_nearer_point_
 def test_registering_an_image_of_another_size_than_its_camera_info_is_refused() -> None:
     with pytest.raises(ValueError, match="5x3 but its CameraInfo says 4x3"):
         register_depth(np.ones((3, 5), np.float32), CAMERA, CAMERA, Transform.identity())
+
+
+def test_focal_lengths_that_do_not_belong_together_are_refused_before_the_work() -> None:
+    """One depth pixel would be splatted over millions of others."""
+    narrow, wide = Intrinsics(640, 480, 60_000.0, 60_000.0, 319.5, 239.5), Intrinsics(160, 120, 20.0, 20.0, 79.5, 59.5)
+    with pytest.raises(ValueError, match="one depth pixel would cover 3000x3000 pixels of colour"):
+        register_depth(np.full((120, 160), 0.8, np.float32), wide, narrow, Transform.identity())

@@ -45,6 +45,12 @@ def written(folder: Path, content: bytes) -> Path:
     return path
 
 
+def test_a_git_lfs_pointer_is_told_with_its_cure(tmp_path: Path) -> None:
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+    with pytest.raises(ModelError, match="is a Git LFS pointer of 70 bytes in place of the model; `git lfs pull`"):
+        read_model_info(written(tmp_path, pointer))
+
+
 def test_the_facts_of_a_valid_file_are_read(tmp_path: Path) -> None:
     content = tiny_model()
     info = read_model_info(written(tmp_path, content))
