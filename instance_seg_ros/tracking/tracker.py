@@ -15,6 +15,7 @@ from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.config import TrackingSettings
 from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.core.instances import Instances
+from instance_seg_ros.core.masks import mask_ious
 from instance_seg_ros.lifting import Instance3D, LiftedFrame
 
 _MASK_STRIDE_PX = 4
@@ -315,6 +316,5 @@ def _overlaps(tracks: Sequence[_Track], observed: Sequence[_Track], wanted: NDAr
         if mask.shape != observed[0].small_mask.shape:
             continue
         others = np.stack([observed[column].small_mask for column in columns])
-        union = np.count_nonzero(others | mask, axis=(1, 2))
-        overlaps[row, columns] = np.count_nonzero(others & mask, axis=(1, 2)) / np.maximum(union, 1)
+        overlaps[row, columns] = mask_ious(mask[None], others)[0]
     return overlaps
