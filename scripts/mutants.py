@@ -76,19 +76,29 @@ class Mutant:
         path: the file.
         line: where in the file.
         before, after: the code there.
-        tree: the module with the fault.
+        number: of the node in `ast.walk` of the file.
+        replacement: what stands in its place.
     """
 
     path: Path
     line: int
     before: str
     after: str
-    tree: ast.Module
+    number: int
+    replacement: ast.AST
 
     @property
     def module_name(self) -> str:
         """The module's dotted name."""
         return ".".join(self.path.relative_to(ROOT).with_suffix("").parts)
+
+    def tree(self) -> ast.Module:
+        """The module with the fault."""
+        tree = ast.parse(self.path.read_text())
+        target = next(node for number, node in enumerate(ast.walk(tree)) if number == self.number)
+        mutated = ast.fix_missing_locations(_Replace(target, self.replacement).visit(tree))
+        assert isinstance(mutated, ast.Module)
+        return mutated
 
 
 @dataclass(frozen=True)
@@ -176,17 +186,19 @@ class _Replace(ast.NodeTransformer):
 
 def mutants_of(path: Path) -> list[Mutant]:
     """Every mutant of a file."""
-    source = path.read_text()
-    found = []
-    for site in _sites(ast.parse(source)):
-        tree = ast.parse(source)
-        target = list(ast.walk(tree))[site.number]
-        before = ast.unparse(target).splitlines()[0]
-        after = ast.unparse(site.replacement).splitlines()[0]
-        mutated = ast.fix_missing_locations(_Replace(target, site.replacement).visit(tree))
-        assert isinstance(mutated, ast.Module)
-        found.append(Mutant(path, getattr(target, "lineno", 0), before, after, mutated))
-    return found
+    tree = ast.parse(path.read_text())
+    nodes = list(ast.walk(tree))
+    return [
+        Mutant(
+            path,
+            getattr(nodes[site.number], "lineno", 0),
+            ast.unparse(nodes[site.number]).splitlines()[0],
+            ast.unparse(site.replacement).splitlines()[0],
+            site.number,
+            site.replacement,
+        )
+        for site in _sites(tree)
+    ]
 
 
 class _MutatedModule(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -203,7 +215,7 @@ class _MutatedModule(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return importlib.util.spec_from_file_location(name, self._mutant.path, loader=self)
 
     def exec_module(self, module: ModuleType) -> None:
-        exec(compile(self._mutant.tree, str(self._mutant.path), "exec"), module.__dict__)
+        exec(compile(self._mutant.tree(), str(self._mutant.path), "exec"), module.__dict__)
 
 
 def tests_of(path: Path) -> list[str]:
