@@ -8,6 +8,7 @@ which has the stamp of the colour image, even if the frame cannot be used.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -61,6 +62,7 @@ from instance_seg_ros.tracking.tracker import Tracker
 NODE_NAME = "instance_seg"
 DIAGNOSTICS_PERIOD_S = 1.0
 STOP_TIMEOUT_S = 10.0
+LAST_DOMAIN = 232
 END_TIMEOUT_S = 0.8
 """When the process ends, a transition and a frame at work are each waited for no longer."""
 
@@ -463,6 +465,9 @@ def main(args: list[str] | None = None) -> int:
 
 
 def _run(args: list[str] | None) -> int:
+    domain = os.environ.get("ROS_DOMAIN_ID", "")
+    if domain.isdecimal() and int(domain) > LAST_DOMAIN:  # DDS would end the process with a text about ports
+        return _refused(ValueError(f"ROS_DOMAIN_ID is {domain}, but domains are 0 to {LAST_DOMAIN}"))
     try:
         rclpy.init(args=args)
     except (RuntimeError, ValueError) as error:  # rcl's errors are RuntimeErrors

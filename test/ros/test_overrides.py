@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -144,6 +145,31 @@ def test_a_parameter_file_that_cannot_be_used_ends_the_start_with_one_line(
 
     ended = subprocess.run(
         [sys.executable, "-m", "instance_seg_ros.ros.node", "--ros-args", "--params-file", str(path)],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+    )
+
+    assert ended.returncode == 1
+    assert [line for line in ended.stderr.splitlines() if line.startswith("instance_seg: ") and message in line]
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("environment", "arguments", "message"),
+    [
+        ({"ROS_DOMAIN_ID": "900"}, [], "ROS_DOMAIN_ID is 900, but domains are 0 to 232"),
+        ({"ROS_DOMAIN_ID": "abc"}, [], "ROS_DOMAIN_ID is not an integral number"),
+        ({"ROS_LOG_DIR": "/proc/none"}, [], "Failed to create log directory '/proc/none'"),
+        ({}, ["--ros-args", "-r", "a b:=c"], "Couldn't parse remap rule"),
+    ],
+)
+def test_what_ros_cannot_start_with_is_told_on_one_line(
+    environment: dict[str, str], arguments: list[str], message: str
+) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "instance_seg_ros.ros.node", *arguments],
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
         timeout=TIMEOUT_S,

@@ -385,6 +385,11 @@ WALL = RgbdFrame(None, np.ones((240, 320), dtype=np.float32), QVGA)
         ([(150, 0.05, 0.06), (200, -0.04, 0.03)], (1, 2)),  # both elsewhere: the one has the size
         ([(200, -0.04, 0.03), (150, 0.05, 0.06)], (2, 1)),
         ([(150, 0.05, 0.06), (200, -0.04, 0.06)], (2, 1)),  # nothing but the distance tells
+        # What weighs how much: half the size as 2 cm, the whole surface as 6 cm.
+        ([(150, 0.03, 0.06), (200, 0.0, 0.03)], (2, 1)),
+        ([(150, 0.01, 0.06), (200, 0.0, 0.03)], (1, 2)),
+        ([(50, 0.07, 0.06), (200, 0.0, 0.06)], (2, 1)),
+        ([(50, 0.05, 0.06), (200, 0.0, 0.06)], (1, 2)),
         ([(150, 0.101, 0.06), (200, 0.0, 0.001)], (2, 1)),  # beyond the largest distance
     ],
 )
@@ -394,6 +399,25 @@ def test_a_track_goes_to_what_is_near_of_its_size_and_where_its_surface_was(
     tracker = Tracker(TrackingSettings())
     assert tracker.update(replace(WALL, stamp_ns=1), *seen_by_hand([(50, 0.0, 0.06)])) == (1,)
     assert tracker.update(replace(WALL, stamp_ns=2), *seen_by_hand(second)) == ids
+
+
+def test_without_3d_the_mask_that_overlaps_most_goes_on_with_the_track() -> None:
+    def flat(columns: Sequence[int]) -> tuple[Instances, LiftedFrame]:
+        masks = np.zeros((len(columns), QVGA.height, QVGA.width), dtype=bool)
+        for mask, column in zip(masks, columns, strict=True):
+            mask[100:140, column : column + 40] = True
+        boxes = np.array([[column, 100, column + 40, 140] for column in columns], dtype=np.float32)
+        ones = np.ones(len(columns), dtype=np.float32)
+        instances = Instances(masks, boxes, ones, np.zeros(len(columns), dtype=np.int64), ("object",))
+        nothing = np.zeros((0, 3), dtype=np.float32)
+        unknown = (None, None, None, None)
+        each = Instance3D(nothing, np.zeros(0, dtype=np.int64), 1600, *unknown, Completion.NONE, Status.TOO_FEW_POINTS)
+        return instances, LiftedFrame((each,) * len(columns), None)
+
+    tracker = Tracker(TrackingSettings())
+    assert tracker.update(replace(WALL, stamp_ns=1), *flat([100])) == (1,)
+    assert tracker.update(replace(WALL, stamp_ns=2), *flat([116, 104])) == (2, 1)  # overlaps of 0.43 and 0.82
+    assert tracker.update(replace(WALL, stamp_ns=3), *flat([104, 200, 144])) == (1, 3, 4)  # 0.18 is too little
 
 
 def test_settings_that_another_thread_sets_during_an_update_are_those_of_the_next() -> None:
