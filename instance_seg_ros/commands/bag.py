@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_pose,
         metavar="'X Y Z QX QY QZ QW'",
         help="pose of the depth camera in the colour camera's optical frame, for depth that is not aligned "
-        "(default: from /tf_static)",
+        "(default: from /tf_static or /tf)",
     )
     parser.add_argument(
         "--rectified", action="store_true", help="the images are rectified: P of the CameraInfo describes them, not K"
