@@ -15,6 +15,7 @@ from scipy.spatial import cKDTree
 
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.geometry import Transform
+from instance_seg_ros.core.status import Status
 from instance_seg_ros.lifting import Completion, Instance3D
 from instance_seg_ros.lifting.completion import pixels_of
 from instance_seg_ros.lifting.surface import fit_local_planes, window_radius_px
@@ -64,6 +65,8 @@ class Body:
         size_m: (3,) float64, extents along the axes of the frame.
         supported: whether z = 0 is a measured support.
         round: whether level slices are circles about one upright axis.
+        cut: whether part of the object is beyond the image's border or without depth, so that what is completed may lie
+            inside it.
     """
 
     label: int
@@ -75,6 +78,7 @@ class Body:
     size_m: FloatArray
     supported: bool
     round: bool
+    cut: bool = False
 
     @classmethod
     def of_instance(
@@ -133,6 +137,7 @@ class Body:
             size_m=np.array([*np.ptp(bounds_m, axis=0), size_m[2]]),
             supported=supported,
             round=axis_m is not None,
+            cut=bool(instance.status & (Status.CUT_BY_IMAGE_BORDER | Status.PARTLY_MEASURED)),
         )
 
     @property

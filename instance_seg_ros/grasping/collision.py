@@ -114,10 +114,16 @@ class Sight:
         unknown: (C,) bool, whether a finger goes where the object may be and nothing was measured: a place of its mask
             without depth, or beyond the image's border.
         hidden: (C,) share of the fingers' places behind something else.
+        shadowed: (C,) share of them behind the object itself, where no more is known of it than its completion.
     """
 
     unknown: NDArray[np.bool_]
     hidden: NDArray[np.float64]
+    shadowed: NDArray[np.float64]
+
+    def __getitem__(self, which: NDArray) -> Sight:
+        """That of the grasps at (K,) indices, or of those that (C,) bool names."""
+        return Sight(self.unknown[which], self.hidden[which], self.shadowed[which])
 
 
 def sight_of(
@@ -129,7 +135,7 @@ def sight_of(
 ) -> Sight:
     """What the camera saw at (C, K, 3) places on the fingers, camera optical frame.
 
-    Space behind the object itself (`own`, its label) is not hidden: its far side is completed.
+    Space behind the object itself (`own`, its label) counts apart: its far side is completed.
 
     Args:
         unmeasured: (H, W) int16, the label of the mask that a pixel without depth belongs to, 0 for none.
@@ -138,8 +144,8 @@ def sight_of(
     seen_m = frame.depth_m[rows, columns]
     unknown = ~inside | (unmeasured[rows, columns] == own)
     behind = inside & (seen_m > 0) & (seen_m < points_m[..., 2] - _SIGHT_TOLERANCE_M)
-    hidden = behind & (owner_image[rows, columns] != own)
-    return Sight(unknown.any(axis=1), hidden.mean(axis=1))
+    own_shadow = owner_image[rows, columns] == own
+    return Sight(unknown.any(axis=1), (behind & ~own_shadow).mean(axis=1), (behind & own_shadow).mean(axis=1))
 
 
 def unmeasured_parts(

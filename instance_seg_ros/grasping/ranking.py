@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from instance_seg_ros.grasping.body import Body
 from instance_seg_ros.grasping.candidates import Poses
 from instance_seg_ros.grasping.closing import Closed
+from instance_seg_ros.grasping.collision import Sight
 
 FloatArray = NDArray[np.float64]
 
@@ -19,11 +20,11 @@ _ARM_UNIT_M = 0.05
 _SHIFT_UNIT_M = 0.01
 _WIDE_SHARE = 0.85
 
-MARKS = ("slope", "assumed", "arm", "wide", "tilt", "hidden", "short", "shallow", "shift", "narrow")
+MARKS = ("slope", "assumed", "arm", "wide", "tilt", "hidden", "shadowed", "short", "shallow", "shift", "narrow")
 """What quality is computed from, each 0 at best and about 1 at worst; `marks_of` says what they are."""
-WEIGHTS = np.array([4.57, -0.54, -0.22, -0.54, -4.83, -0.82, -4.52, -0.76, 0.00, -0.71, -1.25])
+WEIGHTS = np.array([5.02, -1.80, -0.08, -0.74, -4.30, -1.01, -0.12, -5.68, -1.03, 0.00, 0.00, 0.00])
 """Constant and weights of the marks in the logit of the quality: the fit of `instance-seg grasp-sim --fit-quality` to
-1,167 grasps of development objects with true masks."""
+931 grasps of development objects with true masks, best ones and any."""
 
 
 def quality_of(marks: FloatArray) -> FloatArray:
@@ -32,7 +33,7 @@ def quality_of(marks: FloatArray) -> FloatArray:
 
 
 def marks_of(
-    poses: Poses, closed: Closed, body: Body, hidden: FloatArray, up: FloatArray, friction: float, max_opening_m: float
+    poses: Poses, closed: Closed, body: Body, sight: Sight, up: FloatArray, friction: float, max_opening_m: float
 ) -> FloatArray:
     """The marks of grasps, (C, len(MARKS)) float64, in the order of `MARKS`.
 
@@ -42,13 +43,14 @@ def marks_of(
     wide: how far the width is beyond 85 % of the gripper's opening; 1 at all of it.
     tilt: 1 - cosine of the angle between the approach and straight down.
     hidden: share of the fingers' places that something else hides from the camera.
+    shadowed: share of them that the object itself hides.
     short: what the shorter contact lacks to 12 mm along the fingers, as a share.
     shallow: what the body lacks to 2 cm between the fingers, as a share.
     shift: by how much the fingers come down off the middle between the contacts, in units of 1 cm.
     narrow: share of the opening that the fingers do not use on the approach.
 
     Args:
-        hidden: (C,) as above.
+        sight: what the camera saw of the fingers' places.
         up: (3,) unit vector, body frame.
     """
     cosine = closed.cosine.clip(1e-6, 1)
@@ -62,7 +64,8 @@ def marks_of(
         arm_m / _ARM_UNIT_M,
         (closed.width_m / max_opening_m - _WIDE_SHARE).clip(min=0) / (1 - _WIDE_SHARE),
         1 + poses.rotations[:, :, 2] @ up,
-        hidden,
+        sight.hidden,
+        sight.shadowed,
         (1 - closed.overlap_m / _FULL_OVERLAP_M).clip(min=0),
         (1 - closed.depth_m / _FULL_DEPTH_M).clip(min=0),
         np.abs(closed.low_m + closed.high_m) / 2 / _SHIFT_UNIT_M,

@@ -115,9 +115,11 @@ class GraspSampler:
             poses, closed = self._closed(body, tries, widths_m, thorough, rejected)
             sight = self._sight(frame, body, poses, closed, obstacles, unmeasured)
             known = ~sight.unknown
-            rejected[Rejection.UNKNOWN] += int(sight.unknown.sum())
-            poses, closed = poses[known], closed[known]
-            marks = marks_of(poses, closed, body, sight.hidden[known], up, settings.friction, gripper.max_opening_m)
+            if body.cut:  # its far side may be farther than what completes it, so fingers go only where it is seen free
+                known &= sight.shadowed == 0
+            rejected[Rejection.UNKNOWN] += int((~known).sum())
+            poses, closed, sight = poses[known], closed[known], sight[known]
+            marks = marks_of(poses, closed, body, sight, up, settings.friction, gripper.max_opening_m)
             order = np.argsort(-quality_of(marks), kind="stable")[:_MAX_CHECKED]
             grasps = self._best_free(body, poses[order], closed[order], marks[order], others_m, rejected)
         counts = {why: rejected[why] for why in Rejection if rejected[why]}

@@ -11,7 +11,7 @@ from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.grasping.body import MEASURED, Body
 from instance_seg_ros.grasping.candidates import Poses
 from instance_seg_ros.grasping.closing import Closed, close_on, deepest_m, in_grasp_frames
-from instance_seg_ros.grasping.collision import free_of_scene, sight_of, unmeasured_parts
+from instance_seg_ros.grasping.collision import Sight, free_of_scene, sight_of, unmeasured_parts
 from instance_seg_ros.grasping.gripper import Gripper
 from instance_seg_ros.grasping.ranking import MARKS, WEIGHTS, marks_of, nearly_same, quality_of
 
@@ -133,17 +133,19 @@ def test_a_level_approach_or_one_from_below_never_reaches_a_supported_body() -> 
 
 
 @pytest.mark.parametrize(
-    ("x_m", "own", "hidden", "unknown"),
+    ("x_m", "own", "hidden", "shadowed", "unknown"),
     [
-        (0.3, 3, 0.0, False),  # in the open right half
-        (-0.3, 2, 1.0, False),  # behind the wall
-        (-0.3, 1, 0.0, False),  # the wall is the object itself
-        (2.0, 3, 0.0, True),  # outside the image
-        (0.0, 4, 0.0, True),  # where the mask of this object has no depth
-        (0.0, 3, 0.0, False),  # the same place, which is no matter to another object
+        (0.3, 3, 0.0, 0.0, False),  # in the open right half
+        (-0.3, 2, 1.0, 0.0, False),  # behind the wall
+        (-0.3, 1, 0.0, 1.0, False),  # the wall is the object itself
+        (2.0, 3, 0.0, 0.0, True),  # outside the image
+        (0.0, 4, 0.0, 0.0, True),  # where the mask of this object has no depth
+        (0.0, 3, 0.0, 0.0, False),  # the same place, which is no matter to another object
     ],
 )
-def test_what_the_camera_did_not_see_is_told_apart(x_m: float, own: int, hidden: float, unknown: bool) -> None:
+def test_what_the_camera_did_not_see_is_told_apart(
+    x_m: float, own: int, hidden: float, shadowed: float, unknown: bool
+) -> None:
     depth_m = np.full((48, 64), 2.0, dtype=np.float32)
     depth_m[:, :28] = 0.5  # a wall over the left half, owned by instance 1
     unmeasured = np.zeros((48, 64), np.int16)
@@ -152,7 +154,7 @@ def test_what_the_camera_did_not_see_is_told_apart(x_m: float, own: int, hidden:
     frame = RgbdFrame(None, depth_m, Intrinsics(64, 48, 60.0, 60.0, 31.5, 23.5))
     owners = (depth_m == 0.5).astype(np.int16)
     sight = sight_of(np.array([[[x_m, 0, 1.0], [x_m, 0.01, 1.0]]]), frame, owners, unmeasured, own)
-    assert (sight.hidden.tolist(), sight.unknown.tolist()) == ([hidden], [unknown])
+    assert (sight.hidden.tolist(), sight.shadowed.tolist(), sight.unknown.tolist()) == ([hidden], [shadowed], [unknown])
 
 
 def test_single_pixels_without_depth_are_no_unmeasured_part() -> None:
@@ -210,6 +212,7 @@ GOOD = {
     "wide": 0.0,
     "tilt": 0.0,
     "hidden": 0.0,
+    "shadowed": 0.1,
     "short": 0.0,
     "shallow": 0.0,
     "shift": 0.1,
@@ -233,12 +236,14 @@ def test_marks_are_those_of_the_closed_grasp() -> None:
     normals = np.array([[-1.0, 0, 0]] * 2 + [[np.cos(lean), 0, np.sin(lean)]] * 2)
     body = body_at(points_m, normals)
     poses = poses_at((0, 0, 0))
-    values = marks_of(poses, closed_on(body, poses), body, np.array([0.25]), UP, 0.5, 0.08)
+    sight = Sight(np.array([False]), np.array([0.25]), np.array([0.125]))
+    values = marks_of(poses, closed_on(body, poses), body, sight, UP, 0.5, 0.08)
     marks = dict(zip(MARKS, values[0].tolist(), strict=True))
     expected = {
         "slope": np.tan(lean) / 0.5,
         "wide": (0.07 / 0.08 - 0.85) / 0.15,
         "hidden": 0.25,
+        "shadowed": 0.125,
         **dict.fromkeys(("assumed", "arm", "tilt", "short", "shallow", "shift", "narrow"), 0.0),
     }
     assert marks == pytest.approx(expected, abs=1e-4)

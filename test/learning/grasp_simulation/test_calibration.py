@@ -19,7 +19,7 @@ def drawn(true: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_the_weights_that_made_the_outcomes_are_found() -> None:
-    true = np.array([4.0, -3.0, -1.0, -2.0, 0.0, 0.0, -0.5, -1.5, 0.0, -1.0, 0.0])
+    true = np.array([4.0, -3.0, -1.0, -2.0, 0.0, 0.0, -0.5, -1.0, -1.5, 0.0, -1.0, 0.0])
     weights = fit_weights(*drawn(true, 6000))
     assert weights == pytest.approx(true, abs=0.35)
     assert (weights[1:] <= 0).all()
