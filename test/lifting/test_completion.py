@@ -30,9 +30,9 @@ def test_hidden_is_what_the_camera_cannot_see(point_m: tuple[float, float, float
     assert hidden_from_view(np.array([point_m]), frame).tolist() == [hidden]
 
 
-def lying(radius_m: float, yaw_deg: float) -> Transform:
+def lying(radius_m: float, yaw_deg: float, at_m: tuple[float, float] = (0.0, 0.0)) -> Transform:
     rotation = Rotation.from_euler("zx", [yaw_deg, 90], degrees=True).as_matrix()
-    return Transform(rotation, np.array([0.0, 0.0, radius_m]))
+    return Transform(rotation, np.array([*at_m, radius_m]))
 
 
 @pytest.mark.parametrize(
@@ -40,11 +40,12 @@ def lying(radius_m: float, yaw_deg: float) -> Transform:
     [
         (Sphere(0.04, upright(0, 0, 0.04)), True),
         (Cylinder(0.03, 0.12, lying(0.03, 30)), True),
+        (Cylinder(0.03, 0.12, lying(0.03, 80, (0.12, 0.1))), True),
         (Cylinder(0.03, 0.09, upright(0, 0, 0.045)), False),
         (Box((0.06, 0.06, 0.06), upright(0, 0, 0.03, 45)), False),
         (Box((0.2, 0.15, 0.05), upright(0, 0, 0.025, 20)), False),
     ],
-    ids=["ball", "lying can", "can", "cube on its corner", "slab"],
+    ids=["ball", "lying can", "lying can aside", "can", "cube on its corner", "slab"],
 )
 def test_only_round_bodies_are_completed_and_their_far_side_is_the_true_one(body: Body, round_: bool) -> None:
     scene = AnalyticScene([body], look_at((0, 0, 0.03), 0.7, 35))

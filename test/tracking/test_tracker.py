@@ -346,13 +346,16 @@ OBSERVED = {
 """What is seen of scenes that hold these bodies and no others: the place of the rest is in view and empty."""
 
 
-def seen_by_hand(objects: Sequence[tuple[int, float, float]]) -> tuple[Instances, LiftedFrame]:
+WALL = RgbdFrame(None, np.ones((240, 320), dtype=np.float32), QVGA)
+
+
+def seen_by_hand(objects: Sequence[tuple[int, float, float]], wall: RgbdFrame = WALL) -> tuple[Instances, LiftedFrame]:
     """Instances 20 px wide in a row on a wall, each with the column, the x of its centre and the side that are said."""
     labels = np.zeros((QVGA.height, QVGA.width), dtype=np.uint16)
     for label, (column, _, _) in enumerate(objects, start=1):
         labels[100:120, column : column + 20] = label
     instances = Instances.from_labels(labels)
-    points_m = WALL.points_m.reshape(-1, 3)
+    points_m = wall.points_m.reshape(-1, 3)
     lifted = []
     for label, (_, x_m, side_m) in enumerate(objects, start=1):
         pixels = np.flatnonzero(labels == label)
@@ -371,9 +374,6 @@ def seen_by_hand(objects: Sequence[tuple[int, float, float]]) -> tuple[Instances
             )
         )
     return instances, LiftedFrame(tuple(lifted), None)
-
-
-WALL = RgbdFrame(None, np.ones((240, 320), dtype=np.float32), QVGA)
 
 
 @pytest.mark.parametrize(
@@ -418,6 +418,34 @@ def test_without_3d_the_mask_that_overlaps_most_goes_on_with_the_track() -> None
     assert tracker.update(replace(WALL, stamp_ns=1), *flat([100])) == (1,)
     assert tracker.update(replace(WALL, stamp_ns=2), *flat([116, 104])) == (2, 1)  # overlaps of 0.43 and 0.82
     assert tracker.update(replace(WALL, stamp_ns=3), *flat([104, 200, 144])) == (1, 3, 4)  # 0.18 is too little
+
+
+@pytest.mark.parametrize(("columns_gone", "ids"), [(0, (1,)), (8, (1,)), (12, (2,)), (20, (2,))])
+def test_a_place_is_empty_when_most_of_it_is_seen_through(columns_gone: int, ids: tuple[int, ...]) -> None:
+    tracker = Tracker(TrackingSettings(max_missed_frames=0))
+    one, none = seen_by_hand([(50, 0.0, 0.06)]), seen_by_hand([])
+    depth_m = WALL.depth_m.copy()
+    depth_m[100:120, 50 : 50 + columns_gone] = 2.0
+    assert tracker.update(replace(WALL, stamp_ns=1), *one) == (1,)
+    assert tracker.update(replace(WALL, depth_m=depth_m, stamp_ns=2), *none) == ()
+    assert tracker.update(replace(WALL, stamp_ns=3), *one) == ids
+
+
+@pytest.mark.parametrize(
+    ("depth_m", "behind_m", "ids"),
+    [(0.5, 0.018, (1,)), (0.5, 0.022, (2,)), (3.0, 0.05, (1,)), (3.0, 0.07, (2,))],
+)
+def test_how_far_behind_a_place_is_seen_through_follows_the_noise_of_depth(
+    depth_m: float, behind_m: float, ids: tuple[int, ...]
+) -> None:
+    """2 cm, or 2 % of the depth."""
+    tracker = Tracker(TrackingSettings(max_missed_frames=0))
+    wall = RgbdFrame(None, np.full((240, 320), depth_m, dtype=np.float32), QVGA)
+    behind = RgbdFrame(None, wall.depth_m + np.float32(behind_m), QVGA, stamp_ns=2)
+    one = seen_by_hand([(50, 0.0, 0.06)], wall)
+    assert tracker.update(replace(wall, stamp_ns=1), *one) == (1,)
+    assert tracker.update(behind, *seen_by_hand([])) == ()
+    assert tracker.update(replace(wall, stamp_ns=3), *one) == ids
 
 
 def test_settings_that_another_thread_sets_during_an_update_are_those_of_the_next() -> None:
