@@ -69,6 +69,12 @@ def test_a_truncated_file_is_refused(encode: Encoder, kept_share: float) -> None
         decode_image_file(payload[: int(len(payload) * kept_share)], cv2.IMREAD_COLOR)
 
 
+@pytest.mark.parametrize("kept", range(3, 9))
+def test_a_jpeg_that_ends_in_or_behind_its_first_segment_is_truncated(kept: int) -> None:
+    with pytest.raises(ValueError, match="truncated: its end marker is missing"):
+        decode_image_file(b"\xff\xd8\xff\xe0\x00\x04\x00\x00"[:kept], cv2.IMREAD_COLOR)
+
+
 def test_a_truncated_tiff_is_refused() -> None:
     with pytest.raises(ValueError, match="TIFF image is (truncated|damaged)"):
         decode_image_file(tiff(NOISE)[:100], cv2.IMREAD_COLOR)

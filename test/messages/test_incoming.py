@@ -148,6 +148,25 @@ def test_messages_that_cannot_be_used_are_refused_with_the_part_and_the_cause(
         frame_of(matched(**changes), no_pose)
 
 
+@pytest.mark.parametrize(
+    ("fx", "fy", "fault"),
+    [
+        (0.40, 10.0, None),  # 168.6 degrees
+        (0.30, 10.0, "a focal length of 0.3 px in an image 8 px wide is a field of view of 171 degrees"),
+        (10.0, 0.20, "a focal length of 0.2 px in an image 6 px high is a field of view of 172 degrees"),
+        (430.0, 330.0, None),  # 1.07 and 1.04 degrees
+        (480.0, 330.0, "a focal length of 480 px in an image 8 px wide is a field of view of 0.955 degrees"),
+    ],
+)
+def test_a_focal_length_that_no_camera_has_is_named(fx: float, fy: float, fault: str | None) -> None:
+    message = info(k=[fx, 0, 3.5, 0, fy, 2.5, 0, 0, 1])
+    if fault is None:
+        assert intrinsics_of(message).fx == fx
+        return
+    with pytest.raises(ValueError, match=fault):
+        intrinsics_of(message)
+
+
 def test_a_region_of_interest_moves_the_principal_point() -> None:
     roi = SimpleNamespace(x_offset=2, y_offset=1, width=4, height=3)
     assert intrinsics_of(info(roi=roi)) == Intrinsics(4, 3, 10.0, 10.0, 1.5, 1.5)
