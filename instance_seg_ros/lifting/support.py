@@ -57,6 +57,8 @@ _FRONT_ASPECT = 0.5
 """What is seen of an object is but its front when the outline of that is narrower than this share of its length."""
 _HIDDEN_DEPTH = 0.75
 """The middle of what stands on an object of which only the front is seen lies at most so many of its lengths behind."""
+_UNDER_SHARE = 0.3
+"""What stands out over so many of the points of an object is on top of it, too."""
 _TOP_BAND_M = 0.006
 _SEEN_TOP_SHARE = 0.2
 """The top of an object is seen when so many of its points lie within 6 mm of its highest ones."""
@@ -383,10 +385,21 @@ def _top_below(body: _Body, below: _Body, highest_m: float) -> float | None:
     touches = body.lowest_m - top_m < body.contact_m
     # Where the upper object covers all of the lower one's top, only its front is seen, and not how deep it is.
     front_alone = touches and sides_m[0] < _FRONT_ASPECT * sides_m[1]
-    if beyond_m > (_HIDDEN_DEPTH * sides_m[1] if front_alone else _OVERHANG * body.radius_m):
+    allowed_m = _HIDDEN_DEPTH * sides_m[1] if front_alone else _OVERHANG * body.radius_m
+    if beyond_m > allowed_m and np.mean(_under(below.flat_m, body.flat_m)) < _UNDER_SHARE:
         return None
+    # What stands flat on a top that it covers, or hides from view, tells the height of that itself.
     seen_top = np.mean(heights_m > top_m - _TOP_BAND_M) > _SEEN_TOP_SHARE
-    return top_m if seen_top or not touches else max(top_m, body.lowest_m - body.contact_m / 2)
+    return top_m if seen_top else max(top_m, body.lowest_m - body.contact_m / 2)
+
+
+def _under(flat_m: FloatArray, others_m: FloatArray) -> NDArray[np.bool_]:
+    """Which of (N, 2) points lie inside the convex hull of others."""
+    hull_m = cv2.convexHull(others_m.astype(np.float32))[:, 0].astype(np.float64)
+    edges_m = np.roll(hull_m, -1, axis=0) - hull_m
+    offset_m = flat_m[:, None] - hull_m
+    turns = edges_m[:, 0] * offset_m[..., 1] - edges_m[:, 1] * offset_m[..., 0]
+    return (turns >= 0).all(axis=1) | (turns <= 0).all(axis=1)
 
 
 def _free_below(
