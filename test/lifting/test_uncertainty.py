@@ -8,6 +8,7 @@ import pytest
 from instance_seg_ros.core.config import LiftingSettings
 from instance_seg_ros.core.geometry import OrientedBox, Transform
 from instance_seg_ros.core.status import Status
+from instance_seg_ros.learning.evaluation import geometry_errors
 from instance_seg_ros.learning.evaluation.geometry_errors import SIGMAS_OF_90_PERCENT, scene_errors
 from instance_seg_ros.learning.evaluation.geometry_scenes import geometry_scenes
 from instance_seg_ros.lifting import Lifter, Support
@@ -55,11 +56,12 @@ def test_a_body_of_revolution_is_better_known_and_a_cut_one_worse_than_a_hidden_
     assert (cut > hidden).all()
 
 
-def test_nine_in_ten_errors_lie_in_the_90_percent_intervals() -> None:
+def test_nine_in_ten_errors_lie_in_the_90_percent_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     """On scenes of another seed than those of the calibration, without the heaps, where less is known."""
+    monkeypatch.setattr(geometry_errors, "RECIPES", {})  # what takes most of the time is not asked for here
     lifter, sigmas = Lifter(LiftingSettings()), []
-    for scene in geometry_scenes(27, 11):
+    for scene in geometry_scenes(18, 11):
         if scene.kind != "tote":
             sigmas += [value for error in scene_errors(scene, lifter)[0] for value in error.sigmas]
-    assert len(sigmas) > 200
+    assert len(sigmas) > 120
     assert 0.84 <= np.mean(np.array(sigmas) <= SIGMAS_OF_90_PERCENT) <= 0.96
