@@ -32,11 +32,11 @@ class SegmentationSettings(Settings):
     )
     precision: str = setting(
         "auto",
-        "Number format of the convolutions: fp16 (GPU) and bf16 (PyTorch and OpenVINO) compute nearly all of them in "
-        "16 bits, tf32 (GPU) rounds their factors to 10 bits of mantissa, fp32 does neither. auto is bf16 for "
+        "Number format of the convolutions: fp16 (GPU) and bf16 (TensorRT, PyTorch, OpenVINO) compute nearly all of "
+        "them in 16 bits, tf32 (GPU) rounds their factors to 10 bits of mantissa, fp32 does neither. auto is bf16 for "
         "PyTorch, bf16 for OpenVINO on a CPU that supports it, and tf32 for the other GPU backends. If backend and "
-        "precision are both auto and there is no GPU, the 8-bit file beside the model is measured as well. PyTorch "
-        "and fp16 need the package onnx.",
+        "precision are both auto and there is no GPU, the 8-bit file beside the model is measured as well. The "
+        "GPU backends need the package onnx.",
         choices=("auto", "fp16", "bf16", "tf32", "fp32"),
     )
     engine_cache: str = setting(

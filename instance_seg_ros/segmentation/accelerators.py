@@ -57,8 +57,8 @@ def accelerator(name: str, path: Path, settings: SegmentationSettings) -> Accele
     """One of `GPU_BACKENDS` without an obstacle, for a model file."""
     kind = _KINDS[name]
     wanted = settings.precision
-    # Where "auto" is bf16; the other backends take it for tf32.
-    safer = _SAFER.get(wanted, ()) if wanted != "auto" or "bf16" in kind.precisions else ()
+    # PyTorch takes "auto" for bf16, the others for tf32.
+    safer = () if wanted == "auto" and name != "pytorch" else _SAFER.get(wanted, ())
     makers = {
         precision: kind.maker(path, dataclasses.replace(settings, precision=precision))
         for precision in (wanted, *safer)
@@ -162,14 +162,14 @@ _KINDS = {
     "tensorrt": _Kind(
         "TensorRT",
         ("tensorrt", "torch", "onnx"),
-        ("auto", "fp16", "tf32", "fp32"),
+        ("auto", "fp16", "bf16", "tf32", "fp32"),
         _tensorrt_obstacle,
         _tensorrt("tensorrt"),
     ),
     "tensorrt-rtx": _Kind(
         "TensorRT for RTX",
         ("tensorrt_rtx_bindings", "torch", "onnx"),
-        ("auto", "fp16", "tf32", "fp32"),
+        ("auto", "fp16", "bf16", "tf32", "fp32"),
         partial(_library_obstacle, "tensorrt-rtx"),
         _tensorrt("tensorrt-rtx"),
     ),

@@ -106,8 +106,7 @@ def test_they_come_best_first(
 @pytest.mark.parametrize(
     ("backend", "precision", "reason"),
     [
-        ("tensorrt", "bf16", "it does not compute in bf16, but in auto, fp16, tf32, fp32"),
-        ("onnxruntime-tensorrt", "fp32", "it does not compute in fp32"),
+        ("onnxruntime-tensorrt", "fp32", "it does not compute in fp32, but in auto, fp16, tf32"),
         ("onnxruntime-cuda", "bf16", "it does not compute in bf16"),
     ],
 )
@@ -185,12 +184,14 @@ def test_without_the_drivers_library_there_is_no_gpu(monkeypatch: pytest.MonkeyP
         ("pytorch", "fp16", ["fp16", "bf16", "tf32"]),
         ("pytorch", "auto", ["auto", "tf32"]),
         ("pytorch", "fp32", ["fp32"]),
+        ("tensorrt", "fp16", ["fp16", "bf16", "tf32"]),
+        ("tensorrt", "auto", ["auto"]),
         ("onnxruntime-cuda", "fp16", ["fp16", "tf32"]),
         ("onnxruntime-cuda", "auto", ["auto"]),
     ],
 )
 def test_after_16_bits_come_those_that_hold_larger_numbers(
-    backend: str, precision: str, tried: list[str], block_model_path: Path
+    backend: str, precision: str, tried: list[str], gpu: SimpleNamespace, block_model_path: Path
 ) -> None:
     made = accelerator(backend, block_model_path, SegmentationSettings(precision=precision))
     assert list(made.makers) == tried

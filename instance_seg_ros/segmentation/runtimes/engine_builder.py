@@ -131,8 +131,8 @@ def build_engine(
 
     Args:
         model: the serialised ONNX model, as `graph_for_tensorrt` gives it.
-        precision: "tf32" and "fp16" let the tensor cores round the FP32 factors of convolutions and matrix products
-            to 10 bits of mantissa, "fp32" does not. What is FP16 in the model is computed in FP16 by all of them.
+        precision: all but "fp32" let the tensor cores round the FP32 factors of convolutions and matrix products to 10
+            bits of mantissa. What is FP16 or BF16 in the model is computed so by all of them.
         report: called with the progress, by any thread; what it raises cancels the build and is raised here.
         compute_capabilities: for TensorRT for RTX, those that the engine is for, such as "8.6"; TensorRT builds for
             the GPU that is here.

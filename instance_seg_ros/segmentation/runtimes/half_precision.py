@@ -13,6 +13,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from instance_seg_ros.segmentation.model_file import ModelError
 
+HALF_TYPES = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
+"""By the value of the setting `precision`."""
+
 # Operators that may compute in 16 bits, with the inputs that carry numbers of the network.
 _DATA_INPUTS = {"Conv": (0, 1, 2), "Relu": (0,), "Add": (0, 1), "Resize": (0,), "MaxPool": (0,)}
 _SUFFIX = "/half"
@@ -25,7 +28,7 @@ def with_half_convolutions(model: bytes, element_type: int = TensorProto.FLOAT16
         model: a serialised ONNX model whose weights are FP32 initializers, such as `with_fixed_sizes` gives.
         element_type: TensorProto.FLOAT16 gives standard ONNX with its weights in FP16. TensorProto.BFLOAT16, which
             NumPy lacks, and which ONNX's convolution only takes from opset 22 on, gives a graph that casts its FP32
-            weights, for a runtime that can tell (`torch_program`).
+            weights, for TensorRT, and for a runtime of ours that can tell (`torch_program`).
 
     Raises:
         ModelError: a weight exceeds FP16's range.

@@ -11,18 +11,16 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import onnx
 import torch
 from numpy.typing import NDArray
 
 from instance_seg_ros.segmentation.runtimes.cuda_graph import Buffer, GraphedWork
 from instance_seg_ros.segmentation.runtimes.fixed_sizes import with_fixed_sizes
 from instance_seg_ros.segmentation.runtimes.graph_network import GraphInput, GraphNetwork
-from instance_seg_ros.segmentation.runtimes.half_precision import with_half_convolutions
+from instance_seg_ros.segmentation.runtimes.half_precision import HALF_TYPES, with_half_convolutions
 from instance_seg_ros.segmentation.runtimes.nvidia_driver import pytorch_obstacle
 from instance_seg_ros.segmentation.runtimes.torch_program import TensorType, TorchProgram
 
-_HALF_TYPES = {"fp16": onnx.TensorProto.FLOAT16, "bf16": onnx.TensorProto.BFLOAT16}
 _OLDEST_WITH_BF16 = (8, 0)
 
 
@@ -50,8 +48,8 @@ class PyTorchNetwork(GraphNetwork):
     def __init__(self, path: Path, shapes: Mapping[str, tuple[int, ...]], precision: str, device: str) -> None:
         chosen = resolved_precision(precision, device)
         model = with_fixed_sizes(path, shapes)
-        if chosen in _HALF_TYPES:
-            model = with_half_convolutions(model, _HALF_TYPES[chosen])
+        if chosen in HALF_TYPES:
+            model = with_half_convolutions(model, HALF_TYPES[chosen])
         program = TorchProgram(model, device)
         session = _CudaSession(program, allow_tf32=chosen != "fp32") if device == "cuda" else _CpuSession(program)
         super().__init__(path, f"PyTorch {torch.__version__} ({chosen}{session.note})", session.where, lambda: session)

@@ -32,7 +32,7 @@ def check(path: Path, size_wh: tuple[int, int], precision: str, report: Callable
     Args:
         path: of the model file.
         size_wh: of the camera's images.
-        precision: "fp16", "tf32" or "fp32".
+        precision: "fp16", "bf16", "tf32" or "fp32".
         report: called with the progress.
 
     Returns:

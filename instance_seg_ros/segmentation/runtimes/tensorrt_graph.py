@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from instance_seg_ros.segmentation.model_file import is_in_8_bits
 from instance_seg_ros.segmentation.runtimes.fixed_sizes import with_fixed_sizes
-from instance_seg_ros.segmentation.runtimes.half_precision import with_half_convolutions
+from instance_seg_ros.segmentation.runtimes.half_precision import HALF_TYPES, with_half_convolutions
 from instance_seg_ros.segmentation.runtimes.symmetric_activations import with_symmetric_activations
 
 
@@ -26,17 +26,15 @@ def graph_for_tensorrt(path: Path, input_shapes: Mapping[str, tuple[int, ...]], 
     Args:
         path: of a model file.
         input_shapes: of every input, by name.
-        precision: "fp16" computes the convolutions in FP16; around 8 bits, the types are those of the file.
+        precision: "fp16" and "bf16" compute the convolutions in these; around 8 bits, the types are those of the file.
 
     Raises:
         ModelError: the file was exported for other shapes, or FP16 cannot hold its weights.
     """
-    model = with_fixed_sizes(path, input_shapes)
+    model = in_accepted_form(with_fixed_sizes(path, input_shapes))
     if is_in_8_bits(path):
-        model = with_symmetric_activations(model)
-    elif precision == "fp16":
-        model = with_half_convolutions(model)
-    return in_accepted_form(model)
+        return with_symmetric_activations(model)
+    return with_half_convolutions(model, HALF_TYPES[precision]) if precision in HALF_TYPES else model
 
 
 def in_accepted_form(model: bytes) -> bytes:

@@ -90,10 +90,10 @@ def test_another_tensorrt_or_gpu_has_an_engine_of_its_own(
 def test_each_precision_has_an_engine_of_its_own_and_the_same_result(
     gpu: SimpleNamespace, block_model_path: Path, engines: Path
 ) -> None:
-    for precision in ("fp16", "tf32", "fp32"):
+    for precision in ("fp16", "bf16", "tf32", "fp32"):
         network = gpu.factory.TensorRtFactory(gpu.library, block_model_path, precision, engines)(SHAPES, ignore)
         assert network(FRAME).scores[0] == 0.75
-    assert gpu.builds() == 3
+    assert gpu.builds() == 4
 
 
 def test_an_engine_that_tensorrt_refuses_is_built_again_once(

@@ -45,8 +45,9 @@ def ignore(line: str) -> None:
     ("path", "precision", "size_wh"),
     [
         (path, precision, size_wh)
-        for path, precision in ((FLOAT, "tf32"), (FLOAT, "fp16"), (IN_8_BITS, "tf32"))
+        for path, precision in ((FLOAT, "tf32"), (FLOAT, "fp16"), (FLOAT, "bf16"), (IN_8_BITS, "tf32"))
         for size_wh in ((640, 480), (1280, 720))
+        if precision != "bf16" or size_wh == (640, 480)
     ],
 )
 def test_tensorrt_builds_what_is_shipped(path: Path, precision: str, size_wh: tuple[int, int]) -> None:
