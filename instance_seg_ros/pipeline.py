@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,8 +12,8 @@ from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.config import GripperSettings, PipelineSettings
 from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.core.instances import Instances
-from instance_seg_ros.core.status import Status
-from instance_seg_ros.grasping.grasp import Grasp, InstanceGrasps
+from instance_seg_ros.core.status import Status, reason_of
+from instance_seg_ros.grasping.grasp import Grasp, InstanceGrasps, Rejection
 from instance_seg_ros.grasping.sampler import GraspSampler
 from instance_seg_ros.lifting import Instance3D, LiftedFrame, Lifter
 from instance_seg_ros.segmentation import ModelInfo, Segmenter, load_segmenter
@@ -35,6 +35,7 @@ class SceneObject:
         lifted: the object in 3D: points, centres, box.
         grasps: best first.
         status: the flags of all stages; `reason_of` says them in words.
+        rejected: how many tried grasps failed at which step.
     """
 
     label: int
@@ -45,6 +46,16 @@ class SceneObject:
     lifted: Instance3D
     grasps: tuple[Grasp, ...]
     status: Status
+    rejected: Mapping[Rejection, int] = field(default_factory=dict)
+
+    @property
+    def reason(self) -> str:
+        """The status in words and, where there is no grasp, at which steps the tried ones failed; "" for nothing."""
+        words = reason_of(self.status)
+        if self.grasps or not self.rejected:
+            return words
+        steps = ", ".join(f"{count} {why.value}" for why, count in self.rejected.items())
+        return f"{words} (tried grasps: {steps})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +115,7 @@ class Scene:
                 lifted=self.lifted.instances[index],
                 grasps=self.grasps[index].grasps,
                 status=self.lifted.instances[index].status | self.grasps[index].status,
+                rejected=self.grasps[index].rejected,
             )
             for index, name in enumerate(self.instances.names())
         )

@@ -16,7 +16,6 @@ from numpy.typing import ArrayLike, NDArray
 from instance_seg_ros.core.config import GraspingSettings
 from instance_seg_ros.core.geometry import OrientedBox, Plane, Transform
 from instance_seg_ros.core.instances import boxes_of_masks
-from instance_seg_ros.core.status import reason_of
 from instance_seg_ros.grasping.grasp import Grasp
 from instance_seg_ros.grasping.robot import for_robot
 from instance_seg_ros.pipeline import Scene, SceneObject
@@ -213,7 +212,7 @@ def _instance(
         cloud=_point_cloud(make, scene, _xyz(shown_m)),
         grasps=[_grasp(make, scene, grasp, grasping) for grasp in scene_object.grasps],
         status=int(scene_object.status),
-        status_text=reason_of(scene_object.status),
+        status_text=scene_object.reason,
     )
 
 

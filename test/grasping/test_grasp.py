@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from instance_seg_ros.core.status import Status
-from instance_seg_ros.grasping.grasp import InstanceGrasps
+from instance_seg_ros.grasping.grasp import InstanceGrasps, Rejection
 from instance_seg_ros.pipeline import Scene
 
 NAN = float("nan")
@@ -46,3 +46,14 @@ def test_grasps_that_contradict_their_status_or_order_are_refused(make_scene: Ca
         InstanceGrasps((), Status.OK)
     with pytest.raises(ValueError, match=r"best first, not with the qualities \[0.4, 0.9\]"):
         InstanceGrasps((second, best), Status.OK)
+
+
+def test_where_there_is_no_grasp_the_reason_says_at_which_steps_they_failed(make_scene: Callable[..., Scene]) -> None:
+    scene = make_scene()
+    none = InstanceGrasps((), Status.NO_COLLISION_FREE_GRASP, {Rejection.SLIP: 2, Rejection.SCENE: 7})
+    first = replace(scene, grasps=(none, *scene.grasps[1:])).objects()[0]
+    assert first.reason == (
+        "the gripper would collide in every grasp (tried grasps: 2 surfaces turned too far from the closing direction "
+        "to hold by friction, 7 something else in the way)"
+    )
+    assert scene.objects()[0].reason == ""
