@@ -33,6 +33,9 @@ DISTANCE_LIMITS_M = (0.0, 0.6, 0.9, 1.3, float("inf"))
 OCCLUSION_LIMITS = (-1.0, 0.05, 0.3, 1.0)
 """Limits of the occlusion classes: see `objects.occlusion`; up to 5 % counts as free."""
 
+_UNCHANGED = "unchanged"
+"""Name of the condition of frames to which nothing was done."""
+
 Classes = list[tuple[str, Callable[[ObjectFacts], bool]]]
 
 SUBSETS: Classes = [
@@ -361,7 +364,7 @@ def _frame_rows(results: Sequence[FrameResult]) -> list[Row]:
     rows += _rows_by("objects", classes, count_names, results)
     sensors = [result.sensor for result in results]
     rows += _rows_by("sensor", sensors, list(dict.fromkeys(sensors)), results)
-    conditions = [result.condition for result in results]
+    conditions = [result.condition or _UNCHANGED for result in results]
     rows += _rows_by("condition", conditions, list(dict.fromkeys(conditions)), results)
     views = [result.view for result in results]
     return rows + _rows_by("view", views, sorted(set(views)), results)

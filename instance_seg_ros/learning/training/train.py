@@ -137,7 +137,7 @@ class Trainer:
             keep_statistics(self.model)
         self._network = self._placed()
         self.optimizer = torch.optim.AdamW(
-            parameter_groups(self.model, settings.weight_decay), lr=settings.learning_rate
+            parameter_groups(self.model, settings.weight_decay), lr=settings.learning_rate, fused=True
         )
         self.average = WeightAverage(self.model.state_dict(), settings.average_decay)
         self.step, self.elapsed_s = 0, 0.0

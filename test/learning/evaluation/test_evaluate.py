@@ -200,7 +200,7 @@ def test_frames_are_told_apart_by_group_and_sensor() -> None:
     assert rows(grouped, "group") == {"mug": (2, 2), "tote": (1, 1)}
     assert rows(grouped[:2], "group") == rows(grouped[1:], "group") == {}
     conditions = [result_of(truth, truth, condition=condition, view="steep") for condition in ("", "dim", "dim")]
-    assert rows(conditions, "condition") == {"": (1, 1), "dim": (2, 2)}
+    assert rows(conditions, "condition") == {"unchanged": (1, 1), "dim": (2, 2)}
     assert rows(conditions, "view") == {}
     seen = [result_of(truth, truth, sensor=sensor) for sensor in ("b", "a", "b")]
     assert rows(seen, "sensor") == {"b": (2, 2), "a": (1, 1)}

@@ -3,7 +3,11 @@ from __future__ import annotations
 import torch
 
 from instance_seg_ros.learning.models.layers import aligned_upsample
-from instance_seg_ros.learning.models.mask_upsampling import MaskUpsampling, upsample_masks
+from instance_seg_ros.learning.models.mask_upsampling import (
+    MaskUpsampling,
+    upsample_masks,
+    upsample_masks_of_batch,
+)
 
 
 def _new(height: int = 5, width: int = 6) -> torch.Tensor:
@@ -40,3 +44,21 @@ def test_an_image_without_instances_has_a_gradient_of_zero() -> None:
     upsample_masks(masks, weights).sum().backward()
     assert weights.grad is not None
     assert not weights.grad.any()
+
+
+def test_the_gradient_of_a_batch_matches_finite_differences() -> None:
+    generator = torch.Generator().manual_seed(2)
+    masks = torch.rand(4, 3, 4, generator=generator, dtype=torch.float64, requires_grad=True)
+    weights = torch.rand(3, 9, 2, 2, 3, 4, generator=generator, dtype=torch.float64, requires_grad=True)
+    image = torch.tensor([0, 2, 2, 0])
+    assert torch.autograd.gradcheck(lambda m, w: upsample_masks_of_batch(m, w, image), (masks, weights))
+
+
+def test_more_masks_than_a_cache_holds_are_upsampled_as_few_are() -> None:
+    generator = torch.Generator().manual_seed(3)
+    masks = torch.rand(7, 60, 80, generator=generator, requires_grad=True)
+    weights = torch.rand(2, 9, 2, 2, 60, 80, generator=generator)
+    image = torch.tensor([0, 0, 1, 1, 1, 1, 1])
+    together = upsample_masks_of_batch(masks, weights, image)
+    for row in range(7):
+        torch.testing.assert_close(together[row], upsample_masks(masks[row : row + 1], weights[image[row]])[0])
