@@ -148,6 +148,9 @@ def test_the_shipped_model_finds_the_same_on_synthetic_depth_in_mixed_precision(
         np.testing.assert_allclose(actual[name][found], expected[name][found], atol=tolerance, err_msg=name)
 
 
+_SCORE_TOLERANCE = 5e-3
+
+
 @pytest.mark.skipif(not REAL_FRAMES.is_dir(), reason="the real frames beside the project are not here")
 def test_the_shipped_model_finds_the_same_on_real_frames_in_mixed_precision() -> None:
     info = read_model_info(default_model_path())
@@ -173,9 +176,11 @@ def test_the_shipped_model_finds_the_same_on_real_frames_in_mixed_precision() ->
             )
             for session in sessions[size_wh]
         )
-        assert len(full) == len(half)
-        np.testing.assert_allclose(np.sort(half.scores), np.sort(full.scores), atol=5e-3)
-        for mask in full.masks:
-            intersections = (mask & half.masks).sum(axis=(1, 2))
-            unions = (mask | half.masks).sum(axis=(1, 2))
-            assert (intersections / unions).max() > 0.97
+        for one, other in ((full, half), (half, full)):
+            # One whose score lies at the threshold may be on its other side in the other precision.
+            sure = one.scores > info.score_threshold + _SCORE_TOLERANCE
+            for score, mask in zip(one.scores[sure], one.masks[sure], strict=True):
+                intersections = (mask & other.masks).sum(axis=(1, 2))
+                overlaps = intersections / (mask | other.masks).sum(axis=(1, 2))
+                assert overlaps.max() > 0.97
+                assert abs(other.scores[overlaps.argmax()] - score) <= _SCORE_TOLERANCE
