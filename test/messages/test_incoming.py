@@ -167,6 +167,29 @@ def test_a_focal_length_that_no_camera_has_is_named(fx: float, fy: float, fault:
         intrinsics_of(message)
 
 
+@pytest.mark.parametrize(("nanosec", "refused"), [(999_999_999, False), (1_000_000_000, True)])
+@pytest.mark.parametrize("which", ["color", "depth"])
+def test_a_stamp_whose_nanoseconds_are_a_second_is_refused(which: str, nanosec: int, refused: bool) -> None:
+    messages = matched()
+    getattr(messages, which).header.stamp.nanosec = nanosec
+    if not refused:
+        frame_of(messages, no_pose)
+        return
+    with pytest.raises(ValueError, match="a stamp cannot have 1000000000 nanoseconds in its second"):
+        frame_of(messages, no_pose)
+
+
+@pytest.mark.parametrize(("characters", "refused"), [(255, False), (256, True)])
+def test_a_frame_id_that_is_no_name_is_refused(characters: int, refused: bool) -> None:
+    messages = matched()
+    messages.color.header.frame_id = messages.depth.header.frame_id = "x" * characters
+    if not refused:
+        assert len(frame_of(messages, no_pose).frame_id) == characters
+        return
+    with pytest.raises(ValueError, match="colour image: its frame_id has 256 characters, more than 255"):
+        frame_of(messages, no_pose)
+
+
 def test_a_region_of_interest_moves_the_principal_point() -> None:
     roi = SimpleNamespace(x_offset=2, y_offset=1, width=4, height=3)
     assert intrinsics_of(info(roi=roi)) == Intrinsics(4, 3, 10.0, 10.0, 1.5, 1.5)

@@ -402,8 +402,8 @@ def test_a_track_goes_to_what_is_near_of_its_size_and_where_its_surface_was(
 
 
 def test_without_3d_the_mask_that_overlaps_most_goes_on_with_the_track() -> None:
-    def flat(columns: Sequence[int]) -> tuple[Instances, LiftedFrame]:
-        masks = np.zeros((len(columns), QVGA.height, QVGA.width), dtype=bool)
+    def flat(columns: Sequence[int], camera: Intrinsics = QVGA) -> tuple[Instances, LiftedFrame]:
+        masks = np.zeros((len(columns), camera.height, camera.width), dtype=bool)
         for mask, column in zip(masks, columns, strict=True):
             mask[100:140, column : column + 40] = True
         boxes = np.array([[column, 100, column + 40, 140] for column in columns], dtype=np.float32)
@@ -418,6 +418,10 @@ def test_without_3d_the_mask_that_overlaps_most_goes_on_with_the_track() -> None
     assert tracker.update(replace(WALL, stamp_ns=1), *flat([100])) == (1,)
     assert tracker.update(replace(WALL, stamp_ns=2), *flat([116, 104])) == (2, 1)  # overlaps of 0.43 and 0.82
     assert tracker.update(replace(WALL, stamp_ns=3), *flat([104, 200, 144])) == (1, 3, 4)  # 0.18 is too little
+    # Masks of another size, of another mode of the camera, cannot be compared.
+    small = Intrinsics(300, 200, 300.0, 300.0, 149.5, 99.5)
+    frame = RgbdFrame(None, np.ones((200, 300), dtype=np.float32), small, stamp_ns=4)
+    assert tracker.update(frame, *flat([104], small)) == (5,)
 
 
 @pytest.mark.parametrize(("columns_gone", "ids"), [(0, (1,)), (8, (1,)), (12, (2,)), (20, (2,))])
