@@ -14,7 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
-    from instance_seg_ros.core.config import (
+    from instance_seg_ros.core.depth import decode_depth, register_depth
+    from instance_seg_ros.core.errors import InputError
+    from instance_seg_ros.core.geometry import OrientedBox, Plane, Transform
+    from instance_seg_ros.core.instances import Instances
+    from instance_seg_ros.core.parameters import (
         GraspingSettings,
         GripperSettings,
         LiftingSettings,
@@ -22,10 +26,6 @@ if TYPE_CHECKING:
         SegmentationSettings,
         TrackingSettings,
     )
-    from instance_seg_ros.core.depth import decode_depth, register_depth
-    from instance_seg_ros.core.errors import InputError
-    from instance_seg_ros.core.geometry import OrientedBox, Plane, Transform
-    from instance_seg_ros.core.instances import Instances
     from instance_seg_ros.core.status import Status, reason_of
     from instance_seg_ros.files.captures import read_capture, write_capture
     from instance_seg_ros.files.result_files import write_results
@@ -72,12 +72,12 @@ _MODULE_OF = {
     "RgbdFrame": "core.camera",
     "decode_depth": "core.depth",
     "register_depth": "core.depth",
-    "GraspingSettings": "core.config",
-    "GripperSettings": "core.config",
-    "LiftingSettings": "core.config",
-    "PipelineSettings": "core.config",
-    "SegmentationSettings": "core.config",
-    "TrackingSettings": "core.config",
+    "GraspingSettings": "core.parameters",
+    "GripperSettings": "core.parameters",
+    "LiftingSettings": "core.parameters",
+    "PipelineSettings": "core.parameters",
+    "SegmentationSettings": "core.parameters",
+    "TrackingSettings": "core.parameters",
     "InputError": "core.errors",
     "OrientedBox": "core.geometry",
     "Plane": "core.geometry",

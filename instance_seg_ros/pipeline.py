@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from instance_seg_ros.core.camera import RgbdFrame
-from instance_seg_ros.core.config import GripperSettings, PipelineSettings
 from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.core.instances import Instances
+from instance_seg_ros.core.parameters import GripperSettings, PipelineSettings
 from instance_seg_ros.core.status import Status, reason_of
 from instance_seg_ros.grasping.grasp import Grasp, InstanceGrasps, Rejection
 from instance_seg_ros.grasping.sampler import GraspSampler

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from instance_seg_ros.core.camera import RgbdFrame
-from instance_seg_ros.core.config import PipelineSettings, SegmentationSettings
+from instance_seg_ros.core.parameters import PipelineSettings, SegmentationSettings
 from instance_seg_ros.core.status import Status
 from instance_seg_ros.learning.evaluation.metrics import image_metrics
 from instance_seg_ros.learning.synthetic.tabletop import SimulatedFrame, SimulatedTabletop

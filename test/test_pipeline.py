@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
-from instance_seg_ros.core.config import GraspingSettings, GripperSettings, LiftingSettings, TrackingSettings
 from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.core.instances import Instances
+from instance_seg_ros.core.parameters import GraspingSettings, GripperSettings, LiftingSettings, TrackingSettings
 from instance_seg_ros.core.status import Status
 from instance_seg_ros.grasping.grasp import InstanceGrasps
 from instance_seg_ros.grasping.sampler import GraspSampler

@@ -16,7 +16,7 @@ from rosbags.typesys.store import Typestore
 
 from instance_seg_ros.bags.names import COMPRESSED_IMAGE, RESULT_NAMESPACE
 from instance_seg_ros.bags.storage import STORAGES, BagError, RecordedMessage
-from instance_seg_ros.core.config import GraspingSettings
+from instance_seg_ros.core.parameters import GraspingSettings
 from instance_seg_ros.messages import outgoing
 from instance_seg_ros.messages.types import message_factory
 from instance_seg_ros.pipeline import Scene

@@ -21,8 +21,8 @@ from instance_seg_ros.commands.helpers.pipeline_options import (
     settings_of,
 )
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
-from instance_seg_ros.core.config import SegmentationSettings
 from instance_seg_ros.core.errors import InputError
+from instance_seg_ros.core.parameters import SegmentationSettings
 from instance_seg_ros.files.captures import capture_folders, read_capture
 from instance_seg_ros.pipeline import Scene
 

@@ -7,11 +7,11 @@ import time
 from pathlib import Path
 
 from instance_seg_ros.commands.helpers.pipeline_options import parse_size_wh
-from instance_seg_ros.core.config import SegmentationSettings
 from instance_seg_ros.core.errors import InputError
+from instance_seg_ros.core.parameters import SegmentationSettings
 from instance_seg_ros.core.settings import fields_of
 from instance_seg_ros.segmentation import default_model_path
-from instance_seg_ros.segmentation.accelerators import engine_precision, obstacle_of
+from instance_seg_ros.segmentation.gpu_runtimes import engine_precision, obstacle_of
 from instance_seg_ros.segmentation.runtimes.engine_builder import MODULES, load_library
 from instance_seg_ros.segmentation.runtimes.engine_cache import EngineCache, default_folder
 

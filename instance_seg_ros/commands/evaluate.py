@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from instance_seg_ros.core import arguments
-from instance_seg_ros.core.config import LiftingSettings, SegmentationSettings
 from instance_seg_ros.core.errors import InputError
+from instance_seg_ros.core.parameters import LiftingSettings, SegmentationSettings
 
 if TYPE_CHECKING:
     from instance_seg_ros.learning.datasets.labelled_frames import LabelledFrame

@@ -28,12 +28,12 @@ from tabulate import tabulate
 
 from instance_seg_ros.commands.helpers.instance_agreement import InstanceAgreement, instance_agreement
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
-from instance_seg_ros.core.config import SegmentationSettings
 from instance_seg_ros.core.instances import Instances
+from instance_seg_ros.core.parameters import SegmentationSettings
 from instance_seg_ros.files.captures import capture_folders, read_capture
 from instance_seg_ros.segmentation import default_model_path, read_model_info
 from instance_seg_ros.segmentation.accelerator import Maker
-from instance_seg_ros.segmentation.accelerators import GPU_BACKENDS, accelerator, obstacle_of
+from instance_seg_ros.segmentation.gpu_runtimes import GPU_BACKENDS, accelerator, obstacle_of
 from instance_seg_ros.segmentation.network import network_inputs
 from instance_seg_ros.segmentation.runtimes import nvidia_driver
 from instance_seg_ros.segmentation.runtimes.cpu_runtimes import load_cpu_network

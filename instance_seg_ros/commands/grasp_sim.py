@@ -39,7 +39,7 @@ examples:
     instance-seg grasp-sim --rounds 10 --masks true
   figures to publish:
     instance-seg grasp-sim --rounds 200 --objects unseen --out grasps
-  the weights of the quality, from all rounds that two runs kept (put the line into grasping/ranking.py):
+  the weights of the quality, from all rounds that two runs kept (put the line into grasping/quality.py):
     instance-seg grasp-sim --rounds 100 --masks true --planners any --out any
     instance-seg grasp-sim --rounds 100 --masks true --planners pipeline --out best
     instance-seg grasp-sim --fit-quality any best

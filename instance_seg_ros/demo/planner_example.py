@@ -35,8 +35,8 @@ from instance_seg_ros.files.result_files import (
     OVERLAY_FILE,
     write_files,
 )
-from instance_seg_ros.messages.document import document_of
 from instance_seg_ros.messages.incoming import color_of, depth_m_of, stamp_ns_of
+from instance_seg_ros.messages.instances_json import document_of
 from instance_seg_ros.msg import Instance, InstanceArray
 from instance_seg_ros.results.cloud import SceneCloud
 

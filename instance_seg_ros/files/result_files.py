@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.core.config import GraspingSettings
+from instance_seg_ros.core.parameters import GraspingSettings
 from instance_seg_ros.files.atomic import write_atomically
 from instance_seg_ros.files.captures import write_image
-from instance_seg_ros.messages.document import document_of
+from instance_seg_ros.messages.instances_json import document_of
 from instance_seg_ros.messages.outgoing import TOOL_CENTRE_POINT, instance_array
 from instance_seg_ros.pipeline import Scene
 from instance_seg_ros.results.cloud import SceneCloud, cloud_of_frame

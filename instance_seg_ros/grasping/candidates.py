@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.core.geometry import dot, length
-from instance_seg_ros.grasping.body import Body
+from instance_seg_ros.grasping.object_body import Body
 
 FloatArray = NDArray[np.float64]
 

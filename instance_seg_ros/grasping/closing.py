@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.core.geometry import length
-from instance_seg_ros.grasping.body import EXTRUDED, MEASURED, Body
 from instance_seg_ros.grasping.candidates import Poses
 from instance_seg_ros.grasping.gripper import Gripper
+from instance_seg_ros.grasping.object_body import EXTRUDED, MEASURED, Body
 
 FloatArray = NDArray[np.float64]
 

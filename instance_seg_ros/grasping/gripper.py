@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.core.config import GripperSettings
+from instance_seg_ros.core.parameters import GripperSettings
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from instance_seg_ros.core.config import GraspingSettings
 from instance_seg_ros.core.geometry import Transform
+from instance_seg_ros.core.parameters import GraspingSettings
 
 
 def for_robot(T_camera_grasp: Transform, settings: GraspingSettings) -> Transform:

@@ -9,17 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.core.camera import RgbdFrame
-from instance_seg_ros.core.config import GraspingSettings, GripperSettings
 from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.core.instances import Instances
+from instance_seg_ros.core.parameters import GraspingSettings, GripperSettings
 from instance_seg_ros.core.status import Status
-from instance_seg_ros.grasping.body import Body
 from instance_seg_ros.grasping.candidates import Poses, contact_pairs, poses_from_pairs
 from instance_seg_ros.grasping.closing import Closed, close_on, deepest_m, in_grasp_frames
 from instance_seg_ros.grasping.collision import Obstacles, Sight, free_of_scene, sight_of, unmeasured_parts
 from instance_seg_ros.grasping.grasp import Grasp, InstanceGrasps, Rejection
 from instance_seg_ros.grasping.gripper import Gripper
-from instance_seg_ros.grasping.ranking import marks_of, nearly_same, quality_of
+from instance_seg_ros.grasping.object_body import Body
+from instance_seg_ros.grasping.quality import marks_of, nearly_same, quality_of
 from instance_seg_ros.lifting import Instance3D, LiftedFrame
 
 FloatArray = NDArray[np.float64]

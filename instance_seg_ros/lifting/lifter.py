@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.core.camera import RgbdFrame
-from instance_seg_ros.core.config import LiftingSettings
 from instance_seg_ros.core.geometry import OrientedBox, Plane, Transform, cross, frozen
 from instance_seg_ros.core.instances import Instances
+from instance_seg_ros.core.parameters import LiftingSettings
 from instance_seg_ros.core.status import Status
 from instance_seg_ros.lifting.completion import far_side_of_round_body
 from instance_seg_ros.lifting.solid import Body, centre_of_columns_m, fit_revolution

@@ -13,9 +13,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from instance_seg_ros.core.config import GraspingSettings
 from instance_seg_ros.core.geometry import OrientedBox, Plane, Transform
 from instance_seg_ros.core.instances import boxes_of_masks
+from instance_seg_ros.core.parameters import GraspingSettings
 from instance_seg_ros.grasping.grasp import Grasp
 from instance_seg_ros.grasping.robot import for_robot
 from instance_seg_ros.pipeline import Scene, SceneObject

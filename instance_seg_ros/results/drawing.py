@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.core.config import GripperSettings
+from instance_seg_ros.core.parameters import GripperSettings
 from instance_seg_ros.grasping.grasp import Grasp
 
 Rgb = tuple[int, int, int]

@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
-from instance_seg_ros.core.config import GripperSettings
 from instance_seg_ros.core.geometry import BOX_EDGES, OrientedBox
+from instance_seg_ros.core.parameters import GripperSettings
 from instance_seg_ros.messages.outgoing import transform_to_pose
 from instance_seg_ros.pipeline import Scene, SceneObject
 from instance_seg_ros.results.drawing import color_of_track, gripper_lines_m

@@ -29,8 +29,8 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.parameter import Parameter
 from rclpy.task import Future
 
-from instance_seg_ros.core.config import PipelineSettings
 from instance_seg_ros.core.errors import InputError
+from instance_seg_ros.core.parameters import PipelineSettings
 from instance_seg_ros.grasping.sampler import GraspSampler
 from instance_seg_ros.lifting import Lifter
 from instance_seg_ros.messages.incoming import CameraInfos, RgbdMessages

@@ -9,7 +9,7 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from instance_seg_ros.core.config import PipelineSettings
+from instance_seg_ros.core.parameters import PipelineSettings
 from instance_seg_ros.core.settings import Setting, describe
 from instance_seg_ros.ros.overrides import unknown_text
 from instance_seg_ros.ros.settings import NodeSettings, all_parameters, settings_of

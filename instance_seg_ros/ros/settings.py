@@ -6,8 +6,8 @@ import dataclasses
 import json
 from collections.abc import Mapping
 
-from instance_seg_ros.core.config import PipelineSettings, stages
 from instance_seg_ros.core.geometry import Transform
+from instance_seg_ros.core.parameters import PipelineSettings, stages
 from instance_seg_ros.core.settings import Setting, Settings, SettingValue, describe, fields_of, setting
 
 AUTO_RELIABILITY = "auto"

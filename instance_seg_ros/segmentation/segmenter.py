@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Protocol
 
 from instance_seg_ros.core.camera import RgbdFrame
-from instance_seg_ros.core.config import SegmentationSettings
 from instance_seg_ros.core.instances import Instances
+from instance_seg_ros.core.parameters import SegmentationSettings
 from instance_seg_ros.segmentation.model_file import ModelInfo, default_model_path, read_model_info
 from instance_seg_ros.segmentation.network import Network, network_inputs
 from instance_seg_ros.segmentation.postprocessing import to_instances
@@ -89,7 +89,7 @@ def load_segmenter(path: Path | None, settings: SegmentationSettings) -> Network
             cannot run on this machine.
     """
     # Imported here: code that brings a network of its own needs no ONNX Runtime.
-    from instance_seg_ros.segmentation.selection import load_network
+    from instance_seg_ros.segmentation.runtime_choice import load_network
 
     model_path = default_model_path() if path is None else path
     read_model_info(model_path)  # refuses a damaged file before a runtime sees it

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from instance_seg_ros.core.camera import RgbdFrame
-from instance_seg_ros.core.config import TrackingSettings
 from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.masks import mask_ious
+from instance_seg_ros.core.parameters import TrackingSettings
 from instance_seg_ros.lifting import Instance3D, LiftedFrame
 
 _MASK_STRIDE_PX = 4

@@ -13,7 +13,7 @@ from rosbags.typesys.store import Typestore
 
 from instance_seg_ros.bags.storage import STORAGES
 from instance_seg_ros.core.camera import RgbdFrame
-from instance_seg_ros.core.config import PipelineSettings
+from instance_seg_ros.core.parameters import PipelineSettings
 from instance_seg_ros.messages import outgoing
 from instance_seg_ros.messages.camera import camera_info, color_image, depth_image
 from instance_seg_ros.messages.types import load_typestore, message_factory

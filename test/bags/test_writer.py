@@ -11,7 +11,7 @@ import pytest
 
 from instance_seg_ros.bags.storage import BagError, opened_bag
 from instance_seg_ros.bags.writer import new_bag
-from instance_seg_ros.core.config import GraspingSettings
+from instance_seg_ros.core.parameters import GraspingSettings
 from instance_seg_ros.pipeline import Scene
 
 NAMES = ("instances", "label_image", "overlay/compressed", "cloud")

@@ -15,8 +15,8 @@ from instance_seg_ros.commands.bench import stage_rows
 from instance_seg_ros.commands.helpers import runtime_timing
 from instance_seg_ros.commands.helpers.runtime_timing import Comparison
 from instance_seg_ros.core.camera import RgbdFrame
-from instance_seg_ros.core.config import SegmentationSettings
 from instance_seg_ros.core.errors import InputError
+from instance_seg_ros.core.parameters import SegmentationSettings
 from instance_seg_ros.files.captures import write_capture
 from instance_seg_ros.segmentation.model_file import default_model_path
 from instance_seg_ros.segmentation.runtimes.cpu_runtimes import CPU_BACKENDS, cpu_forms, installed_cpu_backends

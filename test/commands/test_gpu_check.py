@@ -12,10 +12,10 @@ import pytest
 from instance_seg_ros.commands import gpu_check
 from instance_seg_ros.commands.gpu_check import Row, check_model, checked, made_up_tabletop, rate, write_report
 from instance_seg_ros.commands.helpers.instance_agreement import InstanceAgreement, instance_agreement
-from instance_seg_ros.core.config import SegmentationSettings
 from instance_seg_ros.core.instances import Instances
+from instance_seg_ros.core.parameters import SegmentationSettings
 from instance_seg_ros.segmentation import default_model_path, load_segmenter
-from instance_seg_ros.segmentation.accelerators import GPU_BACKENDS
+from instance_seg_ros.segmentation.gpu_runtimes import GPU_BACKENDS
 from instance_seg_ros.segmentation.runtimes import nvidia_driver
 from instance_seg_ros.segmentation.runtimes.cpu_runtimes import load_cpu_network
 

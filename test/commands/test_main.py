@@ -17,7 +17,7 @@ from instance_seg_ros import __version__
 from instance_seg_ros.commands import main
 from instance_seg_ros.commands.models import lines_of
 from instance_seg_ros.core.camera import RgbdFrame
-from instance_seg_ros.core.config import stages
+from instance_seg_ros.core.parameters import stages
 from instance_seg_ros.core.settings import fields_of
 from instance_seg_ros.files.captures import write_capture, write_image
 

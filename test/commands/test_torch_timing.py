@@ -10,7 +10,7 @@ import torch
 from instance_seg_ros.commands.bench import made_up_frame
 from instance_seg_ros.commands.helpers import torch_timing
 from instance_seg_ros.commands.helpers.torch_timing import on_cpu, on_gpu
-from instance_seg_ros.core.config import SegmentationSettings
+from instance_seg_ros.core.parameters import SegmentationSettings
 from instance_seg_ros.segmentation import NetworkSegmenter, read_model_info
 from instance_seg_ros.segmentation.accelerator import Accelerator, Report, Shapes
 from instance_seg_ros.segmentation.network import Network

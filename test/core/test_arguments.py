@@ -7,8 +7,8 @@ import argparse
 import pytest
 
 from instance_seg_ros.core.arguments import add_arguments, from_arguments
-from instance_seg_ros.core.config import GraspingSettings, GripperSettings, stages
 from instance_seg_ros.core.errors import InputError
+from instance_seg_ros.core.parameters import GraspingSettings, GripperSettings, stages
 
 
 def test_arguments_round_trip_with_prefixes_that_keep_stages_apart() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from instance_seg_ros.core.config import GraspingSettings, LiftingSettings
+from instance_seg_ros.core.parameters import GraspingSettings, LiftingSettings
 from instance_seg_ros.core.settings import from_mapping, setting
 
 

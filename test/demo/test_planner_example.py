@@ -16,7 +16,7 @@ from instance_seg_ros.demo.planner_example import ReceivedFrame, table_of, write
 from instance_seg_ros.files.result_files import scene_document
 from instance_seg_ros.messages import outgoing
 from instance_seg_ros.messages.camera import color_image, depth_image
-from instance_seg_ros.messages.document import document_of
+from instance_seg_ros.messages.instances_json import document_of
 from instance_seg_ros.pipeline import Scene
 from instance_seg_ros.results.overlay import draw_overlay
 from instance_seg_ros.ros.convert import make_message

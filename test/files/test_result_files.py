@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from instance_seg_ros.core.config import GraspingSettings
+from instance_seg_ros.core.parameters import GraspingSettings
 from instance_seg_ros.files.atomic import write_atomically
 from instance_seg_ros.files.result_files import scene_document, write_results
 from instance_seg_ros.pipeline import Scene

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from instance_seg_ros.core.config import LiftingSettings
 from instance_seg_ros.core.instances import Instances
-from instance_seg_ros.grasping import body as bodies
-from instance_seg_ros.grasping.body import EXTRUDED, MEASURED, TURNED, outline_walls, round_axis
+from instance_seg_ros.core.parameters import LiftingSettings
+from instance_seg_ros.grasping import object_body as bodies
 from instance_seg_ros.grasping.candidates import ContactPairs, antipodal_pairs, contact_pairs, poses_from_pairs
+from instance_seg_ros.grasping.object_body import EXTRUDED, MEASURED, TURNED, outline_walls, round_axis
 from instance_seg_ros.learning.synthetic.analytic import AnalyticScene, Body, Box, Cylinder, Sphere, look_at, upright
 from instance_seg_ros.lifting import Lifter
 

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
-from instance_seg_ros.core.config import GripperSettings
 from instance_seg_ros.core.geometry import Transform
-from instance_seg_ros.grasping.body import MEASURED, Body
+from instance_seg_ros.core.parameters import GripperSettings
 from instance_seg_ros.grasping.candidates import Poses
 from instance_seg_ros.grasping.closing import Closed, close_on, deepest_m, in_grasp_frames
 from instance_seg_ros.grasping.collision import Sight, free_of_scene, sight_of, unmeasured_parts
 from instance_seg_ros.grasping.gripper import Gripper
-from instance_seg_ros.grasping.ranking import MARKS, WEIGHTS, marks_of, nearly_same, quality_of
+from instance_seg_ros.grasping.object_body import MEASURED, Body
+from instance_seg_ros.grasping.quality import MARKS, WEIGHTS, marks_of, nearly_same, quality_of
 
 SETTINGS = GripperSettings(
     max_opening_m=0.08,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from instance_seg_ros.core.config import LiftingSettings
 from instance_seg_ros.core.geometry import OrientedBox, Transform
+from instance_seg_ros.core.parameters import LiftingSettings
 from instance_seg_ros.core.status import Status
 from instance_seg_ros.learning.evaluation import geometry_errors
 from instance_seg_ros.learning.evaluation.geometry_errors import SIGMAS_OF_90_PERCENT, scene_errors

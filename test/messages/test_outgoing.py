@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from instance_seg_ros.core.config import GraspingSettings
+from instance_seg_ros.core.parameters import GraspingSettings
 from instance_seg_ros.core.status import Status
 from instance_seg_ros.lifting import Completion
 from instance_seg_ros.messages import outgoing

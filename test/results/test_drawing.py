@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from instance_seg_ros.core.config import GripperSettings
 from instance_seg_ros.core.geometry import Transform
+from instance_seg_ros.core.parameters import GripperSettings
 from instance_seg_ros.pipeline import Scene
 from instance_seg_ros.results.drawing import color_of_track, depth_picture, draw_outline, fill_mask, gripper_lines_m
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from instance_seg_ros.core.config import GripperSettings
 from instance_seg_ros.core.geometry import OrientedBox, Transform
+from instance_seg_ros.core.parameters import GripperSettings
 from instance_seg_ros.core.status import Status
 from instance_seg_ros.grasping.grasp import InstanceGrasps
 from instance_seg_ros.lifting import LiftedFrame

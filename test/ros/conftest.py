@@ -28,8 +28,8 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from visualization_msgs.msg import MarkerArray
 
 from instance_seg_ros.core.camera import RgbdFrame
-from instance_seg_ros.core.config import PipelineSettings
 from instance_seg_ros.core.instances import Instances
+from instance_seg_ros.core.parameters import PipelineSettings
 from instance_seg_ros.grasping.sampler import GraspSampler
 from instance_seg_ros.lifting import Lifter
 from instance_seg_ros.messages.camera import camera_info, color_image, depth_image

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from instance_seg_ros.core.config import LiftingSettings
+from instance_seg_ros.core.parameters import LiftingSettings
 from instance_seg_ros.ros.settings import NodeSettings, all_parameters, parameters_yaml, settings_of
 
 PARAMETER_FILE = Path(__file__).parents[2] / "config" / "instance_seg.yaml"

@@ -11,7 +11,7 @@ import numpy as np
 from tabulate import tabulate
 from tqdm import tqdm
 
-from instance_seg_ros.core.config import LiftingSettings
+from instance_seg_ros.core.parameters import LiftingSettings
 from instance_seg_ros.files.atomic import write_atomically
 from instance_seg_ros.learning.evaluation.geometry_errors import (
     RECIPES,

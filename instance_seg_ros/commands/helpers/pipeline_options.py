@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from instance_seg_ros.core import arguments
-from instance_seg_ros.core.config import PipelineSettings, stages
 from instance_seg_ros.core.errors import InputError
+from instance_seg_ros.core.parameters import PipelineSettings, stages
 from instance_seg_ros.core.settings import SettingsType
 from instance_seg_ros.pipeline import Pipeline
 

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.core.camera import RgbdFrame
-from instance_seg_ros.core.config import SegmentationSettings
 from instance_seg_ros.core.errors import InputError
+from instance_seg_ros.core.parameters import SegmentationSettings
 from instance_seg_ros.core.settings import from_mapping
 from instance_seg_ros.files.captures import read_capture, write_capture
 from instance_seg_ros.segmentation import NetworkSegmenter, default_model_path, read_model_info

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 
 from instance_seg_ros.core.camera import RgbdFrame
-from instance_seg_ros.core.config import SegmentationSettings
 from instance_seg_ros.core.errors import InputError
+from instance_seg_ros.core.parameters import SegmentationSettings
 from instance_seg_ros.learning.export.adelaidet_checkpoint import load_adelaidet_checkpoint
 from instance_seg_ros.learning.models.adelaidet_inference import Detector, to_adelaidet_instances
 from instance_seg_ros.segmentation import load_segmenter, read_model_info
-from instance_seg_ros.segmentation.accelerators import GPU_BACKENDS, obstacle_of
+from instance_seg_ros.segmentation.gpu_runtimes import GPU_BACKENDS, obstacle_of
 from instance_seg_ros.segmentation.network import network_inputs
 from instance_seg_ros.segmentation.runtimes.fixed_sizes import with_fixed_sizes
 from instance_seg_ros.segmentation.runtimes.onnxruntime_backend import OnnxRuntimeSession, session_options

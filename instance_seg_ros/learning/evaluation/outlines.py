@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tabulate import tabulate
 
-from instance_seg_ros.core.config import SegmentationSettings
 from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.core.masks import Masks, mask_ious
+from instance_seg_ros.core.parameters import SegmentationSettings
 from instance_seg_ros.learning.datasets.labelled_frames import LabelledFrame, captures
 from instance_seg_ros.learning.evaluation.metrics import boundary, image_metrics
 from instance_seg_ros.learning.evaluation.phantoms import on_no_object

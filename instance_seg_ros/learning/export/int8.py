@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 from instance_seg_ros.core.camera import RgbdFrame
-from instance_seg_ros.core.config import SegmentationSettings
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.masks import mask_ious
+from instance_seg_ros.core.parameters import SegmentationSettings
 from instance_seg_ros.segmentation import load_segmenter
 
 # These layers stay in float: those that read an image, those that make the dynamic heads and the upsampling of masks,

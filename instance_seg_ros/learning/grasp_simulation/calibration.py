@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from instance_seg_ros.core.errors import InputError
-from instance_seg_ros.grasping.ranking import MARKS
+from instance_seg_ros.grasping.quality import MARKS
 from instance_seg_ros.learning.grasp_simulation.rounds import AttemptRecord
 
 FloatArray = NDArray[np.float64]
@@ -42,7 +42,7 @@ def fit_weights(marks: FloatArray, held: NDArray[np.bool_]) -> FloatArray:
 
 
 def fitted_line(attempts: Sequence[AttemptRecord]) -> str:
-    """The weights that fit these attempts, as the line of `ranking.py`, and what they rest on.
+    """The weights that fit these attempts, as the line of `quality.py`, and what they rest on.
 
     Raises:
         InputError: there are too few attempts with marks that held, or that failed.

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.core.camera import RgbdFrame
-from instance_seg_ros.core.config import GripperSettings, PipelineSettings
 from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.core.instances import Instances
+from instance_seg_ros.core.parameters import GripperSettings, PipelineSettings
 from instance_seg_ros.grasping.sampler import GraspSampler
 from instance_seg_ros.lifting import LiftedFrame, Lifter
 from instance_seg_ros.segmentation import Segmenter

@@ -9,8 +9,8 @@ import trimesh
 from numpy.typing import NDArray
 
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
-from instance_seg_ros.core.config import GripperSettings
 from instance_seg_ros.core.geometry import Transform
+from instance_seg_ros.core.parameters import GripperSettings
 from instance_seg_ros.learning.grasp_simulation.objects import Family, sample_graspable
 from instance_seg_ros.learning.grasp_simulation.world import GraspWorld, Moment
 from instance_seg_ros.learning.synthetic.objects.shapes import ObjectShape, box_geom, box_mesh, join

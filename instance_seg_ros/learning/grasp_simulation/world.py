@@ -15,7 +15,7 @@ import numpy as np
 import trimesh
 from numpy.typing import NDArray
 
-from instance_seg_ros.core.config import GripperSettings
+from instance_seg_ros.core.parameters import GripperSettings
 from instance_seg_ros.learning.synthetic.objects.shapes import CollisionGeom, ObjectShape
 
 FloatArray = NDArray[np.float64]

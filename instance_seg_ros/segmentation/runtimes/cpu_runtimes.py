@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from numpy.typing import NDArray
 
-from instance_seg_ros.core.config import SegmentationSettings
+from instance_seg_ros.core.parameters import SegmentationSettings
 from instance_seg_ros.segmentation.model_file import ModelError, path_in_8_bits, read_model_info
 from instance_seg_ros.segmentation.network import Network
 from instance_seg_ros.segmentation.runtimes.graph_network import GraphNetwork

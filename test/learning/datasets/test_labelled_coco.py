@@ -19,9 +19,9 @@ pytest.importorskip("faster_coco_eval")
 
 from instance_seg_ros.commands import evaluate
 from instance_seg_ros.core.camera import RgbdFrame
-from instance_seg_ros.core.config import SegmentationSettings
 from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.core.instances import Instances, boxes_of_masks
+from instance_seg_ros.core.parameters import SegmentationSettings
 from instance_seg_ros.learning.datasets.coco_data import CocoFiles, read_coco
 from instance_seg_ros.learning.datasets.labelled_coco import coco_frames
 from instance_seg_ros.learning.evaluation.breakdown import summarise

@@ -14,9 +14,9 @@ import pytest
 
 from instance_seg_ros.commands import evaluate
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
-from instance_seg_ros.core.config import SegmentationSettings
 from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.core.instances import Instances
+from instance_seg_ros.core.parameters import SegmentationSettings
 from instance_seg_ros.files.captures import write_capture
 from instance_seg_ros.learning.datasets.labelled_frames import (
     CONDITIONS,

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from instance_seg_ros.commands import main
-from instance_seg_ros.core.config import LiftingSettings
 from instance_seg_ros.core.geometry import OrientedBox, Transform
+from instance_seg_ros.core.parameters import LiftingSettings
 from instance_seg_ros.core.status import Status
 from instance_seg_ros.learning.evaluation.geometry_errors import ObjectError, error_rows, object_error, scene_errors
 from instance_seg_ros.learning.evaluation.geometry_scenes import KINDS, TrueScene, geometry_scenes, volume_centre_m

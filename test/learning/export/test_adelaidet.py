@@ -12,7 +12,7 @@ from torch import Tensor
 
 from instance_seg_ros.commands import main
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
-from instance_seg_ros.core.config import SegmentationSettings
+from instance_seg_ros.core.parameters import SegmentationSettings
 from instance_seg_ros.learning.export.adelaidet_checkpoint import adelaidet_shapes, load_adelaidet_checkpoint
 from instance_seg_ros.learning.models import adelaidet_inference
 from instance_seg_ros.learning.models.adelaidet import AdelaiDetConfig

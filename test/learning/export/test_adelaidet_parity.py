@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
-from instance_seg_ros.core.config import SegmentationSettings
+from instance_seg_ros.core.parameters import SegmentationSettings
 from instance_seg_ros.learning.export.adelaidet import export_adelaidet_graph
 from instance_seg_ros.learning.export.adelaidet_checkpoint import (
     AdelaiDetCheckpoint,

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from instance_seg_ros.commands import export
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
-from instance_seg_ros.core.config import SegmentationSettings
 from instance_seg_ros.core.errors import InputError
+from instance_seg_ros.core.parameters import SegmentationSettings
 from instance_seg_ros.files.captures import write_capture
 from instance_seg_ros.learning.export.model_writer import (
     ModelDescription,

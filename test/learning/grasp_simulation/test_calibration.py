@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from instance_seg_ros.core.errors import InputError
-from instance_seg_ros.grasping.ranking import MARKS
+from instance_seg_ros.grasping.quality import MARKS
 from instance_seg_ros.learning.grasp_simulation.calibration import fit_weights, fitted_line
 from instance_seg_ros.learning.grasp_simulation.rounds import AttemptRecord
 

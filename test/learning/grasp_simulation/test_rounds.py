@@ -13,7 +13,7 @@ from scipy.stats import binomtest
 
 from instance_seg_ros.commands.main import main
 from instance_seg_ros.core.camera import RgbdFrame
-from instance_seg_ros.core.config import GripperSettings, PipelineSettings
+from instance_seg_ros.core.parameters import GripperSettings, PipelineSettings
 from instance_seg_ros.learning.grasp_simulation.objects import (
     DEVELOPMENT_FAMILIES,
     OBJECT_SETS,

@@ -9,7 +9,7 @@ import pytest
 import trimesh
 from numpy.typing import NDArray
 
-from instance_seg_ros.core.config import GripperSettings
+from instance_seg_ros.core.parameters import GripperSettings
 from instance_seg_ros.learning.grasp_simulation.objects import (
     DEVELOPMENT_FAMILIES,
     Piece,

@@ -14,8 +14,8 @@ import torch
 from instance_seg_ros.commands import export as export_cli
 from instance_seg_ros.commands import train
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
-from instance_seg_ros.core.config import SegmentationSettings
 from instance_seg_ros.core.errors import InputError
+from instance_seg_ros.core.parameters import SegmentationSettings
 from instance_seg_ros.learning.datasets.coco_export import DEPTH_NAME, INSTANCES_NAME, write_coco
 from instance_seg_ros.learning.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from instance_seg_ros.learning.models.condinst import CondInst

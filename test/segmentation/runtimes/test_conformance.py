@@ -12,8 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
-from instance_seg_ros.core.config import SegmentationSettings
 from instance_seg_ros.core.instances import Instances
+from instance_seg_ros.core.parameters import SegmentationSettings
 from instance_seg_ros.learning.export.int8 import agreement
 from instance_seg_ros.segmentation.model_file import default_model_path, path_in_8_bits, read_model_info
 from instance_seg_ros.segmentation.network import Network

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from instance_seg_ros.core.config import SegmentationSettings
-from instance_seg_ros.segmentation import load_segmenter, selection
+from instance_seg_ros.core.parameters import SegmentationSettings
+from instance_seg_ros.segmentation import load_segmenter, runtime_choice
 from instance_seg_ros.segmentation.accelerator import Accelerator
 from instance_seg_ros.segmentation.model_file import (
     FORMAT,
@@ -22,6 +22,7 @@ from instance_seg_ros.segmentation.model_file import (
     path_in_8_bits,
     read_model_info,
 )
+from instance_seg_ros.segmentation.runtime_choice import load_network
 from instance_seg_ros.segmentation.runtimes import cpu_runtimes
 from instance_seg_ros.segmentation.runtimes.cpu_runtimes import (
     CPU_BACKENDS,
@@ -31,7 +32,6 @@ from instance_seg_ros.segmentation.runtimes.cpu_runtimes import (
     median_time_ms,
     times_in_turns_ms,
 )
-from instance_seg_ros.segmentation.selection import load_network
 
 
 class Clock:
@@ -179,7 +179,7 @@ def test_a_result_names_the_file_that_was_run_and_a_gpu_and_its_stand_in_run_the
     in_8_bits: bool,
 ) -> None:
     loads = backends(onnxruntime=0.03)
-    monkeypatch.setattr(selection, "accelerators", lambda path, settings: (gpus, ["why not"]))
+    monkeypatch.setattr(runtime_choice, "accelerators", lambda path, settings: (gpus, ["why not"]))
     segmenter = load_segmenter(path_with_8_bits, SegmentationSettings(precision=precision))
     served = path_in_8_bits(path_with_8_bits) if in_8_bits else path_with_8_bits
     assert loads[-1] == served

@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
-from instance_seg_ros.core.config import SegmentationSettings
+from instance_seg_ros.core.parameters import SegmentationSettings
 from instance_seg_ros.segmentation.model_file import ModelError
 from instance_seg_ros.segmentation.network import network_inputs
 from instance_seg_ros.segmentation.runtimes.cpu_runtimes import CPU_BACKENDS, load_cpu_network

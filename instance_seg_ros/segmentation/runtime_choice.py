@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from instance_seg_ros.core.config import SegmentationSettings
-from instance_seg_ros.segmentation.accelerators import GPU_BACKENDS, accelerator, accelerators, obstacle_of
+from instance_seg_ros.core.parameters import SegmentationSettings
+from instance_seg_ros.segmentation.gpu_runtimes import GPU_BACKENDS, accelerator, accelerators, obstacle_of
 from instance_seg_ros.segmentation.model_file import ModelError
 from instance_seg_ros.segmentation.network import Network
 from instance_seg_ros.segmentation.runtimes.cpu_runtimes import (

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.grasping.body import Body
 from instance_seg_ros.grasping.candidates import Poses
 from instance_seg_ros.grasping.closing import Closed
 from instance_seg_ros.grasping.collision import Sight
+from instance_seg_ros.grasping.object_body import Body
 
 FloatArray = NDArray[np.float64]
 

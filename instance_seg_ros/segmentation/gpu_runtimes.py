@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from instance_seg_ros.core.config import SegmentationSettings
+from instance_seg_ros.core.parameters import SegmentationSettings
 from instance_seg_ros.segmentation.accelerator import Accelerator, Maker, Report, Shapes
 from instance_seg_ros.segmentation.network import Network
 from instance_seg_ros.segmentation.runtimes import nvidia_driver

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from instance_seg_ros.messages import outgoing
-from instance_seg_ros.messages.document import document_of
+from instance_seg_ros.messages.instances_json import document_of
 from instance_seg_ros.messages.types import load_typestore, message_factory
 from instance_seg_ros.pipeline import Scene
 

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from instance_seg_ros.core.config import PipelineSettings, stages
+from instance_seg_ros.core.parameters import PipelineSettings, stages
 from instance_seg_ros.core.settings import Settings, describe, fields_of
 
 STAGES = sorted(stages().items())

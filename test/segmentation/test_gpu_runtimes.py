@@ -11,19 +11,19 @@ from types import SimpleNamespace
 
 import pytest
 
-from instance_seg_ros.core.config import SegmentationSettings
+from instance_seg_ros.core.parameters import SegmentationSettings
 from instance_seg_ros.core.settings import fields_of
 from instance_seg_ros.segmentation import ModelError
-from instance_seg_ros.segmentation.accelerators import (
+from instance_seg_ros.segmentation.gpu_runtimes import (
     GPU_BACKENDS,
     accelerator,
     accelerators,
     engine_precision,
     obstacle_of,
 )
+from instance_seg_ros.segmentation.runtime_choice import load_network
 from instance_seg_ros.segmentation.runtimes import nvidia_driver, onnxruntime_gpu_backend
 from instance_seg_ros.segmentation.runtimes.cpu_runtimes import CPU_BACKENDS
-from instance_seg_ros.segmentation.selection import load_network
 
 SETTINGS = SegmentationSettings()
 
