@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.geometry import FloatArray, Plane
+from instance_seg_ros.lifting.order_statistics import percentile, percentiles
 
 _PROFILE_SHARE = 0.1
 """Half the thickness of the slice that a profile is taken from, as a share of the body's width."""
@@ -87,7 +88,7 @@ def _middle_of_round_profile(
     along = along / length
     across = np.array([-along[1], along[0]])
     along_m, across_m = flat_m @ along, flat_m @ across
-    left_m, right_m = np.percentile(across_m, (_TRIM_PERCENT, 100 - _TRIM_PERCENT))
+    left_m, right_m = percentiles(across_m, _TRIM_PERCENT, 100 - _TRIM_PERCENT)
     slice_ = np.abs(across_m - (left_m + right_m) / 2) < _PROFILE_SHARE * (right_m - left_m)
     centre_m, departure_m = _fit_resting_ellipse(along_m[slice_], heights_m[slice_])
     return departure_m, centre_m * along + (left_m + right_m) / 2 * across
@@ -101,7 +102,7 @@ def _fit_resting_ellipse(along_m: NDArray[np.float64], heights_m: NDArray[np.flo
     """
     if len(along_m) < _MIN_PROFILE_POINTS:
         return 0.0, np.inf
-    origin_m, b = along_m.mean(), float(np.percentile(heights_m, 99)) / 2
+    origin_m, b = along_m.mean(), percentile(heights_m, 99) / 2
     if b <= 0:
         return 0.0, np.inf
     s, v = (along_m - origin_m) / b, heights_m / b - 1
@@ -115,7 +116,7 @@ def _fit_resting_ellipse(along_m: NDArray[np.float64], heights_m: NDArray[np.flo
             return 0.0, np.inf
         weight = 1 / np.maximum(np.hypot(s - centre, a * a * v), 1e-3)
     smaller_m = min(a, 1.0) * b
-    departure_m = float(np.percentile(np.abs(np.hypot((s - centre) / a, v) - 1), 90)) * smaller_m
+    departure_m = percentile(np.abs(np.hypot((s - centre) / a, v) - 1), 90) * smaller_m
     if departure_m > _PROFILE_TOLERANCE_M + _PROFILE_TOLERANCE_RATIO * smaller_m:
         return 0.0, np.inf
     return float(origin_m + centre * b), departure_m

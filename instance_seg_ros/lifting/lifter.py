@@ -15,6 +15,7 @@ from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import LiftingSettings
 from instance_seg_ros.core.status import Status
 from instance_seg_ros.lifting.completion import far_side_of_round_body
+from instance_seg_ros.lifting.order_statistics import median, percentile, percentiles
 from instance_seg_ros.lifting.solid import Body, centre_of_columns_m, fit_revolution
 from instance_seg_ros.lifting.support import ObjectSupport, SceneSupports, Support, find_supports
 from instance_seg_ros.lifting.surface import (
@@ -193,7 +194,7 @@ class Lifter:
         depth_m, inside = frame.depth_m[crop], mask[crop]
         core = self._within_depth_gate(depth_m, self._core(depth_m, inside), focal_px)
         core = _largest_piece(core, depth_m, focal_px)
-        radius_px = window_radius_px(float(np.median(depth_m[core])) if core.any() else 1.0, focal_px)
+        radius_px = window_radius_px(median(depth_m[core]) if core.any() else 1.0, focal_px)
         planes = fit_local_planes(depth_m, core, radius_px)
         fitted_m = planes.depth_m
         tolerance_m = 0.5 * step_tolerance_m(depth_m, settings.depth_step_m, settings.depth_step_ratio)
@@ -239,10 +240,10 @@ class Lifter:
         """
         if not core.any():
             return core
-        median_m = np.median(depth_m[core])
+        median_m = median(depth_m[core])
         departure_m = abs(depth_m - median_m)
-        deviation_m = 1.4826 * float(np.median(departure_m[core]))
-        gate_m = max(self.settings.outlier_mad_factor * deviation_m, max(core.shape) * float(median_m) / focal_px)
+        deviation_m = 1.4826 * median(departure_m[core])
+        gate_m = max(self.settings.outlier_mad_factor * deviation_m, max(core.shape) * median_m / focal_px)
         return core & (departure_m <= gate_m)
 
     def _instance(
@@ -270,8 +271,8 @@ class Lifter:
             completion, status = Completion.NONE, status | Status.NO_SUPPORT_PLANE
             support = support if support.kind is Support.NOTHING else ObjectSupport()
             if scene_plane is not None:
-                lowest_m = np.percentile(scene_plane.height_m(surface.outline_m), 100 - _TOP_PERCENTILE)
-                foot = Plane(scene_plane.normal, scene_plane.offset_m - float(lowest_m))
+                lowest_m = percentile(scene_plane.height_m(surface.outline_m), 100 - _TOP_PERCENTILE)
+                foot = Plane(scene_plane.normal, scene_plane.offset_m - lowest_m)
                 found = _completed(surface, foot, frame, mask, tolerance_m=0.0)
         if found is None:
             box = _box_of_points(surface, _least_spread(covariance_m2, mean_m))
@@ -303,12 +304,12 @@ def _largest_piece(core: NDArray[np.bool_], depth_m: NDArray[np.float32], focal_
         return core
     areas = stats[1:, cv2.CC_STAT_AREA]
     largest = 1 + int(np.argmax(areas))
-    depth_of_largest_m = float(np.median(depth_m[labels == largest]))
+    depth_of_largest_m = median(depth_m[labels == largest])
     sides_px = stats[largest, cv2.CC_STAT_WIDTH], stats[largest, cv2.CC_STAT_HEIGHT]
     reach_m = max(sides_px) * depth_of_largest_m / focal_px
     kept = np.zeros(count, dtype=bool)
     for label in 1 + np.flatnonzero(areas >= _MIN_PIECE_SHARE * areas.max()):
-        kept[label] = abs(float(np.median(depth_m[labels == label])) - depth_of_largest_m) <= reach_m
+        kept[label] = abs(median(depth_m[labels == label]) - depth_of_largest_m) <= reach_m
     return kept[labels]
 
 
@@ -321,8 +322,8 @@ def _completed(
     so); otherwise that of columns from the plane up to the surface.
     """
     heights_m = plane.height_m(surface.outline_m)
-    top_m = float(np.percentile(heights_m, _TOP_PERCENTILE))
-    if np.median(heights_m) < -tolerance_m or top_m <= 0:
+    top_m = percentile(heights_m, _TOP_PERCENTILE)
+    if median(heights_m) < -tolerance_m or top_m <= 0:
         return None
     # What is at the plane's height is table under a generous mask, unless the object itself is that flat.
     above = heights_m > min(tolerance_m, 0.5 * top_m)
@@ -359,7 +360,7 @@ def _box_of_points(surface: _Surface, z_axis: NDArray[np.float64]) -> OrientedBo
     points_m = surface.outline_m
     basis = Plane(z_axis, 0.0).basis()
     axes, low_m, high_m = _smallest_rectangle(points_m @ basis[:, :2])
-    bottom_m, top_m = np.percentile(points_m @ z_axis, (100 - _TOP_PERCENTILE, _TOP_PERCENTILE))
+    bottom_m, top_m = percentiles(points_m @ z_axis, 100 - _TOP_PERCENTILE, _TOP_PERCENTILE)
     centre_m = basis[:, :2] @ axes.T @ ((low_m + high_m) / 2) + z_axis * (bottom_m + top_m) / 2
     return OrientedBox(
         _box_pose(basis[:, :2] @ axes[0], z_axis, centre_m), np.array([*(high_m - low_m), top_m - bottom_m])
@@ -379,7 +380,8 @@ def _smallest_rectangle(
     degrees = cv2.minAreaRect((points - origin).astype(np.float32))[2]
     cosine, sine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     axes = np.array([[cosine, sine], [-sine, cosine]])
-    low, high = np.percentile(points @ axes.T, (_EXTENT_PERCENTILE, 100 - _EXTENT_PERCENTILE), axis=0)
+    along = (points @ axes.T).T
+    low, high = np.array([percentiles(places, _EXTENT_PERCENTILE, 100 - _EXTENT_PERCENTILE) for places in along]).T
     if high[1] - low[1] > high[0] - low[0]:
         axes = np.array([axes[1], -axes[0]])
         low, high = np.array([low[1], -high[0]]), np.array([high[1], -low[0]])

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.lifting.completion import pixels_of
+from instance_seg_ros.lifting.order_statistics import median, percentile, percentiles
 
 FloatArray = NDArray[np.float64]
 
@@ -132,7 +133,7 @@ def fit_revolution(body: Body, frame: RgbdFrame, mask: NDArray[np.bool_]) -> Rev
         outer_m = _with_top(outer_m, body, axis_m, int(bins[~inward].max()))
     if outer_m is None and inner_m is not None:  # from above a bowl shows nothing but its inside
         outer_m = inner_m + _WALL_M
-    if outer_m is None or scatter_m > _ROUND_M + _ROUND_RATIO * float(np.median(radii_m)):
+    if outer_m is None or scatter_m > _ROUND_M + _ROUND_RATIO * median(radii_m):
         return None
     middles_m = (np.arange(_BINS) + 0.5) / _BINS * body.top_m
     cavity_m = _cavity(body, axis_m, outer_m, inner_m, middles_m)
@@ -147,7 +148,7 @@ def _with_top(profile_m: FloatArray, body: Body, axis_m: FloatArray, highest: in
     for index in range(highest + 1, _BINS):
         own_m = radii_m[bins == index]
         if len(own_m) >= _MIN_BIN_POINTS:
-            profile_m[index] = np.percentile(own_m, 95)
+            profile_m[index] = percentile(own_m, 95)
     return profile_m
 
 
@@ -156,7 +157,7 @@ def _as_ellipse(profile_m: FloatArray) -> FloatArray:
     places = 2 * (np.arange(_BINS) + 0.5) / _BINS - 1
     ellipse_m = profile_m.max() * np.sqrt(1 - places**2)
     upper = places > -0.3
-    like = np.percentile(np.abs(profile_m - ellipse_m)[upper], 80) < _ELLIPSE_RATIO * profile_m.max()
+    like = percentile(np.abs(profile_m - ellipse_m)[upper], 80) < _ELLIPSE_RATIO * profile_m.max()
     return np.asarray(ellipse_m if like else profile_m)
 
 
@@ -181,7 +182,7 @@ def _turn_deg(across: FloatArray) -> float:
     mean = across.mean(axis=0)
     around = np.arctan2(across[:, 1], across[:, 0]) - np.arctan2(mean[1], mean[0])
     around = (around + np.pi) % (2 * np.pi) - np.pi
-    low, high = np.percentile(around, (5, 95))
+    low, high = percentiles(around, 5, 95)
     return float(np.degrees(high - low))
 
 
@@ -201,10 +202,10 @@ def _least_scatter(flat_m: FloatArray, bins: NDArray[np.int64], axis_m: FloatArr
         if np.linalg.eigvalsh(normal)[0] < 1e-3 * weight.sum():
             return None
         axis_m = axis_m + np.linalg.solve(normal, (centred * (weight * departure_m)[:, None]).sum(axis=0))
-        scatter_m = 1.4826 * float(np.median(np.abs(departure_m)))
+        scatter_m = 1.4826 * median(np.abs(departure_m))
         weight = 1 / np.maximum(np.abs(departure_m), max(2 * scatter_m, 1e-4))
         weight /= weight.max()
-    return axis_m, float(np.percentile(np.abs(departure_m), 80)) / 1.2816  # a handle's points are no noise
+    return axis_m, percentile(np.abs(departure_m), 80) / 1.2816  # a handle's points are no noise
 
 
 def _profile(bins: NDArray[np.int64], radii_m: FloatArray) -> FloatArray | None:
@@ -233,7 +234,7 @@ def _cavity(
     level = body.normals[:, 2] > 1 - _SIDE_SLOPE / 2
     from_axis_m = np.linalg.norm(body.points_m[:, :2] - axis_m, axis=1)
     floor = level & (from_axis_m < 0.6 * inner_m.max()) & (body.points_m[:, 2] < 0.9 * body.top_m)
-    floor_m = np.median(body.points_m[floor, 2]) if np.count_nonzero(floor) >= _MIN_BIN_POINTS else _WALL_M
+    floor_m = median(body.points_m[floor, 2]) if np.count_nonzero(floor) >= _MIN_BIN_POINTS else _WALL_M
     return np.where(heights_m > floor_m, np.clip(inner_m, 0, np.maximum(outer_m - _MIN_WALL_M, 0)), 0)
 
 

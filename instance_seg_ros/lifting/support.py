@@ -15,6 +15,7 @@ from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.geometry import Plane
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.lifting.completion import pixels_of
+from instance_seg_ros.lifting.order_statistics import median, percentile
 
 FloatArray = NDArray[np.float64]
 
@@ -208,7 +209,7 @@ def _is_remnant(level: _Level, other: _Level, tolerance_m: float) -> bool:
     """Whether a plane is but the tail of the noise of a larger one: near it, parallel, and in between its points."""
     if level.plane.normal @ other.plane.normal < np.cos(np.radians(_PARALLEL_DEG)):
         return False
-    gap_m = np.median(np.abs(other.plane.height_m(level.points_m)))
+    gap_m = median(np.abs(other.plane.height_m(level.points_m)))
     if gap_m > max(_REMOVED_TOLERANCES * tolerance_m, _REMOVED_SIGMA * other.sigma_m):
         return False
     both_m = np.concatenate([level.points_m, other.points_m])
@@ -217,7 +218,7 @@ def _is_remnant(level: _Level, other: _Level, tolerance_m: float) -> bool:
 
 
 def _sigma_m(residual_m: NDArray[np.floating]) -> float:
-    return 1.4826 * float(np.median(np.abs(residual_m)))
+    return 1.4826 * median(np.abs(residual_m))
 
 
 def _dominant_plane(points_m: NDArray[np.float32], tolerance_m: float) -> tuple[Plane, NDArray[np.bool_]]:
@@ -258,7 +259,7 @@ def _least_squares_plane(points_m: NDArray[np.float32]) -> Plane:
 
 def _contact_m(points_m: NDArray[np.float32], tolerance_m: float, focal_px: float) -> float:
     """How far above its support the lowest points lie of an object that is seen right down to it."""
-    return _CONTACT_TOLERANCES * tolerance_m + _CONTACT_PX * float(np.median(points_m[:, 2])) / focal_px
+    return _CONTACT_TOLERANCES * tolerance_m + _CONTACT_PX * median(points_m[:, 2]) / focal_px
 
 
 def _supporting_family(
@@ -269,7 +270,7 @@ def _supporting_family(
     best_rank = (np.inf, 0)
     contact_m = np.array([_contact_m(points_m, tolerance_m, focal_px) for points_m in objects_m])
     lowest_m = np.array(
-        [[np.percentile(level.plane.height_m(points_m), _LOWEST_PERCENT) for points_m in objects_m] for level in levels]
+        [[percentile(level.plane.height_m(points_m), _LOWEST_PERCENT) for points_m in objects_m] for level in levels]
     )
     for index, level in enumerate(levels):
         parallel = [
@@ -318,7 +319,7 @@ class _Body:
             local_m[:, 2],
             middle_m,
             float(np.linalg.norm(local_m[:, :2] - middle_m, axis=1).max()),
-            float(np.percentile(local_m[:, 2], _LOWEST_PERCENT)),
+            percentile(local_m[:, 2], _LOWEST_PERCENT),
             _contact_m(points_m, tolerance_m, focal_px),
         )
 
@@ -375,7 +376,7 @@ def _top_below(body: _Body, below: _Body, highest_m: float) -> float | None:
     heights_m = below.heights_m[near]
     if len(heights_m) < 5:
         return None
-    top_m = float(np.percentile(heights_m, 98))
+    top_m = percentile(heights_m, 98)
     if top_m > highest_m:
         return None
     outline = below.flat_m.astype(np.float32)
