@@ -69,7 +69,7 @@ class Services:
             self._node.destroy_timer(deadline)
         state = self._state()
         if answer is None and state.label != ACTIVE:
-            response.message = f"the node became {state.label} before a frame came"
+            response.message = "the node was deactivated before a frame came"
         elif answer is None:
             faults = input_faults(state)
             response.message = f"no frame within {timeout_s:g} s: {'; '.join(faults) or 'the pipeline is too slow'}"
