@@ -38,13 +38,13 @@ def cross(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np
 
 
 def dot(first: FloatArray, second: FloatArray) -> FloatArray:
-    """Scalar products (...) of (..., 3); NumPy adds up along an axis of three much slower than this."""
-    x, y, z = (first[..., axis] * second[..., axis] for axis in range(3))
-    return np.asarray(x + y + z)
+    """Scalar products (...) of (..., 2) or (..., 3); NumPy adds up along so short an axis much slower than this."""
+    products = [first[..., axis] * second[..., axis] for axis in range(first.shape[-1])]
+    return np.asarray(sum(products[1:], start=products[0]))
 
 
 def length(vectors: FloatArray) -> FloatArray:
-    """Lengths (...) of (..., 3)."""
+    """Lengths (...) of (..., 2) or (..., 3)."""
     return np.asarray(np.sqrt(dot(vectors, vectors)))
 
 

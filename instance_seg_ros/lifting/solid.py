@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.core.camera import RgbdFrame
+from instance_seg_ros.core.geometry import dot, length
 from instance_seg_ros.lifting.completion import pixels_of
 from instance_seg_ros.lifting.order_statistics import median, percentile, percentiles
 
@@ -29,6 +31,8 @@ _FREE_SHARE = 0.1
 _FREE_M = 0.01
 _INSIDE = 0.85
 _RING = 48
+_ANGLES = np.arange(_RING) * 2 * np.pi / _RING
+_CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1)
 _INNER_SHARE = 0.04
 """A body is hollow when so many of its side points look towards its axis."""
 _MIN_WALL_M, _WALL_M = 0.0015, 0.003
@@ -85,14 +89,11 @@ class Revolution:
 
     def outline_m(self) -> FloatArray:
         """(R, 2) the outline seen from above."""
-        angles = np.arange(_RING) * 2 * np.pi / _RING
-        return self.axis_m + self.radii_m.max() * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        return self.axis_m + self.radii_m.max() * _CIRCLE
 
     def inner_surface_m(self) -> FloatArray:
         """(K, R, 3) points all around, a little inside of it, where an outline's noise does not reach."""
-        angles = np.arange(0, _RING, 2) * 2 * np.pi / _RING
-        circle = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-        flat_m = self.axis_m + _INSIDE * self.radii_m[:, None, None] * circle
+        flat_m = self.axis_m + _INSIDE * self.radii_m[:, None, None] * _CIRCLE[::2]
         return np.concatenate([flat_m, np.broadcast_to(self.heights_m[:, None, None], (*flat_m.shape[:2], 1))], axis=2)
 
 
@@ -108,7 +109,7 @@ def fit_revolution(body: Body, frame: RgbdFrame, mask: NDArray[np.bool_]) -> Rev
     """
     flat_m, heights_m = body.points_m[:, :2], body.points_m[:, 2]
     across = body.normals[:, :2]
-    steep = np.linalg.norm(across, axis=1)
+    steep = length(across)
     side = steep > _SIDE_SLOPE
     if np.count_nonzero(side) < _MIN_SIDE_POINTS or body.top_m <= 0:
         return None
@@ -116,7 +117,7 @@ def fit_revolution(body: Body, frame: RgbdFrame, mask: NDArray[np.bool_]) -> Rev
     axis_m = _meeting_point(flat_m, across)
     if axis_m is None:
         return None
-    inward = ((flat_m - axis_m) * across).sum(axis=1) < 0
+    inward = dot(flat_m - axis_m, across) < 0
     outward = np.where(inward[:, None], -across, across)
     if _turn_deg(outward) < _MIN_TURN_DEG:
         return None
@@ -125,7 +126,7 @@ def fit_revolution(body: Body, frame: RgbdFrame, mask: NDArray[np.bool_]) -> Rev
     if found is None:
         return None
     axis_m, scatter_m = found
-    radii_m = np.linalg.norm(flat_m - axis_m, axis=1)
+    radii_m = length(flat_m - axis_m)
     hollow = np.count_nonzero(inward) > _INNER_SHARE * len(inward)
     inner_m = _profile(bins[inward], radii_m[inward]) if hollow else None
     outer_m = _profile(bins[~inward], radii_m[~inward])
@@ -143,7 +144,7 @@ def fit_revolution(body: Body, frame: RgbdFrame, mask: NDArray[np.bool_]) -> Rev
 
 def _with_top(profile_m: FloatArray, body: Body, axis_m: FloatArray, highest: int) -> FloatArray:
     """The profile with radii of what lies above the highest bin that has side points: a top that bends or is flat."""
-    radii_m = np.linalg.norm(body.points_m[:, :2] - axis_m, axis=1)
+    radii_m = length(body.points_m[:, :2] - axis_m)
     bins = np.clip((body.points_m[:, 2] / body.top_m * _BINS).astype(np.int64), 0, _BINS - 1)
     for index in range(highest + 1, _BINS):
         own_m = radii_m[bins == index]
@@ -163,18 +164,36 @@ def _as_ellipse(profile_m: FloatArray) -> FloatArray:
 
 def _meeting_point(flat_m: FloatArray, across: FloatArray) -> FloatArray | None:
     """The point (2,) to which lines through points along their normals come nearest; None where they are parallel."""
-    tangent = np.stack([-across[:, 1], across[:, 0]], axis=1)
-    offset_m = (tangent * flat_m).sum(axis=1)
+    tangent_x, tangent_y = -across[:, 1], across[:, 0].copy()
+    offset_m = tangent_x * flat_m[:, 0] + tangent_y * flat_m[:, 1]
     weight = np.ones(len(flat_m))
     point_m = None
     for _ in range(_FIT_STEPS):
-        normal = (tangent * weight[:, None]).T @ tangent
-        if np.linalg.eigvalsh(normal)[0] < 0.02 * weight.sum():
+        solved_m = _least_squares(tangent_x, tangent_y, offset_m, weight, 0.02)
+        if solved_m is None:
             return point_m
-        point_m = np.linalg.solve(normal, (tangent * (weight * offset_m)[:, None]).sum(axis=0))
-        distance_m = np.abs(tangent @ point_m - offset_m)
+        point_m = solved_m
+        distance_m = np.abs(tangent_x * point_m[0] + tangent_y * point_m[1] - offset_m)
         weight = 1 / np.maximum(distance_m, 0.003)
     return point_m
+
+
+def _least_squares(
+    first: FloatArray, second: FloatArray, values: FloatArray, weight: FloatArray, least_share: float
+) -> FloatArray | None:
+    """The (2,) factors with which two columns (N,) sum up to values (N,), or None where these hardly tell them.
+
+    Args:
+        weight: (N,) of the squared errors.
+        least_share: the least eigenvalue that the normal matrix must have, as a share of the sum of the weights.
+    """
+    weighted_first, weighted_second = weight * first, weight * second
+    a, b, c = float(weighted_first @ first), float(weighted_first @ second), float(weighted_second @ second)
+    if (a + c) / 2 - math.hypot((a - c) / 2, b) < least_share * float(weight.sum()):
+        return None
+    p, q = float(weighted_first @ values), float(weighted_second @ values)
+    determinant = a * c - b * b
+    return np.array([c * p - b * q, a * q - b * p]) / determinant
 
 
 def _turn_deg(across: FloatArray) -> float:
@@ -191,24 +210,23 @@ def _least_scatter(flat_m: FloatArray, bins: NDArray[np.int64], axis_m: FloatArr
     weight = np.ones(len(flat_m))
     for _ in range(_FIT_STEPS):
         offset_m = flat_m - axis_m
-        radii_m = np.maximum(np.linalg.norm(offset_m, axis=1), 1e-6)
-        outward = offset_m / radii_m[:, None]
+        radii_m = np.maximum(length(offset_m), 1e-6)
         total = np.maximum(np.bincount(bins, weight, _BINS), 1e-9)
-        departure_m = radii_m - (np.bincount(bins, weight * radii_m, _BINS) / total)[bins]
-        centred = outward - np.stack(
-            [(np.bincount(bins, weight * outward[:, k], _BINS) / total)[bins] for k in (0, 1)], axis=1
+        departure_m, centred_x, centred_y = (
+            values - (np.bincount(bins, weight * values, _BINS) / total)[bins]
+            for values in (radii_m, offset_m[:, 0] / radii_m, offset_m[:, 1] / radii_m)
         )
-        normal = (centred * weight[:, None]).T @ centred
-        if np.linalg.eigvalsh(normal)[0] < 1e-3 * weight.sum():
+        step_m = _least_squares(centred_x, centred_y, departure_m, weight, 1e-3)
+        if step_m is None:
             return None
-        axis_m = axis_m + np.linalg.solve(normal, (centred * (weight * departure_m)[:, None]).sum(axis=0))
+        axis_m = axis_m + step_m
         scatter_m = 1.4826 * median(np.abs(departure_m))
         weight = 1 / np.maximum(np.abs(departure_m), max(2 * scatter_m, 1e-4))
         weight /= weight.max()
     return axis_m, percentile(np.abs(departure_m), 80) / 1.2816  # a handle's points are no noise
 
 
-def _profile(bins: NDArray[np.int64], radii_m: FloatArray) -> FloatArray | None:
+def _profile(bins: NDArray[np.int64], radii_m: NDArray[np.floating]) -> FloatArray | None:
     """(K,) median radius of each bin; between bins and beyond the last ones goes on as its neighbours do."""
     counts = np.bincount(bins, minlength=_BINS)
     known = np.flatnonzero(counts >= _MIN_BIN_POINTS)
@@ -218,7 +236,8 @@ def _profile(bins: NDArray[np.int64], radii_m: FloatArray) -> FloatArray | None:
     values_m = ordered_m[(np.cumsum(counts) - counts + counts // 2)[known]]
     profile_m = np.interp(np.arange(_BINS), known, values_m)
     low = known[: min(4, len(known))]
-    slope = np.polyfit(low, profile_m[low], 1)[0]
+    places = low - low.mean()
+    slope = float(places @ profile_m[low]) / float(places @ places)
     below = np.arange(known[0])
     # A body that narrows towards its foot goes on to narrow; one that widens stands on what is its widest yet.
     profile_m[: known[0]] = np.maximum(profile_m[known[0]] - max(slope, 0) * (known[0] - below), 0)
@@ -232,7 +251,7 @@ def _cavity(
     if inner_m is None:
         return np.zeros(_BINS)
     level = body.normals[:, 2] > 1 - _SIDE_SLOPE / 2
-    from_axis_m = np.linalg.norm(body.points_m[:, :2] - axis_m, axis=1)
+    from_axis_m = length(body.points_m[:, :2] - axis_m)
     floor = level & (from_axis_m < 0.6 * inner_m.max()) & (body.points_m[:, 2] < 0.9 * body.top_m)
     floor_m = median(body.points_m[floor, 2]) if np.count_nonzero(floor) >= _MIN_BIN_POINTS else _WALL_M
     return np.where(heights_m > floor_m, np.clip(inner_m, 0, np.maximum(outer_m - _MIN_WALL_M, 0)), 0)
@@ -272,9 +291,9 @@ def centre_of_columns_m(
     seen = np.isfinite(tops_m)
     # The middle height of a column tells better than its foot, which noise of the support may hide.
     middle_m = np.concatenate([flat_m, np.full((*counts, 1), 0.5 * body.top_m)], axis=-1)
-    rows, columns, inside = pixels_of(body.in_camera(middle_m), frame)
-    depth_m = frame.depth_m[rows, columns]
-    empty = inside & ~mask[rows, columns] & (depth_m > body.in_camera(middle_m)[..., 2])
+    middle_m = body.in_camera(middle_m)
+    rows, columns, inside = pixels_of(middle_m, frame)
+    empty = inside & ~mask[rows, columns] & (frame.depth_m[rows, columns] > middle_m[..., 2])
     turned = np.where(empty, 0, np.where(seen, tops_m, np.nan))[::-1, ::-1]
     filled_m = np.where(seen, tops_m, np.where(empty, 0, np.where(np.isnan(turned), body.top_m, turned)))
     filled_m = np.clip(filled_m, 0, body.top_m)

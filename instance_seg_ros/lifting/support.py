@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from instance_seg_ros.core.camera import RgbdFrame
-from instance_seg_ros.core.geometry import Plane
+from instance_seg_ros.core.geometry import Plane, length
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.lifting.completion import pixels_of
 from instance_seg_ros.lifting.order_statistics import median, percentile
@@ -152,12 +152,21 @@ def find_supports(
         return unknown
     thinned_m = [points_m[:: 1 + len(points_m) // _MAX_OBJECT_POINTS] for points_m in objects_m]
     levels = _background_planes(frame, instances, tolerance_m)
-    family, main = _supporting_family(levels, [thinned_m[index] for index in seen], tolerance_m, frame.intrinsics.fx)
+    seen_m = [thinned_m[index] for index in seen]
+    contact_m = np.array([_contact_m(points_m, tolerance_m, frame.intrinsics.fx) for points_m in seen_m])
+    family, main = _supporting_family(levels, seen_m, contact_m, tolerance_m)
     if main is None:
         return unknown
-    bodies = {index: _Body.of_points(thinned_m[index], main.plane, tolerance_m, frame.intrinsics.fx) for index in seen}
+    basis = main.plane.basis()
+    bodies = {
+        index: _Body.of_points(points_m, basis, float(contact))
+        for index, points_m, contact in zip(seen, seen_m, contact_m, strict=True)
+    }
+    levels_flat_m = [level.points_m @ basis[:, :2] for level in family]
     objects = [
-        _object_support(index, bodies, family, main.plane, frame, instances.masks[index], tolerance_m)
+        _object_support(
+            index, bodies, family, levels_flat_m, main.plane, basis, frame, instances.masks[index], tolerance_m
+        )
         if index in bodies
         else ObjectSupport()
         for index in range(len(objects_m))
@@ -263,12 +272,18 @@ def _contact_m(points_m: NDArray[np.float32], tolerance_m: float, focal_px: floa
 
 
 def _supporting_family(
-    levels: Sequence[_Level], objects_m: Sequence[NDArray[np.float32]], tolerance_m: float, focal_px: float
+    levels: Sequence[_Level],
+    objects_m: Sequence[NDArray[np.float32]],
+    contact_m: FloatArray,
+    tolerance_m: float,
 ) -> tuple[list[_Level], _Level | None]:
-    """The parallel planes on which the objects stand, and the one of them on which most do, if there are any."""
+    """The parallel planes on which the objects stand, and the one of them on which most do, if there are any.
+
+    Args:
+        contact_m: (N,) of `_contact_m` of each object.
+    """
     best: tuple[list[_Level], _Level | None] = [], None
     best_rank = (np.inf, 0)
-    contact_m = np.array([_contact_m(points_m, tolerance_m, focal_px) for points_m in objects_m])
     lowest_m = np.array(
         [[percentile(level.plane.height_m(points_m), _LOWEST_PERCENT) for points_m in objects_m] for level in levels]
     )
@@ -311,16 +326,16 @@ class _Body:
     contact_m: float
 
     @classmethod
-    def of_points(cls, points_m: NDArray[np.float32], plane: Plane, tolerance_m: float, focal_px: float) -> _Body:
-        local_m = points_m.astype(np.float64) @ plane.basis()
+    def of_points(cls, points_m: NDArray[np.float32], basis: FloatArray, contact_m: float) -> _Body:
+        local_m = points_m.astype(np.float64) @ basis
         middle_m = (local_m[:, :2].min(axis=0) + local_m[:, :2].max(axis=0)) / 2
         return cls(
             local_m[:, :2],
             local_m[:, 2],
             middle_m,
-            float(np.linalg.norm(local_m[:, :2] - middle_m, axis=1).max()),
+            float(length(local_m[:, :2] - middle_m).max()),
             percentile(local_m[:, 2], _LOWEST_PERCENT),
-            _contact_m(points_m, tolerance_m, focal_px),
+            contact_m,
         )
 
 
@@ -328,22 +343,24 @@ def _object_support(
     index: int,
     bodies: dict[int, _Body],
     family: Sequence[_Level],
+    levels_flat_m: Sequence[FloatArray],
     main: Plane,
+    basis: FloatArray,
     frame: RgbdFrame,
     mask: NDArray[np.bool_],
     tolerance_m: float,
 ) -> ObjectSupport:
-    """What one object stands on; see `find_supports`."""
-    body, basis = bodies[index], main.basis()
+    """What one object stands on; see `find_supports`.
+
+    Args:
+        levels_flat_m: (N, 2) points of each level of the family, along the first two axes of the basis.
+        basis: that of the main plane.
+    """
+    body = bodies[index]
     highest_m = body.lowest_m + _SINK_FACTOR * tolerance_m
     found: list[tuple[float, ObjectSupport]] = []
     around = [
-        int(
-            np.count_nonzero(
-                np.linalg.norm(level.points_m @ basis[:, :2] - body.middle_m, axis=1) < body.radius_m + _RING_M
-            )
-        )
-        for level in family
+        int(np.count_nonzero(length(flat_m - body.middle_m) < body.radius_m + _RING_M)) for flat_m in levels_flat_m
     ]
     for level, count in zip(family, around, strict=True):
         height_m = _height_at(level.plane, body.middle_m, basis)
@@ -372,7 +389,7 @@ def _height_at(plane: Plane, flat_m: FloatArray, basis: FloatArray) -> float:
 
 def _top_below(body: _Body, below: _Body, highest_m: float) -> float | None:
     """Height of another object right below a body; None where it does not lie beneath it or reaches higher."""
-    near = np.linalg.norm(below.flat_m - body.middle_m, axis=1) < body.radius_m + _RING_M
+    near = length(below.flat_m - body.middle_m) < body.radius_m + _RING_M
     heights_m = below.heights_m[near]
     if len(heights_m) < 5:
         return None

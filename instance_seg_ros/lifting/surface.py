@@ -45,14 +45,13 @@ def depth_step_pixels(depth_m: NDArray[np.float32], step_m: float, step_ratio: f
 
 def crop_of(mask: NDArray[np.bool_], margin: int) -> tuple[slice, slice]:
     """Rows and columns of the mask's tight box, wider by a margin inside the image; one pixel for an empty mask."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):
+    left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
+    if not width:
         return slice(0, 1), slice(0, 1)
-    row, column = (
-        slice(max(0, int(places[0]) - margin), min(side, int(places[-1]) + 1 + margin))
-        for places, side in zip((rows, columns), mask.shape, strict=True)
+    return (
+        slice(max(0, top - margin), min(mask.shape[0], top + height + margin)),
+        slice(max(0, left - margin), min(mask.shape[1], left + width + margin)),
     )
-    return row, column
 
 
 def dilated(image: NDArray, side_px: int) -> NDArray:

@@ -51,7 +51,8 @@ def partly_seen(depth_m: NDArray[np.float32], mask: NDArray[np.bool_], step_m: f
     if not count:
         return Visibility(Status.OK, 0.0, 0.0)
     status = Status.OK
-    outline_px = int(np.count_nonzero(inside & dilated(~inside, 3)))
+    outline = inside & dilated(~inside, 3)
+    outline_px = int(np.count_nonzero(outline))
     least_px = max(_MIN_BORDER_PX, _MIN_OUTLINE_SHARE * outline_px)
     border = [mask[0], mask[-1], mask[:, 0], mask[:, -1]]
     border_px = [int(np.count_nonzero(side)) for side in border]
@@ -67,7 +68,7 @@ def partly_seen(depth_m: NDArray[np.float32], mask: NDArray[np.bool_], step_m: f
     nearest_m = -dilated(-own_m, 2 * _REACH_PX + 1)
     beside = measured & ~inside & (nearest_m < farthest)
     nearer = beside & (depth_m < nearest_m - _STEPS * np.maximum(step_m, step_ratio * nearest_m))
-    occluded_px = int(np.count_nonzero(dilated(nearer, 2 * _REACH_PX - 1) & inside & dilated(~inside, 3)))
+    occluded_px = int(np.count_nonzero(dilated(nearer, 2 * _REACH_PX - 1) & outline))
     if occluded_px > max(_MIN_HIDDEN_PX, _MIN_OUTLINE_SHARE * outline_px):
         status |= Status.OCCLUDED
     hidden_share = min((sum(border_px) + occluded_px) / max(outline_px, 1), 1.0)
