@@ -121,10 +121,13 @@ class Body:
         origin = np.repeat([MEASURED, TURNED, EXTRUDED], counts)
         kept = _thinned(points_m, origin)
         # Where a surface was measured, or follows from one that was, its own slope counts, not an upright wall.
-        surface = kept[origin[kept] != EXTRUDED]
-        if len(surface):
-            nearest_m, _ = cKDTree(points_m[surface]).query(points_m[kept], distance_upper_bound=_KNOWN_NEAR_M)
-            kept = kept[(origin[kept] != EXTRUDED) | np.isinf(nearest_m)]
+        extruded = origin[kept] == EXTRUDED
+        surface, walls = kept[~extruded], kept[extruded]
+        if len(surface) and len(walls):
+            # Neither is worth its time for so few points.
+            tree = cKDTree(points_m[surface], compact_nodes=False, balanced_tree=False)
+            nearest_m, _ = tree.query(points_m[walls], distance_upper_bound=_KNOWN_NEAR_M)
+            kept = np.concatenate([surface, walls[np.isinf(nearest_m)]])
         bounds_m = np.stack([points_m[:, :2].min(axis=0), points_m[:, :2].max(axis=0)])
         middle_xy = bounds_m.mean(axis=0) if axis_m is None else axis_m
         return cls(
@@ -180,12 +183,15 @@ def _all_points(
     places = np.flatnonzero(mask)
     depth_m = frame.depth_m.reshape(-1)[places]
     places, depth_m = places[depth_m > 0], depth_m[depth_m > 0].astype(np.float64)
-    rays = frame.intrinsics.rays.reshape(-1, 2)[places]
-    points_m = np.concatenate([rays * depth_m[:, None], depth_m[:, None]], axis=1)
+    points_m = np.empty((len(places), 3))
+    points_m[:, :2] = frame.intrinsics.rays.reshape(-1, 2).take(places, axis=0)
+    points_m[:, :2] *= depth_m[:, None]
+    points_m[:, 2] = depth_m
     points_m = np.asarray(T_camera_body.inverse().apply(points_m))
-    margin_m = 0.005
-    inside = (np.abs(points_m[:, :2]) <= size_m[:2] / 2 + margin_m).all(axis=1)
-    return points_m[inside & (points_m[:, 2] > 0) & (points_m[:, 2] <= size_m[2] + margin_m)]
+    x, y, z = (np.ascontiguousarray(points_m[:, axis]) for axis in range(3))
+    far_x, far_y, far_z = (size_m * (0.5, 0.5, 1.0) + 0.005).tolist()
+    inside = (np.abs(x) <= far_x) & (np.abs(y) <= far_y) & (z > 0) & (z <= far_z)
+    return points_m.compress(inside, axis=0)
 
 
 def _symmetry_axis(points_m: FloatArray, T_camera_body: Transform, frame: RgbdFrame) -> FloatArray | None:
@@ -286,33 +292,31 @@ def outline_walls(points_m: FloatArray, height_m: float) -> tuple[FloatArray, Fl
     """
     if not len(points_m):
         return np.zeros((0, 3)), np.zeros((0, 3))
-    low_m = points_m[:, :2].min(axis=0) - 4 * _CELL_M
-    cells = np.floor((points_m[:, :2] - low_m) / _CELL_M).astype(np.int64)
-    shape = tuple(int(side) for side in cells.max(axis=0) + 5)
+    # Columns of their own: NumPy goes along an axis of two or three much slower.
+    flat_m = [np.ascontiguousarray(points_m[:, axis]) for axis in range(2)]
+    low_m = np.array([float(values.min()) for values in flat_m]) - 4 * _CELL_M
+    rows, columns = (
+        np.floor((values - low) / _CELL_M).astype(np.int64) for values, low in zip(flat_m, low_m.tolist(), strict=True)
+    )
+    shape = int(rows.max()) + 5, int(columns.max()) + 5
     if max(shape) > _MAX_CELLS:
         return np.zeros((0, 3)), np.zeros((0, 3))
     top_m = np.zeros(shape, dtype=np.float32)
-    np.maximum.at(top_m, (cells[:, 0], cells[:, 1]), points_m[:, 2].astype(np.float32))
+    np.maximum.at(top_m.reshape(-1), rows * shape[1] + columns, points_m[:, 2].astype(np.float32))
     levels = max(1, min(_MAX_LEVELS, round(height_m / _LEVEL_STEP_M)))
     heights_m = (np.arange(levels) + 0.5) * height_m / levels
+    # All levels below each other in one image: the empty rim of each is wider than what the filters reach.
+    region = (top_m >= heights_m[:, None, None]).astype(np.uint8).reshape(-1, shape[1])
     kernel = np.ones((3, 3), np.uint8)
-    found: list[tuple[FloatArray, FloatArray]] = []
-    for level_m in heights_m:
-        region = cv2.morphologyEx((top_m >= level_m).astype(np.uint8), cv2.MORPH_CLOSE, kernel)
-        edge = np.nonzero(region & ~cv2.erode(region, kernel))
-        if not len(edge[0]):
-            continue
-        smooth = cv2.GaussianBlur(region.astype(np.float32), (7, 7), 0)
-        gradient = np.stack([cv2.Sobel(smooth, cv2.CV_32F, 0, 1)[edge], cv2.Sobel(smooth, cv2.CV_32F, 1, 0)[edge]], 1)
-        outward = -gradient / np.maximum(np.linalg.norm(gradient, axis=1, keepdims=True), 1e-6)
-        flat_m = low_m + (np.stack(edge, axis=1) + 0.5) * _CELL_M + 0.3 * _CELL_M * outward
-        found.append(
-            (
-                np.column_stack([flat_m, np.full(len(flat_m), level_m)]),
-                np.column_stack([outward, np.zeros(len(flat_m))]).astype(np.float64),
-            )
-        )
-    if not found:
-        return np.zeros((0, 3)), np.zeros((0, 3))
-    points, normals = zip(*found, strict=True)
-    return np.concatenate(points), np.concatenate(normals)
+    region = cv2.morphologyEx(region, cv2.MORPH_CLOSE, kernel)
+    edge = np.flatnonzero(region & ~cv2.erode(region, kernel))
+    smooth = cv2.GaussianBlur(region.astype(np.float32), (7, 7), 0)
+    gradient = np.stack([cv2.Sobel(smooth, cv2.CV_32F, *order).take(edge) for order in ((0, 1), (1, 0))], axis=1)
+    outward = -gradient / np.maximum(np.linalg.norm(gradient, axis=1, keepdims=True), 1e-6)
+    row, column = np.divmod(edge, shape[1])
+    level, row = np.divmod(row, shape[0])
+    walls_m, normals = np.empty((len(edge), 3)), np.zeros((len(edge), 3))
+    walls_m[:, :2] = low_m + (np.stack([row, column], axis=1) + 0.5) * _CELL_M + 0.3 * _CELL_M * outward
+    walls_m[:, 2] = heights_m[level]
+    normals[:, :2] = outward
+    return walls_m, normals
