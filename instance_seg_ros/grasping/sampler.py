@@ -14,7 +14,7 @@ from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import GraspingSettings, GripperSettings
 from instance_seg_ros.core.status import Status
 from instance_seg_ros.grasping.candidates import Poses, contact_pairs, poses_from_pairs
-from instance_seg_ros.grasping.closing import Closed, close_on, deepest_m, in_grasp_frames
+from instance_seg_ros.grasping.closing import Closed, Column, close_on, deepest_m, in_grasp_frames
 from instance_seg_ros.grasping.collision import Obstacles, Sight, free_of_scene, sight_of, unmeasured_parts
 from instance_seg_ros.grasping.grasp import Grasp, InstanceGrasps, Rejection
 from instance_seg_ros.grasping.gripper import Gripper
@@ -142,15 +142,15 @@ class GraspSampler:
         local_m = in_grasp_frames(poses, body.points_m)
         deep_m = deepest_m(poses, local_m, body, gripper, self.settings.clearance_m)
         rejected[Rejection.REACH] += int(np.isneginf(deep_m).sum())
+        column = Column.of(local_m, gripper)
         found: list[tuple[Poses, Closed]] = []
         for depth_m in (deep_m, deep_m - _LESS_DEEP_M)[: 2 if thorough else 1]:
             # Less than no depth is farther out than the contacts that the pose was made for: closing finds others.
             which = np.flatnonzero(depth_m >= -gripper.finger_length_m)
-            moved_m = local_m[which]
-            moved_m[:, 2] -= depth_m[which, None].astype(np.float32)
+            moved = column.of_poses(which).moved(depth_m[which])
             origins_m = poses.origins_m[which] + depth_m[which, None] * poses.rotations[which, :, 2]
             own = Poses(origins_m, poses.rotations[which], poses.openings_m[which])
-            closed = close_on(body, moved_m, own, gripper)
+            closed = close_on(body, moved, own, gripper)
             found.append((own[closed.free], closed[closed.free]))
             tight = np.flatnonzero(~closed.free)
             rejected[Rejection.FIT] += len(tight)
@@ -158,7 +158,7 @@ class GraspSampler:
             narrow = openings_m < gripper.max_opening_m
             tight, openings_m = tight[narrow], openings_m[narrow]
             less = Poses(own.origins_m[tight], own.rotations[tight], openings_m)
-            closed = close_on(body, moved_m[tight], less, gripper)
+            closed = close_on(body, moved.of_poses(tight), less, gripper)
             rejected[Rejection.FIT] -= int(closed.free.sum())
             found.append((less[closed.free], closed[closed.free]))
         poses = found[0][0].joined(*(own for own, _ in found[1:]))
@@ -222,7 +222,9 @@ class GraspSampler:
             # Centred between the contacts, the fingers may come down elsewhere than where the pose was tried.
             free = np.ones(len(batch), dtype=bool)
             moved = np.flatnonzero(np.abs(closed.low_m[batch] + closed.high_m[batch]) > 2 * _SAME_PLACE_M)
-            free[moved] = close_on(body, in_grasp_frames(own[moved], body.points_m), own[moved], self.gripper).free
+            shifted = own[moved]
+            column = Column.of(in_grasp_frames(shifted, body.points_m), self.gripper)
+            free[moved] = close_on(body, column, shifted, self.gripper).free
             rejected[Rejection.FIT] += int((~free).sum())
             for index in batch[free].tolist():
                 if wanted[index]:

@@ -9,7 +9,7 @@ from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.core.parameters import GripperSettings
 from instance_seg_ros.grasping.candidates import Poses
-from instance_seg_ros.grasping.closing import Closed, close_on, deepest_m, in_grasp_frames
+from instance_seg_ros.grasping.closing import Closed, Column, close_on, deepest_m, in_grasp_frames
 from instance_seg_ros.grasping.collision import Sight, free_of_scene, sight_of, unmeasured_parts
 from instance_seg_ros.grasping.gripper import Gripper
 from instance_seg_ros.grasping.object_body import MEASURED, Body
@@ -47,7 +47,7 @@ def body_at(points_m: np.ndarray, normals: np.ndarray | None = None, supported: 
 
 
 def closed_on(body: Body, poses: Poses) -> Closed:
-    return close_on(body, in_grasp_frames(poses, body.points_m), poses, GRIPPER)
+    return close_on(body, Column.of(in_grasp_frames(poses, body.points_m), GRIPPER), poses, GRIPPER)
 
 
 @pytest.mark.parametrize(
