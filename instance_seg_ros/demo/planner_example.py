@@ -47,6 +47,7 @@ AGES_KEPT = 1000
 PICTURES_TIMEOUT_S = 5.0
 
 HEADERS = ("id", "class", "score", "distance", "size (cm)", "best grasp", "remark")
+REMARK_WIDTH = 70
 
 
 @dataclass
@@ -158,8 +159,10 @@ def table_of(answer: InstanceArray, number: int) -> str:
     if not answer.instances:
         return f"\n{headline}"
     rows = [_row(instance) for instance in answer.instances]
-    # Text as it is: a column like "1.0 m" is no number to be reformatted.
-    return f"\n{headline}\n{tabulate(rows, headers=HEADERS, tablefmt='simple', disable_numparse=True)}"
+    # Text as it is: a column like "1.0 m" is no number to be reformatted. Remarks may be several sentences.
+    widths = [*[None] * (len(HEADERS) - 1), REMARK_WIDTH]
+    table = tabulate(rows, headers=HEADERS, tablefmt="simple", disable_numparse=True, maxcolwidths=widths)
+    return f"\n{headline}\n{table}"
 
 
 def _row(instance: Instance) -> tuple[str, ...]:

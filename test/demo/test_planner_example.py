@@ -38,7 +38,7 @@ def received(make_scene: Callable[..., Scene]) -> ReceivedFrame:
 
 
 def test_the_table_tells_what_a_planner_wants_to_know(received: ReceivedFrame) -> None:
-    headline, _, _, known, unknown = table_of(received.answer, 7).strip().splitlines()
+    headline, _, _, known, unknown, *rest_of_the_remark = table_of(received.answer, 7).strip().splitlines()
 
     assert headline.startswith("frame 7, stamp 1700000000.123456789: 2 instance(s), age 123 ms (segment 50, lift 10")
     assert known.split() == [
@@ -60,6 +60,8 @@ def test_the_table_tells_what_a_planner_wants_to_know(received: ReceivedFrame) -
     ]
     assert "unknown" in unknown
     assert "too few measured points" in unknown
+    assert rest_of_the_remark
+    assert max(len(line) for line in (unknown, *rest_of_the_remark)) < 160
 
 
 def test_the_table_of_an_empty_answer_is_its_headline_with_the_reason(make_scene: Callable[..., Scene]) -> None:
