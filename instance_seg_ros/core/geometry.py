@@ -48,6 +48,14 @@ def length(vectors: FloatArray) -> FloatArray:
     return np.asarray(np.sqrt(dot(vectors, vectors)))
 
 
+def mean_and_covariance(points: FloatArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The mean (3,) and the covariance (3, 3) of (N, 3) points, N > 0, added up in float64."""
+    rows = np.array(points.T, dtype=np.float64, order="C")  # NumPy works on long rows much faster than on short ones
+    mean = rows.mean(axis=1)
+    rows -= mean[:, None]
+    return mean, rows @ rows.T / len(points)
+
+
 @dataclass(frozen=True, eq=False)
 class Transform:
     """A rigid transform `T_a_b` from coordinates in frame b to those in frame a: p_a = rotation @ p_b + translation_m.

@@ -39,12 +39,11 @@ def pixels_of(points_m: FloatArray, frame: RgbdFrame) -> tuple[NDArray[np.int64]
         inside: (...) bool; what is beside or behind the camera counts as 1 mm in front of it.
     """
     camera = frame.intrinsics
-    depth_m = points_m[..., 2].clip(min=1e-3)
+    depth_m = np.maximum(points_m[..., 2], 1e-3)
     columns = np.round(points_m[..., 0] / depth_m * camera.fx + camera.cx)
     rows = np.round(points_m[..., 1] / depth_m * camera.fy + camera.cy)
     inside = (columns >= 0) & (columns < camera.width) & (rows >= 0) & (rows < camera.height)
-    rows, columns = (np.where(inside, places, 0).astype(np.int64) for places in (rows, columns))
-    return rows, columns, inside
+    return np.where(inside, rows, 0).astype(np.int64), np.where(inside, columns, 0).astype(np.int64), inside
 
 
 def far_side_of_round_body(
@@ -106,11 +105,11 @@ def _fit_resting_ellipse(along_m: NDArray[np.float64], heights_m: NDArray[np.flo
     if b <= 0:
         return 0.0, np.inf
     s, v = (along_m - origin_m) / b, heights_m / b - 1
-    terms = np.stack([2 * s, 1 - v**2, -np.ones_like(s)], axis=1)
+    terms = np.stack([2 * s, 1 - v**2, -np.ones_like(s)])
     weight = np.ones_like(s)
     for _ in range(_FIT_STEPS):
-        weighted = terms * weight[:, None]
-        centre, a_squared, _ = np.linalg.lstsq(weighted.T @ weighted, weighted.T @ (s**2 * weight), rcond=None)[0]
+        weighted = terms * weight
+        centre, a_squared, _ = np.linalg.lstsq(weighted @ weighted.T, weighted @ (s**2 * weight), rcond=None)[0]
         a = np.sqrt(max(a_squared, 0.0))
         if not 1 / _MAX_ASPECT < a < _MAX_ASPECT:
             return 0.0, np.inf

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.core.camera import RgbdFrame
-from instance_seg_ros.core.geometry import OrientedBox, Plane, Transform, cross, frozen
+from instance_seg_ros.core.geometry import OrientedBox, Plane, Transform, cross, frozen, mean_and_covariance
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import LiftingSettings
 from instance_seg_ros.core.status import Status
@@ -191,7 +191,7 @@ class Lifter:
         """The kept pixels of a mask."""
         settings, focal_px = self.settings, frame.intrinsics.fx
         crop = crop_of(mask, settings.mask_erosion_px + 2)
-        depth_m, inside = frame.depth_m[crop], mask[crop]
+        depth_m, inside = np.ascontiguousarray(frame.depth_m[crop]), np.ascontiguousarray(mask[crop])
         core = self._within_depth_gate(depth_m, self._core(depth_m, inside), focal_px)
         core = _largest_piece(core, depth_m, focal_px)
         radius_px = window_radius_px(median(depth_m[core]) if core.any() else 1.0, focal_px)
@@ -200,18 +200,15 @@ class Lifter:
         tolerance_m = 0.5 * step_tolerance_m(depth_m, settings.depth_step_m, settings.depth_step_ratio)
         on_surface = inside & (depth_m > 0) & planes.valid & (abs(depth_m - fitted_m) < tolerance_m)
         rows, columns = np.nonzero(core | on_surface)
-        sight = np.concatenate(
-            [frame.intrinsics.rays[crop][rows, columns], np.ones((len(rows), 1), dtype=np.float32)], axis=1
-        )
-        smooth_m = np.where(on_surface, fitted_m, depth_m)[rows, columns, None]
+        places = rows * depth_m.shape[1] + columns
         pixels = (rows + crop[0].start) * frame.intrinsics.width + columns + crop[1].start
-        smooth_m = sight * smooth_m
+        rays = frame.intrinsics.rays.reshape(-1, 2)[pixels]
+        measured_m = _along(rays, depth_m.reshape(-1)[places])
+        smooth_m = _along(rays, np.where(on_surface, fitted_m, depth_m).reshape(-1)[places])
         some = slice(None, None, 1 + len(rows) // _MAX_OUTLINE_POINTS)
-        at = planes.at((rows * depth_m.shape[1] + columns)[some])
-        normals = at.normals(sight[some, :2], frame.intrinsics).astype(np.float64) * at.valid[:, None]
-        return _Surface(
-            sight * depth_m[rows, columns, None], smooth_m, pixels, smooth_m[some].astype(np.float64), normals
-        )
+        at = planes.at(places[some])
+        normals = at.normals(rays[some], frame.intrinsics).astype(np.float64) * at.valid[:, None]
+        return _Surface(measured_m, smooth_m, pixels, smooth_m[some].astype(np.float64), normals)
 
     def _core(self, depth_m: NDArray[np.float32], inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Measured pixels well inside the mask and away from depth steps; eased for masks too thin for that.
@@ -258,9 +255,7 @@ class Lifter:
         if len(surface.points_m) < self.settings.min_points:
             status, none = Status.TOO_FEW_POINTS, Completion.NONE
             return Instance3D(surface.points_m, surface.pixels, rejected, None, None, None, None, none, status)
-        mean_m = surface.points_m.mean(axis=0, dtype=np.float64)
-        centred = surface.points_m - mean_m
-        covariance_m2 = centred.T @ centred / len(centred)
+        mean_m, covariance_m2 = mean_and_covariance(surface.points_m)
         completion = Completion.SUPPORT_PLANE
         visibility = partly_seen(frame.depth_m, mask, self.settings.depth_step_m, self.settings.depth_step_ratio)
         status = visibility.status
@@ -291,6 +286,15 @@ class Lifter:
             support=support,
             centroid_covariance_m2=centroid_covariance_m2(box, centre_m, visibility, is_round, support.kind),
         )
+
+
+def _along(rays: NDArray[np.float32], depth_m: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The points (P, 3) at depths (P,) along rays (P, 2)."""
+    points_m = np.empty((len(rays), 3), dtype=np.float32)
+    for axis in (0, 1):
+        np.multiply(rays[:, axis], depth_m, out=points_m[:, axis])
+    points_m[:, 2] = depth_m
+    return points_m
 
 
 def _largest_piece(core: NDArray[np.bool_], depth_m: NDArray[np.float32], focal_px: float) -> NDArray[np.bool_]:

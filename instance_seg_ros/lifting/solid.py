@@ -232,7 +232,7 @@ def _profile(bins: NDArray[np.int64], radii_m: NDArray[np.floating]) -> FloatArr
     known = np.flatnonzero(counts >= _MIN_BIN_POINTS)
     if len(known) < 2:
         return None
-    ordered_m = radii_m[np.lexsort((radii_m, bins))]
+    ordered_m = radii_m[np.argsort(bins * (1 + 2 * radii_m.max()) + radii_m)]  # by bin, then by radius
     values_m = ordered_m[(np.cumsum(counts) - counts + counts // 2)[known]]
     profile_m = np.interp(np.arange(_BINS), known, values_m)
     low = known[: min(4, len(known))]

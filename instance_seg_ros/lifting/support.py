@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -235,7 +236,7 @@ def _dominant_plane(points_m: NDArray[np.float32], tolerance_m: float) -> tuple[
     rng = np.random.default_rng(0)
     corners = points_m[rng.integers(len(points_m), size=(_HYPOTHESES, 3))]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    lengths = np.linalg.norm(normals, axis=1)
+    lengths = length(normals)
     proper = lengths > 1e-8
     if not proper.any():  # fewer than three distinct points, or all on a line
         return Plane(np.array([0.0, 0.0, -1.0]), 0.0), np.zeros(len(points_m), dtype=bool)
@@ -389,7 +390,10 @@ def _height_at(plane: Plane, flat_m: FloatArray, basis: FloatArray) -> float:
 
 def _top_below(body: _Body, below: _Body, highest_m: float) -> float | None:
     """Height of another object right below a body; None where it does not lie beneath it or reaches higher."""
-    near = length(below.flat_m - body.middle_m) < body.radius_m + _RING_M
+    reach_m = body.radius_m + _RING_M
+    if math.dist(body.middle_m, below.middle_m) > reach_m + below.radius_m:
+        return None
+    near = length(below.flat_m - body.middle_m) < reach_m
     heights_m = below.heights_m[near]
     if len(heights_m) < 5:
         return None

@@ -18,7 +18,7 @@ _MIN_WINDOW_SHARE = 0.15
 
 def step_tolerance_m(depth_m: NDArray[np.float32], step_m: float, step_ratio: float) -> NDArray[np.float32]:
     """The jump above which two neighbours belong to different surfaces, like `depth_m` in shape."""
-    return (depth_m * step_ratio).clip(min=step_m)
+    return np.maximum(depth_m * step_ratio, step_m)
 
 
 def depth_step_pixels(depth_m: NDArray[np.float32], step_m: float, step_ratio: float) -> NDArray[np.bool_]:
