@@ -80,7 +80,7 @@ class GraspSampler:
         if not bodies:
             return tuple(results)
         for label, mask in enumerate(masks, start=1):
-            labels[mask & (labels == 0)] = label
+            np.copyto(labels, label, where=mask & (labels == 0))
         obstacles = Obstacles.of_frame(frame, labels, lifted.support_plane)
         for body in bodies:
             obstacles = obstacles.with_hidden_side(body.label, body.hidden_m)
@@ -106,13 +106,23 @@ class GraspSampler:
         centre_m = np.asarray(body.T_camera_body.apply(body.centre_m), dtype=np.float64)
         others_m = obstacles.others_near(centre_m, radius_m, body.label).astype(np.float64)
         others_m = np.asarray(body.T_camera_body.inverse().apply(others_m))
-        grasps: tuple[Grasp, ...] = ()
+        local_m = in_grasp_frames(tries, body.points_m)
+        deep_m = deepest_m(tries, local_m, body, gripper, settings.clearance_m)
+        column = Column.of(local_m, gripper)
+        unfit = Counter({Rejection.REACH: int(np.isneginf(deep_m).sum())})
         rejected: Counter[Rejection] = Counter()
+        found: list[tuple[Poses, Closed]] = []
+        grasps: tuple[Grasp, ...] = ()
         for thorough in (False, True):
             if len(grasps) >= min(_ENOUGH, settings.max_grasps):
                 break
-            rejected = Counter()
-            poses, closed = self._closed(body, tries, widths_m, thorough, rejected)
+            # Less deep and opened less where opened fully fits: in a heap there may be room for nothing else.
+            depth_m = deep_m - _LESS_DEEP_M if thorough else deep_m
+            found.extend(self._closed_at(body, tries, widths_m, column, depth_m, unfit))
+            rejected = Counter(unfit)
+            poses, closed = self._that_hold(found, rejected)
+            if thorough:
+                poses, closed = _opened_less(poses, closed)
             sight = self._sight(frame, body, poses, closed, obstacles, unmeasured)
             known = ~sight.unknown
             if body.cut:  # its far side may be farther than what completes it, so fingers go only where it is seen free
@@ -125,56 +135,47 @@ class GraspSampler:
         counts = {why: rejected[why] for why in Rejection if rejected[why]}
         return InstanceGrasps(grasps, _status(grasps, rejected), counts)
 
-    def _closed(
-        self, body: Body, poses: Poses, widths_m: FloatArray, thorough: bool, rejected: Counter[Rejection]
-    ) -> tuple[Poses, Closed]:
-        """The poses moved in and centred between the contacts that closing meets, and what it meets; those that fit.
-
-        Each pose is tried as deep as it goes; fully opened, and where that does not fit, opened less.
+    def _closed_at(
+        self,
+        body: Body,
+        poses: Poses,
+        widths_m: FloatArray,
+        column: Column,
+        depth_m: FloatArray,
+        rejected: Counter[Rejection],
+    ) -> list[tuple[Poses, Closed]]:
+        """The poses moved in, and what closing meets there; those that fit: fully opened, and where not, opened less.
 
         Args:
             widths_m: (C,) distance of the contacts that the poses were made for.
-            thorough: also less deep and opened less where opened fully fits: in a heap there may be room for nothing
-                else.
+            column: of the poses.
+            depth_m: (C,) how far they move in.
             rejected: is added to.
         """
         gripper = self.gripper
-        local_m = in_grasp_frames(poses, body.points_m)
-        deep_m = deepest_m(poses, local_m, body, gripper, self.settings.clearance_m)
-        rejected[Rejection.REACH] += int(np.isneginf(deep_m).sum())
-        column = Column.of(local_m, gripper)
-        found: list[tuple[Poses, Closed]] = []
-        for depth_m in (deep_m, deep_m - _LESS_DEEP_M)[: 2 if thorough else 1]:
-            # Less than no depth is farther out than the contacts that the pose was made for: closing finds others.
-            which = np.flatnonzero(depth_m >= -gripper.finger_length_m)
-            moved = column.of_poses(which).moved(depth_m[which])
-            origins_m = poses.origins_m[which] + depth_m[which, None] * poses.rotations[which, :, 2]
-            own = Poses(origins_m, poses.rotations[which], poses.openings_m[which])
-            closed = close_on(body, moved, own, gripper)
-            found.append((own[closed.free], closed[closed.free]))
-            tight = np.flatnonzero(~closed.free)
-            rejected[Rejection.FIT] += len(tight)
-            openings_m = np.minimum(widths_m[which[tight]] + 2 * _NARROW_ROOM_M, gripper.max_opening_m)
-            narrow = openings_m < gripper.max_opening_m
-            tight, openings_m = tight[narrow], openings_m[narrow]
-            less = Poses(own.origins_m[tight], own.rotations[tight], openings_m)
-            closed = close_on(body, moved.of_poses(tight), less, gripper)
-            rejected[Rejection.FIT] -= int(closed.free.sum())
-            found.append((less[closed.free], closed[closed.free]))
+        # Less than no depth is farther out than the contacts that the pose was made for: closing finds others.
+        which = np.flatnonzero(depth_m >= -gripper.finger_length_m)
+        moved = column.of_poses(which).moved(depth_m[which])
+        origins_m = poses.origins_m[which] + depth_m[which, None] * poses.rotations[which, :, 2]
+        own = Poses(origins_m, poses.rotations[which], poses.openings_m[which])
+        closed = close_on(body, moved, own, gripper)
+        tight = np.flatnonzero(~closed.free)
+        openings_m = np.minimum(widths_m[which[tight]] + 2 * _NARROW_ROOM_M, gripper.max_opening_m)
+        narrow = openings_m < gripper.max_opening_m
+        less = Poses(own.origins_m[tight[narrow]], own.rotations[tight[narrow]], openings_m[narrow])
+        closed_less = close_on(body, moved.of_poses(tight[narrow]), less, gripper)
+        rejected[Rejection.FIT] += len(tight) - int(closed_less.free.sum())
+        return [(own[closed.free], closed[closed.free]), (less[closed_less.free], closed_less[closed_less.free])]
+
+    def _that_hold(self, found: Sequence[tuple[Poses, Closed]], rejected: Counter[Rejection]) -> tuple[Poses, Closed]:
+        """All that was found on which the fingers do not slip, centred between the contacts; `rejected` is added to."""
         poses = found[0][0].joined(*(own for own, _ in found[1:]))
         closed = found[0][1].joined(*(own for _, own in found[1:]))
         holds = (closed.cosine > 0) & (1 - closed.cosine**2 <= (self.settings.friction * closed.cosine) ** 2)
         rejected[Rejection.SLIP] += int((~holds).sum())
         poses, closed = poses[holds], closed[holds]
         middle_m = (closed.low_m + closed.high_m)[:, None] / 2 * poses.rotations[:, :, 0]
-        poses = Poses(poses.origins_m + middle_m, poses.rotations, poses.openings_m)
-        if not thorough:
-            return poses, closed
-        # Nothing of the object is where the fingers of a gripper that is opened less go.
-        openings_m = closed.width_m + 2 * _NARROW_ROOM_M
-        narrow = openings_m < poses.openings_m - _NARROW_ROOM_M
-        less = Poses(poses.origins_m, poses.rotations, openings_m)
-        return poses.joined(less[narrow]), closed.joined(closed[narrow])
+        return Poses(poses.origins_m + middle_m, poses.rotations, poses.openings_m), closed
 
     def _sight(
         self,
@@ -254,6 +255,14 @@ class GraspSampler:
             checked_against_scene=True,
             marks=tuple(marks[index].tolist()),
         )
+
+
+def _opened_less(poses: Poses, closed: Closed) -> tuple[Poses, Closed]:
+    """The same, and behind them those that leave much room, opened less: nothing of the object is in their way."""
+    openings_m = closed.width_m + 2 * _NARROW_ROOM_M
+    narrow = openings_m < poses.openings_m - _NARROW_ROOM_M
+    less = Poses(poses.origins_m, poses.rotations, openings_m)
+    return poses.joined(less[narrow]), closed.joined(closed[narrow])
 
 
 def _status(grasps: Sequence[Grasp], rejected: Counter[Rejection]) -> Status:
