@@ -11,7 +11,7 @@ from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.geometry import FloatArray, Plane, dot
 from instance_seg_ros.grasping.gripper import Gripper
 from instance_seg_ros.lifting.completion import pixels_of
-from instance_seg_ros.lifting.surface import depth_step_pixels, dilated, eroded
+from instance_seg_ros.lifting.surface import crop_of, depth_step_pixels, dilated, eroded
 
 _STRIDE_PX = 2
 _VOXEL_M = 0.005
@@ -53,10 +53,13 @@ class Obstacles:
         owners = np.where(labels > 0, labels, dilated(labels, _RIM_PX))
         beside = dilated(depth_step_pixels(frame.depth_m, _EDGE_STEP_M, _EDGE_STEP_RATIO), 3)
         grid = (slice(None, None, _STRIDE_PX), slice(None, None, _STRIDE_PX))
-        solid = (frame.depth_m[grid] > 0) & ~beside[grid]
-        depth_m = frame.depth_m[grid][solid][:, None]
-        points_m = np.concatenate([frame.intrinsics.rays[grid][solid] * depth_m, depth_m], axis=1)
-        owner = owners[grid][solid].astype(np.int64)
+        rows, columns = np.nonzero((frame.depth_m[grid] > 0) & ~beside[grid])
+        places = _STRIDE_PX * (rows * frame.intrinsics.width + columns)
+        points_m = np.empty((len(places), 3), dtype=np.float32)
+        points_m[:, 2] = frame.depth_m.reshape(-1).take(places)
+        rays = frame.intrinsics.rays.reshape(-1, 2).take(places, axis=0)
+        np.multiply(rays, points_m[:, 2:], out=points_m[:, :2])
+        owner = owners.reshape(-1).take(places).astype(np.int64)
         if plane is not None:
             above = _height_m(points_m, plane) > _PLANE_TOLERANCE_M
             points_m, owner = points_m[above], owner[above]
@@ -96,14 +99,28 @@ def free_of_scene(
         local_m: (C, 3, P) the points in the grasps' frames.
         openings_m: (C,) between the fingers on the approach.
     """
-    x, y, z = np.abs(local_m[:, 0]), np.abs(local_m[:, 1]), local_m[:, 2]
-    inner_m = (openings_m / 2).astype(np.float32)[:, None]
+    count, _, points = local_m.shape
+    inner_m = (openings_m / 2).astype(np.float32)
     outer_m = inner_m + np.float32(gripper.finger_thickness_m + clearance_m)
-    beside = (y <= gripper.fingers.half_y + clearance_m) & (z <= clearance_m) & (x <= outer_m)
+    palm = gripper.palm_on_approach.grown(clearance_m)
+    half_y_m = gripper.fingers.half_y + clearance_m
+    # Only the few points near the gripper's way are looked at more closely.
+    near = np.abs(local_m[:, 0]) <= max(palm.outer_x, float(outer_m.max(initial=0)))
+    near &= np.abs(local_m[:, 1]) <= max(palm.half_y, half_y_m)
+    near &= local_m[:, 2] <= max(palm.high_z, clearance_m)
+    flat = np.flatnonzero(near)
+    pose = flat // max(points, 1)
+    first = flat + 2 * points * pose
+    x, y, z = (local_m.reshape(-1).take(first + axis * points) for axis in range(3))
+    x, y = np.abs(x), np.abs(y)
+    beside = (y <= half_y_m) & (z <= clearance_m) & (x <= outer_m.take(pose))
     closing = beside & (z >= gripper.fingers.low_z - clearance_m)
-    approach = beside & (z >= gripper.fingers_on_approach.low_z - clearance_m) & (x >= inner_m - clearance_m)
-    palm = gripper.palm_on_approach.grown(clearance_m).holds(local_m)
-    return ~np.any(closing | approach | palm, axis=1)
+    approach = beside & (z >= gripper.fingers_on_approach.low_z - clearance_m)
+    approach &= x >= (inner_m - clearance_m).take(pose)
+    in_palm = (x <= palm.outer_x) & (y <= palm.half_y) & (z >= palm.low_z) & (z <= palm.high_z)
+    free = np.ones(count, dtype=bool)
+    free[pose[closing | approach | in_palm]] = False
+    return free
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,5 +174,7 @@ def unmeasured_parts(
     for index, mask in enumerate(masks):
         holes = mask & missing
         if holes.any():
-            owners[dilated(eroded(holes, smallest_px), smallest_px) & holes] = index + 1
+            crop = crop_of(holes, smallest_px)
+            holes = holes[crop].copy()
+            owners[crop][dilated(eroded(holes, smallest_px), smallest_px) & holes] = index + 1
     return owners

@@ -23,12 +23,6 @@ class Region:
     low_z: float
     high_z: float
 
-    def holds(self, local_m: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Which points (C, P) lie inside, by their (C, 3, P) coordinates in grasp frames."""
-        x, y, z = abs(local_m[:, 0]), abs(local_m[:, 1]), local_m[:, 2]
-        inside = (x <= self.outer_x) & (y <= self.half_y) & (z >= self.low_z) & (z <= self.high_z)
-        return inside & (x >= self.inner_x) if self.inner_x > 0 else inside
-
     def grown(self, margin_m: float) -> Region:
         """The region with every face moved out by a margin."""
         return Region(
