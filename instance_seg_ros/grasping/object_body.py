@@ -6,6 +6,7 @@ of the box), x and y are those of the oriented box.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -257,7 +258,9 @@ def round_axis(points_m: FloatArray, normals: FloatArray) -> FloatArray | None:
         left = 2 * np.column_stack([centred(flat_m[:, 0]), centred(flat_m[:, 1])])
         right = centred(squared)
         normal_matrix = left[inlier].T @ left[inlier]
-        if np.linalg.cond(normal_matrix) > 1e6:
+        (a, b), (_, c) = normal_matrix.tolist()
+        radius = math.hypot((a - c) / 2, b)  # its eigenvalues are (a + c) / 2 plus and minus this
+        if (a + c) / 2 + radius >= 1e6 * ((a + c) / 2 - radius):
             return None
         centre = np.linalg.solve(normal_matrix, left[inlier].T @ right[inlier])
         radii_m = np.linalg.norm(flat_m - centre, axis=1)
