@@ -303,13 +303,14 @@ def _largest_piece(core: NDArray[np.bool_], depth_m: NDArray[np.float32], focal_
     An occluder cuts objects in two, and a step parts the inside of a mug from its outside; what lies behind a handle or
     under the rim of a generous mask is smaller or farther.
     """
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(core.astype(np.uint8), connectivity=4)
+    count, labels = cv2.connectedComponents(core.view(np.uint8), connectivity=4)
     if count <= 2:
         return core
-    areas = stats[1:, cv2.CC_STAT_AREA]
+    areas = np.bincount(labels.reshape(-1))[1:]
     largest = 1 + int(np.argmax(areas))
-    depth_of_largest_m = median(depth_m[labels == largest])
-    sides_px = stats[largest, cv2.CC_STAT_WIDTH], stats[largest, cv2.CC_STAT_HEIGHT]
+    in_largest = labels == largest
+    depth_of_largest_m = median(depth_m[in_largest])
+    sides_px = cv2.boundingRect(in_largest.view(np.uint8))[2:]
     reach_m = max(sides_px) * depth_of_largest_m / focal_px
     kept = np.zeros(count, dtype=bool)
     for label in 1 + np.flatnonzero(areas >= _MIN_PIECE_SHARE * areas.max()):

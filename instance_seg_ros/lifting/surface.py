@@ -132,18 +132,32 @@ def fit_local_planes(depth_m: NDArray[np.float32], keep: NDArray[np.bool_], radi
     # Cramer's rule on the symmetric 3x3 normal equations; centring first keeps float32 accurate.
     count = s.clip(min=1)
     mx, my, mb = sx / count, sy / count, b / count
-    cxx, cxy, cyy = sxx - sx * mx, sxy - sx * my, syy - sy * my
-    cxb, cyb = bx - sx * mb, by - sy * mb
-    determinant = cxx * cyy - cxy * cxy
+    # In place: fresh memory for every product would take longer than the arithmetic.
+    sxx -= sx * mx
+    sxy -= sx * my
+    syy -= sy * my
+    bx -= sx * mb
+    by -= sy * mb
+    determinant = sxx * syy
+    determinant -= sxy * sxy
     enough = max(6.0, _MIN_WINDOW_SHARE * (2 * radius_px + 1) ** 2)
     valid = (s >= enough) & (determinant > 1e-4 * count * count)
-    safe = np.where(valid, determinant, 1)
-    slope_x = (cyy * cxb - cxy * cyb) / safe
-    slope_y = (cxx * cyb - cxy * cxb) / safe
-    inverse_depth = mb - slope_x * mx - slope_y * my
-    valid &= inverse_depth > 1e-3
+    determinant[~valid] = 1
+    slope_x = syy * bx
+    slope_x -= sxy * by
+    slope_x /= determinant
+    slope_y = sxx * by
+    slope_y -= sxy * bx
+    slope_y /= determinant
+    mx *= slope_x
+    my *= slope_y
+    mb -= mx
+    mb -= my
+    valid &= mb > 1e-3
     scale = np.float32(1 / radius_px)
-    return LocalPlanes(valid, inverse_depth, slope_x * scale, slope_y * scale)
+    slope_x *= scale
+    slope_y *= scale
+    return LocalPlanes(valid, inverse_depth=mb, slope_x=slope_x, slope_y=slope_y)
 
 
 def _window_moments(

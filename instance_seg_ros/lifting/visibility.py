@@ -46,7 +46,7 @@ def partly_seen(depth_m: NDArray[np.float32], mask: NDArray[np.bool_], step_m: f
         step_m, step_ratio: a jump between neighbours is a depth step above max(step_m, step_ratio * depth).
     """
     crop = crop_of(mask, _REACH_PX + 1)
-    inside, depth_m = mask[crop], depth_m[crop]
+    inside, depth_m = np.ascontiguousarray(mask[crop]), np.ascontiguousarray(depth_m[crop])
     count = int(np.count_nonzero(inside))
     if not count:
         return Visibility(Status.OK, 0.0, 0.0)
@@ -67,7 +67,9 @@ def partly_seen(depth_m: NDArray[np.float32], mask: NDArray[np.bool_], step_m: f
     own_m = np.where(inside & measured, depth_m, farthest)
     nearest_m = -dilated(-own_m, 2 * _REACH_PX + 1)
     beside = measured & ~inside & (nearest_m < farthest)
-    nearer = beside & (depth_m < nearest_m - _STEPS * np.maximum(step_m, step_ratio * nearest_m))
+    nearest_beside_m = nearest_m[beside]
+    nearer = np.zeros_like(inside)
+    nearer[beside] = depth_m[beside] < nearest_beside_m - _STEPS * np.maximum(step_m, step_ratio * nearest_beside_m)
     occluded_px = int(np.count_nonzero(dilated(nearer, 2 * _REACH_PX - 1) & outline))
     if occluded_px > max(_MIN_HIDDEN_PX, _MIN_OUTLINE_SHARE * outline_px):
         status |= Status.OCCLUDED
