@@ -55,7 +55,7 @@ class ContactPairs:
 
     def __getitem__(self, which: NDArray) -> ContactPairs:
         """Those at (K,) indices, or those that (C,) bool names."""
-        return ContactPairs(*(getattr(self, field.name)[which] for field in fields(self)))
+        return ContactPairs(*(values[which] for values in vars(self).values()))
 
     def joined(self, *others: ContactPairs) -> ContactPairs:
         """With others behind them."""
@@ -98,7 +98,9 @@ def antipodal_pairs(
     inward = np.minimum(inward, inward.T)
     feasible = inward >= float(np.cos(np.arctan(friction))) * distance_m
     feasible &= (distance_m >= _MIN_WIDTH_M) & (distance_m <= max_opening_m)
-    places = np.flatnonzero(np.triu(feasible, 1))
+    number = np.arange(len(points_m), dtype=np.int32)
+    feasible &= number[:, None] < number  # each pair once
+    places = np.flatnonzero(feasible)
     first, second = np.divmod(_evenly(places, _MAX_FEASIBLE), len(points_m))
     cosine = (inward[first, second] / distance_m[first, second]).astype(np.float64)
     assumed = (origin[first] > 0).astype(np.int64) + (origin[second] > 0)
@@ -150,7 +152,7 @@ class Poses:
 
     def __getitem__(self, which: NDArray) -> Poses:
         """Those at (K,) indices, or those that (C,) bool names."""
-        return Poses(*(getattr(self, field.name)[which] for field in fields(self)))
+        return Poses(*(values[which] for values in vars(self).values()))
 
     def joined(self, *others: Poses) -> Poses:
         """With others behind them."""

@@ -58,7 +58,7 @@ class Closed:
 
     def __getitem__(self, which: NDArray) -> Closed:
         """Those at (K,) indices, or those that (C,) bool names."""
-        return Closed(*(getattr(self, field.name)[which] for field in fields(self)))
+        return Closed(*(values[which] for values in vars(self).values()))
 
     def joined(self, *others: Closed) -> Closed:
         """With others behind them."""

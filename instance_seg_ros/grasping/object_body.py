@@ -19,6 +19,7 @@ from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.core.status import Status
 from instance_seg_ros.lifting import Completion, Instance3D
 from instance_seg_ros.lifting.completion import pixels_of
+from instance_seg_ros.lifting.order_statistics import median
 from instance_seg_ros.lifting.surface import fit_local_planes, window_radius_px
 
 FloatArray = NDArray[np.float64]
@@ -104,16 +105,21 @@ class Body:
         T_camera_box, size_m = instance.box.T_camera_box, np.array(instance.box.size_m)
         low_m = T_camera_box.translation_m - T_camera_box.rotation[:, 2] * size_m[2] / 2
         T_camera_body = Transform(T_camera_box.rotation, low_m)
-        measured_m, normals = _measured(label, instance, frame, labels, T_camera_body)
+        T_body_camera = T_camera_body.inverse()
+        measured_m, normals = _measured(label, instance, frame, labels, T_body_camera)
         axis_m = round_axis(measured_m, normals) if supported else None
-        middle_m = axis_m if axis_m is not None or not supported else _symmetry_axis(measured_m, T_camera_body, frame)
+        middle_m = (
+            axis_m
+            if axis_m is not None or not supported
+            else _symmetry_axis(measured_m, T_camera_body, T_body_camera.translation_m, frame)
+        )
         turned_m, turned_normals = (
             _half_turn(measured_m, np.zeros(2) if middle_m is None else middle_m),
             normals * _TURN,
         )
         kept_turned = ~_seen_free(turned_m, T_camera_body, frame) & (middle_m is not None)
         turned_m, turned_normals = turned_m[kept_turned], turned_normals[kept_turned]
-        known_m = np.concatenate([_all_points(instance, frame, mask, T_camera_body, size_m), turned_m])
+        known_m = np.concatenate([_all_points(frame, mask, T_body_camera, size_m), turned_m])
         walls_m, wall_normals = outline_walls(known_m, float(size_m[2]))
         seen = _seen_free(walls_m, T_camera_body, frame)
         walls_m, wall_normals = walls_m[~seen], wall_normals[~seen]
@@ -156,14 +162,14 @@ class Body:
 
 
 def _measured(
-    label: int, instance: Instance3D, frame: RgbdFrame, labels: NDArray[np.int16], T_camera_body: Transform
+    label: int, instance: Instance3D, frame: RgbdFrame, labels: NDArray[np.int16], T_body_camera: Transform
 ) -> tuple[FloatArray, FloatArray]:
     """Points of the measured surface, evenly over its pixels, on their local planes, and their normals; body frame."""
-    rows, columns = np.divmod(instance.pixels, frame.intrinsics.width)
+    rows, columns = np.divmod(instance.pixels.astype(np.int32), np.int32(frame.intrinsics.width))
     crop = slice(int(rows.min()), int(rows.max()) + 1), slice(int(columns.min()), int(columns.max()) + 1)
     depth_m = frame.depth_m[crop]
     keep = (labels[crop] == label) & (depth_m > 0)
-    radius_px = window_radius_px(float(np.median(instance.points_m[:, 2])), frame.intrinsics.fx)
+    radius_px = window_radius_px(median(instance.points_m[:, 2]), frame.intrinsics.fx)
     planes = fit_local_planes(depth_m, keep, radius_px)
     places = np.flatnonzero(keep & planes.valid)
     if len(places) > _MAX_SAMPLES:
@@ -173,13 +179,10 @@ def _measured(
     smooth_m = planes.depth_m.astype(np.float64)
     points_m = np.concatenate([rays * smooth_m[:, None], smooth_m[:, None]], axis=1)
     normals = planes.normals(rays, frame.intrinsics).astype(np.float64)
-    T_body_camera = T_camera_body.inverse()
-    return np.asarray(T_body_camera.apply(points_m)), normals @ T_camera_body.rotation
+    return np.asarray(T_body_camera.apply(points_m)), normals @ T_body_camera.rotation.T
 
 
-def _all_points(
-    instance: Instance3D, frame: RgbdFrame, mask: NDArray[np.bool_], T_camera_body: Transform, size_m: FloatArray
-) -> FloatArray:
+def _all_points(frame: RgbdFrame, mask: NDArray[np.bool_], T_body_camera: Transform, size_m: FloatArray) -> FloatArray:
     """Every measured point of the mask inside the box (and 5 mm around it): thin rims, too, that lifting drops."""
     places = np.flatnonzero(mask)
     depth_m = frame.depth_m.reshape(-1)[places]
@@ -188,20 +191,22 @@ def _all_points(
     points_m[:, :2] = frame.intrinsics.rays.reshape(-1, 2).take(places, axis=0)
     points_m[:, :2] *= depth_m[:, None]
     points_m[:, 2] = depth_m
-    points_m = np.asarray(T_camera_body.inverse().apply(points_m))
+    points_m = np.asarray(T_body_camera.apply(points_m))
     x, y, z = (np.ascontiguousarray(points_m[:, axis]) for axis in range(3))
     far_x, far_y, far_z = (size_m * (0.5, 0.5, 1.0) + 0.005).tolist()
     inside = (np.abs(x) <= far_x) & (np.abs(y) <= far_y) & (z > 0) & (z <= far_z)
     return points_m.compress(inside, axis=0)
 
 
-def _symmetry_axis(points_m: FloatArray, T_camera_body: Transform, frame: RgbdFrame) -> FloatArray | None:
+def _symmetry_axis(
+    points_m: FloatArray, T_camera_body: Transform, camera_m: FloatArray, frame: RgbdFrame
+) -> FloatArray | None:
     """Where the vertical goes, (2,), about which half a turn maps the points to where the camera cannot refute them.
 
     The nearest such place to the middle of the box, which lies too near to the camera where a body bulges out of sight;
     None where there is none: an L or a wedge has no such symmetry.
     """
-    away = -T_camera_body.inverse().translation_m[:2]
+    away = -camera_m[:2]
     away = away / max(float(np.linalg.norm(away)), 1e-6)
     for shift_m in _AXIS_SHIFTS_M:
         axis_m = shift_m * away
