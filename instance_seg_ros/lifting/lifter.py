@@ -199,10 +199,11 @@ class Lifter:
         fitted_m = planes.depth_m
         tolerance_m = 0.5 * step_tolerance_m(depth_m, settings.depth_step_m, settings.depth_step_ratio)
         on_surface = inside & (depth_m > 0) & planes.valid & (abs(depth_m - fitted_m) < tolerance_m)
-        rows, columns = np.nonzero(core | on_surface)
-        places = rows * depth_m.shape[1] + columns
+        places = np.flatnonzero(core | on_surface)
+        rows = places // depth_m.shape[1]
+        columns = places - rows * depth_m.shape[1]
         pixels = (rows + crop[0].start) * frame.intrinsics.width + columns + crop[1].start
-        rays = frame.intrinsics.rays.reshape(-1, 2)[pixels]
+        rays = _rays_of(frame.intrinsics.rays[crop], rows, columns)
         measured_m = _along(rays, depth_m.reshape(-1)[places])
         smooth_m = _along(rays, np.where(on_surface, fitted_m, depth_m).reshape(-1)[places])
         some = slice(None, None, 1 + len(rows) // _MAX_OUTLINE_POINTS)
@@ -286,6 +287,14 @@ class Lifter:
             support=support,
             centroid_covariance_m2=centroid_covariance_m2(box, centre_m, visibility, is_round, support.kind),
         )
+
+
+def _rays_of(rays: NDArray[np.float32], rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Those (P, 2) of some pixels, from (h, w, 2); x is the same all along a column, and y all along a row."""
+    chosen = np.empty((len(rows), 2), dtype=np.float32)
+    chosen[:, 0] = rays[0, :, 0].take(columns)
+    chosen[:, 1] = rays[:, 0, 1].take(rows)
+    return chosen
 
 
 def _along(rays: NDArray[np.float32], depth_m: NDArray[np.float32]) -> NDArray[np.float32]:
