@@ -15,7 +15,7 @@ from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import GraspingSettings, GripperSettings, LiftingSettings, TrackingSettings
 from instance_seg_ros.core.status import Status
-from instance_seg_ros.grasping.grasp import InstanceGrasps
+from instance_seg_ros.grasping.grasp import InstanceGrasps, Rejection
 from instance_seg_ros.grasping.sampler import GraspSampler
 from instance_seg_ros.lifting import Lifter
 from instance_seg_ros.pipeline import Pipeline, Scene
@@ -119,3 +119,26 @@ def test_a_scene_tells_of_each_object_what_all_stages_say(make_scene: Callable[.
     assert (unknown.label, unknown.track_id) == (2, 6)
     assert [grasp.quality for grasp in block.grasps] == [0.9, 0.4]
     assert unknown.status == Status.TOO_FEW_POINTS | Status.NO_GRASP_CANDIDATE
+
+
+@pytest.mark.parametrize(
+    ("has_grasps", "rejected", "reason"),
+    [
+        (True, {}, ""),
+        (True, {Rejection.FIT: 3}, ""),
+        (False, {}, "no two facing surface points fit the gripper"),
+        (
+            False,
+            {Rejection.SCENE: 3, Rejection.QUALITY: 1},
+            "no two facing surface points fit the gripper (tried grasps: 3 something else in the way, 1 less likely to "
+            "hold than grasping.min_quality)",
+        ),
+    ],
+)
+def test_where_tried_grasps_failed_is_said_only_where_none_is_left(
+    has_grasps: bool, rejected: dict[Rejection, int], reason: str, make_scene: Callable[..., Scene]
+) -> None:
+    block, _ = make_scene().objects()
+    status = Status.OK if has_grasps else Status.NO_GRASP_CANDIDATE
+    record = replace(block, grasps=block.grasps if has_grasps else (), status=status, rejected=rejected)
+    assert record.reason == reason

@@ -89,6 +89,11 @@ def test_a_mosaic_of_one_colour_becomes_that_colour(pattern: str, bits: int) -> 
     assert image[2:-2, 2:-2].reshape(-1, 3).tolist() == [[200, 120, 40]] * 16
 
 
+def test_the_smallest_mosaic_that_can_be_read_is_3x3() -> None:
+    image = decode_color(3, 3, "bayer_rggb8", False, 3, bytes([9] * 9))
+    assert image.tolist() == [[[9, 9, 9]] * 3] * 3
+
+
 def test_rgb8_is_a_view_of_the_message() -> None:
     data = np.arange(12, dtype=np.uint8)
     assert np.shares_memory(decode_color(2, 2, "rgb8", False, 6, data), data)
@@ -138,6 +143,8 @@ def test_float_depth_is_metres_and_nan_no_measurement(is_bigendian: bool) -> Non
         ((3, 2, "nv12", False, 2, bytes(8)), "rows in pairs, but the image is 3 pixels high"),
         ((2, 3, "nv21", False, 3, bytes(9)), "pixels in pairs, but the image is 3 pixels wide"),
         ((2, 2, "bayer_rggb8", False, 2, bytes(4)), "bayer_rggb8 cannot be 2x2"),
+        ((2, 3, "bayer_rggb8", False, 3, bytes(6)), "bayer_rggb8 cannot be 3x2"),
+        ((3, 2, "bayer_rggb8", False, 2, bytes(6)), "bayer_rggb8 cannot be 2x3"),
         ((1, 3, "yuyv", False, 6, bytes(6)), "pairs"),
     ],
 )

@@ -93,6 +93,29 @@ def test_other_data_are_refused(payload: bytes) -> None:
         decode_image_file(payload, cv2.IMREAD_COLOR)
 
 
+@pytest.mark.parametrize(
+    ("further", "behind"),
+    [
+        ([], struct.pack("<I", 0)),
+        # What follows the last entry looks like one more, with a size of 4294967295.
+        ([], struct.pack("<HHiI", 256, 4, 1, 0xFFFFFFFF)),
+        ([], struct.pack("<HHiI", 257, 4, 1, 0xFFFFFFFF)),
+        # A second width of a type that a width cannot have.
+        ([(256, 2, 1, 9)], struct.pack("<I", 0)),
+    ],
+)
+def test_only_entries_of_a_tiffs_directory_tell_its_size(further: list[tuple[int, ...]], behind: bytes) -> None:
+    pixels = bytes([10, 20, 30, 40, 50, 60])
+    entries = [(256, 3, 1, 3), (257, 3, 1, 2), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1), (273, 4, 1, 8)]
+    entries += [(277, 3, 1, 1), (278, 3, 1, 2), (279, 4, 1, 6)]
+    directory = b"".join(
+        struct.pack("<HHII", *entry) for entry in sorted([*entries, *further], key=lambda entry: entry[0])
+    )
+    count = struct.pack("<H", len(entries) + len(further))
+    payload = b"II*\0" + struct.pack("<I", 8 + len(pixels)) + pixels + count + directory + behind
+    assert decode_image_file(payload, cv2.IMREAD_UNCHANGED).tolist() == [[10, 20, 30], [40, 50, 60]]
+
+
 def png_of_size(width: int, height: int) -> bytes:
     """A whole PNG of another size than its header says."""
     content = png(NOISE)

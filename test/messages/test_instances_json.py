@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,17 @@ def test_what_is_not_known_is_null_with_the_reason(document: dict[str, Any]) -> 
     assert (unknown["points"], unknown["points_rejected"], unknown["grasps"]) == (0, 1200, [])
     assert "too few" in unknown["reason"]
     assert unknown["status"]
+
+
+def test_the_covariance_of_a_centre_is_there_where_the_centre_is(
+    make: outgoing.MessageFactory, make_scene: Callable[..., Scene]
+) -> None:
+    scene = make_scene()
+    block, unknown = scene.lifted.instances
+    measured = replace(block, centroid_covariance_m2=np.array([[1.0, 2, 3], [2, 4, 5], [3, 5, 6]]))
+    scene = replace(scene, lifted=replace(scene.lifted, instances=(measured, unknown)))
+    instances = document_of(outgoing.instance_array(make, scene))["instances"]
+    assert [each["centroid_covariance_m2"] for each in instances] == [[1, 2, 3, 2, 4, 5, 3, 5, 6], None]
 
 
 def test_without_a_plane_it_is_null(make: outgoing.MessageFactory, make_scene: Callable[..., Scene]) -> None:

@@ -109,6 +109,21 @@ def test_an_instance_carries_identity_mask_space_and_grasps(make: Any, make_scen
     assert best.checked_against_scene
 
 
+def test_how_well_the_centre_is_known_is_published_and_zero_where_it_is_not(make: Any, make_scene: MakeScene) -> None:
+    scene = make_scene()
+    block, unknown = scene.lifted.instances
+    measured = replace(block, centroid_covariance_m2=np.array([[1.0, 2, 3], [2, 4, 5], [3, 5, 6]]))
+    scene = replace(scene, lifted=replace(scene.lifted, instances=(measured, unknown)))
+    known, none = outgoing.instance_array(make, scene).instances
+    assert known.centroid_covariance.tolist() == [1, 2, 3, 2, 4, 5, 3, 5, 6]
+    assert none.centroid_covariance.tolist() == [0] * 9
+    assert none.covariance.tolist() == [0] * 9
+
+
+def test_a_region_is_one_of_the_image_as_it_was_taken(make: Any, make_scene: MakeScene) -> None:
+    assert [each.region.do_rectify for each in outgoing.instance_array(make, make_scene()).instances] == [False, False]
+
+
 def test_grasps_are_published_in_the_robots_frame(make: Any, make_scene: MakeScene) -> None:
     plain = outgoing.instance_array(make, make_scene()).instances[0].grasps[0].pose
     flange = outgoing.instance_array(make, make_scene(), grasping=GraspingSettings(tcp_to_flange_m=0.1))
@@ -149,6 +164,8 @@ def test_clouds_are_carried_on_request(make: Any, make_scene: MakeScene) -> None
     without, _ = outgoing.instance_array(make, scene).instances
     with_cloud, _ = outgoing.instance_array(make, scene, include_clouds=True).instances
     assert (without.cloud.width, with_cloud.cloud.width) == (0, 2000)
+    for cloud in (without.cloud, with_cloud.cloud):
+        assert (cloud.height, cloud.is_bigendian, cloud.is_dense) == (1, False, True)
     points = columns_of(with_cloud.cloud)
     np.testing.assert_array_equal(points["z"], scene.lifted.instances[0].points_m[:, 2])
 

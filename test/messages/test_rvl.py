@@ -56,6 +56,12 @@ def test_a_depth_image_comes_back() -> None:
     assert np.array_equal(decode_rvl(encode_rvl(image)), image)
 
 
+@pytest.mark.parametrize("behind", [b"\1", b"\1\2", b"\1\2\3", bytes(4)])
+def test_bytes_behind_the_last_number_do_no_harm(behind: bytes) -> None:
+    image = np.array([[0, 500], [1234, 9000]], dtype=np.uint16)
+    assert np.array_equal(decode_rvl(encode_rvl(image) + behind), image)
+
+
 @pytest.mark.parametrize(
     ("payload", "cause"),
     [

@@ -401,6 +401,13 @@ def test_a_track_goes_to_what_is_near_of_its_size_and_where_its_surface_was(
     assert tracker.update(replace(WALL, stamp_ns=2), *seen_by_hand(second)) == ids
 
 
+@pytest.mark.parametrize(("x_m", "ids"), [(0.125, (1,)), (-0.125, (1,)), (0.1251, (2,)), (0.2, (2,))])
+def test_an_object_may_move_by_the_largest_distance_and_no_further(x_m: float, ids: tuple[int, ...]) -> None:
+    tracker = Tracker(TrackingSettings(max_distance_m=0.125))
+    assert tracker.update(replace(WALL, stamp_ns=1), *seen_by_hand([(50, 0.0, 0.06)])) == (1,)
+    assert tracker.update(replace(WALL, stamp_ns=2), *seen_by_hand([(50, x_m, 0.06)])) == ids
+
+
 def test_without_3d_the_mask_that_overlaps_most_goes_on_with_the_track() -> None:
     def flat(columns: Sequence[int], camera: Intrinsics = QVGA) -> tuple[Instances, LiftedFrame]:
         masks = np.zeros((len(columns), camera.height, camera.width), dtype=bool)
