@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.geometry import Plane, Transform
 from instance_seg_ros.learning.synthetic.analytic import AnalyticScene, Body, Box, Cylinder, Sphere, look_at, upright
-from instance_seg_ros.lifting.completion import far_side_of_round_body, hidden_from_view
+from instance_seg_ros.lifting.completion import far_side_of_round_body, hidden_from_view, pixels_of
 
 
 @pytest.mark.parametrize(
@@ -67,3 +67,32 @@ def test_only_round_bodies_are_completed_and_their_far_side_is_the_true_one(body
         axes = slice(0, 3) if isinstance(body, Sphere) else slice(0, 2)
         from_surface_m = np.abs(np.linalg.norm(local[:, axes], axis=1) - radius_m)
         assert np.percentile(from_surface_m, 90) < 0.003
+
+
+@pytest.mark.parametrize(
+    ("column", "row", "pixel"),
+    [
+        (0.0, 0.0, (0, 0)),
+        (-0.4, 0.0, (0, 0)),
+        (-0.6, 0.0, None),
+        (0.0, -0.6, None),
+        (39.4, 19.4, (19, 39)),
+        (39.6, 19.0, None),
+        (39.0, 19.6, None),
+        (12.6, 7.4, (7, 13)),
+    ],
+)
+def test_points_fall_into_the_nearest_pixel_of_the_image(
+    column: float, row: float, pixel: tuple[int, int] | None
+) -> None:
+    frame = RgbdFrame(None, np.ones((20, 40), np.float32), Intrinsics(40, 20, 25.0, 20.0, 19.5, 9.5))
+    point_m = 0.5 * np.array([(column - 19.5) / 25.0, (row - 9.5) / 20.0, 1.0])
+    rows, columns, inside = pixels_of(point_m[None], frame)
+    assert inside.tolist() == [pixel is not None]
+    assert pixel is None or (rows[0], columns[0]) == pixel
+
+
+@pytest.mark.parametrize(("depth_m", "hidden"), [(0.993, False), (0.997, True), (1.003, True)])
+def test_what_lies_within_5_mm_of_the_measurement_is_hidden_by_it(depth_m: float, hidden: bool) -> None:
+    frame = RgbdFrame(None, np.ones((20, 40), np.float32), Intrinsics(40, 20, 20.0, 20.0, 19.5, 9.5))
+    assert hidden_from_view(np.array([[0.0, 0.0, depth_m]]), frame).tolist() == [hidden]

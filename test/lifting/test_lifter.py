@@ -169,6 +169,41 @@ def test_a_piece_of_a_cut_mask_is_kept_unless_it_lies_farther_off_than_the_large
     assert kept or points_m[:, 2].max() < 0.71
 
 
+@pytest.mark.parametrize(("rows", "kept"), [(4, False), (12, True)])
+def test_a_piece_of_less_than_a_tenth_of_the_largest_is_dropped(rows: int, kept: bool) -> None:
+    depth_m, mask = np.full((240, 320), 0.7), np.zeros((240, 320), dtype=bool)
+    mask[100:140, 100:140] = mask[100 : 100 + 4 + rows, 200:224] = True  # 36 and 20 wide after erosion by 2
+
+    pixels = lifted_by_hand(depth_m, mask).pixels
+
+    assert bool((pixels % 320 >= 200).any()) is kept
+
+
+@pytest.mark.parametrize(("z_m", "size_m"), [(0.6, (0.12, 0.078)), (1.2, (0.24, 0.156))])
+def test_the_box_of_a_plate_that_faces_the_camera_is_the_plate(z_m: float, size_m: tuple[float, float]) -> None:
+    depth_m, mask = np.full((240, 320), z_m), np.zeros((240, 320), dtype=bool)
+    mask[100:140, 129:190] = True  # 61 by 40 pixels about the image's centre, at 300 pixels of focal length
+
+    instance = lifted_by_hand(depth_m, mask)
+
+    assert instance.box is not None and instance.centroid_m is not None
+    np.testing.assert_allclose(instance.box.size_m, [*size_m, 0], atol=0.001)
+    np.testing.assert_allclose(instance.centroid_m, [0, 0, z_m], atol=0.002)
+    np.testing.assert_allclose(instance.box.T_camera_box.rotation[:, 2], [0, 0, -1], atol=1e-6)
+    assert instance.box.T_camera_box.rotation[0, 0] == pytest.approx(1, abs=1e-6), "x along the longer side, rightwards"
+
+
+@pytest.mark.parametrize(("more", "status"), [(0, Status.NO_SUPPORT_PLANE), (1, Status.TOO_FEW_POINTS)])
+def test_as_many_points_as_are_asked_for_are_enough(more: int, status: Status) -> None:
+    labels = np.zeros((240, 320), dtype=np.uint16)
+    labels[100:140, 130:190] = 1
+    frame = RgbdFrame(None, np.full((240, 320), 0.7, np.float32), Intrinsics(320, 240, 300.0, 300.0, 159.5, 119.5))
+    has = len(lifted_by_hand(frame.depth_m, labels > 0).points_m)
+    assert has > 2300
+    lifter = Lifter(LiftingSettings(use_support_plane=False, min_points=has + more))
+    assert lifter.lift(frame, Instances.from_labels(labels)).instances[0].status == status
+
+
 def test_a_side_that_reaches_back_behind_a_flat_face_is_kept() -> None:
     depth_m, mask = np.full((240, 320), 1.5), np.zeros((240, 320), dtype=bool)
     mask[80:140, 100:160] = True  # 14 cm wide

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import trimesh
@@ -17,6 +19,7 @@ from instance_seg_ros.learning.synthetic.pictures.appearance import Appearance
 from instance_seg_ros.learning.synthetic.pictures.render import RayCaster
 from instance_seg_ros.learning.synthetic.rooms.world import Placed
 from instance_seg_ros.lifting import Instance3D, Lifter
+from instance_seg_ros.lifting.solid import Body, Revolution, centre_of_columns_m
 
 VGA = Intrinsics(640, 480, 600.0, 600.0, 319.5, 239.5)
 GREY = Appearance("plain", (0.5, 0.5, 0.5))
@@ -25,6 +28,7 @@ CONE = lathe_mesh(np.array([[0, 0], [0.05, 0], [0.012, 0.14], [0, 0.14]]))
 BOTTLE = lathe_mesh(np.array([[0, 0], [0.035, 0], [0.035, 0.12], [0.013, 0.16], [0.013, 0.2], [0, 0.2]]))
 DOME = lathe_mesh(np.array([[0.0, 0.07], [0.04, 0.06], [0.065, 0.03], [0.07, 0.0], [0.0, 0.0]])[::-1])
 WALL_M = 0.004
+NAN = float("nan")
 CUP = lathe_mesh(
     np.array([[0, 0], [0.03, 0], [0.04, 0.1], [0.04 - WALL_M, 0.1], [0.03 - WALL_M, WALL_M], [0, WALL_M]]),
 )
@@ -89,3 +93,63 @@ def test_a_hollow_cup_has_its_centre_lower_than_a_solid_one() -> None:
     assert hollow.centroid_m is not None and full.centroid_m is not None
     assert np.linalg.norm(hollow.centroid_m - true_hollow) < 0.008
     assert np.linalg.norm(full.centroid_m - true_full) < 0.004
+
+
+@pytest.mark.parametrize(
+    ("radii_m", "inner_m", "height_m"),
+    [
+        ((0.1, 0.1, 0.1, 0.1), (0, 0, 0, 0), 0.2),
+        ((0.2, 0.1, 0.1, 0.1), (0, 0, 0, 0), 0.95 / 7),  # areas as 4 to 1 to 1 to 1, at 5, 15, 25 and 35 cm
+        ((0.1, 0.1, 0.1, 0.1), (0, 0.1, 0.1, 0.1), 0.05),  # a floor alone
+        ((0.2, 0.2, 0.2, 0.2), (0, 0, 0, 0.2), 0.15),
+    ],
+)
+def test_the_centre_of_a_body_of_revolution_is_the_mean_of_its_slices_by_area(
+    radii_m: tuple[float, ...], inner_m: tuple[float, ...], height_m: float
+) -> None:
+    body = Revolution(
+        np.array([0.3, -0.2]), np.array([0.05, 0.15, 0.25, 0.35]), np.array(radii_m), np.array(inner_m, float), 0.0
+    )
+    np.testing.assert_allclose(body.centre_m, [0.3, -0.2, height_m], atol=1e-6)
+    from_axis_m = np.linalg.norm(body.outline_m() - [0.3, -0.2], axis=1)
+    np.testing.assert_allclose(from_axis_m, max(radii_m), atol=1e-9)
+    inside_m = body.inner_surface_m()
+    np.testing.assert_allclose(inside_m[..., 2], np.broadcast_to(body.heights_m[:, None], inside_m.shape[:2]))
+    shares = np.linalg.norm(inside_m[..., :2] - [0.3, -0.2], axis=2) / body.radii_m[:, None]
+    assert (shares < 0.9).all() and (shares > 0.8).all()
+
+
+def centre_from_above_m(quarters_m: Sequence[Sequence[float]], beyond_m: float, in_mask: bool) -> np.ndarray:
+    """Of the columns of 25 cm by 12.5 cm and up to 10 cm, seen from straight above, 1 m over the support.
+
+    Args:
+        quarters_m: heights measured at -x and at x, each at -y and at y; NaN for none.
+        beyond_m: depth around it.
+    """
+    x_m, y_m = np.meshgrid(np.linspace(-0.1245, 0.1245, 250), np.linspace(-0.0615, 0.0615, 124))
+    heights_m = np.array(quarters_m)[(x_m > 0).astype(int), (y_m > 0).astype(int)]
+    points_m = np.stack([x_m, y_m, heights_m], axis=-1)[np.isfinite(heights_m)]
+    body = Body(
+        points_m, np.tile([0.0, 0.0, 1.0], (len(points_m), 1)), 0.1, np.diag([1.0, -1, -1]), np.array([0, 0, 1])
+    )
+    frame = RgbdFrame(None, np.full((480, 640), beyond_m, np.float32), VGA)
+    low_m, high_m = np.array([-0.125, -0.0625]), np.array([0.125, 0.0625])
+    return centre_of_columns_m(body, np.eye(2), low_m, high_m, frame, np.full((480, 640), in_mask))
+
+
+@pytest.mark.parametrize(
+    ("quarters_m", "beyond_m", "in_mask", "centre_m"),
+    [
+        (((0.1, 0.1), (0.1, 0.1)), 1.0, True, (0.0, 0.0, 0.05)),
+        (((0.1, 0.1), (0.05, 0.05)), 1.0, True, (-0.0625 / 3, 0.0, 0.125 / 3)),  # 2 parts and 1
+        (((0.1, 0.1), (NAN, NAN)), 1.0, False, (-0.0625, 0.0, 0.05)),  # the support is seen: nothing is there
+        (((0.1, 0.1), (NAN, NAN)), 0.94, False, (0.0, 0.0, 0.05)),  # something is seen there above the middle
+        (((0.1, 0.1), (NAN, NAN)), 1.0, True, (0.0, 0.0, 0.05)),  # it is the object's own
+        (((0.1, 0.05), (NAN, NAN)), 1.0, True, (0.0, 0.0, 0.125 / 3)),  # by half a turn, and no mirror image
+    ],
+    ids=["block", "step", "empty", "hidden", "masked", "turned"],
+)
+def test_columns_are_as_high_as_what_was_measured_in_them_or_opposite(
+    quarters_m: Sequence[Sequence[float]], beyond_m: float, in_mask: bool, centre_m: tuple[float, float, float]
+) -> None:
+    np.testing.assert_allclose(centre_from_above_m(quarters_m, beyond_m, in_mask), centre_m, atol=1e-6)

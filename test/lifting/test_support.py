@@ -142,3 +142,31 @@ def test_a_plane_that_the_camera_is_not_clearly_above_supports_nothing(camera_he
     box = Box((0.08, 0.08, 0.06), upright(0, 0, 0.03))
     lifted, _ = lift([box], elevation_deg=0, distance_m=0.4, target_m=(0, 0, camera_height_m), noise_m=0.0005)
     assert (lifted.support_plane is not None) is found
+
+
+@pytest.mark.parametrize(
+    ("gap_m", "kind"), [(0.0, Support.PLANE), (0.008, Support.PLANE), (0.04, Support.NOTHING), (0.1, Support.NOTHING)]
+)
+def test_an_object_is_held_where_free_space_is_seen_below_it(gap_m: float, kind: Support) -> None:
+    bodies = [Box((0.06, 0.06, 0.06), upright(0, 0, 0.03 + gap_m)), Box((0.05, 0.05, 0.05), upright(0, 0.2, 0.025))]
+    lifted, _ = lift(bodies, elevation_deg=25)
+    assert [instance.support.kind for instance in lifted.instances] == [kind, Support.PLANE]
+
+
+@pytest.mark.parametrize(
+    ("aside_m", "kind"), [(0.0, Support.INSTANCE), (0.04, Support.INSTANCE), (0.1, Support.NOTHING)]
+)
+def test_what_stands_on_another_object_has_its_middle_over_it(aside_m: float, kind: Support) -> None:
+    """The lower one ends at 5 cm."""
+    lower, upper = Box((0.1, 0.1, 0.08), upright(0, 0, 0.04)), Box((0.05, 0.05, 0.05), upright(0, aside_m, 0.105))
+    lifted, _ = lift([lower, upper, Box((0.05, 0.05, 0.05), upright(0, -0.2, 0.025))], elevation_deg=25)
+    assert lifted.instances[1].support.kind is kind
+    assert lifted.instances[1].support.instance == (0 if kind is Support.INSTANCE else None)
+
+
+@pytest.mark.parametrize(("drop_m", "found"), [(0.3, True), (0.5, False)])
+def test_the_floor_far_below_all_objects_supports_nothing(drop_m: float, found: bool) -> None:
+    """Seen from straight above, where no free space is seen below them."""
+    boxes = [Box((0.08, 0.08, 0.02), upright(x, 0, 0)) for x in (-0.1, 0.1)]
+    lifted, _ = lift(boxes, elevation_deg=89, target_m=(0, 0, 0), table_size_m=(0.001, 0.001), floor_z_m=-drop_m)
+    assert (lifted.support_plane is not None) is found

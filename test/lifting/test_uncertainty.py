@@ -65,3 +65,25 @@ def test_nine_in_ten_errors_lie_in_the_90_percent_intervals(monkeypatch: pytest.
             sigmas += [value for error in scene_errors(scene, lifter)[0] for value in error.sigmas]
     assert len(sigmas) > 120
     assert 0.84 <= np.mean(np.array(sigmas) <= SIGMAS_OF_90_PERCENT) <= 0.96
+
+
+@pytest.mark.parametrize(
+    ("visibility", "is_round", "support", "expected_m"),
+    [
+        # 0.2 m x 0.1 m x 0.05 m at 0.7 m: sqrt((share * side)^2 + 0.001^2 + (0.0018 * 0.7^2)^2)
+        (WHOLE, False, Support.PLANE, (0.011677, 0.004502)),
+        (WHOLE, True, Support.PLANE, (0.001333, 0.002122)),
+        (WHOLE, False, Support.INSTANCE, (0.011677, 0.006929)),
+        (WHOLE, False, Support.NOTHING, (0.011677, 0.008406)),
+        (WHOLE, False, Support.UNKNOWN, (0.011677, 0.008406)),
+        (Visibility(Status.OCCLUDED, 0.5, 0.0), False, Support.PLANE, (0.030629, 0.009147)),
+        (Visibility(Status.CUT_BY_IMAGE_BORDER, 0.5, 0.0), False, Support.PLANE, (0.040122, 0.011503)),
+        (Visibility(Status.PARTLY_MEASURED, 0.0, 0.5), False, Support.PLANE, (0.015657, 0.005466)),
+    ],
+)
+def test_each_cause_widens_the_error_by_its_share_of_the_side(
+    visibility: Visibility, is_round: bool, support: Support, expected_m: tuple[float, float]
+) -> None:
+    across, also_across, upwards = deviations_m(visibility, is_round, support, (0.2, 0.1, 0.05))
+    assert across == also_across
+    assert (across, upwards) == pytest.approx(expected_m, abs=2e-6)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
@@ -46,3 +48,73 @@ def test_an_empty_mask_has_no_flags() -> None:
     assert partly_seen(np.ones((8, 8), np.float32), np.zeros((8, 8), dtype=bool), 0.008, 0.015) == Visibility(
         Status.OK, 0.0, 0.0
     )
+
+
+def seen(
+    place: tuple[slice, slice], changes: Sequence[tuple[tuple[slice, slice], float]] = (), depth_m: float = OBJECT_M
+) -> Visibility:
+    """Of a rectangle in front of a wall, after some depths around or in it were changed."""
+    image_m, mask = np.full((60, 80), 2.0, dtype=np.float32), np.zeros((60, 80), dtype=bool)
+    image_m[place], mask[place] = depth_m, True
+    for where, changed_m in changes:
+        image_m[where] = changed_m
+    return partly_seen(image_m, mask, 0.008, 0.015)
+
+
+@pytest.mark.parametrize(
+    ("place", "cut"),
+    [
+        (np.s_[0:9, 20:23], False),  # 3 pixels at the border
+        (np.s_[0:9, 20:24], True),  # 4 of them
+        (np.s_[51:60, 20:24], True),
+        (np.s_[20:24, 0:9], True),
+        (np.s_[20:24, 71:80], True),
+        (np.s_[1:10, 20:24], False),  # one pixel away from it
+        (np.s_[0:59, 20:24], False),  # 4 of an outline of 120: less than 5 in 100
+        (np.s_[0:30, 20:24], True),  # 4 of 64
+    ],
+)
+def test_what_touches_the_border_with_a_few_pixels_is_whole(place: tuple[slice, slice], cut: bool) -> None:
+    assert (seen(place).status == Status.CUT_BY_IMAGE_BORDER) is cut
+
+
+@pytest.mark.parametrize(("columns", "partly"), [(4, False), (5, True)])  # 20 and 25 in 100
+def test_a_fifth_of_the_pixels_may_have_no_depth(columns: int, partly: bool) -> None:
+    visibility = seen(np.s_[20:40, 20:40], [(np.s_[20:40, 28 : 28 + columns], 0.0)])
+    assert visibility.unmeasured_share == columns / 20
+    assert (visibility.status == Status.PARTLY_MEASURED) is partly
+
+
+@pytest.mark.parametrize(
+    ("object_m", "nearer_m", "occluded"),
+    [
+        (0.4, 0.015, False),  # two steps of 8 mm
+        (0.4, 0.017, True),
+        (1.0, 0.028, False),  # two steps of 1.5 in 100 of the distance
+        (1.0, 0.032, True),
+        (1.0, -0.2, False),  # farther off
+    ],
+)
+def test_two_depth_steps_nearer_is_in_front(object_m: float, nearer_m: float, occluded: bool) -> None:
+    beside = (np.s_[20:40, 10:20], object_m - nearer_m)
+    assert (seen(np.s_[20:40, 20:50], [beside], object_m).status == Status.OCCLUDED) is occluded
+
+
+@pytest.mark.parametrize(
+    ("gap_px", "rows", "occluded"),
+    [(3, 20, True), (4, 20, False), (0, 1, True), (9, 20, False)],
+)
+def test_an_occluder_is_looked_for_a_few_pixels_beyond_the_mask(gap_px: int, rows: int, occluded: bool) -> None:
+    end = 20 - gap_px
+    gap, beside = (np.s_[20:40, end:20], 0.0), (np.s_[25 : 25 + rows, 5:end], NEAR_M)
+    assert (seen(np.s_[20:40, 20:50], [gap, beside]).status == Status.OCCLUDED) is occluded
+
+
+def test_the_hidden_share_is_that_of_the_outline() -> None:
+    assert seen(np.s_[20:40, 20:50]).hidden_share == 0.0
+    assert seen(np.s_[20:40, 0:31]).hidden_share == pytest.approx(
+        20 / (2 * 31 + 18 - 0)
+    )  # the border's side is no edge
+    both = seen(np.s_[20:40, 0:31], [(np.s_[20:40, 31:41], NEAR_M)])
+    assert both.hidden_share == pytest.approx((20 + 26) / 80)  # the occluder is 4 pixels wider than it is seen
+    assert seen(np.s_[0:60, 0:80]).hidden_share == 1.0
