@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import LiftingSettings
 from instance_seg_ros.grasping import object_body as bodies
@@ -199,3 +202,131 @@ def true_surface(body: Body, points_m: np.ndarray) -> tuple[np.ndarray, np.ndarr
     axis = excess.argmax(axis=1)
     normal = np.eye(3)[axis] * np.sign(points_m[np.arange(len(points_m)), axis])[:, None]
     return excess.max(axis=1), normal
+
+
+@pytest.mark.parametrize(("distance_m", "feasible"), [(0.0025, False), (0.0035, True), (0.0798, True), (0.0802, False)])
+def test_pairs_are_at_least_3_mm_and_at_most_the_opening_apart(distance_m: float, feasible: bool) -> None:
+    assert len(pairs_of([-1, 0, 0], [1, 0, 0], 0.5, distance_m)) == int(feasible)
+
+
+@pytest.mark.parametrize(
+    ("origin", "assumed"),
+    [((MEASURED, MEASURED), 0), ((TURNED, MEASURED), 1), ((MEASURED, EXTRUDED), 1), ((EXTRUDED, TURNED), 2)],
+)
+def test_assumed_counts_the_contacts_that_were_completed(origin: tuple[int, int], assumed: int) -> None:
+    pairs = antipodal_pairs(
+        np.array([[0.0, 0, 0], [0.05, 0, 0]]), np.array([[-1.0, 0, 0], [1.0, 0, 0]]), np.array(origin), 0.5, 0.08
+    )
+    assert pairs.assumed.tolist() == [assumed]
+    assert (pairs.first_m.tolist(), pairs.second_m.tolist()) == ([[0.0, 0, 0]], [[0.05, 0, 0]])
+    assert pairs.middle_m.tolist() == [[0.025, 0, 0]]
+
+
+def test_of_too_many_pairs_1500_are_taken_evenly_from_first_to_last() -> None:
+    y_m = np.linspace(-0.01, 0.01, 60)
+    points_m = np.array([[x, y, 0.0] for x in (0.0, 0.05) for y in y_m])
+    normals = np.repeat([[-1.0, 0, 0], [1.0, 0, 0]], 60, axis=0)
+    pairs = antipodal_pairs(points_m, normals, np.zeros(120, np.int64), 0.5, 0.08)  # 60 times 60 would do
+    assert len(pairs) == 1500
+    assert (pairs.first_m[[0, -1], 1], pairs.second_m[[0, -1], 1]) == (
+        pytest.approx([-0.01, 0.01]),
+        pytest.approx([-0.01, 0.01]),
+    )
+    assert np.bincount(np.searchsorted(y_m, pairs.first_m[:, 1]), minlength=60).min() >= 24
+
+
+Pair = tuple[list[float], list[float], list[float], list[float], int]
+"""Two points, their normals and the origin of the first."""
+
+
+def body_of_pairs(*pairs: Pair) -> bodies.Body:
+    """A body about the origin, 6 cm wide, of pairs whose second points were measured."""
+    points_m, normals = (np.array([row[k] for row in pairs for k in which]) for which in ((0, 1), (2, 3)))
+    origin = np.array([value for row in pairs for value in (row[4], MEASURED)])
+    size_m = np.full(3, 0.06)
+    return bodies.Body(1, Transform.identity(), points_m, normals, origin, np.zeros(3), size_m, True, False)
+
+
+def level(y_m: float, width_m: float = 0.04, lean_deg: float = 0.0, origin: int = MEASURED) -> Pair:
+    half_m = width_m / 2
+    return [-half_m, y_m, 0.03], [half_m, y_m, 0.03], slanted(lean_deg, -1), [1.0, 0.0, 0.0], origin
+
+
+@pytest.mark.parametrize(
+    ("less", "more"),
+    [
+        pytest.param(level(-0.03, lean_deg=15), level(0.03), id="faces at right angles to the closing axis"),
+        pytest.param(level(-0.03, width_m=0.075), level(0.03, width_m=0.06), id="well within the opening"),
+        pytest.param(level(-0.03, origin=TURNED), level(0.03), id="measured"),
+        pytest.param(level(-0.03), level(0.01), id="near the middle"),
+    ],
+)
+def test_the_more_promising_pairs_come_first(less: Pair, more: Pair) -> None:
+    for order in ((less, more), (more, less)):
+        pairs = contact_pairs(body_of_pairs(*order), 0.5, 0.08)
+        assert pairs.first_m[:, 1].tolist() == [more[0][1], less[0][1]]
+
+
+@pytest.mark.parametrize(("degrees", "kept"), [(0, 1), (44, 1), (45, 0), (90, 0)])
+def test_pairs_too_steep_for_an_approach_from_above_are_left_out(degrees: float, kept: int) -> None:
+    closing = np.array([np.cos(np.radians(degrees)), 0.0, np.sin(np.radians(degrees))])
+    for axis in (closing, closing * (1, 1, -1)):
+        pair = ((-0.02 * axis).tolist(), (0.02 * axis).tolist(), (-axis).tolist(), axis.tolist(), MEASURED)
+        assert len(contact_pairs(body_of_pairs(pair), 0.5, 0.08)) == kept
+
+
+def test_how_far_a_pair_is_from_the_middle_along_its_own_closing_axis_is_no_matter() -> None:
+    along: Pair = ([0.01, 0.0, 0.03], [0.05, 0.0, 0.03], [-1.0, 0.0, 0.0], [1.0, 0.0, 0.0], MEASURED)
+    pairs = contact_pairs(body_of_pairs(level(0.015), along), 0.02, 0.08)
+    assert pairs.first_m[:, 1].tolist() == [0.0, 0.015]
+
+
+@pytest.mark.parametrize(
+    ("first_y_m", "second_y_m", "kept"), [(-0.001, 0.001, 2), (0.001, 0.011, 1), (0.001, 0.013, 2)]
+)
+def test_of_pairs_in_one_cell_of_12_mm_the_best_is_kept(first_y_m: float, second_y_m: float, kept: int) -> None:
+    # With so little friction neither has a pair with a point of the other.
+    pairs = contact_pairs(body_of_pairs(level(first_y_m), level(second_y_m)), 0.02, 0.08)
+    assert len(pairs) == kept
+
+
+def test_the_approaches_are_straight_down_and_25_and_50_degrees_to_either_side() -> None:
+    pair = ContactPairs(np.zeros((1, 3)), np.array([[0.05, 0, 0]]), np.ones(1), np.zeros(1, np.int64))
+    poses, widths_m = poses_from_pairs(pair, UP, 0.08)
+    approach = poses.rotations[:, :, 2]
+    angles_deg = np.degrees(np.arctan2(approach[:, 1], -approach[:, 2]))
+    assert angles_deg == pytest.approx([0, -25, 25, -50, 50]) and approach[:, 0] == pytest.approx([0] * 5)
+    np.testing.assert_allclose(np.linalg.det(poses.rotations), 1, atol=1e-9)
+    assert widths_m.tolist() == [0.05] * 5
+
+
+@pytest.mark.parametrize(
+    ("height_m", "levels"), [(0.003, 1), (0.011, 1), (0.013, 2), (0.05, 6), (0.188, 24), (0.4, 24)]
+)
+def test_an_outline_has_a_level_every_8_mm_and_24_at_most(height_m: float, levels: int) -> None:
+    grid = np.stack(np.meshgrid(np.arange(-0.02, 0.0201, 0.001), np.arange(-0.02, 0.0201, 0.001)), axis=-1)
+    top_m = np.column_stack([grid.reshape(-1, 2), np.full(grid.size // 2, height_m)])
+    walls_m, _ = outline_walls(top_m, height_m)
+    assert np.unique(walls_m[:, 2]) == pytest.approx((np.arange(levels) + 0.5) * height_m / levels)
+
+
+@pytest.mark.parametrize(("length_m", "some"), [(0.775, True), (0.785, False)])
+def test_what_is_longer_than_78_cm_has_no_outline(length_m: float, some: bool) -> None:
+    for axis in (0, 1):
+        points_m = np.full((800, 3), 0.02)
+        points_m[:, axis] = np.linspace(0.0, length_m, 800)
+        points_m = np.concatenate([points_m + np.eye(3)[1 - axis] * 0.0025 * k for k in range(4)])
+        assert bool(len(outline_walls(points_m, 0.02)[0])) is some
+
+
+@pytest.mark.parametrize(("degrees", "round_"), [(87, False), (93, True)])
+def test_a_quarter_of_the_side_tells_the_axis(degrees: float, round_: bool) -> None:
+    axis = round_axis(*arc(0.035, degrees, HEIGHTS_M))
+    assert (axis is not None) is round_
+    assert axis is None or axis == pytest.approx([0.3, -0.1], abs=1e-6)
+
+
+def test_the_completed_points_and_the_camera_are_told_in_each_others_frames() -> None:
+    body = replace(body_of_pairs(level(0.01, origin=TURNED)), T_camera_body=Transform(np.eye(3), np.array([0, 0, 0.5])))
+    assert body.hidden_m == pytest.approx(np.array([[-0.02, 0.01, 0.53]]))
+    assert body.camera_m == pytest.approx([0, 0, -0.5])

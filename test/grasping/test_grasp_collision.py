@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
-from instance_seg_ros.core.geometry import Transform
+from instance_seg_ros.core.geometry import Plane, Transform
 from instance_seg_ros.core.parameters import GripperSettings
 from instance_seg_ros.grasping.candidates import Poses
 from instance_seg_ros.grasping.closing import Closed, Column, close_on, deepest_m, in_grasp_frames
-from instance_seg_ros.grasping.collision import Sight, free_of_scene, sight_of, unmeasured_parts
-from instance_seg_ros.grasping.gripper import Gripper
-from instance_seg_ros.grasping.object_body import MEASURED, Body
+from instance_seg_ros.grasping.collision import Obstacles, Sight, free_of_scene, sight_of, unmeasured_parts
+from instance_seg_ros.grasping.gripper import Gripper, Region
+from instance_seg_ros.grasping.object_body import EXTRUDED, MEASURED, TURNED, Body
 from instance_seg_ros.grasping.quality import MARKS, WEIGHTS, marks_of, nearly_same, quality_of
 
 SETTINGS = GripperSettings(
@@ -247,3 +249,267 @@ def test_marks_are_those_of_the_closed_grasp() -> None:
         **dict.fromkeys(("assumed", "arm", "tilt", "short", "shallow", "shift", "narrow"), 0.0),
     }
     assert marks == pytest.approx(expected, abs=1e-4)
+
+
+NARROW_PALM = Gripper.from_settings(replace(SETTINGS, palm_width_m=0.06), approach_distance_m=0.1)
+
+
+@pytest.mark.parametrize(
+    ("gripper", "inside_m", "outside_m"),
+    [
+        pytest.param(GRIPPER, (0.0525, 0.0, 0.02), (0.0535, 0.0, 0.02), id="outer side of a finger"),
+        pytest.param(GRIPPER, (-0.0525, 0.0, 0.02), (-0.0535, 0.0, 0.02), id="outer side of the other finger"),
+        pytest.param(GRIPPER, (0.0, 0.0125, 0.02), (0.0, 0.0135, 0.02), id="width of the fingers"),
+        pytest.param(GRIPPER, (0.045, 0.0, -0.0025), (0.045, 0.0, -0.0035), id="tips"),
+        pytest.param(GRIPPER, (0.1025, 0.0, 0.06), (0.1035, 0.0, 0.06), id="side of the palm"),
+        pytest.param(GRIPPER, (0.09, -0.0275, 0.06), (0.09, -0.0285, 0.06), id="front of the palm"),
+        pytest.param(GRIPPER, (0.09, 0.0, 0.0375), (0.09, 0.0, 0.0365), id="underside of the palm"),
+        pytest.param(GRIPPER, (0.09, 0.0, 0.2025), (0.09, 0.0, 0.2035), id="where the palm starts"),
+        pytest.param(NARROW_PALM, (0.034, 0.0, 0.0425), (0.034, 0.0, 0.0435), id="what closing sweeps"),
+        pytest.param(NARROW_PALM, (0.0375, 0.0, 0.1), (0.0365, 0.0, 0.1), id="inner side of a finger on its way"),
+        pytest.param(NARROW_PALM, (0.045, 0.0, 0.1425), (0.045, 0.0, 0.1435), id="where the fingers start"),
+    ],
+)
+def test_the_scene_is_kept_away_by_the_clearance_and_no_more(
+    gripper: Gripper, inside_m: tuple[float, float, float], outside_m: tuple[float, float, float]
+) -> None:
+    poses = poses_at((0, 0, 0), (0, 0, 0.5))
+    for point_m, free in ((inside_m, False), (outside_m, True)):
+        local_m = in_grasp_frames(poses, np.array([point_m]))
+        assert free_of_scene(local_m, poses.openings_m, gripper, clearance_m=0.003).tolist() == [free, True]
+
+
+POST_M = [(x, 0.0, 0.01 + 0.001 * k) for x in (-0.01, 0.01) for k in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("point_m", "free"),
+    [
+        ((0.0365, 0.0, 0.01), True),  # 3.5 mm of room beside the contact
+        ((0.0375, 0.0, 0.01), False),  # 2.5 mm
+        ((-0.0365, 0.0, 0.01), True),
+        ((-0.0375, 0.0, 0.01), False),
+        ((0.0395, 0.0, -0.0005), False),  # within 1 mm of the finger's inner side and tip
+        ((0.0385, 0.0, -0.0005), True),
+        ((0.0505, 0.0, 0.01), False),  # within 1 mm of its outer side
+        ((0.0515, 0.0, 0.01), True),
+        ((0.045, 0.0105, 0.01), False),  # across from it
+        ((0.045, 0.0115, 0.01), True),
+        ((0.045, 0.0, -0.0005), False),  # below its tip
+        ((0.045, 0.0, -0.0015), True),
+    ],
+)
+def test_the_opened_fingers_keep_1_mm_from_the_body_and_3_mm_of_room(
+    point_m: tuple[float, float, float], free: bool
+) -> None:
+    assert closed_on(body_at(np.array([*POST_M, point_m])), poses_at((0, 0, 0))).free.tolist() == [free]
+
+
+def test_a_body_below_the_tips_is_not_between_the_fingers() -> None:
+    for z_m, free in ((-0.0005, False), (0.0005, True)):
+        assert closed_on(body_at(np.array([[0.0, 0.0, z_m]])), poses_at((0, 0, 0))).free.tolist() == [free]
+
+
+@pytest.mark.parametrize(("back_m", "carries"), [(0.0024, True), (0.0026, False)])
+def test_surface_within_2_5_mm_of_the_first_contact_carries_it(back_m: float, carries: bool) -> None:
+    points_m = np.array([[-0.01, 0, 0.01], [0.01, 0, 0.01], [0.01 - back_m, 0, 0.02], [back_m - 0.01, 0, 0.03]])
+    normals = np.array([[-1.0, 0, 0], [1.0, 0, 0], [0.0, 1.0, 0], [0.0, 1.0, 0]])
+    closed = closed_on(body_at(points_m, normals), poses_at((0, 0, 0)))
+    assert closed.cosine == pytest.approx([np.sqrt(0.5) if carries else 1.0], abs=1e-6)
+    assert closed.overlap_m == pytest.approx([0.01 if carries else 0.0], abs=1e-6)  # of 10 mm and 20 mm
+    assert closed.contacts_m[0, :, 2] == pytest.approx([-0.02, -0.015] if carries else [-0.01, -0.01], abs=1e-6)
+    assert closed.width_m == pytest.approx([0.02], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "assumed"),
+    [
+        ((MEASURED, MEASURED), (TURNED, TURNED), 0.5),
+        ((TURNED, TURNED), (TURNED, TURNED), 1.0),
+        ((MEASURED, MEASURED), (EXTRUDED, EXTRUDED), 1.0),
+        ((MEASURED, EXTRUDED), (MEASURED, TURNED), 0.75),
+    ],
+)
+def test_assumed_is_the_mean_of_both_contacts_and_extruded_counts_double(
+    left: tuple[int, int], right: tuple[int, int], assumed: float
+) -> None:
+    body = body_at(np.array([[x, 0.0, z] for x in (-0.01, 0.01) for z in (0.01, 0.02)]))
+    body = replace(body, origin=np.array([*left, *right]))
+    assert closed_on(body, poses_at((0, 0, 0))).assumed == pytest.approx([assumed])
+
+
+def test_poses_moved_in_meet_what_they_meet_where_they_are_then() -> None:
+    rng = np.random.default_rng(3)
+    body = body_at(rng.uniform((-0.02, -0.02, 0.0), (0.02, 0.02, 0.06), (200, 3)))
+    poses = poses_at((0, 0, 0.05), (0.004, 0, 0.05), (0, 0.006, 0.04))
+    which, depth_m = np.array([0, 2]), np.array([0.02, -0.01])
+    column = Column.of(in_grasp_frames(poses, body.points_m), GRIPPER).of_poses(which).moved(depth_m)
+    there = poses_at((0, 0, 0.03), (0, 0.006, 0.05))
+    moved, expected = close_on(body, column, there, GRIPPER), closed_on(body, there)
+    assert moved.free.tolist() == expected.free.tolist() == [True, True]
+    for name in ("low_m", "high_m", "depth_m", "overlap_m", "contacts_m"):
+        np.testing.assert_allclose(getattr(moved, name), getattr(expected, name), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("gripper", "inside_m", "outside_m"),
+    [
+        (GRIPPER, (0.0995, 0.0, 0.02), (0.1005, 0.0, 0.02)),
+        (GRIPPER, (0.0, 0.0245, 0.02), (0.0, 0.0255, 0.02)),
+        (NARROW_PALM, (0.0495, 0.0, 0.02), (0.0505, 0.0, 0.02)),  # the fingers are wider than this palm
+    ],
+)
+def test_what_is_under_the_palm_or_the_fingers_knuckles_limits_the_depth(
+    gripper: Gripper, inside_m: tuple[float, float, float], outside_m: tuple[float, float, float]
+) -> None:
+    poses = poses_at((0, 0, 0))
+    for point_m, depth_m in ((inside_m, 0.04 - 0.004 - 0.02), (outside_m, 0.04)):
+        body = body_at(np.array([point_m]), supported=False)
+        local_m = in_grasp_frames(poses, body.points_m)
+        assert deepest_m(poses, local_m, body, gripper, 0.004) == pytest.approx([depth_m], abs=1e-6)
+
+
+def tilted(degrees: float) -> np.ndarray:
+    """From above, tilted about the closing axis."""
+    cosine, sine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    return np.array([[1, 0, 0], [0, cosine, -sine], [0, sine, cosine]]) @ DOWN_TURN
+
+
+@pytest.mark.parametrize(
+    ("degrees", "depth_m"),
+    [
+        (60, (0.02 - 0.01 * np.sin(np.radians(60)) - 0.004) / 0.5),  # the tip's lower corner meets the support first
+        (86.5, (0.02 - 0.025 * np.sin(np.radians(86.5)) + 0.04 * np.cos(np.radians(86.5)) - 0.004) / np.cos(1.50971)),
+        (87.5, -np.inf),  # too nearly level
+    ],
+)
+def test_a_tilted_gripper_stops_where_its_lowest_corner_meets_the_support(degrees: float, depth_m: float) -> None:
+    poses, body = poses_at((0, 0, 0.02), rotation=tilted(degrees)), body_at(np.array([[0.5, 0.0, 0.0]]))
+    depths_m = deepest_m(poses, in_grasp_frames(poses, body.points_m), body, GRIPPER, 0.004)
+    assert depths_m == pytest.approx([depth_m], abs=1e-4)
+
+
+@pytest.mark.parametrize(("axis", "from_m"), [(0, 0.0), (1, 0.0), (2, 0.5)])
+def test_thinning_leaves_one_point_of_each_owner_in_each_cell_of_5_mm(axis: int, from_m: float) -> None:
+    points_m = np.full((5, 3), 0.502, dtype=np.float32)
+    points_m[:, axis] = from_m + np.array([0.0005, 0.0045, 0.0055, 0.0095, 0.0109])
+    for owner, count in (([1, 1, 1, 1, 1], 3), ([1, 2, 1, 1, 1], 4), ([0, 0, 0, 0, 0], 3)):
+        thinned = Obstacles(points_m, np.array(owner), np.zeros((1, 1), np.int16), None).thinned()
+        assert (len(thinned.points_m), len(thinned.owner)) == (count, count)
+
+
+def test_others_are_near_within_the_radius_and_not_of_the_object() -> None:
+    points_m = np.array([[0, 0, 0.59], [0, 0.09, 0.5], [0, 0, 0.61], [0.11, 0, 0.5], [0, 0, 0.5]], dtype=np.float32)
+    obstacles = Obstacles(points_m, np.array([0, 2, 0, 2, 1]), np.zeros((1, 1), np.int16), None)
+    assert obstacles.others_near(np.array([0, 0, 0.5]), 0.1, 1).tolist() == points_m[:2].tolist()
+
+
+WIDE_PIXELS = Intrinsics(40, 40, 40.0, 40.0, 19.5, 19.5)
+"""At 0.4 m, 10 mm a pixel."""
+NO_LABELS = np.zeros((40, 40), np.int16)
+
+
+def test_every_second_measured_pixel_is_an_obstacle_on_its_own_ray() -> None:
+    frame = RgbdFrame(None, np.full((40, 40), 0.4, dtype=np.float32), WIDE_PIXELS)
+    points_m = Obstacles.of_frame(frame, NO_LABELS, None).points_m
+    line_m = (np.arange(0, 40, 2) - 19.5) * 0.01
+    expected = {(round(x, 5), round(y, 5), 0.4) for x in line_m.tolist() for y in line_m.tolist()}
+    assert len(points_m) == 400 and {tuple(np.round(row, 5).tolist()) for row in points_m.astype(float)} == expected
+
+
+@pytest.mark.parametrize(("height_m", "kept"), [(0.007, 0), (0.009, 25)])
+def test_the_support_is_no_obstacle_and_what_is_8_mm_above_it_is(height_m: float, kept: int) -> None:
+    depth_m = np.full((40, 40), 0.5, dtype=np.float32)
+    depth_m[10:20, 10:20] -= np.float32(height_m)
+    frame = RgbdFrame(None, depth_m, WIDE_PIXELS)
+    obstacles = Obstacles.of_frame(frame, NO_LABELS, Plane(np.array([0.0, 0.0, -1.0]), 0.5))
+    assert len(obstacles.points_m) == kept
+
+
+def test_unlabelled_pixels_within_3_of_an_object_are_its_rim() -> None:
+    labels = NO_LABELS.copy()
+    labels[10:20, 10:20], labels[20:30, 10:20] = 1, 2
+    frame = RgbdFrame(None, np.full((40, 40), 0.4, dtype=np.float32), WIDE_PIXELS)
+    owners = Obstacles.of_frame(frame, labels, None).owner_image
+    assert owners[[6, 7, 15, 19, 20, 32, 33], 15].tolist() == [0, 1, 1, 1, 2, 2, 0]
+
+
+def test_a_completed_side_belongs_to_its_object() -> None:
+    seen = Obstacles(np.array([[0, 0, 0.5]], dtype=np.float32), np.array([0]), NO_LABELS, None)
+    both = seen.with_hidden_side(3, np.array([[0.1, 0, 0.5]]))
+    assert both.owner.tolist() == [0, 3] and both.points_m[1] == pytest.approx([0.1, 0, 0.5])
+
+
+@pytest.mark.parametrize(
+    ("origin_m", "rotation", "same"),
+    [
+        ((0.029, 0, 0), DOWN_TURN, True),
+        ((0.018, 0.018, 0.018), DOWN_TURN, False),  # 31 mm
+        ((0, 0, 0), turned(29), True),
+        ((0, 0, 0), turned(31), False),
+        ((0, 0, 0), turned(180 - 29), True),  # the fingers change places
+        ((0, 0, 0), turned(180 - 31), False),
+        ((0, 0, 0), tilted(29), True),
+        ((0, 0, 0), tilted(31), False),
+        ((0, 0, 0), tilted(180), False),  # from the other side
+    ],
+)
+def test_thinning_ends_at_3_cm_and_30_degrees(
+    origin_m: tuple[float, float, float], rotation: np.ndarray, same: bool
+) -> None:
+    both = poses_at((0, 0, 0)).joined(poses_at(origin_m, rotation=rotation))
+    assert nearly_same(both, 0).tolist() == [True, same]
+
+
+def closed_as(**changes: float) -> Closed:
+    """One grasp closed from -20 to 30 mm on measured faces at right angles to its axis, 12 mm along, 20 mm deep."""
+    values = {"low_m": -0.02, "high_m": 0.03, "cosine": 1.0, "assumed": 0.0, "overlap_m": 0.012, "depth_m": 0.02}
+    arrays = {name: np.array([value]) for name, value in {**values, **changes}.items()}
+    return Closed(free=np.array([True]), contacts_m=np.zeros((1, 2, 3)), **arrays)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "mark"),
+    [
+        ("slope", {"cosine": 0.8}, 0.75 / 0.5),
+        ("assumed", {"assumed": 0.5}, 0.5),
+        ("wide", {"high_m": 0.047}, 0.0),  # 67 mm of 80 mm
+        ("wide", {"high_m": 0.06}, 1.0),
+        ("short", {"overlap_m": 0.006}, 0.5),
+        ("short", {"overlap_m": 0.018}, 0.0),
+        ("shallow", {"depth_m": 0.005}, 0.75),
+        ("shallow", {"depth_m": 0.03}, 0.0),
+        ("shift", {}, 0.5),
+        ("shift", {"low_m": -0.05}, 1.0),
+        ("arm", {}, 0.4),  # 2 cm beside the middle; where along the slanted closing axis is no matter
+        ("tilt", {}, 0.5),
+        ("narrow", {}, 0.25),
+    ],
+)
+def test_each_mark_is_its_share_of_the_worst(name: str, changes: dict[str, float], mark: float) -> None:
+    slanted = np.array([[0.5, 0, np.sqrt(0.75)], [0, -1, 0], [np.sqrt(0.75), 0, -0.5]])
+    poses = poses_at((0.01, 0.02, 0.03), opening_m=0.06, rotation=slanted)
+    sight = Sight(np.array([False]), np.array([0.0]), np.array([0.0]))
+    marks = marks_of(poses, closed_as(**changes), body_at(np.zeros((1, 3))), sight, UP, 0.5, 0.08)
+    assert marks[0, MARKS.index(name)] == pytest.approx(mark, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("marks", "quality"),
+    [({}, 0.9934), ({"slope": 1.0}, 0.9616), ({"wide": 1.0}, 0.6726), ({"shadowed": 1.0}, 0.3407)],
+)
+def test_quality_is_the_logistic_function_of_the_weighted_marks(marks: dict[str, float], quality: float) -> None:
+    values = np.array([[marks.get(name, 0.0) for name in MARKS]])
+    assert quality_of(values).tolist() == [quality]
+
+
+def test_a_grown_region_has_every_face_moved_out_and_no_gap_less_than_none() -> None:
+    assert Region(0.5, 1.0, 0.25, -2.0, 0.0).grown(0.25) == Region(0.25, 1.25, 0.5, -2.25, 0.25)
+    assert Region(0.125, 1.0, 0.25, -2.0, 0.0).grown(0.25).inner_x == 0
+
+
+@pytest.mark.parametrize(("behind_m", "hidden"), [(-0.001, 0.0), (0.009, 0.0), (0.011, 1.0)])
+def test_a_place_is_hidden_from_1_cm_behind_what_was_measured(behind_m: float, hidden: float) -> None:
+    frame = RgbdFrame(None, np.full((40, 40), 0.5, dtype=np.float32), WIDE_PIXELS)
+    sight = sight_of(np.array([[[0, 0, 0.5 + behind_m]]]), frame, NO_LABELS, NO_LABELS, 1)
+    assert (sight.hidden.tolist(), sight.shadowed.tolist(), sight.unknown.tolist()) == ([hidden], [0.0], [False])

@@ -159,6 +159,7 @@ def test_an_object_wedged_between_higher_walls_has_no_collision_free_grasp() -> 
     result = sample(scene)[0]
     assert result.grasps == ()
     assert result.status == Status.NO_COLLISION_FREE_GRASP
+    assert result.rejected[Rejection.SCENE] > 0 and Rejection.UNKNOWN not in result.rejected
 
 
 def test_walls_that_are_no_instances_block_as_well() -> None:
@@ -219,6 +220,12 @@ def test_settings_limit_number_and_distances() -> None:
     assert [(g.approach_distance_m, g.lift_distance_m, g.checked_against_scene) for g in result.grasps] == [
         (0.05, 0.2, True)
     ] * 2
+
+
+def test_an_object_with_room_around_it_is_gripped_from_fully_opened() -> None:
+    (result,) = sample(AnalyticScene([Cylinder(0.03, 0.09, upright(0, 0, 0.045))], VIEW))
+    assert {grasp.opening_m for grasp in result.grasps} == {GRIPPER.max_opening_m}
+    assert {why for why, count in result.rejected.items() if count} <= {Rejection.FIT, Rejection.SLIP}
 
 
 def test_rejected_poses_are_counted_by_the_step_that_they_failed_at() -> None:
