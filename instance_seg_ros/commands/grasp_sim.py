@@ -20,10 +20,10 @@ EPILOG = """\
 A free parallel-jaw gripper of the size that the gripper settings name clears scenes of five objects in MuJoCo, after
 the protocol of VGN (Breyer et al., CoRL 2020). "packed" scenes stand upright beside each other, "pile" scenes were
 dropped from 20 cm. One depth camera looks at them from 40 to 60 degrees. The planner names a grasp; the gripper comes
-straight in along the approach with its fingers open and stops where it touches something; it closes with 30 N, lifts by
-20 cm and shakes. A grasp succeeds when the object is still held. What is held is taken away and the camera looks again.
-A round ends when the table is empty, without a grasp, or after two failures in a row; success is the share of executed
-grasps that held, cleared the share of objects that were taken away, each with its 95 % interval (Wilson).
+straight in along the approach with its fingers open and stops where it touches something; it closes with its force,
+lifts by 20 cm and shakes. A grasp succeeds when the object is still held. What is held is taken away and the camera
+looks again. A round ends when the table is empty, without a grasp, or after two failures in a row; success is the share
+of executed grasps that held, cleared the share of objects that were taken away, each with its 95 % interval (Wilson).
 
 --planners pipeline,top-down runs both on the same scenes; top-down is the plain recipe, straight down across the
 narrower side of the box, and what a planner has to beat; any takes any of the pipeline's grasps, not the best.
@@ -44,7 +44,7 @@ examples:
     instance-seg grasp-sim --rounds 100 --masks true --planners pipeline --out best
     instance-seg grasp-sim --fit-quality any best
   another gripper:
-    instance-seg grasp-sim --rounds 50 --masks true --gripper-max-opening-m 0.11
+    instance-seg grasp-sim --rounds 50 --masks true --gripper-preset onrobot_rg2
 """
 
 
@@ -83,8 +83,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--pad-friction",
         type=float,
         metavar="X",
-        default=0.5,
-        help="true friction between pads and objects (default: 0.5)",
+        default=0.0,
+        help="true friction between pads and objects (default: 0, the gripper's pad_friction)",
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="keep rounds here, and write the report")
     parser.add_argument(
@@ -123,12 +123,14 @@ def run(args: argparse.Namespace) -> int:
         print(fitted_line([attempt for record in kept for attempt in record.attempts]))
         return 0
     pipeline = pipeline_settings(args)
-    if args.seed < 0 or not 0 < args.pad_friction <= 5:
-        raise InputError("--seed must be 0 or more, and --pad-friction above 0 and at most 5")
+    if args.seed < 0 or not 0 <= args.pad_friction <= 5:
+        raise InputError("--seed must be 0 or more, and --pad-friction from 0 to 5")
     scenes = _names(args.scenes, SCENES, "--scenes")
     makers = {"pipeline": best_of_pipeline, "top-down": top_down, "any": any_of_pipeline}
     planners = {name: makers[name](pipeline) for name in _names(args.planners, tuple(makers), "--planners")}
-    settings = RoundSettings(args.objects, args.sensor, args.pad_friction, args.masks == "network")
+    settings = RoundSettings(
+        args.objects, args.sensor, args.pad_friction or pipeline.gripper.pad_friction, args.masks == "network"
+    )
     wanted = [(scene, name, args.seed + index) for index in range(args.rounds) for scene in scenes for name in planners]
     done: dict[tuple[str, str, int], RoundRecord] = {}
     options = _options(args)

@@ -51,6 +51,7 @@ COMMANDS = {
     ),
     "eval": Command("instance_seg_ros.commands.evaluate", "measure a model on labelled images or scenes", "train"),
     "grasp-sim": Command("instance_seg_ros.commands.grasp_sim", "judge grasps by physics, in simulation", "synth"),
+    "gripper": Command("instance_seg_ros.commands.gripper", "list grippers, and import new ones from a URDF", "synth"),
     "bench": Command("instance_seg_ros.commands.bench", "measure how long each stage takes on this machine", "synth"),
 }
 

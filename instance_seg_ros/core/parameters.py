@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import get_type_hints
 
-from instance_seg_ros.core.settings import Settings, setting
+from instance_seg_ros.core.gripper_files import read_gripper
+from instance_seg_ros.core.settings import Settings, fields_of, setting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,25 +102,60 @@ class LiftingSettings(Settings):
 
 @dataclasses.dataclass(frozen=True)
 class GripperSettings(Settings):
-    """A parallel-jaw gripper as boxes: two fingers and a palm; the tool centre point lies between the fingertips."""
+    """A parallel-jaw gripper as boxes: two fingers and a palm; the tool centre point lies between the fingertips.
 
-    max_opening_m: float = setting(0.08, "Largest distance between the fingers, in metres.", minimum=0.005, maximum=1.0)
+    Values that are 0 are those of the preset, and are filled in when the object is made: nobody reads a 0.
+
+    Raises:
+        ValueError: for a preset that there is none of, a file that is none, or a value out of range.
+    """
+
+    preset: str = setting(
+        "parallel_80mm",
+        "The gripper: one that `instance-seg gripper` lists, or the path of a YAML file of your own. The values below "
+        "that are not 0 replace those of the preset.",
+    )
+    max_opening_m: float = setting(
+        0.0, "Largest distance between the fingers, in metres; 0: the preset's.", minimum=0.0, maximum=1.0
+    )
     finger_thickness_m: float = setting(
-        0.012, "Thickness of a finger along the closing direction, in metres.", minimum=0.001, maximum=0.2
+        0.0,
+        "Thickness of a finger along the closing direction, in metres; 0: the preset's.",
+        minimum=0.0,
+        maximum=0.2,
     )
     finger_width_m: float = setting(
-        0.02, "Width of a finger across the closing direction, in metres.", minimum=0.001, maximum=0.2
+        0.0, "Width of a finger across the closing direction, in metres; 0: the preset's.", minimum=0.0, maximum=0.2
     )
     finger_length_m: float = setting(
-        0.045, "Length of the fingers from palm to tip, in metres.", minimum=0.005, maximum=0.5
+        0.0, "Length of the fingers from palm to tip, in metres; 0: the preset's.", minimum=0.0, maximum=0.5
     )
-    palm_depth_m: float = setting(0.07, "Depth of the palm behind the fingers, in metres.", minimum=0.0, maximum=0.5)
+    palm_depth_m: float = setting(
+        0.0, "Depth of the palm behind the fingers, in metres; 0: the preset's.", minimum=0.0, maximum=0.5
+    )
     palm_width_m: float = setting(
-        0.20, "Width of the palm along the closing direction, in metres.", minimum=0.01, maximum=1.0
+        0.0, "Width of the palm along the closing direction, in metres; 0: the preset's.", minimum=0.0, maximum=1.0
     )
     palm_height_m: float = setting(
-        0.06, "Height of the palm across the closing direction, in metres.", minimum=0.001, maximum=0.5
+        0.0, "Height of the palm across the closing direction, in metres; 0: the preset's.", minimum=0.0, maximum=0.5
     )
+    force_n: float = setting(
+        0.0, "Force that the fingers close with, in newtons; 0: the preset's.", minimum=0.0, maximum=1000.0
+    )
+    pad_friction: float = setting(
+        0.0,
+        "Friction coefficient between pads and objects that grasps may rely on; 0: the preset's.",
+        minimum=0.0,
+        maximum=2.0,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        names = tuple(field.name for field in fields_of(GripperSettings) if field.type is float)
+        values = read_gripper(self.preset, names).values
+        for name in names:
+            if getattr(self, name) == 0:
+                object.__setattr__(self, name, values[name])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,7 +170,10 @@ class GraspingSettings(Settings):
         0.0, "Grasps that are less likely to hold than this are not published.", minimum=0.0, maximum=1.0
     )
     friction: float = setting(
-        0.5, "Friction coefficient that grasps may rely on at their contacts.", minimum=0.05, maximum=2.0
+        0.0,
+        "Friction coefficient that grasps may rely on at their contacts; 0: the gripper's pad_friction.",
+        minimum=0.0,
+        maximum=2.0,
     )
     approach_distance_m: float = setting(
         0.08, "Length of the free path that the gripper needs for its approach, in metres.", minimum=0.0, maximum=1.0

@@ -43,6 +43,7 @@ class GraspSampler:
         self.settings = settings
         self.gripper_settings = gripper
         self.gripper = Gripper.from_settings(gripper, settings.approach_distance_m)
+        self.friction = settings.friction or gripper.pad_friction
 
     def sample(
         self, frame: RgbdFrame, lifted: LiftedFrame, instances: Instances | None = None
@@ -95,7 +96,7 @@ class GraspSampler:
     ) -> InstanceGrasps:
         """The grasps of one instance."""
         settings, gripper = self.settings, self.gripper
-        pairs = contact_pairs(body, settings.friction, gripper.max_opening_m)
+        pairs = contact_pairs(body, self.friction, gripper.max_opening_m)
         if not len(pairs):
             return InstanceGrasps((), Status.NO_GRASP_CANDIDATE)
         up = np.array([0.0, 0.0, 1.0])
@@ -129,7 +130,7 @@ class GraspSampler:
                 known &= sight.shadowed == 0
             rejected[Rejection.UNKNOWN] += int((~known).sum())
             poses, closed, sight = poses[known], closed[known], sight[known]
-            marks = marks_of(poses, closed, body, sight, up, settings.friction, gripper.max_opening_m)
+            marks = marks_of(poses, closed, body, sight, up, self.friction, gripper.max_opening_m)
             order = np.argsort(-quality_of(marks), kind="stable")[:_MAX_CHECKED]
             grasps = self._best_free(body, poses[order], closed[order], marks[order], others_m, rejected)
         counts = {why: rejected[why] for why in Rejection if rejected[why]}
@@ -171,7 +172,7 @@ class GraspSampler:
         """All that was found on which the fingers do not slip, centred between the contacts; `rejected` is added to."""
         poses = found[0][0].joined(*(own for own, _ in found[1:]))
         closed = found[0][1].joined(*(own for _, own in found[1:]))
-        holds = (closed.cosine > 0) & (1 - closed.cosine**2 <= (self.settings.friction * closed.cosine) ** 2)
+        holds = (closed.cosine > 0) & (1 - closed.cosine**2 <= (self.friction * closed.cosine) ** 2)
         rejected[Rejection.SLIP] += int((~holds).sum())
         poses, closed = poses[holds], closed[holds]
         middle_m = (closed.low_m + closed.high_m)[:, None] / 2 * poses.rotations[:, :, 0]

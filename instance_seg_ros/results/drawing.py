@@ -53,15 +53,23 @@ def draw_outline(canvas: NDArray[np.uint8], mask: NDArray[np.bool_], color: Rgb)
     cv2.drawContours(canvas, contours, -1, color, 2, cv2.LINE_AA)
 
 
-def gripper_lines_m(grasp: Grasp, gripper: GripperSettings) -> NDArray[np.float64]:
-    """The gripper as a fork: two fingers that end at the contacts, the bar between them, and the wrist.
+def gripper_corners_m(grasp: Grasp, gripper: GripperSettings) -> NDArray[np.float64]:
+    """The gripper when it holds: two fingers, their inner sides at the contacts, and the palm.
 
     Returns:
-        (4, 2, 3) metres in the camera's optical frame: the two ends of each line.
+        (3, 8, 3) metres in the camera's optical frame, the corners of each box in the order of `BOX_EDGES`.
     """
-    # From the contacts, not from the pose: that may have been turned and moved to a robot's flange.
-    fingertips_m = grasp.contacts_m
-    back_m = grasp.T_camera_grasp.rotation[:, 2] * gripper.finger_length_m
-    knuckles_m = fingertips_m - back_m
-    bar_m = knuckles_m.mean(axis=0)
-    return np.stack([*np.stack([fingertips_m, knuckles_m], axis=1), knuckles_m, np.stack([bar_m, bar_m - back_m])])
+    inner_m, thick_m = grasp.width_m / 2, gripper.finger_thickness_m
+    half_y_m, knuckle_m = gripper.finger_width_m / 2, -gripper.finger_length_m
+    half_palm_m = (gripper.palm_width_m / 2, gripper.palm_height_m / 2)
+    low_m = np.array(
+        [
+            (-inner_m - thick_m, -half_y_m, knuckle_m),
+            (inner_m, -half_y_m, knuckle_m),
+            (-half_palm_m[0], -half_palm_m[1], knuckle_m - gripper.palm_depth_m),
+        ]
+    )
+    high_m = np.array([(-inner_m, half_y_m, 0.0), (inner_m + thick_m, half_y_m, 0.0), (*half_palm_m, knuckle_m)])
+    is_high = np.arange(8)[:, None] >> np.arange(3) & 1 == 1
+    corners_m = np.where(is_high, high_m[:, None], low_m[:, None])
+    return np.asarray(grasp.T_camera_grasp.apply(corners_m), dtype=np.float64)

@@ -18,7 +18,7 @@ from instance_seg_ros.results.drawing import (
     depth_picture,
     draw_outline,
     fill_mask,
-    gripper_lines_m,
+    gripper_corners_m,
 )
 
 Rectangle = tuple[int, int, int, int]
@@ -75,20 +75,27 @@ def _draw_box(canvas: NDArray[np.uint8], camera: Intrinsics, box: OrientedBox, c
         _line(canvas, corners_px[start], corners_px[end], color, 1)
 
 
-def _gripper_lines_px(scene: Scene, grasp: Grasp) -> list[NDArray[np.floating]]:
-    """The gripper in the picture, lines of (2, 2); what reaches behind the camera is left out."""
-    lines_m = gripper_lines_m(grasp, scene.gripper)
-    return [scene.frame.intrinsics.project(line_m) for line_m in lines_m if (line_m[:, 2] > _NEAR_M).all()]
+def _gripper_outlines_px(scene: Scene, grasp: Grasp) -> list[NDArray[np.float32]]:
+    """The outlines (K, 2) of fingers and palm in the picture; a box that reaches behind the camera has none, (0, 2)."""
+    return [
+        cv2.convexHull(scene.frame.intrinsics.project(corners_m).astype(np.float32)).reshape(-1, 2)
+        if (corners_m[:, 2] > _NEAR_M).all()
+        else np.zeros((0, 2), dtype=np.float32)
+        for corners_m in gripper_corners_m(grasp, scene.gripper)
+    ]
 
 
 def _draw_grasp(canvas: NDArray[np.uint8], scene: Scene, grasp: Grasp, color: Rgb) -> None:
-    lines_px = _gripper_lines_px(scene, grasp)
-    for thickness, stroke in ((5, BLACK), (2, WHITE)):  # white with a dark rim reads on light and on dark
-        for start, end in lines_px:
-            _line(canvas, start, end, stroke, thickness)
-    for fingertip_m in grasp.contacts_m:
-        if fingertip_m[2] > _NEAR_M:
-            _dot(canvas, scene.frame.intrinsics.project(fingertip_m), color)
+    *fingers_px, palm_px = _gripper_outlines_px(scene, grasp)
+    # White with a dark rim reads on light and on dark; the palm, which is large, stays thin.
+    for outlines_px, strokes in (([palm_px], ((2, BLACK), (1, WHITE))), (fingers_px, ((5, BLACK), (2, WHITE)))):
+        for thickness, stroke in strokes:
+            for outline_px in outlines_px:
+                for start, end in zip(outline_px, np.roll(outline_px, -1, axis=0), strict=True):
+                    _line(canvas, start, end, stroke, thickness)
+    for contact_m in grasp.contacts_m:
+        if contact_m[2] > _NEAR_M:
+            _dot(canvas, scene.frame.intrinsics.project(contact_m), color)
 
 
 @dataclass(frozen=True)
@@ -108,12 +115,12 @@ def _draw_tags(canvas: NDArray[np.uint8], scene: Scene, objects: tuple[SceneObje
 
 
 def _tag_anchor_xy(scene: Scene, scene_object: SceneObject) -> tuple[float, float]:
-    """Middle of the object's upper edge; above its gripper where one is drawn and does not leave the picture."""
+    """Middle of the object's upper edge; above the fingers of its grasp where they do not leave the picture."""
     x0, y0, x1, _ = scene.instances.boxes_xyxy[scene_object.label - 1].tolist()
     top = y0
     for grasp in scene_object.grasps[:1]:
-        lines_px = _gripper_lines_px(scene, grasp)
-        top = min([top, *(float(line_px[:, 1].min()) for line_px in lines_px)])
+        fingers_px = np.concatenate(_gripper_outlines_px(scene, grasp)[:2])
+        top = float(fingers_px[:, 1].min(initial=top))
     return (x0 + x1) / 2, top if top > 0 else y0
 
 

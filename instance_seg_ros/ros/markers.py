@@ -14,7 +14,7 @@ from instance_seg_ros.core.geometry import BOX_EDGES, OrientedBox
 from instance_seg_ros.core.parameters import GripperSettings
 from instance_seg_ros.messages.outgoing import transform_to_pose
 from instance_seg_ros.pipeline import Scene, SceneObject
-from instance_seg_ros.results.drawing import color_of_track, gripper_lines_m
+from instance_seg_ros.results.drawing import color_of_track, gripper_corners_m
 from instance_seg_ros.ros.convert import make_message
 
 GRASPS_SHOWN = 3
@@ -49,7 +49,8 @@ def _object_markers(scene_object: SceneObject, header: Header, gripper: GripperS
     for rank, grasp in enumerate(scene_object.grasps[:GRASPS_SHOWN]):
         shade = ColorRGBA(r=1.0 - grasp.quality, g=float(grasp.quality), b=0.1, a=1.0 if rank == 0 else 0.4)
         # 100 grasps an object at most keeps the ids of all objects apart.
-        yield _lines(header, "grasp", label * 100 + rank, gripper_lines_m(grasp, gripper).reshape(-1, 3), [shade])
+        edges_m = gripper_corners_m(grasp, gripper)[:, np.array(BOX_EDGES)].reshape(-1, 3)
+        yield _lines(header, "grasp", label * 100 + rank, edges_m, [shade])
 
 
 def _axes(header: Header, label: int, box: OrientedBox) -> Marker:

@@ -35,7 +35,7 @@ def test_arguments_round_trip_with_prefixes_that_keep_stages_apart() -> None:
 def test_an_option_out_of_range_is_an_error_of_the_user() -> None:
     parser = argparse.ArgumentParser()
     add_arguments(parser, GripperSettings, "gripper")
-    with pytest.raises(InputError, match="max_opening_m must be between 0.005 and 1, not 3"):
+    with pytest.raises(InputError, match="max_opening_m must be between 0 and 1, not 3"):
         from_arguments(parser.parse_args(["--max-opening-m", "3"]), GripperSettings)
 
 

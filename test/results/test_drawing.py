@@ -6,10 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.core.parameters import GripperSettings
 from instance_seg_ros.pipeline import Scene
-from instance_seg_ros.results.drawing import color_of_track, depth_picture, draw_outline, fill_mask, gripper_lines_m
+from instance_seg_ros.results.drawing import color_of_track, depth_picture, draw_outline, fill_mask, gripper_corners_m
 
 
 def test_colours_are_stable_and_in_range() -> None:
@@ -54,15 +53,19 @@ def test_a_hole_is_outlined_too() -> None:
     assert canvas[7, 7, 1] == 0
 
 
-def test_fingers_are_drawn_from_the_contacts_back_along_the_approach(make_scene: Callable[..., Scene]) -> None:
-    grasp = make_scene().grasps[0].grasps[0]
-    gripper = GripperSettings(finger_length_m=0.1)
-    fingers_m, (bar_m, wrist_m) = gripper_lines_m(grasp, gripper)[:2], gripper_lines_m(grasp, gripper)[3]
-    back_m = -0.1 * grasp.T_camera_grasp.rotation[:, 2]
-    np.testing.assert_array_equal(fingers_m[:, 0], grasp.contacts_m)
-    np.testing.assert_allclose(fingers_m[:, 1], grasp.contacts_m + back_m)
-    np.testing.assert_allclose(bar_m, grasp.contacts_m.mean(axis=0) + back_m)
-    np.testing.assert_allclose(wrist_m, bar_m + back_m)
-    # A pose that was moved to a robot's flange does not move the drawing.
-    moved = replace(grasp, T_camera_grasp=Transform(grasp.T_camera_grasp.rotation, np.array([9.0, 9.0, 9.0])))
-    np.testing.assert_array_equal(gripper_lines_m(moved, gripper), gripper_lines_m(grasp, gripper))
+def test_the_gripper_is_drawn_with_the_users_sizes_its_fingers_at_the_contacts(
+    make_scene: Callable[..., Scene],
+) -> None:
+    grasp = replace(make_scene().grasps[0].grasps[0], width_m=0.03)
+    sizes = {"finger_thickness_m": 0.01, "finger_width_m": 0.02, "finger_length_m": 0.1}
+    gripper = GripperSettings(**sizes, palm_depth_m=0.05, palm_width_m=0.2, palm_height_m=0.06)
+    corners_m = gripper_corners_m(grasp, gripper)
+    own_m = grasp.T_camera_grasp.inverse().apply(corners_m)
+    low_m, high_m = own_m.min(axis=1), own_m.max(axis=1)
+    expected_low = [[-0.025, -0.01, -0.1], [0.015, -0.01, -0.1], [-0.1, -0.03, -0.15]]
+    expected_high = [[-0.015, 0.01, 0.0], [0.025, 0.01, 0.0], [0.1, 0.03, -0.1]]
+    np.testing.assert_allclose(low_m, expected_low, atol=1e-9)
+    np.testing.assert_allclose(high_m, expected_high, atol=1e-9)
+    # Corner 0 has the lowest coordinates and corner 7 the highest, as those of a box.
+    np.testing.assert_allclose(own_m[:, 0], expected_low, atol=1e-9)
+    np.testing.assert_allclose(own_m[:, 7], expected_high, atol=1e-9)

@@ -38,6 +38,7 @@ def test_an_object_has_a_box_axes_an_id_and_its_grasps_and_one_without_3d_nothin
     assert Counter(marker.ns for marker in markers) == {"box": 1, "axes": 1, "id": 1, "grasp": 2}
     by_namespace = {marker.ns: marker for marker in markers}
     assert len(by_namespace["box"].points) == 24
+    assert len(by_namespace["grasp"].points) == 3 * 24  # the edges of two fingers and the palm
     assert len(by_namespace["axes"].points) == len(by_namespace["axes"].colors) == 6
     assert by_namespace["id"].text.startswith("5 object 1.00")
     assert len({(marker.ns, marker.id) for marker in markers}) == len(markers)

@@ -20,7 +20,6 @@ from instance_seg_ros.learning.synthetic.objects.shapes import CollisionGeom, Ob
 
 FloatArray = NDArray[np.float64]
 
-GRIP_FORCE_N = 30.0
 LIFT_M = 0.2
 SHAKE_M = 0.015
 SHAKE_HZ = 4.0
@@ -105,7 +104,7 @@ class GraspWorld:
     Args:
         shapes: the objects, convex pieces each.
         T_world_object: (N, 4, 4) where they start.
-        gripper: its sizes.
+        gripper: its sizes, and the force that it closes with.
         friction: coefficient between pads and objects.
         walls_m: half side of a square of walls that `without_walls` removes; 0 for none.
     """
@@ -372,10 +371,9 @@ class GraspWorld:
         )
         return f'<body name="hand" gravcomp="1">{slides}{palm}{fingers}</body>'
 
-    @staticmethod
-    def _actuators_xml() -> str:
+    def _actuators_xml(self) -> str:
         arm = "".join(f'<position joint="{axis}" kp="40000" kv="300"/>' for axis in "xyz")
-        force = f'forcerange="-{GRIP_FORCE_N} {GRIP_FORCE_N}"'
+        force = f'forcerange="-{self.gripper.force_n} {self.gripper.force_n}"'
         return arm + "".join(f'<position joint="finger{side}" kp="3000" {force}/>' for side in (0, 1))
 
 

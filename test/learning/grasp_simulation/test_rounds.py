@@ -201,7 +201,7 @@ def test_the_command_keeps_rounds_and_goes_on_where_it_stopped(
     [
         (["--scenes", "heap"], "--scenes knows packed, pile, not heap"),
         (["--planners", "best"], "--planners knows pipeline, top-down, any, not best"),
-        (["--pad-friction", "nan"], "--pad-friction above 0"),
+        (["--pad-friction", "nan"], "--pad-friction from 0 to 5"),
         (["--seed", "-1"], "--seed must be 0 or more"),
     ],
 )

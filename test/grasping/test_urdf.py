@@ -1,0 +1,112 @@
+"""Sizes of grippers from URDFs: drawn ones of boxes, whose sizes are known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from instance_seg_ros.core.errors import InputError
+from instance_seg_ros.grasping.urdf import sizes_of_urdf
+
+trimesh = pytest.importorskip("trimesh")
+
+
+def box(size: str, xyz: str) -> str:
+    return f'<collision><origin xyz="{xyz}"/><geometry><box size="{size}"/></geometry></collision>'
+
+
+def joint(name: str, child: str, more: str, kind: str = "prismatic", origin: str = '<origin xyz="0 0 0.1"/>') -> str:
+    return (
+        f'<joint name="{name}" type="{kind}"><parent link="hand"/><child link="{child}"/>{origin}'
+        f'<axis xyz="0 1 0"/>{more}</joint>'
+    )
+
+
+HAND = f'<link name="hand">{box("0.06 0.2 0.1", "0 0 0.05")}</link>'
+FINGER = box("0.02 0.01 0.05", "0 0.005 0.025")
+FINGERS = f'<link name="left">{FINGER}</link><link name="right">{FINGER}</link>'
+OPEN = '<limit lower="0" upper="0.04"/>'
+LEFT = joint("left_joint", "left", OPEN)
+TURNED = '<origin xyz="0 0 0.1" rpy="0 0 3.14159265"/>'
+RIGHT = joint("right_joint", "right", OPEN + '<mimic joint="left_joint"/>', origin=TURNED)
+SIZES = {
+    "max_opening_m": 0.08,
+    "finger_thickness_m": 0.01,
+    "finger_width_m": 0.02,
+    "finger_length_m": 0.05,
+    "palm_depth_m": 0.1,
+    "palm_width_m": 0.2,
+    "palm_height_m": 0.06,
+}
+
+
+def sizes(tmp_path: Path, content: str, approach: str = "z") -> dict[str, float]:
+    path = tmp_path / "gripper.urdf"
+    path.write_text(f'<robot name="gripper">{content}</robot>')
+    return sizes_of_urdf(path, approach)
+
+
+@pytest.mark.parametrize(
+    ("content", "changed"),
+    [
+        pytest.param(HAND + FINGERS + LEFT + RIGHT, {}, id="one joint follows the other"),
+        pytest.param(
+            HAND + FINGERS + LEFT + joint("right_joint", "right", OPEN, origin=TURNED), {}, id="two joints that drive"
+        ),
+        pytest.param(
+            HAND
+            + FINGERS
+            + joint("left_joint", "left", '<limit lower="-0.04" upper="0"/>')
+            + joint("right_joint", "right", '<limit lower="0" upper="0.04"/>'),
+            {
+                "max_opening_m": 0.06,
+                "finger_thickness_m": 0.02,
+            },  # not in the middle: the nearer inner, the farther outer
+            id="open at the lower limit, beside the middle",
+        ),
+        pytest.param(
+            HAND.replace("</link>", box("0.02 0.02 0.02", "0 0 0.11") + "</link>") + FINGERS + LEFT + RIGHT,
+            {"finger_length_m": 0.03, "palm_depth_m": 0.12},
+            id="something between the fingers ends them",
+        ),
+        pytest.param(
+            HAND + FINGERS.replace(FINGER, FINGER + box("0.02 0.03 0.02", "0 0.015 0.01")) + LEFT + RIGHT,
+            {"finger_length_m": 0.03, "palm_depth_m": 0.12},
+            id="a knuckle 20 mm thicker belongs to the palm",
+        ),
+        pytest.param(
+            HAND + FINGERS.replace(FINGER, FINGER + box("0.02 0.02 0.02", "0 0.01 0.01")) + LEFT + RIGHT,
+            {"finger_thickness_m": 0.02},
+            id="one 10 mm thicker to the finger",
+        ),
+    ],
+)
+def test_sizes_are_those_of_the_opened_gripper(tmp_path: Path, content: str, changed: dict[str, float]) -> None:
+    assert sizes(tmp_path, content) == pytest.approx(SIZES | changed)
+
+
+def test_a_mesh_of_a_package_is_found_above_the_file_and_scaled(tmp_path: Path) -> None:
+    folder = tmp_path / "hand_description"
+    (folder / "urdf").mkdir(parents=True)
+    trimesh.creation.box((60, 200, 100)).export(folder / "hand.stl")
+    mesh = '<mesh filename="package://hand_description/hand.stl" scale="0.001 0.001 0.001"/>'
+    hand = HAND.replace('<box size="0.06 0.2 0.1"/>', mesh)
+    assert sizes(folder / "urdf", hand + FINGERS + LEFT + RIGHT) == pytest.approx(SIZES)
+
+
+@pytest.mark.parametrize(
+    ("content", "approach", "words"),
+    [
+        (HAND + FINGERS + LEFT, "z", "no tree with one root"),
+        (HAND.replace("box size", "mesh filename") + FINGERS + LEFT + RIGHT, "z", "which is not there"),
+        (HAND + '<link name="left"/>' + LEFT, "z", "no two fingers"),
+        (HAND + FINGERS + LEFT + RIGHT, "up", "the approach is x, y or z"),
+        (HAND + FINGERS.replace("0.02 0.01 0.05", "0.02 0.01") + LEFT + RIGHT, "z", "should be three numbers"),
+        (HAND + "<link", "z", "is no URDF"),
+        ('<xacro:include xmlns:xacro="http://ros.org/wiki/xacro"/>' + HAND, "z", "is a xacro; expand it first"),
+    ],
+)
+def test_what_is_no_gripper_is_told(tmp_path: Path, content: str, approach: str, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        sizes(tmp_path, content, approach)
