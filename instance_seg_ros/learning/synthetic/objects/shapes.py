@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -54,6 +55,23 @@ class ObjectShape:
     mesh: trimesh.Trimesh
     geoms: tuple[CollisionGeom, ...]
     rolls: bool = False
+
+    @cached_property
+    def bodies(self) -> tuple[trimesh.Trimesh, ...]:
+        """The bodies of :func:`join` that the surface is made of, in their order; one for a surface of one piece."""
+        faces = np.asarray(self.mesh.faces)
+        # Joined bodies share no vertices, and each has its vertices and its faces together.
+        highest = np.maximum.accumulate(faces.max(axis=1))
+        lowest = np.minimum.accumulate(faces.min(axis=1)[::-1])[::-1]
+        starts = [0, *(np.flatnonzero(highest[:-1] < lowest[1:]) + 1).tolist(), len(faces)]
+        if len(starts) == 2:
+            return (self.mesh,)
+        found = []
+        for first, last in itertools.pairwise(starts):
+            own = faces[first:last]
+            low = own.min()
+            found.append(make_mesh(np.asarray(self.mesh.vertices)[low : own.max() + 1], own - low))
+        return tuple(found)
 
     @property
     def bottom_m(self) -> float:

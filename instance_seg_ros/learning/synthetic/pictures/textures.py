@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from instance_seg_ros.learning.synthetic.pictures import packaging
 from instance_seg_ros.learning.synthetic.pictures.appearance import Appearance, sample_color
 
 Float32Array = npt.NDArray[np.float32]
@@ -53,6 +54,8 @@ _GLOSS = {
     "glass": (0.04, 0.08),
     "metal": (0.25, 0.7),
     "print": (0.0, 0.12),
+    "package": (0.0, 0.14),
+    "carton": (0.0, 0.01),
     "marble": (0.02, 0.15),
     "tiles": (0.0, 0.12),
 } | {
@@ -356,6 +359,107 @@ def _paint_label(rng: np.random.Generator, base: Float32Array, size: int) -> Flo
     return image
 
 
+# Sides whose horizontal axis runs from right to left when they are looked at: (column, row) of their cells.
+_MIRRORED_CELLS = ((0, 0), (1, 1), (2, 0))
+
+
+def _on_six_sides(size: int, paint: Callable[[packaging.Image, int], None]) -> Float32Array:
+    """An image of six cells, each painted as it is to be seen; the painter gets the cell and its column."""
+    cell = size // 2
+    image = np.zeros((size, 2 * size, 3), np.uint8)
+    for column in range(3):
+        for row in range(2):
+            side = np.zeros((cell, cell, 3), np.uint8)
+            paint(side, column)
+            place = image[row * cell : (row + 1) * cell, column * cell : (column + 1) * cell]
+            place[:] = side[:, ::-1] if (column, row) in _MIRRORED_CELLS else side
+    return np.asarray(image.astype(np.float32) / np.float32(255.0))
+
+
+@_texture
+def _paint_package(rng: np.random.Generator, base: Float32Array, size: int) -> Float32Array:
+    """A package: fronts with a brand, panels and pictures on one or two pairs of sides, small print on the others."""
+    brand = packaging.sample_brand(rng, base.tolist())
+    fronts = {int(rng.integers(3)), int(rng.integers(3))}
+
+    def paint(side: packaging.Image, column: int) -> None:
+        if column in fronts:
+            packaging.paint_front(rng, side, brand, _paint_picture)
+        else:
+            packaging.paint_side(rng, side, brand)
+
+    return _on_six_sides(size, paint)
+
+
+def _paint_wrapped_package(rng: np.random.Generator, base: Float32Array, size: int) -> Float32Array:
+    """A round package: (size, 2 size) texels, a front and a side around it, with rims above and below."""
+    brand = packaging.sample_brand(rng, base.tolist())
+    image = np.zeros((size, 2 * size, 3), np.uint8)
+    packaging.paint_front(rng, image[:, :size], brand, _paint_picture)
+    packaging.paint_side(rng, image[:, size:], brand)
+    rim = int(rng.uniform(0.0, 0.12) * size)
+    image[:rim], image[size - rim :] = brand.second, brand.second
+    result = np.asarray(image.astype(np.float32) / np.float32(255.0))
+    result[:2] = result[-2:] = base * np.float32(rng.uniform(0.7, 1.2))
+    return result
+
+
+def _paint_picture(rng: np.random.Generator, size: int) -> Float32Array:
+    """A picture on a package: things in light and shadow, or a landscape, food or fabric of noise in a few colours."""
+    base = np.array(sample_color(rng), np.float32)
+    if rng.random() < 0.5:
+        return _paint_photo(rng, base, size)
+    image = _mix(base, np.array(sample_color(rng), np.float32), _edge(_noise(rng, _CLOUDS, size), 0.5, 0.4))
+    for which in (_ROUGH, _FINE)[: int(rng.integers(1, 3))]:
+        share = _edge(_noise(rng, which, size), rng.uniform(0.4, 0.7), rng.uniform(0.05, 0.4))
+        image = _mix(image, np.array(sample_color(rng), np.float32), share)
+    return _shaded(image, _noise(rng, _GRAINY, size), 0.2)
+
+
+@_texture
+def _paint_carton(rng: np.random.Generator, base: Float32Array, size: int) -> Float32Array:
+    """A cardboard box with tape, labels and symbols."""
+    tone = np.array([178, 140, 98]) * rng.uniform(0.7, 1.25) * rng.normal(1.0, 0.04, 3)
+    red, green, blue = (int(c) for c in np.clip(tone if rng.random() < 0.85 else 255 * base, 0, 255))
+    return _on_six_sides(
+        size, lambda side, column: packaging.paint_carton(rng, side, (red, green, blue), is_top=column == 2)
+    )
+
+
+@_texture
+def _paint_plaid(rng: np.random.Generator, base: Float32Array, size: int) -> Float32Array:
+    """Crossed stripes of several widths and colours, as on tablecloths, blankets and towels."""
+    image = _flat(base, size)
+    period = size // int(2 ** rng.integers(0, 4))
+    for _ in range(int(rng.integers(1, 4))):
+        color, opacity = np.array(sample_color(rng), np.float32), np.float32(rng.uniform(0.35, 0.75))
+        first, wide = rng.integers(0, period), max(1, int(period * rng.uniform(0.05, 0.5)))
+        stripe = opacity * ((np.arange(size) - first) % period < wide).astype(np.float32)
+        image = _mix(image, color, np.broadcast_to(stripe[:, None], (size, size)))
+        if rng.random() < 0.85:
+            image = _mix(image, color, np.broadcast_to(stripe[None], (size, size)))
+    return image
+
+
+@_texture
+def _paint_floral(rng: np.random.Generator, base: Float32Array, size: int) -> Float32Array:
+    """Flowers, leaves, fruit or shapes scattered over cloth or paper."""
+    image = _flat(base, size)
+    palette = [np.array(sample_color(rng)).tolist() for _ in range(int(rng.integers(2, 5)))]
+    petals, scale = int(rng.integers(1, 8)), size * rng.uniform(0.02, 0.09)
+    for _ in range(int(rng.integers(8, 40))):
+        centre, turn, own = rng.uniform(0.0, size, 2), rng.uniform(0.0, 360.0), scale * rng.uniform(0.6, 1.5)
+        color = palette[int(rng.integers(len(palette)))]
+        for k in range(petals):
+            angle = turn + 360.0 * k / petals
+            middle = centre + own * np.array([np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))]) * (petals > 1)
+            axes = (max(1, int(own)), max(1, int(own * 0.5)))
+            cv2.ellipse(image, (int(middle[0]), int(middle[1])), axes, angle, 0, 360, color, -1, cv2.LINE_AA)
+        if petals > 2:
+            cv2.circle(image, (int(centre[0]), int(centre[1])), max(1, int(0.4 * own)), palette[0], -1, cv2.LINE_AA)
+    return image
+
+
 @_texture
 def _paint_bands(rng: np.random.Generator, base: Float32Array, size: int) -> Float32Array:
     """Horizontal bands, such as a lid and a belly of other colours."""
@@ -492,4 +596,4 @@ def _paint_target(rng: np.random.Generator, base: Float32Array, size: int) -> Fl
     return image
 
 
-_PAINT_FITTED = {("print", "wrap"): _paint_label}
+_PAINT_FITTED = {("print", "wrap"): _paint_label, ("package", "wrap"): _paint_wrapped_package}

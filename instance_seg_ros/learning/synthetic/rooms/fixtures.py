@@ -34,6 +34,7 @@ from instance_seg_ros.learning.synthetic.objects.shapes import (
 )
 from instance_seg_ros.learning.synthetic.poses import pose
 from instance_seg_ros.learning.synthetic.rooms.room import Fixture, Room
+from instance_seg_ros.learning.synthetic.rooms.world import ROBOT
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -146,7 +147,7 @@ def robot_arm(room: Room, T: Transform) -> None:
     for side in (-1, 1):
         meshes.append(box_mesh((0.012, 0.008, 0.05), joints[-1] + [0.035 * side, 0.0, -0.05]))
     meshes.append(box_mesh((0.055, 0.03, 0.02), joints[-1]))
-    _seen(room, T, meshes)
+    room.add(ObjectShape(ROBOT, join(meshes), ()), T, False, "robot")
 
 
 def power_strip(room: Room, T: Transform) -> None:

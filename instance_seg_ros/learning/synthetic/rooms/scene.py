@@ -11,6 +11,7 @@ from instance_seg_ros.learning.synthetic.objects import FAMILIES
 from instance_seg_ros.learning.synthetic.rooms import fixtures
 from instance_seg_ros.learning.synthetic.rooms.physics import settle
 from instance_seg_ros.learning.synthetic.rooms.placing import place_objects, sample_arrangement, sample_shapes
+from instance_seg_ros.learning.synthetic.rooms.robots import add_arm
 from instance_seg_ros.learning.synthetic.rooms.room import Room
 from instance_seg_ros.learning.synthetic.rooms.supports import sample_support
 from instance_seg_ros.learning.synthetic.rooms.world import SUPPORTS, Placed, Scene, Support
@@ -18,6 +19,7 @@ from instance_seg_ros.learning.synthetic.rooms.world import SUPPORTS, Placed, Sc
 _SUPPORT_SHARES = (0.32, 0.14, 0.12, 0.12, 0.22, 0.08)
 _EMPTY_SHARE = 0.05
 _PRINTS_SHARE = 0.4
+_ARM_SHARE = 0.22
 
 
 def sample_scene(
@@ -44,6 +46,8 @@ def sample_scene(
     objects_at_rest = settle(support, place_objects(rng, shapes, support, arrangement))
     if kind not in ("tote", "shelf") and rng.random() < 0.12:
         support = _with_folds(rng, support, objects_at_rest)
+    if rng.random() < _ARM_SHARE:
+        support = add_arm(rng, support, objects_at_rest)
     return Scene(support, objects_at_rest)
 
 

@@ -57,4 +57,41 @@ def test_the_held_out_families_exist() -> None:
 def test_families_keep_their_order_which_random_streams_rely_on() -> None:
     assert list(FAMILIES)[:3] == ["box", "carton", "small_box"]
     assert list(FAMILIES)[28:31] == ["cable", "shoe", "wrench"]
-    assert len(FAMILIES) == 48
+    assert len(FAMILIES) == 79
+
+
+# The studs of a brick are open below, inside the brick.
+@pytest.mark.parametrize("name", [name for name in FAMILIES if name != "toy_brick"])
+def test_the_surface_of_a_family_is_closed(name: str) -> None:
+    rng = np.random.default_rng(6)
+    for body in (body for _ in range(4) for body in FAMILIES[name](rng).bodies):
+        # Points closer than a micrometre are one; a triangle of less than three points is none.
+        _, point = np.unique(np.round(np.asarray(body.vertices) * 1e6), axis=0, return_inverse=True)
+        faces = np.sort(point.ravel()[np.asarray(body.faces)], axis=1)
+        faces = faces[(np.diff(faces, axis=1) > 0).all(axis=1)]
+        edges = np.vstack([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [0, 2]]])
+        assert (np.unique(edges, axis=0, return_counts=True)[1] % 2 == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "fewest"),
+    [
+        ("toy_car", 6),
+        ("toy_figure", 6),
+        ("toy_animal", 7),
+        ("power_drill", 4),
+        ("game_box", 2),
+        ("jar", 2),
+        ("brush", 3),
+    ],
+)
+def test_toys_and_tools_are_of_several_bodies_that_hang_together(name: str, fewest: int) -> None:
+    rng = np.random.default_rng(8)
+    for _ in range(10):
+        bodies = FAMILIES[name](rng).bodies
+        assert len(bodies) >= fewest
+        boxes = np.array([body.bounds for body in bodies])
+        near = (boxes[:, None, 0] <= boxes[None, :, 1] + 1e-3).all(axis=-1)
+        near &= near.T
+        reached = np.linalg.matrix_power(near.astype(np.int64), len(bodies)) > 0
+        assert reached[0].all()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from instance_seg_ros.learning.synthetic.objects.shapes import (
+    ObjectShape,
     box_mesh,
     disc_geoms,
     hull_geom,
@@ -74,3 +75,17 @@ def test_discs_cover_a_solid_of_revolution() -> None:
     low, high = disc_geoms(cone, 2)
     assert (low.size_m, high.size_m) == (pytest.approx((0.0875, 0.05)), pytest.approx((0.0625, 0.05)))
     assert (low.position_m[2], high.position_m[2]) == (pytest.approx(0.05), pytest.approx(0.15))
+
+
+def test_joined_bodies_are_found_again() -> None:
+    parts = [box_mesh((0.1, 0.1, 0.1)), lathe_mesh([[0, 0], [0.1, 0], [0.1, 0.5], [0, 0.5]]), box_mesh((0.2, 0.2, 0.2))]
+    shape = ObjectShape("part", join(parts), ())
+    assert len(shape.bodies) == 3
+    for body, part in zip(shape.bodies, parts, strict=True):
+        np.testing.assert_array_equal(body.vertices, part.vertices)
+        np.testing.assert_array_equal(body.faces, part.faces)
+
+
+def test_a_surface_of_one_piece_is_one_body() -> None:
+    mesh = superquadric_mesh((0.1, 0.1, 0.1), (1.0, 1.0))
+    assert ObjectShape("part", mesh, ()).bodies == (mesh,)

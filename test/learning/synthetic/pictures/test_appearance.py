@@ -1,19 +1,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
 
+from instance_seg_ros.learning.synthetic.objects import FAMILIES
 from instance_seg_ros.learning.synthetic.objects.shapes import ObjectShape, box_mesh, lathe_mesh
+from instance_seg_ros.learning.synthetic.pictures import packaging
 from instance_seg_ros.learning.synthetic.pictures.appearance import (
     SHARES,
     SURFACES,
     Appearance,
     background_appearance,
+    body_appearances,
     object_appearance,
     plain,
+    robot_color,
     sample_material,
 )
 from instance_seg_ros.learning.synthetic.pictures.texture_table import TextureTable
@@ -53,6 +58,7 @@ def test_looks_move_the_random_stream_on_by_as_much_whatever_is_drawn() -> None:
     draws: list[Callable[[np.random.Generator], object]] = [
         *(partial(background_appearance, surface=surface) for surface in SURFACES),
         *(partial(sample_material, look=black, family=family) for family in ("wine_glass", "box")),
+        robot_color,
         partial(object_appearance, shape=BOX),
         partial(object_appearance, shape=CAN, others=[black]),
     ]
@@ -93,3 +99,33 @@ def test_few_objects_are_clear_or_mirroring_but_many_wine_glasses_and_spoons_are
     assert share("spoon", lambda look: look.is_mirror) > 0.15
     assert share("banana", lambda look: look.is_clear or look.is_mirror) < 0.04
     assert share("banana", lambda look: look == plain((0.2, 0.4, 0.6))) > 0.96
+
+
+def test_bodies_differ_in_look_and_equal_ones_do_not() -> None:
+    car = FAMILIES["toy_car"](np.random.default_rng(1))
+    red = plain((1.0, 0.0, 0.0))
+    looks = [body_appearances(car, replace(red, seed=k)) for k in range(40)]
+    assert 20 < sum(bool(look) for look in looks) < 40
+    for own in filter(None, looks):
+        assert len(own) == len(car.bodies)
+        assert red.base_rgb in {look.base_rgb for look in own}
+        assert len({(look.kind, look.base_rgb, look.seed) for look in own[-4:]}) == 1  # the wheels
+    assert any(len({look.base_rgb for look in own}) > 1 for own in looks if own)
+    assert body_appearances(BOX, red) == ()
+
+
+def test_lettering_on_packages_is_never_mirrored(monkeypatch: pytest.MonkeyPatch) -> None:
+    def mark(rng: np.random.Generator, side: np.ndarray, *_: object) -> None:
+        side[:, : side.shape[1] // 2] = 255  # the left half, as it is to be seen
+
+    monkeypatch.setattr(packaging, "paint_front", mark)
+    monkeypatch.setattr(packaging, "paint_side", mark)
+    look = Appearance("package", (0.5, 0.5, 0.5), seed=987, low_m=(-1.0, -1.0, -1.0), high_m=(1.0, 1.0, 1.0))
+    table = TextureTable([look])
+    for direction in np.vstack([np.eye(3), -np.eye(3)]):
+        up = np.array([0.0, 1.0, 0.0]) if direction[2] else np.array([0.0, 0.0, 1.0])
+        right = np.cross(-direction, up)
+        points = (direction[:, None] + np.outer(right, [-0.5, 0.5])).astype(np.float32)
+        normals = np.repeat(direction[:, None], 2, axis=1).astype(np.float32)
+        found = table.albedo(np.zeros(2, np.int64), points, normals, np.full(2, 1e-3, np.float32))
+        assert found[0].tolist() == pytest.approx([1.0, 0.0], abs=0.05), direction

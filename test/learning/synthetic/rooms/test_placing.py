@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
 from instance_seg_ros.learning.synthetic.objects import FAMILIES
+from instance_seg_ros.learning.synthetic.rooms.physics import settle
 from instance_seg_ros.learning.synthetic.rooms.placing import ARRANGEMENTS, place_objects, sample_shapes
 from instance_seg_ros.learning.synthetic.rooms.supports import sample_support
-from instance_seg_ros.learning.synthetic.rooms.world import Support
+from instance_seg_ros.learning.synthetic.rooms.world import Placed, Support
 
 
 def floor(rng: np.random.Generator) -> Support:
@@ -67,3 +70,44 @@ def test_families_without_packages_and_vessels_are_kept_to() -> None:
             "banana",
             "shoe",
         }
+
+
+def _top_and_bottom_m(item: Placed) -> tuple[float, float]:
+    heights = item.T_world_shape.apply(np.asarray(item.shape.mesh.vertices))[:, 2]
+    return float(heights.max()), float(heights.min())
+
+
+def test_a_pile_of_boxes_still_stands_after_physics() -> None:
+    standing = 0
+    for seed in range(6):
+        rng = np.random.default_rng([seed, 1])
+        support = floor(rng)
+        shapes = [FAMILIES[name](rng) for name in ("book", "box", "carton", "book")]
+        before = place_objects(rng, shapes, support, "piled")
+        on_top = [item for item in before if _top_and_bottom_m(item)[1] > 0.01]
+        after = {item.instance_id: item for item in settle(support, before)}
+        standing += sum(_top_and_bottom_m(after[item.instance_id])[1] > 0.005 for item in on_top)
+    assert standing >= 8
+
+
+def test_flush_boxes_stand_with_hardly_a_gap() -> None:
+    rng = np.random.default_rng(5)
+    shapes = [FAMILIES["book"](rng) for _ in range(5)]
+    placed = place_objects(rng, shapes, floor(rng), "flush")
+    gaps = []
+    for first, second in itertools.pairwise(placed):
+        a, b = (item.T_world_shape.apply(np.asarray(item.shape.mesh.vertices)) for item in (first, second))
+        gaps.append(float(np.linalg.norm(a[:, None] - b[None], axis=-1).min()))
+    assert np.median(gaps) < 0.05
+
+
+def test_large_things_stand_close_behind_small_ones() -> None:
+    rng = np.random.default_rng(2)
+    shapes = [FAMILIES[name](rng) for name in ("small_box", "large_box", "mug", "pen")]
+    placed = place_objects(rng, shapes, floor(rng), "behind")
+    assert placed[0].shape.family == "large_box"
+    large = placed[0].T_world_shape.apply(np.asarray(placed[0].shape.mesh.vertices))
+    for item in placed[1:]:
+        points = item.T_world_shape.apply(np.asarray(item.shape.mesh.vertices))
+        away = np.linalg.norm(points.mean(axis=0)[:2] - large.mean(axis=0)[:2])
+        assert away < 0.5

@@ -31,3 +31,16 @@ def test_held_out_families_do_not_appear() -> None:
 
 def test_a_scene_without_objects_is_possible() -> None:
     assert sample_scene(np.random.default_rng(0), max_objects=0).objects == ()
+
+
+def test_all_bodies_of_an_object_have_its_id() -> None:
+    seen = 0
+    for seed in range(6):
+        scene = sample_scene(np.random.default_rng([seed, 2]), ("toy_car", "jar"), 6, "table")
+        for item in scene.objects:
+            pieces = [piece for piece in scene.placed() if piece.instance_id == item.instance_id]
+            assert sum(len(piece.shape.mesh.faces) for piece in pieces) == len(item.shape.mesh.faces)
+            if item.body_appearances:
+                seen += 1
+                assert len(pieces) == len(item.shape.bodies)
+    assert seen > 3
