@@ -43,7 +43,7 @@ def test_the_contracts_are_kept(checkout: Path) -> None:
         ("commands/synth.py", "sensor_msgs.msg", "Only the node and the demo import ROS"),
         ("learning/models/layers.py", "instance_seg_ros.learning.training.log", "The arrows inside learning"),
         ("learning/export/int8.py", "instance_seg_ros.learning.datasets.groups", "Neither models nor exports know"),
-        ("learning/evaluation/classes.py", "instance_seg_ros.learning.models.coco_classes", "A judge knows a network"),
+        ("learning/evaluation/classes.py", "instance_seg_ros.learning.models.fpn", "A judge knows a network"),
     ],
 )
 def test_an_import_against_them_is_found(checkout: Path, importer: str, imported: str, contract: str) -> None:

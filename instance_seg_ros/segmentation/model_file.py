@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
 from instance_seg_ros.core.errors import InputError
+from instance_seg_ros.segmentation import protobuf
 
 FORMAT = "instance_seg_ros/1"
 SHIPPED_MODEL = "tabletop_rgbd.onnx"
@@ -39,9 +40,11 @@ class ModelInfo:
         name, version: of the model.
         class_names: by class index.
         score_threshold: instances below it are better left out; chosen when the model was evaluated.
-        mask_threshold: a pixel belongs to the instance above this probability.
+        mask_threshold: a pixel belongs to the instance above this value of its mask, which is a probability, or a
+            logit for exported models of other projects.
         digest: sha256 of the file without its metadata, hexadecimal.
         quantised_from: for a file in 8 bits, the digest of the float one that it was made from; otherwise empty.
+        needs_color: whether it sees nothing without the colour image.
     """
 
     name: str
@@ -51,6 +54,7 @@ class ModelInfo:
     mask_threshold: float
     digest: str
     quantised_from: str = ""
+    needs_color: bool = False
 
 
 def default_model_path() -> Path:
@@ -77,20 +81,7 @@ def read_model_info(path: Path) -> ModelInfo:
     Raises:
         ModelError: when the file is missing, cut short, damaged or was not made by this project's export.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"cannot read the model file {path}: {error.strerror}") from error
-    if content.startswith(_ZIP):  # as PyTorch saves checkpoints
-        raise ModelError(
-            f"{path} is a checkpoint and no model file; `instance-seg export --checkpoint {path} --out MODEL.onnx` "
-            "makes one of it"
-        )
-    if content.startswith(_LFS_POINTER):
-        raise ModelError(
-            f"{path} is a Git LFS pointer of {len(content)} bytes in place of the model; `git lfs pull` in its "
-            "repository fetches the model itself"
-        )
+    content = read_content(path)
     try:
         metadata = read_metadata(content)
     except ValueError as error:
@@ -113,22 +104,50 @@ def read_model_info(path: Path) -> ModelInfo:
         raise ModelError(f"the metadata of {path} cannot be used: {error}") from error
 
 
+def read_content(path: Path) -> bytes:
+    """The bytes of a model file.
+
+    Raises:
+        ModelError: it is missing, or something that is known not to be one.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"cannot read the model file {path}: {error.strerror}") from error
+    if content.startswith(_ZIP):  # as PyTorch saves checkpoints
+        raise ModelError(
+            f"{path} is a checkpoint and no model file; `instance-seg export --checkpoint {path} --out MODEL.onnx` "
+            "makes one of it"
+        )
+    if content.startswith(_LFS_POINTER):
+        raise ModelError(
+            f"{path} is a Git LFS pointer of {len(content)} bytes in place of the model; `git lfs pull` in its "
+            "repository fetches the model itself"
+        )
+    return content
+
+
 def _parse(metadata: Mapping[str, str]) -> ModelInfo:
     class_names = json.loads(metadata["class_names"])
     if not isinstance(class_names, list) or not class_names or not all(isinstance(name, str) for name in class_names):
         raise ValueError(f"class_names must be a list of names, not {metadata['class_names']}")
-    thresholds = {key: float(metadata[key]) for key in ("score_threshold", "mask_threshold")}
-    for key, value in thresholds.items():
-        if not 0 <= value <= 1:
-            raise ValueError(f"{key} must be in [0, 1], not {value}")
+    score_threshold, mask_threshold = (_probability(metadata, key) for key in ("score_threshold", "mask_threshold"))
     return ModelInfo(
         name=metadata["name"],
         version=metadata["version"],
         class_names=tuple(class_names),
         digest=metadata["digest"],
         quantised_from=metadata.get(QUANTISED_FROM_KEY, ""),
-        **thresholds,
+        score_threshold=score_threshold,
+        mask_threshold=mask_threshold,
     )
+
+
+def _probability(metadata: Mapping[str, str], key: str) -> float:
+    value = float(metadata[key])
+    if not 0 <= value <= 1:
+        raise ValueError(f"{key} must be in [0, 1], not {value}")
+    return value
 
 
 def read_metadata(content: bytes) -> dict[str, str]:
@@ -137,11 +156,12 @@ def read_metadata(content: bytes) -> dict[str, str]:
     Raises:
         ValueError: when the bytes are no protobuf message.
     """
+    _require_content(content)
     metadata = {}
-    for number, payload, _ in _fields(content):
-        if number == _METADATA_FIELD:
-            entry = {key: value for key, value, _ in _fields(payload)}
-            metadata[entry.get(_KEY_FIELD, b"").decode()] = entry.get(_VALUE_FIELD, b"").decode()
+    for number, value, _ in protobuf.fields(content):
+        if number == _METADATA_FIELD and not isinstance(value, int):
+            entry = {key: protobuf.text(part) for key, part, _ in protobuf.fields(value)}
+            metadata[entry.get(_KEY_FIELD, "")] = entry.get(_VALUE_FIELD, "")
     return metadata
 
 
@@ -151,50 +171,14 @@ def graph_digest(content: bytes) -> str:
     Raises:
         ValueError: when the bytes are no protobuf message.
     """
+    _require_content(content)
     digest = hashlib.sha256()
-    for number, _, field in _fields(content):
+    for number, _, field in protobuf.fields(content):
         if number != _METADATA_FIELD:
             digest.update(field)
     return digest.hexdigest()
 
 
-def _fields(content: bytes) -> Iterator[tuple[int, bytes, memoryview]]:
-    """(field number, payload of a length-delimited field, all bytes of the field) of a protobuf message.
-
-    https://protobuf.dev/programming-guides/encoding: a key is `number << 3 | wire type`.
-    """
-    view = memoryview(content)
-    position = 0
-    while position < len(view):
-        start = position
-        key, position = _varint(view, position)
-        wire_type = key & 7
-        payload = b""
-        if wire_type == 0:
-            _, position = _varint(view, position)
-        elif wire_type in (1, 5):
-            position += 8 if wire_type == 1 else 4
-        elif wire_type == 2:
-            length, position = _varint(view, position)
-            if key >> 3 in (_KEY_FIELD, _VALUE_FIELD, _METADATA_FIELD):
-                payload = bytes(view[position : position + length])
-            position += length
-        else:
-            raise ValueError(f"wire type {wire_type} at byte {start}")
-        if position > len(view):
-            raise ValueError(f"field {key >> 3} ends {position - len(view)} bytes behind the end")
-        yield key >> 3, payload, view[start:position]
-    if position == 0:
+def _require_content(content: bytes) -> None:
+    if not content:
         raise ValueError("the file is empty")
-
-
-def _varint(view: memoryview, position: int) -> tuple[int, int]:
-    value = shift = 0
-    while position < len(view) and shift < 64:
-        byte = view[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position
-        shift += 7
-    raise ValueError(f"a number that does not end at byte {position}")

@@ -41,6 +41,8 @@ class NetworkOutput:
             (y + 0.5) * sy - 0.5 + oy) in the mask, after its upsampling where there is one.
         mask_upsampling: (9, f, f, h, w) float16 or float32, or None: sample (f y + a, f x + b) of a finer mask is the
             sum over n of [n, a, b, y, x] times the n-th of the 3 x 3 neighbours of cell (y, x), row by row.
+        mask_regions_xyxy: (K, 4) int64, the camera's pixels, from (x0, y0) to before (x1, y1), that a mask may claim;
+            None where these are the box and a margin.
 
     Raises:
         NotFiniteError: scores or boxes are not finite; whoever runs the network learns of it before the result is used.
@@ -53,13 +55,14 @@ class NetworkOutput:
     mask_scale: NDArray[np.float32]
     mask_offset: NDArray[np.float32] = field(default_factory=lambda: np.zeros(2, dtype=np.float32))
     mask_upsampling: NDArray[np.floating] | None = None
+    mask_regions_xyxy: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
-        _require_finite("scores", self.scores)
-        _require_finite("boxes", self.boxes_xyxy)
+        require_finite("scores", self.scores)
+        require_finite("boxes", self.boxes_xyxy)
 
 
-def _require_finite(what: str, values: NDArray[np.floating]) -> None:
+def require_finite(what: str, values: NDArray[np.floating]) -> None:
     """Refuses what comparisons would take for "nothing there".
 
     Raises:
@@ -93,7 +96,7 @@ def to_instances(
     """
     rows = np.argsort(-output.scores, kind="stable")
     rows = rows[(output.scores[rows] >= score_threshold) & (output.scores[rows] > 0)][:max_instances]
-    regions = [_region(output.boxes_xyxy[row], output.mask_scale, image_size_wh) for row in rows]
+    regions = [_region(output, row, image_size_wh) for row in rows]
     claims, owner = _claims(output, rows, regions, image_size_wh, mask_threshold)
     own = claims if overlapping else [owner[_slices(region)] == index for index, region in enumerate(regions)]
     claimed, pixels = (np.array([np.count_nonzero(mask) for mask in of], dtype=np.int64) for of in (claims, own))
@@ -142,7 +145,7 @@ def _claims(
         if output.mask_upsampling is not None:
             mask, offset = _fine_mask(mask, output.mask_upsampling, output.mask_scale, offset, region)
         probability = _resample(mask.astype(np.float32, copy=False), output.mask_scale, offset, region)
-        _require_finite("masks", probability)
+        require_finite("masks", probability)
         claims[index] = probability > mask_threshold
         wins = probability > best[here]
         np.copyto(best[here], probability, where=wins)
@@ -150,8 +153,12 @@ def _claims(
     return claims, owner
 
 
-def _region(box_xyxy: NDArray[np.float32], mask_scale: NDArray[np.float32], image_size_wh: tuple[int, int]) -> Region:
+def _region(output: NetworkOutput, row: int, image_size_wh: tuple[int, int]) -> Region:
     """The pixels, inside the image, in which an instance's mask is looked at."""
+    if output.mask_regions_xyxy is not None:
+        x0, y0, x1, y1 = output.mask_regions_xyxy[row].tolist()
+        return x0, y0, x1, y1
+    box_xyxy, mask_scale = output.boxes_xyxy[row], output.mask_scale
     size_wh = box_xyxy[2:] - box_xyxy[:2]
     margin = _MARGIN_SHARE * size_wh + _MARGIN_CELLS / mask_scale
     first = np.clip(np.floor(box_xyxy[:2] - margin), 0, image_size_wh).astype(int)

@@ -9,7 +9,8 @@ from typing import Protocol
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import SegmentationSettings
-from instance_seg_ros.segmentation.model_file import ModelInfo, default_model_path, read_model_info
+from instance_seg_ros.segmentation.contract import read_info
+from instance_seg_ros.segmentation.model_file import ModelError, ModelInfo, default_model_path
 from instance_seg_ros.segmentation.network import Network, network_inputs
 from instance_seg_ros.segmentation.postprocessing import to_instances
 
@@ -62,13 +63,15 @@ class NetworkSegmenter:
         """The instances of one frame, best score first, masks at the frame's size.
 
         Raises:
-            ModelError: the model takes images of another size.
+            ModelError: the model takes images of another size, or needs colour that the camera does not have.
         """
         settings = self._settings
         threshold = self.info.score_threshold if settings.score_threshold < 0 else settings.score_threshold
         return self._instances(frame, threshold, settings.max_instances, overlapping=False)
 
     def _instances(self, frame: RgbdFrame, score_threshold: float, max_instances: int, overlapping: bool) -> Instances:
+        if self.info.needs_color and frame.color_rgb is None:
+            raise ModelError(f"the model {self.info.name} sees colour only, and this camera gives depth alone")
         return to_instances(
             self._network(network_inputs(frame, self._network.input_names)),
             (frame.intrinsics.width, frame.intrinsics.height),
@@ -92,6 +95,6 @@ def load_segmenter(path: Path | None, settings: SegmentationSettings) -> Network
     from instance_seg_ros.segmentation.runtime_choice import load_network
 
     model_path = default_model_path() if path is None else path
-    read_model_info(model_path)  # refuses a damaged file before a runtime sees it
+    read_info(model_path)  # refuses a damaged file before a runtime sees it
     network, served_path, reason = load_network(model_path, settings)
-    return NetworkSegmenter(network, read_model_info(served_path), settings, reason)
+    return NetworkSegmenter(network, read_info(served_path), settings, reason)

@@ -22,7 +22,7 @@ from instance_seg_ros.learning.export.adelaidet_checkpoint import (
     save_adelaidet_checkpoint,
 )
 from instance_seg_ros.learning.models.adelaidet import AdelaiDetConfig
-from instance_seg_ros.learning.models.coco_classes import COCO_CLASS_NAMES
+from instance_seg_ros.segmentation.families.coco import COCO_CLASS_NAMES
 
 HEAD = "proposal_generator.fcos_head"
 

@@ -25,8 +25,8 @@ from instance_seg_ros.learning.models.adelaidet import (
     AdelaiDetConfig,
 )
 from instance_seg_ros.learning.models.checkpoint import save_atomically
-from instance_seg_ros.learning.models.coco_classes import COCO_CLASS_NAMES
 from instance_seg_ros.learning.models.resnet import STAGE_BLOCKS
+from instance_seg_ros.segmentation.families.coco import COCO_CLASS_NAMES
 
 FORMAT = "instance_seg_ros/published-condinst/1"
 

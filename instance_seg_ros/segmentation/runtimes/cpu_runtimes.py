@@ -14,7 +14,8 @@ from typing import TypeVar
 from numpy.typing import NDArray
 
 from instance_seg_ros.core.parameters import SegmentationSettings
-from instance_seg_ros.segmentation.model_file import ModelError, path_in_8_bits, read_model_info
+from instance_seg_ros.segmentation.contract import read_info
+from instance_seg_ros.segmentation.model_file import ModelError, path_in_8_bits
 from instance_seg_ros.segmentation.network import Network
 from instance_seg_ros.segmentation.runtimes.graph_network import GraphNetwork
 
@@ -81,7 +82,7 @@ def cpu_forms(path: Path) -> list[CpuForm]:
     forms, other = float_forms(path), path_in_8_bits(path)
     if not other.is_file():
         return forms
-    if read_model_info(other).quantised_from != read_model_info(path).digest:
+    if read_info(other).quantised_from != read_info(path).digest:
         raise ModelError(
             f"{other} was not made from {path.name}; make it again with `instance-seg export --model {path.name} "
             "--int8 FRAMES`, or remove it"

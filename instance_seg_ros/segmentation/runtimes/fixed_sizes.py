@@ -13,6 +13,7 @@ from pathlib import Path
 
 import onnxruntime
 
+from instance_seg_ros.segmentation.contract import contract_of
 from instance_seg_ros.segmentation.model_file import ModelError
 
 
@@ -20,19 +21,22 @@ def with_fixed_sizes(path: Path, input_shapes: Mapping[str, tuple[int, ...]]) ->
     """The serialised ONNX model for these input shapes, with everything computed that depends on nothing else.
 
     Args:
-        input_shapes: of every input, by name.
+        input_shapes: of every array that the model file needs of a frame, by name.
 
     Raises:
         ModelError: the file was exported for other shapes.
     """
+    shapes = contract_of(path).graph_shapes(input_shapes)
     as_exported = onnxruntime.InferenceSession(
         str(path), _options(onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL), providers=["CPUExecutionProvider"]
     )
     # Basic, since higher levels put ONNX Runtime's own operators into the graph.
     options = _options(onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC)
     for tensor in as_exported.get_inputs():
-        shape = input_shapes[tensor.name]
+        shape = shapes[tensor.name]
         for side, given in zip(tensor.shape, shape, strict=True):
+            if side is None:
+                raise ModelError(f"{path}: a side of {tensor.name} has neither a length nor a name; export it with one")
             if isinstance(side, str):
                 options.add_free_dimension_override_by_name(side, given)
             elif side != given:

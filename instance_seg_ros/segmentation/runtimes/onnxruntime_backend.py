@@ -8,12 +8,18 @@ from pathlib import Path
 import onnxruntime
 from numpy.typing import NDArray
 
+from instance_seg_ros.segmentation.contract import GraphInput
 from instance_seg_ros.segmentation.model_file import is_in_8_bits
-from instance_seg_ros.segmentation.runtimes.graph_network import GraphInput, GraphNetwork
+from instance_seg_ros.segmentation.runtimes.graph_network import GraphNetwork
 
 RUNTIME = f"ONNX Runtime {onnxruntime.__version__}"
 
-_TYPE_NAMES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
+_TYPE_NAMES = {
+    "tensor(uint8)": "uint8",
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(int64)": "int64",
+}
 
 
 class OnnxRuntimeNetwork(GraphNetwork):

@@ -16,7 +16,8 @@ from pathlib import Path
 import onnxruntime
 
 from instance_seg_ros import __version__
-from instance_seg_ros.segmentation.model_file import ModelError, read_model_info
+from instance_seg_ros.segmentation.contract import read_info
+from instance_seg_ros.segmentation.model_file import ModelError
 from instance_seg_ros.segmentation.runtimes.fixed_sizes import with_fixed_sizes
 from instance_seg_ros.segmentation.runtimes.graph_network import GraphNetwork
 from instance_seg_ros.segmentation.runtimes.onnxruntime_backend import RUNTIME, OnnxRuntimeSession, session_options
@@ -111,7 +112,7 @@ def _session(model: bytes, providers: list[Provider]) -> OnnxRuntimeSession:
 
 def _cache_name(path: Path, shapes: Mapping[str, tuple[int, ...]], precision: str) -> str:
     facts = {
-        "model": read_model_info(path).digest,
+        "model": read_info(path).digest,
         "shapes": {name: list(shape) for name, shape in shapes.items()},
         "runtime": RUNTIME,
         "precision": precision,

@@ -10,8 +10,9 @@ import openvino
 from numpy.typing import NDArray
 from openvino import opset13
 
+from instance_seg_ros.segmentation.contract import GraphInput
 from instance_seg_ros.segmentation.model_file import is_in_8_bits
-from instance_seg_ros.segmentation.runtimes.graph_network import GraphInput, GraphNetwork
+from instance_seg_ros.segmentation.runtimes.graph_network import GraphNetwork
 
 RUNTIME = f"OpenVINO {openvino.__version__.partition('-')[0]}"
 

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from instance_seg_ros.segmentation.contract import GraphInput
 from instance_seg_ros.segmentation.runtimes.cuda_graph import Buffer, GraphedWork
 from instance_seg_ros.segmentation.runtimes.fixed_sizes import with_fixed_sizes
-from instance_seg_ros.segmentation.runtimes.graph_network import GraphInput, GraphNetwork
+from instance_seg_ros.segmentation.runtimes.graph_network import GraphNetwork
 from instance_seg_ros.segmentation.runtimes.half_precision import HALF_TYPES, with_half_convolutions
 from instance_seg_ros.segmentation.runtimes.nvidia_driver import pytorch_obstacle
 from instance_seg_ros.segmentation.runtimes.torch_program import TensorType, TorchProgram

@@ -12,7 +12,7 @@ from pathlib import Path
 import onnxruntime
 
 from instance_seg_ros import __version__
-from instance_seg_ros.segmentation.model_file import read_model_info
+from instance_seg_ros.segmentation.contract import read_info
 from instance_seg_ros.segmentation.network import input_shapes, size_wh_of
 from instance_seg_ros.segmentation.runtimes.engine_builder import (
     EngineError,
@@ -46,7 +46,7 @@ def build_into_cache(
         EngineError: TensorRT cannot build the engine.
         OSError: the cache cannot be written.
     """
-    info = read_model_info(model_path)
+    info = read_info(model_path)
     shapes = input_shapes(OnnxRuntimeNetwork(model_path, threads=1).input_names, size_wh)
     key = engine_key(library, info.digest, shapes, precision, _PREPARED_BY)
 
@@ -74,7 +74,7 @@ class TensorRtFactory:
     def __init__(self, library: TensorRtLibrary, model_path: Path, precision: str, cache_folder: Path) -> None:
         self._library = library
         self._model_path = model_path
-        self._digest = read_model_info(model_path).digest
+        self._digest = read_info(model_path).digest
         self._precision = precision
         self._cache_folder = cache_folder
         self._cache = EngineCache(cache_folder)

@@ -24,8 +24,8 @@ from instance_seg_ros.learning.models.adelaidet_inference import (
     suppress_greedily,
     to_adelaidet_instances,
 )
-from instance_seg_ros.learning.models.coco_classes import COCO_CLASS_NAMES
 from instance_seg_ros.learning.models.fcos_head import LevelOutput
+from instance_seg_ros.segmentation.families.coco import COCO_CLASS_NAMES
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,158 @@
+"""What several families need to read their outputs: candidates, suppression, boxes, extents and prototypes of masks."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from instance_seg_ros.segmentation.families.image_input import Placement
+from instance_seg_ros.segmentation.postprocessing import NetworkOutput, require_finite
+
+MIN_SCORE = 0.05
+"""Candidates below it are not read at all, whatever the score threshold."""
+MAX_CANDIDATES = 1000
+MAX_ROWS = 300
+"""After suppression."""
+
+
+def best(scores: NDArray[np.floating]) -> NDArray[np.int64]:
+    """Indices of at most MAX_CANDIDATES scores (N,) of MIN_SCORE and more, best first.
+
+    Raises:
+        NotFiniteError: a score is not finite.
+    """
+    require_finite("scores", scores)
+    candidates = np.flatnonzero(scores >= MIN_SCORE)
+    if len(candidates) > MAX_CANDIDATES:
+        candidates = candidates[np.argpartition(-scores[candidates], MAX_CANDIDATES)[:MAX_CANDIDATES]]
+    return candidates[np.argsort(-scores[candidates], kind="stable")]
+
+
+def suppressed(
+    boxes_xyxy: NDArray[np.floating], class_ids: NDArray[np.integer], iou_threshold: float
+) -> NDArray[np.int64]:
+    """Indices that greedy non-maximum suppression inside each class leaves, at most MAX_ROWS.
+
+    Args:
+        boxes_xyxy: (N, 4), best first.
+        class_ids: (N,).
+        iou_threshold: a box that shares more than this with a better one of its class goes.
+    """
+    lefts, tops, rights, bottoms = np.ascontiguousarray(boxes_xyxy.T, dtype=np.float32)
+    areas = (rights - lefts) * (bottoms - tops)
+    left_over = np.arange(len(boxes_xyxy))
+    kept: list[int] = []
+    while len(left_over) and len(kept) < MAX_ROWS:
+        first, others = left_over[0], left_over[1:]
+        kept.append(int(first))
+        widths = np.minimum(rights[first], rights[others]) - np.maximum(lefts[first], lefts[others])
+        heights = np.minimum(bottoms[first], bottoms[others]) - np.maximum(tops[first], tops[others])
+        shared = np.maximum(widths, 0) * np.maximum(heights, 0)
+        same = shared > iou_threshold * (areas[first] + areas[others] - shared)
+        left_over = others[~(same & (class_ids[others] == class_ids[first]))]
+    return np.array(kept, dtype=np.int64)
+
+
+def corners_of(centers_and_sizes: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Boxes (N, 4) xyxy of boxes (N, 4) cx, cy, width, height."""
+    centers, halves = centers_and_sizes[:, :2], centers_and_sizes[:, 2:] / 2
+    return np.concatenate([centers - halves, centers + halves], axis=1).astype(np.float32, copy=False)
+
+
+def pixels_in(boxes_xyxy: NDArray[np.floating], camera_wh: tuple[int, int]) -> NDArray[np.int64]:
+    """The camera's pixels (K, 4), from (x0, y0) to before (x1, y1), whose upper left corners lie in boxes."""
+    limits = np.array([*camera_wh, *camera_wh])
+    return np.clip(np.ceil(boxes_xyxy), 0, limits).astype(np.int64)
+
+
+def cells_around(boxes_xyxy: NDArray[np.floating], sides_xy: tuple[float, float], mask_wh: tuple[int, int]) -> NDArray:
+    """Cells (K, 4), from (x0, y0) to before (x1, y1), that resampling masks inside boxes reads.
+
+    Args:
+        boxes_xyxy: (K, 4) pixels of the network's image.
+        sides_xy: of a cell, in the same pixels.
+        mask_wh: of the grid.
+    """
+    cells = boxes_xyxy / np.tile(np.array(sides_xy, dtype=np.float32), 2)
+    cells[:, :2] = np.floor(cells[:, :2] - 1)
+    cells[:, 2:] = np.ceil(cells[:, 2:] + 1)
+    return np.clip(cells, 0, np.tile(mask_wh, 2)).astype(np.int64)
+
+
+def prototype_masks(
+    coefficients: NDArray[np.floating], prototypes: NDArray[np.floating], cells_xyxy: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Sums (K, h, w) of prototypes (M, h, w) weighted by coefficients (K, M), in these cells; 0 in all others."""
+    count, (channels, height, width) = len(coefficients), prototypes.shape
+    masks = np.zeros((count, height, width), dtype=np.float32)
+    weights = coefficients.astype(np.float32, copy=False)
+    for mask, weight, (x0, y0, x1, y1) in zip(masks, weights, cells_xyxy.tolist(), strict=True):
+        window = prototypes[:, y0:y1, x0:x1].astype(np.float32, copy=False)
+        mask[y0:y1, x0:x1] = (weight @ window.reshape(channels, -1)).reshape(window.shape[1:])
+    return masks
+
+
+def extents_of(masks: NDArray[np.floating], threshold: float) -> NDArray[np.int64]:
+    """Cells (K, 4) of masks (K, h, w), from (x0, y0) to before (x1, y1), outside which all is at most the threshold.
+
+    All zeros where nothing is above it.
+    """
+    above = masks > threshold
+    extents = np.zeros((len(masks), 4), dtype=np.int64)
+    for axis, first in ((1, 0), (2, 1)):  # columns, rows
+        hit = np.any(above, axis=axis)
+        filled = hit.any(axis=1)
+        extents[:, first] = np.where(filled, hit.argmax(axis=1), 0)
+        extents[:, first + 2] = np.where(filled, hit.shape[1] - hit[:, ::-1].argmax(axis=1), 0)
+    return extents
+
+
+def pixels_over(cells_xyxy: NDArray[np.int64], placement: Placement, mask_wh: tuple[int, int]) -> NDArray[np.int64]:
+    """The camera's pixels (K, 4) that resampling may find above a threshold, where cells outside are below it."""
+    scale, offset = (np.tile(values, 2) for values in placement.mask_scale_and_offset(mask_wh))
+    sides = np.array([-1, -1, 1, 1])  # half a cell would do, but for rounding
+    pixels = (cells_xyxy + sides - offset) / scale
+    pixels = np.where(sides < 0, np.floor(pixels), np.ceil(pixels))
+    pixels[(cells_xyxy[:, 2:] <= cells_xyxy[:, :2]).any(axis=1)] = 0
+    return np.clip(pixels, 0, np.tile(placement.camera_wh, 2)).astype(np.int64)
+
+
+def sigmoid(logits: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Probabilities of logits, float32."""
+    probabilities: NDArray[np.float32] = expit(logits.astype(np.float32, copy=False))
+    return probabilities
+
+
+def softmax(logits: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Probabilities (N, C) of logits (N, C), float32; rows add up to 1."""
+    logits = logits.astype(np.float32, copy=False)
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities: NDArray[np.float32] = powers / powers.sum(axis=1, keepdims=True)
+    return probabilities
+
+
+def output_of(
+    boxes_xyxy: NDArray[np.floating],
+    scores: NDArray[np.floating],
+    class_ids: NDArray[np.integer],
+    masks: NDArray[np.floating],
+    regions_xyxy: NDArray[np.int64],
+    placement: Placement,
+) -> NetworkOutput:
+    """The rows in the camera's pixels; masks (K, h, w) cover the network's image.
+
+    Raises:
+        NotFiniteError: a score or a box is not finite.
+    """
+    height, width = masks.shape[1:]
+    scale, offset = placement.mask_scale_and_offset((width, height))
+    return NetworkOutput(
+        boxes_xyxy.astype(np.float32, copy=False),
+        scores.astype(np.float32, copy=False),
+        class_ids.astype(np.int64, copy=False),
+        masks,
+        scale,
+        offset,
+        mask_regions_xyxy=regions_xyxy,
+    )

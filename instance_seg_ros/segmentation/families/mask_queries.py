@@ -1,0 +1,126 @@
+"""Mask2Former, MaskFormer, OneFormer and EoMT, and DETR with masks, as the library transformers exports them.
+
+Cheng et al., *Masked-attention Mask Transformer* (CVPR 2022), section 4.1: the best pairs of query and class; the score
+is the class's probability times the mean probability of the mask's pixels. Carion et al., *DETR* (ECCV 2020): the best
+class of each query that is not "nothing".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from instance_seg_ros.segmentation.families import coco
+from instance_seg_ros.segmentation.families.decoding import (
+    MIN_SCORE,
+    best,
+    corners_of,
+    extents_of,
+    output_of,
+    pixels_over,
+    sigmoid,
+    softmax,
+)
+from instance_seg_ros.segmentation.families.family import Family, OutputPattern, Reading, Sizes
+from instance_seg_ros.segmentation.families.image_input import ImageInput
+from instance_seg_ros.segmentation.families.rf_detr import IMAGENET_MEAN, IMAGENET_STD
+from instance_seg_ros.segmentation.families.signature import Signature
+from instance_seg_ros.segmentation.postprocessing import NetworkOutput, require_finite
+
+_MASK_SCALE = 4
+"""Masks are predicted at this share of the image's sides; scores are of masks at its size."""
+
+
+def decode_pairs(outputs: Mapping[str, NDArray], reading: Reading) -> NetworkOutput:
+    """Reads "logits" (1, Q, C + 1), the last of which is "nothing", and "masks" (1, Q, h, w)."""
+    placement, masks = reading.placement, outputs["masks"][0]
+    probabilities = softmax(outputs["logits"][0])[:, :-1]
+    pairs = best(probabilities.ravel())[: len(masks)]
+    queries, class_ids = np.divmod(pairs, probabilities.shape[1])
+    found, rows = np.unique(queries, return_inverse=True)
+    chosen = masks[found]
+    cells = extents_of(chosen, 0.0)
+    certainty = np.array([_certainty(mask, window) for mask, window in zip(chosen, cells.tolist(), strict=True)])
+    scores = probabilities.ravel()[pairs] * certainty[rows]
+    order = np.argsort(-scores, kind="stable")
+    order = order[scores[order] >= MIN_SCORE]
+    rows = rows[order]
+    mask_wh = (masks.shape[2], masks.shape[1])
+    regions = pixels_over(cells, placement, mask_wh)[rows]
+    return output_of(regions, scores[order], class_ids[order], chosen[rows], regions, placement)
+
+
+def decode_best(outputs: Mapping[str, NDArray], reading: Reading) -> NetworkOutput:
+    """Reads "logits" (1, Q, C + 1), the last of which is "nothing", "boxes" (1, Q, 4) and "masks" (1, Q, h, w)."""
+    placement, masks = reading.placement, outputs["masks"][0]
+    probabilities = softmax(outputs["logits"][0])
+    class_ids = probabilities.argmax(axis=1)
+    scores = probabilities.max(axis=1)
+    require_finite("scores", scores)
+    queries = best(np.where(class_ids < probabilities.shape[1] - 1, scores, 0))
+    boxes = corners_of(outputs["boxes"][0][queries].astype(np.float32)) * np.tile(placement.network_wh, 2)
+    chosen = masks[queries]
+    regions = pixels_over(extents_of(chosen, 0.0), placement, (masks.shape[2], masks.shape[1]))
+    return output_of(placement.boxes_in_camera(boxes), scores[queries], class_ids[queries], chosen, regions, placement)
+
+
+def _certainty(mask: NDArray[np.floating], window_xyxy: list[int]) -> float:
+    """The mean probability of a mask's pixels at the image's size; its logits (h, w) are above 0 in the window only."""
+    height, width = mask.shape
+    x0, y0, x1, y1 = window_xyxy
+    if x1 <= x0:
+        return 0.0
+    # One cell more on each side, so that the border between is resampled as in the whole mask.
+    left, top, right, bottom = max(x0 - 1, 0), max(y0 - 1, 0), min(x1 + 1, width), min(y1 + 1, height)
+    window = mask[top:bottom, left:right].astype(np.float32, copy=False)
+    fine = cv2.resize(window, None, fx=_MASK_SCALE, fy=_MASK_SCALE, interpolation=cv2.INTER_LINEAR)
+    return float(sigmoid(fine[fine > 0]).mean())
+
+
+def _no_obstacle_of_detr(signature: Signature, sizes: Sizes) -> str | None:
+    if "GridSample" in signature.operators:
+        return "deformable attention (GridSample) is not DETR's; RF-DETR has these outputs, too"
+    return None
+
+
+def _class_count(sizes: Sizes) -> int | None:
+    classes = sizes["C"]
+    return None if classes is None else classes - 1
+
+
+_IMAGE = ImageInput(size_wh=(384, 384), resize="stretch", mean=IMAGENET_MEAN, std=IMAGENET_STD)
+
+MASK_QUERIES = Family(
+    name="mask2former",
+    title="Mask2Former, MaskFormer, OneFormer, EoMT",
+    outputs=(
+        OutputPattern("logits", (1, "Q", "C"), ("class_queries_logits",)),
+        OutputPattern("masks", (1, "Q", "h", "w"), ("masks_queries_logits",)),
+    ),
+    image=_IMAGE,
+    score_threshold=0.5,
+    mask_threshold=0.0,
+    decode=decode_pairs,
+    class_count=_class_count,
+    class_names=coco.names_of,
+)
+
+DETR = Family(
+    name="detr",
+    title="DETR with masks",
+    outputs=(
+        OutputPattern("logits", (1, "Q", "C"), ("logits",)),
+        OutputPattern("boxes", (1, "Q", 4), ("pred_boxes",)),
+        OutputPattern("masks", (1, "Q", "h", "w"), ("pred_masks",)),
+    ),
+    image=ImageInput(size_wh=(800, 800), resize="stretch", mean=IMAGENET_MEAN, std=IMAGENET_STD),
+    score_threshold=0.5,
+    mask_threshold=0.0,
+    decode=decode_best,
+    obstacle=_no_obstacle_of_detr,
+    class_count=_class_count,
+    class_names=coco.names_of,
+)
