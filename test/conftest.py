@@ -60,17 +60,33 @@ def any_scenes() -> st.SearchStrategy[tuple[RgbdFrame, Instances]]:
     return _any_scenes()
 
 
-@pytest.fixture(scope="session")
-def documentation() -> ModuleType:
-    """The script that writes the generated parts of the documentation."""
-    path = Path(__file__).resolve().parents[1] / "scripts" / "documentation.py"
-    spec = importlib.util.spec_from_file_location("documentation", path)
+def _load(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def documentation() -> ModuleType:
+    """The script that writes the generated parts of the documentation."""
+    return _load(Path(__file__).resolve().parents[1] / "scripts" / "documentation.py")
+
+
+@pytest.fixture(scope="session")
+def family_graphs() -> ModuleType:
+    """Writes graphs with the outputs of other projects' models."""
+    pytest.importorskip("onnx")
+    return _load(Path(__file__).resolve().parent / "family_graphs.py")
+
+
+@pytest.fixture
+def family_model_path(family_graphs: ModuleType, tmp_path: Path) -> Callable[[str], Path]:
+    """Makes the model file of a family that finds the two blocks of `make_frame` in any image."""
+    return lambda family: family_graphs.write(family, BLOCKS_XYXY, tmp_path)
 
 
 @pytest.fixture(scope="session")

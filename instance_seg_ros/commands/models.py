@@ -1,27 +1,39 @@
-"""`instance-seg models`: what model files say of themselves."""
+"""`instance-seg models`: what model files say of themselves, and what is seen in those of other projects."""
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tabulate import tabulate
 
+from instance_seg_ros.commands.helpers.model_inspection import inspection_of
 from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.segmentation import default_model_path, read_model_info
 from instance_seg_ros.segmentation.model_file import read_metadata
 
+_INSPECT = Path("inspect")
 _FURTHER = {"input_contract": "input", "trained_on": "trained on"}
 """Keys of the metadata with facts as JSON, and their titles."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `instance-seg models`."""
-    parser.epilog = "Every file is read whole and checked against its digest."
-    parser.add_argument("files", type=Path, nargs="*", metavar="FILE", help="model files (default: those shipped)")
+    parser.epilog = (
+        "Every file is read whole, and this project's own are checked against their digests. `models inspect FILE`\n"
+        "tells of any ONNX file which family of models it is of and why, how it is fed, or what is missing; its exit\n"
+        "status is 1 where the file cannot be used."
+    )
+    parser.add_argument(
+        "files",
+        type=Path,
+        nargs="*",
+        metavar="[inspect] FILE",
+        help="model files (default: those shipped), after the word inspect those of any project",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -30,12 +42,22 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         InputError: for a file that is missing, damaged or no model of this project.
     """
+    if args.files and args.files[0] == _INSPECT:
+        return _inspect(args.files[1:])
     default = default_model_path()
     files = args.files or sorted(default.parent.glob("*.onnx"))
     if not files:
         raise InputError(f"no model is shipped in {default.parent}; install the package again")
     print("\n\n".join(description_of(file, is_default=file == default) for file in files))
     return 0
+
+
+def _inspect(files: Sequence[Path]) -> int:
+    if not files:
+        raise InputError("inspect needs a file: instance-seg models inspect FILE")
+    told = [inspection_of(file) for file in files]
+    print("\n\n".join(text for text, _ in told))
+    return 0 if all(usable for _, usable in told) else 1
 
 
 def description_of(file: Path, is_default: bool = False) -> str:

@@ -175,9 +175,10 @@ class FamilyContract:
         names = model.info.class_names
         reading = Reading(self._placement(camera_shapes), len(names), model.nms_iou)
         output = model.family.decode(by_role, reading)
-        if ((output.class_ids < 0) | (output.class_ids >= len(names))).any():
+        unknown = output.class_ids[(output.class_ids < 0) | (output.class_ids >= len(names))]
+        if len(unknown):
             raise ModelError(
-                f"{self._path} finds an object of class {output.class_ids.max()}, and {len(names)} class names are "
+                f"{self._path} finds an object of class {unknown[0]}, and {len(names)} class names are "
                 f"known ({model.class_names_from}); list all of them in {self._path.with_suffix('.yaml').name} under "
                 "class_names"
             )

@@ -19,6 +19,8 @@ from instance_seg_ros.segmentation import protobuf
 FORMAT = "instance_seg_ros/1"
 SHIPPED_MODEL = "tabletop_rgbd.onnx"
 QUANTISED_FROM_KEY = "quantised_from"
+MAX_CLASSES = 65_535
+"""The messages number them in 16 bits."""
 
 # Of the ONNX protobuf schema: ModelProto.metadata_props, and key and value of StringStringEntryProto.
 _METADATA_FIELD = 14
@@ -131,6 +133,8 @@ def _parse(metadata: Mapping[str, str]) -> ModelInfo:
     class_names = json.loads(metadata["class_names"])
     if not isinstance(class_names, list) or not class_names or not all(isinstance(name, str) for name in class_names):
         raise ValueError(f"class_names must be a list of names, not {metadata['class_names']}")
+    if len(class_names) > MAX_CLASSES:
+        raise ValueError(f"class_names has {len(class_names)} names, more than {MAX_CLASSES}")
     score_threshold, mask_threshold = (_probability(metadata, key) for key in ("score_threshold", "mask_threshold"))
     return ModelInfo(
         name=metadata["name"],

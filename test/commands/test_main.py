@@ -326,6 +326,34 @@ def test_models_shows_what_a_model_takes_and_was_made_of_line_by_line(run: Calla
     assert "{" not in out
 
 
+def test_inspecting_tells_the_family_of_a_file_and_how_it_is_fed(
+    run: Callable, family_model_path: Callable[[str], Path]
+) -> None:
+    status, out, _ = run("models", "inspect", family_model_path("yolo-seg"))
+    assert status == 0
+    for fact in (
+        r"^output +output0 float32 \[1, 7, 12\]$",
+        r"^yolo-seg +fits: detections is output0, prototypes is output1$",
+        r"^yolo-seg-end2end +no: rows of 12 numbers are not a box",
+        r"^detr +no: logits float \[1, Q, C\], pred_boxes float",
+        r"^read as +YOLOv8-seg",
+        r"^image +160x128 by letterbox, rgb, pixel x 0.003922",
+        r"^classes +block \(the file's metadata\)$",
+    ):
+        assert re.search(fact, out, re.MULTILINE), fact
+
+
+def test_inspecting_a_file_that_cannot_be_used_says_what_is_missing(
+    run: Callable, family_model_path: Callable[[str], Path], block_model_path: Path
+) -> None:
+    path = family_model_path("yolo-seg-end2end")
+    path.with_suffix(".yaml").write_text("family: detr\n")
+    status, out, _ = run("models", "inspect", path)
+    assert (status, "cannot be used" in out) == (1, True)
+    assert run("models", "inspect")[2].endswith("inspect needs a file: instance-seg models inspect FILE\n")
+    assert "is this project's own" in run("models", "inspect", block_model_path)[1]
+
+
 def test_facts_of_a_model_are_lines_without_what_is_not_known() -> None:
     facts = {"steps": 3, "store_seed": None, "agreement": {"instances": 193, "mean_iou": 0.99031}}
     assert lines_of(facts) == ["steps: 3", "agreement: instances 193, mean_iou 0.9903"]

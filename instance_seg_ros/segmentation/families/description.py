@@ -22,10 +22,7 @@ from instance_seg_ros.segmentation.families.family import Family, Fit
 from instance_seg_ros.segmentation.families.image_input import CHANNEL_ORDERS, RESIZE_RULES, ImageInput
 from instance_seg_ros.segmentation.families.registry import FAMILIES, fits
 from instance_seg_ros.segmentation.families.signature import Signature, Tensor, read_signature
-from instance_seg_ros.segmentation.model_file import ModelError, ModelInfo, graph_digest, read_content
-
-MAX_CLASSES = 65_535
-"""Of what the messages can number."""
+from instance_seg_ros.segmentation.model_file import MAX_CLASSES, ModelError, ModelInfo, graph_digest, read_content
 
 _KEYS = ("family", "class_names", "score_threshold", "nms_iou", "input")
 _INPUT_KEYS = ("size_wh", "resize", "channels", "scale", "mean", "std", "fill")

@@ -24,6 +24,7 @@ from instance_seg_ros.segmentation.families.decoding import (
 from instance_seg_ros.segmentation.families.family import Family, OutputPattern, Reading, Sizes
 from instance_seg_ros.segmentation.families.image_input import ImageInput
 from instance_seg_ros.segmentation.families.signature import Signature
+from instance_seg_ros.segmentation.model_file import MAX_CLASSES
 from instance_seg_ros.segmentation.postprocessing import NetworkOutput, require_finite
 
 _BOX = 4
@@ -55,7 +56,9 @@ def decode_rows(outputs: Mapping[str, NDArray], reading: Reading) -> NetworkOutp
     boxes, scores, class_ids = rows[:, :_BOX], rows[:, _BOX], rows[:, _BOX + 1]
     require_finite("boxes", boxes)
     require_finite("classes", class_ids)
-    return _output(boxes, scores, class_ids.round(), rows[:, _BOX_SCORE_CLASS:], prototypes, reading)
+    return _output(
+        boxes, scores, class_ids.clip(-1, MAX_CLASSES).round(), rows[:, _BOX_SCORE_CLASS:], prototypes, reading
+    )
 
 
 def _output(

@@ -1,0 +1,80 @@
+"""What is seen in any ONNX file, which families its outputs fit, and how it would be fed and read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from tabulate import tabulate
+
+from instance_seg_ros.segmentation.families.description import ExportedModel, read_exported_model
+from instance_seg_ros.segmentation.families.image_input import ImageInput
+from instance_seg_ros.segmentation.families.registry import FAMILIES, fits
+from instance_seg_ros.segmentation.families.signature import Signature, read_signature
+from instance_seg_ros.segmentation.model_file import ModelError, read_content
+
+Rows = Iterator[tuple[str, str]]
+
+_SHOWN_NAMES = 10
+_LONGEST_METADATA = 80
+
+
+def inspection_of(path: Path) -> tuple[str, bool]:
+    """A table for people, and whether the file can be used.
+
+    Raises:
+        ModelError: the file is missing or no ONNX model.
+    """
+    try:
+        signature = read_signature(read_content(path))
+    except ValueError as error:
+        raise ModelError(f"{path} is no ONNX file or was cut short ({error}); copy or export it again") from error
+    if "format" in signature.metadata:
+        return f"{path} is this project's own; `instance-seg models {path}` tells of it", True
+    rows = [("file", f"{path} ({path.stat().st_size / 1e6:.1f} MB), by {signature.producer or 'an unnamed exporter'}")]
+    rows += _signature_rows(signature)
+    try:
+        model = read_exported_model(path)
+    except ModelError as error:
+        rows += [("cannot be used", str(error))]
+        return _table(rows), False
+    return _table(rows + list(_model_rows(model))), True
+
+
+def _table(rows: list[tuple[str, str]]) -> str:
+    return tabulate(rows, tablefmt="plain", disable_numparse=True)
+
+
+def _signature_rows(signature: Signature) -> Rows:
+    for title, tensors in (("input", signature.inputs), ("output", signature.outputs)):
+        for tensor in tensors:
+            yield title, str(tensor)
+    for key, value in signature.metadata.items():
+        yield "metadata", f"{key}: {value if len(value) <= _LONGEST_METADATA else value[:_LONGEST_METADATA] + ' ...'}"
+    for name, fit in fits(signature).items():
+        expected = ", ".join(map(str, FAMILIES[name].outputs))
+        if fit.obstacle is None:
+            yield name, "fits: " + ", ".join(f"{role} is {output}" for role, output in fit.roles.items())
+        else:
+            yield name, f"no: {fit.obstacle}" if fit.roles else f"no: {expected} expected"
+
+
+def _model_rows(model: ExportedModel) -> Rows:
+    names = model.info.class_names
+    further = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
+    yield "read as", model.family.title
+    yield "image", _image_line(model.image, model.image_tensor.shape[-2:])
+    yield "classes", f"{', '.join(names[:_SHOWN_NAMES])}{further} ({model.class_names_from})"
+    yield "score threshold", f"{model.info.score_threshold:g}"
+    yield "digest", model.info.digest
+
+
+def _image_line(image: ImageInput, sides_hw: tuple[int | None, ...]) -> str:
+    height, width = sides_hw
+    size = "the camera's size" if image.size_wh is None else f"{image.size_wh[0]}x{image.size_wh[1]}"
+    if width is not None and height is not None:
+        size = f"{width}x{height}"
+    values = ", ".join(f"({mean:g}, {std:g})" for mean, std in zip(image.mean, image.std, strict=True))
+    return (
+        f"{size} by {image.resize}, {image.channels}, pixel x {image.scale:.4g}, then by channel (mean, std) {values}"
+    )
