@@ -21,18 +21,21 @@ def with_fixed_sizes(path: Path, input_shapes: Mapping[str, tuple[int, ...]]) ->
     """The serialised ONNX model for these input shapes, with everything computed that depends on nothing else.
 
     Args:
-        input_shapes: of every array that the model file needs of a frame, by name.
+        input_shapes: of every input, by name; or of every array of a frame that an exported model of another project
+            needs.
 
     Raises:
         ModelError: the file was exported for other shapes.
     """
-    shapes = contract_of(path).graph_shapes(input_shapes)
     as_exported = onnxruntime.InferenceSession(
         str(path), _options(onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL), providers=["CPUExecutionProvider"]
     )
     # Basic, since higher levels put ONNX Runtime's own operators into the graph.
     options = _options(onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC)
-    for tensor in as_exported.get_inputs():
+    inputs = as_exported.get_inputs()
+    are_those = {tensor.name for tensor in inputs} <= set(input_shapes)
+    shapes = input_shapes if are_those else contract_of(path).graph_shapes(input_shapes)
+    for tensor in inputs:
         shape = shapes[tensor.name]
         for side, given in zip(tensor.shape, shape, strict=True):
             if side is None:
