@@ -2,7 +2,8 @@
 
 A store is a folder of ``meta.json``, ``depth.npy`` (uint16, 0.1 mm), ``ids.npy`` (uint8), ``intrinsics.npy``,
 ``T_world_camera.npy``, ``scene_id.npy``, ``done.npy`` (one flag per scene), ``behind.npy`` (uint16, 0.1 mm; what is
-seen through clear surfaces) and, where asked for, ``color.npy`` and ``stereo_depth.npy``. Every scene has its own
+seen through clear surfaces), ``traits.npy`` (uint8 by scene and instance id), ``robot.npy`` (bool, the pixels of a
+robot) and, where asked for, ``color.npy`` and ``stereo_depth.npy``. Every scene has its own
 random stream, so the bytes depend neither on the number of workers nor on interruptions.
 """
 
@@ -49,7 +50,7 @@ class SynthSettings(Settings):
     seed: int = setting(
         1, "Seed of all randomness; the same settings give the same bytes.", minimum=0, maximum=2**31 - 1
     )
-    max_objects: int = setting(20, "Largest number of objects in a scene.", minimum=0, maximum=60)
+    max_objects: int = setting(25, "Largest number of objects in a scene.", minimum=0, maximum=60)
     families: str = setting("", "Object families to use, comma-separated; empty: all.")
     without_families: str = setting("", "Object families to leave out, comma-separated.")
     color: bool = setting(False, "Also render shaded colour.")
@@ -104,6 +105,8 @@ class SceneStore:
         scene_id: (N,) int32.
         behind: (N, H, W) uint16, 0 for ordinary surfaces, otherwise the depth of what is seen through the surface in
             0.1 mm, 65535 for nothing and for mirrors; None in old stores, which have no such surfaces.
+        traits: (scenes, 256) uint8, of each instance id the sum of what :mod:`.rooms.traits` knows; None in old stores.
+        robot: (N, H, W) bool, the pixels that see a robot, which is background; None in old stores.
         color: (N, H, W, 3) uint8 RGB or None.
         stereo_depth: (N, H, W) uint16, what passive stereo measured in 0.1 mm, 0 = no match; or None.
         frames: indices of the finished frames.
@@ -116,6 +119,8 @@ class SceneStore:
     T_world_camera: npt.NDArray[np.float32]
     scene_id: npt.NDArray[np.int32]
     behind: npt.NDArray[np.uint16] | None
+    traits: npt.NDArray[np.uint8] | None
+    robot: npt.NDArray[np.bool_] | None
     color: npt.NDArray[np.uint8] | None
     stereo_depth: npt.NDArray[np.uint16] | None
     frames: npt.NDArray[np.int64]
@@ -179,7 +184,7 @@ def open_store(folder: Path | str, allow_partial: bool = False) -> SceneStore:
             f"{folder} is unfinished: {len(frames)} of {meta['frames']} frames; run the same `instance-seg synth` "
             "again to finish it (`instance-seg train --allow-partial` takes what is there)"
         )
-    optional = {name: arrays.pop(name, None) for name in ("behind", "color", "stereo_depth")}
+    optional = {name: arrays.pop(name, None) for name in ("behind", "traits", "robot", "color", "stereo_depth")}
     return SceneStore(meta=meta, frames=frames, **optional, **arrays)
 
 
@@ -260,12 +265,14 @@ class _Writer:
     def _write(self, scene_index: int) -> int:
         from instance_seg_ros.learning.synthetic.pictures.render import RayCaster
         from instance_seg_ros.learning.synthetic.rooms.scene import sample_scene
+        from instance_seg_ros.learning.synthetic.rooms.traits import object_traits
         from instance_seg_ros.learning.synthetic.rooms.views import sample_view
 
         settings = self._settings
         size_wh = (settings.width, settings.height)
         rng = np.random.default_rng([settings.seed, scene_index])
         scene = sample_scene(rng, self._families, settings.max_objects)
+        self._arrays["traits"][scene_index] = object_traits(scene.objects)
         caster = RayCaster(scene.placed())
         first = scene_index * settings.views
         frames = range(first, min(first + settings.views, settings.frames))
@@ -290,6 +297,9 @@ class _Writer:
         if behind_m.any():  # otherwise nothing is written, and the file stays sparse
             too_far = behind_m > DEPTH_UNIT_M * (_NOTHING_BEHIND - 1)
             arrays["behind"][frame] = np.where(too_far, _NOTHING_BEHIND, _in_units(behind_m))
+        robot = caster.robot(cast)
+        if robot.any():
+            arrays["robot"][frame] = robot
         arrays["intrinsics"][frame] = camera.fx_fy_cx_cy
         arrays["T_world_camera"][frame] = T_world_camera.matrix
         lighting = sample_lighting(np.random.default_rng([*streams, _LIGHTING_STREAM]))
@@ -312,6 +322,7 @@ def _in_units(depth_m: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
 def _layout(meta: dict[str, Any]) -> dict[str, tuple[tuple[int, ...], type]]:
     """Shape and dtype of every array of a store."""
     count, height, width = meta["frames"], meta["height"], meta["width"]
+    scenes = -(-count // meta["generator"]["views"])
     layout: dict[str, tuple[tuple[int, ...], type]] = {
         "depth": ((count, height, width), np.uint16),
         "ids": ((count, height, width), np.uint8),
@@ -319,10 +330,14 @@ def _layout(meta: dict[str, Any]) -> dict[str, tuple[tuple[int, ...], type]]:
         "T_world_camera": ((count, 4, 4), np.float32),
         "scene_id": ((count,), np.int32),
         "behind": ((count, height, width), np.uint16),
-        "done": ((-(-count // meta["generator"]["views"]),), np.bool_),
+        "traits": ((scenes, 256), np.uint8),
+        "robot": ((count, height, width), np.bool_),
+        "done": ((scenes,), np.bool_),
     }
     if not meta.get("behind"):
         del layout["behind"]
+    if not meta.get("traits"):
+        del layout["traits"], layout["robot"]
     if meta["color"]:
         layout["color"] = ((count, height, width, 3), np.uint8)
     if meta["generator"].get("stereo_baseline_m", 0.0) > 0:
@@ -367,11 +382,12 @@ def _prepare(settings: SynthSettings, out: Path) -> None:
         "seed": settings.seed,
         "color": settings.color,
         "behind": True,
+        "traits": True,
         "generator": asdict(settings),
     }
     if (out / "meta.json").exists():
         found = _read_meta(out)
-        if "behind" not in found:
+        if "traits" not in found:
             raise ValueError(
                 f"{out} holds a store of an older generator, which made other scenes; choose another folder"
             )

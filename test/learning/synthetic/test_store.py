@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from instance_seg_ros.learning.synthetic.rooms.traits import PARTS
 from instance_seg_ros.learning.synthetic.store import SynthSettings, generate_store, open_store
 
 SMALL = SynthSettings(frames=22, views=4, width=80, height=60, seed=3, max_objects=4, color=True)
@@ -185,13 +186,27 @@ def test_a_store_from_before_clear_objects_opens_but_is_not_continued(store_fold
     out = tmp_path / "old"
     out.mkdir()
     for name, content in _bytes(store_folder).items():
-        if name != "behind.npy":
+        if name not in ("behind.npy", "traits.npy", "robot.npy"):
             (out / name).write_bytes(content)
     meta = json.loads((out / "meta.json").read_text())
-    del meta["behind"]
+    del meta["behind"], meta["traits"]
     (out / "meta.json").write_text(json.dumps(meta))
     store = open_store(out)
     assert store.behind is None
     assert store.behind_m(0) is None
+    assert store.traits is None
+    assert store.robot is None
     with pytest.raises(ValueError, match="of an older generator, which made other scenes; choose another folder"):
         generate_store(SMALL, out, progress=False)
+
+
+def test_a_store_knows_where_a_robot_is_and_what_objects_are_like(tmp_path: Path) -> None:
+    settings = replace(SMALL, frames=48, families="toy_car,box", max_objects=6)
+    store = open_store(generate_store(settings, tmp_path / "robots", progress=False))
+    assert store.robot is not None and store.traits is not None
+    assert (store.robot.shape, store.robot.dtype) == ((48, 60, 80), np.bool_)
+    assert (store.traits.shape, store.traits.dtype) == ((12, 256), np.uint8)
+    assert store.robot.any() and not store.robot.all(axis=(1, 2)).any()
+    assert (store.ids[store.robot] == 0).all()
+    assert (store.traits & PARTS).any()
+    assert not store.traits[:, 0].any()

@@ -36,6 +36,7 @@ from instance_seg_ros.learning.synthetic.pictures.shading import (
     unit,
 )
 from instance_seg_ros.learning.synthetic.pictures.texture_table import TextureTable
+from instance_seg_ros.learning.synthetic.rooms.world import ROBOT
 
 if TYPE_CHECKING:
     from instance_seg_ros.learning.synthetic.rooms.world import Placed
@@ -150,6 +151,7 @@ class RayCaster:
         self._ids = np.repeat(np.array([*(item.instance_id for item in self._placed), 0], np.uint8), counts)
         self._clear = np.array([*(item.appearance.is_clear for item in self._placed), False])
         self._mirror = np.array([*(item.appearance.is_mirror for item in self._placed), False])
+        self._robot = np.array([*(item.shape.family == ROBOT for item in self._placed), False])
         poses = np.array([item.T_world_shape.matrix[:3] for item in self._placed], np.float32)
         self._poses = np.ascontiguousarray(poses.transpose(1, 2, 0))
         self._looks: tuple[Appearance, ...] = ()  # of shapes that were shaded so far; _look is their place here
@@ -275,6 +277,12 @@ class RayCaster:
         result = np.zeros(cast.depth_m.size, np.float32)
         result[self._rays_to(self._mirror, cast.triangle)] = np.inf
         result[cast.clear] = np.where(cast.behind.triangle >= 0, cast.behind.depth_m, np.float32(np.inf))
+        return result.reshape(cast.depth_m.shape)
+
+    def robot(self, cast: Cast) -> npt.NDArray[np.bool_]:
+        """(H, W) bool, the pixels that see a robot."""
+        result = np.zeros(cast.depth_m.size, bool)
+        result[self._rays_to(self._robot, cast.triangle)] = True
         return result.reshape(cast.depth_m.shape)
 
     def _rays_to(self, which: npt.NDArray[np.bool_], triangle: IndexArray) -> IndexArray:

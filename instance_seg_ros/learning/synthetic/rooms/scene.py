@@ -25,7 +25,7 @@ _ARM_SHARE = 0.22
 def sample_scene(
     rng: np.random.Generator,
     families: Sequence[str] | None = None,
-    max_objects: int = 20,
+    max_objects: int = 25,
     support_kind: str | None = None,
 ) -> Scene:
     """A random settled scene.
@@ -56,7 +56,7 @@ def _random_count(rng: np.random.Generator, kind: str, max_objects: int) -> int:
     if rng.random() < _EMPTY_SHARE:
         return 0
     crowd = rng.random() < (0.8 if kind == "tote" else 0.55)
-    low, high = (9, 20) if crowd else (1, 9)
+    low, high = (9, 25) if crowd else (1, 9)
     if kind in ("small_table", "shelf"):
         low, high = min(low, 6), min(high, 12)
     return int(rng.integers(min(low, max_objects), min(high, max_objects) + 1))

@@ -15,6 +15,7 @@ from instance_seg_ros.learning.synthetic.rooms.world import Scene, View
 FloatArray = npt.NDArray[np.float64]
 
 _NEAREST_M = 0.18  # about where the closest depth cameras start to measure
+_FARTHEST_M = 2.0
 _TRIES = 12
 _SMALLER = 8  # a view is judged by an image that is this many times smaller
 
@@ -51,7 +52,7 @@ def _smaller(camera: Intrinsics) -> Intrinsics:
 
 def _random_view(rng: np.random.Generator, scene: Scene, size_wh: tuple[int, int], aside: bool) -> View:
     """Half of the views frame the group of objects; the others are anywhere, close up or far away."""
-    distance = float(np.exp(rng.uniform(np.log(0.28), np.log(1.7))))
+    distance = float(np.exp(rng.uniform(np.log(0.28), np.log(_FARTHEST_M))))
     focal = _random_focal(rng, distance)
     target = _random_target(rng, scene)
     if aside:
@@ -61,7 +62,7 @@ def _random_view(rng: np.random.Generator, scene: Scene, size_wh: tuple[int, int
         middle, reach = _group(scene)
         target = middle + rng.normal(0, 0.3, 3) * reach * [1, 1, 0.3]
         focal = max(0.5, focal * float(rng.uniform(0.55, 1.0)))  # a wide lens close by also shows the room
-        distance = float(np.clip(focal * reach / rng.uniform(0.34, 0.78), 0.28, 1.7))
+        distance = float(np.clip(focal * reach / rng.uniform(0.34, 0.78), 0.28, _FARTHEST_M))
     elevation = _random_elevation(rng, scene.support.kind)
     yaw = rng.uniform(*scene.support.open_yaw)
     roll = rng.normal(0, 0.06) if rng.random() < 0.9 else rng.uniform(-np.pi, np.pi)
