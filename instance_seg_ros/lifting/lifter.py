@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import cv2
@@ -16,7 +18,7 @@ from instance_seg_ros.core.parameters import LiftingSettings
 from instance_seg_ros.core.status import Status
 from instance_seg_ros.lifting.completion import far_side_of_round_body
 from instance_seg_ros.lifting.order_statistics import median, percentile, percentiles
-from instance_seg_ros.lifting.solid import Body, centre_of_columns_m, fit_revolution
+from instance_seg_ros.lifting.solid import Body, centre_of_columns_m, fit_revolution, leans
 from instance_seg_ros.lifting.support import ObjectSupport, SceneSupports, Support, find_supports
 from instance_seg_ros.lifting.surface import (
     crop_of,
@@ -39,6 +41,11 @@ _EXTENT_PERCENTILE = 0.1
 _TOP_PERCENTILE = 99.0
 """An object's top is this percentile of its points' heights: the very highest of thousands is noise."""
 _MAX_OUTLINE_POINTS = 800
+_FOOT_SHARE = 0.3
+"""An object rests on the middle part of its lower side, so wide and long as a share of it, or on more."""
+_LEVEL, _TOP_SEEN = 0.9, 0.1
+"""What lies below others is seen from its side alone when fewer than so many of its normals point up by the first."""
+_GOLDEN = (5**0.5 - 1) / 2
 
 
 class Completion(enum.IntEnum):
@@ -128,7 +135,7 @@ class _Surface:
         points_m: (P, 3) float32, as measured.
         smooth_m: (P, 3) float32, on the local plane of each pixel; the measurement where there is none.
         pixels: (P,) int64, index in the flattened image.
-        outline_m: (Q, 3) float64, at most `_MAX_OUTLINE_POINTS` of the smoothed points, evenly over the pixels.
+        outline_m: (Q, 3) float64, about `_MAX_OUTLINE_POINTS` of the smoothed points at most, evenly over the pixels.
         normals: (Q, 3) float64, those of the local planes there, towards the camera; zeros where there is none.
     """
 
@@ -179,13 +186,23 @@ class Lifter:
                 for surface, placed in zip(surfaces, enough, strict=True)
             ]
             supports = find_supports(frame, instances, points_m, self.settings.plane_tolerance_m)
-        return LiftedFrame(
-            tuple(
-                self._instance(frame, surface, mask, supports.plane, support)
-                for surface, mask, support in zip(surfaces, instances.masks, supports.objects, strict=True)
-            ),
-            supports.plane,
-        )
+        lifted: dict[int, Instance3D] = {}
+        # What stands on an object covers a part of it from view, so that comes first.
+        for index in sorted(range(len(surfaces)), key=lambda index: -_level_of(index, supports.objects)):
+            covered_m = [
+                _foot_m(above.box)
+                for above in lifted.values()
+                if above.support.instance == index and above.box is not None
+            ]
+            lifted[index] = self._instance(
+                frame,
+                surfaces[index],
+                instances.masks[index],
+                supports.plane,
+                supports.objects[index],
+                np.concatenate([np.zeros((0, 3)), *covered_m]),
+            )
+        return LiftedFrame(tuple(lifted[index] for index in range(len(surfaces))), supports.plane)
 
     def _surface(self, frame: RgbdFrame, mask: NDArray[np.bool_]) -> _Surface:
         """The kept pixels of a mask."""
@@ -206,7 +223,7 @@ class Lifter:
         rays = _rays_of(frame.intrinsics.rays[crop], rows, columns)
         measured_m = _along(rays, depth_m.reshape(-1)[places])
         smooth_m = _along(rays, np.where(on_surface, fitted_m, depth_m).reshape(-1)[places])
-        some = slice(None, None, 1 + len(rows) // _MAX_OUTLINE_POINTS)
+        some = _evenly(rows, columns, _MAX_OUTLINE_POINTS)
         at = planes.at(places[some])
         normals = at.normals(rays[some], frame.intrinsics).astype(np.float64) * at.valid[:, None]
         return _Surface(measured_m, smooth_m, pixels, smooth_m[some].astype(np.float64), normals)
@@ -251,6 +268,7 @@ class Lifter:
         mask: NDArray[np.bool_],
         scene_plane: Plane | None,
         support: ObjectSupport,
+        covered_m: NDArray[np.float64],
     ) -> Instance3D:
         rejected = int(np.count_nonzero(mask)) - len(surface.points_m)
         if len(surface.points_m) < self.settings.min_points:
@@ -262,14 +280,14 @@ class Lifter:
         status = visibility.status
         found = None
         if support.plane is not None:
-            found = _completed(surface, support.plane, frame, mask, self.settings.plane_tolerance_m)
+            found = _completed(surface, support.plane, frame, mask, self.settings.plane_tolerance_m, covered_m)
         if found is None:
             completion, status = Completion.NONE, status | Status.NO_SUPPORT_PLANE
             support = support if support.kind is Support.NOTHING else ObjectSupport()
             if scene_plane is not None:
                 lowest_m = percentile(scene_plane.height_m(surface.outline_m), 100 - _TOP_PERCENTILE)
                 foot = Plane(scene_plane.normal, scene_plane.offset_m - lowest_m)
-                found = _completed(surface, foot, frame, mask, tolerance_m=0.0)
+                found = _completed(surface, foot, frame, mask, 0.0, covered_m)
         if found is None:
             box = _box_of_points(surface, _least_spread(covariance_m2, mean_m))
             found = box, box.T_camera_box.translation_m, False
@@ -287,6 +305,16 @@ class Lifter:
             support=support,
             centroid_covariance_m2=centroid_covariance_m2(box, centre_m, visibility, is_round, support.kind),
         )
+
+
+def _evenly(rows: NDArray[np.int64], columns: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """Indices of about so many of the pixels at most, evenly over rows and columns, whatever the width of their rows.
+
+    One in n of each row, which begins so much farther right than that of the row above that no column is left out.
+    """
+    every = 1 + len(rows) // most
+    shift = next(step for step in range(round(_GOLDEN * every), every + 1) if math.gcd(step, every) == 1)
+    return np.flatnonzero((columns + shift * rows) % every == 0)
 
 
 def _rays_of(rays: NDArray[np.float32], rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -327,8 +355,27 @@ def _largest_piece(core: NDArray[np.bool_], depth_m: NDArray[np.float32], focal_
     return kept[labels]
 
 
+def _level_of(index: int, objects: Sequence[ObjectSupport]) -> int:
+    """On how many other objects one stands, one on the other; no more than there are, should they go round."""
+    level, below = 0, objects[index].instance
+    while below is not None and level < len(objects):
+        level, below = level + 1, objects[below].instance
+    return level
+
+
+def _foot_m(box: OrientedBox) -> NDArray[np.float64]:
+    """The middle part (4, 3) of a box's lower side, on which it rests, whatever it looks like."""
+    corners = _FOOT_SHARE * np.array([[1, 1, 0], [-1, 1, 0], [-1, -1, 0], [1, -1, 0]]) - [0, 0, 1]
+    return np.asarray(box.T_camera_box.apply(corners * box.size_m / 2), dtype=np.float64)
+
+
 def _completed(
-    surface: _Surface, plane: Plane, frame: RgbdFrame, mask: NDArray[np.bool_], tolerance_m: float
+    surface: _Surface,
+    plane: Plane,
+    frame: RgbdFrame,
+    mask: NDArray[np.bool_],
+    tolerance_m: float,
+    covered_m: NDArray[np.float64],
 ) -> tuple[OrientedBox, NDArray[np.float64], bool] | None:
     """The box from the plane up to the object's top and its volume's centre, or None when it is not above the plane.
 
@@ -345,6 +392,8 @@ def _completed(
     local_m = (points_m - origin_m) @ rotation
     body = Body(local_m, surface.normals[above] @ rotation, top_m, rotation, origin_m)
     outline_m = local_m[:, :2]
+    if len(covered_m) and np.mean(body.normals[:, 2] > _LEVEL) < _TOP_SEEN:
+        outline_m = np.concatenate([outline_m, (covered_m - origin_m) @ rotation[:, :2]])
     revolution = fit_revolution(body, frame, mask)
     if revolution is not None:
         axes, low_m, high_m = _smallest_rectangle(np.concatenate([outline_m, revolution.outline_m()]))
@@ -353,7 +402,12 @@ def _completed(
         axes, low_m, high_m = _smallest_rectangle(outline_m)
         far_m = far_side_of_round_body(points_m, plane, frame, rotation[:, :2] @ axes[0])
         if len(far_m):
-            axes, low_m, high_m = _smallest_rectangle(np.concatenate([outline_m, far_m @ rotation[:, :2]]))
+            far_m = (far_m - origin_m) @ rotation
+            whole_m = np.concatenate([local_m, far_m])
+            axes, low_m, high_m = _smallest_rectangle(np.concatenate([outline_m, far_m[:, :2]]))
+            body = Body(whole_m, body.normals, top_m, rotation, origin_m)
+            centre_m = centre_of_columns_m(body, axes, low_m, high_m, frame, mask, lying=True)
+        elif leans(body):
             centre_m = np.array([*((low_m + high_m) / 2 @ axes), top_m / 2])
         else:
             centre_m = centre_of_columns_m(body, axes, low_m, high_m, frame, mask)

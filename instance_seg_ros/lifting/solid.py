@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,11 +35,30 @@ _ANGLES = np.arange(_RING) * 2 * np.pi / _RING
 _CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1)
 _INNER_SHARE = 0.04
 """A body is hollow when so many of its side points look towards its axis."""
-_MIN_WALL_M, _WALL_M = 0.0015, 0.003
-"""Walls are no thinner than the first; where only one side of a wall is seen, it is as thick as the second."""
+_MIN_WALL_M, _WALL_M, _MAX_WALL_M = 0.0015, 0.003, 0.008
+"""A wall is as thick as the floor in it, within the first and the last, or as the second where no floor is seen: that
+one radius is a little too large and the other too small, no single view tells apart from a shift of the axis."""
 _ELLIPSE_RATIO = 0.08
+_OVAL = (0.08, 0.75)
+"""Bounds of (a^2 - b^2) / (a^2 + b^2) of an oval: below a circle does as well, and above a strip tells nothing."""
+_NORMAL_NOISE = 0.1
+_OVAL_NORMALS = 0.25
+"""Sines: of the error that normals have anyhow, and which 70 % of an oval's may have."""
+_GRAZING = 0.45
+"""Cosine to the line of sight below which a normal is not trusted."""
+_BODY_SHARE = 0.7
+"""Bottles have heads, handles and triggers, which are not oval: ovals are fitted to the part below this."""
 _GRID = 24
 _MIN_CELL_M = 0.002
+_ROUNDING = 1e-6
+_SAME_FACE = math.cos(math.radians(12.0))
+_FACE_SHARE = 0.5
+_LEANING = (math.cos(math.radians(78.0)), math.cos(math.radians(8.0)))
+"""A body leans when so many of its normals lie within 12 degrees of one that is tilted by 8 to 78 degrees."""
+_LEVEL_SHARE, _LEVEL_COLUMNS = 0.92, 0.6
+"""The top of a body is flat when this share of the columns that are seen reaches the first share of its height."""
+_FREE_LEVELS = np.array([0.5, 0.65, 0.8, 0.95])
+"""Heights at which free space is looked for in a column, as shares of the object's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +92,7 @@ class Revolution:
         heights_m, radii_m: (K,) the outer profile, from the bottom to the top, equally spaced.
         inner_m: (K,) radii of its cavity that opens upwards, 0 where there is none.
         scatter_m: standard deviation of the measured points about it.
+        stretch: (2, 2) of the level sections, which are ellipses: of determinant 1, the identity for circles.
     """
 
     axis_m: FloatArray
@@ -80,6 +100,7 @@ class Revolution:
     radii_m: FloatArray
     inner_m: FloatArray
     scatter_m: float
+    stretch: FloatArray = field(default_factory=lambda: np.eye(2))
 
     @property
     def centre_m(self) -> FloatArray:
@@ -89,29 +110,54 @@ class Revolution:
 
     def outline_m(self) -> FloatArray:
         """(R, 2) the outline seen from above."""
-        return self.axis_m + self.radii_m.max() * _CIRCLE
+        return self.axis_m + self.radii_m.max() * _CIRCLE @ self.stretch.T
 
     def inner_surface_m(self) -> FloatArray:
         """(K, R, 3) points all around, a little inside of it, where an outline's noise does not reach."""
-        flat_m = self.axis_m + _INSIDE * self.radii_m[:, None, None] * _CIRCLE[::2]
+        flat_m = self.axis_m + _INSIDE * self.radii_m[:, None, None] * (_CIRCLE[::2] @ self.stretch.T)
         return np.concatenate([flat_m, np.broadcast_to(self.heights_m[:, None, None], (*flat_m.shape[:2], 1))], axis=2)
 
 
 def fit_revolution(body: Body, frame: RgbdFrame, mask: NDArray[np.bool_]) -> Revolution | None:
-    """The body of revolution about a vertical axis that an object is, or None for others.
+    """The body of revolution about a vertical axis that an object is, or one with oval sections, or None for others.
 
     The axis is where horizontal normals meet, then that about which radii at equal heights scatter least (Gauss and
-    Newton's method on the scatter within bins of height); the profile is free. Refuted where the camera sees free space
-    inside of it.
+    Newton's method on the scatter within bins of height); the profile is free. Where radii scatter too much for a
+    circle, the ellipse is looked for that all level sections are alike (`_oval_stretch`), and what is left after its
+    stretch is undone. Refuted where the camera sees free space inside of it.
 
     Args:
         mask: (H, W) bool, of the object.
+    """
+    if body.top_m <= 0:
+        return None
+    revolution = _fit_round(body)
+    if revolution is not None and not _refuted(revolution, body, frame, mask):
+        return revolution
+    stretch = _oval_stretch(body)
+    revolution = None if stretch is None else _fit_round(_unstretched(body, stretch), _BODY_SHARE)
+    if stretch is None or revolution is None:
+        return None
+    revolution = replace(revolution, axis_m=stretch @ revolution.axis_m, stretch=stretch)
+    return None if _refuted(revolution, body, frame, mask) else revolution
+
+
+def _refuted(revolution: Revolution, body: Body, frame: RgbdFrame, mask: NDArray[np.bool_]) -> bool:
+    """Whether the camera sees free space inside of it."""
+    return _sees_through(body.in_camera(revolution.inner_surface_m()), frame, mask)
+
+
+def _fit_round(body: Body, share: float = 1.0) -> Revolution | None:
+    """The body of revolution that a body looks like.
+
+    Args:
+        share: of its height from below, where it is one; above goes what is there by its radii.
     """
     flat_m, heights_m = body.points_m[:, :2], body.points_m[:, 2]
     across = body.normals[:, :2]
     steep = length(across)
     side = steep > _SIDE_SLOPE
-    if np.count_nonzero(side) < _MIN_SIDE_POINTS or body.top_m <= 0:
+    if np.count_nonzero(side) < _MIN_SIDE_POINTS:
         return None
     flat_m, heights_m, across = flat_m[side], heights_m[side], across[side] / steep[side, None]
     axis_m = _meeting_point(flat_m, across)
@@ -122,24 +168,111 @@ def fit_revolution(body: Body, frame: RgbdFrame, mask: NDArray[np.bool_]) -> Rev
     if _turn_deg(outward) < _MIN_TURN_DEG:
         return None
     bins = np.clip((heights_m / body.top_m * _BINS).astype(np.int64), 0, _BINS - 1)
-    found = _least_scatter(flat_m, bins + _BINS * inward, axis_m)
+    low = heights_m <= share * body.top_m
+    if np.count_nonzero(low) < _MIN_SIDE_POINTS:
+        return None
+    found = _least_scatter(flat_m[low], (bins + _BINS * inward)[low], axis_m)
     if found is None:
         return None
     axis_m, scatter_m = found
     radii_m = length(flat_m - axis_m)
+    if scatter_m > _ROUND_M + _ROUND_RATIO * median(radii_m):
+        return None
     hollow = np.count_nonzero(inward) > _INNER_SHARE * len(inward)
     inner_m = _profile(bins[inward], radii_m[inward]) if hollow else None
     outer_m = _profile(bins[~inward], radii_m[~inward])
-    if outer_m is not None and inner_m is None:
+    wall_m = floor_m = 0.0
+    if inner_m is not None:
+        floor_m = _floor_m(body, axis_m, inner_m)
+        wall_m = min(max(floor_m, _MIN_WALL_M), _MAX_WALL_M)
+        if outer_m is None:  # from above a bowl shows nothing but its inside
+            outer_m = inner_m + wall_m
+        else:
+            both = np.minimum(np.bincount(bins[inward], minlength=_BINS), np.bincount(bins[~inward], minlength=_BINS))
+            known = both >= _MIN_BIN_POINTS
+            if known.any():
+                outer_m = np.maximum(outer_m - (median((outer_m - inner_m)[known]) - wall_m) / 2, 0)
+    elif outer_m is not None:
         outer_m = _with_top(outer_m, body, axis_m, int(bins[~inward].max()))
-    if outer_m is None and inner_m is not None:  # from above a bowl shows nothing but its inside
-        outer_m = inner_m + _WALL_M
-    if outer_m is None or scatter_m > _ROUND_M + _ROUND_RATIO * median(radii_m):
+    if outer_m is None:
         return None
     middles_m = (np.arange(_BINS) + 0.5) / _BINS * body.top_m
-    cavity_m = _cavity(body, axis_m, outer_m, inner_m, middles_m)
-    revolution = Revolution(axis_m, middles_m, _as_ellipse(outer_m), cavity_m, scatter_m)
-    return None if _sees_through(body.in_camera(revolution.inner_surface_m()), frame, mask) else revolution
+    cavity_m = np.zeros(_BINS)
+    if inner_m is not None:
+        above_floor = np.clip((middles_m - floor_m) / body.top_m * _BINS + 0.5, 0, 1)
+        cavity_m = np.sqrt(above_floor) * np.maximum(outer_m - wall_m, 0)
+    return Revolution(axis_m, middles_m, _as_ellipse(outer_m), cavity_m, scatter_m)
+
+
+def _floor_m(body: Body, axis_m: FloatArray, inner_m: FloatArray) -> float:
+    """Height of the floor that is seen in a cavity, or of one as thick as walls are."""
+    level = body.normals[:, 2] > 1 - _SIDE_SLOPE / 2
+    from_axis_m = length(body.points_m[:, :2] - axis_m)
+    floor = level & (from_axis_m < 0.6 * inner_m.max()) & (body.points_m[:, 2] < 0.9 * body.top_m)
+    return median(body.points_m[floor, 2]) if np.count_nonzero(floor) >= _MIN_BIN_POINTS else _WALL_M
+
+
+def _oval_stretch(body: Body) -> FloatArray | None:
+    """The (2, 2) symmetric stretch of determinant 1 that makes circles of what a body's level sections are ellipses of.
+
+    An ellipse x^2 + y^2 + p (x^2 - y^2) + 2 q x y + u x + v y = s of the same shape and place at all heights is linear
+    in p, q, u, v, and s of each height falls out with the mean of each bin; that its normals are those measured is
+    linear in the same, and tells more of a narrow strip. None where no ellipse, or a circle, fits.
+    """
+    across = body.normals[:, :2]
+    steep = length(across)
+    side = (steep > _SIDE_SLOPE) & (body.points_m[:, 2] < _BODY_SHARE * body.top_m)
+    if np.count_nonzero(side) < _MIN_SIDE_POINTS:
+        return None
+    across = across[side] / steep[side, None]
+    if _turn_deg(across) < _MIN_TURN_DEG:
+        return None
+    flat_m = body.points_m[side, :2]
+    origin_m = flat_m.mean(axis=0)
+    scale_m = float(length(flat_m - origin_m).max())
+    x, y = ((flat_m - origin_m) / scale_m).T
+    bins = np.clip((body.points_m[side, 2] / body.top_m * _BINS).astype(np.int64), 0, _BINS - 1)
+    # Where the surface turns away from the camera, the windows of its normals are cut off on one side.
+    towards_m = (-body.origin_m @ body.basis)[:2] - flat_m
+    cosine = dot(towards_m, across) / np.maximum(length(towards_m), 1e-9)
+    facing = np.maximum(cosine - _GRAZING, 1e-3) ** 2
+    weight = facing
+    n_x, n_y = across.T
+    on_normals = np.stack([-2 * (n_x * y + n_y * x), 2 * (n_x * x - n_y * y), -n_y, n_x])
+    of_normals = 2 * (n_y * x - n_x * y)
+    on_places = np.stack([x * x - y * y, 2 * x * y, x, y])
+    of_places = -(x * x + y * y)
+    for _ in range(_FIT_STEPS):
+        total = np.maximum(np.bincount(bins, weight, _BINS), 1e-9)
+        centred = [row - (np.bincount(bins, weight * row, _BINS) / total)[bins] for row in (*on_places, of_places)]
+        terms = np.concatenate([np.stack(centred[:4]), on_normals], axis=1)
+        values = np.concatenate([centred[4], of_normals])
+        weighted = terms * np.concatenate([weight, weight])
+        try:
+            p, q, u, v = np.linalg.solve(weighted @ terms.T, weighted @ values)
+        except np.linalg.LinAlgError:
+            return None
+        if not _OVAL[0] < np.hypot(p, q) < _OVAL[1]:
+            return None
+        gradient = np.stack([2 * (1 + p) * x + 2 * q * y + u, 2 * (1 - p) * y + 2 * q * x + v])
+        size = np.maximum(np.hypot(*gradient), 1e-6)
+        off = np.abs(n_x * gradient[1] - n_y * gradient[0]) / size
+        weight = facing / (size**2 * np.maximum(off, _NORMAL_NOISE))
+        weight /= weight.max()
+    if percentile(off, 70) > _OVAL_NORMALS:
+        return None
+    form = np.array([[1 + p, q], [q, 1 - p]]) / math.sqrt(1 - p * p - q * q)
+    values, axes = np.linalg.eigh(form)
+    return np.asarray(axes @ np.diag(values**-0.5) @ axes.T)
+
+
+def _unstretched(body: Body, stretch: FloatArray) -> Body:
+    """The body before its level sections were stretched."""
+    points_m, normals = body.points_m.copy(), body.normals.copy()
+    points_m[:, :2] = points_m[:, :2] @ np.linalg.inv(stretch).T
+    normals[:, :2] = normals[:, :2] @ stretch
+    normals /= np.maximum(length(normals), 1e-9)[:, None]
+    return replace(body, points_m=points_m, normals=normals)
 
 
 def _with_top(profile_m: FloatArray, body: Body, axis_m: FloatArray, highest: int) -> FloatArray:
@@ -244,19 +377,6 @@ def _profile(bins: NDArray[np.int64], radii_m: NDArray[np.floating]) -> FloatArr
     return np.asarray(profile_m)
 
 
-def _cavity(
-    body: Body, axis_m: FloatArray, outer_m: FloatArray, inner_m: FloatArray | None, heights_m: FloatArray
-) -> FloatArray:
-    """(K,) radii of the cavity by the profile of its walls, down to the floor that is seen in it; 0 without one."""
-    if inner_m is None:
-        return np.zeros(_BINS)
-    level = body.normals[:, 2] > 1 - _SIDE_SLOPE / 2
-    from_axis_m = length(body.points_m[:, :2] - axis_m)
-    floor = level & (from_axis_m < 0.6 * inner_m.max()) & (body.points_m[:, 2] < 0.9 * body.top_m)
-    floor_m = median(body.points_m[floor, 2]) if np.count_nonzero(floor) >= _MIN_BIN_POINTS else _WALL_M
-    return np.where(heights_m > floor_m, np.clip(inner_m, 0, np.maximum(outer_m - _MIN_WALL_M, 0)), 0)
-
-
 def _sees_through(points_m: FloatArray, frame: RgbdFrame, mask: NDArray[np.bool_]) -> bool:
     """Whether the camera sees free space at a good part of points of the camera's frame."""
     rows, columns, inside = pixels_of(points_m, frame)
@@ -266,39 +386,96 @@ def _sees_through(points_m: FloatArray, frame: RgbdFrame, mask: NDArray[np.bool_
 
 
 def centre_of_columns_m(
-    body: Body, axes: FloatArray, low_m: FloatArray, high_m: FloatArray, frame: RgbdFrame, mask: NDArray[np.bool_]
+    body: Body,
+    axes: FloatArray,
+    low_m: FloatArray,
+    high_m: FloatArray,
+    frame: RgbdFrame,
+    mask: NDArray[np.bool_],
+    lying: bool = False,
 ) -> FloatArray:
     """Centre (3,) of the volume below the measured surface and above the support.
 
-    The outline's rectangle is divided into columns. A column is as high as what was measured in it; where nothing was,
-    it is empty if the camera sees the support there, and otherwise as high as its counterpart by half a turn, or as the
-    object if that is hidden, too.
+    The outline's rectangle is divided into columns. A column is as high as what was measured in it. Where nothing was,
+    it is as high as its counterpart by half a turn, or as most of the others if that is hidden, too; but no higher than
+    where the camera sees free space in it, and empty if it does so at the middle of the object's height, or anywhere in
+    an object whose top is seen to be flat.
 
     Args:
         axes: (2, 2) directions of the rectangle's sides as rows.
         low_m, high_m: (2,) its bounds along them.
+        lying: whether it is a round body that lies on its side: as round below as above.
     """
     size_m = np.maximum(high_m - low_m, _MIN_CELL_M)
+    # The share of a cell keeps rounding from making one more of what divides evenly.
     counts = np.clip(
-        (size_m / _MIN_CELL_M).astype(np.int64), 1, np.ceil(_GRID * size_m / size_m.max()).astype(np.int64)
+        (size_m / _MIN_CELL_M + _ROUNDING).astype(np.int64),
+        1,
+        np.ceil(_GRID * size_m / size_m.max() - _ROUNDING).astype(np.int64),
     )
-    places = np.clip(((body.points_m[:, :2] @ axes.T - low_m) / size_m * counts).astype(np.int64), 0, counts - 1)
-    tops_m = np.full(counts[0] * counts[1], -np.inf)
-    np.maximum.at(tops_m, places[:, 0] * counts[1] + places[:, 1], body.points_m[:, 2])
-    tops_m = tops_m.reshape(counts)
+    tops_m = _measured_tops_m(body, axes, low_m, size_m, counts)
     across_m, along_m = (low_m[k] + (np.arange(counts[k]) + 0.5) / counts[k] * size_m[k] for k in (0, 1))
     flat_m = np.stack(np.meshgrid(across_m, along_m, indexing="ij"), axis=-1) @ axes
     seen = np.isfinite(tops_m)
-    # The middle height of a column tells better than its foot, which noise of the support may hide.
-    middle_m = np.concatenate([flat_m, np.full((*counts, 1), 0.5 * body.top_m)], axis=-1)
-    middle_m = body.in_camera(middle_m)
-    rows, columns, inside = pixels_of(middle_m, frame)
-    empty = inside & ~mask[rows, columns] & (frame.depth_m[rows, columns] > middle_m[..., 2])
-    turned = np.where(empty, 0, np.where(seen, tops_m, np.nan))[::-1, ::-1]
-    filled_m = np.where(seen, tops_m, np.where(empty, 0, np.where(np.isnan(turned), body.top_m, turned)))
+    bound_m = np.full(seen.shape, body.top_m)
+    bound_m[~seen] = _bounds_of_columns_m(flat_m[~seen], body, frame, mask)
+    if np.mean(tops_m[seen] > _LEVEL_SHARE * body.top_m) > _LEVEL_COLUMNS:
+        bound_m[bound_m < body.top_m] = 0
+    turned_m = np.where(seen, tops_m, np.where(bound_m > 0, np.nan, 0))[::-1, ::-1]
+    opposite_m = np.where(np.isnan(turned_m), median(tops_m[seen]), turned_m)
+    filled_m = np.where(seen, tops_m, np.minimum(opposite_m, bound_m))
+    if lying:
+        filled_m = 2 * filled_m - body.top_m
     filled_m = np.clip(filled_m, 0, body.top_m)
     total = filled_m.sum()
     if total <= 0:
         return np.array([*((low_m + high_m) / 2 @ axes), body.top_m / 2])
     flat = (flat_m * filled_m[..., None]).sum(axis=(0, 1)) / total
-    return np.array([*flat, float((filled_m**2).sum() / (2 * total))])
+    return np.array([*flat, body.top_m / 2 if lying else float((filled_m**2).sum() / (2 * total))])
+
+
+def leans(body: Body) -> bool:
+    """Whether most of what is seen of a body is one tilted face: a plate or a carton that leans on something.
+
+    Nothing is known then of what lies below the face, and a body is rather as thick there as elsewhere than solid down
+    to the support.
+    """
+    normals = body.normals[body.normals[:, 2] != 0]
+    if len(normals) < _MIN_SIDE_POINTS:
+        return False
+    face = np.ones(len(normals), dtype=bool)
+    main = np.zeros(3)
+    for _ in range(_FIT_STEPS):
+        if not face.any():
+            return False
+        main = normals[face].mean(axis=0)
+        main /= max(float(np.linalg.norm(main)), 1e-9)
+        face = normals @ main > _SAME_FACE
+    return bool(face.mean() > _FACE_SHARE and _LEANING[0] < main[2] < _LEANING[1])
+
+
+def _measured_tops_m(
+    body: Body, axes: FloatArray, low_m: FloatArray, size_m: FloatArray, counts: NDArray[np.int64]
+) -> FloatArray:
+    """Height (I, J) of the highest point in each column, -inf in those without one."""
+    cells = (body.points_m[:, :2] @ axes.T - low_m) / size_m * counts
+    places = np.clip(cells.astype(np.int64), 0, counts - 1)
+    tops_m = np.full(counts[0] * counts[1], -np.inf)
+    np.maximum.at(tops_m, places[:, 0] * counts[1] + places[:, 1], body.points_m[:, 2])
+    return tops_m.reshape(counts)
+
+
+def _bounds_of_columns_m(flat_m: FloatArray, body: Body, frame: RgbdFrame, mask: NDArray[np.bool_]) -> FloatArray:
+    """How high (N,) columns at (N, 2) can be for what is seen behind them; 0 where that is less than half the object.
+
+    The middle height of a column tells better than its foot, which noise of the support may hide.
+    """
+    heights_m = _FREE_LEVELS * body.top_m
+    levels_m = np.empty((len(heights_m), len(flat_m), 3))
+    levels_m[..., :2], levels_m[..., 2] = flat_m, heights_m[:, None]
+    levels_m = body.in_camera(levels_m)
+    rows, columns, inside = pixels_of(levels_m, frame)
+    beyond_m = frame.depth_m[rows, columns] - levels_m[..., 2]
+    free = inside & (beyond_m > np.where(mask[rows, columns], _FREE_M, 0))
+    bound_m = np.where(free, heights_m[:, None], body.top_m).min(axis=0)
+    return np.where(free[0], 0, bound_m)

@@ -193,6 +193,32 @@ def test_the_box_of_a_plate_that_faces_the_camera_is_the_plate(z_m: float, size_
     assert instance.box.T_camera_box.rotation[0, 0] == pytest.approx(1, abs=1e-6), "x along the longer side, rightwards"
 
 
+@pytest.mark.parametrize("width_px", [53, 60, 64, 72])
+@pytest.mark.parametrize("height_px", [60, 90])
+def test_the_width_of_a_plate_does_not_depend_on_how_many_pixels_it_has(width_px: int, height_px: int) -> None:
+    """One in so many of its pixels serve; were they counted row by row, a width of as many would lose columns."""
+    camera = Intrinsics(200, 200, 400.0, 400.0, 99.5, 99.5)
+    mask = np.zeros((200, 200), dtype=bool)
+    mask[50 : 50 + height_px, 60 : 60 + width_px] = True
+    frame = RgbdFrame(None, np.full((200, 200), 0.8, np.float32), camera)
+    lifter = Lifter(LiftingSettings(use_support_plane=False))
+    box = lifter.lift(frame, Instances.from_labels(mask.astype(np.uint16))).instances[0].box
+    assert box is not None
+    pixel_m = 0.8 / 400  # the outermost points are the middles of pixels
+    expected_m = sorted([(width_px - 1) * pixel_m, (height_px - 1) * pixel_m])
+    np.testing.assert_allclose(sorted(box.size_m[:2]), expected_m, atol=1.1 * pixel_m)
+
+
+def test_a_box_of_which_only_the_front_is_seen_reaches_under_what_stands_on_it() -> None:
+    """The camera looks along its top; the can on it says that there is something below."""
+    bodies = [Box((0.12, 0.1, 0.1), upright(0, 0, 0.05)), Cylinder(0.055, 0.08, upright(0, 0, 0.14))]
+    scene = AnalyticScene(bodies, look_at((0, 0, 0.1), 0.8, 6, -90))
+    alone, with_can = (lift(replace(scene, bodies=bodies[:count])).instances[0] for count in (1, 2))
+    assert alone.box is not None and with_can.box is not None
+    assert with_can.box.size_m[1] > 0.05
+    assert centre_error_m(scene, 0, with_can) < 0.025
+
+
 @pytest.mark.parametrize(("more", "status"), [(0, Status.NO_SUPPORT_PLANE), (1, Status.TOO_FEW_POINTS)])
 def test_as_many_points_as_are_asked_for_are_enough(more: int, status: Status) -> None:
     labels = np.zeros((240, 320), dtype=np.uint16)

@@ -19,7 +19,7 @@ from instance_seg_ros.learning.synthetic.pictures.appearance import Appearance
 from instance_seg_ros.learning.synthetic.pictures.render import RayCaster
 from instance_seg_ros.learning.synthetic.rooms.world import Placed
 from instance_seg_ros.lifting import Instance3D, Lifter
-from instance_seg_ros.lifting.solid import Body, Revolution, centre_of_columns_m
+from instance_seg_ros.lifting.solid import Body, Revolution, centre_of_columns_m, leans
 
 VGA = Intrinsics(640, 480, 600.0, 600.0, 319.5, 239.5)
 GREY = Appearance("plain", (0.5, 0.5, 0.5))
@@ -36,6 +36,13 @@ BLOCK = box_mesh((0.05, 0.03, 0.04), (0, 0, 0.04))
 CUBE = box_mesh((0.03, 0.03, 0.03), (0, 0, 0.03))
 ANGLE = join([box_mesh((0.06, 0.015, 0.02), (0.06, 0.015, 0.02)), box_mesh((0.015, 0.045, 0.02), (0.015, 0.045, 0.02))])
 STAIR = join([box_mesh((0.04, 0.03, 0.02), (0, 0, 0.02)), box_mesh((0.02, 0.03, 0.05), (-0.02, 0, 0.05))])
+
+
+OVAL = BOTTLE.copy()
+OVAL.apply_transform(np.diag([1.4, 0.8, 1.0, 1.0]))
+LYING_BOTTLE = BOTTLE.copy()
+LYING_BOTTLE.apply_transform(trimesh.transformations.rotation_matrix(np.pi / 2, [1, 0, 0]))
+LYING_BOTTLE.apply_translation([0, 0, -LYING_BOTTLE.bounds[0, 2]])
 
 
 def lift(mesh: trimesh.Trimesh, elevation_deg: float, noise_m: float = 0.001) -> tuple[Instance3D, np.ndarray]:
@@ -95,6 +102,40 @@ def test_a_hollow_cup_has_its_centre_lower_than_a_solid_one() -> None:
     assert np.linalg.norm(full.centroid_m - true_full) < 0.004
 
 
+@pytest.mark.parametrize("elevation_deg", [25, 40, 55])
+@pytest.mark.parametrize("turn_deg", [0, 40, 80])
+def test_a_bottle_with_oval_sections_is_completed_all_around(turn_deg: float, elevation_deg: float) -> None:
+    mesh = OVAL.copy()
+    mesh.apply_transform(trimesh.transformations.rotation_matrix(np.radians(turn_deg), [0, 0, 1]))
+    instance, true_m = lift(mesh, elevation_deg)
+    assert instance.centroid_m is not None and instance.box is not None
+    assert np.linalg.norm(instance.centroid_m - true_m) < 0.008
+    np.testing.assert_allclose(instance.box.size_m, (0.098, 0.056, 0.2), atol=0.012)
+
+
+def test_the_centre_of_a_lying_bottle_is_on_its_thick_side() -> None:
+    instance, true_m = lift(LYING_BOTTLE, 45)
+    assert instance.centroid_m is not None and instance.box is not None
+    assert np.linalg.norm(instance.box.T_camera_box.translation_m - true_m) > 0.02
+    assert np.linalg.norm(instance.centroid_m - true_m) < 0.008
+
+
+@pytest.mark.parametrize(
+    ("tilt_deg", "share", "leaning"),
+    [
+        *((0, 1.0, False), (5, 1.0, False), (15, 1.0, True), (45, 1.0, True), (70, 1.0, True), (85, 1.0, False)),
+        *((45, 0.6, True), (45, 0.4, False)),
+    ],
+)
+def test_a_body_leans_when_most_of_it_is_one_tilted_face(tilt_deg: float, share: float, leaning: bool) -> None:
+    """The rest of the normals points to all sides."""
+    tilt, around = np.radians(tilt_deg), np.linspace(0, 2 * np.pi, int(200 * (1 - share)), endpoint=False)
+    face = np.tile([np.sin(tilt), 0.0, np.cos(tilt)], (int(200 * share), 1))
+    rest = np.stack([0.6 * np.cos(around), 0.6 * np.sin(around), np.full_like(around, 0.8)], axis=1)
+    normals = np.concatenate([face, rest, np.zeros((50, 3))])
+    assert leans(Body(np.zeros_like(normals), normals, 0.1, np.eye(3), np.zeros(3))) is leaning
+
+
 @pytest.mark.parametrize(
     ("radii_m", "inner_m", "height_m"),
     [
@@ -143,11 +184,15 @@ def centre_from_above_m(quarters_m: Sequence[Sequence[float]], beyond_m: float, 
         (((0.1, 0.1), (0.1, 0.1)), 1.0, True, (0.0, 0.0, 0.05)),
         (((0.1, 0.1), (0.05, 0.05)), 1.0, True, (-0.0625 / 3, 0.0, 0.125 / 3)),  # 2 parts and 1
         (((0.1, 0.1), (NAN, NAN)), 1.0, False, (-0.0625, 0.0, 0.05)),  # the support is seen: nothing is there
-        (((0.1, 0.1), (NAN, NAN)), 0.94, False, (0.0, 0.0, 0.05)),  # something is seen there above the middle
-        (((0.1, 0.1), (NAN, NAN)), 1.0, True, (0.0, 0.0, 0.05)),  # it is the object's own
-        (((0.1, 0.05), (NAN, NAN)), 1.0, True, (0.0, 0.0, 0.125 / 3)),  # by half a turn, and no mirror image
+        (((0.1, 0.1), (NAN, NAN)), 0.9, False, (0.0, 0.0, 0.05)),  # something as high is seen there
+        (((0.1, 0.1), (NAN, NAN)), 0.93, False, (-0.0625, 0.0, 0.05)),  # it is lower than a top that is seen to be flat
+        (((0.1, 0.1), (NAN, NAN)), 0.9, True, (0.0, 0.0, 0.05)),  # it is the object's own
+        (((0.1, 0.1), (NAN, NAN)), 1.0, True, (-0.0625, 0.0, 0.05)),  # a mask that reaches onto the support
+        (((0.1, 0.05), (NAN, NAN)), 0.9, True, (0.0, 0.0, 0.125 / 3)),  # by half a turn, and no mirror image
+        # Free space from 65 mm (the opposite is higher), the opposite itself 40 mm: 10, 4, 4 and 6.5 parts.
+        (((0.1, 0.04), (NAN, NAN)), 0.94, False, (-0.0625 * 3.5 / 24.5, -0.03125 * 3.5 / 24.5, 0.017425 / 0.49)),
     ],
-    ids=["block", "step", "empty", "hidden", "masked", "turned"],
+    ids=["block", "step", "empty", "hidden", "flat", "masked", "generous", "turned", "bounded"],
 )
 def test_columns_are_as_high_as_what_was_measured_in_them_or_opposite(
     quarters_m: Sequence[Sequence[float]], beyond_m: float, in_mask: bool, centre_m: tuple[float, float, float]
