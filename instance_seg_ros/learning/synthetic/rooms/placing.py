@@ -35,7 +35,7 @@ ARRANGEMENTS = (
     "behind",
     "grouped",
 )
-_ARRANGEMENT_SHARES = (0.14, 0.13, 0.06, 0.08, 0.07, 0.06, 0.16, 0.08, 0.08, 0.05, 0.09)
+_ARRANGEMENT_SHARES = (0.11, 0.11, 0.05, 0.07, 0.06, 0.05, 0.13, 0.11, 0.11, 0.07, 0.13)
 _IN_GROUPS = ("piled", "flush", "behind")
 _CONTAINERS = ("bowl", "tray", "open_box", "cup", "mug", "plate")
 _THIN_ROUND = ("ring", "plate", "tape_roll")  # a row of them on edge would fall over

@@ -19,7 +19,7 @@ from instance_seg_ros.learning.synthetic.rooms.world import SUPPORTS, Placed, Sc
 _SUPPORT_SHARES = (0.32, 0.14, 0.12, 0.12, 0.22, 0.08)
 _EMPTY_SHARE = 0.05
 _PRINTS_SHARE = 0.4
-_ARM_SHARE = 0.22
+_ARM_SHARE = 0.38
 
 
 def sample_scene(
