@@ -91,7 +91,8 @@ def process_bag(
     pipeline.tracker.reset()  # each bag has a time of its own
     with opened_bag(source) as bag, new_bag(target, storage or bag.storage, typestore) as results:
         topics = topics_of(bag, topic_overrides)
-        frames = FrameReader(bag, typestore, topics, tolerance_s, summary, T_color_depth, rectified)
+        max_opening_m = pipeline.grasp_sampler.gripper_settings.max_opening_m
+        frames = FrameReader(bag, typestore, topics, tolerance_s, summary, T_color_depth, rectified, max_opening_m)
         listener = results.copy if copy_inputs else lambda message: None
         for time_ns, frame in frames.read(listener, progress):
             scene = pipeline.run(frame)

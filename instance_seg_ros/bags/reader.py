@@ -12,15 +12,17 @@ from typing import Any
 import numpy as np
 from rosbags.serde import SerdeError
 from rosbags.typesys.store import Typestore
-from scipy.spatial.transform import Rotation
 
 from instance_seg_ros.bags.names import TF_MESSAGE, TF_STATIC_TOPIC, TF_TOPIC
 from instance_seg_ros.bags.storage import Bag, RecordedMessage, opened_bag
 from instance_seg_ros.bags.topics import BagTopics, find_topics
 from instance_seg_ros.bags.transforms import FrameTree, chain_to_root
 from instance_seg_ros.core.camera import RgbdFrame
+from instance_seg_ros.core.depth import scale_fault
 from instance_seg_ros.core.geometry import Transform
+from instance_seg_ros.core.parameters import GripperSettings
 from instance_seg_ros.messages.incoming import MessageMatcher, RgbdMessages, frame_of, is_distorted, stamp_ns_of
+from instance_seg_ros.messages.registration import Registration
 from instance_seg_ros.messages.types import load_typestore
 
 DEFAULT_TOLERANCE_S = 0.025
@@ -93,6 +95,7 @@ class FrameReader:
         T_color_depth: pose of the depth camera in the colour camera's frame, for depth that is not registered; None
             takes it from /tf_static, or else from /tf at the time of the image.
         rectified: the images are rectified, see `messages.incoming.camera_of_rectified`.
+        max_opening_m: of the gripper, see `scale_fault`.
     """
 
     def __init__(
@@ -104,8 +107,10 @@ class FrameReader:
         counts: InputCounts,
         T_color_depth: Transform | None = None,
         rectified: bool = False,
+        max_opening_m: float = GripperSettings.max_opening_m,
     ) -> None:
         self._bag = bag
+        self._max_opening_m = max_opening_m
         self._typestore = typestore
         self._topics = topics
         self._tolerance_s = tolerance_s
@@ -114,10 +119,12 @@ class FrameReader:
         self._T_color_depth = T_color_depth
         self._rectified = rectified
         self._matcher = MessageMatcher(tolerance_s, rectified)
+        self._registration = Registration()
         self._frames = FrameTree()
         self._color_stamps_ns: list[int] = []
         self._depth_stamps_ns: list[int] = []
         self._paired_ns: set[int] = set()
+        self._odd: set[str] = set()
 
     def read(
         self,
@@ -166,10 +173,25 @@ class FrameReader:
     def _take(self, message: RecordedMessage) -> RgbdFrame | None:
         try:
             matched = self._add(message.connection.topic, _deserialized(self._typestore, message))
-            return None if matched is None else frame_of(matched, self._depth_pose, self._T_color_depth)
+            if matched is None:
+                return None
+            frame = frame_of(matched, self._depth_pose, self._T_color_depth, self._registration)
         except ValueError as error:
             self._counts.lost[str(error)] += 1
             return None
+        self._note_oddities(frame)
+        return frame
+
+    def _note_oddities(self, frame: RgbdFrame) -> None:
+        """What speaks against a frame that is used nevertheless; each kind is told once."""
+        self._counts.registration = self._counts.registration or self._registration.text
+        for kind, fault in (
+            ("unit", scale_fault(frame.depth_m, self._max_opening_m)),
+            ("registration", self._registration.fault),
+        ):
+            if fault and kind not in self._odd:
+                self._odd.add(kind)
+                self._counts.warnings.append(fault)
 
     def _add(self, topic: str, message: Any) -> RgbdMessages | None:
         matched = None
@@ -199,12 +221,6 @@ class FrameReader:
             raise ValueError(
                 f"neither {TF_STATIC_TOPIC} nor {TF_TOPIC} connects {depth_frame!r} to {color_frame!r} at its time; "
                 "record them, or give --depth-camera-pose"
-            )
-        if not self._counts.registration:
-            x, y, z = T_color_depth.translation_m
-            turn_deg = np.degrees(Rotation.from_matrix(T_color_depth.rotation).magnitude())
-            self._counts.registration = (
-                f"{depth_frame} lies at {x:.4f} {y:.4f} {z:.4f} m in {color_frame}, turned by {turn_deg:.2f} degrees"
             )
         return T_color_depth
 

@@ -12,6 +12,7 @@ from tabulate import tabulate
 
 from instance_seg_ros.commands.helpers.pipeline_options import add_pipeline_arguments, load_pipeline, model_line
 from instance_seg_ros.core.camera import MAX_DEPTH_M
+from instance_seg_ros.core.depth import scale_fault
 from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.core.status import names_of
 from instance_seg_ros.files.captures import Capture, capture_folders, read_capture, read_files
@@ -98,6 +99,9 @@ def _segment(pipeline: Pipeline, capture: Capture, folder: Path) -> Scene:
 def _report(name: str, scene: Scene, folder: Path) -> None:
     times = ", ".join(f"{stage} {duration_s * 1000:.0f} ms" for stage, duration_s in scene.stage_times_s.items())
     print(f"{name}: {len(scene.instances)} objects, {depth_seen(scene.frame.depth_m)} ({times})")
+    fault = scale_fault(scene.frame.depth_m, scene.gripper.max_opening_m)
+    if fault:
+        print(f"warning: {fault}")
     if len(scene.instances):
         rows = [row_of(scene_object) for scene_object in scene.objects()]
         print(tabulate(rows, headers=COLUMNS, colalign=_ALIGNMENT, disable_numparse=True))

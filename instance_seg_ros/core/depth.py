@@ -8,6 +8,15 @@ from numpy.typing import NDArray
 from instance_seg_ros.core.camera import MAX_DEPTH_M, MIN_DEPTH_M, Intrinsics
 from instance_seg_ros.core.geometry import Transform
 
+NEAREST_PLAUSIBLE_M = 0.05
+"""No depth camera measures nearer than this."""
+FARTHEST_REACH_M = 3.0
+"""What is farther from a camera is out of reach of a robot beside it; large grippers are for farther scenes."""
+_REACH_OPENINGS = 25.0
+_LOOKED_AT_EVERY_PX = 8
+_FEWEST_LOOKED_AT = 50
+_LEAST_SHARE_IN_RANGE = 0.01
+
 _MAX_SPLATS = 100_000_000
 """Points times the pixels that each is splatted over: more is no camera beside another, and would take minutes."""
 
@@ -26,7 +35,8 @@ def decode_depth(raw: NDArray, unit_m: float | None = None) -> NDArray[np.float3
         (H, W) float32. NaN, infinities, negatives and values outside `MIN_DEPTH_M` to `MAX_DEPTH_M` become 0.
 
     Raises:
-        ValueError: for another dtype or shape, or a unit that is not positive.
+        ValueError: for another dtype or shape, a unit that is not positive, or floating-point values that are nearly
+            all beyond `MAX_DEPTH_M`, as millimetres are.
     """
     if raw.ndim != 2:
         raise ValueError(f"a depth image has two dimensions, not {raw.ndim}")
@@ -42,7 +52,45 @@ def decode_depth(raw: NDArray, unit_m: float | None = None) -> NDArray[np.float3
     else:
         raise ValueError(f"a depth image is uint16 or floating point, not {raw.dtype}")
     valid = (depth_m >= MIN_DEPTH_M) & (depth_m <= MAX_DEPTH_M)  # False for NaN too
+    if raw.dtype.kind == "f":
+        _check_metres(depth_m, int(np.count_nonzero(valid)))
     return np.where(valid, depth_m, np.float32(0))
+
+
+def _check_metres(depth_m: NDArray[np.float32], in_range: int) -> None:
+    beyond = depth_m[(depth_m > MAX_DEPTH_M) & np.isfinite(depth_m)] if in_range < depth_m.size // 2 else depth_m[:0]
+    if beyond.size >= _FEWEST_LOOKED_AT and in_range < _LEAST_SHARE_IN_RANGE * beyond.size:
+        raise ValueError(
+            f"floating-point depth is in metres, but nearly all values lie beyond {MAX_DEPTH_M:g}, half of them beyond "
+            f"{np.median(beyond):.4g}: are they millimetres? Divide them by 1000, or give 16-bit millimetres (16UC1)"
+        )
+
+
+def scale_fault(depth_m: NDArray[np.float32], max_opening_m: float) -> str:
+    """What speaks against the unit of a depth image, with the cure; empty for nothing.
+
+    Args:
+        depth_m: (H, W) float32, metres, 0 = no measurement.
+        max_opening_m: of the gripper: one that opens wide is for scenes farther away.
+    """
+    looked_at = depth_m[::_LOOKED_AT_EVERY_PX, ::_LOOKED_AT_EVERY_PX]
+    measured_m = looked_at[looked_at > 0]
+    if measured_m.size < _FEWEST_LOOKED_AT:
+        return ""
+    near_m, middle_m = np.percentile(measured_m, [5, 50])
+    reach_m = max(FARTHEST_REACH_M, _REACH_OPENINGS * max_opening_m)
+    cure = "is the depth's unit right? 16-bit depth (16UC1) must be millimetres, floating-point depth (32FC1) metres"
+    if middle_m < NEAREST_PLAUSIBLE_M:
+        return (
+            f"half of what was measured lies within {middle_m * 1000:.3g} mm, nearer than a depth camera can measure; "
+            f"{cure}"
+        )
+    if near_m > reach_m:
+        return (
+            f"nearly all that was measured lies beyond {near_m:.3g} m, and nothing farther than {reach_m:.3g} m can be "
+            f"grasped from here; {cure}"
+        )
+    return ""
 
 
 def register_depth(

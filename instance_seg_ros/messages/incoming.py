@@ -21,6 +21,7 @@ from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.messages import image_codec
 from instance_seg_ros.messages.image_files import check_size
 from instance_seg_ros.messages.pairing import NS_PER_S, FramePairer, Pair
+from instance_seg_ros.messages.registration import Registration
 
 Header = Any
 Image = Any
@@ -212,6 +213,7 @@ def frame_of(
     messages: RgbdMessages,
     pose_of_depth_camera: PoseOfDepthCamera,
     T_color_depth: Transform | None = None,
+    registration: Registration | None = None,
 ) -> RgbdFrame:
     """The frame of one moment, depth registered to colour where it is not yet.
 
@@ -221,6 +223,7 @@ def frame_of(
     Args:
         pose_of_depth_camera: asked for depth that is not registered, unless the pose is given.
         T_color_depth: the depth camera's pose, for depth that is not registered, whatever its frame_id says.
+        registration: of the frames before this one; it says how depth was registered, and may find that it was already.
 
     Raises:
         ValueError: naming the topic's part and the cause, for messages that cannot be used.
@@ -242,8 +245,11 @@ def frame_of(
             "they must come from the same stream"
         )
     color_frame, depth_frame = messages.color.header.frame_id, messages.depth.header.frame_id
-    same_camera = depth_m.shape == (height, width) and depth_frame == color_frame and T_color_depth is None
+    registration = Registration() if registration is None else registration
+    pose_is_given = T_color_depth is not None
+    same_camera = depth_m.shape == (height, width) and depth_frame == color_frame and not pose_is_given
     if same_camera and not _sees_other_pixels(messages, intrinsics):
+        registration.take_registered(color_rgb, depth_m)
         return RgbdFrame(color_rgb, depth_m, intrinsics, messages.stamp_ns, color_frame)
     try:
         if messages.depth_info is None:
@@ -258,7 +264,9 @@ def frame_of(
             f"colour {width}x{height} in frame {color_frame!r}, and depth cannot be registered to colour here: "
             f"{error}; or let the camera's driver align depth to colour"
         ) from error
-    return RgbdFrame(color_rgb, registered_m, intrinsics, messages.stamp_ns, color_frame)
+    frames = color_frame, depth_frame
+    chosen_m = registration.choose(color_rgb, depth_m, registered_m, frames, T_color_depth, pose_is_given)
+    return RgbdFrame(color_rgb, chosen_m, intrinsics, messages.stamp_ns, color_frame)
 
 
 def _sees_other_pixels(messages: RgbdMessages, color_intrinsics: Intrinsics) -> bool:

@@ -25,7 +25,10 @@ from instance_seg_ros.segmentation import ModelInfo
 NS_PER_S = 1_000_000_000
 FRAME_OK, FRAME_NO_DEPTH, FRAME_INVALID_INPUT = 0, 1, 2
 """The STATUS_* constants of InstanceArray."""
-NO_DEPTH_TEXT = "the depth image holds no measurement; is the camera's depth stream on?"
+NO_DEPTH_TEXT = (
+    "the depth image holds no measurement; is the camera's depth stream on, and its unit millimetres (16UC1) or metres "
+    "(32FC1)?"
+)
 """Reason of FRAME_NO_DEPTH."""
 TOOL_CENTRE_POINT = GraspingSettings()
 """Grasp poses as the core has them: of the tool centre point, +x closing."""

@@ -7,10 +7,12 @@ import math
 from rclpy.node import Node
 
 from instance_seg_ros.core.camera import RgbdFrame
+from instance_seg_ros.core.depth import scale_fault
 from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.messages import outgoing
 from instance_seg_ros.messages.incoming import MAX_FRAME_ID, RgbdMessages, distorted_images, frame_of
+from instance_seg_ros.messages.registration import Registration
 from instance_seg_ros.msg import InstanceArray
 from instance_seg_ros.pipeline import Pipeline, Scene
 from instance_seg_ros.ros.clocks import NO_CLOCK_TEXT, clock_stands
@@ -67,6 +69,9 @@ class Answers:
         transforms: poses of frames in each other.
         health: counts frames and times.
         problems: gets a report of each frame that is odd or cannot be used.
+
+    Attributes:
+        registration: how depth came to lie on colour since the node was activated.
     """
 
     def __init__(
@@ -77,6 +82,12 @@ class Answers:
         self._transforms = transforms
         self._health = health
         self._problems = problems
+        self._logged_registration = ""
+        self.registration = Registration()
+
+    def forget_camera(self) -> None:
+        """Judges the registration of depth anew: another camera, or another driver, may publish from now on."""
+        self.registration = Registration()
 
     def answer(self, rgbd: RgbdMessages, pipeline: Pipeline) -> tuple[InstanceArray, Scene | None]:
         """The answer, and the scene behind it; no scene, and the reason in the answer, where there can be none."""
@@ -96,7 +107,7 @@ class Answers:
     def _processed(self, rgbd: RgbdMessages, pipeline: Pipeline) -> tuple[InstanceArray, Scene]:
         current = self._settings.current
         try:
-            frame = frame_of(rgbd, self._pose_of_depth_camera, current.node.T_color_depth)
+            frame = frame_of(rgbd, self._pose_of_depth_camera, current.node.T_color_depth, self.registration)
             T_fixed_camera = self._pose_in_fixed_frame(frame)
         except ValueError as error:
             raise UnusableFrameError(shortened(str(error))) from error
@@ -135,6 +146,10 @@ class Answers:
             )
         if not scene.frame.depth_m.any():
             self._problems.report("no depth", outgoing.NO_DEPTH_TEXT)
+        scale = scale_fault(scene.frame.depth_m, scene.gripper.max_opening_m)
+        if scale:
+            self._problems.report("depth's unit", scale)
+        self._tell_registration()
         for what, image in (("the colour image", rgbd.color), ("the depth image", rgbd.depth)):
             fault = frame_id_fault(what, image.header.frame_id)
             if fault is not None:
@@ -148,6 +163,15 @@ class Answers:
                 "here; positions near the image's border are off: subscribe to the rectified images (image_proc) and "
                 "set rectified_inputs",
             )
+
+    def _tell_registration(self) -> None:
+        text = self.registration.text
+        if self.registration.fault:
+            self._problems.report("depth's registration", self.registration.fault)
+        # A pose from tf may move with every frame, which the diagnostics show; the log has it once.
+        if text and not self._logged_registration:
+            self._node.get_logger().info(f"depth is registered to colour here: {text}")
+        self._logged_registration = text
 
     def _age_s(self, stamp_ns: int) -> float:
         """Of a frame; NaN while the clock that it would be measured by stands still at 0."""

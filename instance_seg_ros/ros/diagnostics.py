@@ -30,6 +30,7 @@ class NodeState:
         pipeline: None unless it is configured.
         configure_failure: why the last configure failed, None when it did not.
         frames: how many were received and what became of them.
+        registration: the pose by which depth is registered to colour here; empty where it comes registered.
         subscribers: number of subscribers of each output, by topic.
     """
 
@@ -39,6 +40,7 @@ class NodeState:
     pipeline: Pipeline | None
     configure_failure: str | None
     frames: Mapping[str, int]
+    registration: str
     subscribers: Mapping[str, int]
 
 
@@ -140,6 +142,7 @@ class DiagnosticsPublisher:
             "pairs": pairer.pairs,
             "unpaired colour images": pairer.unpaired_colors,
             "unpaired depth images": pairer.unpaired_depths,
+            "depth registered here": state.registration or "no",
         }
         return status(*self._named("inputs"), WARN if faults else OK, "; ".join(faults) or "receiving", facts)
 

@@ -271,6 +271,7 @@ class InstanceSegNode(LifecycleNode):
 
     def _activate(self) -> None:
         self._health.activated()
+        self._answers.forget_camera()
         self._worker = NewestOnlyWorker(self._process, name="pipeline")  # first: frames may come at once
         self._inputs = Inputs(
             self,
@@ -426,6 +427,7 @@ class InstanceSegNode(LifecycleNode):
             pipeline=self._pipeline,
             configure_failure=self._configure_failure,
             frames=self._frames(),
+            registration=self._answers.registration.text,
             subscribers=self.subscribers(),
         )
 

@@ -208,3 +208,35 @@ def test_a_message_that_is_cut_costs_no_more_than_itself(
     assert len(found) == 4
     assert any("a message on /tf_static cannot be read" in warning for warning in counts.warnings)
     assert any(f"a message on {COLOR_INFO} cannot be read" in cause for cause in counts.lost)
+
+
+def test_aligned_depth_with_the_depth_cameras_frame_is_not_registered_a_second_time_and_told(
+    read: Callable, recorded: list[Stamped], frames: list[RgbdFrame], transform_message: Callable
+) -> None:
+    def of_depth_camera(message: Any) -> Any:
+        return replace(message, header=replace(message.header, frame_id="depth"))
+
+    told = changed(recorded, (ALIGNED, ALIGNED_INFO), of_depth_camera)
+    told.append(("/tf_static", told[0][1], transform_message("camera_color_optical_frame", "depth", (-0.05, 0.0, 0.0))))
+    found, counts = read(told)
+    assert len(found) == 4
+    np.testing.assert_allclose(found[0].depth_m, frames[0].depth_m, atol=0.0006)
+    assert counts.registration == ""
+    (warning,) = counts.warnings
+    assert "its frame_id 'depth' and its CameraInfo put them: it was aligned to colour already" in warning
+
+
+def test_a_given_pose_is_named_in_the_summary(read: Callable, unregistered: list[Stamped]) -> None:
+    _, counts = read(unregistered, T_color_depth=Transform(np.eye(3), np.array([-0.05, 0, 0])))
+    assert counts.registration.startswith("depth lies at -0.0500 0.0000 0.0000 m in camera_color_optical_frame")
+
+
+def test_depth_in_a_wrong_unit_is_told_once(read: Callable, recorded: list[Stamped]) -> None:
+    def tenths(message: Any) -> Any:
+        values = np.frombuffer(message.data, "<u2") * 10
+        return replace(message, data=values.astype("<u2").view(np.uint8))
+
+    found, counts = read(changed(recorded, (ALIGNED,), tenths))
+    assert len(found) == 4
+    (warning,) = counts.warnings
+    assert "lies beyond 7 m" in warning

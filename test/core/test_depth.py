@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from instance_seg_ros.core.camera import Intrinsics
-from instance_seg_ros.core.depth import decode_depth, register_depth
+from instance_seg_ros.core.depth import decode_depth, register_depth, scale_fault
 from instance_seg_ros.core.geometry import Transform
 
 CAMERA = Intrinsics(4, 3, 2.0, 2.0, 1.5, 1.0)
@@ -43,6 +43,45 @@ def test_depth_becomes_metres_with_0_for_none(
 def test_depth_that_is_none_is_refused(raw: np.ndarray, unit_m: float | None, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         decode_depth(raw, unit_m)
+
+
+@pytest.mark.parametrize(
+    ("metres", "in_range", "refused"),
+    [(812.0, 0, True), (812.0, 100, False), (66.0, 0, True), (64.0, 0, False), (np.inf, 0, False), (np.nan, 0, False)],
+)
+def test_floating_point_millimetres_are_named(metres: float, in_range: int, refused: bool) -> None:
+    raw = np.full((100, 100), metres, np.float32)
+    raw.flat[:in_range] = 0.7
+    if not refused:
+        assert np.count_nonzero(decode_depth(raw)) in (in_range, raw.size)
+        return
+    with pytest.raises(ValueError, match=f"half of them beyond {metres:g}: are they millimetres"):
+        decode_depth(raw)
+
+
+@pytest.mark.parametrize(
+    ("metres", "max_opening_m", "fault"),
+    [
+        (0.8, 0.08, ""),
+        (8.0, 0.08, "nearly all that was measured lies beyond 8 m, and nothing farther than 3 m can be grasped"),
+        (2.9, 0.08, ""),
+        (3.1, 0.08, "beyond 3.1 m"),
+        (3.1, 0.2, ""),
+        (5.1, 0.2, "nothing farther than 5 m"),
+        (0.001, 0.08, "lies within 1 mm, nearer than a depth camera can measure; is the depth's unit right?"),
+        (0.051, 0.08, ""),
+        (0.0, 0.08, ""),
+    ],
+)
+def test_depth_that_no_robot_works_at_is_named_as_a_wrong_unit(metres: float, max_opening_m: float, fault: str) -> None:
+    found = scale_fault(np.full((80, 80), metres, np.float32), max_opening_m)
+    assert (fault in found) if fault else found == ""
+
+
+def test_a_far_background_is_no_wrong_unit() -> None:
+    depth_m = np.full((80, 80), 6.0, np.float32)
+    depth_m[:8] = 0.8
+    assert scale_fault(depth_m, 0.08) == ""
 
 
 def test_registering_to_the_same_camera_changes_nothing() -> None:
