@@ -2,8 +2,9 @@
 
 python -m instance_seg_ros.commands.gpu_check [MODEL.onnx ...] [--captures DIR] [--out DIR] [--minutes 4]
 
-Prints one table, and writes it as table.md and, with all numbers, as table.json. The exit status is 1 when a backend
-finds other instances than the CPU or fails, and 2 when nothing could be checked, since there is no GPU.
+Prints each result as soon as it is there, and writes table.md and, with all numbers and where the GPU's time goes,
+table.json after each. The exit status is 1 when a backend finds other instances than the CPU or fails, and 2 when
+nothing could be checked, since there is no GPU.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,13 +27,15 @@ import numpy as np
 from numpy.typing import NDArray
 from tabulate import tabulate
 
+from instance_seg_ros.commands.helpers.gpu_stages import KERNEL_STAGES, GpuStages, recorded, stages_of
 from instance_seg_ros.commands.helpers.instance_agreement import InstanceAgreement, instance_agreement
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import SegmentationSettings
 from instance_seg_ros.files.captures import capture_folders, read_capture
-from instance_seg_ros.segmentation import default_model_path, read_model_info
+from instance_seg_ros.segmentation import default_model_path
 from instance_seg_ros.segmentation.accelerator import Maker
+from instance_seg_ros.segmentation.contract import read_info
 from instance_seg_ros.segmentation.gpu_runtimes import GPU_BACKENDS, accelerator, obstacle_of
 from instance_seg_ros.segmentation.network import network_inputs
 from instance_seg_ros.segmentation.runtimes import nvidia_driver
@@ -41,6 +44,9 @@ from instance_seg_ros.segmentation.segmenter import NetworkSegmenter
 
 MIN_IOU = {"fp32": 0.99, "tf32": 0.99, "bf16": 0.97, "fp16": 0.97}
 """Of every mask with the CPU's, by precision; fewer or more instances are a fault in all of them."""
+UNCOMPILED = "pytorch-uncompiled"
+"""The PyTorch backend as it runs where there is no Triton."""
+CHECKED = (*GPU_BACKENDS, UNCOMPILED)
 _TIMED_FRAMES = 50
 _SIZES_WH = ((640, 480), (1280, 720))
 _TRAINING_FRAMES = 256
@@ -59,6 +65,8 @@ class Row:
         agreement: with the CPU; None where it did not run.
         network_ms: median, from the arrays of a 640x480 frame in memory to those of the masks' grid in memory.
         frame_ms: median, from a frame to instances with masks of the camera's size.
+        ready_s: how long it took to get ready for 640x480.
+        stages: what the GPU does for a frame.
         fault: what is wrong; empty where nothing is.
         obstacle: why it cannot run here, which is no fault; empty where it can.
     """
@@ -70,6 +78,8 @@ class Row:
     agreement: InstanceAgreement | None = None
     network_ms: float | None = None
     frame_ms: float | None = None
+    ready_s: float | None = None
+    stages: GpuStages | None = None
     fault: str = ""
     obstacle: str = ""
 
@@ -85,6 +95,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--minutes", type=float, default=4.0, help="after which nothing new is begun (default: %(default)s)"
     )
+    parser.add_argument(
+        "--backends", nargs="+", choices=CHECKED, default=list(CHECKED), metavar="NAME", help=f"of {', '.join(CHECKED)}"
+    )
+    parser.add_argument("--precisions", nargs="+", choices=list(MIN_IOU), default=list(MIN_IOU), help="(default: all)")
+    parser.add_argument("--one-size", action="store_true", help="640x480 alone, beside what the captures have")
+    parser.add_argument("--without-training", action="store_true", help="backends only")
     parser.add_argument("--batch-size", type=int, default=64, help="of the training (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=14, help="of the training's loader (default: %(default)s)")
     args = parser.parse_args(arguments)
@@ -93,18 +109,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"gpu-check: {obstacle}. Nothing was checked.", file=sys.stderr)
         return 2
     deadline_s = time.monotonic() + 60 * args.minutes
-    frames = [made_up_tabletop(*size_wh) for size_wh in _SIZES_WH]
+    frames = [made_up_tabletop(*size_wh) for size_wh in _SIZES_WH[: 1 if args.one_size else None]]
     if args.captures is not None:
         frames += [read_capture(folder).frame for folder in capture_folders(args.captures)]
-    rows = []
+    report = Report(args.out, gpu_name())
     for path in args.models or [default_model_path()]:
-        rows += check_model(path, frames, deadline_s)
-    training, trained = "no time was left", True
-    if time.monotonic() < deadline_s:
-        training, trained = trained_a_little("cuda", args.batch_size, args.workers)
-    write_report(args.out, gpu_name(), rows, training)
+        for row in check_model(path, frames, deadline_s, args.backends, args.precisions):
+            report.add(row)
+    trained = True
+    if not args.without_training:
+        left_s = deadline_s - time.monotonic()
+        told, trained = "no time was left", True
+        if left_s > 0:
+            told, trained = trained_a_little("cuda", args.batch_size, args.workers, limit_s=left_s)
+        report.finish(told)
     print((args.out / "table.md").read_text())
-    return int(any(row.fault for row in rows) or not trained)
+    return int(any(row.fault for row in report.rows) or not trained)
 
 
 def _obstacle() -> str | None:
@@ -138,31 +158,46 @@ def made_up_tabletop(width: int, height: int) -> RgbdFrame:
     return RgbdFrame(color_rgb, depth_m, Intrinsics(width, height, focal_px, focal_px, width / 2, height / 2))
 
 
-def check_model(path: Path, frames: Sequence[RgbdFrame], deadline_s: float) -> list[Row]:
-    """A row for each backend for GPUs in each precision.
+def check_model(
+    path: Path,
+    frames: Sequence[RgbdFrame],
+    deadline_s: float,
+    backends: Sequence[str] = (),
+    precisions: Sequence[str] = tuple(MIN_IOU),
+) -> Iterator[Row]:
+    """A row for each backend for GPUs in each precision, as soon as it is there.
 
     Args:
         path: of a model file.
         frames: the first of them is timed.
         deadline_s: of `time.monotonic`; what has not begun by then is left out, and its row says so.
+        backends: of `CHECKED`; empty: all.
+        precisions: keys of `MIN_IOU`.
     """
-    info, rows = read_model_info(path), []
+    info = read_info(path)
     trusted = load_cpu_network("onnxruntime", path, SegmentationSettings())
-    settings = {precision: SegmentationSettings(precision=precision) for precision in MIN_IOU}
     segmenter = NetworkSegmenter(trusted, info, SegmentationSettings())
     expected = [segmenter.segment(frame) for frame in frames]
-    for backend in GPU_BACKENDS:
-        for precision in MIN_IOU:
+    for backend in backends or CHECKED:
+        for precision in precisions:
             row = Row(path.name, backend, precision)
-            obstacle = obstacle_of(backend, precision)
+            obstacle = obstacle_of("pytorch" if backend == UNCOMPILED else backend, precision)
             if obstacle is None and time.monotonic() > deadline_s:
                 obstacle = "no time was left"
             if obstacle is not None:
-                rows.append(dataclasses.replace(row, obstacle=obstacle))
+                yield dataclasses.replace(row, obstacle=obstacle)
                 continue
-            maker = accelerator(backend, path, settings[precision]).makers[precision]
-            rows.append(checked(row, path, maker, trusted.input_names, frames, expected))
-    return rows
+            maker = _maker(backend, path, precision)
+            yield checked(row, path, maker, trusted.input_names, frames, expected)
+
+
+def _maker(backend: str, path: Path, precision: str) -> Maker:
+    """Of a backend's network in a precision and no other."""
+    if backend != UNCOMPILED:
+        return accelerator(backend, path, SegmentationSettings(precision=precision)).makers[precision]
+    from instance_seg_ros.segmentation.runtimes.pytorch_backend import PyTorchNetwork
+
+    return lambda shapes, report: PyTorchNetwork(path, shapes, precision, "cuda")
 
 
 def checked(
@@ -183,26 +218,44 @@ def checked(
     for index, frame in enumerate(frames):
         by_size.setdefault(frame.depth_m.shape, []).append(index)
     pairs: list[tuple[Instances, Instances]] = []
-    network_ms = frame_ms = None
+    network_ms = frame_ms = ready_s = stages = None
     runs = ""
     try:
         for indices in by_size.values():
             first = network_inputs(frames[indices[0]], input_names)
+            start_s = time.monotonic()
             network = maker({name: array.shape for name, array in first.items()}, lambda line: None)
-            segmenter = NetworkSegmenter(network, read_model_info(path), SegmentationSettings())
+            if indices[0] == 0:
+                ready_s = time.monotonic() - start_s
+            segmenter = NetworkSegmenter(network, read_info(path), SegmentationSettings())
             pairs += [(expected[index], segmenter.segment(frames[index])) for index in indices]
             if indices[0] == 0:
                 runs = network.backend
                 network_ms = median_ms(partial(network, first), _TIMED_FRAMES)
                 frame_ms = median_ms(partial(segmenter.segment, frames[0]), _TIMED_FRAMES)
+                stages = _stages(partial(segmenter.segment, frames[0]))
             del network, segmenter
     except Exception as error:  # whatever it is, it is the row's, and the other backends go on
         return dataclasses.replace(row, runs=runs, fault=f"failed: {error}")
     agreement = instance_agreement(pairs)
     fault = agreement.fault(MIN_IOU[row.precision]) or ""
     return dataclasses.replace(
-        row, runs=runs, agreement=agreement, network_ms=network_ms, frame_ms=frame_ms, fault=fault
+        row,
+        runs=runs,
+        agreement=agreement,
+        network_ms=network_ms,
+        frame_ms=frame_ms,
+        ready_s=ready_s,
+        stages=stages,
+        fault=fault,
     )
+
+
+def _stages(run: Callable[[], object]) -> GpuStages | None:
+    """What the GPU does for a frame; None where PyTorch sees no GPU."""
+    import torch
+
+    return stages_of(recorded(run)) if torch.cuda.is_available() else None
 
 
 def median_ms(run: Callable[[], object], calls: int) -> float:
@@ -222,8 +275,12 @@ def trained_a_little(
     frames: int = _TRAINING_FRAMES,
     steps: int = _TRAINING_STEPS,
     size: str = "standard",
+    limit_s: float = 600.0,
 ) -> tuple[str, bool]:
-    """How fast `instance-seg train` is on a store of made-up frames with colour, for people; and whether it ran."""
+    """How fast `instance-seg train` is on a store of made-up frames with colour, for people; and whether it ran.
+
+    After `limit_s` it is stopped, and tells the rate so far.
+    """
     from instance_seg_ros.learning.training.log import LOG_NAME
 
     with tempfile.TemporaryDirectory() as folder:
@@ -232,9 +289,15 @@ def trained_a_little(
         command = [sys.executable, "-m", "instance_seg_ros.commands.main", "train", "--store", str(store)]
         command += ["--out", str(out), "--steps", str(steps), "--batch-size", str(batch_size), "--device", device]
         command += ["--size", size]
-        result = subprocess.run([*command, "--workers", str(workers)], check=False, capture_output=True, text=True)
-        if result.returncode:
+        command += ["--workers", str(workers)]
+        try:
+            result = subprocess.run(command, check=False, capture_output=True, text=True, timeout=limit_s)
+        except subprocess.TimeoutExpired:
+            result = None
+        if result is not None and result.returncode:
             return f"failed: {(result.stderr.strip() or 'it says nothing').splitlines()[-1]}", False
+        if not (out / LOG_NAME).is_file():
+            return f"no step in {limit_s:.0f} s", True
         records = [json.loads(line) for line in (out / LOG_NAME).read_text().splitlines()]
     images_per_s = rate(records, batch_size)
     return f"{images_per_s:.0f} images/s ({device}, batch {batch_size}, {workers} workers, 640x480, colour)", True
@@ -274,24 +337,74 @@ def write_made_up_store(folder: Path, frames: int) -> None:
     (folder / "meta.json").write_text(json.dumps({**meta, "generator": {"views": 1}}))
 
 
-def write_report(folder: Path, gpu: str, rows: Sequence[Row], training: str) -> None:
-    """Writes table.md and table.json."""
-    folder.mkdir(parents=True, exist_ok=True)
-    facts = {"gpu": gpu, "rows": [dataclasses.asdict(row) for row in rows], "training": training}
-    (folder / "table.json").write_text(json.dumps(facts, indent=1) + "\n")
-    (folder / "table.md").write_text(markdown(gpu, rows, training))
+class Report:
+    """Rows as they come: each is printed, and all are written again as table.md and table.json.
+
+    Args:
+        folder: that the files are written to.
+        gpu: its name.
+    """
+
+    def __init__(self, folder: Path, gpu: str) -> None:
+        self.rows: list[Row] = []
+        self._folder, self._gpu, self._training = folder, gpu, "not asked for"
+        self._start_s = time.monotonic()
+        folder.mkdir(parents=True, exist_ok=True)
+        self._write()
+
+    def add(self, row: Row) -> None:
+        """Prints and writes one more."""
+        self.rows.append(row)
+        cells = (f"{name} {cell}" for name, cell in zip(_HEADERS, _cells(row), strict=True) if cell)
+        after_s = time.monotonic() - self._start_s
+        print(f"[{after_s:.0f} s] {row.runs or row.backend}: {row.obstacle or ', '.join(cells)}", flush=True)
+        if row.stages is not None:
+            print(stage_lines(row.stages), flush=True)
+        self._write()
+
+    def finish(self, training: str) -> None:
+        """Writes what came of the training."""
+        self._training = training
+        self._write()
+
+    def _write(self) -> None:
+        facts = {"gpu": self._gpu, "rows": [dataclasses.asdict(row) for row in self.rows], "training": self._training}
+        (self._folder / "table.json").write_text(json.dumps(facts, indent=1) + "\n")
+        (self._folder / "table.md").write_text(markdown(self._gpu, self.rows, self._training))
+
+
+def stage_lines(stages: GpuStages) -> str:
+    """Stages and longest kernels, for people."""
+    parts = [f"{stage} {ms:.3f} ms ({stages.kernels[stage]:.0f})" for stage, ms in stages.ms.items()]
+    kernels = [f"    {ms:.3f} ms  {count:5.0f} x {name[:110]}" for name, count, ms in stages.longest]
+    return "\n".join(("    " + ", ".join(parts), *kernels))
+
+
+_HEADERS = (
+    "model",
+    "backend",
+    "precision",
+    "frames",
+    "instances",
+    "CPU's",
+    "worst IoU",
+    "score",
+    "network ms",
+    "frame ms",
+    "GPU ms",
+    "kernels",
+    "ready s",
+    "verdict",
+)
 
 
 def markdown(gpu: str, rows: Sequence[Row], training: str) -> str:
     """The report for people: what ran, then what could not."""
-    headers = ("model", "backend", "precision", "frames", "instances", "CPU's", "worst IoU", "score", "network ms")
-    table = [
-        (row.model, row.backend, row.precision, *_cells(row), row.fault or "ok") for row in rows if not row.obstacle
-    ]
+    table = [_cells(row) for row in rows if not row.obstacle]
     obstacles = dict.fromkeys(f"- {row.backend}, {row.precision}: {row.obstacle}" for row in rows if row.obstacle)
     parts = [
         f"GPU: {gpu}",
-        tabulate(table, headers=(*headers, "frame ms", "verdict"), tablefmt="github", disable_numparse=True),
+        tabulate(table, headers=_HEADERS, tablefmt="github", disable_numparse=True),
         f"Training: {training}",
         "Not run:\n\n" + "\n".join(obstacles) if obstacles else "",
     ]
@@ -299,16 +412,23 @@ def markdown(gpu: str, rows: Sequence[Row], training: str) -> str:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    agreement = row.agreement
-    if agreement is None:
-        return ("",) * 7
-    counts = (agreement.frames, agreement.found, agreement.expected)
-    times = (row.network_ms, row.frame_ms)
+    """As `_HEADERS` says."""
+    agreement, stages = row.agreement, row.stages
+    compared: tuple[str, ...] = ("",) * 5
+    if agreement is not None:
+        compared = (
+            *map(str, (agreement.frames, agreement.found, agreement.expected)),
+            f"{agreement.worst_iou:.4f}",
+            f"{agreement.worst_score_difference:.4f}",
+        )
+    gpu_ms = None if stages is None else sum(ms for stage, ms in stages.ms.items() if stage != "idle")
     return (
-        *map(str, counts),
-        f"{agreement.worst_iou:.4f}",
-        f"{agreement.worst_score_difference:.4f}",
-        *("" if time_ms is None else f"{time_ms:.2f}" for time_ms in times),
+        *(row.model, row.backend, row.precision),
+        *compared,
+        *("" if value is None else f"{value:.2f}" for value in (row.network_ms, row.frame_ms, gpu_ms)),
+        "" if stages is None else f"{sum(stages.kernels[stage] for stage in KERNEL_STAGES):.0f}",
+        "" if row.ready_s is None else f"{row.ready_s:.0f}",
+        row.fault or "ok",
     )
 
 

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 
 from numpy.typing import NDArray
 
+from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.segmentation.agreement import disagreement
 from instance_seg_ros.segmentation.model_file import ModelError
-from instance_seg_ros.segmentation.network import Network
-from instance_seg_ros.segmentation.postprocessing import NetworkOutput, NotFiniteError
+from instance_seg_ros.segmentation.network import Network, instances_of
+from instance_seg_ros.segmentation.postprocessing import NetworkOutput, NotFiniteError, Selection
 
 Shapes = Mapping[str, tuple[int, ...]]
 """Shape by input name."""
@@ -94,3 +95,7 @@ class _PrecisionChanged:
     def __call__(self, inputs: Mapping[str, NDArray]) -> NetworkOutput:
         """Runs the network on one frame."""
         return self._network(inputs)
+
+    def instances(self, inputs: Mapping[str, NDArray], selection: Selection, class_names: tuple[str, ...]) -> Instances:
+        """Of one frame."""
+        return instances_of(self._network, inputs, selection, class_names)

@@ -149,11 +149,14 @@ def _pytorch_obstacle() -> str | None:
 
 
 def _pytorch(path: Path, settings: SegmentationSettings) -> Maker:
+    from instance_seg_ros.segmentation.runtimes.compiled_program import compiler_obstacle
     from instance_seg_ros.segmentation.runtimes.pytorch_backend import PyTorchNetwork
 
+    folder = None if compiler_obstacle() is not None else engine_folder(settings) / "pytorch"
+
     def make(shapes: Shapes, report: Report) -> Network:
-        report("preparing the model")
-        return PyTorchNetwork(path, shapes, settings.precision, "cuda")
+        report("preparing the model" if folder is None else "compiling the model")
+        return PyTorchNetwork(path, shapes, settings.precision, "cuda", folder)
 
     return make
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.core.camera import RgbdFrame
-from instance_seg_ros.segmentation.postprocessing import NetworkOutput
+from instance_seg_ros.core.instances import Instances
+from instance_seg_ros.segmentation.postprocessing import NetworkOutput, Selection, to_instances
 
 
 class Network(Protocol):
@@ -25,6 +26,35 @@ class Network(Protocol):
 
     def __call__(self, inputs: Mapping[str, NDArray]) -> NetworkOutput:
         """Runs the network on one frame."""
+
+
+@runtime_checkable
+class InstanceNetwork(Network, Protocol):
+    """A network that can resize the masks and settle their overlaps where it runs, instead of on the CPU."""
+
+    def instances(self, inputs: Mapping[str, NDArray], selection: Selection, class_names: tuple[str, ...]) -> Instances:
+        """As `to_instances` makes them of what it returns for one frame."""
+
+
+def instances_of(
+    network: Network, inputs: Mapping[str, NDArray], selection: Selection, class_names: tuple[str, ...]
+) -> Instances:
+    """The instances of one frame, best score first, masks of the camera's size without overlap.
+
+    Raises:
+        ModelError: what the network raises, or a mask is not finite.
+    """
+    if isinstance(network, InstanceNetwork):
+        return network.instances(inputs, selection, class_names)
+    return selected_instances(network(inputs), inputs, selection, class_names)
+
+
+def selected_instances(
+    output: NetworkOutput, inputs: Mapping[str, NDArray], selection: Selection, class_names: tuple[str, ...]
+) -> Instances:
+    """The same, where the network has run already."""
+    size_wh = size_wh_of({name: array.shape for name, array in inputs.items()})
+    return to_instances(output, size_wh, class_names, **vars(selection))
 
 
 def network_inputs(frame: RgbdFrame, names: tuple[str, ...]) -> dict[str, NDArray]:

@@ -14,8 +14,8 @@ from instance_seg_ros.segmentation.model_file import ModelError
 
 # A mask may reach past its box, because the box is regressed and the mask is not: by this share of the box's size and
 # this many cells of the mask's grid. Farther out, what the mask head says is about other objects.
-_MARGIN_SHARE = 0.1
-_MARGIN_CELLS = 2.0
+MARGIN_SHARE = 0.1
+MARGIN_CELLS = 2.0
 
 # An instance that lost at least this share of its pixels to others describes the same object as they do.
 _MIN_KEPT_SHARE = 0.4
@@ -62,6 +62,56 @@ class NetworkOutput:
         require_finite("boxes", self.boxes_xyxy)
 
 
+@dataclass(frozen=True)
+class Selection:
+    """What of a network's output becomes instances.
+
+    Attributes:
+        score_threshold: rows below it are left out.
+        mask_threshold: a mask claims the pixels whose probability is above it.
+        max_instances: the best rows at most.
+        min_mask_pixels: instances with fewer pixels are left out.
+    """
+
+    score_threshold: float
+    mask_threshold: float
+    max_instances: int
+    min_mask_pixels: int
+
+
+@dataclass(frozen=True, eq=False)
+class SettledMasks:
+    """A network's output after the masks were resized and their overlaps settled; K rows, best score first.
+
+    Attributes:
+        owner: (H, W) uint8 or int16 in camera pixels: index of the row that a pixel belongs to; K where there is none.
+        claimed_px, own_px: (K,) int32, pixels that a row's mask claims, and those that it gets.
+        own_boxes_xyxy: (K, 4) int32, around the pixels that a row gets; without meaning where there are none.
+        scores: (K,) float32.
+        class_ids: (K,) int64.
+        boxes_xyxy: (K, 4) float32, of the network.
+        masks_are_finite: (1,) bool.
+
+    Raises:
+        NotFiniteError: scores, boxes or masks are not finite.
+    """
+
+    owner: NDArray[np.integer]
+    claimed_px: NDArray[np.int32]
+    own_px: NDArray[np.int32]
+    own_boxes_xyxy: NDArray[np.int32]
+    scores: NDArray[np.float32]
+    class_ids: NDArray[np.int64]
+    boxes_xyxy: NDArray[np.float32]
+    masks_are_finite: NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        require_finite("scores", self.scores)
+        require_finite("boxes", self.boxes_xyxy)
+        if not self.masks_are_finite.all():
+            raise _not_finite("masks")
+
+
 def require_finite(what: str, values: NDArray[np.floating]) -> None:
     """Refuses what comparisons would take for "nothing there".
 
@@ -69,10 +119,14 @@ def require_finite(what: str, values: NDArray[np.floating]) -> None:
         NotFiniteError: a value is not finite.
     """
     if not np.isfinite(values).all():
-        raise NotFiniteError(
-            f"the network's {what} are not finite: numbers of 16 bits overflow, or the model file or its runtime is "
-            "broken; choose another precision or backend"
-        )
+        raise _not_finite(what)
+
+
+def _not_finite(what: str) -> NotFiniteError:
+    return NotFiniteError(
+        f"the network's {what} are not finite: numbers of 16 bits overflow, or the model file or its runtime is "
+        "broken; choose another precision or backend"
+    )
 
 
 def to_instances(
@@ -100,7 +154,7 @@ def to_instances(
     claims, owner = _claims(output, rows, regions, image_size_wh, mask_threshold)
     own = claims if overlapping else [owner[_slices(region)] == index for index, region in enumerate(regions)]
     claimed, pixels = (np.array([np.count_nonzero(mask) for mask in of], dtype=np.int64) for of in (claims, own))
-    kept = np.flatnonzero((pixels >= min_mask_pixels) & (pixels > _MIN_KEPT_SHARE * claimed))
+    kept = _kept(claimed, pixels, min_mask_pixels)
     masks = np.zeros((len(kept), *owner.shape), dtype=bool)
     boxes_xyxy = np.zeros((len(kept), 4), dtype=np.float32)
     for mask, box, index in zip(masks, boxes_xyxy, kept.tolist(), strict=True):
@@ -115,6 +169,28 @@ def to_instances(
         output.class_ids[rows[kept]].astype(np.int64, copy=False),  # bits than the file has
         class_names,
     )
+
+
+def settled_instances(settled: SettledMasks, class_names: tuple[str, ...], min_mask_pixels: int) -> Instances:
+    """`to_instances` from where something else has settled the masks."""
+    kept = _kept(settled.claimed_px, settled.own_px, min_mask_pixels)
+    boxes = settled.own_boxes_xyxy[kept]
+    masks = np.zeros((len(kept), *settled.owner.shape), dtype=bool)
+    for mask, rank, box in zip(masks, kept.tolist(), boxes.tolist(), strict=True):
+        here = _slices((box[0], box[1], box[2], box[3]))
+        np.equal(settled.owner[here], rank, out=mask[here])
+    return Instances(
+        masks,
+        boxes.astype(np.float32),
+        np.minimum(settled.scores[kept], np.float32(1)),
+        settled.class_ids[kept].astype(np.int64, copy=False),
+        class_names,
+    )
+
+
+def _kept(claimed_px: NDArray[np.integer], own_px: NDArray[np.integer], min_mask_pixels: int) -> NDArray[np.intp]:
+    """The indices of the instances that are large enough and have lost not too much of what they claim."""
+    return np.flatnonzero((own_px >= min_mask_pixels) & (own_px > _MIN_KEPT_SHARE * claimed_px))
 
 
 def _claims(
@@ -160,7 +236,7 @@ def _region(output: NetworkOutput, row: int, image_size_wh: tuple[int, int]) -> 
         return x0, y0, x1, y1
     box_xyxy, mask_scale = output.boxes_xyxy[row], output.mask_scale
     size_wh = box_xyxy[2:] - box_xyxy[:2]
-    margin = _MARGIN_SHARE * size_wh + _MARGIN_CELLS / mask_scale
+    margin = MARGIN_SHARE * size_wh + MARGIN_CELLS / mask_scale
     first = np.clip(np.floor(box_xyxy[:2] - margin), 0, image_size_wh).astype(int)
     last = np.clip(np.ceil(box_xyxy[2:] + margin), 0, image_size_wh).astype(int)
     return int(first[0]), int(first[1]), int(last[0]), int(last[1])

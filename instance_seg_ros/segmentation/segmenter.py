@@ -6,13 +6,15 @@ import sys
 from pathlib import Path
 from typing import Protocol
 
+from numpy.typing import NDArray
+
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import SegmentationSettings
 from instance_seg_ros.segmentation.contract import read_info
 from instance_seg_ros.segmentation.model_file import ModelError, ModelInfo, default_model_path
-from instance_seg_ros.segmentation.network import Network, network_inputs
-from instance_seg_ros.segmentation.postprocessing import to_instances
+from instance_seg_ros.segmentation.network import Network, instances_of, network_inputs
+from instance_seg_ros.segmentation.postprocessing import Selection, to_instances
 
 
 class Segmenter(Protocol):
@@ -57,7 +59,16 @@ class NetworkSegmenter:
         Raises:
             ModelError: the model takes images of another size.
         """
-        return self._instances(frame, score_threshold=0.0, max_instances=sys.maxsize, overlapping=True)
+        return to_instances(
+            self._network(self._inputs(frame)),
+            (frame.intrinsics.width, frame.intrinsics.height),
+            self.info.class_names,
+            score_threshold=0.0,
+            mask_threshold=self.info.mask_threshold,
+            max_instances=sys.maxsize,
+            min_mask_pixels=self._settings.min_mask_pixels,
+            overlapping=True,
+        )
 
     def segment(self, frame: RgbdFrame) -> Instances:
         """The instances of one frame, best score first, masks at the frame's size.
@@ -67,21 +78,13 @@ class NetworkSegmenter:
         """
         settings = self._settings
         threshold = self.info.score_threshold if settings.score_threshold < 0 else settings.score_threshold
-        return self._instances(frame, threshold, settings.max_instances, overlapping=False)
+        selection = Selection(threshold, self.info.mask_threshold, settings.max_instances, settings.min_mask_pixels)
+        return instances_of(self._network, self._inputs(frame), selection, self.info.class_names)
 
-    def _instances(self, frame: RgbdFrame, score_threshold: float, max_instances: int, overlapping: bool) -> Instances:
+    def _inputs(self, frame: RgbdFrame) -> dict[str, NDArray]:
         if self.info.needs_color and frame.color_rgb is None:
             raise ModelError(f"the model {self.info.name} sees colour only, and this camera gives depth alone")
-        return to_instances(
-            self._network(network_inputs(frame, self._network.input_names)),
-            (frame.intrinsics.width, frame.intrinsics.height),
-            self.info.class_names,
-            score_threshold=score_threshold,
-            mask_threshold=self.info.mask_threshold,
-            max_instances=max_instances,
-            min_mask_pixels=self._settings.min_mask_pixels,
-            overlapping=overlapping,
-        )
+        return network_inputs(frame, self._network.input_names)
 
 
 def load_segmenter(path: Path | None, settings: SegmentationSettings) -> NetworkSegmenter:

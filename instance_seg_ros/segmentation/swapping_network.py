@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import TypeVar
 
 from numpy.typing import NDArray
 
+from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.segmentation.accelerator import Accelerator
-from instance_seg_ros.segmentation.network import Network
-from instance_seg_ros.segmentation.postprocessing import NetworkOutput
+from instance_seg_ros.segmentation.network import Network, instances_of, selected_instances
+from instance_seg_ros.segmentation.postprocessing import NetworkOutput, Selection
+
+_Result = TypeVar("_Result")
 
 
 @dataclasses.dataclass
@@ -69,6 +73,26 @@ class SwappingNetwork:
 
     def __call__(self, inputs: Mapping[str, NDArray]) -> NetworkOutput:
         """Runs the best network there is on one frame."""
+        return self._served(inputs, lambda network: network(inputs), lambda output: output)
+
+    def instances(self, inputs: Mapping[str, NDArray], selection: Selection, class_names: tuple[str, ...]) -> Instances:
+        """Of one frame, by the best network there is."""
+        return self._served(
+            inputs,
+            lambda network: instances_of(network, inputs, selection, class_names),
+            lambda output: selected_instances(output, inputs, selection, class_names),
+        )
+
+    def _served(
+        self,
+        inputs: Mapping[str, NDArray],
+        by_better: Callable[[Network], _Result],
+        by_first: Callable[[NetworkOutput], _Result],
+    ) -> _Result:
+        """What the better network makes of a frame, or while there is none, what follows from the first one's output.
+
+        The first one's output is needed as it is: a better network is held against it.
+        """
         shapes = {name: array.shape for name, array in inputs.items()}
         identity = tuple(sorted(shapes.items()))
         with self._lock:
@@ -78,7 +102,7 @@ class SwappingNetwork:
                 self._serving, self._shown = better, attempts
         if better is not None:
             try:
-                return better(inputs)
+                return by_better(better)
             except Exception as error:  # a GPU that fails must not stop the robot
                 with self._lock:
                     self._serving, attempts.better = self._first, None
@@ -92,7 +116,7 @@ class SwappingNetwork:
         if start:
             arguments = attempts, inputs, output
             threading.Thread(target=self._make, args=arguments, name="better network", daemon=True).start()
-        return output
+        return by_first(output)
 
     def _make(self, attempts: _Attempts, inputs: Mapping[str, NDArray], expected: NetworkOutput) -> None:
         """Tries the accelerators that are left, until one succeeds.

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 from numpy.typing import NDArray
 
+from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.segmentation.accelerator import Accelerator
 from instance_seg_ros.segmentation.model_file import ModelError
-from instance_seg_ros.segmentation.network import Network
-from instance_seg_ros.segmentation.postprocessing import NetworkOutput
+from instance_seg_ros.segmentation.network import Network, instances_of
+from instance_seg_ros.segmentation.postprocessing import NetworkOutput, Selection
 
 
 class WaitingNetwork:
@@ -45,6 +46,18 @@ class WaitingNetwork:
         Raises:
             ModelError: the network cannot be made for this size; after a failure it is not tried again.
         """
+        return self._ready(inputs)(inputs)
+
+    def instances(self, inputs: Mapping[str, NDArray], selection: Selection, class_names: tuple[str, ...]) -> Instances:
+        """Of one frame; raises what a call raises."""
+        return instances_of(self._ready(inputs), inputs, selection, class_names)
+
+    def _ready(self, inputs: Mapping[str, NDArray]) -> Network:
+        """The network for frames of this size.
+
+        Raises:
+            ModelError: it cannot be made.
+        """
         shapes = {name: array.shape for name, array in inputs.items()}
         identity = tuple(sorted(shapes.items()))
         if identity not in self._made:
@@ -54,7 +67,7 @@ class WaitingNetwork:
             self._backend = made
             raise ModelError(made)
         self._backend = made.backend
-        return made(inputs)
+        return made
 
     def _attempt(self, inputs: Mapping[str, NDArray]) -> Network | str:
         """The network, or why there is none."""

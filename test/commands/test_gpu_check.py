@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from instance_seg_ros.commands import gpu_check
-from instance_seg_ros.commands.gpu_check import Row, check_model, checked, made_up_tabletop, rate, write_report
+from instance_seg_ros.commands.gpu_check import CHECKED, Report, Row, check_model, checked, made_up_tabletop, rate
+from instance_seg_ros.commands.helpers.gpu_stages import GpuEvent, stages_of
 from instance_seg_ros.commands.helpers.instance_agreement import InstanceAgreement, instance_agreement
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import SegmentationSettings
 from instance_seg_ros.segmentation import default_model_path, load_segmenter
-from instance_seg_ros.segmentation.gpu_runtimes import GPU_BACKENDS
 from instance_seg_ros.segmentation.runtimes import nvidia_driver
 from instance_seg_ros.segmentation.runtimes.cpu_runtimes import load_cpu_network
 
@@ -102,28 +102,68 @@ def test_a_backend_that_fails_is_a_fault_and_one_that_is_not_here_is_none(
     frames = [made_up_tabletop(160, 120)]
     row = checked(row, block_model_path, fail, ("depth_m",), frames, [instances()])
     assert row.fault == "failed: no kernel image is available"
-    rows = check_model(block_model_path, frames, deadline_s=0.0)
-    assert len(rows) == 4 * len(GPU_BACKENDS)
+    rows = list(check_model(block_model_path, frames, deadline_s=0.0))
+    assert len(rows) == 4 * len(CHECKED)
     assert not any(row.fault for row in rows)
     assert all(row.obstacle for row in rows)
 
 
-def test_the_report_is_a_table_and_all_numbers(tmp_path: Path) -> None:
+def test_the_report_is_a_table_and_all_numbers_and_is_there_after_every_row(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stages = stages_of(frame_at(0))
+    agreement = InstanceAgreement(3, 7, 7, 0, 0, 0.998, 0.004)
     rows = [
-        Row("a.onnx", "pytorch", "tf32", "PyTorch", InstanceAgreement(3, 7, 7, 0, 0, 0.998, 0.004), 1.234, 2.5),
+        Row("a.onnx", "pytorch", "tf32", "PyTorch", agreement, 1.234, 2.5, 31.4, stages),
         Row("a.onnx", "pytorch", "fp16", "PyTorch", fault="failed: not finite"),
         Row("a.onnx", "tensorrt", "tf32", obstacle="not installed: tensorrt"),
     ]
-    write_report(tmp_path, "H200", rows, "1200 images/s")
+    report = Report(tmp_path, "H200")
+    for count, row in enumerate(rows, start=1):
+        report.add(row)
+        assert len(json.loads((tmp_path / "table.json").read_text())["rows"]) == count
+    report.finish("1200 images/s")
     text = (tmp_path / "table.md").read_text()
     cells = [cell.strip() for cell in text.splitlines()[4].strip("|").split("|")]
-    assert cells == ["a.onnx", "pytorch", "tf32", "3", "7", "7", "0.9980", "0.0040", "1.23", "2.50", "ok"]
+    assert cells[:10] == ["a.onnx", "pytorch", "tf32", "3", "7", "7", "0.9980", "0.0040", "1.23", "2.50"]
+    assert cells[10:] == ["0.07", "4", "31", "ok"]
     for line in ("GPU: H200", "Training: 1200 images/s", "- tensorrt, tf32: not installed: tensorrt"):
         assert line in text.splitlines()
     assert "failed: not finite" in text
     facts = json.loads((tmp_path / "table.json").read_text())
     assert facts["rows"][0]["agreement"]["worst_iou"] == 0.998
+    assert facts["rows"][0]["stages"]["ms"]["masks"] == 0.02
     assert facts["gpu"] == "H200"
+    printed = capsys.readouterr().out
+    assert "not installed: tensorrt" in printed
+    assert "2 x convolution" in printed
+
+
+def frame_at(start_us: float) -> list[GpuEvent]:
+    """Two copies there, two convolutions, the suppression, masks and a copy back, 10 us apart where there is a gap."""
+    spans = (
+        ("Memcpy HtoD (Pinned -> Device)", 0, 5),
+        ("Memcpy HtoD (Pinned -> Device)", 5, 10),
+        ("convolution", 10, 20),
+        ("convolution", 20, 30),
+        ("_suppress", 40, 45),
+        ("triton_red_fused_max", 45, 65),
+        ("Memcpy DtoH (Device -> Pinned)", 65, 80),
+    )
+    return [GpuEvent(name, start_us + first, start_us + last) for name, first, last in spans]
+
+
+def test_the_stages_are_those_of_the_mean_frame() -> None:
+    stages = stages_of([*frame_at(1000), *frame_at(0)])
+    expected = {"upload": 0.01, "network": 0.02, "suppression": 0.005, "masks": 0.02, "download": 0.015, "idle": 0.01}
+    assert stages.ms == pytest.approx(expected)
+    assert stages.kernels == {"upload": 2, "network": 2, "suppression": 1, "masks": 1, "download": 1, "idle": 0}
+    assert stages.longest[0] == ("convolution", 2.0, pytest.approx(0.02))
+
+
+def test_a_recording_without_a_frame_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no frame"):
+        stages_of([])
 
 
 def test_the_rate_leaves_the_first_steps_out() -> None:
@@ -136,6 +176,10 @@ def test_a_little_training_gives_a_rate() -> None:
     assert ran
     assert "images/s (cpu, batch 2, 1 workers, 640x480, colour)" in told
     assert float(told.split()[0]) >= 0
+
+
+def test_a_training_that_takes_too_long_is_stopped_and_is_no_fault() -> None:
+    assert gpu_check.trained_a_little("cpu", batch_size=2, workers=1, frames=2, limit_s=0.2) == ("no step in 0 s", True)
 
 
 def test_a_training_that_fails_gives_its_reason() -> None:

@@ -5,7 +5,7 @@ Needs PyTorch; the TensorRT and the PyTorch backend both run through it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 import torch
@@ -88,25 +88,26 @@ class GraphedWork:
         """Names of the inputs."""
         return tuple(self._inputs)
 
-    def __call__(self, arrays: Mapping[str, NDArray]) -> dict[str, NDArray]:
+    def __call__(self, arrays: Mapping[str, NDArray], wanted: Collection[str] | None = None) -> dict[str, NDArray]:
         """The outputs by name for one frame.
 
         Args:
             arrays: for each of `input_names`, of its shape.
+            wanted: names of the outputs that are downloaded; None: all.
 
         Raises:
             ModelError: an input has another shape.
         """
-        for name, buffer in self._inputs.items():
-            buffer.put(arrays[name])
+        outputs = {name: buffer for name, buffer in self._outputs.items() if wanted is None or name in wanted}
         with torch.cuda.stream(self._stream):
-            for buffer in self._inputs.values():
-                buffer.upload()
+            for name, buffer in self._inputs.items():
+                buffer.put(arrays[name])
+                buffer.upload()  # while the next one is put
             self._launch()
-            for buffer in self._outputs.values():
+            for buffer in outputs.values():
                 buffer.download()
         self._stream.synchronize()
-        return {name: buffer.get() for name, buffer in self._outputs.items()}
+        return {name: buffer.get() for name, buffer in outputs.items()}
 
     def _warmed_up(self) -> tuple[Callable[[], None], str]:
         """What launches the work, and a note about it: a CUDA graph, or failing that one call for each kernel."""

@@ -84,7 +84,6 @@ class GraphNetwork:
         Raises:
             ModelError: the file was exported for images of another size.
         """
-        feeds = self._contract.feeds(inputs, self._session.inputs)
-        results = self._session.run(self._outputs, feeds)
+        results = self._session.run(self._outputs, self._contract.feeds(inputs, self._session.inputs))
         shapes = {name: array.shape for name, array in inputs.items()}
         return self._contract.read(dict(zip(self._outputs, results, strict=True)), shapes)

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from instance_seg_ros.segmentation.model_file import ModelError
+from instance_seg_ros.segmentation.runtimes.greedy_suppression import OPERATOR, greedy_suppression
 
 Function = Callable[..., Any]
 """Takes the tensors of a node's inputs, None for one that is left out; gives its outputs."""
@@ -442,6 +443,7 @@ _PLAIN: dict[str, Function] = {
     "Floor": torch.floor,
     "Greater": torch.gt,
     "GreaterOrEqual": torch.ge,
+    OPERATOR: greedy_suppression,
     "Less": torch.lt,
     "LessOrEqual": torch.le,
     "MatMul": torch.matmul,

@@ -11,6 +11,7 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor
 
+from instance_seg_ros.segmentation.runtimes.greedy_suppression import with_greedy_suppression
 from instance_seg_ros.segmentation.runtimes.torch_operators import (
     ELEMENT_TYPES,
     Function,
@@ -46,8 +47,8 @@ class _Step:
 class TorchProgram:
     """Runs a frozen model on a device, operator by operator; the same operators in the same order every time.
 
-    No operator waits for the device or reads from it, so a run can be captured into a CUDA graph, which is what makes
-    it fast: eagerly the hundreds of small operators of a suppression cost more than the network.
+    No operator waits for the device or reads from it, so a run can be captured into a CUDA graph. Suppression is one
+    operator, see `greedy_suppression`.
 
     Args:
         model: a serialised ONNX model whose shapes are all fixed, as `with_fixed_sizes` gives it.
@@ -66,7 +67,7 @@ class TorchProgram:
         used = {name for step in self._steps for name in step.inputs} | set(self.output_types)
         self._constants = {name: value.to(device) for name, value in constants.items() if name in used}
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The outputs by name, on the device; `inputs` are there already."""
         values: dict[str, Tensor] = {**self._constants, **inputs}
@@ -81,7 +82,7 @@ class TorchProgram:
 def _steps(graph: onnx.GraphProto, constants: dict[str, Tensor]) -> list[_Step]:
     """The steps; what depends on constants alone is computed now and becomes one of `constants`."""
     steps = []
-    for node in graph.node:
+    for node in with_greedy_suppression(graph, constants):
         known = tuple(constants.get(name, None if name else torch.empty(0)) for name in node.input)
         attributes = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
         function = function_of(Node(node.op_type, attributes, known))
