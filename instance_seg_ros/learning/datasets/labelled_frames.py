@@ -15,8 +15,8 @@ from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.files.captures import LABELS_FILE, CaptureError, capture_folders, read_capture
 from instance_seg_ros.learning.datasets.groups import groups
+from instance_seg_ros.learning.datasets.judge_prints import print_on_surfaces
 from instance_seg_ros.learning.datasets.photometric import PhotometricSettings, degrade_color
-from instance_seg_ros.learning.datasets.prints import PrintSettings, paint_prints
 from instance_seg_ros.learning.synthetic.sensors.held_out_sensors import published_noise
 from instance_seg_ros.learning.synthetic.sensors.sensor import PRESETS, SensorSettings, preset, simulate_depth
 from instance_seg_ros.learning.synthetic.store import SceneStore, open_store
@@ -30,7 +30,8 @@ SENSORS = (RANDOM_SENSOR, *PRESETS, PUBLISHED_NOISE, PASSIVE_STEREO)
 DEPTH_MISSING = ("none", "half", "all")
 CONDITIONS = ("missing", "misregistered", "bright", "dim", "printed")
 """What a store's frames can be given besides as they are: a third to half of the depth missing in patches, colour up to
-1 % of the image's width beside the depth, four times or a fifth of the light, and strong prints on all surfaces."""
+1 % of the image's width beside the depth, four times or a fifth of the light, and prints of a kind that training never
+sees on all objects."""
 
 _PATCH_SHARE = 1 / 16
 _COLOR_STREAM = 1
@@ -40,7 +41,6 @@ _GRAZING_DEG = 25.0
 _MISSING_SHARE = (1 / 3, 1 / 2)
 _MISREGISTERED_SHARE = 0.01
 _LIGHT = {"bright": 4.0, "dim": 0.2}
-_ALL_PRINTED = PrintSettings(probability=1.0, object_probability=1.0, background_probability=1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +57,8 @@ class LabelledFrame:
         sensor: what a generated scene was seen through; empty for real frames.
         group: name of the group of frames that it belongs to; empty where there are no groups.
         condition: of CONDITIONS, what was done to the frame; empty for nothing.
+        traits: of each object of a generated scene, a sum of store.TRAITS; empty where that is unknown.
+        robot: (H, W) bool, the pixels of a robot, which is background; None where that is unknown.
         view: of a generated scene, whether the camera looks along its support ("grazing") or down at it ("steep").
     """
 
@@ -70,6 +72,8 @@ class LabelledFrame:
     group: str = ""
     condition: str = ""
     view: str = ""
+    traits: tuple[int, ...] = ()
+    robot: NDArray[np.bool_] | None = None
 
     @property
     def objects(self) -> NDArray[np.bool_]:
@@ -148,6 +152,10 @@ def store_frames(
         areas = np.bincount(ids.ravel(), minlength=256)
         ignored = (ids > 0) & (areas[ids] < MIN_VISIBLE_PX)
         truth = Instances.from_labels(np.where(ignored, 0, ids))
+        traits: tuple[int, ...] = ()
+        if store.traits is not None:
+            traits = tuple(store.traits[store.scene_id[index]][np.unique(ids[(ids > 0) & ~ignored])].tolist())
+        robot = None if store.robot is None else np.array(store.robot[index])
         intrinsics = store.camera(index)
         steepness = -float(store.T_world_camera[index][2, 2])
         view = "grazing" if steepness < math.sin(math.radians(_GRAZING_DEG)) else "steep"
@@ -161,7 +169,11 @@ def store_frames(
                     depth_m[_patches(depth_m > 0, rng, rng.uniform(*_MISSING_SHARE))] = 0
                 if store.color is not None:
                     color_rng = np.random.default_rng((seed, index, _COLOR_STREAM))
-                    color_rgb = _seen_color(np.array(store.color[index]), ids, condition, rng, color_rng)
+                    clean_rgb = np.array(store.color[index])
+                    if condition == "printed":
+                        rotation = np.array(store.T_world_camera[index][:3, :3], np.float64)
+                        clean_rgb = print_on_surfaces(clean_rgb, store.depth_m(index), ids, intrinsics, rotation, rng)
+                    color_rgb = _seen_color(clean_rgb, condition, rng, color_rng)
                 yield LabelledFrame(
                     f"{index:06d}",
                     RgbdFrame(color_rgb, depth_m, intrinsics),
@@ -172,23 +184,22 @@ def store_frames(
                     sensor,
                     condition=condition,
                     view=view,
+                    traits=traits,
+                    robot=robot,
                 )
 
 
 def _seen_color(
     clean_rgb: NDArray[np.uint8],
-    ids: NDArray[np.uint8],
     condition: str,
     rng: np.random.Generator,
     color_rng: np.random.Generator,
 ) -> NDArray[np.uint8]:
     """Clean colour (H, W, 3) as a random camera sees it under a condition."""
-    if condition == "printed":
-        clean_rgb = paint_prints(clean_rgb, ids, rng, _ALL_PRINTED)
-    elif condition in _LIGHT:
+    if condition in _LIGHT:
         clean_rgb = cv2.convertScaleAbs(clean_rgb, alpha=_LIGHT[condition]).astype(np.uint8)
     elif condition == "misregistered":
-        height, width = ids.shape
+        height, width = clean_rgb.shape[:2]
         right_px, down_px = rng.uniform(-1, 1, 2) * _MISREGISTERED_SHARE * width
         shift = np.array([[1, 0, right_px], [0, 1, down_px]])
         moved = cv2.warpAffine(clean_rgb, shift, (width, height), borderMode=cv2.BORDER_REPLICATE)

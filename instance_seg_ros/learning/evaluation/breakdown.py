@@ -20,6 +20,7 @@ from instance_seg_ros.learning.evaluation.average_precision import (
 from instance_seg_ros.learning.evaluation.evaluate import FrameResult
 from instance_seg_ros.learning.evaluation.metrics import FOUND_IOU, ImageMetrics
 from instance_seg_ros.learning.evaluation.objects import ObjectFacts
+from instance_seg_ros.learning.synthetic.store import FLAT, FLUSH, PARTS, STACKED
 
 ENOUGH_FOUND = 2 / 3
 GOOD_IOU = 0.75
@@ -33,6 +34,9 @@ DISTANCE_LIMITS_M = (0.0, 0.6, 0.9, 1.3, float("inf"))
 OCCLUSION_LIMITS = (-1.0, 0.05, 0.3, 1.0)
 """Limits of the occlusion classes: see `objects.occlusion`; up to 5 % counts as free."""
 
+ROBOT_SHARE = 0.01
+"""Share of the image from which on a robot counts as in view."""
+
 _UNCHANGED = "unchanged"
 """Name of the condition of frames to which nothing was done."""
 
@@ -44,8 +48,12 @@ SUBSETS: Classes = [
     ("small: below 0.5 %", lambda facts: facts.image_share < 0.005),
     ("thin: below 2 % of the width", lambda facts: facts.thickness_share < 0.02),
     ("far: beyond 1.2 m", lambda facts: facts.distance_m > 1.2),
+    ("stacked: on or below another", lambda facts: bool(facts.traits & STACKED)),
+    ("flush: box along a box", lambda facts: bool(facts.traits & FLUSH)),
+    ("flat: lies low", lambda facts: bool(facts.traits & FLAT)),
+    ("parts: of several bodies", lambda facts: bool(facts.traits & PARTS)),
 ]
-"""Objects of the kinds that users lose, by name; they overlap."""
+"""Objects of the kinds that users lose, by name; they overlap. Only stores tell the last four."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +148,8 @@ class Summary:
         phantoms_on_bare_surface: how many phantoms lie on bare table, floor or wall, judged by depth; all of them where
             only some objects are labelled.
         unmeasured: predictions away from labelled objects whose depth is missing.
+        robot_frames: frames of which a robot is at least a hundredth.
+        robot_phantoms: phantoms in them that lie mostly on it.
         rule: how often the rule behind phantoms on bare surface is right.
         median_segment_ms: time of the segmenter.
     """
@@ -157,6 +167,8 @@ class Summary:
     phantom_frames: tuple[tuple[str, int], ...]
     phantoms_on_bare_surface: int
     unmeasured: int
+    robot_frames: int
+    robot_phantoms: int
     rule: RuleAgreement
     median_segment_ms: float
 
@@ -204,6 +216,7 @@ def summarise(results: Sequence[FrameResult], class_names: Sequence[str] = ()) -
     labelled = [m for m in metrics if m.labelled]
     empty = [m for m in metrics if not m.labelled]
     counts = sorted(((_title(r), r.phantoms.count) for r in results if r.phantoms.count), key=lambda item: -item[1])
+    with_robot = [result for result in results if _has_robot(result)]
     precision = _precision(results)
     by_class = _class_precisions(results, len(class_names)) if class_names else None
     return Summary(
@@ -225,6 +238,8 @@ def summarise(results: Sequence[FrameResult], class_names: Sequence[str] = ()) -
         phantom_frames=tuple(counts),
         phantoms_on_bare_surface=sum(result.phantoms.bare for result in results),
         unmeasured=sum(result.phantoms.unmeasured for result in results),
+        robot_frames=len(with_robot),
+        robot_phantoms=sum(result.phantoms.on_robot for result in with_robot),
         rule=_rule_agreement(results),
         median_segment_ms=float(np.median([result.segment_ms for result in results])),
     )
@@ -367,7 +382,13 @@ def _frame_rows(results: Sequence[FrameResult]) -> list[Row]:
     conditions = [result.condition or _UNCHANGED for result in results]
     rows += _rows_by("condition", conditions, list(dict.fromkeys(conditions)), results)
     views = [result.view for result in results]
-    return rows + _rows_by("view", views, sorted(set(views)), results)
+    rows += _rows_by("view", views, sorted(set(views)), results)
+    robots = ["in view" if _has_robot(result) else "not in view" for result in results]
+    return rows + _rows_by("robot", robots, ["in view", "not in view"], results)
+
+
+def _has_robot(result: FrameResult) -> bool:
+    return result.robot_share >= ROBOT_SHARE
 
 
 def _count_class(lowest: int) -> str:

@@ -32,12 +32,14 @@ class Phantoms:
         bare: those on bare surface, by the depth. Where only some objects are labelled, these are the phantoms.
         unmeasured: those whose depth is missing, so that nothing can be said.
         complete: every object is labelled.
+        on_robot: those of which more than half lies on a robot.
     """
 
     away: int
     bare: int
     unmeasured: int
     complete: bool
+    on_robot: int = 0
 
     @property
     def count(self) -> int:
@@ -68,6 +70,7 @@ class FrameResult:
         phantoms: predictions away from labelled objects.
         rule_check: for generated scenes, what the rule behind `phantoms.bare` makes of known cases.
         segment_ms: time of the segmenter.
+        robot_share: share of the image that sees a robot, 0 where that is unknown.
     """
 
     name: str
@@ -83,6 +86,7 @@ class FrameResult:
     phantoms: Phantoms
     rule_check: RuleCheck
     segment_ms: float
+    robot_share: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +133,11 @@ def evaluate_frame(segmenter: RankingSegmenter, source: LabelledFrame) -> tuple[
     surfaces = BareSurfaces(source.frame, ~(masks.any(axis=0) | source.objects))
     judged = [surfaces.judge(mask) if lonely else None for mask, lonely in zip(masks, away, strict=True)]
     bare = np.array([surface is Surface.BARE for surface in judged], dtype=bool)
-    phantoms = Phantoms(int(away.sum()), int(bare.sum()), judged.count(Surface.UNMEASURED), source.complete)
+    robot = np.zeros(masks.shape[1:], dtype=bool) if source.robot is None else source.robot
+    on_robot = away & (mask_areas(masks & robot) > 0.5 * mask_areas(masks))
+    phantoms = Phantoms(
+        int(away.sum()), int(bare.sum()), judged.count(Surface.UNMEASURED), source.complete, int(on_robot.sum())
+    )
     encoded = None
     if importlib.util.find_spec("faster_coco_eval") is not None:
         ranked = segmenter.ranked(source.frame)
@@ -149,11 +157,12 @@ def evaluate_frame(segmenter: RankingSegmenter, source: LabelledFrame) -> tuple[
             best is not None and bool(class_ids[best] == own)
             for best, own in zip(metrics.objects_best, source.truth.class_ids, strict=True)
         ),
-        objects=object_facts(source.truth.masks, source.frame.depth_m, source.clean_depth_m),
+        objects=object_facts(source.truth.masks, source.frame.depth_m, source.clean_depth_m, source.traits),
         encoded=encoded,
         phantoms=phantoms,
         rule_check=_rule_check(source),
         segment_ms=segment_ms,
+        robot_share=float(robot.mean()),
     )
     return result, Prediction(source, instances, counted, away if source.complete else bare)
 

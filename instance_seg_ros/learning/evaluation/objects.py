@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -26,6 +27,7 @@ class ObjectFacts:
         occlusion: see `occlusion`; NaN where the depth is not exact enough.
         pieces: visible pieces of at least a twentieth of it each.
         thickness_share: width of the thickest part of it, as a share of the image's width.
+        traits: of a generated scene, a sum of store.TRAITS; else 0.
     """
 
     image_share: float
@@ -33,16 +35,20 @@ class ObjectFacts:
     occlusion: float
     pieces: int
     thickness_share: float
+    traits: int = 0
 
 
 def object_facts(
-    truth: Masks, depth_m: NDArray[np.float32], clean_depth_m: NDArray[np.float32] | None
+    truth: Masks,
+    depth_m: NDArray[np.float32],
+    clean_depth_m: NDArray[np.float32] | None,
+    traits: Sequence[int] = (),
 ) -> tuple[ObjectFacts, ...]:
-    """Facts of each object, from masks (N, H, W), measured depth and, for generated scenes, exact depth (H, W)."""
+    """Facts of each object from masks (N, H, W), measured depth (H, W) and, where known, clean depth and traits."""
     best_m = depth_m if clean_depth_m is None else clean_depth_m
     nan = float("nan")
     facts = []
-    for mask in truth:
+    for mask, own in zip(truth, traits or [0] * len(truth), strict=True):
         depths_m = best_m[mask & (best_m > 0)]
         hidden = nan if clean_depth_m is None else occlusion(mask, clean_depth_m)
         facts.append(
@@ -52,6 +58,7 @@ def object_facts(
                 occlusion=hidden,
                 pieces=_pieces(mask),
                 thickness_share=_thickness_px(mask) / mask.shape[1],
+                traits=own,
             )
         )
     return tuple(facts)

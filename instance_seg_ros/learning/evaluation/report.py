@@ -20,6 +20,7 @@ KINDS = {
     "sensor": "sensor",
     "condition": "condition",
     "view": "view",
+    "robot": "robot",
     "subset": "subset",
     "size": "share of image",
     "distance": "distance",
@@ -162,6 +163,8 @@ def _phantom_lines(summary: Summary) -> list[str]:
     lines = [line]
     if summary.unmeasured:
         lines.append(f"predictions away from labelled objects that have no depth to judge: {summary.unmeasured}")
+    if summary.robot_frames:
+        lines.append(f"phantoms on a robot: {summary.robot_phantoms} in {summary.robot_frames} frames with one in view")
     rule = summary.rule
     if rule.objects and rule.bare:
         lines.append(

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from instance_seg_ros.learning.synthetic.rooms.world import View
 
 FORMAT = 1
+STACKED, FLUSH, PARTS, FLAT = TRAITS = (1, 2, 4, 8)
+"""What a store knows of an object: it carries another or rests on one; it is a box with a side along a side of another
+box; it is of several bodies, none of which is nearly all of it; it lies flat, low for its width."""
 DEPTH_UNIT_M = 1e-4
 _NOTHING_BEHIND = 65535
 _MAKE_AGAIN = "make the store again in another folder"
@@ -105,7 +108,7 @@ class SceneStore:
         scene_id: (N,) int32.
         behind: (N, H, W) uint16, 0 for ordinary surfaces, otherwise the depth of what is seen through the surface in
             0.1 mm, 65535 for nothing and for mirrors; None in old stores, which have no such surfaces.
-        traits: (scenes, 256) uint8, of each instance id the sum of what :mod:`.rooms.traits` knows; None in old stores.
+        traits: (scenes, 256) uint8, of each instance id the sum of its TRAITS; None in old stores.
         robot: (N, H, W) bool, the pixels that see a robot, which is background; None in old stores.
         color: (N, H, W, 3) uint8 RGB or None.
         stereo_depth: (N, H, W) uint16, what passive stereo measured in 0.1 mm, 0 = no match; or None.

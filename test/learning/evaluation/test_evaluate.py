@@ -31,6 +31,7 @@ from instance_seg_ros.learning.evaluation.breakdown import summarise
 from instance_seg_ros.learning.evaluation.evaluate import FrameResult, evaluate_frame
 from instance_seg_ros.learning.evaluation.gallery import WorstFrames, pictures, write_page
 from instance_seg_ros.learning.evaluation.report import breakdown_table, frame_table, summary_lines, write_json
+from instance_seg_ros.learning.synthetic.store import FLAT, FLUSH, PARTS, STACKED
 from instance_seg_ros.segmentation.segmenter import NetworkSegmenter, load_segmenter
 
 SIZE_WH = (64, 48)
@@ -66,7 +67,7 @@ class FixedSegmenter:
         return self._ranked
 
 
-def source_of(truth: np.ndarray, complete: bool = True, name: str = "a", **facts: str) -> LabelledFrame:
+def source_of(truth: np.ndarray, complete: bool = True, name: str = "a", **facts) -> LabelledFrame:
     nothing = np.zeros(truth.shape, dtype=bool)
     return LabelledFrame(name, frame(), Instances.from_labels(truth), complete, nothing, **facts)
 
@@ -183,6 +184,34 @@ def test_objects_of_the_kinds_that_are_lost_have_lines_of_their_own() -> None:
         "thin: below 2 % of the width": (None, 1),
         "far: beyond 1.2 m": (None, 2),
     }
+
+
+def test_what_a_store_knows_of_objects_makes_subsets() -> None:
+    truth = labels((0, 0, 20, 20), (25, 0, 45, 20), (0, 25, 20, 45))
+    result = result_of(truth, truth, traits=(STACKED | PARTS, STACKED | FLUSH, FLAT))
+    assert rows([result], "subset") == {
+        "stacked: on or below another": (None, 2),
+        "flush: box along a box": (None, 1),
+        "flat: lies low": (None, 1),
+        "parts: of several bodies": (None, 1),
+    }
+
+
+def test_phantoms_on_a_robot_are_counted_where_one_is_in_view() -> None:
+    truth, robot = labels((0, 0, 20, 20)), labels((30, 0, 60, 40)) > 0
+    found = labels((0, 0, 20, 20), (30, 0, 60, 40), (50, 40, 60, 48))
+    results = [
+        result_of(truth, found, robot=robot),
+        result_of(truth, truth, robot=robot),
+        result_of(truth, found, robot=np.zeros_like(robot)),
+        result_of(truth, found),
+    ]
+    summary = summarise(results)
+    assert (summary.robot_frames, summary.robot_phantoms) == (2, 1)
+    assert "phantoms on a robot: 1 in 2 frames with one in view" in summary_lines(summary)
+    assert rows(results, "robot") == {"in view": (2, 2), "not in view": (2, 2)}
+    assert rows(results[:2], "robot") == {}
+    assert "robot" not in summary_lines(summarise(results[2:]))
 
 
 def test_splits_and_merges_are_shares_of_the_objects() -> None:

@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from instance_seg_ros.learning.synthetic.rooms.traits import PARTS
-from instance_seg_ros.learning.synthetic.store import SynthSettings, generate_store, open_store
+from instance_seg_ros.learning.synthetic.store import PARTS, SynthSettings, generate_store, open_store
 
 SMALL = SynthSettings(frames=22, views=4, width=80, height=60, seed=3, max_objects=4, color=True)
 

@@ -10,17 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from instance_seg_ros.learning.synthetic.rooms.world import Placed
+from instance_seg_ros.learning.synthetic.store import FLAT, FLUSH, PARTS, STACKED
 
 FloatArray = npt.NDArray[np.float64]
-
-STACKED = 1
-"""It carries another object on its top, or rests on another's."""
-FLUSH = 2
-"""A box one of whose sides lies along a side of another box, with hardly a gap."""
-PARTS = 4
-"""It is of several bodies, none of which is nearly all of it."""
-FLAT = 8
-"""It lies flat: low for its width."""
 
 _REST_M = 0.006
 _GAP_M = (-0.003, 0.004)
@@ -31,7 +23,7 @@ _LOW_M, _WIDE_M = 0.03, 0.07
 
 
 def object_traits(objects: Sequence[Placed]) -> npt.NDArray[np.uint8]:
-    """(256,) sums of :data:`STACKED`, :data:`FLUSH`, :data:`PARTS` and :data:`FLAT` by instance id."""
+    """(256,) uint8, sums of :data:`.store.TRAITS` by instance id."""
     traits = np.zeros(256, np.uint8)
     solids = [_Solid(item) for item in objects]
     for solid in solids:

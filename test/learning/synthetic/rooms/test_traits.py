@@ -7,8 +7,9 @@ from instance_seg_ros.learning.synthetic.objects import FAMILIES
 from instance_seg_ros.learning.synthetic.objects.shapes import ObjectShape, Vector, box_geom, box_mesh
 from instance_seg_ros.learning.synthetic.pictures.appearance import plain
 from instance_seg_ros.learning.synthetic.poses import pose, yaw_rotation
-from instance_seg_ros.learning.synthetic.rooms.traits import FLAT, FLUSH, PARTS, STACKED, object_traits
+from instance_seg_ros.learning.synthetic.rooms.traits import object_traits
 from instance_seg_ros.learning.synthetic.rooms.world import Placed
+from instance_seg_ros.learning.synthetic.store import FLAT, FLUSH, PARTS, STACKED
 
 HALF = (0.05, 0.04, 0.03)
 
