@@ -271,7 +271,7 @@ def _human(rng: np.random.Generator, chain: FloatArray) -> _Arm:
     direction = (tip - wrist) / length
     hand = tip - direction * min(0.18, 0.9 * length)
     seam = elbow + (hand - elbow) * rng.uniform(0.0, 0.9)
-    shoulder = elbow + (elbow - wrist) * 0.8 + [0.0, 0.0, 0.15]
+    shoulder = elbow + (elbow - wrist) * 1.5 + [0.0, 0.0, 0.3]  # out of most pictures
     arm.tube(cloth, np.array([shoulder, (shoulder + elbow) / 2, elbow]), [0.065, 0.06, 0.052])
     arm.tube(cloth, np.linspace(elbow, seam, 4), [0.052, 0.05, 0.046, 0.042])
     arm.tube(skin, np.linspace(elbow, hand, 5), [0.043, 0.042, 0.037, 0.03, 0.026])

@@ -14,6 +14,7 @@ from instance_seg_ros.learning.synthetic.rooms.placing import place_objects, sam
 from instance_seg_ros.learning.synthetic.rooms.robots import add_arm
 from instance_seg_ros.learning.synthetic.rooms.room import Room
 from instance_seg_ros.learning.synthetic.rooms.supports import sample_support
+from instance_seg_ros.learning.synthetic.rooms.themes import sample_theme
 from instance_seg_ros.learning.synthetic.rooms.world import SUPPORTS, Placed, Scene, Support
 
 _SUPPORT_SHARES = (0.32, 0.14, 0.12, 0.12, 0.22, 0.08)
@@ -40,7 +41,7 @@ def sample_scene(
     count = _random_count(rng, kind, max_objects)
     # Scenes without objects always have prints, which could be taken for objects.
     support = sample_support(rng, kind, with_prints=bool(rng.random() < _PRINTS_SHARE or count == 0))
-    names = tuple(families or FAMILIES)
+    names = sample_theme(rng, tuple(families or FAMILIES))
     arrangement = sample_arrangement(rng, kind)
     shapes = sample_shapes(rng, names, count, arrangement)
     objects_at_rest = settle(support, place_objects(rng, shapes, support, arrangement))
