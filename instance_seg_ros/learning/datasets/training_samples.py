@@ -6,7 +6,7 @@ processes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol
 
@@ -70,8 +70,29 @@ class Batch:
     color_rgb: Tensor
 
     def to(self, device: torch.device) -> Batch:
-        """The same batch with all of its tensors on `device`."""
-        return Batch(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+        """The same batch on `device`; a copy of pinned memory to a GPU does not wait for its end."""
+        return self._mapped(lambda values: values.to(device, non_blocking=True))
+
+    def pin_memory(self) -> Batch:
+        """The same batch in memory that a GPU can copy from by itself; the loader calls this."""
+        return self._mapped(Tensor.pin_memory)
+
+    def clone(self) -> Batch:
+        """A batch with its own copy of every tensor."""
+        return self._mapped(Tensor.clone)
+
+    def copy_(self, other: Batch) -> None:
+        """Takes the values of a batch of the same shapes."""
+        for field in fields(self):
+            getattr(self, field.name).copy_(getattr(other, field.name))
+
+    def record_stream(self, stream: torch.cuda.Stream) -> None:
+        """Keeps the memory, once it is given up, until `stream` has done what it has been asked to do by then."""
+        for field in fields(self):
+            getattr(self, field.name).record_stream(stream)
+
+    def _mapped(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        return Batch(**{field.name: change(getattr(self, field.name)) for field in fields(self)})
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,7 @@ class CondInst(nn.Module):
     location_stride: Tensor
     location_size_px: Tensor
     location_patch: Tensor
+    level_limits_px: Tensor
 
     def __init__(self, config: CondInstConfig) -> None:
         super().__init__()
@@ -118,6 +119,8 @@ class CondInst(nn.Module):
         sizes = torch.tensor(config.sizes_of_interest_px, dtype=torch.float32)
         self.register_buffer("location_size_px", sizes[level_of], persistent=False)
         self.register_buffer("location_patch", patch_places(sizes_hw), persistent=False)
+        limits = torch.tensor((0.0, *config.regression_limits_px), dtype=torch.float32)
+        self.register_buffer("level_limits_px", limits, persistent=False)
 
     def forward(self, depth_m: Tensor, intrinsics: Tensor, color_rgb: Tensor | None = None) -> DenseOutput:
         """

@@ -96,12 +96,13 @@ def mask_cross_entropy(probabilities: Tensor, targets: Tensor, weights: Tensor |
     """Mean binary cross-entropy per instance.
 
     Args:
-        probabilities: (N, h, w), taken as at least 1e-5 away from 0 and 1.
+        probabilities: (N, h, w), taken as at least 1e-5 away from 0 and 1, and as 0.5 where they are no numbers: the
+            dice loss tells of those, where a GPU's cross-entropy would end the process.
         targets: (N, h, w) in [0, 1].
         weights: (N, h, w) of the cells; None is 1.
 
     Returns:
         (N,).
     """
-    probabilities = probabilities.clamp(_EPS, 1 - _EPS)
+    probabilities = probabilities.nan_to_num(nan=0.5).clamp(_EPS, 1 - _EPS)
     return F.binary_cross_entropy(probabilities, targets, weights, reduction="none").flatten(1).mean(dim=1)

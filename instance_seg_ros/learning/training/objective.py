@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -58,21 +58,29 @@ def _mask_terms(
     batch: Batch,
     assignment: Assignment,
     settings: ObjectiveSettings,
-    seeds: Sequence[int],
+    seeds: Tensor,
 ) -> tuple[_Term, _Term]:
     """Dice and cross-entropy over the sampled locations."""
-    chosen = sample_positives(assignment.instance, settings.masks_per_instance, settings.masks_per_image, seeds)
-    number = chosen.new_tensor(len(chosen), dtype=torch.float32)
-    predicted = model.mask_probabilities(output, chosen)
-    # Several locations of an instance have the same target, so each is made once.
-    locations, most = assignment.instance.shape[1], batch.boxes_xyxy.shape[1] + 1
-    owner = (chosen // locations) * most + assignment.instance.flatten()[chosen]
-    different, inverse = owner.unique(return_inverse=True)
-    targets = mask_targets(batch.ids, different // most, different % most, model.config.mask_stride)
-    weights = boundary_weights(targets, settings.boundary_weight)
-    targets, weights = targets[inverse], weights[inverse]
-    cross_entropy = settings.mask_cross_entropy_weight * mask_cross_entropy(predicted, targets, weights)
-    return _Term(dice_loss(predicted, targets).sum(), number), _Term(cross_entropy.sum(), number)
+    chosen, counts = sample_positives(assignment.instance, settings.masks_per_instance, settings.masks_per_image, seeds)
+    instance = assignment.instance.gather(1, chosen).clamp(min=0).flatten()
+    image = torch.arange(len(chosen), device=chosen.device)[:, None].expand_as(chosen).flatten()
+    location, counted = chosen.flatten(), counts.flatten()
+    if counted.device.type == "cpu":
+        # A GPU would have to wait for their numbers, and rather computes in vain what does not count, and twice what is
+        # the same.
+        image, location, instance, counted = (values[counted] for values in (image, location, instance, counted))
+        owner, row = (image * (IGNORE_ID + 1) + instance).unique(return_inverse=True)
+        targets = mask_targets(batch.ids, owner // (IGNORE_ID + 1), owner % (IGNORE_ID + 1), model.config.mask_stride)
+        weights = boundary_weights(targets, settings.boundary_weight)
+        targets, weights = targets[row], weights[row]
+    else:
+        targets = mask_targets(batch.ids, image, instance, model.config.mask_stride)
+        weights = boundary_weights(targets, settings.boundary_weight)
+    predicted = model.mask_probabilities(output, image * assignment.instance.shape[1] + location)
+    dice = (counted * dice_loss(predicted, targets)).sum()
+    cross_entropy = (counted * mask_cross_entropy(predicted, targets, weights)).sum()
+    number = counted.sum().float()
+    return _Term(dice, number), _Term(settings.mask_cross_entropy_weight * cross_entropy, number)
 
 
 def _foreground_term(logits: Tensor, ids: Tensor, stride: int, weight: float) -> _Term:
@@ -98,7 +106,7 @@ def batch_losses(
     output: DenseOutput,
     batch: Batch,
     settings: ObjectiveSettings,
-    seeds: Sequence[int],
+    seeds: Tensor,
     mean_of_processes: Callable[[Tensor], Tensor] = lambda values: values,
 ) -> dict[str, Tensor]:
     """The weighted terms whose sum is minimised: class, box, centerness, dice, mask, foreground (scalars).
@@ -108,7 +116,7 @@ def batch_losses(
         output: what it said of the batch.
         batch: images and targets.
         settings: weights.
-        seeds: of each image's random choices.
+        seeds: (B,) int64, of each image's random choices.
         mean_of_processes: of a tensor that each process of a training calls it with. Each loss is a sum over the images
             of this process, divided by the mean of what they count: the mean of the processes' gradients is then that
             of one process with all the images.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 
 from instance_seg_ros.core.settings import Settings, setting
@@ -40,7 +41,12 @@ class TrainingSettings(Settings):
     seed: int = setting(
         0, "Seed of initial weights, frame order, noise and augmentation.", minimum=0, maximum=2**31 - 1
     )
-    workers: int = setting(1, "Processes that prepare batches, for each process that trains.", minimum=0, maximum=256)
+    workers: int = setting(
+        -1,
+        "Processes that prepare batches, for each process that trains; -1: 1 on a CPU, and for a GPU all cores but 2.",
+        minimum=-1,
+        maximum=256,
+    )
     threads: int = setting(2, "CPU threads of the network, for each process that trains.", minimum=1, maximum=256)
     checkpoint_minutes: float = setting(3.0, "Time between checkpoints, in minutes.", minimum=1e-3, maximum=1e5)
     bf16: bool = setting(True, "Compute in bfloat16 where that is accurate enough (autocast).")
@@ -61,6 +67,12 @@ class TrainingSettings(Settings):
         """Share of the training that is done, 0 to 1."""
         share = step / self.steps if self.steps else elapsed_s / (60 * self.minutes)
         return min(share, 1.0)
+
+    def loader_processes(self, on_gpu: bool) -> int:
+        """Processes that prepare batches."""
+        if self.workers >= 0:
+            return self.workers
+        return max(len(os.sched_getaffinity(0)) - 2, 1) if on_gpu else 1
 
     def rate(self, step: int, progress: float) -> float:
         """Learning rate: linear warm-up, then a cosine down to 1 % of the peak."""

@@ -7,7 +7,6 @@ behind without a location. Here a location can only be that of the object whose 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -64,7 +63,7 @@ def assign_locations(model: CondInst, ids: Tensor, boxes_xyxy: Tensor, anchors_x
         return Assignment(instance, nothing, nothing[..., 0])
     is_object = (seen > 0) & (seen != IGNORE_ID)
     own = torch.where(is_object, seen - 1, 0)
-    limits = locations.new_tensor((0.0, *model.config.regression_limits_px))
+    limits = model.level_limits_px
     longest = _ltrb(locations, _rows(boxes_xyxy, own)).amax(dim=2)
     level = model.location_level
     fits_level = (longest > limits[level]) & (longest <= limits[level + 1])
@@ -76,8 +75,9 @@ def assign_locations(model: CondInst, ids: Tensor, boxes_xyxy: Tensor, anchors_x
     counts = torch.zeros_like(size[..., 0]).scatter_add(1, own, positive.float())
     is_orphan = (counts == 0) & (size.amin(dim=2) > 0)
     own_level = (size.amax(dim=2, keepdim=True) / 2 > limits[1:-1]).sum(dim=2, keepdim=True)
-    distance = torch.cdist(anchors_xy, locations.expand(len(ids), -1, -1))
-    nearest = torch.where(level == own_level, distance, torch.inf).argmin(dim=2)
+    # Not by cdist, whose matrix product rounds differently on every device.
+    squared = (anchors_xy[:, :, None] - locations).square().sum(dim=3)
+    nearest = torch.where(level == own_level, squared, torch.inf).argmin(dim=2)
     # A column beyond the locations takes what is no orphan; of two orphans at one location, the one of the higher row
     # has it on every device.
     orphans = torch.full_like(instance[:, :1], BACKGROUND).repeat(1, len(locations) + 1)
@@ -103,35 +103,51 @@ def _ltrb(locations: Tensor, boxes_xyxy: Tensor) -> Tensor:
     return torch.cat((locations - boxes_xyxy[..., :2], boxes_xyxy[..., 2:] - locations), dim=2)
 
 
-def sample_positives(instance: Tensor, per_instance: int, limit: int, seeds: Sequence[int]) -> Tensor:
+def sample_positives(instance: Tensor, per_instance: int, limit: int, seeds: Tensor) -> tuple[Tensor, Tensor]:
     """Random positive locations for the mask loss, the same number for each instance.
+
+    Their number is fixed, and no value leaves the device, so that a GPU need not wait and can repeat it as a graph.
 
     Args:
         instance: (B, L) int64 of an Assignment.
         per_instance: at most this many of each instance.
         limit: at most this many of an image.
-        seeds: of each image's draws, which are the same on every device.
+        seeds: (B,) int64, of each image's draws, which are the same on every device.
 
     Returns:
-        (K,) int64, ascending by image: image * L + location.
+        Locations (B, K) int64, K = min(limit, L), and whether each of them counts, (B, K) bool; those that do come
+        first.
     """
     count = instance.shape[1]
-    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    drawn = torch.stack([torch.rand(count, generator=generator, device="cpu") for generator in generators])
-    drawn = drawn.to(instance.device)
-    image, location = (instance >= 0).nonzero(as_tuple=True)
-    key = drawn[image, location].double()
-    # Instances of different images differ by more than any number of instances in one.
-    order = torch.argsort(image * count + instance[image, location] + key)
-    image, location = image[order], location[order]
-    rank = _places_in_groups(image * count + instance[image, location])
-    image, location, rank = (values[rank < per_instance] for values in (image, location, rank))
-    order = torch.argsort(image * count + rank + drawn[image, location].double())
-    image, location = image[order], location[order]
-    chosen = _places_in_groups(image) < limit
-    return image[chosen] * count + location[chosen]
+    positive = instance >= 0
+    drawn = _uniform(seeds, count)
+    ordered, order = torch.where(positive, instance + drawn, torch.inf).sort(dim=1)
+    # The place among the instance's own: the distance from where its locations begin.
+    group = ordered.floor()
+    places = torch.arange(count, device=instance.device).expand_as(order)
+    begins = torch.ones_like(positive)
+    begins[:, 1:] = group[:, 1:] != group[:, :-1]
+    rank = torch.zeros_like(order).scatter(1, order, places - torch.where(begins, places, 0).cummax(dim=1).values)
+    preferred = torch.where(positive & (rank < per_instance), rank + drawn, torch.inf)
+    values, chosen = preferred.topk(min(limit, count), dim=1, largest=False)
+    return chosen, values < torch.inf
 
 
-def _places_in_groups(groups: Tensor) -> Tensor:
-    """How many of the same value come before each element of (N,), which is sorted."""
-    return torch.arange(len(groups), device=groups.device) - torch.searchsorted(groups, groups)
+def _uniform(seeds: Tensor, count: int) -> Tensor:
+    """(B, count) float64 in [0, 1) from seeds (B,) int64, by integers alone: equal on every device.
+
+    The mixing is "lowbias32" (Wellons, Prospecting for Hash Functions, 2018), in 64 bits, whose sign never matters.
+    """
+    places = torch.arange(count, device=seeds.device)
+    mixed = _mix32(seeds & _MASK32) ^ ((seeds >> 32) & _MASK32)
+    return _mix32(_mix32(mixed)[:, None] ^ _mix32(places + 1)[None]).double() / 2.0**32
+
+
+_MASK32 = 0xFFFFFFFF
+
+
+def _mix32(values: Tensor) -> Tensor:
+    """A bijection of 32-bit numbers, held in int64, that looks random."""
+    values = ((values ^ (values >> 16)) * 0x7FEB352D) & _MASK32
+    values = ((values ^ (values >> 15)) * 0x846CA68B) & _MASK32
+    return values ^ (values >> 16)

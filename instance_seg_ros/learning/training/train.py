@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,32 +29,32 @@ from instance_seg_ros.learning.datasets.training_samples import (
 from instance_seg_ros.learning.models.checkpoint import Checkpoint, load_checkpoint, save_atomically, save_checkpoint
 from instance_seg_ros.learning.models.condinst import CondInst
 from instance_seg_ros.learning.models.configuration import CondInstConfig
-from instance_seg_ros.learning.training.curve import plot_losses
+from instance_seg_ros.learning.training.curve import TERMS, plot_losses
 from instance_seg_ros.learning.training.initial import InitialWeights, fill_network
 from instance_seg_ros.learning.training.log import LOG_NAME, TrainingLog
-from instance_seg_ros.learning.training.objective import batch_losses
 from instance_seg_ros.learning.training.pictures import prediction_picture
 from instance_seg_ros.learning.training.processes import Processes
 from instance_seg_ros.learning.training.settings import ObjectiveSettings, TrainingSettings
+from instance_seg_ros.learning.training.step import (
+    GRADIENT_NORM,
+    CapturedStep,
+    OptimiserStep,
+    WeightAverage,
+)
 
 CHECKPOINT_NAME = "checkpoint.pt"
 CURVE_NAME = "loss.png"
 BAD_BATCH_NAME = "bad_batch.pt"
+_BATCHES_AHEAD = 4
+"""Batches that each process of the loader prepares ahead."""
+_STEPS_UNDER_WAY = 3
+"""Steps that a GPU may be behind the process that starts them."""
 _FEW_INCOMPLETE = 0.1
 """Up to this share of frames without depth or colour, batch normalisation may learn its statistics from them."""
 
 
 class TrainingDivergedError(RuntimeError):
     """The loss is no longer a number; the batch was saved."""
-
-
-def parameter_groups(model: CondInst, weight_decay: float) -> list[dict[str, Any]]:
-    """Weights with decay; biases, norms and scales without."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
 
 
 def keep_statistics(model: nn.Module) -> None:
@@ -62,27 +64,23 @@ def keep_statistics(model: nn.Module) -> None:
             module.eval()
 
 
-class WeightAverage:
-    """Exponential moving average of parameters and buffers; the decay rises from 0, so early averages serve too."""
+@dataclass(frozen=True)
+class _StepUnderWay:
+    """A step that a device works on, or has done.
 
-    def __init__(self, state: dict[str, Tensor], decay: float) -> None:
-        self.decay = decay
-        self.state = {name: value.detach().clone() for name, value in state.items()}
+    Attributes:
+        number: of the step, from 0.
+        rate: the learning rate.
+        batch: what it learns from.
+        found: what `OptimiserStep` returns, on the CPU; with values only after `done`.
+        done: that `found` is there; None where it is.
+    """
 
-    @torch.no_grad()
-    def update(self, state: dict[str, Tensor], step: int) -> None:
-        """Moves the average towards `state`; counters are copied."""
-        weight = 1 - min(self.decay, (1 + step) / (10 + step))
-        floating = [name for name, value in state.items() if value.is_floating_point()]
-        torch._foreach_lerp_([self.state[n] for n in floating], [state[n] for n in floating], weight)
-        for name, value in state.items():
-            if not value.is_floating_point():
-                self.state[name].copy_(value)
-
-    def load(self, state: dict[str, Tensor]) -> None:
-        """Takes the values of another average, on whatever device."""
-        for name, value in state.items():
-            self.state[name].copy_(value)
+    number: int
+    rate: float
+    batch: Batch
+    found: Tensor
+    done: torch.cuda.Event | None
 
 
 class Trainer:
@@ -135,11 +133,13 @@ class Trainer:
         )
         if self.fixes_statistics:
             keep_statistics(self.model)
-        self._network = self._placed()
-        self.optimizer = torch.optim.AdamW(
-            parameter_groups(self.model, settings.weight_decay), lr=settings.learning_rate, fused=True
-        )
-        self.average = WeightAverage(self.model.state_dict(), settings.average_decay)
+        network = self._placed()
+        self._optimiser_step = OptimiserStep(self.model, network, settings, self.objective, self.processes, self._slots)
+        self._run_step: Callable[[Batch], Tensor] = self._optimiser_step
+        if self._on_gpu and self.processes.count == 1:
+            torch.backends.cudnn.benchmark = True
+            self._run_step = CapturedStep(self._optimiser_step, self.processes.device)
+        self._under_way: deque[_StepUnderWay] = deque()
         self.step, self.elapsed_s = 0, 0.0
         self._facts = source.facts()
         self.recipe = {
@@ -157,6 +157,15 @@ class Trainer:
     def checkpoint_path(self) -> Path:
         """Where the newest checkpoint lies."""
         return self.out / CHECKPOINT_NAME
+
+    @property
+    def average(self) -> WeightAverage:
+        """Of the weights, which is what is exported."""
+        return self._optimiser_step.average
+
+    @property
+    def _on_gpu(self) -> bool:
+        return self.processes.device.type == "cuda"
 
     def _tell(self, *lines: str) -> None:
         if self.processes.is_first:
@@ -184,8 +193,7 @@ class Trainer:
                 f"{self.checkpoint_path} holds a network of other sizes: {checkpoint.config}, not {self.config}"
             )
         self.model.load_state_dict(checkpoint.model)
-        self.average.load(checkpoint.average)
-        self.optimizer.load_state_dict(checkpoint.optimizer)
+        self._optimiser_step.load(checkpoint.average, checkpoint.optimizer)
         self.step, self.elapsed_s = checkpoint.step, checkpoint.elapsed_s
         self.recipe["started_from"] = checkpoint.recipe.get("started_from")
         changed = [name for name, fact in self._facts.items() if checkpoint.recipe.get(name) != fact]
@@ -208,7 +216,7 @@ class Trainer:
                 class_names=self.class_names,
                 model=self.model.state_dict(),
                 average=self.average.state,
-                optimizer=self.optimizer.state_dict(),
+                optimizer=self._optimiser_step.optimizer.state_dict(),
                 step=self.step,
                 elapsed_s=self.elapsed_s,
                 recipe=self.recipe,
@@ -218,12 +226,14 @@ class Trainer:
         plot_losses(self.out / LOG_NAME, self.out / CURVE_NAME)
 
     def _loader(self) -> DataLoader[Any]:
+        workers = self.settings.loader_processes(self._on_gpu)
         return DataLoader(
             self.dataset,
             batch_sampler=batch_keys(self.step, self._slots),  # type: ignore[arg-type]
-            num_workers=self.settings.workers,
+            num_workers=workers,
             collate_fn=collate,
-            prefetch_factor=4 if self.settings.workers else None,
+            prefetch_factor=_BATCHES_AHEAD if workers else None,
+            pin_memory=self._on_gpu,
         )
 
     def _batches(self) -> Iterator[Batch]:
@@ -240,45 +250,56 @@ class Trainer:
             raise InputError(text.partition(f"{InputError.__name__}: ")[2] or text) from error
 
     def train_step(self, batch: Batch) -> dict[str, float]:
-        """One optimiser step on this process's share of the images.
+        """One optimiser step on this process's share of the images, and its record, see `start_step`."""
+        self.start_step(batch)
+        return self._finished(0)[-1]
+
+    def start_step(self, batch: Batch) -> None:
+        """Starts an optimiser step on this process's share of the images; a GPU need not have begun it on return."""
+        rate = self.settings.rate(self.step, self.settings.progress(self.step, self.elapsed_s))
+        batch = batch.to(self.processes.device)
+        self._optimiser_step.prepare(self.step, rate)
+        found = self._run_step(batch)
+        done = None
+        if self._on_gpu:
+            on_host = torch.empty(found.shape, dtype=found.dtype, pin_memory=True)
+            found = on_host.copy_(found, non_blocking=True)
+            done = torch.cuda.Event()
+            done.record()
+        self._under_way.append(_StepUnderWay(self.step, rate, batch, found, done))
+
+    def _finished(self, left: int) -> list[dict[str, float]]:
+        """The records of the steps that are under way except the newest `left`, oldest first.
 
         Returns:
-            The loss terms of all processes, their total, the gradient's norm and the learning rate.
+            Of each: its number from 1, the loss terms of all processes, their total, the gradient's norm and the
+            learning rate.
 
         Raises:
-            TrainingDivergedError: a loss or the gradient is not finite; the weights are untouched.
+            TrainingDivergedError: a loss or the gradient is not finite; that step left the weights untouched.
         """
-        settings, device = self.settings, self.processes.device
-        rate = settings.rate(self.step, settings.progress(self.step, self.elapsed_s))
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        batch = batch.to(device)
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=settings.bf16):
-            output = self._network(batch.depth_m, batch.intrinsics, batch.color_rgb)
-        seeds = [(settings.seed * 1_000_003 + self.step) * settings.batch_size + slot for slot in self._slots]
-        terms = batch_losses(self.model, output, batch, self.objective, seeds, self.processes.mean)
-        self.optimizer.zero_grad(set_to_none=True)
-        torch.stack(list(terms.values())).sum().backward()
-        shared = self.processes.mean(torch.stack(list(terms.values())))
-        loss = float(shared.sum())
-        norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm))
-        values = dict(zip(terms, shared.tolist(), strict=True))
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise TrainingDivergedError(self._diverged(batch, values, norm))
-        self.optimizer.step()
-        self.average.update(self.model.state_dict(), self.step)
-        return {**values, "total": loss, "gradient_norm": norm, "learning_rate": rate}
+        records = []
+        while len(self._under_way) > left:
+            step = self._under_way.popleft()
+            if step.done is not None:
+                step.done.synchronize()
+            found = dict(zip((*TERMS, GRADIENT_NORM), step.found.tolist(), strict=True))
+            if not all(math.isfinite(value) for value in found.values()):
+                raise TrainingDivergedError(self._diverged(step, found))
+            total = sum(found[name] for name in TERMS)
+            records.append({"step": step.number + 1, **found, "total": total, "learning_rate": step.rate})
+        return records
 
-    def _diverged(self, batch: Batch, values: dict[str, float], norm: float) -> str:
+    def _diverged(self, step: _StepUnderWay, found: dict[str, float]) -> str:
         """Saves this process's share of the batch; returns the message."""
         path = self.out / BAD_BATCH_NAME
         if not self.processes.is_first:
             path = path.with_stem(f"{path.stem}_{self.processes.rank}")
-        content = {"step": self.step, "batch": dataclasses.asdict(batch.to(torch.device("cpu"))), "losses": values}
-        save_atomically(content, path)
+        batch = dataclasses.asdict(step.batch.to(torch.device("cpu")))
+        save_atomically({"step": step.number, "batch": batch, "losses": found}, path)
         return (
-            f"step {self.step}: losses {values}, gradient norm {norm}; the batch is in {path}. "
-            "Lower --learning-rate, or resume from the last checkpoint"
+            f"step {step.number}: {found}; the batch is in {path}. Lower --learning-rate, or resume from the last "
+            "checkpoint"
         )
 
     def run(self) -> None:
@@ -300,21 +321,28 @@ class Trainer:
         for batch in self._batches():
             if self.is_finished:
                 break
-            record = self.train_step(batch)
+            self.start_step(batch)
             now = time.monotonic()
             self.step += 1
             # One clock for all: schedule and end follow it.
             self.elapsed_s = self.processes.from_first(self.elapsed_s + now - last)
             last = now
-            if log is None or bar is None:
-                continue
-            log.write(self.step, self.elapsed_s, record)
-            self._show_progress(bar, record)
-            if now - saved > 60 * self.settings.checkpoint_minutes:
+            self._report(_STEPS_UNDER_WAY if self._on_gpu else 0, log, bar)
+            if log is not None and now - saved > 60 * self.settings.checkpoint_minutes:
+                self._report(0, log, bar)
                 self.save()
                 if log.shows_pictures:
-                    log.show(self.step, prediction_picture(self._averaged(), batch))
+                    log.show(self.step, prediction_picture(self._averaged(), batch.to(torch.device("cpu"))))
                 saved = time.monotonic()
+        self._report(0, log, bar)
+
+    def _report(self, left: int, log: TrainingLog | None, bar: tqdm | None) -> None:
+        """Waits for all steps but the newest `left`; writes and shows them where there is a log."""
+        for record in self._finished(left):
+            number = int(record.pop("step"))
+            if log is not None and bar is not None:
+                log.write(number, self.elapsed_s, record)
+                self._show_progress(bar, record)
 
     def _show_progress(self, bar: tqdm, record: dict[str, float]) -> None:
         bar.update()

@@ -21,7 +21,7 @@ from instance_seg_ros.learning.training.settings import ObjectiveSettings
 from instance_seg_ros.learning.training.targets import assign_locations, sample_positives
 
 OBJECTIVE = ObjectiveSettings()
-SEEDS = (10, 11, 12, 13)
+SEEDS = torch.tensor([10, 11, 12, 13])
 
 
 @pytest.fixture(scope="module")
@@ -105,15 +105,14 @@ def test_the_class_loss_wants_each_objects_own_class(small_config: CondInstConfi
 def losses_image_by_image(model: CondInst, output: DenseOutput, batch: Batch) -> dict[str, Tensor]:
     """The box, centerness, dice and mask losses as their definitions say them, one image and one instance at a time."""
     assignment = assign_locations(model, batch.ids, batch.boxes_xyxy, batch.anchors_xy)
-    chosen = sample_positives(
+    chosen, counts = sample_positives(
         assignment.instance, OBJECTIVE.masks_per_instance, OBJECTIVE.masks_per_image, SEEDS
-    ).tolist()
-    locations = len(model.locations_xy)
+    )
     dice, mask, box, centerness = [], [], [], []
     for image in range(len(batch.ids)):
         levels = [model.controller(level[image : image + 1]).flatten(2) for level in output.box_features]
         parameters = torch.cat(levels, dim=2)[0].T
-        for index in (number % locations for number in chosen if number // locations == image):
+        for index in chosen[image, counts[image]].tolist():
             at = torch.tensor([index])
             coarse = model.masks(output.mask_features[image], parameters[at], at).sigmoid()
             probabilities = upsample_masks(coarse, output.mask_upsampling[image])

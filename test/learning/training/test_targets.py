@@ -10,6 +10,7 @@ from instance_seg_ros.learning.training.targets import (
     BACKGROUND,
     IGNORED,
     Assignment,
+    _uniform,
     assign_locations,
     sample_positives,
 )
@@ -125,26 +126,60 @@ def test_images_of_a_batch_do_not_disturb_each_other(model: CondInst) -> None:
         assert torch.equal(together.quality[image][found], alone.quality[found])
 
 
+def drawn(instance: torch.Tensor, per_instance: int, limit: int, *seeds: int) -> list[list[int]]:
+    """The chosen locations of each image."""
+    chosen, counts = sample_positives(instance, per_instance, limit, torch.tensor(seeds))
+    assert chosen.shape == (len(seeds), min(limit, instance.shape[1]))  # whatever there is to choose from
+    assert not (counts[:, 1:] & ~counts[:, :-1]).any()
+    return [row[counted].tolist() for row, counted in zip(chosen, counts, strict=True)]
+
+
 def test_samples_are_shared_between_instances_and_limited() -> None:
     instance = torch.tensor([[0] * 20 + [1] * 2 + [2] * 20 + [BACKGROUND] * 10 + [IGNORED] * 10])
-    chosen = sample_positives(instance, 2, 100, [0])
+    (chosen,) = drawn(instance, 2, 100, 0)
     assert sorted(instance[0, chosen].tolist()) == [0, 0, 1, 1, 2, 2]
-    assert len(set(chosen.tolist())) == 6
-    limited = sample_positives(instance, 2, 3, [0])
+    assert len(set(chosen)) == 6
+    (limited,) = drawn(instance, 2, 3, 0)
     assert sorted(instance[0, limited].tolist()) == [0, 1, 2]
 
 
 def test_samples_of_an_image_depend_on_its_seed_alone() -> None:
     first = torch.tensor([0] * 20 + [1] * 20)
     second = torch.tensor([0] * 5 + [BACKGROUND] * 35)
-    together = sample_positives(torch.stack([second, first, second]), 2, 3, [7, 8, 9])
-    assert (together[(together >= 40) & (together < 80)] - 40).tolist() == sample_positives(
-        first[None], 2, 3, [8]
-    ).tolist()
-    assert [int(((together >= 40 * i) & (together < 40 * i + 40)).sum()) for i in range(3)] == [2, 3, 2]
-    draws = {tuple(sample_positives(first[None], 2, 3, [seed]).tolist()) for seed in range(8)}
-    assert len(draws) > 4
+    together = drawn(torch.stack([second, first, second]), 2, 3, 7, 8, 9)
+    assert [len(chosen) for chosen in together] == [2, 3, 2]
+    assert together[1] == drawn(first[None], 2, 3, 8)[0]
+    assert len({tuple(drawn(first[None], 2, 3, seed)[0]) for seed in range(8)}) > 4
+
+
+def test_every_location_of_an_instance_is_drawn_equally_often() -> None:
+    instance = torch.tensor([[BACKGROUND, 1, 0, 0, 1, 0, IGNORED, 0]]).repeat(8000, 1)
+    chosen, counts = sample_positives(instance, 2, 100, torch.arange(8000) + 2**40)
+    times = torch.bincount(chosen[counts], minlength=8).tolist()
+    assert [times[index] for index in (0, 1, 4, 6)] == [0, 8000, 8000, 0]
+    assert [times[index] for index in (2, 3, 5, 7)] == pytest.approx([4000] * 4, rel=0.05)
+
+
+def samples_one_by_one(instance: torch.Tensor, per_instance: int, limit: int, draws: torch.Tensor) -> list[int]:
+    """What `sample_positives` chooses in one image, by its definition."""
+    ranked = []
+    for value in range(int(instance.max()) + 1):
+        own = sorted((float(draws[index]), index) for index in (instance == value).nonzero().flatten().tolist())
+        ranked += [(rank, draw, index) for rank, (draw, index) in enumerate(own[:per_instance])]
+    return [index for _, _, index in sorted(ranked)[:limit]]
+
+
+@pytest.mark.parametrize(("per_instance", "limit"), [(1, 4), (2, 6), (3, 40)])
+def test_samples_are_those_of_a_loop_over_images_and_instances(per_instance: int, limit: int) -> None:
+    random = torch.Generator().manual_seed(3)
+    instance = torch.randint(IGNORED, 6, (5, 60), generator=random)
+    seeds = torch.tensor([0, 1, 2**33, 2**61, 77])
+    expected = [
+        samples_one_by_one(labels, per_instance, limit, draws)
+        for labels, draws in zip(instance, _uniform(seeds, 60), strict=True)
+    ]
+    assert drawn(instance, per_instance, limit, *seeds.tolist()) == expected
 
 
 def test_sampling_nothing_from_background() -> None:
-    assert len(sample_positives(torch.full((1, 5), BACKGROUND), 2, 10, [0])) == 0
+    assert drawn(torch.full((1, 5), BACKGROUND), 2, 10, 0) == [[]]

@@ -21,13 +21,13 @@ from instance_seg_ros.learning.synthetic.store import open_store
 from instance_seg_ros.learning.training.initial import read_initial_weights
 from instance_seg_ros.learning.training.log import LOG_NAME
 from instance_seg_ros.learning.training.settings import TrainingSettings
+from instance_seg_ros.learning.training.step import WeightAverage
 from instance_seg_ros.learning.training.train import (
     BAD_BATCH_NAME,
     CHECKPOINT_NAME,
     CURVE_NAME,
     Trainer,
     TrainingDivergedError,
-    WeightAverage,
 )
 
 
@@ -74,16 +74,16 @@ def test_a_killed_training_resumes_exactly(trainer: MakeTrainer, tmp_path: Path)
     whole.run()
 
     stopped = trainer(tmp_path / "stopped", 4)
-    real_step = stopped.train_step
+    real_step = stopped.start_step
 
-    def killed_in_the_fourth_step(batch: Batch) -> dict[str, float]:
+    def killed_in_the_fourth_step(batch: Batch) -> None:
         if stopped.step == 2:
             stopped.save()
         if stopped.step == 3:
             raise KeyboardInterrupt
-        return real_step(batch)
+        real_step(batch)
 
-    stopped.train_step = killed_in_the_fourth_step  # type: ignore[method-assign]
+    stopped.start_step = killed_in_the_fourth_step  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
         stopped.run()
     resumed = trainer(tmp_path / "stopped", 4)
@@ -245,7 +245,7 @@ def test_one_budget_is_needed(budget: dict) -> None:
     ("changes", "cause"),
     [
         ({"threads": 0}, "threads must be between 1 and 256, not 0"),
-        ({"workers": -1}, "workers must be between 0 and 256, not -1"),
+        ({"workers": -2}, "workers must be between -1 and 256, not -2"),
         ({"seed": -3}, "seed must be between 0 and"),
         ({"batch_size": 0}, "batch_size must be between 1 and 65536, not 0"),
         ({"learning_rate": float("nan")}, "learning_rate must be between 1e-09 and 100, not nan"),
@@ -260,12 +260,14 @@ def test_a_recipe_that_cannot_be_is_refused(changes: dict[str, float], cause: st
 
 
 def test_the_average_starts_near_the_weights_and_then_lags() -> None:
-    average = WeightAverage({"w": torch.zeros(1), "n": torch.tensor(0)}, decay=0.9)
-    average.update({"w": torch.ones(1), "n": torch.tensor(5)}, step=0)
-    assert average.state["w"].item() == pytest.approx(0.9)
-    assert average.state["n"].item() == 5
-    average.update({"w": torch.zeros(1), "n": torch.tensor(6)}, step=1000)
-    assert average.state["w"].item() == pytest.approx(0.81)
+    state = {"w": torch.zeros(1), "n": torch.tensor(0)}
+    average = WeightAverage(state, decay=0.9)
+    for step, weight, count, expected in ((0, 1.0, 5, 0.9), (1000, 0.0, 6, 0.81)):
+        state["w"].fill_(weight)
+        state["n"].fill_(count)
+        average.update(torch.tensor(average.weight_at(step)))
+        assert average.state["w"].item() == pytest.approx(expected)
+        assert average.state["n"].item() == count
 
 
 def test_a_network_must_have_the_classes_of_the_data(
