@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,7 +65,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto takes a GPU if there is one"
     )
     store = parser.add_argument_group("scene stores")
-    store.add_argument("--allow-partial", action="store_true", help="train on the finished part of a growing store")
+    store.add_argument(
+        "--allow-partial",
+        action="store_true",
+        help="train on the finished part of a store, and take in new frames while it grows",
+    )
     add_coco_options(parser)
     arguments.add_arguments(parser, TrainingSettings, "training")
     arguments.add_arguments(parser, AugmentationSettings, "augmentation", "augmentation_")
@@ -151,7 +156,10 @@ def _scenes(args: argparse.Namespace) -> FrameSource:
     from instance_seg_ros.learning.synthetic.store import open_store
 
     refuse_options(args, ONLY_FOR_COCO, "--store")
-    sources = [SceneFrames(open_store(folder, allow_partial=args.allow_partial), args.inputs) for folder in args.store]
+    sources = []
+    for folder in args.store:
+        opened = partial(open_store, folder, allow_partial=args.allow_partial)
+        sources.append(SceneFrames(opened(), args.inputs, reopen=opened if args.allow_partial else None))
     return sources[0] if len(sources) == 1 else JoinedFrames(sources)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from instance_seg_ros.learning.datasets.training_samples import FrameSource, Images
+from instance_seg_ros.learning.datasets.training_samples import FrameSource, GrowingSource, Images, clean_source
 
 
 class JoinedFrames:
@@ -29,7 +29,22 @@ class JoinedFrames:
             raise ValueError("frames of different classes cannot be trained on together")
         self.class_names = sources[0].class_names
         self._sources = tuple(sources)
-        self._ends = tuple(accumulate(len(source) for source in sources))
+        self._count()
+        clean = [found for source in sources if (found := clean_source(source)) is not None]
+        self.gives_clean = len(clean) == len(sources) and all(
+            (one.prints, one.misregistration) == (clean[0].prints, clean[0].misregistration) for one in clean
+        )
+        if self.gives_clean:
+            self.prints, self.misregistration = clean[0].prints, clean[0].misregistration
+
+    def _count(self) -> None:
+        self._ends = tuple(accumulate(len(source) for source in self._sources))
+
+    def refresh(self) -> bool:
+        """Lets each source take in what has been made since; whether more may come."""
+        grows = [source.refresh() for source in self._sources if isinstance(source, GrowingSource)]
+        self._count()
+        return any(grows)
 
     def __len__(self) -> int:
         return self._ends[-1]
@@ -42,9 +57,21 @@ class JoinedFrames:
 
     def images(self, index: int, rng: np.random.Generator) -> Images:
         """A frame of the source that holds it; what is random about it is drawn from `rng`."""
+        source, own = self._place(index)
+        return source.images(own, rng)
+
+    def clean_images(self, index: int) -> Images:
+        """A frame without a camera's faults of the source that holds it, if all `gives_clean`."""
+        source, own = self._place(index)
+        clean = clean_source(source)
+        assert clean is not None
+        return clean.clean_images(own)
+
+    def _place(self, index: int) -> tuple[FrameSource, int]:
+        """The source that holds a frame, and its index there."""
         position = bisect_right(self._ends, index)
         first = self._ends[position - 1] if position else 0
-        return self._sources[position].images(index - first, rng)
+        return self._sources[position], index - first
 
     def facts(self) -> dict[str, Any]:
         """What each source says of itself."""

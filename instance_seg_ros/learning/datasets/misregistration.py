@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.core.settings import Settings, setting
 
-_WINDOW_SHARE = 0.075
+WINDOW_SHARE = 0.075
 """Width of the window, as a share of the image's, in which depth is missing or not."""
-_SETTLED_SHARE = 0.25
+SETTLED_SHARE = 0.25
 """From this share of missing depth on, colour stays in place."""
 
 
@@ -46,9 +46,9 @@ def misregister(
         (H, W, 3) uint8; the border is repeated.
     """
     height, width = measured.shape
-    window_px = max(round(_WINDOW_SHARE * width), 1)
+    window_px = max(round(WINDOW_SHARE * width), 1)
     missing = 1 - cv2.blur(measured.astype(np.float32), (window_px, window_px), borderType=cv2.BORDER_REPLICATE)
-    amount = np.clip(1 - missing / _SETTLED_SHARE, 0.0, 1.0).astype(np.float32)
+    amount = np.clip(1 - missing / SETTLED_SHARE, 0.0, 1.0).astype(np.float32)
     columns = np.arange(width, dtype=np.float32)[None] - np.float32(shift_xy[0]) * amount
     rows = np.arange(height, dtype=np.float32)[:, None] - np.float32(shift_xy[1]) * amount
     moved = cv2.remap(color_rgb, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

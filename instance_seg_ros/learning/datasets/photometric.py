@@ -19,7 +19,7 @@ from instance_seg_ros.core.settings import Settings, setting
 Image = npt.NDArray[np.uint8]
 
 _NOISE_VALUES = 1 << 20
-_LUMA = np.array([0.299, 0.587, 0.114])
+LUMA = np.array([0.299, 0.587, 0.114])
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ def _recolored(image: Image, rng: np.random.Generator, settings: PhotometricSett
     # A turn about the grey axis (Rodrigues) and a stretch away from the pixel's own grey.
     axis = np.full(3, 1.0 / np.sqrt(3.0))
     rotation = cv2.Rodrigues(axis * turn)[0]
-    grey = np.tile(_LUMA, (3, 1))
+    grey = np.tile(LUMA, (3, 1))
     matrix = (share * (np.eye(3) - grey) + grey) @ rotation
     if rng.random() < settings.shuffle_probability:
         matrix = matrix[rng.permutation(3)]

@@ -19,7 +19,7 @@ from instance_seg_ros.core.settings import Settings, setting
 Image = npt.NDArray[np.uint8]
 Ids = npt.NDArray[np.uint8]
 
-_FONTS = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_COMPLEX, cv2.FONT_HERSHEY_TRIPLEX)
+FONTS = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_COMPLEX, cv2.FONT_HERSHEY_TRIPLEX)
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def _shape(rng: np.random.Generator, height: int, width: int) -> npt.NDArray[np.
         word = "".join(rng.choice(list(string.ascii_letters + string.digits), rng.integers(2, 9)))
         scale = float(rng.uniform(0.2, 0.8)) * max(height, 12) / 22
         origin = (int(rng.integers(-width // 4, max(width // 2, 1))), int(rng.integers(height // 4, height + 1)))
-        cv2.putText(canvas, word, origin, int(rng.choice(_FONTS)), scale, 1, int(rng.integers(1, 3)))
+        cv2.putText(canvas, word, origin, int(rng.choice(FONTS)), scale, 1, int(rng.integers(1, 3)))
     else:
         turn = np.deg2rad(angle_deg)
         along = (np.arange(width)[None] - center[0]) * np.cos(turn) + (np.arange(height)[:, None] - center[1]) * np.sin(

@@ -45,6 +45,7 @@ class SceneFrames:
         holdout_every: scenes whose number is a multiple of this are left out.
         prints: painted over the colour; None takes the defaults.
         misregistration: of the colour against the depth; None takes the defaults.
+        reopen: opens the store again, to take in new frames while it grows; None for a store that does not.
 
     Raises:
         ValueError: only colour is wanted, and the store has none.
@@ -60,14 +61,17 @@ class SceneFrames:
         holdout_every: int = HOLDOUT_EVERY,
         prints: PrintSettings | None = None,
         misregistration: MisregistrationSettings | None = None,
+        reopen: Callable[[], SceneStore] | None = None,
     ) -> None:
         if inputs == "rgb" and store.color is None:
             raise ValueError("this store has no colour; generate one with --color")
         self._store = store
         self._inputs = inputs
         self._sensor = sensor
-        self._prints = prints or PrintSettings()
-        self._misregistration = misregistration or MisregistrationSettings()
+        self.prints = prints or PrintSettings()
+        self.misregistration = misregistration or MisregistrationSettings()
+        self.gives_clean = sensor is random_sensor
+        self._reopen, self._holdout_every = reopen, holdout_every
         self._frames, self._held_out = split_holdout(store, holdout_every)
 
     def __len__(self) -> int:
@@ -80,22 +84,39 @@ class SceneFrames:
 
     def images(self, index: int, rng: np.random.Generator) -> Images:
         """A frame with sensor noise, prints and colour beside the depth, all drawn from `rng`."""
-        store, frame = self._store, self._frames[index]
-        intrinsics = np.array(store.intrinsics[frame])
-        if self._inputs == "rgb":
-            depth_m = np.zeros(store.depth.shape[1:], dtype=np.float32)
-        else:
-            depth_m = self._sensor(store.depth_m(frame), intrinsics, rng, store.behind_m(frame))
-        ids = np.array(store.ids[frame])
-        color = None
-        if store.color is not None and self._inputs != "depth":
-            color = paint_prints(np.array(store.color[frame]), ids, rng, self._prints)
-            moved = self._misregistration
+        clean = self.clean_images(index)
+        depth_m, ids, color = clean.depth_m, clean.ids, clean.color_rgb
+        if self._inputs != "rgb":
+            depth_m = self._sensor(depth_m, clean.intrinsics, rng, clean.behind_m)
+        if color is not None:
+            color = paint_prints(color, ids, rng, self.prints)
+            moved = self.misregistration
             if depth_m.any() and rng.random() < moved.probability:
                 limit_px = moved.largest_share * ids.shape[1]
                 right_px, down_px = rng.uniform(-limit_px, limit_px, 2).tolist()
                 color = misregister(color, depth_m > 0, (right_px, down_px))
-        return Images(depth_m, ids, intrinsics, np.zeros(IGNORE_ID - 1, np.int64), color)
+        return Images(depth_m, ids, clean.intrinsics, clean.class_ids, color)
+
+    def clean_images(self, index: int) -> Images:
+        """A frame of the store, with what lies behind clear surfaces."""
+        store, frame = self._store, self._frames[index]
+        has_depth, has_color = self._inputs != "rgb", store.color is not None and self._inputs != "depth"
+        return Images(
+            store.depth_m(frame) if has_depth else np.zeros(store.depth.shape[1:], dtype=np.float32),
+            np.array(store.ids[frame]),
+            np.array(store.intrinsics[frame]),
+            np.zeros(IGNORE_ID - 1, np.int64),
+            np.array(store.color[frame]) if store.color is not None and has_color else None,
+            store.behind_m(frame) if has_depth else None,
+        )
+
+    def refresh(self) -> bool:
+        """Takes in the frames that have been finished since, where the store grows; whether it may still grow."""
+        if self._reopen is None:
+            return False
+        self._store = self._reopen()
+        self._frames, self._held_out = split_holdout(self._store, self._holdout_every)
+        return len(self._store) < self._store.meta["frames"]
 
     def facts(self) -> dict[str, Any]:
         """The store's settings and the numbers of frames."""
@@ -103,8 +124,8 @@ class SceneFrames:
             "store": self._store.meta,
             "frames": len(self._frames),
             "frames_held_out": len(self._held_out),
-            "prints": asdict(self._prints),
-            "misregistration": asdict(self._misregistration),
+            "prints": asdict(self.prints),
+            "misregistration": asdict(self.misregistration),
         }
 
 

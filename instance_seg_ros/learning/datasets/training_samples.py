@@ -6,22 +6,30 @@ processes.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
 from instance_seg_ros.learning.datasets.augmentation import AugmentationSettings
+from instance_seg_ros.learning.datasets.misregistration import MisregistrationSettings
 from instance_seg_ros.learning.datasets.photometric import PhotometricSettings, degrade_color
+from instance_seg_ros.learning.datasets.prints import PrintSettings
+from instance_seg_ros.learning.synthetic.sensors.sensor import SensorSettings, camera_vector
 
 IGNORE_ID = 255
+_REFRESH_S = 5.0
+"""How often a process looks for new frames in a source that grows."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,8 @@ class Sample:
         anchors_xy: (N, 2) float32, see `Labels`.
         class_ids: (N,) int64.
         color_rgb: (3, H, W) uint8, 0 throughout where there is none.
+        behind_m: (H, W) float16, see `Images`, of a clean frame, else None.
+        camera: (fields,) float32, the depth sensor that a clean frame is to be seen through, else None.
     """
 
     depth_m: Tensor
@@ -45,6 +55,8 @@ class Sample:
     anchors_xy: Tensor
     class_ids: Tensor
     color_rgb: Tensor
+    behind_m: Tensor | None = None
+    camera: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +71,8 @@ class Batch:
         anchors_xy: (B, N, 2) float32.
         class_ids: (B, N) int64.
         color_rgb: (B, 3, H, W) uint8.
+        behind_m: (B, H, W) float16, see `Images`, of clean frames, else None.
+        cameras: (B, fields) float32, the depth sensors that clean frames are to be seen through, else None.
     """
 
     depth_m: Tensor
@@ -68,6 +82,8 @@ class Batch:
     anchors_xy: Tensor
     class_ids: Tensor
     color_rgb: Tensor
+    behind_m: Tensor | None = None
+    cameras: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on `device`; a copy of pinned memory to a GPU does not wait for its end."""
@@ -83,16 +99,21 @@ class Batch:
 
     def copy_(self, other: Batch) -> None:
         """Takes the values of a batch of the same shapes."""
-        for field in fields(self):
-            getattr(self, field.name).copy_(getattr(other, field.name))
+        for own, new in zip(self._tensors(), other._tensors(), strict=True):
+            own.copy_(new)
 
     def record_stream(self, stream: torch.cuda.Stream) -> None:
         """Keeps the memory, once it is given up, until `stream` has done what it has been asked to do by then."""
-        for field in fields(self):
-            getattr(self, field.name).record_stream(stream)
+        for values in self._tensors():
+            values.record_stream(stream)
+
+    def _tensors(self) -> list[Tensor]:
+        values = (getattr(self, field.name) for field in fields(self))
+        return [value for value in values if value is not None]
 
     def _mapped(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        return Batch(**{field.name: change(getattr(self, field.name)) for field in fields(self)})
+        present = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: change(value) for name, value in present.items() if value is not None})
 
 
 @dataclass(frozen=True)
@@ -105,6 +126,8 @@ class Images:
         intrinsics: (4,) float32 fx, fy, cx, cy.
         class_ids: (M,) int64, the class of each id from 1 to M, whether the frame shows it or not.
         color_rgb: (H, W, 3) uint8, or None.
+        behind_m: (H, W) float32, 0 for ordinary surfaces, otherwise the depth of what is seen through clear ones,
+            infinite for nothing; None where that is not known or does not matter any more.
     """
 
     depth_m: NDArray[np.float32]
@@ -112,6 +135,7 @@ class Images:
     intrinsics: NDArray[np.float32]
     class_ids: NDArray[np.int64]
     color_rgb: NDArray[np.uint8] | None = None
+    behind_m: NDArray[np.float32] | None = None
 
 
 class FrameSource(Protocol):
@@ -133,6 +157,31 @@ class FrameSource(Protocol):
 
     def facts(self) -> dict[str, Any]:
         """What the training's record says of the data, JSON-ready."""
+
+
+@runtime_checkable
+class GrowingSource(Protocol):
+    """A source that may get more frames while it is trained on."""
+
+    def refresh(self) -> bool:
+        """Takes in what has been made since; whether more may come."""
+
+
+@runtime_checkable
+class CleanSource(Protocol):
+    """A source whose frames are perfect until something makes them look like a camera's, if `gives_clean`."""
+
+    gives_clean: bool
+    prints: PrintSettings
+    misregistration: MisregistrationSettings
+
+    def clean_images(self, index: int) -> Images:
+        """A frame as it is, with what lies behind clear surfaces."""
+
+
+def clean_source(source: FrameSource) -> CleanSource | None:
+    """The source, if it can give its frames without a camera's faults."""
+    return source if isinstance(source, CleanSource) and source.gives_clean else None
 
 
 def resample_window(images: Images, offset_xy: tuple[float, float], scale: float, size_hw: tuple[int, int]) -> Images:
@@ -170,6 +219,7 @@ def resample_window(images: Images, offset_xy: tuple[float, float], scale: float
         np.array(changed, dtype=np.float32),
         images.class_ids,
         color,
+        None if images.behind_m is None else np.where(inside, images.behind_m[index], np.float32(0)),
     )
 
 
@@ -203,6 +253,7 @@ def mirror(images: Images) -> Images:
         np.array((fx, fy, images.depth_m.shape[1] - 1 - cx, cy), dtype=np.float32),
         images.class_ids,
         None if images.color_rgb is None else np.ascontiguousarray(images.color_rgb[:, ::-1]),
+        None if images.behind_m is None else np.ascontiguousarray(images.behind_m[:, ::-1]),
     )
 
 
@@ -295,6 +346,7 @@ class FrameDataset(Dataset[Sample]):
         size_hw: of the network's grid.
         batch_size: slots of a step, of all processes.
         seed: of order, noise and augmentation.
+        clean: give clean frames and their cameras, for `batched.camera.BatchCamera`, instead of what cameras see.
 
     Raises:
         ValueError: the source has no frames.
@@ -307,10 +359,14 @@ class FrameDataset(Dataset[Sample]):
         size_hw: tuple[int, int],
         batch_size: int,
         seed: int,
+        clean: bool = False,
     ) -> None:
         if len(source) == 0:
             raise ValueError("no frames to train on")
         self._source = source
+        self._clean = clean_source(source) if clean else None
+        self._grows = isinstance(source, GrowingSource)
+        self._refreshed_s = -math.inf
         self._settings = settings
         self._size_hw = size_hw
         self._batch_size = batch_size
@@ -322,6 +378,13 @@ class FrameDataset(Dataset[Sample]):
         return len(self._source)
 
     def _frame_at(self, position: int) -> int:
+        """Of a source that grows, any frame that it has now; of another one, the next of the epoch's permutation."""
+        if self._grows and time.monotonic() > self._refreshed_s + _REFRESH_S:
+            assert isinstance(self._source, GrowingSource)
+            self._grows = self._source.refresh()
+            self._refreshed_s = time.monotonic()
+        if self._grows:
+            return int(np.random.default_rng((self._seed, 2, position)).integers(len(self)))
         epoch, index = divmod(position, len(self))
         if epoch != self._epoch:
             self._epoch = epoch
@@ -332,15 +395,25 @@ class FrameDataset(Dataset[Sample]):
         """The sample of a step and its slot in the batch."""
         step, slot = key
         rng = np.random.default_rng((self._seed, 1, step, slot))
-        images = self._source.images(self._frame_at(step * self._batch_size + slot), rng)
-        return to_sample(augment(images, self._settings, self._size_hw, rng), self._settings)
+        frame = self._frame_at(step * self._batch_size + slot)
+        if self._clean is None:
+            return to_sample(
+                augment(self._source.images(frame, rng), self._settings, self._size_hw, rng), self._settings
+            )
+        images = on_grid(self._clean.clean_images(frame), self._settings, self._size_hw, rng)
+        sample = to_sample(images, replace(self._settings, min_measured_share=0.0))
+        behind_m = np.zeros_like(images.depth_m) if images.behind_m is None else images.behind_m
+        return replace(
+            sample,
+            behind_m=torch.from_numpy(behind_m.astype(np.float16)),
+            camera=torch.tensor(camera_vector(SensorSettings.sample(rng)), dtype=torch.float32),
+        )
 
 
-def augment(
+def on_grid(
     images: Images, settings: AugmentationSettings, size_hw: tuple[int, int], rng: np.random.Generator
 ) -> Images:
-    """A frame on the network's grid: mirrored, zoomed, shrunk, with a colour camera's faults, now and then without
-    colour or depth."""
+    """A frame on the network's grid: mirrored, zoomed, shrunk."""
     if rng.random() < settings.flip_probability:
         images = mirror(images)
     height, width = images.depth_m.shape
@@ -353,6 +426,14 @@ def augment(
     if rng.random() < settings.letterbox_probability:
         scale = rng.uniform(settings.letterbox_scale_min, settings.letterbox_scale_max)
         images = resample_window(images, (0.0, 0.0), scale, size_hw)
+    return images
+
+
+def augment(
+    images: Images, settings: AugmentationSettings, size_hw: tuple[int, int], rng: np.random.Generator
+) -> Images:
+    """A frame on the network's grid, with a colour camera's faults, now and then without colour or depth."""
+    images = on_grid(images, settings, size_hw, rng)
     if images.color_rgb is None:
         return images
     if images.depth_m.any() and rng.random() < settings.color_drop_probability:
@@ -387,14 +468,24 @@ def batch_keys(first_step: int, slots: range) -> Iterator[list[tuple[int, int]]]
         step += 1
 
 
-def collate(samples: list[Sample]) -> Batch:
-    """Samples to a batch."""
+def collate(samples: list[Sample], rows: int = 1) -> Batch:
+    """Samples to a batch, whose instances are padded to a multiple of `rows`, so that few shapes occur."""
+    most = max(len(sample.boxes_xyxy) for sample in samples)
+    padded = -(-most // rows) * rows
+
+    def stacked(values: list[Tensor]) -> Tensor:
+        return pad_sequence([F.pad(v, (0, 0) * (v.ndim - 1) + (0, padded - len(v))) for v in values], batch_first=True)
+
+    behind_m = [sample.behind_m for sample in samples if sample.behind_m is not None]
+    cameras = [sample.camera for sample in samples if sample.camera is not None]
     return Batch(
         depth_m=torch.stack([s.depth_m for s in samples]),
         intrinsics=torch.stack([s.intrinsics for s in samples]),
         ids=torch.stack([s.ids for s in samples]),
-        boxes_xyxy=pad_sequence([s.boxes_xyxy for s in samples], batch_first=True),
-        anchors_xy=pad_sequence([s.anchors_xy for s in samples], batch_first=True),
-        class_ids=pad_sequence([s.class_ids for s in samples], batch_first=True),
+        boxes_xyxy=stacked([s.boxes_xyxy for s in samples]),
+        anchors_xy=stacked([s.anchors_xy for s in samples]),
+        class_ids=stacked([s.class_ids for s in samples]),
         color_rgb=torch.stack([s.color_rgb for s in samples]),
+        behind_m=torch.stack(behind_m) if behind_m else None,
+        cameras=torch.stack(cameras) if cameras else None,
     )

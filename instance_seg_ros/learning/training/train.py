@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,14 @@ from tqdm import tqdm
 
 from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.learning.datasets.augmentation import AugmentationSettings
+from instance_seg_ros.learning.datasets.batched.camera import BatchCamera
+from instance_seg_ros.learning.datasets.photometric import PhotometricSettings
 from instance_seg_ros.learning.datasets.training_samples import (
     Batch,
     FrameDataset,
     FrameSource,
     batch_keys,
+    clean_source,
     collate,
 )
 from instance_seg_ros.learning.models.checkpoint import Checkpoint, load_checkpoint, save_atomically, save_checkpoint
@@ -47,6 +51,8 @@ CURVE_NAME = "loss.png"
 BAD_BATCH_NAME = "bad_batch.pt"
 _BATCHES_AHEAD = 4
 """Batches that each process of the loader prepares ahead."""
+_INSTANCE_ROWS = 32
+"""On a GPU, batches have a multiple of this many rows of instances: each number of rows is a CUDA graph of its own."""
 _STEPS_UNDER_WAY = 3
 """Steps that a GPU may be behind the process that starts them."""
 _FEW_INCOMPLETE = 0.1
@@ -120,7 +126,13 @@ class Trainer:
         self.processes = processes or Processes()
         self._slots = self.processes.share_of(settings.batch_size)
         augmentation = augmentation or AugmentationSettings()
-        self.dataset = FrameDataset(source, augmentation, self.config.input_hw, settings.batch_size, settings.seed)
+        clean = clean_source(source) if self._on_gpu else None
+        self.dataset = FrameDataset(
+            source, augmentation, self.config.input_hw, settings.batch_size, settings.seed, clean is not None
+        )
+        self._camera = None
+        if clean is not None:
+            self._camera = BatchCamera(augmentation, clean.prints, clean.misregistration, PhotometricSettings())
         torch.set_num_threads(settings.threads)
         torch.manual_seed(settings.seed)
         out.mkdir(parents=True, exist_ok=True)
@@ -231,7 +243,7 @@ class Trainer:
             self.dataset,
             batch_sampler=batch_keys(self.step, self._slots),  # type: ignore[arg-type]
             num_workers=workers,
-            collate_fn=collate,
+            collate_fn=partial(collate, rows=_INSTANCE_ROWS if self._on_gpu else 1),
             prefetch_factor=_BATCHES_AHEAD if workers else None,
             pin_memory=self._on_gpu,
         )
@@ -243,11 +255,34 @@ class Trainer:
             InputError: a frame cannot be read.
         """
         try:
-            yield from _iterator(self._loader())
+            batches = _iterator(self._loader())
+            yield from self._on_device(batches) if self._on_gpu else batches
         except InputError as error:
             # From another process it comes with the traceback there, its own words last.
             text = str(error).strip().splitlines()[-1]
             raise InputError(text.partition(f"{InputError.__name__}: ")[2] or text) from error
+
+    def _on_device(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """The batches on the GPU, each copied, and seen by its cameras, while the one before is learned from."""
+        device, settings = self.processes.device, self.settings
+        stream, generator = torch.cuda.Stream(device), torch.Generator(device)
+        waiting: tuple[Batch, torch.cuda.Event] | None = None
+        for step, batch in enumerate(batches, start=self.step):
+            with torch.cuda.stream(stream):
+                moved = batch.to(device)
+                if self._camera is not None:
+                    slot = step * settings.batch_size + self._slots.start
+                    generator.manual_seed((settings.seed * 1_000_003 + slot) % 2**62)
+                    moved = self._camera(moved, generator)
+                ready = torch.cuda.Event()
+                ready.record(stream)
+            if waiting is not None:
+                taken, was_ready = waiting
+                consumer = torch.cuda.current_stream(device)
+                consumer.wait_event(was_ready)
+                taken.record_stream(consumer)
+                yield taken
+            waiting = moved, ready
 
     def train_step(self, batch: Batch) -> dict[str, float]:
         """One optimiser step on this process's share of the images, and its record, see `start_step`."""

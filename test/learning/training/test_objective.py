@@ -37,7 +37,7 @@ def network(config: CondInstConfig) -> CondInst:
 
 def part(values: Batch | DenseOutput, images: slice) -> Batch | DenseOutput:
     """Some images of a batch or of what a network says of it."""
-    whole = {field.name: getattr(values, field.name) for field in fields(values)}
+    whole = {field.name: value for field in fields(values) if (value := getattr(values, field.name)) is not None}
     return replace(
         values,
         **{

@@ -8,7 +8,7 @@ given in pixels hold for an image 320 px wide and scale with the image's width.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import cv2
 import numpy as np
@@ -112,6 +112,14 @@ class SensorSettings(Settings):
             max_range_m=some(1.8, 8.0, 0.6),
             see_through=1.0,
         )
+
+
+CAMERA_FIELDS = tuple(field.name for field in fields(SensorSettings))
+
+
+def camera_vector(settings: SensorSettings) -> list[float]:
+    """A camera's settings as numbers, in the order of CAMERA_FIELDS."""
+    return [float(getattr(settings, name)) for name in CAMERA_FIELDS]
 
 
 PRESETS: dict[str, SensorSettings] = {

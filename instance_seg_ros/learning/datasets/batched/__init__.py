@@ -1,0 +1,1 @@
+"""What cameras do to whole batches of clean frames, on the device that trains."""
