@@ -48,6 +48,7 @@ INPUTS = (
 OUTPUTS = (
     Endpoint("~/instances", "instance_seg_ros/msg/InstanceArray", "everything about every object, once for each frame"),
     Endpoint("~/label_image", "sensor_msgs/msg/Image", "`mono16`: 0 = background, otherwise the instance's `label`"),
+    Endpoint("~/camera_info", "sensor_msgs/msg/CameraInfo", "the camera of `label_image` and `overlay`: no distortion"),
     Endpoint("~/overlay", "sensor_msgs/msg/Image", "`bgr8`, the picture for people"),
     Endpoint("~/cloud", "sensor_msgs/msg/PointCloud2", "the objects' points: x, y, z, rgb, label"),
     Endpoint("~/markers", "visualization_msgs/msg/MarkerArray", "boxes, axes, grasps and texts for rviz"),

@@ -71,7 +71,7 @@ def process_bag(
 
     If no frame could be processed, there is no new bag; the summary says why.
     The results have the stamps of their colour images and lie at the times at which the bag's frames were complete:
-    `instances`, `label_image`, `overlay/compressed` (JPEG) and `cloud`, under `/instance_seg`.
+    `instances`, `label_image`, `overlay/compressed` (JPEG), `camera_info` and `cloud`, under `/instance_seg`.
 
     Args:
         source: a rosbag2 folder, or a single .mcap or .db3 file.

@@ -20,8 +20,7 @@ from instance_seg_ros.bags.transforms import FrameTree, chain_to_root
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.depth import scale_fault
 from instance_seg_ros.core.geometry import Transform
-from instance_seg_ros.core.parameters import GripperSettings
-from instance_seg_ros.messages.incoming import MessageMatcher, RgbdMessages, frame_of, is_distorted, stamp_ns_of
+from instance_seg_ros.messages.incoming import MessageMatcher, RgbdMessages, distortion_of, frame_of, stamp_ns_of
 from instance_seg_ros.messages.registration import Registration
 from instance_seg_ros.messages.types import load_typestore
 
@@ -38,6 +37,7 @@ class InputCounts:
         lost: number of colour images without a frame, by cause.
         warnings: what may make the results worse.
         registration: the pose by which depth was registered to colour, in words; empty where it was so already.
+        distortion: the images that lens distortion was taken out of, in words; empty for none.
     """
 
     colors: int = 0
@@ -45,6 +45,7 @@ class InputCounts:
     lost: Counter[str] = field(default_factory=Counter)
     warnings: list[str] = field(default_factory=list)
     registration: str = ""
+    distortion: str = ""
 
 
 def read_frames(
@@ -94,7 +95,7 @@ class FrameReader:
         counts: counted up while reading.
         T_color_depth: pose of the depth camera in the colour camera's frame, for depth that is not registered; None
             takes it from /tf_static, or else from /tf at the time of the image.
-        rectified: the images are rectified, see `messages.incoming.camera_of_rectified`.
+        rectified: the images are rectified, see `messages.lens.camera_of_rectified`.
         max_opening_m: of the gripper, see `scale_fault`.
     """
 
@@ -107,7 +108,7 @@ class FrameReader:
         counts: InputCounts,
         T_color_depth: Transform | None = None,
         rectified: bool = False,
-        max_opening_m: float = GripperSettings.max_opening_m,
+        max_opening_m: float = 0.0,
     ) -> None:
         self._bag = bag
         self._max_opening_m = max_opening_m
@@ -179,13 +180,16 @@ class FrameReader:
         except ValueError as error:
             self._counts.lost[str(error)] += 1
             return None
-        self._note_oddities(frame)
+        self._note_oddities(matched, frame)
         return frame
 
-    def _note_oddities(self, frame: RgbdFrame) -> None:
+    def _note_oddities(self, messages: RgbdMessages, frame: RgbdFrame) -> None:
         """What speaks against a frame that is used nevertheless; each kind is told once."""
         self._counts.registration = self._counts.registration or self._registration.text
+        distortion = distortion_of(messages)
+        self._counts.distortion = self._counts.distortion or distortion.corrected
         for kind, fault in (
+            ("distortion", distortion.fault(self._topics.color, "--rectified")),
             ("unit", scale_fault(frame.depth_m, self._max_opening_m)),
             ("registration", self._registration.fault),
         ):
@@ -234,11 +238,6 @@ class FrameReader:
                 except ValueError:  # counted when its turn comes
                     continue
                 self._add_info(topic, info)
-                if topic == self._topics.color_info and is_distorted(info) and not self._rectified:
-                    self._counts.warnings.append(
-                        "the CameraInfo has distortion coefficients, which are not corrected: positions near the "
-                        "border are off; record the rectified images and give --rectified"
-                    )
 
     def _take_static_transforms(self) -> None:
         """Remembers them; one that cannot be used causes only a warning, since perhaps no frame needs it."""

@@ -18,6 +18,7 @@ from instance_seg_ros.bags.names import COMPRESSED_IMAGE, RESULT_NAMESPACE
 from instance_seg_ros.bags.storage import STORAGES, BagError, RecordedMessage
 from instance_seg_ros.core.parameters import GraspingSettings
 from instance_seg_ros.messages import outgoing
+from instance_seg_ros.messages.camera import camera_info
 from instance_seg_ros.messages.types import message_factory
 from instance_seg_ros.pipeline import Scene
 from instance_seg_ros.results.overlay import draw_overlay
@@ -42,10 +43,12 @@ class ResultWriter:
 
     def write(self, time_ns: int, scene: Scene, grasping: GraspingSettings) -> None:
         """Writes all results of a scene."""
+        header = outgoing.header(self._make, scene.frame.stamp_ns, scene.frame.frame_id)
         results = {
             "instances": outgoing.instance_array(self._make, scene, grasping=grasping),
             "label_image": outgoing.label_image(self._make, scene),
             "overlay/compressed": self._overlay(scene),
+            "camera_info": camera_info(self._make, header, scene.frame.intrinsics),
             "cloud": outgoing.cloud(self._make, scene),
         }
         for name, message in results.items():

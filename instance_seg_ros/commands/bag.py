@@ -24,8 +24,9 @@ from instance_seg_ros.tracking.tracker import TimeStep
 
 EPILOG = """\
 Writes a bag with /instance_seg/instances (instance_seg_ros/msg/InstanceArray), /instance_seg/label_image,
-/instance_seg/overlay/compressed and /instance_seg/cloud. Every message has the stamp of its colour image and is
-recorded at the time at which the frame was complete in IN, so both bags can be played together.
+/instance_seg/overlay/compressed, /instance_seg/camera_info (of these images, without distortion) and
+/instance_seg/cloud. Every message has the stamp of its colour image and is recorded at the time at which the frame was
+complete in IN, so both bags can be played together.
 
 The camera's topics are found by type and name; depth that is aligned to colour and raw images are preferred. Depth that
 is not aligned is registered here, with the CameraInfo of both cameras and /tf_static or /tf (or --depth-camera-pose).
@@ -125,6 +126,8 @@ def summary_text(summary: BagSummary) -> str:
     rows += [(f"frames whose stamp is {step.value}", str(count)) for step, count in odd]
     if summary.registration:
         rows.append(("depth registered to colour", summary.registration))
+    if summary.distortion:
+        rows.append(("lens distortion taken out", summary.distortion))
     remarks = [f"lost {count} frame(s): {cause}" for cause, count in summary.lost.most_common()]
     remarks += [f"warning: {warning}" for warning in summary.warnings]
     return "\n".join([tabulate(rows, tablefmt="plain", disable_numparse=True), *remarks])

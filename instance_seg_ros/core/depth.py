@@ -93,6 +93,15 @@ def scale_fault(depth_m: NDArray[np.float32], max_opening_m: float) -> str:
     return ""
 
 
+def check_depth_size(depth_m: NDArray[np.float32], intrinsics: Intrinsics) -> None:
+    """Raises ValueError for a depth image of another size than its camera."""
+    if depth_m.shape != (intrinsics.height, intrinsics.width):
+        raise ValueError(
+            f"depth is {depth_m.shape[1]}x{depth_m.shape[0]} but its CameraInfo says "
+            f"{intrinsics.width}x{intrinsics.height}"
+        )
+
+
 def register_depth(
     depth_m: NDArray[np.float32],
     depth_intrinsics: Intrinsics,
@@ -114,11 +123,7 @@ def register_depth(
     Raises:
         ValueError: the depth image has another size than its camera, or its pixels are huge beside those of colour.
     """
-    if depth_m.shape != (depth_intrinsics.height, depth_intrinsics.width):
-        raise ValueError(
-            f"depth is {depth_m.shape[1]}x{depth_m.shape[0]} but its CameraInfo says "
-            f"{depth_intrinsics.width}x{depth_intrinsics.height}"
-        )
+    check_depth_size(depth_m, depth_intrinsics)
     width, height = color_intrinsics.width, color_intrinsics.height
     points_m = T_color_depth.apply(depth_intrinsics.back_project(depth_m)[depth_m > 0])
     points_m = points_m[(points_m[:, 2] > 1e-3) & (points_m[:, 2] <= MAX_DEPTH_M)]

@@ -5,8 +5,6 @@ The messages have the fields of sensor_msgs, whatever library they are of: rclpy
 
 from __future__ import annotations
 
-import copy
-import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,11 +13,12 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.core.camera import Intrinsics, RgbdFrame, intrinsics_from_matrix
-from instance_seg_ros.core.depth import register_depth
+from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
+from instance_seg_ros.core.depth import check_depth_size, register_depth
 from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.messages import image_codec
 from instance_seg_ros.messages.image_files import check_size
+from instance_seg_ros.messages.lens import View, camera_of_rectified, is_correctable, is_distorted, view_of
 from instance_seg_ros.messages.pairing import NS_PER_S, FramePairer, Pair
 from instance_seg_ros.messages.registration import Registration
 
@@ -31,9 +30,6 @@ Result = TypeVar("Result")
 INFOS_KEPT = 30
 _SAME_PIXEL_PX = 1.0
 MAX_FRAME_ID = 255
-_FIELD_OF_VIEW_DEG = (1.0, 170.0)
-"""Of what a pinhole camera may have: a focal length outside belongs to another unit, size or camera."""
-
 PoseOfDepthCamera = Callable[[str, str, int], Transform]
 """`T_color_depth` from the frame ids of colour and depth and the stamp in nanoseconds; else raises ValueError."""
 
@@ -67,28 +63,6 @@ def depth_m_of(message: Image) -> NDArray[np.float32]:
     return image_codec.decode_depth_image(*_fields(message))
 
 
-def intrinsics_of(info: CameraInfo) -> Intrinsics:
-    """The pinhole camera of the images that this CameraInfo describes: K, then region of interest, then binning.
-
-    Raises:
-        ValueError: for a K of zeros or another camera that cannot be.
-    """
-    full = intrinsics_from_matrix(info.k, info.width, info.height)
-    for focal_px, size_px, side in ((full.fx, full.width, "wide"), (full.fy, full.height, "high")):
-        field_of_view_deg = math.degrees(2 * math.atan(size_px / 2 / focal_px))
-        if not _FIELD_OF_VIEW_DEG[0] <= field_of_view_deg <= _FIELD_OF_VIEW_DEG[1]:
-            raise ValueError(
-                f"a focal length of {focal_px:g} px in an image {size_px} px {side} is a field of view of "
-                f"{field_of_view_deg:.3g} degrees, which no pinhole camera has; is K that of this stream, in pixels?"
-            )
-    roi = info.roi
-    width, height = (roi.width, roi.height) if roi.width and roi.height else (info.width, info.height)
-    cropped = Intrinsics(width, height, full.fx, full.fy, full.cx - roi.x_offset, full.cy - roi.y_offset)
-    # 0 stands for 1 in a CameraInfo.
-    binning_x, binning_y = max(1, info.binning_x), max(1, info.binning_y)
-    return cropped.resized(width // binning_x, height // binning_y)
-
-
 def transform_of(message: Any) -> Transform:
     """A geometry_msgs/Transform.
 
@@ -99,22 +73,6 @@ def transform_of(message: Any) -> Transform:
     return Transform.from_quaternion(
         (rotation.x, rotation.y, rotation.z, rotation.w), (translation.x, translation.y, translation.z)
     )
-
-
-def is_distorted(info: CameraInfo) -> bool:
-    """Whether the images still carry lens distortion, which a pinhole camera cannot express."""
-    return any(coefficient != 0 for coefficient in info.d)
-
-
-def camera_of_rectified(info: CameraInfo) -> CameraInfo:
-    """The CameraInfo of the rectified images of a camera: K is that of P, and no distortion is left.
-
-    image_proc publishes the raw camera's CameraInfo with its rectified images, whose pinhole camera is P.
-    """
-    rectified = copy.copy(info)
-    rectified.k = np.asarray(info.p, dtype=np.float64).reshape(3, 4)[:, :3].reshape(9)
-    rectified.d = []
-    return rectified
 
 
 @dataclass(frozen=True)
@@ -132,16 +90,55 @@ class RgbdMessages:
         return stamp_ns_of(self.color.header)
 
 
-def distorted_images(messages: RgbdMessages) -> list[str]:
-    """Which of the images, "colour" and "depth", still carry lens distortion.
+@dataclass(frozen=True)
+class Distortion:
+    """What becomes of the lens distortion of a frame's images, in words such as "colour (plumb_bob)"; empty for none.
 
-    Depth is judged only where its CameraInfo describes the depth image: drivers that register depth to colour may
-    publish the CameraInfo of the unregistered depth camera beside it.
+    Attributes:
+        corrected: what is taken out here.
+        left: what is of an unknown kind and stays.
+    """
+
+    corrected: str
+    left: str
+
+    def fault(self, color_topic: str, cure: str) -> str:
+        """What makes positions wrong, with the cure; empty for nothing.
+
+        Args:
+            color_topic: whose name may say that its images are rectified already.
+            cure: the setting for images that are.
+        """
+        if self.left:
+            return (
+                f"the lens distortion of {self.left} is of a kind that is not known here and stays, so that positions "
+                f"near the image's border are off: take the rectified images (image_proc), with {cure}"
+            )
+        if self.corrected.startswith("colour") and "rect" in color_topic.rpartition("/")[2]:
+            return (
+                f"by its name {color_topic} is rectified already, but its CameraInfo has distortion coefficients, and "
+                f"their distortion is taken out (once more?): for rectified images, give {cure}"
+            )
+        return ""
+
+
+def distortion_of(messages: RgbdMessages) -> Distortion:
+    """What the CameraInfos say about lens distortion.
+
+    That of depth is asked only where it describes the depth image: drivers that register depth to colour may publish
+    the CameraInfo of the unregistered depth camera beside it.
     """
     color, depth = messages.color_info, messages.depth_info
     of_depth = depth is not None and depth.header.frame_id == messages.depth.header.frame_id
-    infos = {"colour": color, "depth": depth if of_depth else None}
-    return [name for name, info in infos.items() if info is not None and is_distorted(info)]
+    distorted = {
+        f"{name} ({info.distortion_model or 'no model'})": info
+        for name, info in (("colour", color), ("depth", depth if of_depth else None))
+        if info is not None and is_distorted(info)
+    }
+    return Distortion(
+        " and ".join(text for text, info in distorted.items() if is_correctable(info)),
+        " and ".join(text for text, info in distorted.items() if not is_correctable(info)),
+    )
 
 
 class CameraInfos:
@@ -215,7 +212,7 @@ def frame_of(
     T_color_depth: Transform | None = None,
     registration: Registration | None = None,
 ) -> RgbdFrame:
-    """The frame of one moment, depth registered to colour where it is not yet.
+    """The frame of one moment, without lens distortion, depth registered to colour where it is not yet.
 
     Depth counts as registered when it has colour's frame_id and size, unless its own CameraInfo says that it has other
     pixels, or the depth camera's pose is given.
@@ -237,55 +234,66 @@ def frame_of(
     depth_m = _named("depth image", depth_m_of, messages.depth)
     if messages.color_info is None:
         raise ValueError("no CameraInfo of the colour camera has arrived; it is needed for everything in 3D")
-    intrinsics = _named("colour camera_info", intrinsics_of, messages.color_info)
+    view = _named("colour camera_info", view_of, messages.color_info)
+    intrinsics = view.camera
     height, width = color_rgb.shape[:2]
     if (intrinsics.width, intrinsics.height) != (width, height):
         raise ValueError(
             f"the colour image is {width}x{height} but its CameraInfo says {intrinsics.width}x{intrinsics.height}; "
             "they must come from the same stream"
         )
+    color_rgb = view.color(color_rgb)
     color_frame, depth_frame = messages.color.header.frame_id, messages.depth.header.frame_id
     registration = Registration() if registration is None else registration
     pose_is_given = T_color_depth is not None
-    same_camera = depth_m.shape == (height, width) and depth_frame == color_frame and not pose_is_given
-    if same_camera and not _sees_other_pixels(messages, intrinsics):
-        registration.take_registered(color_rgb, depth_m)
-        return RgbdFrame(color_rgb, depth_m, intrinsics, messages.stamp_ns, color_frame)
+    if depth_m.shape == (height, width) and depth_frame == color_frame and not pose_is_given:
+        depth_view = _own_view_of_depth(messages, view)
+        if _sees_the_same_pixels(depth_view.camera, intrinsics):
+            depth_m = depth_view.depth(depth_m)
+            registration.take_registered(color_rgb, depth_m)
+            return RgbdFrame(color_rgb, depth_m, intrinsics, messages.stamp_ns, color_frame)
     try:
         if messages.depth_info is None:
             raise ValueError("no CameraInfo of the depth camera has arrived")
-        depth_intrinsics = _named("depth camera_info", intrinsics_of, messages.depth_info)
+        depth_view = _named("depth camera_info", view_of, messages.depth_info)
         if T_color_depth is None:
             T_color_depth = pose_of_depth_camera(color_frame, depth_frame, messages.stamp_ns)
-        registered_m = register_depth(depth_m, depth_intrinsics, intrinsics, T_color_depth)
+        check_depth_size(depth_m, depth_view.camera)
+        registered_m = register_depth(depth_view.depth(depth_m), depth_view.camera, intrinsics, T_color_depth)
     except ValueError as error:
         raise ValueError(
             f"depth is {depth_m.shape[1]}x{depth_m.shape[0]} in frame {depth_frame!r}, "
             f"colour {width}x{height} in frame {color_frame!r}, and depth cannot be registered to colour here: "
             f"{error}; or let the camera's driver align depth to colour"
         ) from error
+    # Depth that the driver aligned has the pixels of colour as it came, distortion included.
+    came_m = view.depth(depth_m) if depth_m.shape == (height, width) else depth_m
     frames = color_frame, depth_frame
-    chosen_m = registration.choose(color_rgb, depth_m, registered_m, frames, T_color_depth, pose_is_given)
+    chosen_m = registration.choose(color_rgb, came_m, registered_m, frames, T_color_depth, pose_is_given)
     return RgbdFrame(color_rgb, chosen_m, intrinsics, messages.stamp_ns, color_frame)
 
 
-def _sees_other_pixels(messages: RgbdMessages, color_intrinsics: Intrinsics) -> bool:
-    """Whether depth has a CameraInfo of colour's frame and size that nevertheless places points in other pixels.
+def _own_view_of_depth(messages: RgbdMessages, color_view: View) -> View:
+    """Of depth with colour's frame and size: what its own CameraInfo says, or else that of colour.
 
-    Cameras that are rendered or cropped may have one, with one frame_id for both images.
+    Cameras that are rendered or cropped may have one of other pixels, with one frame_id for both images.
     """
     info = messages.depth_info
-    size_wh = (color_intrinsics.width, color_intrinsics.height)
     if info is None or info.header.frame_id != messages.color.header.frame_id or not info.k[0] > 0:
-        return False  # it describes another image, or was never filled in
-    depth_intrinsics = _named("depth camera_info", intrinsics_of, info)
-    if (depth_intrinsics.width, depth_intrinsics.height) != size_wh:
-        return False
-    corners_px = np.array([[0.0, 0.0], size_wh])
-    focal, centre = np.split(color_intrinsics.fx_fy_cx_cy, 2)
-    depth_focal, depth_centre = np.split(depth_intrinsics.fx_fy_cx_cy, 2)
+        return color_view  # it describes another image, or was never filled in
+    depth_view = _named("depth camera_info", view_of, info)
+    depth_camera, color_camera = depth_view.camera, color_view.camera
+    same_size = (depth_camera.width, depth_camera.height) == (color_camera.width, color_camera.height)
+    return depth_view if same_size else color_view
+
+
+def _sees_the_same_pixels(depth_camera: Intrinsics, color_camera: Intrinsics) -> bool:
+    """Whether two cameras in one place see a point in the same pixel, all over the image."""
+    corners_px = np.array([[0.0, 0.0], (color_camera.width, color_camera.height)])
+    focal, centre = np.split(color_camera.fx_fy_cx_cy, 2)
+    depth_focal, depth_centre = np.split(depth_camera.fx_fy_cx_cy, 2)
     seen_px = (corners_px - depth_centre) / depth_focal * focal + centre
-    return bool(np.abs(seen_px - corners_px).max() > _SAME_PIXEL_PX)
+    return bool(np.abs(seen_px - corners_px).max() <= _SAME_PIXEL_PX)
 
 
 def _is_compressed(message: Image) -> bool:

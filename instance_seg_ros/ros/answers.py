@@ -11,7 +11,7 @@ from instance_seg_ros.core.depth import scale_fault
 from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.messages import outgoing
-from instance_seg_ros.messages.incoming import MAX_FRAME_ID, RgbdMessages, distorted_images, frame_of
+from instance_seg_ros.messages.incoming import MAX_FRAME_ID, RgbdMessages, distortion_of, frame_of
 from instance_seg_ros.messages.registration import Registration
 from instance_seg_ros.msg import InstanceArray
 from instance_seg_ros.pipeline import Pipeline, Scene
@@ -72,6 +72,7 @@ class Answers:
 
     Attributes:
         registration: how depth came to lie on colour since the node was activated.
+        corrected: the images of the latest frame that lens distortion was taken out of, in words; empty for none.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Answers:
         self._health = health
         self._problems = problems
         self._logged_registration = ""
+        self.corrected = ""
         self.registration = Registration()
 
     def forget_camera(self) -> None:
@@ -155,14 +157,16 @@ class Answers:
             if fault is not None:
                 self._problems.report("frame_id", fault)
                 break
-        distorted = distorted_images(rgbd)
-        if distorted:
-            self._problems.report(
-                "lens distortion",
-                f"the CameraInfo of {' and '.join(distorted)} has distortion coefficients, which are not corrected "
-                "here; positions near the image's border are off: subscribe to the rectified images (image_proc) and "
-                "set rectified_inputs",
+        distortion = distortion_of(rgbd)
+        fault = distortion.fault(self._node.resolve_topic_name("~/color/image_raw"), "rectified_inputs")
+        if fault:
+            self._problems.report("lens distortion", fault)
+        if distortion.corrected and not self.corrected:
+            self._node.get_logger().info(
+                f"the lens distortion of {distortion.corrected} is taken out: results are in the rectified image, "
+                "whose camera is published on ~/camera_info"
             )
+        self.corrected = distortion.corrected
 
     def _tell_registration(self) -> None:
         text = self.registration.text

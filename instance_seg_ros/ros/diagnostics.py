@@ -31,6 +31,7 @@ class NodeState:
         configure_failure: why the last configure failed, None when it did not.
         frames: how many were received and what became of them.
         registration: the pose by which depth is registered to colour here; empty where it comes registered.
+        corrected: the images that lens distortion is taken out of, in words; empty for none.
         subscribers: number of subscribers of each output, by topic.
     """
 
@@ -41,6 +42,7 @@ class NodeState:
     configure_failure: str | None
     frames: Mapping[str, int]
     registration: str
+    corrected: str
     subscribers: Mapping[str, int]
 
 
@@ -143,6 +145,7 @@ class DiagnosticsPublisher:
             "unpaired colour images": pairer.unpaired_colors,
             "unpaired depth images": pairer.unpaired_depths,
             "depth registered here": state.registration or "no",
+            "lens distortion taken out": state.corrected or "none",
         }
         return status(*self._named("inputs"), WARN if faults else OK, "; ".join(faults) or "receiving", facts)
 

@@ -428,6 +428,7 @@ class InstanceSegNode(LifecycleNode):
             configure_failure=self._configure_failure,
             frames=self._frames(),
             registration=self._answers.registration.text,
+            corrected=self._answers.corrected,
             subscribers=self.subscribers(),
         )
 

@@ -12,10 +12,11 @@ from typing import Any
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
-from sensor_msgs.msg import Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from visualization_msgs.msg import MarkerArray
 
 from instance_seg_ros.messages import detections, outgoing
+from instance_seg_ros.messages.camera import camera_info
 from instance_seg_ros.msg import InstanceArray
 from instance_seg_ros.pipeline import Scene
 from instance_seg_ros.results.overlay import draw_overlay
@@ -43,6 +44,7 @@ class Outputs:
             publisher(Image, "~/overlay"): lambda scene: outgoing.overlay_image(
                 make_message, scene, draw_overlay(scene)
             ),
+            publisher(CameraInfo, "~/camera_info"): _camera_info,
             publisher(PointCloud2, "~/cloud"): lambda scene: outgoing.cloud(make_message, scene),
             publisher(MarkerArray, "~/markers"): _markers,
         }
@@ -58,7 +60,7 @@ class Outputs:
         self._publish(self._instances, answer)
 
     def publish_pictures(self, scene: Scene) -> None:
-        """Publishes label image, overlay, cloud, markers and detections, each only while it has a subscriber."""
+        """Publishes pictures, their camera, cloud, markers and detections, each only while it has a subscriber."""
         for publisher, make_picture in self._pictures.items():
             if self._count(publisher) > 0:
                 self._publish(publisher, make_picture(scene))
@@ -84,6 +86,11 @@ class Outputs:
         with self._lock:
             if not self._closed:
                 publisher.publish(message)
+
+
+def _camera_info(scene: Scene) -> CameraInfo:
+    header = outgoing.header(make_message, scene.frame.stamp_ns, scene.frame.frame_id)
+    return camera_info(make_message, header, scene.frame.intrinsics)
 
 
 def _markers(scene: Scene) -> MarkerArray:

@@ -107,11 +107,22 @@ def test_a_camera_that_was_never_calibrated_is_named(read: Callable, recorded: l
     assert all("is the camera's CameraInfo filled in?" in cause for cause in counts.lost)
 
 
-def test_lens_distortion_is_warned_of(read: Callable, recorded: list[Stamped]) -> None:
-    found, counts = read(changed(recorded, (COLOR_INFO,), lambda info: replace(info, d=np.array([0.1, 0, 0, 0, 0]))))
-    assert len(found) == 4
-    (warning,) = counts.warnings
-    assert "distortion" in warning
+@pytest.mark.parametrize(
+    ("model", "topic", "told", "warning"),
+    [
+        ("plumb_bob", COLOR, "colour (plumb_bob)", ""),
+        ("scaramuzza", COLOR, "", "the lens distortion of colour (scaramuzza) is of a kind that is not known here"),
+        ("plumb_bob", "/camera/color/image_rect", "colour (plumb_bob)", "rectified images, give --rectified"),
+    ],
+)
+def test_what_becomes_of_lens_distortion_is_told(
+    read: Callable, recorded: list[Stamped], model: str, topic: str, told: str, warning: str
+) -> None:
+    distortion = {"distortion_model": model, "d": np.array([0.1, 0, 0, 0, 0])}
+    messages = changed(recorded, (COLOR_INFO,), lambda info: replace(info, **distortion))
+    found, counts = read([(topic if name == COLOR else name, ns, message) for name, ns, message in messages])
+    assert (len(found), counts.distortion) == (4, told)
+    assert (warning in counts.warnings[0]) if warning else counts.warnings == []
 
 
 def test_rectified_images_have_the_camera_p(read: Callable, recorded: list[Stamped], frames: list[RgbdFrame]) -> None:

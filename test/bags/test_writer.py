@@ -14,7 +14,7 @@ from instance_seg_ros.bags.writer import new_bag
 from instance_seg_ros.core.parameters import GraspingSettings
 from instance_seg_ros.pipeline import Scene
 
-NAMES = ("instances", "label_image", "overlay/compressed", "cloud")
+NAMES = ("instances", "label_image", "overlay/compressed", "camera_info", "cloud")
 
 
 @pytest.mark.parametrize(("storage", "suffix"), [("sqlite3", ".db3"), ("mcap", ".mcap")])

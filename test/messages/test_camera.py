@@ -11,7 +11,8 @@ import pytest
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.messages.camera import camera_info, color_image, depth_image
-from instance_seg_ros.messages.incoming import RgbdMessages, frame_of, is_distorted
+from instance_seg_ros.messages.incoming import RgbdMessages, frame_of
+from instance_seg_ros.messages.lens import is_distorted
 from instance_seg_ros.messages.outgoing import MessageFactory, header
 from instance_seg_ros.messages.types import load_typestore, message_factory
 

@@ -9,14 +9,14 @@ import pytest
 from instance_seg_ros.core.camera import Intrinsics
 from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.messages.incoming import (
+    Distortion,
     MessageMatcher,
     RgbdMessages,
-    distorted_images,
+    distortion_of,
     frame_of,
-    intrinsics_of,
-    is_distorted,
     stamp_ns_of,
 )
+from instance_seg_ros.messages.lens import intrinsics_of, is_distorted
 
 WIDTH, HEIGHT = 8, 6
 
@@ -40,7 +40,10 @@ def info(width: int = WIDTH, height: int = HEIGHT, **changes: Any) -> Any:
         "width": width,
         "height": height,
         "k": [10.0, 0, width / 2 - 0.5, 0, 10.0, height / 2 - 0.5, 0, 0, 1],
+        "distortion_model": "plumb_bob",
         "d": [0.0] * 5,
+        "r": [0.0] * 9,
+        "p": [0.0] * 12,
         "binning_x": 0,
         "binning_y": 0,
         "roi": SimpleNamespace(x_offset=0, y_offset=0, width=0, height=0),
@@ -203,17 +206,61 @@ DISTORTED = [0.1, 0, 0, 0, 0]
 
 
 @pytest.mark.parametrize(
-    ("changes", "distorted"),
+    ("changes", "corrected", "left"),
     [
-        ({}, []),
-        ({"color_info": info(d=[])}, []),
-        ({"color_info": info(d=DISTORTED)}, ["colour"]),
-        ({"depth_info": info(d=DISTORTED)}, ["depth"]),
-        ({"depth_info": info(d=DISTORTED, header=header(frame_id="of the bare depth camera"))}, []),
+        ({}, "", ""),
+        ({"color_info": info(d=[])}, "", ""),
+        ({"color_info": info(d=DISTORTED)}, "colour (plumb_bob)", ""),
+        ({"color_info": info(d=DISTORTED[:3])}, "", "colour (plumb_bob)"),
+        ({"color_info": info(d=DISTORTED, distortion_model="")}, "", "colour (no model)"),
+        ({"depth_info": info(d=DISTORTED)}, "depth (plumb_bob)", ""),
+        ({"depth_info": info(d=DISTORTED, header=header(frame_id="of the bare depth camera"))}, "", ""),
+        (
+            {"color_info": info(d=DISTORTED, distortion_model="scaramuzza"), "depth_info": info(d=DISTORTED)},
+            "depth (plumb_bob)",
+            "colour (scaramuzza)",
+        ),
     ],
 )
-def test_distortion_is_seen(changes: dict[str, Any], distorted: list[str]) -> None:
-    assert distorted_images(matched(**changes)) == distorted
+def test_distortion_is_seen(changes: dict[str, Any], corrected: str, left: str) -> None:
+    found = distortion_of(matched(**changes))
+    assert (found.corrected, found.left) == (corrected, left)
+
+
+@pytest.mark.parametrize(
+    ("corrected", "left", "topic", "fault"),
+    [
+        ("", "", "/camera/color/image_raw", ""),
+        ("colour (plumb_bob)", "", "/camera/color/image_raw", ""),
+        ("depth (plumb_bob)", "", "/camera/image_rect", ""),
+        ("colour (plumb_bob)", "", "/rectangles/image_raw", ""),
+        ("colour (plumb_bob)", "", "/camera/image_rect_color", "/camera/image_rect_color is rectified already"),
+        (
+            "",
+            "colour (scaramuzza)",
+            "/camera/image_raw",
+            "distortion of colour (scaramuzza) is of a kind that",
+        ),
+    ],
+)
+def test_distortion_that_stays_or_may_be_taken_out_twice_is_told(
+    corrected: str, left: str, topic: str, fault: str
+) -> None:
+    found = Distortion(corrected, left).fault(topic, "rectified_inputs")
+    assert (fault in found and "rectified_inputs" in found) if fault else found == ""
+
+
+def test_aligned_depth_is_rectified_as_colour_unless_its_own_camera_info_says_otherwise() -> None:
+    wide = {"k": [6.0, 0, 3.5, 0, 6.0, 2.5, 0, 0, 1]}
+    strong = info(d=[-0.4, 0, 0, 0, 0], **wide)
+    values = (500 + 10 * np.arange(WIDTH * HEIGHT, dtype="<u2")).reshape(HEIGHT, WIDTH)
+    depth = image("16UC1", data=values.tobytes())
+    as_colour = frame_of(matched(color_info=strong, depth=depth), no_pose).depth_m
+    told_so = frame_of(matched(color_info=strong, depth=depth, depth_info=strong), no_pose).depth_m
+    told_otherwise = frame_of(matched(color_info=strong, depth=depth, depth_info=info(**wide)), no_pose).depth_m
+    assert as_colour.tolist() == told_so.tolist() != told_otherwise.tolist()
+    assert told_otherwise == pytest.approx(values / 1000)
+    assert np.isin(np.round(as_colour * 1000), [*values.ravel(), 0]).all(), "measurements, none between two"
 
 
 def test_pairs_get_the_infos_nearest_in_time() -> None:
@@ -231,7 +278,7 @@ def test_pairs_get_the_infos_nearest_in_time() -> None:
 
 def test_rectified_images_have_the_camera_p_and_no_distortion() -> None:
     matcher = MessageMatcher(tolerance_s=0.01, rectified=True)
-    raw = info(d=[0.1, 0, 0, 0, 0], p=[9.0, 0, 3.0, 0, 0, 8.0, 2.0, 0, 0, 0, 1, 0])
+    raw = info(d=DISTORTED, p=[9.0, 0, 3.0, 0, 0, 8.0, 2.0, 0, 0, 0, 1, 0])
     matcher.add_color_info(raw)
     matcher.add_depth(image("16UC1", value=500))
     messages = matcher.add_color(image("rgb8"))

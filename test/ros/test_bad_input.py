@@ -236,17 +236,41 @@ def test_depth_of_another_size_is_registered_when_its_camera_is_known(
     assert len(answer.instances) == 2
 
 
-def test_lens_distortion_is_reported(
-    stage: Any, make_frame: MakeFrame, messages_of: Callable[[RgbdFrame], Messages]
+@pytest.mark.parametrize(
+    ("model", "corrected", "told"),
+    [
+        ("plumb_bob", "colour (plumb_bob)", "the lens distortion of colour (plumb_bob) is taken out"),
+        ("scaramuzza", "none", "the lens distortion of colour (scaramuzza) is of a kind that is not known here"),
+    ],
+)
+def test_lens_distortion_is_taken_out_or_reported(
+    stage: Any,
+    make_frame: MakeFrame,
+    messages_of: Callable[[RgbdFrame], Messages],
+    model: str,
+    corrected: str,
+    told: str,
 ) -> None:
+    stage.probe.listen("camera_info", CameraInfo)
+    stage.wait(stage.connected, "the new subscription")
     frame = replace(make_frame(), stamp_ns=stage.stamp_ns())
     info, color, depth = messages_of(frame)
-    info.d = [0.1, 0.0, 0.0, 0.0, 0.0]
+    info.distortion_model, info.d = model, [0.1, 0.0, 0.0, 0.0, 0.0]
+    info.p[0] = info.p[5] = 0.9 * info.k[0]  # of the rectified images
     for name, message in (("color_info", info), ("color", color), ("depth", depth)):
         stage.probe.send(name, message)
 
-    assert len(stage.answer_to(frame.stamp_ns).instances) == 2
-    stage.wait(lambda: stage.log_lines("lens distortion"), "the log line")
+    answer = stage.answer_to(frame.stamp_ns)
+    assert len(answer.instances) == 2
+    assert answer.fx == (info.k[0] if corrected == "none" else info.p[0])
+    stage.wait(lambda: stage.probe.received["camera_info"], "the camera of the label image")
+    camera = stage.probe.received["camera_info"][0]
+    assert (camera.k[0], list(camera.d), camera.header.stamp) == (answer.fx, [0.0] * 5, answer.header.stamp)
+    stage.wait(lambda: stage.log_lines(told), "the log line")
+    stage.probe.received["diagnostics"].clear()
+    stage.wait(lambda: stage.probe.status("inputs"), "the diagnostics")
+    facts = {value.key: value.value for value in stage.probe.status("inputs").values}
+    assert facts["lens distortion taken out"] == corrected
 
 
 def test_stamps_of_another_clock_are_reported(
