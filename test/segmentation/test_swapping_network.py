@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import threading
 import time
@@ -11,9 +12,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.segmentation.accelerator import Accelerator, Report, Shapes
 from instance_seg_ros.segmentation.model_file import ModelError
-from instance_seg_ros.segmentation.postprocessing import NetworkOutput
+from instance_seg_ros.segmentation.network import Network, instances_of, selected_instances
+from instance_seg_ros.segmentation.postprocessing import NetworkOutput, NotFiniteError, Selection
 from instance_seg_ros.segmentation.swapping_network import SwappingNetwork
 from instance_seg_ros.segmentation.waiting_network import WaitingNetwork
 
@@ -278,3 +281,52 @@ def test_what_another_precision_would_not_help_is_told_at_once() -> None:
     accelerator = Accelerator("Fast", {"fp16": refuse, "tf32": unused})
     with pytest.raises(ModelError, match="Fast: failed: no such library"):
         score(WaitingNetwork(ConstantNetwork("on the CPU", CPU), accelerator))
+
+
+class SettlingNetwork(ConstantNetwork):
+    """Makes the instances itself, with a score of its own."""
+
+    SETTLED = 0.625
+
+    def instances(self, inputs: Mapping[str, NDArray], selection: Selection, class_names: tuple[str, ...]) -> Instances:
+        if self.error is not None:
+            raise self.error
+        output = dataclasses.replace(self(inputs), scores=np.full(1, self.SETTLED, dtype=np.float32))
+        return selected_instances(output, inputs, selection, class_names)
+
+
+def instance_scores(network: Network) -> list[float]:
+    inputs = {"depth_m": np.zeros((4, 4), dtype=np.float32)}
+    return instances_of(network, inputs, Selection(0.1, 0.5, 10, 1), ("object",)).scores.tolist()
+
+
+@pytest.mark.parametrize("kind", [ConstantNetwork, SettlingNetwork])
+def test_instances_come_from_the_first_network_until_the_better_one_makes_them(kind: type[ConstantNetwork]) -> None:
+    better = kind("on the GPU", GPU)
+    network = SwappingNetwork(
+        ConstantNetwork("on the CPU", CPU), [Accelerator("Fast", {"tf32": lambda shapes, report: better})]
+    )
+    assert instance_scores(network) == [CPU]
+    wait_until(lambda: network.backend == "on the CPU; Fast: ready")
+    assert instance_scores(network) == [GPU if kind is ConstantNetwork else SettlingNetwork.SETTLED]
+    better.error = RuntimeError("the GPU fell off")
+    assert instance_scores(network) == [CPU]
+    assert network.backend == "on the CPU; Fast: failed on a frame: the GPU fell off"
+
+
+@pytest.mark.parametrize(("kind", "score"), [(ConstantNetwork, GPU), (SettlingNetwork, SettlingNetwork.SETTLED)])
+def test_a_network_that_is_waited_for_makes_its_instances_itself_where_it_can(
+    kind: type[ConstantNetwork], score: float
+) -> None:
+    accelerator = Accelerator("Fast", {"tf32": lambda shapes, report: kind("on the GPU", GPU)})
+    assert instance_scores(WaitingNetwork(ConstantNetwork("on the CPU", CPU), accelerator)) == [score]
+
+
+def test_a_network_in_a_safer_precision_makes_its_instances_itself() -> None:
+    def overflowing(shapes: Shapes, report: Report) -> ConstantNetwork:
+        raise NotFiniteError("the scores are not finite")
+
+    makers = {"fp16": overflowing, "bf16": lambda shapes, report: SettlingNetwork("on the GPU", GPU)}
+    network = WaitingNetwork(ConstantNetwork("on the CPU", CPU), Accelerator("Fast", makers))
+    assert instance_scores(network) == [SettlingNetwork.SETTLED]
+    assert network.backend == "on the GPU (bf16, not fp16: the scores are not finite)"

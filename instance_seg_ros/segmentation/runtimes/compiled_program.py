@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
@@ -53,7 +54,7 @@ class CompiledProgram:
     """
 
     def __init__(self, program: Program, device: str, cache: Path) -> None:
-        os.environ.setdefault(_CACHE_VARIABLE, str(cache))
+        _keep_in(cache)
         self.input_types, self.output_types = program.input_types, program.output_types
         names, outputs = tuple(program.input_types), tuple(program.output_types)
 
@@ -74,3 +75,14 @@ class CompiledProgram:
         """The outputs by name, on the device; `inputs` are there already."""
         results = self._run(*(inputs[name] for name in self.input_types))
         return dict(zip(self.output_types, results, strict=True))
+
+
+def _keep_in(folder: Path) -> None:
+    """Makes the compiler keep what it makes in a folder, unless the user has named one.
+
+    PyTorch puts its own default into the environment as soon as a part of it asks: a temporary folder, which does not
+    outlive the machine's next start.
+    """
+    named = os.environ.get(_CACHE_VARIABLE)
+    if named is None or Path(named).parent == Path(tempfile.gettempdir()):
+        os.environ[_CACHE_VARIABLE] = str(folder)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,8 +14,9 @@ import pytest
 import torch
 
 from instance_seg_ros.segmentation import ModelError, default_model_path
-from instance_seg_ros.segmentation.network import input_shapes
-from instance_seg_ros.segmentation.runtimes import pytorch_backend
+from instance_seg_ros.segmentation.network import input_shapes, instances_of
+from instance_seg_ros.segmentation.postprocessing import Selection
+from instance_seg_ros.segmentation.runtimes import compiled_program, pytorch_backend
 from instance_seg_ros.segmentation.runtimes.fixed_sizes import with_fixed_sizes
 from instance_seg_ros.segmentation.runtimes.onnxruntime_backend import OnnxRuntimeNetwork
 from instance_seg_ros.segmentation.runtimes.pytorch_backend import PyTorchNetwork, resolved_precision
@@ -182,3 +185,68 @@ def test_a_program_never_waits_for_its_device(shipped: bool, block_model_path: P
     assert {name: (tuple(value.shape), value.dtype) for name, value in outputs.items()} == {
         name: (value.shape, value.dtype) for name, value in program.output_types.items()
     }
+
+
+@pytest.mark.parametrize(
+    ("named", "kept_in"), [(None, "engines"), ("/tmp/torchinductor_me", "engines"), ("/mine", "/mine")]
+)
+def test_what_is_compiled_is_kept_where_the_user_says_or_beside_the_engines(
+    named: str | None, kept_in: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiled_program.tempfile, "gettempdir", lambda: "/tmp")
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    if named is not None:
+        monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", named)
+    compiled_program._keep_in(Path("engines"))
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == kept_in
+
+
+class Compiled:
+    """Stands in for the compiler, which takes a minute: the same program, uncompiled."""
+
+    def __init__(self, program: Doubling, device: str, cache: Path) -> None:
+        self.input_types, self.output_types = program.input_types, program.output_types
+        self._program = program
+
+    def __call__(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return self._program(inputs)
+
+
+def test_compiled_it_settles_the_masks_itself(
+    block_model_path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(pytorch_backend, "CompiledProgram", Compiled)
+    monkeypatch.setattr(pytorch_backend, "selected_instances", None)  # nothing is settled on the CPU
+    network = PyTorchNetwork(block_model_path, SHAPES, "fp32", "cpu", tmp_path)
+    assert "(fp32, compiled)" in network.backend
+    trusted, selection = OnnxRuntimeNetwork(block_model_path, threads=1), Selection(0.1, 0.5, 50, 1)
+    for depth_m in (0.25, 0.75):
+        inputs = frame(depth_m)
+        found, expected = (instances_of(one, inputs, selection, ("object",)) for one in (network, trusted))
+        assert len(expected) > 0
+        for name in ("masks", "boxes_xyxy", "scores", "class_ids"):
+            assert np.array_equal(getattr(found, name), getattr(expected, name)), name
+        assert np.array_equal(network(inputs).masks, trusted(inputs).masks)  # as they are, for who asks
+
+
+def test_what_cannot_be_compiled_runs_all_the_same_and_says_so(
+    block_model_path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise RuntimeError("no C compiler\nmore about it")
+
+    monkeypatch.setattr(pytorch_backend, "CompiledProgram", fail)
+    network = PyTorchNetwork(block_model_path, SHAPES, "fp32", "cpu", tmp_path)
+    assert "(fp32, not compiled: no C compiler)" in network.backend
+    assert len(instances_of(network, frame(0.25), Selection(0.1, 0.5, 50, 1), ("object",))) > 0
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="PyTorch compiles for a CPU by g++")
+def test_the_compiler_changes_nothing(block_model_path: Path, tmp_path: Path) -> None:
+    network = PyTorchNetwork(block_model_path, SHAPES, "fp32", "cpu", tmp_path)
+    assert "(fp32, compiled)" in network.backend
+    trusted, selection = OnnxRuntimeNetwork(block_model_path, threads=1), Selection(0.1, 0.5, 50, 1)
+    found, expected = (instances_of(one, frame(0.25), selection, ("object",)) for one in (network, trusted))
+    assert len(expected) > 0
+    assert np.array_equal(found.masks, expected.masks)
+    np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
