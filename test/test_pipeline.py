@@ -37,8 +37,8 @@ def scene() -> Scene:
 
 def test_a_scene_has_one_record_an_object() -> None:
     assert [(each.label, each.track_id, each.status) for each in scene().objects()] == [
-        (1, 1, Status.GRASPING_DISABLED),
-        (2, 2, Status.GRASPING_DISABLED),
+        (1, 1, Status.GRASPING_DISABLED | Status.FLUSH),
+        (2, 2, Status.GRASPING_DISABLED | Status.FLUSH),
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -10,6 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 
 MIN_DEPTH_M, MAX_DEPTH_M = 0.001, 65.0
 """Depth outside is no measurement: 16 bits of millimetres begin and end about here, uninitialised floats lie beyond."""
+
+
+_MAX_VIEW_DEG = 178.0
+_MAX_IMAGE_PER_FOCAL = 2 * math.tan(math.radians(_MAX_VIEW_DEG / 2))
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,11 @@ class Intrinsics:
             raise ValueError(
                 f"focal lengths must be positive and all intrinsics finite, not fx={self.fx} fy={self.fy} cx={self.cx} "
                 f"cy={self.cy}; is the camera's CameraInfo filled in?"
+            )
+        if max(self.width / self.fx, self.height / self.fy) > _MAX_IMAGE_PER_FOCAL:
+            raise ValueError(
+                f"focal lengths fx={self.fx} fy={self.fy} of a {self.width}x{self.height} image mean a view of "
+                f"more than {_MAX_VIEW_DEG:.0f} degrees, which no pinhole camera has; are they in pixels?"
             )
         if not (-self.width <= self.cx <= 2 * self.width and -self.height <= self.cy <= 2 * self.height):
             raise ValueError(

@@ -98,6 +98,10 @@ class LiftingSettings(Settings):
     use_support_plane: bool = setting(
         True, "Find the plane that the objects stand on, and complete their hidden parts down to it."
     )
+    completed_shapes: bool = setting(
+        False,
+        "Also publish each completed object as a closed mesh of a few kB, which tells measured from assumed.",
+    )
 
 
 @dataclasses.dataclass(frozen=True)

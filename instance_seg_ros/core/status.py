@@ -17,6 +17,7 @@ class Status(enum.IntFlag):
     CUT_BY_IMAGE_BORDER = 32
     OCCLUDED = 64
     PARTLY_MEASURED = 128
+    FLUSH = 256
 
 
 PARTLY_SEEN = Status.CUT_BY_IMAGE_BORDER | Status.OCCLUDED | Status.PARTLY_MEASURED
@@ -32,6 +33,7 @@ REASONS = {
     Status.CUT_BY_IMAGE_BORDER: "the image's border cuts it, so its size is at least what is given",
     Status.OCCLUDED: "something nearer hides part of it, so its size is at least what is given",
     Status.PARTLY_MEASURED: "part of it has no depth, so its size is at least what is given",
+    Status.FLUSH: "it does not stand out from what it lies on: its height is not known, and it may be a print",
 }
 
 

@@ -1,4 +1,4 @@
-"""The results of a frame as files: `instances.json`, `labels.png`, `overlay.png` and `scene.ply`."""
+"""The results of a frame as files: `instances.json`, `labels.png`, `overlay.png`, `scene.ply`, maybe `shapes.ply`."""
 
 from __future__ import annotations
 
@@ -22,16 +22,25 @@ from instance_seg_ros.results.overlay import draw_overlay
 
 INSTANCES_FILE, LABELS_FILE, OVERLAY_FILE, CLOUD_FILE = "instances.json", "labels.png", "overlay.png", "scene.ply"
 
+SHAPES_FILE = "shapes.ply"
+"""Only there where objects have completed shapes."""
+MEASURED_RGB, ASSUMED_RGB = (60, 170, 80), (170, 170, 170)
+
 _PLY_TYPES = {"f4": "float", "u1": "uchar", "u2": "ushort"}
 
 
 def write_results(scene: Scene, folder: Path, grasping: GraspingSettings = TOOL_CENTRE_POINT) -> list[Path]:
-    """Writes all files of a scene, see `write_files`.
+    """Writes all files of a scene, see `write_files`; before those, the completed shapes where objects have some.
 
     Args:
         grasping: names the robot's frame in which grasp poses are given.
     """
     labels = scene.instances.label_image()
+    if any(instance.shape is not None for instance in scene.lifted.instances):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / SHAPES_FILE, shapes_ply_bytes(scene))
+    else:
+        (folder / SHAPES_FILE).unlink(missing_ok=True)
     return write_files(folder, draw_overlay(scene), labels, cloud_of_frame(scene), scene_document(scene, grasping))
 
 
@@ -78,21 +87,55 @@ def ply_bytes(cloud: SceneCloud) -> bytes:
         **{channel: cloud.colors_rgb[:, index] for index, channel in enumerate(("red", "green", "blue"))},
         "label": cloud.labels,
     }
+    return _ply_bytes("metres, camera optical frame; label 0 is background", columns)
+
+
+def shapes_ply_bytes(scene: Scene) -> bytes:
+    """The completed shapes of a scene as one binary PLY file, in the camera's optical frame.
+
+    Each vertex has its object's label and whether it was measured (1, drawn green) or assumed (0, grey).
+    """
+    vertices_m, triangles, labels, measured = [np.zeros((0, 3), np.float32)], [np.zeros((0, 3), np.int32)], [], []
+    count = 0
+    for label, instance in enumerate(scene.lifted.instances, start=1):
+        if instance.shape is None or instance.box is None:
+            continue
+        vertices_m.append(instance.box.T_camera_box.apply(instance.shape.vertices_m))
+        triangles.append(instance.shape.triangles.astype(np.int32) + count)
+        labels += [label] * len(instance.shape.vertices_m)
+        measured.append(instance.shape.measured)
+        count += len(instance.shape.vertices_m)
+    all_m, seen = np.concatenate(vertices_m), np.concatenate([np.zeros(0, bool), *measured])
+    colors = np.where(seen[:, None], MEASURED_RGB, ASSUMED_RGB).astype(np.uint8)
+    columns: dict[str, NDArray[Any]] = {
+        **{axis: all_m[:, index] for index, axis in enumerate("xyz")},
+        **{channel: colors[:, index] for index, channel in enumerate(("red", "green", "blue"))},
+        "label": np.array(labels, dtype=np.uint16),
+        "measured": seen.astype(np.uint8),
+    }
+    faces = np.empty(sum(map(len, triangles)), dtype=[("count", "u1"), ("indices", "<i4", 3)])
+    faces["count"], faces["indices"] = 3, np.concatenate(triangles)
+    return _ply_bytes("metres, camera optical frame; measured 0 is assumed", columns, faces)
+
+
+def _ply_bytes(comment: str, columns: dict[str, NDArray[Any]], faces: NDArray[Any] | None = None) -> bytes:
+    """A binary little-endian PLY file of vertices by their properties, and of triangles."""
     vertices = np.empty(
-        len(cloud.points_m), dtype=[(name, values.dtype.newbyteorder("<")) for name, values in columns.items()]
+        len(columns["x"]), dtype=[(name, values.dtype.newbyteorder("<")) for name, values in columns.items()]
     )
     for name, values in columns.items():
         vertices[name] = values
-    properties = [f"property {_PLY_TYPES[values.dtype.str[1:]]} {name}" for name, values in columns.items()]
     header = [
         "ply",
         "format binary_little_endian 1.0",
-        "comment metres, camera optical frame; label 0 is background",
+        f"comment {comment}",
         f"element vertex {len(vertices)}",
-        *properties,
-        "end_header",
+        *(f"property {_PLY_TYPES[values.dtype.str[1:]]} {name}" for name, values in columns.items()),
     ]
-    return ("\n".join(header) + "\n").encode() + vertices.tobytes()
+    if faces is not None:
+        header += [f"element face {len(faces)}", "property list uchar int vertex_indices"]
+    content = vertices.tobytes() + (b"" if faces is None else faces.tobytes())
+    return ("\n".join([*header, "end_header"]) + "\n").encode() + content
 
 
 def _plain_message(type_name: str, /, **fields: Any) -> Any:

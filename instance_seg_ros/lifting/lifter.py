@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import cv2
@@ -16,10 +15,13 @@ from instance_seg_ros.core.geometry import OrientedBox, Plane, Transform, cross,
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import LiftingSettings
 from instance_seg_ros.core.status import Status
+from instance_seg_ros.lifting.columns import Columns, Underside, fill_columns, leans
 from instance_seg_ros.lifting.completion import far_side_of_round_body
+from instance_seg_ros.lifting.order import levels_below, removal_order
 from instance_seg_ros.lifting.order_statistics import median, percentile, percentiles
-from instance_seg_ros.lifting.solid import Body, centre_of_columns_m, fit_revolution, leans
-from instance_seg_ros.lifting.support import ObjectSupport, SceneSupports, Support, find_supports
+from instance_seg_ros.lifting.shape import CompletedShape, completed_shape
+from instance_seg_ros.lifting.solid import Body, Revolution, fit_revolution
+from instance_seg_ros.lifting.support import ObjectSupport, SceneSupports, Support, Surface, find_supports
 from instance_seg_ros.lifting.surface import (
     crop_of,
     depth_step_pixels,
@@ -30,7 +32,7 @@ from instance_seg_ros.lifting.surface import (
     window_radius_px,
 )
 from instance_seg_ros.lifting.uncertainty import centroid_covariance_m2
-from instance_seg_ros.lifting.visibility import partly_seen
+from instance_seg_ros.lifting.visibility import amodal_xyxy, occluders, partly_seen
 
 _MIN_KEPT_SHARE = 0.3
 """Erosion and edge removal are eased until this share of a mask's measured pixels is left: thin objects stay."""
@@ -45,6 +47,9 @@ _FOOT_SHARE = 0.3
 """An object rests on the middle part of its lower side, so wide and long as a share of it, or on more."""
 _LEVEL, _TOP_SEEN = 0.9, 0.1
 """What lies below others is seen from its side alone when fewer than so many of its normals point up by the first."""
+_FLUSH_M, _FLUSH_NOISE_M = 0.003, 0.003
+"""What stands out by less than the larger of these, the second at 1 m and growing with the square of the distance, may
+be flat: so much is left of a sensor's noise."""
 _GOLDEN = (5**0.5 - 1) / 2
 
 
@@ -74,6 +79,10 @@ class Instance3D:
         support: what the object stands on, its `instance` an index into the instances of the frame.
         centroid_covariance_m2: (3, 3) float64 covariance of the error of `centroid_m`; with 90 in 100 objects the error
             along any axis is below 1.645 standard deviations. None where nothing is known of it.
+        amodal_xyxy: pixels that the whole object would cover, unseen parts and those beyond the image's border as well,
+            by its box; pixel i covers [i, i + 1). None likewise.
+        occluded_by: indices of the instances that hide a part of it.
+        shape: the completed object, where the settings ask for shapes and it was completed.
 
     Raises:
         ValueError: on a wrong shape or dtype, a value that is not finite, or geometry that contradicts the status.
@@ -90,6 +99,9 @@ class Instance3D:
     status: Status
     support: ObjectSupport = field(default_factory=ObjectSupport)
     centroid_covariance_m2: NDArray[np.float64] | None = None
+    amodal_xyxy: tuple[float, float, float, float] | None = None
+    occluded_by: tuple[int, ...] = ()
+    shape: CompletedShape | None = None
 
     def __post_init__(self) -> None:
         points_m, pixels = self.points_m, self.pixels
@@ -121,10 +133,17 @@ class LiftedFrame:
         instances: one for each mask.
         support_plane: the one that most objects stand on, in the camera's optical frame, its normal pointing up (to
             the free side); None when none was found. Each instance has its own in `Instance3D.support`.
+        surfaces: that and the others parallel to it, as far as they were seen.
     """
 
     instances: tuple[Instance3D, ...]
     support_plane: Plane | None
+    surfaces: tuple[Surface, ...] = ()
+
+    @property
+    def removal_order(self) -> list[int]:
+        """For each instance the step, from 1, at which it may be taken away: after all that stands on it."""
+        return removal_order([instance.support for instance in self.instances])
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,7 +207,8 @@ class Lifter:
             supports = find_supports(frame, instances, points_m, self.settings.plane_tolerance_m)
         lifted: dict[int, Instance3D] = {}
         # What stands on an object covers a part of it from view, so that comes first.
-        for index in sorted(range(len(surfaces)), key=lambda index: -_level_of(index, supports.objects)):
+        levels = levels_below(supports.objects)
+        for index in sorted(range(len(surfaces)), key=lambda index: -levels[index]):
             covered_m = [
                 _foot_m(above.box)
                 for above in lifted.values()
@@ -197,12 +217,13 @@ class Lifter:
             lifted[index] = self._instance(
                 frame,
                 surfaces[index],
-                instances.masks[index],
-                supports.plane,
-                supports.objects[index],
+                instances.masks,
+                index,
+                supports,
                 np.concatenate([np.zeros((0, 3)), *covered_m]),
             )
-        return LiftedFrame(tuple(lifted[index] for index in range(len(surfaces))), supports.plane)
+        ordered = tuple(lifted[index] for index in range(len(surfaces)))
+        return LiftedFrame(ordered, supports.plane, supports.surfaces)
 
     def _surface(self, frame: RgbdFrame, mask: NDArray[np.bool_]) -> _Surface:
         """The kept pixels of a mask."""
@@ -265,33 +286,38 @@ class Lifter:
         self,
         frame: RgbdFrame,
         surface: _Surface,
-        mask: NDArray[np.bool_],
-        scene_plane: Plane | None,
-        support: ObjectSupport,
+        masks: NDArray[np.bool_],
+        index: int,
+        supports: SceneSupports,
         covered_m: NDArray[np.float64],
     ) -> Instance3D:
+        mask = masks[index]
         rejected = int(np.count_nonzero(mask)) - len(surface.points_m)
         if len(surface.points_m) < self.settings.min_points:
             status, none = Status.TOO_FEW_POINTS, Completion.NONE
             return Instance3D(surface.points_m, surface.pixels, rejected, None, None, None, None, none, status)
         mean_m, covariance_m2 = mean_and_covariance(surface.points_m)
-        completion = Completion.SUPPORT_PLANE
+        completion, support = Completion.SUPPORT_PLANE, supports.objects[index]
         visibility = partly_seen(frame.depth_m, mask, self.settings.depth_step_m, self.settings.depth_step_ratio)
         status = visibility.status
-        found = None
+        whole = None
         if support.plane is not None:
-            found = _completed(surface, support.plane, frame, mask, self.settings.plane_tolerance_m, covered_m)
-        if found is None:
+            whole = _completed(surface, support.plane, frame, mask, self.settings.plane_tolerance_m, covered_m)
+        if whole is None:
             completion, status = Completion.NONE, status | Status.NO_SUPPORT_PLANE
             support = support if support.kind is Support.NOTHING else ObjectSupport()
-            if scene_plane is not None:
-                lowest_m = percentile(scene_plane.height_m(surface.outline_m), 100 - _TOP_PERCENTILE)
-                foot = Plane(scene_plane.normal, scene_plane.offset_m - lowest_m)
-                found = _completed(surface, foot, frame, mask, 0.0, covered_m)
-        if found is None:
-            box = _box_of_points(surface, _least_spread(covariance_m2, mean_m))
-            found = box, box.T_camera_box.translation_m, False
-        box, centre_m, is_round = found
+            if supports.plane is not None:
+                lowest_m = percentile(supports.plane.height_m(surface.outline_m), 100 - _TOP_PERCENTILE)
+                foot = Plane(supports.plane.normal, supports.plane.offset_m - lowest_m)
+                whole = _completed(surface, foot, frame, mask, 0.0, covered_m)
+        if whole is None:
+            box, is_round = _box_of_points(surface, _least_spread(covariance_m2, mean_m)), False
+            centre_m = box.T_camera_box.translation_m
+        else:
+            if completion is not Completion.NONE and _is_flush(whole.body.top_m, mean_m[2]):
+                status |= Status.FLUSH
+            box, centre_m = whole.box, whole.body.in_camera(whole.solid.centre_m)
+            is_round = isinstance(whole.solid, Revolution) and whole.solid.is_round
         return Instance3D(
             points_m=surface.points_m,
             pixels=surface.pixels,
@@ -303,7 +329,16 @@ class Lifter:
             completion=completion,
             status=status,
             support=support,
-            centroid_covariance_m2=centroid_covariance_m2(box, centre_m, visibility, is_round, support.kind),
+            centroid_covariance_m2=centroid_covariance_m2(
+                box, centre_m, visibility, is_round, support.kind, completed=whole is not None
+            ),
+            amodal_xyxy=amodal_xyxy(box, mask, frame.intrinsics),
+            occluded_by=occluders(visibility, masks),
+            shape=(
+                completed_shape(whole.solid, whole.body, box, frame, mask)
+                if whole is not None and self.settings.completed_shapes
+                else None
+            ),
         )
 
 
@@ -355,18 +390,24 @@ def _largest_piece(core: NDArray[np.bool_], depth_m: NDArray[np.float32], focal_
     return kept[labels]
 
 
-def _level_of(index: int, objects: Sequence[ObjectSupport]) -> int:
-    """On how many other objects one stands, one on the other; no more than there are, should they go round."""
-    level, below = 0, objects[index].instance
-    while below is not None and level < len(objects):
-        level, below = level + 1, objects[below].instance
-    return level
+def _is_flush(top_m: float, depth_m: float) -> bool:
+    """Whether a top so high may be the noise of what it lies on."""
+    return top_m < max(_FLUSH_M, _FLUSH_NOISE_M * depth_m**2)
 
 
 def _foot_m(box: OrientedBox) -> NDArray[np.float64]:
     """The middle part (4, 3) of a box's lower side, on which it rests, whatever it looks like."""
     corners = _FOOT_SHARE * np.array([[1, 1, 0], [-1, 1, 0], [-1, -1, 0], [1, -1, 0]]) - [0, 0, 1]
     return np.asarray(box.T_camera_box.apply(corners * box.size_m / 2), dtype=np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class _Whole:
+    """An object with its unseen parts: the box around it, and the solid in the frame of a body."""
+
+    box: OrientedBox
+    solid: Revolution | Columns
+    body: Body
 
 
 def _completed(
@@ -376,28 +417,31 @@ def _completed(
     mask: NDArray[np.bool_],
     tolerance_m: float,
     covered_m: NDArray[np.float64],
-) -> tuple[OrientedBox, NDArray[np.float64], bool] | None:
-    """The box from the plane up to the object's top and its volume's centre, or None when it is not above the plane.
+) -> _Whole | None:
+    """The object from the plane up to its top, or None when it is not above the plane.
 
-    The volume is that of a body of revolution about the plane's normal, where the surface is one (the third value says
-    so); otherwise that of columns from the plane up to the surface.
+    Its solid is a body of revolution about the plane's normal, where the surface is one; otherwise that of columns from
+    the plane up to the surface.
+
+    Args:
+        covered_m: (K, 3) points of its top that what stands on it hides.
     """
     heights_m = plane.height_m(surface.outline_m)
     top_m = percentile(heights_m, _TOP_PERCENTILE)
     if median(heights_m) < -tolerance_m or top_m <= 0:
         return None
     # What is at the plane's height is table under a generous mask, unless the object itself is that flat.
-    above = heights_m > min(tolerance_m, 0.5 * top_m)
+    flush = _is_flush(top_m, median(surface.outline_m[:, 2]))
+    above = np.ones(len(heights_m), dtype=bool) if flush else heights_m > min(tolerance_m, 0.5 * top_m)
     points_m, rotation, origin_m = surface.outline_m[above], plane.basis(), -plane.offset_m * plane.normal
     local_m = (points_m - origin_m) @ rotation
     body = Body(local_m, surface.normals[above] @ rotation, top_m, rotation, origin_m)
     outline_m = local_m[:, :2]
     if len(covered_m) and np.mean(body.normals[:, 2] > _LEVEL) < _TOP_SEEN:
         outline_m = np.concatenate([outline_m, (covered_m - origin_m) @ rotation[:, :2]])
-    revolution = fit_revolution(body, frame, mask)
-    if revolution is not None:
-        axes, low_m, high_m = _smallest_rectangle(np.concatenate([outline_m, revolution.outline_m()]))
-        centre_m = revolution.centre_m
+    solid: Revolution | Columns | None = fit_revolution(body, frame, mask)
+    if isinstance(solid, Revolution):
+        axes, low_m, high_m = _smallest_rectangle(np.concatenate([outline_m, solid.outline_m()]))
     else:
         axes, low_m, high_m = _smallest_rectangle(outline_m)
         far_m = far_side_of_round_body(points_m, plane, frame, rotation[:, :2] @ axes[0])
@@ -406,15 +450,14 @@ def _completed(
             whole_m = np.concatenate([local_m, far_m])
             axes, low_m, high_m = _smallest_rectangle(np.concatenate([outline_m, far_m[:, :2]]))
             body = Body(whole_m, body.normals, top_m, rotation, origin_m)
-            centre_m = centre_of_columns_m(body, axes, low_m, high_m, frame, mask, lying=True)
-        elif leans(body):
-            centre_m = np.array([*((low_m + high_m) / 2 @ axes), top_m / 2])
+            underside = Underside.ROUND
         else:
-            centre_m = centre_of_columns_m(body, axes, low_m, high_m, frame, mask)
+            underside = Underside.TURNED if leans(body) else Underside.FLAT
+        solid = fill_columns(body, axes, low_m, high_m, frame, mask, underside)
     middle_m = np.array([*((low_m + high_m) / 2 @ axes), top_m / 2])
     pose = _box_pose(rotation[:, :2] @ axes[0], plane.normal, body.in_camera(middle_m))
     box = OrientedBox(pose, np.array([*(high_m - low_m), top_m]))
-    return box, body.in_camera(centre_m), revolution is not None
+    return _Whole(box, solid, body)
 
 
 def _least_spread(covariance_m2: NDArray[np.float64], mean_m: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Solids: the volume behind a measured surface, as a body of revolution or as columns that stand on the support."""
+"""Solids: the volume behind a measured surface, as a body of revolution or one with oval sections."""
 
 from __future__ import annotations
 
@@ -48,17 +48,6 @@ _GRAZING = 0.45
 """Cosine to the line of sight below which a normal is not trusted."""
 _BODY_SHARE = 0.7
 """Bottles have heads, handles and triggers, which are not oval: ovals are fitted to the part below this."""
-_GRID = 24
-_MIN_CELL_M = 0.002
-_ROUNDING = 1e-6
-_SAME_FACE = math.cos(math.radians(12.0))
-_FACE_SHARE = 0.5
-_LEANING = (math.cos(math.radians(78.0)), math.cos(math.radians(8.0)))
-"""A body leans when so many of its normals lie within 12 degrees of one that is tilted by 8 to 78 degrees."""
-_LEVEL_SHARE, _LEVEL_COLUMNS = 0.92, 0.6
-"""The top of a body is flat when this share of the columns that are seen reaches the first share of its height."""
-_FREE_LEVELS = np.array([0.5, 0.65, 0.8, 0.95])
-"""Heights at which free space is looked for in a column, as shares of the object's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +90,11 @@ class Revolution:
     inner_m: FloatArray
     scatter_m: float
     stretch: FloatArray = field(default_factory=lambda: np.eye(2))
+
+    @property
+    def is_round(self) -> bool:
+        """Whether its level sections are circles, and not ovals."""
+        return bool((self.stretch == np.eye(2)).all())
 
     @property
     def centre_m(self) -> FloatArray:
@@ -383,99 +377,3 @@ def _sees_through(points_m: FloatArray, frame: RgbdFrame, mask: NDArray[np.bool_
     seen_m = frame.depth_m[rows, columns]
     free = inside & (seen_m > points_m[..., 2] + _FREE_M) & ~mask[rows, columns]
     return bool(free.mean() > _FREE_SHARE)
-
-
-def centre_of_columns_m(
-    body: Body,
-    axes: FloatArray,
-    low_m: FloatArray,
-    high_m: FloatArray,
-    frame: RgbdFrame,
-    mask: NDArray[np.bool_],
-    lying: bool = False,
-) -> FloatArray:
-    """Centre (3,) of the volume below the measured surface and above the support.
-
-    The outline's rectangle is divided into columns. A column is as high as what was measured in it. Where nothing was,
-    it is as high as its counterpart by half a turn, or as most of the others if that is hidden, too; but no higher than
-    where the camera sees free space in it, and empty if it does so at the middle of the object's height, or anywhere in
-    an object whose top is seen to be flat.
-
-    Args:
-        axes: (2, 2) directions of the rectangle's sides as rows.
-        low_m, high_m: (2,) its bounds along them.
-        lying: whether it is a round body that lies on its side: as round below as above.
-    """
-    size_m = np.maximum(high_m - low_m, _MIN_CELL_M)
-    # The share of a cell keeps rounding from making one more of what divides evenly.
-    counts = np.clip(
-        (size_m / _MIN_CELL_M + _ROUNDING).astype(np.int64),
-        1,
-        np.ceil(_GRID * size_m / size_m.max() - _ROUNDING).astype(np.int64),
-    )
-    tops_m = _measured_tops_m(body, axes, low_m, size_m, counts)
-    across_m, along_m = (low_m[k] + (np.arange(counts[k]) + 0.5) / counts[k] * size_m[k] for k in (0, 1))
-    flat_m = np.stack(np.meshgrid(across_m, along_m, indexing="ij"), axis=-1) @ axes
-    seen = np.isfinite(tops_m)
-    bound_m = np.full(seen.shape, body.top_m)
-    bound_m[~seen] = _bounds_of_columns_m(flat_m[~seen], body, frame, mask)
-    if np.mean(tops_m[seen] > _LEVEL_SHARE * body.top_m) > _LEVEL_COLUMNS:
-        bound_m[bound_m < body.top_m] = 0
-    turned_m = np.where(seen, tops_m, np.where(bound_m > 0, np.nan, 0))[::-1, ::-1]
-    opposite_m = np.where(np.isnan(turned_m), median(tops_m[seen]), turned_m)
-    filled_m = np.where(seen, tops_m, np.minimum(opposite_m, bound_m))
-    if lying:
-        filled_m = 2 * filled_m - body.top_m
-    filled_m = np.clip(filled_m, 0, body.top_m)
-    total = filled_m.sum()
-    if total <= 0:
-        return np.array([*((low_m + high_m) / 2 @ axes), body.top_m / 2])
-    flat = (flat_m * filled_m[..., None]).sum(axis=(0, 1)) / total
-    return np.array([*flat, body.top_m / 2 if lying else float((filled_m**2).sum() / (2 * total))])
-
-
-def leans(body: Body) -> bool:
-    """Whether most of what is seen of a body is one tilted face: a plate or a carton that leans on something.
-
-    Nothing is known then of what lies below the face, and a body is rather as thick there as elsewhere than solid down
-    to the support.
-    """
-    normals = body.normals[body.normals[:, 2] != 0]
-    if len(normals) < _MIN_SIDE_POINTS:
-        return False
-    face = np.ones(len(normals), dtype=bool)
-    main = np.zeros(3)
-    for _ in range(_FIT_STEPS):
-        if not face.any():
-            return False
-        main = normals[face].mean(axis=0)
-        main /= max(float(np.linalg.norm(main)), 1e-9)
-        face = normals @ main > _SAME_FACE
-    return bool(face.mean() > _FACE_SHARE and _LEANING[0] < main[2] < _LEANING[1])
-
-
-def _measured_tops_m(
-    body: Body, axes: FloatArray, low_m: FloatArray, size_m: FloatArray, counts: NDArray[np.int64]
-) -> FloatArray:
-    """Height (I, J) of the highest point in each column, -inf in those without one."""
-    cells = (body.points_m[:, :2] @ axes.T - low_m) / size_m * counts
-    places = np.clip(cells.astype(np.int64), 0, counts - 1)
-    tops_m = np.full(counts[0] * counts[1], -np.inf)
-    np.maximum.at(tops_m, places[:, 0] * counts[1] + places[:, 1], body.points_m[:, 2])
-    return tops_m.reshape(counts)
-
-
-def _bounds_of_columns_m(flat_m: FloatArray, body: Body, frame: RgbdFrame, mask: NDArray[np.bool_]) -> FloatArray:
-    """How high (N,) columns at (N, 2) can be for what is seen behind them; 0 where that is less than half the object.
-
-    The middle height of a column tells better than its foot, which noise of the support may hide.
-    """
-    heights_m = _FREE_LEVELS * body.top_m
-    levels_m = np.empty((len(heights_m), len(flat_m), 3))
-    levels_m[..., :2], levels_m[..., 2] = flat_m, heights_m[:, None]
-    levels_m = body.in_camera(levels_m)
-    rows, columns, inside = pixels_of(levels_m, frame)
-    beyond_m = frame.depth_m[rows, columns] - levels_m[..., 2]
-    free = inside & (beyond_m > np.where(mask[rows, columns], _FREE_M, 0))
-    bound_m = np.where(free, heights_m[:, None], body.top_m).min(axis=0)
-    return np.where(free[0], 0, bound_m)

@@ -102,17 +102,31 @@ class ObjectSupport:
 
 
 @dataclass(frozen=True, eq=False)
+class Surface:
+    """A plane of the scene as far as it was seen near the objects.
+
+    Attributes:
+        plane: its normal points up.
+        border_m: (B, 3) float64 corners of the convex border of its points, anticlockwise seen from above, camera
+            optical frame. The surface may reach farther: behind objects, and where nothing was near them.
+    """
+
+    plane: Plane
+    border_m: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
 class SceneSupports:
     """What the objects of a frame stand on.
 
     Attributes:
         plane: the one that most objects stand on, its normal pointing up; None when none was found.
-        planes: all horizontal ones that were found, that one among them.
+        surfaces: all horizontal ones that were found, that one among them.
         objects: one for each object.
     """
 
     plane: Plane | None
-    planes: tuple[Plane, ...]
+    surfaces: tuple[Surface, ...]
     objects: tuple[ObjectSupport, ...]
 
 
@@ -172,7 +186,7 @@ def find_supports(
         else ObjectSupport()
         for index in range(len(objects_m))
     ]
-    return SceneSupports(main.plane, tuple(level.plane for level in family), tuple(objects))
+    return SceneSupports(main.plane, tuple(_surface_of(level) for level in family), tuple(objects))
 
 
 def _background_near(frame: RgbdFrame, instances: Instances) -> NDArray[np.float32]:
@@ -380,6 +394,17 @@ def _object_support(
     if body.lowest_m - height_m > body.contact_m and _free_below(body, height_m, basis, frame, mask, tolerance_m):
         return ObjectSupport(Support.NOTHING)
     return support
+
+
+def _surface_of(level: _Level) -> Surface:
+    basis = level.plane.basis()
+    flat_m = (level.points_m @ basis[:, :2]).astype(np.float32)
+    corners_m = cv2.convexHull(flat_m)[:, 0].astype(np.float64)
+    if len(corners_m) > 2:
+        ahead_m = np.roll(corners_m, -1, axis=0)
+        if (corners_m[:, 0] * ahead_m[:, 1] - corners_m[:, 1] * ahead_m[:, 0]).sum() < 0:
+            corners_m = corners_m[::-1]
+    return Surface(level.plane, corners_m @ basis[:, :2].T - level.plane.offset_m * level.plane.normal)
 
 
 def _height_at(plane: Plane, flat_m: FloatArray, basis: FloatArray) -> float:

@@ -22,12 +22,18 @@ _HIDDEN, _UNMEASURED = 0.19, 0.04
 """More in all directions with the share of the outline that is hidden, and with that of the pixels without depth."""
 _CUT = 1.5
 """A part beyond the image's border may be larger than one behind something: by this factor."""
+_FAR_SIDE = 0.25
 _ON_INSTANCE, _UNSUPPORTED = 0.05, 0.08
 """More upwards for what stands on another object, and for what stands on nothing that is known."""
 
 
 def centroid_covariance_m2(
-    box: OrientedBox, centroid_m: NDArray[np.float64], visibility: Visibility, is_round: bool, support: Support
+    box: OrientedBox,
+    centroid_m: NDArray[np.float64],
+    visibility: Visibility,
+    is_round: bool,
+    support: Support,
+    completed: bool,
 ) -> NDArray[np.float64]:
     """Covariance (3, 3) of the error of a volume's centre, camera optical frame.
 
@@ -38,6 +44,8 @@ def centroid_covariance_m2(
     Args:
         centroid_m: (3,).
         is_round: whether the body was found to be one of revolution.
+        completed: whether its far side was completed at all; otherwise the box is that of the side that was seen, its z
+            towards the camera, and the object may reach back as far as it is wide.
     """
     wide_m, narrow_m, height_m = box.size_m[:2].max(), box.size_m[:2].min(), box.size_m[2]
     cut = _CUT if Status.CUT_BY_IMAGE_BORDER in visibility.status else 1.0
@@ -45,6 +53,8 @@ def centroid_covariance_m2(
     across = 0.0 if is_round else _OTHER_ACROSS + _THIN_ACROSS * (1 - narrow_m / max(wide_m, 1e-6))
     upwards = _ROUND_UPWARDS if is_round else _OTHER_UPWARDS
     upwards += {Support.PLANE: 0.0, Support.INSTANCE: _ON_INSTANCE}.get(support, _UNSUPPORTED)
+    if not completed:
+        height_m, upwards = max(height_m, wide_m), upwards + _FAR_SIDE
     # What lies behind an outline may be as deep as it is wide, whatever is seen of it.
     deviations_m = np.array([across + unseen, across + unseen, upwards + unseen]) * [wide_m, wide_m, height_m]
     variance = deviations_m**2 + _FLOOR_M**2 + (_NOISE_M * float(centroid_m @ centroid_m)) ** 2

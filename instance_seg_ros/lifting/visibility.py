@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from instance_seg_ros.core.camera import Intrinsics
+from instance_seg_ros.core.geometry import OrientedBox
 from instance_seg_ros.core.status import Status
 from instance_seg_ros.lifting.surface import crop_of, dilated
 
@@ -14,6 +17,8 @@ _MIN_BORDER_PX = 3
 """A mask that touches the border with fewer pixels than this, or than the share below of its outline, is whole."""
 _MIN_OUTLINE_SHARE = 0.05
 _MIN_HIDDEN_PX = 6
+_MIN_DEPTH_M = 0.01
+_MIN_OCCLUDER_PX = 6
 _UNMEASURED_SHARE = 0.2
 """Objects lose a rim of their depth to their edges; more than this is a part that is missing."""
 _REACH_PX = 5
@@ -22,7 +27,7 @@ _STEPS = 2.0
 """Something is nearer than the object when it is so by this multiple of a depth step."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Visibility:
     """How much of an object's outline was seen.
 
@@ -30,11 +35,13 @@ class Visibility:
         status: flags of what hides a part of it, `Status.OK` for one that is seen as a whole.
         hidden_share: of its outline in the image that is no edge of its own: at the border, or beside something nearer.
         unmeasured_share: of its pixels that have no depth.
+        nearer_px: (K,) int64, indices in the flattened image of the pixels of what hides a part of it, beside the mask.
     """
 
     status: Status
     hidden_share: float
     unmeasured_share: float
+    nearer_px: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 def partly_seen(depth_m: NDArray[np.float32], mask: NDArray[np.bool_], step_m: float, step_ratio: float) -> Visibility:
@@ -71,7 +78,38 @@ def partly_seen(depth_m: NDArray[np.float32], mask: NDArray[np.bool_], step_m: f
     nearer = np.zeros_like(inside)
     nearer[beside] = depth_m[beside] < nearest_beside_m - _STEPS * np.maximum(step_m, step_ratio * nearest_beside_m)
     occluded_px = int(np.count_nonzero(dilated(nearer, 2 * _REACH_PX - 1) & outline))
+    nearer_px = np.zeros(0, np.int64)
     if occluded_px > max(_MIN_HIDDEN_PX, _MIN_OUTLINE_SHARE * outline_px):
         status |= Status.OCCLUDED
+        rows, columns = np.nonzero(nearer)
+        nearer_px = (rows + crop[0].start) * mask.shape[1] + columns + crop[1].start
     hidden_share = min((sum(border_px) + occluded_px) / max(outline_px, 1), 1.0)
-    return Visibility(status, hidden_share, unmeasured_share)
+    return Visibility(status, hidden_share, unmeasured_share, nearer_px)
+
+
+def occluders(visibility: Visibility, masks: NDArray[np.bool_]) -> tuple[int, ...]:
+    """Indices of the masks (N, H, W) of what hides a part of an object; what no mask covers is none of them."""
+    if not len(visibility.nearer_px):
+        return ()
+    shares = masks.reshape(len(masks), -1)[:, visibility.nearer_px]
+    return tuple(np.flatnonzero(np.count_nonzero(shares, axis=1) >= _MIN_OCCLUDER_PX).tolist())
+
+
+def amodal_xyxy(
+    box: OrientedBox, mask: NDArray[np.bool_], intrinsics: Intrinsics
+) -> tuple[float, float, float, float] | None:
+    """Pixels (x0, y0, x1, y1) around an object's box and mask, maybe beyond the image; pixel i covers [i, i + 1).
+
+    None where a corner of the box lies at the camera or behind it.
+    """
+    x, y, z = box.corners_m.T
+    if (z < _MIN_DEPTH_M).any():
+        return None
+    columns, rows = x / z * intrinsics.fx + intrinsics.cx + 0.5, y / z * intrinsics.fy + intrinsics.cy + 0.5
+    left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
+    return (
+        float(min(columns.min(), left)),
+        float(min(rows.min(), top)),
+        float(max(columns.max(), left + width)),
+        float(max(rows.max(), top + height)),
+    )

@@ -23,6 +23,10 @@ def document_of(answer: Any) -> dict[str, Any]:
         "model": {"name": answer.model_name, "digest": answer.model_digest},
         "support_plane": _plane(answer.support_plane) if answer.has_support_plane else None,
         "stage_times_s": {stage.name: _number(stage.duration_s) for stage in answer.stages},
+        "support_surfaces": [
+            {**_plane(surface.plane), "border_m": [_xyz(corner) for corner in surface.border]}
+            for surface in answer.support_surfaces
+        ],
         "instances": [_instance(instance) for instance in answer.instances],
     }
 
@@ -37,6 +41,8 @@ def _instance(instance: Any) -> dict[str, Any]:
         "class": instance.class_name,
         "score": _number(instance.score),
         "bbox_xyxy": [x0, y0, x0 + region.width, y0 + region.height],
+        "amodal_xyxy": [int(value) for value in instance.amodal_xyxy],
+        "occluded_by": [int(label) for label in instance.occluded_by],
         "pixels": int(np.count_nonzero(np.frombuffer(instance.mask.data, dtype=np.uint8))),
         "points": instance.points_kept,
         "points_rejected": instance.points_rejected,
@@ -46,6 +52,7 @@ def _instance(instance: Any) -> dict[str, Any]:
         "completion": Completion(instance.completion).name.lower(),
         "support": Support(instance.support).name.lower(),
         "supported_by": instance.supported_by or None,
+        "removal_order": instance.removal_order,
         "box": _box(instance.box) if known else None,
         "grasps": [_grasp(grasp) for grasp in instance.grasps],
         "status": names_of(Status(instance.status)),

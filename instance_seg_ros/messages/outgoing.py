@@ -18,6 +18,7 @@ from instance_seg_ros.core.instances import boxes_of_masks
 from instance_seg_ros.core.parameters import GraspingSettings
 from instance_seg_ros.grasping.grasp import Grasp
 from instance_seg_ros.grasping.robot import for_robot
+from instance_seg_ros.lifting import CompletedShape
 from instance_seg_ros.pipeline import Scene, SceneObject
 from instance_seg_ros.results.cloud import SceneCloud, cloud_of_objects
 from instance_seg_ros.segmentation import ModelInfo
@@ -33,6 +34,7 @@ NO_DEPTH_TEXT = (
 TOOL_CENTRE_POINT = GraspingSettings()
 """Grasp poses as the core has them: of the tool centre point, +x closing."""
 
+_MAX_PIXEL = 10**6
 _POINT_FIELD_TYPES = {"uint32": 6, "float32": 7}
 """The datatype constants of sensor_msgs/PointField."""
 
@@ -73,7 +75,18 @@ def instance_array(
         cy=float(camera.cy),
         has_support_plane=plane is not None,
         support_plane=_plane_or_zeros(plane),
-        instances=[_instance(make, scene, each, grasping, include_clouds) for each in scene.objects()],
+        support_surfaces=[
+            make(
+                "instance_seg_ros/msg/SupportSurface",
+                plane=_plane_or_zeros(surface.plane),
+                border=[point(make, corner_m) for corner_m in surface.border_m],
+            )
+            for surface in scene.lifted.surfaces
+        ],
+        instances=[
+            _instance(make, scene, each, order, grasping, include_clouds)
+            for each, order in zip(scene.objects(), scene.lifted.removal_order, strict=True)
+        ],
         model_name=scene.model.name,
         model_digest=scene.model.digest,
         stages=[
@@ -99,6 +112,7 @@ def invalid_instance_array(make: MessageFactory, stamp_ns: int, frame_id: str, m
         cy=0.0,
         has_support_plane=False,
         support_plane=np.zeros(4),
+        support_surfaces=[],
         instances=[],
         model_name=model.name,
         model_digest=model.digest,
@@ -175,7 +189,12 @@ def vector(make: MessageFactory, values: ArrayLike) -> Any:
 
 
 def _instance(
-    make: MessageFactory, scene: Scene, scene_object: SceneObject, grasping: GraspingSettings, include_cloud: bool
+    make: MessageFactory,
+    scene: Scene,
+    scene_object: SceneObject,
+    removal_order: int,
+    grasping: GraspingSettings,
+    include_cloud: bool,
 ) -> Any:
     lifted = scene_object.lifted
     mask = scene.instances.masks[scene_object.label - 1]
@@ -199,6 +218,8 @@ def _instance(
             do_rectify=False,
         ),
         mask=image(make, _header_of(make, scene), np.where(mask[y0:y1, x0:x1], np.uint8(255), np.uint8(0)), "mono8"),
+        amodal_xyxy=_pixels_around(lifted.amodal_xyxy or (x0, y0, x1, y1)),
+        occluded_by=np.array(lifted.occluded_by, dtype=np.uint16) + np.uint16(1),
         points_kept=len(lifted.points_m),
         points_rejected=int(lifted.rejected),
         centroid=_point_or_nan(make, lifted.centroid_m),
@@ -210,12 +231,30 @@ def _instance(
         completion=int(lifted.completion),
         support=int(lifted.support.kind),
         supported_by=0 if lifted.support.instance is None else lifted.support.instance + 1,
+        removal_order=removal_order,
         support_plane=_plane_or_zeros(lifted.support.plane),
         box=_box(make, lifted.box),
         cloud=_point_cloud(make, scene, _xyz(shown_m)),
+        shape=_shape(make, lifted.shape),
         grasps=[_grasp(make, scene, grasp, grasping) for grasp in scene_object.grasps],
         status=int(scene_object.status),
         status_text=scene_object.reason,
+    )
+
+
+def _pixels_around(xyxy: tuple[float, float, float, float]) -> NDArray[np.int32]:
+    """Whole pixels around a region, however far it reaches, within what the message's numbers hold."""
+    low, high = np.floor(xyxy[:2]), np.ceil(xyxy[2:])
+    return np.clip(np.concatenate([low, high]), -_MAX_PIXEL, _MAX_PIXEL).astype(np.int32)
+
+
+def _shape(make: MessageFactory, shape: CompletedShape | None) -> Any:
+    vertices_m = [] if shape is None else shape.vertices_m.tolist()
+    return make(
+        "instance_seg_ros/msg/Shape",
+        vertices=[make("geometry_msgs/msg/Point32", x=x, y=y, z=z) for x, y, z in vertices_m],
+        triangles=np.zeros(0, np.uint16) if shape is None else shape.triangles.reshape(-1),
+        measured=np.zeros(0, bool) if shape is None else shape.measured,
     )
 
 

@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import trimesh
 
 from instance_seg_ros.core.parameters import GraspingSettings
 from instance_seg_ros.files.atomic import write_atomically
-from instance_seg_ros.files.result_files import scene_document, write_results
+from instance_seg_ros.files.result_files import ASSUMED_RGB, MEASURED_RGB, scene_document, write_results
+from instance_seg_ros.lifting import CompletedShape
 from instance_seg_ros.pipeline import Scene
 
 MakeScene = Callable[..., Scene]
@@ -145,3 +148,31 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytes
         write_atomically(target, b"after")
     assert target.read_bytes() == b"before"
     assert list(tmp_path.iterdir()) == [target]
+
+
+TETRAHEDRON = CompletedShape(
+    np.array([[0, 0, 0], [0.1, 0, 0], [0, 0.1, 0], [0, 0, 0.1]], np.float32),
+    np.array([[0, 2, 1], [0, 1, 3], [1, 2, 3], [2, 0, 3]], np.uint16),
+    np.array([True, False, False, True]),
+)
+
+
+def test_completed_shapes_are_a_ply_of_measured_and_assumed_vertices(make_scene: MakeScene, tmp_path: Path) -> None:
+    scene = make_scene()
+    block, unknown = scene.lifted.instances
+    assert block.box is not None
+    shaped = replace(scene, lifted=replace(scene.lifted, instances=(replace(block, shape=TETRAHEDRON), unknown)))
+    write_results(shaped, tmp_path)
+
+    mesh = trimesh.load(tmp_path / "shapes.ply", process=False)
+    np.testing.assert_array_equal(mesh.faces, TETRAHEDRON.triangles)
+    np.testing.assert_allclose(mesh.vertices, block.box.T_camera_box.apply(TETRAHEDRON.vertices_m), atol=1e-6)
+    vertices = mesh.metadata["_ply_raw"]["vertex"]["data"]
+    assert vertices["measured"].ravel().tolist() == [1, 0, 0, 1]
+    assert vertices["label"].ravel().tolist() == [1] * 4
+    assert mesh.visual.vertex_colors[:, :3].tolist() == [
+        list(MEASURED_RGB if measured else ASSUMED_RGB) for measured in TETRAHEDRON.measured
+    ]
+
+    write_results(scene, tmp_path)
+    assert not (tmp_path / "shapes.ply").exists(), "those of an earlier scene"

@@ -19,7 +19,8 @@ from instance_seg_ros.learning.synthetic.pictures.appearance import Appearance
 from instance_seg_ros.learning.synthetic.pictures.render import RayCaster
 from instance_seg_ros.learning.synthetic.rooms.world import Placed
 from instance_seg_ros.lifting import Instance3D, Lifter
-from instance_seg_ros.lifting.solid import Body, Revolution, centre_of_columns_m, leans
+from instance_seg_ros.lifting.columns import fill_columns, leans
+from instance_seg_ros.lifting.solid import Body, Revolution
 
 VGA = Intrinsics(640, 480, 600.0, 600.0, 319.5, 239.5)
 GREY = Appearance("plain", (0.5, 0.5, 0.5))
@@ -175,7 +176,7 @@ def centre_from_above_m(quarters_m: Sequence[Sequence[float]], beyond_m: float, 
     )
     frame = RgbdFrame(None, np.full((480, 640), beyond_m, np.float32), VGA)
     low_m, high_m = np.array([-0.125, -0.0625]), np.array([0.125, 0.0625])
-    return centre_of_columns_m(body, np.eye(2), low_m, high_m, frame, np.full((480, 640), in_mask))
+    return fill_columns(body, np.eye(2), low_m, high_m, frame, np.full((480, 640), in_mask)).centre_m
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,24 @@ def test_each_of_two_tables_is_that_of_its_own_objects(noise_m: float) -> None:
     assert heights_m == pytest.approx([0.07, 0.0, 0.07], abs=0.003)
 
 
+def test_surfaces_are_told_with_the_border_of_what_was_seen_of_them() -> None:
+    """A table of 0.7 by 0.5 m with a board on it, and the floor."""
+    objects = [Box((0.05, 0.05, 0.06), upright(-0.15, 0, 0.05)), Box((0.05, 0.05, 0.06), upright(0.15, 0, 0.03))]
+    board = Box((0.2, 0.2, 0.02), upright(-0.15, 0, 0.01))
+    lifted, view = lift(objects, [board], elevation_deg=60, table_size_m=(0.7, 0.5), floor_z_m=-0.7)
+    found = {}
+    for surface in lifted.surfaces:
+        border_m = view.T_world_camera.apply(surface.border_m)
+        found[round(float(border_m[:, 2].mean()), 2)] = border_m
+        np.testing.assert_allclose(surface.plane.height_m(surface.border_m), 0, atol=1e-6)
+        (x, y), (next_x, next_y) = border_m[:, :2].T, np.roll(border_m[:, :2], -1, axis=0).T
+        assert (x * next_y - y * next_x).sum() > 0, "anticlockwise from above"
+    assert found.keys() == {-0.7, 0.0, 0.02}
+    np.testing.assert_allclose(found[0.02][:, :2].min(axis=0), [-0.25, -0.1], atol=0.02)
+    np.testing.assert_allclose(found[0.02][:, :2].max(axis=0), [-0.05, 0.1], atol=0.02)
+    assert (np.abs(found[0.0][:, :2]) <= [0.36, 0.26]).all()
+
+
 def test_a_thin_board_is_not_taken_for_the_noise_of_the_table() -> None:
     board = Box((0.2, 0.16, 0.015), upright(0, -0.12, 0.0075))
     objects = [Box((0.05, 0.06, 0.06), upright(0, -0.12, 0.045)), Box((0.05, 0.06, 0.06), upright(0, 0.15, 0.03))]

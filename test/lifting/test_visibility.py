@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from instance_seg_ros.core.camera import Intrinsics
+from instance_seg_ros.core.geometry import OrientedBox, Transform
 from instance_seg_ros.core.status import PARTLY_SEEN, Status
-from instance_seg_ros.lifting.visibility import Visibility, partly_seen
+from instance_seg_ros.lifting.visibility import Visibility, amodal_xyxy, occluders, partly_seen
 
 NEAR_M, OBJECT_M, FAR_M = 0.5, 0.7, 0.9
 
@@ -45,9 +47,9 @@ def test_what_hides_a_part_is_told(
 
 
 def test_an_empty_mask_has_no_flags() -> None:
-    assert partly_seen(np.ones((8, 8), np.float32), np.zeros((8, 8), dtype=bool), 0.008, 0.015) == Visibility(
-        Status.OK, 0.0, 0.0
-    )
+    nothing = partly_seen(np.ones((8, 8), np.float32), np.zeros((8, 8), dtype=bool), 0.008, 0.015)
+    assert (nothing.status, nothing.hidden_share, nothing.unmeasured_share) == (Status.OK, 0.0, 0.0)
+    assert occluders(nothing, np.ones((2, 8, 8), dtype=bool)) == ()
 
 
 def seen(
@@ -118,3 +120,41 @@ def test_the_hidden_share_is_that_of_the_outline() -> None:
     both = seen(np.s_[20:40, 0:31], [(np.s_[20:40, 31:41], NEAR_M)])
     assert both.hidden_share == pytest.approx((20 + 26) / 80)  # the occluder is 4 pixels wider than it is seen
     assert seen(np.s_[0:60, 0:80]).hidden_share == 1.0
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "expected"),
+    [
+        (NEAR_M, FAR_M, (1,)),
+        (NEAR_M, NEAR_M, (1, 2)),
+        (FAR_M, NEAR_M, (2,)),
+        (FAR_M, FAR_M, ()),
+        (0.0, NEAR_M, (2,)),  # without depth nobody knows
+    ],
+)
+def test_what_lies_nearer_beside_an_object_hides_it(left: float, right: float, expected: tuple[int, ...]) -> None:
+    depth_m, masks = np.full((60, 80), FAR_M, dtype=np.float32), np.zeros((4, 60, 80), dtype=bool)
+    depth_m[20:40, 20:60], masks[0, 20:40, 20:60] = OBJECT_M, True
+    for index, columns, own_m in ((1, np.s_[10:30], left), (2, np.s_[50:70], right), (3, np.s_[0:5], NEAR_M)):
+        depth_m[10:50, columns] = own_m
+        masks[0, 10:50, columns], masks[index, 10:50, columns] = False, True
+    assert occluders(partly_seen(depth_m, masks[0], 0.008, 0.015), masks) == expected
+
+
+@pytest.mark.parametrize(
+    ("centre_m", "columns", "expected"),
+    [
+        # A cube of 20 cm whose front is 0.9 m away: 20 cm are 200 / 0.9 pixels there.
+        ((0, 0, 1.0), np.s_[90:110], (100 - 1000 / 9, 100 - 1000 / 9, 100 + 1000 / 9, 100 + 1000 / 9)),
+        ((0.1, 0, 1.0), np.s_[90:200], (90.0, 100 - 1000 / 9, 100 + 2000 / 9, 100 + 1000 / 9)),
+        ((0, 0, 0.05), np.s_[90:110], None),  # around the camera
+    ],
+)
+def test_the_whole_object_covers_its_box_and_its_mask(
+    centre_m: tuple[float, float, float], columns: slice, expected: tuple[float, ...] | None
+) -> None:
+    mask = np.zeros((200, 200), dtype=bool)
+    mask[95:105, columns] = True
+    box = OrientedBox(Transform(np.eye(3), np.array(centre_m)), np.full(3, 0.2))
+    found = amodal_xyxy(box, mask, Intrinsics(200, 200, 1000.0, 1000.0, 99.5, 99.5))
+    assert found is None if expected is None else found == pytest.approx(expected)

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from instance_seg_ros.core.geometry import Plane
 from instance_seg_ros.core.parameters import GraspingSettings
 from instance_seg_ros.core.status import Status
-from instance_seg_ros.lifting import Completion
+from instance_seg_ros.lifting import CompletedShape, Completion, ObjectSupport, Support
+from instance_seg_ros.lifting.support import Surface
 from instance_seg_ros.messages import outgoing
 from instance_seg_ros.messages.types import interface_files, load_typestore, message_factory
 from instance_seg_ros.pipeline import Scene
@@ -57,7 +59,9 @@ def test_every_interface_is_found() -> None:
         "Instance",
         "InstanceArray",
         "OrientedBox",
+        "Shape",
         "StageTime",
+        "SupportSurface",
     }
 
 
@@ -107,6 +111,37 @@ def test_an_instance_carries_identity_mask_space_and_grasps(make: Any, make_scen
     assert best.contacts[1].x - best.contacts[0].x == pytest.approx(best.width_m, abs=1e-6)
     assert (best.lift_direction.x, best.lift_direction.y, best.lift_direction.z) == (0, 0, -1)
     assert best.checked_against_scene
+
+
+def test_surfaces_and_what_hides_and_carries_an_object_are_published(make: Any, make_scene: MakeScene) -> None:
+    scene = make_scene()
+    block, unknown = scene.lifted.instances
+    shape = CompletedShape(
+        np.eye(3, dtype=np.float32), np.array([[0, 1, 2]], np.uint16), np.array([True, False, False])
+    )
+    under = replace(
+        block, amodal_xyxy=(-3.2, 30.0, 70.1, 1e9), occluded_by=(1,), shape=shape, support=ObjectSupport(Support.PLANE)
+    )
+    above = replace(unknown, support=ObjectSupport(Support.INSTANCE, Plane(np.array([0.0, 0, -1]), 0.7), 0))
+    surface = Surface(Plane(np.array([0.0, 0, -1]), 0.8), np.array([[0.0, 0, 0.8], [1, 0, 0.8], [0, 1, 0.8]]))
+    array = outgoing.instance_array(
+        make, replace(scene, lifted=replace(scene.lifted, instances=(under, above), surfaces=(surface,)))
+    )
+    first, second = array.instances
+    assert array.support_surfaces[0].plane.tolist() == [0, 0, -1, 0.8]
+    assert [(corner.x, corner.y, corner.z) for corner in array.support_surfaces[0].border] == [
+        *((0, 0, 0.8), (1, 0, 0.8), (0, 1, 0.8))
+    ]
+    assert first.amodal_xyxy.tolist() == [-4, 30, 71, 10**6]
+    assert (first.occluded_by.tolist(), second.occluded_by.tolist()) == ([2], [])
+    assert (first.removal_order, second.removal_order) == (2, 1)
+    assert (first.supported_by, second.supported_by) == (0, 1)
+    assert [(vertex.x, vertex.y, vertex.z) for vertex in first.shape.vertices] == [(1, 0, 0), (0, 1, 0), (0, 0, 1)]
+    assert (first.shape.triangles.tolist(), first.shape.measured.tolist()) == ([0, 1, 2], [True, False, False])
+    assert (second.shape.vertices, len(second.shape.triangles)) == ([], 0)
+    region = second.region
+    expected = [region.x_offset, region.y_offset, region.x_offset + region.width, region.y_offset + region.height]
+    assert second.amodal_xyxy.tolist() == expected, "where nothing is known in space"
 
 
 def test_how_well_the_centre_is_known_is_published_and_zero_where_it_is_not(make: Any, make_scene: MakeScene) -> None:

@@ -1,0 +1,232 @@
+"""Scenes that share no code with lifting or with the generated scenes of `eval --geometry`: an independent judge.
+
+Primitives are dropped onto a table by MuJoCo, which also casts the rays; the noise is that of disparities, in steps of
+a sixteenth of a pixel; centres are MuJoCo's own, sides come from how far each primitive reaches. As a script it prints
+how far lifting is off: python test/lifting/mujoco_scenes.py --scenes 60 --seed 31
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+
+from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
+from instance_seg_ros.core.instances import Instances
+from instance_seg_ros.core.parameters import LiftingSettings
+from instance_seg_ros.lifting import Instance3D, Lifter
+
+WIDTH, HEIGHT, FOCAL_PX = 640, 480, 610.0
+BASELINE_M, DISPARITY_NOISE_PX, DISPARITY_STEP_PX = 0.05, 0.05, 1 / 16
+KINDS = ("spread", "pile")
+SEEN_PX = 300
+ALONE_STRIDE_PX = 3
+
+
+@dataclass(frozen=True)
+class Truth:
+    """One object: what it is, its volume's centre (3,) in the camera's frame, its sides and its visible share.
+
+    `size_m` has the sides of the smallest upright box, the longer horizontal one first and the height last.
+    """
+
+    kind: str
+    shape: str
+    centre_m: np.ndarray
+    size_m: np.ndarray
+    visible: float
+
+
+def scenes(count: int, seed: int) -> Iterator[tuple[RgbdFrame, np.ndarray, dict[int, Truth]]]:
+    """Frames, their labels (H, W) and the truth of each label; scene i of a seed is always the same."""
+    for index in range(count):
+        yield _scene(np.random.default_rng([seed, index]), KINDS[index % len(KINDS)])
+
+
+def _body(rng: np.random.Generator) -> tuple[str, str]:
+    """A shape's name and its geoms as MJCF."""
+    a, b, c = rng.uniform(0.02, 0.06, 3)
+    high = rng.uniform(0.03, 0.1)
+    shape = str(rng.choice(["box", "box", "cylinder", "cylinder", "ellipsoid", "capsule", "sphere", "hammer", "angle"]))
+    geoms = {
+        "box": f'<geom type="box" size="{a} {b} {high}"/>',
+        "cylinder": f'<geom type="cylinder" size="{a} {high}"/>',
+        "ellipsoid": f'<geom type="ellipsoid" size="{a} {b} {c}"/>',
+        "capsule": f'<geom type="capsule" size="{0.7 * a} {high}"/>',
+        "sphere": f'<geom type="sphere" size="{a}"/>',
+        "hammer": f'<geom type="box" size="0.045 0.02 0.02"/>'
+        f'<geom type="cylinder" size="0.012 {high}" pos="0 0 {0.02 + high}"/>',
+        "angle": f'<geom type="box" size="0.06 0.015 {b}"/>'
+        f'<geom type="box" size="0.015 0.035 {b}" pos="-0.045 0.05 0"/>',
+    }
+    return shape, geoms[shape]
+
+
+def _scene(rng: np.random.Generator, kind: str) -> tuple[RgbdFrame, np.ndarray, dict[int, Truth]]:
+    names, bodies = [], []
+    for index in range(int(rng.integers(4, 9))):
+        name, geoms = _body(rng)
+        if kind == "spread":  # upright as often as not, on a grid of its own cells
+            x, y, z = -0.3 + 0.2 * (index % 4), -0.15 + 0.3 * (index // 4), 0.12
+            tilt = float(rng.choice([0, 90]))
+        else:
+            (x, y), z, tilt = rng.uniform(-0.08, 0.08, 2), 0.15 + 0.14 * index, float(rng.uniform(0, 90))
+        names.append(name)
+        bodies.append(f'<body pos="{x} {y} {z}" euler="{tilt} 0 {rng.uniform(0, 360)}"><freejoint/>{geoms}</body>')
+    model = mujoco.MjModel.from_xml_string(
+        '<mujoco><compiler angle="degree" eulerseq="xyz"/><option timestep="0.004" cone="elliptic"/>'
+        '<default><geom density="400" friction="0.8 0.02 0.002" condim="6"/></default><worldbody>'
+        '<geom type="box" size="0.6 0.5 0.02" pos="0 0 -0.02"/>'
+        '<geom type="plane" size="4 4 0.1" pos="0 0 -0.7"/>' + "".join(bodies) + "</worldbody></mujoco>"
+    )
+    data = mujoco.MjData(model)
+    for _ in range(900):
+        mujoco.mj_step(model, data)
+    eye_m, rotation = _look(rng)
+    depth_m, owner = _cast(model, data, eye_m, rotation, 1)
+    truths = {}
+    for label, name in enumerate(names, start=1):
+        seen = int(np.count_nonzero(owner == label))
+        if seen < SEEN_PX or data.xipos[label][2] < -0.01:
+            continue
+        alone = ALONE_STRIDE_PX**2 * _pixels_alone(model, data, eye_m, rotation, label)
+        visible = min(seen / max(alone, 1), 1.0)
+        centre_m = rotation.T @ (data.xipos[label] - eye_m)
+        truths[label] = Truth(kind, name, centre_m, _size_m(model, data, label), visible)
+    labels = np.where(np.isin(owner, list(truths)), owner, 0).astype(np.uint16)
+    camera = Intrinsics(WIDTH, HEIGHT, FOCAL_PX, FOCAL_PX, (WIDTH - 1) / 2, (HEIGHT - 1) / 2)
+    return RgbdFrame(None, _measured(rng, depth_m), camera), labels, truths
+
+
+def _look(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Where the camera is, and its axes (right, down, forward) in the world as columns."""
+    elevation, turn, distance_m = np.radians(rng.uniform(25, 75)), rng.uniform(0, 2 * np.pi), rng.uniform(0.6, 1.1)
+    away = np.array([np.cos(elevation) * np.cos(turn), np.cos(elevation) * np.sin(turn), np.sin(elevation)])
+    eye_m = np.array([*rng.uniform(-0.05, 0.05, 2), 0.03]) + distance_m * away
+    right = np.cross(-away, [0, 0, 1])
+    right /= np.linalg.norm(right)
+    return eye_m, np.stack([right, np.cross(-away, right), -away], axis=1)
+
+
+def _cast(
+    model: mujoco.MjModel, data: mujoco.MjData, eye_m: np.ndarray, rotation: np.ndarray, stride_px: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Depth along the optical axis, 0 for none, and the body that each pixel sees, 0 for the world."""
+    v, u = np.mgrid[0:HEIGHT:stride_px, 0:WIDTH:stride_px]
+    local = np.stack([(u - (WIDTH - 1) / 2) / FOCAL_PX, (v - (HEIGHT - 1) / 2) / FOCAL_PX, np.ones(u.shape)], axis=-1)
+    scale = np.linalg.norm(local, axis=-1, keepdims=True)
+    rays = np.ascontiguousarray(((local / scale) @ rotation.T).reshape(-1))
+    count = u.size
+    geom, distance_m = np.zeros(count, np.int32), np.zeros(count)
+    mujoco.mj_multiRay(model, data, eye_m, rays, None, 1, -1, geom, distance_m, None, count, 10.0)
+    depth_m = np.where(geom >= 0, distance_m / scale.reshape(-1), 0)
+    body = np.where(geom >= 0, model.geom_bodyid[geom], 0)
+    return depth_m.reshape(u.shape), body.reshape(u.shape)
+
+
+def _pixels_alone(
+    model: mujoco.MjModel, data: mujoco.MjData, eye_m: np.ndarray, rotation: np.ndarray, label: int
+) -> int:
+    """Rays that meet an object where nothing else can be seen: rays pass what is transparent."""
+    alpha = model.geom_rgba[:, 3].copy()
+    model.geom_rgba[model.geom_bodyid != label, 3] = 0
+    _, owner = _cast(model, data, eye_m, rotation, ALONE_STRIDE_PX)
+    model.geom_rgba[:, 3] = alpha
+    return int(np.count_nonzero(owner == label))
+
+
+def _size_m(model: mujoco.MjModel, data: mujoco.MjData, label: int) -> np.ndarray:
+    """Sides of the smallest upright box, from how far the body reaches in every horizontal direction."""
+    angles = np.radians(np.arange(0, 180, 0.5))
+    directions = np.stack([np.cos(angles), np.sin(angles), np.zeros(len(angles))], axis=1)
+    wide_m = _reach_m(model, data, label, directions) + _reach_m(model, data, label, -directions)
+    areas = wide_m[:180] * wide_m[180:]
+    best = int(np.argmin(areas))
+    up = np.array([[0.0, 0.0, 1.0]])
+    height_m = float((_reach_m(model, data, label, up) + _reach_m(model, data, label, -up))[0])
+    return np.array([*sorted((wide_m[best], wide_m[best + 180]), reverse=True), height_m])
+
+
+def _reach_m(model: mujoco.MjModel, data: mujoco.MjData, label: int, directions: np.ndarray) -> np.ndarray:
+    """How far a body's primitives reach from the world's origin along (N, 3) directions."""
+    best_m = np.full(len(directions), -np.inf)
+    for geom in np.flatnonzero(model.geom_bodyid == label):
+        local = directions @ data.geom_xmat[geom].reshape(3, 3)
+        own_m = _reach_of_primitive_m(mujoco.mjtGeom(model.geom_type[geom]), model.geom_size[geom], local)
+        best_m = np.maximum(best_m, directions @ data.geom_xpos[geom] + own_m)
+    return best_m
+
+
+def _reach_of_primitive_m(kind: mujoco.mjtGeom, size: np.ndarray, local: np.ndarray) -> np.ndarray:
+    """How far it reaches from its middle along (N, 3) directions in its own frame."""
+    if kind == mujoco.mjtGeom.mjGEOM_BOX:
+        return np.abs(local) @ size
+    if kind == mujoco.mjtGeom.mjGEOM_ELLIPSOID:
+        return np.linalg.norm(local * size, axis=1)
+    if kind == mujoco.mjtGeom.mjGEOM_CYLINDER:
+        return size[0] * np.hypot(local[:, 0], local[:, 1]) + size[1] * np.abs(local[:, 2])
+    if kind == mujoco.mjtGeom.mjGEOM_CAPSULE:
+        return size[0] + size[1] * np.abs(local[:, 2])
+    assert kind == mujoco.mjtGeom.mjGEOM_SPHERE
+    return np.full(len(local), size[0])
+
+
+def _measured(rng: np.random.Generator, depth_m: np.ndarray) -> np.ndarray:
+    """Depth as stereo measures it: noise and steps are those of the disparity, and nothing is seen beside steps."""
+    disparity_px = FOCAL_PX * BASELINE_M / np.maximum(depth_m, 1e-3)
+    disparity_px += rng.normal(0, DISPARITY_NOISE_PX, depth_m.shape)
+    rounded_px = np.round(disparity_px / DISPARITY_STEP_PX) * DISPARITY_STEP_PX
+    lost = np.zeros(depth_m.shape, dtype=bool)
+    lost[:, 1:] |= np.abs(np.diff(depth_m, axis=1)) > 0.03
+    lost |= rng.random(depth_m.shape) < 0.01
+    good = (depth_m > 0) & ~lost & (rounded_px > 1)
+    return np.where(good, FOCAL_PX * BASELINE_M / np.maximum(rounded_px, 1), 0).astype(np.float32)
+
+
+def errors(count: int, seed: int) -> list[tuple[Truth, Instance3D, float, np.ndarray]]:
+    """Of every object under its true mask: the truth, what lifting says, metres off, relative errors of the sides."""
+    lifter, found = Lifter(LiftingSettings()), []
+    for frame, labels, truths in scenes(count, seed):
+        lifted = lifter.lift(frame, Instances.from_labels(labels)).instances
+        for label, instance in zip(sorted(truths), lifted, strict=True):
+            truth = truths[label]
+            if instance.centroid_m is not None and instance.box is not None:
+                x_m, y_m, z_m = instance.box.size_m
+                sides = np.array([max(x_m, y_m), min(x_m, y_m), z_m]) / truth.size_m - 1
+                found.append((truth, instance, float(np.linalg.norm(instance.centroid_m - truth.centre_m)), sides))
+    return found
+
+
+def main() -> None:
+    """Prints median and 90th percentile by group."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scenes", type=int, default=60)
+    parser.add_argument("--seed", type=int, default=31)
+    args = parser.parse_args()
+    found = errors(args.scenes, args.seed)
+    groups = {f"{kind}, whole": [f for f in found if f[0].kind == kind and f[0].visible >= 0.95] for kind in KINDS}
+    groups["35 to 65 % visible"] = [f for f in found if 0.35 <= f[0].visible <= 0.65]
+    for shape in sorted({f[0].shape for f in found}):
+        groups[f"whole {shape}"] = [f for f in found if f[0].shape == shape and f[0].visible >= 0.95]
+    for name, own in groups.items():
+        if own:
+            off_mm = 1e3 * np.array([f[2] for f in own])
+            sides = 100 * np.abs([f[3] for f in own])
+            inside = [
+                f[2] ** 2 <= 6.25 * np.trace(f[1].centroid_covariance_m2)
+                for f in own
+                if f[1].centroid_covariance_m2 is not None
+            ]
+            print(
+                f"{name:22} {len(own):4d}  centre {np.median(off_mm):5.1f} / {np.percentile(off_mm, 90):5.1f} mm  "
+                f"sides {np.median(sides):4.1f} / {np.percentile(sides, 90):5.1f} %  worst "
+                f"{np.median(sides.max(axis=1)):4.1f} / {np.percentile(sides.max(axis=1), 90):5.1f} %  "
+                f"within 2.5 sigma {100 * np.mean(inside):.0f} %"
+            )
+
+
+if __name__ == "__main__":
+    main()

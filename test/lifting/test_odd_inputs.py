@@ -1,0 +1,117 @@
+"""Inputs at the end of what a camera can see, each with its stated outcome."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
+from instance_seg_ros.core.geometry import Transform
+from instance_seg_ros.core.instances import Instances
+from instance_seg_ros.core.parameters import LiftingSettings
+from instance_seg_ros.core.status import Status
+from instance_seg_ros.learning.synthetic.analytic import (
+    VGA,
+    AnalyticScene,
+    Body,
+    Box,
+    Cylinder,
+    Sphere,
+    look_at,
+    upright,
+)
+from instance_seg_ros.lifting import Instance3D, Lifter, Support
+
+TABLEWARE: tuple[Body, ...] = (
+    Box((0.1, 0.06, 0.08), upright(-0.1, 0, 0.04, 20)),
+    Cylinder(0.03, 0.1, upright(0.1, 0, 0.05)),
+    Sphere(0.04, upright(0, 0.12, 0.04)),
+)
+
+
+def lifted(scene: AnalyticScene, noise_m: float = 0.001) -> tuple[tuple[Instance3D, ...], list[float]]:
+    """The objects, and how far their centres are off in metres."""
+    frame, labels = scene.render(noise_m)
+    found = Lifter(LiftingSettings()).lift(frame, Instances.from_labels(labels)).instances
+    off_m = []
+    for instance, body in zip(found, scene.bodies, strict=True):
+        true_m = scene.T_camera_world.apply(body.T_world_body.translation_m)
+        off_m.append(np.inf if instance.centroid_m is None else float(np.linalg.norm(instance.centroid_m - true_m)))
+    return found, off_m
+
+
+@pytest.mark.parametrize(("elevation_deg", "within_m"), [(5, 0.006), (88, 0.003), (90, 0.003)])
+def test_cameras_along_the_table_and_straight_down_see_objects_where_they_are(
+    elevation_deg: float, within_m: float
+) -> None:
+    scene = AnalyticScene(TABLEWARE, look_at((0, 0, 0.04), 0.7, elevation_deg), table_size_m=(0.9, 0.9))
+    found, off_m = lifted(scene)
+    assert max(off_m) < within_m
+    assert [instance.support.kind for instance in found] == [Support.PLANE] * 3
+
+
+@pytest.mark.parametrize("roll_deg", [30, 90, 180, 271])
+def test_a_rolled_camera_changes_nothing(roll_deg: float) -> None:
+    straight = look_at((0, 0, 0.04), 0.7, 45)
+    turn = Rotation.from_euler("z", roll_deg, degrees=True).as_matrix()
+    rolled = Transform(straight.rotation @ turn, straight.translation_m)
+    found, off_m = lifted(AnalyticScene(TABLEWARE, rolled, table_size_m=(0.9, 0.9)))
+    assert max(off_m) < 0.003
+    assert [instance.status for instance in found] == [Status.OK] * 3
+
+
+@pytest.mark.parametrize("elevation_deg", [-20, -60])
+def test_of_what_is_seen_from_below_only_the_near_side_is_known_and_said_to_be(elevation_deg: float) -> None:
+    bodies = [Box((0.1, 0.06, 0.08), upright(-0.1, 0, 0.54, 20)), Sphere(0.04, upright(0.1, 0, 0.54))]
+    found, off_m = lifted(AnalyticScene(bodies, look_at((0, 0, 0.54), 0.5, elevation_deg)))
+    for instance, own_off_m in zip(found, off_m, strict=True):
+        assert Status.NO_SUPPORT_PLANE in instance.status
+        assert instance.centroid_covariance_m2 is not None
+        sigma_m = float(np.sqrt(np.linalg.eigvalsh(instance.centroid_covariance_m2).max()))
+        assert own_off_m < 1.645 * sigma_m, "the far side is not known, and the covariance knows that"
+
+
+@pytest.mark.parametrize(
+    ("side_m", "distance_m", "status", "within_m"),
+    [
+        (0.005, 0.3, Status.OK, 0.0015),
+        (0.005, 0.6, Status.TOO_FEW_POINTS, np.inf),  # 25 pixels
+        (0.01, 0.6, Status.OK, 0.002),
+        (1.0, 3.0, Status.OK, 0.01),
+    ],
+)
+def test_tiny_and_large_cubes_are_placed_or_refused(
+    side_m: float, distance_m: float, status: Status, within_m: float
+) -> None:
+    cube = Box((side_m, side_m, side_m), upright(0, 0, side_m / 2, 20))
+    (found,), (off_m,) = lifted(AnalyticScene([cube], look_at((0, 0, side_m / 2), distance_m, 40)), 0.0005)
+    assert found.status == status
+    assert off_m < within_m or status is Status.TOO_FEW_POINTS
+
+
+@pytest.mark.parametrize("noise_m", [0.0, 0.001])
+@pytest.mark.parametrize(("height_m", "flush"), [(0.0, True), (0.001, True), (0.006, False), (0.02, False)])
+def test_what_does_not_stand_out_is_told_apart_from_what_does(height_m: float, flush: bool, noise_m: float) -> None:
+    """A constant depth under a mask is no box of height 0 without a word."""
+    depth_m = np.full((480, 640), 0.8) + np.random.default_rng(0).normal(0, noise_m, (480, 640))
+    mask = np.zeros((480, 640), dtype=bool)
+    mask[200:300, 250:330] = True
+    depth_m[mask] -= height_m
+    frame = RgbdFrame(None, depth_m.astype(np.float32), VGA)
+    (instance,) = Lifter(LiftingSettings()).lift(frame, Instances.from_labels(mask.astype(np.uint16))).instances
+    assert (Status.FLUSH in instance.status) == flush
+    assert instance.box is not None
+    sides_m = (0.8 - height_m) * np.array([99, 79]) / 600  # between the middles of the outermost pixels
+    np.testing.assert_allclose(instance.box.size_m[:2], sides_m, atol=0.002)
+
+
+@pytest.mark.parametrize(
+    ("fx", "fy", "accepted"), [(1e-9, 1e-9, False), (600.0, 1e-9, False), (5.0, 5.0, False), (20.0, 20.0, True)]
+)
+def test_a_field_of_view_that_cannot_be_is_refused(fx: float, fy: float, accepted: bool) -> None:
+    if accepted:
+        Intrinsics(640, 480, fx, fy, 319.5, 239.5)
+    else:
+        with pytest.raises(ValueError, match="view of more than 178 degrees"):
+            Intrinsics(640, 480, fx, fy, 319.5, 239.5)

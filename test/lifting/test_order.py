@@ -1,0 +1,31 @@
+"""The order in which a pile may be taken apart."""
+
+from __future__ import annotations
+
+import pytest
+
+from instance_seg_ros.lifting.order import levels_below, removal_order
+from instance_seg_ros.lifting.support import ObjectSupport, Support
+
+
+@pytest.mark.parametrize(
+    ("below", "order", "levels"),
+    [
+        ([], [], []),
+        ([None], [1], [0]),
+        ([None, 0], [2, 1], [0, 1]),
+        ([None, 0, 1], [3, 2, 1], [0, 1, 2]),
+        ([2, None, 1], [1, 3, 2], [2, 0, 1]),
+        ([None, 0, 0], [2, 1, 1], [0, 1, 1]),  # two on one
+        ([None, 0, 0, 1], [3, 2, 1, 1], [0, 1, 1, 2]),  # one of which carries a third
+        ([1, 0], [1, 1], [2, 2]),  # a ring, which cannot be
+        ([1, 0, 1, 2], [3, 3, 2, 1], [4, 4, 4, 4]),  # a ring that carries a pile
+    ],
+)
+def test_what_stands_on_an_object_goes_before_it(below: list[int | None], order: list[int], levels: list[int]) -> None:
+    supports = [
+        ObjectSupport(Support.PLANE) if other is None else ObjectSupport(Support.INSTANCE, None, other)
+        for other in below
+    ]
+    assert removal_order(supports) == order
+    assert levels_below(supports) == levels
