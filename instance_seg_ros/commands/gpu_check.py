@@ -252,10 +252,11 @@ def checked(
 
 
 def _stages(run: Callable[[], object]) -> GpuStages | None:
-    """What the GPU does for a frame; None where PyTorch sees no GPU."""
+    """What the GPU does for a frame; None where PyTorch sees no GPU, or its profiler may not look at it."""
     import torch
 
-    return stages_of(recorded(run)) if torch.cuda.is_available() else None
+    events = recorded(run) if torch.cuda.is_available() else []
+    return stages_of(events) if events else None
 
 
 def median_ms(run: Callable[[], object], calls: int) -> float:
