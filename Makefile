@@ -34,14 +34,9 @@ gpu-check: ## Hold every backend on this GPU against the CPU, time it, train a l
 
 SCENES ?= 16000
 MINUTES ?= 180
-model: ## Make a model like the shipped one from nothing, in out/model; resumes; SCENES=frames MINUTES=training time
+model: ## Make a model as the shipped one is made, from nothing, in out/model; resumes; SCENES=frames MINUTES=training time
 	@scripts/setup.sh test
-	@source env.sh && mkdir -p out/model && \
-	instance-seg synth --out out/model/scenes --frames $(SCENES) --seed 2 --color --without-families teapot,toy_brick && \
-	instance-seg train --store out/model/scenes --out out/model/run --minutes $(MINUTES) --batch-size 8 \
-		--learning-rate 1.5e-3 $(ARGS) && \
-	instance-seg export --checkpoint out/model/run/checkpoint.pt --out out/model/tabletop_rgbd.onnx --score-threshold 0.42 && \
-	instance-seg export --model out/model/tabletop_rgbd.onnx --int8 out/model/scenes --out out/model/tabletop_rgbd_int8.onnx
+	@source env.sh && exec scripts/model.sh out/model $(SCENES) $(MINUTES) $(ARGS)
 
 clean: ## Remove what was built and installed here: .venv, .ros, out and caches
 	rm -rf .venv .ros build out *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

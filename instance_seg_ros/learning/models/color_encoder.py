@@ -39,24 +39,27 @@ class ColorEncoder(nn.Module):
         return [features * present for features in (finest, middle, self.coarsest(middle))]
 
 
-def color_gates(valid: Tensor) -> tuple[Tensor, Tensor]:
+def color_gates(valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """How much colour counts beside the depth, by the share of the depth that is missing within 12 px.
 
     A print on a smooth, measured surface must not split what the depth holds together; where depth is missing, colour
-    is all there is. In the mask branch, which draws outlines, colour counts in full from a missing quarter on: the
-    shadow that a sensor leaves along an object's edge.
+    is all there is. In the mask branch and the masks' upsampling, which draw outlines, colour counts in full from a
+    missing quarter on: the shadow that a sensor leaves along an object's edge.
 
     Args:
         valid: (B, 1, H, W) float32, 1 where depth was measured; H and W divisible by 8.
 
     Returns:
-        For the mask branch (B, 1, H / 4, W / 4) and for the backbone (B, 1, H / 8, W / 8), both in [0, 1], 0 where all
-        of the depth was measured.
+        For strides 2, 4 and 8, that is the upsampling, the mask branch and the backbone: (B, 1, H / stride, W / stride)
+        in [0, 1], 0 where all of the depth was measured.
     """
     missing = F.avg_pool2d(1 - valid, COLOR_STRIDES[-1])
     around = F.avg_pool2d(missing, 3, 1, 1, count_include_pad=False)
-    finer = F.interpolate(around, scale_factor=2.0, mode="bilinear", align_corners=False)
-    return (finer / _MISSING_SHARE_IN_FULL).clamp(max=1.0), around
+    finer = [
+        (F.interpolate(around, scale_factor=factor, mode="bilinear", align_corners=False) / _MISSING_SHARE_IN_FULL)
+        for factor in (4.0, 2.0)
+    ]
+    return finer[0].clamp(max=1.0), finer[1].clamp(max=1.0), around
 
 
 def normalised_color(color_rgb: Tensor) -> tuple[Tensor, Tensor]:

@@ -59,17 +59,12 @@ def _silent_projection(in_channels: int, out_channels: int) -> nn.Conv2d:
     return projection
 
 
-def _gated(features: Tensor, gate: Tensor | None) -> Tensor:
-    return features if gate is None else features * gate.to(features.dtype)
-
-
 class CondInst(nn.Module):
     """Depth, intrinsics and colour to dense predictions; `masks` turns chosen locations into mask logits.
 
     Colour joins late: at stride 8, behind the depth backbone's stage there, in the mask branch and in the masks'
-    upsampling. If the configuration says so, missing depth gates it in the first two, where it could split what a
-    measured surface holds together; the upsampling only moves outlines by a cell. Where colour is missing, the network
-    is one of depth alone.
+    upsampling, each gated by missing depth if the configuration says so: it must not split what a measured surface
+    holds together. Where colour is missing, the network is one of depth alone.
     """
 
     locations_xy: Tensor
@@ -139,12 +134,17 @@ class CondInst(nn.Module):
         with torch.autocast(device_type=depth_m.device.type, enabled=False):
             channels = self.depth_channels(depth_m, intrinsics)
             valid = channels[:, VALIDITY_CHANNEL:]
-            to_masks, to_backbone = color_gates(valid) if self.config.gates_color else (None, None)
+            to_upsampling, to_masks, to_backbone = color_gates(valid)
         finest, for_backbone, for_masks = None, None, None
         if self.config.color_channels and color_rgb is not None:
             finest, middle, coarsest = self.color_encoder(color_rgb)
-            for_backbone = {_COLOR_STAGE: _gated(self.color_to_backbone(coarsest), to_backbone)}
-            for_masks = _gated(self.color_to_masks(middle), to_masks)
+            if self.config.gates_upsampling:
+                finest = finest * to_upsampling.to(finest.dtype)
+            additions = self.color_to_backbone(coarsest), self.color_to_masks(middle)
+            if self.config.gates_color:
+                gates = to_backbone, to_masks
+                additions = tuple(x * gate.to(x.dtype) for x, gate in zip(additions, gates, strict=True))
+            for_backbone, for_masks = {_COLOR_STAGE: additions[0]}, additions[1]
         stem, stages = self.backbone(channels.contiguous(memory_format=torch.channels_last), for_backbone)
         pyramid = self.fpn(stages)
         first = self.config.stage_strides.index(self.config.head_strides[0])

@@ -48,6 +48,7 @@ class CondInstConfig:
         reads_depth: False for a network of colour alone, which treats depth as missing whatever it is given.
         gates_color: colour counts by the share of the depth that is missing around, see `color_encoder.color_gates`;
             False for networks from before there was a gate.
+        gates_upsampling: the same for the colour that the masks' upsampling reads.
     """
 
     input_hw: tuple[int, int] = (240, 320)
@@ -66,6 +67,7 @@ class CondInstConfig:
     color_channels: tuple[int, ...] = (16, 32, 64)
     reads_depth: bool = True
     gates_color: bool = False
+    gates_upsampling: bool = False
 
     def __post_init__(self) -> None:
         levels = len(self.head_strides)
@@ -108,7 +110,7 @@ class CondInstConfig:
 
 
 SIZES: dict[str, CondInstConfig] = {
-    "standard": CondInstConfig(gates_color=True),
+    "standard": CondInstConfig(stage_blocks=(2, 2, 3, 3), gates_color=True, gates_upsampling=True),
     "small": CondInstConfig(
         stem_channels=16,
         stage_channels=(32, 48, 96, 128),
@@ -118,6 +120,7 @@ SIZES: dict[str, CondInstConfig] = {
         mask_depth=2,
         color_channels=(16, 16, 48),
         gates_color=True,
+        gates_upsampling=True,
     ),
 }
-"""Networks by name: the shipped one's, and one with half of its weights."""
+"""Networks by name: what `make model` trains, and one with half of its weights or fewer."""

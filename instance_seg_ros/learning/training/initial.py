@@ -99,4 +99,11 @@ def fill_network(model: CondInst, class_names: tuple[str, ...], initial: Initial
 def adapted_config(base: CondInstConfig, class_count: int, color: bool, depth: bool = True) -> CondInstConfig:
     """The same sizes for this many classes, with or without colour and depth; colour is gated by missing depth."""
     channels = (base.color_channels or CondInstConfig().color_channels) if color else ()
-    return replace(base, num_classes=class_count, color_channels=channels, reads_depth=depth, gates_color=color)
+    return replace(
+        base,
+        num_classes=class_count,
+        color_channels=channels,
+        reads_depth=depth,
+        gates_color=color,
+        gates_upsampling=color,
+    )

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from instance_seg_ros.learning.datasets import training_samples
 from instance_seg_ros.learning.datasets.augmentation import AugmentationSettings
+from instance_seg_ros.learning.datasets.joined_frames import JoinedFrames
 from instance_seg_ros.learning.datasets.scene_frames import SceneFrames, split_holdout
 from instance_seg_ros.learning.datasets.training_samples import (
     IGNORE_ID,
@@ -15,6 +19,7 @@ from instance_seg_ros.learning.datasets.training_samples import (
     Images,
     augment,
     batch_keys,
+    clean_source,
     collate,
     mirror,
     relabel,
@@ -273,3 +278,45 @@ def test_colour_alone_of_a_store_without_colour_is_an_error(tiny_store: Path) ->
 def test_processes_share_a_batch() -> None:
     shares = [next(batch_keys(7, slots)) for slots in (range(2), range(2, 4))]
     assert shares == [[(7, 0), (7, 1)], [(7, 2), (7, 3)]]
+
+
+def test_a_growing_store_gives_what_is_made_and_then_every_frame_once(
+    tiny_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training_samples, "_REFRESH_S", 0.0)
+    folder = tmp_path / "store"
+    shutil.copytree(tiny_store, folder)
+    done = np.load(folder / "done.npy")
+    made = done.copy()
+    made[3:] = False
+    np.save(folder / "done.npy", made)
+    opened = partial(open_store, folder, allow_partial=True)
+    data = FrameDataset(SceneFrames(opened(), reopen=opened), AugmentationSettings(), GRID, 4, 0)
+    assert {data._frame_at(position) for position in range(60)} == set(range(6))
+    made[:5] = True
+    np.save(folder / "done.npy", made)
+    assert {data._frame_at(position) for position in range(120)} == set(range(10))
+    np.save(folder / "done.npy", done)
+    assert sorted(data._frame_at(position) for position in range(12)) == list(range(12))
+    assert [data._frame_at(position) for position in range(12)] == [
+        dataset(tiny_store)._frame_at(position) for position in range(12)
+    ]
+
+
+def test_a_batch_has_a_multiple_of_the_rows_that_are_asked_for(tiny_store: Path) -> None:
+    samples = [dataset(tiny_store)[(0, slot)] for slot in range(4)]
+    narrow, wide = collate(samples), collate(samples, rows=32)
+    count = narrow.boxes_xyxy.shape[1]
+    assert wide.boxes_xyxy.shape == (4, 32, 4)
+    assert torch.equal(wide.boxes_xyxy[:, :count], narrow.boxes_xyxy)
+    assert not wide.boxes_xyxy[:, count:].any()
+    assert (wide.anchors_xy.shape, wide.class_ids.shape) == ((4, 32, 2), (4, 32))
+
+
+def test_stores_are_clean_together_or_not_at_all(tiny_color_store: Path) -> None:
+    usual = SceneFrames(open_store(tiny_color_store))
+    ideal = SceneFrames(open_store(tiny_color_store), sensor=ideal_sensor)
+    joined = JoinedFrames([usual, usual])
+    assert clean_source(joined) is joined
+    np.testing.assert_array_equal(joined.clean_images(13).depth_m, usual.clean_images(1).depth_m)
+    assert clean_source(JoinedFrames([usual, ideal])) is None

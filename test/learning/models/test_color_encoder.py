@@ -37,7 +37,10 @@ def test_three_strides_need_three_widths() -> None:
 def test_gates_are_shut_where_depth_is_whole_and_open_where_it_is_missing() -> None:
     valid = torch.ones(1, 1, 48, 96)
     valid[..., 48:] = 0
-    for_masks, for_backbone = color_gates(valid)
+    for_upsampling, for_masks, for_backbone = color_gates(valid)
+    assert for_upsampling.shape == (1, 1, 24, 48)
+    assert (for_upsampling[..., :18] == 0).all()
+    assert (for_upsampling[..., 24:] == 1).all()
     assert for_masks.shape == (1, 1, 12, 24)
     assert for_backbone.shape == (1, 1, 6, 12)
     torch.testing.assert_close(for_backbone[0, 0, 2], torch.tensor([0.0] * 5 + [1 / 3, 2 / 3] + [1.0] * 5))
@@ -48,6 +51,7 @@ def test_gates_are_shut_where_depth_is_whole_and_open_where_it_is_missing() -> N
 def test_a_quarter_of_missing_depth_opens_the_gate_of_the_masks() -> None:
     valid = torch.ones(1, 1, 48, 96)
     valid[..., ::4] = 0  # every fourth column
-    for_masks, for_backbone = color_gates(valid)
+    for_upsampling, for_masks, for_backbone = color_gates(valid)
+    assert (for_upsampling == 1).all()
     assert (for_masks == 1).all()
     assert (for_backbone == 0.25).all()

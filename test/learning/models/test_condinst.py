@@ -139,8 +139,9 @@ def test_a_configuration_survives_json_values(small_config: CondInstConfig) -> N
 
 def test_a_configuration_from_before_there_was_a_gate_has_none() -> None:
     values = SIZES["standard"].to_dict()
-    assert values.pop("gates_color") is True
-    assert CondInstConfig.from_dict(values).gates_color is False
+    for gate in ("gates_color", "gates_upsampling"):
+        assert values.pop(gate) is True
+        assert getattr(CondInstConfig.from_dict(values), gate) is False
 
 
 def _with_colour_heard(model: CondInst) -> CondInst:
@@ -163,18 +164,19 @@ def test_black_colour_is_no_colour(small_config: CondInstConfig) -> None:
 
 
 def test_colour_is_silent_in_a_gated_network_where_all_depth_is_measured(small_config: CondInstConfig) -> None:
-    config = dataclasses.replace(small_config, gates_color=True)
+    config = dataclasses.replace(small_config, gates_color=True, gates_upsampling=True)
     model = _with_colour_heard(CondInst(config)).eval()
     depth_m = torch.ones(1, 1, 96, 128)
     color = torch.linspace(0, 255, 128).expand(1, 3, 96, 128)
     whole, heard = model(depth_m, INTRINSICS), model(depth_m, INTRINSICS, color)
-    for name in ("class_logits", "mask_features"):
+    for name in ("class_logits", "mask_features", "mask_upsampling"):
         torch.testing.assert_close(getattr(heard, name), getattr(whole, name))
     depth_m[..., :64] = 0
     without, heard = model(depth_m, INTRINSICS), model(depth_m, INTRINSICS, color)
     difference = (heard.mask_features - without.mask_features).abs().amax(dim=(0, 1))
     assert difference[:, :14].min() > 0
-    assert not torch.allclose(heard.class_logits, without.class_logits)
+    for name in ("class_logits", "mask_upsampling"):
+        assert not torch.allclose(getattr(heard, name), getattr(without, name))
 
 
 def test_the_small_network_has_half_the_weights() -> None:

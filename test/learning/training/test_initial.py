@@ -85,7 +85,7 @@ def test_a_network_of_other_sizes_is_refused(small_config: CondInstConfig) -> No
 def test_sizes_follow_the_weights_classes_and_inputs(small_config: CondInstConfig) -> None:
     blind = replace(small_config, color_channels=())
     usual = CondInstConfig().color_channels
-    gated = replace(small_config, gates_color=True)
+    gated = replace(small_config, gates_color=True, gates_upsampling=True)
     assert adapted_config(small_config, 4, color=True) == replace(gated, num_classes=4)
     assert adapted_config(blind, 1, color=True) == replace(gated, color_channels=usual)
     assert adapted_config(small_config, 1, color=False) == blind
