@@ -42,6 +42,7 @@ def _tile(settings: SynthSettings, scene_index: int) -> npt.NDArray[np.uint8]:
     scene = sample_scene(rng, settings.family_names(), settings.max_objects)
     caster = RayCaster(scene.placed())
     view = sample_view(rng, scene, caster, size_wh)
+    caster = RayCaster((*scene.placed(), *view.attached))
     cast = caster.cast(view.intrinsics, view.T_world_camera)
     color = caster.shade(cast, view.intrinsics, view.T_world_camera, sample_lighting(rng))
     behind_m = caster.behind(cast)

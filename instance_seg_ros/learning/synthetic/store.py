@@ -283,7 +283,8 @@ class _Writer:
             view = sample_view(rng, scene, caster, size_wh)
             self._arrays["scene_id"][frame] = scene_index
             # Random streams of their own: depth and ids are the same with and without colour and stereo.
-            self._write_view(frame, caster, view, [settings.seed, scene_index, frame])
+            seen = RayCaster((*scene.placed(), *view.attached)) if view.attached else caster
+            self._write_view(frame, seen, view, [settings.seed, scene_index, frame])
         self._arrays["done"][scene_index] = True
         return len(frames)
 

@@ -31,7 +31,7 @@ from instance_seg_ros.learning.synthetic.pictures.appearance import (
     robot_color,
 )
 from instance_seg_ros.learning.synthetic.poses import pose, yaw_rotation
-from instance_seg_ros.learning.synthetic.rooms.world import ROBOT, Placed, Support
+from instance_seg_ros.learning.synthetic.rooms.world import ROBOT, Placed, Support, View
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -258,6 +258,36 @@ def _add_hose(rng: np.random.Generator, arm: _Arm, nodes: Sequence[FloatArray], 
     radius = rng.uniform(0.003, 0.009)
     arm.add(background_appearance(rng, "robot"), tube_mesh(path, radius, 7))
     arm.cover(path[3:], radius)
+
+
+def hand_in_view(rng: np.random.Generator, view: View, nearest_m: float) -> tuple[Placed, ...]:
+    """The gripper of a robot that carries the camera: fingers, and a hand partly, at a border of the image.
+
+    Args:
+        rng: source of randomness; always moves on by as much, whatever is drawn.
+        view: the camera.
+        nearest_m: depth of the nearest thing in view, which the fingers stay before.
+    """
+    rng = np.random.default_rng(int(rng.integers(2**62)))
+    arm = _Arm(ROBOT)
+    dark = replace(background_appearance(rng, "robot"), base_rgb=robot_color(rng))
+    light = replace(background_appearance(rng, "robot"), base_rgb=robot_color(rng))
+    reach = float(rng.uniform(0.55, 0.9)) * min(nearest_m, 0.4)
+    camera = view.intrinsics
+    # So far from the optical axis that the tips are within the picture, and the hand is mostly not.
+    half_view = 0.5 * np.array([camera.width / camera.fx, camera.height / camera.fy])
+    side = np.array([(0.0, 1.0), (0.0, -1.0), (1.0, 0.0), (-1.0, 0.0)])[int(rng.choice(4, p=(0.55, 0.2, 0.125, 0.125)))]
+    away = side * half_view * reach * rng.uniform(0.55, 0.95)
+    across = np.array([side[1], side[0]])
+    opening, wide = rng.uniform(0.012, 0.045), rng.uniform(0.005, 0.011)
+    for sign in (-1, 1):
+        at = away + sign * opening * across
+        half = np.array([*(wide * (1.0 + np.abs(across))), reach * 0.25])
+        arm.add(light, box_mesh(half, (at[0], at[1], reach - half[2])))
+        arm.add(dark, box_mesh(half * [1.5, 1.5, 0.5], (at[0], at[1], reach - 1.6 * half[2])))
+    half = np.array([*(0.022 + 0.03 * np.abs(across)), 0.2 * reach])
+    arm.add(dark, box_mesh(half, (*(away + 0.01 * side), reach * 0.45)))
+    return tuple(replace(part, T_world_shape=view.T_world_camera) for part in arm.placed())
 
 
 def _human(rng: np.random.Generator, chain: FloatArray) -> _Arm:

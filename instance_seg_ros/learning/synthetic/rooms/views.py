@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import trimesh
@@ -10,6 +12,7 @@ from instance_seg_ros.core.camera import Intrinsics
 from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.learning.synthetic.pictures.render import RayCaster
 from instance_seg_ros.learning.synthetic.poses import camera_pose, direction
+from instance_seg_ros.learning.synthetic.rooms.robots import hand_in_view
 from instance_seg_ros.learning.synthetic.rooms.world import Scene, View
 
 FloatArray = npt.NDArray[np.float64]
@@ -17,6 +20,7 @@ FloatArray = npt.NDArray[np.float64]
 _NEAREST_M = 0.18  # about where the closest depth cameras start to measure
 _FARTHEST_M = 2.0
 _TRIES = 12
+_CARRIED_SHARE = 0.07
 _SMALLER = 8  # a view is judged by an image that is this many times smaller
 
 
@@ -35,7 +39,14 @@ def sample_view(rng: np.random.Generator, scene: Scene, caster: RayCaster, size_
         if enough and near.size and near.min() > _NEAREST_M and seen < 0.9:
             break
         view = _random_view(rng, scene, size_wh, aside)
-    return view
+    return _with_hand(rng, view, caster) if rng.random() < _CARRIED_SHARE else view
+
+
+def _with_hand(rng: np.random.Generator, view: View, caster: RayCaster) -> View:
+    """The view of a robot that carries the camera on its hand."""
+    depth_m = caster.cast(_smaller(view.intrinsics), view.T_world_camera).depth_m
+    nearest_m = float(depth_m[depth_m > 0].min()) if (depth_m > 0).any() else 1.0
+    return replace(view, attached=hand_in_view(rng, view, nearest_m))
 
 
 def _smaller(camera: Intrinsics) -> Intrinsics:

@@ -80,7 +80,14 @@ class Scene:
 
 @dataclass(frozen=True)
 class View:
-    """A camera and the pose of its optical frame in the world."""
+    """A camera.
+
+    Attributes:
+        intrinsics: of the camera.
+        T_world_camera: pose of its optical frame in the world.
+        attached: background that moves with the camera, such as the gripper of a robot that carries it.
+    """
 
     intrinsics: Intrinsics
     T_world_camera: Transform
+    attached: tuple[Placed, ...] = ()
