@@ -18,6 +18,10 @@ OFFSETS_XY = {"letterbox": (0, 4), "fit": (0, 0), "stretch": (0, 0)}
 """Of the camera's 160x120 in the network's image; "stretch" scales rows by 128 / 120 besides."""
 SCORES = (0.9, 0.8)
 LOGIT = 40.0
+_CONSTANTS = {
+    "rtmdet-ins": {"some boxes": np.array([[[0, 0, 1, 1]]]), "some scores": np.array([[[0.5]]])},
+    "mask2former": {"some values": np.zeros((1, 1, 2, 2)), "a grid": np.zeros((1, 1, 1, 2))},
+}
 _CLASS_NAMES = "{0: 'block'}"
 
 
@@ -69,7 +73,7 @@ def outputs_of(family: str, blocks_xyxy: Sequence[Sequence[float]]) -> dict[str,
     elif family == "torchvision-mask-rcnn":
         labels = np.ones(2, dtype=np.int64)
         outputs = {"1850": boxes, "1832": labels, "1828": scores, "1970": whole[:, None]}
-    elif family == "mask2former":
+    elif family in ("mask2former", "maskformer"):
         classes = np.array([[[logit(s), 0] for s in SCORES]])
         outputs = {"class_queries_logits": classes, "masks_queries_logits": logits[None]}
     elif family == "detr":
@@ -108,8 +112,11 @@ def model(family: str, outputs: Mapping[str, np.ndarray], image_shape: Sequence[
         helper.make_node("ReduceMin", ["image"], ["darkest"], keepdims=0),
         helper.make_node("Sub", ["darkest", "darkest"], ["nothing"]),
     ]
-    if family == "rtmdet-ins":  # what it suppresses with; MMDeploy has it in the graph
-        nodes.append(_suppression())
+    constants = _CONSTANTS.get(family, {})
+    if family == "rtmdet-ins":  # what MMDeploy's graph suppresses with
+        nodes.append(helper.make_node("NonMaxSuppression", list(constants), ["kept boxes"]))
+    elif family == "mask2former":  # its deformable attention
+        nodes.append(helper.make_node("GridSample", list(constants), ["sampled"]))
     for index, (name, value) in enumerate(outputs.items()):
         nodes.append(helper.make_node("Constant", [], [f"{name}/value"], value=numpy_helper.from_array(value)))
         if index == 0:
@@ -124,18 +131,9 @@ def model(family: str, outputs: Mapping[str, np.ndarray], image_shape: Sequence[
             helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
             for name, value in outputs.items()
         ],
-        [
-            numpy_helper.from_array(np.array([[[0, 0, 1, 1]]], dtype=np.float32), "some boxes"),
-            numpy_helper.from_array(np.array([[[0.5]]], dtype=np.float32), "some scores"),
-        ]
-        if family == "rtmdet-ins"
-        else [],
+        [numpy_helper.from_array(value.astype(np.float32), name) for name, value in constants.items()],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-
-
-def _suppression() -> onnx.NodeProto:
-    return helper.make_node("NonMaxSuppression", ["some boxes", "some scores"], ["kept boxes"])
 
 
 def write(family: str, blocks_xyxy: Sequence[Sequence[float]], folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Mask2Former, MaskFormer, OneFormer and EoMT, and DETR with masks, as the library transformers exports them.
+"""Mask2Former, MaskFormer and DETR with masks, as the library transformers exports them.
 
 Cheng et al., *Masked-attention Mask Transformer* (CVPR 2022), section 4.1: the best pairs of query and class; the score
 is the class's probability times the mean probability of the mask's pixels. Carion et al., *DETR* (ECCV 2020): the best
@@ -8,6 +8,7 @@ class of each query that is not "nothing".
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import cv2
 import numpy as np
@@ -31,11 +32,15 @@ from instance_seg_ros.segmentation.families.signature import Signature
 from instance_seg_ros.segmentation.postprocessing import NetworkOutput, require_finite
 
 _MASK_SCALE = 4
-"""Masks are predicted at this share of the image's sides; scores are of masks at its size."""
+"""Mask2Former predicts masks at this share of the image's sides, and weighs them at its size."""
 
 
-def decode_pairs(outputs: Mapping[str, NDArray], reading: Reading) -> NetworkOutput:
-    """Reads "logits" (1, Q, C + 1), the last of which is "nothing", and "masks" (1, Q, h, w)."""
+def decode_pairs(outputs: Mapping[str, NDArray], reading: Reading, mask_scale: int) -> NetworkOutput:
+    """Reads "logits" (1, Q, C + 1), the last of which is "nothing", and "masks" (1, Q, h, w).
+
+    Args:
+        mask_scale: by how much masks are upsampled before they are weighed.
+    """
     placement, masks = reading.placement, outputs["masks"][0]
     probabilities = softmax(outputs["logits"][0])[:, :-1]
     pairs = best(probabilities.ravel())[: len(masks)]
@@ -43,7 +48,8 @@ def decode_pairs(outputs: Mapping[str, NDArray], reading: Reading) -> NetworkOut
     found, rows = np.unique(queries, return_inverse=True)
     chosen = masks[found]
     cells = extents_of(chosen, 0.0)
-    certainty = np.array([_certainty(mask, window) for mask, window in zip(chosen, cells.tolist(), strict=True)])
+    windows = zip(chosen, cells.tolist(), strict=True)
+    certainty = np.array([_certainty(mask, window, mask_scale) for mask, window in windows])
     scores = probabilities.ravel()[pairs] * certainty[rows]
     order = np.argsort(-scores, kind="stable")
     order = order[scores[order] >= MIN_SCORE]
@@ -67,8 +73,8 @@ def decode_best(outputs: Mapping[str, NDArray], reading: Reading) -> NetworkOutp
     return output_of(placement.boxes_in_camera(boxes), scores[queries], class_ids[queries], chosen, regions, placement)
 
 
-def _certainty(mask: NDArray[np.floating], window_xyxy: list[int]) -> float:
-    """The mean probability of a mask's pixels at the image's size; its logits (h, w) are above 0 in the window only."""
+def _certainty(mask: NDArray[np.floating], window_xyxy: list[int], scale: int) -> float:
+    """The mean probability of an upsampled mask's pixels; its logits (h, w) are above 0 in the window only."""
     height, width = mask.shape
     x0, y0, x1, y1 = window_xyxy
     if x1 <= x0:
@@ -76,11 +82,23 @@ def _certainty(mask: NDArray[np.floating], window_xyxy: list[int]) -> float:
     # One cell more on each side, so that the border between is resampled as in the whole mask.
     left, top, right, bottom = max(x0 - 1, 0), max(y0 - 1, 0), min(x1 + 1, width), min(y1 + 1, height)
     window = mask[top:bottom, left:right].astype(np.float32, copy=False)
-    fine = cv2.resize(window, None, fx=_MASK_SCALE, fy=_MASK_SCALE, interpolation=cv2.INTER_LINEAR)
+    fine = cv2.resize(window, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
     return float(sigmoid(fine[fine > 0]).mean())
 
 
-def _no_obstacle_of_detr(signature: Signature, sizes: Sizes) -> str | None:
+def _mask2former_obstacle(signature: Signature, sizes: Sizes) -> str | None:
+    if "GridSample" not in signature.operators:
+        return "without deformable attention (GridSample) these outputs are MaskFormer's"
+    return None
+
+
+def _maskformer_obstacle(signature: Signature, sizes: Sizes) -> str | None:
+    if "GridSample" in signature.operators:
+        return "deformable attention (GridSample) is Mask2Former's"
+    return None
+
+
+def _detr_obstacle(signature: Signature, sizes: Sizes) -> str | None:
     if "GridSample" in signature.operators:
         return "deformable attention (GridSample) is not DETR's; RF-DETR has these outputs, too"
     return None
@@ -93,17 +111,33 @@ def _class_count(sizes: Sizes) -> int | None:
 
 _IMAGE = ImageInput(size_wh=(384, 384), resize="stretch", mean=IMAGENET_MEAN, std=IMAGENET_STD)
 
-MASK_QUERIES = Family(
+_PAIRS = (
+    OutputPattern("logits", (1, "Q", "C"), ("class_queries_logits",)),
+    OutputPattern("masks", (1, "Q", "h", "w"), ("masks_queries_logits",)),
+)
+
+MASK2FORMER = Family(
     name="mask2former",
-    title="Mask2Former, MaskFormer, OneFormer, EoMT",
-    outputs=(
-        OutputPattern("logits", (1, "Q", "C"), ("class_queries_logits",)),
-        OutputPattern("masks", (1, "Q", "h", "w"), ("masks_queries_logits",)),
-    ),
+    title="Mask2Former",
+    outputs=_PAIRS,
     image=_IMAGE,
     score_threshold=0.5,
     mask_threshold=0.0,
-    decode=decode_pairs,
+    decode=partial(decode_pairs, mask_scale=_MASK_SCALE),
+    obstacle=_mask2former_obstacle,
+    class_count=_class_count,
+    class_names=coco.names_of,
+)
+
+MASKFORMER = Family(
+    name="maskformer",
+    title="MaskFormer",
+    outputs=_PAIRS,
+    image=_IMAGE,
+    score_threshold=0.5,
+    mask_threshold=0.0,
+    decode=partial(decode_pairs, mask_scale=1),
+    obstacle=_maskformer_obstacle,
     class_count=_class_count,
     class_names=coco.names_of,
 )
@@ -120,7 +154,7 @@ DETR = Family(
     score_threshold=0.5,
     mask_threshold=0.0,
     decode=decode_best,
-    obstacle=_no_obstacle_of_detr,
+    obstacle=_detr_obstacle,
     class_count=_class_count,
     class_names=coco.names_of,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from instance_seg_ros.segmentation.families.family import Family, Fit
-from instance_seg_ros.segmentation.families.mask_queries import DETR, MASK_QUERIES
+from instance_seg_ros.segmentation.families.mask_queries import DETR, MASK2FORMER, MASKFORMER
 from instance_seg_ros.segmentation.families.mmdeploy import RTMDET_INS, SOLOV2
 from instance_seg_ros.segmentation.families.rf_detr import RF_DETR_SEG
 from instance_seg_ros.segmentation.families.signature import Signature
@@ -20,7 +20,8 @@ FAMILIES: dict[str, Family] = {
         RTMDET_INS,
         SOLOV2,
         TORCHVISION_MASK_RCNN,
-        MASK_QUERIES,
+        MASK2FORMER,
+        MASKFORMER,
         DETR,
         YOLACT,
     )

@@ -51,7 +51,7 @@ def write_model(
         ({"output0": ("batch", 37, "anchors"), "output1": ("batch", 32, "h", "w")}, "yolo-seg"),
         ({"output0": (1, 300, 38), "output1": (1, 32, 160, 160)}, "yolo-seg-end2end"),
         ({"dets": (1, 100, 4), "labels": (1, 100, 91), "masks": (1, 100, 108, 108)}, "rf-detr-seg"),
-        ({"class_queries_logits": (1, 100, 81), "masks_queries_logits": (1, 100, 96, 96)}, "mask2former"),
+        ({"class_queries_logits": (1, 100, 81), "masks_queries_logits": (1, 100, 96, 96)}, "maskformer"),
         ({"logits": (1, 100, 251), "pred_boxes": (1, 100, 4), "pred_masks": (1, 100, 200, 267)}, "detr"),
         ({"loc": (1, 9, 4), "conf": (1, 9, 81), "mask": (1, 9, 32), "proto": (1, 138, 138, 32)}, "yolact"),
         ({"dets": (1, 100, 5), "labels": (1, 100), "masks": (1, 100, 200, 304)}, "solov2"),

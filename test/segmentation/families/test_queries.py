@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from instance_seg_ros.segmentation.families.family import Family, Reading
-from instance_seg_ros.segmentation.families.mask_queries import DETR, MASK_QUERIES
+from instance_seg_ros.segmentation.families.mask_queries import DETR, MASK2FORMER, MASKFORMER
 from instance_seg_ros.segmentation.families.rf_detr import RF_DETR_SEG
 from instance_seg_ros.segmentation.postprocessing import NotFiniteError
 
@@ -55,8 +55,9 @@ def test_rf_detr_takes_the_best_pairs_of_query_and_class(
 
 
 @pytest.mark.parametrize("count", [0, 1, 12])
-def test_mask2former_weighs_classes_by_their_masks(
-    count: int, size_wh, camera_in, blobs, found, check: Callable
+@pytest.mark.parametrize(("family", "stride"), [(MASK2FORMER, 1), (MASKFORMER, 4)])
+def test_classes_are_weighed_by_their_masks(
+    family: Family, stride: int, count: int, size_wh, camera_in, blobs, found, check: Callable
 ) -> None:
     camera = camera_in(size_wh, NETWORK_WH, "stretch")
     outputs = random_queries(count, CLASSES + 1, blobs)
@@ -65,14 +66,15 @@ def test_mask2former_weighs_classes_by_their_masks(
     for pair in torch.argsort(probabilities, descending=True).tolist()[:count]:
         query, class_id = divmod(pair, CLASSES)
         logits = torch.tensor(outputs["masks"][:, query : query + 1])
-        fine = F.interpolate(logits, size=NETWORK_WH[::-1], mode="bilinear", align_corners=False)
+        size_hw = [side // stride for side in NETWORK_WH[::-1]]
+        fine = F.interpolate(logits, size=size_hw, mode="bilinear", align_corners=False)
         certainty = torch.sigmoid(fine[fine > 0]).mean() if (fine > 0).any() else torch.zeros(())
         score = float(probabilities[pair] * certainty)
         if score >= 0.05:
             mask = camera.sampled(outputs["masks"][0, query]) > 0
             expected.append(found(np.zeros(4), score, class_id, mask))
     expected.sort(key=lambda one: -one.score)
-    check(MASK_QUERIES, outputs, reading_for(MASK_QUERIES, camera), expected, box_of_mask=True)
+    check(family, outputs, reading_for(family, camera), expected, box_of_mask=True)
 
 
 @pytest.mark.parametrize("count", [0, 1, 12])
@@ -106,7 +108,7 @@ def test_masks_that_claim_nothing_or_everything_are_kept_apart(camera_in, found,
     [
         (RF_DETR_SEG, "logits"),
         (RF_DETR_SEG, "boxes"),
-        (MASK_QUERIES, "logits"),
+        (MASK2FORMER, "logits"),
         (DETR, "logits"),
         (DETR, "boxes"),
     ],
