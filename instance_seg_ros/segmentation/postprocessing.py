@@ -150,7 +150,7 @@ def to_instances(
     """
     rows = np.argsort(-output.scores, kind="stable")
     rows = rows[(output.scores[rows] >= score_threshold) & (output.scores[rows] > 0)][:max_instances]
-    regions = [_region(output, row, image_size_wh) for row in rows]
+    regions = [_region(output, row, image_size_wh, mask_threshold) for row in rows]
     claims, owner = _claims(output, rows, regions, image_size_wh, mask_threshold)
     own = claims if overlapping else [owner[_slices(region)] == index for index, region in enumerate(regions)]
     claimed, pixels = (np.array([np.count_nonzero(mask) for mask in of], dtype=np.int64) for of in (claims, own))
@@ -229,17 +229,34 @@ def _claims(
     return claims, owner
 
 
-def _region(output: NetworkOutput, row: int, image_size_wh: tuple[int, int]) -> Region:
+def _region(output: NetworkOutput, row: int, image_size_wh: tuple[int, int], mask_threshold: float) -> Region:
     """The pixels, inside the image, in which an instance's mask is looked at."""
     if output.mask_regions_xyxy is not None:
         x0, y0, x1, y1 = output.mask_regions_xyxy[row].tolist()
-        return x0, y0, x1, y1
+        everywhere = (x0, y0, x1, y1) == (0, 0, *image_size_wh)
+        return _extent(output, row, image_size_wh, mask_threshold) if everywhere else (x0, y0, x1, y1)
     box_xyxy, mask_scale = output.boxes_xyxy[row], output.mask_scale
     size_wh = box_xyxy[2:] - box_xyxy[:2]
     margin = MARGIN_SHARE * size_wh + MARGIN_CELLS / mask_scale
     first = np.clip(np.floor(box_xyxy[:2] - margin), 0, image_size_wh).astype(int)
     last = np.clip(np.ceil(box_xyxy[2:] + margin), 0, image_size_wh).astype(int)
     return int(first[0]), int(first[1]), int(last[0]), int(last[1])
+
+
+def _extent(output: NetworkOutput, row: int, image_size_wh: tuple[int, int], mask_threshold: float) -> Region:
+    """The pixels outside which no cell of the mask is above the threshold."""
+    # Written so that what is not a number counts, and is found when the mask is resampled.
+    above = ~(output.masks[row] <= mask_threshold)
+    first, last = np.zeros(2), np.zeros(2)
+    for axis in (0, 1):  # x, y
+        hits = np.flatnonzero(above.any(axis=axis))
+        if len(hits) == 0:
+            return 0, 0, 0, 0
+        first[axis], last[axis] = hits[0] - 1, hits[-1] + 2  # a cell's values reach into the next
+    sides = np.array(image_size_wh)
+    x0, y0 = np.clip(np.floor((first - output.mask_offset) / output.mask_scale), 0, sides).astype(int)
+    x1, y1 = np.clip(np.ceil((last - output.mask_offset) / output.mask_scale), 0, sides).astype(int)
+    return int(x0), int(y0), int(x1), int(y1)
 
 
 def _slices(region_xyxy: Region) -> tuple[slice, slice]:

@@ -15,6 +15,8 @@ MAX_CANDIDATES = 1000
 MAX_ROWS = 300
 """After suppression."""
 
+_BLOCK = 128
+
 
 def best(scores: NDArray[np.floating]) -> NDArray[np.int64]:
     """Indices of at most MAX_CANDIDATES scores (N,) of MIN_SCORE and more, best first.
@@ -39,19 +41,38 @@ def suppressed(
         class_ids: (N,).
         iou_threshold: a box that shares more than this with a better one of its class goes.
     """
-    lefts, tops, rights, bottoms = np.ascontiguousarray(boxes_xyxy.T, dtype=np.float32)
-    areas = (rights - lefts) * (bottoms - tops)
-    left_over = np.arange(len(boxes_xyxy))
-    kept: list[int] = []
-    while len(left_over) and len(kept) < MAX_ROWS:
-        first, others = left_over[0], left_over[1:]
-        kept.append(int(first))
-        widths = np.minimum(rights[first], rights[others]) - np.maximum(lefts[first], lefts[others])
-        heights = np.minimum(bottoms[first], bottoms[others]) - np.maximum(tops[first], tops[others])
-        shared = np.maximum(widths, 0) * np.maximum(heights, 0)
-        same = shared > iou_threshold * (areas[first] + areas[others] - shared)
-        left_over = others[~(same & (class_ids[others] == class_ids[first]))]
-    return np.array(kept, dtype=np.int64)
+    boxes = boxes_xyxy.astype(np.float32, copy=False)
+    kept = np.zeros(0, dtype=np.int64)
+    # In blocks: a table of all pairs would be large, and a pass for each box that stays slow.
+    for begin in range(0, len(boxes), _BLOCK):
+        block = np.arange(begin, min(begin + _BLOCK, len(boxes)))
+        block = block[~overlap(boxes, class_ids, block, kept, iou_threshold).any(axis=1)]
+        pairs = overlap(boxes, class_ids, block, block, iou_threshold)
+        left_over = np.ones(len(block), dtype=bool)
+        for place in np.flatnonzero(np.triu(pairs, k=1).any(axis=1)):
+            if left_over[place]:
+                left_over[place + 1 :] &= ~pairs[place, place + 1 :]
+        kept = np.concatenate([kept, block[left_over]])
+        if len(kept) >= MAX_ROWS:
+            break
+    return kept[:MAX_ROWS]
+
+
+def overlap(
+    boxes_xyxy: NDArray[np.float32],
+    class_ids: NDArray[np.integer],
+    first: NDArray[np.int64],
+    second: NDArray[np.int64],
+    iou_threshold: float,
+) -> NDArray[np.bool_]:
+    """(N, M): whether boxes of one class share more than the threshold, for indices (N,) and (M,)."""
+    one, other = boxes_xyxy[first], boxes_xyxy[second]
+    widths = np.minimum(one[:, None, 2], other[:, 2]) - np.maximum(one[:, None, 0], other[:, 0])
+    heights = np.minimum(one[:, None, 3], other[:, 3]) - np.maximum(one[:, None, 1], other[:, 1])
+    shared = np.maximum(widths, 0) * np.maximum(heights, 0)
+    areas, other_areas = ((boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (one, other))
+    same = shared > iou_threshold * (areas[:, None] + other_areas - shared)
+    return np.asarray(same & (class_ids[first, None] == class_ids[second]))
 
 
 def corners_of(centers_and_sizes: NDArray[np.floating]) -> NDArray[np.float32]:

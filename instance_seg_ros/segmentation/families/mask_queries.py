@@ -46,17 +46,17 @@ def decode_pairs(outputs: Mapping[str, NDArray], reading: Reading, mask_scale: i
     pairs = best(probabilities.ravel())[: len(masks)]
     queries, class_ids = np.divmod(pairs, probabilities.shape[1])
     found, rows = np.unique(queries, return_inverse=True)
-    chosen = masks[found]
+    chosen = masks if len(found) == len(masks) else masks[found]
     cells = extents_of(chosen, 0.0)
-    windows = zip(chosen, cells.tolist(), strict=True)
-    certainty = np.array([_certainty(mask, window, mask_scale) for mask, window in windows])
-    scores = probabilities.ravel()[pairs] * certainty[rows]
-    order = np.argsort(-scores, kind="stable")
-    order = order[scores[order] >= MIN_SCORE]
-    rows = rows[order]
-    mask_wh = (masks.shape[2], masks.shape[1])
-    regions = pixels_over(cells, placement, mask_wh)[rows]
-    return output_of(regions, scores[order], class_ids[order], chosen[rows], regions, placement)
+    scores = probabilities.ravel()[pairs] * _certainties(chosen, cells, mask_scale)[rows]
+    kept = np.flatnonzero(scores >= MIN_SCORE)
+    kept = kept[np.argsort(rows[kept], kind="stable")]  # in the order of the masks, so that few are copied
+    rows = rows[kept]
+    if not np.array_equal(rows, np.arange(len(chosen))):
+        chosen = chosen[rows]
+    regions = pixels_over(cells, placement, (masks.shape[2], masks.shape[1]))[rows]
+    boxes = regions.astype(np.float32)
+    return output_of(boxes, scores[kept], class_ids[kept], chosen, regions, placement)
 
 
 def decode_best(outputs: Mapping[str, NDArray], reading: Reading) -> NetworkOutput:
@@ -73,17 +73,29 @@ def decode_best(outputs: Mapping[str, NDArray], reading: Reading) -> NetworkOutp
     return output_of(placement.boxes_in_camera(boxes), scores[queries], class_ids[queries], chosen, regions, placement)
 
 
-def _certainty(mask: NDArray[np.floating], window_xyxy: list[int], scale: int) -> float:
-    """The mean probability of an upsampled mask's pixels; its logits (h, w) are above 0 in the window only."""
+def _certainties(masks: NDArray[np.floating], windows_xyxy: NDArray[np.int64], scale: int) -> NDArray[np.float64]:
+    """The mean probability (K,) of each upsampled mask's pixels; logits (K, h, w) are above 0 in their windows only."""
+    inside = [_above_zero(mask, window, scale) for mask, window in zip(masks, windows_xyxy.tolist(), strict=True)]
+    counts = np.array([len(logits) for logits in inside], dtype=np.int64)
+    if counts.sum() == 0:
+        return np.zeros(len(masks))
+    of_mask = np.repeat(np.arange(len(masks)), counts)
+    sums = np.bincount(of_mask, weights=sigmoid(np.concatenate(inside)), minlength=len(masks))
+    return sums / np.maximum(counts, 1)
+
+
+def _above_zero(mask: NDArray[np.floating], window_xyxy: list[int], scale: int) -> NDArray[np.floating]:
+    """The logits above 0 of an upsampled mask (h, w)."""
     height, width = mask.shape
     x0, y0, x1, y1 = window_xyxy
-    if x1 <= x0:
-        return 0.0
+    if scale == 1 or x1 <= x0:
+        window = mask[y0:y1, x0:x1]
+        return window[window > 0]
     # One cell more on each side, so that the border between is resampled as in the whole mask.
     left, top, right, bottom = max(x0 - 1, 0), max(y0 - 1, 0), min(x1 + 1, width), min(y1 + 1, height)
     window = mask[top:bottom, left:right].astype(np.float32, copy=False)
     fine = cv2.resize(window, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
-    return float(sigmoid(fine[fine > 0]).mean())
+    return np.asarray(fine[fine > 0])
 
 
 def _mask2former_obstacle(signature: Signature, sizes: Sizes) -> str | None:

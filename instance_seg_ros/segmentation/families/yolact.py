@@ -17,6 +17,7 @@ from instance_seg_ros.segmentation.families.decoding import (
     best,
     corners_of,
     output_of,
+    overlap,
     pixels_over,
     prototype_masks,
     sigmoid,
@@ -46,22 +47,24 @@ def decode(outputs: Mapping[str, NDArray], reading: Reading) -> NetworkOutput:
     placement = reading.placement
     regressions, classes, coefficients = (outputs[role][0] for role in ("regressions", "classes", "coefficients"))
     prototypes = outputs["prototypes"][0].transpose(2, 0, 1)
-    probabilities = _probabilities(classes)[:, 1:]
     anchors = _anchors_of(placement.network_wh)
     if len(anchors) != len(regressions):
         raise ModelError(
             f"{len(regressions)} anchors were found and {len(anchors)} expected: three on each cell of the strides "
             f"{', '.join(map(str, _STRIDES))} of an image of {placement.network_wh[0]}x{placement.network_wh[1]}"
         )
-    candidates = best(probabilities.max(axis=1))
+    classes = _probabilities(classes)
+    promising = best(1 - classes[:, 0])  # no class of it can have more
+    candidates = promising[best(classes[promising, 1:].max(axis=1))]
+    probabilities = classes[candidates, 1:]
     boxes = _boxes(regressions[candidates], anchors[candidates])
-    rows, class_ids = _fast_suppressed(boxes, probabilities[candidates], reading.nms_iou)
+    rows, class_ids = _fast_suppressed(boxes, probabilities, reading.nms_iou)
     height, width = prototypes.shape[1:]
     cells = _cut(boxes[rows], (width, height))
     masks = prototype_masks(coefficients[candidates[rows]], prototypes, cells)
     for mask, (x0, y0, x1, y1) in zip(masks, cells.tolist(), strict=True):
         mask[y0:y1, x0:x1] = sigmoid(mask[y0:y1, x0:x1])
-    scores = probabilities[candidates[rows], class_ids]
+    scores = probabilities[rows, class_ids]
     in_camera = placement.boxes_in_camera(boxes[rows] * np.tile(placement.network_wh, 2))
     regions = pixels_over(cells, placement, (width, height))
     return output_of(in_camera, scores, class_ids, masks, regions, placement)
@@ -69,7 +72,8 @@ def decode(outputs: Mapping[str, NDArray], reading: Reading) -> NetworkOutput:
 
 def _probabilities(classes: NDArray[np.floating]) -> NDArray[np.floating]:
     """Some exports end before the softmax."""
-    is_done = classes.min() >= 0 and np.allclose(classes[:1].sum(axis=1, dtype=np.float64), 1, atol=0.01)
+    first = classes[:1]
+    is_done = first.min() >= 0 and np.allclose(first.sum(axis=1, dtype=np.float64), 1, atol=0.01)
     return classes if is_done else softmax(classes)
 
 
@@ -108,28 +112,18 @@ def _fast_suppressed(
 
     A box goes where a better one of its class shares too much with it, whether that one stays or not.
     """
-    rows, class_ids = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
-    for class_id in np.flatnonzero((probabilities >= _MIN_PROBABILITY).any(axis=0)).tolist():
-        of_class = probabilities[:, class_id]
-        chosen = np.flatnonzero(of_class >= _MIN_PROBABILITY)
-        chosen = chosen[np.argsort(-of_class[chosen], kind="stable")][:_MAX_PER_CLASS]
-        shared = np.triu(_ious(boxes_xyxy[chosen]), k=1).max(axis=0)
-        kept = chosen[shared <= iou_threshold]
-        rows.append(kept)
-        class_ids.append(np.full(len(kept), class_id, dtype=np.int64))
-    all_rows, all_ids = np.concatenate(rows), np.concatenate(class_ids)
-    order = np.argsort(-probabilities[all_rows, all_ids], kind="stable")[:_MAX_ROWS]
-    return all_rows[order], all_ids[order]
-
-
-def _ious(boxes_xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(N, N) of (N, 4)."""
-    sides = np.minimum(boxes_xyxy[:, None, 2:], boxes_xyxy[:, 2:]) - np.maximum(
-        boxes_xyxy[:, None, :2], boxes_xyxy[:, :2]
-    )
-    shared = np.maximum(sides[..., 0], 0) * np.maximum(sides[..., 1], 0)
-    areas = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).prod(axis=1)
-    return np.asarray(shared / np.maximum(areas[:, None] + areas - shared, np.float32(1e-12)))
+    class_count = probabilities.shape[1]
+    pairs = best(probabilities.ravel())
+    pairs = pairs[np.argsort(pairs % class_count, kind="stable")]  # by class, in each the best first
+    class_ids = pairs % class_count
+    begins = np.searchsorted(class_ids, class_ids)
+    pairs = pairs[np.arange(len(pairs)) - begins < _MAX_PER_CLASS]
+    rows, class_ids = np.divmod(pairs, class_count)
+    everything = np.arange(len(rows))
+    worse = np.triu(overlap(boxes_xyxy[rows], class_ids, everything, everything, iou_threshold), k=1).any(axis=0)
+    rows, class_ids = rows[~worse], class_ids[~worse]
+    order = np.argsort(-probabilities[rows, class_ids], kind="stable")[:_MAX_ROWS]
+    return rows[order], class_ids[order]
 
 
 def _cut(boxes_xyxy: NDArray[np.float32], mask_wh: tuple[int, int]) -> NDArray[np.int64]:
@@ -144,8 +138,6 @@ def _class_count(sizes: Sizes) -> int | None:
     classes = sizes["C"]
     return None if classes is None else classes - 1
 
-
-_MIN_PROBABILITY = 0.05
 
 YOLACT = Family(
     name="yolact",

@@ -235,12 +235,12 @@ class _Suppression(torch.autograd.Function):
     """ONNX's NonMaxSuppression; while tracing, it keeps the first boxes."""
 
     @staticmethod
-    def forward(ctx: Any, boxes: Tensor, scores: Tensor) -> Tensor:  # noqa: D102
+    def forward(ctx: Any, boxes: Tensor, scores: Tensor) -> Tensor:
         kept = torch.arange(min(4, boxes.shape[1]))
         return torch.stack([torch.zeros_like(kept), torch.zeros_like(kept), kept], dim=1)
 
     @staticmethod
-    def symbolic(graph: Any, boxes: Any, scores: Any) -> Any:  # noqa: D102
+    def symbolic(graph: Any, boxes: Any, scores: Any) -> Any:
         constants = [graph.op("Constant", value_t=torch.tensor(value)) for value in ([20], [0.6], [0.05])]
         return graph.op("NonMaxSuppression", boxes, scores, *constants)
 
