@@ -6,6 +6,7 @@ written here from the published layout of its outputs; what counts is that the g
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,15 +25,17 @@ def export(
     network: nn.Module, path: Path, output_names: Sequence[str], image_shape: Sequence[int] = (1, 3, *IMAGE_HW)
 ) -> None:
     """Writes the graph of a network that takes one image."""
-    torch.onnx.export(
-        network.eval(),
-        (torch.rand(image_shape),),
-        path,
-        input_names=["image"],
-        output_names=list(output_names),
-        opset_version=17,
-        dynamo=False,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of tracing, and of this exporter's age
+        torch.onnx.export(
+            network.eval(),
+            (torch.rand(image_shape),),
+            path,
+            input_names=["image"],
+            output_names=list(output_names),
+            opset_version=17,
+            dynamo=False,
+        )
     # PyTorch's older exporter computes Mask2Former's grids in double precision, which ONNX Runtime does not take.
     model = onnx.load(path)
     for node in model.graph.node:
