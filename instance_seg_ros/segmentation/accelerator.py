@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from numpy.typing import NDArray
 
 from instance_seg_ros.core.instances import Instances
-from instance_seg_ros.segmentation.agreement import disagreement
+from instance_seg_ros.segmentation.agreement import disagreement, masks_disagreement
 from instance_seg_ros.segmentation.model_file import ModelError
-from instance_seg_ros.segmentation.network import Network, instances_of
+from instance_seg_ros.segmentation.network import InstanceNetwork, Network, instances_of, selected_instances
 from instance_seg_ros.segmentation.postprocessing import NetworkOutput, NotFiniteError, Selection
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -19,6 +19,9 @@ Report = Callable[[str], None]
 """Takes a line about what goes on."""
 Maker = Callable[[Shapes, Report], Network]
 """Makes a network for inputs of these shapes; may take an hour, raise anything, and say how far it is."""
+
+
+_COMPARED = Selection(score_threshold=0.3, mask_threshold=0.5, max_instances=50, min_mask_pixels=1)
 
 
 class DisagreementError(ModelError):
@@ -69,10 +72,20 @@ def _trusted(make: Maker, inputs: Mapping[str, NDArray], expected: NetworkOutput
         NotFiniteError, DisagreementError: it has not; then nothing keeps it, and its memory is free for the next one.
     """
     network = make({name: array.shape for name, array in inputs.items()}, report)
-    difference = disagreement(expected, network(inputs))
+    output = network(inputs)
+    difference = disagreement(expected, output) or _settles_differently(network, inputs, output)
     if difference is not None:
         raise DisagreementError(f"{network.backend} does not compute what the model file says: {difference}")
     return network
+
+
+def _settles_differently(network: Network, inputs: Mapping[str, NDArray], output: NetworkOutput) -> str | None:
+    """How the instances that a network makes itself differ from those that the CPU makes of its output, if they do."""
+    if not isinstance(network, InstanceNetwork):
+        return None
+    names = tuple(map(str, range(int(output.class_ids.max(initial=0)) + 1)))
+    own = network.instances(inputs, _COMPARED, names)
+    return masks_disagreement(selected_instances(output, inputs, _COMPARED, names), own)
 
 
 class _PrecisionChanged:

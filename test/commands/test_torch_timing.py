@@ -73,4 +73,4 @@ def test_a_backend_that_cannot_be_made_is_told_of_and_the_others_are_measured(
     candidates = on_gpu(block_model_path, made_up_frame(160, 120), unmeasured)
     assert candidates
     assert "tensorrt, fp16: tensorrt: failed: no kernel image is available" in unmeasured
-    assert len(unmeasured) == 8  # four backends beside PyTorch, in two precisions
+    assert len(unmeasured) == 10  # five backends, in two precisions

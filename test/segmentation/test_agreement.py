@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from instance_seg_ros.segmentation.agreement import disagreement
+from instance_seg_ros.core.instances import Instances
+from instance_seg_ros.segmentation.agreement import disagreement, masks_disagreement
 from instance_seg_ros.segmentation.postprocessing import NetworkOutput
 
 Row = tuple[int, float, int]
@@ -56,3 +57,31 @@ def test_a_box_without_its_mask_is_another_object() -> None:
     right, wrong = output(*TWO), output(*TWO)
     wrong.masks[:] = np.roll(wrong.masks, 4, axis=2)
     assert disagreement(right, wrong) == "it misses 2 of 2 objects"
+
+
+def strips(*ends: tuple[int, int]) -> Instances:
+    """Instances of ten rows, from one column to before another."""
+    labels = np.zeros((10, 100), dtype=np.int32)
+    for label, (first, last) in enumerate(ends, start=1):
+        labels[:, first:last] = label
+    return Instances.from_labels(labels)
+
+
+@pytest.mark.parametrize(
+    ("trusted", "other", "difference"),
+    [
+        (((0, 40), (50, 90)), ((0, 40), (50, 90)), None),
+        (((0, 40), (50, 90)), ((0, 38), (51, 90)), None),
+        (((0, 40), (50, 90), (95, 98)), ((0, 40), (50, 90)), None),  # 30 of 830 pixels
+        (((0, 40), (50, 90)), ((0, 40), (50, 90), (95, 98)), None),
+        (((0, 40), (50, 90), (95, 100)), ((0, 40), (50, 90)), "misses 50 pixels"),
+        (((0, 40), (50, 90)), ((0, 40), (50, 90), (95, 100)), "invents 50 pixels"),
+        (((0, 40), (50, 90)), ((0, 40), (50, 80)), "misses 400 pixels"),
+        ((), (), None),
+        (((0, 40),), (), "misses 400 pixels"),
+        ((), ((0, 40),), "invents 400 pixels"),
+    ],
+)
+def test_masks_of_one_output_differ_by_little(trusted: tuple, other: tuple, difference: str | None) -> None:
+    told = masks_disagreement(strips(*trusted), strips(*other))
+    assert told is None if difference is None else told is not None and told.endswith(difference)

@@ -330,3 +330,15 @@ def test_a_network_in_a_safer_precision_makes_its_instances_itself() -> None:
     network = WaitingNetwork(ConstantNetwork("on the CPU", CPU), Accelerator("Fast", makers))
     assert instance_scores(network) == [SettlingNetwork.SETTLED]
     assert network.backend == "on the GPU (bf16, not fp16: the scores are not finite)"
+
+
+def test_a_network_that_makes_other_masks_than_the_cpu_of_its_own_output_does_not_serve() -> None:
+    class Emptying(SettlingNetwork):
+        def instances(
+            self, inputs: Mapping[str, NDArray], selection: Selection, class_names: tuple[str, ...]
+        ) -> Instances:
+            return Instances.empty(4, 4, class_names)
+
+    accelerator = Accelerator("Fast", {"tf32": lambda shapes, report: Emptying("on the GPU", GPU)})
+    with pytest.raises(ModelError, match="its masks differ from those that the CPU makes"):
+        instance_scores(WaitingNetwork(ConstantNetwork("on the CPU", CPU), accelerator))

@@ -60,7 +60,7 @@ def on_cpu(path: Path, frame: RgbdFrame, threads: int) -> Candidates:
 
 
 def on_gpu(path: Path, frame: RgbdFrame, unmeasured: list[str]) -> Candidates:
-    """A model file on every backend for GPUs: PyTorch first operator by operator, then as CUDA graphs, the others last.
+    """A model file on GPUs: PyTorch operator by operator, then as CUDA graphs, then every backend as it serves frames.
 
     Args:
         unmeasured: gets a line for each backend that does not run here.
@@ -76,14 +76,14 @@ def on_gpu(path: Path, frame: RgbdFrame, unmeasured: list[str]) -> Candidates:
             obstacle = obstacle_of(backend, precision)
             if obstacle is not None:
                 unmeasured.append(f"{backend}: {obstacle}")
-            elif backend != "pytorch":
-                segmenter = load_segmenter(path, SegmentationSettings(backend=backend, precision=precision))
-                try:
-                    segmenter.segment(frame)  # what it prepares with the first frame
-                except InputError as error:
-                    unmeasured.append(f"{backend}, {precision}: {error}")
-                else:
-                    candidates[f"{backend}, {precision}"] = partial(segmenter.segment, frame)
+                continue
+            segmenter = load_segmenter(path, SegmentationSettings(backend=backend, precision=precision))
+            try:
+                segmenter.segment(frame)  # what it prepares with the first frame
+            except InputError as error:
+                unmeasured.append(f"{backend}, {precision}: {error}")
+            else:
+                candidates[f"{backend}, {precision}"] = partial(segmenter.segment, frame)
     return candidates
 
 
