@@ -197,9 +197,16 @@ def contract_of(path: Path) -> Contract:
     Raises:
         ModelError: the file is no ONNX model, or none of a known family.
     """
-    if _has_own_outputs(path):
-        return OwnContract(path)
-    return FamilyContract(path, read_exported_model(path))
+    return family_contract_of(path) or OwnContract(path)
+
+
+def family_contract_of(path: Path) -> FamilyContract | None:
+    """The contract of an exported model of another project; None for a file of this one.
+
+    Raises:
+        ModelError: the file is of no known family.
+    """
+    return None if _has_own_outputs(path) else FamilyContract(path, read_exported_model(path))
 
 
 def _has_own_outputs(path: Path) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import torch
 from numpy.typing import NDArray
 
+from instance_seg_ros.segmentation.contract import FamilyContract, GraphInput
 from instance_seg_ros.segmentation.postprocessing import NetworkOutput
 from instance_seg_ros.segmentation.runtimes.cuda_graph import Buffer, GraphedWork
 from instance_seg_ros.segmentation.runtimes.engine_builder import (
@@ -72,13 +73,15 @@ class TensorRtNetwork:
     Args:
         library: that built the engine.
         engine: from `build_engine`, on this machine.
+        contract: of an exported model of another project; None for one of this project, whose inputs and outputs are a
+            frame's arrays and NetworkOutput's.
 
     Raises:
         EngineRefusedError: TensorRT cannot load the engine.
         EngineError: there is not enough memory, or the engine cannot run.
     """
 
-    def __init__(self, library: TensorRtLibrary, engine: bytes) -> None:
+    def __init__(self, library: TensorRtLibrary, engine: bytes, contract: FamilyContract | None = None) -> None:
         library.errors.clear()
         self._library = library
         self._runtime = library.module.Runtime(library.logger)
@@ -96,17 +99,20 @@ class TensorRtNetwork:
         inputs = {name for name in names if self._engine.get_tensor_mode(name) == library.module.TensorIOMode.INPUT}
         with torch.cuda.stream(self._stream):
             buffers = {name: self._bind(name) for name in names}
+        self._contract = contract
+        self._inputs = {name: self._graph_input(name) for name in inputs}
+        outputs = _OUTPUTS if contract is None else contract.outputs_to_ask(self._inputs, names)
         self._work = GraphedWork(
             self._stream,
             {name: buffer for name, buffer in buffers.items() if name in inputs},
-            {name: buffers[name] for name in _OUTPUTS if name in buffers},
+            {name: buffers[name] for name in outputs if name in buffers},
             self._enqueue,
         )
 
     @property
     def input_names(self) -> tuple[str, ...]:
-        """Names of the engine's inputs."""
-        return self._work.input_names
+        """What the engine needs of a frame."""
+        return self._work.input_names if self._contract is None else self._contract.input_names
 
     @property
     def backend(self) -> str:
@@ -124,7 +130,10 @@ class TensorRtNetwork:
             ModelError: an input has another shape.
             EngineError: the engine fails.
         """
-        return NetworkOutput(**self._work(inputs))
+        if self._contract is None:
+            return NetworkOutput(**self._work(inputs))
+        results = self._work(self._contract.feeds(inputs, self._inputs))
+        return self._contract.read(results, {name: array.shape for name, array in inputs.items()})
 
     def _bind(self, name: str) -> Buffer:
         """The buffer of a tensor, at an address that never changes: the CUDA graph holds it."""
@@ -139,6 +148,10 @@ class TensorRtNetwork:
         if not self._context.set_tensor_address(name, buffer.address):
             raise EngineError(f"{self._library.version} refuses the buffer for {name}: {self._library.errors.reason()}")
         return buffer
+
+    def _graph_input(self, name: str) -> GraphInput:
+        data_type = _TORCH_TYPES[self._engine.get_tensor_dtype(name).name]
+        return GraphInput(str(data_type).removeprefix("torch."), tuple(self._engine.get_tensor_shape(name)))
 
     def _enqueue(self) -> None:
         if not self._context.execute_async_v3(self._stream.cuda_stream):

@@ -12,7 +12,7 @@ from pathlib import Path
 import onnxruntime
 
 from instance_seg_ros import __version__
-from instance_seg_ros.segmentation.contract import read_info
+from instance_seg_ros.segmentation.contract import family_contract_of, read_info
 from instance_seg_ros.segmentation.network import input_shapes, size_wh_of
 from instance_seg_ros.segmentation.runtimes.engine_builder import (
     EngineError,
@@ -75,6 +75,7 @@ class TensorRtFactory:
         self._library = library
         self._model_path = model_path
         self._digest = read_info(model_path).digest
+        self._contract = family_contract_of(model_path)
         self._precision = precision
         self._cache_folder = cache_folder
         self._cache = EngineCache(cache_folder)
@@ -92,10 +93,10 @@ class TensorRtFactory:
             engine = self._built(key, report)
         report("loading the engine")
         try:
-            return TensorRtNetwork(self._library, engine)
+            return TensorRtNetwork(self._library, engine, self._contract)
         except EngineRefusedError:
             self._cache.discard(key, engine, on_wait=partial(report, _WAITING))
-            return TensorRtNetwork(self._library, self._built(key, report))
+            return TensorRtNetwork(self._library, self._built(key, report), self._contract)
 
     def _built(self, key: EngineKey, report: Report) -> bytes:
         width, height = size_wh_of(key.input_shapes)

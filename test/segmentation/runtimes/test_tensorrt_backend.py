@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.segmentation import ModelError
+from instance_seg_ros.segmentation.contract import family_contract_of
 from instance_seg_ros.segmentation.network import input_shapes
 from instance_seg_ros.segmentation.postprocessing import NetworkOutput
 from instance_seg_ros.segmentation.runtimes import engine_builder
@@ -56,6 +59,19 @@ def test_gives_what_onnx_runtime_gives_frame_by_frame(
     outputs = [network(frame(depth_m)) for depth_m in (0.25, 0.75)]
     for output, depth_m in zip(outputs, (0.25, 0.75), strict=True):  # the second frame has not changed the first result
         assert_equal(output, expected(frame(depth_m)))
+
+
+@pytest.mark.parametrize("family", ["yolo-seg", "torchvision-mask-rcnn", "detr"])
+def test_gives_of_another_projects_model_what_onnx_runtime_gives(
+    family: str, gpu: SimpleNamespace, family_model_path: Callable[[str], Path], make_frame: Callable[..., RgbdFrame]
+) -> None:
+    path = family_model_path(family)
+    color_rgb = make_frame().color_rgb
+    model = with_fixed_sizes(path, {"color_rgb": color_rgb.shape})
+    engine = engine_builder.build_engine(gpu.library, model, "tf32", ignore)
+    network = gpu.backend.TensorRtNetwork(gpu.library, engine, family_contract_of(path))
+    assert network.input_names == ("color_rgb",)
+    assert_equal(network({"color_rgb": color_rgb}), OnnxRuntimeNetwork(path, threads=1)({"color_rgb": color_rgb}))
 
 
 def test_runs_as_one_cuda_graph_and_names_version_and_gpu(gpu: SimpleNamespace, model: bytes) -> None:
