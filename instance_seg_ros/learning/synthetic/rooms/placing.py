@@ -227,7 +227,7 @@ class _Placer:
         left = []
         for k in order:
             size = sizes[k]
-            if z > 0.003 and z + size[2] > highest:
+            if below is not None and z + size[2] > highest:
                 left.append(shapes[k])
                 continue
             turn = yaw + float(rng.normal(0, 0.02) if aligned else rng.uniform(0, 2 * np.pi))

@@ -30,7 +30,7 @@ FloatArray = npt.NDArray[np.float64]
 _ALL_ROUND = (-np.pi, np.pi)
 _FROM_FRONT = (-np.pi / 2 - 1.1, -np.pi / 2 + 1.1)
 _UPRIGHT = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])  # turns a plane's z axis to face -y
-_DEEPEST_FIXTURE_M = 0.3  # half of its depths depths depth
+_DEEPEST_FIXTURE_M = 0.3  # half of the depth of the deepest fixture
 
 
 def sample_support(rng: np.random.Generator, kind: str, with_prints: bool = False) -> Support:
