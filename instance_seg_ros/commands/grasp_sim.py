@@ -50,7 +50,7 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `instance-seg grasp-sim`."""
-    from instance_seg_ros.learning.grasp_simulation.objects import OBJECT_SETS
+    from instance_seg_ros.learning.grasp_simulation.object_sets import OBJECT_SETS
     from instance_seg_ros.learning.grasp_simulation.scenes import SCENES
     from instance_seg_ros.learning.synthetic.sensors.sensor import PRESETS
 
@@ -106,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from instance_seg_ros.learning.grasp_simulation import report
-    from instance_seg_ros.learning.grasp_simulation.calibration import fitted_line
+    from instance_seg_ros.learning.grasp_simulation.calibration import fitted_lines
     from instance_seg_ros.learning.grasp_simulation.planners import (
         Perception,
         any_of_pipeline,
@@ -120,7 +120,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.fit_quality is not None:
         kept = [record for folder in args.fit_quality for record in _kept(folder / _ROUNDS)]
-        print(fitted_line([attempt for record in kept for attempt in record.attempts]))
+        print(fitted_lines([attempt for record in kept for attempt in record.attempts]))
         return 0
     pipeline = pipeline_settings(args)
     if args.seed < 0 or not 0 <= args.pad_friction <= 5:

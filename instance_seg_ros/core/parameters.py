@@ -171,7 +171,7 @@ class GraspingSettings(Settings):
         10, "At most this many grasps of an instance are published, the best ones.", minimum=1, maximum=1000
     )
     min_quality: float = setting(
-        0.0, "Grasps that are less likely to hold than this are not published.", minimum=0.0, maximum=1.0
+        0.5, "Grasps that are less likely to hold than this are not published.", minimum=0.0, maximum=1.0
     )
     friction: float = setting(
         0.0,

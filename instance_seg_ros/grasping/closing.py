@@ -17,6 +17,8 @@ FloatArray = NDArray[np.float64]
 _PALM_MARGIN_M = 0.004
 _PATCH_M = 0.0025
 """Surface within this of a finger's first contact carries it."""
+_LEAST_FACING = 0.3
+"""Cosine between closing axis and inward normal below which a point is of another side than the one that is touched."""
 _OWN_CLEARANCE_M = 0.001
 _MIN_ROOM_M = 0.003
 """Of the opening beside each contact."""
@@ -247,7 +249,9 @@ def _contacts(
 
     number = np.bincount(contact, minlength=count).clip(min=1)
     normals = body.normals.take(point, axis=0)
-    normal = np.stack([total(normals[:, axis]) for axis in range(3)], axis=1)
+    # At an edge a finger touches the side, not the top.
+    touched = (normals * closing.take(contact, axis=0)).sum(axis=1) > _LEAST_FACING
+    normal = np.stack([total(normals[:, axis] * touched) for axis in range(3)], axis=1)
     towards = (normal * closing).sum(axis=1)
     starts = _starts(contact)
     length_m = _of_each(np.maximum, z_m, contact, starts, count) - _of_each(np.minimum, z_m, contact, starts, count)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from instance_seg_ros.core.camera import RgbdFrame
-from instance_seg_ros.core.geometry import Transform
+from instance_seg_ros.core.geometry import Transform, length
 from instance_seg_ros.core.status import Status
 from instance_seg_ros.lifting import Completion, Instance3D
 from instance_seg_ros.lifting.completion import pixels_of
@@ -28,7 +28,7 @@ MEASURED, TURNED, EXTRUDED = 0, 1, 2
 """Where a point of the body comes from: the camera, a half turn about the vertical axis, the outline straight down."""
 
 _MAX_SAMPLES = 320
-_VOXEL_M = 0.006
+_VOXEL_M = np.array([0.006, 0.006, 0.006])
 _SEEN_FREE_M = 0.006
 """A point so far in front of what the camera measured there is seen to be free."""
 _MOST_REFUTED = 0.04
@@ -39,6 +39,13 @@ _AXIS_SHIFTS_M = np.arange(0.0, 0.0181, 0.003)
 _CELL_M = 0.0025
 _LEVEL_STEP_M = 0.008
 _MAX_LEVELS = 24
+_LEAN_SHARE = 0.7
+_LEAN_TOLERANCE_M = 0.00375
+_THIN_M = 0.02
+"""Of a body that is not higher, the windows that normals are fitted in never see a side alone."""
+_THIN_LEVELS = 6
+_THIN_PERCENT = 70
+_THIN_VOXEL_M = np.array([0.006, 0.006, 0.001])
 _MAX_CELLS = 320
 _KNOWN_NEAR_M = 0.006
 _UPRIGHT_SLOPE = 0.75
@@ -126,22 +133,28 @@ class Body:
         points_m = np.concatenate([measured_m, turned_m, walls_m])
         counts = [len(measured_m), len(turned_m), len(walls_m)]
         origin = np.repeat([MEASURED, TURNED, EXTRUDED], counts)
-        kept = _thinned(points_m, origin)
-        # Where a surface was measured, or follows from one that was, its own slope counts, not an upright wall.
+        all_normals = np.concatenate([normals, turned_normals, wall_normals])
+        thin = bool(size_m[2] <= _THIN_M)
+        kept = _thinned(points_m, -origin if thin else origin, _THIN_VOXEL_M if thin else _VOXEL_M)
+        # Where a surface was measured, or follows from one that was, its own slope counts, not that of a wall; but of a
+        # thin body what was measured of its sides is mixed with its top, and walls count.
         extruded = origin[kept] == EXTRUDED
-        surface, walls = kept[~extruded], kept[extruded]
-        if len(surface) and len(walls):
+        known, doubtful = kept[~extruded], kept[extruded]
+        if thin:
+            side = np.abs(all_normals[known, 2]) < _UPRIGHT_SLOPE
+            known, doubtful = np.concatenate([known[~side], doubtful]), known[side]
+        if len(known) and len(doubtful):
             # Neither is worth its time for so few points.
-            tree = cKDTree(points_m[surface], compact_nodes=False, balanced_tree=False)
-            nearest_m, _ = tree.query(points_m[walls], distance_upper_bound=_KNOWN_NEAR_M)
-            kept = np.concatenate([surface, walls[np.isinf(nearest_m)]])
+            tree = cKDTree(points_m[known], compact_nodes=False, balanced_tree=False)
+            nearest_m, _ = tree.query(points_m[doubtful], distance_upper_bound=_KNOWN_NEAR_M)
+            kept = np.concatenate([known, doubtful[np.isinf(nearest_m)]])
         bounds_m = np.stack([points_m[:, :2].min(axis=0), points_m[:, :2].max(axis=0)])
         middle_xy = bounds_m.mean(axis=0) if axis_m is None else axis_m
         return cls(
             label=label,
             T_camera_body=T_camera_body,
             points_m=points_m[kept],
-            normals=np.concatenate([normals, turned_normals, wall_normals])[kept],
+            normals=all_normals[kept],
             origin=origin[kept],
             centre_m=np.array([*middle_xy, size_m[2] / 2]),
             size_m=np.array([*np.ptp(bounds_m, axis=0), size_m[2]]),
@@ -228,11 +241,11 @@ def _seen_free(points_m: FloatArray, T_camera_body: Transform, frame: RgbdFrame)
     return inside & (seen_m > 0) & (camera_m[:, 2] < seen_m - _SEEN_FREE_M)
 
 
-def _thinned(points_m: FloatArray, origin: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Indices of one point a cell of `_VOXEL_M`, measured ones before the others."""
-    cells = np.floor(points_m / _VOXEL_M).astype(np.int64) + 2**15
+def _thinned(points_m: FloatArray, rank: NDArray[np.int64], voxel_m: FloatArray) -> NDArray[np.int64]:
+    """Indices of one point a cell of this size (3,), the one of the lowest rank."""
+    cells = np.floor(points_m / voxel_m).astype(np.int64) + 2**15
     key = (cells[:, 0] << 17 | cells[:, 1]) << 17 | cells[:, 2]
-    order = np.argsort(origin, kind="stable")
+    order = np.argsort(rank, kind="stable")
     return np.sort(order[np.unique(key[order], return_index=True)[1]])
 
 
@@ -296,7 +309,7 @@ def outline_walls(points_m: FloatArray, height_m: float) -> tuple[FloatArray, Fl
 
     Returns:
         points_m: (M, 3) on the outlines.
-        normals: (M, 3), horizontal.
+        normals: (M, 3), level; those of a body not above `_THIN_M` lean with its outlines.
     """
     if not len(points_m):
         return np.zeros((0, 3)), np.zeros((0, 3))
@@ -311,7 +324,12 @@ def outline_walls(points_m: FloatArray, height_m: float) -> tuple[FloatArray, Fl
         return np.zeros((0, 3)), np.zeros((0, 3))
     top_m = np.zeros(shape, dtype=np.float32)
     np.maximum.at(top_m.reshape(-1), rows * shape[1] + columns, points_m[:, 2].astype(np.float32))
-    levels = max(1, min(_MAX_LEVELS, round(height_m / _LEVEL_STEP_M)))
+    thin = height_m <= _THIN_M
+    if thin:
+        # Noise is a good part of such a height: outlines of what most of the top reaches.
+        top_m = cv2.medianBlur(top_m, 3)
+        height_m = min(height_m, float(np.percentile(top_m[top_m > 0], _THIN_PERCENT))) if top_m.any() else height_m
+    levels = max(_THIN_LEVELS if thin else 1, min(_MAX_LEVELS, round(height_m / _LEVEL_STEP_M)))
     heights_m = (np.arange(levels) + 0.5) * height_m / levels
     # All levels below each other in one image: the empty rim of each is wider than what the filters reach.
     region = (top_m >= heights_m[:, None, None]).astype(np.uint8).reshape(-1, shape[1])
@@ -327,4 +345,18 @@ def outline_walls(points_m: FloatArray, height_m: float) -> tuple[FloatArray, Fl
     walls_m[:, :2] = low_m + (np.stack([row, column], axis=1) + 0.5) * _CELL_M + 0.3 * _CELL_M * outward
     walls_m[:, 2] = heights_m[level]
     normals[:, :2] = outward
-    return walls_m, normals
+    if not thin:
+        return walls_m, normals
+    # A thin body's sides are known by their walls alone. A wall leans by how far the outline is set back a little
+    # higher and reaches out a little lower, beyond what cells can tell: a lens has no upright side.
+    rises_m, falls_m = _LEAN_SHARE * (height_m - heights_m), _LEAN_SHARE * heights_m
+    higher, lower = (
+        (top_m >= level_m[:, None, None]).astype(np.uint8).reshape(-1, shape[1])
+        for level_m in (heights_m + rises_m, heights_m - falls_m)
+    )
+    set_back_m, reach_m = (
+        cv2.distanceTransform(region, cv2.DIST_L2, 3).take(edge) * _CELL_M for region in (1 - higher, lower)
+    )
+    normals *= (rises_m + falls_m)[level, None]
+    normals[:, 2] = (set_back_m + reach_m - _LEAN_TOLERANCE_M).clip(min=0)
+    return walls_m, normals / length(normals).clip(min=1e-9)[:, None]

@@ -15,21 +15,43 @@ FloatArray = NDArray[np.float64]
 _THIN_DISTANCE_M = 0.03
 _THIN_ANGLE_DEG = 30.0
 _FULL_DEPTH_M = 0.02
+_SURE_DEPTH_M = 0.006
 _FULL_OVERLAP_M = 0.012
 _ARM_UNIT_M = 0.05
 _SHIFT_UNIT_M = 0.01
 _WIDE_SHARE = 0.85
 
-MARKS = ("slope", "assumed", "arm", "wide", "tilt", "hidden", "shadowed", "short", "shallow", "shift", "narrow")
+MARKS = (
+    "slope",
+    "assumed",
+    "arm",
+    "wide",
+    "tilt",
+    "hidden",
+    "shadowed",
+    "short",
+    "shallow",
+    "grazing",
+    "shift",
+    "narrow",
+)
 """What quality is computed from, each 0 at best and about 1 at worst; `marks_of` says what they are."""
-WEIGHTS = np.array([5.02, -1.80, -0.08, -0.74, -4.30, -1.01, -0.12, -5.68, -1.03, 0.00, 0.00, 0.00])
-"""Constant and weights of the marks in the logit of the quality: the fit of `instance-seg grasp-sim --fit-quality` to
-931 grasps of development objects with true masks, best ones and any."""
+WEIGHTS = np.array([5.25, -1.64, -0.21, 0.00, -2.55, -2.96, -3.79, -2.08, -1.52, -2.73, -2.54, -0.32, -0.07])
+"""Constant and weights of the marks in the logistic score: the fit of `instance-seg grasp-sim --fit-quality` to 1,960
+grasps of development and flat objects with true masks, best ones and any."""
+SCORES = np.array([0.000, 0.138, 0.315, 0.482, 0.637, 0.755, 0.843, 0.906, 0.947, 0.971, 0.986, 1.000])
+HELD = np.array([0.000, 0.076, 0.219, 0.490, 0.651, 0.784, 0.863, 0.936, 0.936, 0.967, 0.986, 0.986])
+"""The share of them that held at these scores; between them it is interpolated."""
 
 
 def quality_of(marks: FloatArray) -> FloatArray:
     """How likely grasps hold, (C,) in [0, 1], of (C, len(MARKS)) marks; to 4 decimals, the same on every machine."""
-    return np.round(1 / (1 + np.exp(-WEIGHTS[0] - marks @ WEIGHTS[1:])), 4)
+    return np.round(np.interp(score_of(marks, WEIGHTS), SCORES, HELD), 4)
+
+
+def score_of(marks: FloatArray, weights: FloatArray) -> FloatArray:
+    """The logistic function of constant and weighted marks, (C,) in [0, 1]."""
+    return np.asarray(1 / (1 + np.exp(-weights[0] - marks @ weights[1:])), dtype=np.float64)
 
 
 def marks_of(
@@ -46,6 +68,7 @@ def marks_of(
     shadowed: share of them that the object itself hides.
     short: what the shorter contact lacks to 12 mm along the fingers, as a share.
     shallow: what the body lacks to 2 cm between the fingers, as a share.
+    grazing: what it lacks to 6 mm, which noise may take away altogether.
     shift: by how much the fingers come down off the middle between the contacts, in units of 1 cm.
     narrow: share of the opening that the fingers do not use on the approach.
 
@@ -68,6 +91,7 @@ def marks_of(
         sight.shadowed,
         (1 - closed.overlap_m / _FULL_OVERLAP_M).clip(min=0),
         (1 - closed.depth_m / _FULL_DEPTH_M).clip(min=0),
+        (1 - closed.depth_m / _SURE_DEPTH_M).clip(min=0),
         np.abs(closed.low_m + closed.high_m) / 2 / _SHIFT_UNIT_M,
         1 - poses.openings_m / max_opening_m,
     ]

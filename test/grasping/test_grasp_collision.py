@@ -15,7 +15,7 @@ from instance_seg_ros.grasping.closing import Closed, Column, close_on, deepest_
 from instance_seg_ros.grasping.collision import Obstacles, Sight, free_of_scene, sight_of, unmeasured_parts
 from instance_seg_ros.grasping.gripper import Gripper, Region
 from instance_seg_ros.grasping.object_body import EXTRUDED, MEASURED, TURNED, Body
-from instance_seg_ros.grasping.quality import MARKS, WEIGHTS, marks_of, nearly_same, quality_of
+from instance_seg_ros.grasping.quality import HELD, MARKS, SCORES, WEIGHTS, marks_of, nearly_same, quality_of, score_of
 
 SETTINGS = GripperSettings(
     max_opening_m=0.08,
@@ -217,6 +217,7 @@ GOOD = {
     "shadowed": 0.1,
     "short": 0.0,
     "shallow": 0.0,
+    "grazing": 0.0,
     "shift": 0.1,
     "narrow": 0.0,
 }
@@ -246,7 +247,7 @@ def test_marks_are_those_of_the_closed_grasp() -> None:
         "wide": (0.07 / 0.08 - 0.85) / 0.15,
         "hidden": 0.25,
         "shadowed": 0.125,
-        **dict.fromkeys(("assumed", "arm", "tilt", "short", "shallow", "shift", "narrow"), 0.0),
+        **dict.fromkeys(("assumed", "arm", "tilt", "short", "shallow", "grazing", "shift", "narrow"), 0.0),
     }
     assert marks == pytest.approx(expected, abs=1e-4)
 
@@ -313,12 +314,31 @@ def test_a_body_below_the_tips_is_not_between_the_fingers() -> None:
 @pytest.mark.parametrize(("back_m", "carries"), [(0.0024, True), (0.0026, False)])
 def test_surface_within_2_5_mm_of_the_first_contact_carries_it(back_m: float, carries: bool) -> None:
     points_m = np.array([[-0.01, 0, 0.01], [0.01, 0, 0.01], [0.01 - back_m, 0, 0.02], [back_m - 0.01, 0, 0.03]])
-    normals = np.array([[-1.0, 0, 0], [1.0, 0, 0], [0.0, 1.0, 0], [0.0, 1.0, 0]])
+    normals = np.array([[-1.0, 0, 0], [1.0, 0, 0], [0.6, 0.8, 0], [-0.6, 0.8, 0]])
     closed = closed_on(body_at(points_m, normals), poses_at((0, 0, 0)))
-    assert closed.cosine == pytest.approx([np.sqrt(0.5) if carries else 1.0], abs=1e-6)
+    assert closed.cosine == pytest.approx([1.6 / np.hypot(1.6, 0.8) if carries else 1.0], abs=1e-6)
     assert closed.overlap_m == pytest.approx([0.01 if carries else 0.0], abs=1e-6)  # of 10 mm and 20 mm
     assert closed.contacts_m[0, :, 2] == pytest.approx([-0.02, -0.015] if carries else [-0.01, -0.01], abs=1e-6)
     assert closed.width_m == pytest.approx([0.02], abs=1e-6)
+
+
+@pytest.mark.parametrize(("facing", "counts"), [(0.31, True), (0.29, False)])
+def test_at_an_edge_the_side_is_touched_not_the_top(facing: float, counts: bool) -> None:
+    points_m = np.array([[-0.01, 0, 0.01], [0.01, 0, 0.01], [0.009, 0, 0.02]])
+    normals = np.array([[-1.0, 0, 0], [1.0, 0, 0], [facing, 0, np.sqrt(1 - facing**2)]])
+    closed = closed_on(body_at(points_m, normals), poses_at((0, 0, 0)))
+    both = np.array([1.0, 0, 0]) + normals[2]
+    assert closed.cosine == pytest.approx([both[0] / np.linalg.norm(both) if counts else 1.0], abs=1e-6)
+
+
+@pytest.mark.parametrize(("depth_m", "grazing"), [(0.0, 1.0), (0.003, 0.5), (0.006, 0.0), (0.009, 0.0)])
+def test_a_body_that_reaches_little_between_the_fingers_is_grazed(depth_m: float, grazing: float) -> None:
+    points_m = np.array([[x, 0.0, z] for x in (-0.02, 0.02) for z in (0.0, depth_m)])
+    body = body_at(points_m, np.array([[-1.0, 0, 0]] * 2 + [[1.0, 0, 0]] * 2))
+    sight = Sight(np.array([False]), np.zeros(1), np.zeros(1))
+    closed = closed_on(body, poses_at((0, 0, 0)))
+    marks = marks_of(poses_at((0, 0, 0)), closed, body, sight, UP, 0.5, 0.08)
+    assert marks[0, MARKS.index("grazing")] == pytest.approx(grazing, abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -494,13 +514,16 @@ def test_each_mark_is_its_share_of_the_worst(name: str, changes: dict[str, float
     assert marks[0, MARKS.index(name)] == pytest.approx(mark, abs=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("marks", "quality"),
-    [({}, 0.9934), ({"slope": 1.0}, 0.9616), ({"wide": 1.0}, 0.6726), ({"shadowed": 1.0}, 0.3407)],
-)
-def test_quality_is_the_logistic_function_of_the_weighted_marks(marks: dict[str, float], quality: float) -> None:
-    values = np.array([[marks.get(name, 0.0) for name in MARKS]])
-    assert quality_of(values).tolist() == [quality]
+def test_the_score_is_the_logistic_function_of_constant_and_weighted_marks() -> None:
+    marks, weights = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, 2.0]]), np.array([2.0, -1.0, -0.75])
+    assert score_of(marks, weights) == pytest.approx([0.880797, 0.731059, 0.5], abs=1e-6)
+
+
+@pytest.mark.parametrize("knot", range(1, len(SCORES) - 1))
+def test_quality_is_the_share_that_held_at_its_score(knot: int) -> None:
+    slope = (WEIGHTS[0] - np.log(SCORES[knot] / (1 - SCORES[knot]))) / -WEIGHTS[1]  # the mark that has this score
+    marks = np.array([[slope if name == "slope" else 0.0 for name in MARKS]])
+    assert quality_of(marks) == pytest.approx([HELD[knot]], abs=1e-4)
 
 
 def test_a_grown_region_has_every_face_moved_out_and_no_gap_less_than_none() -> None:

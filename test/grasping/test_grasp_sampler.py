@@ -225,7 +225,11 @@ def test_settings_limit_number_and_distances() -> None:
 def test_an_object_with_room_around_it_is_gripped_from_fully_opened() -> None:
     (result,) = sample(AnalyticScene([Cylinder(0.03, 0.09, upright(0, 0, 0.045))], VIEW))
     assert {grasp.opening_m for grasp in result.grasps} == {GRIPPER.max_opening_m}
-    assert {why for why, count in result.rejected.items() if count} <= {Rejection.FIT, Rejection.SLIP}
+    assert {why for why, count in result.rejected.items() if count} <= {
+        Rejection.FIT,
+        Rejection.SLIP,
+        Rejection.QUALITY,
+    }
 
 
 def test_rejected_poses_are_counted_by_the_step_that_they_failed_at() -> None:

@@ -397,5 +397,3 @@ UNSEEN_FAMILIES: dict[str, Family] = {
         twisted_stack,
     )
 }
-
-OBJECT_SETS: dict[str, dict[str, Family]] = {"development": DEVELOPMENT_FAMILIES, "unseen": UNSEEN_FAMILIES}

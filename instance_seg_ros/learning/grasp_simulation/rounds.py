@@ -12,7 +12,7 @@ import trimesh
 from numpy.typing import NDArray
 
 from instance_seg_ros.core.parameters import PipelineSettings
-from instance_seg_ros.learning.grasp_simulation.objects import OBJECT_SETS
+from instance_seg_ros.learning.grasp_simulation.object_sets import OBJECT_SETS
 from instance_seg_ros.learning.grasp_simulation.planners import Perception, Planner, Proposal
 from instance_seg_ros.learning.grasp_simulation.scenes import Stage, packed_scene, piled_scene, steady
 from instance_seg_ros.learning.grasp_simulation.world import Attempt, GraspWorld
