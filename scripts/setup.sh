@@ -239,6 +239,13 @@ if ! is_done test "$requirements_key" && ! { [[ $profile == demo ]] && is_done d
     mark_done "$profile" "$requirements_key"
 fi
 
+# It names opencv-python, whose files overwrite those of opencv-python-headless; what it needs is there without it.
+tracking_judge=trackeval==1.3.0
+if [[ $profile == test ]] && ! is_done tracking_judge "$tracking_judge"; then
+    step "installing $tracking_judge" pip_install --no-deps "$tracking_judge"
+    mark_done tracking_judge "$tracking_judge"
+fi
+
 install_command
 
 [[ $mode == none ]] && exit 0

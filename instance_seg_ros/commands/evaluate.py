@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from instance_seg_ros.core import arguments
 from instance_seg_ros.core.errors import InputError
-from instance_seg_ros.core.parameters import LiftingSettings, SegmentationSettings
+from instance_seg_ros.core.parameters import LiftingSettings, SegmentationSettings, TrackingSettings
 
 if TYPE_CHECKING:
     from instance_seg_ros.learning.datasets.labelled_frames import LabelledFrame
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from instance_seg_ros.commands.helpers.coco_options import SKIPPED_NAME, add_coco_options
     from instance_seg_ros.learning.datasets.labelled_frames import CONDITIONS, DEPTH_MISSING, RANDOM_SENSOR, SENSORS
 
-    parser.usage = "%(prog)s (--data DIR | --coco JSON | --geometry) [--model FILE] [--out DIR] [options]"
+    parser.usage = "%(prog)s (--data DIR | --coco JSON | --geometry | --tracking) [--model FILE] [--out DIR] [options]"
     parser.add_argument("--model", type=Path, metavar="FILE", help="model file (default: the shipped one)")
     data = parser.add_mutually_exclusive_group(required=True)
     data.add_argument("--data", type=Path, metavar="DIR", help="a folder of labelled captures, or a scene store")
@@ -31,13 +31,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="evaluate lifting instead of a model: centres, boxes and supports from true masks of generated scenes "
         "with exact truth, beside simple recipes",
     )
+    data.add_argument(
+        "--tracking",
+        action="store_true",
+        help="evaluate the tracks: HOTA, IDF1 and switches of ids on generated sequences with exact truth, with true "
+        "masks and with the model's",
+    )
     data.add_argument("--coco", type=Path, metavar="JSON", help="annotations in COCO's instance format")
     parser.add_argument(
         "--out",
         type=Path,
         metavar="DIR",
         help="folder for metrics.json, precision_recall.png, index.html and, of a COCO data set, "
-        f"{SKIPPED_NAME}; for geometry.json and geometry.png of --geometry",
+        f"{SKIPPED_NAME}; for geometry.json and geometry.png of --geometry, and the like of --tracking",
     )
     parser.add_argument(
         "--limit",
@@ -50,11 +56,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--scenes", type=int, metavar="N", default=162, help="scenes of --geometry (default: %(default)s)"
     )
     parser.add_argument(
+        "--sequences", type=int, metavar="N", default=28, help="sequences of --tracking (default: %(default)s)"
+    )
+    parser.add_argument(
         "--seed",
         type=int,
         metavar="N",
         default=1,
-        help="seed of a store's sensors, of missing depth and of --geometry's scenes (default: %(default)s)",
+        help="seed of a store's sensors, of missing depth, and of what --geometry and --tracking generate (default: "
+        "%(default)s)",
     )
     parser.add_argument(
         "--sensor",
@@ -84,7 +94,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_coco_options(parser)
     arguments.add_arguments(parser, SegmentationSettings, "segmentation")
-    arguments.add_arguments(parser, LiftingSettings, "lifting, for --geometry", "lifting_")
+    arguments.add_arguments(parser, LiftingSettings, "lifting, for --geometry and --tracking", "lifting_")
+    arguments.add_arguments(parser, TrackingSettings, "tracks, for --tracking", "tracking_")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -103,11 +114,13 @@ def run(args: argparse.Namespace) -> int:
     from instance_seg_ros.segmentation.segmenter import load_segmenter
 
     settings = arguments.from_arguments(args, SegmentationSettings)
-    for name, least in (("limit", 0), ("seed", 0), ("worst", 0), ("scenes", 1)):
+    for name, least in (("limit", 0), ("seed", 0), ("worst", 0), ("scenes", 1), ("sequences", 1)):
         if getattr(args, name) < least:
             raise InputError(f"--{name} must be {least} or more, not {getattr(args, name)}")
     if args.geometry:
         return _run_geometry(args)
+    if args.tracking:
+        return _run_tracking(args)
     results, worst = [], WorstFrames(args.worst)
     # Fails on wrong data or a wrong folder before the model is loaded, not after it has run for minutes.
     frames = _frames(args)
@@ -153,6 +166,20 @@ def _run_geometry(args: argparse.Namespace) -> int:
     )
     settings = arguments.from_arguments(args, LiftingSettings, "lifting_")
     print(evaluate_geometry(args.scenes, args.seed, settings, args.out))
+    return 0
+
+
+def _run_tracking(args: argparse.Namespace) -> int:
+    from instance_seg_ros.commands.helpers.coco_options import ONLY_FOR_COCO, refuse_options
+    from instance_seg_ros.commands.helpers.tracking_evaluation import check_judge, evaluate_tracking
+    from instance_seg_ros.segmentation.segmenter import load_segmenter
+
+    refuse_options(args, (*ONLY_FOR_COCO, "sensor", "condition", "all_labelled", "without_color"), "--tracking")
+    check_judge()
+    segmenter = load_segmenter(args.model, arguments.from_arguments(args, SegmentationSettings))
+    lifting = arguments.from_arguments(args, LiftingSettings, "lifting_")
+    tracking = arguments.from_arguments(args, TrackingSettings, "tracking_")
+    print(evaluate_tracking(args.sequences, args.seed, segmenter, lifting, tracking, args.out))
     return 0
 
 
