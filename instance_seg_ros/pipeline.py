@@ -153,7 +153,8 @@ class Pipeline:
 
         Args:
             frame: of the camera.
-            T_fixed_camera: pose of the camera in a frame that does not move, for the tracks; None: the camera is fixed.
+            T_fixed_camera: pose of the camera in a frame that does not move, for the tracks; None: they tell it
+                by the objects' common motion.
 
         Returns:
             Everything that became of it; empty, not an error, where nothing was found.

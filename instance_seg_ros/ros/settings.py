@@ -62,8 +62,8 @@ class NodeSettings(Settings):
     )
     fixed_frame: str = setting(
         "",
-        "A frame that does not move (map, base_link), so that ids last while the camera moves; needs tf. Empty: the "
-        "camera stands still.",
+        "A frame that does not move (map, base_link), so that ids last while the camera moves; needs tf. Empty: "
+        "told by the objects' common motion.",
     )
     depth_camera_pose: str = setting(
         "",

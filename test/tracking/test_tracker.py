@@ -258,16 +258,15 @@ def test_instances_without_3d_are_matched_by_their_masks() -> None:
 
 
 @pytest.mark.parametrize(("frames_between", "same"), [(3, True), (4, False)])
-def test_masks_tell_no_object_from_another_that_was_seen_long_ago(frames_between: int, same: bool) -> None:
-    clock = Clock(max_missed_frames=3)
-    (ball,) = clock.see([BALL], pose=True)
-    elsewhere = look_at((3, 0, 0), 0.9, 50)  # where the ball is out of sight, so that its track stays
-    for _ in range(frames_between):
-        clock.see([], elsewhere, pose=True)
+def test_an_object_without_3d_is_remembered_for_so_many_frames(frames_between: int, same: bool) -> None:
+    tracker = Tracker(TrackingSettings(max_missed_frames=3))
     frame, instances, _ = observe([BALL], VIEW)
-    glass = replace(frame, depth_m=np.where(instances.masks[0], 0, frame.depth_m), stamp_ns=clock.stamp_ns + 1)
-    (track_id,) = clock.tracker.update(glass, instances, LIFTER.lift(glass, instances), elsewhere)
-    assert (track_id == ball) is same
+    glass = replace(frame, depth_m=np.where(instances.masks[0], 0, frame.depth_m))
+    lifted, (nothing, nowhere) = LIFTER.lift(glass, instances), OBSERVED[()][1:]
+    assert tracker.update(replace(glass, stamp_ns=1), instances, lifted) == (1,)
+    for stamp_ns in range(2, 2 + frames_between):
+        assert tracker.update(replace(glass, stamp_ns=stamp_ns), nothing, nowhere) == ()
+    assert (tracker.update(replace(glass, stamp_ns=10), instances, lifted) == (1,)) is same
 
 
 def test_a_frame_without_depth_does_not_make_a_track_forget_its_place() -> None:
@@ -371,6 +370,7 @@ def seen_by_hand(objects: Sequence[tuple[int, float, float]], wall: RgbdFrame = 
                 box=OrientedBox(Transform(np.eye(3), centre_m), np.full(3, side_m)),
                 completion=Completion.NONE,
                 status=Status.NO_SUPPORT_PLANE,
+                centroid_covariance_m2=1e-10 * np.eye(3),
             )
         )
     return instances, LiftedFrame(tuple(lifted), None)
@@ -385,11 +385,11 @@ def seen_by_hand(objects: Sequence[tuple[int, float, float]], wall: RgbdFrame = 
         ([(150, 0.05, 0.06), (200, -0.04, 0.03)], (1, 2)),  # both elsewhere: the one has the size
         ([(200, -0.04, 0.03), (150, 0.05, 0.06)], (2, 1)),
         ([(150, 0.05, 0.06), (200, -0.04, 0.06)], (2, 1)),  # nothing but the distance tells
-        # What weighs how much: half the size as 2 cm, the whole surface as 6 cm.
+        # What weighs how much: half the size as 2 cm, the whole surface as 5 cm.
         ([(150, 0.03, 0.06), (200, 0.0, 0.03)], (2, 1)),
         ([(150, 0.01, 0.06), (200, 0.0, 0.03)], (1, 2)),
-        ([(50, 0.07, 0.06), (200, 0.0, 0.06)], (2, 1)),
-        ([(50, 0.05, 0.06), (200, 0.0, 0.06)], (1, 2)),
+        ([(50, 0.06, 0.06), (200, 0.0, 0.06)], (2, 1)),
+        ([(50, 0.04, 0.06), (200, 0.0, 0.06)], (1, 2)),
         ([(150, 0.101, 0.06), (200, 0.0, 0.001)], (2, 1)),  # beyond the largest distance
     ],
 )
@@ -424,11 +424,11 @@ def test_without_3d_the_mask_that_overlaps_most_goes_on_with_the_track() -> None
     tracker = Tracker(TrackingSettings())
     assert tracker.update(replace(WALL, stamp_ns=1), *flat([100])) == (1,)
     assert tracker.update(replace(WALL, stamp_ns=2), *flat([116, 104])) == (2, 1)  # overlaps of 0.43 and 0.82
-    assert tracker.update(replace(WALL, stamp_ns=3), *flat([104, 200, 144])) == (1, 3, 4)  # 0.18 is too little
-    # Masks of another size, of another mode of the camera, cannot be compared.
+    assert tracker.update(replace(WALL, stamp_ns=3), *flat([104, 220, 160])) == (1, 3, 4)  # no overlap, 15 cm away
+    # Masks of another size, of another mode of the camera, cannot be compared, but places can.
     small = Intrinsics(300, 200, 300.0, 300.0, 149.5, 99.5)
     frame = RgbdFrame(None, np.ones((200, 300), dtype=np.float32), small, stamp_ns=4)
-    assert tracker.update(frame, *flat([104], small)) == (5,)
+    assert tracker.update(frame, *flat([104, 40], small)) == (2, 5)
 
 
 @pytest.mark.parametrize(("columns_gone", "ids"), [(0, (1,)), (8, (1,)), (12, (2,)), (20, (2,))])

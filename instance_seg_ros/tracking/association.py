@@ -1,0 +1,231 @@
+"""Which instance continues which track: what a pairing costs, and the cheapest pairing of all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from instance_seg_ros.core.camera import RgbdFrame
+from instance_seg_ros.core.geometry import Transform
+from instance_seg_ros.core.masks import mask_ious
+from instance_seg_ros.tracking.sightings import Sightings
+from instance_seg_ros.tracking.tracks import Tracks
+
+FloatArray = NDArray[np.float64]
+
+UNMATCHABLE = 1e6
+_MIN_MASK_IOU = 0.25
+"""Without 3D on both sides, masks that overlap less than this are different objects."""
+_MIN_CONTAINED = 0.6
+"""So much of what is partly seen must lie where the other is, to be a part of it though their centres are far apart."""
+_BOX_MARGIN_M, _LARGEST_MARGIN_M = 0.005, 0.04
+_SIGHT_TOLERANCE_M, _SIGHT_TOLERANCE_SHARE = 0.02, 0.02
+_MIN_SHARE_IN_VIEW = 0.25
+"""Where less of a place is in the image, it says nothing about the object."""
+_ROUGHLY = 0.5
+_DEAREST = 0.7
+"""Far away, of another size and colour, and not where the surface was: not all of it together."""
+_NEWCOMER = 0.3
+"""What this costs on the first sighting, and less on each one more: a piece of an object gives way to the object."""
+_COLOR_RANGE = 0.5
+"""Mean colours that differ by this, of at most 1.73, have nothing in common."""
+
+
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Where the remembered points of T tracks are in a frame; M of them fall into the image.
+
+    Attributes:
+        counts: (T,) int64, how many points each track has.
+        owner: (M,) int64, the position of each point's track.
+        rows, columns: (M,) int64, its pixel.
+        farther_m: (M,) float64, how much deeper than the point the measurement at its pixel is.
+        tolerance_m: (M,) float64, up to this that is the same place.
+    """
+
+    counts: NDArray[np.int64]
+    owner: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    farther_m: FloatArray
+    tolerance_m: FloatArray
+
+    def shares(self, masks: NDArray[np.bool_]) -> tuple[FloatArray, FloatArray]:
+        """(T, N) shares of each track's points that fall into each mask, and that lie on what is measured there."""
+        count = len(masks)
+        hits = masks[:, self.rows, self.columns]
+        label = (hits * np.arange(1, count + 1)[:, None]).max(axis=0, initial=0)
+        key = self.owner * (count + 1) + label
+        there = np.abs(self.farther_m) <= self.tolerance_m
+        falls, lies = (
+            np.bincount(own, minlength=len(self.counts) * (count + 1)).reshape(-1, count + 1)[:, 1:]
+            / np.maximum(self.counts, 1)[:, None]
+            for own in (key, key[there])
+        )
+        return falls, lies
+
+    def in_sight(self) -> FloatArray:
+        """(T,) share of each track's points that are in view with nothing before them."""
+        clear = self.farther_m >= -self.tolerance_m
+        return np.bincount(self.owner[clear], minlength=len(self.counts)) / np.maximum(self.counts, 1)
+
+    def empty(self) -> NDArray[np.bool_]:
+        """(T,) whether enough of a track's place is in view, and most of that is empty; true for an unknown place."""
+        in_view, seen_through = (
+            np.bincount(owner, minlength=len(self.counts))
+            for owner in (self.owner, self.owner[self.farther_m > self.tolerance_m])
+        )
+        place_is_empty = (in_view >= _MIN_SHARE_IN_VIEW * self.counts) & (seen_through > 0.5 * in_view)
+        return place_is_empty | (self.counts == 0)
+
+
+def places_of(tracks: Sightings, T_camera_map: Transform, frame: RgbdFrame) -> Places:
+    """Where the points of the tracks, in the map, are in a frame."""
+    placed = tracks.placed
+    points_m = T_camera_map.apply((tracks.place_m[:, None] + tracks.points_m)[placed].reshape(-1, 3))
+    owner, ahead = np.repeat(np.flatnonzero(placed), tracks.points_m.shape[1]), points_m[:, 2] > 1e-3
+    owner, points_m = owner[ahead], points_m[ahead]
+    columns, rows = np.rint(frame.intrinsics.project(points_m)).T
+    inside = (columns >= 0) & (columns < frame.intrinsics.width) & (rows >= 0) & (rows < frame.intrinsics.height)
+    rows, columns, depth_m = rows[inside].astype(np.int64), columns[inside].astype(np.int64), points_m[inside, 2]
+    return Places(
+        placed * tracks.points_m.shape[1],
+        owner[inside],
+        rows,
+        columns,
+        frame.depth_m[rows, columns] - depth_m,
+        np.maximum(_SIGHT_TOLERANCE_M, _SIGHT_TOLERANCE_SHARE * depth_m),
+    )
+
+
+def size_differences(first: Sightings, second: Sightings) -> FloatArray:
+    """(first, second): 0 for equal boxes, 1 where one is a sheet; what is seen in part may be larger than it looks."""
+    sides, others = first.sides_m[:, None], second.sides_m[None]
+    smaller, larger = np.minimum(sides, others), np.maximum(sides, others)
+    difference = 1 - smaller / np.maximum(larger, 1e-6)
+    may_grow = (first.partial[:, None, None] & (sides < others)) | (second.partial[None, :, None] & (others < sides))
+    return np.where(may_grow, 0.3 * difference, difference).mean(axis=2)
+
+
+def color_differences(first: Sightings, second: Sightings) -> FloatArray:
+    """(first, second): 0 for equal mean colours, 1 for quite different ones; 0 where one has none."""
+    difference = np.linalg.norm(first.color[:, None] - second.color[None], axis=2) / _COLOR_RANGE
+    return np.nan_to_num(np.minimum(difference, 1))
+
+
+def likeness(first: Sightings, second: Sightings) -> FloatArray:
+    """(first, second) in [0, 1], how much two objects look alike wherever they are; 0 where either has no 3D."""
+    alike = np.maximum(1 - size_differences(first, second) / 0.6, 0) * (1 - color_differences(first, second))
+    return np.nan_to_num(alike)
+
+
+def _margin_m(tracks: Sightings) -> FloatArray:
+    """(T, 1) so much farther than its box says may an object reach."""
+    return np.minimum(_BOX_MARGIN_M + 2 * tracks.sigma_m, _LARGEST_MARGIN_M)[:, None]
+
+
+def contained(tracks: Sightings, seen: Sightings) -> FloatArray:
+    """(tracks, seen) share of the points of what is seen that lie in the box of a track."""
+    points_m = (seen.place_m[:, None] + seen.points_m).reshape(-1, 3)
+    centre_m = tracks.place_m + tracks.box_m
+    local_m = (points_m - centre_m[:, None]) @ tracks.rotation  # (T, P, 3) by each box's axes
+    inside = (np.abs(local_m) <= (tracks.half_m + _margin_m(tracks))[:, None]).all(axis=2)
+    return inside.reshape(len(tracks), len(seen), seen.points_m.shape[1]).mean(axis=2)
+
+
+def looked_through(tracks: Sightings, seen: Sightings, eye_m: FloatArray) -> FloatArray:
+    """(tracks, seen) share of the rays of what is seen that meet the box of a track; 0 where there are none."""
+    origin = ((eye_m - tracks.place_m - tracks.box_m)[:, None] @ tracks.rotation)[:, None]  # (T, 1, 1, 3)
+    directions = seen.rays @ tracks.rotation[:, None]  # (T, N, RAYS, 3)
+    half_m = (tracks.half_m + _margin_m(tracks))[:, None, None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ends = (-half_m - origin) / directions, (half_m - origin) / directions
+        enter, leave = np.minimum(*ends).max(axis=3), np.maximum(*ends).min(axis=3)
+    return ((enter <= leave) & (leave > 0)).mean(axis=2)
+
+
+def costs(
+    tracks: Tracks,
+    seen: Sightings,
+    eye_m: FloatArray,
+    falls: FloatArray,
+    lies: FloatArray,
+    max_distance_m: float,
+) -> FloatArray:
+    """(tracks, seen) cost from 0, `UNMATCHABLE` where the two cannot be the same object.
+
+    Distance of the centres, difference of the boxes and of the colours, and how little of the track's surface falls
+    into the mask. Where either is seen in part and most of it lies in the other, it is a part of it, however far apart
+    their centres are. What has no 3D is where its mask is, and a part of what the rays through its pixels meet.
+
+    Args:
+        tracks: where they are expected. What is in hands stops at any time, so that where they were last will do, too.
+        seen: in the map of the tracks.
+        eye_m: (3,) where the camera is.
+        falls, lies: (tracks, seen) shares of `Places.shares`.
+        max_distance_m: up to this, and two standard deviations of a place more, but at most twice as far, a track is
+            continued.
+    """
+    look = tracks.look
+    distance = np.sqrt(
+        np.minimum(*(_squared_distances(at_m, seen.place_m) for at_m in (look.place_m, tracks.before_m)))
+    )
+    distance /= max_distance_m
+    inside = contained(look, seen)
+    part = (seen.partial[None] | look.partial[:, None]) & (np.maximum(lies, inside) >= _MIN_CONTAINED)
+    color = color_differences(look, seen)
+    cost = 0.4 * np.where(part, np.minimum(distance, 1) * (1 - inside), distance)
+    cost += 0.15 * size_differences(look, seen) + 0.2 * (1 - falls) + 0.15 * color
+    reach = 1 + np.minimum(2 * seen.sigma_m / max_distance_m, 1)
+    cost[(~part & (distance > reach)) | (cost > _DEAREST)] = UNMATCHABLE
+    cost += _NEWCOMER / tracks.sightings[:, None]
+    unplaced = np.isnan(distance)
+    if unplaced.any():
+        overlap = _overlaps(look.masks, seen.masks, unplaced)
+        through = np.maximum(looked_through(look, seen, eye_m), looked_through(seen, look, eye_m).T)
+        through *= 1 - 0.3 * color
+        overlap[overlap < _MIN_MASK_IOU], through[through < _MIN_CONTAINED] = 0, 0
+        near = 1 - np.sqrt(_squared_distances(_somewhere_m(look), _somewhere_m(seen))) / max_distance_m
+        alike = np.maximum(np.maximum(overlap, through), _ROUGHLY * np.nan_to_num(np.maximum(near, 0)))
+        cost[unplaced] = np.where(alike > 0, 1 - alike, UNMATCHABLE)[unplaced]
+    return cost
+
+
+def _somewhere_m(sightings: Sightings) -> FloatArray:
+    """(N, 3) places, rough ones of what has no 3D."""
+    return np.where(sightings.placed[:, None], sightings.place_m, sightings.rough_m)
+
+
+def _squared_distances(first_m: FloatArray, second_m: FloatArray) -> FloatArray:
+    difference_m = first_m[:, None] - second_m
+    return np.asarray(np.einsum("tni,tni->tn", difference_m, difference_m))
+
+
+def match(
+    cost: FloatArray, scores: NDArray[np.float32], first_pass_score: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The cheapest pairs of instances (M,) and tracks (M,): high scores first, the others among what is left."""
+    free = np.ones(len(cost), dtype=bool)
+    instances, tracks = [], []
+    high = scores >= first_pass_score
+    for group in (np.flatnonzero(high), np.flatnonzero(~high)):
+        left = np.flatnonzero(free)
+        part = cost[np.ix_(left, group)]
+        rows, columns = linear_sum_assignment(part)
+        paired = part[rows, columns] < UNMATCHABLE
+        instances.append(group[columns[paired]])
+        tracks.append(left[rows[paired]])
+        free[tracks[-1]] = False
+    return np.concatenate(instances), np.concatenate(tracks)
+
+
+def _overlaps(tracks: NDArray[np.bool_], seen: NDArray[np.bool_], wanted: NDArray[np.bool_]) -> FloatArray:
+    """(tracks, seen) IoU of the masks where it is wanted, else 0."""
+    overlaps = np.zeros(wanted.shape)
+    rows = np.flatnonzero(wanted.any(axis=1))
+    if len(rows):
+        overlaps[rows] = np.where(wanted[rows], mask_ious(tracks[rows], seen), 0)
+    return overlaps

@@ -1,0 +1,192 @@
+"""Where the camera is when nobody tells: in one of the maps that the tracker made of what it has seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from instance_seg_ros.core.camera import RgbdFrame
+from instance_seg_ros.core.geometry import Transform
+from instance_seg_ros.tracking.alignment import Alignment, Objects, alignments
+from instance_seg_ros.tracking.arrays import rows_of
+from instance_seg_ros.tracking.association import likeness, places_of
+from instance_seg_ros.tracking.sightings import Sightings
+from instance_seg_ros.tracking.tracks import Tracks
+
+FloatArray = NDArray[np.float64]
+
+_VIEW_WH = (32, 24)
+_SAME_M, _SAME_SHARE = 0.015, 0.015
+_LEAST_SAME = 0.3
+_MOST_SEEN_THROUGH = 0.15
+_UP_COS = np.cos(np.radians(15))
+_DEPTH_WEIGHT = 1.0
+"""A pose from which all of a view has the depth that it should have counts as much as one object more."""
+_STILL_BONUS = 1.1
+_NEAR_M = 0.15
+"""A camera that moved by more between two frames is known by two objects, not by one."""
+_KNOWN_SIGHTINGS, _LATELY_UPDATES = 3, 15
+_YOUNG_UPDATES = 30
+"""As long as a map is younger, the camera may be back in an older one at any time."""
+_OTHER_MAPS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Map:
+    """A frame of reference that does not move, and how the camera stood in it last.
+
+    Attributes:
+        number: tells it from other maps.
+        born: number of the update that began it.
+        T_map_camera: the camera's pose when it was last in this map.
+        frame: that it saw when it came to stand there.
+        up: (3,) unit normal of the plane that the objects stand on, in the map, or None.
+    """
+
+    number: int
+    born: int
+    T_map_camera: Transform
+    frame: RgbdFrame
+    up: FloatArray | None = None
+
+    @cached_property
+    def view_m(self) -> FloatArray:
+        """(P, 3) points all over the frame, in the camera's frame."""
+        return view_of(self.frame)
+
+    def with_up(self, up_camera: FloatArray | None) -> Map:
+        """The map after one more normal was seen, in the camera's frame; one that points elsewhere is ignored."""
+        if up_camera is None:
+            return self
+        seen = self.T_map_camera.rotation @ up_camera
+        if self.up is None:
+            return replace(self, up=seen)
+        if self.up @ seen < _UP_COS:
+            return self
+        mean = self.up + 0.1 * seen
+        # Not by `replace`, which would have the view computed again.
+        object.__setattr__(self, "up", mean / np.linalg.norm(mean))
+        return self
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How a view agrees with a frame seen from a pose: shares of the view's points.
+
+    Attributes:
+        same: at the depth that was expected there.
+        through: the frame measures something farther there, so that the point is gone or the pose is wrong.
+        nearer: something nearer is there, which may hide the point.
+    """
+
+    same: float
+    through: float
+    nearer: float
+
+    @property
+    def is_still(self) -> bool:
+        """Whether all this may be seen from this pose: much is the same, and little of the view is seen through.
+
+        What comes between camera and scene hides some of the view; from a wrong pose one also sees past it.
+        """
+        return self.same >= _LEAST_SAME and self.through <= _MOST_SEEN_THROUGH * (self.same + self.through)
+
+    @property
+    def evidence(self) -> float:
+        """From -2 to 1, for the pose."""
+        return self.same - 2 * self.through - 0.5 * self.nearer
+
+
+def view_of(frame: RgbdFrame) -> FloatArray:
+    """Points (P, 3) all over the image, where there is depth, in the camera's frame."""
+    height, width = frame.depth_m.shape
+    rows = ((np.arange(_VIEW_WH[1]) + 0.5) * height / _VIEW_WH[1]).astype(np.int64)
+    columns = ((np.arange(_VIEW_WH[0]) + 0.5) * width / _VIEW_WH[0]).astype(np.int64)
+    at = np.ix_(rows, columns)
+    depth_m = frame.depth_m[at].reshape(-1, 1).astype(np.float64)
+    points_m = np.concatenate([frame.intrinsics.rays[at].reshape(-1, 2) * depth_m, depth_m], axis=1)
+    return points_m[depth_m[:, 0] > 0]
+
+
+def agreements(view_m: FloatArray, poses: Sequence[Transform], frame: RgbdFrame) -> list[Agreement]:
+    """How a view agrees with a frame, for each pose of the view's camera in the frame's."""
+    if not len(view_m):
+        return [Agreement(0.0, 0.0, 0.0)] * len(poses)
+    camera = frame.intrinsics
+    points_m = np.stack([pose.apply(view_m) for pose in poses])
+    depth_m = points_m[..., 2]
+    ahead = depth_m > 0.05
+    pixels = np.rint(camera.project(np.where(ahead[..., None], points_m, 1.0)))
+    columns, rows = pixels[..., 0], pixels[..., 1]
+    inside = ahead & (columns >= 0) & (columns < camera.width) & (rows >= 0) & (rows < camera.height)
+    index = np.where(inside, rows * camera.width + columns, 0).astype(np.int64)
+    measured_m = frame.depth_m.reshape(-1).take(index)
+    inside &= measured_m > 0
+    farther_m = measured_m - depth_m
+    tolerance_m = np.maximum(_SAME_M, _SAME_SHARE * depth_m)
+    same = (inside & (np.abs(farther_m) <= tolerance_m)).mean(axis=1)
+    through = (inside & (farther_m > tolerance_m)).mean(axis=1)
+    nearer = (inside & (farther_m < -tolerance_m)).mean(axis=1)
+    return [Agreement(*shares) for shares in zip(same.tolist(), through.tolist(), nearer.tolist(), strict=True)]
+
+
+def map_of(
+    maps: Sequence[Map], tracks: Tracks, seen: Sightings, up: FloatArray | None, frame: RgbdFrame, update: int
+) -> Map | None:
+    """The map that the camera is in, with its pose, told by the objects or by the depth; None where neither tells.
+
+    A map is left only when it does not explain what is seen: half of the objects that should be in sight must be there.
+    One that the camera comes back to must explain two objects, or all of the depth.
+
+    Args:
+        maps: that of the frame before first.
+        tracks: of all maps, where they are expected.
+        seen: in the camera's frame.
+        up: (3,) normal of the support plane in the camera's frame, or None.
+        update: number of this update.
+    """
+    best: tuple[int, Map] | None = None
+    for index, known in enumerate(maps[: 1 + _OTHER_MAPS]):
+        own = rows_of(tracks, tracks.maps == known.number)
+        if index == 0 and not len(own):
+            return replace(known, frame=frame)
+        alignment, still = _aligned(own, seen, up, known, frame)
+        here = known if still else replace(known, T_map_camera=alignment.T_map_camera, frame=frame)
+        least = 2 if index or alignment.shift_m > _NEAR_M else 0
+        if not still and alignment.explained < max(least, _in_sight(own, here.T_map_camera, frame) / 2):
+            continue
+        if index == 0 and update - known.born > _YOUNG_UPDATES:
+            return here
+        if best is None or alignment.explained > best[0]:
+            best = alignment.explained, here
+    return None if best is None else best[1]
+
+
+def _aligned(
+    tracks: Tracks, seen: Sightings, up: FloatArray | None, known: Map, frame: RgbdFrame
+) -> tuple[Alignment, bool]:
+    """The camera's pose in a map, and whether it stands where it stood, by the depth, too."""
+    objects, tracks = rows_of(seen, seen.placed), rows_of(tracks, tracks.look.placed)
+    found = alignments(
+        Objects(objects.place_m, objects.sigma_m**2, up),
+        Objects(tracks.resting_m, tracks.look.sigma_m**2, known.up),
+        likeness(objects, tracks.look),
+        known.T_map_camera,
+    )
+    poses = [other.T_map_camera.inverse() @ known.T_map_camera for other in found]
+    agreed = agreements(known.view_m, poses, frame)
+    totals = [other.score + _DEPTH_WEIGHT * own.evidence for other, own in zip(found, agreed, strict=True)]
+    totals[0] += _STILL_BONUS * agreed[0].is_still
+    best = int(np.argmax(totals))
+    return found[best], best == 0 and agreed[0].is_still
+
+
+def _in_sight(tracks: Tracks, T_map_camera: Transform, frame: RgbdFrame) -> int:
+    """How many of the objects that were seen lately in a map should be in sight, were the camera there."""
+    lately = tracks.last_seen >= tracks.last_seen.max(initial=0) - _LATELY_UPDATES
+    known = rows_of(tracks.look, lately & (tracks.sightings >= _KNOWN_SIGHTINGS))
+    return int(np.count_nonzero(places_of(known, T_map_camera.inverse(), frame).in_sight() > 0.5))

@@ -1,0 +1,147 @@
+"""What a frame shows of its objects, in arrays: places, boxes, a few surface points, colours and small masks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from instance_seg_ros.core.camera import RgbdFrame
+from instance_seg_ros.core.geometry import Transform
+from instance_seg_ros.core.instances import Instances
+from instance_seg_ros.core.status import PARTLY_SEEN
+from instance_seg_ros.lifting import Instance3D, LiftedFrame
+
+FloatArray = NDArray[np.float64]
+
+POINTS = 48
+"""Surface points that are remembered of an object."""
+RAYS = 12
+"""Pixels that stand for a mask without 3D."""
+_MASK_WIDTH_PX = 80
+_SHAPES = ((3,), (3, 3), (3, 3), (3,), (3,), (POINTS, 3), (3,), (RAYS, 3), (3,))
+
+
+@dataclass(frozen=True, eq=False)
+class Sightings:
+    """N objects as one frame shows them; NaN for what is not known: 3D, rays where there is 3D, colour.
+
+    Attributes:
+        place_m: (N, 3) centres.
+        covariance_m2: (N, 3, 3) of the places' errors.
+        rotation: (N, 3, 3), columns are the axes of the boxes.
+        box_m: (N, 3) centres of the boxes less the places.
+        half_m: (N, 3) half sides of the boxes, along their axes.
+        points_m: (N, POINTS, 3) points of the surface less the places.
+        color: (N, 3) mean colour, 0 to 1.
+        rays: (N, RAYS, 3) directions from the camera through pixels of the mask.
+        rough_m: (N, 3) median of what is measured under the mask, of objects without 3D.
+        partial: (N,) bool, whether something hides or cuts a part, or too little is seen for 3D.
+        masks: (N, h, w) bool, about 80 wide; all False where the object has 3D.
+    """
+
+    place_m: FloatArray
+    covariance_m2: FloatArray
+    rotation: FloatArray
+    box_m: FloatArray
+    half_m: FloatArray
+    points_m: FloatArray
+    color: FloatArray
+    rays: FloatArray
+    rough_m: FloatArray
+    partial: NDArray[np.bool_]
+    masks: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.place_m)
+
+    @property
+    def placed(self) -> NDArray[np.bool_]:
+        """(N,) whether an object has 3D."""
+        return ~np.isnan(self.place_m[:, 0])
+
+    @property
+    def sides_m(self) -> FloatArray:
+        """(N, 3) full sides, the longest first."""
+        return 2 * np.sort(self.half_m, axis=1)[:, ::-1]
+
+    @property
+    def sigma_m(self) -> FloatArray:
+        """(N,) standard deviation of each coordinate of the places."""
+        return np.sqrt(np.trace(self.covariance_m2, axis1=1, axis2=2) / 3)
+
+    def moved(self, transform: Transform) -> Sightings:
+        """The same objects in another frame, given the pose of this one in it."""
+        rotation = transform.rotation
+        return replace(
+            self,
+            place_m=self.place_m @ rotation.T + transform.translation_m,
+            covariance_m2=rotation @ self.covariance_m2 @ rotation.T,
+            rotation=rotation @ self.rotation,
+            box_m=self.box_m @ rotation.T,
+            points_m=self.points_m @ rotation.T,
+            rays=self.rays @ rotation.T,
+            rough_m=self.rough_m @ rotation.T + transform.translation_m,
+        )
+
+
+def sightings_of(frame: RgbdFrame, instances: Instances, lifted: LiftedFrame, *, all_masks: bool) -> Sightings:
+    """Of all instances, in their order, in the camera's optical frame.
+
+    Args:
+        all_masks: also give the masks of objects with 3D, for tracks that have none.
+    """
+    count, stride = len(instances), max(1, frame.intrinsics.width // _MASK_WIDTH_PX)
+    small_masks = instances.masks[:, ::stride, ::stride]
+    masks = small_masks.copy() if all_masks else np.zeros(small_masks.shape, dtype=bool)
+    place, covariance, rotation, box, half, points, color, rays, rough = (
+        np.full((count, *shape), np.nan) for shape in _SHAPES
+    )
+    partial = np.ones(count, dtype=bool)
+    result = Sightings(place, covariance, rotation, box, half, points, color, rays, rough, partial, masks)
+    colors = None if frame.color_rgb is None else frame.color_rgb.reshape(-1, 3)
+    for row, (mask, instance) in enumerate(zip(instances.masks, lifted.instances, strict=True)):
+        if instance.centroid_m is not None and instance.box is not None:
+            pixels = _place(result, row, instance, instance.centroid_m)
+        else:
+            pixels = _unplaced(result, row, frame, np.flatnonzero(mask))
+            result.masks[row] = small_masks[row]
+        if colors is not None and len(pixels):
+            result.color[row] = colors[pixels].mean(axis=0) / 255
+    return result
+
+
+def _place(result: Sightings, row: int, instance: Instance3D, place_m: FloatArray) -> NDArray[np.int64]:
+    """Fill in a row of an object with 3D; returns the pixels of its points."""
+    box = instance.box
+    assert box is not None
+    result.partial[row] = bool(instance.status & PARTLY_SEEN)
+    result.place_m[row] = place_m
+    result.rotation[row] = box.T_camera_box.rotation
+    result.box_m[row] = box.T_camera_box.translation_m - place_m
+    result.half_m[row] = box.size_m / 2
+    covariance_m2 = instance.centroid_covariance_m2
+    # Where lifting does not know how far off the centre is, it is somewhere in the box.
+    result.covariance_m2[row] = np.eye(3) * (box.size_m.max() / 4) ** 2 if covariance_m2 is None else covariance_m2
+    some = _spread(np.arange(len(instance.points_m)), POINTS)
+    result.points_m[row] = instance.points_m[some] - place_m
+    return instance.pixels[some]
+
+
+def _unplaced(result: Sightings, row: int, frame: RgbdFrame, pixels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Fill in a row of an object without 3D, given the pixels of its mask; returns some of them."""
+    some = _spread(pixels, RAYS)
+    if len(some):
+        result.rays[row, :, :2] = frame.intrinsics.rays.reshape(-1, 2)[some]
+        result.rays[row, :, 2] = 1
+        depth_m = frame.depth_m.reshape(-1)[pixels]
+        measured_m = depth_m[depth_m > 0]
+        if len(measured_m):
+            result.rough_m[row] = result.rays[row].mean(axis=0) * np.median(measured_m)
+    return some
+
+
+def _spread(values: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """So many of the values, evenly from the first to the last, some of them more than once; none of none."""
+    return values[np.arange(count) * (len(values) - 1) // (count - 1)] if len(values) else values

@@ -1,0 +1,165 @@
+"""What is remembered of objects from frame to frame, in arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from instance_seg_ros.core.geometry import Transform
+from instance_seg_ros.tracking.arrays import joined, rows_of
+from instance_seg_ros.tracking.motion import Motion, at_rest, corrected, predicted
+from instance_seg_ros.tracking.sightings import Sightings
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+_RESTS_WITHIN_M = 0.015
+_WEIGHT_OF_PARTS = 0.1
+"""What is seen in part tells less of where the middle is, so much less than what is seen whole."""
+_OWN_SIGHTINGS = 10
+_TAKEN_SHARE = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Tracks:
+    """T objects; NaN for what is not known of them.
+
+    Attributes:
+        ids: (T,) their track ids.
+        maps: (T,) number of the map that each one's place is in.
+        last_seen: (T,) number of the update that saw it last.
+        sightings: (T,) how often it was seen.
+        missed: (T,) updates since it was seen last that saw its place empty.
+        motion: where it is expected, in its map.
+        before_m: (T, 3) where it was when it was seen last.
+        resting_m: (T, 3) mean of the places where it was seen since it moved last.
+        rests: (T,) how many these are.
+        look: its shape and colour, of when it was seen best; place and mask are those of `motion` and the latest frame.
+    """
+
+    ids: IntArray
+    maps: IntArray
+    last_seen: IntArray
+    sightings: IntArray
+    missed: IntArray
+    motion: Motion
+    before_m: FloatArray
+    resting_m: FloatArray
+    rests: IntArray
+    look: Sightings
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def begun(seen: Sightings, ids: IntArray, number: int, update: int) -> Tracks:
+    """Tracks of objects that an update sees for the first time, in a map."""
+    count = len(seen)
+    zeros = np.zeros(count, dtype=np.int64)
+    motion = at_rest(seen.place_m, seen.covariance_m2)
+    return Tracks(
+        ids, zeros + number, zeros + update, zeros + 1, zeros, motion, seen.place_m, seen.place_m, zeros + 1, seen
+    )
+
+
+def expected(tracks: Tracks, seconds: float, mask_hw: tuple[int, ...]) -> Tracks:
+    """The tracks some time later; masks of another size, of another mode of the camera, are emptied."""
+    motion = predicted(tracks.motion, seconds)
+    masks = tracks.look.masks
+    if masks.shape[1:] != mask_hw:
+        masks = np.zeros((len(masks), *mask_hw), dtype=bool)
+    look = replace(tracks.look, place_m=motion.place_m, covariance_m2=motion.place_covariance_m2, masks=masks)
+    return replace(tracks, motion=motion, look=look)
+
+
+def continued(tracks: Tracks, seen: Sightings, update: int, seconds: float) -> Tracks:
+    """The tracks after an update saw each of them; without 3D, as when depth fails, they keep the last known.
+
+    What is seen in part does not replace the shape of what was seen whole.
+    """
+    placed, known = seen.placed, tracks.look.placed
+    motion = _motion(tracks.motion, seen, placed, placed & known, seconds)
+    resting_m, rests = _resting(tracks, seen, placed)
+    better = placed & (~seen.partial | tracks.look.partial | ~known)
+    look = tracks.look
+    if better.any():
+        count = np.arange(len(seen))
+        look = rows_of(joined(look, seen), np.where(better, count + len(seen), count))
+    look = replace(
+        look,
+        place_m=motion.place_m,
+        covariance_m2=motion.place_covariance_m2,
+        rays=seen.rays,
+        rough_m=seen.rough_m,
+        masks=seen.masks,
+    )
+    zeros = np.zeros(len(seen), dtype=np.int64)
+    return replace(
+        tracks,
+        last_seen=zeros + update,
+        sightings=tracks.sightings + 1,
+        missed=zeros,
+        motion=motion,
+        before_m=motion.place_m,
+        resting_m=resting_m,
+        rests=rests,
+        look=look,
+    )
+
+
+def _motion(
+    motion: Motion, seen: Sightings, placed: NDArray[np.bool_], both: NDArray[np.bool_], seconds: float
+) -> Motion:
+    if both.all():
+        return corrected(motion, seen.place_m, seen.covariance_m2, seconds)
+    first, rows = at_rest(seen.place_m, seen.covariance_m2), np.arange(len(seen))
+    start = rows_of(joined(motion, first), np.where(placed & ~both, rows + len(seen), rows))
+    filtered = corrected(rows_of(start, both), seen.place_m[both], seen.covariance_m2[both], seconds)
+    rows[both] = len(seen) + np.arange(np.count_nonzero(both))
+    return rows_of(joined(start, filtered), rows)
+
+
+def _resting(tracks: Tracks, seen: Sightings, placed: NDArray[np.bool_]) -> tuple[FloatArray, IntArray]:
+    off_m = seen.place_m - tracks.resting_m
+    near = (off_m**2).sum(axis=1) < 9 * seen.sigma_m**2 + _RESTS_WITHIN_M**2  # False where either is unknown
+    rests = np.where(near, tracks.rests + 1, np.where(placed, 1, tracks.rests))
+    gain = np.where(near, np.where(seen.partial, _WEIGHT_OF_PARTS, 1) / rests, placed)[:, None]
+    start_m = np.where(np.isnan(tracks.resting_m), seen.place_m, tracks.resting_m)
+    return start_m + gain * np.where(placed[:, None], seen.place_m - start_m, 0), rests
+
+
+def moved(tracks: Tracks, number: int, new_number: int, transform: Transform) -> Tracks:
+    """The tracks, those of one map put into another one, given its pose there."""
+    own = tracks.maps == number
+    inside = rows_of(tracks, own)
+    rotation = transform.rotation
+    blocks = np.kron(np.eye(2), rotation)
+    motion = inside.motion
+    inside = replace(
+        inside,
+        maps=np.full(len(inside), new_number, dtype=np.int64),
+        motion=Motion(
+            motion.place_m @ rotation.T + transform.translation_m,
+            motion.velocity_m_s @ rotation.T,
+            blocks @ motion.covariance @ blocks.T,
+        ),
+        before_m=inside.before_m @ rotation.T + transform.translation_m,
+        resting_m=inside.resting_m @ rotation.T + transform.translation_m,
+        look=inside.look.moved(transform),
+    )
+    return joined(inside, rows_of(tracks, ~own))
+
+
+def were_pieces(tracks: Tracks, taken: FloatArray, instances: IntArray, positions: IntArray) -> NDArray[np.bool_]:
+    """(T,) whether a track of few sightings is where an object is that was seen more often: it was a piece of that.
+
+    Args:
+        taken: (T, N) share of each track's points on the surface of each instance.
+        instances, positions: (M,) which instance continues the track at which position.
+    """
+    often = np.zeros(taken.shape[1], dtype=np.int64)
+    often[instances] = tracks.sightings[positions]
+    older = (often > tracks.sightings[:, None]) & (tracks.sightings < _OWN_SIGHTINGS)[:, None]
+    return np.asarray(((taken >= _TAKEN_SHARE) & older).any(axis=1))
