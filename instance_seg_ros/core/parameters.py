@@ -56,6 +56,22 @@ class SegmentationSettings(Settings):
     min_mask_pixels: int = setting(
         60, "Masks with fewer pixels than this in the camera's image are left out.", minimum=1, maximum=1_000_000
     )
+    tile_width_px: int = setting(
+        0,
+        "Besides the whole image, overlapping tiles of this width and the image's proportion are segmented, for "
+        "objects that are small in a large image; at least a quarter of its width. A frame takes as many times as long "
+        "as there are tiles. 0: none.",
+        minimum=0,
+        maximum=8192,
+    )
+    tile_overlap: float = setting(
+        0.25, "Share of a tile's side that it has in common with the next one, at least.", minimum=0.0, maximum=0.9
+    )
+    second_model_path: str = setting(
+        "",
+        "Path of another model file, whose instances are added; what both find is one instance. Each model doubles the "
+        "time. Empty: none.",
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,7 +18,7 @@ MARGIN_SHARE = 0.1
 MARGIN_CELLS = 2.0
 
 # An instance that lost at least this share of its pixels to others describes the same object as they do.
-_MIN_KEPT_SHARE = 0.4
+MIN_KEPT_SHARE = 0.4
 
 Region = tuple[int, int, int, int]
 """Pixels from (x0, y0) to before (x1, y1)."""
@@ -190,7 +190,7 @@ def settled_instances(settled: SettledMasks, class_names: tuple[str, ...], min_m
 
 def _kept(claimed_px: NDArray[np.integer], own_px: NDArray[np.integer], min_mask_pixels: int) -> NDArray[np.intp]:
     """The indices of the instances that are large enough and have lost not too much of what they claim."""
-    return np.flatnonzero((own_px >= min_mask_pixels) & (own_px > _MIN_KEPT_SHARE * claimed_px))
+    return np.flatnonzero((own_px >= min_mask_pixels) & (own_px > MIN_KEPT_SHARE * claimed_px))
 
 
 def _claims(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from numpy.typing import NDArray
 
@@ -15,6 +15,9 @@ from instance_seg_ros.segmentation.contract import read_info
 from instance_seg_ros.segmentation.model_file import ModelError, ModelInfo, default_model_path
 from instance_seg_ros.segmentation.network import Network, instances_of, network_inputs
 from instance_seg_ros.segmentation.postprocessing import Selection, to_instances
+
+if TYPE_CHECKING:
+    from instance_seg_ros.segmentation.combined_segmenter import CombinedSegmenter
 
 
 class Segmenter(Protocol):
@@ -87,17 +90,27 @@ class NetworkSegmenter:
         return network_inputs(frame, self._network.input_names)
 
 
-def load_segmenter(path: Path | None, settings: SegmentationSettings) -> NetworkSegmenter:
+def load_segmenter(path: Path | None, settings: SegmentationSettings) -> NetworkSegmenter | CombinedSegmenter:
     """The segmenter for a model file, or for the shipped model when `path` is None.
 
     Raises:
-        ModelError: when the file is missing, damaged, foreign or does not run, or the backend that the settings ask for
-            cannot run on this machine.
+        ModelError: when a file is missing, damaged, of no known family or does not run, or the backend that the
+            settings ask for cannot run on this machine.
     """
+    segmenters = [_load_one(default_model_path() if path is None else path, settings)]
+    if settings.second_model_path:
+        segmenters.append(_load_one(Path(settings.second_model_path).expanduser(), settings))
+    if len(segmenters) == 1 and settings.tile_width_px == 0:
+        return segmenters[0]
+    from instance_seg_ros.segmentation.combined_segmenter import CombinedSegmenter
+
+    return CombinedSegmenter(segmenters, settings)
+
+
+def _load_one(path: Path, settings: SegmentationSettings) -> NetworkSegmenter:
     # Imported here: code that brings a network of its own needs no ONNX Runtime.
     from instance_seg_ros.segmentation.runtime_choice import load_network
 
-    model_path = default_model_path() if path is None else path
-    read_info(model_path)  # refuses a damaged file before a runtime sees it
-    network, served_path, reason = load_network(model_path, settings)
+    read_info(path)  # refuses a damaged file before a runtime sees it
+    network, served_path, reason = load_network(path, settings)
     return NetworkSegmenter(network, read_info(served_path), settings, reason)

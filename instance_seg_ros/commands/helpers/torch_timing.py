@@ -77,13 +77,13 @@ def on_gpu(path: Path, frame: RgbdFrame, unmeasured: list[str]) -> Candidates:
             if obstacle is not None:
                 unmeasured.append(f"{backend}: {obstacle}")
                 continue
-            segmenter = load_segmenter(path, SegmentationSettings(backend=backend, precision=precision))
+            serving = load_segmenter(path, SegmentationSettings(backend=backend, precision=precision))
             try:
-                segmenter.segment(frame)  # what it prepares with the first frame
+                serving.segment(frame)  # what it prepares with the first frame
             except InputError as error:
                 unmeasured.append(f"{backend}, {precision}: {error}")
             else:
-                candidates[f"{backend}, {precision}"] = partial(segmenter.segment, frame)
+                candidates[f"{backend}, {precision}"] = partial(serving.segment, frame)
     return candidates
 
 

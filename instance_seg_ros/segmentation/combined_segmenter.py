@@ -1,0 +1,91 @@
+"""A segmenter that looks more than once: at tiles of the image, and with a second model."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import sys
+from collections.abc import Callable, Sequence
+
+from instance_seg_ros.core.camera import RgbdFrame
+from instance_seg_ros.core.instances import Instances
+from instance_seg_ros.core.parameters import SegmentationSettings
+from instance_seg_ros.segmentation.combining import Look, combined, cropped, tiles
+from instance_seg_ros.segmentation.model_file import ModelError, ModelInfo
+from instance_seg_ros.segmentation.segmenter import NetworkSegmenter
+
+_MOST_TILES_A_ROW = 4
+
+
+class CombinedSegmenter:
+    """What one or two segmenters find in the whole image and in its tiles.
+
+    Args:
+        segmenters: at least one, each of another model.
+        settings: `tile_width_px`, `tile_overlap`, `max_instances` and `min_mask_pixels` are used.
+    """
+
+    def __init__(self, segmenters: Sequence[NetworkSegmenter], settings: SegmentationSettings) -> None:
+        self._segmenters = tuple(segmenters)
+        self._settings = settings
+        self.info = _joined_info([segmenter.info for segmenter in segmenters])
+
+    @property
+    def backend(self) -> str:
+        """What runs each model, and why."""
+        return "; ".join(segmenter.backend for segmenter in self._segmenters)
+
+    def segment(self, frame: RgbdFrame) -> Instances:
+        """The instances of one frame, best score first, masks at the frame's size without overlap.
+
+        Raises:
+            ModelError: as the segmenters'.
+        """
+        settings = self._settings
+        return self._combined(frame, NetworkSegmenter.segment, settings.max_instances, overlapping=False)
+
+    def ranked(self, frame: RgbdFrame) -> Instances:
+        """Everything that was found in one frame, whatever its score; masks may overlap.
+
+        Raises:
+            ModelError: as the segmenters'.
+        """
+        return self._combined(frame, NetworkSegmenter.ranked, sys.maxsize, overlapping=True)
+
+    def _combined(
+        self,
+        frame: RgbdFrame,
+        look: Callable[[NetworkSegmenter, RgbdFrame], Instances],
+        max_instances: int,
+        overlapping: bool,
+    ) -> Instances:
+        size_wh = frame.intrinsics.width, frame.intrinsics.height
+        width_px = self._settings.tile_width_px
+        if 0 < width_px * _MOST_TILES_A_ROW < size_wh[0]:
+            raise ModelError(
+                f"tile_width_px is {width_px}, less than a quarter of the image's width ({size_wh[0]}); a frame would "
+                "take too long"
+            )
+        parts = tiles(size_wh, width_px, self._settings.tile_overlap)
+        looks = [
+            Look(part, look(segmenter, cropped(frame, part)), level=0)
+            for segmenter in self._segmenters
+            for part in parts
+        ]
+        looks += [Look((0, 0, *size_wh), look(segmenter, frame), level=1) for segmenter in self._segmenters]
+        names, least = self.info.class_names, self._settings.min_mask_pixels
+        return combined(looks, size_wh, names, least, max_instances, overlapping)
+
+
+def _joined_info(infos: Sequence[ModelInfo]) -> ModelInfo:
+    """One model's own facts; of two, names and digest of both, and the classes of either."""
+    if len(infos) == 1:
+        return infos[0]
+    return dataclasses.replace(
+        infos[0],
+        name=" + ".join(info.name for info in infos),
+        version=" + ".join(info.version for info in infos),
+        class_names=tuple(dict.fromkeys(name for info in infos for name in info.class_names)),
+        digest=hashlib.sha256(" ".join(info.digest for info in infos).encode()).hexdigest(),
+        needs_color=any(info.needs_color for info in infos),
+    )
