@@ -20,6 +20,7 @@ from instance_seg_ros.learning.evaluation.average_precision import (
 from instance_seg_ros.learning.evaluation.evaluate import FrameResult
 from instance_seg_ros.learning.evaluation.metrics import FOUND_IOU, ImageMetrics
 from instance_seg_ros.learning.evaluation.objects import ObjectFacts
+from instance_seg_ros.learning.evaluation.panoptic_quality import PanopticCounts, PanopticQuality
 from instance_seg_ros.learning.synthetic.store import FLAT, FLUSH, PARTS, STACKED
 
 ENOUGH_FOUND = 2 / 3
@@ -122,12 +123,14 @@ class ClassSummary:
         classes: number of classes that have objects.
         found: objects whose best mask IoU with a prediction is above 0.5.
         named: of those, the ones that this prediction calls by their class.
+        panoptic: panoptic quality, mean over the classes that have segments.
     """
 
     precision: ClassPrecision | None
     classes: int
     found: int
     named: int
+    panoptic: PanopticQuality
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,6 +155,7 @@ class Summary:
         robot_phantoms: phantoms in them that lie mostly on it.
         rule: how often the rule behind phantoms on bare surface is right.
         median_segment_ms: time of the segmenter.
+        panoptic: panoptic quality of all things as one class.
     """
 
     rows: tuple[Row, ...]
@@ -171,6 +175,7 @@ class Summary:
     robot_phantoms: int
     rule: RuleAgreement
     median_segment_ms: float
+    panoptic: PanopticQuality
 
     @property
     def all(self) -> Row:
@@ -242,6 +247,7 @@ def summarise(results: Sequence[FrameResult], class_names: Sequence[str] = ()) -
         robot_phantoms=sum(result.phantoms.on_robot for result in with_robot),
         rule=_rule_agreement(results),
         median_segment_ms=float(np.median([result.segment_ms for result in results])),
+        panoptic=sum((result.panoptic for result in results), PanopticCounts()).quality(),
     )
 
 
@@ -297,6 +303,7 @@ def _class_summary(results: Sequence[FrameResult], precisions: list[ClassPrecisi
         classes=len({class_id for result in results for class_id in result.class_ids}),
         found=len(found),
         named=sum(found),
+        panoptic=sum((result.panoptic_by_class for result in results), PanopticCounts()).quality(),
     )
 
 

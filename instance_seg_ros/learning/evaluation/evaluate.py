@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import time
 import zlib
@@ -16,9 +17,10 @@ from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.masks import mask_areas
 from instance_seg_ros.learning.datasets.labelled_frames import LabelledFrame
 from instance_seg_ros.learning.evaluation.average_precision import EncodedImage, encode
-from instance_seg_ros.learning.evaluation.classes import class_ids_in
+from instance_seg_ros.learning.evaluation.classes import UNKNOWN_CLASS, class_ids_in
 from instance_seg_ros.learning.evaluation.metrics import ImageMetrics, image_metrics
 from instance_seg_ros.learning.evaluation.objects import ObjectFacts, object_facts
+from instance_seg_ros.learning.evaluation.panoptic_quality import PanopticCounts, count_things
 from instance_seg_ros.learning.evaluation.phantoms import BareSurfaces, Surface, moved_to_bare_surface, on_no_object
 from instance_seg_ros.segmentation.segmenter import Segmenter
 
@@ -71,6 +73,7 @@ class FrameResult:
         rule_check: for generated scenes, what the rule behind `phantoms.bare` makes of known cases.
         segment_ms: time of the segmenter.
         robot_share: share of the image that sees a robot, 0 where that is unknown.
+        panoptic, panoptic_by_class: counts of panoptic quality, of all things as one class and by class.
     """
 
     name: str
@@ -87,6 +90,8 @@ class FrameResult:
     rule_check: RuleCheck
     segment_ms: float
     robot_share: float = 0.0
+    panoptic: PanopticCounts = dataclasses.field(default_factory=PanopticCounts)
+    panoptic_by_class: PanopticCounts = dataclasses.field(default_factory=PanopticCounts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,6 +148,8 @@ def evaluate_frame(segmenter: RankingSegmenter, source: LabelledFrame) -> tuple[
         ranked = segmenter.ranked(source.frame)
         ranked = ranked[_counted(source, ranked.masks)]
         encoded = encode(source.truth, ranked)
+    void = source.ignored if source.complete else ~np.any(source.truth.masks, axis=0)
+    known = class_ids_in(instances, source.truth.class_names)
     metrics = image_metrics(source.truth.masks, masks[counted])
     class_ids = class_ids_in(instances[counted], source.truth.class_names)
     result = FrameResult(
@@ -163,8 +170,16 @@ def evaluate_frame(segmenter: RankingSegmenter, source: LabelledFrame) -> tuple[
         rule_check=_rule_check(source),
         segment_ms=segment_ms,
         robot_share=float(robot.mean()),
+        panoptic=count_things(_as_one_class(source.truth), instances, np.zeros_like(known), void),
+        panoptic_by_class=count_things(
+            source.truth, instances[known != UNKNOWN_CLASS], known[known != UNKNOWN_CLASS], void
+        ),
     )
     return result, Prediction(source, instances, counted, away if source.complete else bare)
+
+
+def _as_one_class(instances: Instances) -> Instances:
+    return dataclasses.replace(instances, class_ids=np.zeros_like(instances.class_ids))
 
 
 def _counted(source: LabelledFrame, masks: NDArray[np.bool_]) -> NDArray[np.bool_]:

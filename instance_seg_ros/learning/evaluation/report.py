@@ -12,6 +12,7 @@ from tabulate import tabulate
 from instance_seg_ros.files.atomic import write_atomically
 from instance_seg_ros.learning.evaluation.breakdown import Row, Summary, without_nan
 from instance_seg_ros.learning.evaluation.evaluate import FrameResult
+from instance_seg_ros.learning.evaluation.panoptic_quality import PanopticQuality
 
 KINDS = {
     "all": "",
@@ -126,6 +127,7 @@ def summary_lines(summary: Summary) -> str:
             f"boundary AP {_percent(precision.boundary_ap)}, AP50 {_percent(precision.boundary_ap50)}, AP75 "
             f"{_percent(precision.boundary_ap75)}",
         ]
+    lines.append(f"panoptic quality of things: {_panoptic(summary.panoptic)}")
     lines += _class_lines(summary)
     return "\n".join([*lines, *_phantom_lines(summary), f"median time of the segmenter: {_time(summary)} ms"])
 
@@ -141,7 +143,12 @@ def _class_lines(summary: Summary) -> list[str]:
             f"mean over {classes.classes} classes: mask AP {_percent(mean.ap)}, AP50 {_percent(mean.ap50)}, "
             f"AP75 {_percent(mean.ap75)}, boundary AP {_percent(mean.boundary_ap)}"
         )
+    lines.append(f"panoptic quality, mean over {classes.panoptic.classes} classes: {_panoptic(classes.panoptic)}")
     return lines
+
+
+def _panoptic(quality: PanopticQuality) -> str:
+    return f"PQ {_percent(quality.pq)}, SQ {_percent(quality.sq)}, RQ {_percent(quality.rq)}"
 
 
 def _triple(values: tuple[float, float, float]) -> str:
