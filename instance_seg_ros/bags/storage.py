@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import sqlite3
-import struct
 import sys
 import tempfile
 from collections.abc import Collection, Iterator, Sequence
@@ -16,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rosbags.interfaces import Connection
-from rosbags.rosbag2 import Reader, ReaderError, StoragePlugin
+from rosbags.rosbag2 import Reader, StoragePlugin
 
 from instance_seg_ros.bags.cut_mcap import CutMcap, is_cut
 from instance_seg_ros.core.errors import InputError
@@ -33,19 +31,6 @@ _FILE_ENDINGS = (".mcap", ".db3", ".mcap.zstd", ".db3.zstd")
 _ROS1_MAGIC = b"#ROSBAG V"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _COPY_BYTES = 1 << 20
-# What rosbags and the libraries below it raise on a storage that is cut short or damaged.
-_STORAGE_ERRORS = (
-    ReaderError,
-    sqlite3.Error,
-    struct.error,
-    zstd.ZstdError,
-    EOFError,
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,  # ord() of nothing, where an mcap file ends too early
-    AssertionError,
-)
 
 
 class BagError(InputError):
@@ -101,7 +86,7 @@ class Bag:
                     # Message by message, since the metadata that would have said it is missing.
                     whole = zstd.decompress(raw) if bytes(raw[:4]) == _ZSTD_MAGIC else raw
                     yield RecordedMessage(connection, time_ns, whole)
-        except _STORAGE_ERRORS as error:
+        except Exception as error:  # of rosbags or of any library below it, for damaged data
             raise _unreadable(self.path, error) from error
         if read < self.count(topics):  # a damaged chunk of an mcap file is passed over without an error
             raise BagError(
@@ -158,7 +143,7 @@ def _opened_folder(path: Path, files: Sequence[Path], stack: contextlib.ExitStac
     try:
         reader = Reader(path)
         stack.enter_context(reader)
-    except _STORAGE_ERRORS as error:
+    except Exception as error:  # of rosbags or of any library below it, for damaged data
         cause = _unreadable(path, error)
         if not files:
             raise cause from error
@@ -184,7 +169,7 @@ def _opened_files(path: Path, files: Sequence[Path], stack: contextlib.ExitStack
                 )
             reader = Reader(CutMcap(plain) if cut else plain)
             readers.append(stack.enter_context(reader))
-    except _STORAGE_ERRORS as error:
+    except Exception as error:  # of rosbags or of any library below it, for damaged data
         raise _unreadable(path, error) from error
     return Bag(path, _storage_of(files), readers, warnings)
 

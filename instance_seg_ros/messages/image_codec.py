@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.core.depth import decode_depth
-from instance_seg_ros.messages.image_files import PNG_SIGNATURE, decode_image_file
+from instance_seg_ros.messages.image_files import MAX_PIXELS, PNG_SIGNATURE, decode_image_file
 from instance_seg_ros.messages.rvl import decode_rvl
 
 
@@ -131,7 +131,7 @@ def decode_depth_image(
     return decode_depth(np.ascontiguousarray(rows).view(dtype).astype(dtype.newbyteorder("="), copy=False))
 
 
-def decode_compressed_color(format: str, data: Any) -> NDArray[np.uint8]:
+def decode_compressed_color(format: str, data: Any, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """Colour of a `sensor_msgs/CompressedImage`: JPEG, PNG or TIFF.
 
     Args:
@@ -143,13 +143,13 @@ def decode_compressed_color(format: str, data: Any) -> NDArray[np.uint8]:
     Raises:
         ValueError: for other data, truncated or damaged.
     """
-    image = decode_image_file(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    image = decode_image_file(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION, max_pixels)
     # The codec's channels are in the order BGR, unless the publisher handed it RGB, which the format then says.
     stored_rgb = "compressed rgb" in format
     return image if stored_rgb else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
-def decode_compressed_depth(format: str, data: Any) -> NDArray[np.float32]:
+def decode_compressed_depth(format: str, data: Any, max_pixels: int = MAX_PIXELS) -> NDArray[np.float32]:
     """Depth of a `sensor_msgs/CompressedImage`: compressedDepth with PNG or RVL, or a plain 16-bit PNG in millimetres.
 
     The data decide what it is, whatever a plain PNG's `format` says. compressedDepth of a 32FC1 image holds quantised
@@ -166,7 +166,7 @@ def decode_compressed_depth(format: str, data: Any) -> NDArray[np.float32]:
     """
     payload = bytes(data)
     if payload.startswith(PNG_SIGNATURE):
-        return decode_depth(_decode_png16(payload))
+        return decode_depth(_decode_png16(payload, max_pixels))
     encoding = format.split(";")[0].strip()
     if encoding not in _DEPTH_TYPES or "compressedDepth" not in format:
         raise ValueError(
@@ -177,7 +177,8 @@ def decode_compressed_depth(format: str, data: Any) -> NDArray[np.float32]:
         raise ValueError(f"compressedDepth is truncated: {len(payload)} bytes do not hold its header")
     _, quant_a, quant_b = _COMPRESSED_DEPTH_HEADER.unpack_from(payload)
     image = payload[_COMPRESSED_DEPTH_HEADER.size :]
-    stored = decode_rvl(image) if "rvl" in format.lower() else _decode_png16(image)
+    decode = decode_rvl if "rvl" in format.lower() else _decode_png16
+    stored = decode(image, max_pixels)
     if _DEPTH_TYPES[encoding] == "u2":
         return decode_depth(stored)
     if not (np.isfinite([quant_a, quant_b]).all() and quant_a > 0):
@@ -202,8 +203,8 @@ def _rows(height: int, width: int, row_bytes: int, step: int, data: Any) -> NDAr
     return buffer.reshape(height, step)[:, :row_bytes]
 
 
-def _decode_png16(payload: bytes) -> NDArray[np.uint16]:
-    image = decode_image_file(payload, cv2.IMREAD_UNCHANGED)
+def _decode_png16(payload: bytes, max_pixels: int) -> NDArray[np.uint16]:
+    image = decode_image_file(payload, cv2.IMREAD_UNCHANGED, max_pixels)
     if image.ndim != 2 or image.dtype != np.uint16:
         raise ValueError(f"compressed depth must hold a 16-bit PNG of one channel, not {image.dtype} {image.shape}")
     return image

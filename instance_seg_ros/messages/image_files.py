@@ -28,11 +28,11 @@ _JPEG_SCAN = 0xDA
 _JPEG_END = b"\xff\xd9"
 
 
-def decode_image_file(data: Any, flags: int) -> NDArray[Any]:
+def decode_image_file(data: Any, flags: int, max_pixels: int = MAX_PIXELS) -> NDArray[Any]:
     """A file as OpenCV decodes it with `flags` (so colour is BGR).
 
     Raises:
-        ValueError: for other, truncated or damaged data, and for an image of more than `MAX_PIXELS`.
+        ValueError: for other, truncated or damaged data, and for an image of more than `max_pixels`.
     """
     payload = bytes(data)
     if payload.startswith(PNG_SIGNATURE):
@@ -43,7 +43,7 @@ def decode_image_file(data: Any, flags: int) -> NDArray[Any]:
         name, size_wh = "TIFF", _tiff_size(payload)
     else:
         raise ValueError(f"the data are no PNG, JPEG or TIFF image; they start with {payload[:8].hex() or 'nothing'}")
-    check_size(*size_wh, f"the {name} image")
+    check_size(*size_wh, f"the {name} image", max_pixels)
     try:
         image = cv2.imdecode(np.frombuffer(payload, dtype=np.uint8), flags)
     except cv2.error as error:
@@ -53,10 +53,10 @@ def decode_image_file(data: Any, flags: int) -> NDArray[Any]:
     return np.asarray(image)
 
 
-def check_size(width: int, height: int, what: str) -> None:
+def check_size(width: int, height: int, what: str, max_pixels: int = MAX_PIXELS) -> None:
     """Raises ValueError for an image that is empty or too large to be decoded."""
-    if width * height > MAX_PIXELS or width <= 0 or height <= 0:
-        raise ValueError(f"{what} is {width}x{height} by its header; at most {MAX_PIXELS} pixels are read")
+    if width * height > max_pixels or width <= 0 or height <= 0:
+        raise ValueError(f"{what} is {width}x{height} by its header; at most {max_pixels} pixels are read")
 
 
 def _truncated(name: str, payload: bytes) -> ValueError:

@@ -17,7 +17,7 @@ from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.depth import check_depth_size, register_depth
 from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.messages import image_codec
-from instance_seg_ros.messages.image_files import check_size
+from instance_seg_ros.messages.image_files import MAX_PIXELS, check_size
 from instance_seg_ros.messages.lens import View, camera_of_rectified, is_correctable, is_distorted, view_of
 from instance_seg_ros.messages.pairing import NS_PER_S, FramePairer, Pair
 from instance_seg_ros.messages.registration import Registration
@@ -39,27 +39,27 @@ def stamp_ns_of(header: Header) -> int:
     return int(header.stamp.sec) * NS_PER_S + int(header.stamp.nanosec)
 
 
-def color_of(message: Image) -> NDArray[np.uint8]:
+def color_of(message: Image, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """(H, W, 3) uint8 RGB; may be a read-only view of the message.
 
     Raises:
         ValueError: for an unknown encoding, data that do not fit the message's own fields, or too large an image.
     """
     if _is_compressed(message):
-        return image_codec.decode_compressed_color(message.format, message.data)
-    check_size(message.width, message.height, "the image")
+        return image_codec.decode_compressed_color(message.format, message.data, max_pixels)
+    check_size(message.width, message.height, "the image", max_pixels)
     return image_codec.decode_color(*_fields(message))
 
 
-def depth_m_of(message: Image) -> NDArray[np.float32]:
+def depth_m_of(message: Image, max_pixels: int = MAX_PIXELS) -> NDArray[np.float32]:
     """(H, W) float32 metres, 0 = no measurement.
 
     Raises:
         ValueError: as `color_of`.
     """
     if _is_compressed(message):
-        return image_codec.decode_compressed_depth(message.format, message.data)
-    check_size(message.width, message.height, "the image")
+        return image_codec.decode_compressed_depth(message.format, message.data, max_pixels)
+    check_size(message.width, message.height, "the image", max_pixels)
     return image_codec.decode_depth_image(*_fields(message))
 
 
@@ -211,6 +211,7 @@ def frame_of(
     pose_of_depth_camera: PoseOfDepthCamera,
     T_color_depth: Transform | None = None,
     registration: Registration | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> RgbdFrame:
     """The frame of one moment, without lens distortion, depth registered to colour where it is not yet.
 
@@ -221,6 +222,7 @@ def frame_of(
         pose_of_depth_camera: asked for depth that is not registered, unless the pose is given.
         T_color_depth: the depth camera's pose, for depth that is not registered, whatever its frame_id says.
         registration: of the frames before this one; it says how depth was registered, and may find that it was already.
+        max_pixels: larger images are refused before anything is allocated for them.
 
     Raises:
         ValueError: naming the topic's part and the cause, for messages that cannot be used.
@@ -230,8 +232,8 @@ def frame_of(
             raise ValueError(f"{what}: its frame_id has {len(header.frame_id)} characters, more than {MAX_FRAME_ID}")
         if header.stamp.nanosec >= NS_PER_S:
             raise ValueError(f"{what}: a stamp cannot have {header.stamp.nanosec} nanoseconds in its second")
-    color_rgb = _named("colour image", color_of, messages.color)
-    depth_m = _named("depth image", depth_m_of, messages.depth)
+    color_rgb = _named("colour image", lambda image: color_of(image, max_pixels), messages.color)
+    depth_m = _named("depth image", lambda image: depth_m_of(image, max_pixels), messages.depth)
     if messages.color_info is None:
         raise ValueError("no CameraInfo of the colour camera has arrived; it is needed for everything in 3D")
     view = _named("colour camera_info", view_of, messages.color_info)

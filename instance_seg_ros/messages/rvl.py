@@ -13,14 +13,14 @@ import struct
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.messages.image_files import check_size
+from instance_seg_ros.messages.image_files import MAX_PIXELS, check_size
 
 _SIZE = struct.Struct("<II")
 _MAX_NIBBLES = 8  # of one number, 24 bits: the differences of 16-bit values have 17
 _CONTINUES, _PAYLOAD = 0b1000, 0b0111
 
 
-def decode_rvl(payload: bytes) -> NDArray[np.uint16]:
+def decode_rvl(payload: bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint16]:
     """(H, W) uint16 from what `compressedDepth` has behind its header: width, height, then the words.
 
     Raises:
@@ -29,7 +29,7 @@ def decode_rvl(payload: bytes) -> NDArray[np.uint16]:
     if len(payload) < _SIZE.size:
         raise ValueError(f"the RVL data are truncated: {len(payload)} bytes do not hold their size")
     width, height = _SIZE.unpack_from(payload)
-    check_size(width, height, "the RVL image")
+    check_size(width, height, "the RVL image", max_pixels)
     numbers = _numbers(payload[_SIZE.size :])
     values, pixels = numbers.tolist(), width * height
     runs: list[tuple[int, int, int]] = []  # first pixel, how many, where their differences begin

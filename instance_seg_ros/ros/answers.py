@@ -109,7 +109,13 @@ class Answers:
     def _processed(self, rgbd: RgbdMessages, pipeline: Pipeline) -> tuple[InstanceArray, Scene]:
         current = self._settings.current
         try:
-            frame = frame_of(rgbd, self._pose_of_depth_camera, current.node.T_color_depth, self.registration)
+            frame = frame_of(
+                rgbd,
+                self._pose_of_depth_camera,
+                current.node.T_color_depth,
+                self.registration,
+                current.node.max_image_pixels,
+            )
             T_fixed_camera = self._pose_in_fixed_frame(frame)
         except ValueError as error:
             raise UnusableFrameError(shortened(str(error))) from error

@@ -60,6 +60,12 @@ class NodeSettings(Settings):
     frame_timeout_s: float = setting(
         5.0, "A frame that has been at work for longer is reported, in seconds.", minimum=0.1, maximum=3600.0
     )
+    max_image_pixels: int = setting(
+        20_000_000,
+        "Larger images are refused before memory is taken for them.",
+        minimum=10_000,
+        maximum=67_108_864,
+    )
     fixed_frame: str = setting(
         "",
         "A frame that does not move (map, base_link), so that ids last while the camera moves; needs tf. Empty: "
