@@ -58,6 +58,7 @@ OUTPUTS = (
 )
 SERVICES = (
     Endpoint("~/segment", "instance_seg_ros/srv/Segment", "one result on demand, by class, id or region"),
+    Endpoint("~/record", "std_srvs/srv/Trigger", "write the last seconds as an MCAP file, for a bug report"),
     Endpoint("~/set_enabled", "std_srvs/srv/SetBool", "process frames or rest"),
 )
 

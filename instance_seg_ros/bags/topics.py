@@ -61,7 +61,7 @@ def _color_rank(topic: str) -> int | None:
     """How well a name fits a colour image, smaller is better; None when it does not."""
     name = topic.lower()
     parts = set(name.split("/"))
-    if any(word in name for word in ("depth", "infra", "confidence", "disparity", RESULT_NAMESPACE)):
+    if _is_result(topic) or any(word in name for word in ("depth", "infra", "confidence", "disparity")):
         return None
     # Of a stereo camera the left image is that of its depth; grey images and the right one are the last resort.
     if any(word in name for word in ("right", "gray", "grey", "mono")):
@@ -74,7 +74,7 @@ def _color_rank(topic: str) -> int | None:
 def _depth_rank(topic: str) -> int | None:
     """How well a name fits a depth image, smaller is better; None when it does not."""
     name = topic.lower()
-    if "depth" not in name or any(word in name for word in ("confidence", "infra", RESULT_NAMESPACE)):
+    if "depth" not in name or any(word in name for word in ("confidence", "infra")):
         return None
     return 0 if "aligned" in name or "registered" in name else 1
 
@@ -90,7 +90,7 @@ def _best_image(
     ranks = {topic: fit for topic in images if (fit := rank(topic)) is not None}
     best = _first_of(ranks, types)
     if len(best) != 1:
-        unnamed = [topic for topic in images if RESULT_NAMESPACE not in topic]
+        unnamed = [topic for topic in images if not _is_result(topic)]
         alike = [topic for topic in best or unnamed if _is_depth(encoding_of(topic)) is (what == "depth")]
         best = _first_of(dict.fromkeys(alike, 0), types) or best
     if not best:
@@ -98,6 +98,11 @@ def _best_image(
     if len(best) > 1:
         raise BagError(f"several topics may be the {what} image ({', '.join(best)}); choose one with {option}")
     return best[0]
+
+
+def _is_result(topic: str) -> bool:
+    """Whether it is an image of the node's own; its inputs are below its name, too, where nobody renames them."""
+    return RESULT_NAMESPACE in topic and topic.rpartition(RESULT_NAMESPACE)[2].startswith(("/overlay", "/label_image"))
 
 
 def _first_of(ranks: Mapping[str, int], types: Mapping[str, str]) -> list[str]:

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from instance_seg_ros.bags.process import BagSummary, check_bag, process_bag
 from instance_seg_ros.bags.reader import DEFAULT_TOLERANCE_S
+from instance_seg_ros.bags.recording import RecordedSettings, read_settings
 from instance_seg_ros.bags.storage import STORAGES
 from instance_seg_ros.commands.helpers.pipeline_options import (
     add_pipeline_arguments,
@@ -20,6 +21,7 @@ from instance_seg_ros.commands.helpers.pipeline_options import (
 )
 from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.core.geometry import Transform
+from instance_seg_ros.pipeline import Pipeline
 from instance_seg_ros.tracking.tracker import TimeStep
 
 EPILOG = """\
@@ -34,6 +36,7 @@ From a recording that was cut short, all complete messages are read.
 
 examples:
   instance-seg bag recording --out recording_segmented
+  instance-seg bag instance_seg_2026-11-26T17-40-12_081204566.mcap --out again --as-recorded
   instance-seg bag recording.mcap --out result --color-topic /cam/rgb --depth-topic /cam/depth --copy-inputs
 """
 
@@ -69,6 +72,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rectified", action="store_true", help="the images are rectified: P of the CameraInfo describes them, not K"
     )
+    parser.add_argument(
+        "--as-recorded",
+        action="store_true",
+        help="IN was written by the node's service record: take the topics and all settings from it, not from options",
+    )
     add_pipeline_arguments(parser)
 
 
@@ -79,9 +87,16 @@ def run(args: argparse.Namespace) -> int:
         InputError: for a bag, settings or a model that cannot be used, or when no frame could be processed.
     """
     topics = {key: getattr(args, f"{key}_topic") for key in ("color", "depth", "color_info", "depth_info")}
+    recorded = read_settings(args.source)
+    if args.as_recorded:
+        if recorded is None:
+            raise InputError(f"{args.source} was not written by the node's service record: there are no settings in it")
+        _take_recorded(args, topics, recorded)
     check_bag(args.source, args.out, topics)  # before a model is loaded, which takes longer
-    pipeline = load_pipeline(args)
+    pipeline = _recorded_pipeline(args, recorded) if args.as_recorded and recorded else load_pipeline(args)
     print(model_line(pipeline))
+    if recorded is not None:
+        print(_comparison(pipeline, recorded, args.as_recorded))
     with tqdm(unit="msg", desc=args.source.name, leave=False, disable=None) as bar:
 
         def show(read: int, total: int) -> None:
@@ -106,6 +121,37 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"no frame of {args.source} could be processed; the causes are above")
     print(f"wrote {args.out}")
     return 0
+
+
+def _take_recorded(args: argparse.Namespace, topics: dict[str, str | None], recorded: RecordedSettings) -> None:
+    """Puts what the node was told in the place of the options."""
+    topics.update({key: topic for key, topic in recorded.inputs.items() if key != "depth_info"})
+    try:
+        args.depth_camera_pose = recorded.T_color_depth
+    except ValueError as error:
+        raise InputError(f"{args.source}: depth_camera_pose {error}") from error
+    args.rectified = bool(recorded.parameters.get("rectified_inputs", False))
+    args.tolerance_s = float(recorded.parameters.get("sync_tolerance_s", DEFAULT_TOLERANCE_S))
+    if args.model is None and recorded.parameters.get("model_path"):
+        args.model = Path(str(recorded.parameters["model_path"])).expanduser()
+
+
+def _recorded_pipeline(args: argparse.Namespace, recorded: RecordedSettings) -> Pipeline:
+    try:
+        settings = recorded.pipeline
+    except ValueError as error:
+        raise InputError(f"{args.source} was recorded with settings that do not fit this version: {error}") from error
+    return Pipeline.from_settings(settings, args.model)
+
+
+def _comparison(pipeline: Pipeline, recorded: RecordedSettings, as_recorded: bool) -> str:
+    """Whether the same numbers can be expected of a recording of the node."""
+    if not as_recorded:
+        return "IN holds the settings of the node that wrote it: --as-recorded takes them in place of the options"
+    now = {"digest": pipeline.segmenter.info.digest, "backend": pipeline.segmenter.backend}
+    then = {name: recorded.model.get(name) for name in now}
+    other = [f"{name} was {then[name]}, is {now[name]}" for name in now if then[name] != now[name]]
+    return f"settings as recorded; numbers may differ: {'; '.join(other)}" if other else "settings as recorded"
 
 
 def summary_text(summary: BagSummary) -> str:

@@ -30,11 +30,12 @@ class Registration:
     second time. Where the edges of depth meet those of colour only moved by a distance, that is named.
 
     Attributes:
-        text: the pose by which depth was registered here, in words; empty where it came registered.
+        pose: the frame_ids of colour and depth and `T_color_depth`, by which the latest depth was registered here; None
+            where it came registered.
     """
 
     def __init__(self) -> None:
-        self.text = ""
+        self.pose: tuple[tuple[str, str], Transform] | None = None
         self._alignment_fault = ""
         self._offset_fault = ""
         self._frames = 0
@@ -43,13 +44,18 @@ class Registration:
         self._agreements: deque[NDArray[np.float32]] = deque(maxlen=_CHECKS_KEPT)
 
     @property
+    def text(self) -> str:
+        """`pose` in words; empty for none."""
+        return registration_text(*self.pose) if self.pose is not None else ""
+
+    @property
     def fault(self) -> str:
         """What the images say against the registration, with the cure; empty for nothing."""
         return self._alignment_fault or self._offset_fault
 
     def take_registered(self, color_rgb: NDArray[np.uint8], depth_m: NDArray[np.float32]) -> None:
         """Takes the images of a frame whose depth came registered to colour."""
-        self.text = self._alignment_fault = ""
+        self.pose, self._alignment_fault = None, ""
         if self._is_due():
             self._judge_offset(edge_agreement(color_rgb, depth_m), depth_m.shape[1])
 
@@ -81,9 +87,9 @@ class Registration:
                 agreement = came if self._aligned and not pose_is_given else agreement
             self._judge_offset(agreement, registered_m.shape[1])
         if self._aligned and not pose_is_given:
-            self.text = ""
+            self.pose = None
             return came_m
-        self.text = registration_text(frames, T_color_depth)
+        self.pose = frames, T_color_depth
         return registered_m
 
     def _is_due(self) -> bool:

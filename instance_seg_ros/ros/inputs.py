@@ -44,6 +44,10 @@ _TRANSPORT_TYPES = {"raw": Image, "compressed": CompressedImage, "compressedDept
 class Inputs:
     """Subscribes when made, until `close`.
 
+    Attributes:
+        matcher: matches what arrives.
+        names: the full topic name of each input.
+
     Args:
         node: the node that subscribes; names are below its own.
         settings: transports, reliability and tolerance.
@@ -52,6 +56,7 @@ class Inputs:
         report: called when an input's QoS does not fit.
         guard: wraps every callback, so that an exception in one ends nothing.
         infos: what is known of the cameras from an earlier subscription.
+        record: called with the topic and each message that comes.
     """
 
     def __init__(
@@ -63,8 +68,10 @@ class Inputs:
         report: Report,
         guard: Callable[[Callable[[Any], None]], Callable[[Any], None]],
         infos: CameraInfos | None = None,
+        record: Callable[[str, Any], None] = lambda topic, message: None,
     ) -> None:
         self._node = node
+        self._record = record
         self._health = health
         self._on_messages = on_messages
         self._report = report
@@ -91,7 +98,7 @@ class Inputs:
         self._follows_reliability = settings.input_reliability == AUTO_RELIABILITY
         reliable = settings.input_reliability == "reliable"
         self._subscriptions = {name: self._subscription(name, reliable) for name in topics}
-        self._needed_topics = {name: self._subscriptions[name].topic_name for name in (COLOR, DEPTH, COLOR_INFO)}
+        self.names = {name: str(subscription.topic_name) for name, subscription in self._subscriptions.items()}
         self.follow_publishers()
 
     def close(self) -> None:
@@ -161,15 +168,16 @@ class Inputs:
         """The state of each input that every frame needs, by name; also after `close`."""
         return {
             name: self._health.input(name, topic, self._node.count_publishers(topic))
-            for name, topic in self._needed_topics.items()
+            for name, topic in self.names.items()
+            if name != DEPTH_INFO
         }
 
     def _on_color_info(self, info: CameraInfo) -> None:
-        self._health.arrived(COLOR_INFO)
+        self._arrived(COLOR_INFO, info)
         self.matcher.add_color_info(info)
 
     def _on_depth_info(self, info: CameraInfo) -> None:
-        self._health.arrived(DEPTH_INFO)
+        self._arrived(DEPTH_INFO, info)
         self.matcher.add_depth_info(info)
 
     def _on_kept_color_info(self, info: CameraInfo) -> None:
@@ -181,12 +189,16 @@ class Inputs:
             self._on_depth_info(info)
 
     def _on_color(self, image: Image | CompressedImage) -> None:
-        self._health.arrived(COLOR)
+        self._arrived(COLOR, image)
         self._pass_on(self.matcher.add_color(image))
 
     def _on_depth(self, image: Image | CompressedImage) -> None:
-        self._health.arrived(DEPTH)
+        self._arrived(DEPTH, image)
         self._pass_on(self.matcher.add_depth(image))
+
+    def _arrived(self, name: str, message: Any) -> None:
+        self._health.arrived(name)
+        self._record(self.names[name], message)
 
     def _pass_on(self, messages: RgbdMessages | None) -> None:
         if messages is not None:

@@ -13,10 +13,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rclpy
 from lifecycle_msgs.srv import ChangeState
@@ -48,16 +48,21 @@ from instance_seg_ros.ros.health import (
     UNUSABLE,
     Health,
 )
-from instance_seg_ros.ros.inputs import Inputs
+from instance_seg_ros.ros.inputs import COLOR, COLOR_INFO, DEPTH, DEPTH_INFO, Inputs
 from instance_seg_ros.ros.outputs import Outputs
 from instance_seg_ros.ros.overrides import foreign_file_text, parameter_files
 from instance_seg_ros.ros.params import Configuration, NodeParameters
 from instance_seg_ros.ros.problem_log import ProblemLog
+from instance_seg_ros.ros.recorder import Recorder
 from instance_seg_ros.ros.requests import PendingRequests
 from instance_seg_ros.ros.services import Services
+from instance_seg_ros.ros.settings import all_parameters
 from instance_seg_ros.ros.transforms import NoTf, transforms_of
 from instance_seg_ros.ros.worker import NewestOnlyWorker
 from instance_seg_ros.tracking.tracker import Tracker
+
+if TYPE_CHECKING:
+    from instance_seg_ros.bags.recording import RecordedSettings
 
 NODE_NAME = "instance_seg"
 DIAGNOSTICS_PERIOD_S = 1.0
@@ -113,10 +118,11 @@ class InstanceSegNode(LifecycleNode):
         except Exception:
             self.destroy_node()  # a half-made node would stay in the graph
             raise
+        self._recorder = Recorder(lambda: self._settings.current.node)
         self._answers = Answers(self, self._settings, self._transforms, self._health, self._problems)
         # Steady, so that diagnostics come and calls end even while a simulated time stands still.
         steady_clock, concurrent = Clock(clock_type=ClockType.STEADY_TIME), ReentrantCallbackGroup()
-        Services(self, self._requests, self._state, concurrent, steady_clock)
+        Services(self, self._requests, self._state, self._write_recording, concurrent, steady_clock)
         self._diagnostics = DiagnosticsPublisher(self, self._state, self._health, self._problems)
         self.create_timer(
             DIAGNOSTICS_PERIOD_S,
@@ -281,6 +287,7 @@ class InstanceSegNode(LifecycleNode):
             self._problems.report,
             self._problems.guarded,
             self._camera_infos,
+            self._recorder.take,
         )
 
     def _deactivate(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
@@ -384,6 +391,7 @@ class InstanceSegNode(LifecycleNode):
         if outputs is None or not current.node.enabled:
             return
         outputs.publish_answer(answer)
+        self._recorder.take(self.resolve_topic_name("~/instances"), answer)
         if scene is not None:
             outputs.publish_pictures(scene)
 
@@ -410,6 +418,35 @@ class InstanceSegNode(LifecycleNode):
     def report_unexpected(self) -> None:
         """For an except clause around the executor: logs and counts what escaped from a callback."""
         self._problems.unexpected("a callback failed")
+
+    def _write_recording(self) -> tuple[Path, float]:
+        """Writes the latest inputs and results; the file, and how many seconds it holds. Raises as `Recorder.write`."""
+        inputs, infos = self._inputs, self._camera_infos
+        names = dict(inputs.names) if inputs is not None else {}
+        standing = [
+            (names[name], latest[-1])
+            for name, latest in ((COLOR_INFO, infos.color), (DEPTH_INFO, infos.depth))
+            if name in names and latest
+        ]
+        depth_camera = self._answers.registration.pose
+        return self._recorder.write(self, self._recorded_settings(names).text(), standing, depth_camera)
+
+    def _recorded_settings(self, topics: Mapping[str, str]) -> RecordedSettings:
+        from instance_seg_ros.bags.recording import RecordedSettings
+
+        pipeline = self._pipeline
+        model = {}
+        if pipeline is not None:
+            info = pipeline.segmenter.info
+            model = {
+                "name": info.name,
+                "version": info.version,
+                "digest": info.digest,
+                "backend": pipeline.segmenter.backend,
+            }
+        names = {COLOR: "color", DEPTH: "depth", COLOR_INFO: "color_info", DEPTH_INFO: "depth_info"}
+        parameters = {name: self.get_parameter(name).value for name in all_parameters()}
+        return RecordedSettings({names[name]: topic for name, topic in topics.items()}, parameters, model)
 
     def _frames(self) -> dict[str, int]:
         """How many frames were received and what became of them."""

@@ -1,15 +1,18 @@
-"""The node's services: `segment`, which answers with the next frame, and `set_enabled`."""
+"""The node's services: `segment`, which answers with the next frame, `record` and `set_enabled`."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from pathlib import Path
 
 from rclpy.callback_groups import CallbackGroup
 from rclpy.clock import Clock
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
-from std_srvs.srv import SetBool
+from rclpy.task import Future
+from std_srvs.srv import SetBool, Trigger
 
 from instance_seg_ros.messages import outgoing
 from instance_seg_ros.ros.diagnostics import NodeState, input_faults
@@ -28,6 +31,7 @@ class Services:
         node: the node.
         requests: where calls of `segment` wait for a frame.
         state: gives the node's state.
+        write_recording: writes the latest inputs and results; the file, and how many seconds it holds.
         group: lets a call wait while other callbacks run.
         steady_clock: measures how long a call waits, even while a simulated time stands still.
     """
@@ -37,15 +41,19 @@ class Services:
         node: Node,
         requests: PendingRequests,
         state: Callable[[], NodeState],
+        write_recording: Callable[[], tuple[Path, float]],
         group: CallbackGroup,
         steady_clock: Clock,
     ) -> None:
         self._node = node
         self._requests = requests
         self._state = state
+        self._write_recording = write_recording
+        self._recording = threading.Lock()
         self._group = group
         self._steady_clock = steady_clock
         node.create_service(Segment, "~/segment", self._on_segment, qos_profile=SERVICE_QOS, callback_group=group)
+        node.create_service(Trigger, "~/record", self._on_record, callback_group=group)
         node.create_service(SetBool, "~/set_enabled", self._on_set_enabled, qos_profile=SERVICE_QOS)
 
     async def _on_segment(self, request: Segment.Request, response: Segment.Response) -> Segment.Response:
@@ -78,6 +86,36 @@ class Services:
         else:
             response.success = True
             response.result = selected(answer, request)
+        return response
+
+    async def _on_record(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        """Writes in a thread of its own: it takes a second, in which frames go on."""
+        if not self._recording.acquire(blocking=False):
+            response.message = "a recording is being written already"
+            return response
+        executor = self._node.executor
+        assert executor is not None, "a service is called by an executor"
+        done = Future()
+        done.add_done_callback(lambda _: executor.wake())
+
+        def write() -> None:
+            try:
+                path, seconds = self._write_recording()
+                response.success = True
+                response.message = f"{path} ({seconds:.1f} s)"
+            except ModuleNotFoundError as error:
+                response.message = f"recording needs the module {error.name}: pip install rosbags"
+            except (OSError, ValueError) as error:
+                response.message = f"nothing was written: {error}"
+            except Exception as error:  # whoever calls must get an answer
+                response.message = f"nothing was written: unexpected {error!r}"
+            finally:
+                self._recording.release()
+                done.set_result(None)
+
+        threading.Thread(target=write, name="record", daemon=True).start()
+        await done
+        self._node.get_logger().info(f"record: {response.message}")
         return response
 
     def _on_set_enabled(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:

@@ -76,6 +76,22 @@ class NodeSettings(Settings):
         "Pose of the depth camera in the colour camera's optical frame as 'x y z qx qy qz qw', for depth that is not "
         "registered to colour. Empty: taken from tf, or not needed if both images have the same frame_id.",
     )
+    record_seconds: float = setting(
+        5.0,
+        "The service record writes the inputs and results of this many last seconds; 0: nothing is kept.",
+        minimum=0.0,
+        maximum=60.0,
+    )
+    record_megabytes: int = setting(
+        256,
+        "Of the inputs and results that are kept for the service record, the oldest are let go beyond this size in "
+        "memory, in megabytes.",
+        minimum=0,
+        maximum=65_536,
+    )
+    record_folder: str = setting(
+        "", "Folder for what the service record writes; empty: instance_seg_ros in ROS's own folder (ROS_HOME, ~/.ros)."
+    )
     instance_clouds: bool = setting(False, "Also put each object's points into its Instance message.")
 
     def __post_init__(self) -> None:

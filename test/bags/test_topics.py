@@ -70,6 +70,20 @@ ZED_5 = {
             (f"{COLOR}/compressed", COLOR_INFO, "/camera/depth/image_raw", None),
             id="compressed colour beside its camera info",
         ),
+        pytest.param(
+            {
+                **{f"/instance_seg/color/{name}": kind for name, kind in (("image_raw", IMAGE), ("camera_info", INFO))},
+                **{f"/instance_seg/depth/{name}": kind for name, kind in (("image_raw", IMAGE), ("camera_info", INFO))},
+                **{f"/instance_seg/{name}": IMAGE for name in ("overlay", "label_image")},
+            },
+            (
+                "/instance_seg/color/image_raw",
+                "/instance_seg/color/camera_info",
+                "/instance_seg/depth/image_raw",
+                "/instance_seg/depth/camera_info",
+            ),
+            id="inputs of the node that nobody renamed, beside its results",
+        ),
     ],
 )
 def test_topics_are_found_by_type_and_name(types: dict[str, str], expected: tuple) -> None:

@@ -1,0 +1,128 @@
+"""The latest inputs and results, kept for a bug report: `~/record` writes them."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.serialization import serialize_message
+from std_msgs.msg import String
+
+from instance_seg_ros.core.geometry import Transform
+from instance_seg_ros.ros.settings import NodeSettings
+
+_SMALL_MESSAGE_BYTES = 2000
+"""What a message takes beside its images and clouds, about."""
+_BYTES_PER_MB = 1e6
+
+
+@dataclass(frozen=True)
+class _Kept:
+    topic: str
+    time_ns: int
+    message: Any
+    size_bytes: int
+
+
+class Recorder:
+    """Keeps references to messages for some seconds, within a limit of memory. Thread safe.
+
+    Args:
+        settings: gives the limits, as they are when a message comes.
+    """
+
+    def __init__(self, settings: Callable[[], NodeSettings]) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._kept: deque[_Kept] = deque()
+        self._size_bytes = 0
+
+    @property
+    def megabytes(self) -> float:
+        """About what the kept messages take."""
+        with self._lock:
+            return self._size_bytes / _BYTES_PER_MB
+
+    def take(self, topic: str, message: Any) -> None:
+        """Keeps a message that came or was published just now."""
+        settings, now_ns = self._settings(), time.time_ns()
+        kept = _Kept(topic, now_ns, message, _size_bytes(message))
+        with self._lock:
+            self._kept.append(kept)
+            self._size_bytes += kept.size_bytes
+            oldest_ns = now_ns - round(settings.record_seconds * 1e9)
+            most_bytes = settings.record_megabytes * _BYTES_PER_MB
+            while self._kept and (self._kept[0].time_ns <= oldest_ns or self._size_bytes > most_bytes):
+                self._size_bytes -= self._kept.popleft().size_bytes
+
+    def write(
+        self,
+        node: Node,
+        settings_text: str,
+        standing: Iterable[tuple[str, Any]],
+        depth_camera: tuple[tuple[str, str], Transform] | None,
+    ) -> tuple[Path, float]:
+        """Writes what is kept as one MCAP file.
+
+        Args:
+            settings_text: how the node is set, see `bags.recording`.
+            standing: topics and messages that hold for all others, such as a CameraInfo that came once; each is written
+                if no other message of its topic is kept.
+            depth_camera: the frame_ids of colour and depth and the pose by which depth is registered, if it is; written
+                as a static transform.
+
+        Returns:
+            The file, and how many seconds it holds.
+
+        Raises:
+            ValueError: there is nothing to write.
+            ImportError: rosbags is not installed.
+            OSError: the file cannot be written.
+        """
+        from instance_seg_ros.bags.recording import SETTINGS_TOPIC, Recorded, static_transform, write_recording
+        from instance_seg_ros.messages.types import load_typestore
+
+        with self._lock:
+            kept = list(self._kept)
+        if not kept:
+            raise ValueError("no message came in the last seconds; record_seconds or record_megabytes may be 0")
+        first_ns, last_ns = kept[0].time_ns, kept[-1].time_ns
+        topics = {each.topic for each in kept}
+        kept += [_Kept(topic, first_ns, message, 0) for topic, message in standing if topic not in topics]
+        kept.append(_Kept(SETTINGS_TOPIC, first_ns, String(data=settings_text), 0))
+        path = self._folder() / f"{node.get_name()}_{time.strftime('%Y-%m-%dT%H-%M-%S')}_{last_ns % 10**9:09}.mcap"
+        typestore = load_typestore()
+        messages = [
+            Recorded(each.topic, _type_name(each.message), each.time_ns, serialize_message(each.message))
+            for each in kept
+        ]
+        if depth_camera is not None:
+            messages.append(static_transform(typestore, first_ns, *depth_camera))
+        write_recording(path, messages, typestore)
+        return path, (last_ns - first_ns) / 1e9
+
+    def _folder(self) -> Path:
+        folder = self._settings().record_folder
+        if folder:
+            return Path(folder).expanduser()
+        ros_home = os.environ.get("ROS_HOME")
+        return (Path(ros_home) if ros_home else Path.home() / ".ros") / "instance_seg_ros"
+
+
+def _size_bytes(message: Any) -> int:
+    instances = getattr(message, "instances", ())
+    contents = [message, *(part for each in instances for part in (each.mask, each.cloud))]
+    return _SMALL_MESSAGE_BYTES + sum(len(getattr(content, "data", ())) for content in contents)
+
+
+def _type_name(message: Any) -> str:
+    """`package/msg/Name` of a message's class, whose module is package.msg._name."""
+    package, kind, *_ = type(message).__module__.split(".")
+    return f"{package}/{kind}/{type(message).__name__}"

@@ -1,0 +1,148 @@
+"""The service `record`: the last seconds as one file, which `instance-seg bag` replays to the same numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+pytest.importorskip("rclpy")
+pytest.importorskip("rosbags")
+
+from std_srvs.srv import Trigger
+
+from instance_seg_ros.bags.recording import read_settings
+from instance_seg_ros.bags.storage import opened_bag
+from instance_seg_ros.commands.main import main
+from instance_seg_ros.core.camera import RgbdFrame
+from instance_seg_ros.messages.types import load_typestore
+from instance_seg_ros.pipeline import Pipeline
+from instance_seg_ros.ros.recorder import Recorder
+from instance_seg_ros.ros.settings import NodeSettings
+
+MakeFrame = Callable[..., RgbdFrame]
+FRAMES = 3
+
+
+def messages_on(path: Path, topic: str) -> list[Any]:
+    typestore = load_typestore()
+    with opened_bag(path) as bag:
+        return [typestore.deserialize_cdr(message.raw, message.connection.msgtype) for message in bag.messages({topic})]
+
+
+def numbers(answer: Any) -> list[Any]:
+    """All that a frame's instances are, but for their identities and the time that it took."""
+    return [
+        (
+            instance.label,
+            instance.score,
+            bytes(memoryview(instance.mask.data)),
+            repr(instance.centroid),
+            repr(instance.box),
+            repr(instance.grasps),
+            instance.status,
+        )
+        for instance in answer.instances
+    ]
+
+
+@pytest.fixture
+def recorded(make_stage: Callable[..., Any], make_frame: MakeFrame, block_model_path: Path, tmp_path: Path) -> Path:
+    """What the node of a small network wrote after a few frames, set in an unusual way."""
+    stage = make_stage(
+        Pipeline.from_settings,
+        model_path=str(block_model_path),
+        record_folder=str(tmp_path / "recordings"),
+        lifting__mask_erosion_px=1,
+        gripper__max_opening_m=0.2,
+        depth_camera_pose="0 0 0 0 0 0 1",
+    )
+    stage.start()
+    for _ in range(FRAMES):
+        stage.probe.send("depth_info", camera_info_of(stage, make_frame()))
+        stage.answer_to(stage.send_frame(make_frame()))
+    answer = stage.call(Trigger, "record", Trigger.Request())
+    assert answer.success, answer.message
+    [path] = (tmp_path / "recordings").iterdir()
+    assert answer.message.startswith(str(path)) and path.suffix == ".mcap"
+    assert stage.log_lines(f"record: {path}")
+    return path
+
+
+def camera_info_of(stage: Any, frame: RgbdFrame) -> Any:
+    from instance_seg_ros.messages.camera import camera_info
+    from instance_seg_ros.messages.outgoing import header
+    from instance_seg_ros.ros.convert import make_message
+
+    return camera_info(make_message, header(make_message, stage.stamp_ns(), frame.frame_id), frame.intrinsics)
+
+
+def test_a_recording_is_replayed_to_the_same_numbers(
+    recorded: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bag", str(recorded), "--out", str(tmp_path / "again"), "--as-recorded"]) == 0
+
+    told = capfd.readouterr().out
+    assert "settings as recorded\n" in told
+    then = messages_on(recorded, "/instance_seg/instances")
+    now = messages_on(tmp_path / "again", "/instance_seg/instances")
+    assert [answer.header.stamp for answer in now] == [answer.header.stamp for answer in then]
+    assert len(then) == FRAMES and all(len(answer.instances) == 2 for answer in then)
+    assert [numbers(answer) for answer in now] == [numbers(answer) for answer in then]
+
+
+def test_without_the_recorded_settings_that_is_said(
+    recorded: Path, tmp_path: Path, block_model_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--out", str(tmp_path / "other"), "--model", str(block_model_path)]
+    assert main(["bag", str(recorded), *options]) == 0
+    assert "--as-recorded takes them in place of the options" in capfd.readouterr().out
+
+
+def test_a_recording_names_every_parameter_and_the_model(recorded: Path, block_model_path: Path) -> None:
+    settings = read_settings(recorded)
+    assert settings is not None
+    assert settings.parameters["model_path"] == str(block_model_path)
+    assert (settings.pipeline.lifting.mask_erosion_px, settings.pipeline.gripper.max_opening_m) == (1, 0.2)
+    assert settings.inputs["color"] == "/instance_seg/color/image_raw"
+    assert set(settings.model) == {"name", "version", "digest", "backend"}
+
+
+def test_nothing_to_write_is_said(make_stage: Callable[..., Any], tmp_path: Path) -> None:
+    stage = make_stage(record_folder=str(tmp_path))
+    answer = stage.call(Trigger, "record", Trigger.Request())
+    assert (answer.success, list(tmp_path.iterdir())) == (False, [])
+    assert "no message came in the last seconds" in answer.message
+
+
+def test_a_folder_that_cannot_be_written_is_said(
+    make_stage: Callable[..., Any], make_frame: MakeFrame, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    stage = make_stage(record_folder=str(tmp_path / "file" / "in_it"))
+    stage.start()
+    stage.answer_to(stage.send_frame(make_frame()))
+    answer = stage.call(Trigger, "record", Trigger.Request())
+    assert not answer.success
+    assert "nothing was written" in answer.message and "file" in answer.message
+
+
+@pytest.mark.parametrize(("megabytes", "kept"), [(10, 6), (3, 2), (0, 0)])
+def test_the_oldest_messages_are_let_go_beyond_the_limit_of_memory(megabytes: int, kept: int) -> None:
+    recorder = Recorder(lambda: NodeSettings(record_megabytes=megabytes))
+    for _ in range(6):
+        recorder.take("/image", SimpleNamespace(data=bytes(1_200_000)))
+    assert recorder.megabytes == pytest.approx(1.202 * kept, abs=0.01)
+
+
+def test_the_oldest_messages_are_let_go_after_their_time() -> None:
+    seconds = 60.0
+    recorder = Recorder(lambda: NodeSettings(record_seconds=seconds))
+    for _ in range(6):
+        recorder.take("/image", SimpleNamespace(data=bytes(1000)))
+    seconds = 0.0
+    recorder.take("/image", SimpleNamespace(data=bytes(1000)))
+    assert recorder.megabytes == 0
