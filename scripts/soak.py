@@ -93,7 +93,8 @@ class Player(Node):
         self.change_state = self.create_client(ChangeState, "/instance_seg/change_state")
         self.get_state = self.create_client(GetState, "/instance_seg/get_state")
         self.set_enabled = self.create_client(SetBool, "/instance_seg/set_enabled")
-        self.segment = self.create_client(Segment, "/instance_seg/segment")
+        # All answers to calls that are made at once come at once.
+        self.segment = self.create_client(Segment, "/instance_seg/segment", qos_profile=deep)
         self.frames = _frames(size_wh)
         self.depth_is_on = True
         self.spoil: Callable[[dict[str, Any]], None] | None = None

@@ -367,8 +367,12 @@ class InstanceSegNode(LifecycleNode):
                 return  # the node was cleaned up meanwhile
             try:
                 answer, scene = self._answers.answer(job.messages, pipeline)
-                if self._settle(job, UNUSABLE if scene is None else ANSWERED):
-                    self._publish(answer, scene)
+                enabled = self._settings.current.node.enabled
+                if not (enabled or self._requests):
+                    self._settle(job, IGNORED)  # disabled since the frame came: nobody hears of it
+                elif self._settle(job, UNUSABLE if scene is None else ANSWERED):
+                    if enabled:
+                        self._publish(answer, scene)
                     self._requests.answer(answer, job.arrived_s)
             except Exception:
                 self._problems.unexpected("could not answer a frame")
@@ -387,8 +391,8 @@ class InstanceSegNode(LifecycleNode):
         return True
 
     def _publish(self, answer: InstanceArray, scene: Scene | None) -> None:
-        current, outputs = self._settings.current, self._outputs
-        if outputs is None or not current.node.enabled:
+        outputs = self._outputs
+        if outputs is None:
             return
         outputs.publish_answer(answer)
         self._recorder.take(self.resolve_topic_name("~/instances"), answer)
