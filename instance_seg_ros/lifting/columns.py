@@ -29,6 +29,8 @@ _LEANING = (math.cos(math.radians(78.0)), math.cos(math.radians(8.0)))
 """A body leans when so many of its normals lie within 12 degrees of one that is tilted by 8 to 78 degrees."""
 _LEVEL_SHARE, _LEVEL_COLUMNS = 0.92, 0.6
 """The top of a body is flat when this share of the columns that are seen reaches the first share of its height."""
+_LEVEL_COSINE = math.cos(math.radians(8.0))
+_FLAT_TOP_SHARE = 0.3
 _FREE_LEVELS = np.array([0.5, 0.65, 0.8, 0.95])
 """Heights at which free space is looked for in a column, as shares of the object's."""
 
@@ -108,7 +110,7 @@ def fill_columns(
     seen = np.isfinite(measured_m)
     bound_m = np.full(seen.shape, body.top_m)
     bound_m[~seen] = _bounds_of_columns_m(flat_m[~seen], body, frame, mask)
-    if np.mean(measured_m[seen] > _LEVEL_SHARE * body.top_m) > _LEVEL_COLUMNS:
+    if np.count_nonzero(measured_m > _LEVEL_SHARE * body.top_m) > _LEVEL_COLUMNS * np.count_nonzero(seen):
         bound_m[bound_m < body.top_m] = 0
     turned_m = np.where(seen, measured_m, np.where(bound_m > 0, np.nan, 0))[::-1, ::-1]
     opposite_m = np.where(np.isnan(turned_m), median(measured_m[seen]), turned_m)
@@ -122,6 +124,12 @@ def fill_columns(
 
 def _middles(count: int) -> FloatArray:
     return (np.arange(count) + 0.5) / count
+
+
+def has_flat_top(body: Body) -> bool:
+    """Whether a good part of what is seen of a body is its level top: a box, nothing round that lies on its side."""
+    level = (body.normals[:, 2] > _LEVEL_COSINE) & (body.points_m[:, 2] > _LEVEL_SHARE * body.top_m)
+    return int(np.count_nonzero(level)) > _FLAT_TOP_SHARE * len(level)
 
 
 def leans(body: Body) -> bool:
@@ -141,7 +149,7 @@ def leans(body: Body) -> bool:
         main = normals[face].mean(axis=0)
         main /= max(float(np.linalg.norm(main)), 1e-9)
         face = normals @ main > _SAME_FACE
-    return bool(face.mean() > _FACE_SHARE and _LEANING[0] < main[2] < _LEANING[1])
+    return bool(np.count_nonzero(face) > _FACE_SHARE * len(face) and _LEANING[0] < main[2] < _LEANING[1])
 
 
 def _measured_tops_m(

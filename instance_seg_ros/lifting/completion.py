@@ -109,7 +109,10 @@ def _fit_resting_ellipse(along_m: NDArray[np.float64], heights_m: NDArray[np.flo
     weight = np.ones_like(s)
     for _ in range(_FIT_STEPS):
         weighted = terms * weight
-        centre, a_squared, _ = np.linalg.lstsq(weighted @ weighted.T, weighted @ (s**2 * weight), rcond=None)[0]
+        try:
+            centre, a_squared, _ = np.linalg.solve(weighted @ weighted.T, weighted @ (s**2 * weight))
+        except np.linalg.LinAlgError:  # all of the profile at one place
+            return 0.0, np.inf
         a = np.sqrt(max(a_squared, 0.0))
         if not 1 / _MAX_ASPECT < a < _MAX_ASPECT:
             return 0.0, np.inf

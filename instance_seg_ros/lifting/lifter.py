@@ -15,7 +15,7 @@ from instance_seg_ros.core.geometry import OrientedBox, Plane, Transform, cross,
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import LiftingSettings
 from instance_seg_ros.core.status import Status
-from instance_seg_ros.lifting.columns import Columns, Underside, fill_columns, leans
+from instance_seg_ros.lifting.columns import Columns, Underside, fill_columns, has_flat_top, leans
 from instance_seg_ros.lifting.completion import far_side_of_round_body
 from instance_seg_ros.lifting.order import levels_below, removal_order
 from instance_seg_ros.lifting.order_statistics import median, percentile, percentiles
@@ -23,7 +23,9 @@ from instance_seg_ros.lifting.shape import CompletedShape, completed_shape
 from instance_seg_ros.lifting.solid import Body, Revolution, fit_revolution
 from instance_seg_ros.lifting.support import ObjectSupport, SceneSupports, Support, Surface, find_supports
 from instance_seg_ros.lifting.surface import (
-    crop_of,
+    Bounds,
+    bounds_of,
+    crop_around,
     depth_step_pixels,
     dilated,
     eroded,
@@ -196,7 +198,8 @@ class Lifter:
             raise ValueError(
                 f"masks are {instances.masks.shape[1:]} but the frame is {frame.depth_m.shape} (rows, columns)"
             )
-        surfaces = [self._surface(frame, mask) for mask in instances.masks]
+        bounds = [bounds_of(mask) for mask in instances.masks]
+        surfaces = [self._surface(frame, mask, own) for mask, own in zip(instances.masks, bounds, strict=True)]
         supports = SceneSupports(None, (), tuple(ObjectSupport() for _ in surfaces))
         if self.settings.use_support_plane:
             enough = [len(surface.points_m) >= self.settings.min_points for surface in surfaces]
@@ -218,6 +221,7 @@ class Lifter:
                 frame,
                 surfaces[index],
                 instances.masks,
+                bounds[index],
                 index,
                 supports,
                 np.concatenate([np.zeros((0, 3)), *covered_m]),
@@ -225,10 +229,10 @@ class Lifter:
         ordered = tuple(lifted[index] for index in range(len(surfaces)))
         return LiftedFrame(ordered, supports.plane, supports.surfaces)
 
-    def _surface(self, frame: RgbdFrame, mask: NDArray[np.bool_]) -> _Surface:
+    def _surface(self, frame: RgbdFrame, mask: NDArray[np.bool_], bounds: Bounds) -> _Surface:
         """The kept pixels of a mask."""
         settings, focal_px = self.settings, frame.intrinsics.fx
-        crop = crop_of(mask, settings.mask_erosion_px + 2)
+        crop = crop_around(bounds, mask.shape, settings.mask_erosion_px + 2)
         depth_m, inside = np.ascontiguousarray(frame.depth_m[crop]), np.ascontiguousarray(mask[crop])
         core = self._within_depth_gate(depth_m, self._core(depth_m, inside), focal_px)
         core = _largest_piece(core, depth_m, focal_px)
@@ -287,6 +291,7 @@ class Lifter:
         frame: RgbdFrame,
         surface: _Surface,
         masks: NDArray[np.bool_],
+        bounds: Bounds,
         index: int,
         supports: SceneSupports,
         covered_m: NDArray[np.float64],
@@ -298,7 +303,9 @@ class Lifter:
             return Instance3D(surface.points_m, surface.pixels, rejected, None, None, None, None, none, status)
         mean_m, covariance_m2 = mean_and_covariance(surface.points_m)
         completion, support = Completion.SUPPORT_PLANE, supports.objects[index]
-        visibility = partly_seen(frame.depth_m, mask, self.settings.depth_step_m, self.settings.depth_step_ratio)
+        visibility = partly_seen(
+            frame.depth_m, mask, self.settings.depth_step_m, self.settings.depth_step_ratio, bounds
+        )
         status = visibility.status
         whole = None
         if support.plane is not None:
@@ -332,7 +339,7 @@ class Lifter:
             centroid_covariance_m2=centroid_covariance_m2(
                 box, centre_m, visibility, is_round, support.kind, completed=whole is not None
             ),
-            amodal_xyxy=amodal_xyxy(box, mask, frame.intrinsics),
+            amodal_xyxy=amodal_xyxy(box, bounds, frame.intrinsics),
             occluded_by=occluders(visibility, masks),
             shape=(
                 completed_shape(whole.solid, whole.body, box, frame, mask)
@@ -349,7 +356,9 @@ def _evenly(rows: NDArray[np.int64], columns: NDArray[np.int64], most: int) -> N
     """
     every = 1 + len(rows) // most
     shift = next(step for step in range(round(_GOLDEN * every), every + 1) if math.gcd(step, every) == 1)
-    return np.flatnonzero((columns + shift * rows) % every == 0)
+    if every == 1:
+        return np.arange(len(rows))
+    return np.flatnonzero((columns + shift * rows).astype(np.int32) % np.int32(every) == 0)
 
 
 def _rays_of(rays: NDArray[np.float32], rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -437,14 +446,16 @@ def _completed(
     local_m = (points_m - origin_m) @ rotation
     body = Body(local_m, surface.normals[above] @ rotation, top_m, rotation, origin_m)
     outline_m = local_m[:, :2]
-    if len(covered_m) and np.mean(body.normals[:, 2] > _LEVEL) < _TOP_SEEN:
+    if len(covered_m) and np.count_nonzero(body.normals[:, 2] > _LEVEL) < _TOP_SEEN * len(body.normals):
         outline_m = np.concatenate([outline_m, (covered_m - origin_m) @ rotation[:, :2]])
     solid: Revolution | Columns | None = fit_revolution(body, frame, mask)
     if isinstance(solid, Revolution):
         axes, low_m, high_m = _smallest_rectangle(np.concatenate([outline_m, solid.outline_m()]))
     else:
         axes, low_m, high_m = _smallest_rectangle(outline_m)
-        far_m = far_side_of_round_body(points_m, plane, frame, rotation[:, :2] @ axes[0])
+        far_m = np.zeros((0, 3))
+        if not has_flat_top(body):
+            far_m = far_side_of_round_body(points_m, plane, frame, rotation[:, :2] @ axes[0])
         if len(far_m):
             far_m = (far_m - origin_m) @ rotation
             whole_m = np.concatenate([local_m, far_m])

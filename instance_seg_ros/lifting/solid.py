@@ -251,6 +251,8 @@ def _oval_stretch(body: Body) -> FloatArray | None:
         gradient = np.stack([2 * (1 + p) * x + 2 * q * y + u, 2 * (1 - p) * y + 2 * q * x + v])
         size = np.maximum(np.hypot(*gradient), 1e-6)
         off = np.abs(n_x * gradient[1] - n_y * gradient[0]) / size
+        if median(off) > _OVAL_NORMALS:  # the faces of a box, most of the time
+            return None
         weight = facing / (size**2 * np.maximum(off, _NORMAL_NOISE))
         weight /= weight.max()
     if percentile(off, 70) > _OVAL_NORMALS:
@@ -376,4 +378,4 @@ def _sees_through(points_m: FloatArray, frame: RgbdFrame, mask: NDArray[np.bool_
     rows, columns, inside = pixels_of(points_m, frame)
     seen_m = frame.depth_m[rows, columns]
     free = inside & (seen_m > points_m[..., 2] + _FREE_M) & ~mask[rows, columns]
-    return bool(free.mean() > _FREE_SHARE)
+    return int(np.count_nonzero(free)) > _FREE_SHARE * free.size

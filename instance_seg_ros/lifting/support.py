@@ -238,7 +238,7 @@ def _is_remnant(level: _Level, other: _Level, tolerance_m: float) -> bool:
         return False
     both_m = np.concatenate([level.points_m, other.points_m])
     neighbours = cKDTree(both_m).query(level.points_m, min(_NEIGHBOURS, len(both_m)))[1]
-    return bool(np.mean(neighbours < len(level.points_m)) < _APART_SHARE)
+    return np.count_nonzero(neighbours < len(level.points_m)) < _APART_SHARE * neighbours.size
 
 
 def _sigma_m(residual_m: NDArray[np.floating]) -> float:
@@ -311,7 +311,7 @@ def _supporting_family(
         gaps_m = np.where(lowest_m > -_SINK_FACTOR * tolerance_m, np.maximum(lowest_m, 0), np.inf)
         nearest_m = gaps_m[parallel].min(axis=0)
         own = gaps_m[index] <= nearest_m
-        if np.mean(nearest_m < _MAX_GAP_M) < _SUPPORTED_SHARE or not own.any():
+        if np.count_nonzero(nearest_m < _MAX_GAP_M) < _SUPPORTED_SHARE * len(nearest_m) or not own.any():
             continue
         # 0 for an object seen to stand on it, up to 1 for one far above: a wall is near to some and far from most.
         distances = np.where(nearest_m < contact_m, 0, np.minimum(nearest_m / _FAR_GAP_M, 1))
@@ -433,11 +433,15 @@ def _top_below(body: _Body, below: _Body, highest_m: float) -> float | None:
     # Where the upper object covers all of the lower one's top, only its front is seen, and not how deep it is.
     front_alone = touches and sides_m[0] < _FRONT_ASPECT * sides_m[1]
     allowed_m = _HIDDEN_DEPTH * sides_m[1] if front_alone else _OVERHANG * body.radius_m
-    if beyond_m > allowed_m and np.mean(_under(below.flat_m, body.flat_m)) < _UNDER_SHARE:
+    if beyond_m > allowed_m and _share(_under(below.flat_m, body.flat_m)) < _UNDER_SHARE:
         return None
     # What stands flat on a top that it covers, or hides from view, tells the height of that itself.
-    seen_top = np.mean(heights_m > top_m - _TOP_BAND_M) > _SEEN_TOP_SHARE
+    seen_top = _share(heights_m > top_m - _TOP_BAND_M) > _SEEN_TOP_SHARE
     return top_m if seen_top else max(top_m, body.lowest_m - body.contact_m / 2)
+
+
+def _share(true: NDArray[np.bool_]) -> float:
+    return int(np.count_nonzero(true)) / true.size
 
 
 def _under(flat_m: FloatArray, others_m: FloatArray) -> NDArray[np.bool_]:

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from instance_seg_ros.core.camera import Intrinsics
 from instance_seg_ros.core.geometry import length
 
+Bounds = tuple[int, int, int, int]
+
 _MIN_WINDOW_SHARE = 0.15
 """A window with fewer of its pixels measured than this gives no plane: what is fitted there is noise."""
 
@@ -45,12 +47,23 @@ def depth_step_pixels(depth_m: NDArray[np.float32], step_m: float, step_ratio: f
 
 def crop_of(mask: NDArray[np.bool_], margin: int) -> tuple[slice, slice]:
     """Rows and columns of the mask's tight box, wider by a margin inside the image; one pixel for an empty mask."""
+    return crop_around(bounds_of(mask), mask.shape, margin)
+
+
+def bounds_of(mask: NDArray[np.bool_]) -> Bounds:
+    """Left, top, width and height in pixels of the tight box of (H, W); width and height are 0 for an empty mask."""
     left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
+    return left, top, width, height
+
+
+def crop_around(bounds: Bounds, shape: tuple[int, ...], margin: int) -> tuple[slice, slice]:
+    """As `crop_of` a mask of the shape (H, W) whose bounds are known."""
+    left, top, width, height = bounds
     if not width:
         return slice(0, 1), slice(0, 1)
     return (
-        slice(max(0, top - margin), min(mask.shape[0], top + height + margin)),
-        slice(max(0, left - margin), min(mask.shape[1], left + width + margin)),
+        slice(max(0, top - margin), min(shape[0], top + height + margin)),
+        slice(max(0, left - margin), min(shape[1], left + width + margin)),
     )
 
 

@@ -13,17 +13,18 @@ from instance_seg_ros.lifting.visibility import Visibility
 _FLOOR_M = 0.001
 _NOISE_M = 0.0018
 """Of the depth at 1 m; it grows with the square of the distance."""
-_OTHER_ACROSS, _THIN_ACROSS = 0.024, 0.068
+_OTHER_ACROSS, _THIN_ACROSS = 0.02, 0.068
 """Standard deviation across as a share of the longer side, of bodies that are none of revolution: the second is added
 in full where the box has no depth, since one face may be all that was seen. Bodies of revolution add nothing."""
-_ROUND_UPWARDS, _OTHER_UPWARDS = 0.033, 0.086
+_ROUND_UPWARDS, _OTHER_UPWARDS = 0.033, 0.055
 """Upwards, as a share of the height; of bodies of revolution, and of others."""
-_HIDDEN, _UNMEASURED = 0.19, 0.04
+_ROUND_HIDDEN, _OTHER_HIDDEN, _UNMEASURED = 0.12, 0.3, 0.04
 """More in all directions with the share of the outline that is hidden, and with that of the pixels without depth."""
 _CUT = 1.5
 """A part beyond the image's border may be larger than one behind something: by this factor."""
 _FAR_SIDE = 0.25
-_ON_INSTANCE, _UNSUPPORTED = 0.05, 0.08
+"""More towards the camera, as a share of the width, where the far side was not completed."""
+_ON_INSTANCE, _UNSUPPORTED = 0.09, 0.08
 """More upwards for what stands on another object, and for what stands on nothing that is known."""
 
 
@@ -39,7 +40,7 @@ def centroid_covariance_m2(
 
     The standard deviations lie along the box's axes and are shares of its sides, so that what is large, hidden or of a
     shape that is not known may be far off. The shares are those for which 90 % intervals hold about 90 % of the errors
-    of `instance-seg eval --geometry` with seeds 7 and 8.
+    of `instance-seg eval --geometry` with seeds 7 and 17.
 
     Args:
         centroid_m: (3,).
@@ -49,7 +50,10 @@ def centroid_covariance_m2(
     """
     wide_m, narrow_m, height_m = box.size_m[:2].max(), box.size_m[:2].min(), box.size_m[2]
     cut = _CUT if Status.CUT_BY_IMAGE_BORDER in visibility.status else 1.0
-    unseen = cut * _HIDDEN * visibility.hidden_share + _UNMEASURED * visibility.unmeasured_share
+    unseen = (
+        cut * (_ROUND_HIDDEN if is_round else _OTHER_HIDDEN) * visibility.hidden_share
+        + _UNMEASURED * visibility.unmeasured_share
+    )
     across = 0.0 if is_round else _OTHER_ACROSS + _THIN_ACROSS * (1 - narrow_m / max(wide_m, 1e-6))
     upwards = _ROUND_UPWARDS if is_round else _OTHER_UPWARDS
     upwards += {Support.PLANE: 0.0, Support.INSTANCE: _ON_INSTANCE}.get(support, _UNSUPPORTED)

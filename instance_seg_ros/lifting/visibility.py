@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.core.camera import Intrinsics
 from instance_seg_ros.core.geometry import OrientedBox
 from instance_seg_ros.core.status import Status
-from instance_seg_ros.lifting.surface import crop_of, dilated
+from instance_seg_ros.lifting.surface import Bounds, bounds_of, crop_around, dilated
 
 _MIN_BORDER_PX = 3
 """A mask that touches the border with fewer pixels than this, or than the share below of its outline, is whole."""
@@ -44,15 +43,22 @@ class Visibility:
     nearer_px: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
-def partly_seen(depth_m: NDArray[np.float32], mask: NDArray[np.bool_], step_m: float, step_ratio: float) -> Visibility:
+def partly_seen(
+    depth_m: NDArray[np.float32],
+    mask: NDArray[np.bool_],
+    step_m: float,
+    step_ratio: float,
+    bounds: Bounds | None = None,
+) -> Visibility:
     """What hides a part of an object.
 
     Args:
         depth_m: (H, W) float32, metres, 0 = no measurement.
         mask: (H, W) bool, of the object.
         step_m, step_ratio: a jump between neighbours is a depth step above max(step_m, step_ratio * depth).
+        bounds: of the mask, where they are known.
     """
-    crop = crop_of(mask, _REACH_PX + 1)
+    crop = crop_around(bounds or bounds_of(mask), mask.shape, _REACH_PX + 1)
     inside, depth_m = np.ascontiguousarray(mask[crop]), np.ascontiguousarray(depth_m[crop])
     count = int(np.count_nonzero(inside))
     if not count:
@@ -91,14 +97,18 @@ def occluders(visibility: Visibility, masks: NDArray[np.bool_]) -> tuple[int, ..
     """Indices of the masks (N, H, W) of what hides a part of an object; what no mask covers is none of them."""
     if not len(visibility.nearer_px):
         return ()
-    shares = masks.reshape(len(masks), -1)[:, visibility.nearer_px]
-    return tuple(np.flatnonzero(np.count_nonzero(shares, axis=1) >= _MIN_OCCLUDER_PX).tolist())
+    return tuple(
+        index
+        for index, mask in enumerate(masks)
+        if np.count_nonzero(mask.reshape(-1).take(visibility.nearer_px)) >= _MIN_OCCLUDER_PX
+    )
 
 
-def amodal_xyxy(
-    box: OrientedBox, mask: NDArray[np.bool_], intrinsics: Intrinsics
-) -> tuple[float, float, float, float] | None:
+def amodal_xyxy(box: OrientedBox, bounds: Bounds, intrinsics: Intrinsics) -> tuple[float, float, float, float] | None:
     """Pixels (x0, y0, x1, y1) around an object's box and mask, maybe beyond the image; pixel i covers [i, i + 1).
+
+    Args:
+        bounds: of the mask.
 
     None where a corner of the box lies at the camera or behind it.
     """
@@ -106,7 +116,7 @@ def amodal_xyxy(
     if (z < _MIN_DEPTH_M).any():
         return None
     columns, rows = x / z * intrinsics.fx + intrinsics.cx + 0.5, y / z * intrinsics.fy + intrinsics.cy + 0.5
-    left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
+    left, top, width, height = bounds
     return (
         float(min(columns.min(), left)),
         float(min(rows.min(), top)),

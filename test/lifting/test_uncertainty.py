@@ -73,14 +73,15 @@ def test_nine_in_ten_errors_lie_in_the_90_percent_intervals(monkeypatch: pytest.
     ("visibility", "is_round", "support", "expected_m"),
     [
         # 0.2 m x 0.1 m x 0.05 m at 0.7 m: sqrt((share * side)^2 + 0.001^2 + (0.0018 * 0.7^2)^2)
-        (WHOLE, False, Support.PLANE, (0.011677, 0.004502)),
-        (WHOLE, True, Support.PLANE, (0.001333, 0.002122)),
-        (WHOLE, False, Support.INSTANCE, (0.011677, 0.006929)),
-        (WHOLE, False, Support.NOTHING, (0.011677, 0.008406)),
-        (WHOLE, False, Support.UNKNOWN, (0.011677, 0.008406)),
-        (Visibility(Status.OCCLUDED, 0.5, 0.0), False, Support.PLANE, (0.030629, 0.009147)),
-        (Visibility(Status.CUT_BY_IMAGE_BORDER, 0.5, 0.0), False, Support.PLANE, (0.040122, 0.011503)),
-        (Visibility(Status.PARTLY_MEASURED, 0.0, 0.5), False, Support.PLANE, (0.015657, 0.005466)),
+        (WHOLE, False, Support.PLANE, (0.010882, 0.003056)),
+        (WHOLE, True, Support.PLANE, (0.001333, 0.002121)),
+        (WHOLE, False, Support.INSTANCE, (0.010882, 0.007372)),
+        (WHOLE, False, Support.NOTHING, (0.010882, 0.006880)),
+        (WHOLE, False, Support.UNKNOWN, (0.010882, 0.006880)),
+        (Visibility(Status.OCCLUDED, 0.5, 0.0), False, Support.PLANE, (0.040822, 0.010336)),
+        (Visibility(Status.OCCLUDED, 0.5, 0.0), True, Support.PLANE, (0.012074, 0.004837)),
+        (Visibility(Status.CUT_BY_IMAGE_BORDER, 0.5, 0.0), False, Support.PLANE, (0.055816, 0.014063)),
+        (Visibility(Status.PARTLY_MEASURED, 0.0, 0.5), False, Support.PLANE, (0.014860, 0.003980)),
     ],
 )
 def test_each_cause_widens_the_error_by_its_share_of_the_side(

@@ -10,6 +10,7 @@ import pytest
 from instance_seg_ros.core.camera import Intrinsics
 from instance_seg_ros.core.geometry import OrientedBox, Transform
 from instance_seg_ros.core.status import PARTLY_SEEN, Status
+from instance_seg_ros.lifting.surface import bounds_of
 from instance_seg_ros.lifting.visibility import Visibility, amodal_xyxy, occluders, partly_seen
 
 NEAR_M, OBJECT_M, FAR_M = 0.5, 0.7, 0.9
@@ -156,5 +157,5 @@ def test_the_whole_object_covers_its_box_and_its_mask(
     mask = np.zeros((200, 200), dtype=bool)
     mask[95:105, columns] = True
     box = OrientedBox(Transform(np.eye(3), np.array(centre_m)), np.full(3, 0.2))
-    found = amodal_xyxy(box, mask, Intrinsics(200, 200, 1000.0, 1000.0, 99.5, 99.5))
+    found = amodal_xyxy(box, bounds_of(mask), Intrinsics(200, 200, 1000.0, 1000.0, 99.5, 99.5))
     assert found is None if expected is None else found == pytest.approx(expected)
