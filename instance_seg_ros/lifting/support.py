@@ -238,7 +238,7 @@ def _is_remnant(level: _Level, other: _Level, tolerance_m: float) -> bool:
         return False
     both_m = np.concatenate([level.points_m, other.points_m])
     neighbours = cKDTree(both_m).query(level.points_m, min(_NEIGHBOURS, len(both_m)))[1]
-    return np.count_nonzero(neighbours < len(level.points_m)) < _APART_SHARE * neighbours.size
+    return _share(neighbours < len(level.points_m)) < _APART_SHARE
 
 
 def _sigma_m(residual_m: NDArray[np.floating]) -> float:

@@ -9,7 +9,13 @@ from scipy.spatial.transform import Rotation
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.geometry import Plane, Transform
 from instance_seg_ros.learning.synthetic.analytic import AnalyticScene, Body, Box, Cylinder, Sphere, look_at, upright
-from instance_seg_ros.lifting.completion import far_side_of_round_body, hidden_from_view, pixels_of
+from instance_seg_ros.lifting.completion import (
+    _fit_resting_ellipse,
+    _middle_of_round_profile,
+    far_side_of_round_body,
+    hidden_from_view,
+    pixels_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -96,3 +102,70 @@ def test_points_fall_into_the_nearest_pixel_of_the_image(
 def test_what_lies_within_5_mm_of_the_measurement_is_hidden_by_it(depth_m: float, hidden: bool) -> None:
     frame = RgbdFrame(None, np.ones((20, 40), np.float32), Intrinsics(40, 20, 20.0, 20.0, 19.5, 9.5))
     assert hidden_from_view(np.array([[0.0, 0.0, depth_m]]), frame).tolist() == [hidden]
+
+
+def profile_m(
+    a_m: float, b_m: float, centre_m: float, from_deg: float, to_deg: float, count: int = 60
+) -> tuple[np.ndarray, np.ndarray]:
+    """Places and heights of an ellipse that rests on height 0, over a range of angles from its far end over its top."""
+    angles = np.radians(np.linspace(from_deg, to_deg, count))
+    return centre_m + a_m * np.cos(angles), b_m + b_m * np.sin(angles)
+
+
+@pytest.mark.parametrize("centre_m", [-0.3, 0.0, 1.2])
+@pytest.mark.parametrize(
+    ("a_m", "b_m", "from_deg", "to_deg"),
+    [
+        (0.04, 0.04, 60, 200),
+        (0.06, 0.03, 70, 190),
+        (0.03, 0.05, 60, 180),
+        (0.07, 0.03, 40, 210),
+        (0.02, 0.045, 60, 180),
+    ],
+)
+def test_the_middle_of_a_resting_ellipse_is_known_from_its_near_side(
+    a_m: float, b_m: float, from_deg: float, to_deg: float, centre_m: float
+) -> None:
+    found_m, departure_m = _fit_resting_ellipse(*profile_m(a_m, b_m, centre_m, from_deg, to_deg))
+    assert found_m == pytest.approx(centre_m, abs=0.001)
+    assert departure_m < 0.0005
+
+
+@pytest.mark.parametrize(
+    ("along_m", "heights_m"),
+    [
+        profile_m(0.04, 0.04, 0.0, 60, 200, count=14),  # too few points
+        profile_m(0.11, 0.04, 0.0, 60, 200),  # wider than 2.5 times as high
+        profile_m(0.015, 0.04, 0.0, 60, 200),
+        (np.zeros(40), np.linspace(0, 0.08, 40)),  # an upright wall
+        (np.r_[np.zeros(30), np.linspace(0, 0.08, 30)], np.r_[np.linspace(0, 0.08, 30), np.full(30, 0.08)]),  # a box
+        (np.linspace(0, 0.1, 40), np.full(40, -0.01)),  # below the plane
+        (np.full(40, 0.3), np.full(40, 0.05)),  # all at one place
+    ],
+    ids=["few", "wide", "narrow", "wall", "box", "below", "one place"],
+)
+def test_what_is_no_resting_ellipse_has_no_middle(along_m: np.ndarray, heights_m: np.ndarray) -> None:
+    assert _fit_resting_ellipse(along_m, heights_m)[1] == np.inf
+
+
+def test_an_ellipse_departs_by_the_distance_of_its_points() -> None:
+    along_m, heights_m = profile_m(0.04, 0.04, 0.0, 40, 220, count=200)
+    away = np.where(np.arange(200) % 2, 0.0015, -0.0015)
+    out_m = away / 0.04
+    noisy = along_m * (1 + out_m), 0.04 + (heights_m - 0.04) * (1 + out_m)
+    assert 0.001 < _fit_resting_ellipse(*noisy)[1] < 0.0035  # the noise of the top counts twice
+
+
+@pytest.mark.parametrize("turn_deg", [0, 35, 120])
+def test_a_profile_is_taken_from_the_middle_of_a_body_and_its_sides_are_left_out(turn_deg: float) -> None:
+    """A long lying can whose ends are blocks: only the slice in the middle is an ellipse."""
+    along_m, heights_m = profile_m(0.03, 0.03, 0.5, 60, 200, count=80)
+    middle = np.column_stack([np.repeat(along_m, 5), np.tile(np.linspace(-0.01, 0.01, 5), 80)])
+    ends = np.array([[0.44, -0.1], [0.44, 0.1], [0.5, -0.1], [0.5, 0.1]]).repeat(40, axis=0)
+    flat_m = np.concatenate([middle, ends])
+    all_heights_m = np.concatenate([np.repeat(heights_m, 5), np.tile([0.0, 0.05], 80)])
+    turn = np.radians(turn_deg)
+    rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    departure_m, middle_m = _middle_of_round_profile(flat_m @ rotation.T, all_heights_m, 3 * rotation[:, 0])
+    assert departure_m < 0.001
+    np.testing.assert_allclose(middle_m, rotation @ [0.5, 0], atol=0.001)

@@ -20,7 +20,7 @@ from instance_seg_ros.learning.synthetic.pictures.render import RayCaster
 from instance_seg_ros.learning.synthetic.rooms.world import Placed
 from instance_seg_ros.lifting import Instance3D, Lifter
 from instance_seg_ros.lifting.columns import fill_columns, leans
-from instance_seg_ros.lifting.solid import Body, Revolution
+from instance_seg_ros.lifting.solid import Body, Revolution, fit_revolution
 
 VGA = Intrinsics(640, 480, 600.0, 600.0, 319.5, 239.5)
 GREY = Appearance("plain", (0.5, 0.5, 0.5))
@@ -199,3 +199,115 @@ def test_columns_are_as_high_as_what_was_measured_in_them_or_opposite(
     quarters_m: Sequence[Sequence[float]], beyond_m: float, in_mask: bool, centre_m: tuple[float, float, float]
 ) -> None:
     np.testing.assert_allclose(centre_from_above_m(quarters_m, beyond_m, in_mask), centre_m, atol=1e-6)
+
+
+AXIS_M = np.array([0.02, -0.03])
+NOTHING_SEEN = RgbdFrame(None, np.zeros((480, 640), np.float32), VGA)
+ALL_FREE = RgbdFrame(None, np.full((480, 640), 5.0, np.float32), VGA)
+NO_MASK = np.zeros((480, 640), dtype=bool)
+
+
+def side_of(
+    radii_m: Sequence[float],
+    *,
+    width_deg: float = 150.0,
+    height_m: float = 0.1,
+    inside: bool = False,
+    stretch: float = 1.0,
+    count: int = 30,
+    noise_m: float = 0.0003,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Points and horizontal normals of a strip of a body about the axis, with radii from its foot to its top."""
+    angles = np.radians(np.linspace(-width_deg / 2, width_deg / 2, count)) + (np.pi if inside else 0)
+    heights_m = np.linspace(0, height_m, len(radii_m))
+    around = np.stack([np.cos(angles), stretch * np.sin(angles)], axis=1)
+    outwards = np.stack([np.cos(angles), np.sin(angles) / stretch], axis=1)
+    outwards /= np.linalg.norm(outwards, axis=1)[:, None]
+    points_m = np.concatenate(
+        [
+            np.column_stack([AXIS_M + radius_m * around, np.full(count, height_m_)])
+            for radius_m, height_m_ in zip(radii_m, heights_m, strict=True)
+        ]
+    )
+    normals = np.tile(np.column_stack([-outwards if inside else outwards, np.zeros(count)]), (len(radii_m), 1))
+    return points_m + np.random.default_rng(0).normal(0, noise_m, points_m.shape), normals
+
+
+def body_of(*parts: tuple[np.ndarray, np.ndarray], top_m: float = 0.1) -> Body:
+    """Seen along x from 1 m away."""
+    basis = np.array([[0.0, 1, 0], [0, 0, -1], [-1, 0, 0]])
+    points_m, normals = (np.concatenate(each) for each in zip(*parts, strict=True))
+    return Body(points_m, normals, top_m, basis, np.array([0.0, 0.1, 1.0]))
+
+
+@pytest.mark.parametrize("width_deg", [110, 150, 170])
+@pytest.mark.parametrize(
+    "radii_m", [np.full(40, 0.04), np.linspace(0.05, 0.02, 40), np.r_[np.full(25, 0.04), np.full(15, 0.015)]]
+)
+def test_a_body_of_revolution_is_found_with_its_axis_and_its_profile(radii_m: np.ndarray, width_deg: float) -> None:
+    found = fit_revolution(body_of(side_of(radii_m, width_deg=width_deg)), NOTHING_SEEN, NO_MASK)
+    assert found is not None and found.is_round
+    np.testing.assert_allclose(found.axis_m, AXIS_M, atol=0.002)
+    expected_m = np.interp(found.heights_m, np.linspace(0, 0.1, 40), radii_m)
+    assert np.median(np.abs(found.radii_m - expected_m)) < 0.0015
+    assert found.scatter_m < 0.001
+    assert not found.inner_m.any()
+
+
+def test_walls_seen_from_both_sides_make_a_cavity_down_to_the_floor() -> None:
+    outside, within = side_of(np.full(40, 0.04)), side_of(np.full(40, 0.036), inside=True)
+    floor_m = np.column_stack([np.tile(AXIS_M, (30, 1)), np.full(30, 0.005)])
+    floor = floor_m, np.tile([0.0, 0.0, 1.0], (30, 1))
+    found = fit_revolution(body_of(outside, within, floor), NOTHING_SEEN, NO_MASK)
+    assert found is not None
+    np.testing.assert_allclose(
+        found.radii_m[2:], 0.0405, atol=0.001
+    )  # about the middle of the wall, as thick as the floor
+    np.testing.assert_allclose(found.inner_m[2:], 0.0355, atol=0.001)
+    assert found.inner_m[0] < 1e-6, "the floor"
+
+
+@pytest.mark.parametrize("height_m", [0.002, 0.02])
+def test_of_what_shows_its_inside_alone_the_outside_is_a_wall_away(height_m: float) -> None:
+    floor = np.column_stack([np.tile(AXIS_M, (30, 1)), np.full(30, height_m)]), np.tile([0.0, 0.0, 1.0], (30, 1))
+    found = fit_revolution(body_of(side_of(np.full(40, 0.05), inside=True), floor), NOTHING_SEEN, NO_MASK)
+    assert found is not None
+    wall_m = min(max(height_m, 0.0015), 0.008)
+    np.testing.assert_allclose(found.radii_m, 0.05 + wall_m, atol=0.001)
+    np.testing.assert_allclose(found.inner_m[8:], 0.05, atol=0.001)
+
+
+def test_a_side_with_oval_sections_is_found_with_its_stretch() -> None:
+    """A circle with the curvature of its broad side would reach beyond the mask, where the camera sees free space."""
+    mask = NO_MASK.copy()
+    mask[:, 319 - int(600 * 0.079 / 0.95) : 320 + int(600 * 0.019 / 0.95)] = True
+    found = fit_revolution(body_of(side_of(np.full(40, 0.03), stretch=1.6)), ALL_FREE, mask)
+    assert found is not None and not found.is_round
+    spread_m = np.ptp(found.outline_m(), axis=0)
+    np.testing.assert_allclose(spread_m, [0.06, 0.096], rtol=0.1)
+    np.testing.assert_allclose(found.axis_m, AXIS_M, atol=0.004)
+
+
+@pytest.mark.parametrize(
+    ("body", "frame"),
+    [
+        (body_of(side_of(np.full(40, 0.04))), ALL_FREE),  # the camera looks through it
+        (body_of(side_of(np.full(40, 0.04), width_deg=60)), NOTHING_SEEN),  # too narrow a strip
+        (body_of(side_of(np.full(2, 0.04), count=29)), NOTHING_SEEN),  # 58 points
+        (body_of(side_of(np.full(40, 0.04)), top_m=0.0), NOTHING_SEEN),
+        (body_of(side_of(np.full(40, 0.04), noise_m=0.006)), NOTHING_SEEN),  # scattered
+        (body_of((side_of(np.full(40, 0.04))[0], np.tile([0.0, 0.0, 1.0], (1200, 1)))), NOTHING_SEEN),  # all level
+    ],
+    ids=["seen through", "narrow", "few", "flat", "scattered", "level"],
+)
+def test_what_is_no_body_of_revolution_is_none(body: Body, frame: RgbdFrame) -> None:
+    assert fit_revolution(body, frame, NO_MASK) is None
+
+
+def test_a_box_is_no_body_of_revolution() -> None:
+    """Two faces of 8 cm and 5 cm."""
+    along, up = np.linspace(0, 1, 30), np.linspace(0, 0.1, 30)
+    u, z = (grid.ravel() for grid in np.meshgrid(along, up))
+    front = np.column_stack([np.full(900, 0.05), 0.08 * u, z]), np.tile([1.0, 0, 0], (900, 1))
+    side = np.column_stack([0.05 * u, np.zeros(900), z]), np.tile([0.0, -1, 0], (900, 1))
+    assert fit_revolution(body_of(front, side), NOTHING_SEEN, NO_MASK) is None

@@ -1,0 +1,109 @@
+"""The parts of finding supports, each at its limits: remnants of noise, families of planes, free space below."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
+from instance_seg_ros.core.geometry import Plane
+from instance_seg_ros.lifting.support import _Body, _free_below, _is_remnant, _Level, _supporting_family
+
+TOLERANCE_M = 0.008
+UP_BASIS = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
+"""Columns: to the right of the image, away from the camera, and up in the image."""
+
+
+def level(
+    height_m: float, sigma_m: float = 0.001, tilt_deg: float = 0.0, x_m: tuple[float, float] = (-0.3, 0.3)
+) -> _Level:
+    """A level plane so high over the point 1 m in front of the camera and 0.5 m below it."""
+    tilt = np.radians(tilt_deg)
+    normal = np.array([np.sin(tilt), -np.cos(tilt), 0.0])
+    plane = Plane(normal, -float(normal @ [0, 0.5 - height_m, 1]))
+    flat_m = np.stack(np.meshgrid(np.linspace(*x_m, 25), np.linspace(0.8, 1.2, 20)), axis=-1).reshape(-1, 2)
+    y_m = (-plane.offset_m - normal[0] * flat_m[:, 0] - normal[2] * flat_m[:, 1]) / normal[1]
+    return _Level(plane, np.column_stack([flat_m[:, 0], y_m, flat_m[:, 1]]).astype(np.float32), sigma_m)
+
+
+@pytest.mark.parametrize(
+    ("other", "remnant"),
+    [
+        (level(0.0), False),  # 6 cm below
+        (level(0.045), True),  # within 2.5 tolerances, its points in between
+        (level(0.035, sigma_m=0.001), False),
+        (level(0.035, sigma_m=0.006), True),  # within 5 of its sigmas
+        (level(0.045, tilt_deg=5.0), True),
+        (level(0.045, tilt_deg=7.0), False),  # not parallel
+        (level(0.045, x_m=(0.5, 1.1)), False),  # beside it: a board
+    ],
+    ids=["far below", "close", "not close", "close for its noise", "a little tilted", "tilted", "beside"],
+)
+def test_a_parallel_plane_amid_a_larger_one_is_the_tail_of_its_noise(other: _Level, remnant: bool) -> None:
+    scattered = level(0.06)
+    rng = np.random.default_rng(0)
+    few = rng.choice(len(scattered.points_m), 60, replace=False)
+    assert _is_remnant(_Level(scattered.plane, scattered.points_m[few], 0.001), other, TOLERANCE_M) is remnant
+
+
+def thing(lowest_m: float, x_m: float = 0.0) -> np.ndarray:
+    """An object of 6 cm whose lowest point is so far over that point."""
+    xyz = np.stack(np.meshgrid([-0.03, 0, 0.03], np.linspace(0, 0.06, 30), [-0.03, 0.03]), axis=-1).reshape(-1, 3)
+    return (np.array([x_m, 0.5 - lowest_m, 1.0]) + xyz * [1, -1, 1]).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("heights_m", "tilts_deg", "lowest_m", "members", "main"),
+    [
+        ([0.0], [0], [0.0], [0], 0),
+        ([0.0, 0.1], [0, 0], [0.0, 0.1, 0.1], [0, 1], 1),  # most stand on the second
+        ([0.0, 0.1], [0, 0], [0.0, 0.0, 0.1], [0, 1], 0),
+        ([0.0, 0.0], [0, 45], [0.0, 0.0], [0], 0),  # a ramp through both is a worse fit
+        ([0.0], [0], [0.39], [0], 0),
+        ([0.0], [0], [0.45], [], None),  # the floor, far below
+        ([0.0], [0], [0.0, 0.0, 0.0, 0.45], [0], 0),  # three quarters stand on it
+        ([0.0], [0], [0.0, 0.0, 0.45, 0.45], [], None),
+        ([0.0], [0], [-0.015], [0], 0),  # a little below: noise
+        ([0.0], [0], [-0.02], [], None),
+    ],
+)
+def test_the_planes_that_carry_the_objects_are_a_family_and_the_one_with_most_is_its_main_one(
+    heights_m: list[float], tilts_deg: list[float], lowest_m: list[float], members: list[int], main: int | None
+) -> None:
+    levels = [level(height_m, tilt_deg=tilt) for height_m, tilt in zip(heights_m, tilts_deg, strict=True)]
+    objects_m = [thing(own_m, 0.1 * index - 0.1) for index, own_m in enumerate(lowest_m)]
+    family, found = _supporting_family(levels, objects_m, np.full(len(objects_m), 0.01), TOLERANCE_M)
+    assert [next(i for i, each in enumerate(levels) if each is own) for own in family] == members
+    assert found is (None if main is None else levels[main])
+
+
+@pytest.mark.parametrize(
+    ("gap_m", "free_share", "free"),
+    [
+        (0.10, 1.0, True),
+        (0.10, 0.0, False),
+        (0.04, 1.0, True),
+        (0.03, 0.5, False),  # half of 3 cm is less than 2
+        (0.018, 1.0, False),
+        (0.50, 0.08, False),  # 4 cm of it, but less than a tenth
+        (0.50, 0.15, True),
+        (0.01, 1.0, False),  # within the tolerances of both
+    ],
+)
+def test_an_object_hangs_where_enough_of_the_space_below_it_is_seen_to_be_empty(
+    gap_m: float, free_share: float, free: bool
+) -> None:
+    """The camera looks at it from the side; behind so much of the space below, from above, the wall is 1 m farther."""
+    points_m = np.stack(
+        np.meshgrid(np.linspace(-0.05, 0.05, 41), np.linspace(-0.08, 0, 9), np.linspace(0.99, 1.01, 2)), axis=-1
+    ).reshape(-1, 3)
+    body = _Body.of_points(points_m.astype(np.float32), UP_BASIS, 0.01)
+    camera = Intrinsics(400, 400, 350.0, 350.0, 199.5, 40.0)
+    depth_m = np.full((400, 400), 1.0, dtype=np.float32)
+    if free_share:
+        depth_m[: round(40 + 350 * gap_m * free_share)] = 2.0
+    lowest_m = body.lowest_m
+    mask = np.zeros((400, 400), dtype=bool)
+    assert _free_below(body, lowest_m - gap_m, UP_BASIS, RgbdFrame(None, depth_m, camera), mask, 0.004) is free
+    mask[:] = True
+    assert not _free_below(body, lowest_m - gap_m, UP_BASIS, RgbdFrame(None, depth_m, camera), mask, 0.004)
