@@ -48,6 +48,11 @@ INPUTS = (
 OUTPUTS = (
     Endpoint("~/instances", "instance_seg_ros/msg/InstanceArray", "everything about every object, once for each frame"),
     Endpoint("~/label_image", "sensor_msgs/msg/Image", "`mono16`: 0 = background, otherwise the instance's `label`"),
+    Endpoint(
+        "~/panoptic_image",
+        "sensor_msgs/msg/Image",
+        "`mono16`: the instance's `label`; 65533: what objects stand on, 65534: another large plane, 65535: the rest",
+    ),
     Endpoint("~/camera_info", "sensor_msgs/msg/CameraInfo", "the camera of `label_image` and `overlay`: no distortion"),
     Endpoint("~/overlay", "sensor_msgs/msg/Image", "`bgr8`, the picture for people"),
     Endpoint("~/cloud", "sensor_msgs/msg/PointCloud2", "the objects' points: x, y, z, rgb, label"),

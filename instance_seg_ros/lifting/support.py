@@ -215,7 +215,7 @@ def _background_planes(frame: RgbdFrame, instances: Instances, tolerance_m: floa
     for _ in range(_MAX_PLANES):
         if len(points_m) < minimum:
             break
-        plane, inliers = _dominant_plane(points_m, tolerance_m)
+        plane, inliers = dominant_plane(points_m, tolerance_m)
         if np.count_nonzero(inliers) < minimum:
             break
         own_m = points_m[inliers]
@@ -245,7 +245,7 @@ def _sigma_m(residual_m: NDArray[np.floating]) -> float:
     return 1.4826 * median(np.abs(residual_m))
 
 
-def _dominant_plane(points_m: NDArray[np.float32], tolerance_m: float) -> tuple[Plane, NDArray[np.bool_]]:
+def dominant_plane(points_m: NDArray[np.float32], tolerance_m: float) -> tuple[Plane, NDArray[np.bool_]]:
     """The plane with the most inliers, oriented towards the camera, and its inliers (N,) bool."""
     rng = np.random.default_rng(0)
     corners = points_m[rng.integers(len(points_m), size=(_HYPOTHESES, 3))]

@@ -135,6 +135,11 @@ def label_image(make: MessageFactory, scene: Scene) -> Any:
     return image(make, _header_of(make, scene), scene.instances.label_image(), "mono16")
 
 
+def panoptic_image(make: MessageFactory, scene: Scene, labels: NDArray[np.uint16]) -> Any:
+    """The mono16 image of things and stuff, as `results.panoptic` makes it."""
+    return image(make, _header_of(make, scene), labels, "mono16")
+
+
 def overlay_image(make: MessageFactory, scene: Scene, overlay_rgb: NDArray[np.uint8]) -> Any:
     """A drawing of the scene, (H, W, 3) uint8 RGB, as a bgr8 image."""
     return image(make, _header_of(make, scene), overlay_rgb[..., ::-1], "bgr8")

@@ -20,6 +20,7 @@ from instance_seg_ros.messages.camera import camera_info
 from instance_seg_ros.msg import InstanceArray
 from instance_seg_ros.pipeline import Scene
 from instance_seg_ros.results.overlay import draw_overlay
+from instance_seg_ros.results.panoptic import panoptic_image
 from instance_seg_ros.ros.convert import has_package, make_message, message_class
 from instance_seg_ros.ros.inputs import Report, publisher_events
 from instance_seg_ros.ros.markers import marker_array
@@ -41,6 +42,9 @@ class Outputs:
         self._instances = publisher(InstanceArray, "~/instances")
         self._pictures: dict[Publisher, Callable[[Scene], Any]] = {
             publisher(Image, "~/label_image"): lambda scene: outgoing.label_image(make_message, scene),
+            publisher(Image, "~/panoptic_image"): lambda scene: outgoing.panoptic_image(
+                make_message, scene, panoptic_image(scene)
+            ),
             publisher(Image, "~/overlay"): lambda scene: outgoing.overlay_image(
                 make_message, scene, draw_overlay(scene)
             ),
