@@ -101,3 +101,13 @@ def test_the_example_without_ros_prints_objects_where_they_are_and_grasps_that_a
     for grasp in grasps:
         rotation = grasp.reshape(4, 4)[:3, :3]
         assert np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-6)
+
+
+def test_the_loop_clears_a_pile_in_the_simulation() -> None:
+    pytest.importorskip("mujoco")
+    shown = subprocess.run(
+        [sys.executable, str(EXAMPLES / "clear_pile.py"), "3"], check=True, capture_output=True, text=True
+    ).stdout
+    lines = shown.splitlines()
+    assert lines[-1].endswith(" of 5 objects left") and int(lines[-1].split()[0]) <= 1
+    assert sum(line.endswith(": held") for line in lines) == 5 - int(lines[-1].split()[0])

@@ -26,13 +26,14 @@ looks again. A round ends when the table is empty, without a grasp, or after two
 of executed grasps that held, cleared the share of objects that were taken away, each with its 95 % interval (Wilson).
 
 --planners pipeline,top-down runs both on the same scenes; top-down is the plain recipe, straight down across the
-narrower side of the box, and what a planner has to beat; any takes any of the pipeline's grasps, not the best.
+narrower side of the box, and what a planner has to beat; ordered leaves what carries another object for later; any
+takes any of the pipeline's grasps, not the best.
 --masks true takes the network out of the question.
 --objects development is for work; keep unseen for the last run before figures are published.
 
 With --out every finished round is kept: the same command goes on where an interrupted one stopped, and with more
 --rounds it adds to them. There it writes rounds.jsonl (every attempt, with the true error of its contacts),
-metrics.json, and index.html with a strip of pictures of each failure.
+metrics.json, reliability.svg (quality against what held), and index.html with a strip of pictures of each failure.
 
 examples:
   a first look, a few minutes:
@@ -64,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--planners",
         metavar="NAMES",
         default="pipeline,top-down",
-        help="comma-separated: pipeline, top-down, any (default: %(default)s)",
+        help="comma-separated: pipeline, ordered, top-down, any (default: %(default)s)",
     )
     parser.add_argument(
         "--masks",
@@ -111,6 +112,7 @@ def run(args: argparse.Namespace) -> int:
         Perception,
         any_of_pipeline,
         best_of_pipeline,
+        first_in_order,
         top_down,
     )
     from instance_seg_ros.learning.grasp_simulation.rounds import AttemptRecord, RoundSettings, run_round
@@ -126,7 +128,7 @@ def run(args: argparse.Namespace) -> int:
     if args.seed < 0 or not 0 <= args.pad_friction <= 5:
         raise InputError("--seed must be 0 or more, and --pad-friction from 0 to 5")
     scenes = _names(args.scenes, SCENES, "--scenes")
-    makers = {"pipeline": best_of_pipeline, "top-down": top_down, "any": any_of_pipeline}
+    makers = {"pipeline": best_of_pipeline, "ordered": first_in_order, "top-down": top_down, "any": any_of_pipeline}
     planners = {name: makers[name](pipeline) for name in _names(args.planners, tuple(makers), "--planners")}
     settings = RoundSettings(
         args.objects, args.sensor, args.pad_friction or pipeline.gripper.pad_friction, args.masks == "network"

@@ -201,6 +201,12 @@ class GraspingSettings(Settings):
     lift_distance_m: float = setting(
         0.1, "How far an object is lifted after the grasp, in metres.", minimum=0.0, maximum=1.0
     )
+    approach_cone_deg: float = setting(
+        90.0,
+        "Largest angle between the approach and straight down (without a support: the line of sight), in degrees.",
+        minimum=0.0,
+        maximum=90.0,
+    )
     clearance_m: float = setting(
         0.004,
         "Distance that the gripper keeps from everything except the object it grasps, in metres.",

@@ -21,6 +21,8 @@ _SPREAD_M = 0.012
 _SPREAD_DEG = 30.0
 _APPROACH_TILTS_DEG = (0.0, -25.0, 25.0, -50.0, 50.0)
 """Turns of the approach about the closing axis, away from straight down (without a plane: from the line of sight)."""
+_WIDEST_CONE_DEG = 90.0
+_ROUNDING = 1e-9
 _MAX_CLOSING_SLOPE = 0.7
 """|cosine| between closing axis and vertical above which no approach from above is left."""
 
@@ -160,11 +162,14 @@ class Poses:
         return Poses(*(np.concatenate([getattr(poses, field.name) for poses in sets]) for field in fields(self)))
 
 
-def poses_from_pairs(pairs: ContactPairs, up: FloatArray, max_opening_m: float) -> tuple[Poses, FloatArray]:
+def poses_from_pairs(
+    pairs: ContactPairs, up: FloatArray, max_opening_m: float, cone_deg: float = 90.0
+) -> tuple[Poses, FloatArray]:
     """Every pair with every approach of `_APPROACH_TILTS_DEG`, fully opened, the origin midway between the contacts.
 
     Args:
         up: (3,) unit vector, body frame; the untilted approach is as close to -up as the closing axis allows.
+        cone_deg: no approach is farther from -up than this; in a narrow cone the tilts are as wide as it is.
 
     Returns:
         poses: C of them.
@@ -175,7 +180,9 @@ def poses_from_pairs(pairs: ContactPairs, up: FloatArray, max_opening_m: float) 
     down = _unit(slope[:, None] * closing - up)
     aside = np.cross(closing, down)
     rotations = []
-    for tilt in np.radians(_APPROACH_TILTS_DEG).tolist():
+    widest_deg = max(_APPROACH_TILTS_DEG)
+    tilts_deg = [tilt_deg * min(1.0, cone_deg / widest_deg) for tilt_deg in _APPROACH_TILTS_DEG]
+    for tilt in np.radians(tilts_deg).tolist():
         approach = math.cos(tilt) * down + math.sin(tilt) * aside
         # The vector product of approach and closing axis, since closing, down and aside are a right-handed frame.
         across = math.sin(tilt) * down - math.cos(tilt) * aside
@@ -183,4 +190,8 @@ def poses_from_pairs(pairs: ContactPairs, up: FloatArray, max_opening_m: float) 
     count = len(_APPROACH_TILTS_DEG)
     openings_m = np.full(count * len(pairs), max_opening_m)
     poses = Poses(np.tile(pairs.middle_m, (count, 1)), np.concatenate(rotations), openings_m)
-    return poses, np.tile(pairs.width_m, count)
+    widths_m = np.tile(pairs.width_m, count)
+    if cone_deg >= _WIDEST_CONE_DEG:
+        return poses, widths_m
+    inside = -(poses.rotations[:, :, 2] @ up) >= math.cos(math.radians(cone_deg)) - _ROUNDING
+    return poses[inside], widths_m[inside]

@@ -102,11 +102,13 @@ class GraspSampler:
         up = np.array([0.0, 0.0, 1.0])
         if not body.supported:
             up = (body.camera_m - body.centre_m) / np.linalg.norm(body.camera_m - body.centre_m)
-        tries, widths_m = poses_from_pairs(pairs, up, gripper.max_opening_m)
+        tries, widths_m = poses_from_pairs(pairs, up, gripper.max_opening_m, settings.approach_cone_deg)
         radius_m = gripper.reach_m + settings.clearance_m + float(np.linalg.norm(body.size_m)) / 2
         centre_m = np.asarray(body.T_camera_body.apply(body.centre_m), dtype=np.float64)
         others_m = obstacles.others_near(centre_m, radius_m, body.label).astype(np.float64)
         others_m = np.asarray(body.T_camera_body.inverse().apply(others_m))
+        if not len(tries):
+            return InstanceGrasps((), Status.NO_GRASP_CANDIDATE)
         local_m = in_grasp_frames(tries, body.points_m)
         deep_m = deepest_m(tries, local_m, body, gripper, settings.clearance_m)
         column = Column.of(local_m, gripper)

@@ -130,6 +130,7 @@ class Answers:
             include_clouds=current.node.instance_clouds,
         )
         self._health.processed(age_s, scene.stage_times_s)
+        self._health.grasped(scene.grasps)
         return answer, scene
 
     def _refusal(self, rgbd: RgbdMessages, pipeline: Pipeline, reason: str) -> InstanceArray:

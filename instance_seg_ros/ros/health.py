@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
+
+from instance_seg_ros.grasping.grasp import InstanceGrasps
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
@@ -67,7 +69,8 @@ class Condition:
     Attributes:
         level: of the worst recent problem, OK without one.
         message: the recent problems of that level in words, the latest first.
-        facts: rate, ages, times by stage, and each problem with its count, by name.
+        facts: rate, ages, times by stage, grasps and why poses were none since the node started, and each problem with
+            its count, by name.
     """
 
     level: bytes
@@ -91,6 +94,7 @@ class Health:
         self._ages_s: deque[float] = deque(maxlen=WINDOW_FRAMES)
         self._stages_s: dict[str, deque[float]] = {}
         self._frames = dict.fromkeys((RECEIVED, *FATES), 0)
+        self._grasps: Counter[str] = Counter()
         self._active_since_s = now_s()
 
     def activated(self) -> None:
@@ -156,6 +160,13 @@ class Health:
             for stage, seconds in stage_times_s.items():
                 self._stages_s.setdefault(stage, deque(maxlen=WINDOW_FRAMES)).append(seconds)
 
+    def grasped(self, instances: Sequence[InstanceGrasps]) -> None:
+        """Counts the instances of a frame with and without grasps, and the poses that were none, by their reason."""
+        with self._lock:
+            for own in instances:
+                self._grasps["instances with grasps" if own.grasps else "instances without grasps"] += 1
+                self._grasps.update({f"rejected grasps: {why.value}": count for why, count in own.rejected.items()})
+
     def condition(self) -> Condition:
         """How processing goes at the moment."""
         with self._lock:
@@ -167,6 +178,7 @@ class Health:
                 facts["age_max_s"] = f"{max(self._ages_s):.3f}"
             for stage, seconds in self._stages_s.items():
                 facts[f"{stage}_median_ms"] = f"{np.median(seconds) * 1e3:.1f}"
+            facts |= self._grasps
             for cause, problem in self._problems.items():
                 facts[f"{cause}: count"] = problem.count
                 facts[f"{cause}: last"] = problem.text

@@ -339,6 +339,28 @@ def test_the_approaches_are_straight_down_and_25_and_50_degrees_to_either_side()
 
 
 @pytest.mark.parametrize(
+    ("cone_deg", "angles_deg"),
+    [(90.0, [0, -25, 25, -50, 50]), (50.0, [0, -25, 25, -50, 50]), (20.0, [0, -10, 10, -20, 20]), (0.0, [0] * 5)],
+)
+def test_approaches_of_a_level_closing_axis_fill_the_cone(cone_deg: float, angles_deg: list[float]) -> None:
+    pair = ContactPairs(np.zeros((1, 3)), np.array([[0.05, 0, 0]]), np.ones(1), np.zeros(1, np.int64))
+    poses, _ = poses_from_pairs(pair, UP, 0.08, cone_deg)
+    approach = poses.rotations[:, :, 2]
+    assert np.degrees(np.arctan2(approach[:, 1], -approach[:, 2])) == pytest.approx(angles_deg, abs=1e-6)
+
+
+@pytest.mark.parametrize(("cone_deg", "count"), [(90.0, 5), (38.0, 3), (31.0, 1), (29.0, 0)])
+def test_a_sloping_closing_axis_has_no_approach_outside_the_cone(cone_deg: float, count: int) -> None:
+    lean = np.radians(30)  # the least angle between its approaches and straight down
+    pair = ContactPairs(
+        np.zeros((1, 3)), 0.05 * np.array([[np.cos(lean), 0, np.sin(lean)]]), np.ones(1), np.zeros(1, np.int64)
+    )
+    poses, widths_m = poses_from_pairs(pair, UP, 0.08, cone_deg)
+    assert len(poses) == len(widths_m) == count
+    assert (-poses.rotations[:, 2, 2] >= np.cos(np.radians(cone_deg)) - 1e-9).all()
+
+
+@pytest.mark.parametrize(
     ("height_m", "levels"), [(0.003, 6), (0.0199, 6), (0.0201, 3), (0.05, 6), (0.188, 24), (0.4, 24)]
 )
 def test_an_outline_has_a_level_every_8_mm_24_at_most_and_six_of_a_thin_body(height_m: float, levels: int) -> None:

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 pytest.importorskip("rclpy")
 
+from instance_seg_ros.core.geometry import Transform
+from instance_seg_ros.core.status import Status
+from instance_seg_ros.grasping.grasp import Grasp, InstanceGrasps, Rejection
 from instance_seg_ros.ros.diagnostics import silence_faults
 from instance_seg_ros.ros.health import ERROR, LOG_PERIOD_S, OK, RECENT_S, WARN, Health, InputReport
+
+SOME_GRASP = Grasp(
+    T_camera_grasp=Transform(np.eye(3), np.array([0.0, 0.0, 0.6])),
+    width_m=0.04,
+    opening_m=0.08,
+    quality=0.9,
+    contacts_m=np.array([[-0.02, 0.0, 0.6], [0.02, 0.0, 0.6]]),
+    approach_distance_m=0.08,
+    lift_distance_m=0.1,
+    checked_against_scene=True,
+)
 
 
 class FakeClock:
@@ -83,3 +100,16 @@ def test_silent_inputs_are_named_by_whether_somebody_publishes() -> None:
     assert unpublished.startswith("nothing publishes on /c;")
     assert unheard.startswith("nothing arrives on /d (2 publishers); do they send")
     assert silence_faults(reports[2:], timeout_s=1.0) == []
+
+
+def test_grasps_and_why_poses_are_none_are_counted_since_the_start(health: Health, clock: FakeClock) -> None:
+    nothing = InstanceGrasps((), Status.NO_GRASP_CANDIDATE, {Rejection.SLIP: 3, Rejection.FIT: 1})
+    hemmed_in = InstanceGrasps((), Status.NO_COLLISION_FREE_GRASP, {Rejection.SLIP: 2})
+    assert not any("grasps" in name for name in health.condition().facts)
+    health.grasped((nothing, hemmed_in))
+    health.grasped((replace(nothing, grasps=(SOME_GRASP,), status=Status.OK),))
+    clock.now_s += 1000
+    facts = health.condition().facts
+    assert (facts["instances with grasps"], facts["instances without grasps"]) == (1, 2)
+    assert facts["rejected grasps: surfaces turned too far from the closing direction to hold by friction"] == 8
+    assert facts["rejected grasps: the object does not fit between the fingers, or is in their way"] == 2

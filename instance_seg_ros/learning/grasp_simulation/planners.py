@@ -13,6 +13,8 @@ from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import GripperSettings, PipelineSettings
+from instance_seg_ros.grasping.grasp import Grasp
+from instance_seg_ros.grasping.picking import picking_order
 from instance_seg_ros.grasping.sampler import GraspSampler
 from instance_seg_ros.lifting import LiftedFrame, Lifter
 from instance_seg_ros.segmentation import Segmenter
@@ -88,6 +90,18 @@ def best_of_pipeline(settings: PipelineSettings) -> Planner:
     return plan
 
 
+def first_in_order(settings: PipelineSettings) -> Planner:
+    """The best grasp of the object that comes first in the order of picking: what carries others waits."""
+    sampler = GraspSampler(settings.grasping, settings.gripper)
+
+    def plan(frame: RgbdFrame, seen: Seen) -> Proposal | None:
+        grasps = sampler.sample(frame, seen.lifted, seen.instances)
+        order = picking_order(seen.lifted.instances, grasps)
+        return _proposal(order[0] + 1, grasps[order[0]].grasps[0]) if order else None
+
+    return plan
+
+
 def any_of_pipeline(settings: PipelineSettings) -> Planner:
     """Any grasp of all instances, the last ones as often as the best: what a calibration learns from."""
     sampler = GraspSampler(settings.grasping, settings.gripper)
@@ -103,18 +117,22 @@ def any_of_pipeline(settings: PipelineSettings) -> Planner:
 def _proposals(sampler: GraspSampler, frame: RgbdFrame, seen: Seen) -> list[Proposal]:
     """Every grasp of the pipeline."""
     return [
-        Proposal(
-            label,
-            grasp.T_camera_grasp,
-            grasp.width_m,
-            grasp.opening_m,
-            grasp.approach_distance_m,
-            grasp.quality,
-            grasp.marks,
-        )
+        _proposal(label, grasp)
         for label, own in enumerate(sampler.sample(frame, seen.lifted, seen.instances), start=1)
         for grasp in own.grasps
     ]
+
+
+def _proposal(label: int, grasp: Grasp) -> Proposal:
+    return Proposal(
+        label,
+        grasp.T_camera_grasp,
+        grasp.width_m,
+        grasp.opening_m,
+        grasp.approach_distance_m,
+        grasp.quality,
+        grasp.marks,
+    )
 
 
 def top_down(settings: PipelineSettings) -> Planner:

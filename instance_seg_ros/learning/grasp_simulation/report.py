@@ -72,6 +72,38 @@ def calibration_rows(rounds: Sequence[RoundRecord]) -> list[list[str]]:
     ]
 
 
+def reliability_svg(rounds: Sequence[RoundRecord]) -> str:
+    """A reliability diagram: the share that held over the mean quality of each bin, with intervals; an SVG."""
+    attempts = [attempt for record in rounds for attempt in record.attempts]
+    side, left, top = 300, 60, 20
+
+    def place(quality: float, share: float) -> tuple[float, float]:
+        return left + side * quality, top + side * (1 - share)
+
+    parts = []
+    for tick in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0):
+        x, y = place(tick, tick)
+        parts.append(f'<path d="M{left} {y:.1f}h{side}M{x:.1f} {top}v{side}" stroke="#ddd"/>')
+        parts.append(f'<text x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{tick:g}</text>')
+        parts.append(f'<text x="{x:.1f}" y="{top + side + 18}" text-anchor="middle">{tick:g}</text>')
+    parts.append(f'<path d="M{left} {top + side}L{left + side} {top}" stroke="#888" stroke-dasharray="4"/>')
+    for own in calibration(attempts):
+        low, high = (place(own.mean_quality, share)[1] for share in own.held.interval)
+        x, y = place(own.mean_quality, own.held.value)
+        parts.append(f'<path d="M{x:.1f} {low:.1f}V{high:.1f}" stroke="#1668b3" stroke-width="2"/>')
+        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="#1668b3"/>')
+        parts.append(f'<text x="{x - 6:.1f}" y="{y - 7:.1f}" text-anchor="end" fill="#1668b3">{own.held.total}</text>')
+    middle = left + side / 2
+    parts.append(f'<text x="{middle:g}" y="{top + side + 38}" text-anchor="middle">mean quality of a bin</text>')
+    turned = f'transform="translate(18 {top + side / 2:g}) rotate(-90)"'
+    parts.append(f'<text {turned} text-anchor="middle">share that held, 95 % interval</text>')
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {left + side + 20} {top + side + 50}" width="380" '
+        f'font-family="system-ui, sans-serif" font-size="12"><rect width="100%" height="100%" fill="#fff"/>'
+        f"{''.join(parts)}</svg>\n"
+    )
+
+
 _TABLES = (
     ("failures", ("scene", "planner", "count", "what happened", "what was wrong with the grasp")),
     ("objects left", ("scene", "planner", "families")),
@@ -99,11 +131,13 @@ def as_text(rounds: Sequence[RoundRecord], max_opening_m: float) -> str:
 
 
 def write_report(folder: Path, options: dict[str, Any], rounds: Sequence[RoundRecord], max_opening_m: float) -> None:
-    """Writes metrics.json and index.html; the pictures are there already."""
+    """Writes metrics.json, reliability.svg and index.html; the failures' pictures are there already."""
     content: dict[str, Any] = {"options": options}
     for title, headers, rows in tables(rounds, max_opening_m):
         content[title] = [dict(zip(headers, row, strict=True)) for row in rows]
     write_atomically(folder / "metrics.json", (json.dumps(content, indent=1) + "\n").encode())
+    diagram = reliability_svg(rounds)
+    write_atomically(folder / "reliability.svg", diagram.encode())
     parts = [
         f"<h2>{html.escape(title)}</h2>{_table(headers, rows)}"
         for title, headers, rows in tables(rounds, max_opening_m)
@@ -118,7 +152,7 @@ def write_report(folder: Path, options: dict[str, Any], rounds: Sequence[RoundRe
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>grasp simulation</title>'
         f"<style>{_STYLE}</style></head><body><h1>Grasp simulation</h1>"
         f"<pre>{html.escape(json.dumps(options, indent=1))}</pre>{''.join(parts)}"
-        f"<h2>failures, picture by picture</h2>{''.join(figures)}</body></html>\n"
+        f"{diagram}<h2>failures, picture by picture</h2>{''.join(figures)}</body></html>\n"
     )
     write_atomically(folder / "index.html", page.encode())
 

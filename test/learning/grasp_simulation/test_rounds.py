@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from instance_seg_ros.core.parameters import GripperSettings, PipelineSettings
 from instance_seg_ros.learning.grasp_simulation.object_sets import OBJECT_SETS
 from instance_seg_ros.learning.grasp_simulation.objects import DEVELOPMENT_FAMILIES, shape_of
 from instance_seg_ros.learning.grasp_simulation.planners import Perception, Proposal, Seen, top_down
+from instance_seg_ros.learning.grasp_simulation.report import reliability_svg
 from instance_seg_ros.learning.grasp_simulation.rounds import (
     AttemptRecord,
     RoundRecord,
@@ -167,6 +169,13 @@ def test_calibration_puts_each_grasp_into_the_bin_of_its_quality() -> None:
     assert bins == [(0.0, 0.1, 1, 1), (0.8, 0.9, 1, 2), (0.9, 1.0, 2, 2)]
 
 
+def test_the_reliability_diagram_has_a_point_for_each_bin_at_its_mean_quality_and_share() -> None:
+    attempts = (*[replace(HELD, quality=0.95)] * 3, replace(LOST, quality=0.95), replace(LOST, quality=0.15))
+    svg = ElementTree.fromstring(reliability_svg([RoundRecord("pile", "any", 0, 5, 3, 0, "empty", attempts, ())]))
+    circles = [(float(c.get("cx", 0)), float(c.get("cy", 0))) for c in svg.iter("{http://www.w3.org/2000/svg}circle")]
+    assert circles == pytest.approx(np.array([(60 + 300 * 0.15, 320.0), (60 + 300 * 0.95, 20 + 300 * 0.25)]))
+
+
 def run_command(out: Path, *more: str) -> int:
     words = ["grasp-sim", "--masks", "true", "--scenes", "packed", "--planners", "top-down", "--sensor", "ideal"]
     return main([*words, "--out", str(out), *more])
@@ -197,7 +206,7 @@ def test_the_command_keeps_rounds_and_goes_on_where_it_stopped(
     ("words", "message"),
     [
         (["--scenes", "heap"], "--scenes knows packed, pile, not heap"),
-        (["--planners", "best"], "--planners knows pipeline, top-down, any, not best"),
+        (["--planners", "best"], "--planners knows pipeline, ordered, top-down, any, not best"),
         (["--pad-friction", "nan"], "--pad-friction from 0 to 5"),
         (["--seed", "-1"], "--seed must be 0 or more"),
     ],
