@@ -49,6 +49,9 @@ COMMANDS = {
     "import-weights": Command(
         "instance_seg_ros.commands.import_weights", "import the weights of a CondInst of AdelaiDet", "train"
     ),
+    "calibrate": Command(
+        "instance_seg_ros.commands.calibrate", "make a model's scores probabilities, by labelled frames", "train"
+    ),
     "eval": Command("instance_seg_ros.commands.evaluate", "measure a model on labelled images or scenes", "train"),
     "grasp-sim": Command("instance_seg_ros.commands.grasp_sim", "judge grasps by physics, in simulation", "synth"),
     "gripper": Command("instance_seg_ros.commands.gripper", "list grippers, and import new ones from a URDF", "synth"),

@@ -15,10 +15,12 @@ from pathlib import Path
 
 from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.segmentation import protobuf
+from instance_seg_ros.segmentation.score_calibration import UNCHANGED, ScoreCalibration
 
 FORMAT = "instance_seg_ros/1"
 SHIPPED_MODEL = "tabletop_rgbd.onnx"
 QUANTISED_FROM_KEY = "quantised_from"
+CALIBRATION_KEY = "score_calibration"
 MAX_CLASSES = 65_535
 """The messages number them in 16 bits."""
 
@@ -47,6 +49,7 @@ class ModelInfo:
         digest: sha256 of the file without its metadata, hexadecimal.
         quantised_from: for a file in 8 bits, the digest of the float one that it was made from; otherwise empty.
         needs_color: whether it sees nothing without the colour image.
+        calibration: of the network's scores to those that are published, which `score_threshold` is one of.
     """
 
     name: str
@@ -57,6 +60,7 @@ class ModelInfo:
     digest: str
     quantised_from: str = ""
     needs_color: bool = False
+    calibration: ScoreCalibration = UNCHANGED
 
 
 def default_model_path() -> Path:
@@ -144,6 +148,7 @@ def _parse(metadata: Mapping[str, str]) -> ModelInfo:
         quantised_from=metadata.get(QUANTISED_FROM_KEY, ""),
         score_threshold=score_threshold,
         mask_threshold=mask_threshold,
+        calibration=ScoreCalibration.from_text(metadata[CALIBRATION_KEY]) if CALIBRATION_KEY in metadata else UNCHANGED,
     )
 
 

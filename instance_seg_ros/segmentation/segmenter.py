@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -62,7 +63,7 @@ class NetworkSegmenter:
         Raises:
             ModelError: the model takes images of another size.
         """
-        return to_instances(
+        found = to_instances(
             self._network(self._inputs(frame)),
             (frame.intrinsics.width, frame.intrinsics.height),
             self.info.class_names,
@@ -72,6 +73,7 @@ class NetworkSegmenter:
             min_mask_pixels=self._settings.min_mask_pixels,
             overlapping=True,
         )
+        return self._calibrated(found)
 
     def segment(self, frame: RgbdFrame) -> Instances:
         """The instances of one frame, best score first, masks at the frame's size.
@@ -81,8 +83,16 @@ class NetworkSegmenter:
         """
         settings = self._settings
         threshold = self.info.score_threshold if settings.score_threshold < 0 else settings.score_threshold
+        threshold = self.info.calibration.raw(threshold)
         selection = Selection(threshold, self.info.mask_threshold, settings.max_instances, settings.min_mask_pixels)
-        return instances_of(self._network, self._inputs(frame), selection, self.info.class_names)
+        found = instances_of(self._network, self._inputs(frame), selection, self.info.class_names)
+        return self._calibrated(found)
+
+    def _calibrated(self, instances: Instances) -> Instances:
+        """The same with scores as they are published."""
+        if self.info.calibration.changes_nothing:
+            return instances
+        return replace(instances, scores=self.info.calibration.published(instances.scores))
 
     def _inputs(self, frame: RgbdFrame) -> dict[str, NDArray]:
         if self.info.needs_color and frame.color_rgb is None:

@@ -19,6 +19,7 @@ from instance_seg_ros.segmentation.model_file import (
     read_metadata,
     read_model_info,
 )
+from instance_seg_ros.segmentation.score_calibration import ScoreCalibration
 
 
 def tiny_model(**metadata: str) -> bytes:
@@ -55,6 +56,14 @@ def test_the_facts_of_a_valid_file_are_read(tmp_path: Path) -> None:
     content = tiny_model()
     info = read_model_info(written(tmp_path, content))
     assert info == ModelInfo("tiny", "1", ("object",), 0.5, 0.4, graph_digest(content))
+
+
+def test_a_file_may_hold_a_calibration_of_its_scores(tmp_path: Path) -> None:
+    calibrated = tiny_model(score_calibration='{"slope": 2.5, "offset": -1.0}')
+    assert read_model_info(written(tmp_path, calibrated)).calibration == ScoreCalibration(2.5, -1.0)
+    broken = tiny_model(score_calibration='{"slope": -2.5, "offset": -1.0}')
+    with pytest.raises(ModelError, match="needs a slope above 0"):
+        read_model_info(written(tmp_path, broken))
 
 
 def test_metadata_equals_what_the_onnx_library_reads() -> None:

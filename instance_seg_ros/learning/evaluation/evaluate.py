@@ -133,7 +133,7 @@ def evaluate_frame(segmenter: RankingSegmenter, source: LabelledFrame) -> tuple[
     instances = segmenter.segment(source.frame)
     segment_ms = 1000 * (time.perf_counter() - start)
     masks = instances.masks
-    counted = _counted(source, masks)
+    counted = counted_predictions(source, masks)
     away = on_no_object(source.objects, masks)
     surfaces = BareSurfaces(source.frame, ~(masks.any(axis=0) | source.objects))
     judged = [surfaces.judge(mask) if lonely else None for mask, lonely in zip(masks, away, strict=True)]
@@ -146,7 +146,7 @@ def evaluate_frame(segmenter: RankingSegmenter, source: LabelledFrame) -> tuple[
     encoded = None
     if importlib.util.find_spec("faster_coco_eval") is not None:
         ranked = segmenter.ranked(source.frame)
-        ranked = ranked[_counted(source, ranked.masks)]
+        ranked = ranked[counted_predictions(source, ranked.masks)]
         encoded = encode(source.truth, ranked)
     void = source.ignored if source.complete else ~np.any(source.truth.masks, axis=0)
     known = class_ids_in(instances, source.truth.class_names)
@@ -182,8 +182,8 @@ def _as_one_class(instances: Instances) -> Instances:
     return dataclasses.replace(instances, class_ids=np.zeros_like(instances.class_ids))
 
 
-def _counted(source: LabelledFrame, masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which predictions (M,) the metrics look at."""
+def counted_predictions(source: LabelledFrame, masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which predictions (M, H, W) the metrics look at, (M,) bool."""
     counted: NDArray[np.bool_] = mask_areas(masks & source.ignored) <= 0.5 * mask_areas(masks)
     return counted if source.complete else counted & ~on_no_object(source.objects, masks)
 

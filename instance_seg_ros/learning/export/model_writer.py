@@ -23,8 +23,15 @@ from instance_seg_ros.learning.models.checkpoint import Checkpoint, averaged_mod
 from instance_seg_ros.learning.models.condinst import CondInst
 from instance_seg_ros.learning.models.embedded_weights import HALF_SUFFIX, NETWORK_KEY, network_facts
 from instance_seg_ros.learning.models.exported_graph import DecodingSettings, ExportedModel
-from instance_seg_ros.segmentation.model_file import FORMAT, QUANTISED_FROM_KEY, graph_digest, read_metadata
+from instance_seg_ros.segmentation.model_file import (
+    CALIBRATION_KEY,
+    FORMAT,
+    QUANTISED_FROM_KEY,
+    graph_digest,
+    read_metadata,
+)
 from instance_seg_ros.segmentation.network import network_inputs
+from instance_seg_ros.segmentation.score_calibration import ScoreCalibration
 
 OPSET = 17
 _HALF_MIN_ELEMENTS = 1024
@@ -227,6 +234,26 @@ def in_8_bits(content: bytes, calibration: Sequence[RgbdFrame]) -> tuple[bytes, 
     measured = {"calibration_frames": len(calibration[::2]), "agreement_with_float": asdict(agreed)}
     facts["trained_on"] = json.dumps(json.loads(facts["trained_on"]) | measured)
     return _with_facts(quantised, facts), agreed
+
+
+def with_calibration(
+    content: bytes, calibration: ScoreCalibration, score_threshold: float, record: Mapping[str, object]
+) -> bytes:
+    """A model file with calibrated scores; its graph and digest stay.
+
+    Args:
+        content: of a model file, calibrated or not.
+        calibration: of the network's scores.
+        score_threshold: the recommended one, of the published scores.
+        record: of how the calibration was found, JSON-ready, for `trained_on`.
+    """
+    facts = {key: value for key, value in read_metadata(content).items() if key != "digest"}
+    facts |= {
+        CALIBRATION_KEY: calibration.to_text(),
+        "score_threshold": str(round(score_threshold, 4)),
+        "trained_on": json.dumps(json.loads(facts["trained_on"]) | {"calibration": dict(record)}),
+    }
+    return _with_facts(onnx.load_from_string(content), facts)
 
 
 def write_model_file(content: bytes, path: Path) -> None:
