@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
 import torch
@@ -17,8 +19,8 @@ from instance_seg_ros.learning.training.processes import Processes
 from instance_seg_ros.learning.training.settings import ObjectiveSettings, TrainingSettings
 
 GRADIENT_NORM = "gradient_norm"
-_EAGER_STEPS = 3
-"""Steps before a graph is captured: the optimiser makes its state in them, and cuDNN chooses its kernels."""
+_EAGER_STEPS = 8
+"""Steps before a graph is captured: the optimiser makes its state in them, and libraries load and choose kernels."""
 
 
 def parameter_groups(model: CondInst, weight_decay: float) -> list[dict[str, Any]]:
@@ -205,11 +207,15 @@ class CapturedStep:
         graph = torch.cuda.CUDAGraph()
         self._stream.synchronize()
         try:
-            # Threads of the loader may use CUDA meanwhile (pinned memory): that must not break the capture.
-            with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
+            # Relaxed: that a library or a thread of the loader asks for memory meanwhile must not end the capture.
+            with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="relaxed"):
                 result = self._step(inputs)
         except RuntimeError as error:
             self._captures = False
-            tqdm.write(f"no CUDA graph of a training step ({error}): steps run kernel by kernel, which is slower")
+            where = " < ".join(
+                f"{Path(f.filename).name}:{f.lineno}" for f in extract_tb(error.__traceback__)[:0:-1][:6]
+            )
+            cause = str(error).partition("\n")[0]
+            tqdm.write(f"no CUDA graph of a training step ({cause}; {where}): steps run kernel by kernel, more slowly")
             return
         self._graphs[shape] = (graph, inputs, result)

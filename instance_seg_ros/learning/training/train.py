@@ -149,7 +149,6 @@ class Trainer:
         self._optimiser_step = OptimiserStep(self.model, network, settings, self.objective, self.processes, self._slots)
         self._run_step: Callable[[Batch], Tensor] = self._optimiser_step
         if self._on_gpu and self.processes.count == 1:
-            torch.backends.cudnn.benchmark = True
             self._run_step = CapturedStep(self._optimiser_step, self.processes.device)
         self._under_way: deque[_StepUnderWay] = deque()
         self.step, self.elapsed_s = 0, 0.0
