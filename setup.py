@@ -62,9 +62,11 @@ setup(
     install_requires=requirements("runtime"),
     extras_require={
         "openvino": ["openvino>=2024.6"],
+        "rerun": ["rerun-sdk"],
         "rtx": ["onnx", "tensorrt-rtx-cu13-bindings", "tensorrt-rtx-cu13-libs", "torch"],
         "synth": requirements("demo"),
         "tensorboard": ["tensorboard"],
+        "view": ["open3d"],
         "train": [*requirements("demo"), "faster-coco-eval", "matplotlib", "onnx", "pillow>=10", "torch"],
     },
     entry_points={"console_scripts": ["instance-seg = instance_seg_ros.commands.main:main"]},

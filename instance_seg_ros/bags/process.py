@@ -13,7 +13,7 @@ from instance_seg_ros.bags.storage import BagError, opened_bag
 from instance_seg_ros.bags.writer import new_bag
 from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.messages.types import load_typestore
-from instance_seg_ros.pipeline import Pipeline
+from instance_seg_ros.pipeline import Pipeline, Scene
 from instance_seg_ros.tracking.tracker import TimeStep
 
 
@@ -66,12 +66,14 @@ def process_bag(
     T_color_depth: Transform | None = None,
     rectified: bool = False,
     progress: Callable[[int, int], None] = lambda read, total: None,
+    listener: Callable[[Scene], None] = lambda scene: None,
 ) -> BagSummary:
     """Runs the pipeline on every frame of a bag and writes a bag with the results, which appears whole or not at all.
 
     If no frame could be processed, there is no new bag; the summary says why.
     The results have the stamps of their colour images and lie at the times at which the bag's frames were complete:
-    `instances`, `label_image`, `overlay/compressed` (JPEG), `camera_info` and `cloud`, under `/instance_seg`.
+    `instances`, `label_image`, `overlay/compressed` (JPEG), `camera_info`, `cloud` and, for Foxglove, `annotations`
+    and `scene`, under `/instance_seg`.
 
     Args:
         source: a rosbag2 folder, or a single .mcap or .db3 file.
@@ -80,6 +82,7 @@ def process_bag(
         storage: a key of `STORAGES`; None takes that of `source`.
         copy_inputs: copy the camera's topics and /tf_static too, so that the new bag can be played by itself.
         progress: called with the number of messages read and in total.
+        listener: called with each scene.
 
     Raises:
         BagError: when the bag cannot be read, has no such camera, or the target cannot be written.
@@ -93,10 +96,11 @@ def process_bag(
         topics = topics_of(bag, topic_overrides)
         max_opening_m = pipeline.grasp_sampler.gripper_settings.max_opening_m
         frames = FrameReader(bag, typestore, topics, tolerance_s, summary, T_color_depth, rectified, max_opening_m)
-        listener = results.copy if copy_inputs else lambda message: None
-        for time_ns, frame in frames.read(listener, progress):
+        copy = results.copy if copy_inputs else lambda message: None
+        for time_ns, frame in frames.read(copy, progress):
             scene = pipeline.run(frame)
             results.write(time_ns, scene, pipeline.grasp_sampler.settings)
+            listener(scene)
             summary.frames += 1
             summary.instances += len(scene.instances)
             summary.grasps += sum(len(grasps.grasps) for grasps in scene.grasps)

@@ -17,7 +17,7 @@ from rosbags.typesys.store import Typestore
 from instance_seg_ros.bags.names import COMPRESSED_IMAGE, RESULT_NAMESPACE
 from instance_seg_ros.bags.storage import STORAGES, BagError, RecordedMessage
 from instance_seg_ros.core.parameters import GraspingSettings
-from instance_seg_ros.messages import outgoing
+from instance_seg_ros.messages import foxglove, outgoing
 from instance_seg_ros.messages.camera import camera_info
 from instance_seg_ros.messages.types import message_factory
 from instance_seg_ros.pipeline import Scene
@@ -50,6 +50,8 @@ class ResultWriter:
             "overlay/compressed": self._overlay(scene),
             "camera_info": camera_info(self._make, header, scene.frame.intrinsics),
             "cloud": outgoing.cloud(self._make, scene),
+            "annotations": foxglove.image_annotations(self._make, scene),
+            "scene": foxglove.scene_update(self._make, scene),
         }
         for name, message in results.items():
             msgtype = message.__msgtype__

@@ -15,9 +15,11 @@ from instance_seg_ros.bags.recording import RecordedSettings, read_settings
 from instance_seg_ros.bags.storage import STORAGES
 from instance_seg_ros.commands.helpers.pipeline_options import (
     add_pipeline_arguments,
+    add_rerun_argument,
     load_pipeline,
     model_line,
     parse_count,
+    rerun_listener,
 )
 from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.core.geometry import Transform
@@ -26,9 +28,10 @@ from instance_seg_ros.tracking.tracker import TimeStep
 
 EPILOG = """\
 Writes a bag with /instance_seg/instances (instance_seg_ros/msg/InstanceArray), /instance_seg/label_image,
-/instance_seg/overlay/compressed, /instance_seg/camera_info (of these images, without distortion) and
-/instance_seg/cloud. Every message has the stamp of its colour image and is recorded at the time at which the frame was
-complete in IN, so both bags can be played together.
+/instance_seg/overlay/compressed, /instance_seg/camera_info (of these images, without distortion), /instance_seg/cloud
+and, for Foxglove (layout: config/foxglove.json), /instance_seg/annotations and /instance_seg/scene. Every message has
+the stamp of its colour image and is recorded at the time at which the frame was complete in IN, so both bags can be
+played together.
 
 The camera's topics are found by type and name; depth that is aligned to colour and raw images are preferred. Depth that
 is not aligned is registered here, with the CameraInfo of both cameras and /tf_static or /tf (or --depth-camera-pose).
@@ -77,6 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="IN was written by the node's service record: take the topics and all settings from it, not from options",
     )
+    add_rerun_argument(parser)
     add_pipeline_arguments(parser)
 
 
@@ -87,17 +91,21 @@ def run(args: argparse.Namespace) -> int:
         InputError: for a bag, settings or a model that cannot be used, or when no frame could be processed.
     """
     topics = {key: getattr(args, f"{key}_topic") for key in ("color", "depth", "color_info", "depth_info")}
-    recorded = read_settings(args.source)
-    if args.as_recorded:
-        if recorded is None:
-            raise InputError(f"{args.source} was not written by the node's service record: there are no settings in it")
+    recorded = read_settings(args.source) if args.as_recorded else None
+    if recorded is not None:
         _take_recorded(args, topics, recorded)
+    elif args.as_recorded:
+        raise InputError(f"{args.source} was not written by the node's service record: there are no settings in it")
     check_bag(args.source, args.out, topics)  # before a model is loaded, which takes longer
+    recorded = recorded or read_settings(args.source)
     pipeline = _recorded_pipeline(args, recorded) if args.as_recorded and recorded else load_pipeline(args)
     print(model_line(pipeline))
     if recorded is not None:
         print(_comparison(pipeline, recorded, args.as_recorded))
-    with tqdm(unit="msg", desc=args.source.name, leave=False, disable=None) as bar:
+    with (
+        tqdm(unit="msg", desc=args.source.name, leave=False, disable=None) as bar,
+        rerun_listener(args.rrd) as show_scene,
+    ):
 
         def show(read: int, total: int) -> None:
             bar.total = total
@@ -115,11 +123,12 @@ def run(args: argparse.Namespace) -> int:
             T_color_depth=args.depth_camera_pose,
             rectified=args.rectified,
             progress=show,
+            listener=show_scene,
         )
     print(summary_text(summary))
     if summary.frames == 0:
         raise InputError(f"no frame of {args.source} could be processed; the causes are above")
-    print(f"wrote {args.out}")
+    print(f"wrote {args.out}" + (f" and {args.rrd}" if args.rrd is not None else ""))
     return 0
 
 

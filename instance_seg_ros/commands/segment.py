@@ -10,7 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from tabulate import tabulate
 
-from instance_seg_ros.commands.helpers.pipeline_options import add_pipeline_arguments, load_pipeline, model_line
+from instance_seg_ros.commands.helpers.pipeline_options import (
+    add_pipeline_arguments,
+    add_rerun_argument,
+    load_pipeline,
+    model_line,
+    rerun_listener,
+)
 from instance_seg_ros.core.camera import MAX_DEPTH_M
 from instance_seg_ros.core.depth import scale_fault
 from instance_seg_ros.core.errors import InputError
@@ -52,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--capture", type=Path, metavar="DIR", help="a capture, or a folder of captures, instead of the three files"
     )
     parser.add_argument("--out", type=Path, metavar="DIR", required=True, help="folder for the results")
+    add_rerun_argument(parser)
     add_pipeline_arguments(parser)
 
 
@@ -64,9 +71,14 @@ def run(args: argparse.Namespace) -> int:
     sources = _sources(args)
     pipeline = load_pipeline(args)
     print(model_line(pipeline))
-    for capture, folder in sources:
-        pipeline.tracker.reset()  # captures need not follow each other in time
-        _report(capture.name, _segment(pipeline, capture, folder), folder)
+    with rerun_listener(args.rrd) as show:
+        for capture, folder in sources:
+            pipeline.tracker.reset()  # captures need not follow each other in time
+            scene = _segment(pipeline, capture, folder)
+            show(scene)
+            _report(capture.name, scene, folder)
+    if args.rrd is not None:
+        print(f"wrote {args.rrd}")
     return 0
 
 

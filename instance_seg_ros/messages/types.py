@@ -8,7 +8,7 @@ from typing import Any
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-from instance_seg_ros.messages import outgoing
+from instance_seg_ros.messages import foxglove, outgoing
 
 PACKAGE = "instance_seg_ros"
 
@@ -30,11 +30,13 @@ def interface_files() -> list[Path]:
 
 
 def load_typestore() -> Typestore:
-    """ROS 2 Jazzy's types and this package's."""
+    """ROS 2 Jazzy's types, this package's, and those that Foxglove shows."""
     typestore = get_typestore(Stores.ROS2_JAZZY)
     types: dict[str, Any] = {}
     for file in interface_files():
         types.update(get_types_from_msg(file.read_text(), f"{PACKAGE}/msg/{file.stem}"))
+    for name, definition in foxglove.DEFINITIONS.items():
+        types.update(get_types_from_msg(definition, f"{foxglove.PACKAGE}/msg/{name}"))
     typestore.register(types)
     return typestore
 

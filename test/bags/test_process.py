@@ -47,7 +47,10 @@ def test_every_frame_is_answered_with_the_stamp_of_its_image(
     assert summary.time_steps == {TimeStep.FORWARD: 4}
     assert progress[-1] == (16, 16)
     found = read_bag(tmp_path / "out")
-    for messages in found.values():
+    for topic, messages in found.items():
+        if topic.endswith(("annotations", "scene")):  # Foxglove's types have no header
+            assert len(messages) == len(frames)
+            continue
         assert [stamp_of(message) for message in messages] == [frame.stamp_ns for frame in frames]
     array = found["/instance_seg/instances"][0]
     assert array.fx == frames[0].intrinsics.fx

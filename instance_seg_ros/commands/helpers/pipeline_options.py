@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from instance_seg_ros.core import arguments
 from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.core.parameters import PipelineSettings, stages
 from instance_seg_ros.core.settings import SettingsType
-from instance_seg_ros.pipeline import Pipeline
+from instance_seg_ros.pipeline import Pipeline, Scene
+from instance_seg_ros.results.rerun_recording import RerunRecording
 
 
 def add_pipeline_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,6 +20,33 @@ def add_pipeline_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, metavar="FILE", help="model file (default: the one that is shipped)")
     for stage, settings_type in stages().items():
         arguments.add_arguments(parser, settings_type, f"{stage} settings", prefix=f"{stage}_")
+
+
+def add_rerun_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds `--rrd`."""
+    parser.add_argument(
+        "--rrd", type=Path, metavar="FILE", help="also write the scenes as a Rerun recording: `rerun FILE` shows it"
+    )
+
+
+@contextlib.contextmanager
+def rerun_listener(path: Path | None) -> Iterator[Callable[[Scene], None]]:
+    """What to call with each scene: writes it into the Rerun recording at `path`, or does nothing for None.
+
+    Raises:
+        InputError: rerun-sdk is not installed.
+    """
+    if path is None:
+        yield lambda scene: None
+        return
+    try:
+        recording = RerunRecording(path)
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"--rrd needs the module {error.name}, which is not installed; pip install 'instance-seg-ros[rerun]'"
+        ) from error
+    with recording:
+        yield recording.write
 
 
 def load_pipeline(args: argparse.Namespace) -> Pipeline:

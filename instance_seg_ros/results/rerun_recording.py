@@ -1,0 +1,101 @@
+"""Scenes as a Rerun recording (https://rerun.io): images, masks, cloud, boxes and grasps over time in one .rrd file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from instance_seg_ros.core.geometry import BOX_EDGES
+from instance_seg_ros.pipeline import Scene
+from instance_seg_ros.results.cloud import cloud_of_frame
+from instance_seg_ros.results.drawing import color_of_track, gripper_corners_m
+from instance_seg_ros.results.overlay import tag_of
+
+APPLICATION = "instance_seg"
+TIMELINE, FRAMES = "camera_time", "frame"
+"""The stamps of the images, and the scenes one by one, as captures may have no stamps."""
+GRASPS_SHOWN = 3
+_POINT_RADIUS_M, _LINE_RADIUS_M = 0.001, 0.0008
+
+
+class RerunRecording:
+    """Writes scenes into a file, from `with` to its end. Poses are in the camera's optical frame, metres.
+
+    Args:
+        path: of the .rrd file; it is replaced.
+
+    Raises:
+        ImportError: rerun-sdk is not installed.
+        OSError: the file cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        import rerun
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.open("wb").close()  # an OSError names the file; Rerun would only log it
+        self._rerun = rerun
+        self._written = 0
+        self._recording = rerun.RecordingStream(APPLICATION)
+        self._recording.save(path)
+        self._recording.log("camera", rerun.ViewCoordinates.RDF, static=True)
+
+    def __enter__(self) -> RerunRecording:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._recording.flush()
+        self._recording.disconnect()
+
+    def write(self, scene: Scene) -> None:
+        """Adds a scene at the time of its image."""
+        rerun, log, frame = self._rerun, self._recording.log, scene.frame
+        camera, cloud = frame.intrinsics, cloud_of_frame(scene)
+        self._recording.set_time(FRAMES, sequence=self._written)
+        self._written += 1
+        self._recording.set_time(TIMELINE, timestamp=np.datetime64(frame.stamp_ns, "ns"))
+        log(
+            "camera/image",
+            rerun.Pinhole(
+                focal_length=[camera.fx, camera.fy],
+                principal_point=[camera.cx + 0.5, camera.cy + 0.5],  # Rerun's pixels begin at their corners
+                width=camera.width,
+                height=camera.height,
+            ),
+        )
+        if frame.color_rgb is not None:
+            log("camera/image/color", rerun.Image(frame.color_rgb).compress())
+        log("camera/image/depth", rerun.DepthImage(frame.depth_m, meter=1.0))
+        log("camera/image/masks", rerun.SegmentationImage(scene.instances.label_image()))
+        log("camera/cloud", rerun.Points3D(cloud.points_m, colors=cloud.colors_rgb, radii=_POINT_RADIUS_M))
+        placed = [(each, each.lifted.box) for each in scene.objects() if each.lifted.box is not None]
+        log(
+            "camera/objects",
+            rerun.Boxes3D(
+                centers=[box.T_camera_box.translation_m for _, box in placed],
+                half_sizes=[np.asarray(box.size_m) / 2 for _, box in placed],
+                quaternions=[rerun.Quaternion(xyzw=box.T_camera_box.quaternion_xyzw) for _, box in placed],
+                colors=[color_of_track(each.track_id) for each, _ in placed],
+                labels=[tag_of(each) for each, _ in placed],
+            ),
+        )
+        shown = [grasp for each, _ in placed for grasp in each.grasps[:GRASPS_SHOWN]]
+        edges = np.array(BOX_EDGES)
+        strips_m = [gripper_corners_m(grasp, scene.gripper)[:, edges].reshape(-1, 2, 3) for grasp in shown]
+        log(
+            "camera/grasps",
+            rerun.LineStrips3D(
+                np.concatenate(strips_m) if strips_m else [],
+                colors=[_shade(grasp.quality) for grasp, strips in zip(shown, strips_m, strict=True) for _ in strips],
+                radii=_LINE_RADIUS_M,
+            ),
+        )
+
+
+def _shade(quality: float) -> tuple[int, int, int]:
+    """From red (0) to green (1)."""
+    return round(255 * (1 - quality)), round(255 * quality), 25

@@ -1,0 +1,60 @@
+"""`instance-seg view`, as Open3D sees what it is given."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from instance_seg_ros.commands.main import EXIT_INPUT_ERROR, main
+from instance_seg_ros.files.result_files import write_results
+from instance_seg_ros.pipeline import Scene
+
+
+@pytest.fixture
+def results(tmp_path: Path, make_scene: Callable[..., Scene]) -> Path:
+    write_results(make_scene(), tmp_path / "results")
+    return tmp_path / "results"
+
+
+def test_cloud_boxes_and_grasps_are_shown_where_they_are(results: Path, make_scene: Callable[..., Scene]) -> None:
+    pytest.importorskip("open3d", exc_type=ImportError)
+    from instance_seg_ros.commands.view import geometries
+
+    scene = make_scene()
+    [placed] = [each for each in scene.objects() if each.lifted.box is not None]
+    cloud, box, *grasps = geometries(results, grasps=2)
+    assert len(cloud.points) == np.count_nonzero(scene.frame.depth_m)
+    assert np.asarray(box.points) == pytest.approx(placed.lifted.box.corners_m, abs=1e-6)
+    assert len(grasps) == len(placed.grasps) == 2
+    contacts_m = np.asarray(grasps[0].points)[:2]
+    assert np.linalg.norm(contacts_m[1] - contacts_m[0]) == pytest.approx(placed.grasps[0].width_m, abs=1e-6)
+    assert len(geometries(results, grasps=0)) == 2
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda folder: (folder / "instances.json").unlink(), "a folder that segment wrote?"),
+        (lambda folder: (folder / "instances.json").write_text("{"), "cannot be read"),
+        (lambda folder: (folder / "instances.json").write_text(json.dumps([1])), "is not what segment writes"),
+        (lambda folder: (folder / "scene.ply").unlink(), "scene.ply is missing"),
+        (lambda folder: None, "there is no screen here"),
+    ],
+)
+def test_what_cannot_be_shown_is_told(
+    results: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    spoil: Callable[[Path], None],
+    told: str,
+) -> None:
+    pytest.importorskip("open3d", exc_type=ImportError)
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    spoil(results)
+    assert main(["view", str(results)]) == EXIT_INPUT_ERROR
+    assert told in capsys.readouterr().err
