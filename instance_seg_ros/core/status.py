@@ -18,6 +18,7 @@ class Status(enum.IntFlag):
     OCCLUDED = 64
     PARTLY_MEASURED = 128
     FLUSH = 256
+    FRONT_ONLY = 512
 
 
 PARTLY_SEEN = Status.CUT_BY_IMAGE_BORDER | Status.OCCLUDED | Status.PARTLY_MEASURED
@@ -34,6 +35,7 @@ REASONS = {
     Status.OCCLUDED: "something nearer hides part of it, so its size is at least what is given",
     Status.PARTLY_MEASURED: "part of it has no depth, so its size is at least what is given",
     Status.FLUSH: "it does not stand out from what it lies on: its height is not known, and it may be a print",
+    Status.FRONT_ONLY: "only one upright face of it is in view, so how far it reaches back is at least what is given",
 }
 
 

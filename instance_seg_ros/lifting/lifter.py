@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cmath
 import enum
 import math
 from dataclasses import dataclass, field
@@ -49,6 +50,12 @@ _FOOT_SHARE = 0.3
 """An object rests on the middle part of its lower side, so wide and long as a share of it, or on more."""
 _LEVEL, _TOP_SEEN = 0.9, 0.1
 """What lies below others is seen from its side alone when fewer than so many of its normals point up by the first."""
+_FRONT_ASPECT, _UPWARDS, _TOP_OF_FRONT = 0.2, 0.5, 0.03
+"""Only the front of an object is seen when its outline is narrower than this share of its length, and hardly any of its
+normals point up."""
+_STEEP, _MIN_FACE_POINTS, _MIN_FACE_SHARE, _FACES_AGREE = 0.9, 30, 0.1, 0.85
+"""The upright faces of a box are those points whose normals are level within 26 degrees, if there are so many; and they
+are faces of a box when the fourth powers of their directions, as complex numbers, have a mean so long."""
 _FLUSH_M, _FLUSH_NOISE_M = 0.003, 0.003
 """What stands out by less than the larger of these, the second at 1 m and growing with the square of the distance, may
 be flat: so much is left of a sensor's noise."""
@@ -323,6 +330,7 @@ class Lifter:
         else:
             if completion is not Completion.NONE and _is_flush(whole.body.top_m, mean_m[2]):
                 status |= Status.FLUSH
+            status |= Status.FRONT_ONLY if whole.front_only else Status.OK
             box, centre_m = whole.box, whole.body.in_camera(whole.solid.centre_m)
             is_round = isinstance(whole.solid, Revolution) and whole.solid.is_round
         return Instance3D(
@@ -337,7 +345,7 @@ class Lifter:
             status=status,
             support=support,
             centroid_covariance_m2=centroid_covariance_m2(
-                box, centre_m, visibility, is_round, support.kind, completed=whole is not None
+                box, centre_m, visibility, is_round, support.kind, whole is not None, Status.FRONT_ONLY in status
             ),
             amodal_xyxy=amodal_xyxy(box, bounds, frame.intrinsics),
             occluded_by=occluders(visibility, masks),
@@ -412,11 +420,12 @@ def _foot_m(box: OrientedBox) -> NDArray[np.float64]:
 
 @dataclass(frozen=True, eq=False)
 class _Whole:
-    """An object with its unseen parts: the box around it, and the solid in the frame of a body."""
+    """An object with its unseen parts: the box around it, the solid in the frame of a body, whether all is one face."""
 
     box: OrientedBox
     solid: Revolution | Columns
     body: Body
+    front_only: bool
 
 
 def _completed(
@@ -452,7 +461,8 @@ def _completed(
     if isinstance(solid, Revolution):
         axes, low_m, high_m = _smallest_rectangle(np.concatenate([outline_m, solid.outline_m()]))
     else:
-        axes, low_m, high_m = _smallest_rectangle(outline_m)
+        turn = _turn_of_faces(body)
+        axes, low_m, high_m = _smallest_rectangle(outline_m, turn)
         far_m = np.zeros((0, 3))
         if not has_flat_top(body):
             far_m = far_side_of_round_body(points_m, plane, frame, rotation[:, :2] @ axes[0])
@@ -468,7 +478,9 @@ def _completed(
     middle_m = np.array([*((low_m + high_m) / 2 @ axes), top_m / 2])
     pose = _box_pose(rotation[:, :2] @ axes[0], plane.normal, body.in_camera(middle_m))
     box = OrientedBox(pose, np.array([*(high_m - low_m), top_m]))
-    return _Whole(box, solid, body)
+    thin = high_m[1] - low_m[1] < _FRONT_ASPECT * (high_m[0] - low_m[0])
+    top_seen = np.count_nonzero(body.normals[:, 2] > _UPWARDS) > _TOP_OF_FRONT * len(body.normals)
+    return _Whole(box, solid, body, isinstance(solid, Columns) and thin and not top_seen)
 
 
 def _least_spread(covariance_m2: NDArray[np.float64], mean_m: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -489,18 +501,33 @@ def _box_of_points(surface: _Surface, z_axis: NDArray[np.float64]) -> OrientedBo
     )
 
 
+def _turn_of_faces(body: Body) -> float | None:
+    """The angle, in radians and up to quarter turns, by which the upright faces of a box are turned; None for others.
+
+    The smallest rectangle around two faces of a box whose top is not seen may lie across its corner.
+    """
+    across_x, across_y = body.normals[:, 0], body.normals[:, 1]
+    steep = across_x * across_x + across_y * across_y > _STEEP**2
+    count = int(np.count_nonzero(steep))
+    if count < max(_MIN_FACE_POINTS, _MIN_FACE_SHARE * len(steep)):
+        return None
+    fourfold = (across_x[steep] + 1j * across_y[steep]) ** 4
+    mean = complex((fourfold / np.abs(fourfold)).mean())
+    return cmath.phase(mean) / 4 if abs(mean) > _FACES_AGREE else None
+
+
 def _smallest_rectangle(
-    points: NDArray[np.float64],
+    points: NDArray[np.float64], turn: float | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """The rectangle of least area around (N, 2) points.
+    """The rectangle of least area around (N, 2) points, or the one that is turned by so many radians.
 
     Returns:
         axes: (2, 2), its sides' directions as rows, the longer side first, right-handed.
         low, high: (2,) bounds of the points along those axes.
     """
     origin = points.mean(axis=0)
-    degrees = cv2.minAreaRect((points - origin).astype(np.float32))[2]
-    cosine, sine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    turn = np.radians(cv2.minAreaRect((points - origin).astype(np.float32))[2]) if turn is None else turn
+    cosine, sine = np.cos(turn), np.sin(turn)
     axes = np.array([[cosine, sine], [-sine, cosine]])
     along = (points @ axes.T).T
     low, high = np.array([percentiles(places, _EXTENT_PERCENTILE, 100 - _EXTENT_PERCENTILE) for places in along]).T

@@ -35,6 +35,7 @@ def centroid_covariance_m2(
     is_round: bool,
     support: Support,
     completed: bool,
+    front_only: bool,
 ) -> NDArray[np.float64]:
     """Covariance (3, 3) of the error of a volume's centre, camera optical frame.
 
@@ -47,6 +48,7 @@ def centroid_covariance_m2(
         is_round: whether the body was found to be one of revolution.
         completed: whether its far side was completed at all; otherwise the box is that of the side that was seen, its z
             towards the camera, and the object may reach back as far as it is wide.
+        front_only: whether all that was seen is one upright face.
     """
     wide_m, narrow_m, height_m = box.size_m[:2].max(), box.size_m[:2].min(), box.size_m[2]
     cut = _CUT if Status.CUT_BY_IMAGE_BORDER in visibility.status else 1.0
@@ -55,6 +57,7 @@ def centroid_covariance_m2(
         + _UNMEASURED * visibility.unmeasured_share
     )
     across = 0.0 if is_round else _OTHER_ACROSS + _THIN_ACROSS * (1 - narrow_m / max(wide_m, 1e-6))
+    across += _FAR_SIDE if front_only else 0
     upwards = _ROUND_UPWARDS if is_round else _OTHER_UPWARDS
     upwards += {Support.PLANE: 0.0, Support.INSTANCE: _ON_INSTANCE}.get(support, _UNSUPPORTED)
     if not completed:

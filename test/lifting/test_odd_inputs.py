@@ -115,3 +115,24 @@ def test_a_field_of_view_that_cannot_be_is_refused(fx: float, fy: float, accepte
     else:
         with pytest.raises(ValueError, match="view of more than 178 degrees"):
             Intrinsics(640, 480, fx, fy, 319.5, 239.5)
+
+
+@pytest.mark.parametrize(
+    ("turn_deg", "elevation_deg", "front_only"),
+    [
+        *((0, 2, True), (10, 10, True)),  # its front alone, its other side hardly
+        *((0, 30, False), (10, 20, False)),  # its top as well
+        *((20, 10, False), (40, 2, False), (40, 10, False), (75, 2, False)),  # two sides, and no top
+    ],
+)
+def test_a_box_of_which_one_face_is_seen_says_that_its_depth_is_not_known(
+    turn_deg: float, elevation_deg: float, front_only: bool
+) -> None:
+    box = Box((0.15, 0.12, 0.16), upright(0, 0, 0.08, turn_deg))
+    (found,), (off_m,) = lifted(
+        AnalyticScene([box], look_at((0, 0, 0.1), 0.8, elevation_deg, -90), table_size_m=(0.9, 0.9))
+    )
+    assert (Status.FRONT_ONLY in found.status) == front_only
+    assert (off_m > 0.04) == front_only
+    assert found.centroid_covariance_m2 is not None
+    assert off_m < 1.645 * float(np.sqrt(np.linalg.eigvalsh(found.centroid_covariance_m2).max()))
