@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.geometry import Transform
-from instance_seg_ros.core.instances import Instances
+from instance_seg_ros.core.instances import Instances, boxes_of_masks
 from instance_seg_ros.core.parameters import GripperSettings, PipelineSettings
 from instance_seg_ros.core.status import Status, reason_of
 from instance_seg_ros.grasping.grasp import Grasp, InstanceGrasps, Rejection
 from instance_seg_ros.grasping.sampler import GraspSampler
 from instance_seg_ros.lifting import Instance3D, LiftedFrame, Lifter
+from instance_seg_ros.lifting.box_prompt import cut_out
 from instance_seg_ros.segmentation import ModelInfo, Segmenter, load_segmenter
 from instance_seg_ros.tracking.tracker import TimeStep, Tracker
 
@@ -177,6 +181,36 @@ class Pipeline:
             times_s,
             self.tracker.time_step,
             self.grasp_sampler.gripper_settings,
+        )
+
+    def cut_out(self, scene: Scene, boxes_xyxy: Sequence[tuple[int, int, int, int]]) -> Scene:
+        """What stands out in rectangles of a scene's image, by the depth alone, as a scene of its own.
+
+        Args:
+            scene: whose supports are known.
+            boxes_xyxy: pixels from (x0, y0) to before (x1, y1).
+
+        Returns:
+            One object for each rectangle in which something stands out and that no earlier one has; of the class
+            `object` and the score 1, with ids that are no tracks.
+        """
+        frame = scene.frame
+        planes = [surface.plane for surface in scene.lifted.surfaces]
+        if scene.lifted.support_plane is not None:
+            planes.append(scene.lifted.support_plane)
+        masks = np.zeros((0, *frame.depth_m.shape), dtype=bool)
+        for box in boxes_xyxy:
+            mask = cut_out(frame, box, planes, self.lifter.settings) & ~masks.any(axis=0)
+            if mask.any():
+                masks = np.concatenate([masks, mask[None]])
+        count = len(masks)
+        instances = Instances(
+            masks, boxes_of_masks(masks), np.ones(count, np.float32), np.zeros(count, np.int64), ("object",)
+        )
+        lifted = self.lifter.lift(frame, instances)
+        grasps = self.grasp_sampler.sample(frame, lifted, instances)
+        return dataclasses.replace(
+            scene, instances=instances, lifted=lifted, grasps=grasps, track_ids=tuple(range(1, count + 1))
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from rclpy.node import Node
 
@@ -21,6 +22,7 @@ from instance_seg_ros.ros.frame_ids import frame_id_fault
 from instance_seg_ros.ros.health import Health
 from instance_seg_ros.ros.params import NodeParameters
 from instance_seg_ros.ros.problem_log import ProblemLog
+from instance_seg_ros.ros.requests import Box
 from instance_seg_ros.ros.transforms import NoTf, Tf
 from instance_seg_ros.tracking.tracker import TimeStep
 
@@ -132,6 +134,33 @@ class Answers:
         self._health.processed(age_s, scene.stage_times_s)
         self._health.grasped(scene.grasps)
         return answer, scene
+
+    def cut_out(self, scene: Scene, boxes_xyxy: Sequence[Box], pipeline: Pipeline) -> InstanceArray:
+        """What stands out in rectangles of a frame that was answered; their ids are no tracks."""
+        try:
+            return self._cut_out(scene, boxes_xyxy, pipeline)
+        except Exception as error:  # the other calls that wait must have their answers
+            self._problems.unexpected("could not cut objects out of rectangles")
+            reason = shortened(f"internal error: {error!r}; see the node's log")
+            info, frame = pipeline.segmenter.info, scene.frame
+            refusal: InstanceArray = outgoing.invalid_instance_array(
+                make_message, frame.stamp_ns, frame.frame_id, info, reason
+            )
+            return refusal
+
+    def _cut_out(self, scene: Scene, boxes_xyxy: Sequence[Box], pipeline: Pipeline) -> InstanceArray:
+        current = self._settings.current
+        cut = pipeline.cut_out(scene, boxes_xyxy)
+        answer = outgoing.instance_array(
+            make_message,
+            cut,
+            grasping=current.pipeline.grasping,
+            frame_age_s=self._age_s(scene.frame.stamp_ns),
+            include_clouds=current.node.instance_clouds,
+        )
+        for instance in answer.instances:
+            instance.track_id = 0
+        return answer
 
     def _refusal(self, rgbd: RgbdMessages, pipeline: Pipeline, reason: str) -> InstanceArray:
         answer = outgoing.invalid_instance_array(make_message, 0, "", pipeline.segmenter.info, reason)

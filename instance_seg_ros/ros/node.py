@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -373,7 +374,8 @@ class InstanceSegNode(LifecycleNode):
                 elif self._settle(job, UNUSABLE if scene is None else ANSWERED):
                     if enabled:
                         self._publish(answer, scene)
-                    self._requests.answer(answer, job.arrived_s)
+                    cut_out = None if scene is None else partial(self._answers.cut_out, scene, pipeline=pipeline)
+                    self._requests.answer(answer, job.arrived_s, cut_out)
             except Exception:
                 self._problems.unexpected("could not answer a frame")
 

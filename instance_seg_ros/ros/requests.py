@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import copy
+import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rclpy.task import Future
 from sensor_msgs.msg import RegionOfInterest
 
-from instance_seg_ros.msg import InstanceArray
+from instance_seg_ros.msg import Instance, InstanceArray
 from instance_seg_ros.srv import Segment
 
 DEFAULT_TIMEOUT_S = 5.0
@@ -19,10 +20,15 @@ LONGEST_TIMEOUT_S = 3600.0
 MOST_WAITING = 500
 
 
+Box = tuple[int, int, int, int]
+"""Pixels from (x0, y0) to before (x1, y1)."""
+
+
 @dataclass(frozen=True)
 class _Waiting:
     future: Future
     since_s: float
+    boxes_xyxy: tuple[Box, ...]
 
 
 class PendingRequests:
@@ -36,26 +42,38 @@ class PendingRequests:
         with self._lock:
             return bool(self._waiting)
 
-    def add(self, wake: Callable[[], object]) -> Future | None:
+    def add(self, wake: Callable[[], object], boxes_xyxy: Sequence[Box] = ()) -> Future | None:
         """A future of the next frame's InstanceArray, None where `MOST_WAITING` calls wait already.
 
-        `wake` is called when the answer is there.
+        Args:
+            wake: is called when the answer is there.
+            boxes_xyxy: rectangles that the call wants objects cut out of.
         """
         future = Future()
         future.add_done_callback(lambda _: wake())
         with self._lock:
             if len(self._waiting) >= MOST_WAITING:
                 return None
-            self._waiting.append(_Waiting(future, time.monotonic()))
+            self._waiting.append(_Waiting(future, time.monotonic(), tuple(boxes_xyxy)))
         return future
 
-    def answer(self, answer: InstanceArray, arrived_s: float) -> None:
-        """Gives the answer to a frame that arrived at that time (monotonic clock) to all calls made before."""
+    def answer(
+        self,
+        answer: InstanceArray,
+        arrived_s: float,
+        cut_out: Callable[[Sequence[Box]], InstanceArray] | None = None,
+    ) -> None:
+        """Gives the answer to a frame that arrived at that time (monotonic clock) to all calls made before.
+
+        Args:
+            cut_out: makes the answer of calls with rectangles; None: they get the answer, which says what is wrong.
+        """
         with self._lock:
             ready = [waiting for waiting in self._waiting if waiting.since_s <= arrived_s]
             self._waiting = [waiting for waiting in self._waiting if waiting.since_s > arrived_s]
         for waiting in ready:
-            waiting.future.set_result(answer)
+            boxes = waiting.boxes_xyxy
+            waiting.future.set_result(cut_out(boxes) if boxes and cut_out is not None else answer)
 
     def cancel(self, future: Future) -> None:
         """Gives a call up: its future's result is None, unless it was answered already."""
@@ -74,7 +92,10 @@ class PendingRequests:
 
 
 def selected(answer: InstanceArray, request: Segment.Request) -> InstanceArray:
-    """The answer with only the instances that pass all filters of the request."""
+    """The answer with only the instances that pass all filters of the request; of one with rectangles, all."""
+    if request.boxes:
+        return answer
+    words = request.text.lower().split()
     chosen = copy.copy(answer)
     chosen.instances = [
         instance
@@ -82,6 +103,8 @@ def selected(answer: InstanceArray, request: Segment.Request) -> InstanceArray:
         if (not request.class_names or instance.class_name in request.class_names)
         and (not request.track_ids or instance.track_id in request.track_ids)
         and _centre_inside(instance.region, request.region)
+        and (not request.points or any(_has_pixel(instance, point.x, point.y) for point in request.points))
+        and (not words or any(word in instance.class_name.lower() for word in words))
     ]
     return chosen
 
@@ -93,3 +116,17 @@ def _centre_inside(region: RegionOfInterest, wanted: RegionOfInterest) -> bool:
     return bool(
         wanted.x_offset <= x < wanted.x_offset + wanted.width and wanted.y_offset <= y < wanted.y_offset + wanted.height
     )
+
+
+def _has_pixel(instance: Instance, x: float, y: float) -> bool:
+    """Whether the mask holds the pixel around a point of the image."""
+    if not (math.isfinite(x) and math.isfinite(y)):
+        return False
+    column, row = round(x) - instance.region.x_offset, round(y) - instance.region.y_offset
+    mask = instance.mask
+    return 0 <= column < mask.width and 0 <= row < mask.height and mask.data[row * mask.step + column] > 0
+
+
+def boxes_of(request: Segment.Request) -> list[Box]:
+    """The rectangles of a call."""
+    return [(box.x_offset, box.y_offset, box.x_offset + box.width, box.y_offset + box.height) for box in request.boxes]

@@ -17,7 +17,14 @@ from std_srvs.srv import SetBool, Trigger
 from instance_seg_ros.messages import outgoing
 from instance_seg_ros.ros.diagnostics import NodeState, input_faults
 from instance_seg_ros.ros.params import ACTIVE
-from instance_seg_ros.ros.requests import DEFAULT_TIMEOUT_S, LONGEST_TIMEOUT_S, MOST_WAITING, PendingRequests, selected
+from instance_seg_ros.ros.requests import (
+    DEFAULT_TIMEOUT_S,
+    LONGEST_TIMEOUT_S,
+    MOST_WAITING,
+    PendingRequests,
+    boxes_of,
+    selected,
+)
 from instance_seg_ros.srv import Segment
 
 SERVICE_QOS = QoSProfile(depth=2 * MOST_WAITING)
@@ -64,7 +71,7 @@ class Services:
         timeout_s = min(request.timeout_s, LONGEST_TIMEOUT_S) if request.timeout_s > 0 else DEFAULT_TIMEOUT_S
         executor = self._node.executor
         assert executor is not None, "a service is called by an executor"
-        future = self._requests.add(executor.wake)
+        future = self._requests.add(executor.wake, boxes_of(request))
         if future is None:
             response.message = f"{MOST_WAITING} calls wait for a frame already; call again when some were answered"
             return response

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import pytest
 
 pytest.importorskip("rclpy")
 
-from sensor_msgs.msg import RegionOfInterest
+from geometry_msgs.msg import Point
+from sensor_msgs.msg import Image, RegionOfInterest
 
 from instance_seg_ros.msg import Instance, InstanceArray
 from instance_seg_ros.ros.requests import PendingRequests, selected
@@ -55,6 +57,19 @@ def test_a_call_that_is_given_up_gets_no_answer_and_the_others_wait_on() -> None
     assert waiting.result() is not None
 
 
+def test_a_call_with_rectangles_gets_what_was_cut_out_and_the_others_the_answer() -> None:
+    requests = PendingRequests()
+    plain, with_boxes = requests.add(lambda: None), requests.add(lambda: None, [(1, 2, 3, 4)])
+    answer, cut = InstanceArray(status_text="all"), InstanceArray(status_text="cut")
+
+    requests.answer(answer, time.monotonic(), lambda boxes: cut if list(boxes) == [(1, 2, 3, 4)] else answer)
+
+    assert (plain.result(), with_boxes.result()) == (answer, cut)
+    unusable = requests.add(lambda: None, [(1, 2, 3, 4)])
+    requests.answer(answer, time.monotonic(), None)
+    assert unusable.result() is answer
+
+
 def test_all_calls_can_be_given_up() -> None:
     requests = PendingRequests()
     futures = [requests.add(lambda: None) for _ in range(2)]
@@ -69,9 +84,16 @@ def region(x: int, y: int, width: int, height: int) -> RegionOfInterest:
     return RegionOfInterest(x_offset=x, y_offset=y, width=width, height=height)
 
 
+def mask(width: int, height: int, *pixels: tuple[int, int]) -> Image:
+    data = bytearray(width * height)
+    for x, y in pixels:
+        data[y * width + x] = 255
+    return Image(width=width, height=height, step=width, data=bytes(data))
+
+
 INSTANCES = [
-    Instance(track_id=1, class_name="cup", region=region(0, 0, 10, 20)),  # centre (5, 10)
-    Instance(track_id=2, class_name="cup", region=region(40, 0, 10, 20)),  # centre (45, 10)
+    Instance(track_id=1, class_name="cup", region=region(0, 0, 10, 20), mask=mask(10, 20, (3, 4))),  # centre (5, 10)
+    Instance(track_id=2, class_name="cup", region=region(40, 0, 10, 20), mask=mask(10, 20, (5, 0))),  # centre (45, 10)
     Instance(track_id=3, class_name="box", region=region(0, 40, 11, 21)),  # centre (5.5, 50.5)
 ]
 
@@ -91,6 +113,15 @@ INSTANCES = [
         (Segment.Request(region=region(5, 50, 41, 1)), [3]),
         (Segment.Request(region=region(6, 0, 40, 480)), [2]),
         (Segment.Request(region=region(0, 11, 50, 480)), [3]),
+        (Segment.Request(points=[Point(x=3.0, y=4.0)]), [1]),
+        (Segment.Request(points=[Point(x=3.4, y=3.6)]), [1]),  # the pixel around the point
+        (Segment.Request(points=[Point(x=2.0, y=4.0)]), []),  # in its region, not in its mask
+        (Segment.Request(points=[Point(x=-3.0, y=4.0), Point(x=1e30, y=math.nan)]), []),
+        (Segment.Request(points=[Point(x=9.0, y=9.0), Point(x=45.0, y=0.0)]), [2]),
+        (Segment.Request(text="the CUP"), [1, 2]),
+        (Segment.Request(text="box cup", track_ids=[3]), [3]),
+        (Segment.Request(text="spoon"), []),
+        (Segment.Request(text=" ", boxes=[region(0, 0, 1, 1)], track_ids=[9]), [1, 2, 3]),  # others filter nothing
     ],
 )
 def test_a_call_gets_the_instances_that_pass_all_its_filters(request_: Segment.Request, ids: list[int]) -> None:
