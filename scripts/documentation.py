@@ -62,7 +62,11 @@ OUTPUTS = (
     Endpoint("/diagnostics", "diagnostic_msgs/msg/DiagnosticArray", "what works, what does not and why"),
 )
 SERVICES = (
-    Endpoint("~/segment", "instance_seg_ros/srv/Segment", "one result on demand, by class, id, region, point or word, or cut out of rectangles"),
+    Endpoint(
+        "~/segment",
+        "instance_seg_ros/srv/Segment",
+        "one result on demand, by class, id, place or word, or cut out of rectangles",
+    ),
     Endpoint("~/record", "std_srvs/srv/Trigger", "write the last seconds as an MCAP file, for a bug report"),
     Endpoint("~/set_enabled", "std_srvs/srv/SetBool", "process frames or rest"),
 )
