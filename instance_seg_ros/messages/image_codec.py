@@ -30,6 +30,8 @@ class _Layout(NamedTuple):
     bits: int = 8
     is_semi_planar: bool = False
     """Below the rows of brightness, half as many rows hold colours, each for four pixels."""
+    is_full_planar: bool = False
+    """Below the rows of brightness, twice as many rows hold the two colours of each pixel, one after the other."""
     is_mosaic: bool = False
     """Each pixel has one colour of a pattern of 2 x 2."""
 
@@ -54,6 +56,7 @@ _COLOR_LAYOUTS = {
     "uyvy": _Layout(2, cv2.COLOR_YUV2RGB_UYVY),
     "nv12": _Layout(1, cv2.COLOR_YUV2RGB_NV12, is_semi_planar=True),
     "nv21": _Layout(1, cv2.COLOR_YUV2RGB_NV21, is_semi_planar=True),
+    "nv24": _Layout(1, None, is_full_planar=True),
     **{
         f"bayer_{pattern}{bits}": _Layout(1, to_rgb, bits, is_mosaic=True)
         for pattern, to_rgb in (
@@ -104,13 +107,24 @@ def decode_color(height: int, width: int, encoding: str, is_bigendian: bool, ste
         raise ValueError(f"{encoding} holds rows in pairs, but the image is {height} pixels high")
     if layout.is_mosaic and min(width, height) < _MIN_MOSAIC_SIDE:
         raise ValueError(f"an image of {encoding} cannot be {width}x{height}")
-    rows_stored = height * 3 // 2 if layout.is_semi_planar else height
+    rows_stored = height * 3 // 2 if layout.is_semi_planar else height * 3 if layout.is_full_planar else height
     rows = _rows(rows_stored, width, width * layout.channels * layout.bits // 8, step, data)
     if layout.bits == 16:
         values = np.ascontiguousarray(rows).view(">u2" if is_bigendian else "<u2")
         rows = (values >> 8).astype(np.uint8)
+    if layout.is_full_planar:
+        return _full_planar_to_rgb(rows)
     image = rows if layout.channels == 1 else rows.reshape(height, width, layout.channels)
     return image if layout.to_rgb is None else np.asarray(cv2.cvtColor(image, layout.to_rgb), dtype=np.uint8)
+
+
+def _full_planar_to_rgb(rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """nv24 as nv12 of twice the size, which OpenCV converts: each pixel then is four of one colour."""
+    height, width = rows.shape[0] // 3, rows.shape[1]
+    brightness = rows[:height].repeat(2, axis=0).repeat(2, axis=1)
+    colors = np.ascontiguousarray(rows[height:]).reshape(height, 2 * width)
+    doubled = cv2.cvtColor(np.concatenate([brightness, colors]), cv2.COLOR_YUV2RGB_NV12)
+    return np.ascontiguousarray(doubled[::2, ::2])
 
 
 def decode_depth_image(

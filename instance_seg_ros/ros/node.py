@@ -311,6 +311,7 @@ class InstanceSegNode(LifecycleNode):
 
     def _cleanup(self) -> None:
         outputs, self._outputs, self._pipeline = self._outputs, None, None
+        self._camera_infos = CameraInfos()  # another camera may be there when the node is configured again
         if outputs is not None:
             outputs.close()
 

@@ -78,6 +78,17 @@ def test_semi_planar_colours_are_read_with_their_rows_padding(encoding: str, chr
     assert image[3, 3] == pytest.approx([0, 0, 0], abs=3)
 
 
+def test_nv24_has_two_colours_for_each_pixel_and_rows_padding() -> None:
+    # Red, black above; black, red below: V4L2_PIX_FMT_NV24, a plane of brightness and one of Cb, Cr pairs.
+    luma = [[81, 16, 0], [16, 81, 0]]
+    red, grey = [90, 240, 0], [128, 128, 0]
+    image = decode_color(2, 2, "nv24", False, 3, np.array([*luma, red, grey, grey, red], np.uint8).tobytes())
+    assert image[0, 0] == pytest.approx([254, 0, 0], abs=3)
+    assert image[1, 1] == pytest.approx([254, 0, 0], abs=3)
+    assert image[0, 1] == pytest.approx([0, 0, 0], abs=3)
+    assert image[1, 0] == pytest.approx([0, 0, 0], abs=3)
+
+
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
 def test_a_mosaic_of_one_colour_becomes_that_colour(pattern: str, bits: int) -> None:
@@ -138,7 +149,8 @@ def test_float_depth_is_metres_and_nan_no_measurement(is_bigendian: bool) -> Non
         ((2, 2, "rgb8", False, 5, bytes(10)), "step is 5 bytes, but a row of 2 pixels needs 6"),
         ((2, 2, "rgb8", False, 0, bytes(12)), "step is 0"),
         ((0, 2, "rgb8", False, 6, b""), "empty: 2x0"),
-        ((2, 2, "nv24", False, 2, bytes(6)), "unknown colour encoding 'nv24'; known are rgb8"),
+        ((2, 2, "nv99", False, 2, bytes(6)), "unknown colour encoding 'nv99'; known are rgb8"),
+        ((2, 2, "nv24", False, 2, bytes(6)), "truncated: 6 bytes where 6 rows of 2 make 12"),
         ((2, 2, "nv12", False, 2, bytes(4)), "truncated: 4 bytes where 3 rows of 2 make 6"),
         ((3, 2, "nv12", False, 2, bytes(8)), "rows in pairs, but the image is 3 pixels high"),
         ((2, 3, "nv21", False, 3, bytes(9)), "pixels in pairs, but the image is 3 pixels wide"),

@@ -67,6 +67,21 @@ def test_one_that_came_once_serves_after_a_deactivation_too(
     assert stage.answer_to(send_images(stage)).status == InstanceArray.STATUS_OK
 
 
+def test_one_from_before_a_cleanup_serves_no_more_as_the_camera_may_be_another(
+    stage: Any, make_frame: MakeFrame, send_images: Any
+) -> None:
+    stage.answer_to(stage.send_frame(make_frame()))
+    for transition in ("deactivate", "cleanup", "configure", "activate"):
+        assert getattr(stage.node, f"trigger_{transition}")().name == "SUCCESS"
+    stage.wait(lambda: stage.connected(), "the connections")
+
+    refused = stage.answer_to(send_images(stage))
+
+    assert refused.status == InstanceArray.STATUS_INVALID_INPUT
+    assert "no CameraInfo of the colour camera has arrived" in refused.status_text
+    assert stage.answer_to(stage.send_frame(make_frame())).status == InstanceArray.STATUS_OK
+
+
 def test_one_that_comes_seldom_is_no_fault(make_stage: MakeStage, make_frame: MakeFrame, send_images: Any) -> None:
     stage = make_stage(input_timeout_s=0.5)
     stage.start()
