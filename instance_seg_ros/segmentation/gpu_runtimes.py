@@ -155,7 +155,7 @@ def _pytorch(path: Path, settings: SegmentationSettings) -> Maker:
     folder = None if compiler_obstacle() is not None else engine_folder(settings) / "pytorch"
 
     def make(shapes: Shapes, report: Report) -> Network:
-        report("preparing the model" if folder is None else "compiling the model")
+        report("preparing the model" if folder is None else "compiling the model, which takes a minute the first time")
         return PyTorchNetwork(path, shapes, settings.precision, "cuda", folder)
 
     return make

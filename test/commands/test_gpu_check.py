@@ -39,11 +39,15 @@ ONE = (0, 10, 0.875, 0)
     [
         ([ONE], [ONE], InstanceAgreement(1, 1, 1, 0, 0, 1.0, 0.0)),
         ([ONE], [(0, 8, 0.75, 0)], InstanceAgreement(1, 1, 1, 0, 0, 0.8, 0.125)),
-        ([ONE], [(0, 4, 0.75, 0)], InstanceAgreement(1, 1, 1, 1, 1, 1.0, 0.0)),  # less than half of it
-        ([ONE], [(0, 10, 0.875, 1)], InstanceAgreement(1, 1, 1, 1, 1, 1.0, 0.0)),  # of another class
-        ([ONE], [], InstanceAgreement(1, 1, 0, 1, 0, 1.0, 0.0)),
-        ([], [ONE], InstanceAgreement(1, 0, 1, 0, 1, 1.0, 0.0)),
-        ([ONE], [(0, 9, 0.875, 0), ONE], InstanceAgreement(1, 1, 2, 0, 1, 1.0, 0.0)),  # one partner, the better
+        ([ONE], [(0, 4, 0.75, 0)], InstanceAgreement(1, 1, 1, 1, 1, 1.0, 0.0, (0.875, 0.75))),  # less than half of it
+        ([ONE], [(0, 10, 0.875, 1)], InstanceAgreement(1, 1, 1, 1, 1, 1.0, 0.0, (0.875, 0.875))),  # of another class
+        ([ONE], [], InstanceAgreement(1, 1, 0, 1, 0, 1.0, 0.0, (0.875,))),
+        ([], [ONE], InstanceAgreement(1, 0, 1, 0, 1, 1.0, 0.0, (0.875,))),
+        (
+            [ONE],
+            [(0, 9, 0.875, 0), ONE],
+            InstanceAgreement(1, 1, 2, 0, 1, 1.0, 0.0, (0.875,)),
+        ),  # one partner, the better
         ([], [], InstanceAgreement(1, 0, 0, 0, 0, 1.0, 0.0)),
     ],
 )
@@ -58,14 +62,14 @@ def test_each_instance_has_one_partner_or_is_missing_or_extra(
     [
         (0, 0, 0.98, None),
         (0, 0, 0.96, "a mask has an IoU of 0.9600"),
-        (1, 0, 1.0, "1 instances missing, 0 extra"),
-        (0, 2, 1.0, "0 instances missing, 2 extra"),
+        (1, 0, 1.0, "1 instances missing, 0 extra (scores 0.4199)"),
+        (0, 2, 1.0, "0 instances missing, 2 extra (scores 0.4199)"),
     ],
 )
 def test_a_fault_is_an_instance_more_or_less_or_a_mask_that_differs(
     missing: int, extra: int, worst_iou: float, fault: str | None
 ) -> None:
-    assert InstanceAgreement(1, 3, 3, missing, extra, worst_iou, 0.0).fault(0.97) == fault
+    assert InstanceAgreement(1, 3, 3, missing, extra, worst_iou, 0.0, (0.41988,)).fault(0.97) == fault
 
 
 def test_a_backend_is_held_against_the_cpu_and_timed_on_frames_of_all_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +92,7 @@ def test_a_backend_is_held_against_the_cpu_and_timed_on_frames_of_all_sizes(monk
     assert row.network_ms is not None and row.frame_ms is not None
     assert "OpenVINO" in row.runs
     wrong = checked(row, path, make, names, frames, [expected[0][:11], expected[1]])
-    assert wrong.fault == "0 instances missing, 1 extra"
+    assert wrong.fault.startswith("0 instances missing, 1 extra (scores 0.")
 
 
 def test_a_backend_that_fails_is_a_fault_and_one_that_is_not_here_is_none(

@@ -24,6 +24,7 @@ class InstanceAgreement:
         extra: found ones that the trusted one has not.
         worst_iou: of the masks of those that both have; 1 where there are none.
         worst_score_difference: of those; 0 where there are none.
+        lone_scores: of the missing and the extra ones: one beside the threshold comes or goes with the rounding.
     """
 
     frames: int
@@ -33,11 +34,13 @@ class InstanceAgreement:
     extra: int
     worst_iou: float
     worst_score_difference: float
+    lone_scores: tuple[float, ...] = ()
 
     def fault(self, min_iou: float) -> str | None:
         """What is wrong, where an instance is missing or extra or a mask's IoU is less than this; else None."""
         if self.missing or self.extra:
-            return f"{self.missing} instances missing, {self.extra} extra"
+            scores = ", ".join(f"{score:.4f}" for score in self.lone_scores)
+            return f"{self.missing} instances missing, {self.extra} extra (scores {scores})"
         return f"a mask has an IoU of {self.worst_iou:.4f}" if self.worst_iou < min_iou else None
 
 
@@ -45,16 +48,22 @@ def instance_agreement(pairs: Sequence[tuple[Instances, Instances]]) -> Instance
     """The agreement of (trusted, other) instances, one pair a frame; each instance has one partner at most."""
     ious: list[float] = []
     differences: list[float] = []
+    lone_scores: list[float] = []
     expected = found = 0
     for trusted, other in pairs:
         expected, found = expected + len(trusted), found + len(other)
         table = _ious(trusted, other)
+        rows, columns = set(range(len(trusted))), set(range(len(other)))
         # The best pair first, until what is left overlaps by less than half.
         while table.size and table.max() >= _SAME_IOU:
             row, column = divmod(int(table.argmax()), len(other))
             ious.append(float(table[row, column]))
             differences.append(abs(float(trusted.scores[row]) - float(other.scores[column])))
             table[row, :] = table[:, column] = -1
+            rows.remove(row)
+            columns.remove(column)
+        lone_scores += [float(trusted.scores[row]) for row in sorted(rows)]
+        lone_scores += [float(other.scores[column]) for column in sorted(columns)]
     return InstanceAgreement(
         frames=len(pairs),
         expected=expected,
@@ -63,6 +72,7 @@ def instance_agreement(pairs: Sequence[tuple[Instances, Instances]]) -> Instance
         extra=found - len(ious),
         worst_iou=min(ious, default=1.0),
         worst_score_difference=max(differences, default=0.0),
+        lone_scores=tuple(lone_scores),
     )
 
 
