@@ -12,21 +12,23 @@ from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.core.masks import mask_ious
 from instance_seg_ros.tracking.sightings import Sightings
-from instance_seg_ros.tracking.tracks import Tracks
+from instance_seg_ros.tracking.tracks import INSIDE, Tracks
 
 FloatArray = NDArray[np.float64]
 
 UNMATCHABLE = 1e6
 _MIN_MASK_IOU = 0.25
 """Without 3D on both sides, masks that overlap less than this are different objects."""
-_MIN_CONTAINED = 0.6
-"""So much of what is partly seen must lie where the other is, to be a part of it though their centres are far apart."""
 _BOX_MARGIN_M, _LARGEST_MARGIN_M = 0.005, 0.04
 _SIGHT_TOLERANCE_M, _SIGHT_TOLERANCE_SHARE = 0.02, 0.02
 _MIN_SHARE_IN_VIEW = 0.25
 """Where less of a place is in the image, it says nothing about the object."""
 _ROUGHLY = 0.5
-_DEAREST = 0.7
+_APART, _SIZE, _FALLS, _COLOR = 0.4, 0.15, 0.2, 0.3
+_PIECE = 0.4
+"""What it costs to be next to nothing of an object of which another instance shows much."""
+_FITS_WELL = 0.2
+_DEAREST = 0.8
 """Far away, of another size and colour, and not where the surface was: not all of it together."""
 _NEWCOMER = 0.3
 """What this costs on the first sighting, and less on each one more: a piece of an object gives way to the object."""
@@ -153,6 +155,7 @@ def costs(
     eye_m: FloatArray,
     falls: FloatArray,
     lies: FloatArray,
+    inside: FloatArray,
     max_distance_m: float,
 ) -> FloatArray:
     """(tracks, seen) cost from 0, `UNMATCHABLE` where the two cannot be the same object.
@@ -166,6 +169,7 @@ def costs(
         seen: in the map of the tracks.
         eye_m: (3,) where the camera is.
         falls, lies: (tracks, seen) shares of `Places.shares`.
+        inside: (tracks, seen) shares of `contained`.
         max_distance_m: up to this, and two standard deviations of a place more, but at most twice as far, a track is
             continued.
     """
@@ -174,24 +178,30 @@ def costs(
         np.minimum(*(_squared_distances(at_m, seen.place_m) for at_m in (look.place_m, tracks.before_m)))
     )
     distance /= max_distance_m
-    inside = contained(look, seen)
-    part = (seen.partial[None] | look.partial[:, None]) & (np.maximum(lies, inside) >= _MIN_CONTAINED)
+    part = (seen.partial[None] | look.partial[:, None]) & (np.maximum(lies, inside) >= INSIDE)
     color = color_differences(look, seen)
-    cost = 0.4 * np.where(part, np.minimum(distance, 1) * (1 - inside), distance)
-    cost += 0.15 * size_differences(look, seen) + 0.2 * (1 - falls) + 0.15 * color
+    cost = _APART * np.where(part, np.minimum(distance, 1) * (1 - inside), distance)
+    cost += _SIZE * size_differences(look, seen) + _FALLS * (1 - falls) + _COLOR * color
     reach = 1 + np.minimum(2 * seen.sigma_m / max_distance_m, 1)
     cost[(~part & (distance > reach)) | (cost > _DEAREST)] = UNMATCHABLE
     cost += _NEWCOMER / tracks.sightings[:, None]
+    within = np.maximum(lies, inside)
     unplaced = np.isnan(distance)
     if unplaced.any():
         overlap = _overlaps(look.masks, seen.masks, unplaced)
         through = np.maximum(looked_through(look, seen, eye_m), looked_through(seen, look, eye_m).T)
+        within = np.maximum(within, through)
         through *= 1 - 0.3 * color
-        overlap[overlap < _MIN_MASK_IOU], through[through < _MIN_CONTAINED] = 0, 0
+        overlap[overlap < _MIN_MASK_IOU], through[through < INSIDE] = 0, 0
         near = 1 - np.sqrt(_squared_distances(_somewhere_m(look), _somewhere_m(seen))) / max_distance_m
         alike = np.maximum(np.maximum(overlap, through), _ROUGHLY * np.nan_to_num(np.maximum(near, 0)))
         cost[unplaced] = np.where(alike > 0, 1 - alike, UNMATCHABLE)[unplaced]
-    return cost
+    return cost + _PIECE * (1 - _largest_first(within * seen.pixels)) * (within >= INSIDE)
+
+
+def _largest_first(pixels: FloatArray) -> FloatArray:
+    """(tracks, seen) 1 for what shows most of a track, and less the less other instances show of it."""
+    return pixels / np.maximum(pixels.max(axis=1, initial=0, keepdims=True), 1)
 
 
 def _somewhere_m(sightings: Sightings) -> FloatArray:
@@ -207,18 +217,21 @@ def _squared_distances(first_m: FloatArray, second_m: FloatArray) -> FloatArray:
 def match(
     cost: FloatArray, scores: NDArray[np.float32], first_pass_score: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The cheapest pairs of instances (M,) and tracks (M,): high scores first, the others among what is left."""
-    free = np.ones(len(cost), dtype=bool)
-    instances, tracks = [], []
-    high = scores >= first_pass_score
-    for group in (np.flatnonzero(high), np.flatnonzero(~high)):
-        left = np.flatnonzero(free)
-        part = cost[np.ix_(left, group)]
-        rows, columns = linear_sum_assignment(part)
-        paired = part[rows, columns] < UNMATCHABLE
-        instances.append(group[columns[paired]])
-        tracks.append(left[rows[paired]])
-        free[tracks[-1]] = False
+    """The cheapest pairs of instances (M,) and tracks (M,).
+
+    Instances of high score choose first among the tracks that fit them well; the rest is paired all together.
+    """
+    taken = np.zeros(len(scores), dtype=bool), np.zeros(len(cost), dtype=bool)
+    pairs = []
+    for chooses, dearest in ((scores >= first_pass_score, _FITS_WELL), (np.ones(len(scores), dtype=bool), UNMATCHABLE)):
+        columns, rows = np.flatnonzero(chooses & ~taken[0]), np.flatnonzero(~taken[1])
+        part = np.minimum(cost[np.ix_(rows, columns)], dearest)
+        row, column = linear_sum_assignment(part)
+        paired = part[row, column] < dearest
+        pairs.append((columns[column[paired]], rows[row[paired]]))
+        for side, own in zip(taken, pairs[-1], strict=True):
+            side[own] = True
+    instances, tracks = zip(*pairs, strict=True)
     return np.concatenate(instances), np.concatenate(tracks)
 
 

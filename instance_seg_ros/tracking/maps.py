@@ -29,10 +29,15 @@ _DEPTH_WEIGHT = 1.0
 _STILL_BONUS = 1.1
 _NEAR_M = 0.15
 """A camera that moved by more between two frames is known by two objects, not by one."""
-_KNOWN_SIGHTINGS, _LATELY_UPDATES = 3, 15
+_ENOUGH = 3
+"""So many objects in their places are no chance."""
+_UNRESTED, _RESTED = 0.5, 5.0
+"""What moved just now, or is new, tells less of the camera than what has been in its place for so many frames."""
+_KNOWN_SIGHTINGS, _LATELY_UPDATES = 8, 15
 _YOUNG_UPDATES = 30
 """As long as a map is younger, the camera may be back in an older one at any time."""
 _OTHER_MAPS = 4
+"""The camera is looked for in the map of before, and in so many others in which most was seen."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,14 +155,23 @@ def map_of(
         update: number of this update.
     """
     best: tuple[int, Map] | None = None
-    for index, known in enumerate(maps[: 1 + _OTHER_MAPS]):
+    seen_there = {known.number: int(tracks.sightings[tracks.maps == known.number].sum()) for known in maps}
+    others = sorted(maps[1:], key=lambda known: -seen_there[known.number])[:_OTHER_MAPS]
+    for index, known in enumerate((*maps[:1], *others)):
         own = rows_of(tracks, tracks.maps == known.number)
         if index == 0 and not len(own):
-            return replace(known, frame=frame)
+            best = -1, replace(known, frame=frame)  # nothing contradicts it
+            continue
         alignment, still = _aligned(own, seen, up, known, frame)
         here = known if still else replace(known, T_map_camera=alignment.T_map_camera, frame=frame)
         least = 2 if index or alignment.shift_m > _NEAR_M else 0
-        if not still and alignment.explained < max(least, _in_sight(own, here.T_map_camera, frame) / 2):
+        objects = int(seen.placed.sum())
+        expected, gone = _in_sight(own, here.T_map_camera, frame)
+        if still and alignment.explained == 0 and min(objects, gone) >= 2:
+            continue  # a plain scene that looks the same elsewhere: all objects have gone, and others are there
+        if alignment.explained >= _ENOUGH:
+            expected = min(expected, objects)
+        if not still and alignment.explained < max(least, expected / 2):
             continue
         if index == 0 and update - known.born > _YOUNG_UPDATES:
             return here
@@ -174,7 +188,7 @@ def _aligned(
     found = alignments(
         Objects(objects.place_m, objects.sigma_m**2, up),
         Objects(tracks.resting_m, tracks.look.sigma_m**2, known.up),
-        likeness(objects, tracks.look),
+        likeness(objects, tracks.look) * (_UNRESTED + (1 - _UNRESTED) * np.minimum((tracks.rests - 1) / _RESTED, 1)),
         known.T_map_camera,
     )
     poses = [other.T_map_camera.inverse() @ known.T_map_camera for other in found]
@@ -185,8 +199,11 @@ def _aligned(
     return found[best], best == 0 and agreed[0].is_still
 
 
-def _in_sight(tracks: Tracks, T_map_camera: Transform, frame: RgbdFrame) -> int:
-    """How many of the objects that were seen lately in a map should be in sight, were the camera there."""
+def _in_sight(tracks: Tracks, T_map_camera: Transform, frame: RgbdFrame) -> tuple[int, int]:
+    """How many of the objects that were seen lately in a map should be in sight, were the camera there, and how many
+    of these are gone from their places."""
     lately = tracks.last_seen >= tracks.last_seen.max(initial=0) - _LATELY_UPDATES
-    known = rows_of(tracks.look, lately & (tracks.sightings >= _KNOWN_SIGHTINGS))
-    return int(np.count_nonzero(places_of(known, T_map_camera.inverse(), frame).in_sight() > 0.5))
+    often = tracks.sightings >= min(_KNOWN_SIGHTINGS, tracks.sightings.max(initial=0) / 2)
+    places = places_of(rows_of(tracks.look, lately & often), T_map_camera.inverse(), frame)
+    in_sight = places.in_sight() > 0.5
+    return int(np.count_nonzero(in_sight)), int(np.count_nonzero(in_sight & places.empty()))

@@ -38,6 +38,7 @@ class Sightings:
         rays: (N, RAYS, 3) directions from the camera through pixels of the mask.
         rough_m: (N, 3) median of what is measured under the mask, of objects without 3D.
         partial: (N,) bool, whether something hides or cuts a part, or too little is seen for 3D.
+        pixels: (N,) float64, of the masks.
         masks: (N, h, w) bool, about 80 wide; all False where the object has 3D.
     """
 
@@ -51,6 +52,7 @@ class Sightings:
     rays: FloatArray
     rough_m: FloatArray
     partial: NDArray[np.bool_]
+    pixels: FloatArray
     masks: NDArray[np.bool_]
 
     def __len__(self) -> int:
@@ -99,7 +101,8 @@ def sightings_of(frame: RgbdFrame, instances: Instances, lifted: LiftedFrame, *,
         np.full((count, *shape), np.nan) for shape in _SHAPES
     )
     partial = np.ones(count, dtype=bool)
-    result = Sightings(place, covariance, rotation, box, half, points, color, rays, rough, partial, masks)
+    pixels_of = np.array([len(each.points_m) + each.rejected for each in lifted.instances], dtype=np.float64)
+    result = Sightings(place, covariance, rotation, box, half, points, color, rays, rough, partial, pixels_of, masks)
     colors = None if frame.color_rgb is None else frame.color_rgb.reshape(-1, 3)
     for row, (mask, instance) in enumerate(zip(instances.masks, lifted.instances, strict=True)):
         if instance.centroid_m is not None and instance.box is not None:

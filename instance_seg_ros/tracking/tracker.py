@@ -15,7 +15,7 @@ from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import TrackingSettings
 from instance_seg_ros.lifting import LiftedFrame
 from instance_seg_ros.tracking.arrays import joined, rows_of
-from instance_seg_ros.tracking.association import costs, match, places_of
+from instance_seg_ros.tracking.association import contained, costs, match, places_of
 from instance_seg_ros.tracking.maps import Map, map_of
 from instance_seg_ros.tracking.sightings import FloatArray, Sightings, sightings_of
 from instance_seg_ros.tracking.tracks import Tracks, begun, continued, expected, moved, were_pieces
@@ -147,14 +147,17 @@ class Tracker:
         places = places_of(current.look, here.T_map_camera.inverse(), frame)
         falls, lies = places.shares(instances.masks)
         eye_m = here.T_map_camera.translation_m
-        cost = costs(current, seen, eye_m, falls, lies, settings.max_distance_m)
+        inside = contained(current.look, seen)
+        cost = costs(current, seen, eye_m, falls, lies, inside, settings.max_distance_m)
         rows, positions = match(cost, instances.scores, settings.first_pass_score)
         fresh, unseen = np.ones(len(seen), dtype=bool), np.ones(len(current), dtype=bool)
         fresh[rows], unseen[positions] = False, False
         ids = np.zeros(len(seen), dtype=np.int64)
         ids[rows] = current.ids[positions]
         ids[fresh] = [next(self._ids) for _ in range(np.count_nonzero(fresh))]
-        parts = [continued(rows_of(current, positions), rows_of(seen, rows), self._updates, seconds)]
+        parts = [
+            continued(rows_of(current, positions), rows_of(seen, rows), inside[positions, rows], self._updates, seconds)
+        ]
         if fresh.any():
             parts.append(begun(rows_of(seen, fresh), ids[fresh], here.number, self._updates))
         missed = current.missed

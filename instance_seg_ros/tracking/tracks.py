@@ -15,6 +15,8 @@ from instance_seg_ros.tracking.sightings import Sightings
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
+INSIDE = 0.6
+"""So much of what is partly seen must lie where an object is, to be a part of it though their centres are far apart."""
 _RESTS_WITHIN_M = 0.015
 _WEIGHT_OF_PARTS = 0.1
 """What is seen in part tells less of where the middle is, so much less than what is seen whole."""
@@ -74,14 +76,24 @@ def expected(tracks: Tracks, seconds: float, mask_hw: tuple[int, ...]) -> Tracks
     return replace(tracks, motion=motion, look=look)
 
 
-def continued(tracks: Tracks, seen: Sightings, update: int, seconds: float) -> Tracks:
+def continued(tracks: Tracks, seen: Sightings, inside: FloatArray, update: int, seconds: float) -> Tracks:
     """The tracks after an update saw each of them; without 3D, as when depth fails, they keep the last known.
 
-    What is seen in part does not replace the shape of what was seen whole.
+    What is seen in part does not replace the shape of what was seen whole, and its own centre tells little of the
+    whole's: where it lies in the box, the object is where it was; elsewhere, its middle is that much less certain.
+
+    Args:
+        seen: (T,) of each track, in its map.
+        inside: (T,) share of its points that lie in the box of the track.
     """
-    placed, known = seen.placed, tracks.look.placed
-    motion = _motion(tracks.motion, seen, placed, placed & known, seconds)
-    resting_m, rests = _resting(tracks, seen, placed)
+    known = tracks.look.placed
+    in_part = seen.partial & ~tracks.look.partial & known
+    placed = seen.placed & ~(in_part & (inside >= INSIDE))
+    hidden_m = np.maximum(tracks.look.sides_m - seen.sides_m, 0).max(axis=1) / 2
+    wider_m2 = np.where(in_part & placed, hidden_m**2, 0)[:, None, None] * np.eye(3)
+    sighting = replace(seen, covariance_m2=seen.covariance_m2 + wider_m2)
+    motion = _motion(tracks.motion, sighting, placed, placed & known, seconds)
+    resting_m, rests = _resting(tracks, sighting, placed)
     better = placed & (~seen.partial | tracks.look.partial | ~known)
     look = tracks.look
     if better.any():
@@ -123,7 +135,7 @@ def _motion(
 
 def _resting(tracks: Tracks, seen: Sightings, placed: NDArray[np.bool_]) -> tuple[FloatArray, IntArray]:
     off_m = seen.place_m - tracks.resting_m
-    near = (off_m**2).sum(axis=1) < 9 * seen.sigma_m**2 + _RESTS_WITHIN_M**2  # False where either is unknown
+    near = placed & ((off_m**2).sum(axis=1) < 9 * seen.sigma_m**2 + _RESTS_WITHIN_M**2)  # False where either is unknown
     rests = np.where(near, tracks.rests + 1, np.where(placed, 1, tracks.rests))
     gain = np.where(near, np.where(seen.partial, _WEIGHT_OF_PARTS, 1) / rests, placed)[:, None]
     start_m = np.where(np.isnan(tracks.resting_m), seen.place_m, tracks.resting_m)

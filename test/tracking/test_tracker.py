@@ -281,14 +281,18 @@ def test_a_frame_without_depth_does_not_make_a_track_forget_its_place() -> None:
     assert clock.see([BALL, CAN]) == (ball, can)
 
 
-def test_high_scores_choose_before_low_scores() -> None:
-    """Two detections of one object: the confident one continues the track although the other lies nearer."""
+@pytest.mark.parametrize(
+    ("away_m", "confident_wins"), [((0.012, 0.0), True), ((0.02, 0.085), False)], ids=["where it fits", "elsewhere"]
+)
+def test_high_scores_choose_first_what_fits_them_well(away_m: tuple[float, float], confident_wins: bool) -> None:
+    """Two detections of one object, of which the unsure one lies nearer."""
     clock = Clock(first_pass_score=0.5)
-    (ball,) = clock.see([BALL], detected=[0])
-    near, away = moved(BALL, 0.005, 0.0), moved(BALL, 0.02, 0.085)
+    for _ in range(4):
+        (ball,) = clock.see([BALL], detected=[0])
+    near, away = moved(BALL, 0.005, 0.0), replace(moved(BALL, *away_m), radius_m=0.041)
     ids = clock.see([near, away], scores=[0.3, 0.9])
-    assert ids[1] == ball
-    assert ids[0] != ball
+    assert ids[confident_wins] == ball
+    assert ids[not confident_wins] != ball
 
 
 def test_lengths_that_disagree_are_refused() -> None:
@@ -452,7 +456,8 @@ def test_how_far_behind_a_place_is_seen_through_follows_the_noise_of_depth(
     """2 cm, or 2 % of the depth."""
     tracker = Tracker(TrackingSettings(max_missed_frames=0))
     wall = RgbdFrame(None, np.full((240, 320), depth_m, dtype=np.float32), QVGA)
-    behind = RgbdFrame(None, wall.depth_m + np.float32(behind_m), QVGA, stamp_ns=2)
+    behind = RgbdFrame(None, wall.depth_m.copy(), QVGA, stamp_ns=2)
+    behind.depth_m[90:130, 40:80] += np.float32(behind_m)
     one = seen_by_hand([(50, 0.0, 0.06)], wall)
     assert tracker.update(replace(wall, stamp_ns=1), *one) == (1,)
     assert tracker.update(behind, *seen_by_hand([])) == ()
@@ -478,3 +483,122 @@ def test_settings_that_another_thread_sets_during_an_update_are_those_of_the_nex
     assert tracker.update(meanwhile, *seen_by_hand(moved_a_little)) == (1,)
     assert tracker.settings.max_distance_m == 0.005
     assert tracker.update(replace(WALL, stamp_ns=3), *seen_by_hand(first)) == (2,)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Without tf
+
+
+OTHERS = (Box((0.05, 0.05, 0.12), upright(-0.05, 0.18, 0.06)), Sphere(0.03, upright(0.15, -0.02, 0.03)))
+TABLE = (CAN, BALL, BOX, *OTHERS)
+
+
+@pytest.mark.parametrize(
+    "views",
+    [
+        [look_at((0.08 * x, 0.08 * y, 0), 0.9, 50) for x, y in ((0, 0), (1, 0), (1, 1), (0, -1), (-1, 0))],
+        [look_at((0, 0, 0), 0.9 + 0.1 * step, 50 - 3 * step, 6 * step) for step in (0, 1, -1, 0, 1)],
+        [look_at((0, 0, 0), 0.9, 50, 15 * step) for step in range(13)],
+        [look_at((0, 0, 0), 0.9, 50, 2 * step) for step in range(20)],
+    ],
+    ids=["aside", "nearer and up", "half around", "slowly"],
+)
+def test_without_tf_ids_stay_while_the_camera_moves_and_its_pose_is_known(views: list[Transform]) -> None:
+    clock = Clock()
+    first = clock.see(TABLE, views[0])
+    for view in views[1:]:
+        assert clock.see(TABLE, view) == first
+        told = clock.tracker.T_map_camera
+        assert told is not None
+        off_m = (views[0] @ told).inverse().apply(view.apply(np.array([0.0, 0.0, 0.9]))) - [0, 0, 0.9]
+        assert np.linalg.norm(off_m) < 0.015, "drift"
+
+
+def test_without_tf_an_object_that_moves_while_the_camera_does_keeps_its_id_and_moves_no_other() -> None:
+    clock = Clock()
+    first = clock.see(TABLE)
+    for step in range(1, 8):
+        carried = (moved(CAN, -0.05 * step, 0.0), *TABLE[1:])
+        assert clock.see(carried, look_at((0.03 * step, 0, 0), 0.9, 50, 3 * step)) == first
+
+
+def test_without_tf_ids_are_taken_up_when_the_camera_comes_back_and_no_other_object_gets_them() -> None:
+    clock, elsewhere = (
+        Clock(max_missed_frames=3),
+        (Cylinder(0.03, 0.2, upright(3, 0, 0.1)), Sphere(0.05, upright(3, 0.2, 0.05))),
+    )
+    first = clock.see(TABLE)
+    for _ in range(4):
+        assert clock.see(TABLE) == first
+    away = [clock.see((*TABLE, *elsewhere), look_at((3, 0.02 * step, 0), 0.9, 50)) for step in range(25)]
+    assert len(set(away)) == 1
+    assert set(away[0]).isdisjoint(first)
+    assert clock.see(TABLE, look_at((0.05, 0.05, 0), 0.85, 45, 10)) == first
+
+
+def test_a_still_camera_that_a_hand_blinds_for_long_knows_its_one_object_again() -> None:
+    clock, hand = Clock(max_missed_frames=3), Box((0.3, 0.3, 0.02), Transform(VIEW.rotation, 0.6 * VIEW.translation_m))
+    (ball,) = clock.see([BALL])
+    for _ in range(10):
+        clock.see([BALL, hand], detected=[])
+    assert clock.see([BALL]) == (ball,)
+
+
+def test_when_tf_comes_the_tracks_move_into_its_frame() -> None:
+    clock, views = Clock(), [look_at((0.05 * step, 0, 0), 0.9, 50, 10 * step) for step in range(6)]
+    ids = [clock.see(TABLE, view, pose=pose) for view, pose in zip(views, (0, 0, 1, 1, 0, 1), strict=True)]
+    assert len(set(ids)) == 1
+    np.testing.assert_allclose(clock.tracker.T_map_camera.matrix, views[-1].matrix)  # type: ignore[union-attr]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Parts, order, speed
+
+
+@pytest.mark.parametrize("depth", [True, False])
+@pytest.mark.parametrize("visible_px", [400, 120, 40, 15])
+def test_a_sliver_of_an_object_beside_a_hand_keeps_the_id(visible_px: int, depth: bool) -> None:
+    clock, long = Clock(), Box((0.06, 0.3, 0.06), upright(0, 0, 0.03))
+    (first,) = clock.see([long])
+    frame, instances, _ = observe([long], VIEW)
+    columns = np.flatnonzero(instances.masks[0].any(axis=0))
+    for _ in range(3):
+        mask = instances.masks[0].copy()
+        order = np.flatnonzero(mask.T)  # column by column: what is left is one end
+        kept = np.zeros_like(mask.T).reshape(-1)
+        kept[order[:visible_px]] = True
+        labels = kept.reshape(mask.T.shape).T.astype(np.uint16)
+        hand = (instances.masks[0] & (labels == 0)) | (np.arange(mask.shape[1]) > columns[0] + 60)
+        depth_m = np.where(hand, 0.4, frame.depth_m if depth else 0.0)
+        clock.stamp_ns += 100_000_000
+        now = replace(frame, depth_m=depth_m.astype(np.float32), stamp_ns=clock.stamp_ns)
+        sliver = Instances.from_labels(labels)
+        assert clock.tracker.update(now, sliver, LIFTER.lift(now, sliver)) == (first,)
+    assert clock.see([long]) == (first,)
+
+
+def test_an_object_in_a_hand_keeps_its_id_at_one_metre_in_a_second() -> None:
+    clock = Clock(max_distance_m=0.07)
+    (ball,) = clock.see([moved(BALL, -0.2, 0)])
+    for x_m in (-0.2, -0.16, -0.1, -0.02, 0.08, 0.18, 0.28, 0.34, 0.36, 0.36):
+        assert clock.see([moved(BALL, x_m, 0)]) == (ball,)
+
+
+@settings(max_examples=20, deadline=None)
+@given(orders=st.lists(st.permutations(range(len(TABLE))), min_size=2, max_size=3))
+def test_whatever_the_order_of_the_instances_the_objects_get_the_same_ids(orders: list[list[int]]) -> None:
+    clock, frame = Clock(), observe(TABLE, VIEW)[0]
+    known: dict[int, int] = {}
+    for order in orders:
+        instances = observe(TABLE, VIEW)[1][np.array(order)]
+        clock.stamp_ns += 1
+        ids = clock.tracker.update(replace(frame, stamp_ns=clock.stamp_ns), instances, LIFTER.lift(frame, instances))
+        for body, track_id in zip(order, ids, strict=True):
+            assert known.setdefault(body, track_id) == track_id
+
+
+def test_a_place_or_a_covariance_that_is_no_number_never_reaches_the_tracker() -> None:
+    (one,) = seen_by_hand([(50, 0.0, 0.06)])[1].instances
+    for name, shape in (("centroid_m", (3,)), ("centroid_covariance_m2", (3, 3))):
+        with pytest.raises(ValueError, match=f"{name} must be finite"):
+            replace(one, **{name: np.full(shape, np.nan)})

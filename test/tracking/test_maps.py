@@ -1,0 +1,82 @@
+"""Whether the depth says that a camera stands still, and what is the up direction of a map."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
+from instance_seg_ros.core.geometry import Transform
+from instance_seg_ros.learning.synthetic.analytic import AnalyticScene, Body, Box, Cylinder, look_at, upright
+from instance_seg_ros.tracking.maps import Agreement, Map, agreements, view_of
+
+QVGA = Intrinsics(320, 240, 300.0, 300.0, 159.5, 119.5)
+VIEW = look_at((0, 0, 0), 0.9, 50)
+BODIES = (Cylinder(0.035, 0.1, upright(0.1, 0.1, 0.05)), Box((0.1, 0.06, 0.05), upright(0.05, -0.15, 0.025, 30)))
+HAND = Box((0.1, 0.1, 0.3), upright(0.2, 0.05, 0.35))
+
+
+def frame(bodies: tuple[Body, ...] = BODIES, view: Transform = VIEW, seed: int = 0) -> RgbdFrame:
+    return AnalyticScene(bodies, view, floor_z_m=-0.7, table_size_m=(0.9, 0.9), intrinsics=QVGA).render(0.002, seed)[0]
+
+
+def agreement(before: RgbdFrame, now: RgbdFrame, pose: Transform | None = None) -> Agreement:
+    (result,) = agreements(view_of(before), [Transform.identity() if pose is None else pose], now)
+    return result
+
+
+@pytest.mark.parametrize(
+    ("now", "still"),
+    [
+        (frame(seed=1), True),
+        (frame((*BODIES, HAND)), True),  # hides a good part
+        (frame(BODIES[:1]), True),  # one was taken away
+        (frame(view=look_at((0.03, 0, 0), 0.9, 50)), True),  # along a plain table depth does not tell
+        (frame(view=look_at((0, 0, 0), 0.9, 54)), False),
+        (frame(view=look_at((0, 0, 0), 0.93, 50)), False),
+        (frame(view=look_at((0.5, 0.5, 0), 0.9, 50)), False),
+    ],
+    ids=["noise", "hand", "taken", "3 cm aside", "4 degrees up", "3 cm back", "elsewhere"],
+)
+def test_a_camera_stands_still_where_little_is_seen_through(now: RgbdFrame, still: bool) -> None:
+    assert agreement(frame(), now).is_still is still
+
+
+def test_the_right_pose_agrees_best() -> None:
+    view = look_at((0.05, 0, 0), 0.85, 48, 6)
+    now, moved = frame(view=view), view.inverse() @ VIEW
+    right, held = agreements(view_of(frame()), [moved, Transform.identity()], now)
+    assert right.same > 0.7
+    assert right.evidence > held.evidence + 0.5
+
+
+def test_without_depth_nothing_agrees_and_nothing_contradicts() -> None:
+    blind = replace(frame(), depth_m=np.zeros((240, 320), dtype=np.float32))
+    for before, now in ((blind, frame()), (frame(), blind), (blind, blind)):
+        result = agreement(before, now)
+        assert (result.same, result.through, result.nearer, result.is_still) == (0, 0, 0, False)
+
+
+def test_what_is_behind_the_camera_does_not_count() -> None:
+    turned = Transform(np.diag([-1.0, 1.0, -1.0]), np.zeros(3))
+    result = agreement(frame(), frame(), turned)
+    assert (result.same, result.through, result.nearer) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("known", "seen", "expected"),
+    [
+        (None, (0, 0, 1), (0, 0, 1)),
+        ((0, 0, 1), None, (0, 0, 1)),
+        ((0, 0, 1), (0, 0.1, 0.995), (0, 0.0091, 1)),  # moves a little towards it
+        ((0, 0, 1), (0, 1, 0), (0, 0, 1)),  # a wall's
+    ],
+)
+def test_the_up_of_a_map_follows_planes_that_are_near_it(
+    known: tuple[float, ...] | None, seen: tuple[float, ...] | None, expected: tuple[float, ...]
+) -> None:
+    start = Map(1, 0, Transform.identity(), frame(), None if known is None else np.array(known, dtype=np.float64))
+    after = start.with_up(None if seen is None else np.array(seen, dtype=np.float64))
+    np.testing.assert_allclose(after.up, expected, atol=1e-3)
