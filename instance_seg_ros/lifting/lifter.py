@@ -283,7 +283,8 @@ class Lifter:
         """The core without what lies far in front of or behind its median depth.
 
         The gate never gets narrower than the mask is wide: a face towards the camera has hardly any spread in depth,
-        and the sides that belong to it reach as far back as objects are wide.
+        and the sides that belong to it reach as far back as objects are wide. What goes on beyond it without a step
+        stays, so long as most of it is within: a long thing that points away from the camera.
         """
         if not core.any():
             return core
@@ -291,7 +292,13 @@ class Lifter:
         departure_m = abs(depth_m - median_m)
         deviation_m = 1.4826 * median(departure_m[core])
         gate_m = max(self.settings.outlier_mad_factor * deviation_m, max(core.shape) * median_m / focal_px)
-        return core & (departure_m <= gate_m)
+        within = core & (departure_m <= gate_m)
+        left_out = core & ~within
+        if not left_out.any():
+            return within
+        count, pieces = cv2.connectedComponents(core.view(np.uint8), connectivity=4)
+        mostly_within = 2 * np.bincount(pieces[within], minlength=count) > np.bincount(pieces[core], minlength=count)
+        return within | (left_out & mostly_within[pieces])
 
     def _instance(
         self,
@@ -470,7 +477,7 @@ def _completed(
             far_m = (far_m - origin_m) @ rotation
             whole_m = np.concatenate([local_m, far_m])
             axes, low_m, high_m = _smallest_rectangle(np.concatenate([outline_m, far_m[:, :2]]))
-            body = Body(whole_m, body.normals, top_m, rotation, origin_m)
+            body = Body(whole_m, np.concatenate([body.normals, np.zeros_like(far_m)]), top_m, rotation, origin_m)
             underside = Underside.ROUND
         else:
             underside = Underside.TURNED if leans(body) else Underside.FLAT

@@ -136,3 +136,15 @@ def test_a_box_of_which_one_face_is_seen_says_that_its_depth_is_not_known(
     assert (off_m > 0.04) == front_only
     assert found.centroid_covariance_m2 is not None
     assert off_m < 1.645 * float(np.sqrt(np.linalg.eigvalsh(found.centroid_covariance_m2).max()))
+
+
+@pytest.mark.parametrize(("elevation_deg", "within_m"), [(8, 0.03), (15, 0.012), (30, 0.006)])
+def test_a_long_can_that_points_away_from_the_camera_is_measured_to_its_end(
+    elevation_deg: float, within_m: float
+) -> None:
+    """It reaches back six times as far as it is wide, without a step."""
+    along_x = Rotation.from_euler("y", 90, degrees=True).as_matrix()
+    roll = Cylinder(0.02, 0.25, Transform(along_x, np.array([0, 0, 0.02])))
+    (found,), (off_m,) = lifted(AnalyticScene([roll], look_at((0, 0, 0.04), 0.75, elevation_deg)))
+    assert off_m < within_m
+    assert found.box is not None and found.box.size_m[0] > 0.2
