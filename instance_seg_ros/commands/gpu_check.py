@@ -118,8 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             report.add(row)
     trained = True
     if not args.without_training:
-        left_s = deadline_s - time.monotonic()
-        told, trained = "no time was left", True
+        told, left_s = "no time was left", deadline_s - time.monotonic()
         if left_s > 0:
             told, trained = trained_a_little("cuda", args.batch_size, args.workers, limit_s=left_s)
         report.finish(told)
@@ -289,17 +288,18 @@ def trained_a_little(
         write_made_up_store(store, frames)
         command = [sys.executable, "-m", "instance_seg_ros.commands.main", "train", "--store", str(store)]
         command += ["--out", str(out), "--steps", str(steps), "--batch-size", str(batch_size), "--device", device]
-        command += ["--size", size]
-        command += ["--workers", str(workers)]
+        command += ["--size", size, "--workers", str(workers)]
         try:
             result = subprocess.run(command, check=False, capture_output=True, text=True, timeout=limit_s)
         except subprocess.TimeoutExpired:
             result = None
         if result is not None and result.returncode:
             return f"failed: {(result.stderr.strip() or 'it says nothing').splitlines()[-1]}", False
-        if not (out / LOG_NAME).is_file():
+        lines = (out / LOG_NAME).read_text().splitlines(keepends=True) if (out / LOG_NAME).is_file() else []
+        # What was stopped may have left half a line.
+        records = [json.loads(line) for line in lines if line.endswith("\n")]
+        if not records:
             return f"no step in {limit_s:.0f} s", True
-        records = [json.loads(line) for line in (out / LOG_NAME).read_text().splitlines()]
     images_per_s = rate(records, batch_size)
     return f"{images_per_s:.0f} images/s ({device}, batch {batch_size}, {workers} workers, 640x480, colour)", True
 

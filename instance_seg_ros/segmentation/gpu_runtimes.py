@@ -149,13 +149,12 @@ def _pytorch_obstacle() -> str | None:
 
 
 def _pytorch(path: Path, settings: SegmentationSettings) -> Maker:
-    from instance_seg_ros.segmentation.runtimes.compiled_program import compiler_obstacle
     from instance_seg_ros.segmentation.runtimes.pytorch_backend import PyTorchNetwork
 
-    folder = None if compiler_obstacle() is not None else engine_folder(settings) / "pytorch"
+    folder = engine_folder(settings) / "pytorch"
 
     def make(shapes: Shapes, report: Report) -> Network:
-        report("preparing the model" if folder is None else "compiling the model, which takes a minute the first time")
+        report("compiling the model, which takes a minute the first time")
         return PyTorchNetwork(path, shapes, settings.precision, "cuda", folder)
 
     return make

@@ -39,11 +39,6 @@ class Program(Protocol):
         """The outputs for inputs on the same device."""
 
 
-def compiler_obstacle() -> str | None:
-    """Why nothing can be compiled for a GPU here; None when it can, as far as is known beforehand."""
-    return None if importlib.util.find_spec("triton") is not None else "Triton is not installed"
-
-
 class CompiledProgram:
     """A program that is compiled with its first run, which then takes a minute, or seconds where the cache has it.
 
@@ -51,9 +46,14 @@ class CompiledProgram:
         program: the same operators in the same order at every run, without a look at values.
         device: that it runs on.
         cache: folder for what was compiled, unless the environment names one.
+
+    Raises:
+        RuntimeError: it is for a GPU, and Triton is not installed.
     """
 
     def __init__(self, program: Program, device: str, cache: Path) -> None:
+        if device == "cuda" and importlib.util.find_spec("triton") is None:
+            raise RuntimeError("Triton is not installed")
         _keep_in(cache)
         self.input_types, self.output_types = program.input_types, program.output_types
         names, outputs = tuple(program.input_types), tuple(program.output_types)

@@ -1,8 +1,8 @@
 """Greedy suppression as one operator, in place of the chain of matrix products by which a model file says it.
 
 A model file says it in standard operators, a product and a relu for each candidate (Cluster-NMS, Zheng et al., T-Cyb
-2021: after N - 1 rounds the result is that of greedy suppression). On a GPU, where every kernel costs its launch, these
-take longer than most of the network. One kernel goes through the candidates instead.
+2021: after N - 1 rounds the result is that of greedy suppression). On a GPU, where every kernel costs its launch, one
+goes through the candidates instead.
 """
 
 from __future__ import annotations

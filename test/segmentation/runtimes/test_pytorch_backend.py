@@ -201,6 +201,12 @@ def test_what_is_compiled_is_kept_where_the_user_says_or_beside_the_engines(
     assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == kept_in
 
 
+def test_without_triton_nothing_is_compiled_for_a_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(compiled_program.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(RuntimeError, match="Triton is not installed"):
+        compiled_program.CompiledProgram(None, "cuda", tmp_path)
+
+
 class Compiled:
     """Stands in for the compiler, which takes a minute: the same program, uncompiled."""
 
