@@ -67,6 +67,7 @@ setup(
         "synth": requirements("demo"),
         "tensorboard": ["tensorboard"],
         "view": ["open3d"],
+        "transformers": ["torch", "transformers"],
         "train": [*requirements("demo"), "faster-coco-eval", "matplotlib", "onnx", "pillow>=10", "torch"],
     },
     entry_points={"console_scripts": ["instance-seg = instance_seg_ros.commands.main:main"]},

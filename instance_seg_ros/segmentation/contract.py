@@ -175,13 +175,8 @@ class FamilyContract:
         names = model.info.class_names
         reading = Reading(self._placement(camera_shapes), len(names), model.nms_iou)
         output = model.family.decode(by_role, reading)
-        unknown = output.class_ids[(output.class_ids < 0) | (output.class_ids >= len(names))]
-        if len(unknown):
-            raise ModelError(
-                f"{self._path} finds an object of class {unknown[0]}, and {len(names)} class names are "
-                f"known ({model.class_names_from}); list all of them in {self._path.with_suffix('.yaml').name} under "
-                "class_names"
-            )
+        yaml = self._path.with_suffix(".yaml").name
+        require_known_classes(self._path, output, names, f"{model.class_names_from}; class_names in {yaml}")
         return output
 
     def _placement(self, camera_shapes: Shapes) -> Placement:
@@ -189,6 +184,22 @@ class FamilyContract:
         *_, height, width = self._model.image_tensor.shape
         image = self._model.image
         return image.placement(camera_wh, image.network_wh(camera_wh, (width, height)))
+
+
+def require_known_classes(path: Path, output: NetworkOutput, names: Sequence[str], where: str) -> None:
+    """Refuses objects of classes without a name.
+
+    Args:
+        where: names come from, and can be listed; for people.
+
+    Raises:
+        ModelError: with the index.
+    """
+    unknown = output.class_ids[(output.class_ids < 0) | (output.class_ids >= len(names))]
+    if len(unknown):
+        raise ModelError(
+            f"{path} finds an object of class {unknown[0]}, and {len(names)} class names are known ({where})"
+        )
 
 
 def contract_of(path: Path) -> Contract:

@@ -119,6 +119,16 @@ def load_segmenter(path: Path | None, settings: SegmentationSettings) -> Network
 
 def _load_one(path: Path, settings: SegmentationSettings) -> NetworkSegmenter:
     # Imported here: code that brings a network of its own needs no ONNX Runtime.
+    if path.is_dir():
+        try:
+            from instance_seg_ros.segmentation.runtimes.transformers_backend import TransformersNetwork
+        except ImportError as error:
+            raise ModelError(
+                f"{path} is a folder, which takes transformers and PyTorch ({error}): pip install "
+                "'instance_seg_ros[transformers]'"
+            ) from error
+        model = TransformersNetwork(path, settings.threads)
+        return NetworkSegmenter(model, model.info, settings)
     from instance_seg_ros.segmentation.runtime_choice import load_network
 
     read_info(path)  # refuses a damaged file before a runtime sees it
