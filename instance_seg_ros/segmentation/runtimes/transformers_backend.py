@@ -157,7 +157,7 @@ def _image_of(folder: Path) -> tuple[Mapping[str, int], ImageInput]:
         size = {"shortest_edge": size, "longest_edge": said.get("max_size") or 1333}
     if not isinstance(size, dict) or not ({"height", "width"} <= size.keys() or "shortest_edge" in size):
         raise ModelError(
-            f"{folder}/preprocessor_config.json: size must have height and width, or shortest_edge: {size!r}"
+            f"{folder}/preprocessor_config.json: size must have height and width, or shortest_edge, not {size!r}"
         )
     try:
         return size, ImageInput(
