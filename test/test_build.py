@@ -40,7 +40,8 @@ for name in sys.argv[2:]:
     try:
         importlib.import_module(name)
     except ModuleNotFoundError as error:
-        if error.name not in ("tensorrt", "openvino", "transformers", "triton"):  # each only where its backend is chosen
+        # Each is needed only where its backend is chosen.
+        if error.name not in ("tensorrt", "openvino", "transformers", "triton"):
             raise
 """
 
