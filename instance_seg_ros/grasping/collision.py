@@ -78,10 +78,22 @@ class Obstacles:
         kept = np.unique(key, return_index=True)[1]
         return Obstacles(self.points_m[kept], self.owner[kept], self.owner_image, self.plane)
 
-    def others_near(self, centre_m: FloatArray, radius_m: float, label: int) -> NDArray[np.float32]:
-        """The points (P, 3) within a radius of a place (3,) that do not belong to the instance of this label."""
+    def others_near(
+        self, centre_m: FloatArray, radius_m: float, label: int, support: Plane | None = None
+    ) -> NDArray[np.float32]:
+        """The points (P, 3) within a radius of a place (3,) that do not belong to the instance of this label.
+
+        Args:
+            support: the plane that the instance stands on: what belongs to no instance and lies in it or below it is
+                that support, which a grasp stays above anyway. The frame's main plane was taken out for all.
+        """
         offset_m = self.points_m - centre_m.astype(np.float32)
-        return self.points_m[(dot(offset_m, offset_m) < radius_m**2) & (self.owner != label)]
+        others = np.flatnonzero((dot(offset_m, offset_m) < radius_m**2) & (self.owner != label))
+        points_m = self.points_m.take(others, axis=0)
+        if support is None:
+            return points_m
+        above = _height_m(points_m, support) > _PLANE_TOLERANCE_M
+        return points_m[above | (self.owner.take(others) > 0)]
 
 
 def _height_m(points_m: FloatArray, plane: Plane) -> FloatArray:
@@ -165,6 +177,12 @@ def sight_of(
     return Sight(unknown.any(axis=1), (behind & ~own_shadow).mean(axis=1), (behind & own_shadow).mean(axis=1))
 
 
+def rows_of(mask: NDArray[np.bool_]) -> slice:
+    """The rows of a mask (H, W) between its first pixel and its last: a small part of the picture for most."""
+    rows = np.flatnonzero(mask.any(axis=1))
+    return slice(int(rows[0]), int(rows[-1]) + 1) if len(rows) else slice(0, 0)
+
+
 def unmeasured_parts(
     frame: RgbdFrame, masks: NDArray[np.bool_], smallest_px: int = _SMALLEST_HOLE_PX
 ) -> NDArray[np.int16]:
@@ -172,8 +190,9 @@ def unmeasured_parts(
     owners = np.zeros(frame.depth_m.shape, dtype=np.int16)
     missing = frame.depth_m == 0
     for index, mask in enumerate(masks):
-        holes = mask & missing
-        if holes.any():
+        rows = rows_of(mask)
+        if (mask[rows] & missing[rows]).any():
+            holes = mask & missing
             crop = crop_of(holes, smallest_px)
             holes = holes[crop].copy()
             owners[crop][dilated(eroded(holes, smallest_px), smallest_px) & holes] = index + 1

@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from instance_seg_ros.core.camera import RgbdFrame
-from instance_seg_ros.core.geometry import Transform, length
+from instance_seg_ros.core.geometry import Plane, Transform, length
 from instance_seg_ros.core.status import Status
+from instance_seg_ros.grasping.collision import rows_of
 from instance_seg_ros.lifting import Completion, Instance3D
 from instance_seg_ros.lifting.completion import pixels_of
 from instance_seg_ros.lifting.order_statistics import median
+from instance_seg_ros.lifting.support import Support
 from instance_seg_ros.lifting.surface import fit_local_planes, window_radius_px
 
 FloatArray = NDArray[np.float64]
@@ -76,6 +78,8 @@ class Body:
         round: whether level slices are circles about one upright axis.
         cut: whether part of the object is beyond the image's border or without depth, so that what is completed may lie
             inside it.
+        support: the plane of the scene that it stands on, camera optical frame; None where that is another instance or
+            not known.
     """
 
     label: int
@@ -88,6 +92,7 @@ class Body:
     supported: bool
     round: bool
     cut: bool = False
+    support: Plane | None = None
 
     @classmethod
     def of_instance(
@@ -161,6 +166,7 @@ class Body:
             supported=supported,
             round=axis_m is not None,
             cut=bool(instance.status & (Status.CUT_BY_IMAGE_BORDER | Status.PARTLY_MEASURED)),
+            support=instance.support.plane if instance.support.kind is Support.PLANE else None,
         )
 
     @property
@@ -197,9 +203,9 @@ def _measured(
 
 def _all_points(frame: RgbdFrame, mask: NDArray[np.bool_], T_body_camera: Transform, size_m: FloatArray) -> FloatArray:
     """Every measured point of the mask inside the box (and 5 mm around it): thin rims, too, that lifting drops."""
-    places = np.flatnonzero(mask)
-    depth_m = frame.depth_m.reshape(-1)[places]
-    places, depth_m = places[depth_m > 0], depth_m[depth_m > 0].astype(np.float64)
+    rows = rows_of(mask)
+    places = np.flatnonzero(mask[rows] & (frame.depth_m[rows] > 0)) + rows.start * mask.shape[1]
+    depth_m = frame.depth_m.reshape(-1).take(places).astype(np.float64)
     points_m = np.empty((len(places), 3))
     points_m[:, :2] = frame.intrinsics.rays.reshape(-1, 2).take(places, axis=0)
     points_m[:, :2] *= depth_m[:, None]

@@ -15,7 +15,7 @@ from instance_seg_ros.core.parameters import GraspingSettings, GripperSettings
 from instance_seg_ros.core.status import Status
 from instance_seg_ros.grasping.candidates import Poses, contact_pairs, poses_from_pairs
 from instance_seg_ros.grasping.closing import Closed, Column, close_on, deepest_m, in_grasp_frames
-from instance_seg_ros.grasping.collision import Obstacles, Sight, free_of_scene, sight_of, unmeasured_parts
+from instance_seg_ros.grasping.collision import Obstacles, Sight, free_of_scene, rows_of, sight_of, unmeasured_parts
 from instance_seg_ros.grasping.grasp import Grasp, InstanceGrasps, Rejection
 from instance_seg_ros.grasping.gripper import Gripper
 from instance_seg_ros.grasping.object_body import Body
@@ -81,7 +81,8 @@ class GraspSampler:
         if not bodies:
             return tuple(results)
         for label, mask in enumerate(masks, start=1):
-            np.copyto(labels, label, where=mask & (labels == 0))
+            rows = rows_of(mask)
+            np.copyto(labels[rows], label, where=mask[rows] & (labels[rows] == 0))
         obstacles = Obstacles.of_frame(frame, labels, lifted.support_plane)
         for body in bodies:
             obstacles = obstacles.with_hidden_side(body.label, body.hidden_m)
@@ -105,7 +106,7 @@ class GraspSampler:
         tries, widths_m = poses_from_pairs(pairs, up, gripper.max_opening_m, settings.approach_cone_deg)
         radius_m = gripper.reach_m + settings.clearance_m + float(np.linalg.norm(body.size_m)) / 2
         centre_m = np.asarray(body.T_camera_body.apply(body.centre_m), dtype=np.float64)
-        others_m = obstacles.others_near(centre_m, radius_m, body.label).astype(np.float64)
+        others_m = obstacles.others_near(centre_m, radius_m, body.label, body.support).astype(np.float64)
         others_m = np.asarray(body.T_camera_body.inverse().apply(others_m))
         if not len(tries):
             return InstanceGrasps((), Status.NO_GRASP_CANDIDATE)
@@ -136,7 +137,7 @@ class GraspSampler:
             order = np.argsort(-quality_of(marks), kind="stable")[:_MAX_CHECKED]
             grasps = self._best_free(body, poses[order], closed[order], marks[order], others_m, rejected)
         counts = {why: rejected[why] for why in Rejection if rejected[why]}
-        return InstanceGrasps(grasps, _status(grasps, rejected), counts)
+        return InstanceGrasps(grasps, status_of(grasps, rejected), counts)
 
     def _closed_at(
         self,
@@ -268,7 +269,7 @@ def _opened_less(poses: Poses, closed: Closed) -> tuple[Poses, Closed]:
     return poses.joined(less[narrow]), closed.joined(closed[narrow])
 
 
-def _status(grasps: Sequence[Grasp], rejected: Counter[Rejection]) -> Status:
+def status_of(grasps: Sequence[Grasp], rejected: Counter[Rejection]) -> Status:
     """Whether there are grasps, or the object itself leaves none, or what is around it does."""
     if grasps:
         return Status.OK

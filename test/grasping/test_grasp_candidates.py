@@ -319,6 +319,27 @@ def test_how_far_a_pair_is_from_the_middle_along_its_own_closing_axis_is_no_matt
     assert pairs.first_m[:, 1].tolist() == [0.0, 0.015]
 
 
+LEAN_OF_35_PERCENT_DEG = float(np.degrees(np.arctan(0.35 * 0.02)))
+
+
+@pytest.mark.parametrize(
+    ("middle", "beside_m", "middle_first"),
+    [  # what is lost in the middle, and how far beside it, of 42 mm, a faultless pair is as promising
+        pytest.param(level(0.0, lean_deg=LEAN_OF_35_PERCENT_DEG), 0.016, False, id="a lean of 35 % of the friction"),
+        pytest.param(level(0.0, lean_deg=LEAN_OF_35_PERCENT_DEG), 0.018, True, id="and farther beside"),
+        pytest.param(level(0.0, origin=TURNED), 0.0045, False, id="one completed contact"),
+        pytest.param(level(0.0, origin=TURNED), 0.0057, True, id="and farther beside it"),
+        pytest.param(level(0.0, width_m=0.07), 0.0140, False, id="seven eighths of the opening"),
+        pytest.param(level(0.0, width_m=0.07), 0.0155, True, id="and still farther"),
+        pytest.param(level(0.0, width_m=0.055), 0.0125, True, id="two thirds of it lose nothing"),
+    ],
+)
+def test_faults_weigh_as_much_as_a_way_from_the_middle(middle: Pair, beside_m: float, middle_first: bool) -> None:
+    # With so little friction neither has a pair with a point of the other.
+    pairs = contact_pairs(body_of_pairs(level(beside_m), middle), 0.02, 0.08)
+    assert pairs.first_m[0, 1] == (0.0 if middle_first else beside_m)
+
+
 @pytest.mark.parametrize(
     ("first_y_m", "second_y_m", "kept"), [(-0.001, 0.001, 2), (0.001, 0.011, 1), (0.001, 0.013, 2)]
 )

@@ -424,6 +424,20 @@ def test_others_are_near_within_the_radius_and_not_of_the_object() -> None:
     assert obstacles.others_near(np.array([0, 0, 0.5]), 0.1, 1).tolist() == points_m[:2].tolist()
 
 
+@pytest.mark.parametrize(
+    ("owner", "height_m", "counts"),
+    [(0, 0.009, True), (0, 0.007, False), (0, -0.05, False), (2, 0.007, True), (2, -0.05, True)],
+)
+def test_the_support_of_the_object_is_no_obstacle_but_other_objects_in_it_are(
+    owner: int, height_m: float, counts: bool
+) -> None:
+    obstacles = Obstacles(
+        np.array([[0.01, 0, 0.5 - height_m]], dtype=np.float32), np.array([owner]), np.zeros((1, 1), np.int16), None
+    )
+    shelf = Plane(np.array([0.0, 0.0, -1.0]), 0.5)
+    assert len(obstacles.others_near(np.array([0, 0, 0.5]), 0.1, 1, shelf)) == counts
+
+
 WIDE_PIXELS = Intrinsics(40, 40, 40.0, 40.0, 19.5, 19.5)
 """At 0.4 m, 10 mm a pixel."""
 NO_LABELS = np.zeros((40, 40), np.int16)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,7 +16,7 @@ from instance_seg_ros.core.parameters import GraspingSettings, GripperSettings, 
 from instance_seg_ros.core.status import Status
 from instance_seg_ros.grasping.grasp import Grasp, InstanceGrasps, Rejection
 from instance_seg_ros.grasping.robot import for_robot
-from instance_seg_ros.grasping.sampler import GraspSampler
+from instance_seg_ros.grasping.sampler import GraspSampler, status_of
 from instance_seg_ros.learning.synthetic.analytic import AnalyticScene, Body, Box, Cylinder, Sphere, look_at, upright
 from instance_seg_ros.lifting import Lifter
 
@@ -301,3 +303,21 @@ def test_robots_frame_closes_along_y_and_lies_back_at_the_flange() -> None:
     np.testing.assert_allclose(turned.rotation[:, 1], grasp.rotation[:, 0], atol=1e-12)
     np.testing.assert_allclose(turned.rotation[:, 2], grasp.rotation[:, 2], atol=1e-12)
     np.testing.assert_allclose(turned.translation_m, [0.1, 0.2, 0.3 + 0.1034])
+
+
+@pytest.mark.parametrize(
+    ("rejected", "status"),
+    [
+        ({Rejection.FIT: 5, Rejection.SLIP: 5}, Status.NO_GRASP_CANDIDATE),
+        ({Rejection.FIT: 5, Rejection.SCENE: 1}, Status.NO_COLLISION_FREE_GRASP),
+        ({Rejection.SLIP: 5, Rejection.UNKNOWN: 1}, Status.NO_COLLISION_FREE_GRASP),
+        ({Rejection.REACH: 5, Rejection.FIT: 5}, Status.NO_GRASP_CANDIDATE),
+        ({Rejection.REACH: 6, Rejection.FIT: 5}, Status.NO_COLLISION_FREE_GRASP),
+        ({Rejection.REACH: 6, Rejection.FIT: 3, Rejection.SLIP: 3}, Status.NO_GRASP_CANDIDATE),
+        ({}, Status.NO_GRASP_CANDIDATE),
+    ],
+)
+def test_without_a_grasp_the_status_says_whether_the_object_or_what_is_around_it_leaves_none(
+    rejected: dict[Rejection, int], status: Status
+) -> None:
+    assert status_of((), Counter(rejected)) == status
