@@ -44,9 +44,11 @@ INPUTS = (
     Endpoint(
         "~/depth/camera_info", "sensor_msgs/msg/CameraInfo", "needed only for depth that is not registered to colour"
     ),
+    Endpoint("/clicked_point", "geometry_msgs/msg/PointStamped", "a point clicked in rviz: which object is there?"),
 )
 OUTPUTS = (
     Endpoint("~/instances", "instance_seg_ros/msg/InstanceArray", "everything about every object, once for each frame"),
+    Endpoint("~/selected", "instance_seg_ros/msg/InstanceArray", "what lies at a clicked point, once for each click"),
     Endpoint("~/label_image", "sensor_msgs/msg/Image", "`mono16`: 0 = background, otherwise the instance's `label`"),
     Endpoint(
         "~/panoptic_image",

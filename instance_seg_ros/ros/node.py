@@ -38,6 +38,7 @@ from instance_seg_ros.messages.incoming import CameraInfos, RgbdMessages
 from instance_seg_ros.msg import InstanceArray
 from instance_seg_ros.pipeline import Pipeline, Scene
 from instance_seg_ros.ros.answers import Answers
+from instance_seg_ros.ros.clicks import Clicks
 from instance_seg_ros.ros.diagnostics import DiagnosticsPublisher, NodeState
 from instance_seg_ros.ros.health import (
     ANSWERED,
@@ -120,6 +121,7 @@ class InstanceSegNode(LifecycleNode):
             self.destroy_node()  # a half-made node would stay in the graph
             raise
         self._recorder = Recorder(lambda: self._settings.current.node)
+        self._clicks = Clicks(self, self._transforms, self._problems.report)
         self._answers = Answers(self, self._settings, self._transforms, self._health, self._problems)
         # Steady, so that diagnostics come and calls end even while a simulated time stands still.
         steady_clock, concurrent = Clock(clock_type=ClockType.STEADY_TIME), ReentrantCallbackGroup()
@@ -400,6 +402,7 @@ class InstanceSegNode(LifecycleNode):
         outputs.publish_answer(answer)
         self._recorder.take(self.resolve_topic_name("~/instances"), answer)
         if scene is not None:
+            self._clicks.answer(answer, scene)
             outputs.publish_pictures(scene)
 
     def _each_second(self) -> None:
