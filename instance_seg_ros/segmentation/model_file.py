@@ -96,7 +96,8 @@ def read_model_info(path: Path) -> ModelInfo:
     if missing or metadata["format"] != FORMAT:
         found = f"it lacks {', '.join(missing)}" if missing else f"its format is {metadata['format']!r}"
         raise ModelError(
-            f"{path} is not a model of this project ({found}; wanted {FORMAT!r}); use `instance-seg export`"
+            f"{path} is not a model of this project ({found}; wanted {FORMAT!r}); use `instance-seg export`, or see "
+            "`instance-seg models inspect`, which knows those of other projects, too"
         )
     digest = graph_digest(content)
     if digest != metadata["digest"]:

@@ -25,7 +25,9 @@ OUTPUTS = {
     "mask2former": ("class_queries_logits", "masks_queries_logits"),
     "maskformer": ("class_queries_logits", "masks_queries_logits"),
     "detr": ("logits", "pred_boxes", "pred_masks"),
+    "rf_detr": ("dets", "labels", "masks"),
 }
+SIZES_HW = {"rf_detr": (112, 112)}
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +52,7 @@ def save(networks: ModuleType, tmp_path: Path) -> Callable[..., tuple[Path, torc
         wrapped = getattr(networks, name)()
         folder = tmp_path / name
         wrapped.model.save_pretrained(folder)
-        height, width = networks.IMAGE_HW
+        height, width = SIZES_HW.get(name, networks.IMAGE_HW)
         said = {"size": size or {"height": height, "width": width}, "image_mean": [0.5] * 3, "image_std": [0.25] * 3}
         (folder / "preprocessor_config.json").write_text(json.dumps(said))
         return folder, wrapped
@@ -71,7 +73,7 @@ def test_a_folder_gives_what_its_exported_graph_gives(
     folder, wrapped = save(name)
     path = tmp_path / "model.onnx"
     with torch.no_grad():
-        networks.export(wrapped, path, OUTPUTS[name])
+        networks.export(wrapped, path, OUTPUTS[name], (1, 3, *SIZES_HW.get(name, networks.IMAGE_HW)))
     path.with_suffix(".yaml").write_text("input: {mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25]}\n")
     loaded, exported = load_segmenter(folder, SETTINGS), load_segmenter(path, SETTINGS)
     frame = frame_of((161, 121))
