@@ -77,6 +77,13 @@ class CompiledProgram:
         return dict(zip(self.output_types, results, strict=True))
 
 
+def stop_compilers() -> None:
+    """Ends the processes that the compiler keeps for the next time, with half a gigabyte of memory."""
+    from torch._inductor.async_compile import shutdown_compile_workers  # the compiler is large
+
+    shutdown_compile_workers()
+
+
 def _keep_in(folder: Path) -> None:
     """Makes the compiler keep what it makes in a folder, unless the user has named one.
 

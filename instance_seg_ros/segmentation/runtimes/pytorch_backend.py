@@ -6,6 +6,7 @@ no checkpoint and no code of the network, and computes what the other backends c
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.segmentation.contract import GraphInput
 from instance_seg_ros.segmentation.network import selected_instances, size_wh_of
 from instance_seg_ros.segmentation.postprocessing import Selection, SettledMasks, settled_instances
-from instance_seg_ros.segmentation.runtimes.compiled_program import CompiledProgram, Program
+from instance_seg_ros.segmentation.runtimes.compiled_program import CompiledProgram, Program, stop_compilers
 from instance_seg_ros.segmentation.runtimes.cuda_graph import Buffer, GraphedWork
 from instance_seg_ros.segmentation.runtimes.fixed_sizes import with_fixed_sizes
 from instance_seg_ros.segmentation.runtimes.graph_network import GraphNetwork
@@ -34,6 +35,8 @@ from instance_seg_ros.segmentation.runtimes.nvidia_driver import pytorch_obstacl
 from instance_seg_ros.segmentation.runtimes.torch_program import TensorType, TorchProgram
 
 _OLDEST_WITH_BF16 = (8, 0)
+_COMPILING = threading.Lock()
+"""The compiler's processes are the Python process's: whoever is done must not end those that another one waits for."""
 
 
 def obstacle() -> str | None:
@@ -107,11 +110,14 @@ def _session(
         return make(program), ""
     # Of models of other projects the outputs mean something else, and are read on the CPU.
     is_own = set(program.output_types) >= NETWORK_OUTPUTS
-    try:
-        whole = _Settling(program, size_wh) if is_own else program
-        return make(CompiledProgram(whole, device, compiled_in)), ", compiled"
-    except Exception as error:  # the compiler's and Triton's share no base; uncompiled it runs all the same
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    with _COMPILING:
+        try:
+            whole = _Settling(program, size_wh) if is_own else program
+            return make(CompiledProgram(whole, device, compiled_in)), ", compiled"
+        except Exception as error:  # the compiler's and Triton's share no base; uncompiled it runs all the same
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        finally:
+            stop_compilers()
     return make(program), f", not compiled: {reason}"
 
 

@@ -221,10 +221,13 @@ class Compiled:
 def test_compiled_it_settles_the_masks_itself(
     block_model_path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    stops: list[bool] = []
+    monkeypatch.setattr(pytorch_backend, "stop_compilers", lambda: stops.append(True))
     monkeypatch.setattr(pytorch_backend, "CompiledProgram", Compiled)
     monkeypatch.setattr(pytorch_backend, "selected_instances", None)  # nothing is settled on the CPU
     network = PyTorchNetwork(block_model_path, SHAPES, "fp32", "cpu", tmp_path)
     assert "(fp32, compiled)" in network.backend
+    assert stops == [True]
     trusted, selection = OnnxRuntimeNetwork(block_model_path, threads=1), Selection(0.1, 0.5, 50, 1)
     for depth_m in (0.25, 0.75):
         inputs = frame(depth_m)
@@ -241,9 +244,12 @@ def test_what_cannot_be_compiled_runs_all_the_same_and_says_so(
     def fail(*arguments: object) -> None:
         raise RuntimeError("no C compiler\nmore about it")
 
+    stops: list[bool] = []
+    monkeypatch.setattr(pytorch_backend, "stop_compilers", lambda: stops.append(True))
     monkeypatch.setattr(pytorch_backend, "CompiledProgram", fail)
     network = PyTorchNetwork(block_model_path, SHAPES, "fp32", "cpu", tmp_path)
     assert "(fp32, not compiled: no C compiler)" in network.backend
+    assert stops == [True]
     assert len(instances_of(network, frame(0.25), Selection(0.1, 0.5, 50, 1), ("object",))) > 0
 
 
