@@ -229,7 +229,9 @@ class TrackingSettings(Settings):
     """Stable ids over time."""
 
     max_distance_m: float = setting(
-        0.1, "An instance farther than this from where a track is expected does not continue that track, in metres.",
+        0.15,
+        "An instance farther than this from where a track is expected does not continue that track, in metres; where "
+        "its place is uncertain, up to twice as far.",
         minimum=0.005, maximum=5.0,
     )  # fmt: skip
     max_missed_frames: int = setting(
@@ -240,8 +242,8 @@ class TrackingSettings(Settings):
     )
     first_pass_score: float = setting(
         0.5,
-        "Instances with at least this score choose their tracks first; the others may continue the tracks that are "
-        "left.",
+        "Instances with at least this score choose first among the tracks that fit them well; the others may continue "
+        "the tracks that are left.",
         minimum=0.0,
         maximum=1.0,
     )

@@ -19,6 +19,8 @@ FloatArray = NDArray[np.float64]
 UNMATCHABLE = 1e6
 _MIN_MASK_IOU = 0.25
 """Without 3D on both sides, masks that overlap less than this are different objects."""
+_EVERY = 3
+"""Every so many of the points are enough to tell how much of an object lies in a box."""
 _BOX_MARGIN_M, _LARGEST_MARGIN_M = 0.005, 0.04
 _SIGHT_TOLERANCE_M, _SIGHT_TOLERANCE_SHARE = 0.02, 0.02
 _MIN_SHARE_IN_VIEW = 0.25
@@ -131,11 +133,15 @@ def _margin_m(tracks: Sightings) -> FloatArray:
 
 def contained(tracks: Sightings, seen: Sightings) -> FloatArray:
     """(tracks, seen) share of the points of what is seen that lie in the box of a track."""
-    points_m = (seen.place_m[:, None] + seen.points_m).reshape(-1, 3)
-    centre_m = tracks.place_m + tracks.box_m
-    local_m = (points_m - centre_m[:, None]) @ tracks.rotation  # (T, P, 3) by each box's axes
-    inside = (np.abs(local_m) <= (tracks.half_m + _margin_m(tracks))[:, None]).all(axis=2)
-    return inside.reshape(len(tracks), len(seen), seen.points_m.shape[1]).mean(axis=2)
+    some_m = seen.points_m[:, ::_EVERY]
+    points_m = (seen.place_m[:, None] + some_m).reshape(-1, 3)
+    count = len(tracks)
+    # All axes of all boxes in one product: (P, T, 3) coordinates along them.
+    axes = tracks.rotation.transpose(1, 0, 2).reshape(3, 3 * count)
+    centres_m = np.einsum("ti,tij->tj", tracks.place_m + tracks.box_m, tracks.rotation)
+    local_m = (points_m @ axes).reshape(len(points_m), count, 3) - centres_m
+    inside = (np.abs(local_m) <= tracks.half_m + _margin_m(tracks)).all(axis=2)
+    return inside.reshape(len(seen), some_m.shape[1], count).mean(axis=1).T
 
 
 def looked_through(tracks: Sightings, seen: Sightings, eye_m: FloatArray) -> FloatArray:

@@ -400,7 +400,7 @@ def seen_by_hand(objects: Sequence[tuple[int, float, float]], wall: RgbdFrame = 
 def test_a_track_goes_to_what_is_near_of_its_size_and_where_its_surface_was(
     second: list[tuple[int, float, float]], ids: tuple[int, ...]
 ) -> None:
-    tracker = Tracker(TrackingSettings())
+    tracker = Tracker(TrackingSettings(max_distance_m=0.1))
     assert tracker.update(replace(WALL, stamp_ns=1), *seen_by_hand([(50, 0.0, 0.06)])) == (1,)
     assert tracker.update(replace(WALL, stamp_ns=2), *seen_by_hand(second)) == ids
 
@@ -425,7 +425,7 @@ def test_without_3d_the_mask_that_overlaps_most_goes_on_with_the_track() -> None
         each = Instance3D(nothing, np.zeros(0, dtype=np.int64), 1600, *unknown, Completion.NONE, Status.TOO_FEW_POINTS)
         return instances, LiftedFrame((each,) * len(columns), None)
 
-    tracker = Tracker(TrackingSettings())
+    tracker = Tracker(TrackingSettings(max_distance_m=0.1))
     assert tracker.update(replace(WALL, stamp_ns=1), *flat([100])) == (1,)
     assert tracker.update(replace(WALL, stamp_ns=2), *flat([116, 104])) == (2, 1)  # overlaps of 0.43 and 0.82
     assert tracker.update(replace(WALL, stamp_ns=3), *flat([104, 220, 160])) == (1, 3, 4)  # no overlap, 15 cm away
