@@ -61,6 +61,13 @@ OUTPUTS = (
     Endpoint("~/markers", "visualization_msgs/msg/MarkerArray", "boxes, axes, grasps and texts for rviz"),
     Endpoint("~/detections_2d", "vision_msgs/msg/Detection2DArray", "boxes of the masks, if vision_msgs is installed"),
     Endpoint("~/detections_3d", "vision_msgs/msg/Detection3DArray", "oriented boxes, if vision_msgs is installed"),
+    Endpoint("~/moveit_grasps", "moveit_msgs/msg/Grasp", "every grasp, one by one, if moveit_msgs is installed"),
+    Endpoint(
+        "~/graspable_objects",
+        "grasping_msgs/msg/GraspableObject",
+        "every object with its grasps, one by one, if grasping_msgs is installed",
+    ),
+    Endpoint("~/gpd_samples", "gpd_ros/msg/CloudSamples", "GPD's input: cloud and samples, if gpd_ros is installed"),
     Endpoint("/diagnostics", "diagnostic_msgs/msg/DiagnosticArray", "what works, what does not and why"),
 )
 SERVICES = (

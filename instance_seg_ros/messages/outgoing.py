@@ -164,10 +164,10 @@ def image(make: MessageFactory, image_header: Any, pixels: NDArray[Any], encodin
 def cloud(make: MessageFactory, scene: Scene) -> Any:
     """The kept points of all instances: x, y, z, packed rgb as float32 (as rviz and PCL have it), uint32 label."""
     points = cloud_of_objects(scene)
-    return _point_cloud(
+    return point_cloud(
         make,
         scene,
-        {**_xyz(points.points_m), "rgb": _packed_rgb(points), "label": points.labels.astype(np.uint32)},
+        {**xyz_columns(points.points_m), "rgb": _packed_rgb(points), "label": points.labels.astype(np.uint32)},
     )
 
 
@@ -239,7 +239,7 @@ def _instance(
         removal_order=removal_order,
         support_plane=_plane_or_zeros(lifted.support.plane),
         box=_box(make, lifted.box),
-        cloud=_point_cloud(make, scene, _xyz(shown_m)),
+        cloud=point_cloud(make, scene, xyz_columns(shown_m)),
         shape=_shape(make, lifted.shape),
         grasps=[_grasp(make, scene, grasp, grasping) for grasp in scene_object.grasps],
         status=int(scene_object.status),
@@ -302,7 +302,7 @@ def _box(make: MessageFactory, box: OrientedBox | None) -> Any:
     return make("instance_seg_ros/msg/OrientedBox", pose=pose, size=vector(make, size_m))
 
 
-def _xyz(points_m: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+def xyz_columns(points_m: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
     return {axis: points_m[:, index].astype("<f4", copy=False) for index, axis in enumerate("xyz")}
 
 
@@ -311,7 +311,7 @@ def _packed_rgb(points: SceneCloud) -> NDArray[np.float32]:
     return (red << 16 | green << 8 | blue).view(np.float32)
 
 
-def _point_cloud(make: MessageFactory, scene: Scene, columns: dict[str, NDArray[Any]]) -> Any:
+def point_cloud(make: MessageFactory, scene: Scene, columns: dict[str, NDArray[Any]]) -> Any:
     """A PointCloud2 of one row with these (P,) columns as its fields."""
     dtype = np.dtype([(name, values.dtype.newbyteorder("<")) for name, values in columns.items()])
     records = np.empty(len(next(iter(columns.values()))), dtype=dtype)

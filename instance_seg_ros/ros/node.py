@@ -403,7 +403,7 @@ class InstanceSegNode(LifecycleNode):
         self._recorder.take(self.resolve_topic_name("~/instances"), answer)
         if scene is not None:
             self._clicks.answer(answer, scene)
-            outputs.publish_pictures(scene)
+            outputs.publish_pictures(scene, self._settings.current.pipeline.grasping)
 
     def _each_second(self) -> None:
         inputs, worker = self._inputs, self._worker

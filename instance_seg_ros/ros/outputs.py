@@ -1,12 +1,13 @@
 """The node's publishers. What takes time to draw is drawn only while somebody listens.
 
-The detections are published if vision_msgs is installed; nothing else needs it.
+Forms for consumers that know other packages' messages are published where those packages are installed; nothing else
+needs them.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rclpy.node import Node
@@ -15,8 +16,10 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from visualization_msgs.msg import MarkerArray
 
-from instance_seg_ros.messages import detections, outgoing
+from instance_seg_ros.core.parameters import GraspingSettings
+from instance_seg_ros.messages import detections, grasp_forms, outgoing
 from instance_seg_ros.messages.camera import camera_info
+from instance_seg_ros.messages.outgoing import MessageFactory
 from instance_seg_ros.msg import InstanceArray
 from instance_seg_ros.pipeline import Scene
 from instance_seg_ros.results.overlay import draw_overlay
@@ -52,6 +55,17 @@ class Outputs:
             publisher(PointCloud2, "~/cloud"): lambda scene: outgoing.cloud(make_message, scene),
             publisher(MarkerArray, "~/markers"): _markers,
         }
+        self._series: dict[Publisher, Callable[[MessageFactory, Scene, GraspingSettings], Sequence[Any]]] = {
+            publisher(message_class(type_name), f"~/{topic}"): make_series
+            for type_name, topic, make_series in (
+                (f"{grasp_forms.MOVEIT}/msg/Grasp", "moveit_grasps", grasp_forms.moveit_grasps),
+                (f"{grasp_forms.GRASPING}/msg/GraspableObject", "graspable_objects", grasp_forms.graspable_objects),
+            )
+            if has_package(type_name.partition("/")[0])
+        }
+        if has_package(grasp_forms.GPD):
+            samples = publisher(message_class(f"{grasp_forms.GPD}/msg/CloudSamples"), "~/gpd_samples")
+            self._pictures[samples] = lambda scene: grasp_forms.gpd_samples(make_message, scene)
         if has_package(detections.PACKAGE):
             two_d, three_d = (message_class(f"{detections.PACKAGE}/msg/Detection{n}DArray") for n in (2, 3))
             self._pictures |= {
@@ -63,23 +77,31 @@ class Outputs:
         """Publishes the instances: first, because a planner waits for them."""
         self._publish(self._instances, answer)
 
-    def publish_pictures(self, scene: Scene) -> None:
-        """Publishes pictures, their camera, cloud, markers and detections, each only while it has a subscriber."""
+    def publish_pictures(self, scene: Scene, grasping: GraspingSettings) -> None:
+        """Publishes all else that a scene becomes, each only while it has a subscriber.
+
+        Args:
+            grasping: names the robot's frame in which grasp poses are published.
+        """
         for publisher, make_picture in self._pictures.items():
             if self._count(publisher) > 0:
                 self._publish(publisher, make_picture(scene))
+        for publisher, make_series in self._series.items():
+            if self._count(publisher) > 0:
+                for message in make_series(make_message, scene, grasping):
+                    self._publish(publisher, message)
 
     def subscribers(self) -> dict[str, int]:
         """How many subscribers each topic is connected to, by its full name; empty after `close`."""
         with self._lock:
-            publishers = () if self._closed else (self._instances, *self._pictures)
+            publishers = () if self._closed else (self._instances, *self._pictures, *self._series)
             return {publisher.topic_name: publisher.get_subscription_count() for publisher in publishers}
 
     def close(self) -> None:
         """Destroys the publishers; what is still to be published is dropped."""
         with self._lock:
             self._closed = True
-            for publisher in (self._instances, *self._pictures):
+            for publisher in (self._instances, *self._pictures, *self._series):
                 self._node.destroy_publisher(publisher)
 
     def _count(self, publisher: Publisher) -> int:
