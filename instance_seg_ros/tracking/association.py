@@ -231,7 +231,7 @@ def match(
     pairs = []
     for chooses, dearest in ((scores >= first_pass_score, _FITS_WELL), (np.ones(len(scores), dtype=bool), UNMATCHABLE)):
         columns, rows = np.flatnonzero(chooses & ~taken[0]), np.flatnonzero(~taken[1])
-        part = np.minimum(cost[np.ix_(rows, columns)], dearest)
+        part = np.minimum(cost[np.ix_(rows, columns)], UNMATCHABLE)
         row, column = linear_sum_assignment(part)
         paired = part[row, column] < dearest
         pairs.append((columns[column[paired]], rows[row[paired]]))

@@ -1,0 +1,156 @@
+"""What a pairing of a track and an instance costs, by its parts, and which pairs are taken."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import ArrayLike
+
+from instance_seg_ros.learning.synthetic.poses import yaw_rotation
+from instance_seg_ros.tracking.arrays import joined, rows_of
+from instance_seg_ros.tracking.association import (
+    UNMATCHABLE,
+    color_differences,
+    contained,
+    likeness,
+    looked_through,
+    match,
+    size_differences,
+)
+from instance_seg_ros.tracking.sightings import POINTS, RAYS, Sightings
+
+
+def box(
+    place_m: ArrayLike = (0, 0, 1),
+    sides_m: ArrayLike = (0.1, 0.1, 0.1),
+    *,
+    color: ArrayLike = (0.5, 0.5, 0.5),
+    partial: bool = False,
+    sigma_m: float = 0.0,
+    yaw_deg: float = 0.0,
+    spread_m: ArrayLike = (0, 0, 0),
+) -> Sightings:
+    """One object whose points lie on a line of this length through its middle."""
+    line = np.linspace(-0.5, 0.5, POINTS)[:, None] * np.asarray(spread_m, dtype=np.float64)
+    return Sightings(
+        np.array([place_m], dtype=np.float64),
+        sigma_m**2 * np.eye(3)[None],
+        yaw_rotation(np.radians(yaw_deg))[None],
+        np.zeros((1, 3)),
+        np.array([sides_m], dtype=np.float64) / 2,
+        line[None],
+        np.array([color], dtype=np.float64),
+        np.full((1, RAYS, 3), np.nan),
+        np.full((1, 3), np.nan),
+        np.array([partial]),
+        np.array([100.0]),
+        np.zeros((1, 6, 8), dtype=bool),
+    )
+
+
+def without_3d(rays: ArrayLike) -> Sightings:
+    """One object of which only directions are known."""
+    unknown = np.full(3, np.nan)
+    return replace(
+        box(unknown, unknown, color=unknown, partial=True),
+        rays=np.array([rays], dtype=np.float64),
+        rotation=np.full((1, 3, 3), np.nan),
+        covariance_m2=np.full((1, 3, 3), np.nan),
+    )
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        (box(), box((5, 5, 5)), 0.0),
+        (box(sides_m=(0.1, 0.2, 0.3)), box(sides_m=(0.3, 0.1, 0.2)), 0.0),  # however it lies
+        (box(), box(sides_m=(0.05, 0.05, 0.05)), 0.5),
+        (box(), box(sides_m=(0.05, 0.05, 0.05), partial=True), 0.15),  # it may be larger than it looks
+        (box(), box(sides_m=(0.2, 0.2, 0.2), partial=True), 0.5),  # but not smaller
+        (box(partial=True), box(sides_m=(0.2, 0.2, 0.2)), 0.15),
+        (box(), box(sides_m=(0.1, 0.1, 0.0)), 1 / 3),
+    ],
+)
+def test_size_differences(first: Sightings, second: Sightings, expected: float) -> None:
+    assert size_differences(first, second) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("second", "expected"), [((0.5, 0.5, 0.5), 0), ((0.5, 0.5, 0.75), 0.5), ((1, 1, 1), 1), ((np.nan,) * 3, 0)]
+)
+def test_color_differences(second: tuple[float, ...], expected: float) -> None:
+    assert color_differences(box(), box(color=second)) == pytest.approx(expected)
+
+
+def test_likeness_is_that_of_sizes_and_colors_together_and_none_without_3d() -> None:
+    assert likeness(box(), box((9, 9, 9))) == pytest.approx(1)
+    assert likeness(box(), box(sides_m=(0.07, 0.07, 0.07), color=(0.5, 0.5, 0.6))) == pytest.approx(0.5 * 0.8)
+    assert likeness(box(), box(sides_m=(0.03, 0.03, 0.03))) == 0
+    assert likeness(box(), without_3d(np.ones((RAYS, 3)))) == 0
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected"),
+    [
+        (box(), 1.0),
+        (box((0.054, 0, 1)), 1.0),  # half a centimetre beyond a side still counts
+        (box((0.056, 0, 1)), 0.0),
+        (box((0.04, 0.04, 1.04)), 1.0),
+        (box((0.3, 0, 1)), 0.0),
+        (box(spread_m=(0.22, 0, 0)), 0.5),  # sticks out by as much as is inside
+    ],
+)
+def test_what_is_contained_lies_in_the_box(seen: Sightings, expected: float) -> None:
+    assert contained(box(), seen) == pytest.approx(expected, abs=0.01)
+
+
+def test_boxes_are_turned_and_an_uncertain_one_reaches_farther() -> None:
+    corner = box((0.06, 0, 1))
+    assert contained(box(yaw_deg=45), corner) == 1
+    assert contained(box(sigma_m=0.01), corner) == 1
+    far = box((0.1, 0, 1))
+    assert contained(box(sigma_m=1.0), far) == 0, "but not without end"
+
+
+def test_containment_is_by_pairs_and_nothing_is_in_nothing() -> None:
+    two, none = box((0.3, 0, 1)), np.zeros(0, dtype=np.int64)
+    np.testing.assert_array_equal(contained(joined(box(), two), joined(two, box())), [[0, 1], [1, 0]])
+    assert contained(rows_of(two, none), two).shape == (0, 1)
+    assert contained(two, rows_of(two, none)).shape == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("direction", "expected"),
+    [((0, 0, 1), 1.0), ((0.05, 0, 1), 1.0), ((0.07, 0, 1), 0.0), ((0, 0, -1), 0.0), ((0.3, 0.3, 1), 0.0)],
+)
+def test_rays_meet_what_is_ahead_of_the_camera(direction: tuple[float, ...], expected: float) -> None:
+    seen = without_3d(np.tile(direction, (RAYS, 1)))
+    assert looked_through(box(), seen, np.zeros(3)) == expected
+
+
+def test_rays_are_counted() -> None:
+    rays = np.tile((0.0, 0.0, 1.0), (RAYS, 1))
+    rays[: RAYS // 4] = 1, 0, 1
+    assert looked_through(box(), without_3d(rays), np.zeros(3)) == pytest.approx(0.75)
+    assert looked_through(box(), box(), np.zeros(3)) == 0, "what has 3D has no rays"
+
+
+@pytest.mark.parametrize(
+    ("cost", "scores", "expected"),
+    [
+        ([[0.1, 0.3], [0.3, 0.1]], (0.9, 0.9), {0: 0, 1: 1}),
+        ([[0.1, 0.2], [0.15, 0.9]], (0.9, 0.9), {0: 1, 1: 0}),  # the least sum
+        ([[0.1, UNMATCHABLE]], (0.9, 0.9), {0: 0}),
+        ([[UNMATCHABLE + 0.5, UNMATCHABLE]], (0.9, 0.9), {}),
+        ([[0.15, 0.05]], (0.9, 0.2), {0: 0}),  # fits the confident one well
+        ([[0.25, 0.05]], (0.9, 0.2), {1: 0}),  # does not
+        ([[0.25, 0.05], [0.6, 0.9]], (0.9, 0.2), {0: 1, 1: 0}),  # what is left is still enough
+        ([[], []], (), {}),
+    ],
+)
+def test_pairs(cost: list[list[float]], scores: tuple[float, ...], expected: dict[int, int]) -> None:
+    table = np.array(cost, dtype=np.float64).reshape(len(cost), len(scores))
+    instances, tracks = match(table, np.array(scores, dtype=np.float32), 0.5)
+    assert dict(zip(instances.tolist(), tracks.tolist(), strict=True)) == expected
