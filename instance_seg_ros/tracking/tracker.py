@@ -47,8 +47,8 @@ class Tracker:
     Where each track is expected follows from a motion model in which objects mostly stand and what moves comes to rest
     soon (`motion`). Instances and tracks are paired one to one at the least total cost (`association`): distance,
     sizes, colours, and how much of one lies in the other, which keeps the id of an object of which only a sliver is
-    left in sight. Instances of score `first_pass_score` and above choose first among what fits them well. What has no 3D
-    continues the track whose box the rays through its pixels meet, whose mask it overlaps, or that was near.
+    left in sight. Instances of score `first_pass_score` and above choose first among what fits them well. What has no
+    3D continues the track whose box the rays through its pixels meet, whose mask it overlaps, or that was near.
 
     A track that is not seen ages only in frames that look at its place and past it: while it is occluded, out of the
     image, or still measured there but not segmented, it keeps its id. Ids start at 1 and are never used twice.
