@@ -19,7 +19,8 @@ from instance_seg_ros.learning.synthetic.pictures.appearance import Appearance
 from instance_seg_ros.learning.synthetic.pictures.render import RayCaster
 from instance_seg_ros.learning.synthetic.rooms.world import Placed
 from instance_seg_ros.lifting import Instance3D, Lifter
-from instance_seg_ros.lifting.columns import fill_columns, leans
+from instance_seg_ros.lifting.columns import fill_columns, has_flat_top, leans
+from instance_seg_ros.lifting.lifter import _turn_of_faces
 from instance_seg_ros.lifting.solid import Body, Revolution, fit_revolution
 
 VGA = Intrinsics(640, 480, 600.0, 600.0, 319.5, 239.5)
@@ -311,3 +312,47 @@ def test_a_box_is_no_body_of_revolution() -> None:
     front = np.column_stack([np.full(900, 0.05), 0.08 * u, z]), np.tile([1.0, 0, 0], (900, 1))
     side = np.column_stack([0.05 * u, np.zeros(900), z]), np.tile([0.0, -1, 0], (900, 1))
     assert fit_revolution(body_of(front, side), NOTHING_SEEN, NO_MASK) is None
+
+
+def body_of_normals(normals: np.ndarray, heights_m: float | np.ndarray = 0.05) -> Body:
+    points_m = np.zeros_like(normals)
+    points_m[:, 2] = heights_m
+    return Body(points_m, normals, 0.1, np.eye(3), np.zeros(3))
+
+
+def level_directions(*degrees: float, each: int) -> np.ndarray:
+    angles = np.radians(np.repeat(degrees, each))
+    return np.stack([np.cos(angles), np.sin(angles), np.zeros_like(angles)], axis=1)
+
+
+@pytest.mark.parametrize(
+    ("normals", "turn_deg"),
+    [
+        (level_directions(20, each=40), 20.0),  # one face
+        (level_directions(20, 110, each=40), 20.0),  # two
+        (level_directions(20, 110, each=14), None),  # 28 points
+        (level_directions(0, 45, each=40), None),  # of an octagon
+        (level_directions(*range(0, 180, 5), each=3), None),  # of a cylinder
+        (np.concatenate([level_directions(20, 110, each=40), np.tile([0.0, 0, 1], (640, 1))]), 20.0),
+        (np.concatenate([level_directions(20, 110, each=40), np.tile([0.0, 0, 1], (800, 1))]), None),  # hardly seen
+        (np.tile([0.7, 0.0, 0.714], (100, 1)), None),  # a slope
+    ],
+    ids=["face", "two", "few", "octagon", "cylinder", "top", "large top", "slope"],
+)
+def test_the_faces_of_a_box_tell_how_it_is_turned(normals: np.ndarray, turn_deg: float | None) -> None:
+    found = _turn_of_faces(body_of_normals(normals))
+    assert found is None if turn_deg is None else np.degrees(found) % 90 == pytest.approx(turn_deg)
+
+
+@pytest.mark.parametrize(
+    ("share", "tilt_deg", "height_m", "flat"),
+    [(0.4, 0, 0.1, True), (0.2, 0, 0.1, False), (0.4, 12, 0.1, False), (0.4, 0, 0.08, False), (0.4, 6, 0.095, True)],
+)
+def test_a_flat_top_is_level_and_high_and_a_good_part_of_what_is_seen(
+    share: float, tilt_deg: float, height_m: float, flat: bool
+) -> None:
+    tilt, count = np.radians(tilt_deg), int(100 * share)
+    normals = np.concatenate(
+        [np.tile([np.sin(tilt), 0, np.cos(tilt)], (count, 1)), level_directions(0, each=100 - count)]
+    )
+    assert has_flat_top(body_of_normals(normals, np.r_[np.full(count, height_m), np.zeros(100 - count)])) is flat
