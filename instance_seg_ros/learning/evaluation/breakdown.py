@@ -61,8 +61,8 @@ SUBSETS: Classes = [
 class Row:
     """One line of the table.
 
-    Classes of frames (group of captures, objects in the frame, sensor, condition, view, robot) have every figure. Classes of
-    objects (subset, size, distance, occlusion) have only those that need no predictions but the ones found for each
+    Classes of frames (group of captures, objects in it, sensor, condition, view, robot) have every figure. Classes
+    of objects (subset, size, distance, occlusion) have only those that need no predictions but the ones found for each
     object: to which class a false prediction belongs is not known. Categories, where classes count, also have the
     average precision of the predictions of that class; found and IoU are those of masks of any class.
 
