@@ -400,6 +400,13 @@ def test_what_is_longer_than_78_cm_has_no_outline(length_m: float, some: bool) -
         assert bool(len(outline_walls(points_m, 0.02)[0])) is some
 
 
+@pytest.mark.parametrize(("slope", "round_"), [(0.74, True), (0.76, False)])
+def test_only_sides_tell_the_axis(slope: float, round_: bool) -> None:
+    points_m, normals = arc(0.035, 180, HEIGHTS_M)
+    leaning = normals * np.sqrt(1 - slope**2) + [0.0, 0.0, slope]
+    assert (round_axis(points_m, leaning) is not None) is round_
+
+
 @pytest.mark.parametrize(("degrees", "round_"), [(87, False), (93, True)])
 def test_a_quarter_of_the_side_tells_the_axis(degrees: float, round_: bool) -> None:
     axis = round_axis(*arc(0.035, degrees, HEIGHTS_M))
