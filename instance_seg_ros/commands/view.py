@@ -38,11 +38,17 @@ def run(args: argparse.Namespace) -> int:
     """Shows the result until the window is closed; returns the exit status.
 
     Raises:
-        InputError: the folder holds no result, or there is no screen to show it on.
-        ImportError: Open3D is not installed.
+        InputError: the folder holds no result, there is no screen to show it on, or Open3D lacks a system library.
+        ModuleNotFoundError: Open3D is not installed.
     """
-    import open3d
-
+    try:
+        import open3d
+    except ModuleNotFoundError:
+        raise
+    except ImportError as error:
+        raise InputError(
+            f"Open3D cannot be loaded ({error}); it needs: apt install libusb-1.0-0 libgl1 libx11-6"
+        ) from error
     shown = geometries(args.results, args.grasps)
     if sys.platform == "linux" and not any(os.environ.get(name) for name in _DISPLAYS):
         raise InputError(f"there is no screen here ({' and '.join(_DISPLAYS)} are not set): copy {args.results} to one")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,5 +57,30 @@ def test_what_cannot_be_shown_is_told(
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
     spoil(results)
+    assert main(["view", str(results)]) == EXIT_INPUT_ERROR
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ModuleNotFoundError("No module named 'open3d'", name="open3d"), "pip install 'instance-seg-ros[view]'"),
+        (ImportError("libusb-1.0.so.0: cannot open shared object file"), "apt install libusb-1.0-0"),
+    ],
+)
+def test_without_open3d_the_cure_is_told(
+    results: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    error: ImportError,
+    told: str,
+) -> None:
+    class Finder:
+        def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+            if name == "open3d":
+                raise error
+
+    monkeypatch.delitem(sys.modules, "open3d", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Finder(), *sys.meta_path])
     assert main(["view", str(results)]) == EXIT_INPUT_ERROR
     assert told in capsys.readouterr().err
