@@ -36,8 +36,8 @@ def write_results(scene: Scene, folder: Path, grasping: GraspingSettings = TOOL_
         grasping: names the robot's frame in which grasp poses are given.
     """
     labels = scene.instances.label_image()
+    folder.mkdir(parents=True, exist_ok=True)
     if any(instance.shape is not None for instance in scene.lifted.instances):
-        folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / SHAPES_FILE, shapes_ply_bytes(scene))
     else:
         (folder / SHAPES_FILE).unlink(missing_ok=True)
