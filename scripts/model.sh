@@ -26,11 +26,16 @@ END
 }
 
 if python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
-    make_scenes &
+    set -m  # a process group of its own, so that all of its workers end with this script
+    make_scenes </dev/null &
     scenes=$!
-    trap 'kill "$scenes" 2>/dev/null || true' EXIT
+    set +m
+    trap 'kill -- "-$scenes" 2>/dev/null || true' EXIT
     until some_are_made; do
-        kill -0 "$scenes"
+        if ! kill -0 "$scenes" 2>/dev/null; then
+            wait "$scenes"
+            break
+        fi
         sleep 5
     done
     instance-seg train --store "$store" --allow-partial --out "$folder/run" --minutes "$minutes" --batch-size 64 \

@@ -246,3 +246,39 @@ def test_the_messages_tell_the_same_codes_as_the_core() -> None:
             name: int(value) for name, value in re.findall(rf"^uint(?:8|16) {prefix}_(\w+)=(\d+)$", text, re.MULTILINE)
         }
         assert constants == {name: member.value for name, member in enumeration.__members__.items()}
+
+
+def executables(folder: Path, **scripts: str) -> dict[str, str]:
+    """Commands of these names in a folder; returns an environment that finds them first."""
+    for name, script in scripts.items():
+        path = folder / name.replace("_", "-")
+        path.write_text(f"#!/bin/bash\n{script}\n")
+        path.chmod(0o755)
+    return {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", "PLACE": str(folder)}
+
+
+@pytest.mark.parametrize(
+    ("synth", "has_enough", "train", "status", "commands"),
+    [
+        ("sleep 60 & wait", 0, 3, 3, ["synth", "train"]),
+        ("true", 1, 0, 0, ["synth", "train", "export", "export"]),
+        ("exit 4", 1, 0, 4, ["synth"]),
+    ],
+    ids=["training fails", "all scenes are there at once", "no scenes"],
+)
+def test_a_model_on_a_gpu_is_made_with_its_scenes_and_leaves_no_process(
+    synth: str, has_enough: int, train: int, status: int, commands: list[str], tmp_path: Path
+) -> None:
+    environment = executables(
+        tmp_path,
+        # There is a GPU; whether there are scenes, once they were begun.
+        python=f"[[ $1 == -c ]] || {{ until [[ -s $PLACE/log ]]; do sleep 0.1; done; sleep 0.3; exit {has_enough}; }}",
+        instance_seg=f"echo $1 >>$PLACE/log; case $1 in synth) {synth} ;; train) exit {train} ;; esac",
+    )
+    # The output ends with the last process that could write to it: one that is left runs into the limit.
+    made = subprocess.run(
+        [ROOT / "scripts" / "model.sh", tmp_path / "out", "16", "1"],
+        env=environment, timeout=20, capture_output=True, check=False,
+    )  # fmt: skip
+    assert made.returncode == status
+    assert (tmp_path / "log").read_text().split() == commands
