@@ -77,17 +77,22 @@ def cpu_forms(path: Path) -> list[CpuForm]:
     """Every way to run a model file, or the 8-bit one beside it, on the CPU with the backends that are installed.
 
     Raises:
-        ModelError: the 8-bit file beside it cannot be used or was made from another network.
+        ModelError: the 8-bit file beside it cannot be used, was made from another network, or publishes other scores.
     """
     forms, other = float_forms(path), path_in_8_bits(path)
     if not other.is_file():
         return forms
-    if read_info(other).quantised_from != read_info(path).digest:
-        raise ModelError(
-            f"{other} was not made from {path.name}; make it again with `instance-seg export --model {path.name} "
-            "--int8 FRAMES`, or remove it"
-        )
-    return forms + [CpuForm(form.backend, other, in_8_bits=True) for form in forms]
+    own, of_other = read_info(path), read_info(other)
+    if of_other.quantised_from != own.digest:
+        fault = "was not made from"
+    elif (of_other.calibration, of_other.score_threshold) != (own.calibration, own.score_threshold):
+        fault = "is older than the scores of"  # calibrating a file leaves its digest as it is
+    else:
+        return forms + [CpuForm(form.backend, other, in_8_bits=True) for form in forms]
+    raise ModelError(
+        f"{other} {fault} {path.name}; make it again with `instance-seg export --model {path.name} --int8 FRAMES`, or "
+        "remove it"
+    )
 
 
 def fastest_cpu_network(forms: Sequence[CpuForm], settings: SegmentationSettings) -> tuple[GraphNetwork, CpuForm, str]:

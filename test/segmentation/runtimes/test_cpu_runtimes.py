@@ -186,12 +186,20 @@ def test_a_result_names_the_file_that_was_run_and_a_gpu_and_its_stand_in_run_the
     assert segmenter.info == read_model_info(served)
 
 
-def test_8_bits_of_another_network_are_refused(backends, path_with_8_bits: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "facts", "reason"),
+    [
+        ("model_int8.onnx", {"quantised_from": "0" * 64}, "was not made from"),
+        ("model.onnx", {"score_calibration": '{"slope": 0.5, "offset": 0.1}'}, "is older than the scores of"),
+        ("model.onnx", {"score_threshold": "0.4"}, "is older than the scores of"),
+    ],
+)
+def test_8_bits_of_another_network_or_with_other_scores_are_refused(
+    backends, path_with_8_bits: Path, name: str, facts: dict[str, str], reason: str
+) -> None:
     backends(onnxruntime=0.03)
-    write_facts(path_with_8_bits.with_name("model_int8.onnx"), quantised_from="0" * 64)
-    with pytest.raises(
-        ModelError, match="model_int8.onnx was not made from model.onnx; make it again with .* or remove"
-    ):
+    write_facts(path_with_8_bits.with_name(name), **facts)
+    with pytest.raises(ModelError, match=f"model_int8.onnx {reason} model.onnx; make it again with .* or remove"):
         cpu_forms(path_with_8_bits)
 
 
