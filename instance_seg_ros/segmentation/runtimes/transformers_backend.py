@@ -159,13 +159,14 @@ def _image_of(folder: Path) -> tuple[Mapping[str, int], ImageInput]:
         raise ModelError(
             f"{folder}/preprocessor_config.json: size must have height and width, or shortest_edge, not {size!r}"
         )
+    is_normalised = said.get("do_normalize", True)
     try:
         return size, ImageInput(
             size_wh=None,
             resize="stretch",
             scale=float(said.get("rescale_factor", 1 / 255)) if said.get("do_rescale", True) else 1.0,
-            mean=_three(said.get("image_mean", IMAGENET_MEAN)),
-            std=_three(said.get("image_std", IMAGENET_STD)),
+            mean=_three(said.get("image_mean", IMAGENET_MEAN)) if is_normalised else (0.0, 0.0, 0.0),
+            std=_three(said.get("image_std", IMAGENET_STD)) if is_normalised else (1.0, 1.0, 1.0),
         )
     except (TypeError, ValueError) as error:
         raise ModelError(f"{folder}/preprocessor_config.json cannot be used: {error}") from error

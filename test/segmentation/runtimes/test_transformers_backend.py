@@ -91,6 +91,22 @@ def test_the_size_may_follow_the_cameras(save: Callable[..., tuple[Path, torch.n
     assert load_segmenter(folder, SETTINGS).segment(frame_of((320, 120))).image_size_wh == (320, 120)
 
 
+def test_images_are_not_normalised_where_the_folder_says_so(
+    save: Callable[..., tuple[Path, torch.nn.Module]],
+) -> None:
+    folder, _ = save("maskformer")
+    path, frame = folder / "preprocessor_config.json", frame_of((161, 121))
+    said = json.loads(path.read_text())
+    path.write_text(json.dumps({**said, "do_normalize": False}))
+    plain = load_segmenter(folder, SETTINGS).ranked(frame)
+    path.write_text(json.dumps({**said, "image_mean": [0.0] * 3, "image_std": [1.0] * 3}))
+    unchanged = load_segmenter(folder, SETTINGS).ranked(frame)
+    path.write_text(json.dumps(said))
+    normalised = load_segmenter(folder, SETTINGS).ranked(frame)
+    assert np.array_equal(plain.scores, unchanged.scores)
+    assert not np.array_equal(plain.scores, normalised.scores)
+
+
 def without_weights(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
 
