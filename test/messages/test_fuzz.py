@@ -102,7 +102,7 @@ def spoil_bytes(draw: Any, data: bytes) -> bytes:
         if spoilt:
             spoilt[draw(st.integers(0, len(spoilt) - 1))] = draw(st.integers(0, 255))
     png = data.find(b"\x89PNG")
-    if how == "header" and png >= 0:
+    if how == "header" and 0 <= png <= len(data) - 33:  # a part spoilt before may end within its header
         spoilt = bytearray(data)
         struct.pack_into(
             ">II",
