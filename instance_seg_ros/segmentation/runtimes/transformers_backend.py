@@ -65,8 +65,8 @@ class TransformersNetwork:
         threads: CPU threads, 0 for PyTorch's own choice.
 
     Raises:
-        ModelError: the folder lacks a part, its weights are no safetensors, its model is of no kind that is known, or
-            it does not run.
+        ModelError: the folder or its weights lack a part, the weights are no safetensors, its model is of no kind that
+            is known, or it does not run.
     """
 
     input_names = ("color_rgb",)
@@ -88,11 +88,18 @@ class TransformersNetwork:
             torch.set_num_threads(threads)
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
-            model = getattr(transformers, kind.model).from_pretrained(
-                folder, local_files_only=True, use_safetensors=True
+            model, loaded = getattr(transformers, kind.model).from_pretrained(
+                folder, local_files_only=True, use_safetensors=True, output_loading_info=True
             )
         except Exception as error:  # of any kind, by what is wrong in the folder
             raise ModelError(f"transformers cannot load {folder}: {_first_line(error)}") from error
+        # transformers fills them with random numbers: a detector would get random masks.
+        random = sorted({name for name, _ in model.named_parameters()} & set(loaded["missing_keys"]))
+        if random:
+            raise ModelError(
+                f"{folder} has no weights for {len(random)} parts of a {kind.model}, such as {random[0]}; is it a model "
+                "without masks?"
+            )
         self._model = model.eval().to(self._device)
         self.info = ModelInfo(
             name=folder.name,

@@ -15,6 +15,7 @@ import pytest
 pytest.importorskip("transformers")
 
 import torch
+import transformers
 
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.parameters import SegmentationSettings
@@ -116,6 +117,10 @@ def of_another_type(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps({**config, "model_type": "bert"}))
 
 
+def without_masks(folder: Path) -> None:
+    transformers.DetrForObjectDetection.from_pretrained(folder).save_pretrained(folder)
+
+
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
@@ -124,6 +129,7 @@ def of_another_type(folder: Path) -> None:
         (lambda folder: (folder / "config.json").write_text("[]"), "holds no facts"),
         (of_another_type, "a model of the type 'bert'; known are mask2former"),
         (without_weights, "no weights as safetensors"),
+        (without_masks, "no weights for .* DetrForSegmentation, such as .*; is it a model without masks"),
         (lambda folder: (folder / "model.safetensors").write_bytes(b"short"), "transformers cannot load"),
         (lambda folder: (folder / "preprocessor_config.json").unlink(), "it has no preprocessor_config.json"),
         (lambda folder: (folder / "preprocessor_config.json").write_text('{"size": {}}'), "size must have height"),
