@@ -97,8 +97,8 @@ class TransformersNetwork:
         random = sorted({name for name, _ in model.named_parameters()} & set(loaded["missing_keys"]))
         if random:
             raise ModelError(
-                f"{folder} has no weights for {len(random)} parts of a {kind.model}, such as {random[0]}; is it a model "
-                "without masks?"
+                f"{folder} has no weights for {len(random)} parts of a {kind.model}, such as {random[0]}; is it a "
+                "model without masks?"
             )
         self._model = model.eval().to(self._device)
         self.info = ModelInfo(
