@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,20 +47,15 @@ class Map:
         number: tells it from other maps.
         born: number of the update that began it.
         T_map_camera: the camera's pose when it was last in this map.
-        frame: that it saw when it came to stand there.
+        view_m: (P, 3) points all over the frame that it saw when it came to stand there, in the camera's frame.
         up: (3,) unit normal of the plane that the objects stand on, in the map, or None.
     """
 
     number: int
     born: int
     T_map_camera: Transform
-    frame: RgbdFrame
+    view_m: FloatArray
     up: FloatArray | None = None
-
-    @cached_property
-    def view_m(self) -> FloatArray:
-        """(P, 3) points all over the frame, in the camera's frame."""
-        return view_of(self.frame)
 
     def with_up(self, up_camera: FloatArray | None) -> Map:
         """The map after one more normal was seen, in the camera's frame; one that points elsewhere is ignored."""
@@ -73,9 +67,7 @@ class Map:
         if self.up @ seen < _UP_COS:
             return self
         mean = self.up + 0.1 * seen
-        # Not by `replace`, which would have the view computed again.
-        object.__setattr__(self, "up", mean / np.linalg.norm(mean))
-        return self
+        return replace(self, up=mean / np.linalg.norm(mean))
 
 
 @dataclass(frozen=True)
@@ -160,10 +152,10 @@ def map_of(
     for index, known in enumerate((*maps[:1], *others)):
         own = rows_of(tracks, tracks.maps == known.number)
         if index == 0 and not len(own):
-            best = -1, replace(known, frame=frame)  # nothing contradicts it
+            best = -1, replace(known, view_m=view_of(frame))  # nothing contradicts it
             continue
         alignment, still = _aligned(own, seen, up, known, frame)
-        here = known if still else replace(known, T_map_camera=alignment.T_map_camera, frame=frame)
+        here = known if still else replace(known, T_map_camera=alignment.T_map_camera, view_m=view_of(frame))
         least = 2 if index or alignment.shift_m > _NEAR_M else 0
         objects = int(seen.placed.sum())
         expected, gone = _in_sight(own, here.T_map_camera, frame)

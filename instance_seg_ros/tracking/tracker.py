@@ -16,7 +16,7 @@ from instance_seg_ros.core.parameters import TrackingSettings
 from instance_seg_ros.lifting import LiftedFrame
 from instance_seg_ros.tracking.arrays import joined, rows_of
 from instance_seg_ros.tracking.association import contained, costs, match, places_of
-from instance_seg_ros.tracking.maps import Map, map_of
+from instance_seg_ros.tracking.maps import Map, map_of, view_of
 from instance_seg_ros.tracking.sightings import FloatArray, Sightings, sightings_of
 from instance_seg_ros.tracking.tracks import Tracks, begun, continued, expected, moved, were_pieces
 
@@ -181,7 +181,7 @@ class Tracker:
         """The tracks, moved into the fixed frame when that comes, and the map that the camera is in."""
         before = self._maps[0] if self._maps else None
         if T_fixed_camera is not None and before is not None and self._had_fixed_frame:
-            here = replace(before, T_map_camera=T_fixed_camera, frame=frame)
+            here = replace(before, T_map_camera=T_fixed_camera, view_m=view_of(frame))
         else:
             found = map_of(self._maps, tracks, seen, up, frame, self._updates)
             here = found if found is not None else self._new_map(Transform.identity(), frame)
@@ -196,7 +196,7 @@ class Tracker:
         return tracks, here
 
     def _new_map(self, T_map_camera: Transform, frame: RgbdFrame) -> Map:
-        return Map(next(self._map_numbers), self._updates, T_map_camera, frame)
+        return Map(next(self._map_numbers), self._updates, T_map_camera, view_of(frame))
 
     def _seconds_since(self, stamp_ns: int) -> float:
         """From the latest stamp to this one; 0 where it is not later or not known."""

@@ -77,6 +77,7 @@ def test_what_is_behind_the_camera_does_not_count() -> None:
 def test_the_up_of_a_map_follows_planes_that_are_near_it(
     known: tuple[float, ...] | None, seen: tuple[float, ...] | None, expected: tuple[float, ...]
 ) -> None:
-    start = Map(1, 0, Transform.identity(), frame(), None if known is None else np.array(known, dtype=np.float64))
+    up = None if known is None else np.array(known, dtype=np.float64)
+    start = Map(1, 0, Transform.identity(), view_of(frame()), up)
     after = start.with_up(None if seen is None else np.array(seen, dtype=np.float64))
     np.testing.assert_allclose(after.up, expected, atol=1e-3)

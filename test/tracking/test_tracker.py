@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -534,6 +535,17 @@ def test_without_tf_ids_are_taken_up_when_the_camera_comes_back_and_no_other_obj
     assert len(set(away)) == 1
     assert set(away[0]).isdisjoint(first)
     assert clock.see(TABLE, look_at((0.05, 0.05, 0), 0.85, 45, 10)) == first
+
+
+def test_no_frame_is_kept_however_many_maps_the_camera_left() -> None:
+    tracker, frames = Tracker(TrackingSettings()), []
+    for step, x_m in enumerate((0.0, 3.0, 6.0), start=1):
+        frame, instances, lifted = observe([CAN, moved(BALL, 3, 0), moved(BOX, 6, 0)], look_at((x_m, 0, 0), 0.9, 50))
+        frame = replace(frame, stamp_ns=step * 100_000_000)
+        assert tracker.update(frame, instances, lifted) == (step,)
+        frames.append(weakref.ref(frame))
+    del frame
+    assert [frame() for frame in frames] == [None, None, None]
 
 
 def test_a_still_camera_that_a_hand_blinds_for_long_knows_its_one_object_again() -> None:
