@@ -59,6 +59,8 @@ are faces of a box when the fourth powers of their directions, as complex number
 _FLUSH_M, _FLUSH_NOISE_M = 0.003, 0.003
 """What stands out by less than the larger of these, the second at 1 m and growing with the square of the distance, may
 be flat: so much is left of a sensor's noise."""
+_FEWEST_ABOVE = 5
+"""Fewer points than this that stand out from a plane are noise as well: among few points the highest are no more."""
 _GOLDEN = (5**0.5 - 1) / 2
 
 
@@ -335,7 +337,7 @@ class Lifter:
             box, is_round = _box_of_points(surface, _least_spread(covariance_m2, mean_m)), False
             centre_m = box.T_camera_box.translation_m
         else:
-            if completion is not Completion.NONE and _is_flush(whole.body.top_m, mean_m[2]):
+            if completion is not Completion.NONE and whole.flush:
                 status |= Status.FLUSH
             status |= Status.FRONT_ONLY if whole.front_only else Status.OK
             box, centre_m = whole.box, whole.body.in_camera(whole.solid.centre_m)
@@ -427,12 +429,14 @@ def _foot_m(box: OrientedBox) -> NDArray[np.float64]:
 
 @dataclass(frozen=True, eq=False)
 class _Whole:
-    """An object with its unseen parts: the box around it, the solid in the frame of a body, whether all is one face."""
+    """An object with its unseen parts: the box around it, the solid in the frame of a body, whether all is one face,
+    and whether it hardly stands out from the plane."""
 
     box: OrientedBox
     solid: Revolution | Columns
     body: Body
     front_only: bool
+    flush: bool
 
 
 def _completed(
@@ -456,8 +460,10 @@ def _completed(
     if median(heights_m) < -tolerance_m or top_m <= 0:
         return None
     # What is at the plane's height is table under a generous mask, unless the object itself is that flat.
-    flush = _is_flush(top_m, median(surface.outline_m[:, 2]))
-    above = np.ones(len(heights_m), dtype=bool) if flush else heights_m > min(tolerance_m, 0.5 * top_m)
+    above = heights_m > min(tolerance_m, 0.5 * top_m)
+    flush = _is_flush(top_m, median(surface.outline_m[:, 2])) or int(np.count_nonzero(above)) < _FEWEST_ABOVE
+    if flush:
+        above[:] = True
     points_m, rotation, origin_m = surface.outline_m[above], plane.basis(), -plane.offset_m * plane.normal
     local_m = (points_m - origin_m) @ rotation
     body = Body(local_m, surface.normals[above] @ rotation, top_m, rotation, origin_m)
@@ -487,7 +493,7 @@ def _completed(
     box = OrientedBox(pose, np.array([*(high_m - low_m), top_m]))
     thin = high_m[1] - low_m[1] < _FRONT_ASPECT * (high_m[0] - low_m[0])
     top_seen = np.count_nonzero(body.normals[:, 2] > _UPWARDS) > _TOP_OF_FRONT * len(body.normals)
-    return _Whole(box, solid, body, isinstance(solid, Columns) and thin and not top_seen)
+    return _Whole(box, solid, body, isinstance(solid, Columns) and thin and not top_seen, flush)
 
 
 def _least_spread(covariance_m2: NDArray[np.float64], mean_m: NDArray[np.float64]) -> NDArray[np.float64]:

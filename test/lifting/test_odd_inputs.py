@@ -148,3 +148,19 @@ def test_a_long_can_that_points_away_from_the_camera_is_measured_to_its_end(
     (found,), (off_m,) = lifted(AnalyticScene([roll], look_at((0, 0, 0.04), 0.75, elevation_deg)))
     assert off_m < within_m
     assert found.box is not None and found.box.size_m[0] > 0.2
+
+
+@pytest.mark.parametrize(("side_px", "seed"), [(7, 1), (7, 10), (7, 11), (8, 5), (8, 11)])
+def test_a_few_noisy_points_on_a_table_are_not_an_object_as_small_as_the_highest_of_them(
+    side_px: int, seed: int
+) -> None:
+    camera = Intrinsics(160, 120, 150.0, 150.0, 79.5, 59.5)
+    depth_m, labels = np.full((120, 160), 0.8, dtype=np.float32), np.zeros((120, 160), dtype=np.uint16)
+    own = slice(50, 50 + side_px), slice(60, 60 + side_px)
+    depth_m[own] += np.random.default_rng(seed).normal(0, 0.004, (side_px, side_px)).astype(np.float32)
+    labels[own] = 1
+    frame, settings = RgbdFrame(None, depth_m, camera), LiftingSettings(min_points=20)
+    (instance,) = Lifter(settings).lift(frame, Instances.from_labels(labels)).instances
+    assert instance.box is not None
+    assert instance.status & Status.FLUSH
+    assert instance.box.size_m[:2].min() > 0.02
