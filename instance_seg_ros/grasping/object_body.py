@@ -97,8 +97,8 @@ class Body:
     @classmethod
     def of_instance(
         cls, label: int, instance: Instance3D, frame: RgbdFrame, labels: NDArray[np.int16], mask: NDArray[np.bool_]
-    ) -> Body:
-        """The body of an instance that has a box.
+    ) -> Body | None:
+        """The body of an instance that has a box; None where its pixels are too thin or too scattered for a surface.
 
         Sides that the camera did not see come from the measured ones, turned by half a turn about the axis of an
         upright round body, or about the middle of the box where that does not contradict what was seen; and from the
@@ -136,6 +136,8 @@ class Body:
         seen = _seen_free(walls_m, T_camera_body, frame)
         walls_m, wall_normals = walls_m[~seen], wall_normals[~seen]
         points_m = np.concatenate([measured_m, turned_m, walls_m])
+        if not len(points_m):
+            return None
         counts = [len(measured_m), len(turned_m), len(walls_m)]
         origin = np.repeat([MEASURED, TURNED, EXTRUDED], counts)
         all_normals = np.concatenate([normals, turned_normals, wall_normals])
@@ -223,8 +225,10 @@ def _symmetry_axis(
     """Where the vertical goes, (2,), about which half a turn maps the points to where the camera cannot refute them.
 
     The nearest such place to the middle of the box, which lies too near to the camera where a body bulges out of sight;
-    None where there is none: an L or a wedge has no such symmetry.
+    None where there is none: an L or a wedge has no such symmetry, and what has no points is not known to have one.
     """
+    if not len(points_m):
+        return None
     away = -camera_m[:2]
     away = away / max(float(np.linalg.norm(away)), 1e-6)
     for shift_m in _AXIS_SHIFTS_M:

@@ -73,11 +73,12 @@ class GraspSampler:
         for label, instance in enumerate(lifted.instances, start=1):
             labels.reshape(-1)[instance.pixels] = label
         masks = _masks(labels, lifted.instances) if instances is None else instances.masks
-        bodies = [
+        made = (
             Body.of_instance(label, instance, frame, labels, masks[label - 1])
             for label, instance in enumerate(lifted.instances, start=1)
             if instance.box is not None
-        ]
+        )
+        bodies = [body for body in made if body is not None]
         if not bodies:
             return tuple(results)
         for label, mask in enumerate(masks, start=1):

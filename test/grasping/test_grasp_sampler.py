@@ -267,6 +267,19 @@ def test_no_finger_goes_beyond_the_border_that_cuts_the_object() -> None:
             assert depth_inside_m(scene.bodies[0], finger_m)[0] < 0.004
 
 
+def test_a_mask_too_thin_for_a_surface_has_no_candidate_and_costs_no_other_object_its_grasps() -> None:
+    camera = Intrinsics(160, 120, 150.0, 150.0, 79.5, 59.5)
+    depth_m, labels = np.full((120, 160), 0.8, dtype=np.float32), np.zeros((120, 160), dtype=np.uint16)
+    depth_m[20:50, 40:50], labels[20:50, 40:50] = 0.75, 1
+    depth_m[80, 20:140], labels[80, 20:140] = 0.79, 2
+    frame, instances = RgbdFrame(None, depth_m, camera), Instances.from_labels(labels)
+    lifted = Lifter(LiftingSettings()).lift(frame, instances)
+    assert lifted.instances[1].box is not None
+    block, line = GraspSampler(GraspingSettings(min_quality=0.0), GRIPPER).sample(frame, lifted, instances)
+    assert block.grasps
+    assert (line.grasps, line.status) == ((), Status.NO_GRASP_CANDIDATE)
+
+
 def test_disabled_grasping_says_so() -> None:
     (result,) = sample(AnalyticScene([Cylinder(0.03, 0.09, upright(0, 0, 0.045))], VIEW), enabled=False)
     assert (result.grasps, result.status) == ((), Status.GRASPING_DISABLED)
