@@ -210,7 +210,12 @@ class Pipeline:
         lifted = self.lifter.lift(frame, instances)
         grasps = self.grasp_sampler.sample(frame, lifted, instances)
         return dataclasses.replace(
-            scene, instances=instances, lifted=lifted, grasps=grasps, track_ids=tuple(range(1, count + 1))
+            scene,
+            instances=instances,
+            lifted=lifted,
+            grasps=grasps,
+            track_ids=tuple(range(1, count + 1)),
+            gripper=self.grasp_sampler.gripper_settings,
         )
 
 

@@ -93,6 +93,14 @@ def test_a_frame_goes_through_all_stages_in_their_order(make_scene: Callable[...
     assert pipeline.run(expected.frame).time_step is TimeStep.REPEATED
 
 
+def test_what_is_cut_out_says_which_gripper_its_grasps_are_for(make_scene: Callable[..., Scene]) -> None:
+    scene, gripper = make_scene(), GripperSettings(preset="franka_hand")
+    pipeline = Pipeline(
+        Blocks(scene), Lifter(LiftingSettings()), GraspSampler(GraspingSettings(), gripper), Tracker(TrackingSettings())
+    )
+    assert pipeline.cut_out(scene, []).gripper == gripper
+
+
 def test_the_pose_of_the_camera_reaches_the_tracks(make_scene: Callable[..., Scene]) -> None:
     """A camera that moved by a metre and sees the same picture sees other objects."""
     scene = make_scene()

@@ -124,7 +124,8 @@ class LiftingSettings(Settings):
 class GripperSettings(Settings):
     """A parallel-jaw gripper as boxes: two fingers and a palm; the tool centre point lies between the fingertips.
 
-    Values that are 0 are those of the preset, and are filled in when the object is made: nobody reads a 0.
+    Values that are 0 are those of the preset, and are filled in when the object is made: nobody reads a 0. For another
+    preset make a new object: `dataclasses.replace` would keep the values of the one before.
 
     Raises:
         ValueError: for a preset that there is none of, a file that is none, or a value out of range.
