@@ -9,6 +9,8 @@ from instance_seg_ros.bags.names import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE, RE
 from instance_seg_ros.bags.storage import BagError
 
 _DEPTH_ENCODINGS = ("16UC1", "32FC1", "mono16")
+_RESULTS = ("/overlay", "/label_image", "/panoptic_image", "/camera_info")
+"""The node's images, and their camera, which is not that of its inputs where lens distortion is taken out."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +103,8 @@ def _best_image(
 
 
 def _is_result(topic: str) -> bool:
-    """Whether it is an image of the node's own; its inputs are below its name, too, where nobody renames them."""
-    return RESULT_NAMESPACE in topic and topic.rpartition(RESULT_NAMESPACE)[2].startswith(("/overlay", "/label_image"))
+    """Whether the node publishes it; its inputs are below its name, too, where nobody renames them."""
+    return RESULT_NAMESPACE in topic and topic.rpartition(RESULT_NAMESPACE)[2].startswith(_RESULTS)
 
 
 def _first_of(ranks: Mapping[str, int], types: Mapping[str, str]) -> list[str]:
@@ -122,7 +124,7 @@ def _info_of(image_topic: str, types: Mapping[str, str]) -> str | None:
     # /camera/color/image_raw/compressed has its CameraInfo at /camera/color/camera_info
     for kept in (len(parts) - 1, len(parts) - 2, len(parts)):
         candidate = "/".join([*parts[:kept], "camera_info"])
-        if types.get(candidate) == CAMERA_INFO:
+        if types.get(candidate) == CAMERA_INFO and not _is_result(candidate):
             return candidate
     return None
 

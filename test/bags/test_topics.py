@@ -74,7 +74,7 @@ ZED_5 = {
             {
                 **{f"/instance_seg/color/{name}": kind for name, kind in (("image_raw", IMAGE), ("camera_info", INFO))},
                 **{f"/instance_seg/depth/{name}": kind for name, kind in (("image_raw", IMAGE), ("camera_info", INFO))},
-                **{f"/instance_seg/{name}": IMAGE for name in ("overlay", "label_image")},
+                **{f"/instance_seg/{name}": IMAGE for name in ("overlay", "label_image", "panoptic_image")},
             },
             (
                 "/instance_seg/color/image_raw",
@@ -84,6 +84,16 @@ ZED_5 = {
             ),
             id="inputs of the node that nobody renamed, beside its results",
         ),
+        pytest.param(
+            {
+                "/instance_seg/color/image_raw": IMAGE,
+                "/instance_seg/color/camera_info": INFO,
+                "/instance_seg/depth/image_raw": IMAGE,
+                "/instance_seg/camera_info": INFO,
+            },
+            ("/instance_seg/color/image_raw", "/instance_seg/color/camera_info", "/instance_seg/depth/image_raw", None),
+            id="the camera of the results is not that of depth",
+        ),
     ],
 )
 def test_topics_are_found_by_type_and_name(types: dict[str, str], expected: tuple) -> None:
@@ -92,6 +102,7 @@ def test_topics_are_found_by_type_and_name(types: dict[str, str], expected: tupl
 
 
 ENCODINGS = {"/cam/picture": "bgr8", "/cam/range": "16UC1", "/cam/zipped": "16UC1; compressedDepth png"}
+ENCODINGS |= {"/instance_seg/panoptic_image": "mono16"}
 
 
 @pytest.mark.parametrize(
@@ -100,6 +111,10 @@ ENCODINGS = {"/cam/picture": "bgr8", "/cam/range": "16UC1", "/cam/zipped": "16UC
         ({"/cam/picture": IMAGE, "/cam/range": IMAGE}, ("/cam/picture", "/cam/range")),
         ({"/cam/picture": IMAGE, "/cam/zipped": COMPRESSED}, ("/cam/picture", "/cam/zipped")),
         ({"/cam/picture": IMAGE, "/cam/range": IMAGE, "/cam/zipped": COMPRESSED}, ("/cam/picture", "/cam/range")),
+        (
+            {"/cam/picture": IMAGE, "/cam/range": IMAGE, "/instance_seg/panoptic_image": IMAGE},
+            ("/cam/picture", "/cam/range"),
+        ),
     ],
 )
 def test_encodings_tell_where_names_do_not(types: dict[str, str], expected: tuple[str, str]) -> None:
