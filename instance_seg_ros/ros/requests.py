@@ -18,6 +18,8 @@ from instance_seg_ros.srv import Segment
 DEFAULT_TIMEOUT_S = 5.0
 LONGEST_TIMEOUT_S = 3600.0
 MOST_WAITING = 500
+MOST_BOXES = 100
+"""Of one call: each takes time in which no frame is processed."""
 
 
 Box = tuple[int, int, int, int]

@@ -20,6 +20,7 @@ from instance_seg_ros.ros.params import ACTIVE
 from instance_seg_ros.ros.requests import (
     DEFAULT_TIMEOUT_S,
     LONGEST_TIMEOUT_S,
+    MOST_BOXES,
     MOST_WAITING,
     PendingRequests,
     boxes_of,
@@ -67,6 +68,9 @@ class Services:
         label = self._state().label
         if label != ACTIVE:
             response.message = f"the node is {label}; activate it first"
+            return response
+        if len(request.boxes) > MOST_BOXES:
+            response.message = f"{len(request.boxes)} boxes are more than the {MOST_BOXES} of a call; split it"
             return response
         timeout_s = min(request.timeout_s, LONGEST_TIMEOUT_S) if request.timeout_s > 0 else DEFAULT_TIMEOUT_S
         executor = self._node.executor

@@ -73,6 +73,16 @@ def test_a_rectangle_cuts_an_object_out_that_has_everything_but_a_track(
     assert instance.points_kept > 1000
 
 
+def test_a_call_with_too_many_rectangles_is_refused_at_once(stage: Any) -> None:
+    client = stage.probe.create_client(Segment, "/instance_seg/segment")
+    stage.wait(client.service_is_ready, "the service")
+    future = client.call_async(Segment.Request(boxes=[box(0, 0, 9, 9)] * 101))
+    stage.wait(future.done, "the answer")
+    assert not future.result().success
+    assert future.result().message == "101 boxes are more than the 100 of a call; split it"
+    stage.probe.destroy_client(client)
+
+
 def test_a_rectangle_that_cannot_be_worked_on_is_answered_with_the_reason(
     ask: Callable[[Segment.Request], Segment.Response], monkeypatch: pytest.MonkeyPatch
 ) -> None:
