@@ -71,7 +71,10 @@ def run(args: argparse.Namespace) -> int:
     values = sizes_of_urdf(args.urdf, args.approach, packages) | {"force_n": _FORCE_N, "pad_friction": _FRICTION}
     head = f"name: {args.urdf.stem}\nsource: the collision shapes of {args.urdf.name}; force and friction assumed\n"
     write_atomically(args.out, (head + "".join(f"{name}: {values[name]:g}\n" for name in names)).encode())
-    read_gripper(str(args.out), names)
+    try:
+        read_gripper(str(args.out), names)
+    except ValueError as error:
+        raise InputError(f"{error}; correct it there") from error
     print(f"wrote {args.out}; force_n and pad_friction are assumed, {_FORCE_N:g} and {_FRICTION:g}: set your own")
     return 0
 

@@ -18,6 +18,8 @@ FloatArray = NDArray[np.float64]
 
 _SURFACE_STEP_M = 0.004
 """Between the points that stand for a surface."""
+_LARGEST_SHAPE_M = 1.0
+"""Nothing of a gripper is larger: a mesh in millimetres would take all memory for its points."""
 _TIP_M = 0.01
 """What counts as the fingertips, along the approach."""
 _FINGER_GROWS_M = 0.015
@@ -204,6 +206,12 @@ def _surface(geometry: Element, path: Path, packages: Mapping[str, Path]) -> Flo
             mesh.apply_scale(_numbers(shape.get("scale", "1 1 1")))
         else:
             continue
+        largest_m = float(np.ptp(mesh.vertices, axis=0).max())
+        if not largest_m <= _LARGEST_SHAPE_M:
+            raise InputError(
+                f"{path}: the shape {shape.get('filename', shape.tag)} is {largest_m:g} m large, too much for a "
+                'gripper; if it is in millimetres, give it scale="0.001 0.001 0.001"'
+            )
         return np.asarray(mesh.subdivide_to_size(_SURFACE_STEP_M, max_iter=20).vertices, dtype=np.float64)
     raise InputError(f"{path}: a link has a shape of an unknown kind: {[shape.tag for shape in geometry]}")
 

@@ -36,6 +36,26 @@ def test_an_imported_gripper_is_a_preset(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("hand", "words"),
+    [
+        ('<collision><geometry><box size="60 200 100"/>', "the shape box is 200 m large, too much for a gripper"),
+        (
+            '<collision><origin xyz="0 0.45 0"/><geometry><box size="0.06 0.2 0.1"/>',
+            "palm_width_m must be above 0 and at most 1, not 1.1",
+        ),
+    ],
+)
+def test_a_gripper_of_impossible_size_is_told(
+    hand: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("trimesh")
+    urdf = URDF.replace('<collision><geometry><box size="0.06 0.2 0.1"/>', hand)
+    (tmp_path / "mine.urdf").write_text(urdf)
+    assert main(["gripper", "--import", str(tmp_path / "mine.urdf"), "--out", str(tmp_path / "mine.yaml")]) == 2
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("options", "words"),
     [
         (["--import", "mine.urdf"], "--import needs --out FILE.yaml"),
