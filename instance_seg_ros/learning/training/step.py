@@ -74,8 +74,8 @@ class OptimiserStep:
     """The step, and the optimiser and average that it moves.
 
     What changes from step to step is written into tensors before it, and what it finds is returned as one: a GPU can
-    repeat it as a graph. Gradients that are no numbers leave the weights, and their average, as they are; the statistics
-    of batch normalisation have seen the batch by then, so who goes on must do so from a checkpoint.
+    repeat it as a graph. Gradients that are no numbers leave the weights, and their average, as they are; the
+    statistics of batch normalisation have seen the batch by then, so who goes on must do so from a checkpoint.
 
     Args:
         model: the network.

@@ -1,9 +1,9 @@
 """Clean frames of a batch to what cameras would have given: the faults of `SceneFrames` and `augment`, on the device.
 
 The workers of the loader then only read, cut out and label frames. The faults have the distributions of the CPU's code,
-with one difference: there sensor and prints come before a frame is zoomed or shrunk, and are resampled with it; here they
-come after, on the network's grid, and reach into the border around a shrunk frame. The same seed, step and slots give the
-same pictures on the same device.
+with one difference: there sensor and prints come before a frame is zoomed or shrunk, and are resampled with it; here
+they come after, on the network's grid, and reach into the border around a shrunk frame. The same seed, step and slots
+give the same pictures on the same device.
 """
 
 from __future__ import annotations
