@@ -19,7 +19,9 @@ from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.ros.settings import NodeSettings
 
 _SMALL_MESSAGE_BYTES = 2000
-"""What a message takes beside its images and clouds, about."""
+"""What a message, an instance or a grasp takes beside its images and clouds, about."""
+_VERTEX_BYTES = 130
+"""Of a completed shape: a message of its own."""
 _BYTES_PER_MB = 1e6
 
 
@@ -119,7 +121,10 @@ class Recorder:
 def _size_bytes(message: Any) -> int:
     instances = getattr(message, "instances", ())
     contents = [message, *(part for each in instances for part in (each.mask, each.cloud))]
-    return _SMALL_MESSAGE_BYTES + sum(len(getattr(content, "data", ())) for content in contents)
+    small = 1 + len(instances) + sum(len(each.grasps) for each in instances)
+    vertices = sum(len(each.shape.vertices) for each in instances)
+    data = sum(len(getattr(content, "data", ())) for content in contents)
+    return _SMALL_MESSAGE_BYTES * small + _VERTEX_BYTES * vertices + data
 
 
 def _type_name(message: Any) -> str:

@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("rclpy")
 pytest.importorskip("rosbags")
 
+from geometry_msgs.msg import Point32
 from std_srvs.srv import Trigger
 
 from instance_seg_ros.bags.recording import read_settings
@@ -19,6 +20,7 @@ from instance_seg_ros.bags.storage import opened_bag
 from instance_seg_ros.commands.main import main
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.messages.types import load_typestore
+from instance_seg_ros.msg import Grasp, Instance, InstanceArray, Shape
 from instance_seg_ros.pipeline import Pipeline
 from instance_seg_ros.ros.recorder import Recorder
 from instance_seg_ros.ros.settings import NodeSettings
@@ -136,6 +138,14 @@ def test_the_oldest_messages_are_let_go_beyond_the_limit_of_memory(megabytes: in
     for _ in range(6):
         recorder.take("/image", SimpleNamespace(data=bytes(1_200_000)))
     assert recorder.megabytes == pytest.approx(1.202 * kept, abs=0.01)
+
+
+def test_grasps_and_shapes_count_for_the_limit_of_memory() -> None:
+    recorder = Recorder(NodeSettings)
+    shape = Shape(vertices=[Point32()] * 1000)
+    instances = [Instance(grasps=[Grasp()] * 9, shape=shape) for _ in range(10)]
+    recorder.take("/instances", InstanceArray(instances=instances))
+    assert recorder.megabytes == pytest.approx(101 * 0.002 + 10 * 1000 * 130e-6)
 
 
 def test_the_oldest_messages_are_let_go_after_their_time() -> None:
