@@ -375,10 +375,12 @@ class InstanceSegNode(LifecycleNode):
                 if not (enabled or self._requests):
                     self._settle(job, IGNORED)  # disabled since the frame came: nobody hears of it
                 elif self._settle(job, UNUSABLE if scene is None else ANSWERED):
-                    if enabled:
-                        self._publish(answer, scene)
                     cut_out = None if scene is None else partial(self._answers.cut_out, scene, pipeline=pipeline)
-                    self._requests.answer(answer, job.arrived_s, cut_out)
+                    try:
+                        if enabled:
+                            self._publish(answer, scene)
+                    finally:  # a picture that cannot be drawn costs no call its answer
+                        self._requests.answer(answer, job.arrived_s, cut_out)
             except Exception:
                 self._problems.unexpected("could not answer a frame")
 

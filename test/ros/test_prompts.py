@@ -15,6 +15,7 @@ from sensor_msgs.msg import RegionOfInterest
 
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.pipeline import Pipeline
+from instance_seg_ros.ros.outputs import Outputs
 from instance_seg_ros.srv import Segment
 
 MakeFrame = Callable[..., RgbdFrame]
@@ -71,6 +72,15 @@ def test_a_rectangle_cuts_an_object_out_that_has_everything_but_a_track(
     center = instance.centroid.x, instance.centroid.y, instance.centroid.z
     assert np.allclose(center, (-0.184, -0.021, 0.75), atol=0.01)
     assert instance.points_kept > 1000
+
+
+def test_a_call_is_answered_although_a_picture_cannot_be_drawn(
+    ask: Callable[[Segment.Request], Segment.Response], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Outputs, "publish_pictures", lambda *arguments: 1 / 0)
+    response = ask(Segment.Request())
+    assert response.success
+    assert len(response.result.instances) == 2
 
 
 def test_a_call_with_too_many_rectangles_is_refused_at_once(stage: Any) -> None:
