@@ -56,7 +56,8 @@ class Tracker:
     Without a fixed frame (`T_fixed_camera` is None) the camera's motion is told from the objects' common motion
     (`alignment`), or from the depth where the camera stands still. Where neither tells where the camera is, a new map
     begins: what is seen there are new objects, and those of the maps before wait, without ageing, until two of them or
-    the depth tell that the camera is back. When a fixed frame comes, the tracks move into it; when it goes, they stay.
+    the depth tell that the camera is back. When a fixed frame comes, the tracks move into it; when it goes, they stay,
+    and when it comes back, they are where they were in it.
     Without a fixed frame, what another camera sees (a frame with another `frame_id`) are other objects.
 
     `TimeStep` says what repeated, late, missing and much older stamps do; `time_step` is that of the latest frame.
@@ -80,7 +81,7 @@ class Tracker:
         self._tracks: Tracks | None = None
         self._maps: tuple[Map, ...] = ()
         self._stamp_ns: int | None = None
-        self._had_fixed_frame = False
+        self._fixed_map: int | None = None
 
     def successor(self, settings: TrackingSettings) -> Tracker:
         """A tracker that knows no object and uses none of the ids of this one, also while this one is at work."""
@@ -128,7 +129,7 @@ class Tracker:
         )
         if self.time_step in (TimeStep.FORWARD, TimeStep.RESET):
             self._stamp_ns = frame.stamp_ns
-        self._had_fixed_frame, self._frame_id = T_fixed_camera is not None, frame.frame_id
+        self._frame_id = frame.frame_id
         return ids
 
     def _associated(
@@ -179,17 +180,21 @@ class Tracker:
         T_fixed_camera: Transform | None,
     ) -> tuple[Tracks, Map]:
         """The tracks, moved into the fixed frame when that comes, and the map that the camera is in."""
-        before = self._maps[0] if self._maps else None
-        if T_fixed_camera is not None and before is not None and self._had_fixed_frame:
-            here = replace(before, T_map_camera=T_fixed_camera, view_m=view_of(frame))
+        if T_fixed_camera is not None and self._maps and self._maps[0].number == self._fixed_map:
+            here = replace(self._maps[0], T_map_camera=T_fixed_camera, view_m=view_of(frame))
         else:
             found = map_of(self._maps, tracks, seen, up, frame, self._updates)
             here = found if found is not None else self._new_map(Transform.identity(), frame)
             if T_fixed_camera is not None:
                 T_fixed_map = T_fixed_camera @ here.T_map_camera.inverse()
-                here = self._new_map(T_fixed_camera, frame)
-                if found is not None:
+                fixed = next((known for known in self._maps if known.number == self._fixed_map), None)
+                if fixed is None:
+                    here = self._new_map(T_fixed_camera, frame)
+                else:
+                    here = replace(fixed, T_map_camera=T_fixed_camera, view_m=view_of(frame))
+                if found is not None and found.number != here.number:
                     tracks = moved(tracks, found.number, here.number, T_fixed_map)
+                self._fixed_map = here.number
         here = here.with_up(up)
         known = set(tracks.maps.tolist())
         self._maps = (here, *(other for other in self._maps if other.number in known - {here.number}))

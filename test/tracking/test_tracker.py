@@ -556,6 +556,18 @@ def test_a_still_camera_that_a_hand_blinds_for_long_knows_its_one_object_again()
     assert clock.see([BALL]) == (ball,)
 
 
+@pytest.mark.parametrize("bodies", [(CAN,), (CAN, BALL, BOX)], ids=len)
+@pytest.mark.parametrize("away_m", [0.8, 3.0])
+def test_when_tf_comes_back_objects_are_where_they_were_in_its_frame(bodies: tuple[Body, ...], away_m: float) -> None:
+    """Without it for one frame, in which the camera jumped to another can of the same looks."""
+    clock, bodies, back = Clock(), (*bodies, moved(CAN, away_m, 0)), look_at((0, 0.02, 0), 0.7, 35, 170)
+    first = clock.see(bodies, back, pose=True)
+    elsewhere = look_at((away_m, 0, 0), 0.9, 50, 40)
+    clock.see(bodies, elsewhere)
+    clock.see(bodies, elsewhere, pose=True)
+    assert clock.see(bodies, back, pose=True) == first
+
+
 def test_when_tf_comes_the_tracks_move_into_its_frame() -> None:
     clock, views = Clock(), [look_at((0.05 * step, 0, 0), 0.9, 50, 10 * step) for step in range(6)]
     ids = [clock.see(TABLE, view, pose=pose) for view, pose in zip(views, (0, 0, 1, 1, 0, 1), strict=True)]
