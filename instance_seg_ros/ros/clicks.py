@@ -20,7 +20,7 @@ from instance_seg_ros.ros.transforms import NoTf, Tf, TransformError
 from instance_seg_ros.srv import Segment
 
 LONGEST_WAIT_S = 5.0
-"""A click whose pose is not known in the camera's frame by then is given up."""
+"""A click that no frame was used for by then, or whose pose is not known in the camera's frame, is given up."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,11 @@ class Clicks:
             click, self._latest = self._latest, None
         if click is None:
             return
+        is_late = time.monotonic() - click.since_s > LONGEST_WAIT_S
         try:
             pixel = self._pixel(click.point, scene)
         except TransformError as error:
-            if time.monotonic() - click.since_s < LONGEST_WAIT_S:
+            if not is_late:
                 with self._lock:
                     self._latest = self._latest or click
             else:
@@ -71,6 +72,9 @@ class Clicks:
             return
         except ValueError as error:
             self._report("clicked point", str(error))
+            return
+        if is_late:  # the node rested, or no frame could be used: something else may be there by now
+            self._report("clicked point", f"no frame was used within {LONGEST_WAIT_S:g} s of the click; click again")
             return
         chosen = selected(answer, Segment.Request(points=[Point(x=pixel[0], y=pixel[1])]))
         self._selected.publish(chosen)

@@ -16,6 +16,7 @@ from geometry_msgs.msg import PointStamped
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.msg import InstanceArray
+from instance_seg_ros.ros import clicks
 from instance_seg_ros.ros.transforms import NoTf
 
 MakeFrame = Callable[..., RgbdFrame]
@@ -71,6 +72,15 @@ def test_a_click_without_a_place_in_the_image_is_named_in_the_log(
 ) -> None:
     click(*point_m)
     stage.wait(lambda: stage.log_lines(reason), "the log")
+    assert not stage.probe.received["selected"]
+
+
+def test_a_click_that_waited_too_long_selects_nothing(
+    click: Callable[..., None], stage: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clicks, "LONGEST_WAIT_S", 0.0)
+    click(-0.18, -0.02, 0.7)
+    stage.wait(lambda: stage.log_lines("no frame was used within 0 s of the click; click again"), "the log")
     assert not stage.probe.received["selected"]
 
 
