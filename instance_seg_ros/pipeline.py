@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.geometry import Transform
@@ -192,7 +193,8 @@ class Pipeline:
 
         Returns:
             One object for each rectangle in which something stands out and that no earlier one has; of the class
-            `object` and the score 1, with ids that are no tracks.
+            `object` and the score 1, with ids that are no tracks. One that stands on an object of the scene ends there,
+            but names it no more than what hides it.
         """
         frame = scene.frame
         planes = [surface.plane for surface in scene.lifted.surfaces]
@@ -203,11 +205,14 @@ class Pipeline:
             mask = cut_out(frame, box, planes, self.lifter.settings) & ~masks.any(axis=0)
             if mask.any():
                 masks = np.concatenate([masks, mask[None]])
-        count = len(masks)
-        instances = Instances(
-            masks, boxes_of_masks(masks), np.ones(count, np.float32), np.zeros(count, np.int64), ("object",)
+        instances, count = _plain_objects(masks), len(masks)
+        # What was segmented may be what these stand on; what is mostly the same object may not.
+        rest = scene.instances.masks & ~masks.any(axis=0)
+        others = rest[2 * rest.sum(axis=(1, 2)) > scene.instances.masks.sum(axis=(1, 2))]
+        together = self.lifter.lift(frame, _plain_objects(np.concatenate([masks, others])))
+        lifted = dataclasses.replace(
+            together, instances=tuple(_without_others(instance, count) for instance in together.instances[:count])
         )
-        lifted = self.lifter.lift(frame, instances)
         grasps = self.grasp_sampler.sample(frame, lifted, instances)
         return dataclasses.replace(
             scene,
@@ -217,6 +222,22 @@ class Pipeline:
             track_ids=tuple(range(1, count + 1)),
             gripper=self.grasp_sampler.gripper_settings,
         )
+
+
+def _plain_objects(masks: NDArray[np.bool_]) -> Instances:
+    """Masks (N, H, W) as instances of the class `object` and the score 1."""
+    count = len(masks)
+    return Instances(masks, boxes_of_masks(masks), np.ones(count, np.float32), np.zeros(count, np.int64), ("object",))
+
+
+def _without_others(instance: Instance3D, count: int) -> Instance3D:
+    """The instance, naming none but the first so many."""
+    below = instance.support.instance
+    support = (
+        instance.support if below is None or below < count else dataclasses.replace(instance.support, instance=None)
+    )
+    occluded_by = tuple(index for index in instance.occluded_by if index < count)
+    return dataclasses.replace(instance, support=support, occluded_by=occluded_by)
 
 
 def _timed(times_s: dict[str, float], stage: str, function: Callable[..., Result], *arguments: object) -> Result:

@@ -17,6 +17,7 @@ from instance_seg_ros.core.parameters import GraspingSettings, GripperSettings, 
 from instance_seg_ros.core.status import Status
 from instance_seg_ros.grasping.grasp import InstanceGrasps, Rejection
 from instance_seg_ros.grasping.sampler import GraspSampler
+from instance_seg_ros.learning.synthetic.analytic import AnalyticScene, Box, Cylinder, look_at, upright
 from instance_seg_ros.lifting import Lifter
 from instance_seg_ros.pipeline import Pipeline, Scene
 from instance_seg_ros.segmentation import ModelInfo
@@ -99,6 +100,30 @@ def test_what_is_cut_out_says_which_gripper_its_grasps_are_for(make_scene: Calla
         Blocks(scene), Lifter(LiftingSettings()), GraspSampler(GraspingSettings(), gripper), Tracker(TrackingSettings())
     )
     assert pipeline.cut_out(scene, []).gripper == gripper
+
+
+@pytest.mark.parametrize("found", [(1,), (1, 2)], ids=["the lower one", "both"])
+def test_what_is_cut_out_of_a_stack_ends_where_the_object_below_it_begins(found: tuple[int, ...]) -> None:
+    camera = Intrinsics(320, 240, 300.0, 300.0, 159.5, 119.5)
+    stack = [Box((0.14, 0.14, 0.1), upright(0, 0, 0.05)), Cylinder(0.03, 0.1, upright(0, 0, 0.15))]
+    frame, labels = AnalyticScene(stack, look_at((0, 0, 0), 0.9, 50), intrinsics=camera).render(0.001)
+    instances = Instances.from_labels(np.where(np.isin(labels, found), labels, 0))
+    segmenter = Blocks(scene())
+    segmenter._instances = instances
+    pipeline = Pipeline(
+        segmenter,
+        Lifter(LiftingSettings()),
+        GraspSampler(GraspingSettings(), GripperSettings()),
+        Tracker(TrackingSettings()),
+    )
+    rows, columns = np.nonzero(labels == 2)
+    box = int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
+
+    (can,) = pipeline.cut_out(pipeline.run(frame), [box]).objects()
+
+    assert can.lifted.box is not None
+    assert can.lifted.box.size_m[2] == pytest.approx(0.1, abs=0.005)
+    assert can.lifted.support.instance is None
 
 
 def test_the_pose_of_the_camera_reaches_the_tracks(make_scene: Callable[..., Scene]) -> None:
