@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from instance_seg_ros.learning.datasets.labelled_frames import LabelledFrame
 
 
+_LIFTING, _TRACKING = "lifting_", "tracking_"
+"""Prefixes of these stages' options."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `instance-seg eval`."""
     from instance_seg_ros.commands.helpers.coco_options import SKIPPED_NAME, add_coco_options
@@ -94,8 +98,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_coco_options(parser)
     arguments.add_arguments(parser, SegmentationSettings, "segmentation")
-    arguments.add_arguments(parser, LiftingSettings, "lifting, for --geometry and --tracking", "lifting_")
-    arguments.add_arguments(parser, TrackingSettings, "tracks, for --tracking", "tracking_")
+    arguments.add_arguments(parser, LiftingSettings, "lifting, for --geometry and --tracking", _LIFTING)
+    arguments.add_arguments(parser, TrackingSettings, "tracks, for --tracking", _TRACKING)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -113,7 +117,6 @@ def run(args: argparse.Namespace) -> int:
     from instance_seg_ros.learning.evaluation.gallery import WorstFrames, write_page
     from instance_seg_ros.segmentation.segmenter import load_segmenter
 
-    settings = arguments.from_arguments(args, SegmentationSettings)
     for name, least in (("limit", 0), ("seed", 0), ("worst", 0), ("scenes", 1), ("sequences", 1)):
         if getattr(args, name) < least:
             raise InputError(f"--{name} must be {least} or more, not {getattr(args, name)}")
@@ -121,6 +124,7 @@ def run(args: argparse.Namespace) -> int:
         return _run_geometry(args)
     if args.tracking:
         return _run_tracking(args)
+    settings = arguments.from_arguments(args, SegmentationSettings)
     results, worst = [], WorstFrames(args.worst)
     # Fails on wrong data or a wrong folder before the model is loaded, not after it has run for minutes.
     frames = _frames(args)
@@ -157,14 +161,17 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+_ONLY_FOR_MODELS = ("sensor", "condition", "all_labelled", "depth_missing", "without_color", "limit", "worst")
+"""Options that do nothing where the scenes are generated."""
+
+
 def _run_geometry(args: argparse.Namespace) -> int:
     from instance_seg_ros.commands.helpers.coco_options import ONLY_FOR_COCO, refuse_options
     from instance_seg_ros.commands.helpers.geometry_evaluation import evaluate_geometry
 
-    refuse_options(
-        args, (*ONLY_FOR_COCO, "model", "sensor", "condition", "all_labelled", "without_color"), "--geometry"
-    )
-    settings = arguments.from_arguments(args, LiftingSettings, "lifting_")
+    others = (*arguments.names_of(SegmentationSettings), *arguments.names_of(TrackingSettings, _TRACKING))
+    refuse_options(args, (*ONLY_FOR_COCO, *_ONLY_FOR_MODELS, "sequences", "model", *others), "--geometry")
+    settings = arguments.from_arguments(args, LiftingSettings, _LIFTING)
     print(evaluate_geometry(args.scenes, args.seed, settings, args.out))
     return 0
 
@@ -174,11 +181,11 @@ def _run_tracking(args: argparse.Namespace) -> int:
     from instance_seg_ros.commands.helpers.tracking_evaluation import check_judge, evaluate_tracking
     from instance_seg_ros.segmentation.segmenter import load_segmenter
 
-    refuse_options(args, (*ONLY_FOR_COCO, "sensor", "condition", "all_labelled", "without_color"), "--tracking")
+    refuse_options(args, (*ONLY_FOR_COCO, *_ONLY_FOR_MODELS, "scenes"), "--tracking")
     check_judge()
     segmenter = load_segmenter(args.model, arguments.from_arguments(args, SegmentationSettings))
-    lifting = arguments.from_arguments(args, LiftingSettings, "lifting_")
-    tracking = arguments.from_arguments(args, TrackingSettings, "tracking_")
+    lifting = arguments.from_arguments(args, LiftingSettings, _LIFTING)
+    tracking = arguments.from_arguments(args, TrackingSettings, _TRACKING)
     print(evaluate_tracking(args.sequences, args.seed, segmenter, lifting, tracking, args.out))
     return 0
 
@@ -212,10 +219,12 @@ def _whole_frames(args: argparse.Namespace) -> Iterator[LabelledFrame]:
     from instance_seg_ros.commands.helpers.coco_options import ONLY_FOR_COCO, refuse_options
     from instance_seg_ros.learning.datasets.labelled_frames import RANDOM_SENSOR, captures, store_frames
 
+    lifted = (*arguments.names_of(LiftingSettings, _LIFTING), *arguments.names_of(TrackingSettings, _TRACKING))
+    generated = ("scenes", "sequences", *lifted)
     if args.coco is not None:
-        refuse_options(args, ("sensor", "condition", "all_labelled"), "--coco")
+        refuse_options(args, ("sensor", "condition", "all_labelled", *generated), "--coco")
         return _coco(args)
-    refuse_options(args, ONLY_FOR_COCO, "--data")
+    refuse_options(args, (*ONLY_FOR_COCO, *generated), "--data")
     if _are_captures(args):
         refuse_options(args, ("sensor", "condition"), f"captures, which a real sensor made ({args.data})")
         return captures(args.data, args.all_labelled, args.limit)

@@ -33,6 +33,11 @@ def _option_help(field: Setting) -> str:
     return f"{field.help}{allowed}" + (f" (default: {default})" if default else "")
 
 
+def names_of(settings_type: type[Settings], prefix: str = "") -> tuple[str, ...]:
+    """The names that `add_arguments` options of the same prefix have in the parsed arguments."""
+    return tuple(prefix + field.name for field in fields_of(settings_type))
+
+
 def from_arguments(arguments: argparse.Namespace, settings_type: type[SettingsType], prefix: str = "") -> SettingsType:
     """The settings that `add_arguments` options of the same prefix carry.
 

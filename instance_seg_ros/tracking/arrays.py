@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 Record = TypeVar("Record")
 
 
-def rows_of(record: Record, index: NDArray[Any]) -> Record:
+def rows_at(record: Record, index: NDArray[Any]) -> Record:
     """The rows of every array, and of records inside, that an array of indices or a boolean mask selects."""
     if index.dtype == np.bool_:
         index = np.flatnonzero(index)
     values = (getattr(record, name) for name in _names(record))
-    return type(record)(*(v.take(index, axis=0) if isinstance(v, np.ndarray) else rows_of(v, index) for v in values))
+    return type(record)(*(v.take(index, axis=0) if isinstance(v, np.ndarray) else rows_at(v, index) for v in values))
 
 
 def joined(first: Record, second: Record) -> Record:

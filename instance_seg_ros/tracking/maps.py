@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.tracking.alignment import Alignment, Objects, alignments
-from instance_seg_ros.tracking.arrays import rows_of
+from instance_seg_ros.tracking.arrays import rows_at
 from instance_seg_ros.tracking.association import likeness, places_of
 from instance_seg_ros.tracking.sightings import Sightings
 from instance_seg_ros.tracking.tracks import Tracks
@@ -150,7 +150,7 @@ def map_of(
     seen_there = {known.number: int(tracks.sightings[tracks.maps == known.number].sum()) for known in maps}
     others = sorted(maps[1:], key=lambda known: -seen_there[known.number])[:_OTHER_MAPS]
     for index, known in enumerate((*maps[:1], *others)):
-        own = rows_of(tracks, tracks.maps == known.number)
+        own = rows_at(tracks, tracks.maps == known.number)
         if index == 0 and not len(own):
             best = -1, replace(known, view_m=view_of(frame))  # nothing contradicts it
             continue
@@ -176,7 +176,7 @@ def _aligned(
     tracks: Tracks, seen: Sightings, up: FloatArray | None, known: Map, frame: RgbdFrame
 ) -> tuple[Alignment, bool]:
     """The camera's pose in a map, and whether it stands where it stood, by the depth, too."""
-    objects, tracks = rows_of(seen, seen.placed), rows_of(tracks, tracks.look.placed)
+    objects, tracks = rows_at(seen, seen.placed), rows_at(tracks, tracks.look.placed)
     found = alignments(
         Objects(objects.place_m, objects.sigma_m**2, up),
         Objects(tracks.resting_m, tracks.look.sigma_m**2, known.up),
@@ -196,6 +196,6 @@ def _in_sight(tracks: Tracks, T_map_camera: Transform, frame: RgbdFrame) -> tupl
     of these are gone from their places."""
     lately = tracks.last_seen >= tracks.last_seen.max(initial=0) - _LATELY_UPDATES
     often = tracks.sightings >= min(_KNOWN_SIGHTINGS, tracks.sightings.max(initial=0) / 2)
-    places = places_of(rows_of(tracks.look, lately & often), T_map_camera.inverse(), frame)
+    places = places_of(rows_at(tracks.look, lately & often), T_map_camera.inverse(), frame)
     in_sight = places.in_sight() > 0.5
     return int(np.count_nonzero(in_sight)), int(np.count_nonzero(in_sight & places.empty()))

@@ -14,7 +14,7 @@ from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import TrackingSettings
 from instance_seg_ros.lifting import LiftedFrame
-from instance_seg_ros.tracking.arrays import joined, rows_of
+from instance_seg_ros.tracking.arrays import joined, rows_at
 from instance_seg_ros.tracking.association import contained, costs, match, places_of
 from instance_seg_ros.tracking.maps import Map, map_of, view_of
 from instance_seg_ros.tracking.sightings import FloatArray, Sightings, sightings_of
@@ -120,7 +120,7 @@ class Tracker:
         seen = sightings_of(frame, instances, lifted, all_masks=all_masks)
         seconds = self._seconds_since(frame.stamp_ns)
         none = np.zeros(0, dtype=np.int64)
-        tracks = begun(rows_of(seen, none), none, 0, 0) if self._tracks is None else self._tracks
+        tracks = begun(rows_at(seen, none), none, 0, 0) if self._tracks is None else self._tracks
         tracks = expected(tracks, seconds, seen.masks.shape[1:])
         up = None if lifted.support_plane is None else lifted.support_plane.normal
         tracks, here = self._located(tracks, seen, up, frame, T_fixed_camera)
@@ -144,7 +144,7 @@ class Tracker:
     ) -> tuple[Tracks, tuple[int, ...]]:
         """The tracks after this frame, and the ids of what it shows."""
         own = tracks.maps == here.number
-        current = tracks if own.all() else rows_of(tracks, own)
+        current = tracks if own.all() else rows_at(tracks, own)
         places = places_of(current.look, here.T_map_camera.inverse(), frame)
         falls, lies = places.shares(instances.masks)
         eye_m = here.T_map_camera.translation_m
@@ -157,18 +157,18 @@ class Tracker:
         ids[rows] = current.ids[positions]
         ids[fresh] = [next(self._ids) for _ in range(np.count_nonzero(fresh))]
         parts = [
-            continued(rows_of(current, positions), rows_of(seen, rows), inside[positions, rows], self._updates, seconds)
+            continued(rows_at(current, positions), rows_at(seen, rows), inside[positions, rows], self._updates, seconds)
         ]
         if fresh.any():
-            parts.append(begun(rows_of(seen, fresh), ids[fresh], here.number, self._updates))
+            parts.append(begun(rows_at(seen, fresh), ids[fresh], here.number, self._updates))
         missed = current.missed
         if self.time_step not in (TimeStep.REPEATED, TimeStep.LATE):
             missed = missed + (places.empty() | were_pieces(current, lies, rows, positions))
         left = unseen & (missed <= settings.max_missed_frames)
         if left.any():
-            parts.append(_latest(rows_of(replace(current, missed=missed), left)))
+            parts.append(_latest(rows_at(replace(current, missed=missed), left)))
         if not own.all():
-            parts.append(_latest(rows_of(tracks, ~own)))
+            parts.append(_latest(rows_at(tracks, ~own)))
         return functools.reduce(joined, parts), tuple(ids.tolist())
 
     def _located(
@@ -213,7 +213,7 @@ def _latest(tracks: Tracks) -> Tracks:
     """Those that were seen last, as many as are remembered."""
     if len(tracks) <= _MAX_TRACKS:
         return tracks
-    return rows_of(tracks, np.sort(np.argsort(-tracks.last_seen, kind="stable")[:_MAX_TRACKS]))
+    return rows_at(tracks, np.sort(np.argsort(-tracks.last_seen, kind="stable")[:_MAX_TRACKS]))
 
 
 def _time_step(latest_ns: int | None, stamp_ns: int) -> TimeStep:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.core.geometry import Transform
-from instance_seg_ros.tracking.arrays import joined, rows_of
+from instance_seg_ros.tracking.arrays import joined, rows_at
 from instance_seg_ros.tracking.motion import Motion, at_rest, corrected, predicted
 from instance_seg_ros.tracking.sightings import Sightings
 
@@ -98,7 +98,7 @@ def continued(tracks: Tracks, seen: Sightings, inside: FloatArray, update: int, 
     look = tracks.look
     if better.any():
         count = np.arange(len(seen))
-        look = rows_of(joined(look, seen), np.where(better, count + len(seen), count))
+        look = rows_at(joined(look, seen), np.where(better, count + len(seen), count))
     look = replace(
         look,
         place_m=motion.place_m,
@@ -127,10 +127,10 @@ def _motion(
     if both.all():
         return corrected(motion, seen.place_m, seen.covariance_m2, seconds)
     first, rows = at_rest(seen.place_m, seen.covariance_m2), np.arange(len(seen))
-    start = rows_of(joined(motion, first), np.where(placed & ~both, rows + len(seen), rows))
-    filtered = corrected(rows_of(start, both), seen.place_m[both], seen.covariance_m2[both], seconds)
+    start = rows_at(joined(motion, first), np.where(placed & ~both, rows + len(seen), rows))
+    filtered = corrected(rows_at(start, both), seen.place_m[both], seen.covariance_m2[both], seconds)
     rows[both] = len(seen) + np.arange(np.count_nonzero(both))
-    return rows_of(joined(start, filtered), rows)
+    return rows_at(joined(start, filtered), rows)
 
 
 def _resting(tracks: Tracks, seen: Sightings, placed: NDArray[np.bool_]) -> tuple[FloatArray, IntArray]:
@@ -145,7 +145,7 @@ def _resting(tracks: Tracks, seen: Sightings, placed: NDArray[np.bool_]) -> tupl
 def moved(tracks: Tracks, number: int, new_number: int, transform: Transform) -> Tracks:
     """The tracks, those of one map put into another one, given its pose there."""
     own = tracks.maps == number
-    inside = rows_of(tracks, own)
+    inside = rows_at(tracks, own)
     rotation = transform.rotation
     blocks = np.kron(np.eye(2), rotation)
     motion = inside.motion
@@ -161,7 +161,7 @@ def moved(tracks: Tracks, number: int, new_number: int, transform: Transform) ->
         resting_m=inside.resting_m @ rotation.T + transform.translation_m,
         look=inside.look.moved(transform),
     )
-    return joined(inside, rows_of(tracks, ~own))
+    return joined(inside, rows_at(tracks, ~own))
 
 
 def were_pieces(tracks: Tracks, taken: FloatArray, instances: IntArray, positions: IntArray) -> NDArray[np.bool_]:

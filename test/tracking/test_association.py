@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import ArrayLike
 
 from instance_seg_ros.learning.synthetic.poses import yaw_rotation
-from instance_seg_ros.tracking.arrays import joined, rows_of
+from instance_seg_ros.tracking.arrays import joined, rows_at
 from instance_seg_ros.tracking.association import (
     UNMATCHABLE,
     color_differences,
@@ -117,8 +117,8 @@ def test_boxes_are_turned_and_an_uncertain_one_reaches_farther() -> None:
 def test_containment_is_by_pairs_and_nothing_is_in_nothing() -> None:
     two, none = box((0.3, 0, 1)), np.zeros(0, dtype=np.int64)
     np.testing.assert_array_equal(contained(joined(box(), two), joined(two, box())), [[0, 1], [1, 0]])
-    assert contained(rows_of(two, none), two).shape == (0, 1)
-    assert contained(two, rows_of(two, none)).shape == (1, 0)
+    assert contained(rows_at(two, none), two).shape == (0, 1)
+    assert contained(two, rows_at(two, none)).shape == (1, 0)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,15 +32,23 @@ def add_coco_options(parser: argparse.ArgumentParser) -> None:
         help="intrinsics of images without the keys fx, fy, cx, cy, in pixels",
     )
     coco.add_argument("--class-agnostic", action="store_true", help="take all categories for one, 'object'")
+    parser.set_defaults(default_of=parser.get_default)  # for refuse_options
 
 
-def refuse_options(args: argparse.Namespace, names: Sequence[str], kind: str) -> None:
+def refuse_options(args: argparse.Namespace, names: Iterable[str], kind: str) -> None:
     """Refuses options of one kind of data that were given for another, where they would do nothing.
+
+    Given is what has another value than without the option.
+
+    Args:
+        args: of a parser with `add_coco_options`.
+        names: of the options, as `args` has them.
+        kind: what they cannot be used with.
 
     Raises:
         InputError: naming them.
     """
-    given = [f"--{name.replace('_', '-')}" for name in names if getattr(args, name) not in (None, False)]
+    given = [f"--{name.replace('_', '-')}" for name in names if getattr(args, name) != args.default_of(name)]
     if given:
         raise InputError(f"{', '.join(given)} cannot be used with {kind}")
 

@@ -530,6 +530,8 @@ def test_the_command_tells_a_store_that_is_not_whole(tmp_path: Path) -> None:
         (("--worst", "-1"), "--worst must be 0 or more, not -1"),
         (("--all-labelled",), "--all-labelled cannot be used with a scene store, which labels every object"),
         (("--sensor", "random,"), "no sensor named ''"),
+        (("--scenes", "3", "--sequences", "2"), "--scenes, --sequences cannot be used with --data"),
+        (("--lifting-min-points", "9"), "--lifting-min-points cannot be used with --data"),
     ],
 )
 def test_the_command_refuses_options_that_make_no_sense(tmp_path: Path, options: tuple[str, ...], message: str) -> None:

@@ -151,6 +151,11 @@ def test_the_command_prints_the_tables_and_writes_them(tmp_path: Path, capsys: p
     [
         (["--scenes", "0"], "--scenes must be 1 or more"),
         (["--model", "a.onnx"], "--model cannot be used with --geometry"),
+        (["--limit", "5", "--worst", "3"], "--limit, --worst cannot be used with --geometry"),
+        (["--sequences", "2"], "--sequences cannot be used with --geometry"),
+        (["--tracking-max-distance-m", "0.2"], "--tracking-max-distance-m cannot be used with --geometry"),
+        (["--score-threshold", "0.7"], "--score-threshold cannot be used with --geometry"),
+        (["--depth-missing", "all"], "--depth-missing cannot be used with --geometry"),
         (["--lifting-min-points", "0"], "min_points"),
     ],
 )

@@ -157,6 +157,8 @@ def test_the_command_prints_a_row_for_each_kind_and_writes_them(
         (["--sequences", "0"], "--sequences must be 1 or more"),
         (["--sensor", "random"], "--sensor cannot be used with --tracking"),
         (["--images", "a"], "--images cannot be used with --tracking"),
+        (["--limit", "5"], "--limit cannot be used with --tracking"),
+        (["--scenes", "3", "--worst", "3"], "--worst, --scenes cannot be used with --tracking"),
     ],
 )
 def test_options_of_others_are_refused(options: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
