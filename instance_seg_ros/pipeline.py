@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.core.camera import RgbdFrame
+from instance_seg_ros.core.compiled import compile_kernels
 from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.core.instances import Instances, boxes_of_masks
 from instance_seg_ros.core.parameters import GripperSettings, PipelineSettings
@@ -25,6 +27,8 @@ from instance_seg_ros.segmentation import ModelInfo, Segmenter, load_segmenter
 from instance_seg_ros.tracking.tracker import TimeStep, Tracker
 
 Result = TypeVar("Result")
+
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,9 +146,12 @@ class Pipeline:
     def from_settings(cls, settings: PipelineSettings | None = None, model_path: Path | None = None) -> Pipeline:
         """The pipeline with these settings or the defaults, and with the model at `model_path` or the shipped one.
 
+        The first time on a machine this compiles the kernels and logs a warning of it.
+
         Raises:
             ModelError: when the model file is missing, damaged or not one of this project's.
         """
+        compile_kernels(_LOGGER.warning)
         settings = settings or PipelineSettings()
         return cls(
             load_segmenter(model_path, settings.segmentation),

@@ -248,6 +248,18 @@ fi
 
 install_command
 
+compile_kernels() {
+    "$python" -c 'import instance_seg_ros.pipeline
+from instance_seg_ros.core.compiled import compile_kernels
+compile_kernels(print)'
+}
+
+kernels_key=$(grep -rl --include="*.py" "core.compiled import" instance_seg_ros | sort | xargs cat | cat - requirements/constraints.txt | sha256sum)
+if ! is_done kernels "$kernels_key"; then
+    step "compiling the kernels for this machine" compile_kernels
+    mark_done kernels "$kernels_key"
+fi
+
 [[ $mode == none ]] && exit 0
 
 package_key=$(

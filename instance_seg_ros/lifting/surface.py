@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -10,12 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.core.camera import Intrinsics
+from instance_seg_ros.core.compiled import inner, kernel
 from instance_seg_ros.core.geometry import length
 
 Bounds = tuple[int, int, int, int]
 
 _MIN_WINDOW_SHARE = 0.15
 """A window with fewer of its pixels measured than this gives no plane: what is fitted there is noise."""
+_MIN_SPREAD = 1e-4
+"""The determinant of the covariance of a window's pixels, in radii: with less they lie on a line."""
+_MIN_INVERSE_DEPTH = 1e-3
+"""Per metre: a plane that would be farther away at its pixel, or behind the camera, is none."""
 
 
 def step_tolerance_m(depth_m: NDArray[np.float32], step_m: float, step_ratio: float) -> NDArray[np.float32]:
@@ -94,7 +99,7 @@ class LocalPlanes:
 
     Attributes:
         valid: (h, w) bool, where the window held enough pixels for a plane.
-        inverse_depth: (h, w) float32, 1 / metres at the pixel itself; unspecified where not valid.
+        inverse_depth: (h, w) float32, 1 / metres at the pixel itself; 0 where not valid.
         slope_x, slope_y: (h, w) float32, change of inverse depth per pixel to the right and down.
     """
 
@@ -131,61 +136,116 @@ class LocalPlanes:
 
 
 def fit_local_planes(depth_m: NDArray[np.float32], keep: NDArray[np.bool_], radius_px: int) -> LocalPlanes:
-    """Fit a plane around every pixel to the pixels of `keep` in a square window, by separable filters.
+    """Fit a plane around every pixel to the pixels of `keep` in a square window.
 
     Args:
         depth_m: (h, w) float32, metres, above 0 where `keep`.
         keep: (h, w) bool, the pixels of one surface.
         radius_px: half the window's side, > 0; a window has 2 * radius + 1 pixels a side.
     """
-    weight = keep.astype(np.float32)
-    inverse = np.divide(weight, np.where(keep, depth_m, 1), dtype=np.float32)
-    s, sx, sy, sxx, sxy, syy = _window_moments(weight, radius_px, ((0, 0), (1, 0), (0, 1), (2, 0), (1, 1), (0, 2)))
-    b, bx, by = _window_moments(inverse, radius_px, ((0, 0), (1, 0), (0, 1)))
-    # Cramer's rule on the symmetric 3x3 normal equations; centring first keeps float32 accurate.
-    count = s.clip(min=1)
-    mx, my, mb = sx / count, sy / count, b / count
-    # In place: fresh memory for every product would take longer than the arithmetic.
-    sxx -= sx * mx
-    sxy -= sx * my
-    syy -= sy * my
-    bx -= sx * mb
-    by -= sy * mb
-    determinant = sxx * syy
-    determinant -= sxy * sxy
-    enough = max(6.0, _MIN_WINDOW_SHARE * (2 * radius_px + 1) ** 2)
-    valid = (s >= enough) & (determinant > 1e-4 * count * count)
-    determinant[~valid] = 1
-    slope_x = syy * bx
-    slope_x -= sxy * by
-    slope_x /= determinant
-    slope_y = sxx * by
-    slope_y -= sxy * bx
-    slope_y /= determinant
-    mx *= slope_x
-    my *= slope_y
-    mb -= mx
-    mb -= my
-    valid &= mb > 1e-3
-    scale = np.float32(1 / radius_px)
-    slope_x *= scale
-    slope_y *= scale
-    return LocalPlanes(valid, inverse_depth=mb, slope_x=slope_x, slope_y=slope_y)
+    valid = np.zeros(keep.shape, dtype=bool)
+    inverse_depth, slope_x, slope_y = (np.zeros(keep.shape, dtype=np.float32) for _ in range(3))
+    own_depth_m, own = np.ascontiguousarray(depth_m), np.ascontiguousarray(keep)
+    _fit_windows(own_depth_m, own, radius_px, valid, inverse_depth, slope_x, slope_y)
+    return LocalPlanes(valid, inverse_depth, slope_x, slope_y)
 
 
-def _window_moments(
-    image: NDArray[np.float32], radius_px: int, powers_xy: Sequence[tuple[int, int]]
-) -> list[NDArray[np.float32]]:
-    """For each (p, q) the sums of image * u^p * v^q over a square window around every pixel, (h, w) float32.
+@kernel(
+    "float32[:, ::1]",
+    "boolean[:, ::1]",
+    "int64",
+    "boolean[:, ::1]",
+    "float32[:, ::1]",
+    "float32[:, ::1]",
+    "float32[:, ::1]",
+    writes=("valid", "inverse_depth", "slope_x", "slope_y"),
+)
+def _fit_windows(
+    depth_m: NDArray[np.float32],
+    keep: NDArray[np.bool_],
+    radius_px: int,
+    valid: NDArray[np.bool_],
+    inverse_depth: NDArray[np.float32],
+    slope_x: NDArray[np.float32],
+    slope_y: NDArray[np.float32],
+) -> None:
+    """The planes of `fit_local_planes`, written over zeros where there is one.
 
-    Args:
-        image: (h, w) float32, 0 beyond its border.
-        radius_px: the window spans 2 radius + 1 pixels a side, over which u and v go from -1 to 1.
+    The sums over a window of inverse depth b and of the offsets u and v from its middle follow from those of the window
+    to its left and of the columns of its rows, and those of the columns from the row above: what a pixel costs does not
+    grow with the radius.
     """
-    offset = (np.arange(-radius_px, radius_px + 1) / radius_px).astype(np.float32)
-    return [
-        cv2.sepFilter2D(image, cv2.CV_32F, offset**x, offset**y, borderType=cv2.BORDER_CONSTANT) for x, y in powers_xy
-    ]
+    height, width = keep.shape
+    r = radius_px
+    inverse = np.zeros((height, width), dtype=np.float32)
+    for y in range(height):
+        for x in range(width):
+            if keep[y, x]:
+                inverse[y, x] = np.float32(1) / depth_m[y, x]
+    # Of each column of the windows of a row, over the pixels that are kept: how many, v, v * v, b, and b * v.
+    columns = np.zeros((5, width))
+    least_count = max(6.0, _MIN_WINDOW_SHARE * (2 * r + 1) ** 2)
+    for y in range(-r, height):
+        _move_down(inverse, y, r, columns)
+        if y < 0:
+            continue
+        n = su = sv = suu = suv = svv = sb = sbu = sbv = 0.0
+        for x in range(-r, width):
+            left, right = x - 1 - r, x + r
+            if left >= 0:  # leaves at u = -r
+                c, cv, cb = columns[0, left], columns[1, left], columns[3, left]
+                n, su, suu = n - c, su + r * c, suu - r * r * c
+                sv, suv, svv = sv - cv, suv + r * cv, svv - columns[2, left]
+                sb, sbu, sbv = sb - cb, sbu + r * cb, sbv - columns[4, left]
+            suu, su, suv, sbu = suu - 2 * su + n, su - n, suv - sv, sbu - sb
+            if right < width:  # enters at u = r
+                c, cv, cb = columns[0, right], columns[1, right], columns[3, right]
+                n, su, suu = n + c, su + r * c, suu + r * r * c
+                sv, suv, svv = sv + cv, suv + r * cv, svv + columns[2, right]
+                sb, sbu, sbv = sb + cb, sbu + r * cb, sbv + columns[4, right]
+            if x < 0 or n < least_count:
+                continue
+            # Cramer's rule on the normal equations about the window's mean.
+            mu, mv, mb = su / n, sv / n, sb / n
+            uu, uv, vv = suu - su * mu, suv - su * mv, svv - sv * mv
+            bu, bv = sbu - su * mb, sbv - sv * mb
+            determinant = uu * vv - uv * uv
+            if determinant <= _MIN_SPREAD * (n * r * r) ** 2:
+                continue
+            along_x, along_y = (vv * bu - uv * bv) / determinant, (uu * bv - uv * bu) / determinant
+            here = mb - mu * along_x - mv * along_y
+            if here > _MIN_INVERSE_DEPTH:
+                valid[y, x] = True
+                inverse_depth[y, x], slope_x[y, x], slope_y[y, x] = here, along_x, along_y
+
+
+@inner
+def _move_down(inverse: NDArray[np.float32], y: int, radius_px: int, columns: NDArray[np.float64]) -> None:
+    """The sums (5, w) over the columns of the windows around the row above y become those of the windows around y."""
+    count, v, vv, b, bv = columns
+    leaving, entering = y - 1 - radius_px, y + radius_px
+    if leaving >= 0:  # at v = -radius
+        for x in range(len(count)):
+            own = inverse[leaving, x]
+            kept = 1.0 if own > 0 else 0.0
+            count[x] -= kept
+            v[x] += radius_px * kept
+            vv[x] -= radius_px * radius_px * kept
+            b[x] -= own
+            bv[x] += radius_px * own
+    for x in range(len(count)):
+        vv[x] += count[x] - 2 * v[x]
+        v[x] -= count[x]
+        bv[x] -= b[x]
+    if entering < len(inverse):  # at v = radius
+        for x in range(len(count)):
+            own = inverse[entering, x]
+            kept = 1.0 if own > 0 else 0.0
+            count[x] += kept
+            v[x] += radius_px * kept
+            vv[x] += radius_px * radius_px * kept
+            b[x] += own
+            bv[x] += radius_px * own
 
 
 def window_radius_px(depth_m: float, focal_px: float, half_side_m: float = 0.007) -> int:

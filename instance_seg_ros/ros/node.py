@@ -30,6 +30,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.parameter import Parameter
 from rclpy.task import Future
 
+from instance_seg_ros.core.compiled import compile_kernels
 from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.core.parameters import PipelineSettings
 from instance_seg_ros.grasping.sampler import GraspSampler
@@ -240,6 +241,7 @@ class InstanceSegNode(LifecycleNode):
         self._configure_failure = None
         try:
             self._require_tf(current.node.fixed_frame)
+            compile_kernels(self.get_logger().info)
             model_path = Path(current.node.model_path).expanduser() if current.node.model_path else None
             pipeline = self._build_pipeline(current.pipeline, model_path)
         except Exception as error:
