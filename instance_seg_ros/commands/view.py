@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.core.geometry import BOX_EDGES, OrientedBox, Transform
+from instance_seg_ros.core.open3d_library import load_open3d
 from instance_seg_ros.files.result_files import CLOUD_FILE, INSTANCES_FILE
 from instance_seg_ros.results.drawing import color_of_track
 
@@ -41,14 +42,7 @@ def run(args: argparse.Namespace) -> int:
         InputError: the folder holds no result, there is no screen to show it on, or Open3D lacks a system library.
         ModuleNotFoundError: Open3D is not installed.
     """
-    try:
-        import open3d
-    except ModuleNotFoundError:
-        raise
-    except ImportError as error:
-        raise InputError(
-            f"Open3D cannot be loaded ({error}); it needs: apt install libusb-1.0-0 libgl1 libx11-6"
-        ) from error
+    open3d = load_open3d()
     shown = geometries(args.results, args.grasps)
     if sys.platform == "linux" and not any(os.environ.get(name) for name in _DISPLAYS):
         raise InputError(f"there is no screen here ({' and '.join(_DISPLAYS)} are not set): copy {args.results} to one")
@@ -76,7 +70,7 @@ def geometries(results: Path, grasps: int) -> list[Any]:
     document, cloud_path = _document(results / INSTANCES_FILE), results / CLOUD_FILE
     if not cloud_path.is_file():
         raise InputError(f"{cloud_path} is missing")
-    shown = [open3d.io.read_point_cloud(str(cloud_path))]
+    shown = [open3d.io.read_point_cloud(cloud_path)]
     for instance in document["instances"]:
         box = instance["box"]
         if box is not None:

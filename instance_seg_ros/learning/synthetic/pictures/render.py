@@ -1,4 +1,4 @@
-"""Ray casting of a static scene to clean depth, instance ids and shaded colour (Embree through ``embreex``).
+"""Ray casting of a static scene to clean depth, instance ids and shaded colour.
 
 Colour is meant to have the edges that real pictures have: textures, soft shadows, darkness in gaps, highlights and
 mirrored surroundings, and pixels at outlines that average what they see.
@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from embreex.mesh_construction import TriangleMesh
-from embreex.rtcore_scene import EmbreeScene
 
 from instance_seg_ros.core.camera import Intrinsics
 from instance_seg_ros.core.geometry import Transform, cross
@@ -36,6 +34,7 @@ from instance_seg_ros.learning.synthetic.pictures.shading import (
     unit,
 )
 from instance_seg_ros.learning.synthetic.pictures.texture_table import TextureTable
+from instance_seg_ros.learning.synthetic.pictures.triangle_scene import Hits, TriangleScene, triangle_scene
 from instance_seg_ros.learning.synthetic.rooms.world import ROBOT
 
 if TYPE_CHECKING:
@@ -66,32 +65,6 @@ _AT_ONCE = 1 << 15
 
 
 @dataclass(frozen=True)
-class Hits:
-    """What N rays hit.
-
-    Attributes:
-        triangle: (N,) index, -1 for nothing.
-        u, v: (N,) weights of the triangle's second and third corner.
-        depth_m: (N,) along the ray, in lengths of the ray.
-    """
-
-    triangle: IndexArray
-    u: Float32Array
-    v: Float32Array
-    depth_m: Float32Array
-
-    def at(self, index: IndexArray) -> Hits:
-        """The hits of some rays."""
-        return Hits(self.triangle.take(index), self.u.take(index), self.v.take(index), self.depth_m.take(index))
-
-    def replaced(self, index: IndexArray, others: Hits) -> Hits:
-        """The same, with the hits of some rays replaced by others."""
-        pairs = [(self.u, others.u), (self.v, others.v), (self.depth_m, others.depth_m)]
-        u, v, depth_m = (_with(mine, index, theirs) for mine, theirs in pairs)
-        return Hits(_with(self.triangle, index, others.triangle), u, v, depth_m)
-
-
-@dataclass(frozen=True)
 class Cast:
     """What the rays of an image hit.
 
@@ -112,12 +85,6 @@ class Cast:
     behind: Hits
 
 
-def _with(values: npt.NDArray[Any], index: IndexArray, others: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    changed = values.copy()
-    changed[index] = others
-    return changed
-
-
 def world_rays(camera: Intrinsics, T_world_camera: Transform) -> Float32Array:
     """(3, H, W) float32 ray of every pixel in world axes, of length 1 along the optical axis: ray length is z-depth."""
     right, down, forward = T_world_camera.rotation.T[..., None]
@@ -128,7 +95,7 @@ def world_rays(camera: Intrinsics, T_world_camera: Transform) -> Float32Array:
 
 
 class RayCaster:
-    """An Embree scene of placed shapes.
+    """A scene of placed shapes.
 
     Args:
         placed: every shape with its pose and instance id (0 = background). Not referenced afterwards, except for
@@ -156,13 +123,12 @@ class RayCaster:
         self._poses = np.ascontiguousarray(poses.transpose(1, 2, 0))
         self._looks: tuple[Appearance, ...] = ()  # of shapes that were shaded so far; _look is their place here
         self._look = np.full(len(self._placed), -1)
-        self._scene = EmbreeScene()
-        self._geometry = TriangleMesh(self._scene, self._vertices_m, self._faces)
+        self._scene = triangle_scene(self._vertices_m, self._faces)
         # Light passes clear things: shadows, and what is seen through them, know only the others.
-        self._opaque, self._opaque_triangle, self._opaque_geometry = self._scene, None, self._geometry
+        self._opaque, self._opaque_triangle = self._scene, None
         if self._clear.any():
-            self._opaque, self._opaque_triangle = EmbreeScene(), np.flatnonzero(~self._clear[self._owner[:-1]])
-            self._opaque_geometry = TriangleMesh(self._opaque, self._vertices_m, self._faces[self._opaque_triangle])
+            self._opaque_triangle = np.flatnonzero(~self._clear[self._owner[:-1]])
+            self._opaque = triangle_scene(self._vertices_m, self._faces[self._opaque_triangle])
 
     def cast(self, camera: Intrinsics, T_world_camera: Transform) -> Cast:
         """Cast the image of a camera, given the pose of its optical frame (x right, y down, z forward) in the world."""
@@ -381,16 +347,13 @@ class RayCaster:
         return self._nearest(self._opaque, self._opaque_triangle, rays, start)
 
     @staticmethod
-    def _nearest(scene: EmbreeScene, triangles: IndexArray | None, rays: Float32Array, start: Float32Array) -> Hits:
-        """What (3, N) rays meet in an Embree scene, whose triangles have these indices among all (None: the same)."""
-        origins = np.broadcast_to(start, rays.shape)
-        answer: dict[str, npt.NDArray[Any]] = scene.run(origins.T, rays.T, output=True)
-        # Embree's geometry index is 0, or -1 (all bits set) where nothing was hit.
-        triangle = (answer["primID"] | answer["geomID"]).astype(np.intp)
+    def _nearest(scene: TriangleScene, triangles: IndexArray | None, rays: Float32Array, start: Float32Array) -> Hits:
+        """What (3, N) rays meet in a scene, whose triangles have these indices among all (None: the same)."""
+        hits = scene.nearest(np.broadcast_to(start, rays.shape).T, rays.T)
         if triangles is not None:
-            met = np.flatnonzero(triangle >= 0)
-            triangle[met] = triangles[triangle[met]]
-        return Hits(triangle, answer["u"], answer["v"], answer["tfar"])
+            met = np.flatnonzero(hits.triangle >= 0)
+            hits.triangle[met] = triangles[hits.triangle[met]]
+        return hits
 
     @cached_property
     def _normals(self) -> Float32Array:
@@ -458,7 +421,7 @@ class RayCaster:
 
     def _free(self, start: Float32Array, directions: Float32Array, reach: float) -> npt.NDArray[np.bool_]:
         """Which of (3, N) rays meet nothing within ``reach`` of their lengths."""
-        return np.asarray(self._opaque.run(start.T, directions.T, dists=reach, query="OCCLUDED") != 0)
+        return self._opaque.is_free(start.T, directions.T, reach)
 
 
 @lru_cache(maxsize=1)
