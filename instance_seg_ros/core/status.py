@@ -19,6 +19,7 @@ class Status(enum.IntFlag):
     PARTLY_MEASURED = 128
     FLUSH = 256
     FRONT_ONLY = 512
+    FOOT_NOT_SEEN = 1024
 
 
 PARTLY_SEEN = Status.CUT_BY_IMAGE_BORDER | Status.OCCLUDED | Status.PARTLY_MEASURED
@@ -36,6 +37,7 @@ REASONS = {
     Status.PARTLY_MEASURED: "part of it has no depth, so its size is at least what is given",
     Status.FLUSH: "it does not stand out from what it lies on: its height is not known, and it may be a print",
     Status.FRONT_ONLY: "only one upright face of it is in view, so how far it reaches back is at least what is given",
+    Status.FOOT_NOT_SEEN: "its foot is not seen, so that it reaches down to its support is assumed: it may end higher",
 }
 
 

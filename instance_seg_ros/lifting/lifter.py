@@ -59,6 +59,11 @@ are faces of a box when the fourth powers of their directions, as complex number
 _FLUSH_M, _FLUSH_NOISE_M = 0.003, 0.003
 """What stands out by less than the larger of these, the second at 1 m and growing with the square of the distance, may
 be flat: so much is left of a sensor's noise."""
+_FOOT_UNSEEN, _ROUND_UNSEEN, _ROUND_BELOW = 0.4, 0.6, 0.5
+"""The foot of an object is not seen when nothing is of so much of its height from below; of what is round below, at its
+lowest narrower than the third times its width, the lower half is never seen from above."""
+_ROUNDING_M = 1e-6
+"""What lies in a plane is not below it for rounding."""
 _FEWEST_ABOVE = 5
 """Fewer points than this that stand out from a plane are noise as well: among few points the highest are no more."""
 _GOLDEN = (5**0.5 - 1) / 2
@@ -319,8 +324,14 @@ class Lifter:
             return Instance3D(surface.points_m, surface.pixels, rejected, None, None, None, None, none, status)
         mean_m, covariance_m2 = mean_and_covariance(surface.points_m)
         completion, support = Completion.SUPPORT_PLANE, supports.objects[index]
+        on_it = [other for other, own in enumerate(supports.objects) if own.instance == index]
         visibility = partly_seen(
-            frame.depth_m, mask, self.settings.depth_step_m, self.settings.depth_step_ratio, bounds
+            frame.depth_m,
+            mask,
+            self.settings.depth_step_m,
+            self.settings.depth_step_ratio,
+            bounds,
+            np.asarray(masks[on_it].any(axis=0)) if on_it else None,
         )
         status = visibility.status
         whole = None
@@ -340,6 +351,8 @@ class Lifter:
             if completion is not Completion.NONE and whole.flush:
                 status |= Status.FLUSH
             status |= Status.FRONT_ONLY if whole.front_only else Status.OK
+            if support.unseen_m > whole.body.top_m * (_ROUND_UNSEEN if whole.round_below else _FOOT_UNSEEN):
+                status |= Status.FOOT_NOT_SEEN
             box, centre_m = whole.box, whole.body.in_camera(whole.solid.centre_m)
             is_round = isinstance(whole.solid, Revolution) and whole.solid.is_round
         return Instance3D(
@@ -354,7 +367,14 @@ class Lifter:
             status=status,
             support=support,
             centroid_covariance_m2=centroid_covariance_m2(
-                box, centre_m, visibility, is_round, support.kind, whole is not None, Status.FRONT_ONLY in status
+                box,
+                centre_m,
+                visibility,
+                is_round,
+                support.kind,
+                whole is not None,
+                Status.FRONT_ONLY in status,
+                support.unseen_m if Status.FOOT_NOT_SEEN in status else 0.0,
             ),
             amodal_xyxy=amodal_xyxy(box, bounds, frame.intrinsics),
             occluded_by=occluders(visibility, masks),
@@ -430,13 +450,14 @@ def _foot_m(box: OrientedBox) -> NDArray[np.float64]:
 @dataclass(frozen=True, eq=False)
 class _Whole:
     """An object with its unseen parts: the box around it, the solid in the frame of a body, whether all is one face,
-    and whether it hardly stands out from the plane."""
+    whether it hardly stands out from the plane, and whether it narrows towards its foot."""
 
     box: OrientedBox
     solid: Revolution | Columns
     body: Body
     front_only: bool
     flush: bool
+    round_below: bool
 
 
 def _completed(
@@ -457,8 +478,9 @@ def _completed(
     """
     heights_m = plane.height_m(surface.outline_m)
     top_m = percentile(heights_m, _TOP_PERCENTILE)
-    if median(heights_m) < -tolerance_m or top_m <= 0:
+    if median(heights_m) < -tolerance_m - _ROUNDING_M or top_m < -_ROUNDING_M:
         return None
+    top_m = max(top_m, _ROUNDING_M)
     # What is at the plane's height is table under a generous mask, unless the object itself is that flat.
     above = heights_m > min(tolerance_m, 0.5 * top_m)
     flush = _is_flush(top_m, median(surface.outline_m[:, 2])) or int(np.count_nonzero(above)) < _FEWEST_ABOVE
@@ -472,6 +494,7 @@ def _completed(
         outline_m = np.concatenate([outline_m, (covered_m - origin_m) @ rotation[:, :2]])
     solid: Revolution | Columns | None = fit_revolution(body, frame, mask)
     if isinstance(solid, Revolution):
+        round_below = bool(solid.radii_m[0] < _ROUND_BELOW * solid.radii_m.max())
         axes, low_m, high_m = _smallest_rectangle(np.concatenate([outline_m, solid.outline_m()]))
     else:
         turn = _turn_of_faces(body)
@@ -488,12 +511,14 @@ def _completed(
         else:
             underside = Underside.TURNED if leans(body) else Underside.FLAT
         solid = fill_columns(body, axes, low_m, high_m, frame, mask, underside)
+        round_below = underside is Underside.ROUND
     middle_m = np.array([*((low_m + high_m) / 2 @ axes), top_m / 2])
     pose = _box_pose(rotation[:, :2] @ axes[0], plane.normal, body.in_camera(middle_m))
     box = OrientedBox(pose, np.array([*(high_m - low_m), top_m]))
     thin = high_m[1] - low_m[1] < _FRONT_ASPECT * (high_m[0] - low_m[0])
     top_seen = np.count_nonzero(body.normals[:, 2] > _UPWARDS) > _TOP_OF_FRONT * len(body.normals)
-    return _Whole(box, solid, body, isinstance(solid, Columns) and thin and not top_seen, flush)
+    front_only = isinstance(solid, Columns) and thin and not top_seen and not flush
+    return _Whole(box, solid, body, front_only, flush, round_below)
 
 
 def _least_spread(covariance_m2: NDArray[np.float64], mean_m: NDArray[np.float64]) -> NDArray[np.float64]:

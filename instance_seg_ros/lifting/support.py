@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -55,7 +55,7 @@ _RING_SHARE = 0.2
 """A level lies under an object when it makes up this share of all levels' points up to 4 cm around its outline."""
 _OVERHANG = 0.3
 """The middle of what stands on another object may lie outside of it by this share of its own radius."""
-_FRONT_ASPECT = 0.5
+_FRONT_ASPECT = 0.2
 """What is seen of an object is but its front when the outline of that is narrower than this share of its length."""
 _HIDDEN_DEPTH = 0.75
 """The middle of what stands on an object of which only the front is seen lies at most so many of its lengths behind."""
@@ -94,11 +94,14 @@ class ObjectSupport:
         kind: what that is.
         plane: through the points where it stands, its normal pointing up; None unless that is a plane or an instance.
         instance: index of the instance that it stands on, or None.
+        unseen_m: how far the lowest that is seen of it lies above that, where its foot is not seen: whether it reaches
+            down so far is assumed. 0 where it is seen to do so.
     """
 
     kind: Support = Support.UNKNOWN
     plane: Plane | None = None
     instance: int | None = None
+    unseen_m: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -391,9 +394,12 @@ def _object_support(
             return ObjectSupport()
         found.append((height_m, ObjectSupport(Support.PLANE, main)))
     height_m, support = max(found, key=lambda candidate: candidate[0])
-    if body.lowest_m - height_m > body.contact_m and _free_below(body, height_m, basis, frame, mask, tolerance_m):
+    unseen_m = body.lowest_m - height_m
+    if unseen_m <= body.contact_m:
+        return support
+    if _free_below(body, height_m, basis, frame, mask, tolerance_m):
         return ObjectSupport(Support.NOTHING)
-    return support
+    return replace(support, unseen_m=unseen_m)
 
 
 def _surface_of(level: _Level) -> Surface:
@@ -430,13 +436,14 @@ def _top_below(body: _Body, below: _Body, highest_m: float) -> float | None:
     beyond_m = -cv2.pointPolygonTest(cv2.convexHull(outline), (x_m, y_m), True)
     sides_m = sorted(cv2.minAreaRect(outline)[1])
     touches = body.lowest_m - top_m < body.contact_m
-    # Where the upper object covers all of the lower one's top, only its front is seen, and not how deep it is.
-    front_alone = touches and sides_m[0] < _FRONT_ASPECT * sides_m[1]
+    seen_top = _share(heights_m > top_m - _TOP_BAND_M) > _SEEN_TOP_SHARE
+    # Where the upper object covers all of the lower one's top, only its front is seen, and not how deep it is. What is
+    # long and narrow and shows its top is seen as a whole: objects beside it, in a heap, do not stand on it.
+    front_alone = touches and not seen_top and sides_m[0] < _FRONT_ASPECT * sides_m[1]
     allowed_m = _HIDDEN_DEPTH * sides_m[1] if front_alone else _OVERHANG * body.radius_m
     if beyond_m > allowed_m and _share(_under(below.flat_m, body.flat_m)) < _UNDER_SHARE:
         return None
     # What stands flat on a top that it covers, or hides from view, tells the height of that itself.
-    seen_top = _share(heights_m > top_m - _TOP_BAND_M) > _SEEN_TOP_SHARE
     return top_m if seen_top else max(top_m, body.lowest_m - body.contact_m / 2)
 
 

@@ -24,6 +24,8 @@ _CUT = 1.5
 """A part beyond the image's border may be larger than one behind something: by this factor."""
 _FAR_SIDE = 0.25
 """More towards the camera, as a share of the width, where the far side was not completed."""
+_FOOT_UNSEEN = 0.3
+"""More upwards, as a share of what is not seen below an object that is but assumed to reach down to its support."""
 _ON_INSTANCE, _UNSUPPORTED = 0.09, 0.08
 """More upwards for what stands on another object, and for what stands on nothing that is known."""
 
@@ -36,6 +38,7 @@ def centroid_covariance_m2(
     support: Support,
     completed: bool,
     front_only: bool,
+    unseen_m: float,
 ) -> NDArray[np.float64]:
     """Covariance (3, 3) of the error of a volume's centre, camera optical frame.
 
@@ -49,6 +52,7 @@ def centroid_covariance_m2(
         completed: whether its far side was completed at all; otherwise the box is that of the side that was seen, its z
             towards the camera, and the object may reach back as far as it is wide.
         front_only: whether all that was seen is one upright face.
+        unseen_m: how far below the lowest that is seen it is assumed to reach.
     """
     wide_m, narrow_m, height_m = box.size_m[:2].max(), box.size_m[:2].min(), box.size_m[2]
     cut = _CUT if Status.CUT_BY_IMAGE_BORDER in visibility.status else 1.0
@@ -64,6 +68,7 @@ def centroid_covariance_m2(
         height_m, upwards = max(height_m, wide_m), upwards + _FAR_SIDE
     # What lies behind an outline may be as deep as it is wide, whatever is seen of it.
     deviations_m = np.array([across + unseen, across + unseen, upwards + unseen]) * [wide_m, wide_m, height_m]
+    deviations_m[2] += _FOOT_UNSEEN * unseen_m
     variance = deviations_m**2 + _FLOOR_M**2 + (_NOISE_M * float(centroid_m @ centroid_m)) ** 2
     rotation = box.T_camera_box.rotation
     return (rotation * variance) @ rotation.T

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -49,6 +50,7 @@ def partly_seen(
     step_m: float,
     step_ratio: float,
     bounds: Bounds | None = None,
+    standing: NDArray[np.bool_] | None = None,
 ) -> Visibility:
     """What hides a part of an object.
 
@@ -57,6 +59,7 @@ def partly_seen(
         mask: (H, W) bool, of the object.
         step_m, step_ratio: a jump between neighbours is a depth step above max(step_m, step_ratio * depth).
         bounds: of the mask, where they are known.
+        standing: (H, W) bool, of what stands on it: where the two touch no depth step tells that it is in front.
     """
     crop = crop_around(bounds or bounds_of(mask), mask.shape, _REACH_PX + 1)
     inside, depth_m = np.ascontiguousarray(mask[crop]), np.ascontiguousarray(depth_m[crop])
@@ -83,6 +86,9 @@ def partly_seen(
     nearest_beside_m = nearest_m[beside]
     nearer = np.zeros_like(inside)
     nearer[beside] = depth_m[beside] < nearest_beside_m - _STEPS * np.maximum(step_m, step_ratio * nearest_beside_m)
+    if standing is not None:
+        # In the middle of a top it hides nothing of the outline.
+        nearer |= standing[crop] & dilated(outline & _convex_edge(outline), 2 * _REACH_PX - 1)
     occluded_px = int(np.count_nonzero(dilated(nearer, 2 * _REACH_PX - 1) & outline))
     nearer_px = np.zeros(0, np.int64)
     if occluded_px > max(_MIN_HIDDEN_PX, _MIN_OUTLINE_SHARE * outline_px):
@@ -91,6 +97,13 @@ def partly_seen(
         nearer_px = (rows + crop[0].start) * mask.shape[1] + columns + crop[1].start
     hidden_share = min((sum(border_px) + occluded_px) / max(outline_px, 1), 1.0)
     return Visibility(status, hidden_share, unmeasured_share, nearer_px)
+
+
+def _convex_edge(outline: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The pixels (h, w) on the edge of the convex hull of an outline, and those beside them."""
+    rows, columns = np.nonzero(outline)
+    hull = cv2.convexHull(np.stack([columns, rows], axis=1).astype(np.int32))
+    return cv2.polylines(np.zeros(outline.shape, np.uint8), [hull], True, 1, 3).view(np.bool_)
 
 
 def occluders(visibility: Visibility, masks: NDArray[np.bool_]) -> tuple[int, ...]:

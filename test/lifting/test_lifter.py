@@ -369,7 +369,10 @@ def check_any(frame: RgbdFrame, instances: Instances, min_points: int) -> None:
             assert instance.status == Status.TOO_FEW_POINTS
             assert instance.box is None and instance.centroid_m is None
         else:
-            assert instance.status & ~(PARTLY_SEEN | Status.FLUSH) in (Status.OK, Status.NO_SUPPORT_PLANE)
+            assert instance.status & ~(PARTLY_SEEN | Status.FLUSH | Status.FOOT_NOT_SEEN) in (
+                Status.OK,
+                Status.NO_SUPPORT_PLANE,
+            )
             assert (instance.support.plane is None) == bool(instance.status & Status.NO_SUPPORT_PLANE)
             assert instance.box is not None and instance.centroid_m is not None
             assert np.isfinite(instance.centroid_m).all()

@@ -188,3 +188,57 @@ def test_the_floor_far_below_all_objects_supports_nothing(drop_m: float, found: 
     boxes = [Box((0.08, 0.08, 0.02), upright(x, 0, 0)) for x in (-0.1, 0.1)]
     lifted, _ = lift(boxes, elevation_deg=89, target_m=(0, 0, 0), table_size_m=(0.001, 0.001), floor_z_m=-drop_m)
     assert (lifted.support_plane is not None) is found
+
+
+@pytest.mark.parametrize(
+    ("body", "elevation_deg", "unseen"),
+    [
+        (Cylinder(0.06, 0.012, upright(0, 0, 0.2)), 89, True),  # a plate that is held over the table
+        (Cylinder(0.04, 0.15, upright(0, 0, 0.075)), 89, True),  # a can on the table that looks like one
+        (Cylinder(0.04, 0.15, upright(0, 0, 0.075)), 60, False),
+        (Box((0.08, 0.06, 0.05), upright(0, 0, 0.025)), 75, False),
+        (Sphere(0.05, upright(0, 0, 0.05)), 70, False),  # its lower half is never seen, but it is round
+        (Sphere(0.05, upright(0, 0, 0.05)), 40, False),
+    ],
+    ids=["held plate", "can from above", "can", "box", "ball from above", "ball"],
+)
+def test_what_is_seen_from_right_above_may_end_higher_than_its_support_and_says_so(
+    body: Body, elevation_deg: float, unseen: bool
+) -> None:
+    lifted, scene = lift([body, Box((0.05, 0.05, 0.05), upright(0.05, 0.2, 0.025))], elevation_deg=elevation_deg)
+    found = lifted.instances[0]
+    assert found.status == (Status.FOOT_NOT_SEEN if unseen else Status.OK)
+    assert found.centroid_m is not None and found.centroid_covariance_m2 is not None
+    off_m = scene.T_world_camera.apply(found.centroid_m) - body.T_world_body.translation_m
+    up = scene.T_world_camera.rotation.T[:, 2]
+    assert abs(off_m[2]) < 2 * np.sqrt(up @ found.centroid_covariance_m2 @ up)
+    assert np.linalg.norm(off_m[:2]) < 0.004
+
+
+def test_an_object_does_not_stand_on_a_long_one_that_lies_beside_it() -> None:
+    """As in a heap: its lower part is hidden, and the lowest that is seen of it is as high as its neighbour's top."""
+    leaning, lying, hiding = (
+        Box((0.1, 0.1, 0.14), upright(-0.02, 0, 0.07)),
+        Box((0.05, 0.24, 0.05), upright(0.06, 0, 0.025)),
+        Box((0.04, 0.2, 0.08), upright(0.125, 0, 0.04)),
+    )
+    lifted, scene = lift([leaning, lying, hiding], elevation_deg=40)
+    assert [instance.support.kind for instance in lifted.instances] == [Support.PLANE] * 3
+    assert bottom_m(scene, lifted, 0) == pytest.approx(0, abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("upper", "hidden"),
+    [
+        (Box((0.05, 0.05, 0.012), upright(0, 0, 0.026)), False),  # in the middle of its top
+        (Box((0.17, 0.1, 0.06), upright(-0.02, 0.03, 0.05)), True),  # over most of it
+    ],
+)
+def test_what_stands_over_the_edge_of_a_flat_object_hides_a_part_of_it(upper: Body, hidden: bool) -> None:
+    """Where the two touch no depth step says which is in front."""
+    lower = Box((0.16, 0.12, 0.02), upright(0, 0, 0.01))
+    lifted, _ = lift([lower, upper, Box((0.05, 0.05, 0.05), upright(0, 0.25, 0.025))], elevation_deg=55)
+    found = lifted.instances[0]
+    assert lifted.instances[1].support.instance == 0
+    assert (Status.OCCLUDED in found.status) == hidden
+    assert found.occluded_by == ((1,) if hidden else ())

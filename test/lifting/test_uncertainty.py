@@ -26,6 +26,7 @@ def deviations_m(
     size_m: tuple[float, float, float] = (0.1, 0.1, 0.1),
     completed: bool = True,
     front_only: bool = False,
+    unseen_m: float = 0.0,
 ) -> np.ndarray:
     """Across and upwards; the box's z is the camera's y."""
     turn = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
@@ -37,6 +38,7 @@ def deviations_m(
         support,
         completed,
         front_only,
+        unseen_m,
     )
     np.testing.assert_allclose(covariance_m2, np.diag(np.diag(covariance_m2)), atol=1e-12)
     return np.sqrt(np.diag(covariance_m2))[[0, 2, 1]]
@@ -53,8 +55,9 @@ def deviations_m(
         (deviations_m(size_m=(0.2, 0.2, 0.1)), [0, 1]),
         (deviations_m(completed=False), [2]),
         (deviations_m(front_only=True), [0, 1]),
+        (deviations_m(unseen_m=0.05), [2]),
     ],
-    ids=["occluded", "unmeasured", "on another", "held", "thin", "large", "far side", "front"],
+    ids=["occluded", "unmeasured", "on another", "held", "thin", "large", "far side", "front", "foot"],
 )
 def test_what_is_hidden_or_unknown_may_be_farther_off(other: np.ndarray, axes: list[int]) -> None:
     assert (other[axes] > deviations_m()[axes] * 1.02).all()
