@@ -19,7 +19,7 @@ from instance_seg_ros.commands.helpers.coco_options import (
 from instance_seg_ros.core import arguments
 from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.learning.datasets.augmentation import AugmentationSettings
-from instance_seg_ros.learning.models.configuration import SIZES
+from instance_seg_ros.learning.models.configuration import MASK_HEADS, SIZES
 from instance_seg_ros.learning.training.settings import ObjectiveSettings, TrainingSettings
 
 if TYPE_CHECKING:
@@ -62,6 +62,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what the network learns from; rgbd also learns to do without either (default: %(default)s)",
     )
     parser.add_argument(
+        "--mask-head",
+        choices=MASK_HEADS,
+        help="how masks are made: CondInst's dynamic filters, YOLACT's prototypes or SOLOv2's dynamic kernels "
+        f"(default: that of the weights, or {MASK_HEADS[0]})",
+    )
+    parser.add_argument(
+        "--new-mask-head",
+        action="store_true",
+        help="start the mask head from scratch also where the starting weights have the same one",
+    )
+    parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto takes a GPU if there is one"
     )
     store = parser.add_argument_group("scene stores")
@@ -94,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _train(args: argparse.Namespace, processes: Processes) -> None:
-    from instance_seg_ros.learning.training.initial import adapted_config, read_initial_weights
+    from instance_seg_ros.learning.training.initial import adapted_config, read_initial_weights, without_mask_head
     from instance_seg_ros.learning.training.train import Trainer
     from instance_seg_ros.segmentation.model_file import default_model_path
 
@@ -103,7 +114,11 @@ def _train(args: argparse.Namespace, processes: Processes) -> None:
     augmentation = arguments.from_arguments(args, AugmentationSettings, "augmentation_")
     objective = arguments.from_arguments(args, ObjectiveSettings, "objective_")
     path = default_model_path() if args.weights == Path(SHIPPED) else args.weights
+    if args.new_mask_head and path is None:
+        raise ValueError("--new-mask-head is for a training that starts from --weights; all else is new anyway")
     initial = None if path is None else read_initial_weights(path)
+    if initial is not None and args.new_mask_head:
+        initial = without_mask_head(initial)
     source = _scenes(args) if args.coco is None else _coco(args, processes)
     if initial is None and args.inputs == "rgbd" and source.incomplete_share == 1:
         raise ValueError(
@@ -119,6 +134,7 @@ def _train(args: argparse.Namespace, processes: Processes) -> None:
             len(source.class_names),
             color=args.inputs != "depth",
             depth=args.inputs != "rgb",
+            mask_head=args.mask_head,
         ),
         augmentation=augmentation,
         objective=objective,

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from instance_seg_ros.learning.models.configuration import DYNAMIC_CHANNELS
+from instance_seg_ros.learning.models.configuration import DYNAMIC_CHANNELS, dynamic_parameter_count
 from instance_seg_ros.learning.models.controller import Controller
 from instance_seg_ros.learning.models.dynamic_head import dynamic_masks
 from instance_seg_ros.learning.models.fcos_head import FcosHead, LevelOutput, level_locations
@@ -150,7 +150,7 @@ class AdelaiDetCondInst(nn.Module):
         self.head = FcosHead(
             _FPN_CHANNELS, config.num_classes, _HEAD_DEPTH, len(STRIDES), norm=SharedGroupNorm, tower_bias=True
         )
-        self.controller = Controller(_FPN_CHANNELS)
+        self.controller = Controller(_FPN_CHANNELS, dynamic_parameter_count())
         self.mask_branch = MaskFeatures(_FPN_CHANNELS, _MASK_CHANNELS, DYNAMIC_CHANNELS, _MASK_LEVELS, _MASK_DEPTH)
         self.semantic: SemanticBranch | None = None
         if config.semantic_blocks:

@@ -1,4 +1,7 @@
-"""CondInst assembled (Tian, Shen, Chen: Conditional Convolutions for Instance Segmentation, ECCV 2020)."""
+"""The network: CondInst (Tian, Shen, Chen: Conditional Convolutions for Instance Segmentation, ECCV 2020).
+
+The trunk takes other mask heads as well, see `mask_heads`.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,14 @@ from torch import Tensor, nn
 
 from instance_seg_ros.learning.models.backbone import Backbone
 from instance_seg_ros.learning.models.color_encoder import ColorEncoder, color_gates
-from instance_seg_ros.learning.models.configuration import DYNAMIC_CHANNELS, CondInstConfig
+from instance_seg_ros.learning.models.configuration import CondInstConfig
 from instance_seg_ros.learning.models.controller import Controller, patch_places
 from instance_seg_ros.learning.models.depth_channels import VALIDITY_CHANNEL, DepthChannels
-from instance_seg_ros.learning.models.dynamic_head import dynamic_masks, dynamic_masks_of_batch
 from instance_seg_ros.learning.models.fcos_head import FcosHead, level_locations
 from instance_seg_ros.learning.models.fpn import FeaturePyramid
 from instance_seg_ros.learning.models.mask_branch import MaskBranch
+from instance_seg_ros.learning.models.mask_heads.by_name import make_mask_head
+from instance_seg_ros.learning.models.mask_heads.interface import MaskPlaces
 from instance_seg_ros.learning.models.mask_upsampling import MaskUpsampling, upsample_masks_of_batch
 
 
@@ -28,8 +32,8 @@ class DenseOutput:
         class_logits: (B, L, classes) float32.
         ltrb_px: (B, L, 4) float32, distances to left, top, right, bottom in input pixels.
         centerness_logits: (B, L) float32.
-        box_features: (B, C, H_i, W_i) per level, what the controller makes the dynamic heads of, see `parameters_at`.
-        mask_features: (B, 8, H / 4, W / 4) float32.
+        parameter_features: (B, C, H_i, W_i) per level, what the controller reads, see `parameters_at`.
+        mask_features: (B, F, H / 4, W / 4) float32; F is the mask head's, 8 for CondInst's.
         foreground_logits: (B, 1, H / 4, W / 4) float32.
         mask_upsampling: (B, 9, 2, 2, H / 4, W / 4) float32, see `upsample_masks`.
     """
@@ -37,7 +41,7 @@ class DenseOutput:
     class_logits: Tensor
     ltrb_px: Tensor
     centerness_logits: Tensor
-    box_features: tuple[Tensor, ...]
+    parameter_features: tuple[Tensor, ...]
     mask_features: Tensor
     foreground_logits: Tensor
     mask_upsampling: Tensor
@@ -60,7 +64,7 @@ def _silent_projection(in_channels: int, out_channels: int) -> nn.Conv2d:
 
 
 class CondInst(nn.Module):
-    """Depth, intrinsics and colour to dense predictions; `masks` turns chosen locations into mask logits.
+    """Depth, intrinsics and colour to dense predictions; `masks` turns chosen locations into masks.
 
     Colour joins late: at stride 8, behind the depth backbone's stage there, in the mask branch and in the masks'
     upsampling, each gated by missing depth if the configuration says so: it must not split what a measured surface
@@ -84,9 +88,15 @@ class CondInst(nn.Module):
         )
         self.fpn = FeaturePyramid(config.stage_channels, config.fpn_channels)
         self.head = FcosHead(config.fpn_channels, config.num_classes, config.head_depth, len(config.head_strides))
-        self.controller = Controller(config.fpn_channels)
+        self.mask_head = make_mask_head(config)
+        self.controller = Controller(config.fpn_channels, self.mask_head.parameter_count)
         self.mask_branch = MaskBranch(
-            config.fpn_channels, config.mask_channels, DYNAMIC_CHANNELS, levels, config.mask_depth
+            config.fpn_channels,
+            config.mask_channels,
+            self.mask_head.feature_channels,
+            levels,
+            config.mask_depth,
+            sees_coordinates=self.mask_head.sees_coordinates,
         )
         finest, middle, coarsest = config.color_channels or (0, 0, 0)
         self.mask_upsampling = MaskUpsampling(config.stem_channels, finest, config.mask_channels)
@@ -154,7 +164,7 @@ class CondInst(nn.Module):
             class_logits=_join([level.class_logits for level in levels]),
             ltrb_px=_join([level.ltrb for level in levels]) * self.location_stride.view(1, -1, 1),
             centerness_logits=_join([level.centerness_logits for level in levels]).squeeze(2),
-            box_features=tuple(level.box_features for level in levels),
+            parameter_features=self.mask_head.parameter_features([level.box_features for level in levels]),
             mask_features=mask_features.float(),
             foreground_logits=foreground.float(),
             mask_upsampling=self.mask_upsampling(stem, finest, merged),
@@ -164,56 +174,50 @@ class CondInst(nn.Module):
         """Distances (..., L, 4) at all locations to boxes (..., L, 4) in input pixels."""
         return torch.cat((self.locations_xy - ltrb_px[..., :2], self.locations_xy + ltrb_px[..., 2:]), dim=-1)
 
-    def parameters_at(self, box_features: Sequence[Tensor], location_index: Tensor) -> Tensor:
-        """Parameters of the dynamic heads of chosen locations of one image, without computing those of all.
+    def parameters_at(self, parameter_features: Sequence[Tensor], location_index: Tensor) -> Tensor:
+        """The mask head's parameters of chosen locations of one image, without computing those of all.
 
         Args:
-            box_features: (1, C, H_i, W_i) per level.
+            parameter_features: (1, C, H_i, W_i) per level.
             location_index: (K,) int64 into the L locations.
 
         Returns:
-            (K, 169) float32.
+            (K, P) float32.
         """
-        return self.controller.at(box_features, self.location_patch[location_index]).float()
+        return self.controller.at(parameter_features, self.location_patch[location_index]).float()
 
-    def mask_probabilities(self, output: DenseOutput, location_index: Tensor) -> Tensor:
+    def mask_probabilities(self, output: DenseOutput, location_index: Tensor, boxes_xyxy: Tensor) -> Tensor:
         """Masks of chosen locations of a batch, upsampled.
 
         Args:
             output: of the batch.
             location_index: (K,) int64, image * L + location.
+            boxes_xyxy: (K, 4) float32 of their instances, in input pixels.
 
         Returns:
             (K, H / 2, W / 2) float32.
         """
         image = location_index // len(self.locations_xy)
         location = location_index % len(self.locations_xy)
-        parameters = self.controller.at_locations(output.box_features, image, self.location_patch[location])
-        coarse = dynamic_masks_of_batch(
-            output.mask_features,
-            parameters,
-            image,
-            self.locations_xy[location],
-            self.location_size_px[location],
-            self.config.stage_strides[0],
-        )
-        return upsample_masks_of_batch(coarse.sigmoid(), output.mask_upsampling, image)
+        parameters = self.controller.at_locations(output.parameter_features, image, self.location_patch[location])
+        places = self._places(location, boxes_xyxy)
+        coarse = self.mask_head.masks_of_batch(output.mask_features, parameters, image, places)
+        return upsample_masks_of_batch(coarse, output.mask_upsampling, image)
 
-    def masks(self, mask_features: Tensor, parameters: Tensor, location_index: Tensor) -> Tensor:
-        """Mask logits of chosen locations of one image, at the mask branch's stride.
+    def masks(self, mask_features: Tensor, parameters: Tensor, location_index: Tensor, boxes_xyxy: Tensor) -> Tensor:
+        """Masks of chosen locations of one image, at the mask branch's stride.
 
         Args:
-            mask_features: (8, H / 4, W / 4) float32.
-            parameters: (K, 169) float32 of those locations.
+            mask_features: (F, H / 4, W / 4) float32.
+            parameters: (K, P) float32 of those locations.
             location_index: (K,) int64 into the L locations.
+            boxes_xyxy: (K, 4) float32 of their instances, in input pixels.
 
         Returns:
-            (K, H / 4, W / 4) float32.
+            (K, H / 4, W / 4) float32 probabilities.
         """
-        return dynamic_masks(
-            mask_features,
-            parameters,
-            self.locations_xy[location_index],
-            self.location_size_px[location_index],
-            self.config.stage_strides[0],
-        )
+        return self.mask_head.masks(mask_features, parameters, self._places(location_index, boxes_xyxy))
+
+    def _places(self, location: Tensor, boxes_xyxy: Tensor) -> MaskPlaces:
+        stride = self.config.stage_strides[0]
+        return MaskPlaces(self.locations_xy[location], self.location_size_px[location], boxes_xyxy, stride)

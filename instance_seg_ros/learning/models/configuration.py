@@ -12,6 +12,9 @@ DYNAMIC_CHANNELS = 8
 MASK_UPSAMPLING = 2
 """How much finer the final masks are than the mask features."""
 
+MASK_HEADS = ("condinst", "prototypes", "kernels")
+"""Ways to masks, see `models.mask_heads`: CondInst's dynamic filters, YOLACT's prototypes, SOLOv2's dynamic kernels."""
+
 RELATIVE_COORDINATES = 2
 """Channels that tell a dynamic layer where a pixel lies relative to its instance."""
 
@@ -49,6 +52,7 @@ class CondInstConfig:
         gates_color: colour counts by the share of the depth that is missing around, see `color_encoder.color_gates`;
             False for networks from before there was a gate.
         gates_upsampling: the same for the colour that the masks' upsampling reads.
+        mask_head: one of `MASK_HEADS`.
     """
 
     input_hw: tuple[int, int] = (240, 320)
@@ -68,6 +72,7 @@ class CondInstConfig:
     reads_depth: bool = True
     gates_color: bool = False
     gates_upsampling: bool = False
+    mask_head: str = "condinst"
 
     def __post_init__(self) -> None:
         levels = len(self.head_strides)
@@ -78,6 +83,8 @@ class CondInstConfig:
             raise ValueError(
                 f"stage_blocks has {len(self.stage_blocks)} entries, but stage_channels {len(self.stage_channels)}"
             )
+        if self.mask_head not in MASK_HEADS:
+            raise ValueError(f"mask_head must be one of {', '.join(MASK_HEADS)}, not {self.mask_head!r}")
         if not (self.reads_depth or self.color_channels):
             raise ValueError("a network that does not read depth needs color_channels")
         strides = self.stage_strides

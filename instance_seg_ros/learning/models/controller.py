@@ -1,4 +1,4 @@
-"""The controller: the parameters of each location's own mask head (Tian et al., ECCV 2020)."""
+"""The controller: the parameters that a mask head has for each location (Tian et al., ECCV 2020)."""
 
 from __future__ import annotations
 
@@ -8,20 +8,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from instance_seg_ros.learning.models.configuration import dynamic_parameter_count
-
 
 class Controller(nn.Conv2d):
-    """3x3 convolution on the box tower: (B, C, H, W) -> (B, 169, H, W) in the order w0 w1 w2 b0 b1 b2."""
+    """3x3 convolution: (B, C, H, W) -> (B, P, H, W); CondInst's P = 169 in the order w0 w1 w2 b0 b1 b2."""
 
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, dynamic_parameter_count(), 3, 1, 1)
+    def __init__(self, channels: int, parameter_count: int) -> None:
+        super().__init__(channels, parameter_count, 3, 1, 1)
         nn.init.normal_(self.weight, std=0.01)
         assert self.bias is not None
         nn.init.zeros_(self.bias)
 
     def forward(self, x: Tensor, stride: int = 1, padding: int = 1) -> Tensor:
-        """(B, C, H, W) -> (B, 169, H, W), or fewer locations by another stride and padding."""
+        """(B, C, H, W) -> (B, P, H, W), or fewer locations by another stride and padding."""
         return F.conv2d(x, self.weight, self.bias, stride, padding)
 
     def at(self, features: Sequence[Tensor], places: Tensor) -> Tensor:
@@ -32,7 +30,7 @@ class Controller(nn.Conv2d):
             places: (K, 3, 3) int32, the rows of `patch_places` at those locations.
 
         Returns:
-            (K, 169).
+            (K, P).
         """
         padded = torch.cat([F.pad(level, (1, 1, 1, 1)).flatten(2) for level in features], dim=2)
         # The patches side by side make an image that a stride of 3 walks from patch to patch.
@@ -48,14 +46,14 @@ class Controller(nn.Conv2d):
             places: (K, 3, 3) int32, the rows of `patch_places` at those locations.
 
         Returns:
-            (K, 169).
+            (K, P).
         """
         padded = torch.cat([F.pad(level, (1, 1, 1, 1)).flatten(2) for level in features], dim=2)
         count = padded.shape[2]
         pixels = padded.transpose(1, 2).reshape(-1, self.in_channels)
         index = (image.view(-1, 1) * count + places.flatten(1)).flatten()
         patches = pixels.index_select(0, index).view(len(image), 9 * self.in_channels).float()
-        # From (169, C, 3, 3) to the order of the patches: place by place, and channel by channel there.
+        # From (P, C, 3, 3) to the order of the patches: place by place, and channel by channel there.
         weight = self.weight.permute(0, 2, 3, 1).flatten(1)
         return F.linear(patches, weight, self.bias)
 

@@ -225,8 +225,9 @@ class ExportedModel(nn.Module):
         sizes_hw = [self._size_hw(stride) for stride in model.config.head_strides]
         chosen = preference(quality, sizes_hw).topk(settings.candidates).indices
         quality = quality[chosen]
-        parameters = model.parameters_at(output.box_features, chosen)
-        masks = model.masks(output.mask_features[0], parameters, chosen).flatten(1).sigmoid()
+        parameters = model.parameters_at(output.parameter_features, chosen)
+        boxes = model.boxes_xyxy(output.ltrb_px[0])[chosen]
+        masks = model.masks(output.mask_features[0], parameters, chosen, boxes).flatten(1)
         binary = (masks > 0.5).to(masks.dtype)
         # How sure the mask is of its own pixels: what a phantom on bare table lacks (Wang et al., SOLO, ECCV 2020).
         certainty = (masks * binary).sum(dim=1) / binary.sum(dim=1).clamp(min=1.0)
@@ -238,14 +239,13 @@ class ExportedModel(nn.Module):
 
         scores, best = scores.topk(settings.max_instances)
         rows = order[best]
-        chosen = chosen[rows]
         height, width = self._size_hw(model.config.stage_strides[0])
         masks = masks[rows].reshape(settings.max_instances, height, width).to(torch.float16)
-        boxes = model.boxes_xyxy(output.ltrb_px[0])[chosen] / scale
+        boxes = boxes[rows] / scale
         limit = torch.stack((torch.as_tensor(depth_m.shape[1]), torch.as_tensor(depth_m.shape[0]))).to(boxes.dtype)
         boxes = torch.minimum(boxes.clamp(min=0.0), torch.cat((limit, limit)))
         mask_scale = (scale / model.config.mask_stride).expand(2)
-        return boxes, scores, classes[chosen], masks, mask_scale, output.mask_upsampling[0].to(torch.float16)
+        return boxes, scores, classes[chosen[rows]], masks, mask_scale, output.mask_upsampling[0].to(torch.float16)
 
     def _size_hw(self, stride: int) -> tuple[int, int]:
         """Of the network's maps at a stride, as numbers: not every runtime infers them through the selections."""

@@ -1,4 +1,4 @@
-"""The mask branch: features that every instance's dynamic head reads (Tian et al., ECCV 2020)."""
+"""The mask branch: features that the masks of all instances are made of (Tian et al., ECCV 2020)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from instance_seg_ros.learning.models.coordinates import Coordinates
 from instance_seg_ros.learning.models.layers import ConvNormRelu, Norm, aligned_upsample
 
 
@@ -20,6 +21,8 @@ class _PyramidMerge(nn.Module):
         self.tower = nn.Sequential(*(ConvNormRelu(channels, channels, norm=norm) for _ in range(depth)))
         self.features = nn.Conv2d(channels, out_channels, 1)
 
+        self.coordinates: Coordinates | None = None
+
     def merged(self, pyramid: Sequence[Tensor], addition: Tensor | None = None) -> Tensor:
         """(B, Cin, H_i, W_i), finest first -> (B, channels, H_0, W_0), what the tower makes of all levels.
 
@@ -32,7 +35,7 @@ class _PyramidMerge(nn.Module):
         for level, refine in enumerate(self.refine):
             if level > 0:
                 total = total + aligned_upsample(refine(pyramid[level]), 2**level)[:, :, :height, :width]
-        return self.tower(total)
+        return self.tower(total if self.coordinates is None else self.coordinates(total))
 
 
 class MaskFeatures(_PyramidMerge):
@@ -47,10 +50,20 @@ class MaskBranch(_PyramidMerge):
     """Mask features, what they were made of, and, for training, `foreground`: logits of "some object is here"."""
 
     def __init__(
-        self, in_channels: int, channels: int, out_channels: int, levels: int, depth: int, norm: Norm = nn.BatchNorm2d
+        self,
+        in_channels: int,
+        channels: int,
+        out_channels: int,
+        levels: int,
+        depth: int,
+        norm: Norm = nn.BatchNorm2d,
+        sees_coordinates: bool = False,
     ) -> None:
+        """With `sees_coordinates`, the levels' sum is told where in the image its pixels lie."""
         super().__init__(in_channels, channels, out_channels, levels, depth, norm)
         self.foreground = nn.Conv2d(channels, 1, 1)
+        if sees_coordinates:
+            self.coordinates = Coordinates(channels)
 
     def forward(self, pyramid: Sequence[Tensor], addition: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Features (B, out_channels, H_0, W_0), foreground logits (B, 1, H_0, W_0) and the tower's output.

@@ -17,6 +17,7 @@ from instance_seg_ros.segmentation.model_file import read_model_info
 MODEL_SUFFIX = ".onnx"
 _COLOR_PARTS = ("color_", "mask_upsampling.color_")
 _CLASS_LAYER = "head.class_logits."
+_MASK_HEAD_PARTS = ("controller.", "mask_head.", "mask_branch.features.", "mask_branch.coordinates.")
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,17 @@ def read_initial_weights(path: Path) -> InitialWeights:
     return InitialWeights(checkpoint.config, checkpoint.class_names, checkpoint.average, origin)
 
 
-def fill_network(model: CondInst, class_names: tuple[str, ...], initial: InitialWeights) -> list[str]:
-    """Fills a network with the weights of another, which may have other classes and may lack colour, or have it alone.
+def without_mask_head(initial: InitialWeights) -> InitialWeights:
+    """The trunk alone: a network that is filled with it has a new mask head, whatever the old one was."""
+    weights = {name: value for name, value in initial.weights.items() if not name.startswith(_MASK_HEAD_PARTS)}
+    return replace(initial, weights=weights, origin={**initial.origin, "new_mask_head": True})
 
-    The objectness of a class-agnostic network becomes the starting point of every class.
+
+def fill_network(model: CondInst, class_names: tuple[str, ...], initial: InitialWeights) -> list[str]:
+    """Fills a network with the weights of another.
+
+    That may have other classes or another mask head, and may lack colour, or have it alone. The objectness of a
+    class-agnostic network becomes the starting point of every class.
 
     Args:
         model: changed in place.
@@ -82,6 +90,8 @@ def fill_network(model: CondInst, class_names: tuple[str, ...], initial: Initial
     elif initial.class_names != class_names:
         weights = {name: value for name, value in weights.items() if not name.startswith(_CLASS_LAYER)}
         notes.append(f"its {len(initial.class_names)} classes are others: the classification layer starts from scratch")
+    if model.config.mask_head != initial.config.mask_head:
+        weights = {name: value for name, value in weights.items() if not name.startswith(_MASK_HEAD_PARTS)}
     own = model.state_dict()
     foreign = [name for name, value in weights.items() if name not in own or own[name].shape != value.shape]
     if foreign:
@@ -89,15 +99,29 @@ def fill_network(model: CondInst, class_names: tuple[str, ...], initial: Initial
             f"the weights to start from are of a network of other sizes: {', '.join(foreign[:5])} do not fit "
             f"({len(foreign)} in all)"
         )
-    fresh = sorted({name.split(".")[0] for name in own if name not in weights and not name.startswith(_CLASS_LAYER)})
-    if fresh:
+    missing = {name for name in own if name not in weights and not name.startswith(_CLASS_LAYER)}
+    head = {name for name in own if name.startswith(_MASK_HEAD_PARTS)}
+    if head <= missing:
+        parts = sorted(part.rstrip(".") for part in _MASK_HEAD_PARTS if any(name.startswith(part) for name in head))
+        notes.append(
+            f"the mask head {model.config.mask_head} starts from scratch ({', '.join(parts)}); that of the weights, "
+            f"{initial.config.mask_head}, is left out"
+        )
+        missing -= head
+    if missing:
+        fresh = sorted({name.split(".")[0] for name in missing})
         notes.append(f"it lacks {', '.join(fresh)}, which start from scratch")
     model.load_state_dict({**own, **weights})
     return notes
 
 
-def adapted_config(base: CondInstConfig, class_count: int, color: bool, depth: bool = True) -> CondInstConfig:
-    """The same sizes for this many classes, with or without colour and depth; colour is gated by missing depth."""
+def adapted_config(
+    base: CondInstConfig, class_count: int, color: bool, depth: bool = True, mask_head: str | None = None
+) -> CondInstConfig:
+    """The same sizes for this many classes, with or without colour and depth; colour is gated by missing depth.
+
+    Without a `mask_head`, it is that of `base`.
+    """
     channels = (base.color_channels or CondInstConfig().color_channels) if color else ()
     return replace(
         base,
@@ -106,4 +130,5 @@ def adapted_config(base: CondInstConfig, class_count: int, color: bool, depth: b
         reads_depth=depth,
         gates_color=color,
         gates_upsampling=color,
+        mask_head=mask_head or base.mask_head,
     )

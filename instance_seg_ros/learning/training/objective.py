@@ -76,7 +76,9 @@ def _mask_terms(
     else:
         targets = mask_targets(batch.ids, image, instance, model.config.mask_stride)
         weights = boundary_weights(targets, settings.boundary_weight)
-    predicted = model.mask_probabilities(output, image * assignment.instance.shape[1] + location)
+    index = image * assignment.instance.shape[1] + location
+    boxes = model.boxes_xyxy(assignment.ltrb_px).flatten(0, 1)[index]
+    predicted = model.mask_probabilities(output, index, boxes)
     dice = (counted * dice_loss(predicted, targets)).sum()
     cross_entropy = (counted * mask_cross_entropy(predicted, targets, weights)).sum()
     number = counted.sum().float()

@@ -121,9 +121,14 @@ class OptimiserStep:
                 group["lr"] = self._rate
 
     def load(self, average: dict[str, Tensor], optimizer: dict[str, Any]) -> None:
-        """Takes the average and the optimiser's state of a checkpoint, from whatever device."""
+        """Takes the average and the optimiser's state of a checkpoint, from whatever device; the settings stay."""
         self.average.load(average)
         self.optimizer.load_state_dict(optimizer)
+        # The state holds the settings that it was made with.
+        for group, own in zip(
+            self.optimizer.param_groups, parameter_groups(self._model, self._settings.weight_decay), strict=True
+        ):
+            group["weight_decay"] = own["weight_decay"]
         self._share_rate()
 
     def prepare(self, step: int, rate: float) -> None:

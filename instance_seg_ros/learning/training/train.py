@@ -6,7 +6,7 @@ import dataclasses
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -99,11 +99,13 @@ class Trainer:
         config: sizes of the network; by default the usual ones for the source's classes.
         augmentation: of the frames.
         objective: weights of the losses.
-        initial: what to start from where `out` holds no checkpoint to resume from; None starts from random weights.
+        initial: what to start from where `out` holds no checkpoint to resume from, or what that started from; None starts
+            from random weights, or goes on.
         processes: the device, and the others that train the same network.
 
     Raises:
-        ValueError: sizes, classes or a checkpoint do not fit together, or the batch cannot be shared evenly.
+        ValueError: sizes, classes, starting weights or a checkpoint do not fit together, or the batch cannot be shared
+            evenly.
     """
 
     def __init__(
@@ -137,11 +139,16 @@ class Trainer:
         torch.manual_seed(settings.seed)
         out.mkdir(parents=True, exist_ok=True)
         self.model = CondInst(self.config).train()
-        resumes = self.checkpoint_path.is_file()
-        if initial is not None and not resumes:
+        checkpoint = load_checkpoint(self.checkpoint_path) if self.checkpoint_path.is_file() else None
+        started_from = None if initial is None else initial.origin
+        if checkpoint is not None:
+            started_from = self._start_of(checkpoint, started_from)
+        elif initial is not None:
             self._tell(*(f"starting weights: {note}" for note in fill_network(self.model, self.class_names, initial)))
         self.fixes_statistics = settings.batch_statistics == "fixed" or (
-            settings.batch_statistics == "auto" and initial is not None and source.incomplete_share > _FEW_INCOMPLETE
+            settings.batch_statistics == "auto"
+            and started_from is not None
+            and source.incomplete_share > _FEW_INCOMPLETE
         )
         if self.fixes_statistics:
             keep_statistics(self.model)
@@ -159,10 +166,10 @@ class Trainer:
             "objective": dataclasses.asdict(self.objective),
             "processes": self.processes.count,
             **self._facts,
-            "started_from": None if initial is None else initial.origin,
+            "started_from": started_from,
         }
-        if resumes:
-            self._resume(load_checkpoint(self.checkpoint_path))
+        if checkpoint is not None:
+            self._resume(checkpoint)
 
     @property
     def checkpoint_path(self) -> Path:
@@ -193,6 +200,20 @@ class Trainer:
             return self.model
         return DistributedDataParallel(self.model, device_ids=[device.index] if device.type == "cuda" else None)
 
+    def _start_of(self, checkpoint: Checkpoint, given: dict[str, Any] | None) -> dict[str, Any] | None:
+        """What the training in the folder started from; `given` may be None, but nothing else.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        started_from = checkpoint.recipe.get("started_from")
+        if given is not None and given != started_from:
+            raise ValueError(
+                f"{self.checkpoint_path} holds a training that did not start from these weights; choose another "
+                "folder, or start the command as before to go on with it"
+            )
+        return started_from
+
     def _resume(self, checkpoint: Checkpoint) -> None:
         if checkpoint.class_names != self.class_names:
             raise ValueError(
@@ -201,12 +222,22 @@ class Trainer:
             )
         if checkpoint.config != self.config:
             raise ValueError(
-                f"{self.checkpoint_path} holds a network of other sizes: {checkpoint.config}, not {self.config}"
+                f"{self.checkpoint_path} holds a network of other sizes: "
+                f"{'; '.join(_differences(checkpoint.config.to_dict(), self.config.to_dict()))}; choose another folder"
             )
         self.model.load_state_dict(checkpoint.model)
         self._optimiser_step.load(checkpoint.average, checkpoint.optimizer)
         self.step, self.elapsed_s = checkpoint.step, checkpoint.elapsed_s
-        self.recipe["started_from"] = checkpoint.recipe.get("started_from")
+        settings = [
+            line
+            for group in ("training", "augmentation", "objective")
+            for line in _differences(checkpoint.recipe.get(group, {}), self.recipe[group])
+        ]
+        if settings:
+            self._tell(
+                f"settings have changed since {self.checkpoint_path} was written: {'; '.join(settings)}. From here on "
+                "the new ones hold"
+            )
         changed = [name for name, fact in self._facts.items() if checkpoint.recipe.get(name) != fact]
         if changed:
             self._tell(
@@ -393,6 +424,11 @@ class Trainer:
         model = CondInst(self.config)
         model.load_state_dict(self.average.state)
         return model.eval()
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """A line for each value that another has taken the place of; names that only one of the two knows do not count."""
+    return [f"{name} {before[name]}, now {now[name]}" for name in before if name in now and before[name] != now[name]]
 
 
 def _iterator(loader: DataLoader[Any]) -> Iterator[Batch]:

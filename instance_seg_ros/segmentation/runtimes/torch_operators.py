@@ -458,6 +458,7 @@ _PLAIN: dict[str, Function] = {
     "Sigmoid": torch.sigmoid,
     "Sqrt": torch.sqrt,
     "Sub": torch.sub,
+    "Tanh": torch.tanh,
     "Where": torch.where,
     "Xor": torch.logical_xor,
 }

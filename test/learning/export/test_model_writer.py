@@ -28,7 +28,7 @@ from instance_seg_ros.learning.export.model_writer import (
 )
 from instance_seg_ros.learning.models.checkpoint import Checkpoint, save_checkpoint
 from instance_seg_ros.learning.models.condinst import CondInst
-from instance_seg_ros.learning.models.configuration import CondInstConfig
+from instance_seg_ros.learning.models.configuration import MASK_HEADS, CondInstConfig
 from instance_seg_ros.learning.models.embedded_weights import NETWORK_KEY
 from instance_seg_ros.learning.models.exported_graph import (
     DecodingSettings,
@@ -44,11 +44,10 @@ from instance_seg_ros.segmentation.runtimes.cpu_runtimes import cpu_forms, load_
 DECODING = DecodingSettings(candidates=20, max_instances=8, min_score=0.0)
 
 
-@pytest.fixture(scope="module")
-def network(small_config: CondInstConfig) -> CondInst:
+def random_network(config: CondInstConfig) -> CondInst:
     """Random weights, large enough that scores differ and masks are not empty."""
     torch.manual_seed(0)
-    model = CondInst(small_config).eval()
+    model = CondInst(config).eval()
     with torch.no_grad():
         model.head.class_logits.weight.mul_(30)
         model.controller.weight.mul_(30)
@@ -56,6 +55,11 @@ def network(small_config: CondInstConfig) -> CondInst:
         model.color_to_masks.weight.normal_(std=0.3)
         model.mask_upsampling.weights.weight.normal_(std=0.3)
     return model
+
+
+@pytest.fixture(scope="module")
+def network(small_config: CondInstConfig) -> CondInst:
+    return random_network(small_config)
 
 
 def scene(height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -89,10 +93,21 @@ def run(
     return session.run(None, {"depth_m": depth_m, "intrinsics": intrinsics, "color_rgb": color_rgb})
 
 
+@pytest.fixture(scope="module", params=MASK_HEADS)
+def exported_network(
+    request: pytest.FixtureRequest, small_config: CondInstConfig
+) -> tuple[CondInst, onnxruntime.InferenceSession]:
+    """A network of each mask head, and its graph."""
+    network = random_network(replace(small_config, mask_head=request.param))
+    content = export_graph(network, DECODING).SerializeToString()
+    return network, onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+
+
 @pytest.mark.parametrize(("height", "width"), [(96, 128), (480, 640), (360, 640), (97, 61), (48, 64)])
 def test_onnx_runtime_agrees_with_pytorch_at_any_camera_size(
-    network: CondInst, session: onnxruntime.InferenceSession, height: int, width: int
+    exported_network: tuple[CondInst, onnxruntime.InferenceSession], height: int, width: int
 ) -> None:
+    network, session = exported_network
     frame = scene(height, width)
     with torch.no_grad():
         expected = ExportedModel(network, DECODING)(*map(torch.from_numpy, frame))

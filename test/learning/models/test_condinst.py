@@ -11,7 +11,6 @@ from instance_seg_ros.learning.models.configuration import SIZES, CondInstConfig
 from instance_seg_ros.learning.models.dynamic_head import dynamic_masks, split_parameters
 from instance_seg_ros.learning.models.fcos_head import BatchNormPerLevel, level_locations
 from instance_seg_ros.learning.models.layers import aligned_upsample
-from instance_seg_ros.learning.models.mask_upsampling import upsample_masks
 
 INTRINSICS = torch.tensor([[110.0, 110.0, 63.5, 47.5]])
 
@@ -62,7 +61,7 @@ def test_each_level_keeps_its_own_statistics() -> None:
     assert norm.norms[1].running_mean[0] > 0
 
 
-def test_outputs_have_the_documented_shapes_and_finite_gradients(small_config: CondInstConfig) -> None:
+def test_outputs_have_the_documented_shapes(small_config: CondInstConfig) -> None:
     model = CondInst(small_config).train()
     generator = torch.Generator().manual_seed(0)
     depth_m = torch.rand(2, 1, 96, 128, generator=generator) + 0.5
@@ -75,41 +74,6 @@ def test_outputs_have_the_documented_shapes_and_finite_gradients(small_config: C
     assert output.centerness_logits.shape == (2, count)
     assert output.mask_features.shape == (2, 8, 24, 32)
     assert output.foreground_logits.shape == (2, 1, 24, 32)
-    masks = model.mask_probabilities(output, torch.tensor([0, 5, 200, count + 7]))
-    assert masks.shape == (4, 48, 64)
-    (masks.sum() + output.class_logits.sum() + output.ltrb_px.sum() + output.centerness_logits.sum()).backward()
-    missing = [n for n, p in model.named_parameters() if p.grad is None]
-    assert missing == ["mask_branch.foreground.weight", "mask_branch.foreground.bias"]
-    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
-
-
-def test_parameters_of_chosen_locations_are_those_of_all(small_config: CondInstConfig) -> None:
-    model = CondInst(small_config).eval()
-    torch.nn.init.normal_(model.controller.weight)
-    with torch.no_grad():
-        output = model(torch.rand(1, 1, 96, 128) + 0.5, INTRINSICS)
-        chosen = torch.tensor([251, 0, 15, 16, 100, 191, 192, 239, 240, 16])  # corners and borders of every level
-        few = model.parameters_at(output.box_features, chosen)
-        everywhere = torch.cat([model.controller(level).flatten(2) for level in output.box_features], dim=2)[0]
-    torch.testing.assert_close(few, everywhere[:, chosen].T, rtol=1e-4, atol=1e-4)
-    assert few.std() > 0.1
-
-
-def test_masks_of_a_batch_are_those_of_its_images(small_config: CondInstConfig) -> None:
-    torch.manual_seed(4)  # of the layers that are not filled below
-    model = CondInst(small_config).eval()
-    generator = torch.Generator().manual_seed(4)
-    for weights in (model.controller.weight, model.mask_upsampling.weights.weight):
-        torch.nn.init.normal_(weights, std=0.1, generator=generator)
-    with torch.no_grad():
-        output = model(torch.rand(3, 1, 96, 128, generator=generator) + 0.5, INTRINSICS.expand(3, -1))
-        together = model.mask_probabilities(output, torch.tensor([3, 251, 2 * 252 + 192, 2 * 252]))
-        for row, (image, location) in enumerate([(0, 3), (0, 251), (2, 192), (2, 0)]):
-            at = torch.tensor([location])
-            parameters = model.parameters_at([level[image : image + 1] for level in output.box_features], at)
-            coarse = model.masks(output.mask_features[image], parameters, at).sigmoid()
-            torch.testing.assert_close(together[row], upsample_masks(coarse, output.mask_upsampling[image])[0])
-    assert together.std() > 0.01
 
 
 def test_boxes_are_locations_less_and_plus_distances(small_config: CondInstConfig) -> None:
@@ -206,7 +170,8 @@ def test_every_named_size_can_be_trained(name: str) -> None:
     model = CondInst(config).train().to(memory_format=torch.channels_last)
     color = torch.randint(0, 255, (1, 3, *config.input_hw), dtype=torch.uint8)
     output = model(torch.full((1, 1, *config.input_hw), 0.8), torch.tensor([[300.0, 300.0, 159.5, 119.5]]), color)
-    masks = model.mask_probabilities(output, torch.arange(4))
+    boxes = torch.tensor([[0.0, 0.0, 320.0, 240.0]]).expand(4, -1)
+    masks = model.mask_probabilities(output, torch.arange(4), boxes)
     torch.stack([value.square().mean() for value in (*_tensors(output), masks)]).sum().backward()
     unused = [name for name, parameter in model.named_parameters() if parameter.grad is None]
     assert unused == []

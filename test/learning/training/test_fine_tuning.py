@@ -109,6 +109,37 @@ def test_labelled_images_become_a_model_with_their_classes(
     assert load_checkpoint(tmp_path / "second" / CHECKPOINT_NAME).recipe["started_from"]["model"] == "tabletop_rgbd"
 
 
+@pytest.mark.parametrize("mask_head", ["prototypes", "kernels"])
+def test_another_mask_head_is_trained_resumed_exported_and_fine_tuned_by_the_same_commands(
+    mask_head: str, data: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--coco", str(data / INSTANCES_NAME), "--depth", str(data / DEPTH_NAME), *QUICK]
+    start = ["--weights", str(weights), "--mask-head", mask_head, "--out", str(tmp_path / "run")]
+    assert run(train, *arguments, *start, "--steps=1") == 0
+    told = f"starting weights: the mask head {mask_head} starts from scratch (controller, "
+    assert told in capsys.readouterr().out
+    assert run(train, *arguments, *start, "--steps=2") == 0
+    checkpoint = load_checkpoint(tmp_path / "run" / CHECKPOINT_NAME)
+    assert (checkpoint.step, checkpoint.config.mask_head) == (2, mask_head)
+
+    model = tmp_path / "model.onnx"
+    assert run(export_cli, "--checkpoint", str(tmp_path / "run" / CHECKPOINT_NAME), "--out", str(model)) == 0
+    segmenter = load_segmenter(model, SegmentationSettings(backend="onnxruntime", score_threshold=0.0))
+    frame = RgbdFrame(None, np.full((96, 128), 0.8, dtype=np.float32), Intrinsics(128, 96, 110.0, 110.0, 63.5, 47.5))
+    assert segmenter.segment(frame).class_names == CLASS_NAMES
+
+    capsys.readouterr()
+    again = ["--weights", str(model), "--out", str(tmp_path / "again"), "--steps=1"]
+    assert run(train, *arguments, *again) == 0
+    assert "starts from scratch" not in capsys.readouterr().out
+    assert load_checkpoint(tmp_path / "again" / CHECKPOINT_NAME).config.mask_head == mask_head
+    anew = ["--weights", str(model), "--out", str(tmp_path / "anew"), "--steps=1", "--new-mask-head"]
+    assert run(train, *arguments, *anew) == 0
+    assert told in capsys.readouterr().out
+    with pytest.raises(InputError, match="--new-mask-head is for a training that starts from --weights"):
+        run(train, *arguments, "--out", str(tmp_path / "new"), "--steps=1", "--new-mask-head")
+
+
 def test_a_folder_of_another_training_is_not_continued(data: Path, weights: Path, tmp_path: Path) -> None:
     arguments = ["--coco", str(data / INSTANCES_NAME), "--depth", str(data / DEPTH_NAME)]
     arguments += ["--out", str(tmp_path), "--weights", str(weights)]

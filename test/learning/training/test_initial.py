@@ -8,12 +8,13 @@ import torch
 
 from instance_seg_ros.learning.models.checkpoint import Checkpoint, save_checkpoint
 from instance_seg_ros.learning.models.condinst import CondInst
-from instance_seg_ros.learning.models.configuration import CondInstConfig
+from instance_seg_ros.learning.models.configuration import MASK_HEADS, CondInstConfig
 from instance_seg_ros.learning.training.initial import (
     InitialWeights,
     adapted_config,
     fill_network,
     read_initial_weights,
+    without_mask_head,
 )
 
 CLASS_WEIGHT = "head.class_logits.weight"
@@ -76,6 +77,42 @@ def test_colour_joins_a_network_of_depth_alone_and_leaves_one_that_has_it(small_
     )
 
 
+@pytest.mark.parametrize(
+    ("before", "now", "parts"),
+    [
+        ("condinst", "prototypes", "controller, mask_branch.features"),
+        ("prototypes", "condinst", "controller, mask_branch.features"),
+        ("condinst", "kernels", "controller, mask_branch.coordinates, mask_branch.features, mask_head"),
+        ("kernels", "prototypes", "controller, mask_branch.features"),
+    ],
+)
+def test_another_mask_head_starts_anew_on_the_same_trunk_and_that_is_told(
+    before: str, now: str, parts: str, small_config: CondInstConfig
+) -> None:
+    weights = initial(replace(small_config, mask_head=before))
+    model, notes = filled(replace(small_config, mask_head=now), ("object",), weights)
+    assert notes == [
+        f"the mask head {now} starts from scratch ({parts}); that of the weights, {before}, is left out",
+    ]
+    own = model.state_dict()
+    trunk = [name for name in own if not name.startswith(tuple(parts.split(", ")))]
+    assert "mask_branch.refine.0.0.weight" in trunk and "mask_upsampling.mix.0.weight" in trunk
+    assert all(torch.equal(own[name], weights.weights[name]) for name in trunk)
+
+
+@pytest.mark.parametrize("head", MASK_HEADS)
+def test_the_same_mask_head_goes_on_or_starts_anew_where_that_is_asked_for(
+    head: str, small_config: CondInstConfig
+) -> None:
+    weights = initial(replace(small_config, mask_head=head))
+    model, notes = filled(weights.config, ("object",), weights)
+    assert notes == []
+    assert torch.equal(model.controller.weight, weights.weights["controller.weight"])
+    model, notes = filled(weights.config, ("object",), without_mask_head(weights))
+    assert len(notes) == 1 and notes[0].startswith(f"the mask head {head} starts from scratch (controller, ")
+    assert not torch.equal(model.controller.weight, weights.weights["controller.weight"])
+
+
 def test_a_network_of_other_sizes_is_refused(small_config: CondInstConfig) -> None:
     other = replace(small_config, fpn_channels=8)
     with pytest.raises(ValueError, match=r"of other sizes: .*do not fit \(\d+ in all\)"):
@@ -90,6 +127,7 @@ def test_sizes_follow_the_weights_classes_and_inputs(small_config: CondInstConfi
     assert adapted_config(blind, 1, color=True) == replace(gated, color_channels=usual)
     assert adapted_config(small_config, 1, color=False) == blind
     assert adapted_config(small_config, 1, color=True, depth=False) == replace(gated, reads_depth=False)
+    assert adapted_config(blind, 1, color=False, mask_head="kernels") == replace(blind, mask_head="kernels")
     with pytest.raises(ValueError, match="needs color_channels"):
         replace(blind, reads_depth=False)
 

@@ -12,7 +12,7 @@ from instance_seg_ros.learning.datasets.augmentation import AugmentationSettings
 from instance_seg_ros.learning.datasets.scene_frames import SceneFrames
 from instance_seg_ros.learning.datasets.training_samples import Batch, FrameDataset, collate
 from instance_seg_ros.learning.models.condinst import CondInst, DenseOutput
-from instance_seg_ros.learning.models.configuration import CondInstConfig
+from instance_seg_ros.learning.models.configuration import MASK_HEADS, CondInstConfig
 from instance_seg_ros.learning.models.losses import dice_loss, giou_loss, mask_cross_entropy
 from instance_seg_ros.learning.models.mask_upsampling import upsample_masks
 from instance_seg_ros.learning.synthetic.store import open_store
@@ -110,11 +110,12 @@ def losses_image_by_image(model: CondInst, output: DenseOutput, batch: Batch) ->
     )
     dice, mask, box, centerness = [], [], [], []
     for image in range(len(batch.ids)):
-        levels = [model.controller(level[image : image + 1]).flatten(2) for level in output.box_features]
+        levels = [model.controller(level[image : image + 1]).flatten(2) for level in output.parameter_features]
         parameters = torch.cat(levels, dim=2)[0].T
         for index in chosen[image, counts[image]].tolist():
             at = torch.tensor([index])
-            coarse = model.masks(output.mask_features[image], parameters[at], at).sigmoid()
+            own_box = batch.boxes_xyxy[image, assignment.instance[image, index]][None]
+            coarse = model.masks(output.mask_features[image], parameters[at], at, own_box)
             probabilities = upsample_masks(coarse, output.mask_upsampling[image])
             own = (batch.ids[image] == assignment.instance[image, index] + 1).float()
             target = F.avg_pool2d(own[None], model.config.mask_stride)
@@ -139,8 +140,11 @@ def losses_image_by_image(model: CondInst, output: DenseOutput, batch: Batch) ->
     }
 
 
-def test_the_losses_of_a_batch_are_those_of_its_images_one_by_one(small_config: CondInstConfig, batch: Batch) -> None:
-    model = network(small_config)
+@pytest.mark.parametrize("head", MASK_HEADS)
+def test_the_losses_of_a_batch_are_those_of_its_images_one_by_one(
+    head: str, small_config: CondInstConfig, batch: Batch
+) -> None:
+    model = network(replace(small_config, mask_head=head))
     for weights in (model.controller.weight, model.mask_upsampling.weights.weight):
         torch.nn.init.normal_(weights, std=0.1)
     output = model(batch.depth_m, batch.intrinsics, batch.color_rgb)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,9 +19,9 @@ from instance_seg_ros.learning.datasets.training_samples import Batch, collate
 from instance_seg_ros.learning.models.checkpoint import averaged_model, load_checkpoint, save_atomically
 from instance_seg_ros.learning.models.configuration import CondInstConfig
 from instance_seg_ros.learning.synthetic.store import open_store
-from instance_seg_ros.learning.training.initial import read_initial_weights
+from instance_seg_ros.learning.training.initial import read_initial_weights, without_mask_head
 from instance_seg_ros.learning.training.log import LOG_NAME
-from instance_seg_ros.learning.training.settings import TrainingSettings
+from instance_seg_ros.learning.training.settings import ObjectiveSettings, TrainingSettings
 from instance_seg_ros.learning.training.step import WeightAverage
 from instance_seg_ros.learning.training.train import (
     BAD_BATCH_NAME,
@@ -44,7 +45,8 @@ def trainer(tiny_store: Path, small_config: CondInstConfig) -> MakeTrainer:
 
     def make(out: Path, steps: int, **options: Any) -> Trainer:
         options.setdefault("config", small_config)
-        return Trainer(settings(steps), SceneFrames(open_store(tiny_store)), out, **options)
+        recipe = options.pop("settings", settings(steps))
+        return Trainer(recipe, SceneFrames(open_store(tiny_store)), out, **options)
 
     return make
 
@@ -174,8 +176,48 @@ def test_a_checkpoint_of_other_sizes_is_refused(
     trainer: MakeTrainer, small_config: CondInstConfig, tmp_path: Path
 ) -> None:
     trainer(tmp_path, 1).run()
-    with pytest.raises(ValueError, match="other sizes"):
-        trainer(tmp_path, 4, config=replace(small_config, fpn_channels=8))
+    with pytest.raises(
+        ValueError,
+        match="of other sizes: fpn_channels 16, now 8; mask_head condinst, now kernels; choose another folder",
+    ):
+        trainer(tmp_path, 4, config=replace(small_config, fpn_channels=8, mask_head="kernels"))
+
+
+def test_settings_that_changed_are_told_and_hold_from_there_on(
+    trainer: MakeTrainer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trainer(tmp_path, 1).run()
+    capsys.readouterr()
+    changed = settings(3, weight_decay=0.3, average_decay=0.9, clip_norm=1.0)
+    resumed = trainer(tmp_path, 3, settings=changed, objective=ObjectiveSettings(boundary_weight=2.0))
+    told = "steps 1, now 3; weight_decay 0.02, now 0.3; clip_norm 5.0, now 1.0; average_decay 0.998, now 0.9; "
+    assert f"{told}boundary_weight 4.0, now 2.0. From here on the new ones hold" in capsys.readouterr().out
+    assert resumed.average.decay == 0.9
+
+
+def test_a_weight_decay_that_changed_shrinks_the_weights_from_there_on(trainer: MakeTrainer, tmp_path: Path) -> None:
+    trainer(tmp_path, 1).run()
+    shutil.copytree(tmp_path, tmp_path.with_name("decaying"))
+    plain, decaying = (
+        trainer(folder, 2, settings=settings(2, weight_decay=decay))
+        for folder, decay in ((tmp_path, 0.02), (tmp_path.with_name("decaying"), 1.0))
+    )
+    name, step = "fpn.output.0.weight", first_batch(plain)
+    before = plain.model.state_dict()[name].clone()
+    rates = [run.train_step(step)["learning_rate"] for run in (plain, decaying)]
+    difference = plain.model.state_dict()[name] - decaying.model.state_dict()[name]
+    torch.testing.assert_close(difference, rates[0] * (1.0 - 0.02) * before, atol=1e-6, rtol=1e-2)
+
+
+def test_a_folder_that_started_from_other_weights_is_not_continued(trainer: MakeTrainer, tmp_path: Path) -> None:
+    for steps in (1, 2):
+        trainer(tmp_path / str(steps), steps).run()
+    first, other = (read_initial_weights(tmp_path / name / CHECKPOINT_NAME) for name in ("1", "2"))
+    trainer(tmp_path / "run", 1, initial=first).run()
+    assert trainer(tmp_path / "run", 2, initial=first).step == 1
+    for wrong in (other, without_mask_head(first)):
+        with pytest.raises(ValueError, match="did not start from these weights; choose another folder"):
+            trainer(tmp_path / "run", 2, initial=wrong)
 
 
 def test_a_training_starts_from_the_averaged_weights_of_another(trainer: MakeTrainer, tmp_path: Path) -> None:

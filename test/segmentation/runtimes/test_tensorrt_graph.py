@@ -55,9 +55,13 @@ def test_tensorrt_builds_what_is_shipped(path: Path, precision: str, size_wh: tu
 
 
 @needs_builder
-@pytest.mark.parametrize(("color_channels", "num_classes"), [((16, 16, 16), 5), ((), 1)], ids=["5 classes", "depth"])
+@pytest.mark.parametrize(
+    ("color_channels", "num_classes", "mask_head"),
+    [((16, 16, 16), 5, "condinst"), ((), 1, "condinst"), ((16, 16, 16), 1, "prototypes"), ((16, 16, 16), 1, "kernels")],
+    ids=["5 classes", "depth", "prototypes", "kernels"],
+)
 def test_tensorrt_builds_what_is_trained_here(
-    color_channels: tuple[int, ...], num_classes: int, small_config: object, tmp_path: Path
+    color_channels: tuple[int, ...], num_classes: int, mask_head: str, small_config: object, tmp_path: Path
 ) -> None:
     import dataclasses
 
@@ -71,7 +75,8 @@ def test_tensorrt_builds_what_is_trained_here(
     from instance_seg_ros.learning.models.condinst import CondInst
     from instance_seg_ros.learning.models.exported_graph import DecodingSettings
 
-    model = CondInst(dataclasses.replace(small_config, color_channels=color_channels, num_classes=num_classes))
+    changes = {"color_channels": color_channels, "num_classes": num_classes, "mask_head": mask_head}
+    model = CondInst(dataclasses.replace(small_config, **changes))
     proto = export_graph(model, DecodingSettings(candidates=16, max_instances=8))
     store_weights_as_half(proto)
     description = ModelDescription(class_names=tuple(f"class {index}" for index in range(num_classes)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from instance_seg_ros.learning.export.model_writer import export_graph
 from instance_seg_ros.learning.models.condinst import CondInst
-from instance_seg_ros.learning.models.configuration import SIZES
+from instance_seg_ros.learning.models.configuration import MASK_HEADS, SIZES
 from instance_seg_ros.learning.models.exported_graph import DecodingSettings
 from instance_seg_ros.segmentation import default_model_path
 from instance_seg_ros.segmentation.network import input_shapes
@@ -43,7 +44,7 @@ def ints(*values: int) -> NDArray[np.int64]:
 
 # Operator, its inputs, of which the first alone is computed, and attributes.
 CASES: list[tuple[str, list[Any], dict[str, Any]]] = [
-    *((operator, [MATRIX], {}) for operator in ("Abs", "Exp", "Floor", "Neg", "Relu", "Sigmoid")),
+    *((operator, [MATRIX], {}) for operator in ("Abs", "Exp", "Floor", "Neg", "Relu", "Sigmoid", "Tanh")),
     *((operator, [np.abs(MATRIX) + 0.1], {}) for operator in ("Reciprocal", "Sqrt")),
     *((operator, [MATRIX, MATRIX[:, ::-1].copy()], {}) for operator in ("Add", "Sub", "Mul", "Div", "Max", "Min")),
     *((operator, [INTEGERS, ints(2, 3, 5, 2, -2)], {}) for operator in ("Div", "Mod", "Add")),
@@ -231,11 +232,15 @@ def test_bf16_convolutions_are_near_and_what_measures_stays_in_fp32(shipped: tup
     torch.testing.assert_close(actual["boxes_xyxy"][found], expected["boxes_xyxy"][found], atol=2.0, rtol=0)
 
 
-def test_every_operator_of_a_network_as_it_is_exported_now_is_known(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mask_head", MASK_HEADS)
+def test_every_operator_of_a_network_as_it_is_exported_now_is_known(mask_head: str, tmp_path: Path) -> None:
     """The shipped model may be older than the export: what is trained next has to run, too."""
     torch.manual_seed(0)
     path = tmp_path / "model.onnx"
-    onnx.save(export_graph(CondInst(SIZES["small"]).eval(), DecodingSettings()), path)
+    onnx.save(
+        export_graph(CondInst(dataclasses.replace(SIZES["small"], mask_head=mask_head)).eval(), DecodingSettings()),
+        path,
+    )
     names = tuple(value.name for value in onnx.load(path).graph.input)
     program = TorchProgram(with_fixed_sizes(path, input_shapes(names, (160, 120))), "meta")
     outputs = program(
