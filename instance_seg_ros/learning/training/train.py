@@ -99,8 +99,8 @@ class Trainer:
         config: sizes of the network; by default the usual ones for the source's classes.
         augmentation: of the frames.
         objective: weights of the losses.
-        initial: what to start from where `out` holds no checkpoint to resume from, or what that started from; None starts
-            from random weights, or goes on.
+        initial: what to start from where `out` holds no checkpoint to resume from, and else what that started from, or
+            None. Without a checkpoint, None starts from random weights.
         processes: the device, and the others that train the same network.
 
     Raises:

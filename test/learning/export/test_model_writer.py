@@ -74,11 +74,15 @@ def scene(height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return depth_m, intrinsics, rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-@pytest.fixture(scope="module")
-def checkpoint(network: CondInst) -> Checkpoint:
+def checkpoint_of(network: CondInst) -> Checkpoint:
     state = network.state_dict()
     recipe = {"store": {"seed": 3}, "frames": 7, "training": {"seed": 1}}
     return Checkpoint(network.config, state, state, {}, 5, 1.0, recipe)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(network: CondInst) -> Checkpoint:
+    return checkpoint_of(network)
 
 
 @pytest.fixture(scope="module")
@@ -312,7 +316,9 @@ def test_the_file_describes_itself_and_a_changed_byte_is_noticed(checkpoint: Che
         read_model_info(path)
 
 
-def test_a_trained_network_is_written_in_8_bits(checkpoint: Checkpoint, tmp_path: Path) -> None:
+@pytest.mark.parametrize("mask_head", MASK_HEADS)
+def test_a_trained_network_is_written_in_8_bits(mask_head: str, small_config: CondInstConfig, tmp_path: Path) -> None:
+    checkpoint = checkpoint_of(random_network(replace(small_config, mask_head=mask_head)))
     depth_m, intrinsics, color_rgb = scene(96, 128)
     camera = Intrinsics(128, 96, *intrinsics.tolist())
     frames = [RgbdFrame(color_rgb, depth_m * np.float32(scale), camera) for scale in (0.8, 0.9, 1.0, 1.1)]
