@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +26,7 @@ def frozen(values: ArrayLike, shape: tuple[int, ...], name: str) -> NDArray[np.f
     array = np.array(values, dtype=np.float64)
     if array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, not {array.shape}")
-    if not np.isfinite(array).all():
+    if not all(map(math.isfinite, array.ravel().tolist())):  # of so few, faster than NumPy
         raise ValueError(f"{name} must be finite, not {array.tolist()}")
     array.setflags(write=False)
     return array
@@ -35,6 +36,14 @@ def cross(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np
     """The vector product of two (3,) vectors; for so few numbers much faster than NumPy's for any shape."""
     (a, b, c), (x, y, z) = first.tolist(), second.tolist()
     return np.array([b * z - c * y, c * x - a * z, a * y - b * x])
+
+
+def _departure_from_rotation(matrix: NDArray[np.float64]) -> tuple[float, float]:
+    """By how much the scalar products of the rows of (3, 3) are off at most, and the determinant."""
+    (a, b, c), (d, e, f), (g, h, i) = matrix.tolist()
+    unit = abs(a * a + b * b + c * c - 1), abs(d * d + e * e + f * f - 1), abs(g * g + h * h + i * i - 1)
+    right = abs(a * d + b * e + c * f), abs(d * g + e * h + f * i), abs(g * a + h * b + i * c)
+    return max(*unit, *right), a * (e * i - f * h) + b * (f * g - d * i) + c * (d * h - e * g)
 
 
 def dot(first: FloatArray, second: FloatArray) -> FloatArray:
@@ -74,8 +83,8 @@ class Transform:
     def __post_init__(self) -> None:
         object.__setattr__(self, "rotation", frozen(self.rotation, (3, 3), "rotation"))
         object.__setattr__(self, "translation_m", frozen(self.translation_m, (3,), "translation_m"))
-        error = np.abs(self.rotation @ self.rotation.T - np.eye(3)).max()
-        if error > _ORTHONORMAL_TOLERANCE or np.linalg.det(self.rotation) < 0:
+        error, determinant = _departure_from_rotation(self.rotation)
+        if error > _ORTHONORMAL_TOLERANCE or determinant < 0:
             raise ValueError(f"rotation must be orthonormal with determinant +1; it is off by {error:.2g}")
 
     @classmethod
@@ -175,10 +184,13 @@ class Plane:
 
     def basis(self) -> NDArray[np.float64]:
         """(3, 3) right-handed rotation whose columns are two directions in the plane and the normal."""
-        seed = np.eye(3)[np.argmin(np.abs(self.normal))]
-        first = cross(seed, self.normal)
-        first /= np.linalg.norm(first)
-        return np.stack([first, cross(self.normal, first), self.normal], axis=1)
+        normal = x, y, z = self.normal.tolist()
+        sizes = [abs(component) for component in normal]
+        axis = sizes.index(min(sizes))
+        # The cross product of that axis's unit vector and the normal, and of the normal and that.
+        first = [(0.0, -z, y), (z, 0.0, -x), (-y, x, 0.0)][axis]
+        a, b, c = (component / math.hypot(*first) for component in first)
+        return np.array([[a, y * c - z * b, x], [b, z * a - x * c, y], [c, x * b - y * a, z]])
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.core.camera import RgbdFrame
+from instance_seg_ros.core.compiled import kernel
 from instance_seg_ros.core.geometry import FloatArray, Plane
-from instance_seg_ros.lifting.order_statistics import percentile, percentiles
+from instance_seg_ros.lifting.order_statistics import percentiles
+from instance_seg_ros.lifting.sections import fit_resting_ellipse
 
 _PROFILE_SHARE = 0.1
 """Half the thickness of the slice that a profile is taken from, as a share of the body's width."""
-_MIN_PROFILE_POINTS = 15
-_FIT_STEPS = 3
-_MAX_ASPECT = 2.5
-_PROFILE_TOLERANCE_M = 0.0005
-_PROFILE_TOLERANCE_RATIO = 0.08
-"""A profile is an ellipse when 90 % of it departs from it by less than the sum of these (the second times its size)."""
 _TRIM_PERCENT = 0.1
+_LEAST_DEPTH_M = 1e-3
 
 
 def hidden_from_view(points_m: FloatArray, frame: RgbdFrame, tolerance_m: float = 0.005) -> NDArray[np.bool_]:
@@ -38,12 +37,37 @@ def pixels_of(points_m: FloatArray, frame: RgbdFrame) -> tuple[NDArray[np.int64]
         rows, columns: (...) int64, those of some pixel where a point is outside the image.
         inside: (...) bool; what is beside or behind the camera counts as 1 mm in front of it.
     """
-    camera = frame.intrinsics
-    depth_m = np.maximum(points_m[..., 2], 1e-3)
-    columns = np.round(points_m[..., 0] / depth_m * camera.fx + camera.cx)
-    rows = np.round(points_m[..., 1] / depth_m * camera.fy + camera.cy)
-    inside = (columns >= 0) & (columns < camera.width) & (rows >= 0) & (rows < camera.height)
-    return np.where(inside, rows, 0).astype(np.int64), np.where(inside, columns, 0).astype(np.int64), inside
+    camera, shape = frame.intrinsics, points_m.shape[:-1]
+    places, inside = np.empty((2, math.prod(shape)), dtype=np.int64), np.empty(math.prod(shape), dtype=bool)
+    flat_m = np.ascontiguousarray(points_m, dtype=np.float64).reshape(-1, 3)
+    _project(flat_m, camera.width, camera.height, camera.fx, camera.fy, camera.cx, camera.cy, places, inside)
+    return places[0].reshape(shape), places[1].reshape(shape), inside.reshape(shape)
+
+
+@kernel(
+    *("float64[:, ::1]", "int64", "int64", "float64", "float64", "float64", "float64"),
+    *("int64[:, ::1]", "boolean[::1]"),
+    writes=("places", "inside"),
+)
+def _project(
+    points_m: NDArray[np.float64],
+    width: int,
+    height: int,
+    fx: float,
+    fy: float,
+    cx: float,
+    cy: float,
+    places: NDArray[np.int64],
+    inside: NDArray[np.bool_],
+) -> None:
+    """Rows and columns (2, N) of `pixels_of`, and which are inside."""
+    for i in range(len(points_m)):
+        depth_m = points_m[i, 2]
+        if depth_m < _LEAST_DEPTH_M:
+            depth_m = _LEAST_DEPTH_M
+        column, row = np.rint(points_m[i, 0] / depth_m * fx + cx), np.rint(points_m[i, 1] / depth_m * fy + cy)
+        inside[i] = 0 <= column < width and 0 <= row < height  # not for NaN
+        places[0, i], places[1, i] = (int(row), int(column)) if inside[i] else (0, 0)
 
 
 def far_side_of_round_body(
@@ -89,36 +113,5 @@ def _middle_of_round_profile(
     along_m, across_m = flat_m @ along, flat_m @ across
     left_m, right_m = percentiles(across_m, _TRIM_PERCENT, 100 - _TRIM_PERCENT)
     slice_ = np.abs(across_m - (left_m + right_m) / 2) < _PROFILE_SHARE * (right_m - left_m)
-    centre_m, departure_m = _fit_resting_ellipse(along_m[slice_], heights_m[slice_])
+    centre_m, departure_m = fit_resting_ellipse(along_m[slice_], heights_m[slice_])
     return departure_m, centre_m * along + (left_m + right_m) / 2 * across
-
-
-def _fit_resting_ellipse(along_m: NDArray[np.float64], heights_m: NDArray[np.floating]) -> tuple[float, float]:
-    """Centre along a profile of the ellipse that reaches from height 0 to the top, and the departure from it (or inf).
-
-    With b = top / 2, s the place along and v the height above b, both in b, the ellipse (s - c)^2 = a^2 (1 - v^2)
-    is linear in c, a^2 and c^2. Weights by the gradient turn that algebraic error into a distance, step by step.
-    """
-    if len(along_m) < _MIN_PROFILE_POINTS:
-        return 0.0, np.inf
-    origin_m, b = along_m.mean(), percentile(heights_m, 99) / 2
-    if b <= 0:
-        return 0.0, np.inf
-    s, v = (along_m - origin_m) / b, heights_m / b - 1
-    terms = np.stack([2 * s, 1 - v**2, -np.ones_like(s)])
-    weight = np.ones_like(s)
-    for _ in range(_FIT_STEPS):
-        weighted = terms * weight
-        try:
-            centre, a_squared, _ = np.linalg.solve(weighted @ weighted.T, weighted @ (s**2 * weight))
-        except np.linalg.LinAlgError:  # all of the profile at one place
-            return 0.0, np.inf
-        a = np.sqrt(max(a_squared, 0.0))
-        if not 1 / _MAX_ASPECT < a < _MAX_ASPECT:
-            return 0.0, np.inf
-        weight = 1 / np.maximum(np.hypot(s - centre, a * a * v), 1e-3)
-    smaller_m = min(a, 1.0) * b
-    departure_m = percentile(np.abs(np.hypot((s - centre) / a, v) - 1), 90) * smaller_m
-    if departure_m > _PROFILE_TOLERANCE_M + _PROFILE_TOLERANCE_RATIO * smaller_m:
-        return 0.0, np.inf
-    return float(origin_m + centre * b), departure_m

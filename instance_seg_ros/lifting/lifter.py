@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import cmath
 import enum
-import math
 from dataclasses import dataclass, field
 
 import cv2
@@ -25,13 +24,14 @@ from instance_seg_ros.lifting.solid import Body, Revolution, fit_revolution
 from instance_seg_ros.lifting.support import ObjectSupport, SceneSupports, Support, Surface, find_supports
 from instance_seg_ros.lifting.surface import (
     Bounds,
+    KeptPoints,
     bounds_of,
     crop_around,
     depth_step_pixels,
     dilated,
     eroded,
     fit_local_planes,
-    step_tolerance_m,
+    kept_points,
     window_radius_px,
 )
 from instance_seg_ros.lifting.uncertainty import centroid_covariance_m2
@@ -45,7 +45,6 @@ _EXTENT_PERCENTILE = 0.1
 """Extents leave out this per cent of the outline's points at either end."""
 _TOP_PERCENTILE = 99.0
 """An object's top is this percentile of its points' heights: the very highest of thousands is noise."""
-_MAX_OUTLINE_POINTS = 800
 _FOOT_SHARE = 0.3
 """An object rests on the middle part of its lower side, so wide and long as a share of it, or on more."""
 _LEVEL, _TOP_SEEN = 0.9, 0.1
@@ -66,7 +65,6 @@ _ROUNDING_M = 1e-6
 """What lies in a plane is not below it for rounding."""
 _FEWEST_ABOVE = 5
 """Fewer points than this that stand out from a plane are noise as well: among few points the highest are no more."""
-_GOLDEN = (5**0.5 - 1) / 2
 
 
 class Completion(enum.IntEnum):
@@ -162,25 +160,6 @@ class LiftedFrame:
         return removal_order([instance.support for instance in self.instances])
 
 
-@dataclass(frozen=True, eq=False)
-class _Surface:
-    """The kept pixels of one instance, with the noise smoothed out of them.
-
-    Attributes:
-        points_m: (P, 3) float32, as measured.
-        smooth_m: (P, 3) float32, on the local plane of each pixel; the measurement where there is none.
-        pixels: (P,) int64, index in the flattened image.
-        outline_m: (Q, 3) float64, about `_MAX_OUTLINE_POINTS` of the smoothed points at most, evenly over the pixels.
-        normals: (Q, 3) float64, those of the local planes there, towards the camera; zeros where there is none.
-    """
-
-    points_m: NDArray[np.float32]
-    smooth_m: NDArray[np.float32]
-    pixels: NDArray[np.int64]
-    outline_m: NDArray[np.float64]
-    normals: NDArray[np.float64]
-
-
 class Lifter:
     """Masks to clean clouds, a support plane, centres and boxes. A function of its input: no memory, seeded draws."""
 
@@ -243,7 +222,7 @@ class Lifter:
         ordered = tuple(lifted[index] for index in range(len(surfaces)))
         return LiftedFrame(ordered, supports.plane, supports.surfaces)
 
-    def _surface(self, frame: RgbdFrame, mask: NDArray[np.bool_], bounds: Bounds) -> _Surface:
+    def _surface(self, frame: RgbdFrame, mask: NDArray[np.bool_], bounds: Bounds) -> KeptPoints:
         """The kept pixels of a mask."""
         settings, focal_px = self.settings, frame.intrinsics.fx
         crop = crop_around(bounds, mask.shape, settings.mask_erosion_px + 2)
@@ -252,20 +231,8 @@ class Lifter:
         core = _largest_piece(core, depth_m, focal_px)
         radius_px = window_radius_px(median(depth_m[core]) if core.any() else 1.0, focal_px)
         planes = fit_local_planes(depth_m, core, radius_px)
-        fitted_m = planes.depth_m
-        tolerance_m = 0.5 * step_tolerance_m(depth_m, settings.depth_step_m, settings.depth_step_ratio)
-        on_surface = inside & (depth_m > 0) & planes.valid & (abs(depth_m - fitted_m) < tolerance_m)
-        places = np.flatnonzero(core | on_surface)
-        rows = places // depth_m.shape[1]
-        columns = places - rows * depth_m.shape[1]
-        pixels = (rows + crop[0].start) * frame.intrinsics.width + columns + crop[1].start
-        rays = _rays_of(frame.intrinsics.rays[crop], rows, columns)
-        measured_m = _along(rays, depth_m.reshape(-1)[places])
-        smooth_m = _along(rays, np.where(on_surface, fitted_m, depth_m).reshape(-1)[places])
-        some = _evenly(rows, columns, _MAX_OUTLINE_POINTS)
-        at = planes.at(places[some])
-        normals = at.normals(rays[some], frame.intrinsics).astype(np.float64) * at.valid[:, None]
-        return _Surface(measured_m, smooth_m, pixels, smooth_m[some].astype(np.float64), normals)
+        tolerance = 0.5 * settings.depth_step_m, 0.5 * settings.depth_step_ratio
+        return kept_points(depth_m, inside, core, planes, tolerance, (crop[1].start, crop[0].start), frame.intrinsics)
 
     def _core(self, depth_m: NDArray[np.float32], inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Measured pixels well inside the mask and away from depth steps; eased for masks too thin for that.
@@ -310,7 +277,7 @@ class Lifter:
     def _instance(
         self,
         frame: RgbdFrame,
-        surface: _Surface,
+        surface: KeptPoints,
         masks: NDArray[np.bool_],
         bounds: Bounds,
         index: int,
@@ -386,35 +353,6 @@ class Lifter:
         )
 
 
-def _evenly(rows: NDArray[np.int64], columns: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-    """Indices of about so many of the pixels at most, evenly over rows and columns, whatever the width of their rows.
-
-    One in n of each row, which begins so much farther right than that of the row above that no column is left out.
-    """
-    every = 1 + len(rows) // most
-    shift = next(step for step in range(round(_GOLDEN * every), every + 1) if math.gcd(step, every) == 1)
-    if every == 1:
-        return np.arange(len(rows))
-    return np.flatnonzero((columns + shift * rows).astype(np.int32) % np.int32(every) == 0)
-
-
-def _rays_of(rays: NDArray[np.float32], rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Those (P, 2) of some pixels, from (h, w, 2); x is the same all along a column, and y all along a row."""
-    chosen = np.empty((len(rows), 2), dtype=np.float32)
-    chosen[:, 0] = rays[0, :, 0].take(columns)
-    chosen[:, 1] = rays[:, 0, 1].take(rows)
-    return chosen
-
-
-def _along(rays: NDArray[np.float32], depth_m: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The points (P, 3) at depths (P,) along rays (P, 2)."""
-    points_m = np.empty((len(rays), 3), dtype=np.float32)
-    for axis in (0, 1):
-        np.multiply(rays[:, axis], depth_m, out=points_m[:, axis])
-    points_m[:, 2] = depth_m
-    return points_m
-
-
 def _largest_piece(core: NDArray[np.bool_], depth_m: NDArray[np.float32], focal_px: float) -> NDArray[np.bool_]:
     """The largest 4-connected piece, and the sizeable pieces that are nearer to it in depth than it is wide.
 
@@ -461,7 +399,7 @@ class _Whole:
 
 
 def _completed(
-    surface: _Surface,
+    surface: KeptPoints,
     plane: Plane,
     frame: RgbdFrame,
     mask: NDArray[np.bool_],
@@ -527,7 +465,7 @@ def _least_spread(covariance_m2: NDArray[np.float64], mean_m: NDArray[np.float64
     return axis if axis @ mean_m <= 0 else -axis
 
 
-def _box_of_points(surface: _Surface, z_axis: NDArray[np.float64]) -> OrientedBox:
+def _box_of_points(surface: KeptPoints, z_axis: NDArray[np.float64]) -> OrientedBox:
     """The box of the measured points alone, its z along a unit vector."""
     points_m = surface.outline_m
     basis = Plane(z_axis, 0.0).basis()

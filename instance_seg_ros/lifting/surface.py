@@ -19,6 +19,8 @@ _MIN_WINDOW_SHARE = 0.15
 """A window with fewer of its pixels measured than this gives no plane: what is fitted there is noise."""
 _MIN_SPREAD = 1e-4
 """The determinant of the covariance of a window's pixels, in radii: with less they lie on a line."""
+_MAX_OUTLINE_POINTS = 800
+_GOLDEN = (5**0.5 - 1) / 2
 _MIN_INVERSE_DEPTH = 1e-3
 """Per metre: a plane that would be farther away at its pixel, or behind the camera, is none."""
 
@@ -87,6 +89,25 @@ def _filtered(function: Callable[..., NDArray], image: NDArray, side_px: int) ->
     """OpenCV's `dilate` or `erode`."""
     plane = image.view(np.uint8) if image.dtype == np.bool_ else image
     return function(plane, np.ones((side_px, side_px), np.uint8)).astype(image.dtype, copy=False)
+
+
+@dataclass(frozen=True, eq=False)
+class KeptPoints:
+    """The kept pixels of one instance, with the noise smoothed out of them.
+
+    Attributes:
+        points_m: (P, 3) float32, as measured.
+        smooth_m: (P, 3) float32, on the local plane of each pixel; the measurement where there is none.
+        pixels: (P,) int64, index in the flattened image, ascending.
+        outline_m: (Q, 3) float64, about `_MAX_OUTLINE_POINTS` of the smoothed points at most, evenly over the pixels.
+        normals: (Q, 3) float64, those of the local planes there, towards the camera; zeros where there is none.
+    """
+
+    points_m: NDArray[np.float32]
+    smooth_m: NDArray[np.float32]
+    pixels: NDArray[np.int64]
+    outline_m: NDArray[np.float64]
+    normals: NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,6 +267,140 @@ def _move_down(inverse: NDArray[np.float32], y: int, radius_px: int, columns: ND
             vv[x] += radius_px * radius_px * kept
             b[x] += own
             bv[x] += radius_px * own
+
+
+def kept_points(
+    depth_m: NDArray[np.float32],
+    inside: NDArray[np.bool_],
+    core: NDArray[np.bool_],
+    planes: LocalPlanes,
+    tolerance: tuple[float, float],
+    corner_px: tuple[int, int],
+    camera: Intrinsics,
+) -> KeptPoints:
+    """The pixels of a core, and those of the mask that lie on its surface, with the noise smoothed out of them.
+
+    Args:
+        depth_m, inside, core: (h, w) crops of the depth, of the mask, and of the part of it that is kept anyhow.
+        planes: of the core's pixels, for the crop.
+        tolerance: a pixel is on the surface within the larger of the first, metres, and the second times its depth.
+        corner_px: column and row of the crop in the image.
+    """
+    most = int(np.count_nonzero(inside))  # the core is a part of it
+    pixels, measured_m = np.empty(most, dtype=np.int64), np.empty((most, 3), dtype=np.float32)
+    smooth_m, outline_m, normals = np.empty_like(measured_m), np.empty((most, 3)), np.empty((most, 3))
+    count, outline_count = _gather(
+        depth_m,
+        inside,
+        core,
+        planes.valid,
+        planes.inverse_depth,
+        planes.slope_x,
+        planes.slope_y,
+        tolerance[0],
+        tolerance[1],
+        corner_px[0],
+        corner_px[1],
+        camera.width,
+        camera.fx,
+        camera.fy,
+        camera.cx,
+        camera.cy,
+        pixels,
+        measured_m,
+        smooth_m,
+        outline_m,
+        normals,
+    )
+    return KeptPoints(
+        measured_m[:count], smooth_m[:count], pixels[:count], outline_m[:outline_count], normals[:outline_count]
+    )
+
+
+@kernel(
+    *("float32[:, ::1]", "boolean[:, ::1]", "boolean[:, ::1]"),
+    *("boolean[:, ::1]", "float32[:, ::1]", "float32[:, ::1]", "float32[:, ::1]"),
+    *("float64", "float64", "int64", "int64", "int64", "float64", "float64", "float64", "float64"),
+    *("int64[::1]", "float32[:, ::1]", "float32[:, ::1]", "float64[:, ::1]", "float64[:, ::1]"),
+    writes=("pixels", "measured_m", "smooth_m", "outline_m", "normals"),
+)
+def _gather(
+    depth_m: NDArray[np.float32],
+    inside: NDArray[np.bool_],
+    core: NDArray[np.bool_],
+    valid: NDArray[np.bool_],
+    inverse_depth: NDArray[np.float32],
+    slope_x: NDArray[np.float32],
+    slope_y: NDArray[np.float32],
+    tolerance_m: float,
+    tolerance_ratio: float,
+    left: int,
+    top: int,
+    image_width: int,
+    fx: float,
+    fy: float,
+    cx: float,
+    cy: float,
+    pixels: NDArray[np.int64],
+    measured_m: NDArray[np.float32],
+    smooth_m: NDArray[np.float32],
+    outline_m: NDArray[np.float64],
+    normals: NDArray[np.float64],
+) -> tuple[int, int]:
+    """The arrays of `kept_points`, and how much of them is filled: of the first three, and of the others."""
+    height, width = depth_m.shape
+    count = 0
+    for y in range(height):
+        for x in range(width):
+            own_m = depth_m[y, x]
+            smooth = own_m
+            kept = core[y, x]
+            if inside[y, x] and own_m > 0 and valid[y, x]:
+                fitted_m = np.float32(1) / inverse_depth[y, x]
+                if abs(own_m - fitted_m) < max(np.float32(tolerance_m), own_m * np.float32(tolerance_ratio)):
+                    kept, smooth = True, fitted_m
+            if kept:
+                ray_x = (np.float32(left + x) - np.float32(cx)) / np.float32(fx)
+                ray_y = (np.float32(top + y) - np.float32(cy)) / np.float32(fy)
+                pixels[count] = (top + y) * image_width + left + x
+                measured_m[count, 0], measured_m[count, 1], measured_m[count, 2] = ray_x * own_m, ray_y * own_m, own_m
+                smooth_m[count, 0], smooth_m[count, 1], smooth_m[count, 2] = ray_x * smooth, ray_y * smooth, smooth
+                count += 1
+    every = 1 + count // _MAX_OUTLINE_POINTS
+    shift = _shift_of_rows(every)
+    outline_count = 0
+    for i in range(count):
+        x, y = pixels[i] % image_width - left, pixels[i] // image_width - top
+        if (x + shift * y) % every:
+            continue
+        for axis in range(3):
+            outline_m[outline_count, axis] = smooth_m[i, axis]
+            normals[outline_count, axis] = 0
+        if valid[y, x]:
+            # Towards the camera: n . ray = 1 / z > 0 points away from it.
+            n_x, n_y = -slope_x[y, x] * fx, -slope_y[y, x] * fy
+            n_z = -inverse_depth[y, x] - (left + x - cx) / fx * n_x - (top + y - cy) / fy * n_y
+            size = max(np.sqrt(n_x * n_x + n_y * n_y + n_z * n_z), 1e-12)
+            normals[outline_count, 0], normals[outline_count, 1] = n_x / size, n_y / size
+            normals[outline_count, 2] = n_z / size
+        outline_count += 1
+    return count, outline_count
+
+
+@inner
+def _shift_of_rows(every: int) -> int:
+    """By how much farther right each row begins than that above it, when one in so many of its pixels is taken.
+
+    That no column is left out, both have no common divisor; about the golden section of `every` spreads them evenly.
+    """
+    shift = int(np.rint(_GOLDEN * every))
+    while True:
+        a, b = shift, every
+        while b:
+            a, b = b, a % b
+        if a == 1:
+            return shift
+        shift += 1
 
 
 def window_radius_px(depth_m: float, focal_px: float, half_side_m: float = 0.007) -> int:

@@ -10,12 +10,12 @@ from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.geometry import Plane, Transform
 from instance_seg_ros.learning.synthetic.analytic import AnalyticScene, Body, Box, Cylinder, Sphere, look_at, upright
 from instance_seg_ros.lifting.completion import (
-    _fit_resting_ellipse,
     _middle_of_round_profile,
     far_side_of_round_body,
     hidden_from_view,
     pixels_of,
 )
+from instance_seg_ros.lifting.sections import fit_resting_ellipse
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def profile_m(
 def test_the_middle_of_a_resting_ellipse_is_known_from_its_near_side(
     a_m: float, b_m: float, from_deg: float, to_deg: float, centre_m: float
 ) -> None:
-    found_m, departure_m = _fit_resting_ellipse(*profile_m(a_m, b_m, centre_m, from_deg, to_deg))
+    found_m, departure_m = fit_resting_ellipse(*profile_m(a_m, b_m, centre_m, from_deg, to_deg))
     assert found_m == pytest.approx(centre_m, abs=0.001)
     assert departure_m < 0.0005
 
@@ -145,7 +145,7 @@ def test_the_middle_of_a_resting_ellipse_is_known_from_its_near_side(
     ids=["few", "wide", "narrow", "wall", "box", "below", "one place"],
 )
 def test_what_is_no_resting_ellipse_has_no_middle(along_m: np.ndarray, heights_m: np.ndarray) -> None:
-    assert _fit_resting_ellipse(along_m, heights_m)[1] == np.inf
+    assert fit_resting_ellipse(along_m, heights_m)[1] == np.inf
 
 
 def test_an_ellipse_departs_by_the_distance_of_its_points() -> None:
@@ -153,7 +153,7 @@ def test_an_ellipse_departs_by_the_distance_of_its_points() -> None:
     away = np.where(np.arange(200) % 2, 0.0015, -0.0015)
     out_m = away / 0.04
     noisy = along_m * (1 + out_m), 0.04 + (heights_m - 0.04) * (1 + out_m)
-    assert 0.001 < _fit_resting_ellipse(*noisy)[1] < 0.0035  # the noise of the top counts twice
+    assert 0.001 < fit_resting_ellipse(*noisy)[1] < 0.0035  # the noise of the top counts twice
 
 
 @pytest.mark.parametrize("turn_deg", [0, 35, 120])

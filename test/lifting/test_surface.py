@@ -11,6 +11,7 @@ from instance_seg_ros.lifting.surface import (
     dilated,
     eroded,
     fit_local_planes,
+    kept_points,
     window_radius_px,
 )
 
@@ -99,3 +100,28 @@ def test_too_few_or_collinear_pixels_give_no_plane() -> None:
 @pytest.mark.parametrize(("depth_m", "radius_px"), [(0.1, 8), (0.7, 6), (1.0, 4), (10.0, 3)])
 def test_the_window_shrinks_with_distance(depth_m: float, radius_px: int) -> None:
     assert window_radius_px(depth_m, 600.0) == radius_px
+
+
+def test_kept_points_lie_on_their_planes_and_their_outline_is_spread_evenly() -> None:
+    unit = np.array([0.0, -0.6, -0.8])
+    depth_m = depth_of_plane(unit, -0.5)
+    noisy_m = depth_m + np.random.default_rng(0).normal(0, 0.001, depth_m.shape).astype(np.float32)
+    noisy_m[:, 50] += 0.1  # far behind, inside the mask
+    inside = np.zeros(depth_m.shape, dtype=bool)
+    inside[5:35, 4:56] = True
+    core = inside & (np.arange(60) < 40)
+    corner_px, camera = (100, 200), Intrinsics(640, 480, 80.0, 90.0, 129.5, 219.5)
+    kept = kept_points(noisy_m, inside, core, fit_local_planes(noisy_m, core, 5), (0.004, 0.007), corner_px, camera)
+    rows, columns = np.divmod(kept.pixels, 640)
+    here = rows - 200, columns - 100
+    assert inside[here].all() and len(kept.pixels) > np.count_nonzero(core)
+    assert not (here[1] == 50).any() and here[1].max() >= 43
+    np.testing.assert_array_equal(kept.points_m[:, 2], noisy_m[here])
+    off_m, smooth_off_m = (np.median(abs(points_m @ unit + 0.5)) for points_m in (kept.points_m, kept.smooth_m))
+    assert smooth_off_m < off_m / 2
+    rays = (columns - 129.5) / 80, (rows - 219.5) / 90
+    np.testing.assert_allclose(kept.points_m[:, :2].T / kept.points_m[:, 2], rays, atol=1e-6)
+    assert (kept.normals @ unit).min() > 0.98
+    assert 500 < len(kept.outline_m) < 800
+    of_rows, of_columns = (np.bincount(np.isin(kept.smooth_m, kept.outline_m).all(axis=1) * (1 + each)) for each in here)
+    assert (of_rows[6:36] > 10).all() and (of_columns[5:44] > 8).all()

@@ -1,0 +1,596 @@
+"""Circles and ellipses fitted to the sections of bodies, level ones and upright ones, by what is seen of them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from instance_seg_ros.core.compiled import inner, kernel
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+BINS = 20
+"""Of height, from the support to the top."""
+_MIN_BIN_POINTS = 4
+_MIN_SIDE_POINTS = 60
+_SIDE_SLOPE = 0.4
+"""A point is on the side of a body when the horizontal part of its normal is longer than this."""
+_FIT_STEPS = 3
+_ROUND_RATIO = 0.035
+_ROUND_M = 0.001
+"""A body is one of revolution when its radii at a height scatter by less than the sum of these, the ratio times its
+radius; those of a cube scatter by a tenth."""
+_MIN_TURN_DEG = 70.0
+"""A body of revolution shows normals over at least this angle; a narrower strip of it could be anything."""
+_INNER_SHARE = 0.04
+"""A body is hollow when so many of its side points look towards its axis."""
+_MIN_WALL_M, _WALL_M, _MAX_WALL_M = 0.0015, 0.003, 0.008
+"""A wall is as thick as the floor in it, within the first and the last, or as the second where no floor is seen: that
+one radius is a little too large and the other too small, no single view tells apart from a shift of the axis."""
+_ELLIPSE_RATIO = 0.08
+_OVAL_LEAST, _OVAL_MOST = 0.08, 0.75
+"""Bounds of (a^2 - b^2) / (a^2 + b^2) of an oval: below a circle does as well, and above a strip tells nothing."""
+_NORMAL_NOISE = 0.1
+_OVAL_NORMALS = 0.25
+"""Sines: of the error that normals have anyhow, and which 70 % of an oval's may have."""
+_GRAZING = 0.45
+"""Cosine to the line of sight below which a normal is not trusted."""
+_MIN_PROFILE_POINTS = 15
+_MAX_ASPECT = 2.5
+_PROFILE_TOLERANCE_M = 0.0005
+_PROFILE_TOLERANCE_RATIO = 0.08
+"""A profile is an ellipse when 90 % of it departs from it by less than the sum of these (the second times its size)."""
+BODY_SHARE = 0.7
+"""Bottles have heads, handles and triggers, which are not oval: ovals are fitted to the part below this."""
+
+
+@kernel("float64[:, ::1]", "float64[:, ::1]", "float64", "float64", "float64[:, ::1]", writes=("profile_m",))
+def fit_circles(
+    points_m: FloatArray, normals: FloatArray, top_m: float, share: float, profile_m: FloatArray
+) -> tuple[bool, float, float, float]:
+    """The axis about which a body is one of revolution, and its profile.
+
+    Args:
+        points_m, normals: (N, 3) of `Body`.
+        top_m: its height, above 0.
+        share: of that from below, where it is one of revolution; above goes what is there by its radii.
+        profile_m: (2, BINS), to be filled with the outer radii and those of the cavity, at the middles of the bins.
+
+    Returns:
+        Whether it is one; x and y of the axis; the scatter of the radii, a standard deviation.
+    """
+    none = (False, 0.0, 0.0, 0.0)
+    side = _side_points(points_m, normals, math.inf)
+    count = len(side)
+    if count < _MIN_SIDE_POINTS:
+        return none
+    x, y, along_x, along_y, bins = _on_side(points_m, normals, side, top_m)
+    found, axis_x, axis_y = _meeting_point(x, y, along_x, along_y)
+    if not found:
+        return none
+    # Bins of points that look towards the axis, those of a cavity, are counted on behind the others.
+    weight, inward, low = np.ones(count), 0, 0
+    for i in range(count):
+        if (x[i] - axis_x) * along_x[i] + (y[i] - axis_y) * along_y[i] < 0:
+            along_x[i], along_y[i] = -along_x[i], -along_y[i]
+            bins[i] += BINS
+            inward += 1
+        if points_m[side[i], 2] <= share * top_m:
+            low += 1
+        else:
+            weight[i] = 0
+    if _turn_deg(along_x, along_y) < _MIN_TURN_DEG or low < _MIN_SIDE_POINTS:
+        return none
+    found, axis_x, axis_y, scatter_m = _least_scatter(x, y, bins, weight, low, axis_x, axis_y)
+    if not found:
+        return none
+    radii_m, ordered_m = np.empty(count), np.empty(count)
+    for i in range(count):
+        radii_m[i] = ordered_m[i] = _length(x[i] - axis_x, y[i] - axis_y)
+    if scatter_m > _ROUND_M + _ROUND_RATIO * _median(ordered_m, count):
+        return none
+    outer_m, inner_m = profile_m[0], profile_m[1]
+    has_inner = inward > _INNER_SHARE * count and _profile(bins, BINS, radii_m, inner_m)
+    has_outer = _profile(bins, 0, radii_m, outer_m)
+    if has_inner:
+        floor_m = _floor_m(points_m, normals, top_m, axis_x, axis_y, 0.6 * _largest(inner_m))
+        _as_cavity(top_m, floor_m, bins, has_outer, outer_m, inner_m)
+    elif has_outer:
+        inner_m[:] = 0
+        _add_top(points_m, top_m, axis_x, axis_y, bins, outer_m)
+    else:
+        return none
+    _round_off(outer_m)
+    return True, axis_x, axis_y, scatter_m
+
+
+@kernel("float64[:, ::1]", "float64[:, ::1]", "float64", "float64", "float64")
+def fit_ellipses(
+    points_m: FloatArray, normals: FloatArray, top_m: float, camera_x_m: float, camera_y_m: float
+) -> tuple[bool, float, float]:
+    """The ellipse x^2 + y^2 + p (x^2 - y^2) + 2 q x y = constant that all level sections of a body are like.
+
+    With its place, u and v, and its size at a height, s, x^2 + y^2 + p (x^2 - y^2) + 2 q x y + u x + v y = s is linear
+    in p, q, u, v, and s falls out with the mean of each bin; that its normals are those measured is linear in the same,
+    and tells more of a narrow strip.
+
+    Args:
+        points_m, normals, top_m: of `Body`.
+        camera_x_m, camera_y_m: where the camera is, in its frame.
+
+    Returns:
+        Whether there is one that is no circle; p and q.
+    """
+    none = (False, 0.0, 0.0)
+    side = _side_points(points_m, normals, BODY_SHARE * top_m)
+    count = len(side)
+    if count < _MIN_SIDE_POINTS:
+        return none
+    x, y, n_x, n_y, bins = _on_side(points_m, normals, side, top_m)
+    if _turn_deg(n_x, n_y) < _MIN_TURN_DEG:
+        return none
+    # Where the surface turns away from the camera, the windows of its normals are cut off on one side.
+    facing = np.empty(count)
+    for i in range(count):
+        towards_x, towards_y = camera_x_m - x[i], camera_y_m - y[i]
+        cosine = (towards_x * n_x[i] + towards_y * n_y[i]) / max(_length(towards_x, towards_y), 1e-9)
+        facing[i] = max(cosine - _GRAZING, 1e-3) ** 2
+    _centre_and_scale(x, y)
+    weight, off = np.empty(count), np.empty(count)
+    weight[:] = facing
+    normal, p, q = np.empty((4, 5)), 0.0, 0.0
+    for _ in range(_FIT_STEPS):
+        _ellipse_equations(x, y, n_x, n_y, bins, weight, normal)
+        solved = _solve(normal)
+        p, q, u, v = normal[0, 4], normal[1, 4], normal[2, 4], normal[3, 4]
+        if not (solved and _OVAL_LEAST < _length(p, q) < _OVAL_MOST):
+            return none
+        for i in range(count):
+            along_x = 2 * (1 + p) * x[i] + 2 * q * y[i] + u
+            along_y = 2 * (1 - p) * y[i] + 2 * q * x[i] + v
+            size = max(_length(along_x, along_y), 1e-6)
+            off[i] = abs(n_x[i] * along_y - n_y[i] * along_x) / size
+            weight[i] = facing[i] / (size**2 * max(off[i], _NORMAL_NOISE))
+        if _median(off, count) > _OVAL_NORMALS:  # the faces of a box, most of the time
+            return none
+        _divide(weight, _largest(weight))
+    return _percentile(off, count, 70.0) <= _OVAL_NORMALS, p, q
+
+
+@kernel("float64[::1]", "float64[::1]")
+def fit_resting_ellipse(along_m: FloatArray, heights_m: FloatArray) -> tuple[float, float]:
+    """Centre along an upright profile of the ellipse that reaches from height 0 to the top, and the departure from it.
+
+    With b = top / 2, s the place along and v the height above b, both in b, the ellipse (s - c)^2 = a^2 (1 - v^2)
+    is linear in c, a^2 and c^2. Weights by the gradient turn that algebraic error into a distance, step by step. The
+    departure is infinite for what is no such ellipse.
+    """
+    none, count = (0.0, math.inf), len(along_m)
+    if count < _MIN_PROFILE_POINTS:
+        return none
+    s, v, off, weight = np.empty(count), np.empty(count), np.empty(count), np.ones(count)
+    off[:] = heights_m
+    origin_m, b = _mean(along_m), _percentile(off, count, 99.0) / 2
+    if b <= 0:
+        return none
+    for i in range(count):
+        s[i], v[i] = (along_m[i] - origin_m) / b, heights_m[i] / b - 1
+    centre = a = 0.0
+    row, normal = np.empty(4), np.empty((3, 4))
+    for _ in range(_FIT_STEPS):
+        normal[:] = 0
+        for i in range(count):
+            row[0], row[1], row[2], row[3] = 2 * s[i], 1 - v[i] * v[i], -1.0, s[i] * s[i]
+            _add_products(normal, weight[i] * weight[i], row)
+        if not _solve(normal):  # all of the profile at one place
+            return none
+        centre, a = normal[0, 3], math.sqrt(max(normal[1, 3], 0.0))
+        if not 1 / _MAX_ASPECT < a < _MAX_ASPECT:
+            return none
+        for i in range(count):
+            weight[i] = 1 / max(_length(s[i] - centre, a * a * v[i]), 1e-3)
+    for i in range(count):
+        off[i] = abs(_length((s[i] - centre) / a, v[i]) - 1)
+    smaller_m = min(a, 1.0) * b
+    departure_m = _percentile(off, count, 90.0) * smaller_m
+    if departure_m > _PROFILE_TOLERANCE_M + _PROFILE_TOLERANCE_RATIO * smaller_m:
+        return none
+    return origin_m + centre * b, departure_m
+
+
+@inner
+def _centre_and_scale(x: FloatArray, y: FloatArray) -> None:
+    """Moves points to their mean, and divides by how far the farthest of them lies from it."""
+    mean_x, mean_y, farthest = _mean(x), _mean(y), 0.0
+    for i in range(len(x)):
+        x[i] -= mean_x
+        y[i] -= mean_y
+        farthest = max(farthest, _length(x[i], y[i]))
+    _divide(x, farthest)
+    _divide(y, farthest)
+
+
+@inner
+def _ellipse_equations(
+    x: FloatArray,
+    y: FloatArray,
+    n_x: FloatArray,
+    n_y: FloatArray,
+    bins: IntArray,
+    weight: FloatArray,
+    normal: FloatArray,
+) -> None:
+    """The normal equations (4, 5) of `fit_ellipses` for p, q, u, v with these weights."""
+    count = len(x)
+    terms = np.empty((count, 5))
+    total, means = np.zeros(BINS), np.zeros((BINS, 5))
+    for i in range(count):
+        terms[i, 0], terms[i, 1] = x[i] * x[i] - y[i] * y[i], 2 * x[i] * y[i]
+        terms[i, 2], terms[i, 3], terms[i, 4] = x[i], y[i], -(x[i] * x[i] + y[i] * y[i])
+        total[bins[i]] += weight[i]
+        for k in range(5):
+            means[bins[i], k] += weight[i] * terms[i, k]
+    for index in range(BINS):
+        for k in range(5):
+            means[index, k] /= max(total[index], 1e-9)
+    normal[:] = 0
+    for i in range(count):
+        for k in range(5):
+            terms[i, k] -= means[bins[i], k]
+        _add_products(normal, weight[i], terms[i])
+        terms[i, 0], terms[i, 1] = -2 * (n_x[i] * y[i] + n_y[i] * x[i]), 2 * (n_x[i] * x[i] - n_y[i] * y[i])
+        terms[i, 2], terms[i, 3], terms[i, 4] = -n_y[i], n_x[i], 2 * (n_y[i] * x[i] - n_x[i] * y[i])
+        _add_products(normal, weight[i], terms[i])
+
+
+@inner
+def _add_products(normal: FloatArray, weight: float, row: FloatArray) -> None:
+    """An equation (K + 1,), its value last, on to the normal equations (K, K + 1)."""
+    for j in range(len(normal)):
+        for k in range(len(row)):
+            normal[j, k] += weight * row[j] * row[k]
+
+
+@inner
+def _solve(system: FloatArray) -> bool:
+    """Leaves the unknowns of (K, K + 1) equations in the last column, by elimination; False for a singular system."""
+    count = len(system)
+    for k in range(count):
+        pivot = k
+        for i in range(k + 1, count):
+            if abs(system[i, k]) > abs(system[pivot, k]):
+                pivot = i
+        if system[pivot, k] == 0:
+            return False
+        for j in range(count + 1):
+            system[k, j], system[pivot, j] = system[pivot, j], system[k, j]
+        for i in range(count):
+            if i != k:
+                factor = system[i, k] / system[k, k]
+                for j in range(k, count + 1):
+                    system[i, j] -= factor * system[k, j]
+    for k in range(count):
+        system[k, count] /= system[k, k]
+    return True
+
+
+@inner
+def _side_points(points_m: FloatArray, normals: FloatArray, below_m: float) -> IntArray:
+    """Indices of the points on the side of a body, as far as they are lower than something."""
+    side = np.empty(len(points_m), dtype=np.int64)
+    count = 0
+    for i in range(len(points_m)):
+        if _length(normals[i, 0], normals[i, 1]) > _SIDE_SLOPE and points_m[i, 2] < below_m:
+            side[count] = i
+            count += 1
+    return side[:count]
+
+
+@inner
+def _on_side(
+    points_m: FloatArray, normals: FloatArray, side: IntArray, top_m: float
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, IntArray]:
+    """Of some points: x, y, those of their horizontal directions, unit vectors, and their bins of height."""
+    count = len(side)
+    x, y, along_x, along_y = np.empty(count), np.empty(count), np.empty(count), np.empty(count)
+    bins = np.empty(count, dtype=np.int64)
+    for k in range(count):
+        i = side[k]
+        steep = _length(normals[i, 0], normals[i, 1])
+        x[k], y[k] = points_m[i, 0], points_m[i, 1]
+        along_x[k], along_y[k] = normals[i, 0] / steep, normals[i, 1] / steep
+        bins[k] = _bin_of(points_m[i, 2], top_m)
+    return x, y, along_x, along_y, bins
+
+
+@inner
+def _bin_of(height_m: float, top_m: float) -> int:
+    return min(max(int(height_m / top_m * BINS), 0), BINS - 1)
+
+
+@inner
+def _meeting_point(x: FloatArray, y: FloatArray, along_x: FloatArray, along_y: FloatArray) -> tuple[bool, float, float]:
+    """The point to which lines through points along their normals come nearest; False where they are parallel."""
+    count = len(x)
+    tangent_x, offset_m, weight = np.empty(count), np.empty(count), np.ones(count)
+    for i in range(count):
+        tangent_x[i] = -along_y[i]
+        offset_m[i] = tangent_x[i] * x[i] + along_x[i] * y[i]
+    found, at_x, at_y = False, 0.0, 0.0
+    for _ in range(_FIT_STEPS):
+        solved, step_x, step_y = _least_squares(tangent_x, along_x, offset_m, weight, 0.02)
+        if not solved:
+            break
+        found, at_x, at_y = True, step_x, step_y
+        for i in range(count):
+            weight[i] = 1 / max(abs(tangent_x[i] * at_x + along_x[i] * at_y - offset_m[i]), 0.003)
+    return found, at_x, at_y
+
+
+@inner
+def _least_squares(
+    first: FloatArray, second: FloatArray, values: FloatArray, weight: FloatArray, least_share: float
+) -> tuple[bool, float, float]:
+    """The factors with which two columns (N,) sum up to values (N,); False where these hardly tell them.
+
+    Args:
+        weight: (N,) of the squared errors.
+        least_share: the least eigenvalue that the normal matrix must have, as a share of the sum of the weights.
+    """
+    a = b = c = p = q = total = 0.0
+    for i in range(len(values)):
+        on_first, on_second = weight[i] * first[i], weight[i] * second[i]
+        a, b, c = a + on_first * first[i], b + on_first * second[i], c + on_second * second[i]
+        p, q = p + on_first * values[i], q + on_second * values[i]
+        total += weight[i]
+    if (a + c) / 2 - _length((a - c) / 2, b) < least_share * total:
+        return False, 0.0, 0.0
+    determinant = a * c - b * b
+    return True, (c * p - b * q) / determinant, (a * q - b * p) / determinant
+
+
+@inner
+def _turn_deg(along_x: FloatArray, along_y: FloatArray) -> float:
+    """The angle over which most horizontal directions are spread."""
+    count = len(along_x)
+    middle, around = math.atan2(_mean(along_y), _mean(along_x)), np.empty(count)
+    for i in range(count):
+        around[i] = (math.atan2(along_y[i], along_x[i]) - middle + math.pi) % (2 * math.pi) - math.pi
+    return math.degrees(_percentile(around, count, 95.0) - _percentile(around, count, 5.0))
+
+
+@inner
+def _least_scatter(
+    x: FloatArray, y: FloatArray, bins: IntArray, weight: FloatArray, count: int, axis_x: float, axis_y: float
+) -> tuple[bool, float, float, float]:
+    """The axis about which the radii within each bin scatter least, and their robust scatter.
+
+    Args:
+        weight: 0 for points that do not count.
+        count: of those that do.
+    """
+    departure_m, centred_x, centred_y = np.empty(len(x)), np.empty(len(x)), np.empty(len(x))
+    off_m = np.empty(count)
+    for _ in range(_FIT_STEPS):
+        total, sums = np.zeros(2 * BINS), np.zeros((2 * BINS, 3))
+        for i in range(len(x)):
+            radius_m, own = max(_length(x[i] - axis_x, y[i] - axis_y), 1e-6), bins[i]
+            departure_m[i] = radius_m
+            centred_x[i], centred_y[i] = (x[i] - axis_x) / radius_m, (y[i] - axis_y) / radius_m
+            total[own] += weight[i]
+            sums[own, 0] += weight[i] * radius_m
+            sums[own, 1] += weight[i] * centred_x[i]
+            sums[own, 2] += weight[i] * centred_y[i]
+        counted = 0
+        for i in range(len(x)):
+            own = bins[i]
+            own_total = max(total[own], 1e-9)
+            departure_m[i] -= sums[own, 0] / own_total
+            centred_x[i] -= sums[own, 1] / own_total
+            centred_y[i] -= sums[own, 2] / own_total
+            if weight[i] > 0:
+                off_m[counted] = abs(departure_m[i])
+                counted += 1
+        solved, step_x, step_y = _least_squares(centred_x, centred_y, departure_m, weight, 1e-3)
+        if not solved:
+            return False, axis_x, axis_y, 0.0
+        axis_x, axis_y = axis_x + step_x, axis_y + step_y
+        noise_m = max(2 * 1.4826 * _median(off_m, count), 1e-4)
+        for i in range(len(x)):
+            if weight[i] > 0:
+                weight[i] = 1 / max(abs(departure_m[i]), noise_m)
+        _divide(weight, _largest(weight))
+    return True, axis_x, axis_y, _percentile(off_m, count, 80.0) / 1.2816  # a handle's points are no noise
+
+
+@inner
+def _profile(bins: IntArray, first: int, radii_m: FloatArray, profile_m: FloatArray) -> bool:
+    """Median radii (BINS,) of the bins from a first one on; between bins with points, and beyond, as its neighbours do.
+
+    False where fewer than two bins have points enough.
+    """
+    own_m = np.empty(len(radii_m))
+    known, slope_known, count = np.empty(BINS), np.empty(BINS), 0
+    for index in range(BINS):
+        points = 0
+        for i in range(len(radii_m)):
+            if bins[i] == first + index:
+                own_m[points] = radii_m[i]
+                points += 1
+        if points >= _MIN_BIN_POINTS:
+            known[count], slope_known[count] = index, _smallest(own_m, points, points // 2)
+            count += 1
+    if count < 2:
+        return False
+    _interpolate(known, slope_known, count, profile_m)
+    few = min(4, count)
+    middle, rise, run = 0.0, 0.0, 0.0
+    for k in range(few):
+        middle += known[k] / few
+    for k in range(few):
+        rise += (known[k] - middle) * slope_known[k]
+        run += (known[k] - middle) ** 2
+    # A body that narrows towards its foot goes on to narrow; one that widens stands on what is its widest yet.
+    lowest = int(known[0])
+    for index in range(lowest):
+        profile_m[index] = max(profile_m[lowest] - max(rise / run, 0.0) * (lowest - index), 0.0)
+    return True
+
+
+@inner
+def _interpolate(places: FloatArray, values: FloatArray, count: int, result: FloatArray) -> None:
+    """Linearly between the first so many places, in ascending order; beyond the last ones their values."""
+    k = 0
+    for index in range(len(result)):
+        while k < count - 2 and index > places[k + 1]:
+            k += 1
+        share = min(max((index - places[k]) / (places[k + 1] - places[k]), 0.0), 1.0)
+        result[index] = values[k] + share * (values[k + 1] - values[k])
+
+
+@inner
+def _as_cavity(
+    top_m: float, floor_m: float, bins: IntArray, has_outer: bool, outer_m: FloatArray, inner_m: FloatArray
+) -> None:
+    """Makes outer radii and those of a cavity with a floor and a wall of the radii (BINS,) of either side."""
+    wall_m = min(max(floor_m, _MIN_WALL_M), _MAX_WALL_M)
+    counts = np.zeros(2 * BINS, dtype=np.int64)
+    for own in bins:
+        counts[own] += 1
+    gaps_m, known = np.empty(BINS), 0
+    for index in range(BINS):
+        if not has_outer:  # from above a bowl shows nothing but its inside
+            outer_m[index] = inner_m[index] + wall_m
+        elif min(counts[index], counts[BINS + index]) >= _MIN_BIN_POINTS:
+            gaps_m[known] = outer_m[index] - inner_m[index]
+            known += 1
+    if known:
+        excess_m = (_median(gaps_m, known) - wall_m) / 2
+        for index in range(BINS):
+            outer_m[index] = max(outer_m[index] - excess_m, 0.0)
+    for index in range(BINS):
+        middle_m = (index + 0.5) / BINS * top_m
+        above_floor = min(max((middle_m - floor_m) / top_m * BINS + 0.5, 0.0), 1.0)
+        inner_m[index] = math.sqrt(above_floor) * max(outer_m[index] - wall_m, 0.0)
+
+
+@inner
+def _floor_m(
+    points_m: FloatArray, normals: FloatArray, top_m: float, axis_x: float, axis_y: float, reach_m: float
+) -> float:
+    """Height of the floor that is seen in a cavity, up to so far from its axis, or of one as thick as walls are."""
+    heights_m, count = np.empty(len(points_m)), 0
+    for i in range(len(points_m)):
+        within = _length(points_m[i, 0] - axis_x, points_m[i, 1] - axis_y) < reach_m
+        if within and normals[i, 2] > 1 - _SIDE_SLOPE / 2 and points_m[i, 2] < 0.9 * top_m:
+            heights_m[count] = points_m[i, 2]
+            count += 1
+    return _median(heights_m, count) if count >= _MIN_BIN_POINTS else _WALL_M
+
+
+@inner
+def _add_top(
+    points_m: FloatArray, top_m: float, axis_x: float, axis_y: float, bins: IntArray, profile_m: FloatArray
+) -> None:
+    """Gives the bins above those of the side the radii of what is there: a top that bends or is flat."""
+    highest = 0
+    for own in bins:
+        if own < BINS:
+            highest = max(highest, own)
+    radii_m = np.empty(len(points_m))
+    for index in range(highest + 1, BINS):
+        count = 0
+        for i in range(len(points_m)):
+            if _bin_of(points_m[i, 2], top_m) == index:
+                radii_m[count] = _length(points_m[i, 0] - axis_x, points_m[i, 1] - axis_y)
+                count += 1
+        if count >= _MIN_BIN_POINTS:
+            profile_m[index] = _percentile(radii_m, count, 95.0)
+
+
+@inner
+def _round_off(profile_m: FloatArray) -> None:
+    """Makes the profile that of a ball on the support, when its upper part is one; its lower part is hidden."""
+    widest_m = _largest(profile_m)
+    ellipse_m, off_m, upper = np.empty(BINS), np.empty(BINS), 0
+    for index in range(BINS):
+        place = 2 * (index + 0.5) / BINS - 1
+        ellipse_m[index] = widest_m * math.sqrt(1 - place * place)
+        if place > -0.3:
+            off_m[upper] = abs(profile_m[index] - ellipse_m[index])
+            upper += 1
+    if _percentile(off_m, upper, 80.0) < _ELLIPSE_RATIO * widest_m:
+        profile_m[:] = ellipse_m
+
+
+@inner
+def _length(x: float, y: float) -> float:
+    return math.sqrt(x * x + y * y)
+
+
+@inner
+def _mean(values: FloatArray) -> float:
+    total = 0.0
+    for value in values:
+        total += value
+    return total / len(values)
+
+
+@inner
+def _largest(values: FloatArray) -> float:
+    largest = values[0]
+    for value in values:
+        largest = max(largest, value)
+    return largest
+
+
+@inner
+def _divide(values: FloatArray, divisor: float) -> None:
+    for i in range(len(values)):
+        values[i] /= divisor
+
+
+@inner
+def _median(values: FloatArray, count: int) -> float:
+    """Of the first so many, which are put into another order."""
+    upper = _smallest(values, count, count // 2)
+    return upper if count % 2 else (_largest(values[: count // 2]) + upper) / 2
+
+
+@inner
+def _percentile(values: FloatArray, count: int, percent: float) -> float:
+    """Of the first so many, as `order_statistics.percentile`; they are put into another order."""
+    place = (count - 1) * (percent / 100)
+    below = int(place)
+    share = place - below
+    low = _smallest(values, count, below)
+    high = low
+    if below + 1 < count:
+        high = _smallest(values[below + 1 :], count - below - 1, 0)
+    return low + (high - low) * share if share < 0.5 else high - (high - low) * (1 - share)
+
+
+@inner
+def _smallest(values: FloatArray, count: int, k: int) -> float:
+    """The k-th smallest, from 0, of the first so many: Hoare's selection, after which none before it is larger."""
+    low, high = 0, count - 1
+    while low < high:
+        pivot, i, j = values[(low + high) // 2], low, high
+        while i <= j:
+            while values[i] < pivot:
+                i += 1
+            while values[j] > pivot:
+                j -= 1
+            if i <= j:
+                values[i], values[j] = values[j], values[i]
+                i, j = i + 1, j - 1
+        if k <= j:
+            high = j
+        elif k >= i:
+            low = i
+        else:
+            break
+    return values[k]
