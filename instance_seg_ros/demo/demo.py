@@ -203,7 +203,7 @@ def run(options: argparse.Namespace) -> int:
     environment = {**os.environ, **isolated_environment(), "PYTHONUNBUFFERED": "1"}
     with signals_noted() as interrupted, children(environment, logs) as group:
         print(f"demo: {count} frame(s), ROS domain {environment['ROS_DOMAIN_ID']}, logs in {logs}", flush=True)
-        node = group.start("instance_seg", "instance_seg_ros.ros.node", *node_arguments(options))
+        node = group.start("instance_seg", "instance_seg_ros.ros", *node_arguments(options))
         planner = group.start(
             "planner",
             "instance_seg_ros.demo.planner_example",

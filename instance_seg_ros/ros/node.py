@@ -52,6 +52,7 @@ from instance_seg_ros.ros.health import (
     Health,
 )
 from instance_seg_ros.ros.inputs import COLOR, COLOR_INFO, DEPTH, DEPTH_INFO, Inputs
+from instance_seg_ros.ros.memory import give_back
 from instance_seg_ros.ros.outputs import Outputs
 from instance_seg_ros.ros.overrides import foreign_file_text, parameter_files
 from instance_seg_ros.ros.params import Configuration, NodeParameters
@@ -260,6 +261,7 @@ class InstanceSegNode(LifecycleNode):
             latest = self._settings.current.pipeline  # parameters may have changed while the model was loaded
             self._pipeline = pipeline if latest == current.pipeline else _with_settings(pipeline, latest)
         self._configure_failure = None
+        give_back()  # what the runtimes held that were measured and not taken
         info = pipeline.segmenter.info
         self.get_logger().info(
             f"model {info.name} {info.version} ({info.digest[:12]}), {len(info.class_names)} class(es)"
@@ -318,6 +320,7 @@ class InstanceSegNode(LifecycleNode):
         self._camera_infos = CameraInfos()  # another camera may be there when the node is configured again
         if outputs is not None:
             outputs.close()
+        give_back()
 
     async def _on_change_state(
         self, request: ChangeState.Request, response: ChangeState.Response
@@ -567,7 +570,3 @@ def _refused(error: Exception) -> int:
     """Says on one line why the node cannot start; the exit status."""
     print(f"{NODE_NAME}: {' '.join(str(error).split())}", file=sys.stderr)
     return 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -239,7 +239,7 @@ def test_diagnostics_carry_the_namespace(ros: None, make_stage: MakeStage) -> No
 def test_signals_during_the_start_end_it_quietly(
     block_model_path: Path, signals: tuple[signal.Signals, ...], after_s: float
 ) -> None:
-    command = [sys.executable, "-m", "instance_seg_ros.ros.node", "--ros-args", "-p", f"model_path:={block_model_path}"]
+    command = [sys.executable, "-m", "instance_seg_ros.ros", "--ros-args", "-p", f"model_path:={block_model_path}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         while not catches_sigterm(process.pid):
             assert process.poll() is None

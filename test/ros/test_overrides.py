@@ -144,7 +144,7 @@ def test_a_parameter_file_that_cannot_be_used_ends_the_start_with_one_line(
     path.write_text(content)
 
     ended = subprocess.run(
-        [sys.executable, "-m", "instance_seg_ros.ros.node", "--ros-args", "--params-file", str(path)],
+        [sys.executable, "-m", "instance_seg_ros.ros", "--ros-args", "--params-file", str(path)],
         capture_output=True,
         text=True,
         timeout=TIMEOUT_S,
@@ -168,7 +168,7 @@ def test_what_ros_cannot_start_with_is_told_on_one_line(
     environment: dict[str, str], arguments: list[str], message: str
 ) -> None:
     ended = subprocess.run(
-        [sys.executable, "-m", "instance_seg_ros.ros.node", *arguments],
+        [sys.executable, "-m", "instance_seg_ros.ros", *arguments],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,

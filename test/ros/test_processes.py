@@ -22,7 +22,7 @@ from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.files.captures import write_capture
 
 TIMEOUT_S = 90
-NODE = [sys.executable, "-m", "instance_seg_ros.ros.node"]
+NODE = [sys.executable, "-m", "instance_seg_ros.ros"]
 DEMO = [sys.executable, "-m", "instance_seg_ros.demo.demo"]
 
 
