@@ -8,23 +8,19 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.core.geometry import dot, length
+from instance_seg_ros.core.geometry import length
+from instance_seg_ros.grasping import kernels
 from instance_seg_ros.grasping.object_body import Body
 
 FloatArray = NDArray[np.float64]
 
-_MIN_WIDTH_M = 0.003
 _MAX_SURFACE_POINTS = 240
 _MAX_FEASIBLE = 1500
 _MAX_PAIRS = 26
-_SPREAD_M = 0.012
-_SPREAD_DEG = 30.0
 _APPROACH_TILTS_DEG = (0.0, -25.0, 25.0, -50.0, 50.0)
 """Turns of the approach about the closing axis, away from straight down (without a plane: from the line of sight)."""
 _WIDEST_CONE_DEG = 90.0
 _ROUNDING = 1e-9
-_MAX_CLOSING_SLOPE = 0.7
-"""|cosine| between closing axis and vertical above which no approach from above is left."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +69,19 @@ def contact_pairs(body: Body, friction: float, max_opening_m: float) -> ContactP
     """
     own = _evenly(np.arange(len(body.points_m)), _MAX_SURFACE_POINTS)
     pairs = antipodal_pairs(body.points_m[own], body.normals[own], body.origin[own], friction, max_opening_m)
-    return _spread(pairs, body, friction, max_opening_m)
+    half_m = max(math.hypot(*body.size_m[:2].tolist()) / 2, 1e-3)
+    best = kernels.most_promising(
+        pairs.first_m,
+        pairs.second_m,
+        pairs.antipodality,
+        pairs.assumed,
+        body.centre_m,
+        half_m,
+        friction,
+        max_opening_m,
+        _MAX_PAIRS,
+    )
+    return pairs[best]
 
 
 def _evenly(places: NDArray[np.int64], most: int) -> NDArray[np.int64]:
@@ -92,47 +100,11 @@ def antipodal_pairs(
     the sign of the normals counts, so that two faces that look at each other across a gap are no pair.
     Of more than `_MAX_FEASIBLE` some are left out, evenly.
     """
-    centred, turned = points_m.astype(np.float32), normals.astype(np.float32)
-    squared, height = dot(centred, centred), dot(turned, centred)
-    distance_m = np.sqrt((squared[:, None] + squared - 2 * centred @ centred.T).clip(min=1e-9))
-    # Distance times cosine between the inward normal at one contact and the direction to the other.
-    inward = height[:, None] - turned @ centred.T
-    inward = np.minimum(inward, inward.T)
-    feasible = inward >= float(np.cos(np.arctan(friction))) * distance_m
-    feasible &= (distance_m >= _MIN_WIDTH_M) & (distance_m <= max_opening_m)
-    number = np.arange(len(points_m), dtype=np.int32)
-    feasible &= number[:, None] < number  # each pair once
-    places = np.flatnonzero(feasible)
-    first, second = np.divmod(_evenly(places, _MAX_FEASIBLE), len(points_m))
-    cosine = (inward[first, second] / distance_m[first, second]).astype(np.float64)
+    first, second, cosine = kernels.facing_pairs(
+        points_m, normals, math.cos(math.atan(friction)), max_opening_m, _MAX_FEASIBLE
+    )
     assumed = (origin[first] > 0).astype(np.int64) + (origin[second] > 0)
-    return ContactPairs(points_m[first], points_m[second], cosine.clip(max=1.0), assumed)
-
-
-def _spread(pairs: ContactPairs, body: Body, friction: float, max_opening_m: float) -> ContactPairs:
-    """The best of the pairs that are near each other in place and direction, and of these the most promising."""
-    closing = _unit(pairs.second_m - pairs.first_m)
-    usable = np.abs(closing[:, 2]) <= _MAX_CLOSING_SLOPE
-    pairs, closing = pairs[usable], closing[usable]
-    if not len(pairs):
-        return pairs
-    tangent = np.sqrt(1 - pairs.antipodality**2) / pairs.antipodality
-    offset_m = pairs.middle_m - body.centre_m
-    aside_m = np.linalg.norm(offset_m[:, :2] - dot(offset_m, closing)[:, None] * closing[:, :2], axis=1)
-    half_m = max(float(np.linalg.norm(body.size_m[:2])) / 2, 1e-3)
-    promise = (1.05 - tangent / friction) * (1.2 - aside_m / half_m).clip(min=0.1)
-    promise *= (0.3 + (max_opening_m - pairs.width_m) / max_opening_m).clip(max=0.6) * 0.9**pairs.assumed
-    azimuth = np.degrees(np.arctan2(closing[:, 1], closing[:, 0])) % 180
-    cells = np.column_stack([np.floor(pairs.middle_m / _SPREAD_M), np.floor(azimuth / _SPREAD_DEG)]).astype(np.int64)
-    cells -= cells.min(axis=0)
-    key = ((cells[:, 0] << 10 | cells[:, 1]) << 10 | cells[:, 2]) << 10 | cells[:, 3]
-    order = np.argsort(-promise, kind="stable")
-    best = np.sort(np.unique(key[order], return_index=True)[1])[:_MAX_PAIRS]
-    return pairs[order[best]]
-
-
-def _unit(vectors: FloatArray) -> FloatArray:
-    return vectors / length(vectors).clip(min=1e-9)[..., None]
+    return ContactPairs(points_m[first], points_m[second], cosine, assumed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,21 +147,11 @@ def poses_from_pairs(
         poses: C of them.
         widths_m: (C,) distance of each pair's contacts.
     """
-    closing = _unit(pairs.second_m - pairs.first_m)
-    slope = dot(closing, up)
-    down = _unit(slope[:, None] * closing - up)
-    aside = np.cross(closing, down)
-    rotations = []
-    widest_deg = max(_APPROACH_TILTS_DEG)
-    tilts_deg = [tilt_deg * min(1.0, cone_deg / widest_deg) for tilt_deg in _APPROACH_TILTS_DEG]
-    for tilt in np.radians(tilts_deg).tolist():
-        approach = math.cos(tilt) * down + math.sin(tilt) * aside
-        # The vector product of approach and closing axis, since closing, down and aside are a right-handed frame.
-        across = math.sin(tilt) * down - math.cos(tilt) * aside
-        rotations.append(np.stack([closing, across, approach], axis=-1))
-    count = len(_APPROACH_TILTS_DEG)
+    count, widest_deg = len(_APPROACH_TILTS_DEG), max(_APPROACH_TILTS_DEG)
+    tilts = np.radians(_APPROACH_TILTS_DEG) * min(1.0, cone_deg / widest_deg)
+    rotations = kernels.approaches(pairs.first_m, pairs.second_m, up, tilts)
     openings_m = np.full(count * len(pairs), max_opening_m)
-    poses = Poses(np.tile(pairs.middle_m, (count, 1)), np.concatenate(rotations), openings_m)
+    poses = Poses(np.tile(pairs.middle_m, (count, 1)), rotations, openings_m)
     widths_m = np.tile(pairs.width_m, count)
     if cone_deg >= _WIDEST_CONE_DEG:
         return poses, widths_m

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,16 +23,6 @@ class Region:
     half_y: float
     low_z: float
     high_z: float
-
-    def grown(self, margin_m: float) -> Region:
-        """The region with every face moved out by a margin."""
-        return Region(
-            max(0.0, self.inner_x - margin_m),
-            self.outer_x + margin_m,
-            self.half_y + margin_m,
-            self.low_z - margin_m,
-            self.high_z + margin_m,
-        )
 
 
 @dataclass(frozen=True)
@@ -73,11 +64,21 @@ class Gripper:
             finger_thickness_m=settings.finger_thickness_m,
         )
 
-    @property
+    @cached_property
     def reach_m(self) -> float:
         """No part of the gripper, on its whole way in, is farther than this from the grasp's origin."""
         regions = (self.between, self.fingers_on_approach, self.palm_on_approach)
         return max(float(np.linalg.norm([r.outer_x, r.half_y, max(-r.low_z, r.high_z)])) for r in regions)
+
+    @cached_property
+    def ways_m(self) -> NDArray[np.float64]:
+        """(8,) what is swept on the way in: thickness and half the width of a finger, z where the fingers begin at the
+        grasp and where they come from; half the sides of the palm in x and y, z where it comes from and where it ends.
+        """
+        fingers, palm = self.fingers_on_approach, self.palm_on_approach
+        begin_z = self.fingers.low_z
+        sweep = (fingers.half_y, begin_z, fingers.low_z, palm.outer_x, palm.half_y, palm.low_z, palm.high_z)
+        return np.array([self.finger_thickness_m, *sweep])
 
     def lowest_m(self, rotations: NDArray[np.float64], up: NDArray[np.float64]) -> NDArray[np.float64]:
         """How far (C,) the gripper at the grasp reaches along -up (3,) from its origin, metres >= 0; of (C, 3, 3)."""

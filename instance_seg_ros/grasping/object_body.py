@@ -12,14 +12,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.geometry import Plane, Transform, length
 from instance_seg_ros.core.status import Status
-from instance_seg_ros.grasping.collision import rows_of
+from instance_seg_ros.grasping import kernels
 from instance_seg_ros.lifting import Completion, Instance3D
-from instance_seg_ros.lifting.completion import pixels_of
 from instance_seg_ros.lifting.order_statistics import median
 from instance_seg_ros.lifting.support import Support
 from instance_seg_ros.lifting.surface import fit_local_planes, window_radius_px
@@ -31,14 +29,14 @@ MEASURED, TURNED, EXTRUDED = 0, 1, 2
 
 _MAX_SAMPLES = 320
 _VOXEL_M = np.array([0.006, 0.006, 0.006])
-_SEEN_FREE_M = 0.006
-"""A point so far in front of what the camera measured there is seen to be free."""
 _MOST_REFUTED = 0.04
 """A symmetry of which a larger share of the turned points is seen to be free does not hold."""
 _TURN = np.array([-1.0, -1.0, 1.0])
 _AXIS_SHIFTS_M = np.arange(0.0, 0.0181, 0.003)
 """How far behind the middle of the box, away from the camera, the axis of a symmetry is looked for."""
 _CELL_M = 0.0025
+_RIM_CELLS = 4
+"""Wider than what the filters over the cells reach."""
 _LEVEL_STEP_M = 0.008
 _MAX_LEVELS = 24
 _LEAN_SHARE = 0.7
@@ -52,14 +50,6 @@ _MAX_CELLS = 320
 _KNOWN_NEAR_M = 0.006
 _UPRIGHT_SLOPE = 0.75
 """|z| of a normal above which a point is on top rather than on a side."""
-_SLICE_M = 0.006
-_CIRCLE_STEPS = 4
-_CIRCLE_TOLERANCE_M = 0.0012
-_CIRCLE_TOLERANCE_RATIO = 0.04
-_MIN_ROUND_POINTS = 40
-_MIN_ROUND_SHARE = 0.7
-_MIN_ARC_DEG = 90.0
-_FARTHEST_AXIS_M = 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +86,13 @@ class Body:
 
     @classmethod
     def of_instance(
-        cls, label: int, instance: Instance3D, frame: RgbdFrame, labels: NDArray[np.int16], mask: NDArray[np.bool_]
+        cls,
+        label: int,
+        instance: Instance3D,
+        frame: RgbdFrame,
+        labels: NDArray[np.int16],
+        mask: NDArray[np.bool_],
+        crop: tuple[slice, slice],
     ) -> Body | None:
         """The body of an instance that has a box; None where its pixels are too thin or too scattered for a surface.
 
@@ -107,6 +103,7 @@ class Body:
         Args:
             labels: (H, W) int16, the label of the instance that a pixel was kept for.
             mask: (H, W) bool, the instance's mask.
+            crop: rows and columns that hold it.
 
         Raises:
             ValueError: the instance has no box.
@@ -118,7 +115,7 @@ class Body:
         low_m = T_camera_box.translation_m - T_camera_box.rotation[:, 2] * size_m[2] / 2
         T_camera_body = Transform(T_camera_box.rotation, low_m)
         T_body_camera = T_camera_body.inverse()
-        measured_m, normals = _measured(label, instance, frame, labels, T_body_camera)
+        measured_m, normals = _measured(label, instance, frame, labels, crop, T_body_camera)
         axis_m = round_axis(measured_m, normals) if supported else None
         middle_m = (
             axis_m
@@ -131,7 +128,7 @@ class Body:
         )
         kept_turned = ~_seen_free(turned_m, T_camera_body, frame) & (middle_m is not None)
         turned_m, turned_normals = turned_m[kept_turned], turned_normals[kept_turned]
-        known_m = np.concatenate([_all_points(frame, mask, T_body_camera, size_m), turned_m])
+        known_m = np.concatenate([_all_points(frame, mask, crop, T_body_camera, size_m), turned_m])
         walls_m, wall_normals = outline_walls(known_m, float(size_m[2]))
         seen = _seen_free(walls_m, T_camera_body, frame)
         walls_m, wall_normals = walls_m[~seen], wall_normals[~seen]
@@ -142,7 +139,8 @@ class Body:
         origin = np.repeat([MEASURED, TURNED, EXTRUDED], counts)
         all_normals = np.concatenate([normals, turned_normals, wall_normals])
         thin = bool(size_m[2] <= _THIN_M)
-        kept = _thinned(points_m, -origin if thin else origin, _THIN_VOXEL_M if thin else _VOXEL_M)
+        rank, voxel_m = (-origin, _THIN_VOXEL_M) if thin else (origin, _VOXEL_M)
+        kept = kernels.one_of_each_cell(points_m, np.zeros_like(rank), rank, voxel_m)
         # Where a surface was measured, or follows from one that was, its own slope counts, not that of a wall; but of a
         # thin body what was measured of its sides is mixed with its top, and walls count.
         extruded = origin[kept] == EXTRUDED
@@ -151,10 +149,8 @@ class Body:
             side = np.abs(all_normals[known, 2]) < _UPRIGHT_SLOPE
             known, doubtful = np.concatenate([known[~side], doubtful]), known[side]
         if len(known) and len(doubtful):
-            # Neither is worth its time for so few points.
-            tree = cKDTree(points_m[known], compact_nodes=False, balanced_tree=False)
-            nearest_m, _ = tree.query(points_m[doubtful], distance_upper_bound=_KNOWN_NEAR_M)
-            kept = np.concatenate([known, doubtful[np.isinf(nearest_m)]])
+            near = kernels.any_near(points_m[doubtful], points_m[known], _KNOWN_NEAR_M)
+            kept = np.concatenate([known, doubtful[~near]])
         bounds_m = np.stack([points_m[:, :2].min(axis=0), points_m[:, :2].max(axis=0)])
         middle_xy = bounds_m.mean(axis=0) if axis_m is None else axis_m
         return cls(
@@ -183,11 +179,14 @@ class Body:
 
 
 def _measured(
-    label: int, instance: Instance3D, frame: RgbdFrame, labels: NDArray[np.int16], T_body_camera: Transform
+    label: int,
+    instance: Instance3D,
+    frame: RgbdFrame,
+    labels: NDArray[np.int16],
+    crop: tuple[slice, slice],
+    T_body_camera: Transform,
 ) -> tuple[FloatArray, FloatArray]:
     """Points of the measured surface, evenly over its pixels, on their local planes, and their normals; body frame."""
-    rows, columns = np.divmod(instance.pixels.astype(np.int32), np.int32(frame.intrinsics.width))
-    crop = slice(int(rows.min()), int(rows.max()) + 1), slice(int(columns.min()), int(columns.max()) + 1)
     depth_m = frame.depth_m[crop]
     keep = (labels[crop] == label) & (depth_m > 0)
     radius_px = window_radius_px(median(instance.points_m[:, 2]), frame.intrinsics.fx)
@@ -203,20 +202,23 @@ def _measured(
     return np.asarray(T_body_camera.apply(points_m)), normals @ T_body_camera.rotation.T
 
 
-def _all_points(frame: RgbdFrame, mask: NDArray[np.bool_], T_body_camera: Transform, size_m: FloatArray) -> FloatArray:
+def _all_points(
+    frame: RgbdFrame, mask: NDArray[np.bool_], crop: tuple[slice, slice], T_body_camera: Transform, size_m: FloatArray
+) -> FloatArray:
     """Every measured point of the mask inside the box (and 5 mm around it): thin rims, too, that lifting drops."""
-    rows = rows_of(mask)
-    places = np.flatnonzero(mask[rows] & (frame.depth_m[rows] > 0)) + rows.start * mask.shape[1]
-    depth_m = frame.depth_m.reshape(-1).take(places).astype(np.float64)
-    points_m = np.empty((len(places), 3))
-    points_m[:, :2] = frame.intrinsics.rays.reshape(-1, 2).take(places, axis=0)
-    points_m[:, :2] *= depth_m[:, None]
-    points_m[:, 2] = depth_m
-    points_m = np.asarray(T_body_camera.apply(points_m))
-    x, y, z = (np.ascontiguousarray(points_m[:, axis]) for axis in range(3))
-    far_x, far_y, far_z = (size_m * (0.5, 0.5, 1.0) + 0.005).tolist()
-    inside = (np.abs(x) <= far_x) & (np.abs(y) <= far_y) & (z > 0) & (z <= far_z)
-    return points_m.compress(inside, axis=0)
+    rows, columns = crop
+    return kernels.points_in_box(
+        frame.depth_m,
+        mask,
+        rows.start,
+        rows.stop,
+        columns.start,
+        columns.stop,
+        frame.intrinsics.fx_fy_cx_cy,
+        np.ascontiguousarray(T_body_camera.rotation),
+        T_body_camera.translation_m,
+        size_m * (0.5, 0.5, 1.0) + 0.005,
+    )
 
 
 def _symmetry_axis(
@@ -230,7 +232,7 @@ def _symmetry_axis(
     if not len(points_m):
         return None
     away = -camera_m[:2]
-    away = away / max(float(np.linalg.norm(away)), 1e-6)
+    away = away / max(math.hypot(*away.tolist()), 1e-6)
     for shift_m in _AXIS_SHIFTS_M:
         axis_m = shift_m * away
         if float(_seen_free(_half_turn(points_m, axis_m), T_camera_body, frame).mean()) <= _MOST_REFUTED:
@@ -245,69 +247,16 @@ def _half_turn(points_m: FloatArray, middle_m: FloatArray) -> FloatArray:
 
 def _seen_free(points_m: FloatArray, T_camera_body: Transform, frame: RgbdFrame) -> NDArray[np.bool_]:
     """Which points (N,) the camera looks through: it measured something well behind them."""
-    camera_m = np.asarray(T_camera_body.apply(points_m))
-    rows, columns, inside = pixels_of(camera_m, frame)
-    seen_m = frame.depth_m[rows, columns]
-    return inside & (seen_m > 0) & (camera_m[:, 2] < seen_m - _SEEN_FREE_M)
-
-
-def _thinned(points_m: FloatArray, rank: NDArray[np.int64], voxel_m: FloatArray) -> NDArray[np.int64]:
-    """Indices of one point a cell of this size (3,), the one of the lowest rank."""
-    cells = np.floor(points_m / voxel_m).astype(np.int64) + 2**15
-    key = (cells[:, 0] << 17 | cells[:, 1]) << 17 | cells[:, 2]
-    order = np.argsort(rank, kind="stable")
-    return np.sort(order[np.unique(key[order], return_index=True)[1]])
+    rotation = np.ascontiguousarray(T_camera_body.rotation)
+    return kernels.seen_free(
+        points_m, rotation, T_camera_body.translation_m, frame.depth_m, frame.intrinsics.fx_fy_cx_cy
+    )
 
 
 def round_axis(points_m: FloatArray, normals: FloatArray) -> FloatArray | None:
-    """Where the upright axis of a body of revolution goes through the support, (2,), or None for another body.
-
-    Circles with a common centre and a radius for each height are fitted to level slices of the sides: with m the means
-    over a slice, 2 c (p - m) = |p|^2 - mean |p|^2, which is linear in the centre c. What lies off its slice's circle,
-    a handle, is left out, step by step.
-    """
-    sides = np.abs(normals[:, 2]) < _UPRIGHT_SLOPE
-    flat_m, heights_m = points_m[sides, :2], points_m[sides, 2]
-    if len(flat_m) < _MIN_ROUND_POINTS:
-        return None
-    slices = np.floor(heights_m / _SLICE_M).astype(np.int64)
-    slices -= slices.min()
-    squared = (flat_m**2).sum(axis=1)
-    inlier = np.ones(len(flat_m), dtype=bool)
-    centre = flat_m.mean(axis=0)
-    for _ in range(_CIRCLE_STEPS):
-        counts = np.bincount(slices[inlier], minlength=int(slices.max()) + 1).clip(min=1)
-
-        def centred(
-            values: NDArray[np.floating], inlier: NDArray[np.bool_] = inlier, counts: NDArray[np.int64] = counts
-        ) -> FloatArray:
-            return values - (np.bincount(slices[inlier], values[inlier], len(counts)) / counts)[slices]
-
-        left = 2 * np.column_stack([centred(flat_m[:, 0]), centred(flat_m[:, 1])])
-        right = centred(squared)
-        normal_matrix = left[inlier].T @ left[inlier]
-        (a, b), (_, c) = normal_matrix.tolist()
-        radius = math.hypot((a - c) / 2, b)  # its eigenvalues are (a + c) / 2 plus and minus this
-        if (a + c) / 2 + radius >= 1e6 * ((a + c) / 2 - radius):
-            return None
-        centre = np.linalg.solve(normal_matrix, left[inlier].T @ right[inlier])
-        radii_m = np.linalg.norm(flat_m - centre, axis=1)
-        radius_of_slice = (np.bincount(slices[inlier], radii_m[inlier], len(counts)) / counts)[slices]
-        off_m = np.abs(radii_m - radius_of_slice)
-        tolerance_m = _CIRCLE_TOLERANCE_M + _CIRCLE_TOLERANCE_RATIO * radius_of_slice
-        inlier = off_m <= 1.5 * tolerance_m
-        if inlier.sum() < _MIN_ROUND_POINTS:
-            return None
-    outwards = ((flat_m - centre) * normals[sides, :2]).sum(
-        axis=1
-    ) > 0  # the inside of a vessel has its normals the other way
-    if (inlier & (off_m <= tolerance_m)).mean() < _MIN_ROUND_SHARE or outwards[inlier].mean() < 0.8:
-        return None
-    angles = np.sort(np.arctan2(*(flat_m[inlier] - centre).T))
-    gaps = np.diff(np.append(angles, angles[0] + 2 * np.pi))
-    if 360 - np.degrees(gaps.max()) < _MIN_ARC_DEG or np.linalg.norm(centre - flat_m.mean(axis=0)) > _FARTHEST_AXIS_M:
-        return None
-    return np.asarray(centre)
+    """Where the upright axis of a body of revolution goes through the support, (2,), or None for another body."""
+    found, x_m, y_m = kernels.upright_axis(points_m, normals)
+    return np.array([x_m, y_m]) if found else None
 
 
 def outline_walls(points_m: FloatArray, height_m: float) -> tuple[FloatArray, FloatArray]:
@@ -323,17 +272,10 @@ def outline_walls(points_m: FloatArray, height_m: float) -> tuple[FloatArray, Fl
     """
     if not len(points_m):
         return np.zeros((0, 3)), np.zeros((0, 3))
-    # Columns of their own: NumPy goes along an axis of two or three much slower.
-    flat_m = [np.ascontiguousarray(points_m[:, axis]) for axis in range(2)]
-    low_m = np.array([float(values.min()) for values in flat_m]) - 4 * _CELL_M
-    rows, columns = (
-        np.floor((values - low) / _CELL_M).astype(np.int64) for values, low in zip(flat_m, low_m.tolist(), strict=True)
-    )
-    shape = int(rows.max()) + 5, int(columns.max()) + 5
-    if max(shape) > _MAX_CELLS:
+    low_x_m, low_y_m, top_m = kernels.heights_over_cells(points_m, _CELL_M, _RIM_CELLS, _MAX_CELLS)
+    if not top_m.size:
         return np.zeros((0, 3)), np.zeros((0, 3))
-    top_m = np.zeros(shape, dtype=np.float32)
-    np.maximum.at(top_m.reshape(-1), rows * shape[1] + columns, points_m[:, 2].astype(np.float32))
+    low_m, shape = np.array([low_x_m, low_y_m]), top_m.shape
     thin = height_m <= _THIN_M
     if thin:
         # Noise is a good part of such a height: outlines of what most of the top reaches.

@@ -1,10 +1,13 @@
-"""The quality of grasps: how likely they hold, and thinning of those that are nearly the same."""
+"""The quality of grasps: how likely they hold."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 from numpy.typing import NDArray
 
+from instance_seg_ros.core.compiled import kernel
 from instance_seg_ros.grasping.candidates import Poses
 from instance_seg_ros.grasping.closing import Closed
 from instance_seg_ros.grasping.collision import Sight
@@ -12,8 +15,6 @@ from instance_seg_ros.grasping.object_body import Body
 
 FloatArray = NDArray[np.float64]
 
-_THIN_DISTANCE_M = 0.03
-_THIN_ANGLE_DEG = 30.0
 _FULL_DEPTH_M = 0.02
 _SURE_DEPTH_M = 0.006
 _FULL_OVERLAP_M = 0.012
@@ -76,32 +77,69 @@ def marks_of(
         sight: what the camera saw of the fingers' places.
         up: (3,) unit vector, body frame.
     """
-    cosine = closed.cosine.clip(1e-6, 1)
-    closing = poses.rotations[:, :2, 0]
-    offset_m = poses.origins_m[:, :2] - body.centre_m[:2]
-    along = (offset_m * closing).sum(axis=1) / np.maximum((closing**2).sum(axis=1), 1e-9)
-    arm_m = np.linalg.norm(offset_m - along[:, None] * closing, axis=1)
-    values = [
-        np.sqrt(1 - cosine**2) / cosine / friction,
-        closed.assumed,
-        arm_m / _ARM_UNIT_M,
-        (closed.width_m / max_opening_m - _WIDE_SHARE).clip(min=0) / (1 - _WIDE_SHARE),
-        1 + poses.rotations[:, :, 2] @ up,
+    return _marks(
+        poses.rotations,
+        poses.origins_m,
+        poses.openings_m,
+        closed.values,
+        body.centre_m,
         sight.hidden,
         sight.shadowed,
-        (1 - closed.overlap_m / _FULL_OVERLAP_M).clip(min=0),
-        (1 - closed.depth_m / _FULL_DEPTH_M).clip(min=0),
-        (1 - closed.depth_m / _SURE_DEPTH_M).clip(min=0),
-        np.abs(closed.low_m + closed.high_m) / 2 / _SHIFT_UNIT_M,
-        1 - poses.openings_m / max_opening_m,
-    ]
-    return np.stack(values, axis=1)
+        up,
+        friction,
+        max_opening_m,
+    )
 
 
-def nearly_same(poses: Poses, reference: int) -> NDArray[np.bool_]:
-    """Which grasps (C,) are within 3 cm and 30 degrees of that at index `reference`; half a turn about z is none."""
-    near = np.linalg.norm(poses.origins_m - poses.origins_m[reference], axis=1) <= _THIN_DISTANCE_M
-    # Trace of R_reference^T R, and of the same with x and y reversed.
-    along = np.einsum("cij,ij->cj", poses.rotations, poses.rotations[reference])
-    trace = np.abs(along[:, 0] + along[:, 1]) + along[:, 2]
-    return near & ((trace - 1) / 2 >= np.cos(np.radians(_THIN_ANGLE_DEG)))
+@kernel(
+    "float64[:, :, ::1]",
+    "float64[:, ::1]",
+    "float64[::1]",
+    "float64[:, ::1]",
+    "float64[::1]",
+    "float64[::1]",
+    "float64[::1]",
+    "float64[::1]",
+    "float64",
+    "float64",
+)
+def _marks(
+    rotations: FloatArray,
+    origins_m: FloatArray,
+    openings_m: FloatArray,
+    closed: FloatArray,
+    centre_m: FloatArray,
+    hidden: FloatArray,
+    shadowed: FloatArray,
+    up: FloatArray,
+    friction: float,
+    max_opening_m: float,
+) -> FloatArray:
+    """As `marks_of`, of what poses, closed grasps, body and sight hold."""
+    marks = np.empty((len(openings_m), 12))
+    for c in range(len(openings_m)):
+        low_m, high_m, assumed, overlap_m, depth_m = (
+            closed[c, 0],
+            closed[c, 1],
+            closed[c, 3],
+            closed[c, 4],
+            closed[c, 5],
+        )
+        cosine = min(max(closed[c, 2], 1e-6), 1.0)
+        closing_x, closing_y = rotations[c, 0, 0], rotations[c, 1, 0]
+        x_m, y_m = origins_m[c, 0] - centre_m[0], origins_m[c, 1] - centre_m[1]
+        along = (x_m * closing_x + y_m * closing_y) / max(closing_x**2 + closing_y**2, 1e-9)
+        approach = rotations[c, 0, 2] * up[0] + rotations[c, 1, 2] * up[1] + rotations[c, 2, 2] * up[2]
+        marks[c, 0] = math.sqrt(1 - cosine**2) / cosine / friction
+        marks[c, 1] = assumed
+        marks[c, 2] = math.hypot(x_m - along * closing_x, y_m - along * closing_y) / _ARM_UNIT_M
+        marks[c, 3] = max((high_m - low_m) / max_opening_m - _WIDE_SHARE, 0) / (1 - _WIDE_SHARE)
+        marks[c, 4] = 1 + approach
+        marks[c, 5] = hidden[c]
+        marks[c, 6] = shadowed[c]
+        marks[c, 7] = max(1 - overlap_m / _FULL_OVERLAP_M, 0)
+        marks[c, 8] = max(1 - depth_m / _FULL_DEPTH_M, 0)
+        marks[c, 9] = max(1 - depth_m / _SURE_DEPTH_M, 0)
+        marks[c, 10] = abs(low_m + high_m) / 2 / _SHIFT_UNIT_M
+        marks[c, 11] = 1 - openings_m[c] / max_opening_m
+    return marks

@@ -71,7 +71,7 @@ def body_of(solid: Body, elevation_deg: float = 40) -> tuple[bodies.Body, Analyt
     instance = Lifter(LiftingSettings()).lift(frame, Instances.from_labels(labels)).instances[0]
     kept = np.zeros(frame.depth_m.shape, dtype=np.int16)
     kept.reshape(-1)[instance.pixels] = 1
-    return bodies.Body.of_instance(1, instance, frame, kept, labels == 1), scene
+    return bodies.Body.of_instance(1, instance, frame, kept, labels == 1, np.s_[0:480, 0:640]), scene
 
 
 BOX = Box((0.10, 0.06, 0.05), upright(0, 0, 0.025, 30))
@@ -219,8 +219,9 @@ def test_an_instance_without_a_box_has_no_body() -> None:
     scene = AnalyticScene([BOX], look_at((0, 0, 0.03), 0.7, 40))
     frame, labels = scene.render(0.001)
     lifted = Lifter(LiftingSettings(min_points=100_000)).lift(frame, Instances.from_labels(labels))
+    everywhere = np.s_[0:480, 0:640]
     with pytest.raises(ValueError, match="without a box"):
-        bodies.Body.of_instance(1, lifted.instances[0], frame, labels.astype(np.int16), labels == 1)
+        bodies.Body.of_instance(1, lifted.instances[0], frame, labels.astype(np.int16), labels == 1, everywhere)
 
 
 def true_surface(body: Body, points_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

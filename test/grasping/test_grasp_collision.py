@@ -10,12 +10,14 @@ import pytest
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.geometry import Plane, Transform
 from instance_seg_ros.core.parameters import GripperSettings
+from instance_seg_ros.grasping import kernels
 from instance_seg_ros.grasping.candidates import Poses
-from instance_seg_ros.grasping.closing import Closed, Column, close_on, deepest_m, in_grasp_frames
-from instance_seg_ros.grasping.collision import Obstacles, Sight, free_of_scene, sight_of, unmeasured_parts
-from instance_seg_ros.grasping.gripper import Gripper, Region
+from instance_seg_ros.grasping.closing import Closed, Column, close_on, deepest_m
+from instance_seg_ros.grasping.collision import Obstacles, Sight, sight_of, unmeasured_parts
+from instance_seg_ros.grasping.gripper import Gripper
 from instance_seg_ros.grasping.object_body import EXTRUDED, MEASURED, TURNED, Body
-from instance_seg_ros.grasping.quality import HELD, MARKS, SCORES, WEIGHTS, marks_of, nearly_same, quality_of, score_of
+from instance_seg_ros.grasping.quality import HELD, MARKS, SCORES, WEIGHTS, marks_of, quality_of, score_of
+from instance_seg_ros.lifting.surface import bounds_of
 
 SETTINGS = GripperSettings(
     max_opening_m=0.08,
@@ -48,8 +50,44 @@ def body_at(points_m: np.ndarray, normals: np.ndarray | None = None, supported: 
     return Body(1, identity, points_m, normals, measured, np.zeros(3), np.full(3, 0.06), supported, False)
 
 
+ANY_SLOPE = 1e6
+"""A friction with which whatever faces the fingers holds."""
+
+
 def closed_on(body: Body, poses: Poses) -> Closed:
-    return close_on(body, Column.of(in_grasp_frames(poses, body.points_m), GRIPPER), poses, GRIPPER)
+    """Where they are, and opened as far as they are."""
+    column = Column.of(body, poses, GRIPPER)
+    _, closed, unfit, slip = close_on(body, poses, column, np.zeros(len(poses)), poses.openings_m, GRIPPER, ANY_SLOPE)
+    assert (unfit, slip, len(closed.values)) == (0, 0, len(poses))
+    return closed
+
+
+def fits(body: Body, poses: Poses) -> bool:
+    column = Column.of(body, poses, GRIPPER)
+    return not close_on(body, poses, column, np.zeros(len(poses)), poses.openings_m, GRIPPER, ANY_SLOPE)[2]
+
+
+def free_of_scene(poses: Poses, points_m: np.ndarray, gripper: Gripper = GRIPPER) -> list[bool]:
+    """Each pose on its own."""
+    everything, nobody = np.ones(1, dtype=bool), np.zeros((0, 3))
+    return [
+        len(
+            kernels.best_free(
+                poses.rotations[[index]],
+                poses.origins_m[[index]],
+                poses.openings_m[[index]],
+                everything,
+                ~everything,
+                points_m,
+                nobody,
+                gripper.ways_m,
+                0.003,
+                1,
+            )[0]
+        )
+        == 1
+        for index in range(len(poses))
+    ]
 
 
 @pytest.mark.parametrize(
@@ -72,8 +110,8 @@ def test_points_of_the_scene_block_what_the_gripper_sweeps(point_m: tuple[float,
 
 
 def is_free(poses: Poses, points_m: np.ndarray) -> bool:
-    (result,) = free_of_scene(in_grasp_frames(poses, points_m), poses.openings_m, GRIPPER, clearance_m=0.003).tolist()
-    return bool(result)
+    (result,) = free_of_scene(poses, points_m)
+    return result
 
 
 @pytest.mark.parametrize(("opening_m", "free"), [(0.08, False), (0.05, True), (0.085, False)])
@@ -92,11 +130,11 @@ def test_no_points_block_nothing() -> None:
 )
 def test_the_opened_fingers_clear_the_body(x_m: float, free: bool) -> None:
     rows_m = np.array([[x, 0.0, 0.01 + 0.001 * k] for x in (0.0, x_m) for k in range(5)])
-    assert closed_on(body_at(rows_m), poses_at((0, 0, 0))).free.tolist() == [free]
+    assert fits(body_at(rows_m), poses_at((0, 0, 0))) is free
 
 
 def test_nothing_between_the_fingers_is_no_grasp() -> None:
-    assert closed_on(body_at(np.array([[0.0, 0.05, 0.01]])), poses_at((0, 0, 0))).free.tolist() == [False]
+    assert fits(body_at(np.array([[0.0, 0.05, 0.01]])), poses_at((0, 0, 0))) is False
 
 
 def test_closing_meets_what_stands_out_first() -> None:
@@ -112,18 +150,20 @@ def test_closing_meets_what_stands_out_first() -> None:
     assert closed.assumed[0] == 0
 
 
+def deepest(poses: Poses, body: Body, gripper: Gripper = GRIPPER) -> np.ndarray:
+    return deepest_m(poses, Column.of(body, poses, gripper), body, gripper, 0.004)
+
+
 def test_the_palm_stops_above_the_body_and_the_tips_above_the_support() -> None:
     column_m = np.array([[0.0, 0.0, 0.005 * k] for k in range(13)])  # 60 mm high
     poses = poses_at((0, 0, 0.05), (0, 0, 0.05))
     tall, low = body_at(column_m), body_at(column_m[:5])
     for body, depth_m in ((tall, 0.05 - 0.06 + 0.04 - 0.004), (low, 0.04)):
-        local_m = in_grasp_frames(poses, body.points_m)
-        assert deepest_m(poses, local_m, body, GRIPPER, 0.004) == pytest.approx([depth_m] * 2, abs=1e-6)
+        assert deepest(poses, body) == pytest.approx([depth_m] * 2, abs=1e-6)
     near = poses_at((0, 0, 0.02))
-    local_m = in_grasp_frames(near, low.points_m)
-    assert deepest_m(near, local_m, low, GRIPPER, 0.004) == pytest.approx([0.016], abs=1e-6)
+    assert deepest(near, low) == pytest.approx([0.016], abs=1e-6)
     hanging = body_at(column_m[:5], supported=False)
-    assert deepest_m(near, local_m, hanging, GRIPPER, 0.004) == pytest.approx([0.036], abs=1e-6)
+    assert deepest(near, hanging) == pytest.approx([0.036], abs=1e-6)
 
 
 def test_a_level_approach_or_one_from_below_never_reaches_a_supported_body() -> None:
@@ -131,7 +171,7 @@ def test_a_level_approach_or_one_from_below_never_reaches_a_supported_body() -> 
     level = np.array([[0.0, 0.0, -1.0], [1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
     for rotation in (level, np.eye(3)):
         poses = poses_at((0, 0, 0.1), rotation=rotation)
-        assert deepest_m(poses, in_grasp_frames(poses, body.points_m), body, GRIPPER, 0.004)[0] < 0
+        assert deepest(poses, body)[0] < 0
 
 
 @pytest.mark.parametrize(
@@ -155,7 +195,9 @@ def test_what_the_camera_did_not_see_is_told_apart(
     depth_m[unmeasured > 0] = 0
     frame = RgbdFrame(None, depth_m, Intrinsics(64, 48, 60.0, 60.0, 31.5, 23.5))
     owners = (depth_m == 0.5).astype(np.int16)
-    sight = sight_of(np.array([[[x_m, 0, 1.0], [x_m, 0.01, 1.0]]]), frame, owners, unmeasured, own)
+    towards = poses_at((x_m, 0.0, 1.0), rotation=np.eye(3))  # 4 cm of fingers, all of them behind the wall or before it
+    aside_m = np.array([[0.0, 0.01]])
+    sight = sight_of(towards, aside_m, GRIPPER, frame, Transform.identity(), owners, unmeasured, own)
     assert (sight.hidden.tolist(), sight.shadowed.tolist(), sight.unknown.tolist()) == ([hidden], [shadowed], [unknown])
 
 
@@ -166,7 +208,7 @@ def test_single_pixels_without_depth_are_no_unmeasured_part() -> None:
     mask = np.zeros((2, 40, 40), dtype=bool)
     mask[1, 5:35, 5:35] = True
     frame = RgbdFrame(None, depth_m, Intrinsics(40, 40, 40.0, 40.0, 19.5, 19.5))
-    parts = unmeasured_parts(frame, mask)
+    parts = unmeasured_parts(frame, mask, [bounds_of(own) for own in mask])
     assert (parts[10:20, 10:20] == 2).all() and np.count_nonzero(parts) == 100
 
 
@@ -190,6 +232,15 @@ def turned(degrees: float) -> np.ndarray:
     return np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]]) @ DOWN_TURN
 
 
+def is_thinned(poses: Poses) -> bool:
+    """Whether the second of two is left out, with nothing in the way of either."""
+    nobody, both = np.zeros((0, 3)), np.ones(2, dtype=bool)
+    arrays = poses.rotations, poses.origins_m, poses.openings_m
+    chosen, met, unfit = kernels.best_free(*arrays, both, ~both, nobody, nobody, GRIPPER.ways_m, 0.003, 9)
+    assert chosen[0] == 0 and (met, unfit) == (0, 0)
+    return len(chosen) == 1
+
+
 @pytest.mark.parametrize(
     ("origin_m", "degrees", "same"),
     [
@@ -204,7 +255,7 @@ def test_grasps_within_3_cm_and_30_degrees_are_one(
     origin_m: tuple[float, float, float], degrees: float, same: bool
 ) -> None:
     both = poses_at((0, 0, 0)).joined(poses_at(origin_m, rotation=turned(degrees)))
-    assert nearly_same(both, 0).tolist() == [True, same]
+    assert is_thinned(both) is same
 
 
 GOOD = {
@@ -276,8 +327,7 @@ def test_the_scene_is_kept_away_by_the_clearance_and_no_more(
 ) -> None:
     poses = poses_at((0, 0, 0), (0, 0, 0.5))
     for point_m, free in ((inside_m, False), (outside_m, True)):
-        local_m = in_grasp_frames(poses, np.array([point_m]))
-        assert free_of_scene(local_m, poses.openings_m, gripper, clearance_m=0.003).tolist() == [free, True]
+        assert free_of_scene(poses, np.array([point_m]), gripper) == [free, True]
 
 
 POST_M = [(x, 0.0, 0.01 + 0.001 * k) for x in (-0.01, 0.01) for k in range(5)]
@@ -303,12 +353,12 @@ POST_M = [(x, 0.0, 0.01 + 0.001 * k) for x in (-0.01, 0.01) for k in range(5)]
 def test_the_opened_fingers_keep_1_mm_from_the_body_and_3_mm_of_room(
     point_m: tuple[float, float, float], free: bool
 ) -> None:
-    assert closed_on(body_at(np.array([*POST_M, point_m])), poses_at((0, 0, 0))).free.tolist() == [free]
+    assert fits(body_at(np.array([*POST_M, point_m])), poses_at((0, 0, 0))) is free
 
 
 def test_a_body_below_the_tips_is_not_between_the_fingers() -> None:
     for z_m, free in ((-0.0005, False), (0.0005, True)):
-        assert closed_on(body_at(np.array([[0.0, 0.0, z_m]])), poses_at((0, 0, 0))).free.tolist() == [free]
+        assert fits(body_at(np.array([[0.0, 0.0, z_m]])), poses_at((0, 0, 0))) is free
 
 
 @pytest.mark.parametrize(("back_m", "carries"), [(0.0024, True), (0.0026, False)])
@@ -353,22 +403,59 @@ def test_a_body_that_reaches_little_between_the_fingers_is_grazed(depth_m: float
 def test_assumed_is_the_mean_of_both_contacts_and_extruded_counts_double(
     left: tuple[int, int], right: tuple[int, int], assumed: float
 ) -> None:
-    body = body_at(np.array([[x, 0.0, z] for x in (-0.01, 0.01) for z in (0.01, 0.02)]))
+    points_m = np.array([[x, 0.0, z] for x in (-0.01, 0.01) for z in (0.01, 0.02)])
+    body = body_at(points_m, np.sign(points_m[:, :1]) * [1.0, 0.0, 0.0])
     body = replace(body, origin=np.array([*left, *right]))
     assert closed_on(body, poses_at((0, 0, 0))).assumed == pytest.approx([assumed])
 
 
 def test_poses_moved_in_meet_what_they_meet_where_they_are_then() -> None:
     rng = np.random.default_rng(3)
-    body = body_at(rng.uniform((-0.02, -0.02, 0.0), (0.02, 0.02, 0.06), (200, 3)))
-    poses = poses_at((0, 0, 0.05), (0.004, 0, 0.05), (0, 0.006, 0.04))
-    which, depth_m = np.array([0, 2]), np.array([0.02, -0.01])
-    column = Column.of(in_grasp_frames(poses, body.points_m), GRIPPER).of_poses(which).moved(depth_m)
+    points_m = rng.uniform((-0.02, -0.02, 0.0), (0.02, 0.02, 0.06), (200, 3))
+    body = body_at(points_m, np.sign(points_m[:, :1]) * [1.0, 0.0, 0.0])
+    poses, depth_m = poses_at((0, 0, 0.05), (0, 0.006, 0.04)), np.array([0.02, -0.01])
     there = poses_at((0, 0, 0.03), (0, 0.006, 0.05))
-    moved, expected = close_on(body, column, there, GRIPPER), closed_on(body, there)
-    assert moved.free.tolist() == expected.free.tolist() == [True, True]
-    for name in ("low_m", "high_m", "depth_m", "overlap_m", "contacts_m"):
-        np.testing.assert_allclose(getattr(moved, name), getattr(expected, name), atol=1e-6)
+    column = Column.of(body, poses, GRIPPER)
+    moved, closed, unfit, slip = close_on(body, poses, column, depth_m, poses.openings_m, GRIPPER, ANY_SLOPE)
+    assert (unfit, slip) == (0, 0)
+    np.testing.assert_allclose(closed.values, closed_on(body, there).values, atol=1e-6)
+    middle_m = (closed.low_m + closed.high_m) / 2
+    np.testing.assert_allclose(moved.origins_m, there.origins_m + middle_m[:, None] * [1.0, 0.0, 0.0], atol=1e-9)
+
+
+FULLY_OPENED_POST_M = (0.045, 0.0, 0.01)
+"""Where the opened finger comes down."""
+
+
+@pytest.mark.parametrize(
+    ("beside_m", "opened_m", "unfit"),
+    [
+        ([], [0.08], 0),
+        ([FULLY_OPENED_POST_M], [0.05], 0),
+        ([FULLY_OPENED_POST_M, (0.03, 0.0, 0.01)], [], 1),  # in the way of the finger that is opened less
+    ],
+)
+def test_where_the_gripper_does_not_fit_in_opened_fully_it_is_opened_less(
+    beside_m: list[tuple[float, float, float]], opened_m: list[float], unfit: int
+) -> None:
+    points_m = np.array([*POST_M, *beside_m])
+    body, poses = body_at(points_m, np.sign(points_m[:, :1]) * [1.0, 0.0, 0.0]), poses_at((0, 0, 0))
+    column = Column.of(body, poses, GRIPPER)
+    found, _, failed, _ = close_on(body, poses, column, np.zeros(1), np.array([0.05]), GRIPPER, ANY_SLOPE)
+    assert (found.openings_m.tolist(), failed) == (opened_m, unfit)
+
+
+@pytest.mark.parametrize(("degrees", "holds"), [(25, True), (28, False)])
+def test_surfaces_hold_within_the_angle_of_friction(degrees: float, holds: bool) -> None:
+    lean = np.radians(degrees)  # atan(0.5) is 26.6 degrees
+    normals = np.array([[-1.0, 0, 0]] * 2 + [[np.cos(lean), np.sin(lean), 0]] * 2)
+    body, poses = (
+        body_at(np.array([[x, 0.0, z] for x in (-0.01, 0.01) for z in (0.01, 0.02)]), normals),
+        poses_at((0, 0, 0)),
+    )
+    column = Column.of(body, poses, GRIPPER)
+    found, _, unfit, slip = close_on(body, poses, column, np.zeros(1), poses.openings_m, GRIPPER, 0.5)
+    assert (len(found), unfit, slip) == (int(holds), 0, int(not holds))
 
 
 @pytest.mark.parametrize(
@@ -385,8 +472,7 @@ def test_what_is_under_the_palm_or_the_fingers_knuckles_limits_the_depth(
     poses = poses_at((0, 0, 0))
     for point_m, depth_m in ((inside_m, 0.04 - 0.004 - 0.02), (outside_m, 0.04)):
         body = body_at(np.array([point_m]), supported=False)
-        local_m = in_grasp_frames(poses, body.points_m)
-        assert deepest_m(poses, local_m, body, gripper, 0.004) == pytest.approx([depth_m], abs=1e-6)
+        assert deepest(poses, body, gripper) == pytest.approx([depth_m], abs=1e-6)
 
 
 def tilted(degrees: float) -> np.ndarray:
@@ -405,23 +491,32 @@ def tilted(degrees: float) -> np.ndarray:
 )
 def test_a_tilted_gripper_stops_where_its_lowest_corner_meets_the_support(degrees: float, depth_m: float) -> None:
     poses, body = poses_at((0, 0, 0.02), rotation=tilted(degrees)), body_at(np.array([[0.5, 0.0, 0.0]]))
-    depths_m = deepest_m(poses, in_grasp_frames(poses, body.points_m), body, GRIPPER, 0.004)
+    depths_m = deepest(poses, body)
     assert depths_m == pytest.approx([depth_m], abs=1e-4)
 
 
 @pytest.mark.parametrize(("axis", "from_m"), [(0, 0.0), (1, 0.0), (2, 0.5)])
 def test_thinning_leaves_one_point_of_each_owner_in_each_cell_of_5_mm(axis: int, from_m: float) -> None:
-    points_m = np.full((5, 3), 0.502, dtype=np.float32)
+    points_m = np.full((5, 3), 0.502)
     points_m[:, axis] = from_m + np.array([0.0005, 0.0045, 0.0055, 0.0095, 0.0109])
     for owner, count in (([1, 1, 1, 1, 1], 3), ([1, 2, 1, 1, 1], 4), ([0, 0, 0, 0, 0], 3)):
-        thinned = Obstacles(points_m, np.array(owner), np.zeros((1, 1), np.int16), None).thinned()
-        assert (len(thinned.points_m), len(thinned.owner)) == (count, count)
+        kept = kernels.one_of_each_cell(points_m, np.array(owner), np.zeros(5, np.int64), np.full(3, 0.005))
+        assert len(kept) == count
+
+
+@pytest.mark.parametrize(("rank", "kept"), [([0, 0, 0], [0, 2]), ([2, 1, 0], [1, 2]), ([1, 0, 0], [1, 2])])
+def test_thinning_keeps_the_lowest_rank_of_a_cell_and_of_these_the_first(rank: list[int], kept: list[int]) -> None:
+    points_m = np.array([[0.001, 0.0, 0.0], [0.002, 0.0, 0.0], [1e6, 0.0, 0.0]])
+    own = kernels.one_of_each_cell(points_m, np.zeros(3, np.int64), np.array(rank), np.full(3, 0.005))
+    assert own.tolist() == kept
 
 
 def test_others_are_near_within_the_radius_and_not_of_the_object() -> None:
-    points_m = np.array([[0, 0, 0.59], [0, 0.09, 0.5], [0, 0, 0.61], [0.11, 0, 0.5], [0, 0, 0.5]], dtype=np.float32)
-    obstacles = Obstacles(points_m, np.array([0, 2, 0, 2, 1]), np.zeros((1, 1), np.int16), None)
-    assert obstacles.others_near(np.array([0, 0, 0.5]), 0.1, 1).tolist() == points_m[:2].tolist()
+    points_m = np.array([[0, 0, 0.59], [0, 0.09, 0.5], [0, 0, 0.61], [0.11, 0, 0.5], [0, 0, 0.5]])
+    obstacles = Obstacles(points_m, np.array([0, 2, 0, 2, 1]), np.zeros((1, 1), np.int16))
+    moved = Transform(turned(30), np.array([0.1, 0.2, 0.3]))
+    others_m = obstacles.others_near(np.array([0, 0, 0.5]), 0.1, 1, None, moved)
+    np.testing.assert_allclose(others_m, moved.apply(points_m[:2]), atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -431,11 +526,9 @@ def test_others_are_near_within_the_radius_and_not_of_the_object() -> None:
 def test_the_support_of_the_object_is_no_obstacle_but_other_objects_in_it_are(
     owner: int, height_m: float, counts: bool
 ) -> None:
-    obstacles = Obstacles(
-        np.array([[0.01, 0, 0.5 - height_m]], dtype=np.float32), np.array([owner]), np.zeros((1, 1), np.int16), None
-    )
+    obstacles = Obstacles(np.array([[0.01, 0, 0.5 - height_m]]), np.array([owner]), np.zeros((1, 1), np.int16))
     shelf = Plane(np.array([0.0, 0.0, -1.0]), 0.5)
-    assert len(obstacles.others_near(np.array([0, 0, 0.5]), 0.1, 1, shelf)) == counts
+    assert len(obstacles.others_near(np.array([0, 0, 0.5]), 0.1, 1, shelf, Transform.identity())) == counts
 
 
 WIDE_PIXELS = Intrinsics(40, 40, 40.0, 40.0, 19.5, 19.5)
@@ -469,9 +562,10 @@ def test_unlabelled_pixels_within_3_of_an_object_are_its_rim() -> None:
 
 
 def test_a_completed_side_belongs_to_its_object() -> None:
-    seen = Obstacles(np.array([[0, 0, 0.5]], dtype=np.float32), np.array([0]), NO_LABELS, None)
-    both = seen.with_hidden_side(3, np.array([[0.1, 0, 0.5]]))
-    assert both.owner.tolist() == [0, 3] and both.points_m[1] == pytest.approx([0.1, 0, 0.5])
+    frame = RgbdFrame(None, np.zeros((40, 40), dtype=np.float32), WIDE_PIXELS)
+    hidden_m = {3: np.array([[0.1, 0, 0.5]]), 4: np.array([[0.1, 0, 0.5], [0.101, 0, 0.5]])}
+    obstacles = Obstacles.of_frame(frame, NO_LABELS, None, hidden_m)
+    assert obstacles.owner.tolist() == [3, 4] and obstacles.points_m == pytest.approx(np.array([[0.1, 0, 0.5]] * 2))
 
 
 @pytest.mark.parametrize(
@@ -492,14 +586,13 @@ def test_thinning_ends_at_3_cm_and_30_degrees(
     origin_m: tuple[float, float, float], rotation: np.ndarray, same: bool
 ) -> None:
     both = poses_at((0, 0, 0)).joined(poses_at(origin_m, rotation=rotation))
-    assert nearly_same(both, 0).tolist() == [True, same]
+    assert is_thinned(both) is same
 
 
 def closed_as(**changes: float) -> Closed:
     """One grasp closed from -20 to 30 mm on measured faces at right angles to its axis, 12 mm along, 20 mm deep."""
     values = {"low_m": -0.02, "high_m": 0.03, "cosine": 1.0, "assumed": 0.0, "overlap_m": 0.012, "depth_m": 0.02}
-    arrays = {name: np.array([value]) for name, value in {**values, **changes}.items()}
-    return Closed(free=np.array([True]), contacts_m=np.zeros((1, 2, 3)), **arrays)
+    return Closed(np.array([[*{**values, **changes}.values(), *np.zeros(6)]]))
 
 
 @pytest.mark.parametrize(
@@ -540,13 +633,10 @@ def test_quality_is_the_share_that_held_at_its_score(knot: int) -> None:
     assert quality_of(marks) == pytest.approx([HELD[knot]], abs=1e-4)
 
 
-def test_a_grown_region_has_every_face_moved_out_and_no_gap_less_than_none() -> None:
-    assert Region(0.5, 1.0, 0.25, -2.0, 0.0).grown(0.25) == Region(0.25, 1.25, 0.5, -2.25, 0.25)
-    assert Region(0.125, 1.0, 0.25, -2.0, 0.0).grown(0.25).inner_x == 0
-
-
 @pytest.mark.parametrize(("behind_m", "hidden"), [(-0.001, 0.0), (0.009, 0.0), (0.011, 1.0)])
 def test_a_place_is_hidden_from_1_cm_behind_what_was_measured(behind_m: float, hidden: float) -> None:
     frame = RgbdFrame(None, np.full((40, 40), 0.5, dtype=np.float32), WIDE_PIXELS)
-    sight = sight_of(np.array([[[0, 0, 0.5 + behind_m]]]), frame, NO_LABELS, NO_LABELS, 1)
+    level = np.array([[0.0, 0, 1], [1, 0, 0], [0, 1, 0]])  # approaches along x, so that the fingers are at one depth
+    poses = poses_at((0, 0, 0.5 + behind_m), rotation=level)
+    sight = sight_of(poses, np.zeros((1, 1)), GRIPPER, frame, Transform.identity(), NO_LABELS, NO_LABELS, 1)
     assert (sight.hidden.tolist(), sight.shadowed.tolist(), sight.unknown.tolist()) == ([hidden], [0.0], [False])
