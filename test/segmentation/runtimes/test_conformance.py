@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import SegmentationSettings
 from instance_seg_ros.learning.export.int8 import agreement
 from instance_seg_ros.segmentation.model_file import default_model_path, path_in_8_bits, read_model_info
-from instance_seg_ros.segmentation.network import Network
+from instance_seg_ros.segmentation.network import Network, network_inputs
 from instance_seg_ros.segmentation.postprocessing import NetworkOutput
 from instance_seg_ros.segmentation.runtimes.cpu_runtimes import CPU_BACKENDS, load_cpu_network
 from instance_seg_ros.segmentation.segmenter import NetworkSegmenter
@@ -124,6 +125,36 @@ def test_a_model_of_constants(
     expected = segment(reference(block_model_path), block_model_path, frame)
     assert len(expected) == 2
     assert_same(segment(make(block_model_path), block_model_path, frame), expected)
+
+
+@pytest.mark.parametrize("mask_head", ["prototypes", "kernels"])
+@pytest.mark.parametrize("backend", ["openvino in float32", "torch in fp32"])
+def test_other_mask_heads(backend: str, mask_head: str, small_config: object, tmp_path: Path) -> None:
+    """Random weights, so that all that is compared is arithmetic."""
+    import onnx
+    import torch
+
+    from instance_seg_ros.learning.export.model_writer import export_graph
+    from instance_seg_ros.learning.models.condinst import CondInst
+    from instance_seg_ros.learning.models.exported_graph import DecodingSettings
+
+    pytest.importorskip(backend.split()[0])
+    torch.manual_seed(0)
+    model = CondInst(dataclasses.replace(small_config, mask_head=mask_head)).eval()  # type: ignore[type-var]
+    with torch.no_grad():
+        model.head.class_logits.weight.mul_(30)
+        model.controller.weight.mul_(30)
+    path = tmp_path / "model.onnx"
+    # Nothing is suppressed: a threshold is no place to compare at.
+    decoding = DecodingSettings(16, 16, overlap_threshold=1.0, containment_threshold=1.0, min_score=0.0)
+    onnx.save(export_graph(model, decoding), path)
+    inputs = network_inputs(tabletop(320, 240), ("depth_m", "intrinsics", "color_rgb"))
+    expected, found = reference(path)(inputs), MAKERS[backend](path)(inputs)
+    assert np.count_nonzero(expected.scores) > 8 and expected.masks.std() > 0.05
+    np.testing.assert_allclose(found.scores, expected.scores, atol=1e-3)
+    # The order of equally good ones may differ, their sum may not.
+    sums = [output.masks.astype(np.float64).sum(axis=0) for output in (found, expected)]
+    np.testing.assert_allclose(*sums, atol=0.02)
 
 
 @pytest.mark.parametrize("color", [True, False])
