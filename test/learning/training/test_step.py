@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from instance_seg_ros.learning.datasets.augmentation import AugmentationSettings
 from instance_seg_ros.learning.datasets.scene_frames import SceneFrames
 from instance_seg_ros.learning.datasets.training_samples import Batch, FrameDataset, collate
 from instance_seg_ros.learning.models.condinst import CondInst
-from instance_seg_ros.learning.models.configuration import CondInstConfig
+from instance_seg_ros.learning.models.configuration import MASK_HEADS, CondInstConfig
 from instance_seg_ros.learning.synthetic.store import open_store
 from instance_seg_ros.learning.training.objective import batch_losses
 from instance_seg_ros.learning.training.processes import Processes
@@ -42,13 +43,14 @@ class OffTheDevice(TorchDispatchMode):
         return result
 
 
+@pytest.mark.parametrize("mask_head", MASK_HEADS)
 def test_a_step_waits_for_no_value_of_the_device(
-    small_config: CondInstConfig, tiny_color_store: Path, monkeypatch: pytest.MonkeyPatch
+    mask_head: str, small_config: CondInstConfig, tiny_color_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch, "autocast", lambda *args, **kwargs: contextlib.nullcontext())  # none for such a device
     data = FrameDataset(SceneFrames(open_store(tiny_color_store)), AugmentationSettings(), (96, 128), 2, 0)
     batch = collate([data[(0, slot)] for slot in range(2)], rows=32).to(torch.device("meta"))
-    model = CondInst(small_config).train().to("meta")
+    model = CondInst(replace(small_config, mask_head=mask_head)).train().to("meta")
     with OffTheDevice() as watcher:
         output = model(batch.depth_m, batch.intrinsics, batch.color_rgb)
         seeds = torch.zeros(2, dtype=torch.int64, device="meta")

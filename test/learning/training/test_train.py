@@ -17,7 +17,7 @@ from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.learning.datasets.scene_frames import SceneFrames
 from instance_seg_ros.learning.datasets.training_samples import Batch, collate
 from instance_seg_ros.learning.models.checkpoint import averaged_model, load_checkpoint, save_atomically
-from instance_seg_ros.learning.models.configuration import CondInstConfig
+from instance_seg_ros.learning.models.configuration import MASK_HEADS, CondInstConfig
 from instance_seg_ros.learning.synthetic.store import open_store
 from instance_seg_ros.learning.training.initial import read_initial_weights, without_mask_head
 from instance_seg_ros.learning.training.log import LOG_NAME
@@ -154,8 +154,11 @@ def test_a_batch_without_objects_gives_finite_losses(trainer: MakeTrainer, tmp_p
     assert all(math.isfinite(value) for value in run.train_step(empty).values())
 
 
-def test_every_tensor_of_a_step_is_made_on_the_device_of_the_training(trainer: MakeTrainer, tmp_path: Path) -> None:
-    run = trainer(tmp_path, 4)
+@pytest.mark.parametrize("mask_head", MASK_HEADS)
+def test_every_tensor_of_a_step_is_made_on_the_device_of_the_training(
+    mask_head: str, trainer: MakeTrainer, small_config: CondInstConfig, tmp_path: Path
+) -> None:
+    run = trainer(tmp_path, 4, config=replace(small_config, mask_head=mask_head))
     run.train_step(first_batch(run))  # the optimiser makes its state on its own
     run.step += 1
     batch = first_batch(run)
