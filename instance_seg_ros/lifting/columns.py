@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.core.camera import RgbdFrame
-from instance_seg_ros.lifting.completion import pixels_of
+from instance_seg_ros.core.compiled import inner, kernel
 from instance_seg_ros.lifting.order_statistics import median
 from instance_seg_ros.lifting.solid import Body
 
@@ -31,8 +31,10 @@ _LEVEL_SHARE, _LEVEL_COLUMNS = 0.92, 0.6
 """The top of a body is flat when this share of the columns that are seen reaches the first share of its height."""
 _LEVEL_COSINE = math.cos(math.radians(8.0))
 _FLAT_TOP_SHARE = 0.3
-_FREE_LEVELS = np.array([0.5, 0.65, 0.8, 0.95])
+_FREE_LEVELS = (0.5, 0.65, 0.8, 0.95)
 """Heights at which free space is looked for in a column, as shares of the object's."""
+_LEAST_DEPTH_M = 1e-3
+"""What lies beside the camera or behind it counts as so far in front of it."""
 
 
 class Underside(enum.Enum):
@@ -44,6 +46,9 @@ class Underside(enum.Enum):
     """It lies on its side: below its middle height it is what it is above."""
     TURNED = enum.auto()
     """It leans: what lies below is what is above, by half a turn about the middle of its box in every direction."""
+
+
+_ROUND, _TURNED = Underside.ROUND.value, Underside.TURNED.value
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,22 +109,151 @@ def fill_columns(
         1,
         np.ceil(_GRID * size_m / size_m.max() - _ROUNDING).astype(np.int64),
     )
-    measured_m = _measured_tops_m(body, axes, low_m, size_m, counts)
-    across_m, along_m = (low_m[axis] + _middles(int(counts[axis])) * size_m[axis] for axis in (0, 1))
-    flat_m = np.stack(np.meshgrid(across_m, along_m, indexing="ij"), axis=-1) @ axes
-    seen = np.isfinite(measured_m)
-    bound_m = np.full(seen.shape, body.top_m)
-    bound_m[~seen] = _bounds_of_columns_m(flat_m[~seen], body, frame, mask)
-    if np.count_nonzero(measured_m > _LEVEL_SHARE * body.top_m) > _LEVEL_COLUMNS * np.count_nonzero(seen):
-        bound_m[bound_m < body.top_m] = 0
-    turned_m = np.where(seen, measured_m, np.where(bound_m > 0, np.nan, 0))[::-1, ::-1]
-    opposite_m = np.where(np.isnan(turned_m), median(measured_m[seen]), turned_m)
-    tops_m = np.clip(np.where(seen, measured_m, np.minimum(opposite_m, bound_m)), 0, body.top_m)
-    below_m = {Underside.FLAT: np.zeros_like(tops_m), Underside.ROUND: body.top_m - tops_m}.get(
-        underside, body.top_m - tops_m[::-1, ::-1]
+    measured_m = np.full(counts, -np.inf)
+    _measure_tops(body.points_m, axes, low_m, size_m, measured_m)
+    usual_m = median(measured_m[np.isfinite(measured_m)])
+    bottoms_m, tops_m = np.empty_like(measured_m), np.empty_like(measured_m)
+    camera, depth_m = frame.intrinsics, np.ascontiguousarray(frame.depth_m)
+    pose, optics = np.vstack([body.basis, body.origin_m]), np.array([camera.fx, camera.fy, camera.cx, camera.cy])
+    _fill(
+        measured_m,
+        axes,
+        low_m,
+        size_m,
+        body.top_m,
+        usual_m,
+        underside.value,
+        pose,
+        optics,
+        depth_m,
+        mask,
+        bottoms_m,
+        tops_m,
     )
-    solid = tops_m > below_m
-    return Columns(axes, low_m, size_m, np.where(solid, below_m, 0), np.where(solid, tops_m, 0))
+    return Columns(axes, low_m, size_m, bottoms_m, tops_m)
+
+
+@kernel("float64[:, ::1]", "float64[:, :]", "float64[:]", "float64[:]", "float64[:, ::1]", writes=("tops_m",))
+def _measure_tops(
+    points_m: FloatArray, axes: FloatArray, low_m: FloatArray, size_m: FloatArray, tops_m: FloatArray
+) -> None:
+    """Raises the height (I, J) of each column to its highest point."""
+    for n in range(len(points_m)):
+        x, y = points_m[n, 0], points_m[n, 1]
+        i = _cell_of(axes[0, 0] * x + axes[0, 1] * y - low_m[0], size_m[0], tops_m.shape[0])
+        j = _cell_of(axes[1, 0] * x + axes[1, 1] * y - low_m[1], size_m[1], tops_m.shape[1])
+        tops_m[i, j] = max(tops_m[i, j], points_m[n, 2])
+
+
+@inner
+def _cell_of(offset_m: float, size_m: float, count: int) -> int:
+    return min(max(int(offset_m / size_m * count), 0), count - 1)
+
+
+@kernel(
+    *("float64[:, ::1]", "float64[:, :]", "float64[:]", "float64[:]", "float64", "float64", "int64"),
+    *("float64[:, ::1]", "float64[::1]", "float32[:, ::1]", "boolean[:, ::1]"),
+    *("float64[:, ::1]", "float64[:, ::1]"),
+    writes=("bottoms_m", "tops_m"),
+)
+def _fill(
+    measured_m: FloatArray,
+    axes: FloatArray,
+    low_m: FloatArray,
+    size_m: FloatArray,
+    top_m: float,
+    usual_m: float,
+    underside: int,
+    pose: FloatArray,
+    optics: FloatArray,
+    depth_m: NDArray[np.float32],
+    mask: NDArray[np.bool_],
+    bottoms_m: FloatArray,
+    tops_m: FloatArray,
+) -> None:
+    """The columns (I, J) of `fill_columns`.
+
+    Args:
+        measured_m: (I, J) highest points, -inf where there is none.
+        usual_m: of what is hidden on either side.
+        underside: value of `Underside`.
+        pose: (4, 3) basis of the body's frame and, last, its origin.
+        optics: (4,) fx, fy, cx, cy.
+    """
+    across, along = measured_m.shape
+    bound_m = np.empty((across, along))
+    seen = high = 0
+    for i in range(across):
+        for j in range(along):
+            bound_m[i, j] = top_m
+            if measured_m[i, j] > -np.inf:
+                seen += 1
+                high += measured_m[i, j] > _LEVEL_SHARE * top_m
+            else:
+                first_m, second_m = low_m[0] + (i + 0.5) / across * size_m[0], low_m[1] + (j + 0.5) / along * size_m[1]
+                x_m = first_m * axes[0, 0] + second_m * axes[1, 0]
+                y_m = first_m * axes[0, 1] + second_m * axes[1, 1]
+                bound_m[i, j] = _free_from_m(x_m, y_m, top_m, pose, optics, depth_m, mask)
+    flat = high > _LEVEL_COLUMNS * seen
+    for i in range(across):
+        for j in range(along):
+            if measured_m[i, j] > -np.inf:
+                own_m = measured_m[i, j]
+            elif flat and bound_m[i, j] < top_m:
+                own_m = 0.0
+            else:
+                opposite = across - 1 - i, along - 1 - j
+                own_m = usual_m
+                if measured_m[opposite] > -np.inf:
+                    own_m = measured_m[opposite]
+                elif bound_m[opposite] <= 0 or (flat and bound_m[opposite] < top_m):
+                    own_m = 0.0
+                own_m = min(own_m, bound_m[i, j])
+            tops_m[i, j] = min(max(own_m, 0.0), top_m)
+    for i in range(across):
+        for j in range(along):
+            bottoms_m[i, j] = 0.0
+            if underside == _ROUND:
+                bottoms_m[i, j] = top_m - tops_m[i, j]
+            elif underside == _TURNED:
+                bottoms_m[i, j] = top_m - tops_m[across - 1 - i, along - 1 - j]
+    for i in range(across):
+        for j in range(along):
+            if tops_m[i, j] <= bottoms_m[i, j]:
+                bottoms_m[i, j] = tops_m[i, j] = 0.0
+
+
+@inner
+def _free_from_m(
+    x_m: float,
+    y_m: float,
+    top_m: float,
+    pose: FloatArray,
+    optics: FloatArray,
+    depth_m: NDArray[np.float32],
+    mask: NDArray[np.bool_],
+) -> float:
+    """How high a column can be for what is seen behind it; 0 where that is less than half the object.
+
+    The middle height of a column tells better than its foot, which noise of the support may hide.
+    """
+    for level in range(len(_FREE_LEVELS)):
+        z_m = _FREE_LEVELS[level] * top_m
+        camera_x, camera_y, camera_z = (
+            x_m * pose[0, 0] + y_m * pose[0, 1] + z_m * pose[0, 2] + pose[3, 0],
+            x_m * pose[1, 0] + y_m * pose[1, 1] + z_m * pose[1, 2] + pose[3, 1],
+            x_m * pose[2, 0] + y_m * pose[2, 1] + z_m * pose[2, 2] + pose[3, 2],
+        )
+        away_m = max(camera_z, _LEAST_DEPTH_M)
+        column, row = (
+            np.rint(camera_x / away_m * optics[0] + optics[2]),
+            np.rint(camera_y / away_m * optics[1] + optics[3]),
+        )
+        if 0 <= column < depth_m.shape[1] and 0 <= row < depth_m.shape[0]:
+            v, u = int(row), int(column)
+            if depth_m[v, u] - camera_z > (_FREE_M if mask[v, u] else 0.0):
+                return z_m if level else 0.0
+    return top_m
 
 
 def _middles(count: int) -> FloatArray:
@@ -150,30 +284,3 @@ def leans(body: Body) -> bool:
         main /= max(float(np.linalg.norm(main)), 1e-9)
         face = normals @ main > _SAME_FACE
     return bool(np.count_nonzero(face) > _FACE_SHARE * len(face) and _LEANING[0] < main[2] < _LEANING[1])
-
-
-def _measured_tops_m(
-    body: Body, axes: FloatArray, low_m: FloatArray, size_m: FloatArray, counts: NDArray[np.int64]
-) -> FloatArray:
-    """Height (I, J) of the highest point in each column, -inf in those without one."""
-    cells = (body.points_m[:, :2] @ axes.T - low_m) / size_m * counts
-    places = np.clip(cells.astype(np.int64), 0, counts - 1)
-    tops_m = np.full(counts[0] * counts[1], -np.inf)
-    np.maximum.at(tops_m, places[:, 0] * counts[1] + places[:, 1], body.points_m[:, 2])
-    return tops_m.reshape(counts)
-
-
-def _bounds_of_columns_m(flat_m: FloatArray, body: Body, frame: RgbdFrame, mask: NDArray[np.bool_]) -> FloatArray:
-    """How high (N,) columns at (N, 2) can be for what is seen behind them; 0 where that is less than half the object.
-
-    The middle height of a column tells better than its foot, which noise of the support may hide.
-    """
-    heights_m = _FREE_LEVELS * body.top_m
-    levels_m = np.empty((len(heights_m), len(flat_m), 3))
-    levels_m[..., :2], levels_m[..., 2] = flat_m, heights_m[:, None]
-    levels_m = body.in_camera(levels_m)
-    rows, columns, inside = pixels_of(levels_m, frame)
-    beyond_m = frame.depth_m[rows, columns] - levels_m[..., 2]
-    free = inside & (beyond_m > np.where(mask[rows, columns], _FREE_M, 0))
-    bound_m = np.where(free, heights_m[:, None], body.top_m).min(axis=0)
-    return np.where(free[0], 0, bound_m)

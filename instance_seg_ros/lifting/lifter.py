@@ -262,11 +262,11 @@ class Lifter:
         """
         if not core.any():
             return core
-        median_m = median(depth_m[core])
-        departure_m = abs(depth_m - median_m)
-        deviation_m = 1.4826 * median(departure_m[core])
+        own_m = depth_m[core]
+        median_m = median(own_m)
+        deviation_m = 1.4826 * median(np.abs(own_m - median_m))
         gate_m = max(self.settings.outlier_mad_factor * deviation_m, max(core.shape) * median_m / focal_px)
-        within = core & (departure_m <= gate_m)
+        within = core & (abs(depth_m - median_m) <= gate_m)
         left_out = core & ~within
         if not left_out.any():
             return within

@@ -87,17 +87,18 @@ def fit_circles(
     found, axis_x, axis_y, scatter_m = _least_scatter(x, y, bins, weight, low, axis_x, axis_y)
     if not found:
         return none
-    radii_m, ordered_m = np.empty(count), np.empty(count)
+    radii_m = np.empty(count)
     for i in range(count):
-        radii_m[i] = ordered_m[i] = _length(x[i] - axis_x, y[i] - axis_y)
-    if scatter_m > _ROUND_M + _ROUND_RATIO * _median(ordered_m, count):
+        radii_m[i] = _length(x[i] - axis_x, y[i] - axis_y)
+    starts, ordered_m = _by_bin(bins, radii_m)
+    if scatter_m > _ROUND_M + _ROUND_RATIO * _median(radii_m, count):
         return none
     outer_m, inner_m = profile_m[0], profile_m[1]
-    has_inner = inward > _INNER_SHARE * count and _profile(bins, BINS, radii_m, inner_m)
-    has_outer = _profile(bins, 0, radii_m, outer_m)
+    has_inner = inward > _INNER_SHARE * count and _profile(starts, ordered_m, BINS, inner_m)
+    has_outer = _profile(starts, ordered_m, 0, outer_m)
     if has_inner:
         floor_m = _floor_m(points_m, normals, top_m, axis_x, axis_y, 0.6 * _largest(inner_m))
-        _as_cavity(top_m, floor_m, bins, has_outer, outer_m, inner_m)
+        _as_cavity(top_m, floor_m, starts, has_outer, outer_m, inner_m)
     elif has_outer:
         inner_m[:] = 0
         _add_top(points_m, top_m, axis_x, axis_y, bins, outer_m)
@@ -407,31 +408,43 @@ def _least_scatter(
 
 
 @inner
-def _profile(bins: IntArray, first: int, radii_m: FloatArray, profile_m: FloatArray) -> bool:
+def _by_bin(bins: IntArray, values: FloatArray) -> tuple[IntArray, FloatArray]:
+    """Values in the order of their bins, of which there are twice BINS, and where each bin begins, the end last."""
+    starts, ordered = np.zeros(2 * BINS + 2, dtype=np.int64), np.empty(len(values))
+    for own in bins:
+        starts[own + 2] += 1
+    for index in range(2, 2 * BINS + 2):
+        starts[index] += starts[index - 1]
+    for i in range(len(values)):  # the start of a bin moves on to its end, which is where the next one begins
+        ordered[starts[bins[i] + 1]] = values[i]
+        starts[bins[i] + 1] += 1
+    return starts, ordered
+
+
+@inner
+def _profile(starts: IntArray, ordered_m: FloatArray, first: int, profile_m: FloatArray) -> bool:
     """Median radii (BINS,) of the bins from a first one on; between bins with points, and beyond, as its neighbours do.
 
     False where fewer than two bins have points enough.
+
+    Args:
+        starts, ordered_m: of `_by_bin`.
     """
-    own_m = np.empty(len(radii_m))
-    known, slope_known, count = np.empty(BINS), np.empty(BINS), 0
+    known, known_m, count = np.empty(BINS), np.empty(BINS), 0
     for index in range(BINS):
-        points = 0
-        for i in range(len(radii_m)):
-            if bins[i] == first + index:
-                own_m[points] = radii_m[i]
-                points += 1
-        if points >= _MIN_BIN_POINTS:
-            known[count], slope_known[count] = index, _smallest(own_m, points, points // 2)
+        own_m = ordered_m[starts[first + index] : starts[first + index + 1]]
+        if len(own_m) >= _MIN_BIN_POINTS:
+            known[count], known_m[count] = index, _smallest(own_m, len(own_m), len(own_m) // 2)
             count += 1
     if count < 2:
         return False
-    _interpolate(known, slope_known, count, profile_m)
+    _interpolate(known, known_m, count, profile_m)
     few = min(4, count)
     middle, rise, run = 0.0, 0.0, 0.0
     for k in range(few):
         middle += known[k] / few
     for k in range(few):
-        rise += (known[k] - middle) * slope_known[k]
+        rise += (known[k] - middle) * known_m[k]
         run += (known[k] - middle) ** 2
     # A body that narrows towards its foot goes on to narrow; one that widens stands on what is its widest yet.
     lowest = int(known[0])
@@ -453,18 +466,15 @@ def _interpolate(places: FloatArray, values: FloatArray, count: int, result: Flo
 
 @inner
 def _as_cavity(
-    top_m: float, floor_m: float, bins: IntArray, has_outer: bool, outer_m: FloatArray, inner_m: FloatArray
+    top_m: float, floor_m: float, starts: IntArray, has_outer: bool, outer_m: FloatArray, inner_m: FloatArray
 ) -> None:
     """Makes outer radii and those of a cavity with a floor and a wall of the radii (BINS,) of either side."""
     wall_m = min(max(floor_m, _MIN_WALL_M), _MAX_WALL_M)
-    counts = np.zeros(2 * BINS, dtype=np.int64)
-    for own in bins:
-        counts[own] += 1
     gaps_m, known = np.empty(BINS), 0
     for index in range(BINS):
         if not has_outer:  # from above a bowl shows nothing but its inside
             outer_m[index] = inner_m[index] + wall_m
-        elif min(counts[index], counts[BINS + index]) >= _MIN_BIN_POINTS:
+        elif min(_points_in(starts, index), _points_in(starts, BINS + index)) >= _MIN_BIN_POINTS:
             gaps_m[known] = outer_m[index] - inner_m[index]
             known += 1
     if known:
@@ -475,6 +485,11 @@ def _as_cavity(
         middle_m = (index + 0.5) / BINS * top_m
         above_floor = min(max((middle_m - floor_m) / top_m * BINS + 0.5, 0.0), 1.0)
         inner_m[index] = math.sqrt(above_floor) * max(outer_m[index] - wall_m, 0.0)
+
+
+@inner
+def _points_in(starts: IntArray, index: int) -> int:
+    return starts[index + 1] - starts[index]
 
 
 @inner
@@ -500,15 +515,15 @@ def _add_top(
     for own in bins:
         if own < BINS:
             highest = max(highest, own)
-    radii_m = np.empty(len(points_m))
+    bins_of_all, radii_m = np.empty(len(points_m), dtype=np.int64), np.empty(len(points_m))
+    for i in range(len(points_m)):
+        bins_of_all[i] = _bin_of(points_m[i, 2], top_m)
+        radii_m[i] = _length(points_m[i, 0] - axis_x, points_m[i, 1] - axis_y)
+    starts, ordered_m = _by_bin(bins_of_all, radii_m)
     for index in range(highest + 1, BINS):
-        count = 0
-        for i in range(len(points_m)):
-            if _bin_of(points_m[i, 2], top_m) == index:
-                radii_m[count] = _length(points_m[i, 0] - axis_x, points_m[i, 1] - axis_y)
-                count += 1
-        if count >= _MIN_BIN_POINTS:
-            profile_m[index] = _percentile(radii_m, count, 95.0)
+        own_m = ordered_m[starts[index] : starts[index + 1]]
+        if len(own_m) >= _MIN_BIN_POINTS:
+            profile_m[index] = _percentile(own_m, len(own_m), 95.0)
 
 
 @inner
@@ -567,9 +582,9 @@ def _percentile(values: FloatArray, count: int, percent: float) -> float:
     below = int(place)
     share = place - below
     low = _smallest(values, count, below)
-    high = low
-    if below + 1 < count:
-        high = _smallest(values[below + 1 :], count - below - 1, 0)
+    high = low if below + 1 >= count else values[below + 1]
+    for i in range(below + 2, count):  # of those that are no smaller than it
+        high = min(high, values[i])
     return low + (high - low) * share if share < 0.5 else high - (high - low) * (1 - share)
 
 

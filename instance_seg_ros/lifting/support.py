@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from instance_seg_ros.core.camera import RgbdFrame
+from instance_seg_ros.core.compiled import kernel
 from instance_seg_ros.core.geometry import Plane, length
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.lifting.completion import pixels_of
 from instance_seg_ros.lifting.order_statistics import median, percentile
+from instance_seg_ros.lifting.surface import dilated
 
 FloatArray = NDArray[np.float64]
 
@@ -200,8 +202,10 @@ def _background_near(frame: RgbdFrame, instances: Instances) -> NDArray[np.float
     for x0, y0, x1, y1 in instances.boxes_xyxy / _STRIDE_PX:
         margin = 0.5 * max(x1 - x0, y1 - y0) + 8
         near[max(0, int(y0 - margin)) : int(y1 + margin) + 1, max(0, int(x0 - margin)) : int(x1 + margin) + 1] = True
-    masked = instances.masks[:, step, step].any(axis=0).astype(np.uint8)
-    background = near & (depth_m > 0) & (cv2.dilate(masked, np.ones((3, 3), np.uint8)) == 0)
+    masked = np.zeros(depth_m.shape, dtype=bool)
+    for mask in instances.masks:
+        masked |= mask[step, step]
+    background = near & (depth_m > 0) & ~dilated(masked, 3)
     rows, columns = np.nonzero(background)
     if len(rows) > _MAX_SAMPLES:
         chosen = np.linspace(0, len(rows) - 1, _MAX_SAMPLES).astype(np.int64)
@@ -260,8 +264,7 @@ def dominant_plane(points_m: NDArray[np.float32], tolerance_m: float) -> tuple[P
     normals = normals[proper] / lengths[proper, None]
     offsets = np.einsum("ij,ij->i", normals, corners[proper, 0])
     voters_m = points_m[:: 1 + len(points_m) // _VOTERS]
-    counts = np.count_nonzero(np.abs(voters_m @ normals.T - offsets) < tolerance_m, axis=0)
-    winner = int(np.argmax(counts))
+    winner = _most_voted(np.ascontiguousarray(voters_m), normals.astype(np.float32), offsets, tolerance_m)
     inliers = np.abs(points_m @ normals[winner] - offsets[winner]) < tolerance_m
     plane = _least_squares_plane(points_m[inliers])
     for _ in range(3):
@@ -273,6 +276,22 @@ def dominant_plane(points_m: NDArray[np.float32], tolerance_m: float) -> tuple[P
             break
         plane = _least_squares_plane(points_m[inliers])
     return plane, inliers
+
+
+@kernel("float32[:, ::1]", "float32[:, ::1]", "float32[::1]", "float64")
+def _most_voted(
+    voters_m: NDArray[np.float32], normals: NDArray[np.float32], offsets: NDArray[np.float32], tolerance_m: float
+) -> int:
+    """Index of the plane, normal . p = offset, near which the most points lie; the first of several."""
+    best, most, within_m = 0, -1, np.float32(tolerance_m)
+    for plane in range(len(normals)):
+        a, b, c, offset = normals[plane, 0], normals[plane, 1], normals[plane, 2], offsets[plane]
+        count = 0
+        for i in range(len(voters_m)):
+            count += abs(a * voters_m[i, 0] + b * voters_m[i, 1] + c * voters_m[i, 2] - offset) < within_m
+        if count > most:
+            best, most = plane, count
+    return best
 
 
 def _least_squares_plane(points_m: NDArray[np.float32]) -> Plane:

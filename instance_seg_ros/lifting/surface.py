@@ -25,11 +25,6 @@ _MIN_INVERSE_DEPTH = 1e-3
 """Per metre: a plane that would be farther away at its pixel, or behind the camera, is none."""
 
 
-def step_tolerance_m(depth_m: NDArray[np.float32], step_m: float, step_ratio: float) -> NDArray[np.float32]:
-    """The jump above which two neighbours belong to different surfaces, like `depth_m` in shape."""
-    return np.maximum(depth_m * step_ratio, step_m)
-
-
 def depth_step_pixels(depth_m: NDArray[np.float32], step_m: float, step_ratio: float) -> NDArray[np.bool_]:
     """Pixels on either side of a depth step.
 
@@ -40,16 +35,23 @@ def depth_step_pixels(depth_m: NDArray[np.float32], step_m: float, step_ratio: f
     Returns:
         (H, W) bool.
     """
-    measured = depth_m > 0
-    tolerance_m = step_tolerance_m(depth_m, step_m, step_ratio)
-    steps = np.zeros_like(measured)
-    below, above, right, left = np.s_[1:], np.s_[:-1], np.s_[:, 1:], np.s_[:, :-1]
-    for first, second in ((below, above), (right, left)):
-        jump = abs(depth_m[first] - depth_m[second]) > tolerance_m[first]
-        jump &= measured[first] & measured[second]
-        steps[first] |= jump
-        steps[second] |= jump
+    steps = np.zeros(depth_m.shape, dtype=bool)
+    _mark_steps(np.ascontiguousarray(depth_m), step_m, step_ratio, steps)
     return steps
+
+
+@kernel("float32[:, ::1]", "float64", "float64", "boolean[:, ::1]", writes=("steps",))
+def _mark_steps(depth_m: NDArray[np.float32], step_m: float, step_ratio: float, steps: NDArray[np.bool_]) -> None:
+    """Sets the pixels of `depth_step_pixels`."""
+    height, width = depth_m.shape
+    for y in range(height):
+        for x in range(width):
+            own_m = depth_m[y, x]
+            tolerance_m = max(own_m * np.float32(step_ratio), np.float32(step_m))
+            if y > 0 and own_m > 0 and depth_m[y - 1, x] > 0 and abs(own_m - depth_m[y - 1, x]) > tolerance_m:
+                steps[y, x] = steps[y - 1, x] = True
+            if x > 0 and own_m > 0 and depth_m[y, x - 1] > 0 and abs(own_m - depth_m[y, x - 1]) > tolerance_m:
+                steps[y, x] = steps[y, x - 1] = True
 
 
 def crop_of(mask: NDArray[np.bool_], margin: int) -> tuple[slice, slice]:

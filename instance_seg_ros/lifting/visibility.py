@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.core.camera import Intrinsics
+from instance_seg_ros.core.compiled import kernel
 from instance_seg_ros.core.geometry import OrientedBox
 from instance_seg_ros.core.status import Status
 from instance_seg_ros.lifting.surface import Bounds, bounds_of, crop_around, dilated
@@ -23,6 +24,7 @@ _UNMEASURED_SHARE = 0.2
 """Objects lose a rim of their depth to their edges; more than this is a part that is missing."""
 _REACH_PX = 5
 """An occluder is looked for up to this many pixels beyond the mask, behind the rim without depth."""
+_FARTHEST_M = 1e3
 _STEPS = 2.0
 """Something is nearer than the object when it is so by this multiple of a depth step."""
 
@@ -79,13 +81,10 @@ def partly_seen(
     if unmeasured_share > _UNMEASURED_SHARE:
         status |= Status.PARTLY_MEASURED
     # The nearest of the object around each pixel beyond it: what is nearer than that is in front of the object.
-    farthest = np.float32(1e3)
-    own_m = np.where(inside & measured, depth_m, farthest)
-    nearest_m = -dilated(-own_m, 2 * _REACH_PX + 1)
-    beside = measured & ~inside & (nearest_m < farthest)
-    nearest_beside_m = nearest_m[beside]
-    nearer = np.zeros_like(inside)
-    nearer[beside] = depth_m[beside] < nearest_beside_m - _STEPS * np.maximum(step_m, step_ratio * nearest_beside_m)
+    own_m = np.where(inside & measured, depth_m, np.float32(_FARTHEST_M))
+    nearest_m = cv2.erode(own_m, np.ones((2 * _REACH_PX + 1, 2 * _REACH_PX + 1), np.uint8))
+    nearer = np.empty_like(inside)
+    _mark_nearer(depth_m, inside, nearest_m, step_m, step_ratio, nearer)
     if standing is not None:
         # In the middle of a top it hides nothing of the outline.
         nearer |= standing[crop] & dilated(outline & _convex_edge(outline), 2 * _REACH_PX - 1)
@@ -97,6 +96,28 @@ def partly_seen(
         nearer_px = (rows + crop[0].start) * mask.shape[1] + columns + crop[1].start
     hidden_share = min((sum(border_px) + occluded_px) / max(outline_px, 1), 1.0)
     return Visibility(status, hidden_share, unmeasured_share, nearer_px)
+
+
+@kernel(
+    *("float32[:, ::1]", "boolean[:, ::1]", "float32[:, ::1]", "float64", "float64", "boolean[:, ::1]"),
+    writes=("nearer",),
+)
+def _mark_nearer(
+    depth_m: NDArray[np.float32],
+    inside: NDArray[np.bool_],
+    nearest_m: NDArray[np.float32],
+    step_m: float,
+    step_ratio: float,
+    nearer: NDArray[np.bool_],
+) -> None:
+    """Which pixels beside an object are in front of the nearest of it around them."""
+    least_m, ratio = np.float32(step_m), np.float32(step_ratio)
+    for y in range(depth_m.shape[0]):
+        for x in range(depth_m.shape[1]):
+            object_m = nearest_m[y, x]
+            beside = depth_m[y, x] > 0 and not inside[y, x] and object_m < _FARTHEST_M
+            gap_m = np.float32(_STEPS) * max(least_m, ratio * object_m)
+            nearer[y, x] = beside and depth_m[y, x] < object_m - gap_m
 
 
 def _convex_edge(outline: NDArray[np.bool_]) -> NDArray[np.bool_]:
