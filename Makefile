@@ -25,9 +25,10 @@ docs: ## Build the documentation as one site, out/site/index.html; a dead link i
 	@scripts/setup.sh test
 	@source env.sh && exec python scripts/site.py
 
-bench: ## Time every stage and every runtime; ARGS="--beside FILE.onnx" times another network, too
+bench: ## Time every stage, every runtime and the way between processes; BESIDE=FILE.onnx times another network, too
 	@scripts/setup.sh test
-	@source env.sh && exec instance-seg bench $(ARGS)
+	@source env.sh && instance-seg bench $(if $(BESIDE),--beside '$(BESIDE)') $(ARGS)
+	@source env.sh && exec python scripts/latency.py $(if $(BESIDE),--beside '$(BESIDE)')
 
 gpu-check: ## Hold every backend on this GPU against the CPU, time it, train a little; ARGS="--captures DIR" adds frames
 	@if [[ -d .venv ]]; then source env.sh; fi; exec python3 -m instance_seg_ros.commands.gpu_check $(ARGS)

@@ -146,10 +146,10 @@ def _simulated(size_wh: tuple[int, int]) -> Iterator[RgbdFrame]:
     return (simulated.frame for simulated in SimulatedTabletop(size_wh=size_wh))
 
 
-def made_up_frame(width: int, height: int) -> RgbdFrame:
-    """Twelve blocks on a table, seen from above: how long a frame takes depends on its contents only a little."""
+def made_up_frame(width: int, height: int, rows: int = 3) -> RgbdFrame:
+    """Rows of four blocks on a table, seen from above."""
     depth_m = np.full((height, width), 0.9, dtype=np.float32)
-    for row in range(3):
+    for row in range(rows):
         for column in range(4):
             top, left = (4 * row + 1) * height // 13, (4 * column + 1) * width // 17
             depth_m[top : top + 3 * height // 13, left : left + 3 * width // 17] = 0.84
