@@ -19,6 +19,7 @@ from instance_seg_ros.lifting.columns import Columns, Underside, fill_columns, h
 from instance_seg_ros.lifting.completion import far_side_of_round_body
 from instance_seg_ros.lifting.order import levels_below, removal_order
 from instance_seg_ros.lifting.order_statistics import median, percentile, percentiles
+from instance_seg_ros.lifting.rectangle import smallest_rectangle
 from instance_seg_ros.lifting.shape import CompletedShape, completed_shape
 from instance_seg_ros.lifting.solid import Body, Revolution, fit_revolution
 from instance_seg_ros.lifting.support import ObjectSupport, SceneSupports, Support, Surface, find_supports
@@ -41,8 +42,6 @@ _MIN_KEPT_SHARE = 0.3
 """Erosion and edge removal are eased until this share of a mask's measured pixels is left: thin objects stay."""
 _MIN_PIECE_SHARE = 0.1
 """Besides the largest connected piece, pieces of this share of it are kept, unless far behind or in front of it."""
-_EXTENT_PERCENTILE = 0.1
-"""Extents leave out this per cent of the outline's points at either end."""
 _TOP_PERCENTILE = 99.0
 """An object's top is this percentile of its points' heights: the very highest of thousands is noise."""
 _FOOT_SHARE = 0.3
@@ -433,17 +432,17 @@ def _completed(
     solid: Revolution | Columns | None = fit_revolution(body, frame, mask)
     if isinstance(solid, Revolution):
         round_below = bool(solid.radii_m[0] < _ROUND_BELOW * solid.radii_m.max())
-        axes, low_m, high_m = _smallest_rectangle(np.concatenate([outline_m, solid.outline_m()]))
+        axes, low_m, high_m = smallest_rectangle(np.concatenate([outline_m, solid.outline_m()]))
     else:
         turn = _turn_of_faces(body)
-        axes, low_m, high_m = _smallest_rectangle(outline_m, turn)
+        axes, low_m, high_m = smallest_rectangle(outline_m, turn)
         far_m = np.zeros((0, 3))
         if not has_flat_top(body):
             far_m = far_side_of_round_body(points_m, plane, frame, rotation[:, :2] @ axes[0])
         if len(far_m):
             far_m = (far_m - origin_m) @ rotation
             whole_m = np.concatenate([local_m, far_m])
-            axes, low_m, high_m = _smallest_rectangle(np.concatenate([outline_m, far_m[:, :2]]))
+            axes, low_m, high_m = smallest_rectangle(np.concatenate([outline_m, far_m[:, :2]]))
             body = Body(whole_m, np.concatenate([body.normals, np.zeros_like(far_m)]), top_m, rotation, origin_m)
             underside = Underside.ROUND
         else:
@@ -469,7 +468,7 @@ def _box_of_points(surface: KeptPoints, z_axis: NDArray[np.float64]) -> Oriented
     """The box of the measured points alone, its z along a unit vector."""
     points_m = surface.outline_m
     basis = Plane(z_axis, 0.0).basis()
-    axes, low_m, high_m = _smallest_rectangle(points_m @ basis[:, :2])
+    axes, low_m, high_m = smallest_rectangle(points_m @ basis[:, :2])
     bottom_m, top_m = percentiles(points_m @ z_axis, 100 - _TOP_PERCENTILE, _TOP_PERCENTILE)
     centre_m = basis[:, :2] @ axes.T @ ((low_m + high_m) / 2) + z_axis * (bottom_m + top_m) / 2
     return OrientedBox(
@@ -490,27 +489,6 @@ def _turn_of_faces(body: Body) -> float | None:
     fourfold = (across_x[steep] + 1j * across_y[steep]) ** 4
     mean = complex((fourfold / np.abs(fourfold)).mean())
     return cmath.phase(mean) / 4 if abs(mean) > _FACES_AGREE else None
-
-
-def _smallest_rectangle(
-    points: NDArray[np.float64], turn: float | None = None
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """The rectangle of least area around (N, 2) points, or the one that is turned by so many radians.
-
-    Returns:
-        axes: (2, 2), its sides' directions as rows, the longer side first, right-handed.
-        low, high: (2,) bounds of the points along those axes.
-    """
-    origin = points.mean(axis=0)
-    turn = np.radians(cv2.minAreaRect((points - origin).astype(np.float32))[2]) if turn is None else turn
-    cosine, sine = np.cos(turn), np.sin(turn)
-    axes = np.array([[cosine, sine], [-sine, cosine]])
-    along = (points @ axes.T).T
-    low, high = np.array([percentiles(places, _EXTENT_PERCENTILE, 100 - _EXTENT_PERCENTILE) for places in along]).T
-    if high[1] - low[1] > high[0] - low[0]:
-        axes = np.array([axes[1], -axes[0]])
-        low, high = np.array([low[1], -high[0]]), np.array([high[1], -low[0]])
-    return axes, low, high
 
 
 def _box_pose(x_axis: NDArray[np.float64], z_axis: NDArray[np.float64], centre_m: NDArray[np.float64]) -> Transform:

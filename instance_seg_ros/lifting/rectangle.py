@@ -1,0 +1,74 @@
+"""The smallest rectangle around an outline, with the outermost points, which are noise, left out."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from instance_seg_ros.core.compiled import inner, kernel
+
+FloatArray = NDArray[np.float64]
+
+_LEFT_OUT = 0.001
+"""Extents leave out this share of the points at either end, as percentiles do: between two of them."""
+
+
+def smallest_rectangle(points: FloatArray, turn: float | None = None) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """The rectangle of least area around (N, 2) points, or the one that is turned by so many radians.
+
+    Returns:
+        axes: (2, 2), its sides' directions as rows, the longer side first, right-handed.
+        low, high: (2,) bounds of the points along those axes.
+    """
+    if turn is None:
+        centred = np.empty(points.shape, dtype=np.float32)
+        _centre(points, centred)
+        turn = np.radians(cv2.minAreaRect(centred)[2])
+    cosine, sine = np.cos(turn), np.sin(turn)
+    low_x, high_x = _extent(points, cosine, sine)
+    low_y, high_y = _extent(points, -sine, cosine)
+    if high_y - low_y > high_x - low_x:
+        return np.array([[-sine, cosine], [-cosine, -sine]]), np.array([low_y, -high_x]), np.array([high_y, -low_x])
+    return np.array([[cosine, sine], [-sine, cosine]]), np.array([low_x, low_y]), np.array([high_x, high_y])
+
+
+@kernel("float64[:, :]", "float32[:, ::1]", writes=("centred",))
+def _centre(points: FloatArray, centred: NDArray[np.float32]) -> None:
+    """Points (N, 2) from their mean, where float32 is fine enough."""
+    count, mean_x, mean_y = len(points), 0.0, 0.0
+    for i in range(count):
+        mean_x += points[i, 0]
+        mean_y += points[i, 1]
+    for i in range(count):
+        centred[i, 0], centred[i, 1] = points[i, 0] - mean_x / count, points[i, 1] - mean_y / count
+
+
+@kernel("float64[:, :]", "float64", "float64")
+def _extent(points: FloatArray, along_x: float, along_y: float) -> tuple[float, float]:
+    """From where to where (N, 2) points reach in a direction."""
+    last = len(points) - 1
+    place = last * _LEFT_OUT
+    below = int(place)
+    few = min(below + 2, last + 1)
+    lowest, highest = np.full(few, np.inf), np.full(few, np.inf)
+    for i in range(last + 1):
+        value = along_x * points[i, 0] + along_y * points[i, 1]
+        _keep_least(lowest, value)
+        _keep_least(highest, -value)
+    share = place - below
+    low, next_low = lowest[below], lowest[min(below + 1, few - 1)]
+    high, next_high = -highest[below], -highest[min(below + 1, few - 1)]
+    return low + (next_low - low) * share, high + (next_high - high) * share
+
+
+@inner
+def _keep_least(least: FloatArray, value: float) -> None:
+    """Puts a value among the least ones, in ascending order, where it is one of them."""
+    if value >= least[-1]:
+        return
+    k = len(least) - 1
+    while k > 0 and least[k - 1] > value:
+        least[k] = least[k - 1]
+        k -= 1
+    least[k] = value

@@ -1,0 +1,30 @@
+"""The smallest rectangle around points, against rectangles that are known and NumPy's percentiles."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from instance_seg_ros.lifting.rectangle import smallest_rectangle
+
+
+@pytest.mark.parametrize("turn_deg", [0, 20, 75, 90, 130])
+@pytest.mark.parametrize(("long", "short"), [(0.3, 0.1), (0.1, 0.09)])
+def test_the_longer_side_comes_first_whatever_the_turn(turn_deg: float, long: float, short: float) -> None:
+    turn = np.radians(turn_deg)
+    sides = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+    corners = np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]]) * [long / 2, short / 2]
+    points = 5 + corners.repeat(50, axis=0) @ sides
+    axes, low, high = smallest_rectangle(points)
+    assert abs(axes[0] @ sides[0]) == pytest.approx(1, abs=1e-6)
+    assert np.linalg.det(axes) == pytest.approx(1)
+    np.testing.assert_allclose(high - low, [long, short], atol=1e-6)
+    np.testing.assert_allclose((low + high) / 2 @ axes, [5, 5], atol=1e-6)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 500, 1000, 1001, 1002, 3456])
+def test_the_outermost_thousandth_is_left_out_as_percentiles_do(count: int) -> None:
+    points = np.random.default_rng(count).normal(size=(count, 3))[:, :2]
+    axes, low, high = smallest_rectangle(points, turn=0.3)
+    expected = np.percentile(points @ axes.T, [0.1, 99.9], axis=0)
+    np.testing.assert_allclose([low, high], expected, rtol=0, atol=1e-12)
