@@ -20,6 +20,7 @@ from instance_seg_ros.core.instances import Instances, boxes_of_masks
 from instance_seg_ros.core.parameters import GripperSettings, PipelineSettings
 from instance_seg_ros.core.status import Status, reason_of
 from instance_seg_ros.grasping.grasp import Grasp, InstanceGrasps, Rejection
+from instance_seg_ros.grasping.picking import picking_order
 from instance_seg_ros.grasping.sampler import GraspSampler
 from instance_seg_ros.lifting import Instance3D, LiftedFrame, Lifter
 from instance_seg_ros.lifting.box_prompt import cut_out
@@ -128,6 +129,14 @@ class Scene:
             )
             for index, name in enumerate(self.instances.names())
         )
+
+    def objects_in_order(self, instance_order: str) -> tuple[SceneObject, ...]:
+        """The same records in the order of the setting `grasping.instance_order`; their labels stay what they are."""
+        objects = self.objects()
+        if instance_order != "picking":
+            return objects
+        first = picking_order(self.lifted.instances, self.grasps)
+        return tuple(objects[index] for index in (*first, *sorted(set(range(len(objects))) - set(first))))
 
 
 class Pipeline:

@@ -124,8 +124,8 @@ class LiftingSettings(Settings):
 class GripperSettings(Settings):
     """A parallel-jaw gripper as boxes: two fingers and a palm; the tool centre point lies between the fingertips.
 
-    Values that are 0 are those of the preset, and are filled in when the object is made: nobody reads a 0. For another
-    preset make a new object: `dataclasses.replace` would keep the values of the one before.
+    Values that are 0 are those of the preset, and are filled in when the object is made: nobody reads a 0. Where
+    `dataclasses.replace` names another preset, values that are those of the one before become those of the new one.
 
     Raises:
         ValueError: for a preset that there is none of, a file that is none, or a value out of range.
@@ -170,13 +170,18 @@ class GripperSettings(Settings):
         maximum=2.0,
     )
 
+    filled_from: str = dataclasses.field(default="", repr=False, compare=False)
+    """The preset that values were filled in from; no setting, but what `dataclasses.replace` hands on."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         names = tuple(field.name for field in fields_of(GripperSettings) if field.type is float)
         values = read_gripper(self.preset, names).values
+        before = read_gripper(self.filled_from, names).values if self.filled_from not in ("", self.preset) else {}
         for name in names:
-            if getattr(self, name) == 0:
+            if getattr(self, name) in (0, before.get(name)):
                 object.__setattr__(self, name, values[name])
+        object.__setattr__(self, "filled_from", self.preset)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -216,6 +221,13 @@ class GraspingSettings(Settings):
     )
     closing_axis: str = setting(
         "x", "Axis of the published grasp along which the fingers close; +z always approaches.", choices=("x", "y")
+    )
+    instance_order: str = setting(
+        "score",
+        "Order of the instances in messages and files. score: the highest first. picking: first what may be lifted "
+        "first: what nothing stands on before what carries something, then by the quality of the best grasp; what has "
+        "no grasp comes last.",
+        choices=("score", "picking"),
     )
     tcp_to_flange_m: float = setting(
         0.0,

@@ -87,9 +87,11 @@ class Settings:
 
 
 def fields_of(settings_type: type[Settings]) -> Iterator[Setting]:
-    """The settings of a type in the order in which they are defined."""
+    """The settings of a type in the order in which they are defined: the fields that `setting` made."""
     types = get_type_hints(settings_type)
     for field in dataclasses.fields(settings_type):
+        if not field.metadata:
+            continue
         yield Setting(field.name, types[field.name], field.default, **field.metadata)  # type: ignore[arg-type]
 
 

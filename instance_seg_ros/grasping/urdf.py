@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -85,6 +85,7 @@ def sizes_of_urdf(path: Path, approach: str = "z", packages: Mapping[str, Path] 
     roots = points_m.keys() - {joint.child for joint in joints}
     if len(roots) != 1 or {joint.parent for joint in joints} - points_m.keys():
         raise InputError(f"{path}: the links are no tree with one root, but have the roots {sorted(roots)}")
+    _check_tree(joints, path)
     axis = "xyz".find(approach)
     if axis < 0 or not approach:
         raise InputError(f"the approach is x, y or z, not {approach!r}")
@@ -99,6 +100,23 @@ def sizes_of_urdf(path: Path, approach: str = "z", packages: Mapping[str, Path] 
                 ),
             )
     return _sizes(_placed(points_m, joints, positions), moved, axis, path)
+
+
+def _check_tree(joints: Sequence[_Joint], path: Path) -> None:
+    """Refuses joints that close a loop, and links that hang on two of them.
+
+    Raises:
+        InputError: naming the links.
+    """
+    children = [joint.child for joint in joints]
+    twice = sorted({child for child in children if children.count(child) > 1})
+    if twice:
+        raise InputError(f"{path}: the links are no tree: {', '.join(twice)} hangs on more than one joint")
+    hanging = set(children)
+    for _ in joints:  # with each step those go that hang on what is known to hang on the root
+        hanging = {joint.child for joint in joints if joint.parent in hanging}
+    if hanging:
+        raise InputError(f"{path}: the links are no tree: joints close a loop over {', '.join(sorted(hanging))}")
 
 
 def _moved_links(joints: Iterable[_Joint]) -> set[str]:

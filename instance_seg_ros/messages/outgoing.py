@@ -57,13 +57,14 @@ def instance_array(
     """The InstanceArray of a scene, with the stamp and the frame of its colour image.
 
     Args:
-        grasping: names the robot's frame in which grasp poses are published.
+        grasping: names the robot's frame in which grasp poses are published, and the order of the instances.
         frame_age_s: the publisher's clock minus the frame's stamp; NaN where there is no such clock.
         include_clouds: also put each instance's points into its message.
     """
     plane = scene.lifted.support_plane
     camera = scene.frame.intrinsics
     has_depth = bool(scene.frame.depth_m.any())
+    removal_order = scene.lifted.removal_order
     return make(
         "instance_seg_ros/msg/InstanceArray",
         header=_header_of(make, scene),
@@ -84,8 +85,8 @@ def instance_array(
             for surface in scene.lifted.surfaces
         ],
         instances=[
-            _instance(make, scene, each, order, grasping, include_clouds)
-            for each, order in zip(scene.objects(), scene.lifted.removal_order, strict=True)
+            _instance(make, scene, each, removal_order[each.label - 1], grasping, include_clouds)
+            for each in scene.objects_in_order(grasping.instance_order)
         ],
         model_name=scene.model.name,
         model_digest=scene.model.digest,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,14 @@ def test_without_a_word_the_gripper_is_the_one_that_it_always_was() -> None:
 def test_single_values_replace_those_of_the_preset_and_0_does_not() -> None:
     settings = GripperSettings(preset="robotiq_2f_85", max_opening_m=0.06, finger_width_m=0.0)
     assert (settings.max_opening_m, settings.finger_width_m, settings.palm_width_m) == (0.06, 0.028, 0.153)
+
+
+def test_replacing_the_preset_takes_the_values_of_the_new_one_and_keeps_those_that_were_set() -> None:
+    changed = dataclasses.replace(GripperSettings(finger_width_m=0.033), preset="onrobot_rg2")
+    assert changed == GripperSettings(preset="onrobot_rg2", finger_width_m=0.033)
+    assert dataclasses.replace(changed, force_n=12.0) == GripperSettings(
+        "onrobot_rg2", finger_width_m=0.033, force_n=12.0
+    )
 
 
 def test_a_file_of_ones_own_is_a_preset(tmp_path: Path) -> None:

@@ -95,6 +95,13 @@ def test_a_mesh_of_a_package_is_found_above_the_file_and_scaled(tmp_path: Path) 
     assert sizes(folder / "urdf", hand + FINGERS + LEFT + RIGHT) == pytest.approx(SIZES)
 
 
+LOOP = """
+<link name="ring_a"/><link name="ring_b"/>
+<joint name="a_b" type="fixed"><parent link="ring_a"/><child link="ring_b"/></joint>
+<joint name="b_a" type="fixed"><parent link="ring_b"/><child link="ring_a"/></joint>"""
+SECOND_PARENT = '<joint name="other" type="fixed"><parent link="right"/><child link="left"/></joint>'
+
+
 @pytest.mark.parametrize(
     ("content", "approach", "words"),
     [
@@ -104,6 +111,8 @@ def test_a_mesh_of_a_package_is_found_above_the_file_and_scaled(tmp_path: Path) 
         (HAND + FINGERS + LEFT + RIGHT, "up", "the approach is x, y or z"),
         (HAND + FINGERS.replace("0.02 0.01 0.05", "0.02 0.01") + LEFT + RIGHT, "z", "should be three numbers"),
         (HAND + "<link", "z", "is no URDF"),
+        (HAND + FINGERS + LEFT + RIGHT + LOOP, "z", "joints close a loop over ring_a, ring_b"),
+        (HAND + FINGERS + LEFT + RIGHT + SECOND_PARENT, "z", "left hangs on more than one joint"),
         ('<xacro:include xmlns:xacro="http://ros.org/wiki/xacro"/>' + HAND, "z", "is a xacro; expand it first"),
     ],
 )
