@@ -29,7 +29,7 @@ of executed grasps that held, cleared the share of objects that were taken away,
 narrower side of the box, and what a planner has to beat; ordered leaves what carries another object for later; any
 takes any of the pipeline's grasps, not the best.
 --masks true takes the network out of the question.
---objects development is for work; keep unseen for the last run before figures are published.
+All --objects but reserved are for work; keep reserved for the last run before figures are published.
 
 With --out every finished round is kept: the same command goes on where an interrupted one stopped, and with more
 --rounds it adds to them. There it writes rounds.jsonl (every attempt, with the true error of its contacts),
@@ -39,7 +39,7 @@ examples:
   a first look, a few minutes:
     instance-seg grasp-sim --rounds 10 --masks true
   figures to publish:
-    instance-seg grasp-sim --rounds 200 --objects unseen --out grasps
+    instance-seg grasp-sim --rounds 200 --objects reserved --out grasps
   the weights of the quality, from all rounds that two runs kept (put the line into grasping/quality.py):
     instance-seg grasp-sim --rounds 100 --masks true --planners any --out any
     instance-seg grasp-sim --rounds 100 --masks true --planners pipeline --out best

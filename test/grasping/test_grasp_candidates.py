@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -66,8 +66,14 @@ def test_pairs_fit_into_the_opening(distance_m: float, feasible: bool) -> None:
 
 def body_of(solid: Body, elevation_deg: float = 40) -> tuple[bodies.Body, AnalyticScene]:
     """The body that is made of a lone solid on the table, and the scene."""
-    scene = AnalyticScene([solid], look_at((0, 0, 0.03), 0.7, elevation_deg))
+    return body_of_all([solid], elevation_deg)
+
+
+def body_of_all(solids: Sequence[Body], elevation_deg: float = 40) -> tuple[bodies.Body, AnalyticScene]:
+    """The same of several solids that are one object."""
+    scene = AnalyticScene(solids, look_at((0, 0, 0.03), 0.7, elevation_deg))
     frame, labels = scene.render(0.001)
+    labels = np.minimum(labels, 1)
     instance = Lifter(LiftingSettings()).lift(frame, Instances.from_labels(labels)).instances[0]
     kept = np.zeros(frame.depth_m.shape, dtype=np.int16)
     kept.reshape(-1)[instance.pixels] = 1
@@ -100,6 +106,16 @@ def test_level_slices_tell_round_bodies_and_their_axis(solid: Body, round_: bool
     assert np.linalg.norm(centre_m[:2]) < 0.0025
 
 
+def test_a_half_turn_leaves_out_what_the_camera_looks_through() -> None:
+    """A can with a handle on its left, whose turned points would be where the table is seen on its right."""
+    body, scene = body_of_all([CAN, Box((0.006, 0.03, 0.025), upright(0, 0.043, 0.045))])
+    assert body.round
+    places_m = (scene.T_world_camera @ body.T_camera_body).apply(body.points_m)
+    assert places_m[body.origin == MEASURED, 1].max() > 0.05
+    assert places_m[body.origin == TURNED, 1].min() > -0.034
+    assert np.count_nonzero(body.origin == TURNED) > 30
+
+
 def arc(radius_m: float, degrees: float, heights_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Points and normals on the side of an upright can about (0.3, -0.1)."""
     angles, heights = (grid.ravel() for grid in np.meshgrid(np.radians(np.linspace(0, degrees, 40)), heights_m))
@@ -121,12 +137,18 @@ def test_a_handle_does_not_move_the_axis() -> None:
     "points_and_normals",
     [
         pytest.param(arc(0.035, 40, HEIGHTS_M), id="too short an arc"),
+        pytest.param(arc(0.3, 100, HEIGHTS_M), id="an axis 26 cm away"),
         pytest.param((lambda p, n: (p, -n))(*arc(0.035, 150, HEIGHTS_M)), id="the inside of a vessel"),
         pytest.param((lambda p, n: (p[:20], n[:20]))(*arc(0.035, 150, HEIGHTS_M)), id="too few points"),
     ],
 )
 def test_what_tells_too_little_is_not_called_round(points_and_normals: tuple[np.ndarray, np.ndarray]) -> None:
     assert round_axis(*points_and_normals) is None
+
+
+def test_an_axis_less_than_20_cm_away_is_one() -> None:
+    axis = round_axis(*arc(0.2, 100, HEIGHTS_M))
+    assert axis is not None and axis == pytest.approx([0.3, -0.1], abs=0.001)
 
 
 def test_outline_of_a_block_is_four_walls_from_top_to_bottom() -> None:

@@ -1,8 +1,7 @@
 """Objects to grasp, of generated families: every one has a place that an 80 mm gripper can close on.
 
-A shape is a set of convex pieces, and what the camera sees is exactly what collides. The families in
-`DEVELOPMENT_FAMILIES` are there to work with; those in `UNSEEN_FAMILIES` are for the last run before figures are
-published, and nothing is to be tuned on them.
+A shape is a set of convex pieces, and what the camera sees is exactly what collides. The families here are there to
+work with; those of `FORMER_UNSEEN_FAMILIES` were written for a last run that has been looked at since.
 """
 
 from __future__ import annotations
@@ -258,7 +257,7 @@ DEVELOPMENT_FAMILIES: dict[str, Family] = {
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Families that stay unseen until the last run
+# Families that were unseen until a run of before
 
 
 def flask(rng: np.random.Generator) -> list[Piece]:
@@ -380,7 +379,7 @@ def twisted_stack(rng: np.random.Generator) -> list[Piece]:
     return pieces
 
 
-UNSEEN_FAMILIES: dict[str, Family] = {
+FORMER_UNSEEN_FAMILIES: dict[str, Family] = {
     function.__name__: function
     for function in (
         flask,

@@ -1,0 +1,143 @@
+"""Objects to grasp of families that were written for one last run; that run has been looked at since."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from instance_seg_ros.learning.grasp_simulation.objects import (
+    Family,
+    Piece,
+    block,
+    circle,
+    handle,
+    hull,
+    prism,
+    turning,
+    wall,
+)
+
+_FOOT_M = 0.001
+
+
+def spool(rng: np.random.Generator) -> list[Piece]:
+    """Two flanges with a core between them, standing."""
+    flange, core = rng.uniform(0.024, 0.037), rng.uniform(0.01, 0.02)
+    h, thick = rng.uniform(0.045, 0.09), rng.uniform(0.006, 0.012)
+    return [
+        prism(circle(flange), 0.0, thick),
+        prism(circle(core), thick, h - thick),
+        prism(circle(flange), h - thick, h),
+    ]
+
+
+def hourglass(rng: np.random.Generator) -> list[Piece]:
+    """A body of revolution that is narrowest in its middle."""
+    r, h = rng.uniform(0.024, 0.037), rng.uniform(0.06, 0.12)
+    waist = r * rng.uniform(0.45, 0.7)
+    return turning([(r, 0.0), (r, 0.15 * h), (waist, 0.5 * h), (r, 0.85 * h), (r, h)])
+
+
+def capsule(rng: np.random.Generator) -> list[Piece]:
+    """A lying rod with round ends."""
+    r, long = rng.uniform(0.014, 0.03), rng.uniform(0.04, 0.09)
+    rings = [(long / 2 + r * np.sin(a), r * np.cos(a)) for a in np.linspace(0, np.pi / 2 - 0.05, 6)]
+    sections = [(-x, s) for x, s in reversed(rings)] + rings
+    return [hull([(x, y * s / r, z * s / r + r) for x, s in sections for y, z in circle(r, 20)])]
+
+
+def notebook(rng: np.random.Generator) -> list[Piece]:
+    """A thin block, standing on its edge."""
+    return [block((rng.uniform(0.06, 0.11), rng.uniform(0.014, 0.03), rng.uniform(0.06, 0.11)))]
+
+
+def zigzag(rng: np.random.Generator) -> list[Piece]:
+    """Blocks in a row, each set off to the other side."""
+    a, h = rng.uniform(0.022, 0.034), rng.uniform(0.022, 0.05)
+    return [block((a, 1.6 * a, h), ((i - 1) * a, (-1) ** i * 0.3 * a, 0.0)) for i in range(3)]
+
+
+def gutter(rng: np.random.Generator) -> list[Piece]:
+    """Half of a pipe, open upwards."""
+    r, long, thick = rng.uniform(0.024, 0.036), rng.uniform(0.06, 0.11), rng.uniform(0.005, 0.008)
+    angles = np.linspace(np.pi, 2 * np.pi, 11)
+    return [
+        hull(
+            [
+                (x, q * np.cos(a), r + q * np.sin(a))
+                for x in (-long / 2, long / 2)
+                for a in angles[i : i + 2]
+                for q in (r - thick, r)
+            ]
+        )
+        for i in range(10)
+    ]
+
+
+def knob(rng: np.random.Generator) -> list[Piece]:
+    """A square foot with a ball on it."""
+    foot, r = rng.uniform(0.045, 0.065), rng.uniform(0.018, 0.03)
+    thick = rng.uniform(0.012, 0.025)
+    share = np.linspace(-0.8, 0.98, 8)
+    ball = [(r * np.sqrt(1 - s**2), thick + r * (s + 0.8)) for s in share]
+    return [block((foot, foot, thick)), *turning(ball)]
+
+
+def leaning_prism(rng: np.random.Generator) -> list[Piece]:
+    """A block whose sides lean to one side."""
+    x, y, h = rng.uniform(0.022, 0.032), rng.uniform(0.025, 0.045), rng.uniform(0.04, 0.08)
+    lean = rng.uniform(0.15, 0.35) * h
+    return [hull([(u * x + (lean if z else 0.0), v * y, z) for u in (-1, 1) for v in (-1, 1) for z in (0.0, h)])]
+
+
+def trivet(rng: np.random.Generator) -> list[Piece]:
+    """Three arms at equal angles."""
+    long, wide, h = rng.uniform(0.045, 0.065), rng.uniform(0.009, 0.014), rng.uniform(0.018, 0.04)
+    pieces = []
+    for turn in np.arange(3) * 2 * np.pi / 3:
+        rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+        arm = np.array([(0.0, -wide), (long, -wide), (long, wide), (0.0, wide)]) @ rotation.T
+        pieces.append(prism(arm, 0.0, h))
+    return pieces
+
+
+def pot(rng: np.random.Generator) -> list[Piece]:
+    """A wide vessel with straight walls and two handles, wider than the gripper opens."""
+    r, thick, h = rng.uniform(0.046, 0.058), rng.uniform(0.004, 0.006), rng.uniform(0.04, 0.07)
+    grip = handle(r, 0.45 * h, 0.85 * h, rng.uniform(0.014, 0.02), (0.004, 0.007))
+    other = [hull(np.asarray(piece.mesh.vertices) * [-1.0, 1.0, 1.0]) for piece in grip]
+    return [prism(circle(r), 0.0, thick), *wall(r, r, thick, _FOOT_M, h), *grip, *other]
+
+
+def stairs(rng: np.random.Generator) -> list[Piece]:
+    """Steps up to one side."""
+    step, wide = rng.uniform(0.02, 0.028), rng.uniform(0.035, 0.06)
+    rise = rng.uniform(0.014, 0.025)
+    return [block((step, wide, (i + 1) * rise), ((i - 1) * step, 0.0, 0.0)) for i in range(3)]
+
+
+def tablet(rng: np.random.Generator) -> list[Piece]:
+    """A lying plate with cut corners, 8 to 18 mm thick."""
+    x, y, cut = rng.uniform(0.05, 0.08), rng.uniform(0.024, 0.033), rng.uniform(0.006, 0.012)
+    corner = [(x - cut, y), (x, y - cut)]
+    outline = [*corner, *((a, -b) for a, b in reversed(corner)), *((-a, -b) for a, b in corner)]
+    outline += [(-a, b) for a, b in reversed(corner)]
+    return [prism(np.array(outline), 0.0, rng.uniform(0.008, 0.018))]
+
+
+FORMER_RESERVED_FAMILIES: dict[str, Family] = {
+    function.__name__: function
+    for function in (
+        spool,
+        hourglass,
+        capsule,
+        notebook,
+        zigzag,
+        gutter,
+        knob,
+        leaning_prism,
+        trivet,
+        pot,
+        stairs,
+        tablet,
+    )
+}
