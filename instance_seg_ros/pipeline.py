@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -25,6 +25,8 @@ from instance_seg_ros.grasping.sampler import GraspSampler
 from instance_seg_ros.lifting import Instance3D, LiftedFrame, Lifter
 from instance_seg_ros.lifting.box_prompt import cut_out
 from instance_seg_ros.segmentation import ModelInfo, Segmenter, load_segmenter
+from instance_seg_ros.segmentation.postprocessing import MIN_KEPT_SHARE
+from instance_seg_ros.segmentation.prompts import OBJECT, Box, Detections, PromptModels, Prompts, load_prompt_models
 from instance_seg_ros.tracking.tracker import TimeStep, Tracker
 
 Result = TypeVar("Result")
@@ -143,13 +145,24 @@ class Pipeline:
     """The stages in their order: segment, lift, grasp, track. For one caller at a time.
 
     Apart from the tracker's memory, which `tracker.reset()` clears, `run` is a function of the frame.
+
+    Args:
+        prompt_models: answer prompts; without any, `cut_out` takes rectangles alone.
     """
 
-    def __init__(self, segmenter: Segmenter, lifter: Lifter, grasp_sampler: GraspSampler, tracker: Tracker) -> None:
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        lifter: Lifter,
+        grasp_sampler: GraspSampler,
+        tracker: Tracker,
+        prompt_models: PromptModels | None = None,
+    ) -> None:
         self.segmenter = segmenter
         self.lifter = lifter
         self.grasp_sampler = grasp_sampler
         self.tracker = tracker
+        self.prompt_models = prompt_models or PromptModels()
 
     @classmethod
     def from_settings(cls, settings: PipelineSettings | None = None, model_path: Path | None = None) -> Pipeline:
@@ -158,7 +171,7 @@ class Pipeline:
         The first time on a machine this compiles the kernels and logs a warning of it.
 
         Raises:
-            ModelError: when the model file is missing, damaged or not one of this project's.
+            ModelError: when a model is missing, damaged or of no known family.
         """
         compile_kernels(_LOGGER.warning)
         settings = settings or PipelineSettings()
@@ -167,6 +180,7 @@ class Pipeline:
             Lifter(settings.lifting),
             GraspSampler(settings.grasping, settings.gripper),
             Tracker(settings.tracking),
+            load_prompt_models(settings.segmentation),
         )
 
     def run(self, frame: RgbdFrame, T_fixed_camera: Transform | None = None) -> Scene:
@@ -200,28 +214,32 @@ class Pipeline:
             self.grasp_sampler.gripper_settings,
         )
 
-    def cut_out(self, scene: Scene, boxes_xyxy: Sequence[tuple[int, int, int, int]]) -> Scene:
-        """What stands out in rectangles of a scene's image, by the depth alone, as a scene of its own.
+    def cut_out(self, scene: Scene, prompts: Prompts) -> Scene:
+        """What is asked for in a scene's image, as a scene of its own.
+
+        A promptable model answers points and rectangles, and without one the depth alone answers rectangles. A model
+        that takes words finds rectangles for them, which are then answered in the same way.
 
         Args:
             scene: whose supports are known.
-            boxes_xyxy: pixels from (x0, y0) to before (x1, y1).
+            prompts: `prompt_models.taken` tells which can be answered.
 
         Returns:
-            One object for each rectangle in which something stands out and that no earlier one has; of the class
-            `object` and the score 1, with ids that are no tracks. One that stands on an object of the scene ends there,
+            An object for each prompt where there is one and no better or earlier prompt means the same; of the class
+            `object` or the phrase, with ids that are no tracks. Its score is a phrase's certainty, else the mask's
+            quality as the model sees it, or 1 by the depth alone. One that stands on an object of the scene ends there,
             but names it no more than what hides it.
+
+        Raises:
+            ModelError: no model answers a prompt, or the camera has no colour for it.
         """
         frame = scene.frame
-        planes = [surface.plane for surface in scene.lifted.surfaces]
-        if scene.lifted.support_plane is not None:
-            planes.append(scene.lifted.support_plane)
-        masks = np.zeros((0, *frame.depth_m.shape), dtype=bool)
-        for box in boxes_xyxy:
-            mask = cut_out(frame, box, planes, self.lifter.settings) & ~masks.any(axis=0)
-            if mask.any():
-                masks = np.concatenate([masks, mask[None]])
-        instances, count = _plain_objects(masks), len(masks)
+        detections = self.prompt_models.detected(frame, prompts.phrases)
+        if prompts.points_xy or self.prompt_models.masks is not None:
+            instances = self.prompt_models.segmented(frame, prompts, detections)
+        else:
+            instances = self._by_depth(scene, prompts, detections)
+        masks, count = instances.masks, len(instances)
         # What was segmented may be what these stand on; what is mostly the same object may not.
         rest = scene.instances.masks & ~masks.any(axis=0)
         others = rest[2 * rest.sum(axis=(1, 2)) > scene.instances.masks.sum(axis=(1, 2))]
@@ -237,13 +255,41 @@ class Pipeline:
             grasps=grasps,
             track_ids=tuple(range(1, count + 1)),
             gripper=self.grasp_sampler.gripper_settings,
+            model=self.prompt_models.info(prompts) or scene.model,
         )
+
+    def _by_depth(self, scene: Scene, prompts: Prompts, detections: Detections) -> Instances:
+        """What stands out in rectangles, and in those that were found for phrases, in this order."""
+        frame = scene.frame
+        planes = [surface.plane for surface in scene.lifted.surfaces]
+        if scene.lifted.support_plane is not None:
+            planes.append(scene.lifted.support_plane)
+        own = len(prompts.boxes_xyxy)
+        scores = np.concatenate([np.ones(own, np.float32), detections.scores])
+        class_ids = np.concatenate([np.zeros(own, np.int64), 1 + detections.phrase_ids])
+        masks = np.zeros((0, *frame.depth_m.shape), dtype=bool)
+        rows = []
+        for row, box in enumerate([*prompts.boxes_xyxy, *map(_whole_pixels, detections.boxes_xyxy)]):
+            mask = cut_out(frame, box, planes, self.lifter.settings)
+            rest = mask & ~masks.any(axis=0)
+            # Two rectangles that words found may be around one object, of which a rim would be left.
+            if rest.sum() > (0 if row < own else MIN_KEPT_SHARE * mask.sum()):
+                masks = np.concatenate([masks, rest[None]])
+                rows.append(row)
+        return Instances(masks, boxes_of_masks(masks), scores[rows], class_ids[rows], (OBJECT, *prompts.phrases))
+
+
+def _whole_pixels(box_xyxy: NDArray[np.float32]) -> Box:
+    """The pixels that a box touches."""
+    x0, y0 = np.floor(box_xyxy[:2]).astype(int).tolist()
+    x1, y1 = np.ceil(box_xyxy[2:]).astype(int).tolist()
+    return x0, y0, x1, y1
 
 
 def _plain_objects(masks: NDArray[np.bool_]) -> Instances:
     """Masks (N, H, W) as instances of the class `object` and the score 1."""
     count = len(masks)
-    return Instances(masks, boxes_of_masks(masks), np.ones(count, np.float32), np.zeros(count, np.int64), ("object",))
+    return Instances(masks, boxes_of_masks(masks), np.ones(count, np.float32), np.zeros(count, np.int64), (OBJECT,))
 
 
 def _without_others(instance: Instance3D, count: int) -> Instance3D:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -24,6 +24,8 @@ from instance_seg_ros.lifting import Completion, Instance3D, LiftedFrame
 from instance_seg_ros.pipeline import Scene
 from instance_seg_ros.segmentation import ModelInfo
 from instance_seg_ros.segmentation.model_file import FORMAT, graph_digest
+from instance_seg_ros.segmentation.postprocessing import NetworkOutput
+from instance_seg_ros.segmentation.prompts import Detections, PromptModels
 
 # The machine may be busy with other work: a slow example is no fault of the code under test. Examples are the same in
 # every run, so that a suite that passed passes again; `pytest --hypothesis-profile=hunt` draws new ones.
@@ -119,6 +121,50 @@ def make_frame() -> Callable[..., RgbdFrame]:
         return RgbdFrame(color_rgb if color else None, depth_m, CAMERA, stamp_ns, "camera_color_optical_frame")
 
     return make
+
+
+class ColorPrompts:
+    """A promptable network that gives everything of the colour at a point or in the middle of a rectangle."""
+
+    info = ModelInfo("colors", "1", ("object",), 0.0, 0.0, "a" * 64)
+    backend = "by hand"
+
+    def __call__(self, color_rgb: np.ndarray, points_xy: np.ndarray, boxes_xyxy: np.ndarray) -> NetworkOutput:
+        centers = np.concatenate([points_xy, (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2]).round().astype(int)
+        same = np.stack([(color_rgb == color_rgb[y, x]).all(axis=2) for x, y in centers])
+        height, width = color_rgb.shape[:2]
+        return NetworkOutput(
+            np.zeros((len(centers), 4), np.float32),
+            np.full(len(centers), 0.75, np.float32),
+            np.zeros(len(centers), np.int64),
+            np.where(same, np.float32(5), np.float32(-5)),
+            np.ones(2, np.float32),
+            mask_regions_xyxy=np.tile([0, 0, width, height], (len(centers), 1)),
+        )
+
+
+class BlockWords:
+    """A detector that finds the blocks of `make_frame` for "red block" and "blue block", each twice."""
+
+    info = ModelInfo("words", "1", ("object",), 0.3, 0.0, "b" * 64)
+    backend = "by hand"
+
+    def __call__(self, color_rgb: np.ndarray, phrases: Sequence[str]) -> Detections:
+        found = [
+            (np.add(BLOCKS_XYXY[block], shift), score, phrase)
+            for phrase, words in enumerate(phrases)
+            for block, name in enumerate(("red block", "blue block"))
+            for shift, score in ((0, 0.6), (1, 0.5), (2, 0.2))
+            if words == name
+        ]
+        boxes, scores, ids = zip(*found, strict=True) if found else (np.zeros((0, 4)), (), ())
+        return Detections(np.array(boxes, np.float32), np.array(scores, np.float32), np.array(ids, np.int64))
+
+
+@pytest.fixture
+def prompt_models() -> PromptModels:
+    """Models that answer points, rectangles and words in the image of `make_frame`."""
+    return PromptModels(ColorPrompts(), BlockWords())
 
 
 @pytest.fixture

@@ -20,7 +20,8 @@ from instance_seg_ros.grasping.sampler import GraspSampler
 from instance_seg_ros.learning.synthetic.analytic import AnalyticScene, Box, Cylinder, look_at, upright
 from instance_seg_ros.lifting import Lifter
 from instance_seg_ros.pipeline import Pipeline, Scene
-from instance_seg_ros.segmentation import ModelInfo
+from instance_seg_ros.segmentation import ModelError, ModelInfo
+from instance_seg_ros.segmentation.prompts import PromptModels, Prompts
 from instance_seg_ros.tracking.tracker import TimeStep, Tracker
 
 
@@ -99,7 +100,7 @@ def test_what_is_cut_out_says_which_gripper_its_grasps_are_for(make_scene: Calla
     pipeline = Pipeline(
         Blocks(scene), Lifter(LiftingSettings()), GraspSampler(GraspingSettings(), gripper), Tracker(TrackingSettings())
     )
-    assert pipeline.cut_out(scene, []).gripper == gripper
+    assert pipeline.cut_out(scene, Prompts()).gripper == gripper
 
 
 @pytest.mark.parametrize("found", [(1,), (1, 2)], ids=["the lower one", "both"])
@@ -119,11 +120,79 @@ def test_what_is_cut_out_of_a_stack_ends_where_the_object_below_it_begins(found:
     rows, columns = np.nonzero(labels == 2)
     box = int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
 
-    (can,) = pipeline.cut_out(pipeline.run(frame), [box]).objects()
+    (can,) = pipeline.cut_out(pipeline.run(frame), Prompts(boxes_xyxy=(box,))).objects()
 
     assert can.lifted.box is not None
     assert can.lifted.box.size_m[2] == pytest.approx(0.1, abs=0.005)
     assert can.lifted.support.instance is None
+
+
+RED, BLUE = (20, 30, 60, 80), (90, 40, 130, 70)
+AT_RED = (40.0, 50.0)
+
+
+@pytest.mark.parametrize(
+    ("answered", "prompts", "expected", "model"),
+    [
+        ("mw", Prompts(points_xy=(AT_RED,)), [(RED, "object", 0.75)], "colors"),
+        ("mw", Prompts(points_xy=(AT_RED,), boxes_xyxy=((80, 30, 140, 75),)),
+         [(RED, "object", 0.75), (BLUE, "object", 0.75)], "colors"),
+        ("mw", Prompts(phrases=("cup", "blue block")), [(BLUE, "blue block", 0.6)], "words + colors"),
+        ("mw", Prompts(points_xy=(AT_RED,), phrases=("blue block",)),
+         [(RED, "object", 0.75), (BLUE, "blue block", 0.6)], "words + colors"),
+        ("mw", Prompts(points_xy=((500.0, 3.0),)), [], "colors"),
+        ("w", Prompts(phrases=("blue block", "red block")),
+         [(BLUE, "blue block", 0.6), (RED, "red block", 0.6)], "words"),
+        ("w", Prompts(boxes_xyxy=((10, 20, 70, 90),), phrases=("blue block",)),
+         [(RED, "object", 1.0), (BLUE, "blue block", 0.6)], "words"),
+        ("w", Prompts(phrases=("cup",)), [], "words"),
+        ("", Prompts(boxes_xyxy=((10, 20, 70, 90),)), [(RED, "object", 1.0)], "by_hand"),
+    ],
+)  # fmt: skip
+def test_prompts_are_answered_by_the_models_that_there_are_and_else_by_the_depth(
+    answered: str,
+    prompts: Prompts,
+    expected: list[tuple[tuple[int, ...], str, float]],
+    model: str,
+    prompt_models: PromptModels,
+    make_scene: Callable[..., Scene],
+) -> None:
+    models = PromptModels(
+        prompt_models.masks if "m" in answered else None, prompt_models.words if "w" in answered else None
+    )
+    assert models.taken(prompts) == prompts
+    cut = prompting_pipeline(make_scene(), models).cut_out(make_scene(), prompts)
+
+    assert cut.model.name == model
+    assert [(one.class_name, pytest.approx(one.score)) for one in cut.objects()] == [each[1:] for each in expected]
+    boxes = cut.instances.boxes_xyxy.reshape(-1, 4)
+    assert np.abs(boxes - np.array([each[0] for each in expected]).reshape(-1, 4)).max(initial=0) <= 2
+    assert all(one.lifted.box is not None for one in cut.objects())
+
+
+def prompting_pipeline(scene: Scene, models: PromptModels) -> Pipeline:
+    return Pipeline(
+        Blocks(scene),
+        Lifter(LiftingSettings()),
+        GraspSampler(GraspingSettings(), GripperSettings()),
+        Tracker(TrackingSettings()),
+        models,
+    )
+
+
+def test_what_no_model_answers_is_not_taken_for_a_prompt_and_refused_where_it_is_asked_for(
+    make_scene: Callable[..., Scene], prompt_models: PromptModels
+) -> None:
+    asked = Prompts(points_xy=(AT_RED,), boxes_xyxy=(RED,), phrases=("red block",))
+    assert PromptModels().taken(asked) == Prompts(boxes_xyxy=(RED,))
+    pipeline = prompting_pipeline(make_scene(), PromptModels())
+    with pytest.raises(ModelError, match="set segmentation.prompt_model_path"):
+        pipeline.cut_out(make_scene(), Prompts(points_xy=(AT_RED,)))
+    with pytest.raises(ModelError, match="set segmentation.text_model_path"):
+        pipeline.cut_out(make_scene(), Prompts(phrases=("red block",)))
+    blind = prompting_pipeline(make_scene(color=False), prompt_models)
+    with pytest.raises(ModelError, match="sees colour only"):
+        blind.cut_out(make_scene(color=False), Prompts(points_xy=(AT_RED,)))
 
 
 def test_the_pose_of_the_camera_reaches_the_tracks(make_scene: Callable[..., Scene]) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +26,7 @@ from instance_seg_ros.core.status import names_of
 from instance_seg_ros.files.captures import Capture, capture_folders, read_capture, read_files
 from instance_seg_ros.files.result_files import write_results
 from instance_seg_ros.pipeline import Pipeline, Scene, SceneObject
+from instance_seg_ros.segmentation.prompts import Prompts, phrases_of
 
 COLUMNS = ("label", "class", "score", "points", "distance m", "size cm", "grasps", "best", "status")
 _ALIGNMENT = ("right", "left", "right", "right", "right", "right", "right", "right", "left")
@@ -44,6 +47,8 @@ examples:
   instance-seg segment --color color.png --depth depth.png --camera meta.json --out results
   instance-seg segment --depth depth.npy --camera meta.json --out results
   instance-seg segment --capture captures --out results --gripper-max-opening-m 0.11
+  instance-seg segment --capture capture --out results --box 200,150,320,240
+  instance-seg segment --capture capture --out results --point 260,190 --segmentation-prompt-model-path FOLDER
 """
 
 
@@ -58,8 +63,46 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--capture", type=Path, metavar="DIR", help="a capture, or a folder of captures, instead of the three files"
     )
     parser.add_argument("--out", type=Path, metavar="DIR", required=True, help="folder for the results")
+    asked = parser.add_argument_group("prompts: only what is asked for, instead of everything that the model finds")
+    asked.add_argument(
+        "--point",
+        type=_parse_numbers(float, 2),
+        action="append",
+        default=[],
+        metavar="X,Y",
+        help="the object at a pixel, which takes --segmentation-prompt-model-path; may be given several times",
+    )
+    asked.add_argument(
+        "--box",
+        type=_parse_numbers(int, 4),
+        action="append",
+        default=[],
+        metavar="X0,Y0,X1,Y1",
+        help="the object in a rectangle, by that model or else by the depth alone; may be given several times",
+    )
+    asked.add_argument(
+        "--text",
+        default="",
+        metavar="WORDS",
+        help='what words name, such as "red mug, bolt", which takes --segmentation-text-model-path',
+    )
     add_rerun_argument(parser)
     add_pipeline_arguments(parser)
+
+
+def _parse_numbers(kind: type[float], count: int) -> Callable[[str], tuple[Any, ...]]:
+    """A type of argparse: so many finite numbers with commas between them."""
+
+    def parse(text: str) -> tuple[Any, ...]:
+        try:
+            numbers = tuple(kind(part) for part in text.split(","))
+        except ValueError:
+            numbers = ()
+        if len(numbers) != count or not all(map(math.isfinite, numbers)):
+            raise argparse.ArgumentTypeError(f"{text!r} is not {count} numbers with commas between them")
+        return numbers
+
+    return parse
 
 
 def run(args: argparse.Namespace) -> int:
@@ -69,12 +112,13 @@ def run(args: argparse.Namespace) -> int:
         InputError: for options, files, settings or a model that cannot be used.
     """
     sources = _sources(args)
+    prompts = Prompts(tuple(args.point), tuple(args.box), phrases_of(args.text))
     pipeline = load_pipeline(args)
     print(model_line(pipeline))
     with rerun_listener(args.rrd) as show:
         for capture, folder in sources:
             pipeline.tracker.reset()  # captures need not follow each other in time
-            scene = _segment(pipeline, capture, folder)
+            scene = _segment(pipeline, capture, folder, prompts)
             show(scene)
             _report(capture.name, scene, folder)
     if args.rrd is not None:
@@ -102,8 +146,10 @@ def _captures(folders: Sequence[Path], out: Path) -> Iterator[tuple[Capture, Pat
         yield capture, out if len(folders) == 1 else out / capture.name
 
 
-def _segment(pipeline: Pipeline, capture: Capture, folder: Path) -> Scene:
+def _segment(pipeline: Pipeline, capture: Capture, folder: Path, prompts: Prompts) -> Scene:
     scene = pipeline.run(capture.frame)
+    if prompts:
+        scene = pipeline.cut_out(scene, prompts)
     write_results(scene, folder, pipeline.grasp_sampler.settings)
     return scene
 

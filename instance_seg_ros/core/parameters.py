@@ -69,8 +69,26 @@ class SegmentationSettings(Settings):
     )
     second_model_path: str = setting(
         "",
-        "Path of another model file, whose instances are added; what both find is one instance. Each model doubles the "
-        "time. Empty: none.",
+        "Another model, as model_path, whose instances are added; what both find is one instance. Each model doubles "
+        "the time. Empty: none.",
+    )
+    prompt_model_path: str = setting(
+        "",
+        "A promptable model (SAM, SAM 2 or 3) that answers the points and rectangles of prompts: the path of a folder "
+        "of transformers, or its name on the Hugging Face hub. Empty: points select among what the model found, and "
+        "rectangles are answered from the depth.",
+    )
+    text_model_path: str = setting(
+        "",
+        "A model that finds what words name (OWL-ViT, OWLv2, Grounding DINO): the path of a folder of transformers, or "
+        "its name on the Hugging Face hub. Its rectangles become masks by the promptable model, or else from the "
+        "depth. Empty: words select among the classes of what the model found.",
+    )
+    text_score_threshold: float = setting(
+        -1.0,
+        "What words find below this score is left out; -1: the threshold that is usual for the model.",
+        minimum=-1.0,
+        maximum=1.0,
     )
 
 

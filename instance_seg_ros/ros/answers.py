@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 from rclpy.node import Node
 
@@ -22,8 +21,8 @@ from instance_seg_ros.ros.frame_ids import frame_id_fault
 from instance_seg_ros.ros.health import Health
 from instance_seg_ros.ros.params import NodeParameters
 from instance_seg_ros.ros.problem_log import ProblemLog
-from instance_seg_ros.ros.requests import Box
 from instance_seg_ros.ros.transforms import NoTf, Tf
+from instance_seg_ros.segmentation.prompts import Prompts
 from instance_seg_ros.tracking.tracker import TimeStep
 
 PLAUSIBLE_AGE_S = 10.0
@@ -135,22 +134,25 @@ class Answers:
         self._health.grasped(scene.grasps)
         return answer, scene
 
-    def cut_out(self, scene: Scene, boxes_xyxy: Sequence[Box], pipeline: Pipeline) -> InstanceArray:
-        """What stands out in rectangles of a frame that was answered; their ids are no tracks."""
+    def cut_out(self, scene: Scene, prompts: Prompts, pipeline: Pipeline) -> InstanceArray:
+        """What is asked for in a frame that was answered; the ids are no tracks."""
         try:
-            return self._cut_out(scene, boxes_xyxy, pipeline)
+            return self._cut_out(scene, prompts, pipeline)
+        except InputError as error:
+            reason = shortened(str(error))
+            self._problems.report("prompt cannot be answered", reason)
         except Exception as error:  # the other calls that wait must have their answers
-            self._problems.unexpected("could not cut objects out of rectangles")
+            self._problems.unexpected("could not cut out what was asked for")
             reason = shortened(f"internal error: {error!r}; see the node's log")
-            info, frame = pipeline.segmenter.info, scene.frame
-            refusal: InstanceArray = outgoing.invalid_instance_array(
-                make_message, frame.stamp_ns, frame.frame_id, info, reason
-            )
-            return refusal
+        info, frame = pipeline.segmenter.info, scene.frame
+        refusal: InstanceArray = outgoing.invalid_instance_array(
+            make_message, frame.stamp_ns, frame.frame_id, info, reason
+        )
+        return refusal
 
-    def _cut_out(self, scene: Scene, boxes_xyxy: Sequence[Box], pipeline: Pipeline) -> InstanceArray:
+    def _cut_out(self, scene: Scene, prompts: Prompts, pipeline: Pipeline) -> InstanceArray:
         current = self._settings.current
-        cut = pipeline.cut_out(scene, boxes_xyxy)
+        cut = pipeline.cut_out(scene, prompts)
         answer = outgoing.instance_array(
             make_message,
             cut,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ from instance_seg_ros.pipeline import Scene
 from instance_seg_ros.ros.inputs import Report
 from instance_seg_ros.ros.requests import selected
 from instance_seg_ros.ros.transforms import NoTf, Tf, TransformError
+from instance_seg_ros.segmentation.prompts import Prompts
 from instance_seg_ros.srv import Segment
 
 LONGEST_WAIT_S = 5.0
@@ -51,10 +53,16 @@ class Clicks:
         with self._lock:
             self._latest = _Click(message, time.monotonic())
 
-    def answer(self, answer: InstanceArray, scene: Scene) -> None:
+    def answer(
+        self, answer: InstanceArray, scene: Scene, cut_out: Callable[[Prompts], InstanceArray] | None = None
+    ) -> None:
         """Publishes what lies at the latest click, if there was one since the last call; in the worker's thread.
 
         An empty array, and a line in the log, says that nothing does.
+
+        Args:
+            answer, scene: of the frame.
+            cut_out: asks a promptable model; None: the object is one of those in the answer.
         """
         with self._lock:
             click, self._latest = self._latest, None
@@ -76,7 +84,10 @@ class Clicks:
         if is_late:  # the node rested, or no frame could be used: something else may be there by now
             self._report("clicked point", f"no frame was used within {LONGEST_WAIT_S:g} s of the click; click again")
             return
-        chosen = selected(answer, Segment.Request(points=[Point(x=pixel[0], y=pixel[1])]))
+        if cut_out is not None:
+            chosen = cut_out(Prompts(points_xy=(pixel,)))
+        else:
+            chosen = selected(answer, Segment.Request(points=[Point(x=pixel[0], y=pixel[1])]))
         self._selected.publish(chosen)
         found = ", ".join(f"#{one.track_id} {one.class_name} {one.score:.2f}" for one in chosen.instances)
         self._node.get_logger().info(f"clicked at pixel ({pixel[0]:.0f}, {pixel[1]:.0f}): {found or 'no object there'}")

@@ -63,6 +63,7 @@ from instance_seg_ros.ros.services import Services
 from instance_seg_ros.ros.settings import all_parameters
 from instance_seg_ros.ros.transforms import NoTf, transforms_of
 from instance_seg_ros.ros.worker import NewestOnlyWorker
+from instance_seg_ros.segmentation.prompts import Prompts
 from instance_seg_ros.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
@@ -383,7 +384,7 @@ class InstanceSegNode(LifecycleNode):
                     cut_out = None if scene is None else partial(self._answers.cut_out, scene, pipeline=pipeline)
                     try:
                         if enabled:
-                            self._publish(answer, scene)
+                            self._publish(answer, scene, cut_out if pipeline.prompt_models.masks else None)
                     finally:  # a picture that cannot be drawn costs no call its answer
                         self._requests.answer(answer, job.arrived_s, cut_out)
             except Exception:
@@ -402,14 +403,16 @@ class InstanceSegNode(LifecycleNode):
         self._health.counted(fate)
         return True
 
-    def _publish(self, answer: InstanceArray, scene: Scene | None) -> None:
+    def _publish(
+        self, answer: InstanceArray, scene: Scene | None, at_clicks: Callable[[Prompts], InstanceArray] | None
+    ) -> None:
         outputs = self._outputs
         if outputs is None:
             return
         outputs.publish_answer(answer)
         self._recorder.take(self.resolve_topic_name("~/instances"), answer)
         if scene is not None:
-            self._clicks.answer(answer, scene)
+            self._clicks.answer(answer, scene, at_clicks)
             outputs.publish_pictures(scene, self._settings.current.pipeline.grasping)
 
     def _each_second(self) -> None:
@@ -488,13 +491,14 @@ class InstanceSegNode(LifecycleNode):
 
 
 def _with_settings(pipeline: Pipeline, settings: PipelineSettings) -> Pipeline:
-    """The pipeline that the next frame takes: new stages, but for the network and the tracker, whose ids stay."""
+    """The pipeline that the next frame takes: new stages, but for the networks and the tracker, whose ids stay."""
     pipeline.tracker.settings = settings.tracking
     return Pipeline(
         pipeline.segmenter,
         Lifter(settings.lifting),
         GraspSampler(settings.grasping, settings.gripper),
         pipeline.tracker,
+        pipeline.prompt_models,
     )
 
 

@@ -6,31 +6,28 @@ import copy
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from rclpy.task import Future
 from sensor_msgs.msg import RegionOfInterest
 
 from instance_seg_ros.msg import Instance, InstanceArray
+from instance_seg_ros.segmentation.prompts import Prompts, phrases_of
 from instance_seg_ros.srv import Segment
 
 DEFAULT_TIMEOUT_S = 5.0
 LONGEST_TIMEOUT_S = 3600.0
 MOST_WAITING = 500
-MOST_BOXES = 100
+MOST_PROMPTS = 100
 """Of one call: each takes time in which no frame is processed."""
-
-
-Box = tuple[int, int, int, int]
-"""Pixels from (x0, y0) to before (x1, y1)."""
 
 
 @dataclass(frozen=True)
 class _Waiting:
     future: Future
     since_s: float
-    boxes_xyxy: tuple[Box, ...]
+    prompts: Prompts
 
 
 class PendingRequests:
@@ -44,38 +41,38 @@ class PendingRequests:
         with self._lock:
             return bool(self._waiting)
 
-    def add(self, wake: Callable[[], object], boxes_xyxy: Sequence[Box] = ()) -> Future | None:
+    def add(self, wake: Callable[[], object], prompts: Prompts = Prompts()) -> Future | None:  # noqa: B008 - immutable
         """A future of the next frame's InstanceArray, None where `MOST_WAITING` calls wait already.
 
         Args:
             wake: is called when the answer is there.
-            boxes_xyxy: rectangles that the call wants objects cut out of.
+            prompts: that the call wants objects cut out for.
         """
         future = Future()
         future.add_done_callback(lambda _: wake())
         with self._lock:
             if len(self._waiting) >= MOST_WAITING:
                 return None
-            self._waiting.append(_Waiting(future, time.monotonic(), tuple(boxes_xyxy)))
+            self._waiting.append(_Waiting(future, time.monotonic(), prompts))
         return future
 
     def answer(
         self,
         answer: InstanceArray,
         arrived_s: float,
-        cut_out: Callable[[Sequence[Box]], InstanceArray] | None = None,
+        cut_out: Callable[[Prompts], InstanceArray] | None = None,
     ) -> None:
         """Gives the answer to a frame that arrived at that time (monotonic clock) to all calls made before.
 
         Args:
-            cut_out: makes the answer of calls with rectangles; None: they get the answer, which says what is wrong.
+            cut_out: makes the answer of calls with prompts; None: they get the answer, which says what is wrong.
         """
         with self._lock:
             ready = [waiting for waiting in self._waiting if waiting.since_s <= arrived_s]
             self._waiting = [waiting for waiting in self._waiting if waiting.since_s > arrived_s]
         for waiting in ready:
-            boxes = waiting.boxes_xyxy
-            waiting.future.set_result(cut_out(boxes) if boxes and cut_out is not None else answer)
+            prompts = waiting.prompts
+            waiting.future.set_result(cut_out(prompts) if prompts and cut_out is not None else answer)
 
     def cancel(self, future: Future) -> None:
         """Gives a call up: its future's result is None, unless it was answered already."""
@@ -94,9 +91,7 @@ class PendingRequests:
 
 
 def selected(answer: InstanceArray, request: Segment.Request) -> InstanceArray:
-    """The answer with only the instances that pass all filters of the request; of one with rectangles, all."""
-    if request.boxes:
-        return answer
+    """The answer with only the instances that pass all filters of the request."""
     words = request.text.lower().split()
     chosen = copy.copy(answer)
     chosen.instances = [
@@ -129,6 +124,12 @@ def _has_pixel(instance: Instance, x: float, y: float) -> bool:
     return 0 <= column < mask.width and 0 <= row < mask.height and mask.data[row * mask.step + column] > 0
 
 
-def boxes_of(request: Segment.Request) -> list[Box]:
-    """The rectangles of a call."""
-    return [(box.x_offset, box.y_offset, box.x_offset + box.width, box.y_offset + box.height) for box in request.boxes]
+def prompts_of(request: Segment.Request) -> Prompts:
+    """What a call asks for by points, rectangles and words."""
+    return Prompts(
+        tuple((point.x, point.y) for point in request.points),
+        tuple(
+            (box.x_offset, box.y_offset, box.x_offset + box.width, box.y_offset + box.height) for box in request.boxes
+        ),
+        phrases_of(request.text),
+    )

@@ -20,10 +20,10 @@ from instance_seg_ros.ros.params import ACTIVE
 from instance_seg_ros.ros.requests import (
     DEFAULT_TIMEOUT_S,
     LONGEST_TIMEOUT_S,
-    MOST_BOXES,
+    MOST_PROMPTS,
     MOST_WAITING,
     PendingRequests,
-    boxes_of,
+    prompts_of,
     selected,
 )
 from instance_seg_ros.srv import Segment
@@ -65,17 +65,19 @@ class Services:
         node.create_service(SetBool, "~/set_enabled", self._on_set_enabled, qos_profile=SERVICE_QOS)
 
     async def _on_segment(self, request: Segment.Request, response: Segment.Response) -> Segment.Response:
-        label = self._state().label
-        if label != ACTIVE:
-            response.message = f"the node is {label}; activate it first"
+        state = self._state()
+        if state.label != ACTIVE or state.pipeline is None:
+            response.message = f"the node is {state.label}; activate it first"
             return response
-        if len(request.boxes) > MOST_BOXES:
-            response.message = f"{len(request.boxes)} boxes are more than the {MOST_BOXES} of a call; split it"
-            return response
+        prompts = state.pipeline.prompt_models.taken(prompts_of(request))
+        for what, count in (("points", len(prompts.points_xy)), ("boxes", len(prompts.boxes_xyxy))):
+            if count > MOST_PROMPTS:
+                response.message = f"{count} {what} are more than the {MOST_PROMPTS} of a call; split it"
+                return response
         timeout_s = min(request.timeout_s, LONGEST_TIMEOUT_S) if request.timeout_s > 0 else DEFAULT_TIMEOUT_S
         executor = self._node.executor
         assert executor is not None, "a service is called by an executor"
-        future = self._requests.add(executor.wake, boxes_of(request))
+        future = self._requests.add(executor.wake, prompts)
         if future is None:
             response.message = f"{MOST_WAITING} calls wait for a frame already; call again when some were answered"
             return response
@@ -96,7 +98,7 @@ class Services:
             response.message = answer.status_text
         else:
             response.success = True
-            response.result = selected(answer, request)
+            response.result = answer if prompts else selected(answer, request)
         return response
 
     async def _on_record(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:

@@ -17,7 +17,11 @@ AUTO_RELIABILITY = "auto"
 class NodeSettings(Settings):
     """What only the node needs to know: its model, its inputs and what it does with a frame."""
 
-    model_path: str = setting("", "Path of the model file, of this project or another; empty takes the shipped model.")
+    model_path: str = setting(
+        "",
+        "The model: path of a file of this project or another, or of a folder of transformers, or its name on the "
+        "Hugging Face hub; empty takes the shipped model.",
+    )
     autostart: bool = setting(
         True, "Configure and activate at startup; false leaves that to a lifecycle manager. Read only at startup."
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 import sys
 from collections.abc import Callable, Sequence
 
@@ -11,7 +9,7 @@ from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import SegmentationSettings
 from instance_seg_ros.segmentation.combining import Look, combined, cropped, tiles
-from instance_seg_ros.segmentation.model_file import ModelError, ModelInfo
+from instance_seg_ros.segmentation.model_file import ModelError, joined_info
 from instance_seg_ros.segmentation.segmenter import NetworkSegmenter
 
 _MOST_TILES_A_ROW = 4
@@ -28,7 +26,7 @@ class CombinedSegmenter:
     def __init__(self, segmenters: Sequence[NetworkSegmenter], settings: SegmentationSettings) -> None:
         self._segmenters = tuple(segmenters)
         self._settings = settings
-        self.info = _joined_info([segmenter.info for segmenter in segmenters])
+        self.info = joined_info([segmenter.info for segmenter in segmenters])
 
     @property
     def backend(self) -> str:
@@ -75,17 +73,3 @@ class CombinedSegmenter:
         looks += [Look((0, 0, *size_wh), look(segmenter, frame), level=1) for segmenter in self._segmenters]
         names, least = self.info.class_names, self._settings.min_mask_pixels
         return combined(looks, size_wh, names, least, max_instances, overlapping)
-
-
-def _joined_info(infos: Sequence[ModelInfo]) -> ModelInfo:
-    """One model's own facts; of two, names and digest of both, and the classes of either."""
-    if len(infos) == 1:
-        return infos[0]
-    return dataclasses.replace(
-        infos[0],
-        name=" + ".join(info.name for info in infos),
-        version=" + ".join(info.version for info in infos),
-        class_names=tuple(dict.fromkeys(name for info in infos for name in info.class_names)),
-        digest=hashlib.sha256(" ".join(info.digest for info in infos).encode()).hexdigest(),
-        needs_color=any(info.needs_color for info in infos),
-    )

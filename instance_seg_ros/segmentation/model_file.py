@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
@@ -61,6 +61,20 @@ class ModelInfo:
     quantised_from: str = ""
     needs_color: bool = False
     calibration: ScoreCalibration = UNCHANGED
+
+
+def joined_info(infos: Sequence[ModelInfo]) -> ModelInfo:
+    """One model's own facts; of two, names and digest of both, and the classes of either."""
+    if len(infos) == 1:
+        return infos[0]
+    return replace(
+        infos[0],
+        name=" + ".join(info.name for info in infos),
+        version=" + ".join(info.version for info in infos),
+        class_names=tuple(dict.fromkeys(name for info in infos for name in info.class_names)),
+        digest=hashlib.sha256(" ".join(info.digest for info in infos).encode()).hexdigest(),
+        needs_color=any(info.needs_color for info in infos),
+    )
 
 
 def default_model_path() -> Path:

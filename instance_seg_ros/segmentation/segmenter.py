@@ -14,6 +14,7 @@ from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import SegmentationSettings
 from instance_seg_ros.segmentation.contract import read_info
 from instance_seg_ros.segmentation.model_file import ModelError, ModelInfo, default_model_path
+from instance_seg_ros.segmentation.model_location import located
 from instance_seg_ros.segmentation.network import Network, instances_of, network_inputs
 from instance_seg_ros.segmentation.postprocessing import Selection, to_instances
 
@@ -101,15 +102,19 @@ class NetworkSegmenter:
 
 
 def load_segmenter(path: Path | None, settings: SegmentationSettings) -> NetworkSegmenter | CombinedSegmenter:
-    """The segmenter for a model file, or for the shipped model when `path` is None.
+    """The segmenter for a model, or for the shipped one when `path` is None.
+
+    Args:
+        path: a file, a folder of transformers, or the name of one on the Hugging Face hub.
+        settings: of the segmentation.
 
     Raises:
-        ModelError: when a file is missing, damaged, of no known family or does not run, or the backend that the
+        ModelError: when a model is missing, damaged, of no known family or does not run, or the backend that the
             settings ask for cannot run on this machine.
     """
     segmenters = [_load_one(default_model_path() if path is None else path, settings)]
     if settings.second_model_path:
-        segmenters.append(_load_one(Path(settings.second_model_path).expanduser(), settings))
+        segmenters.append(_load_one(Path(settings.second_model_path), settings))
     if len(segmenters) == 1 and settings.tile_width_px == 0:
         return segmenters[0]
     from instance_seg_ros.segmentation.combined_segmenter import CombinedSegmenter
@@ -118,6 +123,7 @@ def load_segmenter(path: Path | None, settings: SegmentationSettings) -> Network
 
 
 def _load_one(path: Path, settings: SegmentationSettings) -> NetworkSegmenter:
+    path = located(path)
     # Imported here: code that brings a network of its own needs no ONNX Runtime.
     if path.is_dir():
         try:

@@ -143,6 +143,26 @@ def test_segment_does_without_colour(run: Callable, capture: Path, tmp_path: Pat
     assert run("segment", *files, "--model", block_model_path, "--out", tmp_path / "results")[0] == 0
 
 
+def test_segment_cuts_out_what_is_in_a_rectangle_alone(
+    run: Callable, capture: Path, tmp_path: Path, block_model_path: Path
+) -> None:
+    options = ("--capture", capture, "--model", block_model_path, "--out", tmp_path / "out")
+    status, shown, _ = run("segment", *options, "--box", "80,30,140,75", "--box", "0,0,15,25")
+    assert status == 0
+    (instance,) = json.loads((tmp_path / "out" / "instances.json").read_text())["instances"]
+    assert (instance["class"], instance["score"]) == ("object", 1.0)
+    assert np.abs(np.array(instance["bbox_xyxy"]) - (90, 40, 130, 70)).max() <= 1
+    assert "1 objects" in shown
+
+
+@pytest.mark.parametrize(
+    ("option", "text"), [("--point", "3,inf"), ("--point", "3"), ("--box", "3,4,5"), ("--box", "a")]
+)
+def test_a_prompt_that_is_no_place_is_refused(run: Callable, option: str, text: str) -> None:
+    status, _, err = run("segment", "--out", "out", "--capture", "capture", option, text)
+    assert (status, f"'{text}' is not " in err) == (2, True)
+
+
 def test_segment_takes_a_folder_of_captures(
     run: Callable, tmp_path: Path, block_model_path: Path, make_frame: Callable[..., RgbdFrame]
 ) -> None:
@@ -168,6 +188,12 @@ def test_a_setting_reaches_its_stage(run: Callable, capture: Path, tmp_path: Pat
     [
         (["segment", "--out", "out"], "--depth and --camera missing; or give --capture DIR"),
         (["segment", "--out", "out", "--depth", "d.png"], "--camera missing"),
+        (["segment", "--out", "out", "--capture", "capture", "--point", "3,4"], "set segmentation.prompt_model_path"),
+        (["segment", "--out", "out", "--capture", "capture", "--text", "cup"], "set segmentation.text_model_path"),
+        (
+            ["segment", "--out", "out", "--capture", "capture", "--segmentation-prompt-model-path", "nowhere/at/all"],
+            "it has no config.json",
+        ),
         (["segment", "--out", "out", "--capture", "c", "--depth", "d.png"], "not both (--depth)"),
         (["segment", "--out", "out", "--depth", "nowhere.png", "--camera", "m.json"], "m.json does not exist"),
         (["segment", "--out", "out", "--capture", "nowhere"], "nowhere is not a folder"),
@@ -338,7 +364,7 @@ def test_inspecting_tells_the_family_of_a_file_and_how_it_is_fed(
         r"^yolo-seg-end2end +no: rows of 12 numbers are not a box",
         r"^detr +no: logits float \[1, Q, C\], pred_boxes float",
         r"^read as +YOLOv8-seg",
-        r"^image +160x128 by letterbox, rgb, pixel x 0.003922",
+        r"^image +160x128 with 114 beside the image by letterbox, rgb, pixel x 0.003922",
         r"^classes +block \(the file's metadata\)$",
     ):
         assert re.search(fact, out, re.MULTILINE), fact

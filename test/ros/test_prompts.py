@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,21 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from geometry_msgs.msg import Point
+from geometry_msgs.msg import Point, PointStamped
 from sensor_msgs.msg import RegionOfInterest
 
 from instance_seg_ros.core.camera import RgbdFrame
+from instance_seg_ros.core.instances import Instances
+from instance_seg_ros.core.parameters import PipelineSettings
+from instance_seg_ros.grasping.sampler import GraspSampler
+from instance_seg_ros.lifting import Lifter
+from instance_seg_ros.msg import InstanceArray
 from instance_seg_ros.pipeline import Pipeline
 from instance_seg_ros.ros.outputs import Outputs
+from instance_seg_ros.segmentation import ModelError, ModelInfo
+from instance_seg_ros.segmentation.prompts import PromptModels
 from instance_seg_ros.srv import Segment
+from instance_seg_ros.tracking.tracker import Tracker
 
 MakeFrame = Callable[..., RgbdFrame]
 
@@ -72,6 +81,95 @@ def test_a_rectangle_cuts_an_object_out_that_has_everything_but_a_track(
     center = instance.centroid.x, instance.centroid.y, instance.centroid.z
     assert np.allclose(center, (-0.184, -0.021, 0.75), atol=0.01)
     assert instance.points_kept > 1000
+
+
+@pytest.fixture
+def prompting_stage(make_stage: Callable[..., Any], prompt_models: PromptModels) -> Any:
+    """A node with models that answer prompts."""
+
+    def build(settings: PipelineSettings, model_path: Path | None) -> Pipeline:
+        return Pipeline(
+            BlindSegmenter(),
+            Lifter(settings.lifting),
+            GraspSampler(settings.grasping, settings.gripper),
+            Tracker(settings.tracking),
+            prompt_models,
+        )
+
+    stage = make_stage(build)
+    stage.start()
+    stage.probe.listen("selected", InstanceArray)
+    return stage
+
+
+class BlindSegmenter:
+    """A segmenter that finds nothing: what is answered comes from prompts."""
+
+    info = ModelInfo("blind", "1", ("object",), 0.5, 0.5, "f" * 64)
+    backend = "by hand"
+
+    def segment(self, frame: RgbdFrame) -> Instances:
+        return Instances.empty(*frame.depth_m.shape, self.info.class_names)
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        (Segment.Request(points=[Point(x=40.0, y=50.0)]), [(20, "object", 0.75)]),
+        (Segment.Request(points=[Point(x=40.0, y=50.0)], boxes=[box(80, 30, 140, 75)]),
+         [(20, "object", 0.75), (90, "object", 0.75)]),
+        (Segment.Request(text="a cup, Blue  block."), [(90, "blue block", 0.6)]),
+        (Segment.Request(text="cup", class_names=["not used"]), []),
+        (Segment.Request(points=[Point(x=float("nan"), y=1e30)]), []),
+    ],
+)  # fmt: skip
+def test_models_for_prompts_answer_points_rectangles_and_words(
+    request_: Segment.Request, expected: list[tuple[int, str, float]], prompting_stage: Any, make_frame: MakeFrame
+) -> None:
+    client = prompting_stage.probe.create_client(Segment, "/instance_seg/segment")
+    prompting_stage.wait(client.service_is_ready, "the service")
+    future = client.call_async(request_)
+    prompting_stage.wait(prompting_stage.node.waits_for_a_frame, "the call")
+    prompting_stage.send_frame(make_frame())
+    prompting_stage.wait(future.done, "the answer")
+    prompting_stage.probe.destroy_client(client)
+    response = future.result()
+    assert response.success
+    found = [(one.region.x_offset, one.class_name, pytest.approx(one.score)) for one in response.result.instances]
+    assert found == expected
+    assert all(one.points_kept > 500 and one.track_id == 0 for one in response.result.instances)
+
+
+def test_a_click_is_answered_by_the_promptable_model(prompting_stage: Any, make_frame: MakeFrame) -> None:
+    publisher = prompting_stage.probe.create_publisher(PointStamped, "/clicked_point", 5)
+    prompting_stage.wait(lambda: publisher.get_subscription_count() > 0, "the node to listen to clicks")
+    prompting_stage.wait(
+        lambda: prompting_stage.node.count_subscribers("/instance_seg/selected") > 0, "the probe to listen"
+    )
+    click = PointStamped()
+    click.header.frame_id = "camera_color_optical_frame"
+    click.point.x, click.point.y, click.point.z = -0.18, -0.02, 0.7  # pixel (41, 55)
+    publisher.publish(click)
+    prompting_stage.wait(lambda: prompting_stage.node._clicks._latest is not None, "the click")
+    answer = prompting_stage.answer_to(prompting_stage.send_frame(make_frame()))
+    prompting_stage.wait(lambda: prompting_stage.probe.received["selected"], "the selection")
+    (chosen,) = prompting_stage.probe.received["selected"]
+    assert not answer.instances
+    assert [one.region.x_offset for one in chosen.instances] == [20]
+    assert chosen.header == answer.header
+
+
+def test_a_call_of_a_camera_without_colour_is_answered_with_the_reason(
+    ask: Callable[[Segment.Request], Segment.Response], stage: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object) -> None:
+        raise ModelError("the model sam sees colour only, and this camera gives depth alone")
+
+    monkeypatch.setattr(Pipeline, "cut_out", refuse)
+    response = ask(Segment.Request(boxes=[box(10, 20, 70, 90)]))
+    assert not response.success
+    assert response.message == "the model sam sees colour only, and this camera gives depth alone"
+    stage.wait(lambda: stage.log_lines("prompt cannot be answered"), "the log")
 
 
 def test_a_call_is_answered_although_a_picture_cannot_be_drawn(

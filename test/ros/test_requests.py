@@ -14,6 +14,7 @@ from sensor_msgs.msg import Image, RegionOfInterest
 
 from instance_seg_ros.msg import Instance, InstanceArray
 from instance_seg_ros.ros.requests import PendingRequests, selected
+from instance_seg_ros.segmentation.prompts import Prompts
 from instance_seg_ros.srv import Segment
 
 
@@ -57,15 +58,16 @@ def test_a_call_that_is_given_up_gets_no_answer_and_the_others_wait_on() -> None
     assert waiting.result() is not None
 
 
-def test_a_call_with_rectangles_gets_what_was_cut_out_and_the_others_the_answer() -> None:
+def test_a_call_with_prompts_gets_what_was_cut_out_and_the_others_the_answer() -> None:
     requests = PendingRequests()
-    plain, with_boxes = requests.add(lambda: None), requests.add(lambda: None, [(1, 2, 3, 4)])
+    prompts = Prompts(boxes_xyxy=((1, 2, 3, 4),))
+    plain, with_boxes = requests.add(lambda: None), requests.add(lambda: None, prompts)
     answer, cut = InstanceArray(status_text="all"), InstanceArray(status_text="cut")
 
-    requests.answer(answer, time.monotonic(), lambda boxes: cut if list(boxes) == [(1, 2, 3, 4)] else answer)
+    requests.answer(answer, time.monotonic(), lambda asked: cut if asked == prompts else answer)
 
     assert (plain.result(), with_boxes.result()) == (answer, cut)
-    unusable = requests.add(lambda: None, [(1, 2, 3, 4)])
+    unusable = requests.add(lambda: None, prompts)
     requests.answer(answer, time.monotonic(), None)
     assert unusable.result() is answer
 
@@ -121,7 +123,6 @@ INSTANCES = [
         (Segment.Request(text="the CUP"), [1, 2]),
         (Segment.Request(text="box cup", track_ids=[3]), [3]),
         (Segment.Request(text="spoon"), []),
-        (Segment.Request(text=" ", boxes=[region(0, 0, 1, 1)], track_ids=[9]), [1, 2, 3]),  # others filter nothing
     ],
 )
 def test_a_call_gets_the_instances_that_pass_all_its_filters(request_: Segment.Request, ids: list[int]) -> None:

@@ -74,6 +74,8 @@ def _image_line(image: ImageInput, sides_hw: tuple[int | None, ...]) -> str:
     size = "the camera's size" if image.size_wh is None else f"{image.size_wh[0]}x{image.size_wh[1]}"
     if width is not None and height is not None:
         size = f"{width}x{height}"
+    if image.resize != "stretch":
+        size += f" with {'0 after all this' if image.fill is None else f'{image.fill:g}'} beside the image"
     values = ", ".join(f"({mean:g}, {std:g})" for mean, std in zip(image.mean, image.std, strict=True))
     return (
         f"{size} by {image.resize}, {image.channels}, pixel x {image.scale:.4g}, then by channel (mean, std) {values}"

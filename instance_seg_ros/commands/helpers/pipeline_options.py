@@ -17,7 +17,12 @@ from instance_seg_ros.results.rerun_recording import RerunRecording
 
 def add_pipeline_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds `--model` and one option for each setting of each stage, such as `--lifting-min-points`."""
-    parser.add_argument("--model", type=Path, metavar="FILE", help="model file (default: the one that is shipped)")
+    parser.add_argument(
+        "--model",
+        type=Path,
+        metavar="FILE",
+        help="model file, or a folder or hub name of a model of transformers (default: the one that is shipped)",
+    )
     for stage, settings_type in stages().items():
         arguments.add_arguments(parser, settings_type, f"{stage} settings", prefix=f"{stage}_")
 

@@ -62,7 +62,8 @@ class ImageInput:
         channels: one of CHANNEL_ORDERS.
         scale: of pixels, which are 0 to 255; 1 / 255 for networks that want 0 to 1.
         mean, std: by channel, in the network's order.
-        fill: value of pixels beside the image, as the camera's 0 to 255.
+        fill: value of pixels beside the image, as the camera's 0 to 255; None where a network is fed 0 there, after
+            normalisation.
         multiple: each side of `size_wh` is a multiple of this where it is the camera's.
     """
 
@@ -72,7 +73,7 @@ class ImageInput:
     scale: float = 1 / 255
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    fill: float = 0.0
+    fill: float | None = 0.0
     multiple: int = 1
 
     def network_wh(self, camera_wh: Sides, sides: tuple[int | None, int | None]) -> Sides:
@@ -101,7 +102,7 @@ class ImageInput:
             image = cv2.resize(image, inner_wh, interpolation=cv2.INTER_LINEAR)
         if inner_wh != placement.network_wh:
             right, bottom = width - left - inner_wh[0], height - top - inner_wh[1]
-            color = (self.fill,) * 3
+            color = (0.0 if self.fill is None else self.fill,) * 3
             image = cv2.copyMakeBorder(image, top, bottom, left, right, cv2.BORDER_CONSTANT, value=color)
         if self.channels == "bgr":
             image = image[..., ::-1]
@@ -111,6 +112,9 @@ class ImageInput:
         mean, std = (np.array(values, dtype=np.float32)[:, None, None] for values in (self.mean, self.std))
         out = np.multiply(planes, np.float32(self.scale) / std, dtype=np.float32)
         out -= mean / std
+        if self.fill is None:
+            out[:, :top], out[:, top + inner_wh[1] :] = 0, 0
+            out[:, :, :left], out[:, :, left + inner_wh[0] :] = 0, 0
         return out.astype(kind, copy=False)
 
 

@@ -70,7 +70,7 @@ SOLOV2 = Family(
     name="solov2",
     title="SOLOv2 by MMDeploy",
     outputs=_OUTPUTS,
-    image=ImageInput((1344, 800), "fit", "rgb", 1.0, _MEAN_RGB, _STD_RGB),
+    image=ImageInput((1344, 800), "fit", "rgb", 1.0, _MEAN_RGB, _STD_RGB, fill=None),
     score_threshold=0.3,
     mask_threshold=0.5,
     decode=decode,

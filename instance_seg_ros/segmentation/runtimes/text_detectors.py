@@ -1,0 +1,244 @@
+"""Detectors of transformers that find rectangles for words: OWL-ViT, OWLv2, Grounding DINO, and RT-DETR by class names.
+
+Minderer et al., *OWL-ViT* (ECCV 2022) and *OWLv2* (NeurIPS 2023): an embedding for each phrase. Liu et al., *Grounding
+DINO* (ECCV 2024): all phrases as one text, whose tokens are scored. Zhao et al., *RT-DETR* (CVPR 2024): classes that it
+was trained on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from numpy.typing import NDArray
+
+from instance_seg_ros.segmentation.families.decoding import corners_of, sigmoid
+from instance_seg_ros.segmentation.model_file import ModelError
+from instance_seg_ros.segmentation.postprocessing import require_finite
+from instance_seg_ros.segmentation.prompts import Detections, TextDetector
+from instance_seg_ros.segmentation.runtimes.transformers_folder import (
+    ModelFolder,
+    class_names_of,
+    device_of_models,
+    first_line,
+    network_wh,
+    runtime_on,
+    size_of,
+)
+
+_WARM_UP_HW = (96, 128)
+_OWL_TEXT = "a photo of a {}"
+"""What these networks were trained with."""
+_SEPARATOR = "."
+_VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt")
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """Detectors of one `model_type`.
+
+    Attributes:
+        model: name of the class.
+        score_threshold: that transformers uses.
+        resize: how the image comes to the network's size, as in ImageInput.
+        reader: makes what turns phrases into inputs, and logits into scores of phrases.
+    """
+
+    model: str
+    score_threshold: float
+    resize: str
+    reader: Callable[[ModelFolder, Any], _Reader]
+
+
+class _Reader:
+    """Of phrases that have an embedding each."""
+
+    def __init__(self, folder: ModelFolder, config: Any) -> None:
+        self._tokenizer = _tokenizer_of(folder)
+        self._most_tokens = config.text_config.max_position_embeddings
+
+    def inputs(self, phrases: Sequence[str]) -> dict[str, Any]:
+        """The network's inputs beside the image.
+
+        Raises:
+            ModelError: a phrase is too long.
+        """
+        texts = [_OWL_TEXT.format(phrase) for phrase in phrases]
+        for phrase, ids in zip(phrases, self._tokenizer(texts)["input_ids"], strict=True):
+            if len(ids) > self._most_tokens:
+                raise ModelError(
+                    f"{phrase!r} has {len(ids)} tokens, and the model takes {self._most_tokens}; use fewer words"
+                )
+        encoded = self._tokenizer(texts, padding="max_length", max_length=self._most_tokens, return_tensors="pt")
+        return {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"]}
+
+    def scores(
+        self, logits: NDArray[np.float32], inputs: Mapping[str, Any], phrases: Sequence[str]
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """The score (Q,) of each query and its phrase (Q,), from logits (Q, C)."""
+        return sigmoid(logits.max(axis=1)), logits.argmax(axis=1)
+
+
+class _TokenReader(_Reader):
+    """Of one text, in which each phrase ends with a full stop."""
+
+    def __init__(self, folder: ModelFolder, config: Any) -> None:
+        self._tokenizer = _tokenizer_of(folder)
+        self._most_tokens = config.max_text_len
+        (self._stop,) = self._tokenizer.encode(_SEPARATOR, add_special_tokens=False)
+
+    def inputs(self, phrases: Sequence[str]) -> dict[str, Any]:
+        """As _Reader says."""
+        encoded = self._tokenizer(" ".join(f"{phrase}{_SEPARATOR}" for phrase in phrases), return_tensors="pt")
+        count = encoded["input_ids"].shape[1]
+        if count > self._most_tokens:
+            raise ModelError(f"the words have {count} tokens, and the model takes {self._most_tokens}; use fewer words")
+        return dict(encoded)
+
+    def scores(
+        self, logits: NDArray[np.float32], inputs: Mapping[str, Any], phrases: Sequence[str]
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """As _Reader says: a query's score is that of its best token, its phrase the one with the best token."""
+        ids = inputs["input_ids"][0].cpu().numpy()
+        phrase_of_token = np.cumsum(ids == self._stop)
+        inside = (phrase_of_token < len(phrases)) & ~np.isin(ids, [self._stop, *self._tokenizer.all_special_ids])
+        of_phrase = np.full((len(logits), len(phrases)), -np.inf, dtype=np.float32)
+        for token in np.flatnonzero(inside):
+            phrase = phrase_of_token[token]
+            of_phrase[:, phrase] = np.maximum(of_phrase[:, phrase], logits[:, token])
+        return sigmoid(logits.max(axis=1)), of_phrase.argmax(axis=1)
+
+
+class _ClassReader(_Reader):
+    """Of a network that has classes: a phrase stands for those with all its words in their names."""
+
+    def __init__(self, folder: ModelFolder, config: Any) -> None:
+        self._names = [name.lower().split() for name in class_names_of(folder.path, config.id2label)]
+
+    def inputs(self, phrases: Sequence[str]) -> dict[str, Any]:
+        """As _Reader says: none.
+
+        Raises:
+            ModelError: no class has such a name.
+        """
+        for phrase in phrases:
+            if not self._classes(phrase):
+                known = ", ".join(" ".join(name) for name in self._names[:10])
+                raise ModelError(f"the model knows no class {phrase!r}, but {len(self._names)} such as {known}")
+        return {}
+
+    def scores(
+        self, logits: NDArray[np.float32], inputs: Mapping[str, Any], phrases: Sequence[str]
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """As _Reader says."""
+        of_phrase = np.stack([logits[:, self._classes(phrase)].max(axis=1) for phrase in phrases], axis=1)
+        return sigmoid(of_phrase.max(axis=1)), of_phrase.argmax(axis=1)
+
+    def _classes(self, phrase: str) -> list[int]:
+        words = phrase.lower().split()
+        return [index for index, name in enumerate(self._names) if all(word in name for word in words)]
+
+
+_KINDS = {
+    "owlvit": _Kind("OwlViTForObjectDetection", 0.1, "stretch", _Reader),
+    "owlv2": _Kind("Owlv2ForObjectDetection", 0.1, "fit", _Reader),
+    "grounding-dino": _Kind("GroundingDinoForObjectDetection", 0.25, "stretch", _TokenReader),
+    "mm-grounding-dino": _Kind("MMGroundingDinoForObjectDetection", 0.25, "stretch", _TokenReader),
+    "rt_detr": _Kind("RTDetrForObjectDetection", 0.5, "stretch", _ClassReader),
+    "rt_detr_v2": _Kind("RTDetrV2ForObjectDetection", 0.5, "stretch", _ClassReader),
+}
+
+
+def load_text_detector(path: Path, threads: int) -> TextDetector:
+    """The detector in a folder.
+
+    Args:
+        path: of the folder.
+        threads: CPU threads, 0 for PyTorch's own choice.
+
+    Raises:
+        ModelError: the folder or its weights lack a part, its model is of no kind that is known, or it does not run.
+    """
+    folder = ModelFolder(path)
+    kind = _KINDS.get(folder.model_type)
+    if kind is None:
+        raise ModelError(
+            f"{path} holds a model of the type {folder.model_type!r}, which finds nothing for words; known are "
+            f"{', '.join(_KINDS)}"
+        )
+    return _Detector(folder, kind, threads)
+
+
+class _Detector:
+    """As TextDetector says."""
+
+    def __init__(self, folder: ModelFolder, kind: _Kind, threads: int) -> None:
+        said = folder.processing()
+        self._size = size_of(said, folder.path)
+        self._image = folder.image_input(said, kind.resize, fill=0.0)
+        if threads:
+            torch.set_num_threads(threads)
+        self._device = device_of_models()
+        self._model: Any = folder.load(kind.model, self._device)
+        self._reader = kind.reader(folder, self._model.config)
+        self.info = folder.info(("object",), kind.score_threshold, mask_threshold=0.0)
+        try:
+            with torch.inference_mode():
+                self._run(np.zeros((*_WARM_UP_HW, 3), dtype=np.uint8), self._warm_up_inputs())
+        except ModelError:
+            raise
+        except Exception as error:
+            raise ModelError(f"transformers cannot run {folder.path}: {first_line(error)}") from error
+
+    @property
+    def backend(self) -> str:
+        """The versions and the device."""
+        return runtime_on(self._device)
+
+    def __call__(self, color_rgb: NDArray[np.uint8], phrases: Sequence[str]) -> Detections:
+        """As TextDetector says.
+
+        Raises:
+            ModelError: the words are too many, or name nothing that the model knows.
+            NotFiniteError: the network gives numbers that are none.
+        """
+        inputs = self._reader.inputs(phrases)
+        with torch.inference_mode():
+            logits, boxes, placement = self._run(color_rgb, inputs)
+        scores, phrase_ids = self._reader.scores(logits, inputs, phrases)
+        corners = placement.boxes_in_camera(corners_of(boxes) * np.tile(placement.network_wh, 2))
+        require_finite("scores", scores)
+        require_finite("boxes", corners)
+        width, height = placement.camera_wh
+        corners = np.clip(corners, 0, [width, height, width, height]).astype(np.float32)
+        return Detections(corners, scores, phrase_ids.astype(np.int64))
+
+    def _run(self, color_rgb: NDArray[np.uint8], inputs: Mapping[str, Any]) -> tuple[NDArray, NDArray, Any]:
+        """The logits (Q, C), the boxes (Q, 4) in shares of the network's image, and where the camera's is in it."""
+        camera_wh = color_rgb.shape[1], color_rgb.shape[0]
+        placement = self._image.placement(camera_wh, network_wh(self._size, camera_wh))
+        image = torch.from_numpy(np.ascontiguousarray(self._image.fed(color_rgb, placement, np.float32))[None])
+        moved = {name: tensor.to(self._device) for name, tensor in inputs.items()}
+        outputs = self._model(pixel_values=image.to(self._device), **moved)
+        return outputs.logits[0].float().cpu().numpy(), outputs.pred_boxes[0].float().cpu().numpy(), placement
+
+    def _warm_up_inputs(self) -> dict[str, Any]:
+        return {} if isinstance(self._reader, _ClassReader) else self._reader.inputs(["object"])
+
+
+def _tokenizer_of(folder: ModelFolder) -> Any:
+    # Without files transformers makes one of an empty vocabulary, to which all words are the same.
+    if not any((folder.path / name).is_file() for name in _VOCABULARIES):
+        raise ModelError(
+            f"{folder.path} has no tokenizer, which words need: none of {', '.join(_VOCABULARIES)}; fetch the whole "
+            "model"
+        )
+    try:
+        return transformers.AutoTokenizer.from_pretrained(folder.path, local_files_only=True)
+    except Exception as error:  # of any kind, by what is wrong in the folder
+        raise ModelError(f"the tokenizer of {folder.path} cannot be loaded: {first_line(error)}") from error

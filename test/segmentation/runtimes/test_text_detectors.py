@@ -1,0 +1,210 @@
+"""Detectors that find what words name: equal to transformers' own post-processing, and folders that lack something."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("transformers")
+
+import torch
+import transformers
+from torch import nn
+
+from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
+from instance_seg_ros.core.parameters import SegmentationSettings
+from instance_seg_ros.segmentation import ModelError
+from instance_seg_ros.segmentation.prompts import Detections, load_prompt_models, phrases_of
+from instance_seg_ros.segmentation.runtimes.text_detectors import load_text_detector
+
+PHRASES = ("red mug", "cup")
+NAMES = ["owlvit", "owlv2", "grounding-dino", "rt_detr"]
+
+
+@pytest.fixture(scope="module")
+def saved(folders: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, nn.Module]]:
+    """A folder and its model, made once."""
+    made: dict[str, tuple[Path, nn.Module]] = {}
+
+    def save(name: str) -> tuple[Path, nn.Module]:
+        if name not in made:
+            folder = tmp_path_factory.mktemp(name)
+            made[name] = folder, folders.save_detector(name, folder)
+        return made[name]
+
+    return save
+
+
+def image_of(size_wh: tuple[int, int]) -> np.ndarray:
+    width, height = size_wh
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3)).astype(np.uint8)
+
+
+def network_image(name: str, color_rgb: np.ndarray) -> torch.Tensor:
+    """By the definition of each: stretched, or a square with black beside the image, or with the sides' ratio kept."""
+    height, width = color_rgb.shape[:2]
+    image = color_rgb
+    if name == "owlv2":
+        scale = 96 / max(height, width)
+        inner = cv2.resize(image, (round(width * scale), round(height * scale)))
+        image = np.zeros((96, 96, 3), np.uint8)
+        image[: inner.shape[0], : inner.shape[1]] = inner
+    elif name == "grounding-dino":
+        image = cv2.resize(image, (128, 96))
+    else:
+        image = cv2.resize(image, (96, 96))
+    values = torch.from_numpy(image).permute(2, 0, 1)[None] / 255
+    if name == "rt_detr":
+        return values
+    mean, std = (torch.tensor(three)[:, None, None] for three in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    return (values - mean) / std
+
+
+def theirs(name: str, folder: Path, model: nn.Module, color_rgb: np.ndarray) -> dict[str, Any]:
+    """Scores, boxes and labels by transformers' own post-processing, of all queries."""
+    target, image = [color_rgb.shape[:2]], network_image(name, color_rgb)
+    with torch.no_grad():
+        if name == "rt_detr":
+            outputs = model(pixel_values=image)
+            process = transformers.models.rt_detr.image_processing_pil_rt_detr.RTDetrImageProcessorPil()
+            return process.post_process_object_detection(outputs, threshold=0.0, target_sizes=target)[0]
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+        if name == "grounding-dino":
+            from transformers.models.grounding_dino.processing_grounding_dino import GroundingDinoProcessor
+
+            encoded = tokenizer(["red mug. cup."], return_tensors="pt")
+            outputs = model(pixel_values=image, **encoded)
+            stand_in = SimpleNamespace(batch_decode=tokenizer.batch_decode)  # the rest of a processor takes torchvision
+            return GroundingDinoProcessor.post_process_grounded_object_detection(
+                stand_in, outputs, encoded["input_ids"], 0.0, 0.0, target
+            )[0]
+        texts = [f"a photo of a {phrase}" for phrase in PHRASES]
+        encoded = tokenizer(texts, padding="max_length", max_length=40, return_tensors="pt")
+        outputs = model(pixel_values=image, **encoded)
+        module = getattr(transformers.models, name)
+        process = getattr(module, f"image_processing_pil_{name}")
+        kind = process.OwlViTImageProcessorPil if name == "owlvit" else process.Owlv2ImageProcessorPil
+        return kind().post_process_object_detection(outputs, threshold=0.0, target_sizes=target)[0]
+
+
+@pytest.mark.parametrize("name", ["owlvit", "owlv2", "grounding-dino"])
+@pytest.mark.parametrize("size_wh", [(160, 120), (161, 121)])
+def test_rectangles_are_those_of_transformers(
+    name: str, size_wh: tuple[int, int], saved: Callable[[str], tuple[Path, nn.Module]]
+) -> None:
+    folder, model = saved(name)
+    color_rgb = image_of(size_wh)
+    expected = theirs(name, folder, model, color_rgb)
+    boxes = np.clip(expected["boxes"].numpy(), 0, [*size_wh, *size_wh])
+
+    found = load_text_detector(folder, 1)(color_rgb, PHRASES)
+
+    assert len(found.scores) == len(boxes) >= 20
+    assert found.scores == pytest.approx(expected["scores"].numpy(), abs=1e-3)
+    assert np.abs(found.boxes_xyxy - boxes).max() < 0.5
+    if name == "grounding-dino":  # of all tokens, here; ours is the phrase of the best one
+        assert set(found.phrase_ids.tolist()) == {0, 1}
+    else:
+        assert found.phrase_ids.tolist() == expected["labels"].tolist()
+        assert set(found.phrase_ids.tolist()) == {0, 1}
+
+
+def test_classes_are_found_by_words_of_their_names(saved: Callable[[str], tuple[Path, nn.Module]]) -> None:
+    """RT-DETR's: transformers gives the best pairs of query and class, of which each phrase has some."""
+    folder, model = saved("rt_detr")
+    color_rgb = image_of((161, 121))
+    with torch.no_grad():
+        outputs = model(pixel_values=network_image("rt_detr", color_rgb))
+    probabilities = outputs.logits[0].sigmoid().numpy()
+
+    found = load_text_detector(folder, 1)(color_rgb, ("mug", "cup"))
+
+    mugs, cups = probabilities[:, 1:].max(axis=1), probabilities[:, 0]  # "mug" is in two names
+    assert found.scores == pytest.approx(np.maximum(mugs, cups), abs=1e-3)
+    assert found.phrase_ids.tolist() == (cups > mugs).astype(int).tolist()
+    expected = theirs("rt_detr", folder, model, color_rgb)
+    best = int(np.argmax(found.scores))
+    assert found.scores[best] == pytest.approx(float(expected["scores"][0]), abs=1e-3)
+    clipped = np.clip(expected["boxes"][0].numpy(), 0, [161, 121, 161, 121])
+    assert np.abs(found.boxes_xyxy[best] - clipped).max() < 0.5
+    with pytest.raises(ModelError, match="knows no class 'spoon', but 3 such as cup, red mug, mug"):
+        load_text_detector(folder, 1)(color_rgb, ("mug", "spoon"))
+
+
+@pytest.mark.parametrize(("name", "reason"), [("owlv2", "use fewer words"), ("grounding-dino", "use fewer words")])
+def test_words_that_are_too_many_are_refused(
+    name: str, reason: str, saved: Callable[[str], tuple[Path, nn.Module]]
+) -> None:
+    with pytest.raises(ModelError, match=reason):
+        load_text_detector(saved(name)[0], 1)(image_of((161, 121)), ("cup", "very " * 40 + "long"))
+
+
+@pytest.mark.parametrize(
+    ("text", "phrases"),
+    [
+        ("", ()),
+        (" ,. ", ()),
+        ("Red  mug", ("red mug",)),
+        ("a red mug, bolt. bolt,nut.", ("a red mug", "bolt", "nut")),
+    ],
+)
+def test_commas_and_full_stops_separate_phrases(text: str, phrases: tuple[str, ...]) -> None:
+    assert phrases_of(text) == phrases
+
+
+@pytest.mark.parametrize(
+    ("threshold", "most", "rows"), [(0.5, 9, [1, 3]), (0.0, 9, [1, 3, 2]), (0.0, 1, [1]), (0.95, 9, [])]
+)
+def test_the_best_rectangle_of_those_around_one_thing_is_kept(threshold: float, most: int, rows: list[int]) -> None:
+    boxes = np.array([[0, 0, 100, 100], [2, 0, 102, 100], [0, 0, 60, 60], [200, 0, 220, 30]], dtype=np.float32)
+    detections = Detections(boxes, np.array([0.7, 0.9, 0.4, 0.6], np.float32), np.array([0, 1, 0, 1]))
+    kept = detections.best(threshold, most)
+    assert kept.boxes_xyxy.tolist() == boxes[rows].tolist()
+    assert kept.scores == pytest.approx(detections.scores[rows])
+    assert kept.phrase_ids.tolist() == detections.phrase_ids[rows].tolist()
+
+
+def test_the_settings_thresholds_go_before_the_models(saved: Callable[[str], tuple[Path, nn.Module]]) -> None:
+    path = str(saved("owlv2")[0])
+    color_rgb = image_of((161, 121))
+    frame = RgbdFrame(color_rgb, np.ones((121, 161), np.float32), Intrinsics(161, 121, 300.0, 300.0, 80.0, 60.0))
+    own = load_prompt_models(SegmentationSettings(text_model_path=path)).detected(frame, PHRASES)
+    higher = load_prompt_models(SegmentationSettings(text_model_path=path, text_score_threshold=0.6))
+    assert own.scores.min() >= 0.1
+    strict = higher.detected(frame, PHRASES)
+    assert strict.scores.min() >= 0.6
+    assert len(strict.scores) == (own.scores >= 0.6).sum()
+
+
+def of_another_type(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "model_type": "sam"}))
+
+
+def without_tokenizer(folder: Path) -> None:
+    for name in ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt"):
+        (folder / name).unlink()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (of_another_type, "'sam', which finds nothing for words; known are owlvit"),
+        (without_tokenizer, "has no tokenizer, which words need"),
+        (lambda folder: (folder / "model.safetensors").write_bytes(b"short"), "transformers cannot load"),
+    ],
+)
+def test_a_folder_that_cannot_be_used_is_refused(
+    spoil: Callable[[Path], object], reason: str, folders: ModuleType, tmp_path: Path
+) -> None:
+    folders.save_detector("owlv2", tmp_path)
+    spoil(tmp_path)
+    with pytest.raises(ModelError, match=reason):
+        load_prompt_models(SegmentationSettings(text_model_path=str(tmp_path)))

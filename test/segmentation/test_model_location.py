@@ -1,0 +1,90 @@
+"""Where a model lies: paths as they are, names of the hub from the cache or the network, and what is neither."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("huggingface_hub")
+
+import huggingface_hub
+
+from instance_seg_ros.core.parameters import SegmentationSettings
+from instance_seg_ros.segmentation import ModelError, load_segmenter
+from instance_seg_ros.segmentation.model_location import located
+
+REVISION = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of the hub, and no network."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    return tmp_path / "cache"
+
+
+def put(cache: Path, name: str, **files: str) -> Path:
+    """A snapshot as huggingface_hub lays it down."""
+    folder = cache / f"models--{name.replace('/', '--')}"
+    snapshot = folder / "snapshots" / REVISION
+    snapshot.mkdir(parents=True)
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text(REVISION)
+    for file, content in files.items():
+        (snapshot / file.replace("__", ".")).write_text(content)
+    return snapshot
+
+
+@pytest.mark.parametrize("name", ["facebook/sam-vit-base", "facebook/sam-vit-base@main"])
+def test_a_model_in_the_cache_needs_no_network(name: str, cache: Path) -> None:
+    snapshot = put(cache, "facebook/sam-vit-base", config__json="{}")
+    assert located(Path(name)) == snapshot
+
+
+@pytest.mark.parametrize("path", ["nothing.onnx", "runs/best.onnx", "/nowhere/at/all", "a/b/c", "model"])
+def test_what_is_no_name_of_the_hub_stays_a_path(path: str, cache: Path) -> None:
+    assert located(Path(path)) == Path(path)
+
+
+def test_a_folder_that_is_there_goes_before_the_hub(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(cache, "org/name", config__json="{}")
+    (tmp_path / "org" / "name").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert located(Path("org/name")) == Path("org/name")
+
+
+def test_without_network_the_cause_and_the_cure_are_named(cache: Path) -> None:
+    with pytest.raises(
+        ModelError, match=r"neither a file .* cannot be fetched .*hf download org/name --local-dir FOLDER"
+    ):
+        load_segmenter(Path("org/name"), SegmentationSettings())
+
+
+def test_what_is_not_in_the_cache_is_fetched_without_code_and_pickles(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, Any]] = []
+    cached = huggingface_hub.snapshot_download
+
+    def download(**wanted: Any) -> str:
+        asked.append(wanted)
+        if wanted.get("local_files_only"):
+            return cached(**wanted)
+        return str(put(cache, "org/name", config__json="{}"))
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    assert located(Path("org/name@v2")).name == REVISION
+    assert [call.get("local_files_only", False) for call in asked] == [True, False]
+    assert asked[1]["revision"] == "v2"
+    assert set(asked[1]["allow_patterns"]) == {"*.json", "*.safetensors", "merges.txt", "vocab.txt"}
+
+
+def test_a_model_of_the_hub_without_safetensors_is_refused_with_the_cure(cache: Path) -> None:
+    put(cache, "org/name", config__json='{"model_type": "detr"}', pytorch_model__bin="")
+    with pytest.raises(ModelError, match=r"pytorch_model.bin can run code.*save_pretrained .*write it as safetensors"):
+        load_segmenter(Path("org/name"), SegmentationSettings())
