@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from tabulate import tabulate
 
 from instance_seg_ros.segmentation.families.family import Family, Reading
+from instance_seg_ros.segmentation.families.mask_queries import EOMT
 from instance_seg_ros.segmentation.families.registry import FAMILIES
 from instance_seg_ros.segmentation.postprocessing import NetworkOutput, to_instances
 
@@ -35,6 +36,7 @@ NETWORK_WH = {
     "maskformer": (640, 480),
     "detr": (640, 480),
     "yolact": (550, 550),
+    "eomt": (640, 640),
 }
 CLASSES, PROTOTYPES = 80, 32
 
@@ -48,7 +50,7 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     cv2.setNumThreads(1)
     rows = []
-    for name, family in FAMILIES.items():
+    for name, family in {**FAMILIES, EOMT.name: EOMT}.items():
         reading = Reading(family.image.placement(CAMERA_WH, NETWORK_WH[name]), CLASSES + 11, family.nms_iou)
         outputs = outputs_of(name, NETWORK_WH[name])
         found = family.decode(outputs, reading)

@@ -85,6 +85,13 @@ def family_graphs() -> ModuleType:
     return _load(Path(__file__).resolve().parent / "family_graphs.py")
 
 
+@pytest.fixture(scope="session")
+def folders() -> ModuleType:
+    """Saves folders of small models of transformers that answer prompts."""
+    pytest.importorskip("transformers")
+    return _load(Path(__file__).resolve().parent / "segmentation" / "runtimes" / "prompt_folders.py")
+
+
 @pytest.fixture
 def family_model_path(family_graphs: ModuleType, tmp_path: Path) -> Callable[[str], Path]:
     """Makes the model file of a family that finds the two blocks of `make_frame` in any image."""

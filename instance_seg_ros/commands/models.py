@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `instance-seg models`."""
     parser.epilog = (
         "Every file is read whole, and this project's own are checked against their digests. `models inspect FILE`\n"
-        "tells of any ONNX file which family of models it is of and why, how it is fed, or what is missing; its exit\n"
+        "tells of an ONNX file or a folder which family it is of and why, how it is fed, or what is missing; its exit\n"
         "status is 1 where the file cannot be used."
     )
     parser.add_argument(
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="*",
         metavar="[inspect] FILE",
-        help="model files (default: those shipped), after the word inspect those of any project",
+        help="model files (default: those shipped), after the word inspect files and folders of any project",
     )
 
 

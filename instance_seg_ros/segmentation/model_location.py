@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from instance_seg_ros.segmentation.model_file import ModelError
 
@@ -35,7 +36,7 @@ def located(path: Path) -> Path:
             f"there is no {path} here; if it is a model of the Hugging Face hub: pip install "
             "'instance_seg_ros[transformers]'"
         ) from error
-    wanted = {"repo_id": name["name"], "revision": name["revision"], "allow_patterns": list(_FILES)}
+    wanted: dict[str, Any] = {"repo_id": name["name"], "revision": name["revision"], "allow_patterns": list(_FILES)}
     try:
         return Path(snapshot_download(local_files_only=True, **wanted))
     except LocalEntryNotFoundError:

@@ -1,7 +1,7 @@
 """Objects that are asked for: at points, in rectangles and by words; the models that answer, and what they need.
 
 A promptable model such as SAM (Kirillov et al., *Segment Anything*, ICCV 2023) gives the mask at a point or in a
-rectangle. A detector that takes words gives rectangles for them, or masks.
+rectangle. A detector that takes words gives rectangles for them.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def phrases_of(text: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """What a detector found for phrases, best first.
+    """What a detector found for phrases.
 
     Attributes:
         boxes_xyxy: (K, 4) float32, camera pixels.
@@ -74,7 +74,7 @@ class Detections:
     phrase_ids: NDArray[np.int64]
 
     def best(self, score_threshold: float, most: int) -> Detections:
-        """Those of the threshold and more, without a rectangle that is nearly a better one's, whatever the phrase."""
+        """At most so many of the threshold and more, best first; of nearly the same rectangles one, for any phrase."""
         rows = np.argsort(-self.scores, kind="stable")
         rows = rows[self.scores[rows] >= score_threshold]
         rows = rows[suppressed(self.boxes_xyxy[rows], np.zeros(len(rows), np.int64), _TEXT_NMS_IOU)][:most]
@@ -116,7 +116,7 @@ class TextDetector(Protocol):
         """What runs it, and where."""
 
     def __call__(self, color_rgb: NDArray[np.uint8], phrases: Sequence[str]) -> Detections:
-        """The rectangles for each phrase in an image (H, W, 3), with all scores."""
+        """The rectangles for each phrase in an image (H, W, 3), in any order, whatever their scores."""
 
 
 @dataclass(frozen=True)
@@ -209,8 +209,8 @@ def _points_inside(points_xy: Sequence[tuple[float, float]], size_wh: tuple[int,
 def _boxes_inside(boxes_xyxy: Sequence[Box], size_wh: tuple[int, int]) -> NDArray[np.float32]:
     """The parts (N, 4) of rectangles that lie in the image."""
     boxes = np.array(boxes_xyxy, dtype=np.float64).reshape(-1, 4)
-    boxes = np.clip(boxes, 0, np.tile(size_wh, 2)).astype(np.float32)
-    return boxes[(boxes[:, 2:] > boxes[:, :2]).all(axis=1)]
+    boxes = np.clip(boxes, 0, np.tile(size_wh, 2))
+    return boxes[(boxes[:, 2:] > boxes[:, :2]).all(axis=1)].astype(np.float32)
 
 
 def _color_of(frame: RgbdFrame, info: ModelInfo) -> NDArray[np.uint8]:

@@ -135,6 +135,16 @@ def _load_one(path: Path, settings: SegmentationSettings) -> NetworkSegmenter:
             ) from error
         model = TransformersNetwork(path, settings.threads)
         return NetworkSegmenter(model, model.info, settings)
+    if path.suffix == ".safetensors":
+        try:
+            from instance_seg_ros.segmentation.runtimes.torchvision_backend import TorchvisionNetwork
+        except (ImportError, RuntimeError) as error:  # the latter of a torchvision that is made for another PyTorch
+            raise ModelError(
+                f"{path} is loaded by torchvision and safetensors ({error}): pip install torchvision safetensors, with "
+                "the torchvision that is made for the installed PyTorch"
+            ) from error
+        loaded = TorchvisionNetwork(path, settings.threads)
+        return NetworkSegmenter(loaded, loaded.info, settings)
     from instance_seg_ros.segmentation.runtime_choice import load_network
 
     read_info(path)  # refuses a damaged file before a runtime sees it

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -379,6 +380,24 @@ def test_inspecting_a_file_that_cannot_be_used_says_what_is_missing(
     assert (status, "cannot be used" in out) == (1, True)
     assert run("models", "inspect")[2].endswith("inspect needs a file: instance-seg models inspect FILE\n")
     assert "is this project's own" in run("models", "inspect", block_model_path)[1]
+
+
+def test_inspecting_a_folder_tells_what_it_answers(run: Callable, tmp_path: Path, folders: ModuleType) -> None:
+    for name, save, answers in (
+        ("sam2", folders.save_promptable, "points and rectangles: segmentation.prompt_model_path"),
+        ("owlv2", folders.save_detector, "words: segmentation.text_model_path"),
+    ):
+        folder = tmp_path / name
+        folder.mkdir()
+        save(name, folder)
+        status, out, _ = run("models", "inspect", folder)
+        assert status == 0
+        assert re.search(rf"^model type +{name}$", out, re.MULTILINE)
+        assert answers in out
+    (tmp_path / "owlv2" / "tokenizer.json").unlink()
+    (tmp_path / "owlv2" / "vocab.json").unlink()
+    status, out, _ = run("models", "inspect", tmp_path / "owlv2")
+    assert (status, "has no tokenizer" in out) == (1, True)
 
 
 def test_facts_of_a_model_are_lines_without_what_is_not_known() -> None:

@@ -1,4 +1,4 @@
-"""What is seen in any ONNX file, which families its outputs fit, and how it would be fed and read."""
+"""What is seen in any ONNX file or folder of transformers, what it is, and how it would be fed and read."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from instance_seg_ros.segmentation.families.image_input import ImageInput
 from instance_seg_ros.segmentation.families.registry import FAMILIES, fits
 from instance_seg_ros.segmentation.families.signature import Signature, read_signature
 from instance_seg_ros.segmentation.model_file import ModelError, read_content
+from instance_seg_ros.segmentation.model_location import located
+from instance_seg_ros.segmentation.prompts import TextDetector
+from instance_seg_ros.segmentation.runtimes.engine_builder import MODULES, graph_obstacle
 
 Rows = Iterator[tuple[str, str]]
 
@@ -25,6 +28,9 @@ def inspection_of(path: Path) -> tuple[str, bool]:
     Raises:
         ModelError: the file is missing or no ONNX model.
     """
+    path = located(path)
+    if path.is_dir():
+        return _inspected_folder(path)
     try:
         signature = read_signature(read_content(path))
     except ValueError as error:
@@ -33,12 +39,46 @@ def inspection_of(path: Path) -> tuple[str, bool]:
         return f"{path} is this project's own; `instance-seg models {path}` tells of it", True
     rows = [("file", f"{path} ({path.stat().st_size / 1e6:.1f} MB), by {signature.producer or 'an unnamed exporter'}")]
     rows += _signature_rows(signature)
+    rows += [(name, f"no: {text}") for name in MODULES if (text := graph_obstacle(name, signature.operators))]
     try:
         model = read_exported_model(path)
     except ModelError as error:
         rows += [("cannot be used", str(error))]
         return _table(rows), False
     return _table(rows + list(_model_rows(model))), True
+
+
+def _inspected_folder(path: Path) -> tuple[str, bool]:
+    """The same of a folder of transformers; its weights are loaded, since only then is known whether all are there."""
+    try:
+        from instance_seg_ros.segmentation.runtimes.prompt_network import SAM_CLASSES, SamNetwork
+        from instance_seg_ros.segmentation.runtimes.text_detectors import DETECTORS, load_text_detector
+        from instance_seg_ros.segmentation.runtimes.transformers_backend import TransformersNetwork
+        from instance_seg_ros.segmentation.runtimes.transformers_folder import ModelFolder
+    except ImportError as error:
+        raise ModelError(f"{path} is a folder, which takes transformers and PyTorch ({error})") from error
+    folder = ModelFolder(path)
+    rows = [("folder", str(path)), ("model type", folder.model_type)]
+    try:
+        loaded: SamNetwork | TextDetector | TransformersNetwork
+        if folder.model_type in SAM_CLASSES:
+            loaded, use = SamNetwork(path, 0), "points and rectangles: segmentation.prompt_model_path"
+        elif folder.model_type in DETECTORS:
+            loaded, use = load_text_detector(path, 0), "words: segmentation.text_model_path"
+        else:
+            loaded, use = TransformersNetwork(path, 0), "all objects: model_path or --model"
+    except ModelError as error:
+        return _table([*rows, ("cannot be used", str(error))]), False
+    rows += [("answers", use), ("runs on", loaded.backend)]
+    if not (folder.model_type in SAM_CLASSES or folder.model_type in DETECTORS):
+        rows.append(("classes", _names_line(loaded.info.class_names, "id2label of config.json")))
+    rows += [("score threshold", f"{loaded.info.score_threshold:g}"), ("digest", loaded.info.digest)]
+    return _table(rows), True
+
+
+def _names_line(names: tuple[str, ...], source: str) -> str:
+    further = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
+    return f"{', '.join(names[:_SHOWN_NAMES])}{further} ({source})"
 
 
 def _table(rows: list[tuple[str, str]]) -> str:
@@ -60,11 +100,9 @@ def _signature_rows(signature: Signature) -> Rows:
 
 
 def _model_rows(model: ExportedModel) -> Rows:
-    names = model.info.class_names
-    further = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
     yield "read as", model.family.title
     yield "image", _image_line(model.image, model.image_tensor.shape[-2:])
-    yield "classes", f"{', '.join(names[:_SHOWN_NAMES])}{further} ({model.class_names_from})"
+    yield "classes", _names_line(model.info.class_names, model.class_names_from)
     yield "score threshold", f"{model.info.score_threshold:g}"
     yield "digest", model.info.digest
 

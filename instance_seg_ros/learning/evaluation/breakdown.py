@@ -21,6 +21,7 @@ from instance_seg_ros.learning.evaluation.evaluate import FrameResult
 from instance_seg_ros.learning.evaluation.metrics import FOUND_IOU, ImageMetrics
 from instance_seg_ros.learning.evaluation.objects import ObjectFacts
 from instance_seg_ros.learning.evaluation.panoptic_quality import PanopticCounts, PanopticQuality
+from instance_seg_ros.learning.evaluation.semantic_iou import SemanticCounts, SemanticQuality
 from instance_seg_ros.learning.synthetic.store import FLAT, FLUSH, PARTS, STACKED
 
 ENOUGH_FOUND = 2 / 3
@@ -124,6 +125,7 @@ class ClassSummary:
         found: objects whose best mask IoU with a prediction is above 0.5.
         named: of those, the ones that this prediction calls by their class.
         panoptic: panoptic quality, mean over the classes that have segments.
+        semantic: mean IoU of the classes that have pixels.
     """
 
     precision: ClassPrecision | None
@@ -131,6 +133,7 @@ class ClassSummary:
     found: int
     named: int
     panoptic: PanopticQuality
+    semantic: SemanticQuality
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,6 +159,7 @@ class Summary:
         rule: how often the rule behind phantoms on bare surface is right.
         median_segment_ms: time of the segmenter.
         panoptic: panoptic quality of all things as one class.
+        semantic: IoU of all things as one class, over pixels.
     """
 
     rows: tuple[Row, ...]
@@ -176,6 +180,7 @@ class Summary:
     rule: RuleAgreement
     median_segment_ms: float
     panoptic: PanopticQuality
+    semantic: SemanticQuality
 
     @property
     def all(self) -> Row:
@@ -248,6 +253,7 @@ def summarise(results: Sequence[FrameResult], class_names: Sequence[str] = ()) -
         rule=_rule_agreement(results),
         median_segment_ms=float(np.median([result.segment_ms for result in results])),
         panoptic=sum((result.panoptic for result in results), PanopticCounts()).quality(),
+        semantic=sum((result.semantic for result in results), SemanticCounts()).quality(),
     )
 
 
@@ -304,6 +310,7 @@ def _class_summary(results: Sequence[FrameResult], precisions: list[ClassPrecisi
         found=len(found),
         named=sum(found),
         panoptic=sum((result.panoptic_by_class for result in results), PanopticCounts()).quality(),
+        semantic=sum((result.semantic_by_class for result in results), SemanticCounts()).quality(),
     )
 
 

@@ -16,12 +16,14 @@ from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.masks import mask_areas
 from instance_seg_ros.learning.datasets.labelled_frames import LabelledFrame
+from instance_seg_ros.learning.evaluation import semantic_iou
 from instance_seg_ros.learning.evaluation.average_precision import EncodedImage, encode
 from instance_seg_ros.learning.evaluation.classes import UNKNOWN_CLASS, class_ids_in
 from instance_seg_ros.learning.evaluation.metrics import ImageMetrics, image_metrics
 from instance_seg_ros.learning.evaluation.objects import ObjectFacts, object_facts
 from instance_seg_ros.learning.evaluation.panoptic_quality import PanopticCounts, count_things
 from instance_seg_ros.learning.evaluation.phantoms import BareSurfaces, Surface, moved_to_bare_surface, on_no_object
+from instance_seg_ros.learning.evaluation.semantic_iou import SemanticCounts
 from instance_seg_ros.segmentation.segmenter import Segmenter
 
 
@@ -74,6 +76,7 @@ class FrameResult:
         segment_ms: time of the segmenter.
         robot_share: share of the image that sees a robot, 0 where that is unknown.
         panoptic, panoptic_by_class: counts of panoptic quality, of all things as one class and by class.
+        semantic, semantic_by_class: counts of the IoU over pixels, in the same two ways.
     """
 
     name: str
@@ -92,6 +95,8 @@ class FrameResult:
     robot_share: float = 0.0
     panoptic: PanopticCounts = dataclasses.field(default_factory=PanopticCounts)
     panoptic_by_class: PanopticCounts = dataclasses.field(default_factory=PanopticCounts)
+    semantic: SemanticCounts = dataclasses.field(default_factory=SemanticCounts)
+    semantic_by_class: SemanticCounts = dataclasses.field(default_factory=SemanticCounts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,6 +155,7 @@ def evaluate_frame(segmenter: RankingSegmenter, source: LabelledFrame) -> tuple[
         encoded = encode(source.truth, ranked)
     void = source.ignored if source.complete else ~np.any(source.truth.masks, axis=0)
     known = class_ids_in(instances, source.truth.class_names)
+    as_one = _as_one_class(source.truth), instances, np.zeros_like(known), void
     metrics = image_metrics(source.truth.masks, masks[counted])
     class_ids = class_ids_in(instances[counted], source.truth.class_names)
     result = FrameResult(
@@ -170,10 +176,12 @@ def evaluate_frame(segmenter: RankingSegmenter, source: LabelledFrame) -> tuple[
         rule_check=_rule_check(source),
         segment_ms=segment_ms,
         robot_share=float(robot.mean()),
-        panoptic=count_things(_as_one_class(source.truth), instances, np.zeros_like(known), void),
+        panoptic=count_things(*as_one),
         panoptic_by_class=count_things(
             source.truth, instances[known != UNKNOWN_CLASS], known[known != UNKNOWN_CLASS], void
         ),
+        semantic=semantic_iou.count_things(*as_one),
+        semantic_by_class=semantic_iou.count_things(source.truth, instances, known, void),
     )
     return result, Prediction(source, instances, counted, away if source.complete else bare)
 

@@ -127,7 +127,10 @@ def summary_lines(summary: Summary) -> str:
             f"boundary AP {_percent(precision.boundary_ap)}, AP50 {_percent(precision.boundary_ap50)}, AP75 "
             f"{_percent(precision.boundary_ap75)}",
         ]
-    lines.append(f"panoptic quality of things: {_panoptic(summary.panoptic)}")
+    lines.append(
+        f"panoptic quality of things: {_panoptic(summary.panoptic)}; IoU of their pixels "
+        f"{_percent(summary.semantic.mean_iou)}"
+    )
     lines += _class_lines(summary)
     return "\n".join([*lines, *_phantom_lines(summary), f"median time of the segmenter: {_time(summary)} ms"])
 
@@ -144,6 +147,7 @@ def _class_lines(summary: Summary) -> list[str]:
             f"AP75 {_percent(mean.ap75)}, boundary AP {_percent(mean.boundary_ap)}"
         )
     lines.append(f"panoptic quality, mean over {classes.panoptic.classes} classes: {_panoptic(classes.panoptic)}")
+    lines.append(f"mIoU, mean over {classes.semantic.classes} classes: {_percent(classes.semantic.mean_iou)}")
     return lines
 
 

@@ -64,7 +64,7 @@ def read_exported_model(path: Path) -> ExportedModel:
         signature, digest = read_signature(content), graph_digest(content)
     except ValueError as error:
         raise ModelError(f"{path} is no ONNX file or was cut short ({error}); copy or export it again") from error
-    said, said_digest = _read_yaml(path.with_suffix(".yaml"))
+    said, said_digest = read_yaml(path.with_suffix(".yaml"))
     family, fit = _family_of(path, signature, said)
     image_tensor = _image_tensor(path, signature)
     image = _image(path, _with_own_facts(family.image, signature), said.get("input", {}))
@@ -74,7 +74,7 @@ def read_exported_model(path: Path) -> ExportedModel:
         name=path.stem,
         version=signature.metadata.get("version", signature.producer or "unknown"),
         class_names=names,
-        score_threshold=_share(path, said, "score_threshold", family.score_threshold),
+        score_threshold=share_of(path, said, "score_threshold", family.score_threshold),
         mask_threshold=family.mask_threshold,
         digest=hashlib.sha256(f"{digest} {said_digest} {weights}".encode()).hexdigest(),
         needs_color=True,
@@ -86,13 +86,17 @@ def read_exported_model(path: Path) -> ExportedModel:
         image,
         image_tensor,
         info,
-        _share(path, said, "nms_iou", family.nms_iou),
+        share_of(path, said, "nms_iou", family.nms_iou),
         names_from,
     )
 
 
-def _read_yaml(path: Path) -> tuple[dict[str, Any], str]:
-    """What the file says, and its digest; nothing if there is none."""
+def read_yaml(path: Path) -> tuple[dict[str, Any], str]:
+    """What the YAML file beside a model says, and its digest; nothing if there is none.
+
+    Raises:
+        ModelError: it cannot be read, or has keys that mean nothing.
+    """
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -196,7 +200,12 @@ def _are_numbers(value: object, count: int) -> bool:
     )
 
 
-def _share(path: Path, said: Mapping[str, Any], key: str, default: float) -> float:
+def share_of(path: Path, said: Mapping[str, Any], key: str, default: float) -> float:
+    """A number from 0 to 1 that the YAML file beside a model gives, or the default.
+
+    Raises:
+        ModelError: it is none.
+    """
     value = said.get(key, default)
     if not _are_numbers([value], 1) or not 0 <= value <= 1:
         raise ModelError(f"{path.with_suffix('.yaml')}: {key} must be in [0, 1], not {value!r}")
@@ -213,10 +222,10 @@ def _class_names(
     """
     count = family.class_count(fit.sizes)
     if "class_names" in said:
-        names, source = _listed(path, said["class_names"]), path.with_suffix(".yaml").name
+        names, source = names_listed(path, said["class_names"]), path.with_suffix(".yaml").name
     elif "names" in signature.metadata:  # as Ultralytics writes them: a Python literal
         try:
-            names, source = _listed(path, ast.literal_eval(signature.metadata["names"])), "the file's metadata"
+            names, source = names_listed(path, ast.literal_eval(signature.metadata["names"])), "the file's metadata"
         except (ValueError, SyntaxError) as error:
             raise ModelError(f"{path}: its metadata's names are no list: {signature.metadata['names']}") from error
     else:
@@ -231,8 +240,12 @@ def _class_names(
     return names, source
 
 
-def _listed(path: Path, value: object) -> tuple[str, ...]:
-    """Names from a list, or from a mapping of each index from 0 to its name."""
+def names_listed(path: Path, value: object) -> tuple[str, ...]:
+    """Class names from a list, or from a mapping of each index from 0 to its name.
+
+    Raises:
+        ModelError: they are none.
+    """
     if isinstance(value, dict):
         if sorted(value, key=str) != sorted(range(len(value)), key=str):
             raise ModelError(f"{path}: class names must be numbered from 0 without gaps, not {list(value)[:10]}")

@@ -1,8 +1,8 @@
-"""Mask2Former, MaskFormer and DETR with masks, as the library transformers exports them.
+"""Mask2Former, MaskFormer, OneFormer, EoMT and DETR with masks, as the library transformers has them.
 
 Cheng et al., *Masked-attention Mask Transformer* (CVPR 2022), section 4.1: the best pairs of query and class; the score
-is the class's probability times the mean probability of the mask's pixels. Carion et al., *DETR* (ECCV 2020): the best
-class of each query that is not "nothing".
+is the class's probability times the mean probability of the mask's pixels. Kerssies et al., *EoMT* (CVPR 2025): with
+the best class of each query alone. Carion et al., *DETR* (ECCV 2020): the same class, where it is not "nothing".
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from instance_seg_ros.segmentation.families.decoding import (
     softmax,
 )
 from instance_seg_ros.segmentation.families.family import Family, OutputPattern, Reading, Sizes
-from instance_seg_ros.segmentation.families.image_input import ImageInput
+from instance_seg_ros.segmentation.families.image_input import ImageInput, Placement
 from instance_seg_ros.segmentation.families.rf_detr import IMAGENET_MEAN, IMAGENET_STD
 from instance_seg_ros.segmentation.families.signature import Signature
 from instance_seg_ros.segmentation.postprocessing import NetworkOutput, require_finite
@@ -35,14 +35,20 @@ _MASK_SCALE = 4
 """Mask2Former predicts masks at this share of the image's sides, and weighs them at its size."""
 
 
-def decode_pairs(outputs: Mapping[str, NDArray], reading: Reading, mask_scale: int) -> NetworkOutput:
+def decode_pairs(
+    outputs: Mapping[str, NDArray], reading: Reading, mask_scale: int, one_class: bool = False
+) -> NetworkOutput:
     """Reads "logits" (1, Q, C + 1), the last of which is "nothing", and "masks" (1, Q, h, w).
 
     Args:
         mask_scale: by how much masks are upsampled before they are weighed.
+        one_class: a query stands for its best class alone.
     """
-    placement, masks = reading.placement, outputs["masks"][0]
+    placement, masks = reading.placement, _without_padding(outputs["masks"][0], reading.placement)
     probabilities = softmax(outputs["logits"][0])[:, :-1]
+    if one_class:
+        others = np.arange(probabilities.shape[1]) != probabilities.argmax(axis=1)[:, None]
+        probabilities[others] = 0
     pairs = best(probabilities.ravel())[: len(masks)]
     queries, class_ids = np.divmod(pairs, probabilities.shape[1])
     found, rows = np.unique(queries, return_inverse=True)
@@ -54,9 +60,27 @@ def decode_pairs(outputs: Mapping[str, NDArray], reading: Reading, mask_scale: i
     rows = rows[kept]
     if not np.array_equal(rows, np.arange(len(chosen))):
         chosen = chosen[rows]
-    regions = pixels_over(cells, placement, (masks.shape[2], masks.shape[1]))[rows]
-    boxes = regions.astype(np.float32)
-    return output_of(boxes, scores[kept], class_ids[kept], chosen, regions, placement)
+    whole_wh = outputs["masks"].shape[3], outputs["masks"].shape[2]
+    regions = pixels_over(cells, placement, whole_wh)[rows]
+    scale, offset = placement.mask_scale_and_offset(whole_wh)
+    return NetworkOutput(
+        regions.astype(np.float32),
+        scores[kept].astype(np.float32, copy=False),
+        class_ids[kept],
+        chosen,
+        scale,
+        offset,
+        mask_regions_xyxy=regions,
+    )
+
+
+def _without_padding(masks: NDArray[np.floating], placement: Placement) -> NDArray[np.floating]:
+    """The cells (Q, h, w) on which there is something of an image that lies at the top left of the network's."""
+    if placement.inner_xy != (0, 0):
+        return masks
+    height, width = masks.shape[1:]
+    inner, whole = placement.inner_wh, placement.network_wh
+    return masks[:, : -(-inner[1] * height // whole[1]), : -(-inner[0] * width // whole[0])]
 
 
 def decode_best(outputs: Mapping[str, NDArray], reading: Reading) -> NetworkOutput:
@@ -140,6 +164,19 @@ MASK2FORMER = Family(
     class_count=_class_count,
     class_names=coco.names_of,
 )
+
+EOMT = Family(
+    name="eomt",
+    title="EoMT",
+    outputs=_PAIRS,
+    image=ImageInput(size_wh=(640, 640), resize="fit", mean=IMAGENET_MEAN, std=IMAGENET_STD),
+    score_threshold=0.5,
+    mask_threshold=0.0,
+    decode=partial(decode_pairs, mask_scale=_MASK_SCALE, one_class=True),
+    class_count=_class_count,
+    class_names=coco.names_of,
+)
+"""Loaded only: nothing in a graph tells it from MaskFormer."""
 
 MASKFORMER = Family(
     name="maskformer",

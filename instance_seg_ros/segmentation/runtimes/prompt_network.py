@@ -68,7 +68,7 @@ class SamNetwork:
         if threads:
             torch.set_num_threads(threads)
         self._device = device_of_models()
-        self._model: Any = folder.load(name, self._device)
+        self._model = folder.load(name, self._device)
         self._digest = b""
         self._embeddings: Any = None
         self.info = folder.info((OBJECT,), score_threshold=0.0, mask_threshold=0.0)

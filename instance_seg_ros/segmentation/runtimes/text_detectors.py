@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import transformers
 from numpy.typing import NDArray
 
 from instance_seg_ros.segmentation.families.decoding import corners_of, sigmoid
@@ -29,13 +28,13 @@ from instance_seg_ros.segmentation.runtimes.transformers_folder import (
     network_wh,
     runtime_on,
     size_of,
+    tokenizer_of,
 )
 
 _WARM_UP_HW = (96, 128)
 _OWL_TEXT = "a photo of a {}"
 """What these networks were trained with."""
 _SEPARATOR = "."
-_VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt")
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class _Reader:
     """Of phrases that have an embedding each."""
 
     def __init__(self, folder: ModelFolder, config: Any) -> None:
-        self._tokenizer = _tokenizer_of(folder)
+        self._tokenizer = tokenizer_of(folder)
         self._most_tokens = config.text_config.max_position_embeddings
 
     def inputs(self, phrases: Sequence[str]) -> dict[str, Any]:
@@ -88,7 +87,7 @@ class _TokenReader(_Reader):
     """Of one text, in which each phrase ends with a full stop."""
 
     def __init__(self, folder: ModelFolder, config: Any) -> None:
-        self._tokenizer = _tokenizer_of(folder)
+        self._tokenizer = tokenizer_of(folder)
         self._most_tokens = config.max_text_len
         (self._stop,) = self._tokenizer.encode(_SEPARATOR, add_special_tokens=False)
 
@@ -144,7 +143,7 @@ class _ClassReader(_Reader):
         return [index for index, name in enumerate(self._names) if all(word in name for word in words)]
 
 
-_KINDS = {
+DETECTORS = {
     "owlvit": _Kind("OwlViTForObjectDetection", 0.1, "stretch", _Reader),
     "owlv2": _Kind("Owlv2ForObjectDetection", 0.1, "fit", _Reader),
     "grounding-dino": _Kind("GroundingDinoForObjectDetection", 0.25, "stretch", _TokenReader),
@@ -152,6 +151,7 @@ _KINDS = {
     "rt_detr": _Kind("RTDetrForObjectDetection", 0.5, "stretch", _ClassReader),
     "rt_detr_v2": _Kind("RTDetrV2ForObjectDetection", 0.5, "stretch", _ClassReader),
 }
+"""By `model_type`."""
 
 
 def load_text_detector(path: Path, threads: int) -> TextDetector:
@@ -165,11 +165,11 @@ def load_text_detector(path: Path, threads: int) -> TextDetector:
         ModelError: the folder or its weights lack a part, its model is of no kind that is known, or it does not run.
     """
     folder = ModelFolder(path)
-    kind = _KINDS.get(folder.model_type)
+    kind = DETECTORS.get(folder.model_type)
     if kind is None:
         raise ModelError(
             f"{path} holds a model of the type {folder.model_type!r}, which finds nothing for words; known are "
-            f"{', '.join(_KINDS)}"
+            f"{', '.join(DETECTORS)}"
         )
     return _Detector(folder, kind, threads)
 
@@ -184,7 +184,7 @@ class _Detector:
         if threads:
             torch.set_num_threads(threads)
         self._device = device_of_models()
-        self._model: Any = folder.load(kind.model, self._device)
+        self._model = folder.load(kind.model, self._device)
         self._reader = kind.reader(folder, self._model.config)
         self.info = folder.info(("object",), kind.score_threshold, mask_threshold=0.0)
         try:
@@ -229,16 +229,3 @@ class _Detector:
 
     def _warm_up_inputs(self) -> dict[str, Any]:
         return {} if isinstance(self._reader, _ClassReader) else self._reader.inputs(["object"])
-
-
-def _tokenizer_of(folder: ModelFolder) -> Any:
-    # Without files transformers makes one of an empty vocabulary, to which all words are the same.
-    if not any((folder.path / name).is_file() for name in _VOCABULARIES):
-        raise ModelError(
-            f"{folder.path} has no tokenizer, which words need: none of {', '.join(_VOCABULARIES)}; fetch the whole "
-            "model"
-        )
-    try:
-        return transformers.AutoTokenizer.from_pretrained(folder.path, local_files_only=True)
-    except Exception as error:  # of any kind, by what is wrong in the folder
-        raise ModelError(f"the tokenizer of {folder.path} cannot be loaded: {first_line(error)}") from error

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +12,8 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.segmentation.contract import require_known_classes
 from instance_seg_ros.segmentation.families.family import Family, Reading
-from instance_seg_ros.segmentation.families.mask_queries import DETR, MASK2FORMER, MASKFORMER
+from instance_seg_ros.segmentation.families.image_input import Sides
+from instance_seg_ros.segmentation.families.mask_queries import DETR, EOMT, MASK2FORMER, MASKFORMER
 from instance_seg_ros.segmentation.families.rf_detr import RF_DETR_SEG
 from instance_seg_ros.segmentation.model_file import ModelError
 from instance_seg_ros.segmentation.postprocessing import NetworkOutput
@@ -25,9 +25,12 @@ from instance_seg_ros.segmentation.runtimes.transformers_folder import (
     network_wh,
     runtime_on,
     size_of,
+    tokenizer_of,
 )
 
 _WARM_UP_HW = (96, 128)
+_TASK = "the task is instance"
+"""In the words that OneFormer was trained with (Jain et al., CVPR 2023)."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +40,15 @@ class _Kind:
     Attributes:
         model: name of the class.
         fields: of its output, by the role that they have for the family.
+        is_square: whether the image lies at the top left of a square that is black beside it.
+        takes_task: whether it is told in words what to do.
     """
 
     model: str
     family: Family
     fields: Mapping[str, str]
+    is_square: bool = False
+    takes_task: bool = False
 
 
 _PAIRS = {"logits": "class_queries_logits", "masks": "masks_queries_logits"}
@@ -49,6 +56,8 @@ _BOXES = {"logits": "logits", "boxes": "pred_boxes", "masks": "pred_masks"}
 _KINDS = {
     "mask2former": _Kind("Mask2FormerForUniversalSegmentation", MASK2FORMER, _PAIRS),
     "maskformer": _Kind("MaskFormerForInstanceSegmentation", MASKFORMER, _PAIRS),
+    "oneformer": _Kind("OneFormerForUniversalSegmentation", MASKFORMER, _PAIRS, takes_task=True),
+    "eomt": _Kind("EomtForUniversalSegmentation", EOMT, _PAIRS, is_square=True),
     "detr": _Kind("DetrForSegmentation", DETR, _BOXES),
     "rf_detr": _Kind("RfDetrForInstanceSegmentation", RF_DETR_SEG, _BOXES),
 }
@@ -76,11 +85,18 @@ class TransformersNetwork:
         self._kind = kind
         self._path = path
         said = folder.processing()
-        self._size, self._image = size_of(said, path), folder.image_input(said)
+        if said.get("do_split_image"):
+            raise ModelError(
+                f"{path} is trained for semantic segmentation (do_split_image), which tells no objects apart; take one "
+                "for instances or panoptic segmentation"
+            )
+        self._size = size_of(said, path)
+        self._image = folder.image_input(said, "fit", fill=0.0) if kind.is_square else folder.image_input(said)
         if threads:
             torch.set_num_threads(threads)
         self._device = device_of_models()
-        self._model: Any = folder.load(kind.model, self._device)
+        self._model = folder.load(kind.model, self._device)
+        self._task = {"task_inputs": _task_of(folder, self._model.config.task_seq_len)} if kind.takes_task else {}
         names = class_names_of(path, self._model.config.id2label)
         self.info = folder.info(names, kind.family.score_threshold, kind.family.mask_threshold)
         try:
@@ -106,12 +122,26 @@ class TransformersNetwork:
         """
         color_rgb = inputs["color_rgb"]
         camera_wh = color_rgb.shape[1], color_rgb.shape[0]
-        placement = self._image.placement(camera_wh, network_wh(self._size, camera_wh))
+        placement = self._image.placement(camera_wh, self._network_wh(camera_wh))
         image = torch.from_numpy(np.ascontiguousarray(self._image.fed(color_rgb, placement, np.float32))[None])
         with torch.inference_mode():
-            outputs = self._model(pixel_values=image.to(self._device))
+            task = {name: ids.to(self._device) for name, ids in self._task.items()}
+            outputs = self._model(pixel_values=image.to(self._device), **task)
         by_role = {role: getattr(outputs, name).float().cpu().numpy() for role, name in self._kind.fields.items()}
         family, names = self._kind.family, self.info.class_names
         output = family.decode(by_role, Reading(placement, len(names), family.nms_iou))
         require_known_classes(self._path, output, names, "id2label of config.json")
         return output
+
+    def _network_wh(self, camera_wh: Sides) -> Sides:
+        if self._kind.is_square:
+            side = self._size.get("longest_edge") or self._size.get("shortest_edge") or self._size["width"]
+            return side, side
+        return network_wh(self._size, camera_wh)
+
+
+def _task_of(folder: ModelFolder, length: int) -> torch.Tensor:
+    """The tokens (1, length) of what a model that does several tasks shall do."""
+    ids = tokenizer_of(folder)(_TASK, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
+    tokens: torch.Tensor = ids["input_ids"]
+    return tokens

@@ -23,6 +23,7 @@ RUNTIME = f"transformers {transformers.__version__}, PyTorch {torch.__version__}
 
 _MULTIPLE = 32
 """Of each side of an image whose size follows the camera's."""
+_VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt")
 
 
 class ModelFolder:
@@ -69,7 +70,7 @@ class ModelFolder:
             raise ModelError(f"{path} holds no facts by name")
         return content
 
-    def load(self, class_name: str, device: str) -> torch.nn.Module:
+    def load(self, class_name: str, device: str) -> Any:
         """The network, with all its weights from the folder.
 
         Args:
@@ -92,8 +93,7 @@ class ModelFolder:
                 f"{self.path} has no weights for {len(random)} parts of a {class_name}, such as {random[0]}; is it a "
                 "model without masks?"
             )
-        network: torch.nn.Module = model.eval().to(device)
-        return network
+        return model.eval().to(device)
 
     def info(self, class_names: tuple[str, ...], score_threshold: float, mask_threshold: float) -> ModelInfo:
         """As the segmenter shows it."""
@@ -148,6 +148,24 @@ class ModelFolder:
             )
         except (TypeError, ValueError) as error:
             raise ModelError(f"{self.path}/preprocessor_config.json cannot be used: {error}") from error
+
+
+def tokenizer_of(folder: ModelFolder) -> Any:
+    """What turns words into the numbers that the model takes.
+
+    Raises:
+        ModelError: the folder lacks its files, or they cannot be read.
+    """
+    # Without files transformers makes one of an empty vocabulary, to which all words are the same.
+    if not any((folder.path / name).is_file() for name in _VOCABULARIES):
+        raise ModelError(
+            f"{folder.path} has no tokenizer, which words need: none of {', '.join(_VOCABULARIES)}; fetch the whole "
+            "model"
+        )
+    try:
+        return transformers.AutoTokenizer.from_pretrained(folder.path, local_files_only=True)
+    except Exception as error:  # of any kind, by what is wrong in the folder
+        raise ModelError(f"the tokenizer of {folder.path} cannot be loaded: {first_line(error)}") from error
 
 
 def device_of_models() -> str:

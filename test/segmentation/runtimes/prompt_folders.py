@@ -113,12 +113,18 @@ def _saved(model: nn.Module, said: dict, folder: Path) -> nn.Module:
 LETTERS = string.ascii_lowercase
 
 
-def _owl(folder: Path, config_type: type, model_type: type) -> nn.Module:
-    """One of the OWL models, whose words are spelt by letters."""
+def save_clip_tokenizer(folder: Path) -> list[str]:
+    """A tokenizer that spells words by letters, and its words."""
     words = ["!", *LETTERS, *(f"{letter}</w>" for letter in LETTERS), "<|startoftext|>", "<|endoftext|>"]
     (folder / "vocab.json").write_text(json.dumps({word: index for index, word in enumerate(words)}))
     (folder / "merges.txt").write_text("#version: 0.2\n")
     CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), pad_token="!").save_pretrained(folder)
+    return words
+
+
+def _owl(folder: Path, config_type: type, model_type: type) -> nn.Module:
+    """One of the OWL models."""
+    words = save_clip_tokenizer(folder)
     sizes = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
     text = {
         "vocab_size": len(words), "max_position_embeddings": 40, "pad_token_id": 0,

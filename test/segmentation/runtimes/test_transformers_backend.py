@@ -7,8 +7,9 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -16,8 +17,10 @@ pytest.importorskip("transformers")
 
 import torch
 import transformers
+from torch import nn
 
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
+from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import SegmentationSettings
 from instance_seg_ros.segmentation import ModelError, load_segmenter
 
@@ -64,7 +67,9 @@ def save(networks: ModuleType, tmp_path: Path) -> Callable[..., tuple[Path, torc
 def frame_of(size_wh: tuple[int, int]) -> RgbdFrame:
     width, height = size_wh
     color = np.random.default_rng(3).integers(0, 256, (height, width, 3)).astype(np.uint8)
-    return RgbdFrame(color, np.ones((height, width), np.float32), Intrinsics(width, height, 300.0, 300.0, 80.0, 60.0))
+    return RgbdFrame(
+        color, np.ones((height, width), np.float32), Intrinsics(width, height, 300.0, 300.0, width / 2, height / 2)
+    )
 
 
 @pytest.mark.parametrize("name", OUTPUTS)
@@ -85,6 +90,130 @@ def test_a_folder_gives_what_its_exported_graph_gives(
     assert loaded.info.class_names == tuple(f"LABEL_{index}" for index in range(5))
     assert loaded.backend.startswith("transformers ")
     assert loaded.info.needs_color
+
+
+def require_equal(found: Instances, expected: list[tuple[float, int, np.ndarray]], tolerance: float) -> None:
+    """For each expected score, class and mask there is one; of nearly equal scores the order may differ."""
+    assert len(found) == len(expected) > 2
+    left = list(range(len(found)))
+    for score, class_id, wanted in expected:
+        same = [
+            row
+            for row in left
+            if abs(found.scores[row] - score) < tolerance
+            and found.class_ids[row] == class_id
+            and (found.masks[row] & wanted).sum() / (found.masks[row] | wanted).sum() > 0.99
+        ]
+        assert same, (score, class_id)
+        left.remove(same[0])
+
+
+def oneformer(networks: ModuleType) -> nn.Module:
+    config = transformers.OneFormerConfig(
+        backbone_config=networks._swin(), num_queries=12, conv_dim=32, mask_dim=32, hidden_dim=32, encoder_layers=1,
+        decoder_layers=3, encoder_feedforward_dim=16, dim_feedforward=16, num_attention_heads=2, query_dec_layers=1,
+        text_encoder_width=32, text_encoder_vocab_size=60, text_encoder_num_layers=1, num_labels=5,
+        use_auxiliary_loss=False, output_auxiliary_logits=False,
+    )  # fmt: skip
+    model = transformers.OneFormerForUniversalSegmentation(config)
+    return networks.sharpened(model, model.model.transformer_module.decoder.class_embed)
+
+
+def eomt(networks: ModuleType) -> nn.Module:
+    config = transformers.EomtConfig(
+        hidden_size=32, num_hidden_layers=3, num_attention_heads=2, image_size=128, num_blocks=1, num_queries=12,
+        num_register_tokens=1, num_labels=5,
+    )  # fmt: skip
+    model = transformers.EomtForUniversalSegmentation(config)
+    with torch.no_grad():  # masks of some cells in a row, not of single ones here and there
+        for module in model.modules():
+            if isinstance(module, nn.ConvTranspose2d) or (isinstance(module, nn.Conv2d) and module.groups > 1):
+                module.weight[:] = module.weight.mean(dim=(2, 3), keepdim=True)
+    return networks.sharpened(model, model.class_predictor)
+
+
+def test_oneformer_is_told_its_task_and_gives_the_classes_of_its_package(
+    networks: ModuleType, folders: ModuleType, tmp_path: Path
+) -> None:
+    """Scores of the package are those of the classes alone; by the definition of Mask2Former the mask's is a factor."""
+    from transformers.models.oneformer.image_processing_pil_oneformer import OneFormerImageProcessorPil
+
+    torch.manual_seed(1)
+    model = oneformer(networks).eval()
+    model.save_pretrained(tmp_path)
+    folders.save_clip_tokenizer(tmp_path)
+    (tmp_path / "preprocessor_config.json").write_text('{"size": {"height": 96, "width": 128}}')
+    frame = frame_of((32, 24))  # masks stay on their grid
+    found = load_segmenter(tmp_path, SETTINGS).ranked(frame)
+
+    ids = transformers.AutoTokenizer.from_pretrained(tmp_path)("the task is instance")["input_ids"]
+    image = torch.from_numpy(cv2.resize(frame.color_rgb, (128, 96))).permute(2, 0, 1)[None] / 255
+    mean, std = (torch.tensor(three)[:, None, None] for three in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    with torch.no_grad():
+        outputs = model(pixel_values=(image - mean) / std, task_inputs=torch.tensor([ids + [0] * (77 - len(ids))]))
+    probabilities = outputs.class_queries_logits[0].softmax(dim=-1)[:, :-1].flatten()
+    best, expected = probabilities.topk(12).indices, []
+    for pair in best.tolist():
+        logits = outputs.masks_queries_logits[0, pair // 5]
+        if (logits > 0).any():
+            certainty = float(logits.sigmoid()[logits > 0].mean())
+            expected.append((float(probabilities[pair]) * certainty, pair % 5, (logits > 0).numpy()))
+    theirs = OneFormerImageProcessorPil.post_process_instance_segmentation(
+        SimpleNamespace(class_info_file="coco"),
+        SimpleNamespace(
+            class_queries_logits=outputs.class_queries_logits,
+            masks_queries_logits=torch.full((1, 12, 24, 32), 5.0),
+        ),
+        threshold=0.0,
+        overlap_mask_area_threshold=0.0,
+    )
+    # Of masks that are everywhere the package keeps the best one.
+    assert theirs[0]["segments_info"][0]["label_id"] == int(best[0]) % 5
+    assert theirs[0]["segments_info"][0]["score"] == pytest.approx(float(probabilities.max()), abs=1e-3)
+    require_equal(found, [one for one in expected if one[0] >= 0.05], 1e-3)
+
+
+@pytest.mark.parametrize("size_wh", [(161, 121), (120, 160), (128, 128)])
+def test_eomt_gives_what_its_package_gives(size_wh: tuple[int, int], networks: ModuleType, tmp_path: Path) -> None:
+    """One query at a time: asked for all, the package would give each pixel to the last one."""
+    from transformers.models.eomt.image_processing_pil_eomt import EomtImageProcessorPil
+
+    torch.manual_seed(1)
+    model = eomt(networks).eval()
+    model.save_pretrained(tmp_path)
+    said = {"size": {"shortest_edge": 128, "longest_edge": 128}, "do_pad": True, "do_split_image": False}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(said))
+    frame = frame_of(size_wh)
+    found = load_segmenter(tmp_path, SETTINGS).ranked(frame)
+
+    ratio = 128 / max(size_wh)
+    inner = cv2.resize(frame.color_rgb, (round(size_wh[0] * ratio), round(size_wh[1] * ratio)))
+    square = np.zeros((128, 128, 3), np.uint8)
+    square[: inner.shape[0], : inner.shape[1]] = inner
+    image = torch.from_numpy(square).permute(2, 0, 1)[None] / 255
+    mean, std = (torch.tensor(three)[:, None, None] for three in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    with torch.no_grad():
+        outputs = model(pixel_values=(image - mean) / std)
+    expected = []
+    for query in range(12):
+        one = SimpleNamespace(
+            class_queries_logits=outputs.class_queries_logits[:, query : query + 1],
+            masks_queries_logits=outputs.masks_queries_logits[:, query : query + 1],
+        )
+        (result,) = EomtImageProcessorPil().post_process_instance_segmentation(
+            one, target_sizes=[size_wh[::-1]], threshold=0.05, size=said["size"]
+        )
+        mask = result["segmentation"].numpy() == 0
+        expected += [(segment["score"], segment["label_id"], mask) for segment in result["segments_info"]]
+    require_equal(found, expected, 5e-3)
+
+
+def test_an_eomt_for_semantic_segmentation_is_refused(networks: ModuleType, tmp_path: Path) -> None:
+    eomt(networks).save_pretrained(tmp_path)
+    said = {"size": {"shortest_edge": 128}, "do_split_image": True}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(said))
+    with pytest.raises(ModelError, match="semantic segmentation .* tells no objects apart"):
+        load_segmenter(tmp_path, SETTINGS)
 
 
 def test_the_size_may_follow_the_cameras(save: Callable[..., tuple[Path, torch.nn.Module]]) -> None:
