@@ -229,7 +229,7 @@ class Lifter:
         core = self._within_depth_gate(depth_m, self._core(depth_m, inside), focal_px)
         core = _largest_piece(core, depth_m, focal_px)
         radius_px = window_radius_px(median(depth_m[core]) if core.any() else 1.0, focal_px)
-        planes = fit_local_planes(depth_m, core, radius_px)
+        planes = fit_local_planes(depth_m, core, radius_px, inside)
         tolerance = 0.5 * settings.depth_step_m, 0.5 * settings.depth_step_ratio
         return kept_points(depth_m, inside, core, planes, tolerance, (crop[1].start, crop[0].start), frame.intrinsics)
 

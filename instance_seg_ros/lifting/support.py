@@ -14,7 +14,7 @@ from scipy.spatial import cKDTree
 
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.compiled import kernel
-from instance_seg_ros.core.geometry import Plane, length
+from instance_seg_ros.core.geometry import Plane, length, mean_and_covariance
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.lifting.completion import pixels_of
 from instance_seg_ros.lifting.order_statistics import median, percentile
@@ -264,7 +264,9 @@ def dominant_plane(points_m: NDArray[np.float32], tolerance_m: float) -> tuple[P
     normals = normals[proper] / lengths[proper, None]
     offsets = np.einsum("ij,ij->i", normals, corners[proper, 0])
     voters_m = points_m[:: 1 + len(points_m) // _VOTERS]
-    winner = _most_voted(np.ascontiguousarray(voters_m), normals.astype(np.float32), offsets, tolerance_m)
+    winner = _most_voted(
+        np.ascontiguousarray(voters_m, np.float32), normals.astype(np.float32), offsets.astype(np.float32), tolerance_m
+    )
     inliers = np.abs(points_m @ normals[winner] - offsets[winner]) < tolerance_m
     plane = _least_squares_plane(points_m[inliers])
     for _ in range(3):
@@ -296,9 +298,8 @@ def _most_voted(
 
 def _least_squares_plane(points_m: NDArray[np.float32]) -> Plane:
     """The plane of least squared distance to (N, 3) points, the camera (the origin) on its free side."""
-    mean = points_m.mean(axis=0, dtype=np.float64)
-    centred = points_m - mean
-    normal = np.linalg.eigh(centred.T @ centred)[1][:, 0]
+    mean, covariance_m2 = mean_and_covariance(points_m)
+    normal = np.linalg.eigh(covariance_m2)[1][:, 0]
     offset_m = -float(normal @ mean)
     return Plane(normal, offset_m) if offset_m >= 0 else Plane(-normal, -offset_m)
 

@@ -158,23 +158,28 @@ class LocalPlanes:
         return outward / length(outward).clip(min=1e-12)[..., None]
 
 
-def fit_local_planes(depth_m: NDArray[np.float32], keep: NDArray[np.bool_], radius_px: int) -> LocalPlanes:
+def fit_local_planes(
+    depth_m: NDArray[np.float32], keep: NDArray[np.bool_], radius_px: int, wanted: NDArray[np.bool_] | None = None
+) -> LocalPlanes:
     """Fit a plane around every pixel to the pixels of `keep` in a square window.
 
     Args:
         depth_m: (h, w) float32, metres, above 0 where `keep`.
         keep: (h, w) bool, the pixels of one surface.
         radius_px: half the window's side, > 0; a window has 2 * radius + 1 pixels a side.
+        wanted: (h, w) bool, the pixels that get a plane; all of them without it.
     """
+    wanted = np.ones(keep.shape, dtype=bool) if wanted is None else wanted
     valid = np.zeros(keep.shape, dtype=bool)
     inverse_depth, slope_x, slope_y = (np.zeros(keep.shape, dtype=np.float32) for _ in range(3))
     own_depth_m, own = np.ascontiguousarray(depth_m), np.ascontiguousarray(keep)
-    _fit_windows(own_depth_m, own, radius_px, valid, inverse_depth, slope_x, slope_y)
+    _fit_windows(own_depth_m, own, wanted, radius_px, valid, inverse_depth, slope_x, slope_y)
     return LocalPlanes(valid, inverse_depth, slope_x, slope_y)
 
 
 @kernel(
     "float32[:, ::1]",
+    "boolean[:, ::1]",
     "boolean[:, ::1]",
     "int64",
     "boolean[:, ::1]",
@@ -186,6 +191,7 @@ def fit_local_planes(depth_m: NDArray[np.float32], keep: NDArray[np.bool_], radi
 def _fit_windows(
     depth_m: NDArray[np.float32],
     keep: NDArray[np.bool_],
+    wanted: NDArray[np.bool_],
     radius_px: int,
     valid: NDArray[np.bool_],
     inverse_depth: NDArray[np.float32],
@@ -226,7 +232,7 @@ def _fit_windows(
                 n, su, suu = n + c, su + r * c, suu + r * r * c
                 sv, suv, svv = sv + cv, suv + r * cv, svv + columns[2, right]
                 sb, sbu, sbv = sb + cb, sbu + r * cb, sbv + columns[4, right]
-            if x < 0 or n < least_count:
+            if x < 0 or n < least_count or not wanted[y, x]:
                 continue
             # Cramer's rule on the normal equations about the window's mean.
             mu, mv, mb = su / n, sv / n, sb / n

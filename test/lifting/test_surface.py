@@ -89,6 +89,15 @@ def test_the_fit_says_what_depth_a_pixel_that_was_not_kept_would_have() -> None:
     assert (planes.depth_m[:, 36:] == 0).all()
 
 
+def test_planes_are_fitted_where_they_are_wanted() -> None:
+    depth_m = depth_of_plane(np.array([0.0, -0.6, -0.8]), -0.5)
+    keep, wanted = np.ones(depth_m.shape, dtype=bool), np.zeros(depth_m.shape, dtype=bool)
+    wanted[10:20, 5] = True
+    everywhere, some = fit_local_planes(depth_m, keep, 3), fit_local_planes(depth_m, keep, 3, wanted)
+    np.testing.assert_array_equal(some.valid, wanted)
+    np.testing.assert_array_equal(some.depth_m[wanted], everywhere.depth_m[wanted])
+
+
 def test_too_few_or_collinear_pixels_give_no_plane() -> None:
     depth_m, keep = np.full((20, 20), 0.5, np.float32), np.zeros((20, 20), bool)
     keep[10, :] = True
