@@ -11,7 +11,8 @@ from scipy.optimize import linear_sum_assignment
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.core.masks import mask_ious
-from instance_seg_ros.tracking.sightings import Sightings
+from instance_seg_ros.tracking.arrays import rows_at
+from instance_seg_ros.tracking.sightings import Sightings, color_differences, size_differences
 from instance_seg_ros.tracking.tracks import INSIDE, Tracks
 
 FloatArray = NDArray[np.float64]
@@ -25,17 +26,33 @@ _BOX_MARGIN_M, _LARGEST_MARGIN_M = 0.005, 0.04
 _SIGHT_TOLERANCE_M, _SIGHT_TOLERANCE_SHARE = 0.02, 0.02
 _MIN_SHARE_IN_VIEW = 0.25
 """Where less of a place is in the image, it says nothing about the object."""
-_ROUGHLY = 0.5
+_ROUGHLY, _ROUGH_COLOR, _ROUGH_FALLS = 0.5, 0.3, 0.3
 _APART, _SIZE, _FALLS, _COLOR = 0.4, 0.15, 0.2, 0.3
 _PIECE = 0.4
 """What it costs to be next to nothing of an object of which another instance shows much."""
+_OLDER = 3
+"""Seen so many times more often, one of two objects of which one lies in the other is the object, the other a piece."""
 _FITS_WELL = 0.2
 _DEAREST = 0.8
 """Far away, of another size and colour, and not where the surface was: not all of it together."""
+_OTHER_COLOR, _OTHER_SIZE = 0.6, 0.55
+"""What differs by more is another object, wherever it is: one in a thousand sightings of the same one does."""
+_IN_PLACE, _IN_SHADOW = 0.4, 0.85
+"""What shows so much of the surface and lies in the box may differ so much in colour, as in a shadow, and in size."""
+_AGAIN_SIZE, _AGAIN_COLOR = 0.35, 0.3
+"""What differs by one of them, or by parts of both that make up one, is not taken for an object that was lost."""
+_CLEARER = 0.5
+"""By so much, of the difference at which it is not taken for it any more, another one must differ more."""
+_PRICE = 1.0
+"""What it costs to leave an instance and a track alone: no pair may be worse, nor make others worse by more."""
 _NEWCOMER = 0.3
 """What this costs on the first sighting, and less on each one more: a piece of an object gives way to the object."""
-_COLOR_RANGE = 0.5
-"""Mean colours that differ by this, of at most 1.73, have nothing in common."""
+_STAYED_SHARE = 0.75
+"""Where so many of the points in sight are measured where they were, the object has not moved away."""
+_FLAT = 2
+"""Lower than so many tolerances of depth, the place of an object that has gone looks as if it were there."""
+_ELSEWHERE = 0.1
+"""What shows less of a track's surface is elsewhere."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,15 +90,35 @@ class Places:
 
     def in_sight(self) -> FloatArray:
         """(T,) share of each track's points that are in view with nothing before them."""
-        clear = self.farther_m >= -self.tolerance_m
-        return np.bincount(self.owner[clear], minlength=len(self.counts)) / np.maximum(self.counts, 1)
+        return self._counted(self.farther_m >= -self.tolerance_m) / np.maximum(self.counts, 1)
+
+    def unmoved(self) -> NDArray[np.bool_]:
+        """(T,) whether what is in sight of a track's surface is mostly measured where it was."""
+        return self._same() >= 0.5 * self._counted(self.farther_m >= -self.tolerance_m)
+
+    def stayed(self, tracks: Sightings) -> NDArray[np.bool_]:
+        """(T,) whether most of a track's surface is in sight and measured where it was, so that it has not moved.
+
+        Of what is flat nobody can tell: what it lies on is measured at nearly the same depth.
+        """
+        tolerance_m = np.zeros(len(self.counts))
+        tolerance_m[self.owner] = self.tolerance_m  # of any of a track's points: they are nearly the same
+        stands_out = tracks.sides_m[:, 2] > _FLAT * tolerance_m
+        in_sight = self._counted(self.farther_m >= -self.tolerance_m)
+        enough = (in_sight >= 0.5 * self.counts) & (in_sight > 0)
+        return stands_out & enough & (self._same() >= _STAYED_SHARE * in_sight)
+
+    def _same(self) -> NDArray[np.int64]:
+        return self._counted(np.abs(self.farther_m) <= self.tolerance_m)
+
+    def _counted(self, points: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """(T,) how many of some points (M,) are each track's."""
+        return np.bincount(self.owner[points], minlength=len(self.counts))
 
     def empty(self) -> NDArray[np.bool_]:
         """(T,) whether enough of a track's place is in view, and most of that is empty; true for an unknown place."""
-        in_view, seen_through = (
-            np.bincount(owner, minlength=len(self.counts))
-            for owner in (self.owner, self.owner[self.farther_m > self.tolerance_m])
-        )
+        in_view = np.bincount(self.owner, minlength=len(self.counts))
+        seen_through = self._counted(self.farther_m > self.tolerance_m)
         place_is_empty = (in_view >= _MIN_SHARE_IN_VIEW * self.counts) & (seen_through > 0.5 * in_view)
         return place_is_empty | (self.counts == 0)
 
@@ -103,21 +140,6 @@ def places_of(tracks: Sightings, T_camera_map: Transform, frame: RgbdFrame) -> P
         frame.depth_m[rows, columns] - depth_m,
         np.maximum(_SIGHT_TOLERANCE_M, _SIGHT_TOLERANCE_SHARE * depth_m),
     )
-
-
-def size_differences(first: Sightings, second: Sightings) -> FloatArray:
-    """(first, second): 0 for equal boxes, 1 where one is a sheet; what is seen in part may be larger than it looks."""
-    sides, others = first.sides_m[:, None], second.sides_m[None]
-    smaller, larger = np.minimum(sides, others), np.maximum(sides, others)
-    difference = 1 - smaller / np.maximum(larger, 1e-6)
-    may_grow = (first.partial[:, None, None] & (sides < others)) | (second.partial[None, :, None] & (others < sides))
-    return np.where(may_grow, 0.3 * difference, difference).mean(axis=2)
-
-
-def color_differences(first: Sightings, second: Sightings) -> FloatArray:
-    """(first, second): 0 for equal mean colours, 1 for quite different ones; 0 where one has none."""
-    difference = np.linalg.norm(first.color[:, None] - second.color[None], axis=2) / _COLOR_RANGE
-    return np.nan_to_num(np.minimum(difference, 1))
 
 
 def likeness(first: Sightings, second: Sightings) -> FloatArray:
@@ -155,54 +177,114 @@ def looked_through(tracks: Sightings, seen: Sightings, eye_m: FloatArray) -> Flo
     return ((enter <= leave) & (leave > 0)).mean(axis=2)
 
 
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What speaks for and against each of N instances being each of T tracks; (P,) of P pairs in place of (T, N).
+
+    Attributes:
+        falls, lies: (T, N) shares of `Places.shares`.
+        inside: (T, N) shares of `contained`.
+        size, color: (T, N) `size_differences` and `color_differences`.
+        stayed: (T,) whether a track is seen to be where it was (`Places.stayed`), and so is nothing elsewhere.
+        unmoved: (T,) of `Places.unmoved`.
+    """
+
+    falls: FloatArray
+    lies: FloatArray
+    inside: FloatArray
+    size: FloatArray
+    color: FloatArray
+    stayed: NDArray[np.bool_]
+    unmoved: NDArray[np.bool_]
+
+    def of_pairs(self, tracks: NDArray[np.int64], seen: NDArray[np.int64]) -> Comparison:
+        """That of P pairs: (P,) arrays."""
+        return Comparison(
+            self.falls[tracks, seen],
+            self.lies[tracks, seen],
+            self.inside[tracks, seen],
+            self.size[tracks, seen],
+            self.color[tracks, seen],
+            self.stayed[tracks],
+            self.unmoved[tracks],
+        )
+
+
+def compared(tracks: Sightings, seen: Sightings, places: Places, masks: NDArray[np.bool_]) -> Comparison:
+    """Tracks, where they are expected, with what is seen, in their map and under masks (N, H, W)."""
+    falls, lies = places.shares(masks)
+    differences = size_differences(tracks, seen), color_differences(tracks, seen)
+    return Comparison(falls, lies, contained(tracks, seen), *differences, places.stayed(tracks), places.unmoved())
+
+
 def costs(
-    tracks: Tracks,
-    seen: Sightings,
-    eye_m: FloatArray,
-    falls: FloatArray,
-    lies: FloatArray,
-    inside: FloatArray,
-    max_distance_m: float,
+    tracks: Tracks, seen: Sightings, comparison: Comparison, eye_m: FloatArray, max_distance_m: float
 ) -> FloatArray:
     """(tracks, seen) cost from 0, `UNMATCHABLE` where the two cannot be the same object.
 
     Distance of the centres, difference of the boxes and of the colours, and how little of the track's surface falls
     into the mask. Where either is seen in part and most of it lies in the other, it is a part of it, however far apart
     their centres are. What has no 3D is where its mask is, and a part of what the rays through its pixels meet.
+    What looks quite different is another object, also in the same place; and so is what is elsewhere, where the surface
+    of the track is still measured in its place.
 
     Args:
         tracks: where they are expected. What is in hands stops at any time, so that where they were last will do, too.
         seen: in the map of the tracks.
+        comparison: of the two.
         eye_m: (3,) where the camera is.
-        falls, lies: (tracks, seen) shares of `Places.shares`.
-        inside: (tracks, seen) shares of `contained`.
         max_distance_m: up to this, and two standard deviations of a place more, but at most twice as far, a track is
             continued.
     """
-    look = tracks.look
+    look, falls, inside = tracks.look, comparison.falls, comparison.inside
     distance = np.sqrt(
         np.minimum(*(_squared_distances(at_m, seen.place_m) for at_m in (look.place_m, tracks.before_m)))
     )
     distance /= max_distance_m
-    part = (seen.partial[None] | look.partial[:, None]) & (np.maximum(lies, inside) >= INSIDE)
-    color = color_differences(look, seen)
+    within = np.maximum(comparison.lies, inside)
+    part = (seen.partial[None] | look.partial[:, None]) & (within >= INSIDE)
     cost = _APART * np.where(part, np.minimum(distance, 1) * (1 - inside), distance)
-    cost += _SIZE * size_differences(look, seen) + _FALLS * (1 - falls) + _COLOR * color
+    cost += _SIZE * comparison.size + _FALLS * (1 - falls) + _COLOR * comparison.color
     reach = 1 + np.minimum(2 * seen.sigma_m / max_distance_m, 1)
-    cost[(~part & (distance > reach)) | (cost > _DEAREST)] = UNMATCHABLE
+    elsewhere = comparison.stayed[:, None] & (falls < _ELSEWHERE)
+    cost[(~part & ((distance > reach) | elsewhere)) | (cost > _DEAREST)] = UNMATCHABLE
     cost += _NEWCOMER / tracks.sightings[:, None]
-    within = np.maximum(lies, inside)
     unplaced = np.isnan(distance)
     if unplaced.any():
         overlap = _overlaps(look.masks, seen.masks, unplaced)
         through = np.maximum(looked_through(look, seen, eye_m), looked_through(seen, look, eye_m).T)
         within = np.maximum(within, through)
-        through *= 1 - 0.3 * color
         overlap[overlap < _MIN_MASK_IOU], through[through < INSIDE] = 0, 0
+        through *= 1 - _ROUGH_COLOR * comparison.color - _ROUGH_FALLS * (1 - falls)
         near = 1 - np.sqrt(_squared_distances(_somewhere_m(look), _somewhere_m(seen))) / max_distance_m
         alike = np.maximum(np.maximum(overlap, through), _ROUGHLY * np.nan_to_num(np.maximum(near, 0)))
         cost[unplaced] = np.where(alike > 0, 1 - alike, UNMATCHABLE)[unplaced]
+    cost[_pieces_of_what_is_shown(tracks, cost, falls) | _other_looks(comparison)] = UNMATCHABLE
     return cost + _PIECE * (1 - _largest_first(within * seen.pixels)) * (within >= INSIDE)
+
+
+def _other_looks(comparison: Comparison) -> NDArray[np.bool_]:
+    """(tracks, seen) whether the two look so different that they are no one object."""
+    in_place = (comparison.falls >= _IN_PLACE) & (comparison.inside >= INSIDE)
+    other_color = comparison.color > np.where(in_place, _IN_SHADOW, _OTHER_COLOR)
+    return np.asarray(other_color | (~in_place & (comparison.size > _OTHER_SIZE)))
+
+
+def _pieces_of_what_is_shown(tracks: Tracks, cost: FloatArray, falls: FloatArray) -> NDArray[np.bool_]:
+    """(tracks, seen) whether a track began as a piece of another one, of which an instance shows most.
+
+    Such an instance is the object again, and not its piece, even if it looks like that.
+    """
+    pieces = np.zeros(cost.shape, dtype=bool)
+    matchable = (cost < UNMATCHABLE).any(axis=1) & tracks.look.placed
+    young = matchable & (_OLDER * tracks.sightings <= tracks.sightings.max(initial=0))
+    shown = tracks.look.placed & (falls >= INSIDE).any(axis=1)
+    rows, others = np.flatnonzero(young), np.flatnonzero(shown)
+    if len(rows) and len(others):
+        older = tracks.sightings[others][:, None] >= _OLDER * tracks.sightings[rows]
+        is_piece = older & (contained(rows_at(tracks.look, others), rows_at(tracks.look, rows)) >= INSIDE)
+        pieces[rows] = (is_piece[:, :, None] & (falls[others] >= INSIDE)[:, None]).any(axis=0)
+    return pieces
 
 
 def _largest_first(pixels: FloatArray) -> FloatArray:
@@ -229,9 +311,9 @@ def match(
     """
     taken = np.zeros(len(scores), dtype=bool), np.zeros(len(cost), dtype=bool)
     pairs = []
-    for chooses, dearest in ((scores >= first_pass_score, _FITS_WELL), (np.ones(len(scores), dtype=bool), UNMATCHABLE)):
+    for chooses, dearest in ((scores >= first_pass_score, _FITS_WELL), (np.ones(len(scores), dtype=bool), _PRICE)):
         columns, rows = np.flatnonzero(chooses & ~taken[0]), np.flatnonzero(~taken[1])
-        part = np.minimum(cost[np.ix_(rows, columns)], UNMATCHABLE)
+        part = np.minimum(cost[np.ix_(rows, columns)], dearest)
         row, column = linear_sum_assignment(part)
         paired = part[row, column] < dearest
         pairs.append((columns[column[paired]], rows[row[paired]]))
@@ -239,6 +321,36 @@ def match(
             side[own] = True
     instances, tracks = zip(*pairs, strict=True)
     return np.concatenate(instances), np.concatenate(tracks)
+
+
+def seen_again(
+    tracks: Tracks, seen: Sightings, comparison: Comparison, lost: NDArray[np.bool_], reach_m: FloatArray
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pairs of instances (M,) and tracks (M,) that were lost and are seen again elsewhere: alike in size and colour.
+
+    Only what no other instance and no other track is nearly as like: of equal objects nobody can tell which is which.
+
+    Args:
+        tracks: where they are expected.
+        seen: in the map of the tracks.
+        comparison: of the two.
+        lost: (tracks, seen) whether the one may be the other: neither is known to be something else.
+        reach_m: (tracks,) so far away may each be.
+    """
+    near = _squared_distances(tracks.look.place_m, seen.place_m) <= reach_m[:, None] ** 2  # False where one is unknown
+    unlike = comparison.size / _AGAIN_SIZE + comparison.color / _AGAIN_COLOR
+    unlike = np.where(near & lost, unlike, np.inf)
+    rows, columns = np.nonzero(unlike < 1)
+    least = unlike[rows, columns]
+    clear = np.minimum(_second(unlike, 1)[rows], _second(unlike, 0)[columns]) >= least + _CLEARER
+    return columns[clear], rows[clear]
+
+
+def _second(values: FloatArray, axis: int) -> FloatArray:
+    """The least but one along an axis, inf where there is only one."""
+    if values.shape[axis] < 2:
+        return np.full(values.shape[1 - axis], np.inf)
+    return np.asarray(np.partition(values, 1, axis=axis).take(1, axis=axis))
 
 
 def _overlaps(tracks: NDArray[np.bool_], seen: NDArray[np.bool_], wanted: NDArray[np.bool_]) -> FloatArray:

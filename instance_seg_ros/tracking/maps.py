@@ -25,6 +25,8 @@ _MOST_SEEN_THROUGH = 0.15
 _UP_COS = np.cos(np.radians(15))
 _DEPTH_WEIGHT = 1.0
 """A pose from which all of a view has the depth that it should have counts as much as one object more."""
+_LEAST_EVIDENCE = 0.2
+"""Where the depth tells less, and no object is known, the camera may be anywhere."""
 _STILL_BONUS = 1.1
 _NEAR_M = 0.15
 """A camera that moved by more between two frames is known by two objects, not by one."""
@@ -32,7 +34,8 @@ _ENOUGH = 3
 """So many objects in their places are no chance."""
 _UNRESTED, _RESTED = 0.5, 5.0
 """What moved just now, or is new, tells less of the camera than what has been in its place for so many frames."""
-_KNOWN_SIGHTINGS, _LATELY_UPDATES = 8, 15
+_KNOWN_SIGHTINGS, _RESTED_SIGHTINGS, _LATELY_UPDATES = 8, 2, 15
+"""Of what was seen less often, not twice in one place, or not lately, nobody expects that it is still there."""
 _YOUNG_UPDATES = 30
 """As long as a map is younger, the camera may be back in an older one at any time."""
 _OTHER_MAPS = 4
@@ -136,7 +139,8 @@ def map_of(
 ) -> Map | None:
     """The map that the camera is in, with its pose, told by the objects or by the depth; None where neither tells.
 
-    A map is left only when it does not explain what is seen: half of the objects that should be in sight must be there.
+    A map is left only when it does not explain what is seen: half of the objects that should be in sight must be there,
+    or one of them and the depth of the frame before, seen from a pose near that of before.
     One that the camera comes back to must explain two objects, or all of the depth.
 
     Args:
@@ -154,7 +158,11 @@ def map_of(
         if index == 0 and not len(own):
             best = -1, replace(known, view_m=view_of(frame))  # nothing contradicts it
             continue
-        alignment, still = _aligned(own, seen, up, known, frame)
+        if best is not None and known.born > maps[0].born:
+            continue  # what began later than a map that explains the frame is no place to come back to
+        alignment, agreement, before = _aligned(own, seen, up, known, frame)
+        still = before and agreement.is_still
+        near = alignment.explained > 0 and alignment.shift_m <= _NEAR_M and agreement.is_still
         here = known if still else replace(known, T_map_camera=alignment.T_map_camera, view_m=view_of(frame))
         least = 2 if index or alignment.shift_m > _NEAR_M else 0
         objects = int(seen.placed.sum())
@@ -163,7 +171,9 @@ def map_of(
             continue  # a plain scene that looks the same elsewhere: all objects have gone, and others are there
         if alignment.explained >= _ENOUGH:
             expected = min(expected, objects)
-        if not still and alignment.explained < max(least, expected / 2):
+        if not (still or near) and alignment.explained < max(least, expected / 2):
+            continue
+        if alignment.explained == 0 and objects and agreement.evidence < _LEAST_EVIDENCE:
             continue
         if index == 0 and update - known.born > _YOUNG_UPDATES:
             return here
@@ -174,8 +184,8 @@ def map_of(
 
 def _aligned(
     tracks: Tracks, seen: Sightings, up: FloatArray | None, known: Map, frame: RgbdFrame
-) -> tuple[Alignment, bool]:
-    """The camera's pose in a map, and whether it stands where it stood, by the depth, too."""
+) -> tuple[Alignment, Agreement, bool]:
+    """The camera's pose in a map, that of before where no object tells; how the depth agrees; whether it is that."""
     objects, tracks = rows_at(seen, seen.placed), rows_at(tracks, tracks.look.placed)
     found = alignments(
         Objects(objects.place_m, objects.sigma_m**2, up),
@@ -188,7 +198,9 @@ def _aligned(
     totals = [other.score + _DEPTH_WEIGHT * own.evidence for other, own in zip(found, agreed, strict=True)]
     totals[0] += _STILL_BONUS * agreed[0].is_still
     best = int(np.argmax(totals))
-    return found[best], best == 0 and agreed[0].is_still
+    if found[best].explained == 0:
+        best = 0  # a pose that no object asks for
+    return found[best], agreed[best], best == 0
 
 
 def _in_sight(tracks: Tracks, T_map_camera: Transform, frame: RgbdFrame) -> tuple[int, int]:
@@ -196,6 +208,7 @@ def _in_sight(tracks: Tracks, T_map_camera: Transform, frame: RgbdFrame) -> tupl
     of these are gone from their places."""
     lately = tracks.last_seen >= tracks.last_seen.max(initial=0) - _LATELY_UPDATES
     often = tracks.sightings >= min(_KNOWN_SIGHTINGS, tracks.sightings.max(initial=0) / 2)
-    places = places_of(rows_at(tracks.look, lately & often), T_map_camera.inverse(), frame)
+    rested = tracks.rests >= _RESTED_SIGHTINGS
+    places = places_of(rows_at(tracks.look, lately & often & rested), T_map_camera.inverse(), frame)
     in_sight = places.in_sight() > 0.5
     return int(np.count_nonzero(in_sight)), int(np.count_nonzero(in_sight & places.empty()))

@@ -20,6 +20,9 @@ POINTS = 48
 RAYS = 12
 """Pixels that stand for a mask without 3D."""
 _MASK_WIDTH_PX = 80
+_COLOR_RANGE = 0.5
+"""Mean colours that differ by this, of at most 1.73, have nothing in common."""
+_BRIGHTNESS_WEIGHT, _MOST_BY_BRIGHTNESS = 0.5, 0.5
 _SHAPES = ((3,), (3, 3), (3, 3), (3,), (3,), (POINTS, 3), (3,), (RAYS, 3), (3,))
 
 
@@ -113,6 +116,28 @@ def sightings_of(frame: RgbdFrame, instances: Instances, lifted: LiftedFrame, *,
         if colors is not None and len(pixels):
             result.color[row] = colors[pixels].mean(axis=0) / 255
     return result
+
+
+def size_differences(first: Sightings, second: Sightings) -> FloatArray:
+    """(first, second): 0 for equal boxes, 1 where one is a sheet; what is seen in part may be larger than it looks."""
+    sides, others = first.sides_m[:, None], second.sides_m[None]
+    smaller, larger = np.minimum(sides, others), np.maximum(sides, others)
+    difference = 1 - smaller / np.maximum(larger, 1e-6)
+    may_grow = (first.partial[:, None, None] & (sides < others)) | (second.partial[None, :, None] & (others < sides))
+    return np.where(may_grow, 0.3 * difference, difference).mean(axis=2)
+
+
+def color_differences(first: Sightings, second: Sightings) -> FloatArray:
+    """(first, second): 0 for equal mean colours, 1 for quite different ones; 0 where one has none.
+
+    What differs in brightness alone, as in a shadow or when a lamp is switched off, counts half, and is at most 0.5.
+    """
+    difference = first.color[:, None] - second.color[None]
+    mean = first.color[:, None] + second.color[None]
+    brightness = np.abs((difference * mean).sum(axis=2)) / np.maximum(np.linalg.norm(mean, axis=2), 1e-6)
+    hue_squared = np.maximum((difference**2).sum(axis=2) - brightness**2, 0)
+    shade = np.minimum(_BRIGHTNESS_WEIGHT * brightness / _COLOR_RANGE, _MOST_BY_BRIGHTNESS)
+    return np.nan_to_num(np.minimum(np.sqrt(hue_squared / _COLOR_RANGE**2 + shade**2), 1))
 
 
 def _place(result: Sightings, row: int, instance: Instance3D, place_m: FloatArray) -> NDArray[np.int64]:

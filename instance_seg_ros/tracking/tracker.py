@@ -8,6 +8,7 @@ import itertools
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.geometry import Transform
@@ -15,13 +16,19 @@ from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import TrackingSettings
 from instance_seg_ros.lifting import LiftedFrame
 from instance_seg_ros.tracking.arrays import joined, rows_at
-from instance_seg_ros.tracking.association import contained, costs, match, places_of
+from instance_seg_ros.tracking.association import Comparison, compared, costs, match, places_of, seen_again
 from instance_seg_ros.tracking.maps import Map, map_of, view_of
 from instance_seg_ros.tracking.sightings import FloatArray, Sightings, sightings_of
-from instance_seg_ros.tracking.tracks import Tracks, begun, continued, expected, moved, were_pieces
+from instance_seg_ros.tracking.tracks import IntArray, Tracks, begun, continued, expected, moved, restarted, were_pieces
 
 _MAX_TRACKS = 512
 """Of the tracks that nobody sees, only the latest so many are remembered: memory stays bounded."""
+_YOUNG = 5
+"""A track of so few sightings may turn out to be an object that was lost; its id gives way to that one's."""
+_MOVING = 3
+"""What was in one place for so few sightings may have moved on since."""
+_LARGEST_REACH = 4
+"""A lost object may be `max_distance_m` away for each update that did not see it, but no more than so many times."""
 LATE_NS = 500_000_000
 """A frame that is older than the latest by no more came late; by more, time was reset."""
 
@@ -47,11 +54,15 @@ class Tracker:
     Where each track is expected follows from a motion model in which objects mostly stand and what moves comes to rest
     soon (`motion`). Instances and tracks are paired one to one at the least total cost (`association`): distance,
     sizes, colours, and how much of one lies in the other, which keeps the id of an object of which only a sliver is
-    left in sight. Instances of score `first_pass_score` and above choose first among what fits them well. What has no
-    3D continues the track whose box the rays through its pixels meet, whose mask it overlaps, or that was near.
+    left in sight; what looks quite different is another object in whatever place, and nothing is elsewhere while its
+    surface is measured where it was. Instances of score `first_pass_score` and above choose first among what fits them
+    well. What has no 3D continues the track whose box the rays through its pixels meet, whose mask it overlaps, or that
+    was near.
 
     A track that is not seen ages only in frames that look at its place and past it: while it is occluded, out of the
-    image, or still measured there but not segmented, it keeps its id. Ids start at 1 and are never used twice.
+    image, or still measured there but not segmented, it keeps its id. One whose place was seen empty, or that was in
+    motion, is known again elsewhere by its size and colour, unless another one is nearly as like it; for that an id of
+    few frames may give way to the older one. Ids start at 1 and are never used twice.
 
     Without a fixed frame (`T_fixed_camera` is None) the camera's motion is told from the objects' common motion
     (`alignment`), or from the depth where the camera stands still. Where neither tells where the camera is, a new map
@@ -146,30 +157,70 @@ class Tracker:
         own = tracks.maps == here.number
         current = tracks if own.all() else rows_at(tracks, own)
         places = places_of(current.look, here.T_map_camera.inverse(), frame)
-        falls, lies = places.shares(instances.masks)
-        eye_m = here.T_map_camera.translation_m
-        inside = contained(current.look, seen)
-        cost = costs(current, seen, eye_m, falls, lies, inside, settings.max_distance_m)
+        comparison = compared(current.look, seen, places, instances.masks)
+        cost = costs(current, seen, comparison, here.T_map_camera.translation_m, settings.max_distance_m)
         rows, positions = match(cost, instances.scores, settings.first_pass_score)
+        gone = places.empty()
+        away = gone | (current.missed > 0) | (current.rests <= _MOVING)
+        current, rows, positions, replaced = self._with_lost_ones(
+            current, away, seen, comparison, rows, positions, settings
+        )
         fresh, unseen = np.ones(len(seen), dtype=bool), np.ones(len(current), dtype=bool)
         fresh[rows], unseen[positions] = False, False
         ids = np.zeros(len(seen), dtype=np.int64)
         ids[rows] = current.ids[positions]
         ids[fresh] = [next(self._ids) for _ in range(np.count_nonzero(fresh))]
         parts = [
-            continued(rows_at(current, positions), rows_at(seen, rows), inside[positions, rows], self._updates, seconds)
+            continued(
+                rows_at(current, positions),
+                rows_at(seen, rows),
+                comparison.of_pairs(positions, rows),
+                self._updates,
+                seconds,
+            )
         ]
         if fresh.any():
             parts.append(begun(rows_at(seen, fresh), ids[fresh], here.number, self._updates))
         missed = current.missed
         if self.time_step not in (TimeStep.REPEATED, TimeStep.LATE):
-            missed = missed + (places.empty() | were_pieces(current, lies, rows, positions))
-        left = unseen & (missed <= settings.max_missed_frames)
+            missed = missed + (gone | were_pieces(current, comparison.lies, rows, positions))
+        left = unseen & ~replaced & (missed <= settings.max_missed_frames)
         if left.any():
             parts.append(_latest(rows_at(replace(current, missed=missed), left)))
         if not own.all():
             parts.append(_latest(rows_at(tracks, ~own)))
         return functools.reduce(joined, parts), tuple(ids.tolist())
+
+    def _with_lost_ones(
+        self,
+        tracks: Tracks,
+        away: NDArray[np.bool_],
+        seen: Sightings,
+        comparison: Comparison,
+        rows: IntArray,
+        positions: IntArray,
+        settings: TrackingSettings,
+    ) -> tuple[Tracks, IntArray, IntArray, NDArray[np.bool_]]:
+        """The pairs with those of lost tracks, which begin anew there; and which young tracks (T,) these replace.
+
+        Only what may be away (T,) is lost: its place was seen empty, or it was in motion when it was seen last. What is
+        hidden is where it was.
+        """
+        replaced = np.zeros(len(tracks), dtype=bool)
+        waited = self._updates - tracks.last_seen
+        lost = away & (tracks.sightings > _YOUNG) & (waited <= settings.max_missed_frames)
+        lost[positions] = False
+        open_to = np.ones(len(seen), dtype=bool)
+        open_to[rows] = tracks.sightings[positions] <= _YOUNG
+        if not lost.any() or not open_to.any():
+            return tracks, rows, positions, replaced
+        reach_m = settings.max_distance_m * np.minimum(1 + waited, _LARGEST_REACH)
+        again, which = seen_again(tracks, seen, comparison, lost[:, None] & open_to, reach_m)
+        taken_back = np.isin(rows, again)
+        replaced[positions[taken_back]] = True
+        tracks = restarted(tracks, which, rows_at(seen, again))
+        rows, positions = np.append(rows[~taken_back], again), np.append(positions[~taken_back], which)
+        return tracks, rows, positions, replaced
 
     def _located(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,9 @@ from instance_seg_ros.tracking.arrays import joined, rows_at
 from instance_seg_ros.tracking.motion import Motion, at_rest, corrected, predicted
 from instance_seg_ros.tracking.sightings import Sightings
 
+if TYPE_CHECKING:
+    from instance_seg_ros.tracking.association import Comparison
+
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
@@ -20,6 +24,14 @@ INSIDE = 0.6
 _RESTS_WITHIN_M = 0.015
 _WEIGHT_OF_PARTS = 0.1
 """What is seen in part tells less of where the middle is, so much less than what is seen whole."""
+_MUCH_LARGER, _MERGED = 1.3, 0.7
+"""What has a side so many times longer, and less of whose points in the box, shows more than the object."""
+_UNLIKE = 0.35
+"""A difference of sizes that one in a hundred sightings of the same object exceeds."""
+_ODD_SIGHTINGS = 5
+"""After so many sightings of another shape in a row the object has that."""
+_COLOR_SIGHTINGS = 20
+"""The mean colour is over so many sightings."""
 _OWN_SIGHTINGS = 10
 _TAKEN_SHARE = 0.5
 
@@ -35,9 +47,10 @@ class Tracks:
         sightings: (T,) how often it was seen.
         missed: (T,) updates since it was seen last that saw its place empty.
         motion: where it is expected, in its map.
-        before_m: (T, 3) where it was when it was seen last.
+        before_m: (T, 3) where it was seen last, also if in part: what is left of it in sight is near to that.
         resting_m: (T, 3) mean of the places where it was seen since it moved last.
         rests: (T,) how many these are.
+        odd: (T,) how many sightings in a row showed it with another shape than `look`.
         look: its shape and colour, of when it was seen best; place and mask are those of `motion` and the latest frame.
     """
 
@@ -50,6 +63,7 @@ class Tracks:
     before_m: FloatArray
     resting_m: FloatArray
     rests: IntArray
+    odd: IntArray
     look: Sightings
 
     def __len__(self) -> int:
@@ -61,9 +75,8 @@ def begun(seen: Sightings, ids: IntArray, number: int, update: int) -> Tracks:
     count = len(seen)
     zeros = np.zeros(count, dtype=np.int64)
     motion = at_rest(seen.place_m, seen.covariance_m2)
-    return Tracks(
-        ids, zeros + number, zeros + update, zeros + 1, zeros, motion, seen.place_m, seen.place_m, zeros + 1, seen
-    )
+    once, places_m = zeros + 1, seen.place_m
+    return Tracks(ids, zeros + number, zeros + update, once, zeros, motion, places_m, places_m, once, zeros, seen)
 
 
 def expected(tracks: Tracks, seconds: float, mask_hw: tuple[int, ...]) -> Tracks:
@@ -76,25 +89,32 @@ def expected(tracks: Tracks, seconds: float, mask_hw: tuple[int, ...]) -> Tracks
     return replace(tracks, motion=motion, look=look)
 
 
-def continued(tracks: Tracks, seen: Sightings, inside: FloatArray, update: int, seconds: float) -> Tracks:
+def continued(tracks: Tracks, seen: Sightings, pairs: Comparison, update: int, seconds: float) -> Tracks:
     """The tracks after an update saw each of them; without 3D, as when depth fails, they keep the last known.
 
     What is seen in part does not replace the shape of what was seen whole, and its own centre tells little of the
-    whole's: where it lies in the box, the object is where it was; elsewhere, its middle is that much less certain.
+    whole's: where it lies in the box and nothing moved, the object is where it was; elsewhere, its middle is that much
+    less certain. What was seen often and suddenly has another shape, as when a mask runs over to a neighbour or a hand,
+    keeps its shape, and where the mask also shows it in its place, that; unless it is so many times in a row.
 
     Args:
         seen: (T,) of each track, in its map.
-        inside: (T,) share of its points that lie in the box of the track.
+        pairs: (T,) of each track and its sighting.
     """
     known = tracks.look.placed
+    larger = (seen.sides_m > _MUCH_LARGER * tracks.look.sides_m).any(axis=1) & (pairs.inside < _MERGED)
+    unlike = pairs.size > _UNLIKE
+    odd = np.where(known & (larger | unlike) & (tracks.sightings >= _OWN_SIGHTINGS), tracks.odd + 1, 0)
+    is_odd = (odd > 0) & (odd <= _ODD_SIGHTINGS)
     in_part = seen.partial & ~tracks.look.partial & known
-    placed = seen.placed & ~(in_part & (inside >= INSIDE))
+    held = (in_part & (pairs.inside >= INSIDE) & pairs.unmoved) | (is_odd & (pairs.falls >= INSIDE))
+    placed = seen.placed & ~held
     hidden_m = np.maximum(tracks.look.sides_m - seen.sides_m, 0).max(axis=1) / 2
     wider_m2 = np.where(in_part & placed, hidden_m**2, 0)[:, None, None] * np.eye(3)
     sighting = replace(seen, covariance_m2=seen.covariance_m2 + wider_m2)
     motion = _motion(tracks.motion, sighting, placed, placed & known, seconds)
     resting_m, rests = _resting(tracks, sighting, placed)
-    better = placed & (~seen.partial | tracks.look.partial | ~known)
+    better = placed & ~is_odd & (~seen.partial | tracks.look.partial | ~known)
     look = tracks.look
     if better.any():
         count = np.arange(len(seen))
@@ -103,6 +123,7 @@ def continued(tracks: Tracks, seen: Sightings, inside: FloatArray, update: int, 
         look,
         place_m=motion.place_m,
         covariance_m2=motion.place_covariance_m2,
+        color=np.where(is_odd[:, None], tracks.look.color, _mean_color(tracks, seen)),
         rays=seen.rays,
         rough_m=seen.rough_m,
         masks=seen.masks,
@@ -114,11 +135,31 @@ def continued(tracks: Tracks, seen: Sightings, inside: FloatArray, update: int, 
         sightings=tracks.sightings + 1,
         missed=zeros,
         motion=motion,
-        before_m=motion.place_m,
+        before_m=np.where((seen.placed & ~is_odd)[:, None], seen.place_m, motion.place_m),
         resting_m=resting_m,
         rests=rests,
+        odd=odd,
         look=look,
     )
+
+
+def restarted(tracks: Tracks, positions: IntArray, seen: Sightings) -> Tracks:
+    """The tracks, of which those at some positions were set down elsewhere, where they are seen now."""
+    if not len(positions):
+        return tracks
+    rows = np.arange(len(tracks))
+    rows[positions] = len(tracks) + np.arange(len(positions))
+    motion = rows_at(joined(tracks.motion, at_rest(seen.place_m, seen.covariance_m2)), rows)
+    look = replace(tracks.look, place_m=motion.place_m, covariance_m2=motion.place_covariance_m2)
+    return replace(tracks, motion=motion, look=look)
+
+
+def _mean_color(tracks: Tracks, seen: Sightings) -> FloatArray:
+    """(T, 3) over the latest sightings, so that a passing shadow or a mask that slipped for a frame counts little."""
+    known, told = ~np.isnan(tracks.look.color), ~np.isnan(seen.color)
+    gain = np.maximum(1 / (tracks.sightings + 1), 1 / _COLOR_SIGHTINGS)[:, None]
+    mean = tracks.look.color + gain * (seen.color - tracks.look.color)
+    return np.where(known & told, mean, np.where(told, seen.color, tracks.look.color))
 
 
 def _motion(

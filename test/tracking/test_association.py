@@ -12,14 +12,12 @@ from instance_seg_ros.learning.synthetic.poses import yaw_rotation
 from instance_seg_ros.tracking.arrays import joined, rows_at
 from instance_seg_ros.tracking.association import (
     UNMATCHABLE,
-    color_differences,
     contained,
     likeness,
     looked_through,
     match,
-    size_differences,
 )
-from instance_seg_ros.tracking.sightings import POINTS, RAYS, Sightings
+from instance_seg_ros.tracking.sightings import POINTS, RAYS, Sightings, color_differences, size_differences
 
 
 def box(
@@ -78,15 +76,26 @@ def test_size_differences(first: Sightings, second: Sightings, expected: float) 
 
 
 @pytest.mark.parametrize(
-    ("second", "expected"), [((0.5, 0.5, 0.5), 0), ((0.5, 0.5, 0.75), 0.5), ((1, 1, 1), 1), ((np.nan,) * 3, 0)]
+    ("first", "second", "expected"),
+    [
+        ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 0),
+        ((0.5, 0.3, 0.3), (0.5, 0.6, 0.0), 0.818),  # nearly as bright, of another hue
+        ((0.2, 0.2, 0.2), (0.4, 0.4, 0.4), 0.2 * np.sqrt(3)),  # brightness alone counts half
+        ((0.9, 0.1, 0.1), (0.45, 0.05, 0.05), 0.456),  # red, and in a shadow
+        ((1, 1, 1), (0, 0, 0), 0.5),  # and at most so much
+        ((1, 0, 0), (0, 0, 1), 1),
+        ((0.5, 0.5, 0.5), (np.nan,) * 3, 0),
+    ],
 )
-def test_color_differences(second: tuple[float, ...], expected: float) -> None:
-    assert color_differences(box(), box(color=second)) == pytest.approx(expected)
+def test_color_differences(first: tuple[float, ...], second: tuple[float, ...], expected: float) -> None:
+    assert color_differences(box(color=first), box(color=second)) == pytest.approx(expected, abs=0.005)
 
 
 def test_likeness_is_that_of_sizes_and_colors_together_and_none_without_3d() -> None:
     assert likeness(box(), box((9, 9, 9))) == pytest.approx(1)
-    assert likeness(box(), box(sides_m=(0.07, 0.07, 0.07), color=(0.5, 0.5, 0.6))) == pytest.approx(0.5 * 0.8)
+    assert likeness(box(), box(sides_m=(0.07, 0.07, 0.07), color=(0.5, 0.5, 0.6))) == pytest.approx(
+        0.5 * 0.829, abs=1e-3
+    )
     assert likeness(box(), box(sides_m=(0.03, 0.03, 0.03))) == 0
     assert likeness(box(), without_3d(np.ones((RAYS, 3)))) == 0
 
@@ -141,7 +150,10 @@ def test_rays_are_counted() -> None:
     ("cost", "scores", "expected"),
     [
         ([[0.1, 0.3], [0.3, 0.1]], (0.9, 0.9), {0: 0, 1: 1}),
-        ([[0.1, 0.2], [0.15, 0.9]], (0.9, 0.9), {0: 1, 1: 0}),  # the least sum
+        ([[0.1, 0.19], [0.15, 0.9]], (0.9, 0.9), {0: 0, 1: 1}),  # what fits well comes first
+        ([[0.3, 0.4], [0.35, 0.99]], (0.9, 0.9), {0: 1, 1: 0}),  # the least sum
+        ([[0.01, 0.53], [0.99, UNMATCHABLE]], (0.9, 0.9), {0: 0}),  # nobody gives way for what fits badly
+        ([[1.0]], (0.9,), {}),
         ([[0.1, UNMATCHABLE]], (0.9, 0.9), {0: 0}),
         ([[UNMATCHABLE + 0.5, UNMATCHABLE]], (0.9, 0.9), {}),
         ([[0.15, 0.05]], (0.9, 0.2), {0: 0}),  # fits the confident one well

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.geometry import OrientedBox, Transform
@@ -28,6 +30,10 @@ BALL = Sphere(0.04, upright(-0.1, -0.1, 0.04))
 BOX = Box((0.1, 0.06, 0.05), upright(0.05, -0.15, 0.025, 30))
 
 
+Color = tuple[int, int, int]
+GREY, RED, BLUE = (128, 128, 128), (200, 40, 40), (40, 60, 200)
+
+
 class Clock:
     """Runs a tracker on scenes, 0.1 s apart."""
 
@@ -44,12 +50,18 @@ class Clock:
         detected: Sequence[int] | None = None,
         scores: Sequence[float] | None = None,
         step_ns: int = 100_000_000,
+        colors: Sequence[Color] | None = None,
     ) -> tuple[int, ...]:
         """Ids of the visible bodies (or of those at the indices `detected`)."""
         self.stamp_ns += step_ns
-        frame, instances, lifted = observe(bodies, view, detected, scores)
+        frame, instances, lifted = observe(bodies, view, detected, scores, colors)
         frame = replace(frame, stamp_ns=self.stamp_ns)
         return self.tracker.update(frame, instances, lifted, view if pose else None)
+
+    def often(self, bodies: Sequence[Body], count: int = 8, **options: Any) -> tuple[int, ...]:
+        """The ids of bodies that stand still, which are the same in so many frames."""
+        (ids,) = {self.see(bodies, **options) for _ in range(count)}
+        return ids
 
 
 def observe(
@@ -57,8 +69,11 @@ def observe(
     view: Transform,
     detected: Sequence[int] | None = None,
     scores: Sequence[float] | None = None,
+    colors: Sequence[Color] | None = None,
 ) -> tuple[RgbdFrame, Instances, LiftedFrame]:
     frame, labels = AnalyticScene(bodies, view, intrinsics=QVGA).render(0.001)
+    palette = np.array([GREY, *([GREY] * len(bodies) if colors is None else colors)], dtype=np.uint8)
+    frame = replace(frame, color_rgb=palette[labels])
     if detected is not None:
         labels = np.where(np.isin(labels, [index + 1 for index in detected]), labels, 0)
     instances = Instances.from_labels(labels)
@@ -353,6 +368,13 @@ OBSERVED = {
 WALL = RgbdFrame(None, np.ones((240, 320), dtype=np.float32), QVGA)
 
 
+def without(column: int) -> RgbdFrame:
+    """The wall with a hole of one instance."""
+    depth_m = WALL.depth_m.copy()
+    depth_m[100:120, column : column + 20] = 1.5
+    return replace(WALL, depth_m=depth_m)
+
+
 def seen_by_hand(objects: Sequence[tuple[int, float, float]], wall: RgbdFrame = WALL) -> tuple[Instances, LiftedFrame]:
     """Instances 20 px wide in a row on a wall, each with the column, the x of its centre and the side that are said."""
     labels = np.zeros((QVGA.height, QVGA.width), dtype=np.uint16)
@@ -390,12 +412,12 @@ def seen_by_hand(objects: Sequence[tuple[int, float, float]], wall: RgbdFrame = 
         ([(150, 0.05, 0.06), (200, -0.04, 0.03)], (1, 2)),  # both elsewhere: the one has the size
         ([(200, -0.04, 0.03), (150, 0.05, 0.06)], (2, 1)),
         ([(150, 0.05, 0.06), (200, -0.04, 0.06)], (2, 1)),  # nothing but the distance tells
-        # What weighs how much: half the size as 2 cm, the whole surface as 5 cm.
+        # What weighs how much: half the size as 2 cm.
         ([(150, 0.03, 0.06), (200, 0.0, 0.03)], (2, 1)),
         ([(150, 0.01, 0.06), (200, 0.0, 0.03)], (1, 2)),
-        ([(50, 0.06, 0.06), (200, 0.0, 0.06)], (2, 1)),
-        ([(50, 0.04, 0.06), (200, 0.0, 0.06)], (1, 2)),
-        ([(150, 0.101, 0.06), (200, 0.0, 0.001)], (2, 1)),  # beyond the largest distance
+        ([(50, 0.06, 0.06), (200, 0.0, 0.06)], (1, 2)),  # its surface is still there, so that it is nothing elsewhere
+        ([(150, 0.101, 0.06), (200, 0.0, 0.04)], (2, 1)),  # beyond the largest distance
+        ([(150, 0.0, 0.025)], (2,)),  # elsewhere, and of quite another size
     ],
 )
 def test_a_track_goes_to_what_is_near_of_its_size_and_where_its_surface_was(
@@ -403,7 +425,9 @@ def test_a_track_goes_to_what_is_near_of_its_size_and_where_its_surface_was(
 ) -> None:
     tracker = Tracker(TrackingSettings(max_distance_m=0.1))
     assert tracker.update(replace(WALL, stamp_ns=1), *seen_by_hand([(50, 0.0, 0.06)])) == (1,)
-    assert tracker.update(replace(WALL, stamp_ns=2), *seen_by_hand(second)) == ids
+    columns = [column for column, _, _ in second]
+    frame = WALL if 50 in columns else without(50)  # where it stood is the next wall
+    assert tracker.update(replace(frame, stamp_ns=2), *seen_by_hand(second)) == ids
 
 
 @pytest.mark.parametrize(("x_m", "ids"), [(0.125, (1,)), (-0.125, (1,)), (0.1251, (2,)), (0.2, (2,))])
@@ -626,3 +650,128 @@ def test_a_place_or_a_covariance_that_is_no_number_never_reaches_the_tracker() -
     for name, shape in (("centroid_m", (3,)), ("centroid_covariance_m2", (3, 3))):
         with pytest.raises(ValueError, match=f"{name} must be finite"):
             replace(one, **{name: np.full(shape, np.nan)})
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Masks that are wrong, objects that were moved out of sight, poses that jump
+
+BLOCKS = (
+    Box((0.06, 0.06, 0.08), upright(0, -0.1, 0.04)),
+    Box((0.06, 0.06, 0.08), upright(0, -0.035, 0.04)),
+    Box((0.12, 0.05, 0.06), upright(0.1, 0.12, 0.03, 30)),
+)
+CURTAIN = Box((0.02, 0.8, 0.9), upright(0.35, 0, 0.45))
+
+
+def relabelled(
+    clock: Clock, bodies: Sequence[Body], change: Callable[[NDArray[np.int64]], NDArray[np.int64]]
+) -> dict[int, int]:
+    """The ids by the labels that a network gives, which are those of the bodies, changed."""
+    clock.stamp_ns += 100_000_000
+    frame, instances, _ = observe(bodies, VIEW)
+    labels = change((instances.masks * np.arange(1, len(instances) + 1)[:, None, None]).sum(axis=0))
+    wrong = Instances.from_labels(labels.astype(np.uint16))
+    ids = clock.tracker.update(replace(frame, stamp_ns=clock.stamp_ns), wrong, LIFTER.lift(frame, wrong))
+    return dict(zip((np.unique(labels)[1:]).tolist(), ids, strict=True))
+
+
+def one_of_two(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.where(labels == 2, 1, labels)
+
+
+def cut_in_two(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    columns = np.flatnonzero((labels == 3).any(axis=0))
+    cut = columns[len(columns) // 3]
+    return np.where((labels == 3) & (np.arange(labels.shape[1]) < cut), 4, labels)
+
+
+@pytest.mark.parametrize("change", [one_of_two, cut_in_two])
+@pytest.mark.parametrize("frames", [1, 2, 4])
+def test_masks_that_run_together_or_break_for_some_frames_cost_no_id(
+    change: Callable[[NDArray[np.int64]], NDArray[np.int64]], frames: int
+) -> None:
+    clock = Clock()
+    first = clock.often(BLOCKS, 12)
+    for _ in range(frames):
+        ids = relabelled(clock, BLOCKS, change)
+        assert ids[3] == first[2]
+        assert ids[1] in first[:2]
+    assert clock.often(BLOCKS) == first
+
+
+def test_an_object_that_is_taken_and_set_down_elsewhere_in_a_second_has_its_id_again() -> None:
+    clock = Clock()
+    first = clock.often(BLOCKS, colors=(GREY, RED, BLUE))
+    for _ in range(5):
+        clock.see((BLOCKS[0], BLOCKS[2]), colors=(GREY, BLUE))
+    for _ in range(2):
+        assert clock.see((BLOCKS[0], moved(BLOCKS[1], -0.2, 0.25), BLOCKS[2]), colors=(GREY, RED, BLUE)) == first
+
+
+def test_of_two_equal_objects_that_were_taken_and_set_down_elsewhere_both_are_new() -> None:
+    clock = Clock()
+    first = clock.often(BLOCKS)
+    clock.see((BLOCKS[2],))
+    *others, long = clock.see((moved(BLOCKS[0], -0.2, 0.22), moved(BLOCKS[1], -0.25, 0.05), BLOCKS[2]))
+    assert long == first[2]
+    assert set(others).isdisjoint(first)
+
+
+def test_what_is_hidden_is_where_it_was_whatever_like_it_is_elsewhere() -> None:
+    clock, screen = Clock(), Box((0.02, 0.2, 0.3), upright(0.1, -0.1, 0.15))
+    block, _, long = clock.often(BLOCKS)
+    bodies = (BLOCKS[0], moved(BLOCKS[0], -0.15, 0.3), BLOCKS[2], screen)
+    other, again = clock.see(bodies, detected=[1, 2])
+    assert again == long and other != block
+
+
+@pytest.mark.parametrize(
+    ("second", "colors", "kept"),
+    [
+        (BLOCKS[1], (RED, BLUE), False),  # alike but for their colours
+        (Box((0.16, 0.16, 0.16), upright(0, 0.05, 0.08)), (GREY, GREY), False),  # of quite another size
+        (BLOCKS[1], (GREY, GREY), True),  # nothing tells them apart, and they have the ids of their places
+    ],
+    ids=["colors", "sizes", "equal"],
+)
+def test_objects_that_are_swapped_behind_a_curtain_never_have_the_id_of_another_one_that_looks_different(
+    second: Body, colors: tuple[Color, Color], kept: bool
+) -> None:
+    clock, pair = Clock(), (BLOCKS[0], second)
+    first = clock.often(pair, colors=colors)
+    for _ in range(3):
+        clock.see((*pair, CURTAIN), detected=[])
+    places = [body.T_world_body.translation_m * [1, 1, 0] for body in pair]
+    swapped = tuple(
+        moved(body, *(there - here)[:2]) for body, here, there in zip(pair, places, places[::-1], strict=True)
+    )
+    ids = clock.see(swapped, colors=colors)
+    if kept:
+        assert ids == first[::-1]
+    else:
+        assert ids[0] != first[1] and ids[1] != first[0]
+
+
+def test_a_lamp_that_is_switched_off_costs_no_id() -> None:
+    clock, dark = Clock(), tuple((r // 4, g // 4, b // 4) for r, g, b in (GREY, RED, BLUE))
+    first = clock.often(BLOCKS, colors=(GREY, RED, BLUE))
+    assert clock.see(BLOCKS, colors=dark) == first
+
+
+def test_a_pose_that_is_wrong_for_a_frame_gives_new_ids_for_that_frame_alone() -> None:
+    clock, shift = Clock(), Transform(np.eye(3), np.array([0.0, 1.0, 0.0]))
+    first = clock.often(BLOCKS, pose=True)
+    frame, instances, lifted = observe(BLOCKS, VIEW)
+    clock.stamp_ns += 100_000_000
+    wrong = clock.tracker.update(replace(frame, stamp_ns=clock.stamp_ns), instances, lifted, shift @ VIEW)
+    assert set(wrong).isdisjoint(first)
+    assert clock.see(BLOCKS, pose=True) == first
+
+
+@pytest.mark.parametrize("step_ns", [100_000_000, 900_000_000])
+def test_without_tf_a_camera_that_stops_and_goes_and_frames_that_are_dropped_cost_no_id(step_ns: int) -> None:
+    clock = Clock()
+    first = clock.see(TABLE)
+    for step in (0, 1, 1, 1, 3, 3, 4, 7, 7):
+        view = look_at((0.02 * step, 0.01 * step, 0), 0.9, 50, 4 * step)
+        assert clock.see(TABLE, view, step_ns=step_ns) == first
