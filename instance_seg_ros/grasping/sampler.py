@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,7 +73,9 @@ class GraspSampler:
         labels = np.zeros(frame.depth_m.shape, dtype=np.int16)
         for label, instance in enumerate(lifted.instances, start=1):
             labels.reshape(-1)[instance.pixels] = label
-        masks = _masks(labels, lifted.instances) if instances is None else instances.masks
+        masks = _masks(labels, lifted.instances) if instances is None else np.ascontiguousarray(instances.masks)
+        if not frame.depth_m.flags.c_contiguous:
+            frame = replace(frame, depth_m=np.ascontiguousarray(frame.depth_m))
         bounds = [bounds_of(mask) for mask in masks]
         crops = [crop_around(own, labels.shape, 0) for own in bounds]
         made = (

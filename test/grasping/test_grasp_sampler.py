@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -283,6 +284,22 @@ def test_a_mask_too_thin_for_a_surface_has_no_candidate_and_costs_no_other_objec
 def test_disabled_grasping_says_so() -> None:
     (result,) = sample(AnalyticScene([Cylinder(0.03, 0.09, upright(0, 0, 0.045))], VIEW), enabled=False)
     assert (result.grasps, result.status) == ((), Status.GRASPING_DISABLED)
+
+
+def test_how_images_lie_in_memory_does_not_matter() -> None:
+    scene = AnalyticScene([Box((0.10, 0.06, 0.05), upright(0, 0, 0.025, 30))], VIEW)
+    frame, labels = scene.render(0.001)
+    instances = Instances.from_labels(labels)
+    lifted = Lifter(LiftingSettings()).lift(frame, instances)
+    turned = replace(instances, masks=np.asfortranarray(instances.masks))
+    sampler = GraspSampler(GraspingSettings(), GRIPPER)
+    plain = sampler.sample(frame, lifted, instances)
+    other = sampler.sample(replace(frame, depth_m=np.asfortranarray(frame.depth_m)), lifted, turned)
+    assert plain[0].grasps
+    np.testing.assert_array_equal(
+        [grasp.T_camera_grasp.matrix for grasp in other[0].grasps],
+        [grasp.T_camera_grasp.matrix for grasp in plain[0].grasps],
+    )
 
 
 def test_sampling_twice_gives_the_same() -> None:
