@@ -28,6 +28,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from visualization_msgs.msg import MarkerArray
 
 from instance_seg_ros.core.camera import RgbdFrame
+from instance_seg_ros.core.compiled import compile_kernels
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import PipelineSettings
 from instance_seg_ros.grasping.sampler import GraspSampler
@@ -272,7 +273,8 @@ def blob_pipeline() -> Callable[..., Pipeline]:
 
 @pytest.fixture(scope="session")
 def ros() -> Iterator[None]:
-    """ROS for the whole run."""
+    """ROS for the whole run; no node compiles while it is waited for, also after an edit without `make setup`."""
+    compile_kernels(print)
     rclpy.init()
     yield
     rclpy.try_shutdown()
