@@ -30,8 +30,6 @@ FloatArray = NDArray[np.float64]
 _ENOUGH = 3
 """With fewer grasps, poses are tried in more ways."""
 _LESS_DEEP_M = 0.018
-_MAX_CHECKED = 100
-"""So many of the grasps that promise most are checked against the scene."""
 _SAME_PLACE_M = 0.001
 _NARROW_ROOM_M = 0.012
 """Beside each contact, where the gripper does not fit in fully opened."""
@@ -140,7 +138,7 @@ class GraspSampler:
             poses, closed, sight = poses[known], closed[known], sight[known]
             marks = marks_of(poses, closed, body, sight, up, self.friction, gripper.max_opening_m)
             quality = quality_of(marks)
-            order = np.argsort(-quality, kind="stable")[:_MAX_CHECKED]
+            order = np.argsort(-quality, kind="stable")
             ranked = poses[order], closed[order], marks[order], quality[order]
             grasps = self._best_free(body, *ranked, others_m, rejected)
         counts = {why: rejected[why] for why in Rejection if rejected[why]}
