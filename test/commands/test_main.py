@@ -156,6 +156,24 @@ def test_segment_cuts_out_what_is_in_a_rectangle_alone(
     assert "1 objects" in shown
 
 
+def test_segment_asks_models_of_transformers_from_folders(
+    run: Callable, capture: Path, tmp_path: Path, block_model_path: Path, folders: ModuleType
+) -> None:
+    for name, save in (("sam2", folders.save_promptable), ("owlv2", folders.save_detector)):
+        (tmp_path / name).mkdir()
+        save(name, tmp_path / name)
+    options = ("--capture", capture, "--model", block_model_path, "--out", tmp_path / "out")
+    models = (
+        *("--segmentation-prompt-model-path", tmp_path / "sam2"),
+        *("--segmentation-text-model-path", tmp_path / "owlv2"),
+    )
+    status, _, _ = run("segment", *options, *models, "--point", "40,50", "--text", "red mug, cup")
+    assert status == 0
+    document = json.loads((tmp_path / "out" / "instances.json").read_text())
+    assert document["instances"]
+    assert {instance["class"] for instance in document["instances"]} <= {"object", "red mug", "cup"}
+
+
 @pytest.mark.parametrize(
     ("option", "text"), [("--point", "3,inf"), ("--point", "3"), ("--box", "3,4,5"), ("--box", "a")]
 )
