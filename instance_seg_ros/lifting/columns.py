@@ -126,7 +126,7 @@ def fill_columns(
         pose,
         optics,
         depth_m,
-        mask,
+        np.ascontiguousarray(mask),
         bottoms_m,
         tops_m,
     )

@@ -20,7 +20,12 @@ def smallest_rectangle(points: FloatArray, turn: float | None = None) -> tuple[F
     Returns:
         axes: (2, 2), its sides' directions as rows, the longer side first, right-handed.
         low, high: (2,) bounds of the points along those axes.
+
+    Raises:
+        ValueError: there is no point.
     """
+    if not len(points):
+        raise ValueError("no rectangle lies around no points")
     if turn is None:
         centred = np.empty(points.shape, dtype=np.float32)
         _centre(points, centred)

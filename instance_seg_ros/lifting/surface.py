@@ -294,7 +294,7 @@ def kept_points(
         tolerance: a pixel is on the surface within the larger of the first, metres, and the second times its depth.
         corner_px: column and row of the crop in the image.
     """
-    most = int(np.count_nonzero(inside))  # the core is a part of it
+    most = int(np.count_nonzero(inside | core))
     pixels, measured_m = np.empty(most, dtype=np.int64), np.empty((most, 3), dtype=np.float32)
     smooth_m, outline_m, normals = np.empty_like(measured_m), np.empty((most, 3)), np.empty((most, 3))
     count, outline_count = _gather(

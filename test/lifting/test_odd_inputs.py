@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -164,3 +167,17 @@ def test_a_few_noisy_points_on_a_table_are_not_an_object_as_small_as_the_highest
     assert instance.box is not None
     assert instance.status & Status.FLUSH
     assert instance.box.size_m[:2].min() > 0.02
+
+
+@pytest.mark.parametrize(
+    "stored", [np.asfortranarray, lambda array: np.repeat(array, 2, axis=-1)[..., ::2]], ids=["by columns", "in steps"]
+)
+def test_how_images_lie_in_memory_changes_nothing(stored: Callable[[np.ndarray], np.ndarray]) -> None:
+    frame, labels = AnalyticScene(TABLEWARE, look_at((0, 0, 0.04), 0.7, 45), table_size_m=(0.9, 0.9)).render(0.001)
+    instances = Instances.from_labels(labels)
+    expected = Lifter(LiftingSettings()).lift(frame, instances).instances
+    other = replace(frame, depth_m=stored(frame.depth_m))
+    found = Lifter(LiftingSettings()).lift(other, replace(instances, masks=stored(instances.masks))).instances
+    for own, other_own in zip(expected, found, strict=True):
+        np.testing.assert_array_equal(own.centroid_m, other_own.centroid_m)
+        np.testing.assert_array_equal(own.pixels, other_own.pixels)

@@ -28,3 +28,8 @@ def test_the_outermost_thousandth_is_left_out_as_percentiles_do(count: int) -> N
     axes, low, high = smallest_rectangle(points, turn=0.3)
     expected = np.percentile(points @ axes.T, [0.1, 99.9], axis=0)
     np.testing.assert_allclose([low, high], expected, rtol=0, atol=1e-12)
+
+
+def test_no_points_have_no_rectangle() -> None:
+    with pytest.raises(ValueError, match="no points"):
+        smallest_rectangle(np.zeros((0, 2)))
