@@ -41,7 +41,7 @@ for name in sys.argv[2:]:
         importlib.import_module(name)
     except ModuleNotFoundError as error:
         # Each is needed only where its backend is chosen.
-        if error.name not in ("tensorrt", "openvino", "transformers", "triton"):
+        if error.name not in ("tensorrt", "openvino", "torchvision", "transformers", "triton"):
             raise
 """
 
