@@ -54,11 +54,6 @@ def _mark_steps(depth_m: NDArray[np.float32], step_m: float, step_ratio: float, 
                 steps[y, x] = steps[y, x - 1] = True
 
 
-def crop_of(mask: NDArray[np.bool_], margin: int) -> tuple[slice, slice]:
-    """Rows and columns of the mask's tight box, wider by a margin inside the image; one pixel for an empty mask."""
-    return crop_around(bounds_of(mask), mask.shape, margin)
-
-
 def bounds_of(mask: NDArray[np.bool_]) -> Bounds:
     """Left, top, width and height in pixels of the tight box of (H, W); width and height are 0 for an empty mask."""
     left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
@@ -66,7 +61,7 @@ def bounds_of(mask: NDArray[np.bool_]) -> Bounds:
 
 
 def crop_around(bounds: Bounds, shape: tuple[int, ...], margin: int) -> tuple[slice, slice]:
-    """As `crop_of` a mask of the shape (H, W) whose bounds are known."""
+    """Rows and columns of the bounds of a mask (H, W), wider by a margin inside it; one pixel for an empty mask."""
     left, top, width, height = bounds
     if not width:
         return slice(0, 1), slice(0, 1)
