@@ -116,8 +116,11 @@ def test_a_training_that_goes_on_remembers_its_start_and_tells_of_other_data(
     assert "was written (frames, frames_held_out): this training goes on with the new ones" in capsys.readouterr().out
 
 
-def test_the_loss_falls_on_a_repeated_batch(trainer: MakeTrainer, tmp_path: Path) -> None:
-    run = trainer(tmp_path, 40)
+@pytest.mark.parametrize("mask_head", MASK_HEADS)
+def test_the_loss_falls_on_a_repeated_batch(
+    mask_head: str, trainer: MakeTrainer, small_config: CondInstConfig, tmp_path: Path
+) -> None:
+    run = trainer(tmp_path, 40, config=replace(small_config, mask_head=mask_head))
     batch = first_batch(run)
     totals = []
     for _ in range(25):
