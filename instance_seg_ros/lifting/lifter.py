@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import cmath
 import enum
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import cv2
@@ -16,7 +18,7 @@ from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import LiftingSettings
 from instance_seg_ros.core.status import Status
 from instance_seg_ros.lifting.columns import Columns, Underside, fill_columns, has_flat_top, leans
-from instance_seg_ros.lifting.completion import far_side_of_round_body
+from instance_seg_ros.lifting.completion import far_side_of_round_body, pixels_of
 from instance_seg_ros.lifting.order import levels_below, removal_order
 from instance_seg_ros.lifting.order_statistics import median, percentile, percentiles
 from instance_seg_ros.lifting.rectangle import smallest_rectangle
@@ -54,6 +56,15 @@ normals point up."""
 _STEEP, _MIN_FACE_POINTS, _MIN_FACE_SHARE, _FACES_AGREE = 0.9, 30, 0.1, 0.85
 """The upright faces of a box are those points whose normals are level within 26 degrees, if there are so many; and they
 are faces of a box when the fourth powers of their directions, as complex numbers, have a mean so long."""
+_USUAL_ASPECT = 0.8
+"""A shorter side whose end is hidden is as long as this share of the longer one, or as what is seen of it."""
+_EXTENSION_STEP_M, _BEHIND_M, _HIDDEN = 0.005, 0.005, 0.75
+"""A hidden side is looked for in such steps, behind what is nearer by the second, where so much of a step is hidden."""
+_ALONG, _HEIGHTS = np.array([0.1, 0.3, 0.5, 0.7, 0.9]), np.array([0.5, 0.98])
+"""Places along a side, and heights as shares of the object's, where that is looked at."""
+_TOP_COSINE, _MIN_TOP_SHARE, _ALL_BUT_NOISE, _NOISE_SIGMAS = math.cos(math.radians(15.0)), 0.3, 97.0, 3.0
+"""A top is flat when so many of the normals lie within 15 degrees of straight up, and so many per cent of all points
+are not more than so many standard deviations above the plane through them; what is higher lies beside depth edges."""
 _FLUSH_M, _FLUSH_NOISE_M = 0.003, 0.003
 """What stands out by less than the larger of these, the second at 1 m and growing with the square of the distance, may
 be flat: so much is left of a sensor's noise."""
@@ -211,7 +222,7 @@ class Lifter:
             ]
             lifted[index] = self._instance(
                 frame,
-                surfaces[index],
+                surfaces,
                 instances.masks,
                 bounds[index],
                 index,
@@ -276,21 +287,25 @@ class Lifter:
     def _instance(
         self,
         frame: RgbdFrame,
-        surface: KeptPoints,
+        surfaces: Sequence[KeptPoints],
         masks: NDArray[np.bool_],
         bounds: Bounds,
         index: int,
         supports: SceneSupports,
         covered_m: NDArray[np.float64],
     ) -> Instance3D:
-        mask = masks[index]
+        mask, surface = masks[index], surfaces[index]
         rejected = int(np.count_nonzero(mask)) - len(surface.points_m)
         if len(surface.points_m) < self.settings.min_points:
             status, none = Status.TOO_FEW_POINTS, Completion.NONE
             return Instance3D(surface.points_m, surface.pixels, rejected, None, None, None, None, none, status)
         mean_m, covariance_m2 = mean_and_covariance(surface.points_m)
         completion, support = Completion.SUPPORT_PLANE, supports.objects[index]
-        on_it = [other for other, own in enumerate(supports.objects) if own.instance == index]
+        on_it = [
+            other
+            for other, own in enumerate(supports.objects)
+            if own.instance == index or (other != index and _may_cover(surfaces[other], surface, supports.plane))
+        ]
         visibility = partly_seen(
             frame.depth_m,
             mask,
@@ -302,14 +317,15 @@ class Lifter:
         status = visibility.status
         whole = None
         if support.plane is not None:
-            whole = _completed(surface, support.plane, frame, mask, self.settings.plane_tolerance_m, covered_m)
+            tolerance_m = self.settings.plane_tolerance_m
+            whole = _completed(surface, support.plane, frame, mask, tolerance_m, covered_m, bool(status))
         if whole is None:
             completion, status = Completion.NONE, status | Status.NO_SUPPORT_PLANE
             support = support if support.kind is Support.NOTHING else ObjectSupport()
             if supports.plane is not None:
                 lowest_m = percentile(supports.plane.height_m(surface.outline_m), 100 - _TOP_PERCENTILE)
                 foot = Plane(supports.plane.normal, supports.plane.offset_m - lowest_m)
-                whole = _completed(surface, foot, frame, mask, 0.0, covered_m)
+                whole = _completed(surface, foot, frame, mask, 0.0, covered_m, bool(visibility.status))
         if whole is None:
             box, is_round = _box_of_points(surface, _least_spread(covariance_m2, mean_m)), False
             centre_m = box.T_camera_box.translation_m
@@ -378,6 +394,16 @@ def _is_flush(top_m: float, depth_m: float) -> bool:
     return top_m < max(_FLUSH_M, _FLUSH_NOISE_M * depth_m**2)
 
 
+def _may_cover(other: KeptPoints, surface: KeptPoints, plane: Plane | None) -> bool:
+    """Whether all that is seen of another object is higher than an object: it may stand on it, wherever they touch."""
+    if plane is None or not len(other.outline_m) or not len(surface.outline_m):
+        return False
+    other_m, own_m = (plane.height_m(each.outline_m[:: 1 + len(each.outline_m) // 100]) for each in (other, surface))
+    return percentile(other_m, 100 - _TOP_PERCENTILE) > percentile(own_m, 50) and median(other_m) > percentile(
+        own_m, _TOP_PERCENTILE
+    )
+
+
 def _foot_m(box: OrientedBox) -> NDArray[np.float64]:
     """The middle part (4, 3) of a box's lower side, on which it rests, whatever it looks like."""
     corners = _FOOT_SHARE * np.array([[1, 1, 0], [-1, 1, 0], [-1, -1, 0], [1, -1, 0]]) - [0, 0, 1]
@@ -404,6 +430,7 @@ def _completed(
     mask: NDArray[np.bool_],
     tolerance_m: float,
     covered_m: NDArray[np.float64],
+    partly_seen: bool,
 ) -> _Whole | None:
     """The object from the plane up to its top, or None when it is not above the plane.
 
@@ -412,6 +439,7 @@ def _completed(
 
     Args:
         covered_m: (K, 3) points of its top that what stands on it hides.
+        partly_seen: whether something hides a part of it.
     """
     heights_m = plane.height_m(surface.outline_m)
     top_m = percentile(heights_m, _TOP_PERCENTILE)
@@ -424,8 +452,9 @@ def _completed(
     if flush:
         above[:] = True
     points_m, rotation, origin_m = surface.outline_m[above], plane.basis(), -plane.offset_m * plane.normal
-    local_m = (points_m - origin_m) @ rotation
-    body = Body(local_m, surface.normals[above] @ rotation, top_m, rotation, origin_m)
+    local_m, normals = (points_m - origin_m) @ rotation, surface.normals[above] @ rotation
+    top_m = _height_of_flat_top(local_m, normals, top_m)
+    body = Body(local_m, normals, top_m, rotation, origin_m)
     outline_m = local_m[:, :2]
     if len(covered_m) and np.count_nonzero(body.normals[:, 2] > _LEVEL) < _TOP_SEEN * len(body.normals):
         outline_m = np.concatenate([outline_m, (covered_m - origin_m) @ rotation[:, :2]])
@@ -447,7 +476,11 @@ def _completed(
             underside = Underside.ROUND
         else:
             underside = Underside.TURNED if leans(body) else Underside.FLAT
-        solid = fill_columns(body, axes, low_m, high_m, frame, mask, underside)
+        # The box stays a lower bound; the volume goes on where it most likely does.
+        assumed_m = (low_m, high_m)
+        if partly_seen and not len(far_m):
+            assumed_m = _as_deep_as_long(body, axes, low_m, high_m, frame, mask)
+        solid = fill_columns(body, axes, *assumed_m, frame, mask, underside)
         round_below = underside is Underside.ROUND
     middle_m = np.array([*((low_m + high_m) / 2 @ axes), top_m / 2])
     pose = _box_pose(rotation[:, :2] @ axes[0], plane.normal, body.in_camera(middle_m))
@@ -456,6 +489,75 @@ def _completed(
     top_seen = np.count_nonzero(body.normals[:, 2] > _UPWARDS) > _TOP_OF_FRONT * len(body.normals)
     front_only = isinstance(solid, Columns) and thin and not top_seen and not flush
     return _Whole(box, solid, body, front_only, flush, round_below)
+
+
+def _as_deep_as_long(
+    body: Body,
+    axes: NDArray[np.float64],
+    low_m: NDArray[np.float64],
+    high_m: NDArray[np.float64],
+    frame: RgbdFrame,
+    mask: NDArray[np.bool_],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The bounds of an outline whose shorter side goes on where something hides its end, to four fifths of the longer.
+
+    Few things are narrower than half of what is seen of their length, so that a side which ends behind something is
+    rather about as long as the other one than as short as what is seen of it; but not where the camera sees free space.
+
+    Args:
+        axes, low_m, high_m: of the rectangle, its longer side first.
+
+    Returns:
+        low_m, high_m: (2,) with a shorter side that is as long as before or longer.
+    """
+    missing_m = float(_USUAL_ASPECT * (high_m[0] - low_m[0]) - (high_m[1] - low_m[1]))
+    if missing_m < _EXTENSION_STEP_M:
+        return low_m, high_m
+    reaches_m = np.arange(_EXTENSION_STEP_M, missing_m + _EXTENSION_STEP_M / 2, _EXTENSION_STEP_M)
+    along_m = low_m[0] + _ALONG * (high_m[0] - low_m[0])
+    hidden_m = []
+    for end_m, sign in ((low_m[1], -1.0), (high_m[1], 1.0)):
+        places = np.stack(np.meshgrid(reaches_m, along_m, _HEIGHTS * body.top_m, indexing="ij"), axis=-1)
+        flat_m = np.stack([places[..., 1], end_m + sign * places[..., 0]], axis=-1) @ axes
+        points_m = body.in_camera(np.concatenate([flat_m, places[..., 2:]], axis=-1))
+        rows, columns, inside = pixels_of(points_m, frame)
+        seen_m = frame.depth_m[rows, columns]
+        in_front = (seen_m > 0) & (seen_m < points_m[..., 2] - _BEHIND_M) & ~mask[rows, columns]
+        hidden = (~inside | in_front).all(axis=2).mean(axis=1) > _HIDDEN
+        steps = len(hidden) if hidden.all() else int(np.argmin(hidden))
+        hidden_m.append(steps * _EXTENSION_STEP_M)
+    total_m = sum(hidden_m)
+    share = min(1.0, missing_m / total_m) if total_m > 0 else 0.0
+    reach_m = share * np.array(hidden_m)
+    return low_m - [0, reach_m[0]], np.array([high_m[0], high_m[1] + reach_m[1]])
+
+
+def _height_of_flat_top(local_m: NDArray[np.float64], normals: NDArray[np.float64], top_m: float) -> float:
+    """The height of a top that is flat, or `top_m` of another one.
+
+    The highest of the points of a flat top are the noise of it, which makes thin objects half as high again: they are
+    replaced by the plane through its points, as long as hardly any point departs from that by more than noise.
+
+    Args:
+        local_m: (N, 3) points, z up and 0 on the support.
+        normals: (N, 3) at them.
+        top_m: the height of the highest of them.
+    """
+    level = normals[:, 2] > _TOP_COSINE
+    if np.count_nonzero(level) < max(_MIN_FACE_POINTS, _MIN_TOP_SHARE * len(level)):
+        return top_m
+    flat_m, heights_m = local_m[level, :2] - local_m[level, :2].mean(axis=0), local_m[level, 2]
+    mean_m = float(heights_m.mean())
+    try:
+        slope = np.linalg.solve(flat_m.T @ flat_m, flat_m.T @ (heights_m - mean_m))
+    except np.linalg.LinAlgError:  # all on a line
+        return top_m
+    fitted_m = mean_m + flat_m @ slope
+    sigma_m = 1.4826 * median(np.abs(heights_m - fitted_m))
+    fitted_top_m = percentile(fitted_m, _TOP_PERCENTILE)
+    highest_m = percentile(local_m[:, 2], _ALL_BUT_NOISE)
+    is_noise = highest_m < fitted_top_m + _NOISE_SIGMAS * sigma_m
+    return min(fitted_top_m, top_m) if is_noise and fitted_top_m > 0 else top_m
 
 
 def _least_spread(covariance_m2: NDArray[np.float64], mean_m: NDArray[np.float64]) -> NDArray[np.float64]:

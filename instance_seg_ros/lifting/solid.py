@@ -15,6 +15,9 @@ from instance_seg_ros.lifting.sections import BINS, BODY_SHARE, fit_circles, fit
 
 FloatArray = NDArray[np.float64]
 
+_WIDEST = 1.0
+"""The radius of a body is no more than this share of the diagonal of what is seen of it: a short arc of a thin edge
+tells no axis."""
 _FREE_SHARE = 0.1
 _FREE_M = 0.01
 _INSIDE = 0.85
@@ -110,7 +113,10 @@ def fit_revolution(body: Body, frame: RgbdFrame, mask: NDArray[np.bool_]) -> Rev
 
 
 def _refuted(revolution: Revolution, body: Body, frame: RgbdFrame, mask: NDArray[np.bool_]) -> bool:
-    """Whether the camera sees free space inside of it."""
+    """Whether it is far wider than what was measured of it, or the camera sees free space inside of it."""
+    seen_m = float(length(np.ptp(body.points_m[:, :2], axis=0)[None])[0])
+    if revolution.radii_m.max() > _WIDEST * seen_m:
+        return True
     return _sees_through(body.in_camera(revolution.inner_surface_m()), frame, mask)
 
 

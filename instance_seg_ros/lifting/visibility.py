@@ -61,7 +61,7 @@ def partly_seen(
         mask: (H, W) bool, of the object.
         step_m, step_ratio: a jump between neighbours is a depth step above max(step_m, step_ratio * depth).
         bounds: of the mask, where they are known.
-        standing: (H, W) bool, of what stands on it: where the two touch no depth step tells that it is in front.
+        standing: (H, W) bool, of what may stand on it: where the two touch no depth step tells that it is in front.
     """
     crop = crop_around(bounds or bounds_of(mask), mask.shape, _REACH_PX + 1)
     inside, depth_m = np.ascontiguousarray(mask[crop]), np.ascontiguousarray(depth_m[crop])
@@ -86,8 +86,9 @@ def partly_seen(
     nearer = np.empty_like(inside)
     _mark_nearer(depth_m, inside, nearest_m, step_m, step_ratio, nearer)
     if standing is not None:
-        # In the middle of a top it hides nothing of the outline.
-        nearer |= standing[crop] & dilated(outline & _convex_edge(outline), 2 * _REACH_PX - 1)
+        # In the middle of a top it hides nothing of the outline, and what is farther off does not touch it.
+        touching = standing[crop] & (depth_m < nearest_m + _STEPS * np.maximum(step_m, step_ratio * nearest_m))
+        nearer |= touching & dilated(outline & _convex_edge(outline), 2 * _REACH_PX - 1)
     occluded_px = int(np.count_nonzero(dilated(nearer, 2 * _REACH_PX - 1) & outline))
     nearer_px = np.zeros(0, np.int64)
     if occluded_px > max(_MIN_HIDDEN_PX, _MIN_OUTLINE_SHARE * outline_px):

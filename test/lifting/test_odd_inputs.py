@@ -181,3 +181,29 @@ def test_how_images_lie_in_memory_changes_nothing(stored: Callable[[np.ndarray],
     for own, other_own in zip(expected, found, strict=True):
         np.testing.assert_array_equal(own.centroid_m, other_own.centroid_m)
         np.testing.assert_array_equal(own.pixels, other_own.pixels)
+
+
+def test_the_noise_of_a_flat_top_does_not_make_a_thin_object_higher() -> None:
+    book = Box((0.16, 0.12, 0.012), upright(0, 0, 0.006, 20))
+    (found,), _ = lifted(AnalyticScene([book], look_at((0, 0, 0), 1.15, 55)), 0.004)
+    assert found.box is not None
+    assert found.box.size_m[2] == pytest.approx(0.012, abs=0.001)
+
+
+@pytest.mark.parametrize(
+    ("size_m", "x_m", "within_m"),
+    [
+        ((0.11, 0.12, 0.06), -0.03, 0.012),  # half of its top ends behind the wall: 27 mm without what is assumed there
+        ((0.05, 0.14, 0.06), -0.065, 0.003),  # the near edge of its top is seen: it is narrow
+    ],
+)
+def test_the_centre_counts_on_a_side_that_ends_behind_something_and_the_box_does_not(
+    size_m: tuple[float, float, float], x_m: float, within_m: float
+) -> None:
+    wall = Box((0.02, 0.3, 0.12), upright(0.06, 0, 0.06))
+    (found, _), (off_m, _) = lifted(
+        AnalyticScene([Box(size_m, upright(x_m, 0, size_m[2] / 2)), wall], look_at((0, 0, 0.05), 0.8, 40))
+    )
+    assert found.box is not None
+    assert found.box.size_m[1] < size_m[0] + 0.003
+    assert off_m < within_m

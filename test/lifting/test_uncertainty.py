@@ -83,16 +83,16 @@ def test_nine_in_ten_errors_lie_in_the_90_percent_intervals(monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("visibility", "is_round", "support", "expected_m"),
     [
-        # 0.2 m x 0.1 m x 0.05 m at 0.7 m: sqrt((share * side)^2 + 0.001^2 + (0.0018 * 0.7^2)^2)
-        (WHOLE, False, Support.PLANE, (0.010882, 0.003056)),
-        (WHOLE, True, Support.PLANE, (0.001333, 0.002121)),
-        (WHOLE, False, Support.INSTANCE, (0.010882, 0.007372)),
-        (WHOLE, False, Support.NOTHING, (0.010882, 0.006880)),
-        (WHOLE, False, Support.UNKNOWN, (0.010882, 0.006880)),
-        (Visibility(Status.OCCLUDED, 0.5, 0.0), False, Support.PLANE, (0.040822, 0.010336)),
-        (Visibility(Status.OCCLUDED, 0.5, 0.0), True, Support.PLANE, (0.012074, 0.004837)),
-        (Visibility(Status.CUT_BY_IMAGE_BORDER, 0.5, 0.0), False, Support.PLANE, (0.055816, 0.014063)),
-        (Visibility(Status.PARTLY_MEASURED, 0.0, 0.5), False, Support.PLANE, (0.014860, 0.003980)),
+        # 0.2 m x 0.1 m x 0.05 m at 0.7 m: sqrt((share * side)^2 + 0.0008^2 + (0.0012 * 0.7^2)^2)
+        (WHOLE, False, Support.PLANE, (0.007565, 0.002012)),
+        (WHOLE, True, Support.PLANE, (0.000993, 0.001926)),
+        (WHOLE, False, Support.INSTANCE, (0.007565, 0.003398)),
+        (WHOLE, False, Support.NOTHING, (0.007565, 0.006823)),
+        (WHOLE, False, Support.UNKNOWN, (0.007565, 0.006823)),
+        (Visibility(Status.OCCLUDED, 0.5, 0.0), False, Support.PLANE, (0.055592, 0.007473)),
+        (Visibility(Status.OCCLUDED, 0.5, 0.0), True, Support.PLANE, (0.011357, 0.007374)),
+        (Visibility(Status.CUT_BY_IMAGE_BORDER, 0.5, 0.0), False, Support.PLANE, (0.070015, 0.009158)),
+        (Visibility(Status.PARTLY_MEASURED, 0.0, 0.5), False, Support.PLANE, (0.011543, 0.002924)),
     ],
 )
 def test_each_cause_widens_the_error_by_its_share_of_the_side(
