@@ -328,6 +328,7 @@ def seen_again(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Pairs of instances (M,) and tracks (M,) that were lost and are seen again elsewhere: alike in size and colour.
 
+    Without colour they must be twice as alike in size.
     Only what no other instance and no other track is nearly as like: of equal objects nobody can tell which is which.
 
     Args:
@@ -338,8 +339,9 @@ def seen_again(
         reach_m: (tracks,) so far away may each be.
     """
     near = _squared_distances(tracks.look.place_m, seen.place_m) <= reach_m[:, None] ** 2  # False where one is unknown
-    unlike = comparison.size / _AGAIN_SIZE + comparison.color / _AGAIN_COLOR
-    unlike = np.where(near & lost, unlike, np.inf)
+    has_color = ~np.isnan(tracks.look.color).any(axis=1)[:, None] & ~np.isnan(seen.color).any(axis=1)
+    size, color = comparison.size / _AGAIN_SIZE, comparison.color / _AGAIN_COLOR
+    unlike = np.where(near & lost, np.where(has_color, size + color, 2 * size), np.inf)
     rows, columns = np.nonzero(unlike < 1)
     least = unlike[rows, columns]
     clear = np.minimum(_second(unlike, 1)[rows], _second(unlike, 0)[columns]) >= least + _CLEARER
