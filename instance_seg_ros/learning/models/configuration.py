@@ -51,7 +51,7 @@ class CondInstConfig:
         reads_depth: False for a network of colour alone, which treats depth as missing whatever it is given.
         gates_color: colour counts by the share of the depth that is missing around, see `color_encoder.color_gates`;
             False for networks from before there was a gate.
-        gates_upsampling: the same for the colour that the masks' upsampling reads.
+        gates_upsampling: the same for the colour that the masks' upsampling reads, which costs sharp outlines.
         mask_head: one of `MASK_HEADS`.
     """
 
@@ -117,7 +117,7 @@ class CondInstConfig:
 
 
 SIZES: dict[str, CondInstConfig] = {
-    "standard": CondInstConfig(stage_blocks=(2, 2, 3, 3), gates_color=True, gates_upsampling=True),
+    "standard": CondInstConfig(stage_blocks=(2, 2, 3, 3), gates_color=True),
     "small": CondInstConfig(
         stem_channels=16,
         stage_channels=(32, 48, 96, 128),
@@ -127,7 +127,6 @@ SIZES: dict[str, CondInstConfig] = {
         mask_depth=2,
         color_channels=(16, 16, 48),
         gates_color=True,
-        gates_upsampling=True,
     ),
 }
 """Networks by name: what `make model` trains, and one with half of its weights or fewer."""

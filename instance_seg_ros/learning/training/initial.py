@@ -118,7 +118,7 @@ def fill_network(model: CondInst, class_names: tuple[str, ...], initial: Initial
 def adapted_config(
     base: CondInstConfig, class_count: int, color: bool, depth: bool = True, mask_head: str | None = None
 ) -> CondInstConfig:
-    """The same sizes for this many classes, with or without colour and depth; colour is gated by missing depth.
+    """The same sizes for this many classes, with or without colour and depth; missing depth gates the colour.
 
     Without a `mask_head`, it is that of `base`.
     """
@@ -129,6 +129,6 @@ def adapted_config(
         color_channels=channels,
         reads_depth=depth,
         gates_color=color,
-        gates_upsampling=color,
+        gates_upsampling=color and base.gates_upsampling,
         mask_head=mask_head or base.mask_head,
     )

@@ -122,10 +122,13 @@ def test_a_network_of_other_sizes_is_refused(small_config: CondInstConfig) -> No
 def test_sizes_follow_the_weights_classes_and_inputs(small_config: CondInstConfig) -> None:
     blind = replace(small_config, color_channels=())
     usual = CondInstConfig().color_channels
-    gated = replace(small_config, gates_color=True, gates_upsampling=True)
+    gated = replace(small_config, gates_color=True)
     assert adapted_config(small_config, 4, color=True) == replace(gated, num_classes=4)
     assert adapted_config(blind, 1, color=True) == replace(gated, color_channels=usual)
     assert adapted_config(small_config, 1, color=False) == blind
+    with_upsampling = replace(gated, gates_upsampling=True)
+    assert adapted_config(with_upsampling, 1, color=True) == with_upsampling
+    assert adapted_config(with_upsampling, 1, color=False) == blind
     assert adapted_config(small_config, 1, color=True, depth=False) == replace(gated, reads_depth=False)
     assert adapted_config(blind, 1, color=False, mask_head="kernels") == replace(blind, mask_head="kernels")
     with pytest.raises(ValueError, match="needs color_channels"):
