@@ -19,8 +19,8 @@ _FOOT_M = 0.001
 
 
 def roof_bar(rng: np.random.Generator) -> list[Piece]:
-    """A lying bar of triangular section."""
-    wide, high, long = rng.uniform(0.035, 0.06), rng.uniform(0.03, 0.05), rng.uniform(0.06, 0.12)
+    """A lying bar of triangular section, whose sides lean by less than friction holds."""
+    wide, high, long = rng.uniform(0.025, 0.036), rng.uniform(0.045, 0.07), rng.uniform(0.06, 0.12)
     section = [(-wide / 2, 0.0), (wide / 2, 0.0), (0.0, high)]
     return [hull([(x, y, z) for y in (-long / 2, long / 2) for x, z in section])]
 
@@ -88,8 +88,8 @@ def nut(rng: np.random.Generator) -> list[Piece]:
 
 def bow_tie(rng: np.random.Generator) -> list[Piece]:
     """Two wedges, tip to tip, seen from above."""
-    half, wide, waist = rng.uniform(0.035, 0.055), rng.uniform(0.02, 0.032), rng.uniform(0.008, 0.014)
-    h = rng.uniform(0.02, 0.045)
+    half, waist, h = rng.uniform(0.035, 0.055), rng.uniform(0.008, 0.014), rng.uniform(0.02, 0.045)
+    wide = waist + rng.uniform(0.2, 0.35) * half  # at most 20 degrees
     right = np.array([(0.0, -waist), (half, -wide), (half, wide), (0.0, waist)])
     return [prism(right, 0.0, h), prism(right * [-1.0, 1.0], 0.0, h)]
 
