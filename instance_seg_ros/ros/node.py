@@ -522,6 +522,7 @@ def main(args: list[str] | None = None) -> int:
     try:
         return _run(args)
     except KeyboardInterrupt:  # before there was anything to close
+        _ignore_signals()
         return 0
 
 
