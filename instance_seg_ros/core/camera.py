@@ -38,6 +38,8 @@ class Intrinsics:
     cy: float
 
     def __post_init__(self) -> None:
+        for name in ("fx", "fy", "cx", "cy"):  # files and scripts have whole numbers, too
+            object.__setattr__(self, name, float(getattr(self, name)))
         if self.width <= 0 or self.height <= 0:
             raise ValueError(f"the image size must be positive, not {self.width}x{self.height}")
         if not np.isfinite([self.fx, self.fy, self.cx, self.cy]).all() or self.fx <= 0 or self.fy <= 0:

@@ -27,6 +27,11 @@ def test_a_camera_that_cannot_be_is_refused(values: tuple[int, int, float, float
         Intrinsics(*values)
 
 
+def test_whole_numbers_of_a_file_or_of_numpy_are_floats_afterwards() -> None:
+    camera = Intrinsics(4, 3, 2, np.float32(2), np.int64(1), 1)
+    assert [type(value) for value in (camera.fx, camera.fy, camera.cx, camera.cy)] == [float] * 4
+
+
 def test_back_projection_of_literal_pixels() -> None:
     depth_m = np.zeros((3, 4), dtype=np.float32)
     depth_m[1, 3], depth_m[0, 0] = 2.0, 1.0
