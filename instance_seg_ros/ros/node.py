@@ -575,3 +575,7 @@ def _refused(error: Exception) -> int:
     """Says on one line why the node cannot start; the exit status."""
     print(f"{NODE_NAME}: {' '.join(str(error).split())}", file=sys.stderr)
     return 1
+
+
+if __name__ == "__main__":  # not under this name: memory is to be set up before NumPy is imported
+    os.execv(sys.executable, [sys.executable, "-m", "instance_seg_ros.ros", *sys.argv[1:]])

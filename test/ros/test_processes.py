@@ -71,10 +71,10 @@ def test_without_its_model_the_node_waits_unconfigured_and_ends_quietly(tmp_path
     assert process.returncode == 0
 
 
-def test_a_parameter_that_cannot_be_ends_the_node_with_its_name() -> None:
-    ended = subprocess.run(
-        [*NODE, "--ros-args", "-p", "depth_camera_pose:=nowhere"], capture_output=True, text=True, timeout=TIMEOUT_S
-    )
+@pytest.mark.parametrize("module", ["instance_seg_ros.ros", "instance_seg_ros.ros.node"])
+def test_a_parameter_that_cannot_be_ends_the_node_with_its_name(module: str) -> None:
+    command = [sys.executable, "-m", module, "--ros-args", "-p", "depth_camera_pose:=nowhere"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
 
     assert ended.returncode == 1
     assert "depth_camera_pose must be 'x y z qx qy qz qw', not 'nowhere'" in ended.stderr
