@@ -23,6 +23,8 @@ _COEFFICIENTS = {PLUMB_BOB: (4, 5, 8, 12, 14), RATIONAL_POLYNOMIAL: (4, 5, 8, 12
 _FIELD_OF_VIEW_DEG = (1.0, 170.0)
 """Of what a pinhole camera may have: a focal length outside belongs to another unit, size or camera."""
 _NOWHERE_PX = -1e4
+_FARTHEST_PX = 3e4
+"""Places in an image are held in 16 bits."""
 _SAME_ROTATION = 1e-6
 _LEAST_SHARE_SEEN = 0.05
 
@@ -122,13 +124,17 @@ def view_of(info: CameraInfo) -> View:
     Distortion of an unknown model stays, see `is_correctable`.
 
     Raises:
-        ValueError: for a camera that cannot be, or coefficients by which nearly nothing is seen.
+        ValueError: for a camera that cannot be, coefficients by which nearly nothing is seen, or a huge image.
     """
     raw = intrinsics_of(info)
     if not (is_distorted(info) and is_correctable(info)):
         return View(raw, None)
     if not np.isfinite(info.d).all():
         raise ValueError(f"the distortion coefficients are not finite: {', '.join(f'{value:g}' for value in info.d)}")
+    if max(raw.width, raw.height) > _FARTHEST_PX:
+        raise ValueError(
+            f"lens distortion is not taken out of images of {raw.width} x {raw.height} px; {_FARTHEST_PX:.0f} is the most"
+        )
     lens = Lens(
         info.distortion_model,
         tuple(float(value) for value in info.d),
@@ -167,7 +173,7 @@ def _maps(lens: Lens, camera: Intrinsics) -> tuple[NDArray[np.int16], NDArray[np
         (full - offset + 0.5) / binning - 0.5
         for full, offset, binning in zip((x, y), lens.offset_xy, lens.binning_xy, strict=True)
     )
-    seen = _unfolded(x, y, camera) & (np.abs(x) < -_NOWHERE_PX) & (np.abs(y) < -_NOWHERE_PX)
+    seen = _unfolded(x, y, camera) & (np.abs(x) < _FARTHEST_PX) & (np.abs(y) < _FARTHEST_PX)
     x, y = (np.where(seen, values, _NOWHERE_PX).astype(np.float32) for values in (x, y))
     places, fractions = cv2.convertMaps(x, y, cv2.CV_16SC2)
     nearest, _ = cv2.convertMaps(x, y, cv2.CV_16SC2, nninterpolation=True)

@@ -153,3 +153,17 @@ def test_where_a_polynomial_folds_the_image_back_nothing_is_seen() -> None:
 def test_coefficients_of_no_lens_are_refused(d: list[float], fault: str) -> None:
     with pytest.raises(ValueError, match=fault):
         view_of(info(d=d))
+
+
+@pytest.mark.parametrize("width", [640, 12_000])
+def test_a_wide_image_is_seen_up_to_its_last_column(width: int) -> None:
+    k = np.array([[float(width), 0, width / 2], [0, 48.0, 24.0], [0, 0, 1]])
+    view = view_of(info(width=width, height=48, d=[0.01, 0, 0, 0, 0], k=k.ravel(), p=np.zeros(12)))
+    depth_m = view.depth(np.ones((48, width), np.float32))
+    assert (depth_m[8:40, 8:-8] == 1).all()
+
+
+def test_an_image_that_is_too_wide_to_be_corrected_is_refused() -> None:
+    k = np.array([[4e4, 0, 2e4], [0, 48.0, 24.0], [0, 0, 1]])
+    with pytest.raises(ValueError, match="images of 40000 x 48 px; 30000 is the most"):
+        view_of(info(width=40_000, height=48, k=k.ravel(), p=np.zeros(12)))
