@@ -133,7 +133,8 @@ def view_of(info: CameraInfo) -> View:
         raise ValueError(f"the distortion coefficients are not finite: {', '.join(f'{value:g}' for value in info.d)}")
     if max(raw.width, raw.height) > _FARTHEST_PX:
         raise ValueError(
-            f"lens distortion is not taken out of images of {raw.width} x {raw.height} px; {_FARTHEST_PX:.0f} is the most"
+            f"lens distortion is not taken out of images of {raw.width} x {raw.height} px; "
+            f"{_FARTHEST_PX:.0f} is the most"
         )
     lens = Lens(
         info.distortion_model,
