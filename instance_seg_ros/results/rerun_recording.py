@@ -24,7 +24,7 @@ class RerunRecording:
     """Writes scenes into a file, from `with` to its end. Poses are in the camera's optical frame, metres.
 
     Args:
-        path: of the .rrd file; it is replaced.
+        path: of the .rrd file; it is replaced, and goes where no scene is written.
 
     Raises:
         ImportError: rerun-sdk is not installed.
@@ -36,7 +36,7 @@ class RerunRecording:
 
         path.parent.mkdir(parents=True, exist_ok=True)
         path.open("wb").close()  # an OSError names the file; Rerun would only log it
-        self._rerun = rerun
+        self._rerun, self._path = rerun, path
         self._written = 0
         self._recording = rerun.RecordingStream(APPLICATION)
         self._recording.save(path)
@@ -50,6 +50,8 @@ class RerunRecording:
     ) -> None:
         self._recording.flush()
         self._recording.disconnect()
+        if not self._written:
+            self._path.unlink()
 
     def write(self, scene: Scene) -> None:
         """Adds a scene at the time of its image."""

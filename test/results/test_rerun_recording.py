@@ -53,3 +53,9 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):
         RerunRecording(tmp_path / "file" / "scenes.rrd")
+
+
+def test_nothing_is_left_of_a_recording_without_scenes(tmp_path: Path) -> None:
+    with RerunRecording(tmp_path / "scenes.rrd"):
+        pass
+    assert not list(tmp_path.iterdir())
