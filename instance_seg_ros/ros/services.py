@@ -70,9 +70,13 @@ class Services:
             response.message = f"the node is {state.label}; activate it first"
             return response
         prompts = state.pipeline.prompt_models.taken(prompts_of(request))
-        for what, count in (("points", len(prompts.points_xy)), ("boxes", len(prompts.boxes_xyxy))):
-            if count > MOST_PROMPTS:
-                response.message = f"{count} {what} are more than the {MOST_PROMPTS} of a call; split it"
+        for what, asked in (
+            ("points", prompts.points_xy),
+            ("boxes", prompts.boxes_xyxy),
+            ("phrases", prompts.phrases),
+        ):
+            if len(asked) > MOST_PROMPTS:
+                response.message = f"{len(asked)} {what} are more than the {MOST_PROMPTS} of a call; split it"
                 return response
         timeout_s = min(request.timeout_s, LONGEST_TIMEOUT_S) if request.timeout_s > 0 else DEFAULT_TIMEOUT_S
         executor = self._node.executor

@@ -181,14 +181,25 @@ def test_a_call_is_answered_although_a_picture_cannot_be_drawn(
     assert len(response.result.instances) == 2
 
 
-def test_a_call_with_too_many_rectangles_is_refused_at_once(stage: Any) -> None:
-    client = stage.probe.create_client(Segment, "/instance_seg/segment")
-    stage.wait(client.service_is_ready, "the service")
-    future = client.call_async(Segment.Request(boxes=[box(0, 0, 9, 9)] * 101))
-    stage.wait(future.done, "the answer")
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        (Segment.Request(points=[Point()] * 101), "101 points are more than the 100 of a call; split it"),
+        (Segment.Request(boxes=[box(0, 0, 9, 9)] * 101), "101 boxes are more than the 100 of a call; split it"),
+        (Segment.Request(text=",".join(f"cup {number}" for number in range(101))),
+         "101 phrases are more than the 100 of a call; split it"),
+    ],
+)  # fmt: skip
+def test_a_call_with_too_many_prompts_is_refused_at_once(
+    request_: Segment.Request, message: str, prompting_stage: Any
+) -> None:
+    client = prompting_stage.probe.create_client(Segment, "/instance_seg/segment")
+    prompting_stage.wait(client.service_is_ready, "the service")
+    future = client.call_async(request_)
+    prompting_stage.wait(future.done, "the answer")
     assert not future.result().success
-    assert future.result().message == "101 boxes are more than the 100 of a call; split it"
-    stage.probe.destroy_client(client)
+    assert future.result().message == message
+    prompting_stage.probe.destroy_client(client)
 
 
 def test_a_rectangle_that_cannot_be_worked_on_is_answered_with_the_reason(
