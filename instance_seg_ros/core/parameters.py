@@ -242,9 +242,9 @@ class GraspingSettings(Settings):
     )
     instance_order: str = setting(
         "score",
-        "Order of the instances in messages and files. score: the highest first. picking: first what may be lifted "
-        "first: what nothing stands on before what carries something, then by the quality of the best grasp; what has "
-        "no grasp comes last.",
+        "Order of the instances in InstanceArray and instances.json. score: the highest first. picking: first what may "
+        "be lifted first: what nothing stands on before what carries something, then by the quality of the best grasp; "
+        "what has no grasp comes last.",
         choices=("score", "picking"),
     )
     tcp_to_flange_m: float = setting(
