@@ -339,7 +339,7 @@ def seen_again(
         reach_m: (tracks,) so far away may each be.
     """
     near = _squared_distances(tracks.look.place_m, seen.place_m) <= reach_m[:, None] ** 2  # False where one is unknown
-    has_color = ~np.isnan(tracks.look.color).any(axis=1)[:, None] & ~np.isnan(seen.color).any(axis=1)
+    has_color = ~np.isnan(tracks.look.color).any(axis=1, keepdims=True) & ~np.isnan(seen.color).any(axis=1)
     size, color = comparison.size / _AGAIN_SIZE, comparison.color / _AGAIN_COLOR
     unlike = np.where(near & lost, np.where(has_color, size + color, 2 * size), np.inf)
     rows, columns = np.nonzero(unlike < 1)
