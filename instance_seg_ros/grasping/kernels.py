@@ -21,7 +21,6 @@ OWN_CLEARANCE_M = 0.001
 """That fingers keep from the body on their way in."""
 _MIN_ROOM_M = 0.003
 """Of the opening beside each contact."""
-_SAME_PLACE_M = 0.001
 _THIN_DISTANCE_M = 0.03
 _THIN_COSINE = math.cos(math.radians(30.0))
 _SIGHT_TOLERANCE_M = 0.01
@@ -905,7 +904,7 @@ def heights_over_cells(
 
 # Bodies of revolution -------------------------------------------------------------------------------------------------
 
-_UPRIGHT_SLOPE = 0.75
+UPRIGHT_SLOPE = 0.75
 """|z| of a normal above which a point is on top rather than on a side."""
 _SLICE_M = 0.006
 _CIRCLE_STEPS = 4
@@ -941,7 +940,7 @@ def upright_axis(points_m: Floats, normals: Floats) -> tuple[bool, float, float]
     Args:
         points_m, normals: (N, 3), z up.
     """
-    sides = np.flatnonzero(np.abs(normals[:, 2]) < _UPRIGHT_SLOPE)
+    sides = np.flatnonzero(np.abs(normals[:, 2]) < UPRIGHT_SLOPE)
     count = len(sides)
     if count < _MIN_ROUND_POINTS:
         return False, 0.0, 0.0

@@ -48,8 +48,6 @@ _THIN_PERCENT = 70
 _THIN_VOXEL_M = np.array([0.006, 0.006, 0.001])
 _MAX_CELLS = 320
 _KNOWN_NEAR_M = 0.006
-_UPRIGHT_SLOPE = 0.75
-"""|z| of a normal above which a point is on top rather than on a side."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +144,7 @@ class Body:
         extruded = origin[kept] == EXTRUDED
         known, doubtful = kept[~extruded], kept[extruded]
         if thin:
-            side = np.abs(all_normals[known, 2]) < _UPRIGHT_SLOPE
+            side = np.abs(all_normals[known, 2]) < kernels.UPRIGHT_SLOPE
             known, doubtful = np.concatenate([known[~side], doubtful]), known[side]
         if len(known) and len(doubtful):
             near = kernels.any_near(points_m[doubtful], points_m[known], _KNOWN_NEAR_M)
