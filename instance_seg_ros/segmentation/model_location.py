@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import re
 from pathlib import Path
 from typing import Any
 
 from instance_seg_ros.segmentation.model_file import ModelError
 
+_LOGGER = logging.getLogger(__name__)
+
 _HUB_NAME = re.compile(r"(?P<name>[\w.-]+/[\w.-]+?)(@(?P<revision>[\w.-]+))?")
 _FILE_ENDINGS = (".onnx", ".safetensors", ".pt", ".pth", ".bin", ".engine")
 _FILES = ("*.json", "*.safetensors", "merges.txt", "vocab.txt")
 """What is fetched: no code, and no weights that can hold code."""
+_REPLY_TIMEOUT_S = 10.0
+"""Of the hub's first word. Without it, a network that drops packets would hold a transition for minutes."""
 
 
 def located(path: Path) -> Path:
@@ -22,15 +28,15 @@ def located(path: Path) -> Path:
     where there is one, so that a robot needs no network; else it is fetched, which takes as long as its gigabytes do.
 
     Raises:
-        ModelError: it has the form of such a name, is no path, and is neither in the cache nor can be fetched.
+        ModelError: it has the form of such a name, is no path, and is neither whole in the cache nor can be fetched.
     """
     path = path.expanduser()
     name = _HUB_NAME.fullmatch(path.as_posix())
     if name is None or path.suffix in _FILE_ENDINGS or path.exists():
         return path
     try:
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import LocalEntryNotFoundError
+        from huggingface_hub import HfApi, snapshot_download
+        from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
     except ImportError as error:
         raise ModelError(
             f"there is no {path} here; if it is a model of the Hugging Face hub: pip install "
@@ -38,15 +44,39 @@ def located(path: Path) -> Path:
         ) from error
     wanted: dict[str, Any] = {"repo_id": name["name"], "revision": name["revision"], "allow_patterns": list(_FILES)}
     try:
-        return Path(snapshot_download(local_files_only=True, **wanted))
+        cached = Path(snapshot_download(local_files_only=True, **wanted))
+    except HFValidationError:  # such as ../model: no name that the hub gives
+        return path
     except LocalEntryNotFoundError:
-        pass  # not in the cache
+        pass
+    else:
+        if _is_whole(cached):
+            return cached
+    _LOGGER.warning("%s is no file or folder here, nor all in the cache: asking the Hugging Face hub for it", path)
     try:
+        HfApi().repo_info(name["name"], revision=name["revision"], timeout=_REPLY_TIMEOUT_S)
         return Path(snapshot_download(**wanted))
     except Exception as error:  # of many kinds: no network, no such name, no permission, a full disk
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(
-            f"{path} is neither a file or folder here nor a model in the Hugging Face cache, and cannot be fetched "
-            f"({reason}); on a machine with a network: hf download {name['name']} --local-dir FOLDER, and give that "
-            "folder"
+            f"{path} is neither a file or folder here nor a whole model in the Hugging Face cache, and cannot be "
+            f"fetched ({reason}); on a machine with a network: hf download {name['name']} --local-dir FOLDER, and give "
+            "that folder"
         ) from error
+
+
+def _is_whole(snapshot: Path) -> bool:
+    """Whether a folder of the cache has all that is needed: a download may have been cut off, or have been of a part.
+
+    Weights in a form that is not loaded count: whoever loads the folder says what to do with them.
+    """
+    if not any((snapshot / name).exists() for name in ("preprocessor_config.json", "processor_config.json")):
+        return False
+    index = snapshot / "model.safetensors.index.json"
+    if not index.exists():
+        return any(snapshot.glob("*.safetensors")) or any(snapshot.glob("*.bin"))
+    try:
+        shards = set(json.loads(index.read_bytes())["weight_map"].values())
+    except (OSError, ValueError, KeyError, AttributeError):
+        return False
+    return all((snapshot / str(shard)).exists() for shard in shards)

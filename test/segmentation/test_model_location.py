@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 pytest.importorskip("huggingface_hub")
 
-import huggingface_hub
+import huggingface_hub.constants
 
 from instance_seg_ros.core.parameters import SegmentationSettings
-from instance_seg_ros.segmentation import ModelError, load_segmenter
+from instance_seg_ros.segmentation import ModelError, load_segmenter, model_location
 from instance_seg_ros.segmentation.model_location import located
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
+WHOLE = {"config__json": "{}", "preprocessor_config__json": "{}", "model__safetensors": ""}
 
 
 @pytest.fixture
@@ -40,11 +44,14 @@ def put(cache: Path, name: str, **files: str) -> Path:
 
 @pytest.mark.parametrize("name", ["facebook/sam-vit-base", "facebook/sam-vit-base@main"])
 def test_a_model_in_the_cache_needs_no_network(name: str, cache: Path) -> None:
-    snapshot = put(cache, "facebook/sam-vit-base", config__json="{}")
+    snapshot = put(cache, "facebook/sam-vit-base", **WHOLE)
     assert located(Path(name)) == snapshot
 
 
-@pytest.mark.parametrize("path", ["nothing.onnx", "runs/best.onnx", "/nowhere/at/all", "a/b/c", "model"])
+@pytest.mark.parametrize(
+    "path",
+    ["nothing.onnx", "runs/best.onnx", "/nowhere/at/all", "a/b/c", "model", "../model", "models/..", "my--runs/best"],
+)
 def test_what_is_no_name_of_the_hub_stays_a_path(path: str, cache: Path) -> None:
     assert located(Path(path)) == Path(path)
 
@@ -65,6 +72,39 @@ def test_without_network_the_cause_and_the_cure_are_named(cache: Path) -> None:
         load_segmenter(Path("org/name"), SegmentationSettings())
 
 
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"config__json": "{}", "preprocessor_config__json": "{}"},
+        {"config__json": "{}", "model__safetensors": ""},
+        {
+            "preprocessor_config__json": "{}",
+            "model__safetensors__index__json": '{"weight_map": {"a": "b.safetensors"}}',
+        },
+        {"preprocessor_config__json": "{}", "model__safetensors__index__json": "{"},
+    ],
+)
+def test_a_copy_that_was_cut_off_is_not_taken_for_the_model(files: dict[str, str], cache: Path) -> None:
+    put(cache, "org/name", **files)
+    with pytest.raises(ModelError, match=r"nor a whole model in the Hugging Face cache.*hf download org/name"):
+        located(Path("org/name"))
+
+
+def test_a_hub_that_says_nothing_is_given_up(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network that takes connections and answers none, as some that robots are in."""
+    monkeypatch.setattr(model_location, "_REPLY_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        api = huggingface_hub.HfApi(endpoint=f"http://127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.setattr(huggingface_hub, "HfApi", lambda: api)
+        began = time.monotonic()
+        with pytest.raises(ModelError, match=r"cannot be fetched \(.*timed out"):
+            located(Path("org/name"))
+    assert time.monotonic() - began < 8
+
+
 def test_what_is_not_in_the_cache_is_fetched_without_code_and_pickles(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -75,8 +115,9 @@ def test_what_is_not_in_the_cache_is_fetched_without_code_and_pickles(
         asked.append(wanted)
         if wanted.get("local_files_only"):
             return cached(**wanted)
-        return str(put(cache, "org/name", config__json="{}"))
+        return str(put(cache, "org/name", **WHOLE))
 
+    monkeypatch.setattr(huggingface_hub, "HfApi", lambda: SimpleNamespace(repo_info=lambda *name, **wanted: None))
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     assert located(Path("org/name@v2")).name == REVISION
     assert [call.get("local_files_only", False) for call in asked] == [True, False]
@@ -85,6 +126,6 @@ def test_what_is_not_in_the_cache_is_fetched_without_code_and_pickles(
 
 
 def test_a_model_of_the_hub_without_safetensors_is_refused_with_the_cure(cache: Path) -> None:
-    put(cache, "org/name", config__json='{"model_type": "detr"}', pytorch_model__bin="")
+    put(cache, "org/name", config__json='{"model_type": "detr"}', preprocessor_config__json="", pytorch_model__bin="")
     with pytest.raises(ModelError, match=r"pytorch_model.bin can run code.*save_pretrained .*write it as safetensors"):
         load_segmenter(Path("org/name"), SegmentationSettings())
