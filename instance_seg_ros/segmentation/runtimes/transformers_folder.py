@@ -78,16 +78,23 @@ class ModelFolder:
             device: of PyTorch.
 
         Raises:
-            ModelError: transformers cannot load it, or the folder lacks weights.
+            ModelError: transformers cannot load it, the folder lacks weights, or names code for it.
         """
+        kernels = _foreign_kernels(self.config)
+        if kernels:
+            raise ModelError(
+                f"{self.path}/config.json wants {kernels[0]} of the Hugging Face hub to compute attention, which is "
+                "code and is not loaded; take the line out"
+            )
         try:
             model, loaded = getattr(transformers, class_name).from_pretrained(
                 self.path, local_files_only=True, use_safetensors=True, output_loading_info=True
             )
         except Exception as error:  # of any kind, by what is wrong in the folder
             raise ModelError(f"transformers cannot load {self.path}: {first_line(error)}") from error
-        # transformers fills them with random numbers: a detector would get random masks.
-        random = sorted({name for name, _ in model.named_parameters()} & set(loaded["missing_keys"]))
+        # transformers fills them with random numbers: a detector would get random masks, a SAM 2 without the buffer of
+        # its positions would look elsewhere. How many batches a training has seen changes nothing.
+        random = sorted(name for name in loaded["missing_keys"] if not name.endswith(".num_batches_tracked"))
         if random:
             raise ModelError(
                 f"{self.path} has no weights for {len(random)} parts of a {class_name}, such as {random[0]}; is it a "
@@ -163,7 +170,7 @@ def tokenizer_of(folder: ModelFolder) -> Any:
             "model"
         )
     try:
-        return transformers.AutoTokenizer.from_pretrained(folder.path, local_files_only=True)
+        return transformers.AutoTokenizer.from_pretrained(folder.path, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # of any kind, by what is wrong in the folder
         raise ModelError(f"the tokenizer of {folder.path} cannot be loaded: {first_line(error)}") from error
 
@@ -176,6 +183,14 @@ def device_of_models() -> str:
 def runtime_on(device: str) -> str:
     """The versions and the device, for people."""
     return f"{RUNTIME} on {torch.cuda.get_device_name() if device == 'cuda' else 'the CPU'}"
+
+
+def _foreign_kernels(config: Any) -> list[str]:
+    """What transformers would fetch and run for attention: names of the hub, anywhere in a config.json."""
+    if not isinstance(config, dict):
+        return []
+    named = [value for key, value in config.items() if key.endswith("attn_implementation") and "/" in str(value)]
+    return [*map(str, named), *(name for value in config.values() for name in _foreign_kernels(value))]
 
 
 def _three(values: Any) -> tuple[float, float, float]:

@@ -14,6 +14,7 @@ import pytest
 pytest.importorskip("transformers")
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional as F
 
@@ -191,6 +192,12 @@ def of_another_type(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps({**config, "model_type": "detr"}))
 
 
+def with_a_kernel_of_the_hub(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    config["vision_config"]["attn_implementation"] = "someone/attention"
+    (folder / "config.json").write_text(json.dumps(config))
+
+
 def without_padding(folder: Path) -> None:
     (folder / "preprocessor_config.json").write_text('{"size": {"longest_edge": 256}}')
 
@@ -199,6 +206,7 @@ def without_padding(folder: Path) -> None:
     ("spoil", "reason"),
     [
         (of_another_type, "'detr', which takes no points; known are sam, sam2"),
+        (with_a_kernel_of_the_hub, "wants someone/attention of the Hugging Face hub .* which is code"),
         (without_padding, "pad_size must have height and width"),
         (lambda folder: (folder / "model.safetensors").rename(folder / "model.bin"), "model.bin can run code"),
         (lambda folder: (folder / "model.safetensors").write_bytes(b"short"), "transformers cannot load"),
@@ -210,4 +218,17 @@ def test_a_folder_that_cannot_be_used_is_refused(
     folders.save_promptable("sam", tmp_path)
     spoil(tmp_path)
     with pytest.raises(ModelError, match=reason):
+        load_prompt_models(SegmentationSettings(prompt_model_path=str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    "name", ["shared_image_embedding.positional_embedding", "prompt_encoder.shared_embedding.positional_embedding"]
+)
+def test_a_buffer_that_would_be_random_is_missed(name: str, folders: ModuleType, tmp_path: Path) -> None:
+    """Of SAM 2, where they are no parameters: the same prompt would mean another place in each process."""
+    folders.save_promptable("sam2", tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    del weights[name]
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=f"no weights for 1 parts of a Sam2Model, such as {name}"):
         load_prompt_models(SegmentationSettings(prompt_model_path=str(tmp_path)))
