@@ -7,6 +7,7 @@ rectangle. A detector that takes words gives rectangles for them.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ OBJECT = "object"
 MIN_SCORE = 0.001
 """A promptable model answers every prompt, however unsure it is."""
 
+_BETWEEN_PHRASES = re.compile(r",|\.(?!\d)")
 _TEXT_NMS_IOU = 0.7
 _EXTRA = "instance_seg_ros[transformers]"
 
@@ -54,8 +56,8 @@ class Prompts:
 
 
 def phrases_of(text: str) -> tuple[str, ...]:
-    """The phrases of a text, which commas and full stops separate: "red mug, screwdriver" has two."""
-    phrases = (" ".join(phrase.split()).lower() for phrase in text.replace(".", ",").split(","))
+    """The phrases of a text, which commas and full stops separate: "red mug, 0.5 l bottle" has two."""
+    phrases = (" ".join(phrase.split()).lower() for phrase in _BETWEEN_PHRASES.split(text))
     return tuple(dict.fromkeys(phrase for phrase in phrases if phrase))
 
 

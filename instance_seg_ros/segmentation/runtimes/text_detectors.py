@@ -84,7 +84,7 @@ class _Reader:
 
 
 class _TokenReader(_Reader):
-    """Of one text, in which each phrase ends with a full stop."""
+    """Of one text, in which each phrase ends with a full stop, and has no other."""
 
     def __init__(self, folder: ModelFolder, config: Any) -> None:
         self._tokenizer = tokenizer_of(folder)
@@ -92,25 +92,40 @@ class _TokenReader(_Reader):
         (self._stop,) = self._tokenizer.encode(_SEPARATOR, add_special_tokens=False)
 
     def inputs(self, phrases: Sequence[str]) -> dict[str, Any]:
-        """As _Reader says."""
-        encoded = self._tokenizer(" ".join(f"{phrase}{_SEPARATOR}" for phrase in phrases), return_tensors="pt")
+        """As _Reader says.
+
+        Raises:
+            ModelError: the words are too many, or the tokenizer knows nothing of a phrase.
+        """
+        texts = [" ".join(phrase.replace(_SEPARATOR, " ").split()) for phrase in phrases]  # 0.5 ends no phrase
+        encoded = self._tokenizer(" ".join(f"{text}{_SEPARATOR}" for text in texts), return_tensors="pt")
         count = encoded["input_ids"].shape[1]
         if count > self._most_tokens:
             raise ModelError(f"the words have {count} tokens, and the model takes {self._most_tokens}; use fewer words")
+        for phrase, tokens in zip(phrases, self._tokens_of(dict(encoded), len(phrases)), strict=True):
+            if len(tokens) == 0:
+                raise ModelError(f"the model's tokenizer knows no word of {phrase!r}; use words of its language")
         return dict(encoded)
 
     def scores(
         self, logits: NDArray[np.float32], inputs: Mapping[str, Any], phrases: Sequence[str]
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """As _Reader says: a query's score is that of its best token, its phrase the one with the best token."""
+        """As _Reader says: a phrase's score is that of its best token, and a query has the best phrase.
+
+        transformers takes the best of all tokens, also where that is a full stop or the text's beginning, for which no
+        network is trained: nobody asked for them.
+        """
+        of_phrase = np.stack(
+            [logits[:, tokens].max(axis=1) for tokens in self._tokens_of(inputs, len(phrases))], axis=1
+        )
+        return sigmoid(of_phrase.max(axis=1)), of_phrase.argmax(axis=1)
+
+    def _tokens_of(self, inputs: Mapping[str, Any], count: int) -> list[NDArray[np.int64]]:
+        """The places of each phrase's own tokens in the text."""
         ids = inputs["input_ids"][0].cpu().numpy()
         phrase_of_token = np.cumsum(ids == self._stop)
-        inside = (phrase_of_token < len(phrases)) & ~np.isin(ids, [self._stop, *self._tokenizer.all_special_ids])
-        of_phrase = np.full((len(logits), len(phrases)), -np.inf, dtype=np.float32)
-        for token in np.flatnonzero(inside):
-            phrase = phrase_of_token[token]
-            of_phrase[:, phrase] = np.maximum(of_phrase[:, phrase], logits[:, token])
-        return sigmoid(logits.max(axis=1)), of_phrase.argmax(axis=1)
+        own = ~np.isin(ids, [self._stop, *self._tokenizer.all_special_ids])
+        return [np.flatnonzero(own & (phrase_of_token == phrase)) for phrase in range(count)]
 
 
 class _ClassReader(_Reader):

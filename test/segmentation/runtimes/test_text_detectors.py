@@ -82,9 +82,10 @@ def theirs(name: str, folder: Path, model: nn.Module, color_rgb: np.ndarray) -> 
             encoded = tokenizer(["red mug. cup."], return_tensors="pt")
             outputs = model(pixel_values=image, **encoded)
             stand_in = SimpleNamespace(batch_decode=tokenizer.batch_decode)  # the rest of a processor takes torchvision
-            return GroundingDinoProcessor.post_process_grounded_object_detection(
+            found = GroundingDinoProcessor.post_process_grounded_object_detection(
                 stand_in, outputs, encoded["input_ids"], 0.0, 0.0, target
             )[0]
+            return {**found, "tokens": outputs.logits[0].sigmoid().numpy()}
         texts = [f"a photo of a {phrase}" for phrase in PHRASES]
         encoded = tokenizer(texts, padding="max_length", max_length=40, return_tensors="pt")
         outputs = model(pixel_values=image, **encoded)
@@ -94,7 +95,7 @@ def theirs(name: str, folder: Path, model: nn.Module, color_rgb: np.ndarray) -> 
         return kind().post_process_object_detection(outputs, threshold=0.0, target_sizes=target)[0]
 
 
-@pytest.mark.parametrize("name", ["owlvit", "owlv2", "grounding-dino"])
+@pytest.mark.parametrize("name", ["owlvit", "owlv2"])
 @pytest.mark.parametrize("size_wh", [(160, 120), (161, 121)])
 def test_rectangles_are_those_of_transformers(
     name: str, size_wh: tuple[int, int], saved: Callable[[str], tuple[Path, nn.Module]]
@@ -109,11 +110,47 @@ def test_rectangles_are_those_of_transformers(
     assert len(found.scores) == len(boxes) >= 20
     assert found.scores == pytest.approx(expected["scores"].numpy(), abs=1e-3)
     assert np.abs(found.boxes_xyxy - boxes).max() < 0.5
-    if name == "grounding-dino":  # of all tokens, here; ours is the phrase of the best one
-        assert set(found.phrase_ids.tolist()) == {0, 1}
-    else:
-        assert found.phrase_ids.tolist() == expected["labels"].tolist()
-        assert set(found.phrase_ids.tolist()) == {0, 1}
+    assert found.phrase_ids.tolist() == expected["labels"].tolist()
+    assert set(found.phrase_ids.tolist()) == {0, 1}
+
+
+@pytest.mark.parametrize("size_wh", [(160, 120), (161, 121)])
+def test_the_score_of_a_phrase_in_a_text_is_that_of_its_own_tokens(
+    size_wh: tuple[int, int], saved: Callable[[str], tuple[Path, nn.Module]]
+) -> None:
+    """Grounding DINO: transformers' boxes, and its scores where the best of all tokens is a phrase's."""
+    folder, model = saved("grounding-dino")
+    color_rgb = image_of(size_wh)
+    expected = theirs("grounding-dino", folder, model, color_rgb)
+    boxes = np.clip(expected["boxes"].numpy(), 0, [*size_wh, *size_wh])
+    tokens = expected["tokens"]  # [CLS] r e d m u g . c u p . [SEP]
+    of_phrase = np.stack([tokens[:, 1:7].max(axis=1), tokens[:, 8:11].max(axis=1)], axis=1)
+
+    found = load_text_detector(folder, 1)(color_rgb, PHRASES)
+
+    assert len(found.scores) == len(boxes) >= 20
+    assert np.abs(found.boxes_xyxy - boxes).max() < 0.5
+    assert found.scores == pytest.approx(of_phrase.max(axis=1), abs=1e-3)
+    assert found.phrase_ids.tolist() == of_phrase.argmax(axis=1).tolist()
+    assert set(found.phrase_ids.tolist()) == {0, 1}
+    own = of_phrase.max(axis=1) == tokens.max(axis=1)
+    assert 0 < own.sum() < len(own)
+    assert found.scores[own] == pytest.approx(expected["scores"].numpy()[own], abs=1e-3)
+
+
+def test_words_in_a_text_that_the_tokenizer_does_not_know_are_refused(
+    saved: Callable[[str], tuple[Path, nn.Module]],
+) -> None:
+    detector = load_text_detector(saved("grounding-dino")[0], 1)
+    with pytest.raises(ModelError, match="knows no word of '\u6273\u624b'"):
+        detector(image_of((161, 121)), ("cup", "\u6273\u624b"))
+
+
+def test_a_full_stop_in_a_phrase_shifts_no_other_phrase(saved: Callable[[str], tuple[Path, nn.Module]]) -> None:
+    detector, color_rgb = load_text_detector(saved("grounding-dino")[0], 1), image_of((161, 121))
+    stopped, spaced = detector(color_rgb, ("a.b", "cup")), detector(color_rgb, ("a b", "cup"))
+    assert stopped.phrase_ids.tolist() == spaced.phrase_ids.tolist()
+    assert stopped.scores == pytest.approx(spaced.scores)
 
 
 def test_classes_are_found_by_words_of_their_names(saved: Callable[[str], tuple[Path, nn.Module]]) -> None:
@@ -153,6 +190,7 @@ def test_words_that_are_too_many_are_refused(
         (" ,. ", ()),
         ("Red  mug", ("red mug",)),
         ("a red mug, bolt. bolt,nut.", ("a red mug", "bolt", "nut")),
+        ("0.5 l bottle, M2.5 screw.", ("0.5 l bottle", "m2.5 screw")),
     ],
 )
 def test_commas_and_full_stops_separate_phrases(text: str, phrases: tuple[str, ...]) -> None:
@@ -181,6 +219,19 @@ def test_the_settings_thresholds_go_before_the_models(saved: Callable[[str], tup
     strict = higher.detected(frame, PHRASES)
     assert strict.scores.min() >= 0.6
     assert len(strict.scores) == (own.scores >= 0.6).sum()
+
+
+def test_no_code_of_a_folder_is_run(folders: ModuleType, tmp_path: Path) -> None:
+    folder, ran = tmp_path / "folder", tmp_path / "ran"
+    folder.mkdir()
+    folders.save_detector("owlv2", folder)
+    (folder / "own.py").write_text(f"open({str(ran)!r}, 'w')\nclass Own: pass\n")
+    for name, own in (("config.json", "own.Own"), ("tokenizer_config.json", ["own.Own", None])):
+        said = json.loads((folder / name).read_text())
+        said["auto_map"] = {"AutoConfig": own, "AutoTokenizer": own}
+        (folder / name).write_text(json.dumps({**said, **({"tokenizer_class": "Own"} if "tok" in name else {})}))
+    load_text_detector(folder, 1)
+    assert not ran.exists()
 
 
 def of_another_type(folder: Path) -> None:
