@@ -38,7 +38,7 @@ from instance_seg_ros.lifting.surface import (
     window_radius_px,
 )
 from instance_seg_ros.lifting.uncertainty import centroid_covariance_m2
-from instance_seg_ros.lifting.visibility import amodal_xyxy, occluders, partly_seen
+from instance_seg_ros.lifting.visibility import amodal_xyxy, may_touch, occluders, partly_seen
 
 _MIN_KEPT_SHARE = 0.3
 """Erosion and edge removal are eased until this share of a mask's measured pixels is left: thin objects stay."""
@@ -214,19 +214,26 @@ class Lifter:
         lifted: dict[int, Instance3D] = {}
         # What stands on an object covers a part of it from view, so that comes first.
         levels = levels_below(supports.objects)
+        higher = _higher(surfaces, supports.plane)
         for index in sorted(range(len(surfaces)), key=lambda index: -levels[index]):
             covered_m = [
                 _foot_m(above.box)
                 for above in lifted.values()
                 if above.support.instance == index and above.box is not None
             ]
+            on_it = [
+                other
+                for other, own in enumerate(supports.objects)
+                if own.instance == index or (higher[other, index] and may_touch(bounds[other], bounds[index]))
+            ]
             lifted[index] = self._instance(
                 frame,
-                surfaces,
+                surfaces[index],
                 instances.masks,
                 bounds[index],
                 index,
                 supports,
+                on_it,
                 np.concatenate([np.zeros((0, 3)), *covered_m]),
             )
         ordered = tuple(lifted[index] for index in range(len(surfaces)))
@@ -287,32 +294,28 @@ class Lifter:
     def _instance(
         self,
         frame: RgbdFrame,
-        surfaces: Sequence[KeptPoints],
+        surface: KeptPoints,
         masks: NDArray[np.bool_],
         bounds: Bounds,
         index: int,
         supports: SceneSupports,
+        on_it: Sequence[int],
         covered_m: NDArray[np.float64],
     ) -> Instance3D:
-        mask, surface = masks[index], surfaces[index]
+        mask = masks[index]
         rejected = int(np.count_nonzero(mask)) - len(surface.points_m)
         if len(surface.points_m) < self.settings.min_points:
             status, none = Status.TOO_FEW_POINTS, Completion.NONE
             return Instance3D(surface.points_m, surface.pixels, rejected, None, None, None, None, none, status)
         mean_m, covariance_m2 = mean_and_covariance(surface.points_m)
         completion, support = Completion.SUPPORT_PLANE, supports.objects[index]
-        on_it = [
-            other
-            for other, own in enumerate(supports.objects)
-            if own.instance == index or (other != index and _may_cover(surfaces[other], surface, supports.plane))
-        ]
         visibility = partly_seen(
             frame.depth_m,
             mask,
             self.settings.depth_step_m,
             self.settings.depth_step_ratio,
             bounds,
-            np.asarray(masks[on_it].any(axis=0)) if on_it else None,
+            [masks[other] for other in on_it],
         )
         status = visibility.status
         whole = None
@@ -394,14 +397,16 @@ def _is_flush(top_m: float, depth_m: float) -> bool:
     return top_m < max(_FLUSH_M, _FLUSH_NOISE_M * depth_m**2)
 
 
-def _may_cover(other: KeptPoints, surface: KeptPoints, plane: Plane | None) -> bool:
-    """Whether all that is seen of another object is higher than an object: it may stand on it, wherever they touch."""
-    if plane is None or not len(other.outline_m) or not len(surface.outline_m):
-        return False
-    other_m, own_m = (plane.height_m(each.outline_m[:: 1 + len(each.outline_m) // 100]) for each in (other, surface))
-    return percentile(other_m, 100 - _TOP_PERCENTILE) > percentile(own_m, 50) and median(other_m) > percentile(
-        own_m, _TOP_PERCENTILE
+def _higher(surfaces: Sequence[KeptPoints], plane: Plane | None) -> NDArray[np.bool_]:
+    """(N, N): whether all that is seen of the first is higher than the second; it may stand on it where they touch."""
+    if plane is None:
+        return np.zeros((len(surfaces), len(surfaces)), dtype=bool)
+    heights_m = [plane.height_m(own.outline_m[:: 1 + len(own.outline_m) // 100]) for own in surfaces]
+    lowest_m, middle_m, highest_m = (
+        np.array([percentile(own_m, percent) if len(own_m) else np.nan for own_m in heights_m])
+        for percent in (100 - _TOP_PERCENTILE, 50, _TOP_PERCENTILE)
     )
+    return (lowest_m[:, None] > middle_m) & (middle_m[:, None] > highest_m)  # never of what was not measured
 
 
 def _foot_m(box: OrientedBox) -> NDArray[np.float64]:

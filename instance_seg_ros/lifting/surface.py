@@ -369,13 +369,9 @@ def _gather(
                 measured_m[count, 0], measured_m[count, 1], measured_m[count, 2] = ray_x * own_m, ray_y * own_m, own_m
                 smooth_m[count, 0], smooth_m[count, 1], smooth_m[count, 2] = ray_x * smooth, ray_y * smooth, smooth
                 count += 1
-    every = 1 + count // _MAX_OUTLINE_POINTS
-    shift = _shift_of_rows(every)
     outline_count = 0
-    for i in range(count):
+    for i in _evenly(pixels[:count], left, top, image_width):
         x, y = pixels[i] % image_width - left, pixels[i] // image_width - top
-        if (x + shift * y) % every:
-            continue
         for axis in range(3):
             outline_m[outline_count, axis] = smooth_m[i, axis]
             normals[outline_count, axis] = 0
@@ -388,6 +384,25 @@ def _gather(
             normals[outline_count, 2] = n_z / size
         outline_count += 1
     return count, outline_count
+
+
+@inner
+def _evenly(pixels: NDArray[np.int64], left: int, top: int, image_width: int) -> NDArray[np.int64]:
+    """Indices of about `_MAX_OUTLINE_POINTS` of the pixels (P,) at most, evenly over rows and columns."""
+    every = 1 + len(pixels) // _MAX_OUTLINE_POINTS
+    shift = _shift_of_rows(every)
+    chosen, count = np.empty(len(pixels), dtype=np.int64), 0
+    for i in range(len(pixels)):
+        x, y = pixels[i] % image_width - left, pixels[i] // image_width - top
+        if (x + shift * y) % every == 0:
+            chosen[count] = i
+            count += 1
+    if not 2 * len(pixels) <= 3 * every * count <= 4 * len(pixels):
+        # The mask has a pattern of its own, such as a chessboard's, of which far more or none would be taken.
+        count = (len(pixels) + every - 1) // every
+        for k in range(count):
+            chosen[k] = k * every
+    return chosen[:count]
 
 
 @inner

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import cv2
@@ -52,7 +53,7 @@ def partly_seen(
     step_m: float,
     step_ratio: float,
     bounds: Bounds | None = None,
-    standing: NDArray[np.bool_] | None = None,
+    standing: Sequence[NDArray[np.bool_]] = (),
 ) -> Visibility:
     """What hides a part of an object.
 
@@ -61,7 +62,8 @@ def partly_seen(
         mask: (H, W) bool, of the object.
         step_m, step_ratio: a jump between neighbours is a depth step above max(step_m, step_ratio * depth).
         bounds: of the mask, where they are known.
-        standing: (H, W) bool, of what may stand on it: where the two touch no depth step tells that it is in front.
+        standing: masks (H, W) bool of what may stand on it: where they touch it no depth step tells that they are in
+            front.
     """
     crop = crop_around(bounds or bounds_of(mask), mask.shape, _REACH_PX + 1)
     inside, depth_m = np.ascontiguousarray(mask[crop]), np.ascontiguousarray(depth_m[crop])
@@ -85,9 +87,10 @@ def partly_seen(
     nearest_m = cv2.erode(own_m, np.ones((2 * _REACH_PX + 1, 2 * _REACH_PX + 1), np.uint8))
     nearer = np.empty_like(inside)
     _mark_nearer(depth_m, inside, nearest_m, step_m, step_ratio, nearer)
-    if standing is not None:
+    if standing and outline_px:
         # In the middle of a top it hides nothing of the outline, and what is farther off does not touch it.
-        touching = standing[crop] & (depth_m < nearest_m + _STEPS * np.maximum(step_m, step_ratio * nearest_m))
+        above = np.any([own[crop] for own in standing], axis=0)
+        touching = above & (depth_m < nearest_m + _STEPS * np.maximum(step_m, step_ratio * nearest_m))
         nearer |= touching & dilated(outline & _convex_edge(outline), 2 * _REACH_PX - 1)
     occluded_px = int(np.count_nonzero(dilated(nearer, 2 * _REACH_PX - 1) & outline))
     nearer_px = np.zeros(0, np.int64)
@@ -126,6 +129,15 @@ def _convex_edge(outline: NDArray[np.bool_]) -> NDArray[np.bool_]:
     rows, columns = np.nonzero(outline)
     hull = cv2.convexHull(np.stack([columns, rows], axis=1).astype(np.int32))
     return cv2.polylines(np.zeros(outline.shape, np.uint8), [hull], True, 1, 3).view(np.bool_)
+
+
+def may_touch(first: Bounds, second: Bounds) -> bool:
+    """Whether the bounds of two masks are so near each other that one may hide a part of the other's outline."""
+    gaps_px = [
+        max(first[axis], second[axis]) - min(first[axis] + first[axis + 2], second[axis] + second[axis + 2])
+        for axis in (0, 1)
+    ]
+    return max(gaps_px) <= _REACH_PX
 
 
 def occluders(visibility: Visibility, masks: NDArray[np.bool_]) -> tuple[int, ...]:

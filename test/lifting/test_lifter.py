@@ -17,7 +17,16 @@ from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import LiftingSettings
 from instance_seg_ros.core.status import PARTLY_SEEN, Status
-from instance_seg_ros.learning.synthetic.analytic import AnalyticScene, Body, Box, Cylinder, Sphere, look_at, upright
+from instance_seg_ros.learning.synthetic.analytic import (
+    VGA,
+    AnalyticScene,
+    Body,
+    Box,
+    Cylinder,
+    Sphere,
+    look_at,
+    upright,
+)
 from instance_seg_ros.lifting import Completion, Instance3D, LiftedFrame, Lifter
 from instance_seg_ros.pipeline import Scene
 
@@ -358,6 +367,17 @@ def test_degenerate_frames_and_masks_at_the_border_give_a_result_with_its_status
     labels = np.zeros((36, 48), dtype=np.uint16)
     labels[mask] = 1
     check_any(RgbdFrame(None, images[depth].astype(np.float32), SMALL), Instances.from_labels(labels), 10)
+
+
+@pytest.mark.parametrize("side_px", [50, 56])
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_mask_like_a_chessboard_is_lifted(side_px: int, first: int) -> None:
+    """As dithered masks are; the outline is one in two of its pixels."""
+    place = np.s_[200 : 200 + side_px, 250 : 250 + side_px]
+    depth_m, labels = np.full((480, 640), 0.8, dtype=np.float32), np.zeros((480, 640), dtype=np.uint16)
+    depth_m[place] = 0.77
+    labels[place] = np.indices((side_px, side_px)).sum(axis=0) % 2 == first
+    check_any(RgbdFrame(None, depth_m, VGA), Instances.from_labels(labels), 50)
 
 
 def check_any(frame: RgbdFrame, instances: Instances, min_points: int) -> None:

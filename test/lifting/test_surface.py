@@ -135,3 +135,15 @@ def test_kept_points_lie_on_their_planes_and_their_outline_is_spread_evenly() ->
     taken = np.isin(kept.smooth_m, kept.outline_m).all(axis=1)
     of_rows, of_columns = (np.bincount(each[taken]) for each in here)
     assert (of_rows[6:34] > 10).all() and (of_columns[5:44] > 8).all()
+
+
+@pytest.mark.parametrize("side_px", [20, 44, 60, 110])
+@pytest.mark.parametrize("first", [0, 1])
+def test_masks_like_chessboards_have_an_outline(side_px: int, first: int) -> None:
+    depth_m = np.full((side_px, side_px), 0.5, dtype=np.float32)
+    rows, columns = np.indices(depth_m.shape)
+    mask = (rows + columns) % 2 == first
+    camera = Intrinsics(640, 480, 80.0, 90.0, 129.5, 219.5)
+    kept = kept_points(depth_m, mask, mask, fit_local_planes(depth_m, mask, 3), (0.004, 0.007), (100, 200), camera)
+    assert len(kept.pixels) == side_px**2 // 2
+    assert min(len(kept.pixels), 400) <= len(kept.outline_m) <= 800

@@ -11,7 +11,7 @@ from instance_seg_ros.core.camera import Intrinsics
 from instance_seg_ros.core.geometry import OrientedBox, Transform
 from instance_seg_ros.core.status import PARTLY_SEEN, Status
 from instance_seg_ros.lifting.surface import bounds_of
-from instance_seg_ros.lifting.visibility import Visibility, amodal_xyxy, occluders, partly_seen
+from instance_seg_ros.lifting.visibility import Visibility, amodal_xyxy, may_touch, occluders, partly_seen
 
 NEAR_M, OBJECT_M, FAR_M = 0.5, 0.7, 0.9
 
@@ -111,6 +111,54 @@ def test_an_occluder_is_looked_for_a_few_pixels_beyond_the_mask(gap_px: int, row
     end = 20 - gap_px
     gap, beside = (np.s_[20:40, end:20], 0.0), (np.s_[25 : 25 + rows, 5:end], NEAR_M)
     assert (seen(np.s_[20:40, 20:50], [gap, beside]).status == Status.OCCLUDED) is occluded
+
+
+@pytest.mark.parametrize(
+    ("place", "standing_m", "occluded"),
+    [
+        (np.s_[20:40, 10:20], OBJECT_M, True),
+        (np.s_[20:40, 10:17], OBJECT_M, True),
+        (np.s_[20:40, 5:15], OBJECT_M, False),  # 5 pixels away
+        (np.s_[20:40, 10:20], FAR_M, False),  # behind it
+        (np.s_[27:33, 30:40], OBJECT_M, False),  # in the middle, where it hides nothing of the outline
+    ],
+)
+def test_what_may_stand_on_an_object_hides_it_where_they_touch(
+    place: tuple[slice, slice], standing_m: float, occluded: bool
+) -> None:
+    depth_m, mask = np.full((60, 80), FAR_M, dtype=np.float32), np.zeros((60, 80), dtype=bool)
+    depth_m[20:40, 20:50], mask[20:40, 20:50] = OBJECT_M, True
+    depth_m[place], mask[place] = standing_m, False
+    standing, elsewhere = np.zeros((2, 60, 80), dtype=bool)
+    standing[place], elsewhere[:5] = True, True
+    visibility = partly_seen(depth_m, mask, 0.008, 0.015, standing=[elsewhere, standing])
+    assert (visibility.status == Status.OCCLUDED) is occluded
+    assert partly_seen(depth_m, mask, 0.008, 0.015).status == Status.OK
+
+
+def test_of_what_fills_the_image_nothing_is_hidden_by_what_stands_on_it() -> None:
+    """It has no outline in the image."""
+    everything = np.ones((8, 8), dtype=bool)
+    assert partly_seen(np.ones((8, 8), np.float32), everything, 0.008, 0.015, standing=[everything]).hidden_share == 1
+
+
+@pytest.mark.parametrize(
+    ("bounds", "touch"),
+    [
+        ((0, 0, 15, 60), True),  # 5 columns between them
+        ((0, 0, 14, 60), False),
+        ((55, 0, 9, 60), True),
+        ((56, 0, 9, 60), False),
+        ((30, 45, 1, 1), True),
+        ((30, 46, 1, 1), False),
+        ((30, 5, 1, 9), False),
+        ((25, 25, 2, 2), True),
+        ((0, 0, 80, 60), True),
+    ],
+)
+def test_masks_touch_whose_bounds_are_a_few_pixels_apart(bounds: tuple[int, int, int, int], touch: bool) -> None:
+    own = (20, 20, 30, 20)
+    assert may_touch(own, bounds) is may_touch(bounds, own) is touch
 
 
 def test_the_hidden_share_is_that_of_the_outline() -> None:
