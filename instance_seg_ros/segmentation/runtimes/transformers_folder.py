@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ RUNTIME = f"transformers {transformers.__version__}, PyTorch {torch.__version__}
 
 _MULTIPLE = 32
 """Of each side of an image whose size follows the camera's."""
+_ONLY_FOR_TRAINING = re.compile(r"^criterion\.|\.num_batches_tracked$")
 _VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt")
 
 
@@ -93,8 +95,8 @@ class ModelFolder:
         except Exception as error:  # of any kind, by what is wrong in the folder
             raise ModelError(f"transformers cannot load {self.path}: {first_line(error)}") from error
         # transformers fills them with random numbers: a detector would get random masks, a SAM 2 without the buffer of
-        # its positions would look elsewhere. How many batches a training has seen changes nothing.
-        random = sorted(name for name in loaded["missing_keys"] if not name.endswith(".num_batches_tracked"))
+        # its positions would look elsewhere. What only a training reads changes nothing.
+        random = sorted(name for name in loaded["missing_keys"] if not _ONLY_FOR_TRAINING.search(name))
         if random:
             raise ModelError(
                 f"{self.path} has no weights for {len(random)} parts of a {class_name}, such as {random[0]}; is it a "

@@ -17,6 +17,7 @@ pytest.importorskip("transformers")
 
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
@@ -235,6 +236,14 @@ def test_images_are_not_normalised_where_the_folder_says_so(
     normalised = load_segmenter(folder, SETTINGS).ranked(frame)
     assert np.array_equal(plain.scores, unchanged.scores)
     assert not np.array_equal(plain.scores, normalised.scores)
+
+
+def test_what_only_a_training_reads_may_be_missing(save: Callable[..., tuple[Path, torch.nn.Module]]) -> None:
+    folder, _ = save("mask2former")
+    weights = load_file(folder / "model.safetensors")
+    del weights["criterion.empty_weight"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    assert load_segmenter(folder, SETTINGS).info.name == folder.name
 
 
 def without_weights(folder: Path) -> None:
