@@ -133,3 +133,23 @@ def prompts_of(request: Segment.Request) -> Prompts:
         ),
         phrases_of(request.text),
     )
+
+
+def unanswered_text(wanted: Prompts, taken: Prompts) -> str:
+    """What of a call would be dropped since no model answers it, and what to do; empty where nothing is.
+
+    Args:
+        wanted: by the call.
+        taken: of it, by the models; where they take nothing, all of it selects among what the network finds.
+    """
+    if not taken:
+        return ""
+    needed = [
+        f"{what} take segmentation.{setting}"
+        for what, asked, answered, setting in (
+            ("points", wanted.points_xy, taken.points_xy, "prompt_model_path"),
+            ("words", wanted.phrases, taken.phrases, "text_model_path"),
+        )
+        if asked and not answered
+    ]
+    return f"beside other prompts {' and '.join(needed)}; set it, or ask for one at a time" if needed else ""

@@ -25,6 +25,7 @@ from instance_seg_ros.ros.requests import (
     PendingRequests,
     prompts_of,
     selected,
+    unanswered_text,
 )
 from instance_seg_ros.srv import Segment
 
@@ -69,7 +70,12 @@ class Services:
         if state.label != ACTIVE or state.pipeline is None:
             response.message = f"the node is {state.label}; activate it first"
             return response
-        prompts = state.pipeline.prompt_models.taken(prompts_of(request))
+        wanted = prompts_of(request)
+        prompts = state.pipeline.prompt_models.taken(wanted)
+        unanswered = unanswered_text(wanted, prompts)
+        if unanswered:
+            response.message = unanswered
+            return response
         for what, asked in (
             ("points", prompts.points_xy),
             ("boxes", prompts.boxes_xyxy),

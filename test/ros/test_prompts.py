@@ -202,6 +202,25 @@ def test_a_call_with_too_many_prompts_is_refused_at_once(
     prompting_stage.probe.destroy_client(client)
 
 
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        (Segment.Request(boxes=[box(0, 0, 9, 9)], text="cup"), "words take segmentation.text_model_path; set it, or"),
+        (Segment.Request(boxes=[box(0, 0, 9, 9)], points=[Point()], text="cup"), "points take segmentation.prompt_m"),
+    ],
+)
+def test_what_no_model_answers_is_refused_beside_other_prompts(
+    request_: Segment.Request, message: str, stage: Any
+) -> None:
+    client = stage.probe.create_client(Segment, "/instance_seg/segment")
+    stage.wait(client.service_is_ready, "the service")
+    future = client.call_async(request_)
+    stage.wait(future.done, "the answer")
+    assert not future.result().success
+    assert message in future.result().message
+    stage.probe.destroy_client(client)
+
+
 def test_a_rectangle_that_cannot_be_worked_on_is_answered_with_the_reason(
     ask: Callable[[Segment.Request], Segment.Response], monkeypatch: pytest.MonkeyPatch
 ) -> None:
