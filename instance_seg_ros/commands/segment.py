@@ -113,6 +113,8 @@ def run(args: argparse.Namespace) -> int:
     """
     sources = _sources(args)
     prompts = Prompts(tuple(args.point), tuple(args.box), phrases_of(args.text))
+    if args.text and not prompts.phrases:  # everything that is found would be no answer
+        raise InputError(f"--text {args.text!r} holds no word")
     pipeline = load_pipeline(args)
     print(model_line(pipeline))
     with rerun_listener(args.rrd) as show:

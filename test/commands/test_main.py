@@ -209,6 +209,7 @@ def test_a_setting_reaches_its_stage(run: Callable, capture: Path, tmp_path: Pat
         (["segment", "--out", "out", "--depth", "d.png"], "--camera missing"),
         (["segment", "--out", "out", "--capture", "capture", "--point", "3,4"], "set segmentation.prompt_model_path"),
         (["segment", "--out", "out", "--capture", "capture", "--text", "cup"], "set segmentation.text_model_path"),
+        (["segment", "--out", "out", "--capture", "capture", "--text", " , "], "--text ' , ' holds no word"),
         (
             ["segment", "--out", "out", "--capture", "capture", "--segmentation-prompt-model-path", "nowhere/at/all"],
             "it has no config.json",

@@ -532,6 +532,7 @@ def test_the_command_tells_a_store_that_is_not_whole(tmp_path: Path) -> None:
         (("--sensor", "random,"), "no sensor named ''"),
         (("--scenes", "3", "--sequences", "2"), "--scenes, --sequences cannot be used with --data"),
         (("--lifting-min-points", "9"), "--lifting-min-points cannot be used with --data"),
+        (("--text-model-path", "org/name"), "--text-model-path cannot be used with eval, which asks for no single"),
     ],
 )
 def test_the_command_refuses_options_that_make_no_sense(tmp_path: Path, options: tuple[str, ...], message: str) -> None:
