@@ -13,6 +13,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
 from instance_seg_ros.core.geometry import Transform
+from instance_seg_ros.messages import outgoing
 from instance_seg_ros.msg import InstanceArray
 from instance_seg_ros.pipeline import Scene
 from instance_seg_ros.ros.inputs import Report
@@ -89,8 +90,11 @@ class Clicks:
         else:
             chosen = selected(answer, Segment.Request(points=[Point(x=pixel[0], y=pixel[1])]))
         self._selected.publish(chosen)
+        unanswered = chosen.status_text if chosen.status == outgoing.FRAME_INVALID_INPUT else ""
         found = ", ".join(f"#{one.track_id} {one.class_name} {one.score:.2f}" for one in chosen.instances)
-        self._node.get_logger().info(f"clicked at pixel ({pixel[0]:.0f}, {pixel[1]:.0f}): {found or 'no object there'}")
+        self._node.get_logger().info(
+            f"clicked at pixel ({pixel[0]:.0f}, {pixel[1]:.0f}): {found or unanswered or 'no object there'}"
+        )
 
     def _pixel(self, message: PointStamped, scene: Scene) -> tuple[float, float]:
         """Where the camera sees the point.

@@ -140,7 +140,8 @@ def test_models_for_prompts_answer_points_rectangles_and_words(
     assert all(one.points_kept > 500 and one.track_id == 0 for one in response.result.instances)
 
 
-def test_a_click_is_answered_by_the_promptable_model(prompting_stage: Any, make_frame: MakeFrame) -> None:
+def click_once(prompting_stage: Any) -> None:
+    """At pixel (41, 55)."""
     publisher = prompting_stage.probe.create_publisher(PointStamped, "/clicked_point", 5)
     prompting_stage.wait(lambda: publisher.get_subscription_count() > 0, "the node to listen to clicks")
     prompting_stage.wait(
@@ -148,15 +149,33 @@ def test_a_click_is_answered_by_the_promptable_model(prompting_stage: Any, make_
     )
     click = PointStamped()
     click.header.frame_id = "camera_color_optical_frame"
-    click.point.x, click.point.y, click.point.z = -0.18, -0.02, 0.7  # pixel (41, 55)
+    click.point.x, click.point.y, click.point.z = -0.18, -0.02, 0.7
     publisher.publish(click)
     prompting_stage.wait(lambda: prompting_stage.node._clicks._latest is not None, "the click")
+
+
+def test_a_click_is_answered_by_the_promptable_model(prompting_stage: Any, make_frame: MakeFrame) -> None:
+    click_once(prompting_stage)
     answer = prompting_stage.answer_to(prompting_stage.send_frame(make_frame()))
     prompting_stage.wait(lambda: prompting_stage.probe.received["selected"], "the selection")
     (chosen,) = prompting_stage.probe.received["selected"]
     assert not answer.instances
     assert [one.region.x_offset for one in chosen.instances] == [20]
     assert chosen.header == answer.header
+
+
+def test_a_click_that_the_model_cannot_answer_is_no_empty_place(
+    prompting_stage: Any, make_frame: MakeFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object) -> None:
+        raise ModelError("the model sam sees colour only, and this camera gives depth alone")
+
+    monkeypatch.setattr(Pipeline, "cut_out", refuse)
+    click_once(prompting_stage)
+    prompting_stage.send_frame(make_frame())
+    prompting_stage.wait(lambda: prompting_stage.log_lines("clicked at pixel"), "the line in the log")
+    assert prompting_stage.log_lines("clicked at pixel (41, 55): the model sam sees colour only")
+    assert not prompting_stage.log_lines("no object there")
 
 
 def test_a_call_of_a_camera_without_colour_is_answered_with_the_reason(
