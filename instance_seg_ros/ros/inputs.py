@@ -17,6 +17,7 @@ from rclpy.event_handler import (
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy, qos_policy_name_from_kind
 from rclpy.subscription import Subscription
+from rclpy.utilities import get_rmw_implementation_identifier
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from instance_seg_ros.messages.incoming import CameraInfos, MessageMatcher, RgbdMessages
@@ -219,12 +220,20 @@ def subscription_events(topic: str, report: Report) -> SubscriptionEventCallback
     def lost(event: QoSMessageLostInfo) -> None:
         report(
             "lost messages",
-            f"{event.total_count} message(s) on {topic} were lost on the way; for images within one machine Fast DDS "
-            f"needs more shared memory in the camera's process: there, export {FASTDDS_VARIABLES[0]}={FASTDDS_PROFILE} "
-            f"(from Kilted on {FASTDDS_VARIABLES[1]})",
+            f"{event.total_count} message(s) on {topic} were lost on the way; "
+            + _cure_of_loss(get_rmw_implementation_identifier()),
         )
 
     return SubscriptionEventCallbacks(incompatible_qos=incompatible, message_lost=lost)
+
+
+def _cure_of_loss(middleware: str) -> str:
+    if "fastrtps" in middleware:
+        return (
+            "for images within one machine Fast DDS needs more shared memory in the camera's process: there, export "
+            f"{FASTDDS_VARIABLES[0]}={FASTDDS_PROFILE} (from Kilted on {FASTDDS_VARIABLES[1]})"
+        )
+    return f"for images {middleware} may need larger buffers (README, Lost images)"
 
 
 def publisher_events(topic: str, report: Report) -> PublisherEventCallbacks:

@@ -1,0 +1,38 @@
+"""What the node says of its inputs' connections."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+pytest.importorskip("rclpy")
+
+from instance_seg_ros.ros import inputs
+
+
+@pytest.mark.parametrize(
+    ("middleware", "cure"),
+    [
+        ("rmw_fastrtps_cpp", "export FASTRTPS_DEFAULT_PROFILES_FILE=/"),
+        ("rmw_fastrtps_dynamic_cpp", "export FASTRTPS_DEFAULT_PROFILES_FILE=/"),
+        ("rmw_cyclonedds_cpp", "for images rmw_cyclonedds_cpp may need larger buffers"),
+    ],
+)
+def test_lost_messages_are_told_with_the_cure_of_the_middleware_at_work(
+    middleware: str, cure: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[str, str]] = []
+    monkeypatch.setattr(inputs, "get_rmw_implementation_identifier", lambda: middleware)
+    events = inputs.subscription_events("/camera/depth", lambda *words: told.append(words))
+    seven: Any = SimpleNamespace(total_count=7)  # rclpy's own cannot be filled from Python
+    assert events.message_lost is not None
+
+    events.message_lost(seven)
+
+    [(cause, text)] = told
+    assert cause == "lost messages"
+    assert text.startswith("7 message(s) on /camera/depth were lost on the way; ")
+    assert cure in text
+    assert ("Fast DDS" in text) == ("fastrtps" in middleware)
