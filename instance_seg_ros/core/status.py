@@ -34,10 +34,10 @@ REASONS = {
     Status.GRASPING_DISABLED: "grasps are turned off",
     Status.CUT_BY_IMAGE_BORDER: "the image's border cuts it, so its size is at least what is given",
     Status.OCCLUDED: "something nearer hides part of it, so its size is at least what is given",
-    Status.PARTLY_MEASURED: "part of it has no depth, so its size is at least what is given",
+    Status.PARTLY_MEASURED: "part of it has no depth that could be used, so its size is at least what is given",
     Status.FLUSH: "it does not stand out from what it lies on: its height is not known, and it may be a print",
     Status.FRONT_ONLY: "only one upright face of it is in view, so how far it reaches back is at least what is given",
-    Status.FOOT_NOT_SEEN: "its foot is not seen, so that it reaches down to its support is assumed: it may end higher",
+    Status.FOOT_NOT_SEEN: "its foot is not seen: that it ends on its support is assumed, it may end higher or lower",
 }
 
 

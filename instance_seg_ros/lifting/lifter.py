@@ -6,7 +6,7 @@ import cmath
 import enum
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -68,9 +68,16 @@ are not more than so many standard deviations above the plane through them; what
 _FLUSH_M, _FLUSH_NOISE_M = 0.003, 0.003
 """What stands out by less than the larger of these, the second at 1 m and growing with the square of the distance, may
 be flat: so much is left of a sensor's noise."""
-_FOOT_UNSEEN, _ROUND_UNSEEN, _ROUND_BELOW = 0.4, 0.6, 0.5
+_FOOT_UNSEEN, _ROUND_UNSEEN, _ROUND_BELOW, _FOOT_UNSEEN_M = 0.4, 0.6, 0.5, 0.04
 """The foot of an object is not seen when nothing is of so much of its height from below; of what is round below, at its
-lowest narrower than the third times its width, the lower half is never seen from above."""
+lowest narrower than the third times its width, the lower half is never seen from above. And when nothing is of the
+last, whatever its height, of what is no body of revolution: it may lean on what it hides. That is at 1 m and nearer;
+beyond it grows with the distance, since a few pixels are as much of what is large and far."""
+_BESIDE, _FARTHEST_BESIDE, _MIN_BESIDE_SHARE = 0.15, 1.0, 0.02
+"""Rejected points lie beside an object when they are so far outside its box, as shares of its longer side, and are a
+part of it that was left out when they are so many of its measured ones; what is farther off lies behind it."""
+_MAX_REJECTED_SHARE = 0.3
+"""A part of an object was left out, wherever it lies, when more than so many of its measured points were rejected."""
 _ROUNDING_M = 1e-6
 """What lies in a plane is not below it for rounding."""
 _FEWEST_ABOVE = 5
@@ -336,9 +343,14 @@ class Lifter:
             if completion is not Completion.NONE and whole.flush:
                 status |= Status.FLUSH
             status |= Status.FRONT_ONLY if whole.front_only else Status.OK
-            if support.unseen_m > whole.body.top_m * (_ROUND_UNSEEN if whole.round_below else _FOOT_UNSEEN):
+            if support.unseen_m > _unseen_limit_m(whole):
                 status |= Status.FOOT_NOT_SEEN
             box, centre_m = whole.box, whole.body.in_camera(whole.solid.centre_m)
+            left_out = _left_out(frame, mask, bounds, box, surface.pixels, self.settings.plane_tolerance_m)
+            if left_out > 0:
+                status |= Status.PARTLY_MEASURED
+                hidden_share = min(1.0, visibility.hidden_share + left_out)
+                visibility = replace(visibility, hidden_share=hidden_share)
             is_round = isinstance(whole.solid, Revolution) and whole.solid.is_round
         return Instance3D(
             points_m=surface.points_m,
@@ -426,6 +438,51 @@ class _Whole:
     front_only: bool
     flush: bool
     round_below: bool
+
+
+def _left_out(
+    frame: RgbdFrame,
+    mask: NDArray[np.bool_],
+    bounds: Bounds,
+    box: OrientedBox,
+    kept_px: NDArray[np.int64],
+    tolerance_m: float,
+) -> float:
+    """How much of an object was left out of its kept points; 0 where that is hardly anything.
+
+    It is the share of the mask's measured points that were rejected, where that is large; or how far they reach out of
+    the box, as a share of its longer side: seen along a shelf, the far rim of a plate is a strip of a few pixels behind
+    a step in depth, rejected as what lies behind an object.
+
+    Args:
+        kept_px: (P,) indices of the kept points in the flattened image.
+    """
+    crop = crop_around(bounds, mask.shape, 0)
+    rejected = mask[crop] & (frame.depth_m[crop] > 0)
+    measured = int(np.count_nonzero(rejected))
+    rows, columns = np.divmod(kept_px, mask.shape[1])
+    rejected[rows - crop[0].start, columns - crop[1].start] = False
+    depth_m, rays = frame.depth_m[crop][rejected], frame.intrinsics.rays[crop][rejected]
+    points_m = np.concatenate([rays, np.ones((len(rays), 1), np.float32)], axis=1) * depth_m[:, None]
+    x_m, y_m, z_m = box.T_camera_box.inverse().apply(points_m).T
+    half_m = box.size_m / 2
+    longer_m = 2 * float(half_m[:2].max())
+    beyond = np.maximum(np.abs(x_m) - half_m[0], np.abs(y_m) - half_m[1]) / longer_m
+    own = (np.abs(z_m) < half_m[2] + tolerance_m) & (z_m > tolerance_m - half_m[2])
+    beside = own & (beyond > _BESIDE) & (beyond < _FARTHEST_BESIDE)
+    rejected_share = len(depth_m) / max(measured, 1)
+    left_out = rejected_share if rejected_share > _MAX_REJECTED_SHARE else 0.0
+    if np.count_nonzero(beside) >= max(1, _MIN_BESIDE_SHARE * measured):
+        left_out = max(left_out, percentile(beyond[beside], 90))
+    return left_out
+
+
+def _unseen_limit_m(whole: _Whole) -> float:
+    """How much of an object may not be seen from below before its foot counts as not seen."""
+    share_m = whole.body.top_m * (_ROUND_UNSEEN if whole.round_below else _FOOT_UNSEEN)
+    if isinstance(whole.solid, Revolution):
+        return share_m
+    return min(share_m, _FOOT_UNSEEN_M * max(1.0, float(whole.box.T_camera_box.translation_m[2])))
 
 
 def _completed(

@@ -97,7 +97,8 @@ class ObjectSupport:
         plane: through the points where it stands, its normal pointing up; None unless that is a plane or an instance.
         instance: index of the instance that it stands on, or None.
         unseen_m: how far the lowest that is seen of it lies above that, where its foot is not seen: whether it reaches
-            down so far is assumed. 0 where it is seen to do so.
+            down so far is assumed. Where it hides the top of the instance that it stands on, how far it may reach down
+            below what is seen of it. 0 where it is seen to stand there.
     """
 
     kind: Support = Support.UNKNOWN
@@ -405,9 +406,12 @@ def _object_support(
         if count and count >= _RING_SHARE * sum(around) and height_m <= highest_m:
             found.append((height_m, ObjectSupport(Support.PLANE, level.plane)))
     for other, below in bodies.items():
-        top_m = _top_below(body, below, highest_m) if other != index else None
-        if top_m is not None:
-            found.append((top_m, ObjectSupport(Support.INSTANCE, Plane(main.normal, -top_m), other)))
+        heights_m = _top_below(body, below, highest_m) if other != index else None
+        if heights_m is not None:
+            top_m, seen_m = heights_m
+            hidden_m = body.lowest_m - seen_m if body.lowest_m - seen_m > body.contact_m else 0.0
+            own = ObjectSupport(Support.INSTANCE, Plane(main.normal, -top_m), other, hidden_m)
+            found.append((top_m, own))
     if not found:  # nothing of a plane is seen around it: that which most objects stand on reaches on under it
         height_m = _height_at(main, body.middle_m, basis)
         if not -_SINK_FACTOR * tolerance_m < body.lowest_m - height_m < _MAX_GAP_M:
@@ -439,8 +443,13 @@ def _height_at(plane: Plane, flat_m: FloatArray, basis: FloatArray) -> float:
     return -(float(plane.normal @ at_zero_m) + plane.offset_m) / float(plane.normal @ basis[:, 2])
 
 
-def _top_below(body: _Body, below: _Body, highest_m: float) -> float | None:
-    """Height of another object right below a body; None where it does not lie beneath it or reaches higher."""
+def _top_below(body: _Body, below: _Body, highest_m: float) -> tuple[float, float] | None:
+    """Height of another object right below a body; None where it does not lie beneath it or reaches higher.
+
+    Returns:
+        The height at which the body stands, and that of the highest that is seen of the other object: lower than the
+        first where the body hides the top from view.
+    """
     reach_m = body.radius_m + _RING_M
     if math.dist(body.middle_m, below.middle_m) > reach_m + below.radius_m:
         return None
@@ -464,7 +473,7 @@ def _top_below(body: _Body, below: _Body, highest_m: float) -> float | None:
     if beyond_m > allowed_m and _share(_under(below.flat_m, body.flat_m)) < _UNDER_SHARE:
         return None
     # What stands flat on a top that it covers, or hides from view, tells the height of that itself.
-    return top_m if seen_top else max(top_m, body.lowest_m - body.contact_m / 2)
+    return (top_m if seen_top else max(top_m, body.lowest_m - body.contact_m / 2)), top_m
 
 
 def _share(true: NDArray[np.bool_]) -> float:

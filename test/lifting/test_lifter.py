@@ -417,3 +417,23 @@ def test_an_instance_that_contradicts_itself_is_refused(
     block = make_scene().lifted.instances[0]
     with pytest.raises(ValueError, match=message):
         replace(block, **change)
+
+
+@pytest.mark.parametrize(
+    ("rest", "told"),
+    [
+        (Box((0.03, 0.05, 0.04), upright(-0.16, 0, 0.02)), True),  # of the object, by its mask
+        (Box((0.03, 0.05, 0.001), upright(-0.16, 0, 0.0005)), False),  # table under a generous mask
+        (Box((0.03, 0.05, 0.04), upright(-0.6, 0, 0.02)), False),  # far behind it
+    ],
+    ids=["far end", "table", "far behind"],
+)
+def test_a_part_of_an_object_that_was_left_out_is_told(rest: Body, told: bool) -> None:
+    """A piece of the mask that is small and no neighbour of the rest is rejected as what lies behind."""
+    body = Box((0.1, 0.14, 0.1), upright(0, 0, 0.05))
+    scene = AnalyticScene([body, rest], look_at((0, 0, 0.03), 0.8, 40))
+    frame, labels = scene.render(NOISE_M)
+    found = Lifter(LiftingSettings()).lift(frame, Instances.from_labels(np.minimum(labels, 1))).instances[0]
+    assert found.box is not None
+    assert found.box.size_m[:2].max() < 0.15, "that piece was rejected"
+    assert (Status.PARTLY_MEASURED in found.status) is told

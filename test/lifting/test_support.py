@@ -242,3 +242,30 @@ def test_what_stands_over_the_edge_of_a_flat_object_hides_a_part_of_it(upper: Bo
     assert lifted.instances[1].support.instance == 0
     assert (Status.OCCLUDED in found.status) == hidden
     assert found.occluded_by == ((1,) if hidden else ())
+
+
+@pytest.mark.parametrize(
+    ("upper", "told"),
+    [
+        (Sphere(0.05, upright(0, 0, 0.13)), True),  # its lowest that is seen is its equator
+        (Box((0.04, 0.04, 0.04), upright(0, 0, 0.1)), False),
+    ],
+    ids=["ball", "box that is smaller"],
+)
+def test_what_hides_the_top_that_it_stands_on_may_end_lower_than_it_is_seen_and_says_so(
+    upper: Body, told: bool
+) -> None:
+    lower = Box((0.06, 0.06, 0.08), upright(0, 0, 0.04))
+    lifted, _ = lift([lower, upper, Box((0.05, 0.05, 0.05), upright(0, 0.2, 0.025))], elevation_deg=65)
+    assert lifted.instances[1].support.instance == 0
+    assert (Status.FOOT_NOT_SEEN in lifted.instances[1].status) is told
+
+
+@pytest.mark.parametrize(("hidden_m", "told"), [(0.03, False), (0.07, True)])
+def test_four_centimetres_of_a_tall_object_that_are_not_seen_are_told(hidden_m: float, told: bool) -> None:
+    """It may as well lean on what hides them."""
+    behind = Box((0.06, 0.06, 0.3), upright(-0.06, 0, 0.15))
+    front = Box((0.04, 0.2, hidden_m), upright(0, 0, hidden_m / 2))
+    lifted, scene = lift([behind, front], elevation_deg=25, target_m=(0, 0, 0.1))
+    assert (Status.FOOT_NOT_SEEN in lifted.instances[0].status) is told
+    assert bottom_m(scene, lifted, 0) == pytest.approx(0, abs=0.005)
