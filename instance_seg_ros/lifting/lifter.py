@@ -65,6 +65,8 @@ _ALONG, _HEIGHTS = np.array([0.1, 0.3, 0.5, 0.7, 0.9]), np.array([0.5, 0.98])
 _TOP_COSINE, _MIN_TOP_SHARE, _ALL_BUT_NOISE, _NOISE_SIGMAS = math.cos(math.radians(15.0)), 0.3, 97.0, 3.0
 """A top is flat when so many of the normals lie within 15 degrees of straight up, and so many per cent of all points
 are not more than so many standard deviations above the plane through them; what is higher lies beside depth edges."""
+_LEANS_OTHERWISE = math.tan(math.radians(5.0))
+"""The plane through a flat top and the normals of it agree within this slope."""
 _FLUSH_M, _FLUSH_NOISE_M = 0.003, 0.003
 """What stands out by less than the larger of these, the second at 1 m and growing with the square of the distance, may
 be flat: so much is left of a sensor's noise."""
@@ -515,7 +517,7 @@ def _completed(
         above[:] = True
     points_m, rotation, origin_m = surface.outline_m[above], plane.basis(), -plane.offset_m * plane.normal
     local_m, normals = (points_m - origin_m) @ rotation, surface.normals[above] @ rotation
-    top_m = _height_of_flat_top(local_m, normals, top_m)
+    top_m = _height_of_flat_top(local_m, normals, top_m, median(points_m[:, 2]))
     body = Body(local_m, normals, top_m, rotation, origin_m)
     outline_m = local_m[:, :2]
     if len(covered_m) and np.count_nonzero(body.normals[:, 2] > _LEVEL) < _TOP_SEEN * len(body.normals):
@@ -594,16 +596,20 @@ def _as_deep_as_long(
     return low_m - [0, reach_m[0]], np.array([high_m[0], high_m[1] + reach_m[1]])
 
 
-def _height_of_flat_top(local_m: NDArray[np.float64], normals: NDArray[np.float64], top_m: float) -> float:
+def _height_of_flat_top(
+    local_m: NDArray[np.float64], normals: NDArray[np.float64], top_m: float, depth_m: float
+) -> float:
     """The height of a top that is flat, or `top_m` of another one.
 
     The highest of the points of a flat top are the noise of it, which makes thin objects half as high again: they are
-    replaced by the plane through its points, as long as hardly any point departs from that by more than noise.
+    replaced by the plane through its points, as long as hardly any point departs from that by more than noise. Not so
+    where tops lie at several heights: a plane through them leans although none of them does, or departs from all.
 
     Args:
         local_m: (N, 3) points, z up and 0 on the support.
         normals: (N, 3) at them.
         top_m: the height of the highest of them.
+        depth_m: from the camera, of most of them.
     """
     level = normals[:, 2] > _TOP_COSINE
     if np.count_nonzero(level) < max(_MIN_FACE_POINTS, _MIN_TOP_SHARE * len(level)):
@@ -616,6 +622,9 @@ def _height_of_flat_top(local_m: NDArray[np.float64], normals: NDArray[np.float6
         return top_m
     fitted_m = mean_m + flat_m @ slope
     sigma_m = 1.4826 * median(np.abs(heights_m - fitted_m))
+    own_slope = -normals[level, :2].mean(axis=0) / normals[level, 2].mean()
+    if not _is_flush(sigma_m, depth_m) or np.abs(slope - own_slope).max() > _LEANS_OTHERWISE:
+        return top_m
     fitted_top_m = percentile(fitted_m, _TOP_PERCENTILE)
     highest_m = percentile(local_m[:, 2], _ALL_BUT_NOISE)
     is_noise = highest_m < fitted_top_m + _NOISE_SIGMAS * sigma_m

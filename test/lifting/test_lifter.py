@@ -251,6 +251,22 @@ def test_a_side_that_reaches_back_behind_a_flat_face_is_kept() -> None:
     assert len(points_m) > 0.8 * mask.sum()
 
 
+@pytest.mark.parametrize(
+    ("low_m", "high_m"),
+    [((0.09, 0.03, 0.015), (0.025, 0.05, 0.03)), ((0.08, 0.04, 0.02), (0.04, 0.04, 0.045))],
+)
+@pytest.mark.parametrize("gap_m", [0.0, -0.05])  # beside the low one, and on the middle of it
+def test_a_body_with_tops_at_two_heights_is_as_high_as_the_higher_one(
+    low_m: tuple[float, float, float], high_m: tuple[float, float, float], gap_m: float
+) -> None:
+    aside_m = (low_m[0] + high_m[0]) / 2 + gap_m
+    bodies = [Box(low_m, upright(0, 0, low_m[2] / 2)), Box(high_m, upright(aside_m, 0, high_m[2] / 2))]
+    frame, labels = AnalyticScene(bodies, look_at((0, 0, 0.02), 0.7, 70)).render(NOISE_M)
+    (instance,) = Lifter(LiftingSettings()).lift(frame, Instances.from_labels(labels.clip(max=1))).instances
+    assert instance.box is not None
+    assert instance.box.size_m[2] == pytest.approx(high_m[2], abs=0.002)
+
+
 def test_thin_objects_keep_their_points() -> None:
     """A pen, 7 pixels wide: eroding it by 2 pixels on both sides and dropping its edges would leave nothing."""
     pen = Box((0.14, 0.008, 0.02), upright(0, 0, 0.01, 90))
