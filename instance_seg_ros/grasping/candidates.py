@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.core.geometry import length
-from instance_seg_ros.grasping import kernels
+from instance_seg_ros.grasping import pair_kernels
 from instance_seg_ros.grasping.object_body import Body
 
 FloatArray = NDArray[np.float64]
@@ -70,7 +70,7 @@ def contact_pairs(body: Body, friction: float, max_opening_m: float) -> ContactP
     own = _evenly(np.arange(len(body.points_m)), _MAX_SURFACE_POINTS)
     pairs = antipodal_pairs(body.points_m[own], body.normals[own], body.origin[own], friction, max_opening_m)
     half_m = max(math.hypot(*body.size_m[:2].tolist()) / 2, 1e-3)
-    best = kernels.most_promising(
+    best = pair_kernels.most_promising(
         pairs.first_m,
         pairs.second_m,
         pairs.antipodality,
@@ -100,7 +100,7 @@ def antipodal_pairs(
     the sign of the normals counts, so that two faces that look at each other across a gap are no pair.
     Of more than `_MAX_FEASIBLE` some are left out, evenly.
     """
-    first, second, cosine = kernels.facing_pairs(
+    first, second, cosine = pair_kernels.facing_pairs(
         points_m, normals, math.cos(math.atan(friction)), max_opening_m, _MAX_FEASIBLE
     )
     assumed = (origin[first] > 0).astype(np.int64) + (origin[second] > 0)
@@ -149,7 +149,7 @@ def poses_from_pairs(
     """
     count, widest_deg = len(_APPROACH_TILTS_DEG), max(_APPROACH_TILTS_DEG)
     tilts = np.radians(_APPROACH_TILTS_DEG) * min(1.0, cone_deg / widest_deg)
-    rotations = kernels.approaches(pairs.first_m, pairs.second_m, up, tilts)
+    rotations = pair_kernels.approaches(pairs.first_m, pairs.second_m, up, tilts)
     openings_m = np.full(count * len(pairs), max_opening_m)
     poses = Poses(np.tile(pairs.middle_m, (count, 1)), rotations, openings_m)
     widths_m = np.tile(pairs.width_m, count)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.grasping import kernels
+from instance_seg_ros.grasping import pose_kernels
 from instance_seg_ros.grasping.candidates import Poses
 from instance_seg_ros.grasping.gripper import Gripper
 from instance_seg_ros.grasping.object_body import Body
@@ -103,10 +103,10 @@ class Column:
         # Behind the fingers, too, nothing can be: they are as long as this.
         behind_x_m = max(gripper.palm.outer_x, gripper.fingers.outer_x)
         behind_y_m = max(gripper.palm.half_y, gripper.fingers.half_y)
-        fingers_x_m = gripper.max_opening_m / 2 + gripper.finger_thickness_m + kernels.OWN_CLEARANCE_M
-        fingers_y_m = gripper.fingers.half_y + kernels.OWN_CLEARANCE_M
+        fingers_x_m = gripper.max_opening_m / 2 + gripper.finger_thickness_m + pose_kernels.OWN_CLEARANCE_M
+        fingers_y_m = gripper.fingers.half_y + pose_kernels.OWN_CLEARANCE_M
         return cls(
-            *kernels.columns_of(
+            *pose_kernels.columns_of(
                 poses.rotations, poses.origins_m, body.points_m, behind_x_m, behind_y_m, fingers_x_m, fingers_y_m
             )
         )
@@ -152,7 +152,7 @@ def close_on(
         closed: (K,) what they close on, from where they were before they were centred.
         unfit, slip: how many of the others do not fit, and how many do not hold.
     """
-    which, opened_m, values, unfit, slip = kernels.close_fingers(
+    which, opened_m, values, unfit, slip = pose_kernels.close_fingers(
         depth_m,
         openings_m,
         gripper.max_opening_m,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.geometry import Plane, Transform
-from instance_seg_ros.grasping import kernels
+from instance_seg_ros.grasping import pair_kernels, scene_kernels
 from instance_seg_ros.grasping.candidates import Poses
 from instance_seg_ros.grasping.gripper import Gripper
 from instance_seg_ros.lifting.surface import Bounds, crop_around, depth_step_pixels, dilated, eroded
@@ -60,7 +60,7 @@ class Obstacles:
         """
         owners = np.where(labels > 0, labels, dilated(labels, _RIM_PX))
         beside = dilated(depth_step_pixels(frame.depth_m, _EDGE_STEP_M, _EDGE_STEP_RATIO), 3)
-        points_m, owner = kernels.points_off_plane(
+        points_m, owner = scene_kernels.points_off_plane(
             frame.depth_m,
             beside,
             owners,
@@ -73,7 +73,7 @@ class Obstacles:
         hidden_m = hidden_m or {}
         points_m = np.concatenate([points_m, *hidden_m.values()])
         owner = np.concatenate([owner, *(np.full(len(own_m), label) for label, own_m in hidden_m.items())])
-        kept = kernels.one_of_each_cell(points_m, owner, np.zeros_like(owner), np.full(3, _VOXEL_M))
+        kept = pair_kernels.one_of_each_cell(points_m, owner, np.zeros_like(owner), np.full(3, _VOXEL_M))
         return cls(points_m[kept], owner[kept], owners)
 
     def others_near(
@@ -87,7 +87,7 @@ class Obstacles:
                 that support, which a grasp stays above anyway. The frame's main plane was taken out for all.
             T_other_camera: of the frame that the points are to be in.
         """
-        return kernels.others_near(
+        return scene_kernels.others_near(
             self.points_m,
             self.owner,
             centre_m,
@@ -145,7 +145,7 @@ def sight_of(
         unmeasured: (H, W) int16, the label of the mask that a pixel without depth belongs to, 0 for none.
     """
     return Sight(
-        *kernels.sight_of_fingers(
+        *scene_kernels.sight_of_fingers(
             poses.rotations,
             poses.origins_m,
             aside_m,

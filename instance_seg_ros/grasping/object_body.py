@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.geometry import Plane, Transform, length
 from instance_seg_ros.core.status import Status
-from instance_seg_ros.grasping import kernels
+from instance_seg_ros.grasping import body_kernels, pair_kernels, scene_kernels
 from instance_seg_ros.lifting import Completion, Instance3D
 from instance_seg_ros.lifting.order_statistics import median
 from instance_seg_ros.lifting.support import Support
@@ -138,16 +138,16 @@ class Body:
         all_normals = np.concatenate([normals, turned_normals, wall_normals])
         thin = bool(size_m[2] <= _THIN_M)
         rank, voxel_m = (-origin, _THIN_VOXEL_M) if thin else (origin, _VOXEL_M)
-        kept = kernels.one_of_each_cell(points_m, np.zeros_like(rank), rank, voxel_m)
+        kept = pair_kernels.one_of_each_cell(points_m, np.zeros_like(rank), rank, voxel_m)
         # Where a surface was measured, or follows from one that was, its own slope counts, not that of a wall; but of a
         # thin body what was measured of its sides is mixed with its top, and walls count.
         extruded = origin[kept] == EXTRUDED
         known, doubtful = kept[~extruded], kept[extruded]
         if thin:
-            side = np.abs(all_normals[known, 2]) < kernels.UPRIGHT_SLOPE
+            side = np.abs(all_normals[known, 2]) < body_kernels.UPRIGHT_SLOPE
             known, doubtful = np.concatenate([known[~side], doubtful]), known[side]
         if len(known) and len(doubtful):
-            near = kernels.any_near(points_m[doubtful], points_m[known], _KNOWN_NEAR_M)
+            near = body_kernels.any_near(points_m[doubtful], points_m[known], _KNOWN_NEAR_M)
             kept = np.concatenate([known, doubtful[~near]])
         bounds_m = np.stack([points_m[:, :2].min(axis=0), points_m[:, :2].max(axis=0)])
         middle_xy = bounds_m.mean(axis=0) if axis_m is None else axis_m
@@ -205,7 +205,7 @@ def _all_points(
 ) -> FloatArray:
     """Every measured point of the mask inside the box (and 5 mm around it): thin rims, too, that lifting drops."""
     rows, columns = crop
-    return kernels.points_in_box(
+    return body_kernels.points_in_box(
         frame.depth_m,
         mask,
         rows.start,
@@ -246,14 +246,14 @@ def _half_turn(points_m: FloatArray, middle_m: FloatArray) -> FloatArray:
 def _seen_free(points_m: FloatArray, T_camera_body: Transform, frame: RgbdFrame) -> NDArray[np.bool_]:
     """Which points (N,) the camera looks through: it measured something well behind them."""
     rotation = np.ascontiguousarray(T_camera_body.rotation)
-    return kernels.seen_free(
+    return scene_kernels.seen_free(
         points_m, rotation, T_camera_body.translation_m, frame.depth_m, frame.intrinsics.fx_fy_cx_cy
     )
 
 
 def round_axis(points_m: FloatArray, normals: FloatArray) -> FloatArray | None:
     """Where the upright axis of a body of revolution goes through the support, (2,), or None for another body."""
-    found, x_m, y_m = kernels.upright_axis(points_m, normals)
+    found, x_m, y_m = body_kernels.upright_axis(points_m, normals)
     return np.array([x_m, y_m]) if found else None
 
 
@@ -270,7 +270,7 @@ def outline_walls(points_m: FloatArray, height_m: float) -> tuple[FloatArray, Fl
     """
     if not len(points_m):
         return np.zeros((0, 3)), np.zeros((0, 3))
-    low_x_m, low_y_m, top_m = kernels.heights_over_cells(points_m, _CELL_M, _RIM_CELLS, _MAX_CELLS)
+    low_x_m, low_y_m, top_m = body_kernels.heights_over_cells(points_m, _CELL_M, _RIM_CELLS, _MAX_CELLS)
     if not top_m.size:
         return np.zeros((0, 3)), np.zeros((0, 3))
     low_m, shape = np.array([low_x_m, low_y_m]), top_m.shape

@@ -14,7 +14,7 @@ from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import GraspingSettings, GripperSettings
 from instance_seg_ros.core.status import Status
-from instance_seg_ros.grasping import kernels
+from instance_seg_ros.grasping import pose_kernels
 from instance_seg_ros.grasping.candidates import Poses, contact_pairs, poses_from_pairs
 from instance_seg_ros.grasping.closing import Closed, Column, close_on, deepest_m
 from instance_seg_ros.grasping.collision import Obstacles, Sight, sight_of, unmeasured_parts
@@ -176,7 +176,7 @@ class GraspSampler:
         rejected[Rejection.QUALITY] += int((~wanted).sum())
         # Centred between the contacts, the fingers may come down elsewhere than where the pose was tried.
         moved = np.abs(closed.low_m + closed.high_m) > 2 * _SAME_PLACE_M
-        chosen, met, unfit = kernels.best_free(
+        chosen, met, unfit = pose_kernels.best_free(
             poses.rotations,
             poses.origins_m,
             poses.openings_m,

@@ -10,7 +10,7 @@ import pytest
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.geometry import Plane, Transform
 from instance_seg_ros.core.parameters import GripperSettings
-from instance_seg_ros.grasping import kernels
+from instance_seg_ros.grasping import pair_kernels, pose_kernels
 from instance_seg_ros.grasping.candidates import Poses
 from instance_seg_ros.grasping.closing import Closed, Column, close_on, deepest_m
 from instance_seg_ros.grasping.collision import Obstacles, Sight, sight_of, unmeasured_parts
@@ -72,7 +72,7 @@ def free_of_scene(poses: Poses, points_m: np.ndarray, gripper: Gripper = GRIPPER
     everything, nobody = np.ones(1, dtype=bool), np.zeros((0, 3))
     return [
         len(
-            kernels.best_free(
+            pose_kernels.best_free(
                 poses.rotations[[index]],
                 poses.origins_m[[index]],
                 poses.openings_m[[index]],
@@ -236,7 +236,7 @@ def is_thinned(poses: Poses) -> bool:
     """Whether the second of two is left out, with nothing in the way of either."""
     nobody, both = np.zeros((0, 3)), np.ones(2, dtype=bool)
     arrays = poses.rotations, poses.origins_m, poses.openings_m
-    chosen, met, unfit = kernels.best_free(*arrays, both, ~both, nobody, nobody, GRIPPER.ways_m, 0.003, 9)
+    chosen, met, unfit = pose_kernels.best_free(*arrays, both, ~both, nobody, nobody, GRIPPER.ways_m, 0.003, 9)
     assert chosen[0] == 0 and (met, unfit) == (0, 0)
     return len(chosen) == 1
 
@@ -500,14 +500,14 @@ def test_thinning_leaves_one_point_of_each_owner_in_each_cell_of_5_mm(axis: int,
     points_m = np.full((5, 3), 0.502)
     points_m[:, axis] = from_m + np.array([0.0005, 0.0045, 0.0055, 0.0095, 0.0109])
     for owner, count in (([1, 1, 1, 1, 1], 3), ([1, 2, 1, 1, 1], 4), ([0, 0, 0, 0, 0], 3)):
-        kept = kernels.one_of_each_cell(points_m, np.array(owner), np.zeros(5, np.int64), np.full(3, 0.005))
+        kept = pair_kernels.one_of_each_cell(points_m, np.array(owner), np.zeros(5, np.int64), np.full(3, 0.005))
         assert len(kept) == count
 
 
 @pytest.mark.parametrize(("rank", "kept"), [([0, 0, 0], [0, 2]), ([2, 1, 0], [1, 2]), ([1, 0, 0], [1, 2])])
 def test_thinning_keeps_the_lowest_rank_of_a_cell_and_of_these_the_first(rank: list[int], kept: list[int]) -> None:
     points_m = np.array([[0.001, 0.0, 0.0], [0.002, 0.0, 0.0], [1e6, 0.0, 0.0]])
-    own = kernels.one_of_each_cell(points_m, np.zeros(3, np.int64), np.array(rank), np.full(3, 0.005))
+    own = pair_kernels.one_of_each_cell(points_m, np.zeros(3, np.int64), np.array(rank), np.full(3, 0.005))
     assert own.tolist() == kept
 
 

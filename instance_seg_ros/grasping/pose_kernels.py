@@ -1,0 +1,396 @@
+"""Loops over the poses of a gripper: how its fingers close on a body, and which poses meet nothing."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from instance_seg_ros.core.compiled import inner, kernel
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+
+_PATCH_M = 0.0025
+"""Surface within this of a finger's first contact carries it."""
+_LEAST_FACING = 0.3
+"""Cosine between closing axis and inward normal below which a point is of another side than the one that is touched."""
+OWN_CLEARANCE_M = 0.001
+"""That fingers keep from the body on their way in."""
+_MIN_ROOM_M = 0.003
+"""Of the opening beside each contact."""
+_THIN_DISTANCE_M = 0.03
+_THIN_COSINE = math.cos(math.radians(30.0))
+Axis = tuple[float, float, float, float]
+"""A unit vector, and where along it the origin is of the frame whose axis it is."""
+
+
+@inner
+def _axis(rotations: Floats, origins_m: Floats, pose: int, axis: int) -> Axis:
+    """One axis of the frame of a grasp."""
+    x, y, z = rotations[pose, 0, axis], rotations[pose, 1, axis], rotations[pose, 2, axis]
+    return x, y, z, x * origins_m[pose, 0] + y * origins_m[pose, 1] + z * origins_m[pose, 2]
+
+
+@inner
+def _along(axis: Axis, x: float, y: float, z: float) -> float:
+    """One coordinate of a point in the frame that an axis is of."""
+    return axis[0] * x + axis[1] * y + axis[2] * z - axis[3]
+
+
+@kernel("float64[:, :, ::1]", "float64[:, ::1]", "float64[:, ::1]", "float64", "float64", "float64", "float64")
+def columns_of(
+    rotations: Floats,
+    origins_m: Floats,
+    points_m: Floats,
+    behind_x_m: float,
+    behind_y_m: float,
+    fingers_x_m: float,
+    fingers_y_m: float,
+) -> tuple[Floats, Ints, Ints, Floats]:
+    """The body's points where the gripper comes down.
+
+    Args:
+        rotations, origins_m: (C, 3, 3) and (C, 3) of the poses.
+        points_m: (N, 3) of the body, in the frame of the poses.
+        behind_x_m, behind_y_m: half the sides of what palm and fingers take up, seen along the approach.
+        fingers_x_m, fingers_y_m: likewise of the opened fingers and what is between them.
+
+    Returns:
+        nearest_m: (C,) z of the first point in the way of palm and fingers, inf without one.
+        starts: (C + 1,) where the points of each pose start among the M that lie in the fingers' way.
+        point: (M,) their indices.
+        local_m: (M, 3) and their places in the grasp's frame.
+    """
+    count, points = len(origins_m), len(points_m)
+    nearest_m = np.empty(count)
+    starts = np.empty(count + 1, np.int64)
+    point, local_m = np.empty(count * points, np.int64), np.empty((count * points, 3))
+    used = 0
+    farthest_x_m, farthest_y_m = max(behind_x_m, fingers_x_m), max(behind_y_m, fingers_y_m)
+    for c in range(count):
+        starts[c] = used
+        first_m = np.inf
+        x_axis, y_axis, z_axis = (
+            _axis(rotations, origins_m, c, 0),
+            _axis(rotations, origins_m, c, 1),
+            _axis(rotations, origins_m, c, 2),
+        )
+        for n in range(points):
+            p_x, p_y, p_z = points_m[n, 0], points_m[n, 1], points_m[n, 2]
+            x = _along(x_axis, p_x, p_y, p_z)
+            if abs(x) > farthest_x_m:
+                continue
+            y = _along(y_axis, p_x, p_y, p_z)
+            if abs(y) > farthest_y_m:
+                continue
+            z = _along(z_axis, p_x, p_y, p_z)
+            if abs(x) <= behind_x_m and abs(y) <= behind_y_m:
+                first_m = min(first_m, z)
+            if abs(x) <= fingers_x_m and abs(y) <= fingers_y_m:
+                point[used] = n
+                local_m[used, 0], local_m[used, 1], local_m[used, 2] = x, y, z
+                used += 1
+        nearest_m[c] = first_m
+    starts[count] = used
+    return nearest_m, starts, point[:used].copy(), local_m[:used].copy()
+
+
+@inner
+def _between(
+    starts: Ints, local_m: Floats, pose: int, depth_m: float, opening_m: float, thickness_m: float
+) -> tuple[bool, float, float, float]:
+    """Whether the opened fingers get there, and where on the closing axis and how deep the body is between them."""
+    inner_m = opening_m / 2
+    low_m, high_m, deepest_m = np.inf, -np.inf, np.inf
+    for m in range(starts[pose], starts[pose + 1]):
+        x, z = local_m[m, 0], local_m[m, 2] - depth_m
+        if abs(x) > inner_m + thickness_m + OWN_CLEARANCE_M or z > OWN_CLEARANCE_M:
+            continue
+        if abs(x) >= inner_m - OWN_CLEARANCE_M:
+            return False, 0.0, 0.0, 0.0
+        if z <= 0:
+            low_m, high_m, deepest_m = min(low_m, x), max(high_m, x), min(deepest_m, z)
+    # The pose is centred between the contacts afterwards, but the fingers come down where the pose is now.
+    room_m = inner_m - _MIN_ROOM_M
+    return low_m < np.inf and high_m <= room_m and low_m >= -room_m, low_m, high_m, -deepest_m
+
+
+@inner
+def _close(
+    pose: int,
+    depth_m: float,
+    opening_m: float,
+    rotations: Floats,
+    starts: Ints,
+    point: Ints,
+    local_m: Floats,
+    normals: Floats,
+    assumed: Floats,
+    thickness_m: float,
+    values: Floats,
+) -> bool:
+    """Whether the opened fingers get there, and into `values` (12,) what they meet where they close."""
+    free, low_m, high_m, deep_m = _between(starts, local_m, pose, depth_m, opening_m, thickness_m)
+    if not free:
+        return False
+    values[0], values[1], values[2], values[3], values[4], values[5] = low_m, high_m, 1.0, 0.0, np.inf, deep_m
+    for side in range(2):
+        sign = 2.0 * side - 1.0
+        c_x, c_y, c_z = sign * rotations[pose, 0, 0], sign * rotations[pose, 1, 0], sign * rotations[pose, 2, 0]
+        n_x, n_y, n_z, share, y_m, z_m = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+        number, top_m, bottom_m = 0, -np.inf, np.inf
+        for m in range(starts[pose], starts[pose + 1]):
+            x, z = local_m[m, 0], local_m[m, 2] - depth_m
+            carries = x >= high_m - _PATCH_M if side else x <= low_m + _PATCH_M
+            if z > 0 or not carries or abs(x) > opening_m / 2:
+                continue
+            n = point[m]
+            number += 1
+            share += assumed[n]
+            y_m += local_m[m, 1]
+            z_m += z
+            top_m, bottom_m = max(top_m, z), min(bottom_m, z)
+            # At an edge a finger touches the side, not the top.
+            if c_x * normals[n, 0] + c_y * normals[n, 1] + c_z * normals[n, 2] > _LEAST_FACING:
+                n_x, n_y, n_z = n_x + normals[n, 0], n_y + normals[n, 1], n_z + normals[n, 2]
+        size = max(math.sqrt(n_x * n_x + n_y * n_y + n_z * n_z), 1e-6)
+        values[2] = min(values[2], (c_x * n_x + c_y * n_y + c_z * n_z) / size)
+        values[3] += share / number / 2
+        values[4] = min(values[4], top_m - bottom_m)
+        values[6 + 3 * side] = high_m if side else low_m
+        values[7 + 3 * side], values[8 + 3 * side] = y_m / number, z_m / number
+    return True
+
+
+@kernel(
+    "float64[::1]",
+    "float64[::1]",
+    "float64",
+    "float64[:, :, ::1]",
+    "int64[::1]",
+    "int64[::1]",
+    "float64[:, ::1]",
+    "float64[:, ::1]",
+    "float64[::1]",
+    "float64",
+    "float64",
+    "float64",
+)
+def close_fingers(
+    depth_m: Floats,
+    openings_m: Floats,
+    max_opening_m: float,
+    rotations: Floats,
+    starts: Ints,
+    point: Ints,
+    local_m: Floats,
+    normals: Floats,
+    assumed: Floats,
+    thickness_m: float,
+    length_m: float,
+    friction: float,
+) -> tuple[Ints, Floats, Floats, int, int]:
+    """The poses at which the fingers get there and hold what they close on: fully opened, and where not, opened less.
+
+    Args:
+        depth_m: (C,) how far each pose moves in; one that would stay out by more than the fingers' length is left out.
+        openings_m: (C,) how far it is opened where it does not fit in fully opened.
+        max_opening_m, thickness_m, length_m: of the gripper and its fingers.
+        rotations: (C, 3, 3).
+        starts, point, local_m: of `columns_of` these poses.
+        normals: (N, 3) of the body's points.
+        assumed: (N,) how much each of them counts as assumed.
+        friction: that grasps rely on.
+
+    Returns:
+        poses: (K,) indices, those that are fully opened first.
+        opened_m: (K,) how far each is opened.
+        values: (K, 12) as of `Closed.values`.
+        unfit, slip: how many do not fit, and how many are on surfaces that do not hold.
+    """
+    count = len(depth_m)
+    poses, opened_m, values = np.empty(count, np.int64), np.empty(count), np.empty((count, 12))
+    tight = np.empty(count, np.bool_)
+    found, unfit, slip = 0, 0, 0
+    for less in range(2):
+        for c in range(count):
+            # Less than no depth is farther out than the contacts that the pose was made for: closing finds others.
+            if depth_m[c] < -length_m or (less and not tight[c]):
+                continue
+            own_m = openings_m[c] if less else max_opening_m
+            fits = (not less or own_m < max_opening_m) and _close(
+                c, depth_m[c], own_m, rotations, starts, point, local_m, normals, assumed, thickness_m, values[found]
+            )
+            tight[c] = not fits
+            if not fits:
+                unfit += less
+                continue
+            cosine = values[found, 2]
+            if cosine > 0 and 1 - cosine**2 <= (friction * cosine) ** 2:
+                poses[found], opened_m[found] = c, own_m
+                found += 1
+            else:
+                slip += 1
+    return poses[:found].copy(), opened_m[:found].copy(), values[:found].copy(), unfit, slip
+
+
+@inner
+def _meets(
+    rotations: Floats,
+    origins_m: Floats,
+    pose: int,
+    opening_m: float,
+    points_m: Floats,
+    ways_m: Floats,
+    clearance_m: float,
+) -> bool:
+    """Whether a point is nearer than the clearance to what the gripper sweeps; `ways_m` as of `Gripper.ways_m`."""
+    thickness_m, half_y_m, fingers_z_m, fingers_start_m = ways_m[0], ways_m[1], ways_m[2], ways_m[3]
+    palm_x_m, palm_y_m, palm_start_m, palm_z_m = ways_m[4], ways_m[5], ways_m[6], ways_m[7]
+    inner_m = opening_m / 2
+    outer_m = inner_m + thickness_m + clearance_m
+    lowest_m = min(palm_start_m, fingers_start_m) - clearance_m
+    widest_m = max(outer_m, palm_x_m + clearance_m)
+    x_axis, y_axis, z_axis = (
+        _axis(rotations, origins_m, pose, 0),
+        _axis(rotations, origins_m, pose, 1),
+        _axis(rotations, origins_m, pose, 2),
+    )
+    for n in range(len(points_m)):
+        p_x, p_y, p_z = points_m[n, 0], points_m[n, 1], points_m[n, 2]
+        z = _along(z_axis, p_x, p_y, p_z)
+        if z > clearance_m or z < lowest_m:
+            continue
+        x = abs(_along(x_axis, p_x, p_y, p_z))
+        if x > widest_m:
+            continue
+        y = abs(_along(y_axis, p_x, p_y, p_z))
+        if x <= outer_m and y <= half_y_m + clearance_m:
+            if z >= fingers_z_m - clearance_m:
+                return True
+            if z >= fingers_start_m - clearance_m and x >= inner_m - clearance_m:
+                return True
+        in_palm = x <= palm_x_m + clearance_m and y <= palm_y_m + clearance_m
+        if in_palm and palm_start_m - clearance_m <= z <= palm_z_m + clearance_m:
+            return True
+    return False
+
+
+@inner
+def _fits(
+    rotations: Floats,
+    origins_m: Floats,
+    pose: int,
+    opening_m: float,
+    body_m: Floats,
+    thickness_m: float,
+    half_y_m: float,
+) -> bool:
+    """Whether the opened fingers get to a pose without meeting the body, which is between them with room beside it."""
+    inner_m = opening_m / 2
+    low_m, high_m = np.inf, -np.inf
+    x_axis, y_axis, z_axis = (
+        _axis(rotations, origins_m, pose, 0),
+        _axis(rotations, origins_m, pose, 1),
+        _axis(rotations, origins_m, pose, 2),
+    )
+    for n in range(len(body_m)):
+        p_x, p_y, p_z = body_m[n, 0], body_m[n, 1], body_m[n, 2]
+        z = _along(z_axis, p_x, p_y, p_z)
+        if z > OWN_CLEARANCE_M:
+            continue
+        x = _along(x_axis, p_x, p_y, p_z)
+        if abs(x) > inner_m + thickness_m + OWN_CLEARANCE_M:
+            continue
+        if abs(_along(y_axis, p_x, p_y, p_z)) > half_y_m + OWN_CLEARANCE_M:
+            continue
+        if abs(x) >= inner_m - OWN_CLEARANCE_M:
+            return False
+        if z <= 0:
+            low_m, high_m = min(low_m, x), max(high_m, x)
+    room_m = inner_m - _MIN_ROOM_M
+    return low_m < np.inf and high_m <= room_m and low_m >= -room_m
+
+
+@inner
+def _nearly_same(rotations: Floats, origins_m: Floats, first: int, second: int) -> bool:
+    """Whether two grasps are within 3 cm and 30 degrees; half a turn about z is none."""
+    squared_m2 = 0.0
+    for axis in range(3):
+        squared_m2 += (origins_m[first, axis] - origins_m[second, axis]) ** 2
+    if squared_m2 > _THIN_DISTANCE_M**2:
+        return False
+    along = np.zeros(3)
+    for row in range(3):
+        for axis in range(3):
+            along[axis] += rotations[first, row, axis] * rotations[second, row, axis]
+    # Trace of the turn between them, and of the same with x and y reversed.
+    return (abs(along[0] + along[1]) + along[2] - 1) / 2 >= _THIN_COSINE
+
+
+@kernel(
+    "float64[:, :, ::1]",
+    "float64[:, ::1]",
+    "float64[::1]",
+    "boolean[::1]",
+    "boolean[::1]",
+    "float64[:, ::1]",
+    "float64[:, ::1]",
+    "float64[::1]",
+    "float64",
+    "int64",
+)
+def best_free(
+    rotations: Floats,
+    origins_m: Floats,
+    openings_m: Floats,
+    wanted: Flags,
+    moved: Flags,
+    others_m: Floats,
+    body_m: Floats,
+    ways_m: Floats,
+    clearance_m: float,
+    most: int,
+) -> tuple[Ints, int, int]:
+    """The first poses, no two nearly alike, whose way is free.
+
+    Args:
+        rotations, origins_m, openings_m: (C, 3, 3), (C, 3) and (C,) of the poses, the best first.
+        wanted: (C,) those to be looked at.
+        moved: (C,) those that are not where closing on the body was tried, so that the body may be in their way.
+        others_m: (P, 3) points of everything else.
+        body_m: (N, 3) points of the body.
+        ways_m: as of `Gripper.ways_m`.
+        clearance_m: to everything else.
+        most: no more poses than this.
+
+    Returns:
+        chosen: (K,) indices, ascending.
+        met: how many poses met something else.
+        unfit: how many met the body.
+    """
+    chosen = np.empty(most, np.int64)
+    count, met, unfit = 0, 0, 0
+    for c in range(len(openings_m)):
+        if count == most:
+            break
+        if not wanted[c]:
+            continue
+        alike = False
+        for k in range(count):
+            if _nearly_same(rotations, origins_m, chosen[k], c):
+                alike = True
+                break
+        if alike:
+            continue
+        if _meets(rotations, origins_m, c, openings_m[c], others_m, ways_m, clearance_m):
+            met += 1
+        elif moved[c] and not _fits(rotations, origins_m, c, openings_m[c], body_m, ways_m[0], ways_m[1]):
+            unfit += 1
+        else:
+            chosen[count] = c
+            count += 1
+    return chosen[:count].copy(), met, unfit

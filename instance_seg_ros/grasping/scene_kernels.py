@@ -1,0 +1,225 @@
+"""Loops over what the camera saw around an object: what else is there, and where fingers would go."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from instance_seg_ros.core.compiled import inner, kernel
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+
+_SIGHT_TOLERANCE_M = 0.01
+_SEEN_FREE_M = 0.006
+"""A point so far in front of what the camera measured there is seen to be free."""
+
+
+@kernel(
+    "float32[:, ::1]",
+    "boolean[:, ::1]",
+    "int16[:, ::1]",
+    "int64",
+    "float32[::1]",
+    "boolean",
+    "float64[::1]",
+    "float64",
+)
+def points_off_plane(
+    depth_m: NDArray[np.float32],
+    left_out: Flags,
+    owner_image: NDArray[np.int16],
+    stride: int,
+    camera: NDArray[np.float32],
+    has_plane: bool,
+    plane: Floats,
+    tolerance_m: float,
+) -> tuple[Floats, Ints]:
+    """What was measured in every `stride`-th row and column, but on a plane or below.
+
+    Args:
+        depth_m, left_out, owner_image: (H, W).
+        camera: fx, fy, cx, cy.
+        plane: (4,) normal and offset.
+        tolerance_m: height above the plane that still counts as on it.
+
+    Returns:
+        (M, 3) points, camera optical frame, and (M,) whose they are.
+    """
+    height, width = depth_m.shape
+    most = ((height + stride - 1) // stride) * ((width + stride - 1) // stride)
+    points_m, owner = np.empty((most, 3)), np.empty(most, np.int64)
+    count = 0
+    for row in range(0, height, stride):
+        for column in range(0, width, stride):
+            z = float(depth_m[row, column])
+            if z == 0 or left_out[row, column]:
+                continue
+            x, y = (column - camera[2]) / camera[0] * z, (row - camera[3]) / camera[1] * z
+            if has_plane and x * plane[0] + y * plane[1] + z * plane[2] + plane[3] <= tolerance_m:
+                continue
+            points_m[count, 0], points_m[count, 1], points_m[count, 2] = x, y, z
+            owner[count] = owner_image[row, column]
+            count += 1
+    return points_m[:count].copy(), owner[:count].copy()
+
+
+@kernel(
+    "float64[:, ::1]",
+    "int64[::1]",
+    "float64[::1]",
+    "float64",
+    "int64",
+    "boolean",
+    "float64[::1]",
+    "float64",
+    "float64[:, ::1]",
+    "float64[::1]",
+)
+def others_near(
+    points_m: Floats,
+    owner: Ints,
+    centre_m: Floats,
+    radius_m: float,
+    own: int,
+    on_plane: bool,
+    plane: Floats,
+    tolerance_m: float,
+    rotation: Floats,
+    translation_m: Floats,
+) -> Floats:
+    """The points of everything else within a radius.
+
+    Args:
+        points_m: (M, 3), camera optical frame.
+        owner: (M,) whose they are, 0 for nobody's.
+        centre_m: (3,) of what is to be grasped, likewise.
+        own: whose points are left out.
+        on_plane: whether what is to be grasped stands on a plane, so that nobody's points in it or below are left out.
+        plane: (4,) normal and offset of that plane.
+        tolerance_m: height above it that still counts as in it.
+        rotation, translation_m: (3, 3) and (3,) of the frame that the points are to be in, from the camera's.
+
+    Returns:
+        (P, 3) in that frame.
+    """
+    found_m = np.empty((len(points_m), 3))
+    count = 0
+    for m in range(len(points_m)):
+        if owner[m] == own:
+            continue
+        x, y, z = points_m[m, 0], points_m[m, 1], points_m[m, 2]
+        if (x - centre_m[0]) ** 2 + (y - centre_m[1]) ** 2 + (z - centre_m[2]) ** 2 >= radius_m**2:
+            continue
+        if on_plane and owner[m] == 0 and x * plane[0] + y * plane[1] + z * plane[2] + plane[3] <= tolerance_m:
+            continue
+        for axis in range(3):
+            found_m[count, axis] = (
+                rotation[axis, 0] * x + rotation[axis, 1] * y + rotation[axis, 2] * z + translation_m[axis]
+            )
+        count += 1
+    return found_m[:count].copy()
+
+
+@inner
+def _pixel(x: float, y: float, z: float, camera: NDArray[np.float32], width: int, height: int) -> tuple[int, int, bool]:
+    """Row and column of a point of the camera's frame, and whether it is in the image; `camera` is fx, fy, cx, cy.
+
+    What is beside or behind the camera counts as 1 mm in front of it.
+    """
+    z = max(z, 1e-3)
+    column, row = np.rint(x / z * camera[0] + camera[2]), np.rint(y / z * camera[1] + camera[3])
+    if not (0 <= column < width and 0 <= row < height):
+        return 0, 0, False
+    return int(row), int(column), True
+
+
+@kernel("float64[:, ::1]", "float64[:, ::1]", "float64[::1]", "float32[:, ::1]", "float32[::1]")
+def seen_free(
+    points_m: Floats, rotation: Floats, translation_m: Floats, depth_m: NDArray[np.float32], camera: NDArray[np.float32]
+) -> Flags:
+    """Which points (N,) the camera looks through: it measured something well behind them.
+
+    Args:
+        points_m: (N, 3) in any frame.
+        rotation, translation_m: (3, 3) and (3,) of that frame, in the camera's.
+        depth_m: (H, W).
+        camera: fx, fy, cx, cy.
+    """
+    height, width = depth_m.shape
+    free = np.zeros(len(points_m), np.bool_)
+    for n in range(len(points_m)):
+        p_x, p_y, p_z = points_m[n, 0], points_m[n, 1], points_m[n, 2]
+        x = rotation[0, 0] * p_x + rotation[0, 1] * p_y + rotation[0, 2] * p_z + translation_m[0]
+        y = rotation[1, 0] * p_x + rotation[1, 1] * p_y + rotation[1, 2] * p_z + translation_m[1]
+        z = rotation[2, 0] * p_x + rotation[2, 1] * p_y + rotation[2, 2] * p_z + translation_m[2]
+        row, column, inside = _pixel(x, y, z, camera, width, height)
+        free[n] = inside and depth_m[row, column] > 0 and z < depth_m[row, column] - _SEEN_FREE_M
+    return free
+
+
+@kernel(
+    "float64[:, :, ::1]",
+    "float64[:, ::1]",
+    "float64[:, ::1]",
+    "float64",
+    "float64[:, ::1]",
+    "float64[::1]",
+    "float32[:, ::1]",
+    "float32[::1]",
+    "int16[:, ::1]",
+    "int16[:, ::1]",
+    "int64",
+)
+def sight_of_fingers(
+    rotations: Floats,
+    origins_m: Floats,
+    aside_m: Floats,
+    length_m: float,
+    rotation: Floats,
+    translation_m: Floats,
+    depth_m: NDArray[np.float32],
+    camera: NDArray[np.float32],
+    owner_image: NDArray[np.int16],
+    unmeasured: NDArray[np.int16],
+    own: int,
+) -> tuple[Flags, Floats, Floats]:
+    """What the camera saw where the fingers go: at their tips, and a third and two thirds of their length above.
+
+    Args:
+        rotations, origins_m: (C, 3, 3) and (C, 3) of the poses.
+        aside_m: (C, K) where fingers are along the closing axis.
+        length_m: of the fingers.
+        rotation, translation_m: (3, 3) and (3,) of the frame of the poses, in the camera's.
+        depth_m: (H, W).
+        camera: fx, fy, cx, cy.
+        owner_image: (H, W) whose each pixel is.
+        unmeasured: (H, W) whose mask a pixel without depth belongs to.
+        own: who is to be grasped.
+
+    Returns:
+        unknown: (C,) whether one of the places is where the mask has no depth, or beyond the image's border.
+        hidden, shadowed: (C,) shares of them behind something else and behind the object itself.
+    """
+    height, width = depth_m.shape
+    count, places = len(origins_m), aside_m.shape[1]
+    unknown, hidden, shadowed = np.zeros(count, np.bool_), np.zeros(count), np.zeros(count)
+    for c in range(count):
+        for k in range(3 * places):
+            back_m, x_m = (k // places) / 3 * length_m, aside_m[c, k % places]
+            p_x = origins_m[c, 0] + x_m * rotations[c, 0, 0] - back_m * rotations[c, 0, 2]
+            p_y = origins_m[c, 1] + x_m * rotations[c, 1, 0] - back_m * rotations[c, 1, 2]
+            p_z = origins_m[c, 2] + x_m * rotations[c, 2, 0] - back_m * rotations[c, 2, 2]
+            x = rotation[0, 0] * p_x + rotation[0, 1] * p_y + rotation[0, 2] * p_z + translation_m[0]
+            y = rotation[1, 0] * p_x + rotation[1, 1] * p_y + rotation[1, 2] * p_z + translation_m[1]
+            z = rotation[2, 0] * p_x + rotation[2, 1] * p_y + rotation[2, 2] * p_z + translation_m[2]
+            row, column, inside = _pixel(x, y, z, camera, width, height)
+            if not inside or unmeasured[row, column] == own:
+                unknown[c] = True
+            elif depth_m[row, column] > 0 and depth_m[row, column] < z - _SIGHT_TOLERANCE_M:
+                if owner_image[row, column] == own:
+                    shadowed[c] += 1
+                else:
+                    hidden[c] += 1
+    return unknown, hidden / (3 * places), shadowed / (3 * places)
