@@ -16,6 +16,7 @@ from instance_seg_ros.commands.helpers.coco_options import (
     read_and_tell,
     refuse_options,
 )
+from instance_seg_ros.commands.helpers.pipeline_options import parse_size_wh
 from instance_seg_ros.core import arguments
 from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.learning.datasets.augmentation import AugmentationSettings
@@ -54,6 +55,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     start.add_argument(
         "--size", choices=tuple(SIZES), default="standard", help="size of a new network (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--grid",
+        type=parse_size_wh,
+        metavar="WxH",
+        help="grid that the network resamples images to, in multiples of 16: a finer one finds smaller things and "
+        "takes longer (default: that of the weights, or 320x240)",
     )
     parser.add_argument(
         "--inputs",
@@ -135,6 +143,7 @@ def _train(args: argparse.Namespace, processes: Processes) -> None:
             color=args.inputs != "depth",
             depth=args.inputs != "rgb",
             mask_head=args.mask_head,
+            grid_wh=args.grid,
         ),
         augmentation=augmentation,
         objective=objective,

@@ -12,6 +12,9 @@ DYNAMIC_CHANNELS = 8
 MASK_UPSAMPLING = 2
 """How much finer the final masks are than the mask features."""
 
+GRID_MULTIPLE = 16
+"""Sides of the network's grid are multiples of this, so that the cells of all levels but the coarsest tile it."""
+
 MASK_HEADS = ("condinst", "prototypes", "kernels")
 """Ways to masks, see `models.mask_heads`: CondInst's dynamic filters, YOLACT's prototypes, SOLOv2's dynamic kernels."""
 
@@ -34,7 +37,7 @@ class CondInstConfig:
     corrupts the heap in the gradient of a 1x1 convolution of stride 2 whose layout is channels-last.
 
     Attributes:
-        input_hw: height and width of the network's grid, multiples of 16.
+        input_hw: height and width of the network's grid, multiples of `GRID_MULTIPLE`.
         input_channels: what `DepthChannels` gives.
         num_classes: object classes; 1 is class-agnostic.
         stem_channels: channels at stride 2.
@@ -75,6 +78,9 @@ class CondInstConfig:
     mask_head: str = "condinst"
 
     def __post_init__(self) -> None:
+        if any(side <= 0 or side % GRID_MULTIPLE for side in self.input_hw):
+            height, width = self.input_hw
+            raise ValueError(f"the sides of a grid must be multiples of {GRID_MULTIPLE}, not {width}x{height}")
         levels = len(self.head_strides)
         for name in ("regression_limits_px", "sizes_of_interest_px"):
             if len(getattr(self, name)) != levels:

@@ -116,15 +116,24 @@ def fill_network(model: CondInst, class_names: tuple[str, ...], initial: Initial
 
 
 def adapted_config(
-    base: CondInstConfig, class_count: int, color: bool, depth: bool = True, mask_head: str | None = None
+    base: CondInstConfig,
+    class_count: int,
+    color: bool,
+    depth: bool = True,
+    mask_head: str | None = None,
+    grid_wh: tuple[int, int] | None = None,
 ) -> CondInstConfig:
     """The same sizes for this many classes, with or without colour and depth; missing depth gates the colour.
 
-    Without a `mask_head`, it is that of `base`.
+    Without a `mask_head` or a grid, they are those of `base`.
+
+    Raises:
+        ValueError: the grid's sides are no multiples of 16.
     """
     channels = (base.color_channels or CondInstConfig().color_channels) if color else ()
     return replace(
         base,
+        input_hw=base.input_hw if grid_wh is None else grid_wh[::-1],
         num_classes=class_count,
         color_channels=channels,
         reads_depth=depth,

@@ -89,6 +89,8 @@ def test_boxes_are_locations_less_and_plus_distances(small_config: CondInstConfi
         ({"head_strides": (8, 16)}, "regression_limits_px has 3 entries"),
         ({"head_strides": (8, 16, 64)}, "not among the backbone's strides"),
         ({"stage_blocks": (1, 1)}, "stage_blocks has 2 entries"),
+        ({"input_hw": (360, 480)}, "must be multiples of 16, not 480x360"),
+        ({"input_hw": (0, 320)}, "must be multiples of 16, not 320x0"),
     ],
 )
 def test_inconsistent_sizes_are_refused(small_config: CondInstConfig, change: dict, message: str) -> None:

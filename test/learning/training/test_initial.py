@@ -131,6 +131,8 @@ def test_sizes_follow_the_weights_classes_and_inputs(small_config: CondInstConfi
     assert adapted_config(with_upsampling, 1, color=False) == blind
     assert adapted_config(small_config, 1, color=True, depth=False) == replace(gated, reads_depth=False)
     assert adapted_config(blind, 1, color=False, mask_head="kernels") == replace(blind, mask_head="kernels")
+    fine = adapted_config(small_config, 1, color=True, grid_wh=(480, 368))
+    assert fine == replace(gated, input_hw=(368, 480))
     with pytest.raises(ValueError, match="needs color_channels"):
         replace(blind, reads_depth=False)
 
