@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import get_type_hints
 
 from instance_seg_ros.core.gripper_files import read_gripper
@@ -143,7 +144,8 @@ class GripperSettings(Settings):
     """A parallel-jaw gripper as boxes: two fingers and a palm; the tool centre point lies between the fingertips.
 
     Values that are 0 are those of the preset, and are filled in when the object is made: nobody reads a 0. Where
-    `dataclasses.replace` names another preset, values that are those of the one before become those of the new one.
+    `dataclasses.replace` names another preset, values that were filled in become those of the new one; those that were
+    set stay, equal to the old preset's or not.
 
     Raises:
         ValueError: for a preset that there is none of, a file that is none, or a value out of range.
@@ -188,18 +190,17 @@ class GripperSettings(Settings):
         maximum=2.0,
     )
 
-    filled_from: str = dataclasses.field(default="", repr=False, compare=False)
-    """The preset that values were filled in from; no setting, but what `dataclasses.replace` hands on."""
+    filled: Mapping[str, float] = dataclasses.field(default_factory=dict, repr=False, compare=False, hash=False)
+    """The values that were filled in; no setting, but what `dataclasses.replace` hands on."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         names = tuple(field.name for field in fields_of(GripperSettings) if field.type is float)
         values = read_gripper(self.preset, names).values
-        before = read_gripper(self.filled_from, names).values if self.filled_from not in ("", self.preset) else {}
-        for name in names:
-            if getattr(self, name) in (0, before.get(name)):
-                object.__setattr__(self, name, values[name])
-        object.__setattr__(self, "filled_from", self.preset)
+        filled = {name: values[name] for name in names if getattr(self, name) in (0, self.filled.get(name))}
+        for name, value in filled.items():
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "filled", filled)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -33,6 +33,7 @@ def test_every_preset_is_a_gripper_that_says_where_its_values_come_from(preset: 
         ("robotiq_2f_140", 0.14),
         ("onrobot_rg2", 0.11),
         ("weiss_wsg_50_110", 0.11),
+        ("schunk_egk_40", 0.083),
     ],
 )
 def test_presets_open_as_far_as_their_makers_say(preset: str, max_opening_m: float) -> None:
@@ -62,6 +63,14 @@ def test_replacing_the_preset_takes_the_values_of_the_new_one_and_keeps_those_th
     assert dataclasses.replace(changed, force_n=12.0) == GripperSettings(
         "onrobot_rg2", finger_width_m=0.033, force_n=12.0
     )
+
+
+def test_a_value_that_was_set_stays_where_it_equals_that_of_the_preset_before() -> None:
+    own_m = GripperSettings().max_opening_m
+    settings = GripperSettings(max_opening_m=own_m)
+    for preset in ("onrobot_rg2", "robotiq_2f_140", "parallel_80mm"):
+        settings = dataclasses.replace(settings, preset=preset)
+        assert settings == GripperSettings(preset=preset, max_opening_m=own_m)
 
 
 def test_a_file_of_ones_own_is_a_preset(tmp_path: Path) -> None:

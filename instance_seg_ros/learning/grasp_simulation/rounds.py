@@ -39,7 +39,7 @@ class AttemptRecord:
         touched: what stopped the approach.
         contact_error_m: by how much the planned contacts lie outside (+) or inside (-) the true surface along the
             closing axis, the two of them; None where the closing line misses the object.
-        surface_angles_deg: angle between the closing axis and the true surface's normal there, likewise.
+        surface_angles_deg: angle between the closing axis and the true surface's normal there, 0 to 90, likewise.
         held_family: of what is held; "" for nothing.
         marks: what the quality was computed from; empty for a planner that gives none.
     """
@@ -204,8 +204,10 @@ def _contacts_against_truth(
             return None, None
         depth_m = float((places_m[0] - origin_m) @ (side * closing))
         errors.append(round(proposal.width_m / 2 - depth_m, 5))
-        cosine = float(mesh.face_normals[triangles[0]] @ (side * closing))
-        angles.append(round(float(np.degrees(np.arccos(np.clip(cosine, -1, 1)))), 1))
+        cosine = abs(
+            float(mesh.face_normals[triangles[0]] @ closing)
+        )  # which way faces wind is not the same everywhere
+        angles.append(round(float(np.degrees(np.arccos(min(cosine, 1.0)))), 1))
     return (errors[0], errors[1]), (angles[0], angles[1])
 
 
