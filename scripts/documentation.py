@@ -53,7 +53,8 @@ OUTPUTS = (
     Endpoint(
         "~/panoptic_image",
         "sensor_msgs/msg/Image",
-        "`mono16`: the instance's `label`; 65533: what objects stand on, 65534: another large plane, 65535: the rest",
+        "`mono16`: the instance's `label`; 32768 + class index: stuff of a panoptic model; by the depth 65533: what "
+        "objects stand on, 65534: another large plane, 65535: the rest",
     ),
     Endpoint("~/camera_info", "sensor_msgs/msg/CameraInfo", "the camera of `label_image` and `overlay`: no distortion"),
     Endpoint("~/overlay", "sensor_msgs/msg/Image", "`bgr8`, the picture for people"),

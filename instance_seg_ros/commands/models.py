@@ -13,7 +13,7 @@ from tabulate import tabulate
 from instance_seg_ros.commands.helpers.model_inspection import inspection_of
 from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.segmentation import default_model_path, read_model_info
-from instance_seg_ros.segmentation.model_file import read_metadata
+from instance_seg_ros.segmentation.model_file import mask_head_of, read_metadata
 
 _INSPECT = Path("inspect")
 _FURTHER = {"input_contract": "input", "trained_on": "trained on"}
@@ -74,6 +74,7 @@ def description_of(file: Path, is_default: bool = False) -> str:
         ("classes", ", ".join(info.class_names)),
         ("score threshold", f"{info.score_threshold:g}"),
         ("mask threshold", f"{info.mask_threshold:g}"),
+        *([("mask head", head)] if (head := mask_head_of(further)) else []),
         ("digest", info.digest),
     ]
     for key, title in _FURTHER.items():

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+NO_STUFF = -1
+"""Of a pixel: it is nothing that has no countable objects, such as walls."""
+MAX_STUFF_CLASS_ID = 32_764
+"""The panoptic image tells such classes from objects by its 16th bit, and has three values of its own."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,6 +25,8 @@ class Instances:
         scores: (N,) float32 in [0, 1].
         class_ids: (N,) int64, indices into `class_names`.
         class_names: names of all the classes that the model knows.
+        stuff: (H, W) int32, index into `class_names` of what is no object at each pixel, such as a wall; NO_STUFF where
+            there is none of it, or an instance; None from a segmenter that tells objects alone.
 
     Raises:
         ValueError: when lengths, shapes, dtypes or ranges disagree, or a value is not finite. Whether masks overlap is
@@ -36,6 +43,7 @@ class Instances:
     scores: NDArray[np.float32]
     class_ids: NDArray[np.int64]
     class_names: tuple[str, ...]
+    stuff: NDArray[np.int32] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.masks, np.ndarray) or self.masks.ndim != 3 or self.masks.dtype != np.bool_:
@@ -54,6 +62,13 @@ class Instances:
             raise ValueError(f"boxes_xyxy must have x0 <= x1 and y0 <= y1, not {self.boxes_xyxy.tolist()}")
         if not ((self.class_ids >= 0) & (self.class_ids < len(self.class_names))).all():
             raise ValueError(f"class_ids must index the {len(self.class_names)} class names: {self.class_ids.tolist()}")
+        if self.stuff is not None:
+            _check("stuff", self.stuff, self.masks.shape[1:], np.int32)
+            if self.stuff.size and not NO_STUFF <= self.stuff.min() <= self.stuff.max() < len(self.class_names):
+                raise ValueError(
+                    f"stuff must index the {len(self.class_names)} class names or be {NO_STUFF}: "
+                    f"{self.stuff.min()} to {self.stuff.max()}"
+                )
 
     @classmethod
     def empty(cls, height: int, width: int, class_names: tuple[str, ...]) -> Instances:
@@ -85,8 +100,12 @@ class Instances:
 
     def __getitem__(self, index: NDArray | slice) -> Instances:
         """The instances that a boolean mask, an index array or a slice selects."""
-        return Instances(
-            self.masks[index], self.boxes_xyxy[index], self.scores[index], self.class_ids[index], self.class_names
+        return replace(
+            self,
+            masks=self.masks[index],
+            boxes_xyxy=self.boxes_xyxy[index],
+            scores=self.scores[index],
+            class_ids=self.class_ids[index],
         )
 
     def names(self) -> Iterator[str]:

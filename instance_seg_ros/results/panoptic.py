@@ -1,4 +1,4 @@
-"""A scene as a panoptic label image: each pixel is a thing, by its label, or a kind of stuff, told by the depth."""
+"""A scene as a panoptic label image: each pixel is a thing, by its label, or stuff, told by the model or the depth."""
 
 from __future__ import annotations
 
@@ -6,11 +6,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.core.geometry import Plane
+from instance_seg_ros.core.instances import NO_STUFF
 from instance_seg_ros.lifting.support import Support, dominant_plane
 from instance_seg_ros.pipeline import Scene
 
+STUFF_OF_MODEL = 32_768
+"""Stuff that a panoptic model found: this and more, by the class index."""
 SUPPORT, WALL_OR_FLOOR, BACKGROUND = 65_533, 65_534, 65_535
-"""Stuff: what objects stand on; another large plane; all else, and what has no depth. Things have labels from 1."""
+"""Stuff by the depth: what objects stand on; another large plane; all else, and what has no depth.
+
+Things have labels from 1.
+"""
 
 _TOLERANCE_M, _TOLERANCE_RATIO = 0.008, 0.008
 """How far a pixel of a plane may lie off it: so much, and this share of its depth besides."""
@@ -21,13 +27,19 @@ _STEP_PX = 4
 
 
 def panoptic_image(scene: Scene) -> NDArray[np.uint16]:
-    """(H, W) uint16: the label of the instance, as in the label image, or SUPPORT, WALL_OR_FLOOR or BACKGROUND.
+    """(H, W) uint16: the label of the instance, as in the label image, or stuff.
+
+    Stuff is STUFF_OF_MODEL and the class index where a panoptic model found some, elsewhere SUPPORT, WALL_OR_FLOOR or
+    BACKGROUND.
 
     Supports are the planes that objects stand on, by lifting; walls and floors are those that it found parallel to
     them, and others that are looked for among what is left, by RANSAC.
     """
     points_m, depth_m = scene.frame.points_m, scene.frame.depth_m
     labels = scene.instances.label_image()
+    stuff = scene.instances.stuff
+    if stuff is not None:
+        np.copyto(labels, (STUFF_OF_MODEL + stuff).astype(np.uint16), where=stuff != NO_STUFF)
     free = (labels == 0) & (depth_m > 0)
     labels[labels == 0] = BACKGROUND
     tolerance_m = _TOLERANCE_M + _TOLERANCE_RATIO * depth_m

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
-from instance_seg_ros.core.instances import Instances, boxes_of_masks
+from instance_seg_ros.core.instances import NO_STUFF, Instances, boxes_of_masks
 from instance_seg_ros.segmentation.postprocessing import MIN_KEPT_SHARE, Region
 
 _SAME_OBJECT_IOU = 0.5
@@ -134,7 +134,25 @@ def combined(
         np.array(scores, dtype=np.float32),
         np.array(class_ids, dtype=np.int64),
         class_names,
+        _joined_stuff(looks, class_names, stacked),
     )
+
+
+def _joined_stuff(
+    looks: Sequence[Look], class_names: tuple[str, ...], masks: NDArray[np.bool_]
+) -> NDArray[np.int32] | None:
+    """What is stuff beside the instances: a wall is known by what is around it, so that the largest look decides."""
+    if all(look.instances.stuff is None for look in looks):
+        return None
+    joined = np.full(masks.shape[1:], NO_STUFF, dtype=np.int32)
+    for look in sorted(looks, key=lambda look: -look.level):
+        if look.instances.stuff is not None:
+            ids = np.array([*map(class_names.index, look.instances.class_names), NO_STUFF], dtype=np.int32)
+            x0, y0, x1, y1 = look.region_xyxy
+            part = joined[y0:y1, x0:x1]
+            np.copyto(part, ids[look.instances.stuff], where=part == NO_STUFF)
+    joined[masks.any(axis=0)] = NO_STUFF
+    return joined
 
 
 def _objects(pieces: Sequence[_Piece]) -> list[list[_Piece]]:

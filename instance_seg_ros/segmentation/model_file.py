@@ -21,6 +21,8 @@ FORMAT = "instance_seg_ros/1"
 SHIPPED_MODEL = "tabletop_rgbd.onnx"
 QUANTISED_FROM_KEY = "quantised_from"
 CALIBRATION_KEY = "score_calibration"
+NETWORK_KEY = "network"
+MASK_HEAD_KEY = "mask_head"
 MAX_CLASSES = 65_535
 """The messages number them in 16 bits."""
 
@@ -50,6 +52,7 @@ class ModelInfo:
         quantised_from: for a file in 8 bits, the digest of the float one that it was made from; otherwise empty.
         needs_color: whether it sees nothing without the colour image.
         calibration: of the network's scores to those that are published, which `score_threshold` is one of.
+        stuff_class_ids: the classes of a panoptic model that have no countable objects, such as walls.
     """
 
     name: str
@@ -61,17 +64,21 @@ class ModelInfo:
     quantised_from: str = ""
     needs_color: bool = False
     calibration: ScoreCalibration = UNCHANGED
+    stuff_class_ids: tuple[int, ...] = ()
 
 
 def joined_info(infos: Sequence[ModelInfo]) -> ModelInfo:
     """One model's own facts; of two, names and digest of both, and the classes of either."""
     if len(infos) == 1:
         return infos[0]
+    class_names = tuple(dict.fromkeys(name for info in infos for name in info.class_names))
+    stuff = {info.class_names[class_id] for info in infos for class_id in info.stuff_class_ids}
     return replace(
         infos[0],
         name=" + ".join(info.name for info in infos),
         version=" + ".join(info.version for info in infos),
-        class_names=tuple(dict.fromkeys(name for info in infos for name in info.class_names)),
+        class_names=class_names,
+        stuff_class_ids=tuple(index for index, name in enumerate(class_names) if name in stuff),
         digest=hashlib.sha256(" ".join(info.digest for info in infos).encode()).hexdigest(),
         needs_color=any(info.needs_color for info in infos),
     )
@@ -187,6 +194,19 @@ def read_metadata(content: bytes) -> dict[str, str]:
             entry = {key: protobuf.text(part) for key, part, _ in protobuf.fields(value)}
             metadata[entry.get(_KEY_FIELD, "")] = entry.get(_VALUE_FIELD, "")
     return metadata
+
+
+def mask_head_of(metadata: Mapping[str, str]) -> str:
+    """The way to masks of a network of this project, by its name in the configuration; "" where a file does not tell.
+
+    A file in 8 bits says it by itself, since it has no configuration; one from before there was a choice is CondInst.
+    """
+    if MASK_HEAD_KEY in metadata:
+        return metadata[MASK_HEAD_KEY]
+    try:
+        return str(json.loads(metadata[NETWORK_KEY])["config"].get("mask_head", "condinst"))
+    except (KeyError, ValueError, TypeError, AttributeError):
+        return ""
 
 
 def graph_digest(content: bytes) -> str:

@@ -14,8 +14,8 @@ _LOGGER = logging.getLogger(__name__)
 
 _HUB_NAME = re.compile(r"(?P<name>[\w.-]+/[\w.-]+?)(@(?P<revision>[\w.-]+))?")
 _FILE_ENDINGS = (".onnx", ".safetensors", ".pt", ".pth", ".bin", ".engine")
-_FILES = ("*.json", "*.safetensors", "merges.txt", "vocab.txt")
-"""What is fetched: no code, and no weights that can hold code."""
+FILES = ("*.json", "*.safetensors", "merges.txt", "vocab.txt")
+"""What is fetched of a model, and what its digest is of: no code, and no weights that can hold code."""
 _REPLY_TIMEOUT_S = 10.0
 """Of the hub's first word. Without it, a network that drops packets would hold a transition for minutes."""
 
@@ -42,7 +42,7 @@ def located(path: Path) -> Path:
             f"there is no {path} here; if it is a model of the Hugging Face hub: pip install "
             "'instance_seg_ros[transformers]'"
         ) from error
-    wanted: dict[str, Any] = {"repo_id": name["name"], "revision": name["revision"], "allow_patterns": list(_FILES)}
+    wanted: dict[str, Any] = {"repo_id": name["name"], "revision": name["revision"], "allow_patterns": list(FILES)}
     try:
         cached = Path(snapshot_download(local_files_only=True, **wanted))
     except HFValidationError:  # such as ../model: no name that the hub gives

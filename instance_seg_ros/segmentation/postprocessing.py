@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.core.instances import Instances
+from instance_seg_ros.core.instances import NO_STUFF, Instances
 from instance_seg_ros.segmentation.model_file import ModelError
 
 # A mask may reach past its box, because the box is regressed and the mask is not: by this share of the box's size and
@@ -169,6 +169,36 @@ def to_instances(
         output.class_ids[rows[kept]].astype(np.int64, copy=False),  # bits than the file has
         class_names,
     )
+
+
+def without_classes(output: NetworkOutput, class_ids: Sequence[int]) -> NetworkOutput:
+    """The same without the rows of some classes."""
+    return replace(output, scores=np.where(np.isin(output.class_ids, class_ids), np.float32(0), output.scores))
+
+
+def stuff_image(
+    output: NetworkOutput,
+    image_size_wh: tuple[int, int],
+    class_ids: Sequence[int],
+    score_threshold: float,
+    mask_threshold: float,
+) -> NDArray[np.int32]:
+    """The class of stuff at each pixel, (H, W); NO_STUFF where there is none.
+
+    A pixel that several masks claim goes to the one with the highest probability, as with objects.
+
+    Args:
+        output: of the network, in which stuff has rows as objects have.
+        class_ids: those that are stuff.
+
+    Raises:
+        ModelError: a mask is not finite.
+    """
+    rows = np.argsort(-output.scores, kind="stable")
+    rows = rows[(output.scores[rows] >= score_threshold) & np.isin(output.class_ids[rows], class_ids)]
+    regions = [_region(output, row, image_size_wh, mask_threshold) for row in rows]
+    _, owner = _claims(output, rows, regions, image_size_wh, mask_threshold)
+    return np.append(output.class_ids[rows], NO_STUFF).astype(np.int32)[owner]  # owner is -1 where none claims it
 
 
 def settled_instances(settled: SettledMasks, class_names: tuple[str, ...], min_mask_pixels: int) -> Instances:

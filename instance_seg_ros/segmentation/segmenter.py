@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Protocol
 from numpy.typing import NDArray
 
 from instance_seg_ros.core.camera import RgbdFrame
-from instance_seg_ros.core.instances import Instances
+from instance_seg_ros.core.instances import NO_STUFF, Instances
 from instance_seg_ros.core.parameters import SegmentationSettings
 from instance_seg_ros.segmentation.contract import read_info
 from instance_seg_ros.segmentation.model_file import ModelError, ModelInfo, default_model_path
 from instance_seg_ros.segmentation.model_location import located
-from instance_seg_ros.segmentation.network import Network, instances_of, network_inputs
-from instance_seg_ros.segmentation.postprocessing import Selection, to_instances
+from instance_seg_ros.segmentation.network import Network, instances_of, network_inputs, selected_instances
+from instance_seg_ros.segmentation.postprocessing import Selection, stuff_image, to_instances, without_classes
 
 if TYPE_CHECKING:
     from instance_seg_ros.segmentation.combined_segmenter import CombinedSegmenter
@@ -65,7 +65,7 @@ class NetworkSegmenter:
             ModelError: the model takes images of another size.
         """
         found = to_instances(
-            self._network(self._inputs(frame)),
+            without_classes(self._network(self._inputs(frame)), self.info.stuff_class_ids),
             (frame.intrinsics.width, frame.intrinsics.height),
             self.info.class_names,
             score_threshold=0.0,
@@ -86,8 +86,20 @@ class NetworkSegmenter:
         threshold = self.info.score_threshold if settings.score_threshold < 0 else settings.score_threshold
         threshold = self.info.calibration.raw(threshold)
         selection = Selection(threshold, self.info.mask_threshold, settings.max_instances, settings.min_mask_pixels)
+        if self.info.stuff_class_ids:
+            return self._calibrated(self._panoptic(frame, selection))
         found = instances_of(self._network, self._inputs(frame), selection, self.info.class_names)
         return self._calibrated(found)
+
+    def _panoptic(self, frame: RgbdFrame, selection: Selection) -> Instances:
+        """The objects, and beside them the stuff."""
+        inputs, stuff = self._inputs(frame), self.info.stuff_class_ids
+        output = self._network(inputs)
+        found = selected_instances(without_classes(output, stuff), inputs, selection, self.info.class_names)
+        thresholds = selection.score_threshold, selection.mask_threshold
+        seen = stuff_image(output, found.image_size_wh, stuff, *thresholds)
+        seen[found.masks.any(axis=0)] = NO_STUFF
+        return replace(found, stuff=seen)
 
     def _calibrated(self, instances: Instances) -> Instances:
         """The same with scores as they are published."""

@@ -10,10 +10,10 @@ import pytest
 
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.geometry import Plane
-from instance_seg_ros.core.instances import Instances
+from instance_seg_ros.core.instances import NO_STUFF, Instances
 from instance_seg_ros.lifting import LiftedFrame
 from instance_seg_ros.pipeline import Scene
-from instance_seg_ros.results.panoptic import BACKGROUND, SUPPORT, WALL_OR_FLOOR, panoptic_image
+from instance_seg_ros.results.panoptic import BACKGROUND, STUFF_OF_MODEL, SUPPORT, WALL_OR_FLOOR, panoptic_image
 
 CAMERA = Intrinsics(160, 120, 150.0, 150.0, 79.5, 59.5)
 TABLE = Plane(np.array([0.0, -np.cos(0.6), -np.sin(0.6)]), 0.45)
@@ -76,3 +76,23 @@ def test_without_a_support_a_table_is_a_large_plane(scene_of: Callable[..., Scen
 def test_what_has_no_depth_or_no_plane_is_background(depth_m: np.ndarray, scene_of: Callable[..., Scene]) -> None:
     labels = panoptic_image(scene_of(depth_m, np.zeros((120, 160)), None))
     assert np.mean(labels == BACKGROUND) > 0.9
+
+
+def test_what_a_panoptic_model_calls_stuff_is_that_and_the_depth_tells_of_the_rest(
+    scene_of: Callable[..., Scene],
+) -> None:
+    table_m, wall_m = depth_of(TABLE), depth_of(WALL)
+    thing = np.zeros((120, 160), dtype=bool)
+    thing[80:100, 60:90] = True
+    depth_m = np.where(thing, 0.5, np.minimum(table_m, wall_m))
+    scene = scene_of(depth_m, thing, TABLE)
+    stuff = np.full((120, 160), NO_STUFF, dtype=np.int32)
+    stuff[:30], stuff[:, :20] = 7, 3
+    stuff[thing] = NO_STUFF
+    instances = dataclasses.replace(scene.instances, class_names=tuple("abcdefgh"), stuff=stuff)
+    labels = panoptic_image(dataclasses.replace(scene, instances=instances))
+    expected = np.where(table_m < wall_m, SUPPORT, WALL_OR_FLOOR)
+    expected[:30], expected[:, :20] = STUFF_OF_MODEL + 7, STUFF_OF_MODEL + 3
+    expected[thing] = 1
+    assert np.mean(labels == expected) > 0.999
+    assert ((labels >= STUFF_OF_MODEL + 3) & (labels <= STUFF_OF_MODEL + 7)).sum() == (stuff != NO_STUFF).sum()

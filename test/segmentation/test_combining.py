@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
-from instance_seg_ros.core.instances import Instances
+from instance_seg_ros.core.instances import NO_STUFF, Instances
 from instance_seg_ros.core.parameters import SegmentationSettings
 from instance_seg_ros.segmentation import ModelError, load_segmenter
 from instance_seg_ros.segmentation.combined_segmenter import CombinedSegmenter
@@ -147,6 +148,23 @@ def test_tiles_of_a_perfect_network_give_what_it_sees_in_the_whole(width: int, s
     assert len(instances) == len(masks)
     for mask, expected in zip(instances.masks, masks, strict=True):
         assert np.array_equal(mask, expected)
+
+
+def test_the_largest_look_decides_about_stuff_and_others_tell_of_what_it_leaves_open() -> None:
+    whole, tile = look_at(WHOLE, [rectangle(2, 2, 6, 6)], [0.9], level=1), look_at(RIGHT, [], [])
+    of_whole = np.full(SIZE_WH[::-1], NO_STUFF, dtype=np.int32)
+    of_whole[:, :16] = 0  # under the instance, too, where it does not count
+    of_tile = np.zeros((12, 14), dtype=np.int32)
+    whole = replace(whole, instances=replace(whole.instances, class_names=("wall", "object"), stuff=of_whole))
+    tile = replace(tile, instances=replace(tile.instances, class_names=("floor",), stuff=of_tile))
+    found = put_together([tile, whole], ("floor", "object", "wall"))
+    expected = np.where(np.arange(24) < 16, 2, 0) * np.ones((12, 1), dtype=int)
+    expected[found.masks[0]] = NO_STUFF
+    assert found.masks[0].sum() == 16
+    assert np.array_equal(found.stuff, expected)
+    assert (
+        put_together([replace(whole, instances=replace(whole.instances, stuff=None))], ("wall", "object")).stuff is None
+    )
 
 
 def test_a_crop_looks_along_the_same_rays() -> None:

@@ -11,7 +11,7 @@ from instance_seg_ros.segmentation.families.description import ExportedModel, re
 from instance_seg_ros.segmentation.families.image_input import ImageInput
 from instance_seg_ros.segmentation.families.registry import FAMILIES, fits
 from instance_seg_ros.segmentation.families.signature import Signature, read_signature
-from instance_seg_ros.segmentation.model_file import ModelError, read_content
+from instance_seg_ros.segmentation.model_file import ModelError, ModelInfo, mask_head_of, read_content
 from instance_seg_ros.segmentation.model_location import located
 from instance_seg_ros.segmentation.prompts import TextDetector
 from instance_seg_ros.segmentation.runtimes.engine_builder import MODULES, graph_obstacle
@@ -36,7 +36,9 @@ def inspection_of(path: Path) -> tuple[str, bool]:
     except ValueError as error:
         raise ModelError(f"{path} is no ONNX file or was cut short ({error}); copy or export it again") from error
     if "format" in signature.metadata:
-        return f"{path} is this project's own; `instance-seg models {path}` tells of it", True
+        head = mask_head_of(signature.metadata)
+        of_head = f", its mask head {head}" if head else ""
+        return f"{path} is this project's own{of_head}; `instance-seg models {path}` tells of it", True
     rows = [("file", f"{path} ({path.stat().st_size / 1e6:.1f} MB), by {signature.producer or 'an unnamed exporter'}")]
     rows += _signature_rows(signature)
     rows += [(name, f"no: {text}") for name in MODULES if (text := graph_obstacle(name, signature.operators))]
@@ -72,6 +74,8 @@ def _inspected_folder(path: Path) -> tuple[str, bool]:
     rows += [("answers", use), ("runs on", loaded.backend)]
     if not (folder.model_type in SAM_CLASSES or folder.model_type in DETECTORS):
         rows.append(("classes", _names_line(loaded.info.class_names, "id2label of config.json")))
+    if isinstance(loaded, TransformersNetwork):
+        rows += _stuff_rows(loaded.info, loaded.stuff_from)
     rows += [("score threshold", f"{loaded.info.score_threshold:g}"), ("digest", loaded.info.digest)]
     return _table(rows), True
 
@@ -103,8 +107,16 @@ def _model_rows(model: ExportedModel) -> Rows:
     yield "read as", model.family.title
     yield "image", _image_line(model.image, model.image_tensor.shape[-2:])
     yield "classes", _names_line(model.info.class_names, model.class_names_from)
+    yield from _stuff_rows(model.info, model.stuff_from)
     yield "score threshold", f"{model.info.score_threshold:g}"
     yield "digest", model.info.digest
+
+
+def _stuff_rows(info: ModelInfo, source: str) -> Rows:
+    """Which classes are no objects; nothing of a model whose classes all are."""
+    if info.stuff_class_ids:
+        names = tuple(info.class_names[index] for index in info.stuff_class_ids)
+        yield "stuff, no objects", _names_line(names, source)
 
 
 def _image_line(image: ImageInput, sides_hw: tuple[int | None, ...]) -> str:

@@ -1,6 +1,6 @@
 """Reads a data set in COCO's instance format (Lin et al., ECCV 2014): one JSON file and a folder of images.
 
-    instances.json   {"images": [{"id", "file_name", "width", "height"}], "categories": [{"id", "name"}],
+    instances.json   {"images": [{"id", "file_name", "width", "height"}], "categories": [{"id", "name", "isthing"}],
                      "annotations": [{"id", "image_id", "category_id", "segmentation", "iscrowd", "bbox"}]}
     images/          PNG or JPEG files, by `file_name`
     depth/           optional: 16-bit PNG files of the same size, registered to the images, of the same name with the
@@ -8,7 +8,8 @@
 
 An image may name its camera by the keys "fx", "fy", "cx" and "cy", in pixels. Everything is checked when it is read:
 what cannot be used is left out and listed, and where a box says where it was, its pixels count neither as object nor as
-background. So do those of `iscrowd` annotations.
+background. So do those of `iscrowd` annotations. Categories with `isthing` 0, as panopticapi writes them, are stuff:
+background to training, and a class of its pixels to evaluation.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from tqdm import tqdm
 
 from instance_seg_ros.core.camera import Intrinsics
 from instance_seg_ros.core.errors import InputError
+from instance_seg_ros.core.instances import NO_STUFF
 from instance_seg_ros.files.captures import DEFAULT_DEPTH_UNIT_M
 from instance_seg_ros.learning.datasets.coco_masks import Rle, area_px, decode_mask, encode_box, encode_segmentation
 from instance_seg_ros.learning.datasets.image_header import DEPTH_KIND, ImageHeader, read_image_header
@@ -101,12 +103,14 @@ class CocoImage:
         depth_path: of its depth; None where it has none.
         camera: size in pixels and intrinsics.
         regions: in the order in which they are painted: ignored ones first, then larger before smaller ones.
+        stuff: what has no countable objects, in the same order; none where all classes are one.
     """
 
     color_path: Path
     depth_path: Path | None
     camera: Intrinsics
     regions: tuple[CocoRegion, ...]
+    stuff: tuple[CocoRegion, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -161,7 +165,9 @@ def read_coco(files: CocoFiles, progress: bool = False) -> CocoData:
             named for it.
     """
     content = _read_json(files.instances)
-    class_of_category, class_names = _classes(_used_categories(content), files)
+    categories = _used_categories(content)
+    class_of_category, class_names = _classes(categories, files)
+    stuff_categories = [category["id"] for category in categories if category.get("isthing") == 0]
     annotations, orphans = _annotations_by_image(content, files.instances)
     images: list[CocoImage] = []
     skipped_images: list[str] = []
@@ -175,8 +181,14 @@ def read_coco(files: CocoFiles, progress: bool = False) -> CocoData:
             skipped_images.append(str(error))
             continue
         assumed += not named
-        regions = _regions(annotations[entry["id"]], camera, class_of_category, color_path, skipped_annotations)
-        images.append(CocoImage(color_path, depth_path, camera, regions))
+        things: list[dict[str, Any]] = []
+        stuff: list[dict[str, Any]] = []
+        for annotation in annotations[entry["id"]]:
+            (stuff if annotation.get("category_id") in stuff_categories else things).append(annotation)
+        regions, surfaces = (
+            _regions(some, camera, class_of_category, color_path, skipped_annotations) for some in (things, stuff)
+        )
+        images.append(CocoImage(color_path, depth_path, camera, regions, () if files.class_agnostic else surfaces))
     if not images:
         cause = f"; the first one: {skipped_images[0]}" if skipped_images else ""
         raise CocoError(f"{files.instances}: none of {len(content['images'])} images can be used{cause}")
@@ -206,6 +218,15 @@ def label_image(image: CocoImage) -> tuple[NDArray[np.uint8], NDArray[np.int64]]
             classes.append(region.class_index)
         labels[decode_mask(region.rle)] = IGNORED_LABEL if region.class_index is None else len(classes)
     return labels, np.array(classes, dtype=np.int64)
+
+
+def stuff_image(image: CocoImage) -> NDArray[np.int32]:
+    """(H, W): the class of stuff at each pixel, of the smallest region that has it, NO_STUFF where there is none."""
+    classes = np.full((image.camera.height, image.camera.width), NO_STUFF, dtype=np.int32)
+    for region in image.stuff:
+        if region.class_index is not None:
+            classes[decode_mask(region.rle)] = region.class_index
+    return classes
 
 
 def _read_json(path: Path) -> dict[str, Any]:

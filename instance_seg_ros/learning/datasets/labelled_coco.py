@@ -10,8 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from instance_seg_ros.core.camera import RgbdFrame
-from instance_seg_ros.core.instances import Instances
-from instance_seg_ros.learning.datasets.coco_data import IGNORED_LABEL, CocoData, CocoFiles, label_image
+from instance_seg_ros.core.instances import NO_STUFF, Instances
+from instance_seg_ros.learning.datasets.coco_data import (
+    IGNORED_LABEL,
+    CocoData,
+    CocoFiles,
+    label_image,
+    stuff_image,
+)
 from instance_seg_ros.learning.datasets.coco_images import read_color, read_depth
 from instance_seg_ros.learning.datasets.labelled_frames import LabelledFrame, spread
 
@@ -35,10 +41,16 @@ def coco_frames(data: CocoData, files: CocoFiles, limit: int) -> Iterator[Labell
         image = data.images[index]
         labels, class_ids = label_image(image)
         ignored = labels == IGNORED_LABEL
+        stuff = stuff_image(image) if image.stuff else None
+        if stuff is not None:
+            stuff[labels > 0] = NO_STUFF
         labels[ignored] = 0
         visible = np.unique(labels[labels > 0])  # an object may be covered completely by smaller ones
         truth = replace(
-            Instances.from_labels(labels), class_ids=class_ids[visible.astype(int) - 1], class_names=data.class_names
+            Instances.from_labels(labels),
+            class_ids=class_ids[visible.astype(int) - 1],
+            class_names=data.class_names,
+            stuff=stuff,
         )
         frame = RgbdFrame(read_color(image), read_depth(image, files.depth_unit_m), image.camera)
         path = _inside(image.color_path, files.images)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.core.instances import Instances
+from instance_seg_ros.core.instances import NO_STUFF, Instances
 
 UNKNOWN_CLASS = -1
 
@@ -56,6 +56,17 @@ def class_ids_in(instances: Instances, names: Sequence[str]) -> NDArray[np.int64
     """(N,) int64: the index in `names` of each instance's class name, UNKNOWN_CLASS where it is not among them."""
     index_of = {name: index for index, name in enumerate(names)}
     return np.array([index_of.get(name, UNKNOWN_CLASS) for name in instances.names()], dtype=np.int64)
+
+
+def in_classes(instances: Instances, names: tuple[str, ...]) -> Instances:
+    """The instances and the stuff whose class has one of the names, with the classes that these are."""
+    class_ids = class_ids_in(instances, names)
+    known, stuff = class_ids != UNKNOWN_CLASS, instances.stuff
+    if stuff is not None:
+        index_of = {name: index for index, name in enumerate(names)}
+        own = [*(index_of.get(name, NO_STUFF) for name in instances.class_names), NO_STUFF]
+        stuff = np.array(own, dtype=np.int32)[stuff]
+    return replace(instances[known], class_ids=class_ids[known], class_names=names, stuff=stuff)
 
 
 def _listed(names: Sequence[str], most: int = 8) -> str:

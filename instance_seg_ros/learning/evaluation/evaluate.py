@@ -18,7 +18,7 @@ from instance_seg_ros.core.masks import mask_areas
 from instance_seg_ros.learning.datasets.labelled_frames import LabelledFrame
 from instance_seg_ros.learning.evaluation import semantic_iou
 from instance_seg_ros.learning.evaluation.average_precision import EncodedImage, encode
-from instance_seg_ros.learning.evaluation.classes import UNKNOWN_CLASS, class_ids_in
+from instance_seg_ros.learning.evaluation.classes import class_ids_in, in_classes
 from instance_seg_ros.learning.evaluation.metrics import ImageMetrics, image_metrics
 from instance_seg_ros.learning.evaluation.objects import ObjectFacts, object_facts
 from instance_seg_ros.learning.evaluation.panoptic_quality import PanopticCounts, count_things
@@ -154,8 +154,9 @@ def evaluate_frame(segmenter: RankingSegmenter, source: LabelledFrame) -> tuple[
         ranked = ranked[counted_predictions(source, ranked.masks)]
         encoded = encode(source.truth, ranked)
     void = source.ignored if source.complete else ~np.any(source.truth.masks, axis=0)
-    known = class_ids_in(instances, source.truth.class_names)
-    as_one = _as_one_class(source.truth), instances, np.zeros_like(known), void
+    as_one = _as_one_class(source.truth), _as_one_class(instances), np.zeros(len(instances), np.int64), void
+    known = in_classes(instances, source.truth.class_names)
+    by_class = source.truth, known, known.class_ids, void
     metrics = image_metrics(source.truth.masks, masks[counted])
     class_ids = class_ids_in(instances[counted], source.truth.class_names)
     result = FrameResult(
@@ -177,17 +178,16 @@ def evaluate_frame(segmenter: RankingSegmenter, source: LabelledFrame) -> tuple[
         segment_ms=segment_ms,
         robot_share=float(robot.mean()),
         panoptic=count_things(*as_one),
-        panoptic_by_class=count_things(
-            source.truth, instances[known != UNKNOWN_CLASS], known[known != UNKNOWN_CLASS], void
-        ),
+        panoptic_by_class=count_things(*by_class),
         semantic=semantic_iou.count_things(*as_one),
-        semantic_by_class=semantic_iou.count_things(source.truth, instances, known, void),
+        semantic_by_class=semantic_iou.count_things(*by_class),
     )
     return result, Prediction(source, instances, counted, away if source.complete else bare)
 
 
 def _as_one_class(instances: Instances) -> Instances:
-    return dataclasses.replace(instances, class_ids=np.zeros_like(instances.class_ids))
+    """The things alone, whatever they are."""
+    return dataclasses.replace(instances, class_ids=np.zeros_like(instances.class_ids), stuff=None)
 
 
 def counted_predictions(source: LabelledFrame, masks: NDArray[np.bool_]) -> NDArray[np.bool_]:

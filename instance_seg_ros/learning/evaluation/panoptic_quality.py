@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.core.instances import Instances
+from instance_seg_ros.core.instances import NO_STUFF, Instances
 
 VOID = 0
 """The label of pixels that nothing is known of."""
@@ -124,28 +124,36 @@ def _pixels(labels: NDArray[np.integer]) -> dict[int, int]:
 def count_things(
     truth: Instances, predicted: Instances, predicted_class_ids: NDArray[np.int64], void: NDArray[np.bool_]
 ) -> PanopticCounts:
-    """The counts of things; what is none of them is one segment that a prediction may be wrong on.
+    """The counts of things and stuff; what is neither is one segment that a prediction may be wrong on.
 
     Args:
-        truth, predicted: of one image; where masks share a pixel, the first has it.
+        truth, predicted: of one image; where masks share a pixel, the first has it. Stuff, where both have it, is one
+            segment of each class; that of the prediction in the truth's classes.
         predicted_class_ids: (M,) class of each prediction in the truth's classes.
         void: (H, W), where nothing is known; what is labelled is known all the same.
     """
-    truth_labels, predicted_labels = _painted(truth.masks), _painted(predicted.masks)
-    background = len(truth) + 1
+    truth_labels, classes = _painted(truth, truth.class_ids)
+    predicted_labels, of_predicted = _painted(predicted, predicted_class_ids)
+    background = max(classes, default=VOID) + 1
     truth_labels[(truth_labels == VOID) & ~void] = background
-    classes = dict(enumerate(truth.class_ids.tolist(), start=1)) | {background: _NO_THING}
-    of_predicted = dict(enumerate(predicted_class_ids.tolist(), start=1))
-    counts = count_segments(truth_labels, classes, predicted_labels, of_predicted)
-    return PanopticCounts({key: count for key, count in counts.by_class.items() if key != _NO_THING})
+    counts = count_segments(truth_labels, classes | {background: _NOT_LABELLED}, predicted_labels, of_predicted)
+    return PanopticCounts({key: count for key, count in counts.by_class.items() if key != _NOT_LABELLED})
 
 
-_NO_THING = -2
+_NOT_LABELLED = -2
 
 
-def _painted(masks: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """(H, W): 1 and up by the index of the first mask that has a pixel, VOID elsewhere."""
+def _painted(instances: Instances, class_ids: NDArray[np.int64]) -> tuple[NDArray[np.int32], dict[int, int]]:
+    """(H, W): 1 and up by the index of the first mask that has a pixel, then by kinds of stuff, VOID elsewhere.
+
+    With the class of each label.
+    """
+    masks, count = instances.masks, len(instances)
+    classes = dict(enumerate(class_ids.tolist(), start=1))
     labels = np.full(masks.shape[1:], VOID, dtype=np.int32)
-    for label in range(len(masks), 0, -1):
+    if instances.stuff is not None:
+        np.copyto(labels, count + 1 + instances.stuff, where=instances.stuff != NO_STUFF)
+        classes |= {count + 1 + kind: kind for kind in np.unique(instances.stuff).tolist() if kind != NO_STUFF}
+    for label in range(count, 0, -1):
         labels[masks[label - 1]] = label
-    return labels
+    return labels, classes

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.core.instances import Instances
+from instance_seg_ros.core.instances import NO_STUFF, Instances
 from instance_seg_ros.learning.evaluation.classes import UNKNOWN_CLASS
 
 BACKGROUND = -2
@@ -76,20 +76,24 @@ def count_pixels(truth: NDArray[np.integer], predicted: NDArray[np.integer], voi
 def count_things(
     truth: Instances, predicted: Instances, predicted_class_ids: NDArray[np.int64], void: NDArray[np.bool_]
 ) -> SemanticCounts:
-    """The counts of the classes of things.
+    """The counts of the classes of things and stuff.
 
     Args:
-        truth, predicted: of one image; where masks share a pixel, the first has it.
+        truth, predicted: of one image; where masks share a pixel, the first has it. Stuff of the prediction is in the
+            truth's classes.
         predicted_class_ids: (M,) class of each prediction in the truth's classes, or UNKNOWN_CLASS.
         void: (H, W), where nothing is known; what is labelled is known all the same.
     """
-    labelled = _classes(truth.masks, truth.class_ids)
-    return count_pixels(labelled, _classes(predicted.masks, predicted_class_ids), void & (labelled == BACKGROUND))
+    labelled = _classes(truth, truth.class_ids)
+    return count_pixels(labelled, _classes(predicted, predicted_class_ids), void & (labelled == BACKGROUND))
 
 
-def _classes(masks: NDArray[np.bool_], class_ids: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(H, W): the class of the first mask that has a pixel, BACKGROUND elsewhere."""
+def _classes(instances: Instances, class_ids: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(H, W): the class of the first mask that has a pixel, or of stuff, BACKGROUND elsewhere."""
+    masks, stuff = instances.masks, instances.stuff
     classes = np.full(masks.shape[1:], BACKGROUND, dtype=np.int64)
+    if stuff is not None:
+        np.copyto(classes, stuff, where=stuff != NO_STUFF)
     for mask, class_id in zip(masks[::-1], class_ids[::-1], strict=True):
         classes[mask] = class_id
     return classes

@@ -21,13 +21,16 @@ from instance_seg_ros.files.atomic import write_atomically
 from instance_seg_ros.learning.export.int8 import ONE_FRAME, Agreement, measured_agreement, quantise
 from instance_seg_ros.learning.models.checkpoint import Checkpoint, averaged_model
 from instance_seg_ros.learning.models.condinst import CondInst
-from instance_seg_ros.learning.models.embedded_weights import HALF_SUFFIX, NETWORK_KEY, network_facts
+from instance_seg_ros.learning.models.embedded_weights import HALF_SUFFIX, network_facts
 from instance_seg_ros.learning.models.exported_graph import DecodingSettings, ExportedModel
 from instance_seg_ros.segmentation.model_file import (
     CALIBRATION_KEY,
     FORMAT,
+    MASK_HEAD_KEY,
+    NETWORK_KEY,
     QUANTISED_FROM_KEY,
     graph_digest,
+    mask_head_of,
     read_metadata,
 )
 from instance_seg_ros.segmentation.network import network_inputs
@@ -228,7 +231,10 @@ def in_8_bits(content: bytes, calibration: Sequence[RgbdFrame]) -> tuple[bytes, 
         raise ValueError("the model file is in 8 bits already; give the float one")
     names = tuple(json.loads(facts["input_contract"]))
     quantised = quantise(onnx.load_from_string(content), [network_inputs(frame, names) for frame in calibration[::2]])
+    head = mask_head_of(facts)
     facts = {key: value for key, value in facts.items() if key not in (NETWORK_KEY, "digest")}
+    if head:
+        facts[MASK_HEAD_KEY] = head
     facts[QUANTISED_FROM_KEY] = read_metadata(content)["digest"]
     agreed = measured_agreement(content, _with_facts(quantised, facts), calibration[1::2])
     measured = {"calibration_frames": len(calibration[::2]), "agreement_with_float": asdict(agreed)}

@@ -16,9 +16,8 @@ from torch import Tensor
 from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.learning.models.condinst import CondInst
 from instance_seg_ros.learning.models.configuration import CondInstConfig
-from instance_seg_ros.segmentation.model_file import read_metadata, read_model_info
+from instance_seg_ros.segmentation.model_file import NETWORK_KEY, read_metadata, read_model_info
 
-NETWORK_KEY = "network"
 HALF_SUFFIX = "_half"
 _PREFIX = "model."  # of the network inside `exported_graph.ExportedModel`
 _COUNTER = "num_batches_tracked"  # a counter of batch normalisation that means nothing outside of training

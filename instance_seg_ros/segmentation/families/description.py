@@ -1,8 +1,8 @@
 """What is known of an exported model: its own facts, those of its family, and those of the YAML file beside it.
 
 Nothing goes by the name of the file. The YAML file has the model's name with the ending .yaml and may say anything that
-the model does not, or better: `family`, `class_names`, `score_threshold`, `nms_iou` and `input` with `size_wh`,
-`resize`, `channels`, `scale`, `mean`, `std` and `fill`.
+the model does not, or better: `family`, `class_names`, `stuff_classes`, `score_threshold`, `nms_iou` and `input` with
+`size_wh`, `resize`, `channels`, `scale`, `mean`, `std` and `fill`.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from instance_seg_ros.segmentation.families.family import Family, Fit
 from instance_seg_ros.segmentation.families.image_input import CHANNEL_ORDERS, RESIZE_RULES, ImageInput
 from instance_seg_ros.segmentation.families.registry import FAMILIES, fits
 from instance_seg_ros.segmentation.families.signature import Signature, Tensor, read_signature
+from instance_seg_ros.segmentation.families.stuff import stuff_by_names, stuff_listed
 from instance_seg_ros.segmentation.model_file import MAX_CLASSES, ModelError, ModelInfo, graph_digest, read_content
 
-_KEYS = ("family", "class_names", "score_threshold", "nms_iou", "input")
+_KEYS = ("family", "class_names", "stuff_classes", "score_threshold", "nms_iou", "input")
 _INPUT_KEYS = ("size_wh", "resize", "channels", "scale", "mean", "std", "fill")
 
 
@@ -40,6 +41,7 @@ class ExportedModel:
         info: as the segmenter shows it.
         nms_iou: as in Reading.
         class_names_from: where the names come from; for people.
+        stuff_from: who says which classes are stuff; "" where none are.
     """
 
     family: Family
@@ -50,6 +52,7 @@ class ExportedModel:
     info: ModelInfo
     nms_iou: float
     class_names_from: str
+    stuff_from: str
 
 
 def read_exported_model(path: Path) -> ExportedModel:
@@ -69,6 +72,7 @@ def read_exported_model(path: Path) -> ExportedModel:
     image_tensor = _image_tensor(path, signature)
     image = _image(path, _with_own_facts(family.image, signature), said.get("input", {}))
     names, names_from = _class_names(path, family, fit, signature, said)
+    stuff_class_ids, stuff_from = _stuff(path, names, signature, said)
     weights = _digest_of_weights(path, content)
     info = ModelInfo(
         name=path.stem,
@@ -78,6 +82,7 @@ def read_exported_model(path: Path) -> ExportedModel:
         mask_threshold=family.mask_threshold,
         digest=hashlib.sha256(f"{digest} {said_digest} {weights}".encode()).hexdigest(),
         needs_color=True,
+        stuff_class_ids=stuff_class_ids,
     )
     return ExportedModel(
         family,
@@ -88,6 +93,7 @@ def read_exported_model(path: Path) -> ExportedModel:
         info,
         share_of(path, said, "nms_iou", family.nms_iou),
         names_from,
+        stuff_from,
     )
 
 
@@ -238,6 +244,26 @@ def _class_names(
         has = "" if count is None else f"; its graph has {count}"
         raise ModelError(f"{path}: {len(names)} class names ({source}) cannot be used{has}, from 1 to {MAX_CLASSES}")
     return names, source
+
+
+def _stuff(
+    path: Path, class_names: tuple[str, ...], signature: Signature, said: Mapping[str, Any]
+) -> tuple[tuple[int, ...], str]:
+    """The indices of the classes that are stuff, and who says so.
+
+    Raises:
+        ModelError: they are no classes of the model.
+    """
+    if "stuff_classes" in said:
+        yaml_path = path.with_suffix(".yaml")
+        return stuff_listed(yaml_path, said["stuff_classes"], class_names), yaml_path.name
+    if "stuff_classes" in signature.metadata:  # a Python literal, as the names are
+        try:
+            listed = ast.literal_eval(signature.metadata["stuff_classes"])
+        except (ValueError, SyntaxError) as error:
+            raise ModelError(f"{path}: its metadata's stuff_classes are no list") from error
+        return stuff_listed(path, listed, class_names), "the file's metadata"
+    return stuff_by_names(class_names)
 
 
 def names_listed(path: Path, value: object) -> tuple[str, ...]:

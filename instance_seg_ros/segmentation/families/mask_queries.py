@@ -7,8 +7,8 @@ the best class of each query alone. Carion et al., *DETR* (ECCV 2020): the same 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Mapping, Sequence
+from functools import lru_cache, partial
 
 import cv2
 import numpy as np
@@ -36,17 +36,17 @@ _MASK_SCALE = 4
 
 
 def decode_pairs(
-    outputs: Mapping[str, NDArray], reading: Reading, mask_scale: int, one_class: bool = False
+    outputs: Mapping[str, NDArray], reading: Reading, mask_scale: int, eomt: bool = False
 ) -> NetworkOutput:
     """Reads "logits" (1, Q, C + 1), the last of which is "nothing", and "masks" (1, Q, h, w).
 
     Args:
         mask_scale: by how much masks are upsampled before they are weighed.
-        one_class: a query stands for its best class alone.
+        eomt: a query stands for its best class alone, and its mask is weighed at the camera's size.
     """
     placement, masks = reading.placement, _without_padding(outputs["masks"][0], reading.placement)
     probabilities = softmax(outputs["logits"][0])[:, :-1]
-    if one_class:
+    if eomt:
         others = np.arange(probabilities.shape[1]) != probabilities.argmax(axis=1)[:, None]
         probabilities[others] = 0
     pairs = best(probabilities.ravel())[: len(masks)]
@@ -54,14 +54,19 @@ def decode_pairs(
     found, rows = np.unique(queries, return_inverse=True)
     chosen = masks if len(found) == len(masks) else masks[found]
     cells = extents_of(chosen, 0.0)
-    scores = probabilities.ravel()[pairs] * _certainties(chosen, cells, mask_scale)[rows]
+    whole_wh = outputs["masks"].shape[3], outputs["masks"].shape[2]
+    windows = pixels_over(cells, placement, whole_wh)
+    if eomt:
+        inside = _above_zero_in_camera(outputs["masks"][0][found], windows, placement, mask_scale)
+    else:
+        inside = [_above_zero(mask, window, mask_scale) for mask, window in zip(chosen, cells.tolist(), strict=True)]
+    scores = probabilities.ravel()[pairs] * _certainties(inside)[rows]
     kept = np.flatnonzero(scores >= MIN_SCORE)
     kept = kept[np.argsort(rows[kept], kind="stable")]  # in the order of the masks, so that few are copied
     rows = rows[kept]
     if not np.array_equal(rows, np.arange(len(chosen))):
         chosen = chosen[rows]
-    whole_wh = outputs["masks"].shape[3], outputs["masks"].shape[2]
-    regions = pixels_over(cells, placement, whole_wh)[rows]
+    regions = windows[rows]
     scale, offset = placement.mask_scale_and_offset(whole_wh)
     return NetworkOutput(
         regions.astype(np.float32),
@@ -97,14 +102,13 @@ def decode_best(outputs: Mapping[str, NDArray], reading: Reading) -> NetworkOutp
     return output_of(placement.boxes_in_camera(boxes), scores[queries], class_ids[queries], chosen, regions, placement)
 
 
-def _certainties(masks: NDArray[np.floating], windows_xyxy: NDArray[np.int64], scale: int) -> NDArray[np.float64]:
-    """The mean probability (K,) of each upsampled mask's pixels; logits (K, h, w) are above 0 in their windows only."""
-    inside = [_above_zero(mask, window, scale) for mask, window in zip(masks, windows_xyxy.tolist(), strict=True)]
+def _certainties(inside: Sequence[NDArray[np.floating]]) -> NDArray[np.float64]:
+    """The mean probability (K,) of the pixels of masks, from their logits."""
     counts = np.array([len(logits) for logits in inside], dtype=np.int64)
     if counts.sum() == 0:
-        return np.zeros(len(masks))
-    of_mask = np.repeat(np.arange(len(masks)), counts)
-    sums = np.bincount(of_mask, weights=sigmoid(np.concatenate(inside)), minlength=len(masks))
+        return np.zeros(len(inside))
+    of_mask = np.repeat(np.arange(len(inside)), counts)
+    sums = np.bincount(of_mask, weights=sigmoid(np.concatenate(inside)), minlength=len(inside))
     return sums / np.maximum(counts, 1)
 
 
@@ -120,6 +124,38 @@ def _above_zero(mask: NDArray[np.floating], window_xyxy: list[int], scale: int) 
     window = mask[top:bottom, left:right].astype(np.float32, copy=False)
     fine = cv2.resize(window, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
     return np.asarray(fine[fine > 0])
+
+
+def _above_zero_in_camera(
+    masks: NDArray[np.floating], windows_xyxy: NDArray[np.int64], placement: Placement, scale: int
+) -> list[NDArray[np.floating]]:
+    """The logits above 0 of masks (K, h, w), upsampled, cut to the image at the top left and resized to the camera's.
+
+    Args:
+        windows_xyxy: (K, 4), the camera's pixels outside which there are none.
+    """
+    sides = zip(masks.shape[:0:-1], placement.inner_wh, placement.camera_wh, strict=True)
+    of_x, of_y = (_resizing(cells, cells * scale, inner, camera) for cells, inner, camera in sides)
+    inside = []
+    for mask, (x0, y0, x1, y1) in zip(masks, windows_xyxy.tolist(), strict=True):
+        columns, rows = of_x[x0:x1], of_y[y0:y1]
+        used_x, used_y = (np.flatnonzero(shares.any(axis=0)) for shares in (columns, rows))
+        window = mask[np.ix_(used_y, used_x)].astype(np.float32, copy=False)
+        logits = rows[:, used_y] @ window @ columns[:, used_x].T
+        inside.append(logits[logits > 0])
+    return inside
+
+
+@lru_cache(maxsize=8)
+def _resizing(cells: int, fine: int, inner: int, camera: int) -> NDArray[np.float32]:
+    """(camera, cells): what a row of the camera's image takes of cells, which are upsampled to `fine`, then cut."""
+    return _linear(inner, camera) @ _linear(cells, fine)[:inner]
+
+
+def _linear(old: int, new: int) -> NDArray[np.float32]:
+    """(new, old): the shares that resizing a row of cells takes of them, linear between their centres."""
+    places = np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)
+    return np.maximum(0, 1 - np.abs(places[:, None] - np.arange(old))).astype(np.float32)
 
 
 def _mask2former_obstacle(signature: Signature, sizes: Sizes) -> str | None:
@@ -172,7 +208,7 @@ EOMT = Family(
     image=ImageInput(size_wh=(640, 640), resize="fit", mean=IMAGENET_MEAN, std=IMAGENET_STD),
     score_threshold=0.5,
     mask_threshold=0.0,
-    decode=partial(decode_pairs, mask_scale=_MASK_SCALE, one_class=True),
+    decode=partial(decode_pairs, mask_scale=_MASK_SCALE, eomt=True),
     class_count=_class_count,
     class_names=coco.names_of,
 )

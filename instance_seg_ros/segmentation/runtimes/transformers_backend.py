@@ -15,6 +15,7 @@ from instance_seg_ros.segmentation.families.family import Family, Reading
 from instance_seg_ros.segmentation.families.image_input import Sides
 from instance_seg_ros.segmentation.families.mask_queries import DETR, EOMT, MASK2FORMER, MASKFORMER
 from instance_seg_ros.segmentation.families.rf_detr import RF_DETR_SEG
+from instance_seg_ros.segmentation.families.stuff import stuff_of_folder
 from instance_seg_ros.segmentation.model_file import ModelError
 from instance_seg_ros.segmentation.postprocessing import NetworkOutput
 from instance_seg_ros.segmentation.runtimes.transformers_folder import (
@@ -70,6 +71,9 @@ class TransformersNetwork:
         path: of the folder.
         threads: CPU threads, 0 for PyTorch's own choice.
 
+    Attributes:
+        stuff_from: who says which classes are stuff, for people; "" where none are.
+
     Raises:
         ModelError: the folder or its weights lack a part, the weights are no safetensors, its model is of no kind that
             is known, or it does not run.
@@ -98,7 +102,8 @@ class TransformersNetwork:
         self._model = folder.load(kind.model, self._device)
         self._task = {"task_inputs": _task_of(folder, self._model.config.task_seq_len)} if kind.takes_task else {}
         names = class_names_of(path, self._model.config.id2label)
-        self.info = folder.info(names, kind.family.score_threshold, kind.family.mask_threshold)
+        stuff_class_ids, self.stuff_from = stuff_of_folder(path, folder.config, said, names)
+        self.info = folder.info(names, kind.family.score_threshold, kind.family.mask_threshold, stuff_class_ids)
         try:
             self({"color_rgb": np.zeros((*_WARM_UP_HW, 3), dtype=np.uint8)})
         except ModelError:

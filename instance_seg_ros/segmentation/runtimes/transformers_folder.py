@@ -19,6 +19,7 @@ import transformers
 from instance_seg_ros.segmentation.families.image_input import ImageInput, Sides
 from instance_seg_ros.segmentation.families.rf_detr import IMAGENET_MEAN, IMAGENET_STD
 from instance_seg_ros.segmentation.model_file import MAX_CLASSES, ModelError, ModelInfo
+from instance_seg_ros.segmentation.model_location import FILES
 
 RUNTIME = f"transformers {transformers.__version__}, PyTorch {torch.__version__}"
 
@@ -104,16 +105,23 @@ class ModelFolder:
             )
         return model.eval().to(device)
 
-    def info(self, class_names: tuple[str, ...], score_threshold: float, mask_threshold: float) -> ModelInfo:
-        """As the segmenter shows it."""
+    def info(
+        self,
+        class_names: tuple[str, ...],
+        score_threshold: float,
+        mask_threshold: float,
+        stuff_class_ids: tuple[int, ...] = (),
+    ) -> ModelInfo:
+        """As the segmenter shows it; its digest is of all that loading may read."""
         return ModelInfo(
             name=self._name(),
             version=str(self.config.get("transformers_version", "unknown")),
             class_names=class_names,
             score_threshold=score_threshold,
             mask_threshold=mask_threshold,
-            digest=_digest([self.path / "config.json", *self._weights]),
+            digest=_digest(self.path),
             needs_color=True,
+            stuff_class_ids=stuff_class_ids,
         )
 
     def _name(self) -> str:
@@ -246,9 +254,10 @@ def class_names_of(folder: Path, id2label: Mapping[int, str]) -> tuple[str, ...]
     return tuple(str(id2label[index]) for index in ids)
 
 
-def _digest(files: list[Path]) -> str:
+def _digest(folder: Path) -> str:
     digest = hashlib.sha256()
-    for path in files:
+    for path in sorted(path for pattern in FILES for path in folder.glob(pattern)):
+        digest.update(f"{path.name} {path.stat().st_size} ".encode())
         with path.open("rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)

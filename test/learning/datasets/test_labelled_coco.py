@@ -20,14 +20,15 @@ pytest.importorskip("faster_coco_eval")
 from instance_seg_ros.commands import evaluate
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.errors import InputError
-from instance_seg_ros.core.instances import Instances, boxes_of_masks
+from instance_seg_ros.core.instances import NO_STUFF, Instances, boxes_of_masks
 from instance_seg_ros.core.parameters import SegmentationSettings
-from instance_seg_ros.learning.datasets.coco_data import CocoFiles, read_coco
+from instance_seg_ros.learning.datasets.coco_data import CocoFiles, label_image, read_coco
 from instance_seg_ros.learning.datasets.labelled_coco import coco_frames
 from instance_seg_ros.learning.evaluation.breakdown import summarise
 from instance_seg_ros.learning.evaluation.classes import UNKNOWN_CLASS, ClassNames, class_ids_in
 from instance_seg_ros.learning.evaluation.evaluate import FrameResult, evaluate_frame
 from instance_seg_ros.learning.evaluation.report import breakdown_table, summary_lines
+from instance_seg_ros.learning.evaluation.semantic_iou import SemanticQuality
 from instance_seg_ros.segmentation import segmenter as segmenters
 
 Box = tuple[int, int, int, int]
@@ -56,7 +57,9 @@ ANNOTATIONS = [
 def make(tmp_path: Path) -> Callable[..., CocoFiles]:
     """Writes a data set of three images of 64x48; the third shows nothing."""
 
-    def write(annotations: list[dict[str, Any]] = ANNOTATIONS, **options: Any) -> CocoFiles:
+    def write(
+        annotations: list[dict[str, Any]] = ANNOTATIONS, stuff: tuple[str, ...] = (), **options: Any
+    ) -> CocoFiles:
         names = ("left/1.png", "left/2.jpg", "right/3.png")
         images = []
         for number, name in enumerate(names, start=1):
@@ -67,7 +70,10 @@ def make(tmp_path: Path) -> Callable[..., CocoFiles]:
             cv2.imwrite(str(depth_path), np.full((48, 64), 800, np.uint16))
             camera = {"fx": 60, "fy": 60, "cx": 31.5, "cy": 23.5}
             images.append({"id": number, "file_name": name, "width": 64, "height": 48, **camera})
-        categories = [{"id": 10 * index, "name": name} for index, name in enumerate(NAMES, start=1)]
+        categories = [
+            {"id": 10 * index, "name": name, **({"isthing": 0} if name in stuff else {})}
+            for index, name in enumerate(NAMES, start=1)
+        ]
         content = {"images": images, "annotations": annotations, "categories": categories}
         (tmp_path / "instances.json").write_text(json.dumps(content))
         return CocoFiles(tmp_path / "instances.json", tmp_path / "images", tmp_path / "depth", **options)
@@ -133,6 +139,32 @@ def test_ignored_regions_are_neither_object_nor_background(make: Callable[..., C
         result, prediction = evaluate_frame(segmenter, source)
         assert prediction.counted.tolist() == [True, source is first, source is second]
         assert result.phantoms.count == (0 if source is first else 1)
+
+
+def test_categories_that_are_no_things_are_stuff_to_evaluation_and_background_to_training(
+    make: Callable[..., CocoFiles],
+) -> None:
+    counter = annotation(5, 1, 30, (0, 3, 64, 30))  # under mug and bowl
+    annotations = [*ANNOTATIONS[:3], counter, {**annotation(6, 1, [30], MUG)}]
+    files = make(annotations, stuff=("spoon",))
+    first, _, _ = frames_of(files)
+    assert sorted(first.truth.names()) == ["bowl", "mug"]
+    assert first.truth.stuff is not None
+    assert np.unique(first.truth.stuff).tolist() == [NO_STUFF, 2]
+    assert (first.truth.stuff == 2).sum() == 64 * 27 - 20 * 20 - 30 * 20
+    assert not first.truth.masks[:, first.truth.stuff == 2].any()
+    labels, class_ids = label_image(read_coco(files).images[0])
+    assert np.unique(labels).tolist() == [0, 1, 2]
+    assert sorted(class_ids.tolist()) == [0, 1]
+    alike = NamingSegmenter({"mug": MUG, "bowl": BOWL}, ("bowl", "mug", "spoon"))
+    alike._instances = replace(alike._instances, stuff=first.truth.stuff)
+    result, _ = evaluate_frame(alike, first)
+    assert (result.panoptic_by_class.quality().pq, result.panoptic_by_class.quality().classes) == (1.0, 3)
+    assert result.semantic_by_class.quality() == SemanticQuality(1.0, 3)
+    assert result.panoptic.quality().classes == 1
+    agnostic, _, _ = frames_of(make(annotations, stuff=("spoon",), class_agnostic=True))
+    assert agnostic.truth.stuff is None
+    assert len(agnostic.truth) == 2
 
 
 def test_an_object_that_smaller_ones_cover_keeps_the_others_classes_right(make: Callable[..., CocoFiles]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,27 @@ def test_a_thing_on_the_background_is_wrong_where_that_is_known(is_void: bool, w
     void = np.full((1, 6), is_void)
     counts = count_things(truth, predicted, np.zeros(2, dtype=np.int64), void)
     assert counts.by_class == {0: ClassCounts(1.0, 1, wrong)}
+
+
+def test_stuff_is_one_segment_of_its_class() -> None:
+    """Class 1 is stuff in two parts; what is predicted of it beside the labels' part is one wrong segment with it."""
+    truth = replace(in_row([1, 1, 0, 0, 0, 0, 0, 0]), stuff=stuff_row([-1, -1, 1, 1, 1, -1, 1, -1]))
+    predicted = replace(in_row([1, 1, 0, 0, 0, 0, 0, 0]), stuff=stuff_row([-1, -1, 1, 1, -1, -1, 1, 1]))
+    counts = count_things(truth, predicted, np.zeros(1, dtype=np.int64), np.zeros((1, 8), bool))
+    assert counts.by_class == {0: ClassCounts(1.0, 1), 1: ClassCounts(0.6, 1)}
+    nothing = replace(predicted, stuff=None)
+    counts = count_things(truth, nothing, np.zeros(1, dtype=np.int64), np.zeros((1, 8), bool))
+    assert counts.by_class == {0: ClassCounts(1.0, 1), 1: ClassCounts(missed=1)}
+    counts = count_things(replace(truth, stuff=None), predicted, np.zeros(1, dtype=np.int64), np.zeros((1, 8), bool))
+    assert counts.by_class == {0: ClassCounts(1.0, 1), 1: ClassCounts(wrong=1)}
+
+
+def in_row(labels: list[int]) -> Instances:
+    return replace(Instances.from_labels(np.array([labels])), class_names=("cup", "wall"))
+
+
+def stuff_row(classes: list[int]) -> np.ndarray:
+    return np.array([classes], dtype=np.int32)
 
 
 def test_panopticapi_counts_the_same(tmp_path: Path) -> None:

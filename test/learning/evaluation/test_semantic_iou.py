@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -81,6 +82,14 @@ def test_things_are_painted_by_their_class_and_what_is_labelled_is_known() -> No
     counts = count_things(truth, predicted, np.array([0, 1]), void)
     # Class 0: pixel 0 of 0 and 1. Class 1: pixel 2 of 1, 2 and 3. The last pixel is void.
     assert counts.by_class == {0: PixelCounts(1, 2), 1: PixelCounts(1, 3)}
+
+
+def test_pixels_of_stuff_are_of_its_class() -> None:
+    truth, predicted = instances([[1, 1, 0, 0, 0, 0]], [0]), instances([[1, 0, 0, 0, 0, 0]], [0])
+    truth = replace(truth, stuff=np.array([[-1, -1, 1, 1, 1, -1]], dtype=np.int32))
+    predicted = replace(predicted, stuff=np.array([[-1, 1, 1, 1, -1, 1]], dtype=np.int32))
+    counts = count_things(truth, predicted, np.array([0]), np.zeros((1, 6), bool))
+    assert counts.by_class == {0: PixelCounts(1, 2), 1: PixelCounts(2, 5)}
 
 
 def instances(rows: list[list[int]], class_ids: list[int]) -> Instances:

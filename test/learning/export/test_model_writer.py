@@ -29,7 +29,6 @@ from instance_seg_ros.learning.export.model_writer import (
 from instance_seg_ros.learning.models.checkpoint import Checkpoint, save_checkpoint
 from instance_seg_ros.learning.models.condinst import CondInst
 from instance_seg_ros.learning.models.configuration import MASK_HEADS, CondInstConfig
-from instance_seg_ros.learning.models.embedded_weights import NETWORK_KEY
 from instance_seg_ros.learning.models.exported_graph import (
     DecodingSettings,
     ExportedModel,
@@ -38,7 +37,14 @@ from instance_seg_ros.learning.models.exported_graph import (
     preference,
     suppress,
 )
-from instance_seg_ros.segmentation.model_file import ModelError, is_in_8_bits, read_metadata, read_model_info
+from instance_seg_ros.segmentation.model_file import (
+    NETWORK_KEY,
+    ModelError,
+    is_in_8_bits,
+    mask_head_of,
+    read_metadata,
+    read_model_info,
+)
 from instance_seg_ros.segmentation.runtimes.cpu_runtimes import cpu_forms, load_cpu_network
 
 DECODING = DecodingSettings(candidates=20, max_instances=8, min_score=0.0)
@@ -335,6 +341,7 @@ def test_a_trained_network_is_written_in_8_bits(mask_head: str, small_config: Co
     assert origin["calibration_frames"] == 2
     assert origin["agreement_with_float"] == dataclasses.asdict(agreed)
     assert NETWORK_KEY not in metadata
+    assert mask_head_of(metadata) == mask_head_of(read_metadata((tmp_path / "float.onnx").read_bytes())) == mask_head
     graph = onnx.load(path).graph
     makers = {name: node.op_type for node in graph.node for name in node.output}
     quantised = {

@@ -11,8 +11,9 @@ from instance_seg_ros.learning.export.model_writer import ModelDescription, desc
 from instance_seg_ros.learning.models.checkpoint import Checkpoint
 from instance_seg_ros.learning.models.condinst import CondInst
 from instance_seg_ros.learning.models.configuration import CondInstConfig
-from instance_seg_ros.learning.models.embedded_weights import NETWORK_KEY, read_network
+from instance_seg_ros.learning.models.embedded_weights import read_network
 from instance_seg_ros.learning.models.exported_graph import DecodingSettings
+from instance_seg_ros.segmentation.model_file import NETWORK_KEY
 
 
 @pytest.fixture(scope="module")

@@ -226,3 +226,21 @@ def test_weights_beside_the_graph_belong_to_its_digest(tmp_path: Path) -> None:
         (tmp_path / "model.onnx.data").write_bytes(weights)
         digests.add(read_exported_model(path).info.digest)
     assert len(digests) == 3
+
+
+def test_a_file_says_which_classes_are_stuff_and_the_yaml_knows_better(tmp_path: Path) -> None:
+    outputs = {"class_queries_logits": (1, 100, 5), "masks_queries_logits": (1, 100, 96, 96)}
+    names = str(["cup", "bolt", "wall", "floor"])
+    path = write_model(tmp_path / "a.onnx", outputs, names=names)
+    assert read_exported_model(path).info.stuff_class_ids == ()
+    path = write_model(tmp_path / "b.onnx", outputs, names=names, stuff_classes="['wall', 'floor']")
+    assert read_exported_model(path).info.stuff_class_ids == (2, 3)
+    path.with_suffix(".yaml").write_text("stuff_classes: [wall]")
+    model = read_exported_model(path)
+    assert (model.info.stuff_class_ids, model.stuff_from) == ((2,), "b.yaml")
+    path.with_suffix(".yaml").write_text("stuff_classes: [walls]")
+    with pytest.raises(ModelError, match=r"b.yaml: stuff_classes has 'walls', which is no class of the model"):
+        read_exported_model(path)
+    path = write_model(tmp_path / "c.onnx", outputs, names=names, stuff_classes="walls")
+    with pytest.raises(ModelError, match="metadata's stuff_classes are no list"):
+        read_exported_model(path)

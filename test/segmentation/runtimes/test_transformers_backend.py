@@ -206,7 +206,7 @@ def test_eomt_gives_what_its_package_gives(size_wh: tuple[int, int], networks: M
         )
         mask = result["segmentation"].numpy() == 0
         expected += [(segment["score"], segment["label_id"], mask) for segment in result["segments_info"]]
-    require_equal(found, expected, 5e-3)
+    require_equal(found, expected, 1e-3)
 
 
 def test_an_eomt_for_semantic_segmentation_is_refused(networks: ModuleType, tmp_path: Path) -> None:
