@@ -25,13 +25,19 @@ from instance_seg_ros.lifting.surface import fit_local_planes, window_radius_px
 FloatArray = NDArray[np.float64]
 
 MEASURED, TURNED, EXTRUDED = 0, 1, 2
-"""Where a point of the body comes from: the camera, a half turn about the vertical axis, the outline straight down."""
+"""Where a point of the body comes from: the camera, a half turn about the vertical axis or an upright mirror, or the
+outline straight down."""
 
 _MAX_SAMPLES = 320
 _VOXEL_M = np.array([0.006, 0.006, 0.006])
 _MOST_REFUTED = 0.04
 """A symmetry of which a larger share of the turned points is seen to be free does not hold."""
 _TURN = np.array([-1.0, -1.0, 1.0])
+_MOST_REFUTED_MIRROR = 0.03
+_MIRROR_SHIFTS_M = (0.012, 0.009, 0.006, 0.003, 0.0)
+_MIRROR_TOLERANCE_M = 0.004
+"""Mirrored points are refuted where the camera looks through them by more than this: near the far contour of a round
+body, noise alone takes them across it."""
 _AXIS_SHIFTS_M = np.arange(0.0, 0.0181, 0.003)
 """How far behind the middle of the box, away from the camera, the axis of a symmetry is looked for."""
 _CELL_M = 0.0025
@@ -95,8 +101,9 @@ class Body:
         """The body of an instance that has a box; None where its pixels are too thin or too scattered for a surface.
 
         Sides that the camera did not see come from the measured ones, turned by half a turn about the axis of an
-        upright round body, or about the middle of the box where that does not contradict what was seen; and from the
-        outline of what was seen at each height, straight down. Whatever the camera sees to be free is left out.
+        upright round body, or about the middle of the box where that does not contradict what was seen, or else in an
+        upright mirror through it; and from the outline of what was seen at each height, straight down. Whatever the
+        camera sees to be free is left out.
 
         Args:
             labels: (H, W) int16, the label of the instance that a pixel was kept for.
@@ -120,12 +127,14 @@ class Body:
             if axis_m is not None or not supported
             else _symmetry_axis(measured_m, T_camera_body, T_body_camera.translation_m, frame)
         )
-        turned_m, turned_normals = (
-            _half_turn(measured_m, np.zeros(2) if middle_m is None else middle_m),
-            normals * _TURN,
-        )
-        kept_turned = ~_seen_free(turned_m, T_camera_body, frame) & (middle_m is not None)
-        turned_m, turned_normals = turned_m[kept_turned], turned_normals[kept_turned]
+        if middle_m is not None:
+            turned_m, turned_normals = _half_turn(measured_m, middle_m), normals * _TURN
+            kept_turned = ~_seen_free(turned_m, T_camera_body, frame)
+            turned_m, turned_normals = turned_m[kept_turned], turned_normals[kept_turned]
+        elif supported:
+            turned_m, turned_normals = _mirrored(measured_m, normals, T_camera_body, T_body_camera.translation_m, frame)
+        else:
+            turned_m = turned_normals = np.zeros((0, 3))
         known_m = np.concatenate([_all_points(frame, mask, crop, T_body_camera, size_m), turned_m])
         walls_m, wall_normals = outline_walls(known_m, float(size_m[2]))
         seen = _seen_free(walls_m, T_camera_body, frame)
@@ -236,6 +245,32 @@ def _symmetry_axis(
         if float(_seen_free(_half_turn(points_m, axis_m), T_camera_body, frame).mean()) <= _MOST_REFUTED:
             return np.asarray(axis_m)
     return None
+
+
+def _mirrored(
+    points_m: FloatArray, normals: FloatArray, T_camera_body: Transform, camera_m: FloatArray, frame: RgbdFrame
+) -> tuple[FloatArray, FloatArray]:
+    """The far side of a body with an upright mirror along an axis of its box, as a lying bottle or cone has one.
+
+    Where both axes will do it is the one that shows more of the far side, and of the places of the mirror that the
+    camera does not refute the farthest: a finger on the far side must not meet what is not known.
+
+    Returns:
+        points_m: (M, 3), M <= N; none where the camera refutes every mirror.
+        normals: (M, 3).
+    """
+    away = -camera_m[:2] / max(math.hypot(*camera_m[:2].tolist()), 1e-6)
+    for axis in np.argsort(-np.abs(away)) if len(points_m) else ():
+        flip = np.ones(3)
+        flip[axis] = -1.0
+        mirrored_normals = normals * flip
+        for shift_m in _MIRROR_SHIFTS_M:
+            mirrored_m = points_m * flip
+            mirrored_m[:, axis] += 2 * shift_m * away[axis]
+            free = _seen_free(mirrored_m - _MIRROR_TOLERANCE_M * mirrored_normals, T_camera_body, frame)
+            if free.mean() <= _MOST_REFUTED_MIRROR:
+                return mirrored_m[~free], mirrored_normals[~free]
+    return np.zeros((0, 3)), np.zeros((0, 3))
 
 
 def _half_turn(points_m: FloatArray, middle_m: FloatArray) -> FloatArray:

@@ -116,6 +116,24 @@ def test_a_half_turn_leaves_out_what_the_camera_looks_through() -> None:
     assert np.count_nonzero(body.origin == TURNED) > 30
 
 
+def test_a_lying_bottle_has_its_hidden_side_as_the_mirror_of_the_near_one() -> None:
+    """No half turn leaves it as it is, and the camera does not see how far it goes on behind its ridge."""
+    along_y = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
+    belly, neck = (
+        Cylinder(radius_m, length_m, Transform(along_y, np.array([0, y_m, 0.03])))
+        for radius_m, length_m, y_m in ((0.03, 0.07, 0.0), (0.012, 0.04, 0.055))
+    )
+    body, scene = body_of_all([belly, neck])
+    places_m = (scene.T_world_camera @ body.T_camera_body).apply(body.points_m)
+    away = -np.sign(scene.T_world_camera.translation_m[0])
+    assert (away * places_m[body.origin == MEASURED, 0]).max() < 0.025
+    mirrored_m = places_m[body.origin == TURNED]
+    beside_neck = mirrored_m[:, 1] < 0.03
+    assert (away * mirrored_m[beside_neck, 0]).max() == pytest.approx(0.03, abs=0.004)
+    from_axis_m = np.hypot(mirrored_m[:, 0], mirrored_m[:, 2] - 0.03)[beside_neck]
+    assert np.percentile(np.abs(from_axis_m - 0.03), 80) < 0.004
+
+
 def arc(radius_m: float, degrees: float, heights_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Points and normals on the side of an upright can about (0.3, -0.1)."""
     angles, heights = (grid.ravel() for grid in np.meshgrid(np.radians(np.linspace(0, degrees, 40)), heights_m))

@@ -204,9 +204,7 @@ def _contacts_against_truth(
             return None, None
         depth_m = float((places_m[0] - origin_m) @ (side * closing))
         errors.append(round(proposal.width_m / 2 - depth_m, 5))
-        cosine = abs(
-            float(mesh.face_normals[triangles[0]] @ closing)
-        )  # which way faces wind is not the same everywhere
+        cosine = abs(float(mesh.face_normals[triangles[0]] @ closing))  # not all faces wind alike
         angles.append(round(float(np.degrees(np.arccos(min(cosine, 1.0)))), 1))
     return (errors[0], errors[1]), (angles[0], angles[1])
 
