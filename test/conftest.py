@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,6 +91,43 @@ def folders() -> ModuleType:
     """Saves folders of small models of transformers that answer prompts."""
     pytest.importorskip("transformers")
     return _load(Path(__file__).resolve().parent / "segmentation" / "runtimes" / "prompt_folders.py")
+
+
+@pytest.fixture(scope="session")
+def networks() -> ModuleType:
+    """Makes small models with random weights."""
+    pytest.importorskip("transformers")
+    return _load(Path(__file__).resolve().parent / "segmentation" / "families" / "exported_networks.py")
+
+
+@pytest.fixture(scope="session")
+def loaded_families() -> ModuleType:
+    """Saves folders of transformers' models and stands in for their networks."""
+    pytest.importorskip("transformers")
+    return _load(Path(__file__).resolve().parent / "loaded_families.py")
+
+
+@pytest.fixture
+def loaded_family(
+    loaded_families: ModuleType,
+    family_graphs: ModuleType,
+    networks: ModuleType,
+    folders: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[..., Path]:
+    """Makes the folder of one of SEGMENTERS that finds the two blocks; `spoil` changes what its network says then."""
+    import transformers
+
+    def make(name: str, spoil: Callable[[dict[str, Any]], object] = lambda outputs: None) -> Path:
+        loaded_families.save(name, networks, folders, tmp_path)
+        outputs = loaded_families.outputs_of(name, family_graphs, BLOCKS_XYXY)
+        spoil(outputs)
+        model = getattr(transformers, loaded_families.SEGMENTERS[name])
+        monkeypatch.setattr(model, "forward", loaded_families.saying(outputs))
+        return tmp_path
+
+    return make
 
 
 @pytest.fixture

@@ -42,6 +42,7 @@ from instance_seg_ros.ros.convert import make_message
 from instance_seg_ros.ros.inputs import FASTDDS_PROFILE, FASTDDS_VARIABLES
 from instance_seg_ros.ros.node import InstanceSegNode
 from instance_seg_ros.segmentation import ModelInfo
+from instance_seg_ros.srv import Segment
 from instance_seg_ros.tracking.tracker import Tracker
 
 # Read when the first participant is made: without it, images between processes wait for repairs every now and then.
@@ -190,6 +191,17 @@ class Stage:
         assert self.node.trigger_configure().name == "SUCCESS"
         assert self.node.trigger_activate().name == "SUCCESS"
         self.wait(lambda: self.connected(color=color, depth=depth), "the connections between node and probe")
+
+    def segment(self, request: Segment.Request, frame: RgbdFrame) -> Segment.Response:
+        """Calls `segment`, and sends the frame that answers it."""
+        client = self.probe.create_client(Segment, "/instance_seg/segment")
+        self.wait(client.service_is_ready, "the service")
+        future = client.call_async(request)
+        self.wait(self.node.waits_for_a_frame, "the call")
+        self.send_frame(frame)
+        self.wait(future.done, "the answer")
+        self.probe.destroy_client(client)
+        return future.result()
 
     def connected(self, *, color: type = Image, depth: type = Image) -> bool:
         """Whether the probe reaches the inputs and the node the probe."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -11,11 +12,16 @@ import pytest
 pytest.importorskip("rclpy")
 
 import numpy as np
+from geometry_msgs.msg import Point, PointStamped
+from sensor_msgs.msg import Image, RegionOfInterest
 
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.status import Status
+from instance_seg_ros.msg import InstanceArray
 from instance_seg_ros.pipeline import Pipeline
+from instance_seg_ros.results.panoptic import BACKGROUND, STUFF_OF_MODEL, SUPPORT
 from instance_seg_ros.segmentation.families.registry import FAMILIES
+from instance_seg_ros.srv import Segment
 
 
 @pytest.mark.parametrize("family", [None, *FAMILIES])
@@ -29,9 +35,106 @@ def test_the_same_scene_gives_the_same_messages(
     path = block_model_path if family is None else family_model_path(family)
     stage = make_stage(Pipeline.from_settings, model_path=str(path), segmentation__backend="onnxruntime")
     stage.start()
+    require_both_blocks(stage.answer_to(stage.send_frame(make_frame())))
 
-    answer = stage.answer_to(stage.send_frame(make_frame()))
 
+@pytest.mark.parametrize("family", ["mask2former", "maskformer", "oneformer", "eomt", "detr", "rf_detr"])
+def test_folders_give_the_same_messages_and_their_walls_are_no_objects(
+    family: str,
+    loaded_family: Callable[..., Path],
+    make_stage: Callable[..., Any],
+    make_frame: Callable[..., RgbdFrame],
+) -> None:
+    stage = make_stage(Pipeline.from_settings, model_path=str(loaded_family(family)))
+    stage.probe.listen("panoptic_image", Image)
+    stage.start()
+    require_both_blocks(stage.answer_to(stage.send_frame(make_frame())))
+    stage.wait(lambda: stage.probe.received["panoptic_image"], "the panoptic image")
+    (image,) = stage.probe.received["panoptic_image"]
+    labels = np.frombuffer(image.data, np.uint16).reshape(120, 160)
+    assert (labels[35:75, 25:55] == 1).all()
+    assert labels[5, 5] == labels[110, 150] == STUFF_OF_MODEL + 1
+    assert set(np.unique(labels).tolist()) <= {1, 2, STUFF_OF_MODEL + 1, SUPPORT, BACKGROUND}
+
+
+@pytest.mark.parametrize(
+    ("promptable", "detector"),
+    [
+        ("sam", "owlvit"),
+        ("sam2", "owlv2"),
+        ("sam3", "grounding-dino"),
+        ("sam", "mm-grounding-dino"),
+        ("sam2", "rt_detr"),
+        ("sam3", "rt_detr_v2"),
+    ],
+)
+def test_points_rectangles_words_and_clicks_are_answered_with_the_same_messages_by_every_family(
+    promptable: str,
+    detector: str,
+    loaded_families: ModuleType,
+    folders: ModuleType,
+    make_stage: Callable[..., Any],
+    make_frame: Callable[..., RgbdFrame],
+    block_model_path: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import transformers
+
+    blocks, size_wh = [(20, 30, 60, 80), (90, 40, 130, 70)], (160, 120)
+    for name in (promptable, detector):
+        (tmp_path / name).mkdir()
+        folders.save(name, tmp_path / name)
+    model, _ = loaded_families.PROMPTABLE[promptable]
+    answering = loaded_families.answering_prompts(promptable, blocks, size_wh)
+    monkeypatch.setattr(getattr(transformers, model), "forward", answering)
+    naming = loaded_families.naming(detector, blocks[1], size_wh)
+    monkeypatch.setattr(getattr(transformers, loaded_families.DETECTORS[detector]), "forward", naming)
+    stage = make_stage(
+        Pipeline.from_settings,
+        model_path=str(block_model_path),
+        segmentation__backend="onnxruntime",
+        segmentation__prompt_model_path=str(tmp_path / promptable),
+        segmentation__text_model_path=str(tmp_path / detector),
+    )
+    stage.start()
+    stage.probe.listen("selected", InstanceArray)
+
+    for request, expected in (
+        (Segment.Request(points=[Point(x=40.0, y=50.0)]), [("object", 0.75, 0)]),
+        (Segment.Request(boxes=[RegionOfInterest(x_offset=80, y_offset=30, width=60, height=50)]),
+         [("object", 0.75, 1)]),
+        (Segment.Request(text="cup"), [("cup", 0.6, 1)]),
+        (Segment.Request(points=[Point(x=40.0, y=50.0)], text="cup"), [("object", 0.75, 0), ("cup", 0.6, 1)]),
+    ):  # fmt: skip
+        response = stage.segment(request, make_frame())
+        assert response.success, response.message
+        found = [(one.class_name, pytest.approx(one.score, abs=1e-3)) for one in response.result.instances]
+        assert found == [(name, score) for name, score, _ in expected]
+        for one, (_, _, block) in zip(response.result.instances, expected, strict=True):
+            x0, y0, x1, y1 = blocks[block]
+            region = one.region
+            sides = region.x_offset, region.y_offset, region.x_offset + region.width, region.y_offset + region.height
+            assert np.abs(np.array(sides) - (x0, y0, x1, y1)).max() <= 3  # a cell of the masks' grid
+            assert one.points_kept > 500
+
+    publisher = stage.probe.create_publisher(PointStamped, "/clicked_point", 5)
+    stage.wait(lambda: publisher.get_subscription_count() > 0, "the node to listen to clicks")
+    stage.wait(lambda: stage.node.count_subscribers("/instance_seg/selected") > 0, "the probe to listen")
+    click = PointStamped()
+    click.header.frame_id = "camera_color_optical_frame"
+    click.point.x, click.point.y, click.point.z = -0.18, -0.02, 0.7  # pixel (41, 55)
+    publisher.publish(click)
+    stage.wait(lambda: stage.node._clicks._latest is not None, "the click")
+    stage.send_frame(make_frame())
+    stage.wait(lambda: stage.probe.received["selected"], "the selection")
+    (chosen,) = stage.probe.received["selected"]
+    assert [one.class_name for one in chosen.instances] == ["object"]
+    assert abs(chosen.instances[0].region.x_offset - 20) <= 3
+
+
+def require_both_blocks(answer: InstanceArray) -> None:
+    """The messages of the two blocks of `make_frame`, whatever found them."""
     assert answer.status == answer.STATUS_OK
     assert [instance.label for instance in answer.instances] == [1, 2]
     assert [instance.class_name for instance in answer.instances] == ["block", "block"]

@@ -34,17 +34,7 @@ MakeFrame = Callable[..., RgbdFrame]
 def ask(stage: Any, make_frame: MakeFrame) -> Callable[[Segment.Request], Segment.Response]:
     """Calls `segment`, and sends frames until it is answered."""
 
-    def call(request: Segment.Request) -> Segment.Response:
-        client = stage.probe.create_client(Segment, "/instance_seg/segment")
-        stage.wait(client.service_is_ready, "the service")
-        future = client.call_async(request)
-        stage.wait(stage.node.waits_for_a_frame, "the call")
-        stage.send_frame(make_frame())
-        stage.wait(future.done, "the answer")
-        stage.probe.destroy_client(client)
-        return future.result()
-
-    return call
+    return lambda request: stage.segment(request, make_frame())
 
 
 def box(x0: int, y0: int, x1: int, y1: int) -> RegionOfInterest:
@@ -126,14 +116,7 @@ class BlindSegmenter:
 def test_models_for_prompts_answer_points_rectangles_and_words(
     request_: Segment.Request, expected: list[tuple[int, str, float]], prompting_stage: Any, make_frame: MakeFrame
 ) -> None:
-    client = prompting_stage.probe.create_client(Segment, "/instance_seg/segment")
-    prompting_stage.wait(client.service_is_ready, "the service")
-    future = client.call_async(request_)
-    prompting_stage.wait(prompting_stage.node.waits_for_a_frame, "the call")
-    prompting_stage.send_frame(make_frame())
-    prompting_stage.wait(future.done, "the answer")
-    prompting_stage.probe.destroy_client(client)
-    response = future.result()
+    response = prompting_stage.segment(request_, make_frame())
     assert response.success
     found = [(one.region.x_offset, one.class_name, pytest.approx(one.score)) for one in response.result.instances]
     assert found == expected
@@ -212,13 +195,9 @@ def test_a_call_is_answered_although_a_picture_cannot_be_drawn(
 def test_a_call_with_too_many_prompts_is_refused_at_once(
     request_: Segment.Request, message: str, prompting_stage: Any
 ) -> None:
-    client = prompting_stage.probe.create_client(Segment, "/instance_seg/segment")
-    prompting_stage.wait(client.service_is_ready, "the service")
-    future = client.call_async(request_)
-    prompting_stage.wait(future.done, "the answer")
-    assert not future.result().success
-    assert future.result().message == message
-    prompting_stage.probe.destroy_client(client)
+    response = prompting_stage.call(Segment, "segment", request_)
+    assert not response.success
+    assert response.message == message
 
 
 @pytest.mark.parametrize(
@@ -231,13 +210,9 @@ def test_a_call_with_too_many_prompts_is_refused_at_once(
 def test_what_no_model_answers_is_refused_beside_other_prompts(
     request_: Segment.Request, message: str, stage: Any
 ) -> None:
-    client = stage.probe.create_client(Segment, "/instance_seg/segment")
-    stage.wait(client.service_is_ready, "the service")
-    future = client.call_async(request_)
-    stage.wait(future.done, "the answer")
-    assert not future.result().success
-    assert message in future.result().message
-    stage.probe.destroy_client(client)
+    response = stage.call(Segment, "segment", request_)
+    assert not response.success
+    assert message in response.message
 
 
 def test_a_rectangle_that_cannot_be_worked_on_is_answered_with_the_reason(

@@ -117,9 +117,9 @@ def prototype_masks(
 def extents_of(masks: NDArray[np.floating], threshold: float) -> NDArray[np.int64]:
     """Cells (K, 4) of masks (K, h, w), from (x0, y0) to before (x1, y1), outside which all is at most the threshold.
 
-    All zeros where nothing is above it.
+    All zeros where nothing is above it. What is no number counts as above: resampling finds it then.
     """
-    above = masks > threshold
+    above = ~(masks <= threshold)
     extents = np.zeros((len(masks), 4), dtype=np.int64)
     for axis, first in ((1, 0), (2, 1)):  # columns, rows
         hit = np.any(above, axis=axis)

@@ -61,6 +61,7 @@ def decode_pairs(
     else:
         inside = [_above_zero(mask, window, mask_scale) for mask, window in zip(chosen, cells.tolist(), strict=True)]
     scores = probabilities.ravel()[pairs] * _certainties(inside)[rows]
+    require_finite("masks", scores)
     kept = np.flatnonzero(scores >= MIN_SCORE)
     kept = kept[np.argsort(rows[kept], kind="stable")]  # in the order of the masks, so that few are copied
     rows = rows[kept]
@@ -113,17 +114,17 @@ def _certainties(inside: Sequence[NDArray[np.floating]]) -> NDArray[np.float64]:
 
 
 def _above_zero(mask: NDArray[np.floating], window_xyxy: list[int], scale: int) -> NDArray[np.floating]:
-    """The logits above 0 of an upsampled mask (h, w)."""
+    """The logits above 0 of an upsampled mask (h, w), and what is no number."""
     height, width = mask.shape
     x0, y0, x1, y1 = window_xyxy
     if scale == 1 or x1 <= x0:
         window = mask[y0:y1, x0:x1]
-        return window[window > 0]
+        return window[~(window <= 0)]
     # One cell more on each side, so that the border between is resampled as in the whole mask.
     left, top, right, bottom = max(x0 - 1, 0), max(y0 - 1, 0), min(x1 + 1, width), min(y1 + 1, height)
     window = mask[top:bottom, left:right].astype(np.float32, copy=False)
     fine = cv2.resize(window, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
-    return np.asarray(fine[fine > 0])
+    return np.asarray(fine[~(fine <= 0)])
 
 
 def _above_zero_in_camera(
@@ -142,7 +143,7 @@ def _above_zero_in_camera(
         used_x, used_y = (np.flatnonzero(shares.any(axis=0)) for shares in (columns, rows))
         window = mask[np.ix_(used_y, used_x)].astype(np.float32, copy=False)
         logits = rows[:, used_y] @ window @ columns[:, used_x].T
-        inside.append(logits[logits > 0])
+        inside.append(logits[~(logits <= 0)])
     return inside
 
 

@@ -23,7 +23,7 @@ from instance_seg_ros.segmentation.families.decoding import (
 from instance_seg_ros.segmentation.families.family import Family, OutputPattern, Reading, Sizes
 from instance_seg_ros.segmentation.families.image_input import ImageInput
 from instance_seg_ros.segmentation.families.signature import Signature
-from instance_seg_ros.segmentation.postprocessing import NetworkOutput
+from instance_seg_ros.segmentation.postprocessing import NetworkOutput, require_finite
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of the channels red, green and blue, for pixels of 0 to 1."""
@@ -33,7 +33,9 @@ def decode(outputs: Mapping[str, NDArray], reading: Reading) -> NetworkOutput:
     """Reads "boxes" (1, Q, 4) cx, cy, w, h of the image's sides, "logits" (1, Q, C) and "masks" (1, Q, h, w)."""
     placement, masks = reading.placement, outputs["masks"][0]
     # A network may have an output more than it has classes, which it was never trained to use.
-    scores = sigmoid(outputs["logits"][0][:, : reading.class_count])
+    logits = outputs["logits"][0][:, : reading.class_count]
+    require_finite("scores", logits)
+    scores = sigmoid(logits)
     pairs = best(scores.ravel())[:MAX_ROWS]
     queries, class_ids = np.divmod(pairs, scores.shape[1])
     boxes = corners_of(outputs["boxes"][0][queries].astype(np.float32)) * np.tile(placement.network_wh, 2)

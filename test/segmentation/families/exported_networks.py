@@ -105,6 +105,37 @@ def maskformer() -> Wrapped:
     return Wrapped(sharpened(model, model.class_predictor), ("class_queries_logits", "masks_queries_logits"))
 
 
+def oneformer() -> Wrapped:
+    """Of transformers; told its task in words, so that it is no graph of an image alone."""
+    from transformers import OneFormerConfig, OneFormerForUniversalSegmentation
+
+    config = OneFormerConfig(
+        backbone_config=_swin(), num_queries=QUERIES, conv_dim=32, mask_dim=32, hidden_dim=32, encoder_layers=1,
+        decoder_layers=3, encoder_feedforward_dim=16, dim_feedforward=16, num_attention_heads=2, query_dec_layers=1,
+        text_encoder_width=32, text_encoder_vocab_size=60, text_encoder_num_layers=1, num_labels=CLASSES,
+        use_auxiliary_loss=False, output_auxiliary_logits=False,
+    )  # fmt: skip
+    model = OneFormerForUniversalSegmentation(config)
+    sharp = sharpened(model, model.model.transformer_module.decoder.class_embed)
+    return Wrapped(sharp, ("class_queries_logits", "masks_queries_logits"))
+
+
+def eomt() -> Wrapped:
+    """Of transformers, of a square of 128 pixels."""
+    from transformers import EomtConfig, EomtForUniversalSegmentation
+
+    config = EomtConfig(
+        hidden_size=32, num_hidden_layers=3, num_attention_heads=2, image_size=128, num_blocks=1, num_queries=QUERIES,
+        num_register_tokens=1, num_labels=CLASSES,
+    )  # fmt: skip
+    model = EomtForUniversalSegmentation(config)
+    with torch.no_grad():  # masks of some cells in a row, not of single ones here and there
+        for module in model.modules():
+            if isinstance(module, nn.ConvTranspose2d) or (isinstance(module, nn.Conv2d) and module.groups > 1):
+                module.weight[:] = module.weight.mean(dim=(2, 3), keepdim=True)
+    return Wrapped(sharpened(model, model.class_predictor), ("class_queries_logits", "masks_queries_logits"))
+
+
 def detr() -> Wrapped:
     """Of transformers."""
     from transformers import DetrConfig, DetrForSegmentation, ResNetConfig

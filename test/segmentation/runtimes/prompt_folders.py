@@ -14,6 +14,8 @@ from transformers import (
     CLIPTokenizer,
     GroundingDinoConfig,
     GroundingDinoForObjectDetection,
+    MMGroundingDinoConfig,
+    MMGroundingDinoForObjectDetection,
     Owlv2Config,
     Owlv2ForObjectDetection,
     OwlViTConfig,
@@ -21,6 +23,8 @@ from transformers import (
     RTDetrConfig,
     RTDetrForObjectDetection,
     RTDetrResNetConfig,
+    RTDetrV2Config,
+    RTDetrV2ForObjectDetection,
     Sam2Config,
     Sam2Model,
     Sam3TrackerConfig,
@@ -136,7 +140,8 @@ def _owl(folder: Path, config_type: type, model_type: type) -> nn.Module:
     return _saved(model_type(config), {"size": {"height": 96, "width": 96}}, folder)
 
 
-def _grounding_dino(folder: Path) -> nn.Module:
+def _grounding_dino(folder: Path, config_type: type, model_type: type) -> nn.Module:
+    """One of the two that take all words as one text."""
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", *LETTERS, *(f"##{letter}" for letter in LETTERS)]
     (folder / "vocab.txt").write_text("\n".join(words))
     BertTokenizer(str(folder / "vocab.txt")).save_pretrained(folder)
@@ -148,35 +153,40 @@ def _grounding_dino(folder: Path) -> nn.Module:
         vocab_size=len(words), hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
         max_position_embeddings=64,
     )  # fmt: skip
-    config = GroundingDinoConfig(
+    config = config_type(
         backbone_config=swin, text_config=text, d_model=32, encoder_layers=1, encoder_ffn_dim=32,
         encoder_attention_heads=2, decoder_layers=2, decoder_ffn_dim=32, decoder_attention_heads=2, num_queries=20,
         max_text_len=64,
     )  # fmt: skip
     said = {"size": {"shortest_edge": 96, "longest_edge": 160}}
-    return _saved(GroundingDinoForObjectDetection(config), said, folder)
+    return _saved(model_type(config), said, folder)
 
 
-def _rt_detr(folder: Path) -> nn.Module:
+def _rt_detr(folder: Path, config_type: type, model_type: type) -> nn.Module:
+    """One of the two versions."""
     backbone = RTDetrResNetConfig(
         embedding_size=8, hidden_sizes=[8, 16, 16, 32], depths=[1] * 4, layer_type="basic",
         out_features=["stage2", "stage3", "stage4"],
     )  # fmt: skip
-    config = RTDetrConfig(
+    config = config_type(
         backbone_config=backbone, encoder_hidden_dim=32, encoder_in_channels=[16, 16, 32], feat_strides=[8, 16, 32],
         encoder_layers=1, encoder_ffn_dim=16, encoder_attention_heads=2, d_model=32, num_queries=20,
-        decoder_in_channels=[32, 32, 32], decoder_ffn_dim=16, decoder_layers=1, decoder_attention_heads=2,
+        decoder_in_channels=[32, 32, 32], decoder_ffn_dim=16, decoder_layers=2, decoder_attention_heads=2,
         id2label={0: "cup", 1: "red mug", 2: "Mug"},
     )  # fmt: skip
     said = {"size": {"height": 96, "width": 96}, "do_normalize": False}
-    return _saved(RTDetrForObjectDetection(config), said, folder)
+    return _saved(model_type(config), said, folder)
 
 
 DETECTORS = {
     "owlvit": lambda folder: _owl(folder, OwlViTConfig, OwlViTForObjectDetection),
     "owlv2": lambda folder: _owl(folder, Owlv2Config, Owlv2ForObjectDetection),
-    "grounding-dino": _grounding_dino,
-    "rt_detr": _rt_detr,
+    "grounding-dino": lambda folder: _grounding_dino(folder, GroundingDinoConfig, GroundingDinoForObjectDetection),
+    "mm-grounding-dino": lambda folder: _grounding_dino(
+        folder, MMGroundingDinoConfig, MMGroundingDinoForObjectDetection
+    ),
+    "rt_detr": lambda folder: _rt_detr(folder, RTDetrConfig, RTDetrForObjectDetection),
+    "rt_detr_v2": lambda folder: _rt_detr(folder, RTDetrV2Config, RTDetrV2ForObjectDetection),
 }
 
 
@@ -184,3 +194,8 @@ def save_detector(name: str, folder: Path) -> nn.Module:
     """Saves one of DETECTORS, with a tokenizer where it has one, and gives it."""
     torch.manual_seed(1)
     return DETECTORS[name](folder)
+
+
+def save(name: str, folder: Path) -> nn.Module:
+    """Saves one of PROMPTABLE or DETECTORS and gives it."""
+    return (save_promptable if name in PROMPTABLE else save_detector)(name, folder)

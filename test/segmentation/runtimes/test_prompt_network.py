@@ -29,20 +29,6 @@ POINTS = np.array([[30, 40], [80, 90.5], [0, 0]], dtype=np.float32)
 BOXES = np.array([[20, 20, 80, 90], [0, 5, 60, 119]], dtype=np.float32)
 
 
-@pytest.fixture(scope="module")
-def saved(folders: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, nn.Module]]:
-    """A folder and its model, made once."""
-    made: dict[str, tuple[Path, nn.Module]] = {}
-
-    def save(name: str) -> tuple[Path, nn.Module]:
-        if name not in made:
-            folder = tmp_path_factory.mktemp(name)
-            made[name] = folder, folders.save_promptable(name, folder)
-        return made[name]
-
-    return save
-
-
 def image_of(size_wh: tuple[int, int], seed: int = 0) -> np.ndarray:
     coarse = np.random.default_rng(seed).integers(0, 256, (16, 20, 3)).astype(np.uint8)
     return cv2.resize(coarse, size_wh, interpolation=cv2.INTER_LINEAR)

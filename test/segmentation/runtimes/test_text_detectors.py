@@ -25,21 +25,6 @@ from instance_seg_ros.segmentation.prompts import Detections, load_prompt_models
 from instance_seg_ros.segmentation.runtimes.text_detectors import load_text_detector
 
 PHRASES = ("red mug", "cup")
-NAMES = ["owlvit", "owlv2", "grounding-dino", "rt_detr"]
-
-
-@pytest.fixture(scope="module")
-def saved(folders: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, nn.Module]]:
-    """A folder and its model, made once."""
-    made: dict[str, tuple[Path, nn.Module]] = {}
-
-    def save(name: str) -> tuple[Path, nn.Module]:
-        if name not in made:
-            folder = tmp_path_factory.mktemp(name)
-            made[name] = folder, folders.save_detector(name, folder)
-        return made[name]
-
-    return save
 
 
 def image_of(size_wh: tuple[int, int]) -> np.ndarray:
@@ -56,12 +41,12 @@ def network_image(name: str, color_rgb: np.ndarray) -> torch.Tensor:
         inner = cv2.resize(image, (round(width * scale), round(height * scale)))
         image = np.zeros((96, 96, 3), np.uint8)
         image[: inner.shape[0], : inner.shape[1]] = inner
-    elif name == "grounding-dino":
+    elif name.endswith("grounding-dino"):
         image = cv2.resize(image, (128, 96))
     else:
         image = cv2.resize(image, (96, 96))
     values = torch.from_numpy(image).permute(2, 0, 1)[None] / 255
-    if name == "rt_detr":
+    if name.startswith("rt_detr"):
         return values
     mean, std = (torch.tensor(three)[:, None, None] for three in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     return (values - mean) / std
@@ -71,12 +56,12 @@ def theirs(name: str, folder: Path, model: nn.Module, color_rgb: np.ndarray) -> 
     """Scores, boxes and labels by transformers' own post-processing, of all queries."""
     target, image = [color_rgb.shape[:2]], network_image(name, color_rgb)
     with torch.no_grad():
-        if name == "rt_detr":
+        if name.startswith("rt_detr"):
             outputs = model(pixel_values=image)
             process = transformers.models.rt_detr.image_processing_pil_rt_detr.RTDetrImageProcessorPil()
             return process.post_process_object_detection(outputs, threshold=0.0, target_sizes=target)[0]
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-        if name == "grounding-dino":
+        if name.endswith("grounding-dino"):
             from transformers.models.grounding_dino.processing_grounding_dino import GroundingDinoProcessor
 
             encoded = tokenizer(["red mug. cup."], return_tensors="pt")
@@ -114,14 +99,15 @@ def test_rectangles_are_those_of_transformers(
     assert set(found.phrase_ids.tolist()) == {0, 1}
 
 
+@pytest.mark.parametrize("name", ["grounding-dino", "mm-grounding-dino"])
 @pytest.mark.parametrize("size_wh", [(160, 120), (161, 121)])
 def test_the_score_of_a_phrase_in_a_text_is_that_of_its_own_tokens(
-    size_wh: tuple[int, int], saved: Callable[[str], tuple[Path, nn.Module]]
+    name: str, size_wh: tuple[int, int], saved: Callable[[str], tuple[Path, nn.Module]]
 ) -> None:
     """Grounding DINO: transformers' boxes, and its scores where the best of all tokens is a phrase's."""
-    folder, model = saved("grounding-dino")
+    folder, model = saved(name)
     color_rgb = image_of(size_wh)
-    expected = theirs("grounding-dino", folder, model, color_rgb)
+    expected = theirs(name, folder, model, color_rgb)
     boxes = np.clip(expected["boxes"].numpy(), 0, [*size_wh, *size_wh])
     tokens = expected["tokens"]  # [CLS] r e d m u g . c u p . [SEP]
     of_phrase = np.stack([tokens[:, 1:7].max(axis=1), tokens[:, 8:11].max(axis=1)], axis=1)
@@ -153,12 +139,13 @@ def test_a_full_stop_in_a_phrase_shifts_no_other_phrase(saved: Callable[[str], t
     assert stopped.scores == pytest.approx(spaced.scores)
 
 
-def test_classes_are_found_by_words_of_their_names(saved: Callable[[str], tuple[Path, nn.Module]]) -> None:
+@pytest.mark.parametrize("name", ["rt_detr", "rt_detr_v2"])
+def test_classes_are_found_by_words_of_their_names(name: str, saved: Callable[[str], tuple[Path, nn.Module]]) -> None:
     """RT-DETR's: transformers gives the best pairs of query and class, of which each phrase has some."""
-    folder, model = saved("rt_detr")
+    folder, model = saved(name)
     color_rgb = image_of((161, 121))
     with torch.no_grad():
-        outputs = model(pixel_values=network_image("rt_detr", color_rgb))
+        outputs = model(pixel_values=network_image(name, color_rgb))
     probabilities = outputs.logits[0].sigmoid().numpy()
 
     found = load_text_detector(folder, 1)(color_rgb, ("mug", "cup"))
@@ -166,7 +153,7 @@ def test_classes_are_found_by_words_of_their_names(saved: Callable[[str], tuple[
     mugs, cups = probabilities[:, 1:].max(axis=1), probabilities[:, 0]  # "mug" is in two names
     assert found.scores == pytest.approx(np.maximum(mugs, cups), abs=1e-3)
     assert found.phrase_ids.tolist() == (cups > mugs).astype(int).tolist()
-    expected = theirs("rt_detr", folder, model, color_rgb)
+    expected = theirs(name, folder, model, color_rgb)
     best = int(np.argmax(found.scores))
     assert found.scores[best] == pytest.approx(float(expected["scores"][0]), abs=1e-3)
     clipped = np.clip(expected["boxes"][0].numpy(), 0, [161, 121, 161, 121])

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -18,12 +16,12 @@ pytest.importorskip("transformers")
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
-from torch import nn
 
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import SegmentationSettings
 from instance_seg_ros.segmentation import ModelError, load_segmenter
+from instance_seg_ros.segmentation.runtimes.transformers_folder import class_names_of
 
 SETTINGS = SegmentationSettings(backend="onnxruntime", min_mask_pixels=1)
 OUTPUTS = {
@@ -33,19 +31,6 @@ OUTPUTS = {
     "rf_detr": ("dets", "labels", "masks"),
 }
 SIZES_HW = {"rf_detr": (112, 112)}
-
-
-@pytest.fixture(scope="module")
-def networks() -> ModuleType:
-    """Small models with random weights."""
-    path = Path(__file__).parents[1] / "families" / "exported_networks.py"
-    spec = importlib.util.spec_from_file_location("exported_networks", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
@@ -109,30 +94,6 @@ def require_equal(found: Instances, expected: list[tuple[float, int, np.ndarray]
         left.remove(same[0])
 
 
-def oneformer(networks: ModuleType) -> nn.Module:
-    config = transformers.OneFormerConfig(
-        backbone_config=networks._swin(), num_queries=12, conv_dim=32, mask_dim=32, hidden_dim=32, encoder_layers=1,
-        decoder_layers=3, encoder_feedforward_dim=16, dim_feedforward=16, num_attention_heads=2, query_dec_layers=1,
-        text_encoder_width=32, text_encoder_vocab_size=60, text_encoder_num_layers=1, num_labels=5,
-        use_auxiliary_loss=False, output_auxiliary_logits=False,
-    )  # fmt: skip
-    model = transformers.OneFormerForUniversalSegmentation(config)
-    return networks.sharpened(model, model.model.transformer_module.decoder.class_embed)
-
-
-def eomt(networks: ModuleType) -> nn.Module:
-    config = transformers.EomtConfig(
-        hidden_size=32, num_hidden_layers=3, num_attention_heads=2, image_size=128, num_blocks=1, num_queries=12,
-        num_register_tokens=1, num_labels=5,
-    )  # fmt: skip
-    model = transformers.EomtForUniversalSegmentation(config)
-    with torch.no_grad():  # masks of some cells in a row, not of single ones here and there
-        for module in model.modules():
-            if isinstance(module, nn.ConvTranspose2d) or (isinstance(module, nn.Conv2d) and module.groups > 1):
-                module.weight[:] = module.weight.mean(dim=(2, 3), keepdim=True)
-    return networks.sharpened(model, model.class_predictor)
-
-
 def test_oneformer_is_told_its_task_and_gives_the_classes_of_its_package(
     networks: ModuleType, folders: ModuleType, tmp_path: Path
 ) -> None:
@@ -140,7 +101,7 @@ def test_oneformer_is_told_its_task_and_gives_the_classes_of_its_package(
     from transformers.models.oneformer.image_processing_pil_oneformer import OneFormerImageProcessorPil
 
     torch.manual_seed(1)
-    model = oneformer(networks).eval()
+    model = networks.oneformer().model.eval()
     model.save_pretrained(tmp_path)
     folders.save_clip_tokenizer(tmp_path)
     (tmp_path / "preprocessor_config.json").write_text('{"size": {"height": 96, "width": 128}}')
@@ -180,7 +141,7 @@ def test_eomt_gives_what_its_package_gives(size_wh: tuple[int, int], networks: M
     from transformers.models.eomt.image_processing_pil_eomt import EomtImageProcessorPil
 
     torch.manual_seed(1)
-    model = eomt(networks).eval()
+    model = networks.eomt().model.eval()
     model.save_pretrained(tmp_path)
     said = {"size": {"shortest_edge": 128, "longest_edge": 128}, "do_pad": True, "do_split_image": False}
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(said))
@@ -210,7 +171,7 @@ def test_eomt_gives_what_its_package_gives(size_wh: tuple[int, int], networks: M
 
 
 def test_an_eomt_for_semantic_segmentation_is_refused(networks: ModuleType, tmp_path: Path) -> None:
-    eomt(networks).save_pretrained(tmp_path)
+    networks.eomt().model.save_pretrained(tmp_path)
     said = {"size": {"shortest_edge": 128}, "do_split_image": True}
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(said))
     with pytest.raises(ModelError, match="semantic segmentation .* tells no objects apart"):
@@ -244,6 +205,61 @@ def test_what_only_a_training_reads_may_be_missing(save: Callable[..., tuple[Pat
     del weights["criterion.empty_weight"]
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     assert load_segmenter(folder, SETTINGS).info.name == folder.name
+
+
+FIELDS = {
+    "logits": ("class_queries_logits", "logits"),
+    "masks": ("masks_queries_logits", "pred_masks"),
+    "boxes": ("pred_boxes",),
+}
+HOSTILE = [
+    *((name, kind) for name in ("mask2former", "maskformer", "oneformer", "eomt") for kind in ("logits", "masks")),
+    *((name, kind) for name in ("detr", "rf_detr") for kind in FIELDS),
+]
+
+
+@pytest.mark.parametrize(("name", "kind"), HOSTILE)
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_numbers_that_are_none_fail_the_start_or_the_frame(
+    name: str, kind: str, value: float, loaded_family: Callable[..., Path]
+) -> None:
+    def spoil(outputs: dict[str, torch.Tensor]) -> None:
+        (field,) = (field for field in FIELDS[kind] if field in outputs)
+        outputs[field][0, 0] = value
+
+    folder = loaded_family(name, spoil)
+    with pytest.raises(ModelError, match="are not finite"):
+        load_segmenter(folder, SETTINGS).segment(frame_of((160, 120)))
+
+
+@pytest.mark.parametrize("count", [0, 65_536])
+def test_no_class_and_more_than_messages_can_number_are_refused(count: int) -> None:
+    with pytest.raises(ModelError, match="id2label must number 1 to 65535 classes from 0"):
+        class_names_of(Path("folder"), dict.fromkeys(range(count), "a"))
+    assert len(class_names_of(Path("folder"), dict.fromkeys(range(65_535), "a"))) == 65_535
+
+
+def test_more_instances_than_can_be_labelled_are_cut_to_the_best(loaded_family: Callable[..., Path]) -> None:
+    def repeat(outputs: dict[str, torch.Tensor]) -> None:
+        for field, values in outputs.items():
+            outputs[field] = values[:, :1].repeat(1, 3000, *[1] * (values.ndim - 2))
+
+    segmenter = load_segmenter(loaded_family("mask2former", repeat), SETTINGS)
+    assert len(segmenter.ranked(frame_of((160, 120)))) == 1000
+    assert len(segmenter.segment(frame_of((160, 120)))) == 1
+
+
+def test_the_digest_is_of_all_that_loading_reads(save: Callable[..., tuple[Path, torch.nn.Module]]) -> None:
+    folder, _ = save("maskformer")
+    digests = [load_segmenter(folder, SETTINGS).info.digest]
+    said = json.loads((folder / "preprocessor_config.json").read_text())
+    (folder / "preprocessor_config.json").write_text(json.dumps({**said, "image_mean": [0.4] * 3}))
+    digests.append(load_segmenter(folder, SETTINGS).info.digest)
+    (folder / "tokenizer.json").write_text("{}")
+    digests.append(load_segmenter(folder, SETTINGS).info.digest)
+    (folder / "README.md").write_text("of no account")
+    assert load_segmenter(folder, SETTINGS).info.digest == digests[-1]
+    assert len(set(digests)) == 3
 
 
 def without_weights(folder: Path) -> None:
