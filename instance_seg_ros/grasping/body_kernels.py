@@ -24,16 +24,31 @@ _MIN_ROUND_SHARE = 0.7
 _MIN_OUTWARD_SHARE = 0.8
 _MIN_ARC = math.radians(90.0)
 _FARTHEST_AXIS_M = 0.2
+_ROUNDING = 1e-9
 
 
 @kernel("float64[:, ::1]", "float64[:, ::1]", "float64")
 def any_near(points_m: Floats, others_m: Floats, radius_m: float) -> Flags:
     """Which points (N,) have one of the others (M, 3) within a radius."""
     near = np.zeros(len(points_m), np.bool_)
+    if not len(others_m):
+        return near
+    # Only those are looked at that are no farther than the radius along the axis on which the others are spread most.
+    axis, widest_m = 0, -np.inf
+    for own in range(3):
+        wide_m = others_m[:, own].max() - others_m[:, own].min()
+        if wide_m > widest_m:
+            axis, widest_m = own, wide_m
+    ordered_m = others_m[np.argsort(others_m[:, axis])]
+    along_m, reach_m = ordered_m[:, axis].copy(), radius_m * (1 + _ROUNDING)
+    begins = np.searchsorted(along_m, points_m[:, axis] - reach_m)
+    ends = np.searchsorted(along_m, points_m[:, axis] + reach_m)
     for n in range(len(points_m)):
-        for m in range(len(others_m)):
-            x, y, z = points_m[n, 0] - others_m[m, 0], points_m[n, 1] - others_m[m, 1], points_m[n, 2] - others_m[m, 2]
-            if x * x + y * y + z * z <= radius_m * radius_m:
+        for m in range(begins[n], ends[n]):
+            squared_m2 = 0.0
+            for own in range(3):
+                squared_m2 += (points_m[n, own] - ordered_m[m, own]) ** 2
+            if squared_m2 <= radius_m * radius_m:
                 near[n] = True
                 break
     return near

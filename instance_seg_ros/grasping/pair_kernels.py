@@ -31,27 +31,39 @@ def facing_pairs(
 ) -> tuple[Ints, Ints, Floats]:
     """Pairs of points whose normals face away from each other, those of more than `most` evenly.
 
+    Args:
+        least_cosine: from 0 on.
+
     Returns:
         first, second: (K,) indices, first < second, ascending.
         cosine: (K,) of the larger angle between the line through both and their inward normals.
     """
     count = len(points_m)
     pairs, cosines = np.empty((count * count // 2, 2), np.int32), np.empty(count * count // 2)
+    p_x, p_y, p_z = points_m[:, 0].copy(), points_m[:, 1].copy(), points_m[:, 2].copy()
+    n_x, n_y, n_z = normals[:, 0].copy(), normals[:, 1].copy(), normals[:, 2].copy()
+    squared_m2, inward_m, facing = np.empty(count), np.empty(count), np.empty(count, np.int64)
     found = 0
     for i in range(count):
-        for j in range(i + 1, count):
-            x, y, z = points_m[i, 0] - points_m[j, 0], points_m[i, 1] - points_m[j, 1], points_m[i, 2] - points_m[j, 2]
-            squared_m2 = x * x + y * y + z * z
-            if not _MIN_WIDTH_M**2 <= squared_m2 <= max_opening_m**2:
-                continue
-            inward_m = min(
-                normals[i, 0] * x + normals[i, 1] * y + normals[i, 2] * z,
-                -normals[j, 0] * x - normals[j, 1] * y - normals[j, 2] * z,
-            )
-            distance_m = math.sqrt(squared_m2)
-            if inward_m >= least_cosine * distance_m:
+        # Loops without branches, which the processor does for several points at a time; over what is behind the first
+        # one, since of an index from elsewhere the compiler does not know that it is not negative.
+        o_x, o_y, o_z = p_x[i + 1 :], p_y[i + 1 :], p_z[i + 1 :]
+        m_x, m_y, m_z = n_x[i + 1 :], n_y[i + 1 :], n_z[i + 1 :]
+        for k in range(len(o_x)):
+            x, y, z = p_x[i] - o_x[k], p_y[i] - o_y[k], p_z[i] - o_z[k]
+            squared_m2[k] = x * x + y * y + z * z
+            own_m, other_m = n_x[i] * x + n_y[i] * y + n_z[i] * z, -m_x[k] * x - m_y[k] * y - m_z[k] * z
+            inward_m[k] = other_m if other_m < own_m else own_m
+        few = 0
+        for k in range(len(o_x)):
+            facing[few] = k
+            few += (inward_m[k] >= 0) & (squared_m2[k] >= _MIN_WIDTH_M**2) & (squared_m2[k] <= max_opening_m**2)
+        for k in facing[:few]:
+            j = i + 1 + k
+            distance_m = math.sqrt(squared_m2[k])
+            if inward_m[k] >= least_cosine * distance_m:
                 pairs[found, 0], pairs[found, 1] = i, j
-                cosines[found] = min(inward_m / distance_m, 1.0)
+                cosines[found] = min(inward_m[k] / distance_m, 1.0)
                 found += 1
     kept = min(found, most)
     first, second, cosine = np.empty(kept, np.int64), np.empty(kept, np.int64), np.empty(kept)
@@ -194,4 +206,8 @@ def one_of_each_cell(points_m: Floats, group: Ints, rank: Ints, cell_m: Floats) 
         table_key[place] = key
         if table_index[place] < 0 or rank[n] < rank[table_index[place]]:
             table_index[place] = n
-    return np.sort(table_index[table_index >= 0])
+    kept = np.zeros(len(points_m), np.bool_)
+    for index in table_index:
+        if index >= 0:
+            kept[index] = True
+    return np.flatnonzero(kept)

@@ -69,31 +69,36 @@ def columns_of(
     starts = np.empty(count + 1, np.int64)
     point, local_m = np.empty(count * points, np.int64), np.empty((count * points, 3))
     used = 0
-    farthest_x_m, farthest_y_m = max(behind_x_m, fingers_x_m), max(behind_y_m, fingers_y_m)
+    p_x, p_y, p_z = points_m[:, 0].copy(), points_m[:, 1].copy(), points_m[:, 2].copy()
+    x_m, y_m, z_m, behind_z_m = np.empty(points), np.empty(points), np.empty(points), np.empty(points)
+    within = np.empty(points, np.int64)
     for c in range(count):
         starts[c] = used
-        first_m = np.inf
         x_axis, y_axis, z_axis = (
             _axis(rotations, origins_m, c, 0),
             _axis(rotations, origins_m, c, 1),
             _axis(rotations, origins_m, c, 2),
         )
+        # Loops without branches, which the processor does for several points at a time.
         for n in range(points):
-            p_x, p_y, p_z = points_m[n, 0], points_m[n, 1], points_m[n, 2]
-            x = _along(x_axis, p_x, p_y, p_z)
-            if abs(x) > farthest_x_m:
-                continue
-            y = _along(y_axis, p_x, p_y, p_z)
-            if abs(y) > farthest_y_m:
-                continue
-            z = _along(z_axis, p_x, p_y, p_z)
-            if abs(x) <= behind_x_m and abs(y) <= behind_y_m:
-                first_m = min(first_m, z)
-            if abs(x) <= fingers_x_m and abs(y) <= fingers_y_m:
-                point[used] = n
-                local_m[used, 0], local_m[used, 1], local_m[used, 2] = x, y, z
-                used += 1
+            x_m[n] = _along(x_axis, p_x[n], p_y[n], p_z[n])
+            y_m[n] = _along(y_axis, p_x[n], p_y[n], p_z[n])
+            z_m[n] = _along(z_axis, p_x[n], p_y[n], p_z[n])
+        for n in range(points):
+            behind_z_m[n] = z_m[n] if (abs(x_m[n]) <= behind_x_m) & (abs(y_m[n]) <= behind_y_m) else np.inf
+        first_m = np.inf
+        for n in range(points):
+            if behind_z_m[n] < first_m:
+                first_m = behind_z_m[n]
         nearest_m[c] = first_m
+        few = 0
+        for n in range(points):
+            within[few] = n
+            few += (abs(x_m[n]) <= fingers_x_m) & (abs(y_m[n]) <= fingers_y_m)
+        for n in within[:few]:
+            point[used] = n
+            local_m[used, 0], local_m[used, 1], local_m[used, 2] = x_m[n], y_m[n], z_m[n]
+            used += 1
     starts[count] = used
     return nearest_m, starts, point[:used].copy(), local_m[:used].copy()
 

@@ -44,14 +44,40 @@ def depth_step_pixels(depth_m: NDArray[np.float32], step_m: float, step_ratio: f
 def _mark_steps(depth_m: NDArray[np.float32], step_m: float, step_ratio: float, steps: NDArray[np.bool_]) -> None:
     """Sets the pixels of `depth_step_pixels`."""
     height, width = depth_m.shape
+    ratio, least_m = np.float32(step_ratio), np.float32(step_m)
+    between = np.empty(width, np.bool_)
     for y in range(height):
-        for x in range(width):
-            own_m = depth_m[y, x]
-            tolerance_m = max(own_m * np.float32(step_ratio), np.float32(step_m))
-            if y > 0 and own_m > 0 and depth_m[y - 1, x] > 0 and abs(own_m - depth_m[y - 1, x]) > tolerance_m:
-                steps[y, x] = steps[y - 1, x] = True
-            if x > 0 and own_m > 0 and depth_m[y, x - 1] > 0 and abs(own_m - depth_m[y, x - 1]) > tolerance_m:
-                steps[y, x] = steps[y, x - 1] = True
+        _steps_between(depth_m[y, 1:], depth_m[y, :-1], ratio, least_m, between)
+        _mark_both(steps[y, 1:], steps[y, :-1], between)
+        if y > 0:
+            _steps_between(depth_m[y], depth_m[y - 1], ratio, least_m, between)
+            _mark_both(steps[y], steps[y - 1], between)
+
+
+# Loops without branches, which the processor does for several pixels at a time.
+@inner
+def _steps_between(
+    first_m: NDArray[np.float32],
+    second_m: NDArray[np.float32],
+    step_ratio: np.float32,
+    step_m: np.float32,
+    between: NDArray[np.bool_],
+) -> None:
+    """Whether there is a step between pixels (N,) and their neighbours, into the first N of `between`."""
+    for n in range(len(first_m)):
+        tolerance_m = first_m[n] * step_ratio
+        tolerance_m = tolerance_m if tolerance_m > step_m else step_m
+        measured = (first_m[n] > 0) & (second_m[n] > 0)
+        between[n] = measured & (abs(first_m[n] - second_m[n]) > tolerance_m)
+
+
+@inner
+def _mark_both(first: NDArray[np.bool_], second: NDArray[np.bool_], between: NDArray[np.bool_]) -> None:
+    """Sets pixels (N,) and their neighbours where there is a step between them."""
+    for n in range(len(first)):
+        first[n] = first[n] | between[n]
+    for n in range(len(second)):
+        second[n] = second[n] | between[n]
 
 
 def bounds_of(mask: NDArray[np.bool_]) -> Bounds:
