@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -26,6 +27,7 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, Image
 from tabulate import tabulate
 
@@ -193,11 +195,16 @@ def report(rows: list[tuple[float, np.ndarray, float]], passes_ms: list[float]) 
     one_ms = float(np.median(passes_ms)) if passes_ms else None
     lines = []
     for rate_hz, ages_ms, objects in rows:
+        if not len(ages_ms):
+            lines.append((f"{rate_hz:g}", "none", "none", "", 0, f"{objects:.1f}"))
+            continue
         median_ms, high_ms = np.percentile(ages_ms, [50, 99])
         in_passes = "" if one_ms is None else f"{median_ms / one_ms:.2f}"
         lines.append((f"{rate_hz:g}", f"{median_ms:.1f}", f"{high_ms:.1f}", in_passes, len(ages_ms), f"{objects:.1f}"))
     headers = ("camera Hz", "median ms", "p99 ms", "median in forward passes", "answers", "objects")
     print(tabulate(lines, headers, tablefmt="github", disable_numparse=True))
+    if not all(len(ages_ms) for _, ages_ms, _ in rows):
+        print(f"the first {UNCOUNTED} answers of each rate do not count, and at one there were no more: more --seconds")
     if one_ms is not None:
         print(f"one forward pass of the other network: {one_ms:.1f} ms (p99 {np.percentile(passes_ms, 99):.1f} ms)")
 
@@ -215,7 +222,8 @@ def main() -> None:
     if args.role is None:
         compare(args.seconds, args.backend, args.threads, args.beside)
         return
-    rclpy.init()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a role ends at once and says nothing
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     if args.role == "camera":
         camera(args.rate, args.seconds)
     else:
