@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.core.parameters import PipelineSettings
 from instance_seg_ros.learning.grasp_simulation.object_sets import OBJECT_SETS
-from instance_seg_ros.learning.grasp_simulation.planners import Perception, Planner, Proposal
+from instance_seg_ros.learning.grasp_simulation.planners import Perception, Planner
 from instance_seg_ros.learning.grasp_simulation.scenes import Stage, packed_scene, piled_scene, steady
-from instance_seg_ros.learning.grasp_simulation.world import Attempt, GraspWorld
+from instance_seg_ros.learning.grasp_simulation.world import Attempt
 from instance_seg_ros.learning.synthetic.sensors.sensor import PRESETS
 
 FloatArray = NDArray[np.float64]
@@ -23,6 +23,8 @@ FloatArray = NDArray[np.float64]
 _FAILURES_THAT_END = 2
 _MOST_ATTEMPTS = 20
 _OFF_M = 0.005
+_BEYOND_M = 0.012
+"""How far outside a planned contact the true surface is looked for first: farther out may be another limb."""
 _MOSTLY = 0.5
 """Share of an instance's pixels that must be one object's for the instance to be that object."""
 
@@ -36,7 +38,7 @@ class AttemptRecord:
         quality: that the planner gave; None for one that gives none.
         width_m: planned distance of the contacts.
         cause: name of a `Cause`.
-        touched: what stopped the approach.
+        touched: what stopped the approach: "nothing", "itself" (the object to grasp), "table", or "object N".
         contact_error_m: by how much the planned contacts lie outside (+) or inside (-) the true surface along the
             closing axis, the two of them; None where the closing line misses the object.
         surface_angles_deg: angle between the closing axis and the true surface's normal there, 0 to 90, likewise.
@@ -153,13 +155,18 @@ def run_round(
             break
         target = _target(labels, seen.instances.masks[proposal.label - 1])
         T_world_grasp = (stage.T_world_camera @ proposal.T_camera_grasp).matrix
-        error_m, angles_deg = _contacts_against_truth(world, target, T_world_grasp, proposal)
+        truth = None
+        if target is not None:
+            T_object_grasp = np.linalg.inv(world.poses()[target]) @ T_world_grasp
+            truth = contacts_against_truth(world.shapes[target].mesh, T_object_grasp, proposal.width_m)
+        error_m, angles_deg = truth or (None, None)
         attempt = world.attempt(T_world_grasp, proposal.opening_m, proposal.approach_m)
         family = "" if target is None else world.shapes[target].family
         held = "" if attempt.held is None else world.shapes[attempt.held].family
         width_m, cause = round(proposal.width_m, 5), attempt.cause.name
         marks = tuple(round(mark, 5) for mark in proposal.marks)
-        facts = (attempt.touched, error_m, angles_deg, held, marks)
+        touched = "itself" if attempt.touched == f"object {target}" else attempt.touched
+        facts = (touched, error_m, angles_deg, held, marks)
         record = AttemptRecord(family, proposal.quality, width_m, cause, *facts)
         attempts.append(record)
         if watch is not None:
@@ -184,34 +191,48 @@ def _target(labels: NDArray[np.uint8], mask: NDArray[np.bool_]) -> int | None:
     return best - 1 if best > 0 and counts[best] > _MOSTLY * counts.sum() else None
 
 
-def _contacts_against_truth(
-    world: GraspWorld, target: int | None, T_world_grasp: FloatArray, proposal: Proposal
-) -> tuple[tuple[float, float] | None, tuple[float, float] | None]:
-    """The planned contacts against the true surface: along the closing line, from outside."""
-    if target is None:
-        return None, None
-    T_object_world = np.linalg.inv(world.poses()[target])
-    origin_m = T_object_world[:3, :3] @ T_world_grasp[:3, 3] + T_object_world[:3, 3]
-    closing = T_object_world[:3, :3] @ T_world_grasp[:3, 0]
-    mesh: trimesh.Trimesh = world.shapes[target].mesh
+def contacts_against_truth(
+    mesh: trimesh.Trimesh, T_object_grasp: FloatArray, width_m: float
+) -> tuple[tuple[float, float], tuple[float, float]] | None:
+    """The planned contacts of a grasp against the true surface along the closing line, None where that misses it.
+
+    Args:
+        mesh: the true surface, which faces may wind either way of.
+        T_object_grasp: (4, 4).
+        width_m: planned distance of the contacts.
+
+    Returns:
+        errors_m: by how much the contacts at -x and +x lie outside (+) or inside (-) the surface.
+        angles_deg: between the closing axis and the surface's normal there, 0 to 90.
+    """
+    origin_m, closing = T_object_grasp[:3, 3], T_object_grasp[:3, 0]
     errors, angles = [], []
-    for side in (-1.0, 1.0):
-        start_m = origin_m + side * (proposal.width_m / 2 + 0.012) * closing
-        triangles, _, places_m = mesh.ray.intersects_id(
-            start_m[None], -side * closing[None], return_locations=True, multiple_hits=False
-        )
-        if not len(triangles):
-            return None, None
-        depth_m = float((places_m[0] - origin_m) @ (side * closing))
-        errors.append(round(proposal.width_m / 2 - depth_m, 5))
-        cosine = abs(float(mesh.face_normals[triangles[0]] @ closing))  # not all faces wind alike
+    for outwards in (-closing, closing):
+        start_m = origin_m + (width_m / 2 + _BEYOND_M) * outwards
+        hit = _first_hit(mesh, start_m, -outwards)
+        if hit is not None and (hit[1] - origin_m) @ outwards < 0:  # started inside: the surface is farther out
+            hit = _first_hit(mesh, start_m, outwards) or hit
+        if hit is None:
+            return None
+        errors.append(round(width_m / 2 - float((hit[1] - origin_m) @ outwards), 5))
+        cosine = abs(float(mesh.face_normals[hit[0]] @ closing))
         angles.append(round(float(np.degrees(np.arccos(min(cosine, 1.0)))), 1))
     return (errors[0], errors[1]), (angles[0], angles[1])
+
+
+def _first_hit(mesh: trimesh.Trimesh, start_m: FloatArray, along: FloatArray) -> tuple[int, FloatArray] | None:
+    """The first triangle that a ray hits, and the place (3,)."""
+    triangles, _, places_m = mesh.ray.intersects_id(
+        start_m[None], along[None], return_locations=True, multiple_hits=False
+    )
+    return (int(triangles[0]), places_m[0]) if len(triangles) else None
 
 
 def explanation(record: AttemptRecord, max_opening_m: float) -> str:
     """What was wrong with a failed grasp, as far as truth tells: "" where plan and truth agree."""
     faults: Sequence[tuple[bool, str]] = (
+        (record.touched == "itself", "the open gripper met the object itself"),
+        (record.touched.startswith("object"), "it met another object"),
         (record.contact_error_m is None, "the closing line misses the object"),
         (min(record.contact_error_m or (0.0,)) < -_OFF_M, "a contact lies inside the body"),
         (max(record.contact_error_m or (0.0,)) > _OFF_M, "a contact lies outside the body"),

@@ -16,13 +16,14 @@ from instance_seg_ros.commands.main import main
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.parameters import GripperSettings, PipelineSettings
 from instance_seg_ros.learning.grasp_simulation.object_sets import OBJECT_SETS
-from instance_seg_ros.learning.grasp_simulation.objects import DEVELOPMENT_FAMILIES, shape_of
+from instance_seg_ros.learning.grasp_simulation.objects import DEVELOPMENT_FAMILIES, block, shape_of
 from instance_seg_ros.learning.grasp_simulation.planners import Perception, Proposal, Seen, top_down
 from instance_seg_ros.learning.grasp_simulation.report import reliability_svg
 from instance_seg_ros.learning.grasp_simulation.rounds import (
     AttemptRecord,
     RoundRecord,
     RoundSettings,
+    contacts_against_truth,
     explanation,
     run_round,
 )
@@ -155,6 +156,11 @@ def test_figures_count_grasps_and_objects_by_scene_and_planner() -> None:
         ({}, ""),
         ({"contact_error_m": None, "surface_angles_deg": None}, "the closing line misses the object"),
         ({"contact_error_m": (0.0, -0.009)}, "a contact lies inside the body"),
+        (
+            {"touched": "itself", "contact_error_m": (0.0, -0.009)},
+            "the open gripper met the object itself, a contact lies inside the body",
+        ),
+        ({"touched": "object 3"}, "it met another object"),
         ({"contact_error_m": (0.02, 0.0)}, "a contact lies outside the body"),
         ({"surface_angles_deg": (3.0, 41.0)}, "a surface is turned by more than 30 degrees"),
         ({"width_m": 0.075}, "wider than nine tenths of the opening"),
@@ -162,6 +168,29 @@ def test_figures_count_grasps_and_objects_by_scene_and_planner() -> None:
 )
 def test_truth_tells_what_was_wrong_with_a_grasp(changes: dict[str, object], wrong: str) -> None:
     assert explanation(replace(LOST, **changes), max_opening_m=0.08) == wrong  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("middle_x_m", "width_m", "errors_m"),
+    [
+        pytest.param(0.0, 0.05, (0.0, 0.0), id="right"),
+        pytest.param(0.0, 0.056, (0.003, 0.003), id="planned too wide"),
+        pytest.param(-0.002, 0.05, (0.002, -0.002), id="planned aside"),
+        pytest.param(-0.01, 0.03, (0.0, -0.02), id="planned far inside the body on one side"),
+        pytest.param(0.0, 0.01, (-0.02, -0.02), id="planned far inside on both"),
+    ],
+)
+def test_planned_contacts_are_held_against_the_true_surface(
+    middle_x_m: float, width_m: float, errors_m: tuple[float, float]
+) -> None:
+    """Of a block 50 mm wide, along its x."""
+    T_object_grasp = np.eye(4)
+    T_object_grasp[:3, 3] = (middle_x_m, 0.003, 0.03)
+    found = contacts_against_truth(block((0.05, 0.08, 0.07)).mesh, T_object_grasp, width_m)
+    assert found is not None
+    assert found[0] == pytest.approx(errors_m, abs=1e-5) and found[1] == pytest.approx((0, 0), abs=0.1)
+    T_object_grasp[2, 3] = 0.08
+    assert contacts_against_truth(block((0.05, 0.08, 0.07)).mesh, T_object_grasp, width_m) is None
 
 
 def test_calibration_puts_each_grasp_into_the_bin_of_its_quality() -> None:
