@@ -31,6 +31,7 @@ PROMPTABLE = {"sam": ("SamModel", 256), "sam2": ("Sam2Model", 128), "sam3": ("Sa
 DETECTORS = {
     "owlvit": "OwlViTForObjectDetection",
     "owlv2": "Owlv2ForObjectDetection",
+    "sam3_words": "Sam3Model",
     "grounding-dino": "GroundingDinoForObjectDetection",
     "mm-grounding-dino": "MMGroundingDinoForObjectDetection",
     "rt_detr": "RTDetrForObjectDetection",
@@ -133,10 +134,15 @@ def naming(name: str, box_xyxy: Sequence[float], camera_wh: tuple[int, int]) -> 
     center, size = (corners[:2] + corners[2:]) / 2 / whole, (corners[2:] - corners[:2]) / whole
     boxes = torch.tensor([[[*center, *size], [0.5, 0.5, 0.1, 0.1]]], dtype=torch.float32)
 
+    def each_phrase(self: object, vision_embeds: Any, **others: Any) -> SimpleNamespace:
+        sides = boxes[..., :2] - boxes[..., 2:] / 2, boxes[..., :2] + boxes[..., 2:] / 2
+        sure, logits = torch.full((1, 1), -_BELOW), torch.tensor([[float(np.log(0.6 / 0.4)), _BELOW]])
+        return SimpleNamespace(pred_logits=logits, presence_logits=sure, pred_boxes=torch.cat(sides, dim=-1))
+
     def forward(self: object, pixel_values: torch.Tensor, input_ids: Any = None, **others: Any) -> SimpleNamespace:
         columns = 64 if "dino" in name else 3 if input_ids is None else len(input_ids)
         logits = torch.full((1, 2, columns), _BELOW)
         logits[0, 0] = float(np.log(0.6 / 0.4))
         return SimpleNamespace(logits=logits, pred_boxes=boxes)
 
-    return forward
+    return each_phrase if name == "sam3_words" else forward

@@ -19,6 +19,7 @@ from instance_seg_ros.commands.helpers.pipeline_options import (
     load_pipeline,
     model_line,
     parse_count,
+    refuse_prompt_options,
     rerun_listener,
 )
 from instance_seg_ros.core.errors import InputError
@@ -90,6 +91,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         InputError: for a bag, settings or a model that cannot be used, or when no frame could be processed.
     """
+    refuse_prompt_options(args, "bag")
     topics = {key: getattr(args, f"{key}_topic") for key in ("color", "depth", "color_info", "depth_info")}
     recorded = read_settings(args.source) if args.as_recorded else None
     if recorded is not None:

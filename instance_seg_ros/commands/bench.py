@@ -18,6 +18,7 @@ from instance_seg_ros.commands.helpers.pipeline_options import (
     add_pipeline_arguments,
     load_pipeline,
     parse_size_wh,
+    refuse_prompt_options,
     settings_of,
 )
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
@@ -93,6 +94,7 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.frames < 1 or args.warm_up < 0:
         raise InputError(f"--frames must be at least 1 and --warm-up at least 0, not {args.frames} and {args.warm_up}")
+    refuse_prompt_options(args, "bench")
     for path in args.beside:
         if not path.is_file():
             raise InputError(f"--beside {path}: there is no such file")

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 _LIFTING, _TRACKING = "lifting_", "tracking_"
 """Prefixes of these stages' options."""
-_ONLY_FOR_PROMPTS = ("prompt_model_path", "text_model_path", "text_score_threshold")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -112,6 +111,7 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from instance_seg_ros.commands.helpers.coco_options import refuse_options
+    from instance_seg_ros.commands.helpers.pipeline_options import ONLY_FOR_PROMPTS
     from instance_seg_ros.learning.evaluation import report
     from instance_seg_ros.learning.evaluation.breakdown import summarise
     from instance_seg_ros.learning.evaluation.classes import ClassNames
@@ -122,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
     for name, least in (("limit", 0), ("seed", 0), ("worst", 0), ("scenes", 1), ("sequences", 1)):
         if getattr(args, name) < least:
             raise InputError(f"--{name} must be {least} or more, not {getattr(args, name)}")
-    refuse_options(args, _ONLY_FOR_PROMPTS, "eval, which asks for no single objects")
+    refuse_options(args, ONLY_FOR_PROMPTS, "eval, which asks for no single objects")
     if args.geometry:
         return _run_geometry(args)
     if args.tracking:

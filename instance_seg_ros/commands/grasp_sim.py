@@ -8,7 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from instance_seg_ros.commands.helpers.pipeline_options import add_pipeline_arguments, parse_count, pipeline_settings
+from instance_seg_ros.commands.helpers.pipeline_options import (
+    add_pipeline_arguments,
+    parse_count,
+    pipeline_settings,
+    refuse_prompt_options,
+)
 from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.files.atomic import write_atomically
 
@@ -124,6 +129,7 @@ def run(args: argparse.Namespace) -> int:
         kept = [record for folder in args.fit_quality for record in _kept(folder / _ROUNDS)]
         print(fitted_lines([attempt for record in kept for attempt in record.attempts]))
         return 0
+    refuse_prompt_options(args, "grasp-sim")
     pipeline = pipeline_settings(args)
     if args.seed < 0 or not 0 <= args.pad_friction <= 5:
         raise InputError("--seed must be 0 or more, and --pad-friction from 0 to 5")

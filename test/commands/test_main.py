@@ -227,6 +227,13 @@ def test_a_setting_reaches_its_stage(run: Callable, capture: Path, tmp_path: Pat
         (["bag", "capture", "--out", "out"], "capture is no rosbag2: it holds no metadata.yaml; give the folder"),
         (["bag", "capture/depth.png", "--out", "out"], "depth.png is no rosbag2: give a folder, or a file .mcap or"),
         (["bag", "nowhere", "--out", "capture"], "capture exists already; give --out a folder that does not"),
+        *(
+            (
+                [*command, "--segmentation-text-model-path", "a/b", "--segmentation-prompt-model-path", "a/b"],
+                "--segmentation-prompt-model-path, --segmentation-text-model-path cannot be used with",
+            )
+            for command in (["bench"], ["bag", "nowhere", "--out", "out"], ["grasp-sim", "--out", "out"])
+        ),
         (["models", "nowhere.onnx"], "nowhere.onnx"),
         (["models", "checkpoint.pt"], "is a checkpoint and no model file; `instance-seg export --checkpoint"),
         (["synth", "--frames", "8"], "give --out DIR for a scene store, --preview IMAGE for a look, or both"),

@@ -62,6 +62,7 @@ def test_folders_give_the_same_messages_and_their_walls_are_no_objects(
     [
         ("sam", "owlvit"),
         ("sam2", "owlv2"),
+        ("sam3", "sam3_words"),
         ("sam3", "grounding-dino"),
         ("sam", "mm-grounding-dino"),
         ("sam2", "rt_detr"),

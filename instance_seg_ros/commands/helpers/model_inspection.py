@@ -63,18 +63,21 @@ def _inspected_folder(path: Path) -> tuple[str, bool]:
     rows = [("folder", str(path)), ("model type", folder.model_type)]
     try:
         loaded: SamNetwork | TextDetector | TransformersNetwork
+        uses = []
+        if folder.model_type in DETECTORS:
+            loaded = load_text_detector(path, 0)
+            uses.append("words: segmentation.text_model_path")
         if folder.model_type in SAM_CLASSES:
-            loaded, use = SamNetwork(path, 0), "points and rectangles: segmentation.prompt_model_path"
-        elif folder.model_type in DETECTORS:
-            loaded, use = load_text_detector(path, 0), "words: segmentation.text_model_path"
-        else:
-            loaded, use = TransformersNetwork(path, 0), "all objects: model_path or --model"
+            loaded = SamNetwork(path, 0)
+            uses.append("points and rectangles: segmentation.prompt_model_path")
+        if not uses:
+            loaded = TransformersNetwork(path, 0)
+            uses.append("all objects: model_path or --model")
     except ModelError as error:
         return _table([*rows, ("cannot be used", str(error))]), False
-    rows += [("answers", use), ("runs on", loaded.backend)]
-    if not (folder.model_type in SAM_CLASSES or folder.model_type in DETECTORS):
-        rows.append(("classes", _names_line(loaded.info.class_names, "id2label of config.json")))
+    rows += [("answers", "; ".join(uses)), ("runs on", loaded.backend)]
     if isinstance(loaded, TransformersNetwork):
+        rows.append(("classes", _names_line(loaded.info.class_names, "id2label of config.json")))
         rows += _stuff_rows(loaded.info, loaded.stuff_from)
     rows += [("score threshold", f"{loaded.info.score_threshold:g}"), ("digest", loaded.info.digest)]
     return _table(rows), True

@@ -9,10 +9,13 @@ from pathlib import Path
 
 from instance_seg_ros.core import arguments
 from instance_seg_ros.core.errors import InputError
-from instance_seg_ros.core.parameters import PipelineSettings, stages
+from instance_seg_ros.core.parameters import PipelineSettings, SegmentationSettings, stages
 from instance_seg_ros.core.settings import SettingsType
 from instance_seg_ros.pipeline import Pipeline, Scene
 from instance_seg_ros.results.rerun_recording import RerunRecording
+
+ONLY_FOR_PROMPTS = ("prompt_model_path", "text_model_path", "text_score_threshold")
+"""Settings of the segmentation that do something only where points, rectangles or words are asked for."""
 
 
 def add_pipeline_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,6 +85,19 @@ def settings_of(args: argparse.Namespace, settings_type: type[SettingsType], sta
         return arguments.from_arguments(args, settings_type, prefix=f"{stage}_")
     except InputError as error:
         raise InputError(f"{stage} settings: {error}") from error
+
+
+def refuse_prompt_options(args: argparse.Namespace, command: str) -> None:
+    """Refuses the settings of what answers prompts where nothing is asked for.
+
+    Raises:
+        InputError: naming them.
+    """
+    settings, defaults = settings_of(args, SegmentationSettings, "segmentation"), SegmentationSettings()
+    given = [name for name in ONLY_FOR_PROMPTS if getattr(settings, name) != getattr(defaults, name)]
+    if given:
+        options = ", ".join(f"--segmentation-{name.replace('_', '-')}" for name in given)
+        raise InputError(f"{options} cannot be used with {command}, which asks for no single objects")
 
 
 def parse_size_wh(text: str) -> tuple[int, int]:

@@ -22,9 +22,8 @@ from instance_seg_ros.segmentation.model_file import ModelError
 from instance_seg_ros.segmentation.postprocessing import NetworkOutput
 from instance_seg_ros.segmentation.prompts import OBJECT
 from instance_seg_ros.segmentation.runtimes.transformers_folder import (
+    WARM_UP_HW,
     ModelFolder,
-    device_of_models,
-    first_line,
     runtime_on,
     size_of,
 )
@@ -38,8 +37,6 @@ SAM_CLASSES = {
     "sam3_video": "Sam3TrackerModel",
 }
 """The class of transformers by `model_type`; those of videos hold the one of images, too."""
-
-_WARM_UP_HW = (96, 128)
 
 
 class SamNetwork:
@@ -65,20 +62,12 @@ class SamNetwork:
         self._pads = name == "SamModel"
         self._image = folder.image_input(said, "fit" if self._pads else "stretch")
         self._network_wh = _network_wh(said, path, self._pads)
-        if threads:
-            torch.set_num_threads(threads)
-        self._device = device_of_models()
-        self._model = folder.load(name, self._device)
+        self._model, self._device = folder.load(name, threads)
         self._digest = b""
         self._embeddings: Any = None
         self.info = folder.info((OBJECT,), score_threshold=0.0, mask_threshold=0.0)
-        black = np.zeros((*_WARM_UP_HW, 3), dtype=np.uint8)
-        try:
-            self(black, np.ones((1, 2), np.float32), np.array([[0, 0, 9, 9]], np.float32))
-        except ModelError:
-            raise
-        except Exception as error:
-            raise ModelError(f"transformers cannot run {path}: {first_line(error)}") from error
+        black = np.zeros((*WARM_UP_HW, 3), dtype=np.uint8)
+        folder.try_out(lambda: self(black, np.ones((1, 2), np.float32), np.array([[0, 0, 9, 9]], np.float32)))
 
     @property
     def backend(self) -> str:

@@ -1,6 +1,7 @@
-"""Detectors of transformers that find rectangles for words: OWL-ViT, OWLv2, Grounding DINO, and RT-DETR by class names.
+"""Detectors of transformers that find rectangles for words: OWL-ViT, OWLv2, SAM 3, Grounding DINO, RT-DETR by classes.
 
-Minderer et al., *OWL-ViT* (ECCV 2022) and *OWLv2* (NeurIPS 2023): an embedding for each phrase. Liu et al., *Grounding
+Minderer et al., *OWL-ViT* (ECCV 2022) and *OWLv2* (NeurIPS 2023): an embedding for each phrase. Carion et al., *SAM 3*
+(2025): asked one phrase after another, and whether there is such a thing at all. Liu et al., *Grounding
 DINO* (ECCV 2024): all phrases as one text, whose tokens are scored. Zhao et al., *RT-DETR* (CVPR 2024): classes that it
 was trained on.
 """
@@ -21,20 +22,18 @@ from instance_seg_ros.segmentation.model_file import ModelError
 from instance_seg_ros.segmentation.postprocessing import require_finite
 from instance_seg_ros.segmentation.prompts import Detections, TextDetector
 from instance_seg_ros.segmentation.runtimes.transformers_folder import (
+    WARM_UP_HW,
     ModelFolder,
     class_names_of,
-    device_of_models,
-    first_line,
     network_wh,
     runtime_on,
     size_of,
     tokenizer_of,
 )
 
-_WARM_UP_HW = (96, 128)
-_OWL_TEXT = "a photo of a {}"
-"""What these networks were trained with."""
 _SEPARATOR = "."
+_NEVER, _SURE = -100.0, 1e-6
+"""A logit of what was not asked for, and how near to 0 and 1 a probability may be to have a logit."""
 
 
 @dataclass(frozen=True)
@@ -46,16 +45,21 @@ class _Kind:
         score_threshold: that transformers uses.
         resize: how the image comes to the network's size, as in ImageInput.
         reader: makes what turns phrases into inputs, and logits into scores of phrases.
+        one_by_one: whether phrases are asked one after another.
     """
 
     model: str
     score_threshold: float
     resize: str
     reader: Callable[[ModelFolder, Any], _Reader]
+    one_by_one: bool = False
 
 
 class _Reader:
     """Of phrases that have an embedding each."""
+
+    text = "{}"
+    """Around a phrase, as the network was trained."""
 
     def __init__(self, folder: ModelFolder, config: Any) -> None:
         self._tokenizer = tokenizer_of(folder)
@@ -67,7 +71,7 @@ class _Reader:
         Raises:
             ModelError: a phrase is too long.
         """
-        texts = [_OWL_TEXT.format(phrase) for phrase in phrases]
+        texts = [self.text.format(phrase) for phrase in phrases]
         for phrase, ids in zip(phrases, self._tokenizer(texts)["input_ids"], strict=True):
             if len(ids) > self._most_tokens:
                 raise ModelError(
@@ -81,6 +85,12 @@ class _Reader:
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """The score (Q,) of each query and its phrase (Q,), from logits (Q, C)."""
         return sigmoid(logits.max(axis=1)), logits.argmax(axis=1)
+
+
+class _OwlReader(_Reader):
+    """Of OWL-ViT and OWLv2."""
+
+    text = "a photo of a {}"
 
 
 class _TokenReader(_Reader):
@@ -159,8 +169,10 @@ class _ClassReader(_Reader):
 
 
 DETECTORS = {
-    "owlvit": _Kind("OwlViTForObjectDetection", 0.1, "stretch", _Reader),
-    "owlv2": _Kind("Owlv2ForObjectDetection", 0.1, "fit", _Reader),
+    "owlvit": _Kind("OwlViTForObjectDetection", 0.1, "stretch", _OwlReader),
+    "owlv2": _Kind("Owlv2ForObjectDetection", 0.1, "fit", _OwlReader),
+    "sam3": _Kind("Sam3Model", 0.3, "stretch", _Reader, one_by_one=True),
+    "sam3_video": _Kind("Sam3Model", 0.3, "stretch", _Reader, one_by_one=True),
     "grounding-dino": _Kind("GroundingDinoForObjectDetection", 0.25, "stretch", _TokenReader),
     "mm-grounding-dino": _Kind("MMGroundingDinoForObjectDetection", 0.25, "stretch", _TokenReader),
     "rt_detr": _Kind("RTDetrForObjectDetection", 0.5, "stretch", _ClassReader),
@@ -196,19 +208,11 @@ class _Detector:
         said = folder.processing()
         self._size = size_of(said, folder.path)
         self._image = folder.image_input(said, kind.resize, fill=0.0)
-        if threads:
-            torch.set_num_threads(threads)
-        self._device = device_of_models()
-        self._model = folder.load(kind.model, self._device)
+        self._model, self._device = folder.load(kind.model, threads)
         self._reader = kind.reader(folder, self._model.config)
+        self._one_by_one = kind.one_by_one
         self.info = folder.info(("object",), kind.score_threshold, mask_threshold=0.0)
-        try:
-            with torch.inference_mode():
-                self._run(np.zeros((*_WARM_UP_HW, 3), dtype=np.uint8), self._warm_up_inputs())
-        except ModelError:
-            raise
-        except Exception as error:
-            raise ModelError(f"transformers cannot run {folder.path}: {first_line(error)}") from error
+        folder.try_out(self._run_once)
 
     @property
     def backend(self) -> str:
@@ -233,14 +237,38 @@ class _Detector:
         corners = np.clip(corners, 0, [width, height, width, height]).astype(np.float32)
         return Detections(corners, scores, phrase_ids.astype(np.int64))
 
+    def _run_once(self) -> None:
+        """Of a network that has classes, no words are asked: they would have to be its own."""
+        words = {} if isinstance(self._reader, _ClassReader) else self._reader.inputs(["object"])
+        with torch.inference_mode():
+            self._run(np.zeros((*WARM_UP_HW, 3), dtype=np.uint8), words)
+
     def _run(self, color_rgb: NDArray[np.uint8], inputs: Mapping[str, Any]) -> tuple[NDArray, NDArray, Any]:
         """The logits (Q, C), the boxes (Q, 4) in shares of the network's image, and where the camera's is in it."""
         camera_wh = color_rgb.shape[1], color_rgb.shape[0]
         placement = self._image.placement(camera_wh, network_wh(self._size, camera_wh))
         image = torch.from_numpy(np.ascontiguousarray(self._image.fed(color_rgb, placement, np.float32))[None])
         moved = {name: tensor.to(self._device) for name, tensor in inputs.items()}
+        if self._one_by_one:
+            return *self._each_phrase(image.to(self._device), moved), placement
         outputs = self._model(pixel_values=image.to(self._device), **moved)
         return outputs.logits[0].float().cpu().numpy(), outputs.pred_boxes[0].float().cpu().numpy(), placement
 
-    def _warm_up_inputs(self) -> dict[str, Any]:
-        return {} if isinstance(self._reader, _ClassReader) else self._reader.inputs(["object"])
+    def _each_phrase(self, image: torch.Tensor, inputs: Mapping[str, torch.Tensor]) -> tuple[NDArray, NDArray]:
+        """The logits (P * Q, P) and the boxes (P * Q, 4) of SAM 3, whose encoder looks at the image once for P phrases.
+
+        A query's score is its own times that of there being such a thing, and is for the phrase that was asked alone.
+        """
+        seen = self._model.get_vision_features(image)
+        count = len(next(iter(inputs.values())))
+        logits, boxes = [], []
+        for phrase in range(count):
+            one = {name: values[phrase : phrase + 1] for name, values in inputs.items()}
+            outputs = self._model(vision_embeds=seen, **one)
+            scores = (outputs.pred_logits[0].sigmoid() * outputs.presence_logits[0].sigmoid()).float()
+            of_phrases = torch.full((len(scores), count), _NEVER, device=scores.device)
+            of_phrases[:, phrase] = torch.logit(scores, eps=_SURE)
+            corners = outputs.pred_boxes[0].float()
+            logits.append(of_phrases)
+            boxes.append(torch.cat([(corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]], dim=1))
+        return torch.cat(logits).cpu().numpy(), torch.cat(boxes).cpu().numpy()

@@ -19,17 +19,15 @@ from instance_seg_ros.segmentation.families.stuff import stuff_of_folder
 from instance_seg_ros.segmentation.model_file import ModelError
 from instance_seg_ros.segmentation.postprocessing import NetworkOutput
 from instance_seg_ros.segmentation.runtimes.transformers_folder import (
+    WARM_UP_HW,
     ModelFolder,
     class_names_of,
-    device_of_models,
-    first_line,
     network_wh,
     runtime_on,
     size_of,
     tokenizer_of,
 )
 
-_WARM_UP_HW = (96, 128)
 _TASK = "the task is instance"
 """In the words that OneFormer was trained with (Jain et al., CVPR 2023)."""
 
@@ -96,20 +94,12 @@ class TransformersNetwork:
             )
         self._size = size_of(said, path)
         self._image = folder.image_input(said, "fit", fill=0.0) if kind.is_square else folder.image_input(said)
-        if threads:
-            torch.set_num_threads(threads)
-        self._device = device_of_models()
-        self._model = folder.load(kind.model, self._device)
+        self._model, self._device = folder.load(kind.model, threads)
         self._task = {"task_inputs": _task_of(folder, self._model.config.task_seq_len)} if kind.takes_task else {}
         names = class_names_of(path, self._model.config.id2label)
         stuff_class_ids, self.stuff_from = stuff_of_folder(path, folder.config, said, names)
         self.info = folder.info(names, kind.family.score_threshold, kind.family.mask_threshold, stuff_class_ids)
-        try:
-            self({"color_rgb": np.zeros((*_WARM_UP_HW, 3), dtype=np.uint8)})
-        except ModelError:
-            raise
-        except Exception as error:
-            raise ModelError(f"transformers cannot run {path}: {first_line(error)}") from error
+        folder.try_out(lambda: self({"color_rgb": np.zeros((*WARM_UP_HW, 3), dtype=np.uint8)}))
 
     @property
     def backend(self) -> str:

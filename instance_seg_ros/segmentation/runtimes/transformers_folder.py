@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from instance_seg_ros.segmentation.model_location import FILES
 
 RUNTIME = f"transformers {transformers.__version__}, PyTorch {torch.__version__}"
 
+WARM_UP_HW = (96, 128)
+"""Of the image that a network is tried out with."""
 _MULTIPLE = 32
 """Of each side of an image whose size follows the camera's."""
 _ONLY_FOR_TRAINING = re.compile(r"^criterion\.|\.num_batches_tracked$")
@@ -73,12 +75,12 @@ class ModelFolder:
             raise ModelError(f"{path} holds no facts by name")
         return content
 
-    def load(self, class_name: str, device: str) -> Any:
-        """The network, with all its weights from the folder.
+    def load(self, class_name: str, threads: int) -> tuple[Any, str]:
+        """The network, with all its weights from the folder, and the device that it is on.
 
         Args:
             class_name: of transformers.
-            device: of PyTorch.
+            threads: CPU threads, 0 for PyTorch's own choice.
 
         Raises:
             ModelError: transformers cannot load it, the folder lacks weights, or names code for it.
@@ -103,7 +105,23 @@ class ModelFolder:
                 f"{self.path} has no weights for {len(random)} parts of a {class_name}, such as {random[0]}; is it a "
                 "model without masks?"
             )
-        return model.eval().to(device)
+        if threads:
+            torch.set_num_threads(threads)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        return model.eval().to(device), device
+
+    def try_out(self, run: Callable[[], object]) -> None:
+        """Runs the network once, so that one that cannot run is refused at the start.
+
+        Raises:
+            ModelError: it does not run.
+        """
+        try:
+            run()
+        except ModelError:
+            raise
+        except Exception as error:  # of any kind, by what is wrong in the folder
+            raise ModelError(f"transformers cannot run {self.path}: {first_line(error)}") from error
 
     def info(
         self,
@@ -183,11 +201,6 @@ def tokenizer_of(folder: ModelFolder) -> Any:
         return transformers.AutoTokenizer.from_pretrained(folder.path, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # of any kind, by what is wrong in the folder
         raise ModelError(f"the tokenizer of {folder.path} cannot be loaded: {first_line(error)}") from error
-
-
-def device_of_models() -> str:
-    """A GPU where PyTorch has one."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def runtime_on(device: str) -> str:

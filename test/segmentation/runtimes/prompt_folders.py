@@ -27,6 +27,8 @@ from transformers import (
     RTDetrV2ForObjectDetection,
     Sam2Config,
     Sam2Model,
+    Sam3Config,
+    Sam3Model,
     Sam3TrackerConfig,
     Sam3TrackerModel,
     SamConfig,
@@ -34,6 +36,7 @@ from transformers import (
     SwinConfig,
 )
 
+SAM3_SIDE = 112
 PROMPTS = {"hidden_size": 32, "mask_input_channels": 4}
 DECODER = {"hidden_size": 32, "mlp_dim": 32, "num_attention_heads": 2, "iou_head_hidden_dim": 16}
 
@@ -77,22 +80,25 @@ def sam2() -> tuple[nn.Module, dict]:
 
 def sam3() -> tuple[nn.Module, dict]:
     """The part of the third that takes points and rectangles."""
-    side = 112
+    config = Sam3TrackerConfig(
+        vision_config=_sam3_vision(),
+        prompt_encoder_config={**PROMPTS, "image_size": SAM3_SIDE, "patch_size": 14},
+        mask_decoder_config=DECODER,
+    )
+    return Sam3TrackerModel(config), {"size": {"height": SAM3_SIDE, "width": SAM3_SIDE}}
+
+
+def _sam3_vision() -> dict:
+    side = SAM3_SIDE
     backbone = {
         "model_type": "sam3_vit_model", "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2,
         "num_attention_heads": 2, "image_size": side, "pretrain_image_size": side, "window_size": 4,
         "global_attn_indexes": [1],
     }  # fmt: skip
-    vision = {
+    return {
         "model_type": "sam3_vision_model", "fpn_hidden_size": 32, "backbone_config": backbone,
         "backbone_feature_sizes": [[32, 32], [16, 16], [8, 8]],
     }  # fmt: skip
-    config = Sam3TrackerConfig(
-        vision_config=vision,
-        prompt_encoder_config={**PROMPTS, "image_size": side, "patch_size": 14},
-        mask_decoder_config=DECODER,
-    )
-    return Sam3TrackerModel(config), {"size": {"height": side, "width": side}}
 
 
 PROMPTABLE = {"sam": sam, "sam2": sam2, "sam3": sam3}
@@ -140,6 +146,25 @@ def _owl(folder: Path, config_type: type, model_type: type) -> nn.Module:
     return _saved(model_type(config), {"size": {"height": 96, "width": 96}}, folder)
 
 
+def _sam3_words(folder: Path) -> nn.Module:
+    """The part of SAM 3 that takes words."""
+    words = save_clip_tokenizer(folder)
+    part = {"hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 32}
+    text = {
+        **part, "vocab_size": len(words), "num_hidden_layers": 1, "max_position_embeddings": 40, "projection_dim": 32,
+        "pad_token_id": 0, "bos_token_id": len(words) - 2, "eos_token_id": len(words) - 1,
+    }  # fmt: skip
+    config = Sam3Config(
+        vision_config=_sam3_vision(),
+        text_config=text,
+        geometry_encoder_config={**part, "num_layers": 1},
+        detr_encoder_config={**part, "num_layers": 1},
+        detr_decoder_config={**part, "num_layers": 2, "num_queries": 20},
+        mask_decoder_config={"hidden_size": 32, "num_attention_heads": 2},
+    )
+    return _saved(Sam3Model(config), {"size": {"height": SAM3_SIDE, "width": SAM3_SIDE}}, folder)
+
+
 def _grounding_dino(folder: Path, config_type: type, model_type: type) -> nn.Module:
     """One of the two that take all words as one text."""
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", *LETTERS, *(f"##{letter}" for letter in LETTERS)]
@@ -181,6 +206,7 @@ def _rt_detr(folder: Path, config_type: type, model_type: type) -> nn.Module:
 DETECTORS = {
     "owlvit": lambda folder: _owl(folder, OwlViTConfig, OwlViTForObjectDetection),
     "owlv2": lambda folder: _owl(folder, Owlv2Config, Owlv2ForObjectDetection),
+    "sam3_words": _sam3_words,
     "grounding-dino": lambda folder: _grounding_dino(folder, GroundingDinoConfig, GroundingDinoForObjectDetection),
     "mm-grounding-dino": lambda folder: _grounding_dino(
         folder, MMGroundingDinoConfig, MMGroundingDinoForObjectDetection

@@ -99,6 +99,38 @@ def test_rectangles_are_those_of_transformers(
     assert set(found.phrase_ids.tolist()) == {0, 1}
 
 
+def test_sam_3_is_asked_one_phrase_after_another_and_looks_once(
+    saved: Callable[[str], tuple[Path, nn.Module]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the definition of its post-processing, whose class needs torchvision."""
+    folder, model = saved("sam3_words")
+    color_rgb = image_of((161, 121))
+    image = cv2.resize(color_rgb, (112, 112))
+    mean, std = (torch.tensor(three)[:, None, None] for three in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    pixels = (torch.from_numpy(image).permute(2, 0, 1)[None] / 255 - mean) / std
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    scores, boxes = [], []
+    for phrase in PHRASES:
+        encoded = tokenizer([phrase], padding="max_length", max_length=40, return_tensors="pt")
+        with torch.no_grad():
+            outputs = model(
+                pixel_values=pixels, input_ids=encoded["input_ids"], attention_mask=encoded["attention_mask"]
+            )
+        scores.append((outputs.pred_logits.sigmoid() * outputs.presence_logits.sigmoid())[0].numpy())
+        boxes.append(np.clip(outputs.pred_boxes[0].numpy() * [161, 121, 161, 121], 0, [161, 121, 161, 121]))
+    assert not np.allclose(scores[0], scores[1], atol=1e-2)
+
+    detector, looks = load_text_detector(folder, 1), []
+    encode = detector._model.get_vision_features
+    monkeypatch.setattr(detector._model, "get_vision_features", lambda image: looks.append(1) or encode(image))
+    found = detector(color_rgb, PHRASES)
+
+    assert found.scores == pytest.approx(np.concatenate(scores), abs=1e-3)
+    assert found.phrase_ids.tolist() == [0] * 20 + [1] * 20
+    assert np.abs(found.boxes_xyxy - np.concatenate(boxes)).max() < 0.5
+    assert len(looks) == 1
+
+
 @pytest.mark.parametrize("name", ["grounding-dino", "mm-grounding-dino"])
 @pytest.mark.parametrize("size_wh", [(160, 120), (161, 121)])
 def test_the_score_of_a_phrase_in_a_text_is_that_of_its_own_tokens(
@@ -234,7 +266,7 @@ def without_tokenizer(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
-        (of_another_type, "'sam', which finds nothing for words; known are owlvit"),
+        (of_another_type, "'sam', which finds nothing for words; known are owlvit, owlv2, sam3"),
         (without_tokenizer, "has no tokenizer, which words need"),
         (lambda folder: (folder / "model.safetensors").write_bytes(b"short"), "transformers cannot load"),
     ],
