@@ -10,8 +10,8 @@ from instance_seg_ros.commands.helpers.pipeline_options import parse_size_wh
 from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.core.parameters import SegmentationSettings
 from instance_seg_ros.core.settings import fields_of
-from instance_seg_ros.segmentation import default_model_path
 from instance_seg_ros.segmentation.gpu_runtimes import engine_precision, obstacle_of
+from instance_seg_ros.segmentation.model_location import located
 from instance_seg_ros.segmentation.runtimes.engine_builder import MODULES, load_library
 from instance_seg_ros.segmentation.runtimes.engine_cache import EngineCache, default_folder
 
@@ -25,7 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "minutes, on a Jetson up to an hour. An engine that is there already is left as it is. With --check it runs\n"
         "anywhere, without a GPU, where TensorRT for RTX is installed."
     )
-    parser.add_argument("--model", type=Path, metavar="FILE", help="model file (default: the one that is shipped)")
+    parser.add_argument(
+        "--model", type=Path, metavar="FILE", help="model file, or name of a shipped one (default: tabletop_rgbd)"
+    )
     parser.add_argument(
         "--camera-size",
         type=parse_size_wh,
@@ -66,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         InputError: TensorRT or a GPU is missing, the model file cannot be used, or the engine cannot be built.
     """
     start_s = time.monotonic()
-    model_path = args.model or default_model_path()
+    model_path = located(args.model)
     precision = engine_precision(args.precision)
     if args.check:
         told = _checked(model_path, args.camera_size, precision)

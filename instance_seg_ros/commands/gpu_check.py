@@ -33,10 +33,10 @@ from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import SegmentationSettings
 from instance_seg_ros.files.captures import capture_folders, read_capture
-from instance_seg_ros.segmentation import default_model_path
 from instance_seg_ros.segmentation.accelerator import Maker
 from instance_seg_ros.segmentation.contract import read_info
 from instance_seg_ros.segmentation.gpu_runtimes import GPU_BACKENDS, accelerator, obstacle_of
+from instance_seg_ros.segmentation.model_location import located
 from instance_seg_ros.segmentation.network import network_inputs
 from instance_seg_ros.segmentation.runtimes import nvidia_driver
 from instance_seg_ros.segmentation.runtimes.cpu_runtimes import load_cpu_network
@@ -87,7 +87,9 @@ class Row:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Checks, prints and writes; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", type=Path, nargs="*", help="model files (default: the one that is shipped)")
+    parser.add_argument(
+        "models", type=Path, nargs="*", help="model files, or names of shipped ones (default: tabletop_rgbd)"
+    )
     parser.add_argument(
         "--captures", type=Path, metavar="DIR", help="folder of real captures, beside the made-up frames"
     )
@@ -113,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if args.captures is not None:
         frames += [read_capture(folder).frame for folder in capture_folders(args.captures)]
     report = Report(args.out, gpu_name())
-    for path in args.models or [default_model_path()]:
+    for path in map(located, args.models or [None]):
         for row in check_model(path, frames, deadline_s, args.backends, args.precisions):
             report.add(row)
     trained = True

@@ -14,6 +14,7 @@ from instance_seg_ros.commands.helpers.model_inspection import inspection_of
 from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.segmentation import default_model_path, read_model_info
 from instance_seg_ros.segmentation.model_file import mask_head_of, read_metadata
+from instance_seg_ros.segmentation.model_location import located
 
 _INSPECT = Path("inspect")
 _FURTHER = {"input_contract": "input", "trained_on": "trained on"}
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     if args.files and args.files[0] == _INSPECT:
         return _inspect(args.files[1:])
     default = default_model_path()
-    files = args.files or sorted(default.parent.glob("*.onnx"))
+    files = [located(file) for file in args.files] or sorted(default.parent.glob("*.onnx"))
     if not files:
         raise InputError(f"no model is shipped in {default.parent}; install the package again")
     print("\n\n".join(description_of(file, is_default=file == default) for file in files))

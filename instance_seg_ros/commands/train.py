@@ -51,7 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--weights",
         type=Path,
         metavar="FILE",
-        help=f"start from this checkpoint's averaged weights, or from this model file's; {SHIPPED} is the shipped one",
+        help=f"start from this checkpoint's averaged weights, or from this model file's; {SHIPPED} or a name is a "
+        "shipped one",
     )
     start.add_argument(
         "--size", choices=tuple(SIZES), default="standard", help="size of a new network (default: %(default)s)"
@@ -115,13 +116,13 @@ def run(args: argparse.Namespace) -> int:
 def _train(args: argparse.Namespace, processes: Processes) -> None:
     from instance_seg_ros.learning.training.initial import adapted_config, read_initial_weights, without_mask_head
     from instance_seg_ros.learning.training.train import Trainer
-    from instance_seg_ros.segmentation.model_file import default_model_path
+    from instance_seg_ros.segmentation.model_location import located
 
     # Before anything is read, which may take minutes.
     settings = arguments.from_arguments(args, TrainingSettings)
     augmentation = arguments.from_arguments(args, AugmentationSettings, "augmentation_")
     objective = arguments.from_arguments(args, ObjectiveSettings, "objective_")
-    path = default_model_path() if args.weights == Path(SHIPPED) else args.weights
+    path = None if args.weights is None else located(None if args.weights == Path(SHIPPED) else args.weights)
     if args.new_mask_head and path is None:
         raise ValueError("--new-mask-head is for a training that starts from --weights; all else is new anyway")
     initial = None if path is None else read_initial_weights(path)

@@ -20,7 +20,7 @@ class NodeSettings(Settings):
     model_path: str = setting(
         "",
         "The model: path of a file of this project or another, or of a folder of transformers, or its name on the "
-        "Hugging Face hub; empty takes the shipped model.",
+        "Hugging Face hub, or the name of a shipped one (instance-seg models); empty takes tabletop_rgbd.",
     )
     autostart: bool = setting(
         True, "Configure and activate at startup; false leaves that to a lifecycle manager. Read only at startup."

@@ -19,6 +19,7 @@ from instance_seg_ros.segmentation.score_calibration import UNCHANGED, ScoreCali
 
 FORMAT = "instance_seg_ros/1"
 SHIPPED_MODEL = "tabletop_rgbd.onnx"
+_IN_8_BITS = "_int8"
 QUANTISED_FROM_KEY = "quantised_from"
 CALIBRATION_KEY = "score_calibration"
 NETWORK_KEY = "network"
@@ -84,14 +85,20 @@ def joined_info(infos: Sequence[ModelInfo]) -> ModelInfo:
     )
 
 
+def shipped_models() -> dict[str, Path]:
+    """The files that are shipped, by the names that users give; those in 8 bits are found beside them."""
+    folder = Path(str(resources.files("instance_seg_ros") / "segmentation" / "weights"))
+    return {path.stem: path for path in sorted(folder.glob("*.onnx")) if not path.stem.endswith(_IN_8_BITS)}
+
+
 def default_model_path() -> Path:
-    """The shipped model."""
+    """The shipped model that is taken where none is named."""
     return Path(str(resources.files("instance_seg_ros") / "segmentation" / "weights" / SHIPPED_MODEL))
 
 
 def path_in_8_bits(path: Path) -> Path:
     """Where the 8-bit form of a model file lies, if it has one: beside it."""
-    return path.with_name(f"{path.stem}_int8{path.suffix}")
+    return path.with_name(f"{path.stem}{_IN_8_BITS}{path.suffix}")
 
 
 def is_in_8_bits(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Where a model lies: a path as it is, or the copy of a model of the Hugging Face hub on this machine."""
+"""Where a model lies: a path as it is, one that is shipped, or the copy of one of the Hugging Face hub here."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from instance_seg_ros.segmentation.model_file import ModelError
+from instance_seg_ros.segmentation.model_file import ModelError, default_model_path, shipped_models
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -20,17 +20,22 @@ _REPLY_TIMEOUT_S = 10.0
 """Of the hub's first word. Without it, a network that drops packets would hold a transition for minutes."""
 
 
-def located(path: Path) -> Path:
-    """The file or folder of a model.
+def located(path: Path | None) -> Path:
+    """The file or folder of a model; without a path, the default one.
 
-    A path that exists is taken as it is. Otherwise a name such as `facebook/sam-vit-base`, or with a revision
+    A path that exists is taken as it is. Otherwise `tabletop_rgbd` and the like are names of what is shipped
+    (`instance-seg models` lists them), and a name such as `facebook/sam-vit-base`, or with a revision
     `facebook/sam-vit-base@main`, is that of a model on the hub: the copy in the cache of `huggingface_hub` is used
     where there is one, so that a robot needs no network; else it is fetched, which takes as long as its gigabytes do.
 
     Raises:
         ModelError: it has the form of such a name, is no path, and is neither whole in the cache nor can be fetched.
     """
+    if path is None:
+        return default_model_path()
     path = path.expanduser()
+    if not path.exists() and (shipped := shipped_models().get(str(path))):
+        return shipped
     name = _HUB_NAME.fullmatch(path.as_posix())
     if name is None or path.suffix in _FILE_ENDINGS or path.exists():
         return path

@@ -13,7 +13,7 @@ from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.instances import NO_STUFF, Instances
 from instance_seg_ros.core.parameters import SegmentationSettings
 from instance_seg_ros.segmentation.contract import read_info
-from instance_seg_ros.segmentation.model_file import ModelError, ModelInfo, default_model_path
+from instance_seg_ros.segmentation.model_file import ModelError, ModelInfo
 from instance_seg_ros.segmentation.model_location import located
 from instance_seg_ros.segmentation.network import Network, instances_of, network_inputs, selected_instances
 from instance_seg_ros.segmentation.postprocessing import Selection, stuff_image, to_instances, without_classes
@@ -117,14 +117,14 @@ def load_segmenter(path: Path | None, settings: SegmentationSettings) -> Network
     """The segmenter for a model, or for the shipped one when `path` is None.
 
     Args:
-        path: a file, a folder of transformers, or the name of one on the Hugging Face hub.
+        path: a file, a folder of transformers, the name of one on the Hugging Face hub or of a shipped model.
         settings: of the segmentation.
 
     Raises:
         ModelError: when a model is missing, damaged, of no known family or does not run, or the backend that the
             settings ask for cannot run on this machine.
     """
-    segmenters = [_load_one(default_model_path() if path is None else path, settings)]
+    segmenters = [_load_one(path, settings)]
     if settings.second_model_path:
         segmenters.append(_load_one(Path(settings.second_model_path), settings))
     if len(segmenters) == 1 and settings.tile_width_px == 0:
@@ -134,7 +134,7 @@ def load_segmenter(path: Path | None, settings: SegmentationSettings) -> Network
     return CombinedSegmenter(segmenters, settings)
 
 
-def _load_one(path: Path, settings: SegmentationSettings) -> NetworkSegmenter:
+def _load_one(path: Path | None, settings: SegmentationSettings) -> NetworkSegmenter:
     path = located(path)
     # Imported here: code that brings a network of its own needs no ONNX Runtime.
     if path.is_dir():

@@ -15,7 +15,7 @@ pytest.importorskip("huggingface_hub")
 import huggingface_hub.constants
 
 from instance_seg_ros.core.parameters import SegmentationSettings
-from instance_seg_ros.segmentation import ModelError, load_segmenter, model_location
+from instance_seg_ros.segmentation import ModelError, default_model_path, load_segmenter, model_location
 from instance_seg_ros.segmentation.model_location import located
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
@@ -54,6 +54,20 @@ def test_a_model_in_the_cache_needs_no_network(name: str, cache: Path) -> None:
 )
 def test_what_is_no_name_of_the_hub_stays_a_path(path: str, cache: Path) -> None:
     assert located(Path(path)) == Path(path)
+
+
+@pytest.mark.parametrize("name", [None, Path(default_model_path().stem)])
+def test_a_shipped_model_is_had_by_its_name(name: Path | None) -> None:
+    assert located(name) == default_model_path()
+
+
+def test_a_file_that_is_there_goes_before_a_shipped_model_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    own = Path(default_model_path().stem)
+    own.touch()
+    assert located(own) == own
 
 
 def test_a_folder_that_is_there_goes_before_the_hub(

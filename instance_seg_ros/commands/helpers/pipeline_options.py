@@ -24,7 +24,8 @@ def add_pipeline_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         type=Path,
         metavar="FILE",
-        help="model file, or a folder or hub name of a model of transformers (default: the one that is shipped)",
+        help="model file, name of a shipped one (`instance-seg models`), or folder or hub name of one of transformers "
+        "(default: tabletop_rgbd)",
     )
     for stage, settings_type in stages().items():
         arguments.add_arguments(parser, settings_type, f"{stage} settings", prefix=f"{stage}_")

@@ -20,7 +20,8 @@ from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.core.parameters import SegmentationSettings
 from instance_seg_ros.core.settings import from_mapping
 from instance_seg_ros.files.captures import read_capture, write_capture
-from instance_seg_ros.segmentation import NetworkSegmenter, default_model_path, read_model_info
+from instance_seg_ros.segmentation import NetworkSegmenter, read_model_info
+from instance_seg_ros.segmentation.model_location import located
 from instance_seg_ros.segmentation.runtimes.cpu_runtimes import (
     cpu_forms,
     installed_cpu_backends,
@@ -72,7 +73,7 @@ def rows(
     Raises:
         InputError: a file cannot be used.
     """
-    path = default_model_path() if model is None else model
+    path = located(model)
     info = read_model_info(path)
     own = f"{info.name}, frame to instances"
     tasks: dict[tuple[str, str], Callable[[int], object]] = {}
