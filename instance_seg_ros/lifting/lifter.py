@@ -38,7 +38,7 @@ from instance_seg_ros.lifting.surface import (
     window_radius_px,
 )
 from instance_seg_ros.lifting.uncertainty import centroid_covariance_m2
-from instance_seg_ros.lifting.visibility import amodal_xyxy, may_touch, occluders, partly_seen
+from instance_seg_ros.lifting.visibility import amodal_xyxy, may_touch, occluders, partly_seen, rejected_beside
 
 _MIN_KEPT_SHARE = 0.3
 """Erosion and edge removal are eased until this share of a mask's measured pixels is left: thin objects stay."""
@@ -253,9 +253,11 @@ class Lifter:
         settings, focal_px = self.settings, frame.intrinsics.fx
         crop = crop_around(bounds, mask.shape, settings.mask_erosion_px + 2)
         depth_m, inside = np.ascontiguousarray(frame.depth_m[crop]), np.ascontiguousarray(mask[crop])
-        core = self._within_depth_gate(depth_m, self._core(depth_m, inside), focal_px)
-        core = _largest_piece(core, depth_m, focal_px)
-        radius_px = window_radius_px(median(depth_m[core]) if core.any() else 1.0, focal_px)
+        near, median_m = self._within_depth_gate(depth_m, self._core(depth_m, inside), focal_px)
+        core = _largest_piece(near, depth_m, focal_px)
+        if core is not near:
+            median_m = median(depth_m[core])
+        radius_px = window_radius_px(median_m, focal_px)
         planes = fit_local_planes(depth_m, core, radius_px, inside)
         tolerance = 0.5 * settings.depth_step_m, 0.5 * settings.depth_step_ratio
         return kept_points(depth_m, inside, core, planes, tolerance, (crop[1].start, crop[0].start), frame.intrinsics)
@@ -279,26 +281,30 @@ class Lifter:
 
     def _within_depth_gate(
         self, depth_m: NDArray[np.float32], core: NDArray[np.bool_], focal_px: float
-    ) -> NDArray[np.bool_]:
-        """The core without what lies far in front of or behind its median depth.
+    ) -> tuple[NDArray[np.bool_], float]:
+        """The core without what lies far in front of or behind its median depth, and the median depth of that.
 
         The gate never gets narrower than the mask is wide: a face towards the camera has hardly any spread in depth,
         and the sides that belong to it reach as far back as objects are wide. What goes on beyond it without a step
-        stays, so long as most of it is within: a long thing that points away from the camera.
+        stays, so long as most of it is within: a long thing that points away from the camera. Of no pixel the median
+        counts as 1 m.
         """
-        if not core.any():
-            return core
         own_m = depth_m[core]
+        if not len(own_m):
+            return core, 1.0
         median_m = median(own_m)
-        deviation_m = 1.4826 * median(np.abs(own_m - median_m))
-        gate_m = max(self.settings.outlier_mad_factor * deviation_m, max(core.shape) * median_m / focal_px)
+        deviations_m, wide_m = np.abs(own_m - median_m), max(core.shape) * median_m / focal_px
+        if deviations_m.max() <= wide_m:
+            return core, median_m
+        gate_m = max(self.settings.outlier_mad_factor * (1.4826 * median(deviations_m)), wide_m)
         within = core & (abs(depth_m - median_m) <= gate_m)
         left_out = core & ~within
         if not left_out.any():
-            return within
+            return core, median_m
         count, pieces = cv2.connectedComponents(core.view(np.uint8), connectivity=4)
         mostly_within = 2 * np.bincount(pieces[within], minlength=count) > np.bincount(pieces[core], minlength=count)
-        return within | (left_out & mostly_within[pieces])
+        within |= left_out & mostly_within[pieces]
+        return within, median(depth_m[within]) if within.any() else 1.0
 
     def _instance(
         self,
@@ -459,23 +465,25 @@ def _left_out(
     Args:
         kept_px: (P,) indices of the kept points in the flattened image.
     """
-    crop = crop_around(bounds, mask.shape, 0)
-    rejected = mask[crop] & (frame.depth_m[crop] > 0)
-    measured = int(np.count_nonzero(rejected))
-    rows, columns = np.divmod(kept_px, mask.shape[1])
-    rejected[rows - crop[0].start, columns - crop[1].start] = False
-    depth_m, rays = frame.depth_m[crop][rejected], frame.intrinsics.rays[crop][rejected]
-    points_m = np.concatenate([rays, np.ones((len(rays), 1), np.float32)], axis=1) * depth_m[:, None]
-    x_m, y_m, z_m = box.T_camera_box.inverse().apply(points_m).T
-    half_m = box.size_m / 2
-    longer_m = 2 * float(half_m[:2].max())
-    beyond = np.maximum(np.abs(x_m) - half_m[0], np.abs(y_m) - half_m[1]) / longer_m
-    own = (np.abs(z_m) < half_m[2] + tolerance_m) & (z_m > tolerance_m - half_m[2])
-    beside = own & (beyond > _BESIDE) & (beyond < _FARTHEST_BESIDE)
-    rejected_share = len(depth_m) / max(measured, 1)
+    rows, columns = crop_around(bounds, mask.shape, 0)
+    T_box_camera, half_m, camera = box.T_camera_box.inverse(), box.size_m / 2, frame.intrinsics
+    measured, rejected, beside = rejected_beside(
+        np.ascontiguousarray(frame.depth_m),
+        np.ascontiguousarray(mask),
+        (rows.start, rows.stop, columns.start, columns.stop),
+        kept_px,
+        (camera.fx, camera.fy, camera.cx, camera.cy),
+        np.ascontiguousarray(T_box_camera.rotation),
+        T_box_camera.translation_m,
+        half_m,
+        tolerance_m,
+        _BESIDE,
+        _FARTHEST_BESIDE,
+    )
+    rejected_share = rejected / max(measured, 1)
     left_out = rejected_share if rejected_share > _MAX_REJECTED_SHARE else 0.0
-    if np.count_nonzero(beside) >= max(1, _MIN_BESIDE_SHARE * measured):
-        left_out = max(left_out, percentile(beyond[beside], 90))
+    if len(beside) >= max(1, _MIN_BESIDE_SHARE * measured):
+        left_out = max(left_out, percentile(beside, 90))
     return left_out
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.core.camera import RgbdFrame
+from instance_seg_ros.core.compiled import kernel
 from instance_seg_ros.core.geometry import length
-from instance_seg_ros.lifting.completion import pixels_of
 from instance_seg_ros.lifting.sections import BINS, BODY_SHARE, fit_circles, fit_ellipses
 
 FloatArray = NDArray[np.float64]
@@ -21,6 +21,8 @@ tells no axis."""
 _FREE_SHARE = 0.1
 _FREE_M = 0.01
 _INSIDE = 0.85
+_LEAST_DEPTH_M = 1e-3
+"""What lies beside the camera or behind it counts as so far in front of it."""
 _RING = 48
 _ANGLES = np.arange(_RING) * 2 * np.pi / _RING
 _CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1)
@@ -114,10 +116,14 @@ def fit_revolution(body: Body, frame: RgbdFrame, mask: NDArray[np.bool_]) -> Rev
 
 def _refuted(revolution: Revolution, body: Body, frame: RgbdFrame, mask: NDArray[np.bool_]) -> bool:
     """Whether it is far wider than what was measured of it, or the camera sees free space inside of it."""
-    seen_m = float(length(np.ptp(body.points_m[:, :2], axis=0)[None])[0])
-    if revolution.radii_m.max() > _WIDEST * seen_m:
+    x_m, y_m = np.ptp(body.points_m[:, :2], axis=0).tolist()
+    if revolution.radii_m.max() > _WIDEST * math.sqrt(x_m * x_m + y_m * y_m):
         return True
-    return _sees_through(body.in_camera(revolution.inner_surface_m()), frame, mask)
+    inside_m = revolution.inner_surface_m().reshape(-1, 3)
+    depth_m, own = np.ascontiguousarray(frame.depth_m), np.ascontiguousarray(mask)
+    camera = frame.intrinsics
+    free = _count_free(inside_m, body.basis, body.origin_m, depth_m, own, camera.fx, camera.fy, camera.cx, camera.cy)
+    return free > _FREE_SHARE * len(inside_m)
 
 
 def _fit_round(body: Body, share: float = 1.0) -> Revolution | None:
@@ -157,9 +163,35 @@ def _unstretched(body: Body, stretch: FloatArray) -> Body:
     return replace(body, points_m=points_m, normals=normals)
 
 
-def _sees_through(points_m: FloatArray, frame: RgbdFrame, mask: NDArray[np.bool_]) -> bool:
-    """Whether the camera sees free space at a good part of points of the camera's frame."""
-    rows, columns, inside = pixels_of(points_m, frame)
-    seen_m = frame.depth_m[rows, columns]
-    free = inside & (seen_m > points_m[..., 2] + _FREE_M) & ~mask[rows, columns]
-    return int(np.count_nonzero(free)) > _FREE_SHARE * free.size
+@kernel(
+    *("float64[:, ::1]", "float64[:, :]", "float64[:]", "float32[:, ::1]", "boolean[:, ::1]"),
+    *("float64", "float64", "float64", "float64"),
+)
+def _count_free(
+    points_m: FloatArray,
+    basis: FloatArray,
+    origin_m: FloatArray,
+    depth_m: NDArray[np.float32],
+    mask: NDArray[np.bool_],
+    fx: float,
+    fy: float,
+    cx: float,
+    cy: float,
+) -> int:
+    """At how many points (N, 3) of the body's frame the camera sees free space.
+
+    Args:
+        depth_m, mask: (H, W), of the whole image.
+    """
+    height, width = depth_m.shape
+    count = 0
+    for n in range(len(points_m)):
+        x, y, z = points_m[n, 0], points_m[n, 1], points_m[n, 2]
+        x_m = x * basis[0, 0] + y * basis[0, 1] + z * basis[0, 2] + origin_m[0]
+        y_m = x * basis[1, 0] + y * basis[1, 1] + z * basis[1, 2] + origin_m[1]
+        z_m = x * basis[2, 0] + y * basis[2, 1] + z * basis[2, 2] + origin_m[2]
+        away_m = max(z_m, _LEAST_DEPTH_M)
+        column, row = np.rint(x_m / away_m * fx + cx), np.rint(y_m / away_m * fy + cy)
+        if 0 <= column < width and 0 <= row < height and not mask[int(row), int(column)]:
+            count += depth_m[int(row), int(column)] > z_m + _FREE_M
+    return count

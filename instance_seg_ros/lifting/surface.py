@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -111,7 +112,13 @@ def eroded(mask: NDArray[np.bool_], side_px: int) -> NDArray[np.bool_]:
 def _filtered(function: Callable[..., NDArray], image: NDArray, side_px: int) -> NDArray:
     """OpenCV's `dilate` or `erode`."""
     plane = image.view(np.uint8) if image.dtype == np.bool_ else image
-    return function(plane, np.ones((side_px, side_px), np.uint8)).astype(image.dtype, copy=False)
+    filtered = function(plane, _square(side_px))
+    return filtered.view(np.bool_) if image.dtype == np.bool_ else filtered
+
+
+@functools.cache
+def _square(side_px: int) -> NDArray[np.uint8]:
+    return np.ones((side_px, side_px), np.uint8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -449,4 +456,4 @@ def _shift_of_rows(every: int) -> int:
 
 def window_radius_px(depth_m: float, focal_px: float, half_side_m: float = 0.007) -> int:
     """Half the side in pixels, 3 to 8, of the window that spans twice `half_side_m` at this depth."""
-    return int(np.clip(round(half_side_m * focal_px / depth_m), 3, 8))
+    return min(max(round(half_side_m * focal_px / depth_m), 3), 8)

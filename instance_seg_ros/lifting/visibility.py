@@ -124,6 +124,68 @@ def _mark_nearer(
             nearer[y, x] = beside and depth_m[y, x] < object_m - gap_m
 
 
+@kernel(
+    *("float32[:, ::1]", "boolean[:, ::1]", "UniTuple(int64, 4)", "int64[::1]", "UniTuple(float64, 4)"),
+    *("float64[:, ::1]", "float64[::1]", "float64[::1]", "float64", "float64", "float64"),
+)
+def rejected_beside(
+    depth_m: NDArray[np.float32],
+    mask: NDArray[np.bool_],
+    crop: tuple[int, int, int, int],
+    kept_px: NDArray[np.int64],
+    optics: tuple[float, float, float, float],
+    rotation: NDArray[np.float64],
+    translation_m: NDArray[np.float64],
+    half_m: NDArray[np.float64],
+    tolerance_m: float,
+    least: float,
+    most: float,
+) -> tuple[int, int, NDArray[np.float64]]:
+    """The measured points of a mask that were rejected, and those of them beside a box.
+
+    Args:
+        depth_m, mask: (H, W).
+        crop: rows and columns that hold the mask, from the first to before the last.
+        kept_px: (P,) ascending, the indices of all others in the flattened image.
+        optics: fx, fy, cx, cy.
+        rotation, translation_m: (3, 3) and (3,) of the camera in the frame of the box.
+        half_m: (3,) half the sides of the box.
+        tolerance_m: a point is above the box's lower side by more than this, and not above its upper one by more.
+        least, most: how far out of the box a point lies beside it, as shares of the longer side of the two in x and y.
+
+    Returns:
+        measured, rejected: how many pixels of the mask have depth, and how many of these were rejected.
+        beyond: (K,) how far out of the box those lie that are beside it, as such shares.
+    """
+    top, bottom, left, right = crop
+    fx, fy, cx, cy = optics
+    longer_m = 2 * max(half_m[0], half_m[1])
+    beyond = np.empty((bottom - top) * (right - left))
+    measured, rejected, count, kept = 0, 0, 0, 0
+    for row in range(top, bottom):
+        for column in range(left, right):
+            z = float(depth_m[row, column])
+            if not mask[row, column] or z <= 0:
+                continue
+            measured += 1
+            pixel = row * depth_m.shape[1] + column
+            while kept < len(kept_px) and kept_px[kept] < pixel:
+                kept += 1
+            if kept < len(kept_px) and kept_px[kept] == pixel:
+                continue
+            rejected += 1
+            x, y = (column - cx) / fx * z, (row - cy) / fy * z
+            x_m = abs(rotation[0, 0] * x + rotation[0, 1] * y + rotation[0, 2] * z + translation_m[0])
+            y_m = abs(rotation[1, 0] * x + rotation[1, 1] * y + rotation[1, 2] * z + translation_m[1])
+            z_m = rotation[2, 0] * x + rotation[2, 1] * y + rotation[2, 2] * z + translation_m[2]
+            share = max(x_m - half_m[0], y_m - half_m[1]) / longer_m
+            own = abs(z_m) < half_m[2] + tolerance_m and z_m > tolerance_m - half_m[2]
+            if own and least < share < most:
+                beyond[count] = share
+                count += 1
+    return measured, rejected, beyond[:count].copy()
+
+
 def _convex_edge(outline: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The pixels (h, w) on the edge of the convex hull of an outline, and those beside them."""
     rows, columns = np.nonzero(outline)
