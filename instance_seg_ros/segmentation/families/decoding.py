@@ -177,3 +177,14 @@ def output_of(
         offset,
         mask_regions_xyxy=regions_xyxy,
     )
+
+
+def output_of_masks(masks: NDArray[np.floating], scores: NDArray[np.floating], placement: Placement) -> NetworkOutput:
+    """The rows of a network that gives logits (K, h, w) of one class alone, as promptable ones do.
+
+    Raises:
+        NotFiniteError: a score is not finite.
+    """
+    regions = pixels_over(extents_of(masks, 0.0), placement, (masks.shape[2], masks.shape[1]))
+    class_ids = np.zeros(len(scores), np.int64)
+    return output_of(regions.astype(np.float32), scores, class_ids, masks, regions, placement)

@@ -8,6 +8,7 @@ the best class of each query alone. Carion et al., *DETR* (ECCV 2020): the same 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache, partial
 
 import cv2
@@ -22,7 +23,6 @@ from instance_seg_ros.segmentation.families.decoding import (
     extents_of,
     output_of,
     pixels_over,
-    sigmoid,
     softmax,
 )
 from instance_seg_ros.segmentation.families.family import Family, OutputPattern, Reading, Sizes
@@ -104,12 +104,13 @@ def decode_best(outputs: Mapping[str, NDArray], reading: Reading) -> NetworkOutp
 
 
 def _certainties(inside: Sequence[NDArray[np.floating]]) -> NDArray[np.float64]:
-    """The mean probability (K,) of the pixels of masks, from their logits."""
+    """The mean probability (K,) of the pixels of masks, from their logits above 0, which no exponential overflows."""
     counts = np.array([len(logits) for logits in inside], dtype=np.int64)
     if counts.sum() == 0:
         return np.zeros(len(inside))
     of_mask = np.repeat(np.arange(len(inside)), counts)
-    sums = np.bincount(of_mask, weights=sigmoid(np.concatenate(inside)), minlength=len(inside))
+    probabilities = 1 / (1 + np.exp(-np.concatenate(inside)))
+    sums = np.bincount(of_mask, weights=probabilities, minlength=len(inside))
     return sums / np.maximum(counts, 1)
 
 
@@ -136,21 +137,39 @@ def _above_zero_in_camera(
         windows_xyxy: (K, 4), the camera's pixels outside which there are none.
     """
     sides = zip(masks.shape[:0:-1], placement.inner_wh, placement.camera_wh, strict=True)
-    of_x, of_y = (_resizing(cells, cells * scale, inner, camera) for cells, inner, camera in sides)
+    x, y = (_Resizing.of(cells, cells * scale, inner, camera) for cells, inner, camera in sides)
     inside = []
     for mask, (x0, y0, x1, y1) in zip(masks, windows_xyxy.tolist(), strict=True):
-        columns, rows = of_x[x0:x1], of_y[y0:y1]
-        used_x, used_y = (np.flatnonzero(shares.any(axis=0)) for shares in (columns, rows))
-        window = mask[np.ix_(used_y, used_x)].astype(np.float32, copy=False)
-        logits = rows[:, used_y] @ window @ columns[:, used_x].T
+        columns, rows = x.used(x0, x1), y.used(y0, y1)
+        window = mask[rows, columns].astype(np.float32, copy=False)
+        logits = y.shares[y0:y1, rows] @ window @ x.shares[x0:x1, columns].T
         inside.append(logits[~(logits <= 0)])
     return inside
 
 
-@lru_cache(maxsize=8)
-def _resizing(cells: int, fine: int, inner: int, camera: int) -> NDArray[np.float32]:
-    """(camera, cells): what a row of the camera's image takes of cells, which are upsampled to `fine`, then cut."""
-    return _linear(inner, camera) @ _linear(cells, fine)[:inner]
+@dataclass(frozen=True)
+class _Resizing:
+    """What a row of the camera's image takes of a row of cells.
+
+    Attributes:
+        shares: (camera, cells).
+        ends: (camera, 2), the cells from and to before which a pixel takes some.
+    """
+
+    shares: NDArray[np.float32]
+    ends: NDArray[np.int64]
+
+    @staticmethod
+    @lru_cache(maxsize=8)
+    def of(cells: int, fine: int, inner: int, camera: int) -> _Resizing:
+        """Of cells that are upsampled to `fine`, cut to `inner` and resized to the camera's size."""
+        shares = _linear(inner, camera) @ _linear(cells, fine)[:inner]
+        some = shares > 0
+        return _Resizing(shares, np.stack([some.argmax(axis=1), cells - some[:, ::-1].argmax(axis=1)], axis=1))
+
+    def used(self, first: int, last: int) -> slice:
+        """The cells that pixels from `first` to before `last` take some of; none for no pixels."""
+        return slice(self.ends[first, 0], self.ends[last - 1, 1]) if last > first else slice(0, 0)
 
 
 def _linear(old: int, new: int) -> NDArray[np.float32]:

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from instance_seg_ros.segmentation.families.decoding import extents_of, pixels_over
+from instance_seg_ros.segmentation.families.decoding import output_of_masks
 from instance_seg_ros.segmentation.families.image_input import Placement, Sides
 from instance_seg_ros.segmentation.model_file import ModelError
 from instance_seg_ros.segmentation.postprocessing import NetworkOutput
@@ -92,18 +92,7 @@ class SamNetwork:
         if not parts:
             parts = [(np.zeros((0, 1, 1), np.float32), np.zeros(0, np.float32))]
         masks, scores = (np.concatenate(part) for part in zip(*parts, strict=True))
-        mask_wh = masks.shape[2], masks.shape[1]
-        scale, offset = placement.mask_scale_and_offset(mask_wh)
-        regions = pixels_over(extents_of(masks, 0.0), placement, mask_wh)
-        return NetworkOutput(
-            regions.astype(np.float32),
-            scores,
-            np.zeros(len(scores), np.int64),
-            masks,
-            scale,
-            offset,
-            mask_regions_xyxy=regions,
-        )
+        return output_of_masks(masks, scores, placement)
 
     def _best(
         self, color_rgb: NDArray[np.uint8], placement: Placement, prompts: Mapping[str, NDArray], several: bool

@@ -33,6 +33,8 @@ _NORMALISED_PYRAMID = "backbone.fpn.inner_blocks.0.1.weight"
 """That the second version has, and the first has not."""
 _LAST_BLOCK, _BEYOND = "backbone.body.layer3.5.conv3.weight", "backbone.body.layer3.6.conv3.weight"
 """Of a ResNet-50, and what only deeper ones have."""
+_COUNTED = "backbone.body.bn1.num_batches_tracked"
+"""That a normalisation has which learns, and a frozen one has not."""
 _IMAGE = ImageInput(size_wh=None, resize="stretch")
 _WARM_UP_HW = (96, 128)
 
@@ -75,6 +77,8 @@ class TorchvisionNetwork:
         except RuntimeError as error:
             reason = " ".join(str(error).split())
             raise ModelError(f"{path} does not fit torchvision's {build.__name__}: {reason[:500]}") from error
+        if _COUNTED not in weights:
+            _freeze_as_trained(model)
         self._model: Any = model.eval().to(self._device)
         self.info = ModelInfo(
             name=path.stem,
@@ -113,6 +117,17 @@ class TorchvisionNetwork:
         output = TORCHVISION_MASK_RCNN.decode(by_role, Reading(placement, len(names), TORCHVISION_MASK_RCNN.nms_iou))
         require_known_classes(self._path, output, names, f"class_names in {self._path.with_suffix('.yaml').name}")
         return output
+
+
+def _freeze_as_trained(model: torch.nn.Module) -> None:
+    """Takes the epsilon of the frozen normalisations to 0, as torchvision does for its weights of COCO.
+
+    Those that were trained from ImageNet's weights alone have 1e-5, which the weights do not tell; it matters where a
+    channel hardly varies.
+    """
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.eps = 0.0
 
 
 def _read(path: Path) -> dict[str, torch.Tensor]:

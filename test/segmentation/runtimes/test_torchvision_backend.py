@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.parameters import SegmentationSettings
 from instance_seg_ros.segmentation import ModelError, load_segmenter
+from instance_seg_ros.segmentation.runtimes.torchvision_backend import TorchvisionNetwork
 
 SETTINGS = SegmentationSettings(min_mask_pixels=1, threads=1)
 BUILDERS = ("maskrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn_v2")
@@ -61,6 +62,26 @@ def test_a_file_gives_what_torchvision_gives(saved: tuple[Path, torch.nn.Module]
         ]
         assert same, (float(score), int(label))
         left.remove(same[0])
+
+
+def test_frozen_normalisations_are_those_of_weights_trained_on_coco(tmp_path: Path) -> None:
+    """Of channels that hardly vary, where an epsilon of 1e-5 would say something else."""
+    body = torchvision.models.resnet50(weights=None, norm_layer=torchvision.ops.misc.FrozenBatchNorm2d)
+    backbone = torchvision.models.detection.backbone_utils._resnet_fpn_extractor(body, 3)
+    model = torchvision.models.detection.MaskRCNN(backbone, num_classes=4).eval()
+    for module in model.modules():
+        if isinstance(module, torchvision.ops.misc.FrozenBatchNorm2d):
+            module.eps = 0.0
+            module.running_var.uniform_(1e-6, 1e-4)
+            module.weight.uniform_(1e-3, 2e-3)
+    save_file(model.state_dict(), tmp_path / "mine.safetensors")
+    (tmp_path / "mine.yaml").write_text("class_names: [background, nut, bolt, cup]\n")
+    loaded = TorchvisionNetwork(tmp_path / "mine.safetensors", 1)
+    image = torch.rand(1, 3, 96, 128)
+    with torch.inference_mode():
+        wanted, found = model.backbone(image), loaded._model.backbone(image)
+    for level, features in wanted.items():
+        assert torch.allclose(found[level], features, rtol=1e-4, atol=1e-7)
 
 
 @pytest.mark.parametrize(
