@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -111,6 +113,14 @@ class Instances:
     def names(self) -> Iterator[str]:
         """The class name of each instance."""
         return (self.class_names[class_id] for class_id in self.class_ids)
+
+    @cached_property
+    def bounds(self) -> tuple[tuple[int, int, int, int], ...]:
+        """Left, top, width and height in pixels of the tight box of each mask; width and height are 0 for an empty one.
+
+        Found once, since stages ask for it in turn and it takes every pixel of every mask.
+        """
+        return tuple(cv2.boundingRect(mask.view(np.uint8)) for mask in self.masks)
 
     @property
     def image_size_wh(self) -> tuple[int, int]:

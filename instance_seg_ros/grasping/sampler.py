@@ -74,7 +74,7 @@ class GraspSampler:
         masks = _masks(labels, lifted.instances) if instances is None else np.ascontiguousarray(instances.masks)
         if not frame.depth_m.flags.c_contiguous:
             frame = replace(frame, depth_m=np.ascontiguousarray(frame.depth_m))
-        bounds = [bounds_of(mask) for mask in masks]
+        bounds = [bounds_of(mask) for mask in masks] if instances is None else instances.bounds
         crops = [crop_around(own, labels.shape, 0) for own in bounds]
         made = (
             Body.of_instance(label, instance, frame, labels, masks[label - 1], crops[label - 1])

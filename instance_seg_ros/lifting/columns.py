@@ -266,21 +266,80 @@ def has_flat_top(body: Body) -> bool:
     return int(np.count_nonzero(level)) > _FLAT_TOP_SHARE * len(level)
 
 
+@kernel("float64[:, ::1]", "float64[:, ::1]", "float64")
+def plane_through_top(
+    points_m: FloatArray, normals: FloatArray, least_cosine: float
+) -> tuple[bool, float, FloatArray, FloatArray]:
+    """The plane of least squared height through the points whose normals point up.
+
+    Args:
+        points_m, normals: (N, 3), z up.
+        least_cosine: z of the normals from which on they point up.
+
+    Returns:
+        found: whether there is one: not where all points lie on a line.
+        departure: the larger difference, in x and in y, between its slope and that of the mean normal.
+        fitted_m, off_m: (M,) height of the plane at each of the points, and how far the point is from that.
+    """
+    top = np.flatnonzero(normals[:, 2] > least_cosine)
+    count = len(top)
+    fitted_m, off_m = np.empty(count), np.empty(count)
+    middle_x, middle_y, mean_m, n_x, n_y, n_z = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    for n in top:
+        middle_x, middle_y, mean_m = middle_x + points_m[n, 0], middle_y + points_m[n, 1], mean_m + points_m[n, 2]
+        n_x, n_y, n_z = n_x + normals[n, 0], n_y + normals[n, 1], n_z + normals[n, 2]
+    middle_x, middle_y, mean_m = middle_x / count, middle_y / count, mean_m / count
+    xx, xy, yy, xz, yz = 0.0, 0.0, 0.0, 0.0, 0.0
+    for n in top:
+        x, y, z = points_m[n, 0] - middle_x, points_m[n, 1] - middle_y, points_m[n, 2] - mean_m
+        xx, xy, yy, xz, yz = xx + x * x, xy + x * y, yy + y * y, xz + x * z, yz + y * z
+    determinant = xx * yy - xy * xy
+    if count == 0 or determinant == 0:
+        return False, 0.0, fitted_m, off_m
+    slope_x, slope_y = (yy * xz - xy * yz) / determinant, (xx * yz - xy * xz) / determinant
+    for k in range(count):
+        n = top[k]
+        fitted_m[k] = mean_m + (points_m[n, 0] - middle_x) * slope_x + (points_m[n, 1] - middle_y) * slope_y
+        off_m[k] = abs(points_m[n, 2] - fitted_m[k])
+    return True, max(abs(slope_x + n_x / n_z), abs(slope_y + n_y / n_z)), fitted_m, off_m
+
+
 def leans(body: Body) -> bool:
     """Whether most of what is seen of a body is one tilted face: a plate or a carton that leans on something.
 
     Nothing is known then of what lies below the face, and a body is rather as thick there as elsewhere than solid down
     to the support.
     """
-    normals = body.normals[body.normals[:, 2] != 0]
-    if len(normals) < _MIN_NORMALS:
-        return False
-    face = np.ones(len(normals), dtype=bool)
-    main = np.zeros(3)
+    share, cosine = _main_face(body.normals)
+    return share > _FACE_SHARE and _LEANING[0] < cosine < _LEANING[1]
+
+
+@kernel("float64[:, ::1]")
+def _main_face(normals: FloatArray) -> tuple[float, float]:
+    """The share of known normals (N, 3) within 12 degrees of what most of them are about, and z of that direction.
+
+    0 where there are too few; normals of zeros are not known.
+    """
+    face, count = np.empty(len(normals), np.bool_), 0
+    for n in range(len(normals)):
+        face[n] = normals[n, 2] != 0
+        count += face[n]
+    if count < _MIN_NORMALS:
+        return 0.0, 0.0
+    faces, z = count, 0.0
     for _ in range(_FACE_STEPS):
-        if not face.any():
-            return False
-        main = normals[face].mean(axis=0)
-        main /= max(float(np.linalg.norm(main)), 1e-9)
-        face = normals @ main > _SAME_FACE
-    return bool(np.count_nonzero(face) > _FACE_SHARE * len(face) and _LEANING[0] < main[2] < _LEANING[1])
+        if faces == 0:
+            return 0.0, 0.0
+        x, y, z = 0.0, 0.0, 0.0
+        for n in range(len(normals)):
+            if face[n]:
+                x, y, z = x + normals[n, 0], y + normals[n, 1], z + normals[n, 2]
+        x, y, z = x / faces, y / faces, z / faces
+        size = max(math.sqrt(x * x + y * y + z * z), 1e-9)
+        x, y, z = x / size, y / size, z / size
+        faces = 0
+        for n in range(len(normals)):
+            cosine = normals[n, 0] * x + normals[n, 1] * y + normals[n, 2] * z
+            face[n] = normals[n, 2] != 0 and cosine > _SAME_FACE
+            faces += face[n]
+    return faces / count, z

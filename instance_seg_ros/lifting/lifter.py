@@ -17,7 +17,7 @@ from instance_seg_ros.core.geometry import OrientedBox, Plane, Transform, cross,
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import LiftingSettings
 from instance_seg_ros.core.status import Status
-from instance_seg_ros.lifting.columns import Columns, Underside, fill_columns, has_flat_top, leans
+from instance_seg_ros.lifting.columns import Columns, Underside, fill_columns, has_flat_top, leans, plane_through_top
 from instance_seg_ros.lifting.completion import far_side_of_round_body, pixels_of
 from instance_seg_ros.lifting.order import levels_below, removal_order
 from instance_seg_ros.lifting.order_statistics import median, percentile, percentiles
@@ -28,7 +28,6 @@ from instance_seg_ros.lifting.support import ObjectSupport, SceneSupports, Suppo
 from instance_seg_ros.lifting.surface import (
     Bounds,
     KeptPoints,
-    bounds_of,
     crop_around,
     depth_step_pixels,
     dilated,
@@ -210,7 +209,7 @@ class Lifter:
             raise ValueError(
                 f"masks are {instances.masks.shape[1:]} but the frame is {frame.depth_m.shape} (rows, columns)"
             )
-        bounds = [bounds_of(mask) for mask in instances.masks]
+        bounds = instances.bounds
         surfaces = [self._surface(frame, mask, own) for mask, own in zip(instances.masks, bounds, strict=True)]
         supports = SceneSupports(None, (), tuple(ObjectSupport() for _ in surfaces))
         if self.settings.use_support_plane:
@@ -619,19 +618,11 @@ def _height_of_flat_top(
         top_m: the height of the highest of them.
         depth_m: from the camera, of most of them.
     """
-    level = normals[:, 2] > _TOP_COSINE
-    if np.count_nonzero(level) < max(_MIN_FACE_POINTS, _MIN_TOP_SHARE * len(level)):
+    found, departure, fitted_m, off_m = plane_through_top(local_m, normals, _TOP_COSINE)
+    if not found or len(fitted_m) < max(_MIN_FACE_POINTS, _MIN_TOP_SHARE * len(local_m)):
         return top_m
-    flat_m, heights_m = local_m[level, :2] - local_m[level, :2].mean(axis=0), local_m[level, 2]
-    mean_m = float(heights_m.mean())
-    try:
-        slope = np.linalg.solve(flat_m.T @ flat_m, flat_m.T @ (heights_m - mean_m))
-    except np.linalg.LinAlgError:  # all on a line
-        return top_m
-    fitted_m = mean_m + flat_m @ slope
-    sigma_m = 1.4826 * median(np.abs(heights_m - fitted_m))
-    own_slope = -normals[level, :2].mean(axis=0) / normals[level, 2].mean()
-    if not _is_flush(sigma_m, depth_m) or np.abs(slope - own_slope).max() > _LEANS_OTHERWISE:
+    sigma_m = 1.4826 * median(off_m)
+    if not _is_flush(sigma_m, depth_m) or departure > _LEANS_OTHERWISE:
         return top_m
     fitted_top_m = percentile(fitted_m, _TOP_PERCENTILE)
     highest_m = percentile(local_m[:, 2], _ALL_BUT_NOISE)

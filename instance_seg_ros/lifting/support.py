@@ -483,10 +483,24 @@ def _share(true: NDArray[np.bool_]) -> float:
 def _under(flat_m: FloatArray, others_m: FloatArray) -> NDArray[np.bool_]:
     """Which of (N, 2) points lie inside the convex hull of others."""
     hull_m = cv2.convexHull(others_m.astype(np.float32))[:, 0].astype(np.float64)
-    edges_m = np.roll(hull_m, -1, axis=0) - hull_m
-    offset_m = flat_m[:, None] - hull_m
-    turns = edges_m[:, 0] * offset_m[..., 1] - edges_m[:, 1] * offset_m[..., 0]
-    return (turns >= 0).all(axis=1) | (turns <= 0).all(axis=1)
+    return _inside_hull(np.ascontiguousarray(flat_m), hull_m)
+
+
+@kernel("float64[:, ::1]", "float64[:, ::1]")
+def _inside_hull(flat_m: FloatArray, hull_m: FloatArray) -> NDArray[np.bool_]:
+    """Which of (N, 2) points lie inside a convex outline (E, 2)."""
+    inside, corners = np.empty(len(flat_m), np.bool_), len(hull_m)
+    for n in range(len(flat_m)):
+        left, right = True, True
+        for e in range(corners):
+            ahead = (e + 1) % corners
+            turn = (hull_m[ahead, 0] - hull_m[e, 0]) * (flat_m[n, 1] - hull_m[e, 1])
+            turn -= (hull_m[ahead, 1] - hull_m[e, 1]) * (flat_m[n, 0] - hull_m[e, 0])
+            left, right = left and turn >= 0, right and turn <= 0
+            if not (left or right):
+                break
+        inside[n] = left or right
+    return inside
 
 
 def _free_below(
