@@ -100,6 +100,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         help="run nothing; fit the weights of the quality to the rounds that are kept there",
     )
+    parser.add_argument(
+        "--keep-weights",
+        action="store_true",
+        help="with --fit-quality: fit the curve alone, which needs fewer rounds; the order of grasps stays",
+    )
     add_pipeline_arguments(parser)
 
 
@@ -111,6 +116,7 @@ def run(args: argparse.Namespace) -> int:
     """
     from tqdm import tqdm
 
+    from instance_seg_ros.grasping.quality import WEIGHTS
     from instance_seg_ros.learning.grasp_simulation import report
     from instance_seg_ros.learning.grasp_simulation.calibration import fitted_lines
     from instance_seg_ros.learning.grasp_simulation.planners import (
@@ -125,9 +131,12 @@ def run(args: argparse.Namespace) -> int:
     from instance_seg_ros.learning.grasp_simulation.world import Attempt
     from instance_seg_ros.segmentation import load_segmenter
 
+    if args.keep_weights and args.fit_quality is None:
+        raise InputError("--keep-weights says how --fit-quality fits, and was given without it")
     if args.fit_quality is not None:
         kept = [record for folder in args.fit_quality for record in _kept(folder / _ROUNDS)]
-        print(fitted_lines([attempt for record in kept for attempt in record.attempts]))
+        attempts = [attempt for record in kept for attempt in record.attempts]
+        print(fitted_lines(attempts, WEIGHTS if args.keep_weights else None))
         return 0
     refuse_prompt_options(args, "grasp-sim")
     pipeline = pipeline_settings(args)
@@ -181,7 +190,7 @@ def _names(text: str, known: tuple[str, ...], option: str) -> list[str]:
 
 def _options(args: argparse.Namespace) -> dict[str, Any]:
     """The options that decide about a round's outcome, by name."""
-    free = ("command", "run", "out", "rounds", "seed", "scenes", "planners", "fit_quality")
+    free = ("command", "run", "out", "rounds", "seed", "scenes", "planners", "fit_quality", "keep_weights")
     return {
         name: str(value) if isinstance(value, Path) else value
         for name, value in sorted(vars(args).items())

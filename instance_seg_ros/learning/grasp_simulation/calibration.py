@@ -61,8 +61,11 @@ def fit_curve(scores: FloatArray, held: NDArray[np.bool_]) -> tuple[FloatArray, 
     return knots, np.minimum(np.maximum.accumulate(shares) + _LEAST_RISE * (knots - 1), 1.0).clip(min=0)
 
 
-def fitted_lines(attempts: Sequence[AttemptRecord]) -> str:
+def fitted_lines(attempts: Sequence[AttemptRecord], weights: FloatArray | None = None) -> str:
     """The weights and the curve that fit these attempts, as the lines of `quality.py`, and what they rest on.
+
+    Args:
+        weights: (1 + len(MARKS),) for which the curve alone is fitted, so that the order of grasps stays.
 
     Raises:
         InputError: there are too few attempts with marks that held, or that failed.
@@ -75,9 +78,11 @@ def fitted_lines(attempts: Sequence[AttemptRecord]) -> str:
             f"{np.count_nonzero(held)} and {np.count_nonzero(~held)}; let more rounds run, best with --planners any"
         )
     marks = np.array([attempt.marks for attempt in usable])
-    weights = np.round(fit_weights(marks, held), 2) + 0.0
+    lines = []
+    if weights is None:
+        weights = np.round(fit_weights(marks, held), 2) + 0.0
+        lines = [("WEIGHTS", ", ".join(f"{weight:.2f}" for weight in weights))]
     curve = zip(("SCORES", "HELD"), fit_curve(score_of(marks, weights), held), strict=True)
-    lines = [("WEIGHTS", ", ".join(f"{weight:.2f}" for weight in weights))]
     lines += [(name, ", ".join(f"{value:.3f}" for value in values)) for name, values in curve]
     text = "\n".join(f"{name} = np.array([{numbers}])" for name, numbers in lines)
     return f"{text}\nfrom {len(usable)} grasps, of which {np.count_nonzero(held)} held"

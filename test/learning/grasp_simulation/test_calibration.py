@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from instance_seg_ros.core.errors import InputError
-from instance_seg_ros.grasping.quality import MARKS
+from instance_seg_ros.grasping.quality import MARKS, WEIGHTS
 from instance_seg_ros.learning.grasp_simulation.calibration import fit_curve, fit_weights, fitted_lines
 from instance_seg_ros.learning.grasp_simulation.rounds import AttemptRecord
 
@@ -41,6 +41,8 @@ def test_the_fit_says_what_it_rests_on_and_refuses_too_little() -> None:
     lines = fitted_lines(attempts).splitlines()
     assert [line.split(" = ")[0] for line in lines[:3]] == ["WEIGHTS", "SCORES", "HELD"]
     assert lines[3] == "from 42 grasps, of which 30 held"
+    kept = fitted_lines(attempts, WEIGHTS).splitlines()
+    assert [line.split(" = ")[0] for line in kept[:2]] == ["SCORES", "HELD"] and kept[2:] == lines[3:]
     with pytest.raises(InputError, match="not 30 and 0"):
         fitted_lines(attempts[:30])
 
