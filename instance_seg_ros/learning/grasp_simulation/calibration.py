@@ -83,6 +83,6 @@ def fitted_lines(attempts: Sequence[AttemptRecord], weights: FloatArray | None =
         weights = np.round(fit_weights(marks, held), 2) + 0.0
         lines = [("WEIGHTS", ", ".join(f"{weight:.2f}" for weight in weights))]
     curve = zip(("SCORES", "HELD"), fit_curve(score_of(marks, weights), held), strict=True)
-    lines += [(name, ", ".join(f"{value:.3f}" for value in values)) for name, values in curve]
+    lines += [(name, ", ".join(f"{value:.4f}" for value in values)) for name, values in curve]
     text = "\n".join(f"{name} = np.array([{numbers}])" for name, numbers in lines)
     return f"{text}\nfrom {len(usable)} grasps, of which {np.count_nonzero(held)} held"
