@@ -81,7 +81,7 @@ class SegmentationSettings(Settings):
     )
     text_model_path: str = setting(
         "",
-        "A model that finds what words name (OWL-ViT, OWLv2, Grounding DINO): the path of a folder of transformers, or "
+        "A model that finds what words name (OWL-ViT, OWLv2, Grounding DINO, SAM 3): a folder of transformers, or "
         "its name on the Hugging Face hub. Its rectangles become masks by the promptable model, or else from the "
         "depth. Empty: words select among the classes of what the model found.",
     )

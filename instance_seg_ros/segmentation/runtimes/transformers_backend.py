@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,8 +29,8 @@ from instance_seg_ros.segmentation.runtimes.transformers_folder import (
     tokenizer_of,
 )
 
-_TASK = "the task is instance"
-"""In the words that OneFormer was trained with (Jain et al., CVPR 2023)."""
+_TASK = "the task is {}"
+"""In the words that OneFormer was trained with (Jain et al., CVPR 2023); of a panoptic one, stuff is asked for, too."""
 
 
 @dataclass(frozen=True)
@@ -95,10 +96,11 @@ class TransformersNetwork:
         self._size = size_of(said, path)
         self._image = folder.image_input(said, "fit", fill=0.0) if kind.is_square else folder.image_input(said)
         self._model, self._device = folder.load(kind.model, threads)
-        self._task = {"task_inputs": _task_of(folder, self._model.config.task_seq_len)} if kind.takes_task else {}
         names = class_names_of(path, self._model.config.id2label)
         stuff_class_ids, self.stuff_from = stuff_of_folder(path, folder.config, said, names)
         self.info = folder.info(names, kind.family.score_threshold, kind.family.mask_threshold, stuff_class_ids)
+        task = _TASK.format("panoptic" if stuff_class_ids else "instance")
+        self._task = {"task_inputs": _tokens_of(folder, task, self._model.config)} if kind.takes_task else {}
         folder.try_out(lambda: self({"color_rgb": np.zeros((*WARM_UP_HW, 3), dtype=np.uint8)}))
 
     @property
@@ -135,8 +137,9 @@ class TransformersNetwork:
         return network_wh(self._size, camera_wh)
 
 
-def _task_of(folder: ModelFolder, length: int) -> torch.Tensor:
+def _tokens_of(folder: ModelFolder, task: str, config: Any) -> torch.Tensor:
     """The tokens (1, length) of what a model that does several tasks shall do."""
-    ids = tokenizer_of(folder)(_TASK, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
+    length = config.task_seq_len
+    ids = tokenizer_of(folder)(task, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
     tokens: torch.Tensor = ids["input_ids"]
     return tokens

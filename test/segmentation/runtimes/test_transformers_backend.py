@@ -21,6 +21,7 @@ from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import SegmentationSettings
 from instance_seg_ros.segmentation import ModelError, load_segmenter
+from instance_seg_ros.segmentation.runtimes.transformers_backend import TransformersNetwork
 from instance_seg_ros.segmentation.runtimes.transformers_folder import class_names_of
 
 SETTINGS = SegmentationSettings(backend="onnxruntime", min_mask_pixels=1)
@@ -233,6 +234,13 @@ def test_numbers_that_are_none_fail_the_start_or_the_frame(
 
 
 @pytest.mark.parametrize("count", [0, 65_536])
+def test_a_panoptic_oneformer_is_asked_for_stuff_too(loaded_family: Callable[..., Path]) -> None:
+    folder = loaded_family("oneformer")
+    wanted = transformers.AutoTokenizer.from_pretrained(folder)("the task is panoptic")["input_ids"]
+    tokens = TransformersNetwork(folder, 1)._task["task_inputs"][0]
+    assert tokens[: len(wanted)].tolist() == wanted
+
+
 def test_no_class_and_more_than_messages_can_number_are_refused(count: int) -> None:
     with pytest.raises(ModelError, match="id2label must number 1 to 65535 classes from 0"):
         class_names_of(Path("folder"), dict.fromkeys(range(count), "a"))
