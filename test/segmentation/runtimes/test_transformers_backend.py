@@ -233,7 +233,6 @@ def test_numbers_that_are_none_fail_the_start_or_the_frame(
         load_segmenter(folder, SETTINGS).segment(frame_of((160, 120)))
 
 
-@pytest.mark.parametrize("count", [0, 65_536])
 def test_a_panoptic_oneformer_is_asked_for_stuff_too(loaded_family: Callable[..., Path]) -> None:
     folder = loaded_family("oneformer")
     wanted = transformers.AutoTokenizer.from_pretrained(folder)("the task is panoptic")["input_ids"]
@@ -241,6 +240,7 @@ def test_a_panoptic_oneformer_is_asked_for_stuff_too(loaded_family: Callable[...
     assert tokens[: len(wanted)].tolist() == wanted
 
 
+@pytest.mark.parametrize("count", [0, 65_536])
 def test_no_class_and_more_than_messages_can_number_are_refused(count: int) -> None:
     with pytest.raises(ModelError, match="id2label must number 1 to 65535 classes from 0"):
         class_names_of(Path("folder"), dict.fromkeys(range(count), "a"))
