@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 def median(values: NDArray[np.floating]) -> float:
     """As `np.median` of (N,) finite values, N > 0."""
     upper = len(values) // 2
-    parted = np.partition(values, upper)
+    parted = values.copy()
+    parted.partition(upper)
     if len(values) % 2:
         return float(parted[upper])
     return (float(parted[:upper].max()) + float(parted[upper])) / 2
@@ -17,7 +18,8 @@ def median(values: NDArray[np.floating]) -> float:
 
 def percentiles(values: NDArray[np.floating], *percents: float) -> list[float]:
     """As `np.percentile` of (N,) finite values, N > 0, interpolated between neighbours; one for each per cent."""
-    ordered = np.sort(values)
+    ordered = values.copy()
+    ordered.sort()
     last = len(ordered) - 1
     found = []
     for percent in percents:

@@ -204,8 +204,11 @@ def _background_near(frame: RgbdFrame, instances: Instances) -> NDArray[np.float
         margin = 0.5 * max(x1 - x0, y1 - y0) + 8
         near[max(0, int(y0 - margin)) : int(y1 + margin) + 1, max(0, int(x0 - margin)) : int(x1 + margin) + 1] = True
     masked = np.zeros(depth_m.shape, dtype=bool)
-    for mask in instances.masks:
-        masked |= mask[step, step]
+    for mask, (left, top, width, height) in zip(instances.masks, instances.bounds, strict=True):
+        # Of each mask no more than the pixels around it, from a multiple of the stride on.
+        row, column = top // _STRIDE_PX, left // _STRIDE_PX
+        own = mask[row * _STRIDE_PX : top + height : _STRIDE_PX, column * _STRIDE_PX : left + width : _STRIDE_PX]
+        masked[row : row + own.shape[0], column : column + own.shape[1]] |= own
     background = near & (depth_m > 0) & ~dilated(masked, 3)
     rows, columns = np.nonzero(background)
     if len(rows) > _MAX_SAMPLES:

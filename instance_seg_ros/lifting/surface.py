@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
@@ -116,7 +116,7 @@ def _filtered(function: Callable[..., NDArray], image: NDArray, side_px: int) ->
     return filtered.view(np.bool_) if image.dtype == np.bool_ else filtered
 
 
-@functools.cache
+@cache
 def _square(side_px: int) -> NDArray[np.uint8]:
     return np.ones((side_px, side_px), np.uint8)
 

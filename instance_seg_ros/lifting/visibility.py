@@ -65,7 +65,8 @@ def partly_seen(
         standing: masks (H, W) bool of what may stand on it: where they touch it no depth step tells that they are in
             front.
     """
-    crop = crop_around(bounds or bounds_of(mask), mask.shape, _REACH_PX + 1)
+    bounds = bounds or bounds_of(mask)
+    crop = crop_around(bounds, mask.shape, _REACH_PX + 1)
     inside, depth_m = np.ascontiguousarray(mask[crop]), np.ascontiguousarray(depth_m[crop])
     count = int(np.count_nonzero(inside))
     if not count:
@@ -74,9 +75,11 @@ def partly_seen(
     outline = inside & dilated(~inside, 3)
     outline_px = int(np.count_nonzero(outline))
     least_px = max(_MIN_BORDER_PX, _MIN_OUTLINE_SHARE * outline_px)
-    border = [mask[0], mask[-1], mask[:, 0], mask[:, -1]]
-    border_px = [int(np.count_nonzero(side)) for side in border]
-    if max(border_px) > least_px:
+    left, top, width, height = bounds
+    touches = top == 0, top + height == mask.shape[0], left == 0, left + width == mask.shape[1]
+    border = mask[0], mask[-1], mask[:, 0], mask[:, -1]
+    border_px = [int(np.count_nonzero(side)) for side, touched in zip(border, touches, strict=True) if touched]
+    if max(border_px, default=0) > least_px:
         status |= Status.CUT_BY_IMAGE_BORDER
     measured = depth_m > 0
     unmeasured_share = int(np.count_nonzero(inside & ~measured)) / count
@@ -92,7 +95,7 @@ def partly_seen(
         above = np.any([own[crop] for own in standing], axis=0)
         touching = above & (depth_m < nearest_m + _STEPS * np.maximum(step_m, step_ratio * nearest_m))
         nearer |= touching & dilated(outline & _convex_edge(outline), 2 * _REACH_PX - 1)
-    occluded_px = int(np.count_nonzero(dilated(nearer, 2 * _REACH_PX - 1) & outline))
+    occluded_px = int(np.count_nonzero(dilated(nearer, 2 * _REACH_PX - 1) & outline)) if nearer.any() else 0
     nearer_px = np.zeros(0, np.int64)
     if occluded_px > max(_MIN_HIDDEN_PX, _MIN_OUTLINE_SHARE * outline_px):
         status |= Status.OCCLUDED

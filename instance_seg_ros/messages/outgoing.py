@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from instance_seg_ros.core.geometry import OrientedBox, Plane, Transform
-from instance_seg_ros.core.instances import boxes_of_masks
 from instance_seg_ros.core.parameters import GraspingSettings
 from instance_seg_ros.grasping.grasp import Grasp
 from instance_seg_ros.grasping.robot import for_robot
@@ -204,7 +203,8 @@ def _instance(
 ) -> Any:
     lifted = scene_object.lifted
     mask = scene.instances.masks[scene_object.label - 1]
-    x0, y0, x1, y1 = (int(value) for value in boxes_of_masks(mask[None])[0])
+    x0, y0, width, height = scene.instances.bounds[scene_object.label - 1]
+    x1, y1 = x0 + width, y0 + height
     # Of points too few to place the object, only the number is published.
     shown_m = lifted.points_m if include_cloud and lifted.centroid_m is not None else lifted.points_m[:0]
     covariance = np.zeros(9) if lifted.covariance_m2 is None else lifted.covariance_m2.reshape(9).astype(np.float64)
@@ -219,8 +219,8 @@ def _instance(
             "sensor_msgs/msg/RegionOfInterest",
             x_offset=x0,
             y_offset=y0,
-            height=y1 - y0,
-            width=x1 - x0,
+            height=height,
+            width=width,
             do_rectify=False,
         ),
         mask=image(make, _header_of(make, scene), np.where(mask[y0:y1, x0:x1], np.uint8(255), np.uint8(0)), "mono8"),

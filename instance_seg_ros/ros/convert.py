@@ -16,7 +16,12 @@ import numpy as np
 
 def make_message(type_name: str, /, **fields: Any) -> Any:
     """A message by its type name (`geometry_msgs/msg/Point`), with NumPy arrays where the type has lists of numbers."""
-    return message_class(type_name)(**{name: _field_value(value) for name, value in fields.items()})
+    for name, value in fields.items():
+        if isinstance(value, np.ndarray) and value.dtype == np.uint8:
+            # rclpy takes an array.array as it is; anything else it checks byte by byte, which takes a second for an
+            # image.
+            fields[name] = array.array("B", value.tobytes())
+    return message_class(type_name)(**fields)
 
 
 @functools.cache
@@ -30,10 +35,3 @@ def message_class(type_name: str) -> type:
 def has_package(name: str) -> bool:
     """Whether a package of messages is installed."""
     return importlib.util.find_spec(name) is not None
-
-
-def _field_value(value: Any) -> Any:
-    if isinstance(value, np.ndarray) and value.dtype == np.uint8:
-        # rclpy takes an array.array as it is; anything else it checks byte by byte, which takes a second for an image.
-        return array.array("B", value.tobytes())
-    return value

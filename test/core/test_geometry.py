@@ -132,3 +132,15 @@ def test_products_and_lengths_of_two_and_of_three_coordinates() -> None:
     assert dot(np.array([[1.0, 2], [3, 4]]), np.array([[5.0, 6], [0, -1]])).tolist() == [17, -4]
     assert length(np.array([[3.0, 4], [0, 0]])).tolist() == [5, 0]
     assert length(np.array([2.0, 3, 6])) == 7
+
+
+@pytest.mark.parametrize(
+    "rotation_vector",
+    [(0, 0, 0), (np.pi, 0, 0), (0, -np.pi, 0), (0, 0, np.pi), (0.1, -2, 0.3), (-3, 0.2, 0.1), (2, 2, -1)],
+)
+def test_a_quaternion_is_that_of_scipy(rotation_vector: tuple[float, float, float]) -> None:
+    turn = Rotation.from_rotvec(rotation_vector)
+    expected = turn.as_quat(canonical=True)
+    found = Transform(turn.as_matrix(), np.zeros(3)).quaternion_xyzw
+    np.testing.assert_allclose(found * np.sign(found @ expected), expected, atol=1e-15)
+    assert found[3] >= 0
