@@ -426,6 +426,17 @@ def test_inspecting_a_folder_tells_what_it_answers(run: Callable, tmp_path: Path
     assert (status, "has no tokenizer" in out) == (1, True)
 
 
+def test_inspecting_weights_that_cannot_be_loaded_tells_why(run: Callable, tmp_path: Path) -> None:
+    """Of torchvision, where it is missing, or of what the file lacks."""
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes(b"short")
+    status, out, _ = run("models", "inspect", path)
+    assert status == 1
+    assert re.search(
+        r"^cannot be used +.*mine.safetensors is (loaded by torchvision|no safetensors)", out, re.MULTILINE
+    )
+
+
 def test_facts_of_a_model_are_lines_without_what_is_not_known() -> None:
     facts = {"steps": 3, "store_seed": None, "agreement": {"instances": 193, "mean_iou": 0.99031}}
     assert lines_of(facts) == ["steps: 3", "agreement: instances 193, mean_iou 0.9903"]

@@ -1,4 +1,4 @@
-"""What is seen in any ONNX file or folder of transformers, what it is, and how it would be fed and read."""
+"""What is seen in any ONNX file, folder of transformers or weights, what it is, and how it would be fed and read."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
+from instance_seg_ros.core.parameters import SegmentationSettings
 from instance_seg_ros.segmentation.families.description import ExportedModel, read_exported_model
 from instance_seg_ros.segmentation.families.image_input import ImageInput
 from instance_seg_ros.segmentation.families.registry import FAMILIES, fits
@@ -15,6 +16,7 @@ from instance_seg_ros.segmentation.model_file import ModelError, ModelInfo, mask
 from instance_seg_ros.segmentation.model_location import located
 from instance_seg_ros.segmentation.prompts import TextDetector
 from instance_seg_ros.segmentation.runtimes.engine_builder import MODULES, graph_obstacle
+from instance_seg_ros.segmentation.segmenter import load_segmenter
 
 Rows = Iterator[tuple[str, str]]
 
@@ -31,6 +33,8 @@ def inspection_of(path: Path) -> tuple[str, bool]:
     path = located(path)
     if path.is_dir():
         return _inspected_folder(path)
+    if path.suffix == ".safetensors":
+        return _inspected_weights(path)
     try:
         signature = read_signature(read_content(path))
     except ValueError as error:
@@ -80,6 +84,20 @@ def _inspected_folder(path: Path) -> tuple[str, bool]:
         rows.append(("classes", _names_line(loaded.info.class_names, "id2label of config.json")))
         rows += _stuff_rows(loaded.info, loaded.stuff_from)
     rows += [("score threshold", f"{loaded.info.score_threshold:g}"), ("digest", loaded.info.digest)]
+    return _table(rows), True
+
+
+def _inspected_weights(path: Path) -> tuple[str, bool]:
+    """The same of weights for torchvision's Mask R-CNN, which are loaded."""
+    rows = [("file", str(path))]
+    try:
+        loaded = load_segmenter(path, SegmentationSettings())
+    except ModelError as error:
+        return _table([*rows, ("cannot be used", str(error))]), False
+    info = loaded.info
+    names = _names_line(info.class_names, f"{path.with_suffix('.yaml').name}, else COCO")
+    rows += [("read as", info.version), ("runs on", loaded.backend), ("classes", names)]
+    rows += [("score threshold", f"{info.score_threshold:g}"), ("digest", info.digest)]
     return _table(rows), True
 
 
