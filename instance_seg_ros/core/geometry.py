@@ -14,6 +14,7 @@ FloatArray = NDArray[np.floating]
 BOX_EDGES = [(i, i | 1 << axis) for i in range(8) for axis in range(3) if not i >> axis & 1]
 """The twelve edges of a box, as pairs of indices of `OrientedBox.corners_m`: those that differ in one bit."""
 
+_CORNER_SIGNS = np.array([[(i >> axis & 1) * 2 - 1 for axis in range(3)] for i in range(8)], dtype=np.float64)
 _ORTHONORMAL_TOLERANCE = 1e-4
 
 
@@ -230,5 +231,4 @@ class OrientedBox:
     @property
     def corners_m(self) -> NDArray[np.float64]:
         """(8, 3) corners; bit 0 of the index is +x, bit 1 +y, bit 2 +z."""
-        signs = np.array([[(i >> axis & 1) * 2 - 1 for axis in range(3)] for i in range(8)], dtype=np.float64)
-        return np.asarray(self.T_camera_box.apply(signs * self.size_m / 2), dtype=np.float64)
+        return np.asarray(self.T_camera_box.apply(_CORNER_SIGNS * self.size_m / 2), dtype=np.float64)

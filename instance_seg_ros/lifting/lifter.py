@@ -317,7 +317,7 @@ class Lifter:
         covered_m: NDArray[np.float64],
     ) -> Instance3D:
         mask = masks[index]
-        rejected = int(np.count_nonzero(mask)) - len(surface.points_m)
+        rejected = int(np.count_nonzero(mask[crop_around(bounds, mask.shape, 0)])) - len(surface.points_m)
         if len(surface.points_m) < self.settings.min_points:
             status, none = Status.TOO_FEW_POINTS, Completion.NONE
             return Instance3D(surface.points_m, surface.pixels, rejected, None, None, None, None, none, status)
