@@ -33,6 +33,7 @@ from instance_seg_ros.lifting.surface import (
     dilated,
     eroded,
     fit_local_planes,
+    grown_over_surface,
     kept_points,
     window_radius_px,
 )
@@ -257,9 +258,12 @@ class Lifter:
         if core is not near:
             median_m = median(depth_m[core])
         radius_px = window_radius_px(median_m, focal_px)
-        planes = fit_local_planes(depth_m, core, radius_px, inside)
+        planes = fit_local_planes(depth_m, core, radius_px, inside & ~core)
         tolerance = 0.5 * settings.depth_step_m, 0.5 * settings.depth_step_ratio
-        return kept_points(depth_m, inside, core, planes, tolerance, (crop[1].start, crop[0].start), frame.intrinsics)
+        kept = grown_over_surface(depth_m, inside, core, planes, tolerance)
+        # Windows without the rim that was given back reach past the core's edge: their planes lie off what bends there.
+        planes = fit_local_planes(depth_m, kept, radius_px, kept)
+        return kept_points(depth_m, kept, planes, tolerance, (crop[1].start, crop[0].start), frame.intrinsics)
 
     def _core(self, depth_m: NDArray[np.float32], inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Measured pixels well inside the mask and away from depth steps; eased for masks too thin for that.

@@ -23,6 +23,9 @@ _ROUND_RATIO = 0.035
 _ROUND_M = 0.001
 """A body is one of revolution when its radii at a height scatter by less than the sum of these, the ratio times its
 radius; those of a cube scatter by a tenth."""
+_ROUND_NORMALS = 0.2
+"""Sine of the angle to the radius that 70 % of its normals keep within: two faces of a box that meet in a blurred edge
+lie about a circle, too, but half of their normals point past its centre."""
 _MIN_TURN_DEG = 70.0
 """A body of revolution shows normals over at least this angle; a narrower strip of it could be anything."""
 _INNER_SHARE = 0.04
@@ -87,9 +90,15 @@ def fit_circles(
     found, axis_x, axis_y, scatter_m = _least_scatter(x, y, bins, weight, low, axis_x, axis_y)
     if not found:
         return none
-    radii_m = np.empty(count)
+    radii_m, off, counted = np.empty(count), np.empty(low), 0
     for i in range(count):
         radii_m[i] = _length(x[i] - axis_x, y[i] - axis_y)
+        if points_m[side[i], 2] <= share * top_m:
+            n_x, n_y = normals[side[i], 0], normals[side[i], 1]
+            off[counted] = abs((x[i] - axis_x) * n_y - (y[i] - axis_y) * n_x) / max(radii_m[i], 1e-6)
+            counted += 1
+    if _percentile(off, low, 70.0) > _ROUND_NORMALS:
+        return none
     starts, ordered_m = _by_bin(bins, radii_m)
     if scatter_m > _ROUND_M + _ROUND_RATIO * _median(radii_m, count):
         return none

@@ -305,30 +305,73 @@ def _move_down(inverse: NDArray[np.float32], y: int, radius_px: int, columns: ND
             bv[x] += radius_px * own
 
 
-def kept_points(
+def grown_over_surface(
     depth_m: NDArray[np.float32],
     inside: NDArray[np.bool_],
     core: NDArray[np.bool_],
     planes: LocalPlanes,
     tolerance: tuple[float, float],
-    corner_px: tuple[int, int],
-    camera: Intrinsics,
-) -> KeptPoints:
-    """The pixels of a core, and those of the mask that lie on its surface, with the noise smoothed out of them.
+) -> NDArray[np.bool_]:
+    """(h, w) bool: a core, and the measured pixels of the mask that lie on its surface.
 
     Args:
         depth_m, inside, core: (h, w) crops of the depth, of the mask, and of the part of it that is kept anyhow.
-        planes: of the core's pixels, for the crop.
+        planes: of the core's pixels, at those of the mask.
         tolerance: a pixel is on the surface within the larger of the first, metres, and the second times its depth.
+    """
+    grown = np.empty(core.shape, dtype=bool)
+    _grow(depth_m, inside, core, planes.valid, planes.inverse_depth, tolerance[0], tolerance[1], grown)
+    return grown
+
+
+@kernel(
+    *("float32[:, ::1]", "boolean[:, ::1]", "boolean[:, ::1]"),
+    *("boolean[:, ::1]", "float32[:, ::1]", "float64", "float64", "boolean[:, ::1]"),
+    writes=("grown",),
+)
+def _grow(
+    depth_m: NDArray[np.float32],
+    inside: NDArray[np.bool_],
+    core: NDArray[np.bool_],
+    valid: NDArray[np.bool_],
+    inverse_depth: NDArray[np.float32],
+    tolerance_m: float,
+    tolerance_ratio: float,
+    grown: NDArray[np.bool_],
+) -> None:
+    """Sets the pixels of `grown_over_surface`."""
+    for y in range(depth_m.shape[0]):
+        for x in range(depth_m.shape[1]):
+            own_m, kept = depth_m[y, x], core[y, x]
+            if not kept and inside[y, x] and own_m > 0 and valid[y, x]:
+                off_m = abs(own_m - np.float32(1) / inverse_depth[y, x])
+                kept = off_m < max(np.float32(tolerance_m), own_m * np.float32(tolerance_ratio))
+            grown[y, x] = kept
+
+
+def kept_points(
+    depth_m: NDArray[np.float32],
+    kept: NDArray[np.bool_],
+    planes: LocalPlanes,
+    tolerance: tuple[float, float],
+    corner_px: tuple[int, int],
+    camera: Intrinsics,
+) -> KeptPoints:
+    """The kept pixels of an instance, with the noise smoothed out of them.
+
+    Args:
+        depth_m, kept: (h, w) crops of the depth, and of what is kept of the mask.
+        planes: of the kept pixels, for the crop.
+        tolerance: a measurement is moved on to its plane by less than the larger of the first, metres, and the second
+            times its depth; farther off it lies beside an edge of the surface, and stays.
         corner_px: column and row of the crop in the image.
     """
-    most = int(np.count_nonzero(inside | core))
+    most = int(np.count_nonzero(kept))
     pixels, measured_m = np.empty(most, dtype=np.int64), np.empty((most, 3), dtype=np.float32)
     smooth_m, outline_m, normals = np.empty_like(measured_m), np.empty((most, 3)), np.empty((most, 3))
-    count, outline_count = _gather(
+    outline_count = _gather(
         depth_m,
-        inside,
-        core,
+        kept,
         planes.valid,
         planes.inverse_depth,
         planes.slope_x,
@@ -348,13 +391,11 @@ def kept_points(
         outline_m,
         normals,
     )
-    return KeptPoints(
-        measured_m[:count], smooth_m[:count], pixels[:count], outline_m[:outline_count], normals[:outline_count]
-    )
+    return KeptPoints(measured_m, smooth_m, pixels, outline_m[:outline_count], normals[:outline_count])
 
 
 @kernel(
-    *("float32[:, ::1]", "boolean[:, ::1]", "boolean[:, ::1]"),
+    *("float32[:, ::1]", "boolean[:, ::1]"),
     *("boolean[:, ::1]", "float32[:, ::1]", "float32[:, ::1]", "float32[:, ::1]"),
     *("float64", "float64", "int64", "int64", "int64", "float64", "float64", "float64", "float64"),
     *("int64[::1]", "float32[:, ::1]", "float32[:, ::1]", "float64[:, ::1]", "float64[:, ::1]"),
@@ -362,8 +403,7 @@ def kept_points(
 )
 def _gather(
     depth_m: NDArray[np.float32],
-    inside: NDArray[np.bool_],
-    core: NDArray[np.bool_],
+    kept: NDArray[np.bool_],
     valid: NDArray[np.bool_],
     inverse_depth: NDArray[np.float32],
     slope_x: NDArray[np.float32],
@@ -382,28 +422,28 @@ def _gather(
     smooth_m: NDArray[np.float32],
     outline_m: NDArray[np.float64],
     normals: NDArray[np.float64],
-) -> tuple[int, int]:
-    """The arrays of `kept_points`, and how much of them is filled: of the first three, and of the others."""
+) -> int:
+    """The arrays of `kept_points`, and how much of the last two is filled."""
     height, width = depth_m.shape
     count = 0
     for y in range(height):
         for x in range(width):
+            if not kept[y, x]:
+                continue
             own_m = depth_m[y, x]
             smooth = own_m
-            kept = core[y, x]
-            if inside[y, x] and own_m > 0 and valid[y, x]:
+            if valid[y, x]:
                 fitted_m = np.float32(1) / inverse_depth[y, x]
                 if abs(own_m - fitted_m) < max(np.float32(tolerance_m), own_m * np.float32(tolerance_ratio)):
-                    kept, smooth = True, fitted_m
-            if kept:
-                ray_x = (np.float32(left + x) - np.float32(cx)) / np.float32(fx)
-                ray_y = (np.float32(top + y) - np.float32(cy)) / np.float32(fy)
-                pixels[count] = (top + y) * image_width + left + x
-                measured_m[count, 0], measured_m[count, 1], measured_m[count, 2] = ray_x * own_m, ray_y * own_m, own_m
-                smooth_m[count, 0], smooth_m[count, 1], smooth_m[count, 2] = ray_x * smooth, ray_y * smooth, smooth
-                count += 1
+                    smooth = fitted_m
+            ray_x = (np.float32(left + x) - np.float32(cx)) / np.float32(fx)
+            ray_y = (np.float32(top + y) - np.float32(cy)) / np.float32(fy)
+            pixels[count] = (top + y) * image_width + left + x
+            measured_m[count, 0], measured_m[count, 1], measured_m[count, 2] = ray_x * own_m, ray_y * own_m, own_m
+            smooth_m[count, 0], smooth_m[count, 1], smooth_m[count, 2] = ray_x * smooth, ray_y * smooth, smooth
+            count += 1
     outline_count = 0
-    for i in _evenly(pixels[:count], left, top, image_width):
+    for i in _evenly(pixels, left, top, image_width):
         x, y = pixels[i] % image_width - left, pixels[i] // image_width - top
         for axis in range(3):
             outline_m[outline_count, axis] = smooth_m[i, axis]
@@ -416,7 +456,7 @@ def _gather(
             normals[outline_count, 0], normals[outline_count, 1] = n_x / size, n_y / size
             normals[outline_count, 2] = n_z / size
         outline_count += 1
-    return count, outline_count
+    return outline_count
 
 
 @inner

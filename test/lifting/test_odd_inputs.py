@@ -80,7 +80,8 @@ def test_of_what_is_seen_from_below_only_the_near_side_is_known_and_said_to_be(e
     [
         (0.005, 0.3, Status.OK, 0.0015),
         (0.005, 0.6, Status.TOO_FEW_POINTS, np.inf),  # 25 pixels
-        (0.01, 0.6, Status.OK, 0.002),
+        (0.01, 0.6, Status.OK, 0.0025),  # smaller than the windows of its planes
+        (0.03, 0.6, Status.OK, 0.001),
         (1.0, 3.0, Status.OK, 0.01),
     ],
 )

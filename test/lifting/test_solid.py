@@ -234,6 +234,13 @@ def side_of(
     return points_m + np.random.default_rng(0).normal(0, noise_m, points_m.shape), normals
 
 
+def faceted(part: tuple[np.ndarray, np.ndarray], every_deg: float) -> tuple[np.ndarray, np.ndarray]:
+    """The same points with the normals of faces that stand so far apart: those of a box whose edge is blurred."""
+    angles = np.arctan2(part[1][:, 1], part[1][:, 0])
+    angles = np.radians(every_deg * np.round(np.degrees(angles) / every_deg))
+    return part[0], np.stack([np.cos(angles), np.sin(angles), np.zeros_like(angles)], axis=1)
+
+
 def body_of(*parts: tuple[np.ndarray, np.ndarray], top_m: float = 0.1) -> Body:
     """Seen along x from 1 m away."""
     basis = np.array([[0.0, 1, 0], [0, 0, -1], [-1, 0, 0]])
@@ -298,8 +305,9 @@ def test_a_side_with_oval_sections_is_found_with_its_stretch() -> None:
         (body_of(side_of(np.full(40, 0.04)), top_m=0.0), NOTHING_SEEN),
         (body_of(side_of(np.full(40, 0.04), noise_m=0.006)), NOTHING_SEEN),  # scattered
         (body_of((side_of(np.full(40, 0.04))[0], np.tile([0.0, 0.0, 1.0], (1200, 1)))), NOTHING_SEEN),  # all level
+        (body_of(faceted(side_of(np.full(40, 0.04)), 60)), NOTHING_SEEN),
     ],
-    ids=["seen through", "narrow", "few", "flat", "scattered", "level"],
+    ids=["seen through", "narrow", "few", "flat", "scattered", "level", "faceted"],
 )
 def test_what_is_no_body_of_revolution_is_none(body: Body, frame: RgbdFrame) -> None:
     assert fit_revolution(body, frame, NO_MASK) is None

@@ -11,6 +11,7 @@ from instance_seg_ros.lifting.surface import (
     dilated,
     eroded,
     fit_local_planes,
+    grown_over_surface,
     kept_points,
     window_radius_px,
 )
@@ -120,7 +121,8 @@ def test_kept_points_lie_on_their_planes_and_their_outline_is_spread_evenly() ->
     inside[5:35, 4:56] = True
     core = inside & (np.arange(60) < 40)
     corner_px, camera = (100, 200), Intrinsics(640, 480, 80.0, 90.0, 129.5, 219.5)
-    kept = kept_points(noisy_m, inside, core, fit_local_planes(noisy_m, core, 5), (0.004, 0.007), corner_px, camera)
+    grown = grown_over_surface(noisy_m, inside, core, fit_local_planes(noisy_m, core, 5), (0.004, 0.007))
+    kept = kept_points(noisy_m, grown, fit_local_planes(noisy_m, grown, 5), (0.004, 0.007), corner_px, camera)
     rows, columns = np.divmod(kept.pixels, 640)
     here = rows - 200, columns - 100
     assert inside[here].all() and len(kept.pixels) > np.count_nonzero(core)
@@ -144,6 +146,6 @@ def test_masks_like_chessboards_have_an_outline(side_px: int, first: int) -> Non
     rows, columns = np.indices(depth_m.shape)
     mask = (rows + columns) % 2 == first
     camera = Intrinsics(640, 480, 80.0, 90.0, 129.5, 219.5)
-    kept = kept_points(depth_m, mask, mask, fit_local_planes(depth_m, mask, 3), (0.004, 0.007), (100, 200), camera)
+    kept = kept_points(depth_m, mask, fit_local_planes(depth_m, mask, 3), (0.004, 0.007), (100, 200), camera)
     assert len(kept.pixels) == side_px**2 // 2
     assert min(len(kept.pixels), 400) <= len(kept.outline_m) <= 800
