@@ -37,7 +37,7 @@ def write_results(scene: Scene, folder: Path, grasping: GraspingSettings = TOOL_
     """
     labels = scene.instances.label_image()
     folder.mkdir(parents=True, exist_ok=True)
-    if any(instance.shape is not None for instance in scene.lifted.instances):
+    if any(instance.mesh is not None for instance in scene.lifted.instances):
         write_atomically(folder / SHAPES_FILE, shapes_ply_bytes(scene))
     else:
         (folder / SHAPES_FILE).unlink(missing_ok=True)
@@ -98,13 +98,13 @@ def shapes_ply_bytes(scene: Scene) -> bytes:
     vertices_m, triangles, labels, measured = [np.zeros((0, 3), np.float32)], [np.zeros((0, 3), np.int32)], [], []
     count = 0
     for label, instance in enumerate(scene.lifted.instances, start=1):
-        if instance.shape is None or instance.box is None:
+        if instance.mesh is None or instance.box is None:
             continue
-        vertices_m.append(instance.box.T_camera_box.apply(instance.shape.vertices_m))
-        triangles.append(instance.shape.triangles.astype(np.int32) + count)
-        labels += [label] * len(instance.shape.vertices_m)
-        measured.append(instance.shape.measured)
-        count += len(instance.shape.vertices_m)
+        vertices_m.append(instance.box.T_camera_box.apply(instance.mesh.vertices_m))
+        triangles.append(instance.mesh.triangles.astype(np.int32) + count)
+        labels += [label] * len(instance.mesh.vertices_m)
+        measured.append(instance.mesh.measured)
+        count += len(instance.mesh.vertices_m)
     all_m, seen = np.concatenate(vertices_m), np.concatenate([np.zeros(0, bool), *measured])
     colors = np.where(seen[:, None], MEASURED_RGB, ASSUMED_RGB).astype(np.uint8)
     columns: dict[str, NDArray[Any]] = {

@@ -11,7 +11,9 @@ from instance_seg_ros.core.compiled import inner, kernel
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 
+_ROUNDING = 1e-9
 _MIN_WIDTH_M = 0.003
 _SPREAD_M = 0.012
 _SPREAD_DEG = 30.0
@@ -186,6 +188,33 @@ def _slot(key: int, table_key: Ints, table_index: Ints) -> int:
     while table_index[place] >= 0 and table_key[place] != key:
         place = (place + 1) & (len(table_key) - 1)
     return place
+
+
+@kernel("float64[:, ::1]", "float64[:, ::1]", "float64")
+def any_near(points_m: Floats, others_m: Floats, radius_m: float) -> Flags:
+    """Which points (N,) have one of the others (M, 3) within a radius."""
+    near = np.zeros(len(points_m), np.bool_)
+    if not len(others_m):
+        return near
+    # Only those are looked at that are no farther than the radius along the axis on which the others are spread most.
+    axis, widest_m = 0, -np.inf
+    for own in range(3):
+        wide_m = others_m[:, own].max() - others_m[:, own].min()
+        if wide_m > widest_m:
+            axis, widest_m = own, wide_m
+    ordered_m = others_m[np.argsort(others_m[:, axis])]
+    along_m, reach_m = ordered_m[:, axis].copy(), radius_m * (1 + _ROUNDING)
+    begins = np.searchsorted(along_m, points_m[:, axis] - reach_m)
+    ends = np.searchsorted(along_m, points_m[:, axis] + reach_m)
+    for n in range(len(points_m)):
+        for m in range(begins[n], ends[n]):
+            squared_m2 = 0.0
+            for own in range(3):
+                squared_m2 += (points_m[n, own] - ordered_m[m, own]) ** 2
+            if squared_m2 <= radius_m * radius_m:
+                near[n] = True
+                break
+    return near
 
 
 @kernel("float64[:, ::1]", "int64[::1]", "int64[::1]", "float64[::1]")

@@ -75,16 +75,16 @@ class GraspSampler:
         if not frame.depth_m.flags.c_contiguous:
             frame = replace(frame, depth_m=np.ascontiguousarray(frame.depth_m))
         bounds = [bounds_of(mask) for mask in masks] if instances is None else instances.bounds
-        crops = [crop_around(own, labels.shape, 0) for own in bounds]
         made = (
-            Body.of_instance(label, instance, frame, labels, masks[label - 1], crops[label - 1])
+            Body.of_instance(label, instance, frame, masks[label - 1], bounds[label - 1])
             for label, instance in enumerate(lifted.instances, start=1)
             if instance.box is not None
         )
         bodies = [body for body in made if body is not None]
         if not bodies:
             return tuple(results)
-        for label, (mask, crop) in enumerate(zip(masks, crops, strict=True), start=1):
+        for label, (mask, own) in enumerate(zip(masks, bounds, strict=True), start=1):
+            crop = crop_around(own, labels.shape, 0)
             np.copyto(labels[crop], label, where=mask[crop] & (labels[crop] == 0))
         hidden_m = {body.label: body.hidden_m for body in bodies}
         obstacles = Obstacles.of_frame(frame, labels, lifted.support_plane, hidden_m)

@@ -12,8 +12,6 @@ Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 _SIGHT_TOLERANCE_M = 0.01
-_SEEN_FREE_M = 0.006
-"""A point so far in front of what the camera measured there is seen to be free."""
 
 
 @kernel(
@@ -133,30 +131,6 @@ def _pixel(x: float, y: float, z: float, camera: NDArray[np.float32], width: int
     if not (0 <= column < width and 0 <= row < height):
         return 0, 0, False
     return int(row), int(column), True
-
-
-@kernel("float64[:, ::1]", "float64[:, ::1]", "float64[::1]", "float32[:, ::1]", "float32[::1]")
-def seen_free(
-    points_m: Floats, rotation: Floats, translation_m: Floats, depth_m: NDArray[np.float32], camera: NDArray[np.float32]
-) -> Flags:
-    """Which points (N,) the camera looks through: it measured something well behind them.
-
-    Args:
-        points_m: (N, 3) in any frame.
-        rotation, translation_m: (3, 3) and (3,) of that frame, in the camera's.
-        depth_m: (H, W).
-        camera: fx, fy, cx, cy.
-    """
-    height, width = depth_m.shape
-    free = np.zeros(len(points_m), np.bool_)
-    for n in range(len(points_m)):
-        p_x, p_y, p_z = points_m[n, 0], points_m[n, 1], points_m[n, 2]
-        x = rotation[0, 0] * p_x + rotation[0, 1] * p_y + rotation[0, 2] * p_z + translation_m[0]
-        y = rotation[1, 0] * p_x + rotation[1, 1] * p_y + rotation[1, 2] * p_z + translation_m[1]
-        z = rotation[2, 0] * p_x + rotation[2, 1] * p_y + rotation[2, 2] * p_z + translation_m[2]
-        row, column, inside = _pixel(x, y, z, camera, width, height)
-        free[n] = inside and depth_m[row, column] > 0 and z < depth_m[row, column] - _SEEN_FREE_M
-    return free
 
 
 @kernel(

@@ -19,10 +19,11 @@ from instance_seg_ros.core.parameters import LiftingSettings
 from instance_seg_ros.core.status import Status
 from instance_seg_ros.lifting.columns import Columns, Underside, fill_columns, has_flat_top, leans, plane_through_top
 from instance_seg_ros.lifting.completion import far_side_of_round_body, pixels_of
+from instance_seg_ros.lifting.mesh import ShapeMesh, mesh_of
 from instance_seg_ros.lifting.order import levels_below, removal_order
 from instance_seg_ros.lifting.order_statistics import median, percentile, percentiles
 from instance_seg_ros.lifting.rectangle import smallest_rectangle
-from instance_seg_ros.lifting.shape import CompletedShape, completed_shape
+from instance_seg_ros.lifting.shape import CompletedShape
 from instance_seg_ros.lifting.solid import Body, Revolution, fit_revolution
 from instance_seg_ros.lifting.support import ObjectSupport, SceneSupports, Support, Surface, find_supports
 from instance_seg_ros.lifting.surface import (
@@ -115,7 +116,8 @@ class Instance3D:
         amodal_xyxy: pixels that the whole object would cover, unseen parts and those beyond the image's border as well,
             by its box; pixel i covers [i, i + 1). None likewise.
         occluded_by: indices of the instances that hide a part of it.
-        shape: the completed object, where the settings ask for shapes and it was completed.
+        shape: the surface that was measured, and what completes it; None with `Status.TOO_FEW_POINTS`.
+        mesh: the completed object, where the settings ask for it and it was completed.
 
     Raises:
         ValueError: on a wrong shape or dtype, a value that is not finite, or geometry that contradicts the status.
@@ -135,6 +137,7 @@ class Instance3D:
     amodal_xyxy: tuple[float, float, float, float] | None = None
     occluded_by: tuple[int, ...] = ()
     shape: CompletedShape | None = None
+    mesh: ShapeMesh | None = None
 
     def __post_init__(self) -> None:
         points_m, pixels = self.points_m, self.pixels
@@ -363,6 +366,9 @@ class Lifter:
                 hidden_share = min(1.0, visibility.hidden_share + left_out)
                 visibility = replace(visibility, hidden_share=hidden_share)
             is_round = isinstance(whole.solid, Revolution) and whole.solid.is_round
+        # What stands on nothing that is known may go on below: nothing is known then of its other side.
+        known = whole if completion is Completion.SUPPORT_PLANE else None
+        shape = CompletedShape.of(surface, box, known and known.solid, known and known.body, frame)
         return Instance3D(
             points_m=surface.points_m,
             pixels=surface.pixels,
@@ -386,8 +392,9 @@ class Lifter:
             ),
             amodal_xyxy=amodal_xyxy(box, bounds, frame.intrinsics),
             occluded_by=occluders(visibility, masks),
-            shape=(
-                completed_shape(whole.solid, whole.body, box, frame, mask)
+            shape=shape,
+            mesh=(
+                mesh_of(whole.solid, whole.body, box, frame, mask)
                 if whole is not None and self.settings.completed_shapes
                 else None
             ),

@@ -18,7 +18,7 @@ _MIN_BIN_POINTS = 4
 _MIN_SIDE_POINTS = 60
 _SIDE_SLOPE = 0.4
 """A point is on the side of a body when the horizontal part of its normal is longer than this."""
-_FIT_STEPS = 3
+_FIT_STEPS, _AXIS_STEPS = 3, 6
 _ROUND_RATIO = 0.035
 _ROUND_M = 0.001
 """A body is one of revolution when its radii at a height scatter by less than the sum of these, the ratio times its
@@ -384,7 +384,7 @@ def _least_scatter(
     """
     departure_m, centred_x, centred_y = np.empty(len(x)), np.empty(len(x)), np.empty(len(x))
     off_m = np.empty(count)
-    for _ in range(_FIT_STEPS):
+    for _ in range(_AXIS_STEPS):
         total, sums = np.zeros(2 * BINS), np.zeros((2 * BINS, 3))
         for i in range(len(x)):
             radius_m, own = max(_length(x[i] - axis_x, y[i] - axis_y), 1e-6), bins[i]
@@ -411,8 +411,7 @@ def _least_scatter(
         noise_m = max(2 * 1.4826 * _median(off_m, count), 1e-4)
         for i in range(len(x)):
             if weight[i] > 0:
-                weight[i] = 1 / max(abs(departure_m[i]), noise_m)
-        _divide(weight, _largest(weight))
+                weight[i] = 1 / (1 + (departure_m[i] / noise_m) ** 2)
     return True, axis_x, axis_y, _percentile(off_m, count, 80.0) / 1.2816  # a handle's points are no noise
 
 

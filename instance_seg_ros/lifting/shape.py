@@ -1,151 +1,311 @@
-"""The completed shape of an object as a coarse mesh, which tells what was measured of it from what was assumed."""
+"""The completed shape of an object: its measured surface, and what completes it where the camera saw nothing."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.core.camera import RgbdFrame
-from instance_seg_ros.core.geometry import OrientedBox
+from instance_seg_ros.core.geometry import OrientedBox, Transform, frozen, length
+from instance_seg_ros.lifting import shape_kernels
 from instance_seg_ros.lifting.columns import Columns
-from instance_seg_ros.lifting.completion import pixels_of
 from instance_seg_ros.lifting.solid import Body, Revolution
+from instance_seg_ros.lifting.surface import Bounds, KeptPoints, crop_around
 
 FloatArray = NDArray[np.float64]
 
-_MEASURED_M = 0.006
-"""A vertex was measured where the camera saw the object within this of it; beyond 1 m, this share of its depth."""
-_CELLS = 12
-"""Columns are drawn together to so many at most along either side."""
-_SECTORS = 24
-_RINGS = 10
+MEASURED, TURNED, EXTRUDED = 0, 1, 2
+"""Where a point of the surface comes from: the camera, half a turn about an upright axis or an upright mirror, or the
+outline straight down."""
+
+THIN_M = 0.02
+"""Of a body that is not higher, the windows that normals are fitted in never see a side alone."""
+_MOST_REFUTED = 0.04
+"""A symmetry of which a larger share of the turned points is seen to be free does not hold."""
+_TURN = np.array([-1.0, -1.0, 1.0])
+_AXIS_SHIFTS_M = np.arange(0.0, 0.0181, 0.003)
+"""How far behind the middle of the box, away from the camera, the axis of a symmetry is looked for."""
+_MOST_REFUTED_MIRROR = 0.03
+_MIRROR_SHIFTS_M = (0.012, 0.009, 0.006, 0.003, 0.0)
+_MIRROR_TOLERANCE_M = 0.004
+"""Mirrored points are refuted where the camera looks through them by more than this: near the far contour of a round
+body, noise alone takes them across it."""
+_BESIDE_BOX_M = 0.005
+_CELL_M = 0.0025
+_RIM_CELLS = 4
+"""Wider than what the filters over the cells reach."""
+_LEVEL_STEP_M = 0.008
+_MAX_LEVELS = 24
+_LEAN_SHARE = 0.7
+_LEAN_TOLERANCE_M = 0.00375
+_THIN_LEVELS = 6
+_THIN_PERCENT = 70
+_MAX_CELLS = 320
+
+
+@dataclass(frozen=True, eq=False)
+class ShapeSurface:
+    """Points on the whole surface of an object, as far as it is known, measured and assumed ones apart.
+
+    Attributes:
+        points_m: (N, 3) float64, frame of the shape.
+        normals: (N, 3) float64, unit, outwards.
+        origin: (N,) int64, `MEASURED`, `TURNED` or `EXTRUDED`.
+    """
+
+    points_m: FloatArray
+    normals: FloatArray
+    origin: NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
 class CompletedShape:
-    """A closed mesh.
+    """What was measured of an object, and what it is completed by: lifting makes it, meshes and grasps are made of it.
+
+    Its frame has z up from what the object stands on, 0 there (without a support, at the lower side of its box), and
+    the x and y of the box, whose middle they start from.
 
     Attributes:
-        vertices_m: (V, 3) float32, in the frame of the object's box.
-        triangles: (F, 3) uint16, indices of vertices, anticlockwise from outside.
-        measured: (V,) bool, the vertices that lie on what the camera saw of the object; the others are assumed.
+        T_camera_shape: pose of that frame.
+        size_m: (3,) float64, of the box.
+        points_m: (N, 3) float64, points of the measured surface with the noise smoothed out of them, evenly over it.
+        normals: (N, 3) float64, unit, towards the camera.
+        middle_m: (2,) float64, where the vertical goes through z = 0 about which the object is assumed to be the same
+            after half a turn: its axis where it is one of revolution; None where there is none.
+        is_round: whether it is one of revolution about that.
+        mirror: without a middle, the axis of the frame, 0 or 1, across which it is assumed to be the same in a mirror,
+            and where on that axis the mirror stands; None where there is none either.
 
     Raises:
-        ValueError: on a wrong shape or dtype, or an index that there is not.
+        ValueError: on a wrong shape, a value that is not finite, a round shape without an axis, or two symmetries.
     """
 
-    vertices_m: NDArray[np.float32]
-    triangles: NDArray[np.uint16]
-    measured: NDArray[np.bool_]
+    T_camera_shape: Transform
+    size_m: FloatArray
+    points_m: FloatArray
+    normals: FloatArray
+    middle_m: FloatArray | None
+    is_round: bool
+    mirror: tuple[int, float] | None = None
 
     def __post_init__(self) -> None:
-        count = len(self.vertices_m)
-        if self.vertices_m.shape != (count, 3) or self.vertices_m.dtype != np.float32:
-            raise ValueError(f"vertices_m must be (V, 3) float32, not {self.vertices_m.shape} {self.vertices_m.dtype}")
-        if self.triangles.shape != (len(self.triangles), 3) or self.triangles.dtype != np.uint16:
-            raise ValueError(f"triangles must be (F, 3) uint16, not {self.triangles.shape} {self.triangles.dtype}")
-        if self.measured.shape != (count,) or self.measured.dtype != np.bool_:
-            raise ValueError(f"measured must be ({count},) bool, not {self.measured.shape} {self.measured.dtype}")
-        if self.triangles.size and int(self.triangles.max()) >= count:
-            raise ValueError(f"triangles name vertex {int(self.triangles.max())} of {count}")
+        object.__setattr__(self, "size_m", frozen(self.size_m, (3,), "size_m"))
+        for name in ("points_m", "normals"):
+            values = getattr(self, name)
+            if values.shape != (len(self.points_m), 3) or not np.isfinite(values).all():
+                raise ValueError(f"{name} must be ({len(self.points_m)}, 3) and finite, not {values.shape}")
+        if self.middle_m is not None:
+            object.__setattr__(self, "middle_m", frozen(self.middle_m, (2,), "middle_m"))
+        elif self.is_round:
+            raise ValueError("a round shape has an axis")
+        if self.mirror is not None and self.middle_m is not None:
+            raise ValueError("a shape is completed by half a turn or by a mirror, not by both")
+
+    @classmethod
+    def of(
+        cls,
+        surface: KeptPoints,
+        box: OrientedBox,
+        solid: Revolution | Columns | None,
+        body: Body | None,
+        frame: RgbdFrame,
+    ) -> CompletedShape:
+        """The shape of an object in its box.
+
+        Args:
+            solid: what completes it, None where nothing does.
+            body: whose frame the solid is in.
+        """
+        size_m, T_camera_box = np.array(box.size_m), box.T_camera_box
+        low_m = T_camera_box.translation_m - T_camera_box.rotation[:, 2] * size_m[2] / 2
+        T_camera_shape = Transform(T_camera_box.rotation, low_m)
+        T_shape_camera = T_camera_shape.inverse()
+        fitted = surface.normals.any(axis=1)
+        points_m = np.asarray(T_shape_camera.apply(surface.outline_m[fitted]))
+        normals = surface.normals[fitted] @ T_camera_shape.rotation
+        is_round = isinstance(solid, Revolution) and solid.is_round
+        mirror = None
+        if body is None or solid is None:
+            middle_m = None
+        elif isinstance(solid, Revolution):
+            middle_m = T_shape_camera.apply(body.in_camera(np.append(solid.axis_m, 0.0)))[:2]
+        else:
+            middle_m = _symmetry_axis(points_m, T_camera_shape, T_shape_camera.translation_m, frame)
+            if middle_m is None:
+                mirror = _mirror(points_m, normals, T_camera_shape, T_shape_camera.translation_m, frame)
+        return cls(T_camera_shape, size_m, points_m, normals, middle_m, is_round, mirror)
+
+    def surface(self, frame: RgbdFrame, mask: NDArray[np.bool_], bounds: Bounds) -> ShapeSurface:
+        """The measured surface and the sides that complete it.
+
+        Sides that the camera did not see come from the measured ones, turned by half a turn about the middle or mirrored;
+        and from the outline of what was seen at each height, straight down. Whatever the camera sees to be free is left
+        out.
+
+        Args:
+            frame: that the object was lifted from.
+            mask: (H, W) bool, the object's mask.
+            bounds: of the mask.
+        """
+        turned_m, turned_normals = np.zeros((0, 3)), np.zeros((0, 3))
+        if self.middle_m is not None:
+            turned_m, turned_normals = _half_turn(self.points_m, self.middle_m), self.normals * _TURN
+            unseen = ~_seen_free(turned_m, self.T_camera_shape, frame)
+            turned_m, turned_normals = turned_m[unseen], turned_normals[unseen]
+        elif self.mirror is not None:
+            turned_m, turned_normals = _mirrored(self.points_m, self.normals, *self.mirror)
+            unseen = ~_seen_free(_inside(turned_m, turned_normals), self.T_camera_shape, frame)
+            turned_m, turned_normals = turned_m[unseen], turned_normals[unseen]
+        known_m = np.concatenate([self._all_points(frame, mask, bounds), turned_m])
+        walls_m, wall_normals = outline_walls(known_m, float(self.size_m[2]))
+        unseen = ~_seen_free(walls_m, self.T_camera_shape, frame)
+        walls_m, wall_normals = walls_m[unseen], wall_normals[unseen]
+        counts = [len(self.points_m), len(turned_m), len(walls_m)]
+        return ShapeSurface(
+            np.concatenate([self.points_m, turned_m, walls_m]),
+            np.concatenate([self.normals, turned_normals, wall_normals]),
+            np.repeat([MEASURED, TURNED, EXTRUDED], counts),
+        )
+
+    def _all_points(self, frame: RgbdFrame, mask: NDArray[np.bool_], bounds: Bounds) -> FloatArray:
+        """Every measured point of the mask in the box and beside it: thin rims, too, that lifting drops."""
+        rows, columns = crop_around(bounds, mask.shape, 0)
+        T_shape_camera = self.T_camera_shape.inverse()
+        return shape_kernels.points_in_box(
+            frame.depth_m,
+            mask,
+            rows.start,
+            rows.stop,
+            columns.start,
+            columns.stop,
+            frame.intrinsics.fx_fy_cx_cy,
+            np.ascontiguousarray(T_shape_camera.rotation),
+            T_shape_camera.translation_m,
+            self.size_m * (0.5, 0.5, 1.0) + _BESIDE_BOX_M,
+        )
 
 
-def completed_shape(
-    solid: Revolution | Columns, body: Body, box: OrientedBox, frame: RgbdFrame, mask: NDArray[np.bool_]
-) -> CompletedShape:
-    """The mesh of an object's solid.
+def _symmetry_axis(
+    points_m: FloatArray, T_camera_shape: Transform, camera_m: FloatArray, frame: RgbdFrame
+) -> FloatArray | None:
+    """Where the vertical goes, (2,), about which half a turn maps the points to where the camera cannot refute them.
+
+    The nearest such place to the middle of the box, which lies too near to the camera where a body bulges out of sight;
+    None where there is none: an L or a wedge has no such symmetry, and what has no points is not known to have one.
+    """
+    if not len(points_m):
+        return None
+    away = -camera_m[:2]
+    away = away / max(math.hypot(*away.tolist()), 1e-6)
+    for shift_m in _AXIS_SHIFTS_M:
+        axis_m = shift_m * away
+        if float(_seen_free(_half_turn(points_m, axis_m), T_camera_shape, frame).mean()) <= _MOST_REFUTED:
+            return np.asarray(axis_m)
+    return None
+
+
+def _mirror(
+    points_m: FloatArray, normals: FloatArray, T_camera_shape: Transform, camera_m: FloatArray, frame: RgbdFrame
+) -> tuple[int, float] | None:
+    """The upright mirror along an axis of the box of a body, as a lying bottle or cone has one.
+
+    Where both axes will do it is the one that shows more of the far side, and of the places of the mirror that the
+    camera does not refute the farthest: a finger on the far side must not meet what is not known. None where the camera
+    refutes every mirror.
+    """
+    away = -camera_m[:2] / max(math.hypot(*camera_m[:2].tolist()), 1e-6)
+    for axis in np.argsort(-np.abs(away)).tolist() if len(points_m) else ():
+        for shift_m in _MIRROR_SHIFTS_M:
+            place_m = float(shift_m * away[axis])
+            inside_m = _inside(*_mirrored(points_m, normals, axis, place_m))
+            if float(_seen_free(inside_m, T_camera_shape, frame).mean()) <= _MOST_REFUTED_MIRROR:
+                return axis, place_m
+    return None
+
+
+def _mirrored(
+    points_m: FloatArray, normals: FloatArray, axis: int, place_m: float
+) -> tuple[FloatArray, FloatArray]:
+    """Points and normals (N, 3) in a mirror across an axis that stands at some place on it."""
+    flip = np.ones(3)
+    flip[axis] = -1.0
+    mirrored_m = points_m * flip
+    mirrored_m[:, axis] += 2 * place_m
+    return mirrored_m, normals * flip
+
+
+def _inside(points_m: FloatArray, normals: FloatArray) -> FloatArray:
+    """Points (N, 3) that lie so far below a surface that its noise does not take them out of it."""
+    return np.asarray(points_m - _MIRROR_TOLERANCE_M * normals)
+
+
+def _half_turn(points_m: FloatArray, middle_m: FloatArray) -> FloatArray:
+    """(N, 3) points turned by half a turn about the vertical through (2,)."""
+    return np.column_stack([2 * middle_m - points_m[:, :2], points_m[:, 2]])
+
+
+def _seen_free(points_m: FloatArray, T_camera_shape: Transform, frame: RgbdFrame) -> NDArray[np.bool_]:
+    """Which points (N,) the camera looks through: it measured something well behind them."""
+    rotation = np.ascontiguousarray(T_camera_shape.rotation)
+    return shape_kernels.seen_free(
+        points_m, rotation, T_camera_shape.translation_m, frame.depth_m, frame.intrinsics.fx_fy_cx_cy
+    )
+
+
+def outline_walls(points_m: FloatArray, height_m: float) -> tuple[FloatArray, FloatArray]:
+    """The outline of the points at each height, straight down: walls of what stands under the points.
 
     Args:
-        body: whose frame the solid is in.
-        box: of the object.
-        mask: (H, W) bool, of the object.
+        points_m: (N, 3), frame of the shape.
+        height_m: of the body.
+
+    Returns:
+        points_m: (M, 3) on the outlines.
+        normals: (M, 3), level; those of a body not above `THIN_M` lean with its outlines.
     """
-    vertices_m, triangles = _of_revolution(solid) if isinstance(solid, Revolution) else _of_columns(solid)
-    in_camera_m = body.in_camera(vertices_m)
-    rows, columns, inside = pixels_of(in_camera_m, frame)
-    seen_m = frame.depth_m[rows, columns]
-    within_m = _MEASURED_M * np.maximum(seen_m, 1)
-    measured = inside & mask[rows, columns] & (seen_m > 0) & (np.abs(seen_m - in_camera_m[:, 2]) < within_m)
-    in_box_m = box.T_camera_box.inverse().apply(in_camera_m)
-    return CompletedShape(in_box_m.astype(np.float32), triangles.astype(np.uint16), measured)
-
-
-def _of_revolution(solid: Revolution) -> tuple[FloatArray, NDArray[np.int64]]:
-    """Rings from the middle of its floor up its outside and, where it is hollow, down its inside to the middle."""
-    heights_m, radii_m, inner_m = solid.heights_m, solid.radii_m, solid.inner_m
-    half_m = (heights_m[1] - heights_m[0]) / 2
-    levels_m = np.linspace(heights_m[0] - half_m, heights_m[-1] + half_m, _RINGS)
-    profile = [(0.0, levels_m[0]), *zip(np.interp(levels_m, heights_m, radii_m), levels_m, strict=True)]
-    hollow = inner_m > 0
-    if hollow.any():
-        floor_m = heights_m[hollow][0] - half_m
-        within_m = np.linspace(levels_m[-1], floor_m, _RINGS // 2)
-        profile += zip(np.interp(within_m, heights_m[hollow], inner_m[hollow]), within_m, strict=True)
-        profile.append((0.0, floor_m))
-    else:
-        profile.append((0.0, levels_m[-1]))
-    angles = np.arange(_SECTORS) * 2 * np.pi / _SECTORS
-    circle = np.stack([np.cos(angles), np.sin(angles)], axis=1) @ solid.stretch.T
-    rings = [np.column_stack([solid.axis_m + radius_m * circle, np.full(_SECTORS, z_m)]) for radius_m, z_m in profile]
-    first, last = (np.array([[*solid.axis_m, z_m]]) for z_m in (profile[0][1], profile[-1][1]))
-    vertices_m = np.concatenate([first, *rings[1:-1], last])
-    here, beside = np.arange(_SECTORS), (np.arange(_SECTORS) + 1) % _SECTORS
-    triangles = [np.stack([np.zeros_like(here), 1 + beside, 1 + here], axis=1)]
-    for ring in range(len(rings) - 3):
-        lower, upper = 1 + ring * _SECTORS, 1 + (ring + 1) * _SECTORS
-        triangles.append(np.stack([lower + here, lower + beside, upper + beside], axis=1))
-        triangles.append(np.stack([lower + here, upper + beside, upper + here], axis=1))
-    top = 1 + (len(rings) - 3) * _SECTORS
-    triangles.append(np.stack([top + here, top + beside, np.full_like(here, len(vertices_m) - 1)], axis=1))
-    return vertices_m, np.concatenate(triangles)
-
-
-def _of_columns(solid: Columns) -> tuple[FloatArray, NDArray[np.int64]]:
-    """A field of quadrangles above and one below, with walls where it ends."""
-    tops_m, bottoms_m, own = _drawn_together(solid)
-    across, along = own.shape
-    # Corners: the mean of the columns around each that are not empty.
-    padded = np.pad(own, 1).astype(float)
-    around = sum(padded[i : i + across + 1, j : j + along + 1] for i in (0, 1) for j in (0, 1))
-    corner_m = []
-    for heights_m in (bottoms_m, tops_m):
-        values = np.pad(np.where(own, heights_m, 0), 1)
-        total_m = sum(values[i : i + across + 1, j : j + along + 1] for i in (0, 1) for j in (0, 1))
-        corner_m.append(total_m / np.maximum(around, 1))
-    places = np.stack(np.meshgrid(np.linspace(0, 1, across + 1), np.linspace(0, 1, along + 1), indexing="ij"), axis=-1)
-    flat_m = (solid.low_m + places * solid.size_m) @ solid.axes
-    vertices_m = np.concatenate(
-        [np.concatenate([flat_m, heights_m[..., None]], axis=-1).reshape(-1, 3) for heights_m in corner_m]
+    if not len(points_m):
+        return np.zeros((0, 3)), np.zeros((0, 3))
+    low_x_m, low_y_m, top_m = shape_kernels.heights_over_cells(points_m, _CELL_M, _RIM_CELLS, _MAX_CELLS)
+    if not top_m.size:
+        return np.zeros((0, 3)), np.zeros((0, 3))
+    low_m, shape = np.array([low_x_m, low_y_m]), top_m.shape
+    thin = height_m <= THIN_M
+    if thin:
+        # Noise is a good part of such a height: outlines of what most of the top reaches.
+        top_m = cv2.medianBlur(top_m, 3)
+        height_m = min(height_m, float(np.percentile(top_m[top_m > 0], _THIN_PERCENT))) if top_m.any() else height_m
+    levels = max(_THIN_LEVELS if thin else 1, min(_MAX_LEVELS, round(height_m / _LEVEL_STEP_M)))
+    heights_m = (np.arange(levels) + 0.5) * height_m / levels
+    # All levels below each other in one image: the empty rim of each is wider than what the filters reach.
+    region = (top_m >= heights_m[:, None, None]).astype(np.uint8).reshape(-1, shape[1])
+    kernel = np.ones((3, 3), np.uint8)
+    region = cv2.morphologyEx(region, cv2.MORPH_CLOSE, kernel)
+    edge = np.flatnonzero(region & ~cv2.erode(region, kernel))
+    smooth = cv2.GaussianBlur(region.astype(np.float32), (7, 7), 0)
+    gradient = np.stack([cv2.Sobel(smooth, cv2.CV_32F, *order).take(edge) for order in ((0, 1), (1, 0))], axis=1)
+    outward = -gradient / np.maximum(np.linalg.norm(gradient, axis=1, keepdims=True), 1e-6)
+    row, column = np.divmod(edge, shape[1])
+    level, row = np.divmod(row, shape[0])
+    walls_m, normals = np.empty((len(edge), 3)), np.zeros((len(edge), 3))
+    walls_m[:, :2] = low_m + (np.stack([row, column], axis=1) + 0.5) * _CELL_M + 0.3 * _CELL_M * outward
+    walls_m[:, 2] = heights_m[level]
+    normals[:, :2] = outward
+    if not thin:
+        return walls_m, normals
+    # A thin body's sides are known by their walls alone. A wall leans by how far the outline is set back a little
+    # higher and reaches out a little lower, beyond what cells can tell: a lens has no upright side.
+    rises_m, falls_m = _LEAN_SHARE * (height_m - heights_m), _LEAN_SHARE * heights_m
+    higher, lower = (
+        (top_m >= level_m[:, None, None]).astype(np.uint8).reshape(-1, shape[1])
+        for level_m in (heights_m + rises_m, heights_m - falls_m)
     )
-    number = np.arange((across + 1) * (along + 1)).reshape(across + 1, along + 1)
-    above = len(vertices_m) // 2
-    a, b, c, d = number[:-1, :-1][own], number[1:, :-1][own], number[1:, 1:][own], number[:-1, 1:][own]
-    quads = [np.stack([a, b, c, d], axis=1) + above, np.stack([a, d, c, b], axis=1)]
-    edges = {(-1, 0): (d, a), (1, 0): (b, c), (0, -1): (a, b), (0, 1): (c, d)}
-    framed = np.pad(own, 1)
-    for (i, j), (start, end) in edges.items():
-        ends = ~framed[1 + i : 1 + i + across, 1 + j : 1 + j + along][own]
-        s, e = start[ends], end[ends]
-        quads.append(np.stack([s, e, e + above, s + above], axis=1))
-    quad = np.concatenate(quads)
-    if np.linalg.det(solid.axes) < 0:
-        quad = quad[:, ::-1]
-    triangles = np.concatenate([quad[:, [0, 1, 2]], quad[:, [0, 2, 3]]])
-    used, numbered = np.unique(triangles, return_inverse=True)
-    return vertices_m[used], numbered.reshape(-1, 3)
-
-
-def _drawn_together(solid: Columns) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
-    """Tops, bottoms and which are not empty, of coarser columns; those of which half is empty are empty."""
-    step = [1 + (count - 1) // _CELLS for count in solid.tops_m.shape]
-    starts = [np.arange(0, count, by) for count, by in zip(solid.tops_m.shape, step, strict=True)]
-
-    def added(values: FloatArray) -> FloatArray:
-        return np.asarray(np.add.reduceat(np.add.reduceat(values, starts[0], axis=0), starts[1], axis=1))
-
-    full = (solid.tops_m > solid.bottoms_m).astype(float)
-    count = added(full)
-    tops_m, bottoms_m = (added(full * m) / np.maximum(count, 1) for m in (solid.tops_m, solid.bottoms_m))
-    return tops_m, bottoms_m, count >= added(np.ones_like(full)) / 2
+    set_back_m, reach_m = (
+        cv2.distanceTransform(region, cv2.DIST_L2, 3).take(edge) * _CELL_M for region in (1 - higher, lower)
+    )
+    normals *= (rises_m + falls_m)[level, None]
+    normals[:, 2] = (set_back_m + reach_m - _LEAN_TOLERANCE_M).clip(min=0)
+    return walls_m, normals / length(normals).clip(min=1e-9)[:, None]

@@ -17,7 +17,7 @@ from instance_seg_ros.core.geometry import OrientedBox, Plane, Transform
 from instance_seg_ros.core.parameters import GraspingSettings
 from instance_seg_ros.grasping.grasp import Grasp
 from instance_seg_ros.grasping.robot import for_robot
-from instance_seg_ros.lifting import CompletedShape
+from instance_seg_ros.lifting import ShapeMesh
 from instance_seg_ros.pipeline import Scene, SceneObject
 from instance_seg_ros.results.cloud import SceneCloud, cloud_of_objects
 from instance_seg_ros.segmentation import ModelInfo
@@ -241,7 +241,7 @@ def _instance(
         support_plane=_plane_or_zeros(lifted.support.plane),
         box=_box(make, lifted.box),
         cloud=point_cloud(make, scene, xyz_columns(shown_m)),
-        shape=_shape(make, lifted.shape),
+        shape=_shape(make, lifted.mesh),
         grasps=[_grasp(make, scene, grasp, grasping) for grasp in scene_object.grasps],
         status=int(scene_object.status),
         status_text=scene_object.reason,
@@ -254,13 +254,13 @@ def _pixels_around(xyxy: tuple[float, float, float, float]) -> NDArray[np.int32]
     return np.clip(np.concatenate([low, high]), -_MAX_PIXEL, _MAX_PIXEL).astype(np.int32)
 
 
-def _shape(make: MessageFactory, shape: CompletedShape | None) -> Any:
-    vertices_m = [] if shape is None else shape.vertices_m.tolist()
+def _shape(make: MessageFactory, mesh: ShapeMesh | None) -> Any:
+    vertices_m = [] if mesh is None else mesh.vertices_m.tolist()
     return make(
         "instance_seg_ros/msg/Shape",
         vertices=[make("geometry_msgs/msg/Point32", x=x, y=y, z=z) for x, y, z in vertices_m],
-        triangles=np.zeros(0, np.uint16) if shape is None else shape.triangles.reshape(-1),
-        measured=np.zeros(0, bool) if shape is None else shape.measured,
+        triangles=np.zeros(0, np.uint16) if mesh is None else mesh.triangles.reshape(-1),
+        measured=np.zeros(0, bool) if mesh is None else mesh.measured,
     )
 
 

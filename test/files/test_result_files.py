@@ -13,7 +13,7 @@ import trimesh
 from instance_seg_ros.core.parameters import GraspingSettings
 from instance_seg_ros.files.atomic import write_atomically
 from instance_seg_ros.files.result_files import ASSUMED_RGB, MEASURED_RGB, scene_document, write_results
-from instance_seg_ros.lifting import CompletedShape
+from instance_seg_ros.lifting import ShapeMesh
 from instance_seg_ros.pipeline import Scene
 
 MakeScene = Callable[..., Scene]
@@ -150,7 +150,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytes
     assert list(tmp_path.iterdir()) == [target]
 
 
-TETRAHEDRON = CompletedShape(
+TETRAHEDRON = ShapeMesh(
     np.array([[0, 0, 0], [0.1, 0, 0], [0, 0.1, 0], [0, 0, 0.1]], np.float32),
     np.array([[0, 2, 1], [0, 1, 3], [1, 2, 3], [2, 0, 3]], np.uint16),
     np.array([True, False, False, True]),
@@ -161,7 +161,7 @@ def test_completed_shapes_are_a_ply_of_measured_and_assumed_vertices(make_scene:
     scene = make_scene()
     block, unknown = scene.lifted.instances
     assert block.box is not None
-    shaped = replace(scene, lifted=replace(scene.lifted, instances=(replace(block, shape=TETRAHEDRON), unknown)))
+    shaped = replace(scene, lifted=replace(scene.lifted, instances=(replace(block, mesh=TETRAHEDRON), unknown)))
     write_results(shaped, tmp_path)
 
     mesh = trimesh.load(tmp_path / "shapes.ply", process=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,9 +13,9 @@ from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import LiftingSettings
 from instance_seg_ros.grasping import object_body as bodies
 from instance_seg_ros.grasping.candidates import ContactPairs, antipodal_pairs, contact_pairs, poses_from_pairs
-from instance_seg_ros.grasping.object_body import EXTRUDED, MEASURED, TURNED, outline_walls, round_axis
 from instance_seg_ros.learning.synthetic.analytic import AnalyticScene, Body, Box, Cylinder, Sphere, look_at, upright
 from instance_seg_ros.lifting import Lifter
+from instance_seg_ros.lifting.shape import EXTRUDED, MEASURED, TURNED, outline_walls
 
 UP = np.array([0.0, 0.0, 1.0])
 
@@ -75,9 +75,9 @@ def body_of_all(solids: Sequence[Body], elevation_deg: float = 40) -> tuple[bodi
     frame, labels = scene.render(0.001)
     labels = np.minimum(labels, 1)
     instance = Lifter(LiftingSettings()).lift(frame, Instances.from_labels(labels)).instances[0]
-    kept = np.zeros(frame.depth_m.shape, dtype=np.int16)
-    kept.reshape(-1)[instance.pixels] = 1
-    return bodies.Body.of_instance(1, instance, frame, kept, labels == 1, np.s_[0:480, 0:640]), scene
+    body = bodies.Body.of_instance(1, instance, frame, labels == 1, (0, 0, 640, 480))
+    assert body is not None
+    return body, scene
 
 
 BOX = Box((0.10, 0.06, 0.05), upright(0, 0, 0.025, 30))
@@ -98,10 +98,9 @@ def test_measured_and_completed_points_lie_on_the_true_surface_with_outward_norm
     assert np.percentile(cosines, 30) > np.cos(np.radians(15))
 
 
-@pytest.mark.parametrize(("solid", "round_"), [(BOX, False), (CAN, True), (BALL, True)], ids=["box", "can", "ball"])
-def test_level_slices_tell_round_bodies_and_their_axis(solid: Body, round_: bool) -> None:
+@pytest.mark.parametrize("solid", [BOX, CAN, BALL], ids=["box", "can", "ball"])
+def test_the_middle_of_a_body_is_that_of_what_completes_it(solid: Body) -> None:
     body, scene = body_of(solid)
-    assert body.round is round_
     centre_m = (scene.T_world_camera @ body.T_camera_body).apply(body.centre_m)
     assert np.linalg.norm(centre_m[:2]) < 0.0025
 
@@ -109,7 +108,6 @@ def test_level_slices_tell_round_bodies_and_their_axis(solid: Body, round_: bool
 def test_a_half_turn_leaves_out_what_the_camera_looks_through() -> None:
     """A can with a handle on its left, whose turned points would be where the table is seen on its right."""
     body, scene = body_of_all([CAN, Box((0.006, 0.03, 0.025), upright(0, 0.043, 0.045))])
-    assert body.round
     places_m = (scene.T_world_camera @ body.T_camera_body).apply(body.points_m)
     assert places_m[body.origin == MEASURED, 1].max() > 0.05
     assert places_m[body.origin == TURNED, 1].min() > -0.034
@@ -134,88 +132,14 @@ def test_a_lying_bottle_has_its_hidden_side_as_the_mirror_of_the_near_one() -> N
     assert np.percentile(np.abs(from_axis_m - 0.03), 80) < 0.004
 
 
-def arc(radius_m: float, degrees: float, heights_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Points and normals on the side of an upright can about (0.3, -0.1)."""
-    angles, heights = (grid.ravel() for grid in np.meshgrid(np.radians(np.linspace(0, degrees, 40)), heights_m))
-    normals = np.column_stack([np.cos(angles), np.sin(angles), np.zeros_like(angles)])
-    return np.column_stack([radius_m * normals[:, :2] + [0.3, -0.1], heights]), normals
-
-
-HEIGHTS_M = np.linspace(0.0, 0.08, 12)
-
-
-def test_a_handle_does_not_move_the_axis() -> None:
-    points_m, normals = arc(0.035, 150, HEIGHTS_M)
-    handle_m = np.column_stack([np.full(60, 0.36), np.linspace(-0.11, -0.09, 60), np.linspace(0.02, 0.06, 60)])
-    axis = round_axis(np.concatenate([points_m, handle_m]), np.concatenate([normals, np.tile([1.0, 0, 0], (60, 1))]))
-    assert axis is not None and axis == pytest.approx([0.3, -0.1], abs=0.001)
-
-
-@pytest.mark.parametrize(
-    "points_and_normals",
-    [
-        pytest.param(arc(0.035, 40, HEIGHTS_M), id="too short an arc"),
-        pytest.param(arc(0.3, 100, HEIGHTS_M), id="an axis 26 cm away"),
-        pytest.param((lambda p, n: (p, -n))(*arc(0.035, 150, HEIGHTS_M)), id="the inside of a vessel"),
-        pytest.param((lambda p, n: (p[:20], n[:20]))(*arc(0.035, 150, HEIGHTS_M)), id="too few points"),
-    ],
-)
-def test_what_tells_too_little_is_not_called_round(points_and_normals: tuple[np.ndarray, np.ndarray]) -> None:
-    assert round_axis(*points_and_normals) is None
-
-
-def test_an_axis_less_than_20_cm_away_is_one() -> None:
-    axis = round_axis(*arc(0.2, 100, HEIGHTS_M))
-    assert axis is not None and axis == pytest.approx([0.3, -0.1], abs=0.001)
-
-
-def test_outline_of_a_block_is_four_walls_from_top_to_bottom() -> None:
-    grid = np.stack(np.meshgrid(np.arange(-0.03, 0.0301, 0.001), np.arange(-0.02, 0.0201, 0.001)), axis=-1)
-    top_m = np.column_stack([grid.reshape(-1, 2), np.full(grid.size // 2, 0.05)])
-    walls_m, normals = outline_walls(top_m, 0.05)
-    assert np.abs(walls_m[:, 0]).max() == pytest.approx(0.03, abs=0.003)
-    assert walls_m[:, 2].min() < 0.006 and walls_m[:, 2].max() < 0.05 and len(np.unique(walls_m[:, 2])) >= 6
-    right = (walls_m[:, 0] > 0.026) & (np.abs(walls_m[:, 1]) < 0.012)
-    assert (normals[right, 0] > 0.95).all() and right.sum() > 20
-    assert (normals[:, 2] == 0).all()
-
-
-def test_a_ring_has_an_outline_inside_and_pairs_across_its_rim() -> None:
+def test_a_ring_has_pairs_across_its_rim() -> None:
     angles, radii = np.meshgrid(np.radians(np.arange(0, 360, 2)), np.linspace(0.035, 0.055, 20))
     top_m = np.column_stack(
         [(radii * np.cos(angles)).ravel(), (radii * np.sin(angles)).ravel(), np.full(angles.size, 0.02)]
     )
     walls_m, normals = outline_walls(top_m, 0.02)
-    inner = np.linalg.norm(walls_m[:, :2], axis=1) < 0.04
-    inwards = -(walls_m[inner, :2] * normals[inner, :2]).sum(axis=1) / np.linalg.norm(walls_m[inner, :2], axis=1)
-    assert inner.sum() > 50 and np.percentile(inwards, 10) > 0.9
     pairs = antipodal_pairs(walls_m, normals, np.full(len(walls_m), EXTRUDED), 0.5, 0.08)
     assert len(pairs) and np.median(pairs.width_m) == pytest.approx(0.02, abs=0.004)
-
-
-def top_of(height_at: Callable[[np.ndarray], np.ndarray], radius_m: float) -> np.ndarray:
-    """(N, 3) points every millimetre on what lies over the origin, by its height at a distance from there."""
-    x, y = np.meshgrid(*[np.arange(-radius_m, radius_m + 1e-6, 0.001)] * 2)
-    distance_m = np.hypot(x, y).ravel()
-    inside = distance_m <= radius_m
-    return np.column_stack([x.ravel(), y.ravel(), height_at(distance_m)])[inside]
-
-
-@pytest.mark.parametrize(
-    ("height_at", "leans_deg"),
-    [
-        pytest.param(lambda r: np.full(len(r), 0.008), (0, 8), id="a disc has upright sides"),
-        pytest.param(lambda r: 0.015 * (1 - (r / 0.03) ** 2), (28, 75), id="a lens has none"),
-        pytest.param(lambda r: np.minimum(0.01, 2.5 * (0.03 - r)), (0, 25), id="a steep edge is within friction"),
-    ],
-)
-def test_walls_of_thin_bodies_lean_as_their_outlines_do(
-    height_at: Callable[[np.ndarray], np.ndarray], leans_deg: tuple[float, float]
-) -> None:
-    top_m = top_of(height_at, 0.03)
-    _, normals = outline_walls(top_m, float(top_m[:, 2].max()))
-    low, high = np.degrees(np.arcsin(np.percentile(normals[:, 2], [10, 90])))
-    assert leans_deg[0] <= low <= high <= leans_deg[1]
 
 
 def test_a_thin_plate_has_walls_all_around_and_pairs_across_them() -> None:
@@ -228,10 +152,6 @@ def test_a_thin_plate_has_walls_all_around_and_pairs_across_them() -> None:
     assert (np.abs(body.normals[~walls, 2]) > 0.7).mean() > 0.9
     pairs = contact_pairs(body, 0.5, 0.08)
     assert len(pairs) >= 5 and np.median(pairs.width_m) == pytest.approx(0.04, abs=0.004)
-
-
-def test_no_points_have_no_outline() -> None:
-    assert [len(part) for part in outline_walls(np.zeros((0, 3)), 0.05)] == [0, 0]
 
 
 def test_pairs_of_a_box_close_across_the_side_that_fits() -> None:
@@ -259,9 +179,8 @@ def test_an_instance_without_a_box_has_no_body() -> None:
     scene = AnalyticScene([BOX], look_at((0, 0, 0.03), 0.7, 40))
     frame, labels = scene.render(0.001)
     lifted = Lifter(LiftingSettings(min_points=100_000)).lift(frame, Instances.from_labels(labels))
-    everywhere = np.s_[0:480, 0:640]
     with pytest.raises(ValueError, match="without a box"):
-        bodies.Body.of_instance(1, lifted.instances[0], frame, labels.astype(np.int16), labels == 1, everywhere)
+        bodies.Body.of_instance(1, lifted.instances[0], frame, labels == 1, (0, 0, 640, 480))
 
 
 def true_surface(body: Body, points_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -323,7 +242,7 @@ def body_of_pairs(*pairs: Pair) -> bodies.Body:
     points_m, normals = (np.array([row[k] for row in pairs for k in which]) for which in ((0, 1), (2, 3)))
     origin = np.array([value for row in pairs for value in (row[4], MEASURED)])
     size_m = np.full(3, 0.06)
-    return bodies.Body(1, Transform.identity(), points_m, normals, origin, np.zeros(3), size_m, True, False)
+    return bodies.Body(1, Transform.identity(), points_m, normals, origin, np.zeros(3), size_m, True)
 
 
 def level(y_m: float, width_m: float = 0.04, lean_deg: float = 0.0, origin: int = MEASURED) -> Pair:
@@ -420,39 +339,6 @@ def test_a_sloping_closing_axis_has_no_approach_outside_the_cone(cone_deg: float
     poses, widths_m = poses_from_pairs(pair, UP, 0.08, cone_deg)
     assert len(poses) == len(widths_m) == count
     assert (-poses.rotations[:, 2, 2] >= np.cos(np.radians(cone_deg)) - 1e-9).all()
-
-
-@pytest.mark.parametrize(
-    ("height_m", "levels"), [(0.003, 6), (0.0199, 6), (0.0201, 3), (0.05, 6), (0.188, 24), (0.4, 24)]
-)
-def test_an_outline_has_a_level_every_8_mm_24_at_most_and_six_of_a_thin_body(height_m: float, levels: int) -> None:
-    grid = np.stack(np.meshgrid(np.arange(-0.02, 0.0201, 0.001), np.arange(-0.02, 0.0201, 0.001)), axis=-1)
-    top_m = np.column_stack([grid.reshape(-1, 2), np.full(grid.size // 2, height_m)])
-    walls_m, _ = outline_walls(top_m, height_m)
-    assert np.unique(walls_m[:, 2]) == pytest.approx((np.arange(levels) + 0.5) * height_m / levels)
-
-
-@pytest.mark.parametrize(("length_m", "some"), [(0.775, True), (0.785, False)])
-def test_what_is_longer_than_78_cm_has_no_outline(length_m: float, some: bool) -> None:
-    for axis in (0, 1):
-        points_m = np.full((800, 3), 0.02)
-        points_m[:, axis] = np.linspace(0.0, length_m, 800)
-        points_m = np.concatenate([points_m + np.eye(3)[1 - axis] * 0.0025 * k for k in range(4)])
-        assert bool(len(outline_walls(points_m, 0.02)[0])) is some
-
-
-@pytest.mark.parametrize(("slope", "round_"), [(0.74, True), (0.76, False)])
-def test_only_sides_tell_the_axis(slope: float, round_: bool) -> None:
-    points_m, normals = arc(0.035, 180, HEIGHTS_M)
-    leaning = normals * np.sqrt(1 - slope**2) + [0.0, 0.0, slope]
-    assert (round_axis(points_m, leaning) is not None) is round_
-
-
-@pytest.mark.parametrize(("degrees", "round_"), [(87, False), (93, True)])
-def test_a_quarter_of_the_side_tells_the_axis(degrees: float, round_: bool) -> None:
-    axis = round_axis(*arc(0.035, degrees, HEIGHTS_M))
-    assert (axis is not None) is round_
-    assert axis is None or axis == pytest.approx([0.3, -0.1], abs=1e-6)
 
 
 def test_the_completed_points_and_the_camera_are_told_in_each_others_frames() -> None:

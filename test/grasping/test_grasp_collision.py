@@ -15,8 +15,9 @@ from instance_seg_ros.grasping.candidates import Poses
 from instance_seg_ros.grasping.closing import Closed, Column, close_on, deepest_m
 from instance_seg_ros.grasping.collision import Obstacles, Sight, sight_of, unmeasured_parts
 from instance_seg_ros.grasping.gripper import Gripper
-from instance_seg_ros.grasping.object_body import EXTRUDED, MEASURED, TURNED, Body
+from instance_seg_ros.grasping.object_body import Body
 from instance_seg_ros.grasping.quality import HELD, MARKS, SCORES, WEIGHTS, marks_of, quality_of, score_of
+from instance_seg_ros.lifting.shape import EXTRUDED, MEASURED, TURNED
 from instance_seg_ros.lifting.surface import bounds_of
 
 SETTINGS = GripperSettings(
@@ -47,7 +48,7 @@ def body_at(points_m: np.ndarray, normals: np.ndarray | None = None, supported: 
     normals = np.tile(UP, (len(points_m), 1)) if normals is None else normals
     measured = np.full(len(points_m), MEASURED)
     identity = Transform.identity()
-    return Body(1, identity, points_m, normals, measured, np.zeros(3), np.full(3, 0.06), supported, False)
+    return Body(1, identity, points_m, normals, measured, np.zeros(3), np.full(3, 0.06), supported)
 
 
 ANY_SLOPE = 1e6

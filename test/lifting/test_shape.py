@@ -1,77 +1,106 @@
-"""Completed shapes: closed meshes around what was measured, whatever the solid is."""
+"""Completed shapes: walls under an outline against closed forms, and what a shape refuses."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
-import trimesh
 
-from instance_seg_ros.core.instances import Instances
-from instance_seg_ros.core.parameters import LiftingSettings
-from instance_seg_ros.learning.synthetic.analytic import AnalyticScene, Body, Box, Cylinder, Sphere, look_at, upright
-from instance_seg_ros.lifting import Instance3D, Lifter
-from instance_seg_ros.lifting.shape import CompletedShape
-
-BODIES: dict[str, tuple[Body, float]] = {
-    "box": (Box((0.12, 0.07, 0.05), upright(0, 0, 0.025, 30)), 0.12 * 0.07 * 0.05),
-    "can": (Cylinder(0.035, 0.1, upright(0, 0, 0.05)), np.pi * 0.035**2 * 0.1),
-    "ball": (Sphere(0.04, upright(0, 0, 0.04)), 4 / 3 * np.pi * 0.04**3),
-}
+from instance_seg_ros.core.geometry import Transform
+from instance_seg_ros.lifting.shape import CompletedShape, outline_walls
 
 
-def lifted(body: Body, *, completed_shapes: bool = True) -> Instance3D:
-    frame, labels = AnalyticScene([body], look_at((0, 0, 0.03), 0.7, 40)).render(0.001)
-    settings = LiftingSettings(completed_shapes=completed_shapes)
-    return Lifter(settings).lift(frame, Instances.from_labels(labels)).instances[0]
+def test_outline_of_a_block_is_four_walls_from_top_to_bottom() -> None:
+    grid = np.stack(np.meshgrid(np.arange(-0.03, 0.0301, 0.001), np.arange(-0.02, 0.0201, 0.001)), axis=-1)
+    top_m = np.column_stack([grid.reshape(-1, 2), np.full(grid.size // 2, 0.05)])
+    walls_m, normals = outline_walls(top_m, 0.05)
+    assert np.abs(walls_m[:, 0]).max() == pytest.approx(0.03, abs=0.003)
+    assert walls_m[:, 2].min() < 0.006 and walls_m[:, 2].max() < 0.05 and len(np.unique(walls_m[:, 2])) >= 6
+    right = (walls_m[:, 0] > 0.026) & (np.abs(walls_m[:, 1]) < 0.012)
+    assert (normals[right, 0] > 0.95).all() and right.sum() > 20
+    assert (normals[:, 2] == 0).all()
 
 
-@pytest.mark.parametrize("name", BODIES)
-def test_the_shape_is_closed_and_has_the_volume_and_the_extent_of_the_object(name: str) -> None:
-    body, volume_m3 = BODIES[name]
-    instance = lifted(body)
-    assert instance.shape is not None and instance.box is not None
-    mesh = trimesh.Trimesh(instance.shape.vertices_m, instance.shape.triangles, process=False)
-    assert mesh.is_watertight and mesh.is_winding_consistent
-    assert mesh.volume == pytest.approx(volume_m3, rel=0.15)
-    np.testing.assert_allclose(mesh.bounds[1], instance.box.size_m / 2, atol=0.008)
-    np.testing.assert_allclose(mesh.bounds[0], -instance.box.size_m / 2, atol=0.008)
-    in_camera_m = instance.box.T_camera_box.apply(np.asarray(mesh.center_mass))
-    np.testing.assert_allclose(in_camera_m, instance.centroid_m, atol=0.004)
+def test_a_ring_has_an_outline_inside() -> None:
+    angles, radii = np.meshgrid(np.radians(np.arange(0, 360, 2)), np.linspace(0.035, 0.055, 20))
+    top_m = np.column_stack(
+        [(radii * np.cos(angles)).ravel(), (radii * np.sin(angles)).ravel(), np.full(angles.size, 0.02)]
+    )
+    walls_m, normals = outline_walls(top_m, 0.02)
+    inner = np.linalg.norm(walls_m[:, :2], axis=1) < 0.04
+    inwards = -(walls_m[inner, :2] * normals[inner, :2]).sum(axis=1) / np.linalg.norm(walls_m[inner, :2], axis=1)
+    assert inner.sum() > 50 and np.percentile(inwards, 10) > 0.9
 
 
-@pytest.mark.parametrize("name", BODIES)
-def test_the_side_towards_the_camera_was_measured_and_the_other_is_assumed(name: str) -> None:
-    instance = lifted(BODIES[name][0])
-    assert instance.shape is not None and instance.box is not None
-    in_camera_m = instance.box.T_camera_box.apply(instance.shape.vertices_m)
-    measured_m, assumed_m = (in_camera_m[chosen] for chosen in (instance.shape.measured, ~instance.shape.measured))
-    assert len(measured_m) > 10 and len(assumed_m) > 10
-    assert measured_m[:, 2].mean() < assumed_m[:, 2].mean() - 0.01
-
-
-def test_a_shape_is_a_few_kb() -> None:
-    for body, _ in BODIES.values():
-        shape = lifted(body).shape
-        assert shape is not None
-        assert shape.vertices_m.nbytes + shape.triangles.nbytes + shape.measured.nbytes < 12_000
-
-
-def test_there_is_no_shape_unless_it_is_asked_for() -> None:
-    assert lifted(BODIES["box"][0], completed_shapes=False).shape is None
+def top_of(height_at: Callable[[np.ndarray], np.ndarray], radius_m: float) -> np.ndarray:
+    """(N, 3) points every millimetre on what lies over the origin, by its height at a distance from there."""
+    x, y = np.meshgrid(*[np.arange(-radius_m, radius_m + 1e-6, 0.001)] * 2)
+    distance_m = np.hypot(x, y).ravel()
+    inside = distance_m <= radius_m
+    return np.column_stack([x.ravel(), y.ravel(), height_at(distance_m)])[inside]
 
 
 @pytest.mark.parametrize(
-    ("vertices", "triangles", "measured", "message"),
+    ("height_at", "leans_deg"),
     [
-        (np.zeros((3, 2), np.float32), np.zeros((1, 3), np.uint16), np.zeros(3, bool), "vertices_m must be"),
-        (np.zeros((3, 3)), np.zeros((1, 3), np.uint16), np.zeros(3, bool), "float64"),
-        (np.zeros((3, 3), np.float32), np.zeros((1, 3), np.int64), np.zeros(3, bool), "triangles must be"),
-        (np.zeros((3, 3), np.float32), np.full((1, 3), 3, np.uint16), np.zeros(3, bool), "vertex 3 of 3"),
-        (np.zeros((3, 3), np.float32), np.zeros((1, 3), np.uint16), np.zeros(2, bool), r"measured must be \(3,\)"),
+        pytest.param(lambda r: np.full(len(r), 0.008), (0, 8), id="a disc has upright sides"),
+        pytest.param(lambda r: 0.015 * (1 - (r / 0.03) ** 2), (28, 75), id="a lens has none"),
+        pytest.param(lambda r: np.minimum(0.01, 2.5 * (0.03 - r)), (0, 25), id="a steep edge is within friction"),
     ],
 )
-def test_a_shape_that_contradicts_itself_is_refused(
-    vertices: np.ndarray, triangles: np.ndarray, measured: np.ndarray, message: str
+def test_walls_of_thin_bodies_lean_as_their_outlines_do(
+    height_at: Callable[[np.ndarray], np.ndarray], leans_deg: tuple[float, float]
 ) -> None:
+    top_m = top_of(height_at, 0.03)
+    _, normals = outline_walls(top_m, float(top_m[:, 2].max()))
+    low, high = np.degrees(np.arcsin(np.percentile(normals[:, 2], [10, 90])))
+    assert leans_deg[0] <= low <= high <= leans_deg[1]
+
+
+def test_no_points_have_no_outline() -> None:
+    assert [len(part) for part in outline_walls(np.zeros((0, 3)), 0.05)] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("height_m", "levels"), [(0.003, 6), (0.0199, 6), (0.0201, 3), (0.05, 6), (0.188, 24), (0.4, 24)]
+)
+def test_an_outline_has_a_level_every_8_mm_24_at_most_and_six_of_a_thin_body(height_m: float, levels: int) -> None:
+    grid = np.stack(np.meshgrid(np.arange(-0.02, 0.0201, 0.001), np.arange(-0.02, 0.0201, 0.001)), axis=-1)
+    top_m = np.column_stack([grid.reshape(-1, 2), np.full(grid.size // 2, height_m)])
+    walls_m, _ = outline_walls(top_m, height_m)
+    assert np.unique(walls_m[:, 2]) == pytest.approx((np.arange(levels) + 0.5) * height_m / levels)
+
+
+@pytest.mark.parametrize(("length_m", "some"), [(0.775, True), (0.785, False)])
+def test_what_is_longer_than_78_cm_has_no_outline(length_m: float, some: bool) -> None:
+    for axis in (0, 1):
+        points_m = np.full((800, 3), 0.02)
+        points_m[:, axis] = np.linspace(0.0, length_m, 800)
+        points_m = np.concatenate([points_m + np.eye(3)[1 - axis] * 0.0025 * k for k in range(4)])
+        assert bool(len(outline_walls(points_m, 0.02)[0])) is some
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"points_m": np.zeros((3, 2))}, r"points_m must be \(3, 3\)"),
+        ({"normals": np.zeros((2, 3))}, r"normals must be \(3, 3\)"),
+        ({"points_m": np.full((3, 3), np.nan)}, "finite"),
+        ({"size_m": np.zeros(2)}, "size_m must have shape"),
+        ({"middle_m": np.zeros(3)}, "middle_m must have shape"),
+        ({"is_round": True}, "has an axis"),
+        ({"middle_m": np.zeros(2), "mirror": (0, 0.01)}, "not by both"),
+    ],
+)
+def test_a_shape_that_contradicts_itself_is_refused(change: dict[str, object], message: str) -> None:
+    whole = {
+        "T_camera_shape": Transform.identity(),
+        "size_m": np.ones(3),
+        "points_m": np.zeros((3, 3)),
+        "normals": np.zeros((3, 3)),
+        "middle_m": None,
+        "is_round": False,
+    }
     with pytest.raises(ValueError, match=message):
-        CompletedShape(vertices, triangles, measured)
+        CompletedShape(**{**whole, **change})  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from instance_seg_ros.core.geometry import Plane
 from instance_seg_ros.core.parameters import GraspingSettings
 from instance_seg_ros.core.status import Status
-from instance_seg_ros.lifting import CompletedShape, Completion, ObjectSupport, Support
+from instance_seg_ros.lifting import Completion, ObjectSupport, ShapeMesh, Support
 from instance_seg_ros.lifting.support import Surface
 from instance_seg_ros.messages import outgoing
 from instance_seg_ros.messages.types import interface_files, load_typestore, message_factory
@@ -116,11 +116,9 @@ def test_an_instance_carries_identity_mask_space_and_grasps(make: Any, make_scen
 def test_surfaces_and_what_hides_and_carries_an_object_are_published(make: Any, make_scene: MakeScene) -> None:
     scene = make_scene()
     block, unknown = scene.lifted.instances
-    shape = CompletedShape(
-        np.eye(3, dtype=np.float32), np.array([[0, 1, 2]], np.uint16), np.array([True, False, False])
-    )
+    mesh = ShapeMesh(np.eye(3, dtype=np.float32), np.array([[0, 1, 2]], np.uint16), np.array([True, False, False]))
     under = replace(
-        block, amodal_xyxy=(-3.2, 30.0, 70.1, 1e9), occluded_by=(1,), shape=shape, support=ObjectSupport(Support.PLANE)
+        block, amodal_xyxy=(-3.2, 30.0, 70.1, 1e9), occluded_by=(1,), mesh=mesh, support=ObjectSupport(Support.PLANE)
     )
     above = replace(unknown, support=ObjectSupport(Support.INSTANCE, Plane(np.array([0.0, 0, -1]), 0.7), 0))
     surface = Surface(Plane(np.array([0.0, 0, -1]), 0.8), np.array([[0.0, 0, 0.8], [1, 0, 0.8], [0, 1, 0.8]]))

@@ -1,0 +1,125 @@
+"""Loops over the points of a shape: those of a mask in a box, their heights, and what the camera looks through."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from instance_seg_ros.core.compiled import kernel
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+_SEEN_FREE_M = 0.006
+"""A point so far in front of what the camera measured there is seen to be free."""
+_LEAST_DEPTH_M = 1e-3
+"""What lies beside the camera or behind it counts as so far in front of it."""
+
+
+@kernel(
+    "float32[:, ::1]",
+    "boolean[:, ::1]",
+    "int64",
+    "int64",
+    "int64",
+    "int64",
+    "float32[::1]",
+    "float64[:, ::1]",
+    "float64[::1]",
+    "float64[::1]",
+)
+def points_in_box(
+    depth_m: NDArray[np.float32],
+    mask: Flags,
+    top: int,
+    bottom: int,
+    left: int,
+    right: int,
+    camera: NDArray[np.float32],
+    rotation: Floats,
+    translation_m: Floats,
+    far_m: Floats,
+) -> Floats:
+    """Every measured point of a mask inside a box that stands on z = 0 of a frame, in that frame.
+
+    Args:
+        depth_m, mask: (H, W).
+        top, bottom, left, right: rows and columns that hold the mask, from the first to before the last.
+        camera: fx, fy, cx, cy.
+        rotation, translation_m: (3, 3) and (3,) of the camera in the frame of the box.
+        far_m: (3,) half the sides of the box, and its height.
+    """
+    found_m = np.empty(((bottom - top) * (right - left), 3))
+    count = 0
+    for row in range(top, bottom):
+        for column in range(left, right):
+            c_z = float(depth_m[row, column])
+            if not mask[row, column] or c_z == 0:
+                continue
+            c_x, c_y = (column - camera[2]) / camera[0] * c_z, (row - camera[3]) / camera[1] * c_z
+            x = rotation[0, 0] * c_x + rotation[0, 1] * c_y + rotation[0, 2] * c_z + translation_m[0]
+            y = rotation[1, 0] * c_x + rotation[1, 1] * c_y + rotation[1, 2] * c_z + translation_m[1]
+            z = rotation[2, 0] * c_x + rotation[2, 1] * c_y + rotation[2, 2] * c_z + translation_m[2]
+            if abs(x) <= far_m[0] and abs(y) <= far_m[1] and 0 < z <= far_m[2]:
+                found_m[count, 0], found_m[count, 1], found_m[count, 2] = x, y, z
+                count += 1
+    return found_m[:count].copy()
+
+
+@kernel("float64[:, ::1]", "float64", "int64", "int64")
+def heights_over_cells(
+    points_m: Floats, cell_m: float, rim: int, most: int
+) -> tuple[float, float, NDArray[np.float32]]:
+    """The height z of the highest point over each cell of a level grid.
+
+    Args:
+        points_m: (N, 3), N > 0.
+        cell_m: side of a cell.
+        rim: cells without points all around.
+        most: a grid of more cells than this along a side is left empty.
+
+    Returns:
+        low_x_m, low_y_m: where the grid begins.
+        heights_m: (I, J) float32, 0 over cells without a point above 0; (0, 0) for a grid that is too large.
+    """
+    low_x_m, low_y_m, high_x_m, high_y_m = np.inf, np.inf, -np.inf, -np.inf
+    for n in range(len(points_m)):
+        low_x_m, high_x_m = min(low_x_m, points_m[n, 0]), max(high_x_m, points_m[n, 0])
+        low_y_m, high_y_m = min(low_y_m, points_m[n, 1]), max(high_y_m, points_m[n, 1])
+    low_x_m, low_y_m = low_x_m - rim * cell_m, low_y_m - rim * cell_m
+    sides = max(high_x_m - low_x_m, high_y_m - low_y_m) / cell_m + 1 + rim
+    if sides > most:
+        return low_x_m, low_y_m, np.zeros((0, 0), np.float32)
+    shape = int((high_x_m - low_x_m) / cell_m) + 1 + rim, int((high_y_m - low_y_m) / cell_m) + 1 + rim
+    heights_m = np.zeros(shape, np.float32)
+    for n in range(len(points_m)):
+        i, j = int((points_m[n, 0] - low_x_m) / cell_m), int((points_m[n, 1] - low_y_m) / cell_m)
+        heights_m[i, j] = max(heights_m[i, j], np.float32(points_m[n, 2]))
+    return low_x_m, low_y_m, heights_m
+
+
+@kernel("float64[:, ::1]", "float64[:, ::1]", "float64[::1]", "float32[:, ::1]", "float32[::1]")
+def seen_free(
+    points_m: Floats, rotation: Floats, translation_m: Floats, depth_m: NDArray[np.float32], camera: NDArray[np.float32]
+) -> Flags:
+    """Which points (N,) the camera looks through: it measured something well behind them.
+
+    Args:
+        points_m: (N, 3) in any frame.
+        rotation, translation_m: (3, 3) and (3,) of that frame, in the camera's.
+        depth_m: (H, W).
+        camera: fx, fy, cx, cy.
+    """
+    height, width = depth_m.shape
+    free = np.zeros(len(points_m), np.bool_)
+    for n in range(len(points_m)):
+        p_x, p_y, p_z = points_m[n, 0], points_m[n, 1], points_m[n, 2]
+        x = rotation[0, 0] * p_x + rotation[0, 1] * p_y + rotation[0, 2] * p_z + translation_m[0]
+        y = rotation[1, 0] * p_x + rotation[1, 1] * p_y + rotation[1, 2] * p_z + translation_m[1]
+        z = rotation[2, 0] * p_x + rotation[2, 1] * p_y + rotation[2, 2] * p_z + translation_m[2]
+        away_m = max(z, _LEAST_DEPTH_M)
+        column, row = np.rint(x / away_m * camera[0] + camera[2]), np.rint(y / away_m * camera[1] + camera[3])
+        if 0 <= column < width and 0 <= row < height:
+            seen_m = depth_m[int(row), int(column)]
+            free[n] = seen_m > 0 and z < seen_m - _SEEN_FREE_M
+    return free
