@@ -367,8 +367,8 @@ class Lifter:
                 visibility = replace(visibility, hidden_share=hidden_share)
             is_round = isinstance(whole.solid, Revolution) and whole.solid.is_round
         # What stands on nothing that is known may go on below: nothing is known then of its other side.
-        known = whole if completion is Completion.SUPPORT_PLANE else None
-        shape = CompletedShape.of(surface, box, known and known.solid, known and known.body, frame)
+        known = None if whole is None or completion is Completion.NONE else (whole.solid, whole.body)
+        shape = CompletedShape.of(surface, box, known, frame)
         return Instance3D(
             points_m=surface.points_m,
             pixels=surface.pixels,

@@ -110,39 +110,37 @@ class CompletedShape:
         cls,
         surface: KeptPoints,
         box: OrientedBox,
-        solid: Revolution | Columns | None,
-        body: Body | None,
+        completed: tuple[Revolution | Columns, Body] | None,
         frame: RgbdFrame,
     ) -> CompletedShape:
         """The shape of an object in its box.
 
         Args:
-            solid: what completes it, None where nothing does.
-            body: whose frame the solid is in.
+            completed: the solid that completes it and the body whose frame that is in; None where nothing does.
         """
         size_m, T_camera_box = np.array(box.size_m), box.T_camera_box
         low_m = T_camera_box.translation_m - T_camera_box.rotation[:, 2] * size_m[2] / 2
         T_camera_shape = Transform(T_camera_box.rotation, low_m)
         T_shape_camera = T_camera_shape.inverse()
         fitted = surface.normals.any(axis=1)
-        points_m = np.asarray(T_shape_camera.apply(surface.outline_m[fitted]))
+        points_m = np.asarray(T_shape_camera.apply(surface.outline_m[fitted]), dtype=np.float64)
         normals = surface.normals[fitted] @ T_camera_shape.rotation
-        is_round = isinstance(solid, Revolution) and solid.is_round
-        mirror = None
-        if body is None or solid is None:
-            middle_m = None
-        elif isinstance(solid, Revolution):
-            middle_m = T_shape_camera.apply(body.in_camera(np.append(solid.axis_m, 0.0)))[:2]
-        else:
-            middle_m = _symmetry_axis(points_m, T_camera_shape, T_shape_camera.translation_m, frame)
-            if middle_m is None:
-                mirror = _mirror(points_m, normals, T_camera_shape, T_shape_camera.translation_m, frame)
-        return cls(T_camera_shape, size_m, points_m, normals, middle_m, is_round, mirror)
+        if completed is None:
+            return cls(T_camera_shape, size_m, points_m, normals, None, False)
+        solid, body = completed
+        if isinstance(solid, Revolution):
+            axis_m = T_shape_camera.apply(body.in_camera(np.append(solid.axis_m, 0.0)))
+            middle_m = np.array(axis_m[:2], dtype=np.float64)
+            return cls(T_camera_shape, size_m, points_m, normals, middle_m, solid.is_round)
+        view = T_camera_shape, T_shape_camera.translation_m, frame
+        found_m = _symmetry_axis(points_m, *view)
+        mirror = _mirror(points_m, normals, *view) if found_m is None else None
+        return cls(T_camera_shape, size_m, points_m, normals, found_m, False, mirror)
 
     def surface(self, frame: RgbdFrame, mask: NDArray[np.bool_], bounds: Bounds) -> ShapeSurface:
         """The measured surface and the sides that complete it.
 
-        Sides that the camera did not see come from the measured ones, turned by half a turn about the middle or mirrored;
+        Sides that the camera did not see come from the measured ones, by half a turn about the middle or in the mirror;
         and from the outline of what was seen at each height, straight down. Whatever the camera sees to be free is left
         out.
 
@@ -227,9 +225,7 @@ def _mirror(
     return None
 
 
-def _mirrored(
-    points_m: FloatArray, normals: FloatArray, axis: int, place_m: float
-) -> tuple[FloatArray, FloatArray]:
+def _mirrored(points_m: FloatArray, normals: FloatArray, axis: int, place_m: float) -> tuple[FloatArray, FloatArray]:
     """Points and normals (N, 3) in a mirror across an axis that stands at some place on it."""
     flip = np.ones(3)
     flip[axis] = -1.0
