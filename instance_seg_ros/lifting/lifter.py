@@ -213,6 +213,8 @@ class Lifter:
             raise ValueError(
                 f"masks are {instances.masks.shape[1:]} but the frame is {frame.depth_m.shape} (rows, columns)"
             )
+        if not frame.depth_m.flags.c_contiguous:
+            frame = replace(frame, depth_m=np.ascontiguousarray(frame.depth_m))
         bounds = instances.bounds
         surfaces = [self._surface(frame, mask, own) for mask, own in zip(instances.masks, bounds, strict=True)]
         supports = SceneSupports(None, (), tuple(ObjectSupport() for _ in surfaces))
@@ -368,7 +370,8 @@ class Lifter:
             is_round = isinstance(whole.solid, Revolution) and whole.solid.is_round
         # What stands on nothing that is known may go on below: nothing is known then of its other side.
         known = None if whole is None or completion is Completion.NONE else (whole.solid, whole.body)
-        shape = CompletedShape.of(surface, box, known, frame)
+        lies_round = whole is not None and isinstance(whole.solid, Columns) and whole.round_below
+        shape = CompletedShape.of(surface, box, known, lies_round, frame)
         return Instance3D(
             points_m=surface.points_m,
             pixels=surface.pixels,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -111,12 +112,16 @@ class CompletedShape:
         surface: KeptPoints,
         box: OrientedBox,
         completed: tuple[Revolution | Columns, Body] | None,
+        lies_round: bool,
         frame: RgbdFrame,
     ) -> CompletedShape:
         """The shape of an object in its box.
 
         Args:
+            surface: of the object.
             completed: the solid that completes it and the body whose frame that is in; None where nothing does.
+            lies_round: whether it is something round on its side, whose far side its box holds already.
+            frame: that it was lifted from.
         """
         size_m, T_camera_box = np.array(box.size_m), box.T_camera_box
         low_m = T_camera_box.translation_m - T_camera_box.rotation[:, 2] * size_m[2] / 2
@@ -134,7 +139,8 @@ class CompletedShape:
             return cls(T_camera_shape, size_m, points_m, normals, middle_m, solid.is_round)
         view = T_camera_shape, T_shape_camera.translation_m, frame
         found_m = _symmetry_axis(points_m, *view)
-        mirror = _mirror(points_m, normals, *view) if found_m is None else None
+        shifts_m = (0.0,) if lies_round else _MIRROR_SHIFTS_M
+        mirror = _mirror(points_m, normals, *view, shifts_m) if found_m is None else None
         return cls(T_camera_shape, size_m, points_m, normals, found_m, False, mirror)
 
     def surface(self, frame: RgbdFrame, mask: NDArray[np.bool_], bounds: Bounds) -> ShapeSurface:
@@ -207,17 +213,22 @@ def _symmetry_axis(
 
 
 def _mirror(
-    points_m: FloatArray, normals: FloatArray, T_camera_shape: Transform, camera_m: FloatArray, frame: RgbdFrame
+    points_m: FloatArray,
+    normals: FloatArray,
+    T_camera_shape: Transform,
+    camera_m: FloatArray,
+    frame: RgbdFrame,
+    shifts_m: Sequence[float],
 ) -> tuple[int, float] | None:
     """The upright mirror along an axis of the box of a body, as a lying bottle or cone has one.
 
-    Where both axes will do it is the one that shows more of the far side, and of the places of the mirror that the
-    camera does not refute the farthest: a finger on the far side must not meet what is not known. None where the camera
-    refutes every mirror.
+    At one of these places behind the middle of the box. Where both axes will do it is the one that shows more of the
+    far side, and of the places that the camera does not refute the first, which may be the farthest: a finger on the
+    far side must not meet what is not known. None where the camera refutes every mirror.
     """
     away = -camera_m[:2] / max(math.hypot(*camera_m[:2].tolist()), 1e-6)
     for axis in np.argsort(-np.abs(away)).tolist() if len(points_m) else ():
-        for shift_m in _MIRROR_SHIFTS_M:
+        for shift_m in shifts_m:
             place_m = float(shift_m * away[axis])
             inside_m = _inside(*_mirrored(points_m, normals, axis, place_m))
             if float(_seen_free(inside_m, T_camera_shape, frame).mean()) <= _MOST_REFUTED_MIRROR:

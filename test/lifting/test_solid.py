@@ -262,6 +262,18 @@ def test_a_body_of_revolution_is_found_with_its_axis_and_its_profile(radii_m: np
     assert not found.inner_m.any()
 
 
+def test_a_handle_does_not_move_the_axis() -> None:
+    """A seventh of the side, 1 to 3 cm beside it."""
+    out, up = (grid.ravel() for grid in np.meshgrid(np.linspace(0.045, 0.065, 10), np.linspace(0.03, 0.07, 20)))
+    direction = np.array([np.cos(1.2), np.sin(1.2)])
+    places_m = np.column_stack([AXIS_M + out[:, None] * direction, up])
+    handle = places_m, np.tile([np.cos(-0.3), np.sin(-0.3), 0.0], (200, 1))
+    found = fit_revolution(body_of(side_of(np.full(40, 0.035)), handle), NOTHING_SEEN, NO_MASK)
+    assert found is not None and found.is_round
+    np.testing.assert_allclose(found.axis_m, AXIS_M, atol=0.001)
+    np.testing.assert_allclose(found.radii_m, 0.035, atol=0.0015)
+
+
 def test_walls_seen_from_both_sides_make_a_cavity_down_to_the_floor() -> None:
     outside, within = side_of(np.full(40, 0.04)), side_of(np.full(40, 0.036), inside=True)
     floor_m = np.column_stack([np.tile(AXIS_M, (30, 1)), np.full(30, 0.005)])
