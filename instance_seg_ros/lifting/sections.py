@@ -18,7 +18,7 @@ _MIN_BIN_POINTS = 4
 _MIN_SIDE_POINTS = 60
 _SIDE_SLOPE = 0.4
 """A point is on the side of a body when the horizontal part of its normal is longer than this."""
-_FIT_STEPS, _AXIS_STEPS = 3, 6
+_FIT_STEPS, _AXIS_STEPS = 3, 10
 _ROUND_RATIO = 0.035
 _ROUND_M = 0.001
 """A body is one of revolution when its radii at a height scatter by less than the sum of these, the ratio times its
