@@ -78,7 +78,7 @@ class GraspSampler:
         made = (
             Body.of_instance(label, instance, frame, masks[label - 1], bounds[label - 1])
             for label, instance in enumerate(lifted.instances, start=1)
-            if instance.box is not None
+            if instance.shape is not None
         )
         bodies = [body for body in made if body is not None]
         if not bodies:
