@@ -6,7 +6,7 @@ import copy
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rclpy.task import Future
@@ -106,6 +106,11 @@ def selected(answer: InstanceArray, request: Segment.Request) -> InstanceArray:
     return chosen
 
 
+def selected_beside_prompts(answer: InstanceArray, request: Segment.Request) -> InstanceArray:
+    """The answer to prompts with only the instances of the classes and in the region of the request."""
+    return selected(answer, Segment.Request(class_names=request.class_names, region=request.region))
+
+
 def _centre_inside(region: RegionOfInterest, wanted: RegionOfInterest) -> bool:
     if wanted.width == 0 or wanted.height == 0:
         return True
@@ -135,15 +140,18 @@ def prompts_of(request: Segment.Request) -> Prompts:
     )
 
 
-def unanswered_text(wanted: Prompts, taken: Prompts) -> str:
-    """What of a call would be dropped since no model answers it, and what to do; empty where nothing is.
+def unanswered_text(wanted: Prompts, taken: Prompts, track_ids: Sequence[int] = ()) -> str:
+    """What of a call would be dropped since nothing answers it, and what to do; empty where nothing is.
 
     Args:
         wanted: by the call.
         taken: of it, by the models; where they take nothing, all of it selects among what the network finds.
+        track_ids: that the call asks for; what is cut out for prompts has none.
     """
     if not taken:
         return ""
+    if len(track_ids):
+        return "what points, rectangles and words have cut out has no track_id; leave track_ids empty beside them"
     needed = [
         f"{what} take segmentation.{setting}"
         for what, asked, answered, setting in (

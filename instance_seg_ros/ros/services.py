@@ -25,6 +25,7 @@ from instance_seg_ros.ros.requests import (
     PendingRequests,
     prompts_of,
     selected,
+    selected_beside_prompts,
     unanswered_text,
 )
 from instance_seg_ros.srv import Segment
@@ -72,7 +73,7 @@ class Services:
             return response
         wanted = prompts_of(request)
         prompts = state.pipeline.prompt_models.taken(wanted)
-        unanswered = unanswered_text(wanted, prompts)
+        unanswered = unanswered_text(wanted, prompts, request.track_ids)
         if unanswered:
             response.message = unanswered
             return response
@@ -108,7 +109,7 @@ class Services:
             response.message = answer.status_text
         else:
             response.success = True
-            response.result = answer if prompts else selected(answer, request)
+            response.result = (selected_beside_prompts if prompts else selected)(answer, request)
         return response
 
     async def _on_record(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:

@@ -62,7 +62,7 @@ def test_points_and_words_select_among_what_the_network_found(
 def test_a_rectangle_cuts_an_object_out_that_has_everything_but_a_track(
     ask: Callable[[Segment.Request], Segment.Response],
 ) -> None:
-    response = ask(Segment.Request(boxes=[box(10, 20, 70, 90), box(0, 0, 15, 25)], class_names=["not used"]))
+    response = ask(Segment.Request(boxes=[box(10, 20, 70, 90), box(0, 0, 15, 25)]))
     assert response.success
     (instance,) = response.result.instances  # nothing stands out in the second rectangle
     assert (instance.class_name, instance.score, instance.track_id, instance.label) == ("object", 1.0, 0, 1)
@@ -109,7 +109,11 @@ class BlindSegmenter:
         (Segment.Request(points=[Point(x=40.0, y=50.0)], boxes=[box(80, 30, 140, 75)]),
          [(20, "object", 0.75), (90, "object", 0.75)]),
         (Segment.Request(text="a cup, Blue  block."), [(90, "blue block", 0.6)]),
-        (Segment.Request(text="cup", class_names=["not used"]), []),
+        (Segment.Request(text="cup"), []),
+        (Segment.Request(text="blue block", points=[Point(x=40.0, y=50.0)], class_names=["object"]),
+         [(20, "object", 0.75)]),
+        (Segment.Request(boxes=[box(10, 20, 70, 90), box(80, 30, 140, 75)], region=box(80, 0, 160, 120)),
+         [(90, "object", 0.75)]),
         (Segment.Request(points=[Point(x=float("nan"), y=1e30)]), []),
     ],
 )  # fmt: skip
@@ -205,6 +209,7 @@ def test_a_call_with_too_many_prompts_is_refused_at_once(
     [
         (Segment.Request(boxes=[box(0, 0, 9, 9)], text="cup"), "words take segmentation.text_model_path; set it, or"),
         (Segment.Request(boxes=[box(0, 0, 9, 9)], points=[Point()], text="cup"), "points take segmentation.prompt_m"),
+        (Segment.Request(boxes=[box(0, 0, 9, 9)], track_ids=[1]), "has no track_id; leave track_ids empty beside them"),
     ],
 )
 def test_what_no_model_answers_is_refused_beside_other_prompts(
