@@ -3,7 +3,7 @@
     python scripts/lock.py python3.10 python3.11
 
 takes two interpreters and resolves all requirements with each of them, without installing anything. Packages whose
-versions differ get a marker. 3.12 and 3.13 also get the newest versions for 3.11, so that there is one set to test.
+versions differ get a marker. 3.12 to 3.14 also get the newest versions for 3.11, so that there is one set to test.
 """
 
 from __future__ import annotations

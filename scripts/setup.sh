@@ -62,7 +62,7 @@ install_packages() {
 }
 
 in_range() {
-    "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null
+    "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null
 }
 
 is_complete() {
@@ -83,13 +83,13 @@ find_python() {
             install_packages "$base_python has no venv or headers" python3-venv python3-dev
         return
     fi
-    for candidate in python3 python3.12 python3.11 python3.13 python3.10 /usr/bin/python3; do
+    for candidate in python3 python3.12 python3.11 python3.13 python3.14 python3.10 /usr/bin/python3; do
         if in_range "$candidate" && is_complete "$candidate"; then
             base_python=$(command -v "$candidate")
             return
         fi
     done
-    for candidate in /usr/bin/python3 /usr/bin/python3.{12,11,13,10}; do
+    for candidate in /usr/bin/python3 /usr/bin/python3.{12,11,13,14,10}; do
         if in_range "$candidate"; then
             version=$("$candidate" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
             install_packages "Python $version is here without venv or headers" "python$version-venv" "python$version-dev"
@@ -98,9 +98,9 @@ find_python() {
             return
         fi
     done
-    install_packages "There is no Python 3.10 to 3.13" python3 python3-venv python3-dev
+    install_packages "There is no Python 3.10 to 3.14" python3 python3-venv python3-dev
     in_range /usr/bin/python3 && is_complete /usr/bin/python3 ||
-        fail "This system's python3 is not 3.10 to 3.13. Install one of them (deadsnakes, pyenv) so that python3.12 is on PATH."
+        fail "This system's python3 is not 3.10 to 3.14. Install one of them (deadsnakes, pyenv) so that python3.12 is on PATH."
     base_python=/usr/bin/python3
 }
 

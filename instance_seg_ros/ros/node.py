@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rclpy
+from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import ReentrantCallbackGroup
@@ -339,9 +340,13 @@ class InstanceSegNode(LifecycleNode):
 
         def change() -> None:
             try:
-                self._change_state(request, response)
+                if self._is_possible(request.transition):
+                    self._change_state(request, response)
+                else:
+                    self.get_logger().warning(f"transition {label} is not possible while {self.state_label()}")
+                    response.success = False
             except Exception as error:  # rclpy's RCLError has no public name
-                self.get_logger().warning(f"transition {label} is not possible while {self.state_label()}: {error}")
+                self.get_logger().error(f"transition {label} failed while {self.state_label()}: {error}")
                 response.success = False
             finally:
                 self._transition_under_way.release()
@@ -350,6 +355,13 @@ class InstanceSegNode(LifecycleNode):
         threading.Thread(target=change, name="transition", daemon=True).start()
         await done
         return response
+
+    def _is_possible(self, transition: Transition) -> bool:
+        """Whether a transition begins in this state: of one that does not, Jazzy's rclpy raises and Kilted's logs."""
+        begin_now = [(each[0], each[1]) for each in self._state_machine.available_transitions]
+        if transition.label:
+            return any(label == transition.label for _, label in begin_now)
+        return any(number == transition.id for number, _ in begin_now)
 
     def _on_configuration(self, old: Configuration, new: Configuration) -> None:
         with self._changing:

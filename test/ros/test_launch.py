@@ -102,3 +102,5 @@ def test_the_rviz_layout_shows_topics_that_the_node_publishes() -> None:
 
     assert topics <= OUTPUTS
     assert {"/instance_seg/overlay", "/instance_seg/cloud", "/instance_seg/markers"} <= topics
+    tools = [tool["Topic"]["Value"] for tool in layout["Visualization Manager"]["Tools"] if "Topic" in tool]
+    assert tools == ["/clicked_point"]

@@ -88,12 +88,18 @@ def test_shutdown_while_active_ends_everything(make_stage: MakeStage) -> None:
     assert stage.node.count_subscribers("/instance_seg/color/image_raw") == 0
 
 
-def test_an_impossible_transition_is_refused_and_the_node_lives_on(make_stage: MakeStage) -> None:
+@pytest.mark.parametrize(
+    "transition", [Transition(id=Transition.TRANSITION_ACTIVATE), Transition(label="activate"), Transition(id=200)]
+)
+def test_an_impossible_transition_is_refused_and_the_node_lives_on(
+    transition: Transition, make_stage: MakeStage
+) -> None:
     stage = make_stage()
 
-    assert not change(stage, Transition.TRANSITION_ACTIVATE)
+    assert not stage.call(ChangeState, "change_state", ChangeState.Request(transition=transition)).success
 
-    assert stage.log_lines("is not possible while unconfigured")
+    named = transition.label or transition.id
+    assert stage.log_lines(f"transition {named} is not possible while unconfigured")
     assert change(stage, Transition.TRANSITION_CONFIGURE)
 
 
