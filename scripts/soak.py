@@ -6,6 +6,7 @@
 The node is a process of its own, this one plays camera, planner and operator. At the end every frame that was received
 must be accounted for, every answer must have arrived, memory must not have grown by more than 1 % since the fourth
 minute (the first half of a shorter run), and no thread, file handle or transition may be lost. Exit status 1 otherwise.
+Ctrl-C, or SIGTERM, ends it early, after the fault at work, with a verdict on what it has seen until then.
 Memory is read after some seconds of frames and some of rest, and the recorder is kept so small that it is full at any
 rate of frames. On a busy machine name a backend: which one is the fastest changes there, and each takes memory of its
 own.
@@ -16,8 +17,10 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -33,6 +36,7 @@ from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, Image
 from std_srvs.srv import SetBool
 
@@ -293,18 +297,22 @@ def run(minutes: float, size_wh: tuple[int, int], model: str, backend: str) -> i
     command = [sys.executable, "-m", "instance_seg_ros.ros", "--ros-args"]
     command += itertools.chain.from_iterable(("-p", parameter) for parameter in parameters)
     os.environ.update(dict.fromkeys(FASTDDS_VARIABLES, str(FASTDDS_PROFILE)))
-    rclpy.init()
+    cut_short = threading.Event()
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: cut_short.set())
     player = Player(size_wh)
     executor = SingleThreadedExecutor()
     executor.add_node(player)
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+    # In a session of its own, so that a terminal's Ctrl-C does not end it before it was judged.
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True) as process:
         try:
             soak = Soak(player, executor)
             is_ready = wait_until(lambda: player.color.get_subscription_count() > 0, executor, START_TIMEOUT_S)
             if not is_ready:
                 soak.lost.append("the node did not become active")
             else:
-                _run(soak, player, process, 60 * minutes)
+                _run(soak, player, process, 60 * minutes, cut_short)
         finally:
             process.terminate()
             process.wait()
@@ -314,13 +322,15 @@ def run(minutes: float, size_wh: tuple[int, int], model: str, backend: str) -> i
     return 1 if soak.lost else 0
 
 
-def _run(soak: Soak, player: Player, process: subprocess.Popen[bytes], seconds: float) -> None:
+def _run(
+    soak: Soak, player: Player, process: subprocess.Popen[bytes], seconds: float, cut_short: threading.Event
+) -> None:
     started_s = time.monotonic()
     warm_s = min(WARM_UP_S, seconds / 2)
     warm: Usage | None = None
     faults: Counter[str] = Counter()
     reported_s = started_s
-    while time.monotonic() - started_s < seconds and process.poll() is None:
+    while time.monotonic() - started_s < seconds and process.poll() is None and not cut_short.is_set():
         soak.play(FAULT_EVERY_S)
         faults[soak.fault()] += 1
         elapsed_s = time.monotonic() - started_s
@@ -329,18 +339,24 @@ def _run(soak: Soak, player: Player, process: subprocess.Popen[bytes], seconds: 
         if time.monotonic() - reported_s >= REPORT_EVERY_S:
             reported_s = time.monotonic()
             used = usage_of(process.pid)
-            print(f"{elapsed_s:5.0f} s: {used.megabytes:.0f} MB, {used.threads} threads, {used.handles} handles")
-    if process.poll() is not None or warm is None:
+            state = f"{used.megabytes:.0f} MB, {used.threads} threads, {used.handles} handles, {len(soak.lost)} lost"
+            print(f"{elapsed_s:5.0f} s: {state}", flush=True)
+    if process.poll() is not None:
         soak.lost.append(f"the node ended with {process.poll()}")
         return
     last = soak.settled_usage(process.pid)
-    _judge(soak, player, warm, last)
+    _judge_counts(soak, player)
+    if warm is None:
+        print("cut short before it was warm: memory, threads and handles were not judged")
+    else:
+        _judge_usage(soak, warm, last)
     seconds = time.monotonic() - started_s
+    print(f"{seconds / 60:.1f} minutes")
     print(f"{player.sent / seconds:.1f} frames a second were sent, {player.counts()[ANSWERED] / seconds:.1f} answered")
     print(f"faults: {', '.join(f'{count} {name}' for name, count in faults.items())}")
 
 
-def _judge(soak: Soak, player: Player, warm: Usage, last: Usage) -> None:
+def _judge_counts(soak: Soak, player: Player) -> None:
     counts = player.counts()
     print(", ".join(f"{count} {name}" for name, count in counts.items()))
     if counts[RECEIVED] != sum(counts[fate] for fate in FATES):
@@ -349,6 +365,9 @@ def _judge(soak: Soak, player: Player, warm: Usage, last: Usage) -> None:
     print(f"{arrived} of {answered} answers arrived, {counts[ANSWERED]} of them with results")
     if arrived != answered:
         soak.lost.append(f"{answered - arrived} answers did not arrive")
+
+
+def _judge_usage(soak: Soak, warm: Usage, last: Usage) -> None:
     growth = last.megabytes / warm.megabytes - 1
     print(
         f"memory {warm.megabytes:.1f} MB after warming up, {last.megabytes:.1f} MB at the end ({100 * growth:+.2f} %)"
