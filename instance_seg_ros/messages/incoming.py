@@ -46,7 +46,7 @@ def color_of(message: Image, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
         ValueError: for an unknown encoding, data that do not fit the message's own fields, or too large an image.
     """
     if _is_compressed(message):
-        return image_codec.decode_compressed_color(message.format, message.data, max_pixels)
+        return image_codec.decode_compressed_color(message.format, _bytes_of(message.data), max_pixels)
     check_size(message.width, message.height, "the image", max_pixels)
     return image_codec.decode_color(*_fields(message))
 
@@ -58,7 +58,7 @@ def depth_m_of(message: Image, max_pixels: int = MAX_PIXELS) -> NDArray[np.float
         ValueError: as `color_of`.
     """
     if _is_compressed(message):
-        return image_codec.decode_compressed_depth(message.format, message.data, max_pixels)
+        return image_codec.decode_compressed_depth(message.format, _bytes_of(message.data), max_pixels)
     check_size(message.width, message.height, "the image", max_pixels)
     return image_codec.decode_depth_image(*_fields(message))
 
@@ -303,7 +303,14 @@ def _is_compressed(message: Image) -> bool:
 
 
 def _fields(message: Image) -> tuple[int, int, str, bool, int, Any]:
-    return message.height, message.width, message.encoding, bool(message.is_bigendian), message.step, message.data
+    big_endian = bool(message.is_bigendian)
+    return message.height, message.width, message.encoding, big_endian, message.step, _bytes_of(message.data)
+
+
+def _bytes_of(data: Any) -> Any:
+    """A buffer of a `uint8[]` field. From ROS 2 Lyrical on it may be a rosidl_buffer.Buffer, which is none: its bytes
+    lie where its backend keeps them, such as on a GPU, and are copied from there."""
+    return data.to_bytes() if hasattr(data, "to_bytes") else data
 
 
 def _named(what: str, convert: Callable[[Any], Result], message: Any) -> Result:

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import array
+from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -68,6 +72,33 @@ def test_registered_images_become_a_frame_without_asking_for_a_pose() -> None:
     frame = frame_of(matched(), no_pose)
     assert frame.depth_m.tolist() == np.full((HEIGHT, WIDTH), np.float32(0.5)).tolist()
     assert (frame.stamp_ns, frame.frame_id) == (5, "color")
+
+
+class RosidlBuffer:
+    """The interface of rosidl_buffer.Buffer, which ROS 2 Lyrical's messages may hold instead of an array.array."""
+
+    backend_type = "cuda"
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def to_bytes(self) -> bytes:
+        return self._data
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview, partial(array.array, "B"), RosidlBuffer])
+def test_the_bytes_of_an_image_may_be_in_any_container(kind: Callable[[bytes], Any]) -> None:
+    png = cv2.imencode(".png", np.full((HEIGHT, WIDTH), 500, np.uint16))[1].tobytes()
+    compressed = SimpleNamespace(header=header(), format="16UC1; compressedDepth png", data=kind(bytes(12) + png))
+    raw_color, raw_depth = image("rgb8", value=7), image("16UC1", value=500)
+    for message in (raw_color, raw_depth):
+        message.data = kind(message.data)
+    for depth in (raw_depth, compressed):
+        frame = frame_of(matched(color=raw_color, depth=depth), no_pose)
+        assert (frame.color_rgb == 7).all() and (frame.depth_m == np.float32(0.5)).all()
 
 
 def test_depth_of_another_size_is_registered() -> None:
