@@ -58,6 +58,7 @@ def recorded(make_stage: Callable[..., Any], make_frame: MakeFrame, block_model_
         Pipeline.from_settings,
         model_path=str(block_model_path),
         record_folder=str(tmp_path / "recordings"),
+        segmentation__backend="onnxruntime",  # which one is the fastest may change between a recording and its replay
         lifting__mask_erosion_px=1,
         gripper__max_opening_m=0.2,
         depth_camera_pose="0 0 0 0 0 0 1",
