@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.core.instances import NO_STUFF, Instances
+from instance_seg_ros.core.instances import NO_STUFF, Instances, boxes_of_masks
+from instance_seg_ros.segmentation.mask_kernels import claim_pixels, find_extents, measure_owned
 from instance_seg_ros.segmentation.model_file import ModelError
 
 # A mask may reach past its box, because the box is regressed and the mask is not: by this share of the box's size and
@@ -150,23 +151,47 @@ def to_instances(
     """
     rows = np.argsort(-output.scores, kind="stable")
     rows = rows[(output.scores[rows] >= score_threshold) & (output.scores[rows] > 0)][:max_instances]
-    regions = [_region(output, row, image_size_wh, mask_threshold) for row in rows]
-    claims, owner = _claims(output, rows, regions, image_size_wh, mask_threshold)
-    own = claims if overlapping else [owner[_slices(region)] == index for index, region in enumerate(regions)]
-    claimed, pixels = (np.array([np.count_nonzero(mask) for mask in of], dtype=np.int64) for of in (claims, own))
-    kept = _kept(claimed, pixels, min_mask_pixels)
-    masks = np.zeros((len(kept), *owner.shape), dtype=bool)
-    boxes_xyxy = np.zeros((len(kept), 4), dtype=np.float32)
-    for mask, box, index in zip(masks, boxes_xyxy, kept.tolist(), strict=True):
-        mask[_slices(regions[index])] = own[index]
-        x, y, box_width, box_height = cv2.boundingRect(own[index].view(np.uint8))
-        left, top = regions[index][0] + x, regions[index][1] + y
-        box[:] = left, top, left + box_width, top + box_height
+    if overlapping:
+        return _overlapping_instances(output, rows, image_size_wh, class_names, mask_threshold, min_mask_pixels)
+    owner, claimed_px = _settle(output, rows, image_size_wh, mask_threshold)
+    own_px, own_boxes_xyxy = np.empty(len(rows), np.int32), np.empty((len(rows), 4), np.int32)
+    measure_owned(owner, own_px, own_boxes_xyxy)
+    scores = output.scores[rows].astype(np.float32, copy=False)  # a runtime may give fewer bits than the file has
+    class_ids, boxes_xyxy = output.class_ids[rows], output.boxes_xyxy[rows]
+    settled = SettledMasks(
+        owner, claimed_px, own_px, own_boxes_xyxy, scores, class_ids, boxes_xyxy, masks_are_finite=np.ones(1, bool)
+    )
+    return settled_instances(settled, class_names, min_mask_pixels)
+
+
+def _overlapping_instances(
+    output: NetworkOutput,
+    rows: NDArray[np.int64],
+    image_size_wh: tuple[int, int],
+    class_names: tuple[str, ...],
+    mask_threshold: float,
+    min_mask_pixels: int,
+) -> Instances:
+    """The instances of rows, whose masks keep what they claim."""
+    kept, found = [], []
+    regions = _regions(output, rows, image_size_wh, mask_threshold)
+    for row, (x0, y0, x1, y1) in zip(rows.tolist(), regions, strict=True):
+        if x1 <= x0 or y1 <= y0:
+            continue
+        probability = _probability(output, row, (x0, y0, x1, y1))
+        require_finite("masks", probability)
+        claim = probability > mask_threshold
+        if np.count_nonzero(claim) >= max(min_mask_pixels, 1):
+            kept.append(row)
+            found.append((_slices((x0, y0, x1, y1)), claim))
+    masks = np.zeros((len(kept), image_size_wh[1], image_size_wh[0]), dtype=bool)
+    for mask, (here, claim) in zip(masks, found, strict=True):
+        mask[here] = claim
     return Instances(
         masks,
-        boxes_xyxy,
-        np.minimum(output.scores[rows[kept]], np.float32(1)).astype(np.float32, copy=False),  # a runtime may give fewer
-        output.class_ids[rows[kept]].astype(np.int64, copy=False),  # bits than the file has
+        boxes_of_masks(masks),
+        np.minimum(output.scores[kept], np.float32(1)).astype(np.float32, copy=False),
+        output.class_ids[kept].astype(np.int64, copy=False),
         class_names,
     )
 
@@ -196,9 +221,8 @@ def stuff_image(
     """
     rows = np.argsort(-output.scores, kind="stable")
     rows = rows[(output.scores[rows] >= score_threshold) & np.isin(output.class_ids[rows], class_ids)]
-    regions = [_region(output, row, image_size_wh, mask_threshold) for row in rows]
-    _, owner = _claims(output, rows, regions, image_size_wh, mask_threshold)
-    return np.append(output.class_ids[rows], NO_STUFF).astype(np.int32)[owner]  # owner is -1 where none claims it
+    owner, _ = _settle(output, rows, image_size_wh, mask_threshold)
+    return np.append(output.class_ids[rows], NO_STUFF).astype(np.int32)[owner]
 
 
 def settled_instances(settled: SettledMasks, class_names: tuple[str, ...], min_mask_pixels: int) -> Instances:
@@ -223,70 +247,77 @@ def _kept(claimed_px: NDArray[np.integer], own_px: NDArray[np.integer], min_mask
     return np.flatnonzero((own_px >= min_mask_pixels) & (own_px > MIN_KEPT_SHARE * claimed_px))
 
 
-def _claims(
-    output: NetworkOutput,
-    rows: NDArray[np.int64],
-    regions_xyxy: Sequence[Region],
-    image_size_wh: tuple[int, int],
-    mask_threshold: float,
-) -> tuple[list[NDArray[np.bool_]], NDArray[np.int16]]:
-    """The pixels that each row's mask claims in its region, and which of the rows gets each pixel.
+def _settle(
+    output: NetworkOutput, rows: NDArray[np.int64], image_size_wh: tuple[int, int], mask_threshold: float
+) -> tuple[NDArray[np.int16], NDArray[np.int32]]:
+    """Which of K rows gets each pixel.
 
     Returns:
-        claims: of each row, of its region's size.
-        owner: (H, W), index of the row with the highest probability; -1 where none claims the pixel.
+        owner: (H, W), index of the row with the highest probability; K where none claims the pixel.
+        claimed_px: (K,), how many pixels each claims.
 
     Raises:
         ModelError: a mask is not finite.
     """
     width, height = image_size_wh
     best = np.full((height, width), mask_threshold, dtype=np.float32)
-    owner = np.full((height, width), -1, dtype=np.int16)
-    claims = [np.zeros_like(owner[_slices(region)], dtype=bool) for region in regions_xyxy]
-    for index, (row, region) in enumerate(zip(rows, regions_xyxy, strict=True)):
-        here = _slices(region)
-        if best[here].size == 0:
+    owner = np.full((height, width), len(rows), dtype=np.int16)
+    claimed_px = np.zeros(len(rows), dtype=np.int32)
+    regions = _regions(output, rows, image_size_wh, mask_threshold)
+    for index, (row, region) in enumerate(zip(rows, regions, strict=True)):
+        x0, y0, x1, y1 = region
+        if x1 <= x0 or y1 <= y0:
             continue
-        mask, offset = output.masks[row], output.mask_offset
-        if output.mask_upsampling is not None:
-            mask, offset = _fine_mask(mask, output.mask_upsampling, output.mask_scale, offset, region)
-        probability = _resample(mask.astype(np.float32, copy=False), output.mask_scale, offset, region)
-        require_finite("masks", probability)
-        claims[index] = probability > mask_threshold
-        wins = probability > best[here]
-        np.copyto(best[here], probability, where=wins)
-        np.copyto(owner[here], np.int16(index), where=wins)
-    return claims, owner
+        claimed = claim_pixels(_probability(output, row, region), x0, y0, mask_threshold, index, best, owner)
+        if claimed < 0:
+            raise _not_finite("masks")
+        claimed_px[index] = claimed
+    return owner, claimed_px
 
 
-def _region(output: NetworkOutput, row: int, image_size_wh: tuple[int, int], mask_threshold: float) -> Region:
-    """The pixels, inside the image, in which an instance's mask is looked at."""
-    if output.mask_regions_xyxy is not None:
-        x0, y0, x1, y1 = output.mask_regions_xyxy[row].tolist()
-        everywhere = (x0, y0, x1, y1) == (0, 0, *image_size_wh)
-        return _extent(output, row, image_size_wh, mask_threshold) if everywhere else (x0, y0, x1, y1)
-    box_xyxy, mask_scale = output.boxes_xyxy[row], output.mask_scale
-    size_wh = box_xyxy[2:] - box_xyxy[:2]
-    margin = MARGIN_SHARE * size_wh + MARGIN_CELLS / mask_scale
-    first = np.clip(np.floor(box_xyxy[:2] - margin), 0, image_size_wh).astype(int)
-    last = np.clip(np.ceil(box_xyxy[2:] + margin), 0, image_size_wh).astype(int)
-    return int(first[0]), int(first[1]), int(last[0]), int(last[1])
+def _probability(output: NetworkOutput, row: int, region_xyxy: Region) -> NDArray[np.float32]:
+    """What a row's mask says at the pixels of a region that has some."""
+    mask, offset = output.masks[row], output.mask_offset
+    if output.mask_upsampling is not None:
+        mask, offset = _fine_mask(mask, output.mask_upsampling, output.mask_scale, offset, region_xyxy)
+    return _resample(mask.astype(np.float32, copy=False), output.mask_scale, offset, region_xyxy)
 
 
-def _extent(output: NetworkOutput, row: int, image_size_wh: tuple[int, int], mask_threshold: float) -> Region:
-    """The pixels outside which no cell of the mask is above the threshold."""
-    # Written so that what is not a number counts, and is found when the mask is resampled.
-    above = ~(output.masks[row] <= mask_threshold)
-    first, last = np.zeros(2), np.zeros(2)
-    for axis in (0, 1):  # x, y
-        hits = np.flatnonzero(above.any(axis=axis))
-        if len(hits) == 0:
-            return 0, 0, 0, 0
-        first[axis], last[axis] = hits[0] - 1, hits[-1] + 2  # a cell's values reach into the next
+def _regions(
+    output: NetworkOutput, rows: NDArray[np.int64], image_size_wh: tuple[int, int], mask_threshold: float
+) -> list[Region]:
+    """The pixels, inside the image, in which each row's mask is looked at."""
+    sides = np.array([*image_size_wh, *image_size_wh])
+    if output.mask_regions_xyxy is None:
+        boxes_xyxy = output.boxes_xyxy[rows]
+        sizes_wh = boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
+        margins = MARGIN_SHARE * sizes_wh + MARGIN_CELLS / output.mask_scale
+        corners = np.floor(boxes_xyxy[:, :2] - margins), np.ceil(boxes_xyxy[:, 2:] + margins)
+        regions = np.clip(np.concatenate(corners, axis=1), 0, sides).astype(np.int64)
+    else:
+        regions = output.mask_regions_xyxy[rows]
+        everywhere = (regions == [0, 0, *image_size_wh]).all(axis=1)
+        regions[everywhere] = _extents(output, rows[everywhere], image_size_wh, mask_threshold)
+    return [(x0, y0, x1, y1) for x0, y0, x1, y1 in regions.tolist()]
+
+
+def _extents(
+    output: NetworkOutput, rows: NDArray[np.int64], image_size_wh: tuple[int, int], mask_threshold: float
+) -> NDArray[np.int64]:
+    """The pixels (K, 4) outside which no cell of a row's mask is above the threshold."""
     sides = np.array(image_size_wh)
-    x0, y0 = np.clip(np.floor((first - output.mask_offset) / output.mask_scale), 0, sides).astype(int)
-    x1, y1 = np.clip(np.ceil((last - output.mask_offset) / output.mask_scale), 0, sides).astype(int)
-    return int(x0), int(y0), int(x1), int(y1)
+    # Cells behind the image's last pixel are not read.
+    mask_wh = output.masks.shape[:0:-1]
+    read = np.clip(np.ceil(sides * output.mask_scale + output.mask_offset) + 1, 0, mask_wh).astype(np.int64)
+    extents = np.empty((len(rows), 4), dtype=np.int64)
+    masks = np.ascontiguousarray(output.masks, dtype=np.float32)
+    find_extents(masks, rows, read[1], read[0], mask_threshold, extents)
+    # A cell's values reach into the next.
+    first = np.floor((extents[:, :2] - 1 - output.mask_offset) / output.mask_scale)
+    last = np.ceil((extents[:, 2:] + 1 - output.mask_offset) / output.mask_scale)
+    regions = np.clip(np.concatenate((first, last), axis=1), 0, np.tile(sides, 2)).astype(np.int64)
+    regions[extents[:, 2] == 0] = 0
+    return regions
 
 
 def _slices(region_xyxy: Region) -> tuple[slice, slice]:
@@ -332,8 +363,8 @@ def _resample(
 ) -> NDArray[np.float32]:
     """The mask's probabilities at the region's pixels, bilinear, (y1 - y0, x1 - x0) float32."""
     x0, y0, x1, y1 = region_xyxy
-    scale_x, scale_y = (float(scale) for scale in mask_scale)
-    first_x, first_y = (np.array([x0, y0]) + 0.5) * mask_scale - 0.5 + mask_offset
+    (scale_x, scale_y), (offset_x, offset_y) = mask_scale.tolist(), mask_offset.tolist()
+    first_x, first_y = (x0 + 0.5) * scale_x - 0.5 + offset_x, (y0 + 0.5) * scale_y - 0.5 + offset_y
     to_mask = np.array([[scale_x, 0.0, first_x], [0.0, scale_y, first_y]], dtype=np.float64)
     probability = cv2.warpAffine(
         mask,

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from instance_seg_ros.segmentation.families.image_input import Placement
+from instance_seg_ros.segmentation.mask_kernels import find_extents
 from instance_seg_ros.segmentation.postprocessing import NetworkOutput, require_finite
 
 MIN_SCORE = 0.05
@@ -114,18 +115,22 @@ def prototype_masks(
     return masks
 
 
-def extents_of(masks: NDArray[np.floating], threshold: float) -> NDArray[np.int64]:
-    """Cells (K, 4) of masks (K, h, w), from (x0, y0) to before (x1, y1), outside which all is at most the threshold.
+def extents_of(
+    masks: NDArray[np.floating], threshold: float, rows: NDArray[np.int64], cells_wh: tuple[int, int] | None = None
+) -> NDArray[np.int64]:
+    """Cells (K, 4), from (x0, y0) to before (x1, y1), outside which all of a mask is at most the threshold.
 
     All zeros where nothing is above it. What is no number counts as above: resampling finds it then.
+
+    Args:
+        masks: (N, h, w).
+        rows: (K,), those of the masks that are looked at.
+        cells_wh: the cells at the top left that count; all of them if None.
     """
-    above = ~(masks <= threshold)
-    extents = np.zeros((len(masks), 4), dtype=np.int64)
-    for axis, first in ((1, 0), (2, 1)):  # columns, rows
-        hit = np.any(above, axis=axis)
-        filled = hit.any(axis=1)
-        extents[:, first] = np.where(filled, hit.argmax(axis=1), 0)
-        extents[:, first + 2] = np.where(filled, hit.shape[1] - hit[:, ::-1].argmax(axis=1), 0)
+    width, height = cells_wh or masks.shape[:0:-1]
+    extents = np.empty((len(rows), 4), dtype=np.int64)
+    contiguous = np.ascontiguousarray(masks, dtype=np.float32)
+    find_extents(contiguous, rows.astype(np.int64, copy=False), height, width, threshold, extents)
     return extents
 
 
@@ -185,6 +190,6 @@ def output_of_masks(masks: NDArray[np.floating], scores: NDArray[np.floating], p
     Raises:
         NotFiniteError: a score is not finite.
     """
-    regions = pixels_over(extents_of(masks, 0.0), placement, (masks.shape[2], masks.shape[1]))
+    regions = pixels_over(extents_of(masks, 0.0, np.arange(len(masks))), placement, (masks.shape[2], masks.shape[1]))
     class_ids = np.zeros(len(scores), np.int64)
     return output_of(regions.astype(np.float32), scores, class_ids, masks, regions, placement)

@@ -44,7 +44,9 @@ def decode_pairs(
         mask_scale: by how much masks are upsampled before they are weighed.
         eomt: a query stands for its best class alone, and its mask is weighed at the camera's size.
     """
-    placement, masks = reading.placement, _without_padding(outputs["masks"][0], reading.placement)
+    placement, whole = reading.placement, outputs["masks"][0]
+    whole_wh = whole.shape[2], whole.shape[1]
+    masks = _without_padding(whole, placement)
     probabilities = softmax(outputs["logits"][0])[:, :-1]
     if eomt:
         others = np.arange(probabilities.shape[1]) != probabilities.argmax(axis=1)[:, None]
@@ -52,28 +54,25 @@ def decode_pairs(
     pairs = best(probabilities.ravel())[: len(masks)]
     queries, class_ids = np.divmod(pairs, probabilities.shape[1])
     found, rows = np.unique(queries, return_inverse=True)
-    chosen = masks if len(found) == len(masks) else masks[found]
-    cells = extents_of(chosen, 0.0)
-    whole_wh = outputs["masks"].shape[3], outputs["masks"].shape[2]
+    cells = extents_of(whole, 0.0, found, (masks.shape[2], masks.shape[1]))
     windows = pixels_over(cells, placement, whole_wh)
     if eomt:
-        inside = _above_zero_in_camera(outputs["masks"][0][found], windows, placement, mask_scale)
+        inside = _above_zero_in_camera(whole, found, windows, placement, mask_scale)
     else:
-        inside = [_above_zero(mask, window, mask_scale) for mask, window in zip(chosen, cells.tolist(), strict=True)]
+        queries_and_cells = zip(found.tolist(), cells.tolist(), strict=True)
+        inside = [_above_zero(masks[query], window, mask_scale) for query, window in queries_and_cells]
     scores = probabilities.ravel()[pairs] * _certainties(inside)[rows]
     require_finite("masks", scores)
     kept = np.flatnonzero(scores >= MIN_SCORE)
     kept = kept[np.argsort(rows[kept], kind="stable")]  # in the order of the masks, so that few are copied
     rows = rows[kept]
-    if not np.array_equal(rows, np.arange(len(chosen))):
-        chosen = chosen[rows]
     regions = windows[rows]
     scale, offset = placement.mask_scale_and_offset(whole_wh)
     return NetworkOutput(
         regions.astype(np.float32),
         scores[kept].astype(np.float32, copy=False),
         class_ids[kept],
-        chosen,
+        masks if np.array_equal(found[rows], np.arange(len(masks))) else masks[found[rows]],
         scale,
         offset,
         mask_regions_xyxy=regions,
@@ -99,19 +98,25 @@ def decode_best(outputs: Mapping[str, NDArray], reading: Reading) -> NetworkOutp
     queries = best(np.where(class_ids < probabilities.shape[1] - 1, scores, 0))
     boxes = corners_of(outputs["boxes"][0][queries].astype(np.float32)) * np.tile(placement.network_wh, 2)
     chosen = masks[queries]
-    regions = pixels_over(extents_of(chosen, 0.0), placement, (masks.shape[2], masks.shape[1]))
+    regions = pixels_over(extents_of(chosen, 0.0, np.arange(len(chosen))), placement, (masks.shape[2], masks.shape[1]))
     return output_of(placement.boxes_in_camera(boxes), scores[queries], class_ids[queries], chosen, regions, placement)
 
 
 def _certainties(inside: Sequence[NDArray[np.floating]]) -> NDArray[np.float64]:
-    """The mean probability (K,) of the pixels of masks, from their logits above 0, which no exponential overflows."""
-    counts = np.array([len(logits) for logits in inside], dtype=np.int64)
-    if counts.sum() == 0:
-        return np.zeros(len(inside))
-    of_mask = np.repeat(np.arange(len(inside)), counts)
-    probabilities = 1 / (1 + np.exp(-np.concatenate(inside)))
-    sums = np.bincount(of_mask, weights=probabilities, minlength=len(inside))
-    return sums / np.maximum(counts, 1)
+    """The mean probability (K,) of the pixels of masks, from their logits above 0, which no exponential overflows.
+
+    Args:
+        inside: of each mask; taken for the result of each step, mask by mask, while the processor has it at hand.
+    """
+    means = np.zeros(len(inside))
+    for place, values in enumerate(inside):
+        if len(values):
+            np.negative(values, out=values)
+            np.exp(values, out=values)
+            values += 1
+            np.reciprocal(values, out=values)
+            means[place] = values.sum(dtype=np.float64) / len(values)
+    return means
 
 
 def _above_zero(mask: NDArray[np.floating], window_xyxy: list[int], scale: int) -> NDArray[np.floating]:
@@ -129,19 +134,25 @@ def _above_zero(mask: NDArray[np.floating], window_xyxy: list[int], scale: int) 
 
 
 def _above_zero_in_camera(
-    masks: NDArray[np.floating], windows_xyxy: NDArray[np.int64], placement: Placement, scale: int
+    masks: NDArray[np.floating],
+    queries: NDArray[np.int64],
+    windows_xyxy: NDArray[np.int64],
+    placement: Placement,
+    scale: int,
 ) -> list[NDArray[np.floating]]:
-    """The logits above 0 of masks (K, h, w), upsampled, cut to the image at the top left and resized to the camera's.
+    """The logits above 0 of masks, upsampled, cut to the image at the top left and resized to the camera's.
 
     Args:
+        masks: (Q, h, w).
+        queries: (K,), those of the masks that count.
         windows_xyxy: (K, 4), the camera's pixels outside which there are none.
     """
     sides = zip(masks.shape[:0:-1], placement.inner_wh, placement.camera_wh, strict=True)
     x, y = (_Resizing.of(cells, cells * scale, inner, camera) for cells, inner, camera in sides)
-    inside = []
-    for mask, (x0, y0, x1, y1) in zip(masks, windows_xyxy.tolist(), strict=True):
+    inside: list[NDArray[np.floating]] = []
+    for query, (x0, y0, x1, y1) in zip(queries.tolist(), windows_xyxy.tolist(), strict=True):
         columns, rows = x.used(x0, x1), y.used(y0, y1)
-        window = mask[rows, columns].astype(np.float32, copy=False)
+        window = masks[query, rows, columns].astype(np.float32, copy=False)
         logits = y.shares[y0:y1, rows] @ window @ x.shares[x0:x1, columns].T
         inside.append(logits[~(logits <= 0)])
     return inside

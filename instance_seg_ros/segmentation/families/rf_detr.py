@@ -40,7 +40,7 @@ def decode(outputs: Mapping[str, NDArray], reading: Reading) -> NetworkOutput:
     queries, class_ids = np.divmod(pairs, scores.shape[1])
     boxes = corners_of(outputs["boxes"][0][queries].astype(np.float32)) * np.tile(placement.network_wh, 2)
     found, rows = np.unique(queries, return_inverse=True)
-    regions = pixels_over(extents_of(masks[found], 0.0), placement, masks.shape[:0:-1])[rows]
+    regions = pixels_over(extents_of(masks, 0.0, found), placement, masks.shape[:0:-1])[rows]
     return output_of(
         placement.boxes_in_camera(boxes), scores.ravel()[pairs], class_ids, masks[queries], regions, placement
     )
