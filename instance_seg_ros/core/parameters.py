@@ -145,7 +145,7 @@ class GripperSettings(Settings):
 
     Values that are 0 are those of the preset, and are filled in when the object is made: nobody reads a 0. Where
     `dataclasses.replace` names another preset, values that were filled in become those of the new one; those that were
-    set stay, equal to the old preset's or not.
+    set before stay, equal to the old preset's or not. (One that the same call sets to what was filled in looks filled.)
 
     Raises:
         ValueError: for a preset that there is none of, a file that is none, or a value out of range.

@@ -76,6 +76,9 @@ _FOOT_UNSEEN, _ROUND_UNSEEN, _ROUND_BELOW, _FOOT_UNSEEN_M = 0.4, 0.6, 0.5, 0.04
 lowest narrower than the third times its width, the lower half is never seen from above. And when nothing is of the
 last, whatever its height, of what is no body of revolution: it may lean on what it hides. That is at 1 m and nearer;
 beyond it grows with the distance, since a few pixels are as much of what is large and far."""
+_TILTED, _TILTED_SHARE = (0.2, 0.9), 0.6
+"""A body is tilted, and hides what lies below the half of its height, when the vertical parts of so many of its normals
+lie within these: it lies on its side, or on an edge, on others."""
 _BESIDE, _FARTHEST_BESIDE, _MIN_BESIDE_SHARE = 0.15, 1.0, 0.02
 """Rejected points lie beside an object when they are so far outside its box, as shares of its longer side, and are a
 part of it that was left out when they are so many of its measured ones; what is farther off lies behind it."""
@@ -340,7 +343,7 @@ class Lifter:
             bounds,
             [masks[other] for other in on_it],
         )
-        status = visibility.status
+        status, unseen_m = visibility.status, 0.0
         whole = None
         if support.plane is not None:
             tolerance_m = self.settings.plane_tolerance_m
@@ -359,8 +362,9 @@ class Lifter:
             if completion is not Completion.NONE and whole.flush:
                 status |= Status.FLUSH
             status |= Status.FRONT_ONLY if whole.front_only else Status.OK
-            if support.unseen_m > _unseen_limit_m(whole):
+            if completion is not Completion.NONE and max(support.unseen_m, whole.unseen_m) > _unseen_limit_m(whole):
                 status |= Status.FOOT_NOT_SEEN
+                unseen_m = max(support.unseen_m, whole.unseen_m)
             box, centre_m = whole.box, whole.body.in_camera(whole.solid.centre_m)
             left_out = _left_out(frame, mask, bounds, box, surface.pixels, self.settings.plane_tolerance_m)
             if left_out > 0:
@@ -391,7 +395,7 @@ class Lifter:
                 support.kind,
                 whole is not None,
                 Status.FRONT_ONLY in status,
-                support.unseen_m if Status.FOOT_NOT_SEEN in status else 0.0,
+                unseen_m,
             ),
             amodal_xyxy=amodal_xyxy(box, bounds, frame.intrinsics),
             occluded_by=occluders(visibility, masks),
@@ -451,7 +455,8 @@ def _foot_m(box: OrientedBox) -> NDArray[np.float64]:
 @dataclass(frozen=True, eq=False)
 class _Whole:
     """An object with its unseen parts: the box around it, the solid in the frame of a body, whether all is one face,
-    whether it hardly stands out from the plane, and whether it narrows towards its foot."""
+    whether it hardly stands out from the plane, whether it narrows towards its foot, and how much of its height from
+    below is hidden by what lies above it."""
 
     box: OrientedBox
     solid: Revolution | Columns
@@ -459,6 +464,7 @@ class _Whole:
     front_only: bool
     flush: bool
     round_below: bool
+    unseen_m: float
 
 
 def _left_out(
@@ -505,7 +511,12 @@ def _unseen_limit_m(whole: _Whole) -> float:
     share_m = whole.body.top_m * (_ROUND_UNSEEN if whole.round_below else _FOOT_UNSEEN)
     if isinstance(whole.solid, Revolution):
         return share_m
-    return min(share_m, _FOOT_UNSEEN_M * max(1.0, float(whole.box.T_camera_box.translation_m[2])))
+    return min(share_m, _foot_unseen_m(float(whole.box.T_camera_box.translation_m[2])))
+
+
+def _foot_unseen_m(depth_m: float) -> float:
+    """How much of an object so far away may not be seen from below, whatever its height."""
+    return _FOOT_UNSEEN_M * max(1.0, depth_m)
 
 
 def _completed(
@@ -543,6 +554,7 @@ def _completed(
     outline_m = local_m[:, :2]
     if len(covered_m) and np.count_nonzero(body.normals[:, 2] > _LEVEL) < _TOP_SEEN * len(body.normals):
         outline_m = np.concatenate([outline_m, (covered_m - origin_m) @ rotation[:, :2]])
+    unseen_m = 0.0
     solid: Revolution | Columns | None = fit_revolution(body, frame, mask)
     if isinstance(solid, Revolution):
         round_below = bool(solid.radii_m[0] < _ROUND_BELOW * solid.radii_m.max())
@@ -561,6 +573,10 @@ def _completed(
             underside = Underside.ROUND
         else:
             underside = Underside.TURNED if leans(body) else Underside.FLAT
+            if underside is Underside.TURNED:
+                unseen_m = top_m
+            elif top_m / 2 > _foot_unseen_m(median(points_m[:, 2])) and _is_tilted(body):
+                unseen_m = top_m / 2
         # The box stays a lower bound; the volume goes on where it most likely does.
         assumed_m = (low_m, high_m)
         if partly_seen and not len(far_m):
@@ -573,7 +589,14 @@ def _completed(
     thin = high_m[1] - low_m[1] < _FRONT_ASPECT * (high_m[0] - low_m[0])
     top_seen = np.count_nonzero(body.normals[:, 2] > _UPWARDS) > _TOP_OF_FRONT * len(body.normals)
     front_only = isinstance(solid, Columns) and thin and not top_seen and not flush
-    return _Whole(box, solid, body, front_only, flush, round_below)
+    return _Whole(box, solid, body, front_only, flush, round_below, unseen_m)
+
+
+def _is_tilted(body: Body) -> bool:
+    """Whether most of what is seen of a body is neither its top nor upright sides, and so overhangs what lies below."""
+    upwards = body.normals[body.normals[:, 2] != 0, 2]
+    tilted = int(np.count_nonzero((upwards > _TILTED[0]) & (upwards < _TILTED[1])))
+    return tilted > _TILTED_SHARE * len(upwards) and not has_flat_top(body)
 
 
 def _as_deep_as_long(

@@ -12,7 +12,7 @@ from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.core.masks import mask_ious
 from instance_seg_ros.tracking.arrays import rows_at
-from instance_seg_ros.tracking.sightings import Sightings, color_differences, size_differences
+from instance_seg_ros.tracking.sightings import Sightings, bounds_exclude, color_differences, size_differences
 from instance_seg_ros.tracking.tracks import INSIDE, Tracks
 
 FloatArray = NDArray[np.float64]
@@ -27,6 +27,8 @@ _SIGHT_TOLERANCE_M, _SIGHT_TOLERANCE_SHARE = 0.02, 0.02
 _MIN_SHARE_IN_VIEW = 0.25
 """Where less of a place is in the image, it says nothing about the object."""
 _ROUGHLY, _ROUGH_COLOR, _ROUGH_FALLS = 0.5, 0.3, 0.3
+_WITHOUT_3D = 0.85
+"""What has no 3D is so much less like a track that has: it gives way to an instance with 3D."""
 _APART, _SIZE, _FALLS, _COLOR = 0.4, 0.15, 0.2, 0.3
 _PIECE = 0.4
 """What it costs to be next to nothing of an object of which another instance shows much."""
@@ -51,8 +53,9 @@ _STAYED_SHARE = 0.75
 """Where so many of the points in sight are measured where they were, the object has not moved away."""
 _FLAT = 2
 """Lower than so many tolerances of depth, the place of an object that has gone looks as if it were there."""
-_ELSEWHERE = 0.1
-"""What shows less of a track's surface is elsewhere."""
+_ELSEWHERE, _HALF_IN_PLACE = 0.1, 0.5
+"""What shows less of a track's surface than the first, and lies in its box with less of its own than the second, is
+elsewhere: a hand may be where an object was that it pushes aside."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,6 +188,7 @@ class Comparison:
         falls, lies: (T, N) shares of `Places.shares`.
         inside: (T, N) shares of `contained`.
         size, color: (T, N) `size_differences` and `color_differences`.
+        excluded: (T, N) of `bounds_exclude`.
         stayed: (T,) whether a track is seen to be where it was (`Places.stayed`), and so is nothing elsewhere.
         unmoved: (T,) of `Places.unmoved`.
     """
@@ -194,6 +198,7 @@ class Comparison:
     inside: FloatArray
     size: FloatArray
     color: FloatArray
+    excluded: NDArray[np.bool_]
     stayed: NDArray[np.bool_]
     unmoved: NDArray[np.bool_]
 
@@ -205,6 +210,7 @@ class Comparison:
             self.inside[tracks, seen],
             self.size[tracks, seen],
             self.color[tracks, seen],
+            self.excluded[tracks, seen],
             self.stayed[tracks],
             self.unmoved[tracks],
         )
@@ -213,7 +219,7 @@ class Comparison:
 def compared(tracks: Sightings, seen: Sightings, places: Places, masks: NDArray[np.bool_]) -> Comparison:
     """Tracks, where they are expected, with what is seen, in their map and under masks (N, H, W)."""
     falls, lies = places.shares(masks)
-    differences = size_differences(tracks, seen), color_differences(tracks, seen)
+    differences = size_differences(tracks, seen), color_differences(tracks, seen), bounds_exclude(tracks, seen)
     return Comparison(falls, lies, contained(tracks, seen), *differences, places.stayed(tracks), places.unmoved())
 
 
@@ -246,7 +252,7 @@ def costs(
     cost = _APART * np.where(part, np.minimum(distance, 1) * (1 - inside), distance)
     cost += _SIZE * comparison.size + _FALLS * (1 - falls) + _COLOR * comparison.color
     reach = 1 + np.minimum(2 * seen.sigma_m / max_distance_m, 1)
-    elsewhere = comparison.stayed[:, None] & (falls < _ELSEWHERE)
+    elsewhere = comparison.stayed[:, None] & (falls < _ELSEWHERE) & (inside < _HALF_IN_PLACE)
     cost[(~part & ((distance > reach) | elsewhere)) | (cost > _DEAREST)] = UNMATCHABLE
     cost += _NEWCOMER / tracks.sightings[:, None]
     unplaced = np.isnan(distance)
@@ -257,7 +263,9 @@ def costs(
         overlap[overlap < _MIN_MASK_IOU], through[through < INSIDE] = 0, 0
         through *= 1 - _ROUGH_COLOR * comparison.color - _ROUGH_FALLS * (1 - falls)
         near = 1 - np.sqrt(_squared_distances(_somewhere_m(look), _somewhere_m(seen))) / max_distance_m
+        near *= 1 - comparison.color
         alike = np.maximum(np.maximum(overlap, through), _ROUGHLY * np.nan_to_num(np.maximum(near, 0)))
+        alike *= np.where(look.placed, _WITHOUT_3D, 1)[:, None]
         cost[unplaced] = np.where(alike > 0, 1 - alike, UNMATCHABLE)[unplaced]
     cost[_pieces_of_what_is_shown(tracks, cost, falls) | _other_looks(comparison)] = UNMATCHABLE
     return cost + _PIECE * (1 - _largest_first(within * seen.pixels)) * (within >= INSIDE)
@@ -267,7 +275,8 @@ def _other_looks(comparison: Comparison) -> NDArray[np.bool_]:
     """(tracks, seen) whether the two look so different that they are no one object."""
     in_place = (comparison.falls >= _IN_PLACE) & (comparison.inside >= INSIDE)
     other_color = comparison.color > np.where(in_place, _IN_SHADOW, _OTHER_COLOR)
-    return np.asarray(other_color | (~in_place & (comparison.size > _OTHER_SIZE)))
+    other_shape = (comparison.size > _OTHER_SIZE) | (comparison.excluded & (comparison.falls < _IN_PLACE))
+    return np.asarray(other_color | (~in_place & other_shape))
 
 
 def _pieces_of_what_is_shown(tracks: Tracks, cost: FloatArray, falls: FloatArray) -> NDArray[np.bool_]:
@@ -341,7 +350,7 @@ def seen_again(
     near = _squared_distances(tracks.look.place_m, seen.place_m) <= reach_m[:, None] ** 2  # False where one is unknown
     has_color = ~np.isnan(tracks.look.color).any(axis=1, keepdims=True) & ~np.isnan(seen.color).any(axis=1)
     size, color = comparison.size / _AGAIN_SIZE, comparison.color / _AGAIN_COLOR
-    unlike = np.where(near & lost, np.where(has_color, size + color, 2 * size), np.inf)
+    unlike = np.where(near & lost & ~comparison.excluded, np.where(has_color, size + color, 2 * size), np.inf)
     rows, columns = np.nonzero(unlike < 1)
     least = unlike[rows, columns]
     clear = np.minimum(_second(unlike, 1)[rows], _second(unlike, 0)[columns]) >= least + _CLEARER

@@ -141,7 +141,8 @@ def map_of(
 
     A map is left only when it does not explain what is seen: half of the objects that should be in sight must be there,
     or one of them and the depth of the frame before, seen from a pose near that of before.
-    One that the camera comes back to must explain two objects, or all of the depth.
+    One that the camera comes back to must explain most of two or three objects, three of more, or all of the depth; and
+    it is rather in such a one, with the ids that the objects had there, than in a map that began since.
 
     Args:
         maps: that of the frame before first.
@@ -164,8 +165,8 @@ def map_of(
         still = before and agreement.is_still
         near = alignment.explained > 0 and alignment.shift_m <= _NEAR_M and agreement.is_still
         here = known if still else replace(known, T_map_camera=alignment.T_map_camera, view_m=view_of(frame))
-        least = 2 if index or alignment.shift_m > _NEAR_M else 0
         objects = int(seen.placed.sum())
+        least = objects_that_tell(objects) if index or alignment.shift_m > _NEAR_M else 0
         expected, gone = _in_sight(own, here.T_map_camera, frame)
         if still and alignment.explained == 0 and min(objects, gone) >= 2:
             continue  # a plain scene that looks the same elsewhere: all objects have gone, and others are there
@@ -177,9 +178,18 @@ def map_of(
             continue
         if index == 0 and update - known.born > _YOUNG_UPDATES:
             return here
-        if best is None or alignment.explained > best[0]:
+        back = index > 0 and agreement.is_still and alignment.explained >= max(_ENOUGH, objects / 2)
+        if best is None or back or alignment.explained > best[0]:
             best = alignment.explained, here
     return None if best is None else best[1]
+
+
+def objects_that_tell(seen: int) -> int:
+    """How many of some objects that are seen must be where they should, to tell where a camera is that moved far.
+
+    Two of many are a chance: any two that are as far apart as two others fit some pose.
+    """
+    return max(2, min(seen // 2 + 1, _ENOUGH))
 
 
 def _aligned(

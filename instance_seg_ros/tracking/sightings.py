@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.core.instances import Instances
-from instance_seg_ros.core.status import PARTLY_SEEN
+from instance_seg_ros.core.status import PARTLY_SEEN, Status
 from instance_seg_ros.lifting import Instance3D, LiftedFrame
 
 FloatArray = NDArray[np.float64]
@@ -23,7 +23,12 @@ _MASK_WIDTH_PX = 80
 _COLOR_RANGE = 0.5
 """Mean colours that differ by this, of at most 1.73, have nothing in common."""
 _BRIGHTNESS_WEIGHT, _MOST_BY_BRIGHTNESS = 0.5, 0.5
-_SHAPES = ((3,), (3, 3), (3, 3), (3,), (3,), (POINTS, 3), (3,), (RAYS, 3), (3,))
+_SHAPES = ((3,), (3, 3), (3, 3), (3,), (3,), (3,), (3,), (POINTS, 3), (3,), (RAYS, 3), (3,))
+_LOWER_BOUNDS = PARTLY_SEEN | Status.NO_SUPPORT_PLANE | Status.FRONT_ONLY
+"""Of what has one of these flags, the sides of the box are at least what the object's are."""
+_SIDE_NOISE_M, _OTHER_SIDES = 0.005, 0.24
+"""The sides of one object, seen twice, are not beyond each other's bounds, each widened by the first, by the second and
+more of their lengths, as a mean of the three."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +41,7 @@ class Sightings:
         rotation: (N, 3, 3), columns are the axes of the boxes.
         box_m: (N, 3) centres of the boxes less the places.
         half_m: (N, 3) half sides of the boxes, along their axes.
+        at_least_m, at_most_m: (N, 3) bounds of the sides, the longest first; 0 and inf where nothing is known.
         points_m: (N, POINTS, 3) points of the surface less the places.
         color: (N, 3) mean colour, 0 to 1.
         rays: (N, RAYS, 3) directions from the camera through pixels of the mask.
@@ -50,6 +56,8 @@ class Sightings:
     rotation: FloatArray
     box_m: FloatArray
     half_m: FloatArray
+    at_least_m: FloatArray
+    at_most_m: FloatArray
     points_m: FloatArray
     color: FloatArray
     rays: FloatArray
@@ -100,12 +108,16 @@ def sightings_of(frame: RgbdFrame, instances: Instances, lifted: LiftedFrame, *,
     count, stride = len(instances), max(1, frame.intrinsics.width // _MASK_WIDTH_PX)
     small_masks = instances.masks[:, ::stride, ::stride]
     masks = small_masks.copy() if all_masks else np.zeros(small_masks.shape, dtype=bool)
-    place, covariance, rotation, box, half, points, color, rays, rough = (
+    place, covariance, rotation, box, half, at_least, at_most, points, color, rays, rough = (
         np.full((count, *shape), np.nan) for shape in _SHAPES
     )
     partial = np.ones(count, dtype=bool)
     pixels_of = np.array([len(each.points_m) + each.rejected for each in lifted.instances], dtype=np.float64)
-    result = Sightings(place, covariance, rotation, box, half, points, color, rays, rough, partial, pixels_of, masks)
+    result = Sightings(
+        *(place, covariance, rotation, box, half, at_least, at_most, points, color, rays, rough, partial),
+        pixels_of,
+        masks,
+    )
     colors = None if frame.color_rgb is None else frame.color_rgb.reshape(-1, 3)
     for row, (mask, instance) in enumerate(zip(instances.masks, lifted.instances, strict=True)):
         if instance.centroid_m is not None and instance.box is not None:
@@ -125,6 +137,17 @@ def size_differences(first: Sightings, second: Sightings) -> FloatArray:
     difference = 1 - smaller / np.maximum(larger, 1e-6)
     may_grow = (first.partial[:, None, None] & (sides < others)) | (second.partial[None, :, None] & (others < sides))
     return np.where(may_grow, 0.3 * difference, difference).mean(axis=2)
+
+
+def bounds_exclude(first: Sightings, second: Sightings) -> NDArray[np.bool_]:
+    """(first, second): whether the sides of the one are longer than the other's can be, so that they are two objects.
+
+    What is seen in part may be larger than it looks, but no smaller; False where either has no 3D.
+    """
+    least_m = np.maximum(first.at_least_m[:, None], second.at_least_m[None])
+    most_m = np.minimum(first.at_most_m[:, None], second.at_most_m[None])
+    excess = np.maximum(1 - (most_m + _SIDE_NOISE_M) / np.maximum(least_m, 1e-6), 0).mean(axis=2)
+    return np.asarray(excess > _OTHER_SIDES)
 
 
 def color_differences(first: Sightings, second: Sightings) -> FloatArray:
@@ -149,6 +172,13 @@ def _place(result: Sightings, row: int, instance: Instance3D, place_m: FloatArra
     result.rotation[row] = box.T_camera_box.rotation
     result.box_m[row] = box.T_camera_box.translation_m - place_m
     result.half_m[row] = box.size_m / 2
+    at_least_m, at_most_m = box.size_m.copy(), box.size_m.copy()
+    if instance.status & _LOWER_BOUNDS:
+        at_most_m[:] = np.inf
+    if Status.FOOT_NOT_SEEN in instance.status:
+        at_least_m[2] = 0
+    # Sorted bounds bound the sorted sides.
+    result.at_least_m[row], result.at_most_m[row] = np.sort(at_least_m)[::-1], np.sort(at_most_m)[::-1]
     covariance_m2 = instance.centroid_covariance_m2
     # Where lifting does not know how far off the centre is, it is somewhere in the box.
     result.covariance_m2[row] = np.eye(3) * (box.size_m.max() / 4) ** 2 if covariance_m2 is None else covariance_m2

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import LiftingSettings
 from instance_seg_ros.core.status import Status
@@ -269,3 +270,23 @@ def test_four_centimetres_of_a_tall_object_that_are_not_seen_are_told(hidden_m: 
     lifted, scene = lift([behind, front], elevation_deg=25, target_m=(0, 0, 0.1))
     assert (Status.FOOT_NOT_SEEN in lifted.instances[0].status) is told
     assert bottom_m(scene, lifted, 0) == pytest.approx(0, abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("size_m", "tilt_deg", "elevation_deg", "told"),
+    [
+        ((0.2, 0.15, 0.06), 0, 50, False),
+        ((0.2, 0.15, 0.06), 40, 50, True),  # one face that leans on something
+        ((0.12, 0.12, 0.12), 45, 65, True),  # a cube on its edge
+    ],
+    ids=["flat", "leaning", "on its edge"],
+)
+def test_what_overhangs_its_foot_may_end_elsewhere_and_says_so(
+    size_m: tuple[float, float, float], tilt_deg: float, elevation_deg: float, told: bool
+) -> None:
+    tilt = np.radians(tilt_deg)
+    rotation = np.array([[np.cos(tilt), 0, np.sin(tilt)], [0, 1, 0], [-np.sin(tilt), 0, np.cos(tilt)]])
+    height_m = size_m[0] * np.sin(tilt) + size_m[2] * np.cos(tilt)
+    body = Box(size_m, Transform(rotation, np.array([0, 0, height_m / 2])))
+    lifted, _ = lift([body, Box((0.05, 0.05, 0.05), upright(0.05, 0.25, 0.025))], elevation_deg=elevation_deg)
+    assert (Status.FOOT_NOT_SEEN in lifted.instances[0].status) is told

@@ -12,12 +12,23 @@ from instance_seg_ros.learning.synthetic.poses import yaw_rotation
 from instance_seg_ros.tracking.arrays import joined, rows_at
 from instance_seg_ros.tracking.association import (
     UNMATCHABLE,
+    Comparison,
     contained,
+    costs,
     likeness,
     looked_through,
     match,
+    seen_again,
 )
-from instance_seg_ros.tracking.sightings import POINTS, RAYS, Sightings, color_differences, size_differences
+from instance_seg_ros.tracking.sightings import (
+    POINTS,
+    RAYS,
+    Sightings,
+    bounds_exclude,
+    color_differences,
+    size_differences,
+)
+from instance_seg_ros.tracking.tracks import begun
 
 
 def box(
@@ -38,6 +49,8 @@ def box(
         yaw_rotation(np.radians(yaw_deg))[None],
         np.zeros((1, 3)),
         np.array([sides_m], dtype=np.float64) / 2,
+        -np.sort(-np.array([sides_m], dtype=np.float64)),
+        np.where(partial, np.inf, -np.sort(-np.array([sides_m], dtype=np.float64))),
         line[None],
         np.array([color], dtype=np.float64),
         np.full((1, RAYS, 3), np.nan),
@@ -73,6 +86,79 @@ def without_3d(rays: ArrayLike) -> Sightings:
 )
 def test_size_differences(first: Sightings, second: Sightings, expected: float) -> None:
     assert size_differences(first, second) == pytest.approx(expected)
+
+
+BAR_M, BLOCK_M = (0.16, 0.04, 0.02), (0.1, 0.06, 0.05)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "excluded"),
+    [
+        (box(sides_m=BAR_M), box(sides_m=BAR_M), False),
+        (box(sides_m=BAR_M), box(sides_m=BLOCK_M), True),
+        (box(sides_m=BAR_M), box(sides_m=BLOCK_M, partial=True), True),  # two of its sides are too long already
+        (box(sides_m=BAR_M, partial=True), box(sides_m=BLOCK_M, partial=True), False),  # both may be larger
+        (box(sides_m=BAR_M), box(sides_m=(0.05, 0.03, 0.02), partial=True), False),  # an end of it
+        (box(sides_m=BAR_M), box(sides_m=(0.05, 0.03, 0.02)), True),
+        (box(sides_m=BAR_M), box(sides_m=(0.14, 0.05, 0.025)), False),  # seen again, as far off as sizes are
+        (box(sides_m=(0.068, 0.038, 0.016)), box(sides_m=(0.076, 0.076, 0.017), partial=True), False),
+        (box(sides_m=BAR_M), without_3d(np.ones((RAYS, 3))), False),
+    ],
+)
+def test_sides_exclude_another_object_where_their_bounds_do(
+    first: Sightings, second: Sightings, excluded: bool
+) -> None:
+    assert bounds_exclude(first, second).item() is excluded
+    assert bounds_exclude(second, first).item() is excluded
+
+
+def comparison_of(first: Sightings, second: Sightings, inside: float = 0.0, stayed: bool = False) -> Comparison:
+    """Of two objects where nothing of the first's surface is under the second's mask."""
+    none = np.zeros((1, 1))
+    differences = size_differences(first, second), color_differences(first, second), bounds_exclude(first, second)
+    return Comparison(none, none, none + inside, *differences, np.array([stayed]), np.array([False]))
+
+
+@pytest.mark.parametrize(
+    ("sides_m", "partial", "expected"),
+    [(BAR_M, False, 1), ((0.12, 0.04, 0.02), True, 1), (BLOCK_M, False, 0), (BLOCK_M, True, 0)],
+)
+def test_a_lost_object_is_not_seen_again_in_one_of_its_colour_and_another_shape(
+    sides_m: ArrayLike, partial: bool, expected: int
+) -> None:
+    bar, seen = box(sides_m=BAR_M), box((0.1, 0, 1), sides_m, partial=partial)
+    tracks = begun(bar, np.array([1]), 0, 0)
+    instances, _ = seen_again(tracks, seen, comparison_of(bar, seen), np.array([[True]]), np.array([0.5]))
+    assert len(instances) == expected
+
+
+@pytest.mark.parametrize(
+    ("seen", "inside", "stayed", "matchable"),
+    [
+        (box((0.04, 0, 1)), 0.0, False, True),
+        (box((0.04, 0, 1), (0.03, 0.03, 0.03)), 0.0, False, False),  # another shape
+        (box((0.04, 0, 1)), 0.0, True, False),  # the object is still seen in its place
+        (box((0.04, 0, 1)), 0.55, True, True),  # a hand is in its place, which pushes it aside
+    ],
+)
+def test_what_cannot_be_the_object_is_not_matched(
+    seen: Sightings, inside: float, stayed: bool, matchable: bool
+) -> None:
+    tracks = begun(box(), np.array([1]), 0, 0)
+    cost = costs(tracks, seen, comparison_of(box(), seen, inside, stayed), np.zeros(3), 0.15)
+    assert bool((cost < UNMATCHABLE).item()) is matchable
+
+
+def test_what_has_no_3d_gives_way_to_what_has_and_more_so_in_another_colour() -> None:
+    """It is somewhere near the track; 10 cm away another instance is like that in shape and colour."""
+    tracks = replace(begun(box(), np.array([1]), 0, 0), sightings=np.array([8]))
+    near = replace(without_3d(np.tile([0.2, 0, 1], (RAYS, 1))), rough_m=np.array([[0.0, 0.0, 1.0]]))
+    same, bluish = (replace(near, color=np.array([color])) for color in ((0.5, 0.5, 0.5), (0.4, 0.5, 0.6)))
+    with_3d, alike, other = (
+        costs(tracks, seen, comparison_of(box(), seen), np.zeros(3), 0.15).item()
+        for seen in (box((0.1, 0, 1)), same, bluish)
+    )
+    assert with_3d < alike < other < UNMATCHABLE
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.learning.synthetic.analytic import AnalyticScene, Body, Box, Cylinder, look_at, upright
-from instance_seg_ros.tracking.maps import Agreement, Map, agreements, view_of
+from instance_seg_ros.tracking.maps import Agreement, Map, agreements, objects_that_tell, view_of
 
 QVGA = Intrinsics(320, 240, 300.0, 300.0, 159.5, 119.5)
 VIEW = look_at((0, 0, 0), 0.9, 50)
@@ -81,3 +81,8 @@ def test_the_up_of_a_map_follows_planes_that_are_near_it(
     start = Map(1, 0, Transform.identity(), view_of(frame()), up)
     after = start.with_up(None if seen is None else np.array(seen, dtype=np.float64))
     np.testing.assert_allclose(after.up, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize(("seen", "expected"), [(0, 2), (1, 2), (2, 2), (3, 2), (4, 3), (5, 3), (6, 3), (20, 3)])
+def test_more_than_half_of_few_objects_and_three_of_many_tell_where_a_camera_is(seen: int, expected: int) -> None:
+    assert objects_that_tell(seen) == expected
