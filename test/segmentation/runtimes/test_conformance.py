@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.instances import Instances
+from instance_seg_ros.core.masks import mask_areas
 from instance_seg_ros.core.parameters import SegmentationSettings
 from instance_seg_ros.learning.export.int8 import agreement
-from instance_seg_ros.segmentation.model_file import default_model_path, path_in_8_bits, read_model_info
+from instance_seg_ros.segmentation.model_file import default_model_path, path_in_8_bits, read_model_info, shipped_models
 from instance_seg_ros.segmentation.network import Network, network_inputs
 from instance_seg_ros.segmentation.postprocessing import NetworkOutput
 from instance_seg_ros.segmentation.runtimes.cpu_runtimes import CPU_BACKENDS, load_cpu_network
@@ -104,6 +105,19 @@ def test_the_shipped_model(make: Callable[[Path], Network], size_wh: tuple[int, 
     order = [int(np.argmax([np.count_nonzero(mask & other) for other in found.masks])) for mask in expected.masks]
     assert_same(found[np.array(order)], expected)
     assert len(found) == len(expected)
+
+
+@pytest.mark.parametrize("size_wh", [(640, 480), (1280, 720)])
+def test_every_shipped_model_finds_the_same_objects(size_wh: tuple[int, int]) -> None:
+    frame = tabletop(*size_wh)
+    expected, *others = [segment(reference(path), path, frame) for path in shipped_models().values()]
+    assert len(expected) == 8
+    assert others
+    for found in others:
+        assert len(found) == len(expected)
+        shared = np.array([[np.count_nonzero(mask & other) for other in found.masks] for mask in expected.masks])
+        either = mask_areas(expected.masks)[:, None] + mask_areas(found.masks)[None] - shared
+        assert ((shared / either).max(axis=1) > 0.85).all()
 
 
 @pytest.mark.parametrize("backend", CPU_BACKENDS)

@@ -14,7 +14,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-from instance_seg_ros.segmentation.model_file import default_model_path, path_in_8_bits
+from instance_seg_ros.segmentation.model_file import default_model_path, path_in_8_bits, shipped_models
 from instance_seg_ros.segmentation.network import input_shapes
 from instance_seg_ros.segmentation.runtimes.engine_builder import EngineError, build_engine, load_library
 from instance_seg_ros.segmentation.runtimes.fixed_sizes import with_fixed_sizes
@@ -22,6 +22,7 @@ from instance_seg_ros.segmentation.runtimes.tensorrt_check import CHECKED_CAPABI
 from instance_seg_ros.segmentation.runtimes.tensorrt_graph import graph_for_tensorrt, in_accepted_form
 
 FLOAT, IN_8_BITS = default_model_path(), path_in_8_bits(default_model_path())
+FINE = shipped_models()["tabletop_rgbd_fine"]
 RGBD = ("depth_m", "intrinsics", "color_rgb")
 
 # Those of our graphs and CondInst's, each with its types found in what TensorRT 10.1 says that it takes:
@@ -48,7 +49,8 @@ def ignore(line: str) -> None:
         for path, precision in ((FLOAT, "tf32"), (FLOAT, "fp16"), (FLOAT, "bf16"), (IN_8_BITS, "tf32"))
         for size_wh in ((640, 480), (1280, 720))
         if precision != "bf16" or size_wh == (640, 480)
-    ],
+    ]
+    + [(FINE, "tf32", (640, 480)), (FINE, "fp16", (1280, 720))],
 )
 def test_tensorrt_builds_what_is_shipped(path: Path, precision: str, size_wh: tuple[int, int]) -> None:
     assert check(path, size_wh, precision, ignore).startswith("TensorRT for RTX 1.")
