@@ -57,6 +57,31 @@ def test_folders_give_the_same_messages_and_their_walls_are_no_objects(
     assert set(np.unique(labels).tolist()) <= {1, 2, STUFF_OF_MODEL + 1, SUPPORT, BACKGROUND}
 
 
+def test_torchvisions_mask_rcnn_gives_the_same_messages(
+    family_graphs: ModuleType,
+    make_stage: Callable[..., Any],
+    make_frame: Callable[..., RgbdFrame],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("torchvision", exc_type=(ImportError, RuntimeError))  # the latter beside another PyTorch
+    import torch
+    from safetensors.torch import save_file
+    from torchvision.models import detection
+
+    model = detection.maskrcnn_resnet50_fpn(weights=None, weights_backbone=None, num_classes=2)
+    path = tmp_path / "blocks.safetensors"
+    save_file(model.state_dict(), path)
+    path.with_suffix(".yaml").write_text("class_names: [background, block]\n")
+    outputs = family_graphs.outputs_of("torchvision-mask-rcnn", [(20, 30, 60, 80), (90, 40, 130, 70)])
+    boxes, labels, scores, masks = map(torch.from_numpy, outputs.values())
+    found = {"boxes": boxes, "labels": labels, "scores": scores, "masks": masks[:, :, :120]}  # of the camera's size
+    monkeypatch.setattr(detection.MaskRCNN, "forward", lambda self, images: [found])
+    stage = make_stage(Pipeline.from_settings, model_path=str(path))
+    stage.start()
+    require_both_blocks(stage.answer_to(stage.send_frame(make_frame())))
+
+
 @pytest.mark.parametrize(
     ("promptable", "detector"),
     [
