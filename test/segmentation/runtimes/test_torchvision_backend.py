@@ -41,9 +41,9 @@ def test_a_file_gives_what_torchvision_gives(saved: tuple[Path, torch.nn.Module]
     (path, model), (width, height) = saved, (161, 121)
     color_rgb = np.random.default_rng(0).integers(0, 256, (height, width, 3)).astype(np.uint8)
     frame = RgbdFrame(color_rgb, np.ones((height, width), np.float32), Intrinsics(width, height, 300.0, 300.0, 80, 60))
+    segmenter = load_segmenter(path, SETTINGS)  # sets the threads, on which the last digits depend
     with torch.inference_mode():
         (theirs,) = model([torch.from_numpy(color_rgb).permute(2, 0, 1) / 255])
-    segmenter = load_segmenter(path, SETTINGS)
     found = segmenter.ranked(frame)
     masks, kept = theirs["masks"][:, 0].numpy() > 0.5, theirs["scores"].numpy() >= 0.05
     kept &= masks.any(axis=(1, 2))
