@@ -27,8 +27,9 @@ class Instances:
         scores: (N,) float32 in [0, 1].
         class_ids: (N,) int64, indices into `class_names`.
         class_names: names of all the classes that the model knows.
-        stuff: (H, W) int32, index into `class_names` of what is no object at each pixel, such as a wall; NO_STUFF where
-            there is none of it, or an instance; None from a segmenter that tells objects alone.
+        stuff: (H, W) int32, index into `class_names` of what is no object at each pixel, such as a wall, at most
+            MAX_STUFF_CLASS_ID; NO_STUFF where there is none of it, or an instance; None from a segmenter that tells
+            objects alone.
 
     Raises:
         ValueError: when lengths, shapes, dtypes or ranges disagree, or a value is not finite. Whether masks overlap is
@@ -66,10 +67,11 @@ class Instances:
             raise ValueError(f"class_ids must index the {len(self.class_names)} class names: {self.class_ids.tolist()}")
         if self.stuff is not None:
             _check("stuff", self.stuff, self.masks.shape[1:], np.int32)
-            if self.stuff.size and not NO_STUFF <= self.stuff.min() <= self.stuff.max() < len(self.class_names):
+            last = min(len(self.class_names) - 1, MAX_STUFF_CLASS_ID)
+            if self.stuff.size and not NO_STUFF <= self.stuff.min() <= self.stuff.max() <= last:
                 raise ValueError(
-                    f"stuff must index the {len(self.class_names)} class names or be {NO_STUFF}: "
-                    f"{self.stuff.min()} to {self.stuff.max()}"
+                    f"stuff must index the {len(self.class_names)} class names, to {MAX_STUFF_CLASS_ID} at most, or be "
+                    f"{NO_STUFF}: {self.stuff.min()} to {self.stuff.max()}"
                 )
 
     @classmethod

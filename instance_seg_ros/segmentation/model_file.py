@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
 from instance_seg_ros.core.errors import InputError
+from instance_seg_ros.core.instances import MAX_STUFF_CLASS_ID
 from instance_seg_ros.segmentation import protobuf
 from instance_seg_ros.segmentation.score_calibration import UNCHANGED, ScoreCalibration
 
@@ -69,17 +70,27 @@ class ModelInfo:
 
 
 def joined_info(infos: Sequence[ModelInfo]) -> ModelInfo:
-    """One model's own facts; of two, names and digest of both, and the classes of either."""
+    """One model's own facts; of two, names and digest of both, and the classes of either.
+
+    Raises:
+        ModelError: there is stuff among the classes of both that the panoptic image cannot number.
+    """
     if len(infos) == 1:
         return infos[0]
     class_names = tuple(dict.fromkeys(name for info in infos for name in info.class_names))
     stuff = {info.class_names[class_id] for info in infos for class_id in info.stuff_class_ids}
+    stuff_class_ids = tuple(index for index, name in enumerate(class_names) if name in stuff)
+    if stuff_class_ids and stuff_class_ids[-1] > MAX_STUFF_CLASS_ID:
+        raise ModelError(
+            f"{' and '.join(info.name for info in infos)}: of their classes together number {stuff_class_ids[-1]} is "
+            f"stuff, which the panoptic image numbers to {MAX_STUFF_CLASS_ID}"
+        )
     return replace(
         infos[0],
         name=" + ".join(info.name for info in infos),
         version=" + ".join(info.version for info in infos),
         class_names=class_names,
-        stuff_class_ids=tuple(index for index, name in enumerate(class_names) if name in stuff),
+        stuff_class_ids=stuff_class_ids,
         digest=hashlib.sha256(" ".join(info.digest for info in infos).encode()).hexdigest(),
         needs_color=any(info.needs_color for info in infos),
     )
@@ -154,12 +165,32 @@ def read_content(path: Path) -> bytes:
             f"{path} is a checkpoint and no model file; `instance-seg export --checkpoint {path} --out MODEL.onnx` "
             "makes one of it"
         )
-    if content.startswith(_LFS_POINTER):
-        raise ModelError(
-            f"{path} is a Git LFS pointer of {len(content)} bytes in place of the model; `git lfs pull` in its "
-            "repository fetches the model itself"
-        )
+    _refuse_lfs_pointer(path, content, len(content))
     return content
+
+
+def refuse_lfs_pointers(paths: Iterable[Path]) -> None:
+    """Refuses what a clone without Git LFS leaves in place of large files. One that is missing its reader tells of.
+
+    Raises:
+        ModelError: one is a pointer, or cannot be read.
+    """
+    for path in paths:
+        if path.is_file():
+            try:
+                with path.open("rb") as file:
+                    beginning = file.read(len(_LFS_POINTER))
+            except OSError as error:
+                raise ModelError(f"cannot read the model file {path}: {error.strerror}") from error
+            _refuse_lfs_pointer(path, beginning, path.stat().st_size)
+
+
+def _refuse_lfs_pointer(path: Path, beginning: bytes, size: int) -> None:
+    if beginning.startswith(_LFS_POINTER):
+        raise ModelError(
+            f"{path} is a Git LFS pointer of {size} bytes in place of the model; `git lfs pull` in its repository "
+            "fetches the model itself"
+        )
 
 
 def _parse(metadata: Mapping[str, str]) -> ModelInfo:

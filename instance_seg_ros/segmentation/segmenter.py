@@ -13,7 +13,7 @@ from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.instances import NO_STUFF, Instances
 from instance_seg_ros.core.parameters import SegmentationSettings
 from instance_seg_ros.segmentation.contract import read_info
-from instance_seg_ros.segmentation.model_file import ModelError, ModelInfo
+from instance_seg_ros.segmentation.model_file import ModelError, ModelInfo, refuse_lfs_pointers
 from instance_seg_ros.segmentation.model_location import located
 from instance_seg_ros.segmentation.network import Network, instances_of, network_inputs, selected_instances
 from instance_seg_ros.segmentation.postprocessing import Selection, stuff_image, to_instances, without_classes
@@ -148,6 +148,7 @@ def _load_one(path: Path | None, settings: SegmentationSettings) -> NetworkSegme
         model = TransformersNetwork(path, settings.threads)
         return NetworkSegmenter(model, model.info, settings)
     if path.suffix == ".safetensors":
+        refuse_lfs_pointers([path])
         try:
             from instance_seg_ros.segmentation.runtimes.torchvision_backend import TorchvisionNetwork
         except (ImportError, RuntimeError) as error:  # the latter of a torchvision that is made for another PyTorch

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from instance_seg_ros.core.instances import Instances, boxes_of_masks
+from instance_seg_ros.core.instances import MAX_STUFF_CLASS_ID, Instances, boxes_of_masks
 
 LABELS = np.array([[0, 7, 7, 0], [0, 7, 0, 2], [0, 0, 0, 2]], dtype=np.uint16)
 
@@ -72,6 +72,14 @@ def test_box_of_an_empty_mask_is_zero_and_pixels_have_a_width() -> None:
         ({"class_names": ["object"]}, "class_names must be a tuple"),
         ({"class_names": "object"}, "class_names must be a tuple"),
         ({"class_names": (1,)}, "class_names must be a tuple"),
+        ({"stuff": np.zeros((4, 3), np.int32)}, "stuff must be .* not .*int32"),
+        ({"stuff": np.zeros((3, 4), np.int64)}, "stuff must be .* not .*int64"),
+        ({"stuff": np.full((3, 4), -2, np.int32)}, "stuff must index the 1 class names, .* or be -1: -2 to -2"),
+        ({"stuff": np.ones((3, 4), np.int32)}, "stuff must index the 1 class names"),
+        (
+            {"stuff": np.full((3, 4), MAX_STUFF_CLASS_ID + 1, np.int32), "class_names": ("a",) * 40_000},
+            "stuff must index the 40000 class names, to 32764 at most, .*: 32765 to 32765",
+        ),
     ],
 )
 def test_what_disagrees_is_refused(change: dict[str, Any], message: str) -> None:

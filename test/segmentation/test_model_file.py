@@ -10,16 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
+from instance_seg_ros.core.instances import MAX_STUFF_CLASS_ID
+from instance_seg_ros.core.parameters import SegmentationSettings
 from instance_seg_ros.segmentation.model_file import (
     FORMAT,
     ModelError,
     ModelInfo,
     default_model_path,
     graph_digest,
+    joined_info,
     read_metadata,
     read_model_info,
 )
 from instance_seg_ros.segmentation.score_calibration import ScoreCalibration
+from instance_seg_ros.segmentation.segmenter import load_segmenter
 
 
 def tiny_model(**metadata: str) -> bytes:
@@ -46,10 +50,12 @@ def written(folder: Path, content: bytes) -> Path:
     return path
 
 
-def test_a_git_lfs_pointer_is_told_with_its_cure(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["model.onnx", "model.safetensors"])
+def test_a_git_lfs_pointer_is_told_with_its_cure(name: str, tmp_path: Path) -> None:
     pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
-    with pytest.raises(ModelError, match="is a Git LFS pointer of 70 bytes in place of the model; `git lfs pull`"):
-        read_model_info(written(tmp_path, pointer))
+    (tmp_path / name).write_bytes(pointer)
+    with pytest.raises(ModelError, match=f"{name} is a Git LFS pointer of 70 bytes in place of the model; `git lfs p"):
+        load_segmenter(tmp_path / name, SegmentationSettings(backend="onnxruntime"))
 
 
 def test_the_facts_of_a_valid_file_are_read(tmp_path: Path) -> None:
@@ -116,3 +122,20 @@ def test_a_file_cut_anywhere_is_refused(tmp_path_factory: pytest.TempPathFactory
 
 def test_the_shipped_model_is_whole() -> None:
     assert read_model_info(default_model_path()).class_names == ("object",)
+
+
+def panoptic(names: tuple[str, ...], stuff: tuple[int, ...]) -> ModelInfo:
+    return ModelInfo("panoptic", "1", names, 0.5, 0.5, "", stuff_class_ids=stuff)
+
+
+def test_two_models_have_the_classes_and_the_stuff_of_either() -> None:
+    joined = joined_info([panoptic(("cup", "wall"), (1,)), panoptic(("floor", "cup"), (0,))])
+    assert joined.class_names == ("cup", "wall", "floor")
+    assert joined.stuff_class_ids == (1, 2)
+
+
+def test_stuff_that_the_panoptic_image_cannot_number_among_the_classes_of_both_is_refused() -> None:
+    many = tuple(map(str, range(MAX_STUFF_CLASS_ID)))
+    joined_info([panoptic(many, ()), panoptic(("wall",), (0,))])
+    with pytest.raises(ModelError, match="of their classes together number 32765 is stuff, .* numbers to 32764"):
+        joined_info([panoptic((*many, "cup"), ()), panoptic(("wall",), (0,))])

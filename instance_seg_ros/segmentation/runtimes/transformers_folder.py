@@ -18,7 +18,7 @@ import transformers
 
 from instance_seg_ros.segmentation.families.image_input import ImageInput, Sides
 from instance_seg_ros.segmentation.families.rf_detr import IMAGENET_MEAN, IMAGENET_STD
-from instance_seg_ros.segmentation.model_file import MAX_CLASSES, ModelError, ModelInfo
+from instance_seg_ros.segmentation.model_file import MAX_CLASSES, ModelError, ModelInfo, refuse_lfs_pointers
 from instance_seg_ros.segmentation.model_location import FILES
 
 RUNTIME = f"transformers {transformers.__version__}, PyTorch {torch.__version__}"
@@ -40,7 +40,7 @@ class ModelFolder:
         model_type: of the config; "" if it says none.
 
     Raises:
-        ModelError: it has no config.json that can be read, or no weights as safetensors.
+        ModelError: it has no config.json that can be read, or no weights as safetensors, or Git LFS pointers.
     """
 
     def __init__(self, path: Path) -> None:
@@ -57,6 +57,7 @@ class ModelFolder:
                 else "; other formats can run code and are not loaded"
             )
             raise ModelError(f"{path} has no weights as safetensors{cure}")
+        refuse_lfs_pointers(_files(path))
 
     def read_json(self, name: str) -> dict[str, Any]:
         """A file of the folder.
@@ -267,9 +268,14 @@ def class_names_of(folder: Path, id2label: Mapping[int, str]) -> tuple[str, ...]
     return tuple(str(id2label[index]) for index in ids)
 
 
+def _files(folder: Path) -> list[Path]:
+    """All that loading may read."""
+    return sorted(path for pattern in FILES for path in folder.glob(pattern))
+
+
 def _digest(folder: Path) -> str:
     digest = hashlib.sha256()
-    for path in sorted(path for pattern in FILES for path in folder.glob(pattern)):
+    for path in _files(folder):
         digest.update(f"{path.name} {path.stat().st_size} ".encode())
         with path.open("rb") as file:
             while block := file.read(1 << 20):

@@ -283,6 +283,12 @@ def without_masks(folder: Path) -> None:
     transformers.DetrForObjectDetection.from_pretrained(folder).save_pretrained(folder)
 
 
+def as_pointer(folder: Path) -> None:
+    """As a clone without Git LFS leaves it."""
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+    (folder / "model.safetensors").write_bytes(pointer)
+
+
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
@@ -293,6 +299,7 @@ def without_masks(folder: Path) -> None:
         (without_weights, "no weights as safetensors"),
         (without_masks, "no weights for .* DetrForSegmentation, such as .*; is it a model without masks"),
         (lambda folder: (folder / "model.safetensors").write_bytes(b"short"), "transformers cannot load"),
+        (as_pointer, r"model\.safetensors is a Git LFS pointer of 70 bytes in place of the model; `git lfs pull`"),
         (lambda folder: (folder / "preprocessor_config.json").unlink(), "it has no preprocessor_config.json"),
         (lambda folder: (folder / "preprocessor_config.json").write_text('{"size": {}}'), "size must have height"),
         (
