@@ -142,7 +142,7 @@ def sight_of(
 
     Args:
         T_camera_poses: of the frame that the poses are in.
-        unmeasured: (H, W) int16, the label of the mask that a pixel without depth belongs to, 0 for none.
+        unmeasured: (H, W) int16, of `unmeasured_parts`.
     """
     return Sight(
         *scene_kernels.sight_of_fingers(
@@ -169,6 +169,8 @@ def unmeasured_parts(
 ) -> NDArray[np.int16]:
     """(H, W) int16: 1 + index of the mask at pixels without depth, where so many lie together; 0 elsewhere.
 
+    Where masks overlap it is `scene_kernels.OF_SEVERAL`.
+
     Args:
         bounds: of each mask.
     """
@@ -179,5 +181,6 @@ def unmeasured_parts(
         crop = crop_around(bounds[index], mask.shape, smallest_px)
         holes = mask[crop] & missing[crop]
         if holes.any():
-            owners[crop][dilated(eroded(holes, smallest_px), smallest_px) & holes] = index + 1
+            part = dilated(eroded(holes, smallest_px), smallest_px) & holes
+            owners[crop][part] = np.where(owners[crop][part] == 0, index + 1, scene_kernels.OF_SEVERAL)
     return owners

@@ -11,6 +11,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
+OF_SEVERAL = -1
+"""Of a pixel without depth: it belongs to the masks of several instances, any of which may be the one to be grasped."""
 _SIGHT_TOLERANCE_M = 0.01
 
 
@@ -169,7 +171,7 @@ def sight_of_fingers(
         depth_m: (H, W).
         camera: fx, fy, cx, cy.
         owner_image: (H, W) whose each pixel is.
-        unmeasured: (H, W) whose mask a pixel without depth belongs to.
+        unmeasured: (H, W) whose mask a pixel without depth belongs to, or `OF_SEVERAL`.
         own: who is to be grasped.
 
     Returns:
@@ -189,7 +191,7 @@ def sight_of_fingers(
             y = rotation[1, 0] * p_x + rotation[1, 1] * p_y + rotation[1, 2] * p_z + translation_m[1]
             z = rotation[2, 0] * p_x + rotation[2, 1] * p_y + rotation[2, 2] * p_z + translation_m[2]
             row, column, inside = _pixel(x, y, z, camera, width, height)
-            if not inside or unmeasured[row, column] == own:
+            if not inside or unmeasured[row, column] == own or unmeasured[row, column] == OF_SEVERAL:
                 unknown[c] = True
             elif depth_m[row, column] > 0 and depth_m[row, column] < z - _SIGHT_TOLERANCE_M:
                 if owner_image[row, column] == own:

@@ -17,6 +17,7 @@ from instance_seg_ros.grasping.collision import Obstacles, Sight, sight_of, unme
 from instance_seg_ros.grasping.gripper import Gripper
 from instance_seg_ros.grasping.object_body import Body
 from instance_seg_ros.grasping.quality import HELD, MARKS, SCORES, WEIGHTS, marks_of, quality_of, score_of
+from instance_seg_ros.grasping.scene_kernels import OF_SEVERAL
 from instance_seg_ros.lifting.shape import EXTRUDED, MEASURED, TURNED
 from instance_seg_ros.lifting.surface import bounds_of
 
@@ -184,6 +185,7 @@ def test_a_level_approach_or_one_from_below_never_reaches_a_supported_body() -> 
         (2.0, 3, 0.0, 0.0, True),  # outside the image
         (0.0, 4, 0.0, 0.0, True),  # where the mask of this object has no depth
         (0.0, 3, 0.0, 0.0, False),  # the same place, which is no matter to another object
+        (0.1, 3, 0.0, 0.0, True),  # where the masks of several objects have none
     ],
 )
 def test_what_the_camera_did_not_see_is_told_apart(
@@ -192,8 +194,8 @@ def test_what_the_camera_did_not_see_is_told_apart(
     depth_m = np.full((48, 64), 2.0, dtype=np.float32)
     depth_m[:, :28] = 0.5  # a wall over the left half, owned by instance 1
     unmeasured = np.zeros((48, 64), np.int16)
-    unmeasured[:, 30:34] = 4
-    depth_m[unmeasured > 0] = 0
+    unmeasured[:, 30:34], unmeasured[:, 35:41] = 4, OF_SEVERAL
+    depth_m[unmeasured != 0] = 0
     frame = RgbdFrame(None, depth_m, Intrinsics(64, 48, 60.0, 60.0, 31.5, 23.5))
     owners = (depth_m == 0.5).astype(np.int16)
     towards = poses_at((x_m, 0.0, 1.0), rotation=np.eye(3))  # 4 cm of fingers, all of them behind the wall or before it
@@ -211,6 +213,17 @@ def test_single_pixels_without_depth_are_no_unmeasured_part() -> None:
     frame = RgbdFrame(None, depth_m, Intrinsics(40, 40, 40.0, 40.0, 19.5, 19.5))
     parts = unmeasured_parts(frame, mask, [bounds_of(own) for own in mask])
     assert (parts[10:20, 10:20] == 2).all() and np.count_nonzero(parts) == 100
+
+
+def test_a_hole_that_masks_share_is_one_of_each() -> None:
+    depth_m = np.ones((40, 40), dtype=np.float32)
+    depth_m[10:20, 10:20] = 0
+    masks = np.zeros((2, 40, 40), dtype=bool)
+    masks[0, 5:35, 5:16] = masks[1, 5:35, 9:35] = True
+    frame = RgbdFrame(None, depth_m, Intrinsics(40, 40, 40.0, 40.0, 19.5, 19.5))
+    parts = unmeasured_parts(frame, masks, [bounds_of(own) for own in masks])
+    assert (parts[10:20, 10:16] == OF_SEVERAL).all() and (parts[10:20, 16:20] == 2).all()
+    assert np.count_nonzero(parts) == 100
 
 
 def test_lowest_point_is_that_of_the_boxes_corners() -> None:
