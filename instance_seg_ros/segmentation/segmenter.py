@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.instances import NO_STUFF, Instances
 from instance_seg_ros.core.parameters import SegmentationSettings
 from instance_seg_ros.segmentation.contract import read_info
+from instance_seg_ros.segmentation.families.stuff import walls_among_objects
 from instance_seg_ros.segmentation.model_file import ModelError, ModelInfo, refuse_lfs_pointers
 from instance_seg_ros.segmentation.model_location import located
 from instance_seg_ros.segmentation.network import Network, instances_of, network_inputs, selected_instances
@@ -20,6 +22,8 @@ from instance_seg_ros.segmentation.postprocessing import Selection, stuff_image,
 
 if TYPE_CHECKING:
     from instance_seg_ros.segmentation.combined_segmenter import CombinedSegmenter
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class Segmenter(Protocol):
@@ -127,6 +131,15 @@ def load_segmenter(path: Path | None, settings: SegmentationSettings) -> Network
     segmenters = [_load_one(path, settings)]
     if settings.second_model_path:
         segmenters.append(_load_one(Path(settings.second_model_path), settings))
+    for segmenter in segmenters:
+        walls = walls_among_objects(segmenter.info.class_names, segmenter.info.stuff_class_ids)
+        if walls:
+            _LOGGER.warning(
+                "the model %s finds each %s as an object to grasp; of a panoptic model from elsewhere stuff_classes in "
+                "the YAML beside its file or label_ids_to_fuse in its folder's config.json say that they are none",
+                segmenter.info.name,
+                " and ".join(walls),
+            )
     if len(segmenters) == 1 and settings.tile_width_px == 0:
         return segmenters[0]
     from instance_seg_ros.segmentation.combined_segmenter import CombinedSegmenter

@@ -31,6 +31,7 @@ CITYSCAPES_STUFF = frozenset(
     )
 )
 _DATA_SETS = {"COCO's": COCO_STUFF, "Cityscapes'": CITYSCAPES_STUFF}
+_HARDLY_OBJECTS = ("wall", "floor", "ceiling", "sky")
 _BY_ID = ("label_ids_to_fuse", "stuff_classes")
 """Arguments of transformers' panoptic post-processing."""
 
@@ -41,6 +42,15 @@ def stuff_by_names(class_names: Sequence[str]) -> tuple[tuple[int, ...], str]:
         if stuff <= set(class_names):
             return tuple(index for index, name in enumerate(class_names) if name in stuff), f"{source} panoptic classes"
     return (), ""
+
+
+def walls_among_objects(class_names: Sequence[str], stuff_class_ids: Sequence[int]) -> tuple[str, ...]:
+    """The names of classes that count as objects and hardly are, as of ADE20K, whose models may not say so."""
+    return tuple(
+        name
+        for index, name in enumerate(class_names)
+        if index not in stuff_class_ids and name.split(",")[0].strip().lower() in _HARDLY_OBJECTS
+    )
 
 
 def stuff_listed(path: Path, names: object, class_names: Sequence[str]) -> tuple[int, ...]:

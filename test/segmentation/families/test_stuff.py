@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from scipy.ndimage import gaussian_filter
 
@@ -25,9 +26,10 @@ from instance_seg_ros.segmentation.families.stuff import (
     stuff_by_names,
     stuff_listed,
     stuff_of_folder,
+    walls_among_objects,
 )
 from instance_seg_ros.segmentation.model_file import ModelError
-from instance_seg_ros.segmentation.segmenter import NetworkSegmenter
+from instance_seg_ros.segmentation.segmenter import NetworkSegmenter, load_segmenter
 
 NAMES = ("cup", "bolt", "wall", "floor")
 
@@ -43,6 +45,37 @@ NAMES = ("cup", "bolt", "wall", "floor")
 )
 def test_panoptic_data_sets_are_known_by_their_names(names: tuple[str, ...], stuff: tuple[int, ...]) -> None:
     assert stuff_by_names(names)[0] == stuff
+
+
+@pytest.mark.parametrize(
+    ("names", "stuff", "walls"),
+    [
+        (("wall", "building, edifice", "floor, flooring", "cup"), (), ("wall", "floor, flooring")),  # as of ADE20K
+        (("Sky", "cup"), (), ("Sky",)),
+        (("wall", "floor"), (0, 1), ()),
+        (("wall", "floor"), (1,), ("wall",)),
+        (("wall socket", "cup"), (), ()),
+        (COCO_CLASS_NAMES, (), ()),
+    ],
+)
+def test_walls_among_objects_are_known(names: tuple[str, ...], stuff: tuple[int, ...], walls: tuple[str, ...]) -> None:
+    assert walls_among_objects(names, stuff) == walls
+
+
+def test_a_model_that_takes_walls_for_objects_is_loaded_with_a_warning(
+    block_model_path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = SegmentationSettings(backend="onnxruntime")
+    load_segmenter(block_model_path, settings)
+    assert not caplog.messages
+    model = onnx.load(block_model_path)
+    onnx.helper.set_model_props(
+        model, {each.key: each.value for each in model.metadata_props} | {"class_names": '["wall"]'}
+    )
+    onnx.save(model, tmp_path / "walls.onnx")
+    load_segmenter(tmp_path / "walls.onnx", settings)
+    assert len(caplog.messages) == 1
+    assert "finds each wall as an object to grasp; of a panoptic model from elsewhere" in caplog.messages[0]
 
 
 @pytest.mark.parametrize(
