@@ -24,7 +24,8 @@ MEASURED, TURNED, EXTRUDED = 0, 1, 2
 outline straight down."""
 
 THIN_M = 0.02
-"""Of a body that is not higher, the windows that normals are fitted in never see a side alone."""
+"""Of a body that is not higher, the windows that normals are fitted in never see a side alone; and nobody can tell a
+mirror that it has from one that it has not."""
 _MOST_REFUTED = 0.04
 """A symmetry of which a larger share of the turned points is seen to be free does not hold."""
 _TURN = np.array([-1.0, -1.0, 1.0])
@@ -140,7 +141,8 @@ class CompletedShape:
         view = T_camera_shape, T_shape_camera.translation_m, frame
         found_m = _symmetry_axis(points_m, *view)
         shifts_m = (0.0,) if lies_round else _MIRROR_SHIFTS_M
-        mirror = _mirror(points_m, normals, *view, shifts_m) if found_m is None else None
+        # Of a thin body they are in front of what it stands on by less than what refutes them, wherever a mirror is.
+        mirror = _mirror(points_m, normals, *view, shifts_m) if found_m is None and size_m[2] > THIN_M else None
         return cls(T_camera_shape, size_m, points_m, normals, found_m, False, mirror)
 
     def surface(self, frame: RgbdFrame, mask: NDArray[np.bool_], bounds: Bounds) -> ShapeSurface:

@@ -132,6 +132,17 @@ def test_a_lying_bottle_has_its_hidden_side_as_the_mirror_of_the_near_one() -> N
     assert np.percentile(np.abs(from_axis_m - 0.03), 80) < 0.004
 
 
+@pytest.mark.parametrize(("height_m", "elevation_deg"), [(0.005, 40), (0.007, 60), (0.008, 75), (0.008, 88)])
+def test_a_thin_angle_has_no_mirror_that_its_height_is_too_low_to_refute(height_m: float, elevation_deg: float) -> None:
+    arms = [
+        Box((length_m, 0.03, height_m), upright(x_m, y_m, height_m / 2, yaw_deg))
+        for length_m, x_m, y_m, yaw_deg in ((0.12, 0, 0, 0), (0.08, 0.045, 0.055, 90))
+    ]
+    body, _ = body_of_all(arms, elevation_deg)
+    assert not (body.origin == TURNED).any()
+    np.testing.assert_allclose(body.size_m[:2], [0.12, 0.11], atol=0.004)
+
+
 def test_a_ring_has_pairs_across_its_rim() -> None:
     angles, radii = np.meshgrid(np.radians(np.arange(0, 360, 2)), np.linspace(0.035, 0.055, 20))
     top_m = np.column_stack(
