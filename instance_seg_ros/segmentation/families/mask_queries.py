@@ -36,13 +36,13 @@ _MASK_SCALE = 4
 
 
 def decode_pairs(
-    outputs: Mapping[str, NDArray], reading: Reading, mask_scale: int, eomt: bool = False
+    outputs: Mapping[str, NDArray], reading: Reading, mask_scale: int = 1, eomt: bool = False
 ) -> NetworkOutput:
     """Reads "logits" (1, Q, C + 1), the last of which is "nothing", and "masks" (1, Q, h, w).
 
     Args:
         mask_scale: by how much masks are upsampled before they are weighed.
-        eomt: a query stands for its best class alone, and its mask is weighed at the camera's size.
+        eomt: a query stands for its best class alone, and its mask is weighed at the camera's size instead.
     """
     placement, whole = reading.placement, outputs["masks"][0]
     whole_wh = whole.shape[2], whole.shape[1]
@@ -57,7 +57,7 @@ def decode_pairs(
     cells = extents_of(whole, 0.0, found, (masks.shape[2], masks.shape[1]))
     windows = pixels_over(cells, placement, whole_wh)
     if eomt:
-        inside = _above_zero_in_camera(whole, found, windows, placement, mask_scale)
+        inside = _above_zero_in_camera(whole, found, windows, placement)
     else:
         queries_and_cells = zip(found.tolist(), cells.tolist(), strict=True)
         inside = [_above_zero(masks[query], window, mask_scale) for query, window in queries_and_cells]
@@ -138,17 +138,15 @@ def _above_zero_in_camera(
     queries: NDArray[np.int64],
     windows_xyxy: NDArray[np.int64],
     placement: Placement,
-    scale: int,
 ) -> list[NDArray[np.floating]]:
-    """The logits above 0 of masks, upsampled, cut to the image at the top left and resized to the camera's.
+    """The logits above 0 of masks, resized to the network's image, cut to what the camera's fills, resized to that.
 
     Args:
         masks: (Q, h, w).
         queries: (K,), those of the masks that count.
         windows_xyxy: (K, 4), the camera's pixels outside which there are none.
     """
-    sides = zip(masks.shape[:0:-1], placement.inner_wh, placement.camera_wh, strict=True)
-    x, y = (_Resizing.of(cells, cells * scale, inner, camera) for cells, inner, camera in sides)
+    x, y = map(_Resizing.of, masks.shape[:0:-1], placement.network_wh, placement.inner_wh, placement.camera_wh)
     inside: list[NDArray[np.floating]] = []
     for query, (x0, y0, x1, y1) in zip(queries.tolist(), windows_xyxy.tolist(), strict=True):
         columns, rows = x.used(x0, x1), y.used(y0, y1)
@@ -172,9 +170,9 @@ class _Resizing:
 
     @staticmethod
     @lru_cache(maxsize=8)
-    def of(cells: int, fine: int, inner: int, camera: int) -> _Resizing:
-        """Of cells that are upsampled to `fine`, cut to `inner` and resized to the camera's size."""
-        shares = _linear(inner, camera) @ _linear(cells, fine)[:inner]
+    def of(cells: int, network: int, inner: int, camera: int) -> _Resizing:
+        """Of cells that are resized to the network's pixels, cut to the inner ones and resized to the camera's."""
+        shares = _linear(inner, camera) @ _linear(cells, network)[:inner]
         some = shares > 0
         return _Resizing(shares, np.stack([some.argmax(axis=1), cells - some[:, ::-1].argmax(axis=1)], axis=1))
 
@@ -239,7 +237,7 @@ EOMT = Family(
     image=ImageInput(size_wh=(640, 640), resize="fit", mean=IMAGENET_MEAN, std=IMAGENET_STD),
     score_threshold=0.5,
     mask_threshold=0.0,
-    decode=partial(decode_pairs, mask_scale=_MASK_SCALE, eomt=True),
+    decode=partial(decode_pairs, eomt=True),
     class_count=_class_count,
     class_names=coco.names_of,
 )
@@ -252,7 +250,7 @@ MASKFORMER = Family(
     image=_IMAGE,
     score_threshold=0.5,
     mask_threshold=0.0,
-    decode=partial(decode_pairs, mask_scale=1),
+    decode=decode_pairs,
     obstacle=_maskformer_obstacle,
     class_count=_class_count,
     class_names=coco.names_of,

@@ -120,13 +120,13 @@ def oneformer() -> Wrapped:
     return Wrapped(sharp, ("class_queries_logits", "masks_queries_logits"))
 
 
-def eomt() -> Wrapped:
-    """Of transformers, of a square of 128 pixels."""
+def eomt(upscale_blocks: int = 2) -> Wrapped:
+    """Of transformers, of a square of 128 pixels, whose masks have 8 cells a side, doubled by each block."""
     from transformers import EomtConfig, EomtForUniversalSegmentation
 
     config = EomtConfig(
         hidden_size=32, num_hidden_layers=3, num_attention_heads=2, image_size=128, num_blocks=1, num_queries=QUERIES,
-        num_register_tokens=1, num_labels=CLASSES,
+        num_register_tokens=1, num_labels=CLASSES, num_upscale_blocks=upscale_blocks,
     )  # fmt: skip
     model = EomtForUniversalSegmentation(config)
     with torch.no_grad():  # masks of some cells in a row, not of single ones here and there

@@ -136,13 +136,17 @@ def test_oneformer_is_told_its_task_and_gives_the_classes_of_its_package(
     require_equal(found, [one for one in expected if one[0] >= 0.05], 1e-3)
 
 
-@pytest.mark.parametrize("size_wh", [(161, 121), (120, 160), (128, 128)])
-def test_eomt_gives_what_its_package_gives(size_wh: tuple[int, int], networks: ModuleType, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("size_wh", "upscale_blocks"), [((161, 121), 2), ((120, 160), 2), ((128, 128), 2), ((128, 128), 1), ((120, 160), 3)]
+)
+def test_eomt_gives_what_its_package_gives(
+    size_wh: tuple[int, int], upscale_blocks: int, networks: ModuleType, tmp_path: Path
+) -> None:
     """One query at a time: asked for all, the package would give each pixel to the last one."""
     from transformers.models.eomt.image_processing_pil_eomt import EomtImageProcessorPil
 
     torch.manual_seed(1)
-    model = networks.eomt().model.eval()
+    model = networks.eomt(upscale_blocks).model.eval()
     model.save_pretrained(tmp_path)
     said = {"size": {"shortest_edge": 128, "longest_edge": 128}, "do_pad": True, "do_split_image": False}
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(said))
