@@ -158,6 +158,10 @@ def read_content(path: Path) -> bytes:
     """
     try:
         content = path.read_bytes()
+    except IsADirectoryError as error:
+        raise ModelError(
+            f"{path} is a folder and no model file; `instance-seg models inspect {path}` tells of it"
+        ) from error
     except OSError as error:
         raise ModelError(f"cannot read the model file {path}: {error.strerror}") from error
     if content.startswith(_ZIP):  # as PyTorch saves checkpoints

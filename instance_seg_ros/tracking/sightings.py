@@ -41,7 +41,7 @@ class Sightings:
         rotation: (N, 3, 3), columns are the axes of the boxes.
         box_m: (N, 3) centres of the boxes less the places.
         half_m: (N, 3) half sides of the boxes, along their axes.
-        at_least_m, at_most_m: (N, 3) bounds of the sides, the longest first; 0 and inf where nothing is known.
+        at_least_m, at_most_m: (N, 3) bounds of the sides, the longest first; 0 and inf where there is none.
         points_m: (N, POINTS, 3) points of the surface less the places.
         color: (N, 3) mean colour, 0 to 1.
         rays: (N, RAYS, 3) directions from the camera through pixels of the mask.

@@ -114,6 +114,11 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         read_model_info(tmp_path / "absent.onnx")
 
 
+def test_a_folder_in_place_of_a_file_is_told_with_what_tells_of_it(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="is a folder and no model file; `instance-seg models inspect /.*` tells"):
+        read_model_info(tmp_path)
+
+
 @given(cut=st.integers(min_value=0, max_value=len(tiny_model()) - 1))
 def test_a_file_cut_anywhere_is_refused(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
     with pytest.raises(ModelError):
