@@ -14,6 +14,8 @@ Flags = NDArray[np.bool_]
 OF_SEVERAL = -1
 """Of a pixel without depth: it belongs to the masks of several instances, any of which may be the one to be grasped."""
 _SIGHT_TOLERANCE_M = 0.01
+_STEPS = 6
+"""Of a finger's length, in which holes in the depth are looked for along it."""
 
 
 @kernel(
@@ -163,6 +165,8 @@ def sight_of_fingers(
 ) -> tuple[Flags, Floats, Floats]:
     """What the camera saw where the fingers go: at their tips, and a third and two thirds of their length above.
 
+    Holes in the mask's depth are also looked for between these and up to the fingers' upper ends.
+
     Args:
         rotations, origins_m: (C, 3, 3) and (C, 3) of the poses.
         aside_m: (C, K) where fingers are along the closing axis.
@@ -182,8 +186,9 @@ def sight_of_fingers(
     count, places = len(origins_m), aside_m.shape[1]
     unknown, hidden, shadowed = np.zeros(count, np.bool_), np.zeros(count), np.zeros(count)
     for c in range(count):
-        for k in range(3 * places):
-            back_m, x_m = (k // places) / 3 * length_m, aside_m[c, k % places]
+        for k in range((_STEPS + 1) * places):
+            step, x_m = k // places, aside_m[c, k % places]
+            back_m = step / _STEPS * length_m
             p_x = origins_m[c, 0] + x_m * rotations[c, 0, 0] - back_m * rotations[c, 0, 2]
             p_y = origins_m[c, 1] + x_m * rotations[c, 1, 0] - back_m * rotations[c, 1, 2]
             p_z = origins_m[c, 2] + x_m * rotations[c, 2, 0] - back_m * rotations[c, 2, 2]
@@ -191,7 +196,10 @@ def sight_of_fingers(
             y = rotation[1, 0] * p_x + rotation[1, 1] * p_y + rotation[1, 2] * p_z + translation_m[1]
             z = rotation[2, 0] * p_x + rotation[2, 1] * p_y + rotation[2, 2] * p_z + translation_m[2]
             row, column, inside = _pixel(x, y, z, camera, width, height)
-            if not inside or unmeasured[row, column] == own or unmeasured[row, column] == OF_SEVERAL:
+            hole = inside and (unmeasured[row, column] == own or unmeasured[row, column] == OF_SEVERAL)
+            if step % 2 or step == _STEPS:
+                unknown[c] = unknown[c] or hole
+            elif hole or not inside:
                 unknown[c] = True
             elif depth_m[row, column] > 0 and depth_m[row, column] < z - _SIGHT_TOLERANCE_M:
                 if owner_image[row, column] == own:

@@ -204,6 +204,21 @@ def test_what_the_camera_did_not_see_is_told_apart(
     assert (sight.hidden.tolist(), sight.shadowed.tolist(), sight.unknown.tolist()) == ([hidden], [shadowed], [unknown])
 
 
+@pytest.mark.parametrize(
+    ("rows", "unknown"),
+    [((1, 5), False), ((6, 10), True), ((10, 14), True), ((18, 22), True), ((26, 30), True), ((35, 40), False)],
+    ids=["above it", "upper end", "upper third", "between thirds", "just above the tip", "below the tip"],
+)
+def test_a_hole_anywhere_along_a_finger_is_unknown(rows: tuple[int, int], unknown: bool) -> None:
+    down_the_image = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])  # 24 pixels of fingers, from row 32 upwards
+    unmeasured = np.zeros((48, 64), np.int16)
+    unmeasured[slice(*rows)] = 1
+    frame = RgbdFrame(None, np.full((48, 64), 2.0, np.float32), Intrinsics(64, 48, 600.0, 600.0, 31.5, 23.5))
+    poses, owners = poses_at((0.0, 0.015, 1.0), rotation=down_the_image), np.zeros((48, 64), np.int16)
+    sight = sight_of(poses, np.zeros((1, 1)), GRIPPER, frame, Transform.identity(), owners, unmeasured, 1)
+    assert sight.unknown.tolist() == [unknown]
+
+
 def test_single_pixels_without_depth_are_no_unmeasured_part() -> None:
     depth_m = np.ones((40, 40), dtype=np.float32)
     depth_m[10:20, 10:20] = 0  # a hole in the mask
