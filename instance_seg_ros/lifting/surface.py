@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.core.camera import Intrinsics
 from instance_seg_ros.core.compiled import inner, kernel
-from instance_seg_ros.core.geometry import length
 
 Bounds = tuple[int, int, int, int]
 
@@ -158,32 +157,6 @@ class LocalPlanes:
     inverse_depth: NDArray[np.float32]
     slope_x: NDArray[np.float32]
     slope_y: NDArray[np.float32]
-
-    @property
-    def depth_m(self) -> NDArray[np.float32]:
-        """The depth of each plane at its pixel, float32 metres; 0 where there is no plane."""
-        return np.where(self.valid, 1 / np.where(self.valid, self.inverse_depth, 1), 0)
-
-    def at(self, places: NDArray[np.int64]) -> LocalPlanes:
-        """Those at some pixels, of shape (K,), by (K,) indices into the flattened image."""
-        return LocalPlanes(
-            self.valid.reshape(-1)[places],
-            self.inverse_depth.reshape(-1)[places],
-            self.slope_x.reshape(-1)[places],
-            self.slope_y.reshape(-1)[places],
-        )
-
-    def normals(self, rays: NDArray[np.float32], intrinsics: Intrinsics) -> NDArray[np.float32]:
-        """Unit normals towards the camera, (..., 3) float32, camera optical frame; unspecified where not valid.
-
-        Args:
-            rays: (..., 2) of the planes' pixels.
-        """
-        x, y = self.slope_x * intrinsics.fx, self.slope_y * intrinsics.fy
-        z = self.inverse_depth - rays[..., 0] * x - rays[..., 1] * y
-        # n . ray = 1 / z > 0 points away from the camera.
-        outward = -np.stack([x, y, z], axis=-1)
-        return outward / length(outward).clip(min=1e-12)[..., None]
 
 
 def fit_local_planes(

@@ -7,6 +7,7 @@ import pytest
 
 from instance_seg_ros.core.camera import Intrinsics
 from instance_seg_ros.lifting.surface import (
+    LocalPlanes,
     depth_step_pixels,
     dilated,
     eroded,
@@ -23,6 +24,11 @@ def depth_of_plane(normal: np.ndarray, distance_m: float) -> np.ndarray:
     """Depth (40, 60) of the plane normal . p = distance."""
     rays = np.concatenate([CAMERA.rays, np.ones((40, 60, 1), np.float32)], axis=-1)
     return (distance_m / (rays @ normal)).astype(np.float32)
+
+
+def depth_of(planes: LocalPlanes) -> np.ndarray:
+    """The depth of each plane at its pixel, metres; 0 where there is none."""
+    return np.where(planes.valid, 1 / np.where(planes.valid, planes.inverse_depth, 1), 0)
 
 
 @pytest.mark.parametrize(
@@ -65,16 +71,16 @@ def test_a_plane_is_fitted_exactly_and_its_normal_looks_at_the_camera(normal: li
     keep = np.ones_like(depth_m, dtype=bool)
     planes = fit_local_planes(depth_m, keep, 3)
     assert planes.valid.all()
-    np.testing.assert_allclose(planes.depth_m, depth_m, rtol=1e-4)
-    normals = planes.normals(CAMERA.rays, CAMERA)
-    assert (normals @ unit).min() > np.cos(np.radians(1))
+    np.testing.assert_allclose(depth_of(planes), depth_m, rtol=1e-4)
+    kept = kept_points(depth_m, keep, planes, (0.004, 0.007), (0, 0), CAMERA)
+    assert len(kept.normals) > 500 and (kept.normals @ unit).min() > np.cos(np.radians(1))
 
 
 def test_noise_is_averaged_out_without_a_bias() -> None:
     unit = np.array([0.0, -0.6, -0.8])
     truth_m = depth_of_plane(unit, -0.5)
     noisy_m = truth_m + np.random.default_rng(0).normal(0, 0.002, truth_m.shape).astype(np.float32)
-    error_m = fit_local_planes(noisy_m, np.ones(truth_m.shape, dtype=bool), 5).depth_m - truth_m
+    error_m = depth_of(fit_local_planes(noisy_m, np.ones(truth_m.shape, dtype=bool), 5)) - truth_m
     assert abs(error_m.mean()) < 0.0001
     assert error_m[8:-8, 8:-8].std() < 0.0004
 
@@ -85,9 +91,9 @@ def test_the_fit_says_what_depth_a_pixel_that_was_not_kept_would_have() -> None:
     keep = np.ones(depth_m.shape, dtype=bool)
     keep[:, 30:] = False
     planes = fit_local_planes(np.where(keep, depth_m, 9.0).astype(np.float32), keep, 4)
-    np.testing.assert_allclose(planes.depth_m[:, 31], depth_m[:, 31], rtol=1e-3)
+    np.testing.assert_allclose(depth_of(planes)[:, 31], depth_m[:, 31], rtol=1e-3)
     assert not planes.valid[:, 36:].any()
-    assert (planes.depth_m[:, 36:] == 0).all()
+    assert (depth_of(planes)[:, 36:] == 0).all()
 
 
 def test_planes_are_fitted_where_they_are_wanted() -> None:
@@ -96,7 +102,7 @@ def test_planes_are_fitted_where_they_are_wanted() -> None:
     wanted[10:20, 5] = True
     everywhere, some = fit_local_planes(depth_m, keep, 3), fit_local_planes(depth_m, keep, 3, wanted)
     np.testing.assert_array_equal(some.valid, wanted)
-    np.testing.assert_array_equal(some.depth_m[wanted], everywhere.depth_m[wanted])
+    np.testing.assert_array_equal(depth_of(some)[wanted], depth_of(everywhere)[wanted])
 
 
 def test_too_few_or_collinear_pixels_give_no_plane() -> None:
