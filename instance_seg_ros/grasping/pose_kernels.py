@@ -35,6 +35,16 @@ def _axis(rotations: Floats, origins_m: Floats, pose: int, axis: int) -> Axis:
 
 
 @inner
+def _axes(rotations: Floats, origins_m: Floats, pose: int) -> tuple[Axis, Axis, Axis]:
+    """The three axes of the frame of a grasp."""
+    return (
+        _axis(rotations, origins_m, pose, 0),
+        _axis(rotations, origins_m, pose, 1),
+        _axis(rotations, origins_m, pose, 2),
+    )
+
+
+@inner
 def _along(axis: Axis, x: float, y: float, z: float) -> float:
     """One coordinate of a point in the frame that an axis is of."""
     return axis[0] * x + axis[1] * y + axis[2] * z - axis[3]
@@ -74,11 +84,7 @@ def columns_of(
     within = np.empty(points, np.int64)
     for c in range(count):
         starts[c] = used
-        x_axis, y_axis, z_axis = (
-            _axis(rotations, origins_m, c, 0),
-            _axis(rotations, origins_m, c, 1),
-            _axis(rotations, origins_m, c, 2),
-        )
+        x_axis, y_axis, z_axis = _axes(rotations, origins_m, c)
         # Loops without branches, which the processor does for several points at a time.
         for n in range(points):
             x_m[n] = _along(x_axis, p_x[n], p_y[n], p_z[n])
@@ -259,11 +265,7 @@ def _meets(
     outer_m = inner_m + thickness_m + clearance_m
     lowest_m = min(palm_start_m, fingers_start_m) - clearance_m
     widest_m = max(outer_m, palm_x_m + clearance_m)
-    x_axis, y_axis, z_axis = (
-        _axis(rotations, origins_m, pose, 0),
-        _axis(rotations, origins_m, pose, 1),
-        _axis(rotations, origins_m, pose, 2),
-    )
+    x_axis, y_axis, z_axis = _axes(rotations, origins_m, pose)
     for n in range(len(points_m)):
         p_x, p_y, p_z = points_m[n, 0], points_m[n, 1], points_m[n, 2]
         z = _along(z_axis, p_x, p_y, p_z)
@@ -297,11 +299,7 @@ def _fits(
     """Whether the opened fingers get to a pose without meeting the body, which is between them with room beside it."""
     inner_m = opening_m / 2
     low_m, high_m = np.inf, -np.inf
-    x_axis, y_axis, z_axis = (
-        _axis(rotations, origins_m, pose, 0),
-        _axis(rotations, origins_m, pose, 1),
-        _axis(rotations, origins_m, pose, 2),
-    )
+    x_axis, y_axis, z_axis = _axes(rotations, origins_m, pose)
     for n in range(len(body_m)):
         p_x, p_y, p_z = body_m[n, 0], body_m[n, 1], body_m[n, 2]
         z = _along(z_axis, p_x, p_y, p_z)
