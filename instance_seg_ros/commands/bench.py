@@ -14,6 +14,7 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 from instance_seg_ros.commands.helpers import runtime_timing
+from instance_seg_ros.commands.helpers.made_up_frames import BLOCKS_M, TABLE_M, block_places, made_up_camera
 from instance_seg_ros.commands.helpers.pipeline_options import (
     add_pipeline_arguments,
     load_pipeline,
@@ -21,11 +22,12 @@ from instance_seg_ros.commands.helpers.pipeline_options import (
     refuse_prompt_options,
     settings_of,
 )
-from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
+from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.core.parameters import SegmentationSettings
 from instance_seg_ros.files.captures import capture_folders, read_capture
 from instance_seg_ros.pipeline import Scene
+from instance_seg_ros.segmentation.model_location import located
 
 COLUMNS = ("stage", "median ms", "p95 ms", "share %")
 EPILOG = """\
@@ -111,6 +113,10 @@ def run(args: argparse.Namespace) -> int:
         if index >= args.warm_up:
             scenes.append(scene)
     print(report(scenes))
+    model = located(args.model)
+    if model.is_dir() or model.suffix == ".safetensors":
+        print(f"not measured: {model} in other runtimes, and other networks beside it, as PyTorch alone loads it")
+        return 0
     first = scenes[0].frame.intrinsics
     of_one_camera = [scene.frame for scene in scenes if scene.frame.intrinsics == first]
     settings = settings_of(args, SegmentationSettings, "segmentation")
@@ -149,15 +155,12 @@ def _simulated(size_wh: tuple[int, int]) -> Iterator[RgbdFrame]:
 
 
 def made_up_frame(width: int, height: int, rows: int = 3) -> RgbdFrame:
-    """Rows of four blocks on a table, seen from above."""
-    depth_m = np.full((height, width), 0.9, dtype=np.float32)
-    for row in range(rows):
-        for column in range(4):
-            top, left = (4 * row + 1) * height // 13, (4 * column + 1) * width // 17
-            depth_m[top : top + 3 * height // 13, left : left + 3 * width // 17] = 0.84
-    color_rgb = np.where(depth_m[..., None] < 0.9, np.uint8(180), np.uint8(90)).repeat(3, axis=2)
-    focal_px = 0.95 * width
-    return RgbdFrame(color_rgb, depth_m, Intrinsics(width, height, focal_px, focal_px, width / 2, height / 2))
+    """Rows of four blocks of one height on a table, seen from above."""
+    depth_m = np.full((height, width), TABLE_M, dtype=np.float32)
+    for place in block_places(width, height, rows):
+        depth_m[place] = BLOCKS_M
+    color_rgb = np.where(depth_m[..., None] < TABLE_M, np.uint8(180), np.uint8(90)).repeat(3, axis=2)
+    return RgbdFrame(color_rgb, depth_m, made_up_camera(width, height))
 
 
 def stage_rows(stage_times_s: Sequence[Mapping[str, float]]) -> list[tuple[str, str, str, str]]:

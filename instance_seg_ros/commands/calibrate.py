@@ -19,7 +19,9 @@ _LOWEST_SCORE = 0.05
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `instance-seg calibrate`."""
-    parser.add_argument("--model", type=Path, metavar="FILE", required=True, help="model file of this project")
+    parser.add_argument(
+        "--model", type=Path, metavar="FILE", required=True, help="model file of this project, or name of a shipped one"
+    )
     parser.add_argument(
         "--data",
         type=Path,
@@ -54,7 +56,11 @@ def run(args: argparse.Namespace) -> int:
     from instance_seg_ros.learning.evaluation.reliability import fit, plot, reliability, threshold_for
     from instance_seg_ros.learning.export.model_writer import with_calibration, write_model_file
     from instance_seg_ros.segmentation.model_file import read_model_info
+    from instance_seg_ros.segmentation.model_location import located
 
+    if args.wrong_share is not None and not 0 <= args.wrong_share < 1:
+        raise InputError(f"--wrong-share is a share from 0 to below 1, not {args.wrong_share:g}")
+    args.model = located(args.model)
     info = read_model_info(args.model)
     try:
         fitted, judged = _predictions(args, info)

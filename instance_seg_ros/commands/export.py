@@ -30,7 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         type=Path,
         metavar="FILE",
-        help="a model file whose network to write in 8 bits; name, version and threshold stay",
+        help="a model file whose network to write in 8 bits, or name of a shipped one; name, version and threshold "
+        "in the file stay",
     )
     parser.add_argument("--out", type=Path, metavar="FILE", required=True, help="the ONNX file to write")
     parser.add_argument(
@@ -112,13 +113,15 @@ def _quantise_file(args: argparse.Namespace) -> str:
     """Writes the file; returns what it was made of."""
     from instance_seg_ros.learning.export.model_writer import in_8_bits, write_model_file
     from instance_seg_ros.segmentation.model_file import read_model_info
+    from instance_seg_ros.segmentation.model_location import located
 
     if args.int8 is None:
         raise InputError("--model is a network already; give --int8 FRAMES to write it in 8 bits")
-    info = read_model_info(args.model)
-    content, agreed = in_8_bits(args.model.read_bytes(), _frames(args.int8))
+    path = located(args.model)
+    info = read_model_info(path)
+    content, agreed = in_8_bits(path.read_bytes(), _frames(args.int8))
     write_model_file(content, args.out)
-    return f"made of {args.model.name} {info.digest[:12]}, {_told(agreed)}"
+    return f"made of {path.name} {info.digest[:12]}, {_told(agreed)}"
 
 
 def _export_trained(args: argparse.Namespace) -> str:

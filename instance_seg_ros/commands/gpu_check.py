@@ -29,7 +29,14 @@ from tabulate import tabulate
 
 from instance_seg_ros.commands.helpers.gpu_stages import KERNEL_STAGES, GpuStages, recorded, stages_of
 from instance_seg_ros.commands.helpers.instance_agreement import InstanceAgreement, instance_agreement
-from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
+from instance_seg_ros.commands.helpers.made_up_frames import (
+    BLOCKS_M,
+    COLUMNS,
+    TABLE_M,
+    block_places,
+    made_up_camera,
+)
+from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import SegmentationSettings
 from instance_seg_ros.files.captures import capture_folders, read_capture
@@ -146,17 +153,14 @@ def gpu_name() -> str:
 def made_up_tabletop(width: int, height: int) -> RgbdFrame:
     """Boxes of three heights on a table that the camera looks straight down on, with a sensor's noise and holes."""
     rng = np.random.default_rng(3)
-    depth_m = np.full((height, width), 0.9, dtype=np.float32)
-    for index in range(12):
-        row, column = divmod(index, 4)
-        top, left = (4 * row + 1) * height // 13, (4 * column + 1) * width // 17
-        depth_m[top : top + 3 * height // 13, left : left + 3 * width // 17] = 0.84 - 0.02 * row
+    depth_m = np.full((height, width), TABLE_M, dtype=np.float32)
+    for index, place in enumerate(block_places(width, height)):
+        depth_m[place] = BLOCKS_M - 0.02 * (index // COLUMNS)
     grey = (255 * (depth_m - 0.75).clip(0, 0.15) / 0.15).astype(np.uint8)
     color_rgb = np.repeat(grey[..., None], 3, axis=2)
     depth_m += rng.normal(0, 0.0008, depth_m.shape).astype(np.float32)
     depth_m[rng.random(depth_m.shape) < 0.02] = 0
-    focal_px = 0.95 * width
-    return RgbdFrame(color_rgb, depth_m, Intrinsics(width, height, focal_px, focal_px, width / 2, height / 2))
+    return RgbdFrame(color_rgb, depth_m, made_up_camera(width, height))
 
 
 def check_model(
@@ -320,10 +324,8 @@ def write_made_up_store(folder: Path, frames: int) -> None:
     width, height = frame.intrinsics.width, frame.intrinsics.height
     depth = np.round(frame.depth_m * 1e4).astype(np.uint16)
     ids = np.zeros((height, width), dtype=np.uint8)
-    for index in range(12):
-        row, column = divmod(index, 4)
-        top, left = (4 * row + 1) * height // 13, (4 * column + 1) * width // 17
-        ids[top : top + 3 * height // 13, left : left + 3 * width // 17] = index + 1
+    for value, place in enumerate(block_places(width, height), start=1):
+        ids[place] = value
     assert frame.color_rgb is not None
     arrays: dict[str, NDArray] = {
         "depth": np.repeat(depth[None], frames, axis=0),

@@ -56,6 +56,8 @@ def run(args: argparse.Namespace) -> int:
     """
     names = tuple(field.name for field in fields_of(GripperSettings) if field.type is float)
     if args.urdf is None:
+        if args.out is not None or args.package:
+            raise InputError("--out and --package are for --import URDF, and were given without it")
         print(listing(names))
         return 0
     if args.out is None or args.out.suffix != ".yaml":

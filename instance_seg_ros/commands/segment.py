@@ -113,6 +113,9 @@ def run(args: argparse.Namespace) -> int:
     """
     sources = _sources(args)
     prompts = Prompts(tuple(args.point), tuple(args.box), phrases_of(args.text))
+    for x0, y0, x1, y1 in args.box:
+        if x1 <= x0 or y1 <= y0:
+            raise InputError(f"--box {x0},{y0},{x1},{y1} holds no pixel: it goes from X0,Y0 to before X1,Y1")
     if args.text and not prompts.phrases:  # everything that is found would be no answer
         raise InputError(f"--text {args.text!r} holds no word")
     pipeline = load_pipeline(args)

@@ -42,6 +42,8 @@ def run(args: argparse.Namespace) -> int:
         InputError: the folder holds no result, there is no screen to show it on, or Open3D lacks a system library.
         ModuleNotFoundError: Open3D is not installed.
     """
+    if args.grasps < 0:
+        raise InputError(f"--grasps must be 0 or more, not {args.grasps}")
     open3d = load_open3d()
     shown = geometries(args.results, args.grasps)
     if sys.platform == "linux" and not any(os.environ.get(name) for name in _DISPLAYS):

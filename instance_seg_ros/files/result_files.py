@@ -62,9 +62,8 @@ def write_files(
         The files, `instances.json` last: where it is, the others are complete and of the same scene.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / INSTANCES_FILE).unlink(
-        missing_ok=True
-    )  # that of an earlier scene, whose other files are replaced one by one
+    # That of an earlier scene, whose other files are replaced one by one.
+    (folder / INSTANCES_FILE).unlink(missing_ok=True)
     write_image(folder / OVERLAY_FILE, cv2.cvtColor(overlay_rgb, cv2.COLOR_RGB2BGR))
     write_image(folder / LABELS_FILE, labels)
     write_atomically(folder / CLOUD_FILE, ply_bytes(cloud))

@@ -18,7 +18,7 @@ from instance_seg_ros.segmentation.model_file import ModelError
 MARGIN_SHARE = 0.1
 MARGIN_CELLS = 2.0
 
-# An instance that lost at least this share of its pixels to others describes the same object as they do.
+# An instance that keeps no larger share of its pixels than this describes the same object as those that got the others.
 MIN_KEPT_SHARE = 0.4
 
 Region = tuple[int, int, int, int]
@@ -150,7 +150,7 @@ def to_instances(
         ModelError: a mask is not finite.
     """
     rows = np.argsort(-output.scores, kind="stable")
-    rows = rows[(output.scores[rows] >= score_threshold) & (output.scores[rows] > 0)][:max_instances]
+    rows = rows[_counts(output.scores[rows], score_threshold)][:max_instances]
     if overlapping:
         return _overlapping_instances(output, rows, image_size_wh, class_names, mask_threshold, min_mask_pixels)
     owner, claimed_px = _settle(output, rows, image_size_wh, mask_threshold)
@@ -162,6 +162,11 @@ def to_instances(
         owner, claimed_px, own_px, own_boxes_xyxy, scores, class_ids, boxes_xyxy, masks_are_finite=np.ones(1, bool)
     )
     return settled_instances(settled, class_names, min_mask_pixels)
+
+
+def _counts(scores: NDArray[np.floating], threshold: float) -> NDArray[np.bool_]:
+    """Which rows reach the threshold and mean anything: those with a score of 0 are none, also at a threshold of 0."""
+    return (scores >= threshold) & (scores > 0)
 
 
 def _overlapping_instances(
@@ -220,7 +225,7 @@ def stuff_image(
         ModelError: a mask is not finite.
     """
     rows = np.argsort(-output.scores, kind="stable")
-    rows = rows[(output.scores[rows] >= score_threshold) & np.isin(output.class_ids[rows], class_ids)]
+    rows = rows[_counts(output.scores[rows], score_threshold) & np.isin(output.class_ids[rows], class_ids)]
     owner, _ = _settle(output, rows, image_size_wh, mask_threshold)
     return np.append(output.class_ids[rows], NO_STUFF).astype(np.int32)[owner]
 

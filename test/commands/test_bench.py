@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -123,6 +124,17 @@ def test_pytorch_and_an_imported_network_are_measured_on_request(
     assert "2 frames of 160x120" in out
     assert f"PyTorch {torch.__version__} (fp32)" in out
     assert f"PyTorch {torch.__version__} (bf16)" in out
+
+
+def test_a_model_of_another_project_is_measured_in_the_runtimes_of_the_cpu(
+    family_model_path: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = ["--model", str(family_model_path("yolo-seg"))]
+    options = ["bench", "--made-up", "--size", "160x128", "--frames", "1", "--warm-up", "0", *model]
+    assert main.main(options) == 0
+    assert re.search(r"frame to instances +ONNX Runtime", capsys.readouterr().out)
+    assert main.main([*options, "--pytorch"]) == 2
+    assert "is not a model of this project" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")

@@ -63,8 +63,15 @@ def test_a_calibrated_file_publishes_the_probabilities_that_were_fitted(
     assert "calibration" in read_metadata(calibrated.read_bytes())["trained_on"]
 
 
+@pytest.mark.parametrize("share", ["5", "1", "-0.1", "nan"])
+def test_a_share_that_is_none_is_refused(share: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--data", str(tmp_path), "--out", str(tmp_path / "x.onnx"), "--wrong-share", share]
+    assert main.main(["calibrate", "--model", "tabletop_rgbd", *options]) == 2
+    assert "--wrong-share is a share from 0 to below 1" in capsys.readouterr().err
+
+
 def test_too_few_frames_are_refused(scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--data", str(scenes), "--limit", "2", "--out", str(tmp_path / "x.onnx")]
-    assert main.main(["calibrate", "--model", str(default_model_path()), *options]) == 2
+    assert main.main(["calibrate", "--model", "tabletop_rgbd", *options]) == 2
     assert "give more labelled frames" in capsys.readouterr().err
     assert not (tmp_path / "x.onnx").exists()

@@ -62,6 +62,8 @@ def test_a_gripper_of_impossible_size_is_told(
         (["--import", "mine.urdf", "--out", "mine.txt"], "--import needs --out FILE.yaml"),
         (["--import", "none.urdf", "--out", "x.yaml"], "none.urdf: No such file"),
         (["--import", "none.urdf", "--out", "x.yaml", "--package", "shapes"], "NAME=FOLDER, not 'shapes'"),
+        (["--out", "mine.yaml"], "are for --import URDF"),
+        (["--package", "shapes=shapes"], "are for --import URDF"),
     ],
 )
 def test_what_cannot_be_imported_is_told(options: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:

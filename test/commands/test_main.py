@@ -156,6 +156,13 @@ def test_segment_cuts_out_what_is_in_a_rectangle_alone(
     assert "1 objects" in shown
 
 
+@pytest.mark.parametrize("box", ["140,75,80,30", "80,30,80,75", "80,30,140,30"])
+def test_a_rectangle_without_a_pixel_is_refused(run: Callable, capture: Path, tmp_path: Path, box: str) -> None:
+    status, _, told = run("segment", "--capture", capture, "--out", tmp_path / "out", "--box", box)
+    assert status == 2
+    assert f"--box {box} holds no pixel" in told
+
+
 def test_segment_asks_models_of_transformers_from_folders(
     run: Callable, capture: Path, tmp_path: Path, block_model_path: Path, folders: ModuleType
 ) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from instance_seg_ros.segmentation.model_file import ModelError
-from instance_seg_ros.segmentation.postprocessing import NetworkOutput, to_instances
+from instance_seg_ros.segmentation.postprocessing import NetworkOutput, stuff_image, to_instances
 
 
 def output(masks: list[np.ndarray], boxes: list[tuple[float, ...]], scores: list[float], scale: float = 1.0):
@@ -112,6 +112,16 @@ def test_overlapping_masks_keep_all_that_they_claim() -> None:
 def test_thresholds(scores: list[float], settings: dict, kept: int) -> None:
     masks, boxes = [rectangle(0, 0, 4, 3), rectangle(4, 3, 8, 6)], [(0, 0, 4, 3), (4, 3, 8, 6)]
     assert len(instances_of(output(masks, boxes, scores), **settings)) == kept
+
+
+@pytest.mark.parametrize(
+    ("scores", "threshold", "seen"),
+    [([0.9, 0.4], 0.5, {-1, 0}), ([0.9, 0.4], 0.3, {-1, 0, 1}), ([0.9, 0.0], 0.0, {-1, 0})],
+)
+def test_stuff_has_the_pixels_of_rows_that_mean_anything(scores: list[float], threshold: float, seen: set[int]) -> None:
+    found = output([rectangle(0, 0, 4, 3), rectangle(4, 3, 8, 6)], [(0, 0, 4, 3), (4, 3, 8, 6)], scores)
+    found = dataclasses.replace(found, class_ids=np.array([0, 1]))
+    assert set(np.unique(stuff_image(found, (8, 6), (0, 1), threshold, 0.5)).tolist()) == seen
 
 
 @pytest.mark.parametrize("box", [(-9, -9, -5, -5), (100, 100, 200, 200), (3, 3, 3, 3), (-1e6, -1e6, 1e6, 1e6)])

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from instance_seg_ros.core.parameters import LiftingSettings
 from instance_seg_ros.files.atomic import write_atomically
+from instance_seg_ros.learning.evaluation.breakdown import without_nan
 from instance_seg_ros.learning.evaluation.geometry_errors import (
     RECIPES,
     ErrorRow,
@@ -78,8 +79,7 @@ def _write(
         "objects": [{**dataclasses.asdict(error), "status": int(error.status)} for error in errors],
     }
     # NaN, where an object without a centre has no error, is null in JSON.
-    text = json.dumps(content, indent=1).replace("NaN", "null")
-    write_atomically(out / "geometry.json", text.encode())
+    write_atomically(out / "geometry.json", json.dumps(without_nan(content), indent=1).encode())
     figure = Figure((7, 5), layout="constrained")
     axes = figure.subplots()
     share = np.arange(1, len(errors) + 1) / len(errors)

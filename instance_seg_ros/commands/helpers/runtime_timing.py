@@ -21,6 +21,7 @@ from instance_seg_ros.core.parameters import SegmentationSettings
 from instance_seg_ros.core.settings import from_mapping
 from instance_seg_ros.files.captures import read_capture, write_capture
 from instance_seg_ros.segmentation import NetworkSegmenter, read_model_info
+from instance_seg_ros.segmentation.contract import read_info
 from instance_seg_ros.segmentation.model_location import located
 from instance_seg_ros.segmentation.runtimes.cpu_runtimes import (
     cpu_forms,
@@ -65,7 +66,7 @@ def rows(
     Args:
         frames: all of one camera, gone through over and over.
         rounds: how often each is timed, at least.
-        model: None for the one that is shipped.
+        model: an ONNX file, or None for the one that is shipped; of another project, on the CPU without PyTorch.
         settings: whatever they say of the backend, each installed one gets a row, and one more where a file in 8 bits
             lies beside the model. On the CPU the last row has the memory of `auto`, which tries all of them.
         unmeasured: gets a line for each runtime that does not run here.
@@ -74,7 +75,7 @@ def rows(
         InputError: a file cannot be used.
     """
     path = located(model)
-    info = read_model_info(path)
+    info = read_info(path)
     own = f"{info.name}, frame to instances"
     tasks: dict[tuple[str, str], Callable[[int], object]] = {}
     memory_mb: dict[tuple[str, str], str] = {}
@@ -114,6 +115,8 @@ def _torch_candidates(
     if comparison.checkpoint is not None:
         run = torch_timing.eager(comparison.checkpoint, frame, comparison.device)
         found[f"{comparison.checkpoint.with_suffix('')}, image to masks"] = {"PyTorch, eager": run}
+    if comparison.device != "cpu" or comparison.pytorch:
+        read_model_info(path)  # refuses other projects' files: what times them in PyTorch feeds this project's inputs
     if comparison.device != "cpu":
         found[""] = torch_timing.on_gpu(path, frame, unmeasured)
     elif comparison.pytorch:

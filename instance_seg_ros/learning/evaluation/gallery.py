@@ -116,7 +116,7 @@ def _definitions() -> str:
 
 def _figure(folder: Path, result: FrameResult, prediction: Prediction) -> str:
     """Writes the pictures of a frame; returns its part of the page."""
-    stem = "_".join(part for part in (result.name, result.sensor) if part)
+    stem = "_".join(part for part in (result.name, result.sensor, result.condition) if part)
     images = []
     for kind, picture in pictures(prediction).items():
         path = folder / "frames" / f"{stem}_{kind}.jpg"

@@ -95,7 +95,9 @@ def frame_outlines(color_rgb: NDArray[np.uint8], truth: Masks, predicted: Masks)
     """Measures one frame, of masks (N, H, W) and (M, H, W)."""
     strength = edge_strength(color_rgb)
     shifts_xy = [shift_onto_edges(mask, strength) for mask in truth]
-    moved_truth = np.stack([moved(mask, *shift) for mask, shift in zip(truth, shifts_xy, strict=True)])
+    moved_truth = np.zeros_like(truth)
+    for index, shift in enumerate(shifts_xy):
+        moved_truth[index] = moved(truth[index], *shift)
     edges, kept = [], []
     for mask, shift, ious in zip(truth, shifts_xy, mask_ious(truth, predicted), strict=True):
         if ious.max(initial=0) >= _SAME_OBJECT_IOU:

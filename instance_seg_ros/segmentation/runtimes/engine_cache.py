@@ -145,9 +145,8 @@ def _record(key: EngineKey, engine: bytes) -> dict[str, object]:
 
 def _replace(path: Path, content: bytes) -> None:
     """Writes and waits until it is on the disk, since robots lose power. Only the holder of the lock may call this."""
-    temporary = path.with_name(
-        f"{path.name}.part"
-    )  # always the same name, so that what a killed process left is overwritten
+    # Always the same name, so that what a killed process left is overwritten.
+    temporary = path.with_name(f"{path.name}.part")
     with open(temporary, "wb") as file:
         file.write(content)
         file.flush()

@@ -289,6 +289,16 @@ def test_reports_name_frames_and_write_files(tmp_path: Path) -> None:
     assert "<&" not in page
 
 
+def test_a_frame_under_several_conditions_has_pictures_of_each(tmp_path: Path) -> None:
+    worst = WorstFrames(2)
+    for condition in ("", "printed"):
+        source = replace(source_of(labels((0, 0, 10, 10)), name="1"), sensor="random", condition=condition)
+        worst.add(*evaluate_frame(FixedSegmenter(labels()), source))
+    write_page(tmp_path, "a model", summarise([result for result, _ in worst.frames()]), worst.frames())
+    pictures_of = {path.name.rpartition("_")[0] for path in (tmp_path / "frames").iterdir()}
+    assert pictures_of == {"1_random", "1_random_printed"}
+
+
 def test_without_faster_coco_eval_there_is_everything_but_average_precision(tmp_path: Path) -> None:
     source = source_of(labels((0, 0, 10, 10)))
     result, prediction = evaluate_frame(FixedSegmenter(labels((0, 0, 10, 10))), source)

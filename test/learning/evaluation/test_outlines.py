@@ -63,6 +63,11 @@ def test_objects_that_were_not_found_count_in_the_boundary_alone() -> None:
     assert (found.label_edges, found.mask_edges, found.shifts_xy, found.boundary_f) == ((), (), (), 0.0)
 
 
+def test_a_frame_without_objects_has_nothing_to_compare() -> None:
+    found = frame_outlines(PICTURE, np.zeros((0, 60, 80), dtype=bool), OBJECT[None])
+    assert (found.label_edges, found.shifts_xy, found.moved_boundary_f) == ((), (), 0.0)
+
+
 def test_the_command_prints_a_row_for_each_group(
     tmp_path: Path, block_model_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
