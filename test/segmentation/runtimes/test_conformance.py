@@ -120,10 +120,11 @@ def test_every_shipped_model_finds_the_same_objects(size_wh: tuple[int, int]) ->
         assert ((shared / either).max(axis=1) > 0.85).all()
 
 
+@pytest.mark.parametrize("name", shipped_models())
 @pytest.mark.parametrize("backend", CPU_BACKENDS)
-def test_the_shipped_model_in_8_bits_finds_what_it_finds_in_float(backend: str) -> None:
+def test_a_shipped_model_in_8_bits_finds_what_it_finds_in_float(backend: str, name: str) -> None:
     pytest.importorskip(backend)
-    path, frame = default_model_path(), tabletop(640, 480)
+    path, frame = shipped_models()[name], tabletop(640, 480)
     in_8_bits = load_cpu_network(backend, path_in_8_bits(path), SegmentationSettings(threads=1))
     assert "in 8 bits" in in_8_bits.backend
     measured = agreement([(segment(reference(path), path, frame), segment(in_8_bits, path, frame))])

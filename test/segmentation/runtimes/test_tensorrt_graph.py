@@ -50,7 +50,7 @@ def ignore(line: str) -> None:
         for size_wh in ((640, 480), (1280, 720))
         if precision != "bf16" or size_wh == (640, 480)
     ]
-    + [(FINE, "tf32", (640, 480)), (FINE, "fp16", (1280, 720))],
+    + [(FINE, "tf32", (640, 480)), (FINE, "fp16", (1280, 720)), (path_in_8_bits(FINE), "tf32", (640, 480))],
 )
 def test_tensorrt_builds_what_is_shipped(path: Path, precision: str, size_wh: tuple[int, int]) -> None:
     assert check(path, size_wh, precision, ignore).startswith("TensorRT for RTX 1.")
