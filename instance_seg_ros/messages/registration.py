@@ -46,7 +46,8 @@ class Registration:
     @property
     def text(self) -> str:
         """`pose` in words; empty for none."""
-        return registration_text(*self.pose) if self.pose is not None else ""
+        pose = self.pose  # the next frame may change it meanwhile
+        return registration_text(*pose) if pose is not None else ""
 
     @property
     def fault(self) -> str:
