@@ -1,12 +1,14 @@
 """Prints how old a result is when another process gets it, beside another network's forward pass in the same run.
 
     source env.sh
-    python scripts/latency.py [--beside FILE.onnx] [--backend onnxruntime] [--threads 2]
+    python scripts/latency.py [--beside FILE.onnx] [--backend auto] [--threads 2]
 
 A camera, the node and a planner are processes of their own. The camera stamps each pair of images, of eight blocks on a
 table, just before it publishes them; the planner takes the age of each InstanceArray when it has it as a Python object.
-The network of --beside runs alone before, between and after. Printed, too: from the start of the node's process to the
-first answer, beside a process that only imports the node and loads the model.
+The stages' times are those that the messages carry; what they leave of the age is messages, conversions and waiting.
+The network of --beside runs alone in ONNX Runtime before, between and after, pass after pass and at the first of the
+camera's rates, at which caches and threads go to rest between two of them. Printed, too: from the start of the node's
+process to the first answer, beside a process that only imports the node and loads the model.
 """
 
 from __future__ import annotations
@@ -18,12 +20,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import rclpy
+from numpy.typing import NDArray
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -89,14 +93,17 @@ def camera(rate_hz: float, seconds: float) -> None:
 
 
 def planner() -> None:
-    """Prints the time of the first answer, and when no more come, the ages in seconds and the mean count of objects."""
+    """Prints the time of the first answer, and when no more come, the ages and stages' times in seconds and the mean
+    count of objects."""
     node = Node("planner")
     ages_s: list[float] = []
+    stages_s: list[dict[str, float]] = []
     objects: list[int] = []
 
     def on_answer(answer: InstanceArray) -> None:
         now_ns = time.time_ns()
         ages_s.append((now_ns - stamp_ns_of(answer.header)) / 1e9)
+        stages_s.append({stage.name: stage.duration_s for stage in answer.stages})
         objects.append(len(answer.instances))
         if len(ages_s) == 1:
             print(now_ns / 1e9, flush=True)
@@ -109,7 +116,7 @@ def planner() -> None:
     while counted < len(ages_s):
         counted = len(ages_s)
         wait_until(lambda: len(ages_s) > counted, executor, SILENCE_S)  # noqa: B023 - called at once
-    print(json.dumps({"ages_s": ages_s, "objects": float(np.mean(objects or [0]))}))
+    print(json.dumps({"ages_s": ages_s, "stages_s": stages_s, "objects": float(np.mean(objects or [0]))}))
 
 
 def line_of(stream: IO[str] | None) -> str:
@@ -142,12 +149,12 @@ def compare(seconds: float, backend: str, threads: int, beside: Path | None) -> 
 
     load = [sys.executable, "-c", LOADED, backend, str(threads)]
     subprocess.run(load, env=environment, check=True)  # compiles what is not compiled yet
-    passes_ms: list[float] = []
+    passes_ms: dict[float | None, list[float]] = {None: [], RATES_HZ[0]: []}
     run_pass = None if beside is None else other_network("onnxruntime", beside, threads)
     rows, node, startup_s = [], None, 0.0
     try:
         for rate_hz in RATES_HZ:
-            passes_ms += times_ms(run_pass)
+            time_passes(run_pass, passes_ms)
             listener = start(*role, "planner", stdout=subprocess.PIPE, text=True)
             source = start(*role, "camera", "--rate", str(rate_hz))
             if node is None:
@@ -162,8 +169,8 @@ def compare(seconds: float, backend: str, threads: int, beside: Path | None) -> 
                 line_of(listener.stdout)
             found = json.loads(line_of(listener.stdout))
             source.wait()
-            rows.append((rate_hz, 1e3 * np.array(found["ages_s"][UNCOUNTED:]), found["objects"]))
-        passes_ms += times_ms(run_pass)
+            rows.append(Answers.of(rate_hz, found))
+        time_passes(run_pass, passes_ms)
     finally:
         for process in started:
             process.terminate()
@@ -178,42 +185,84 @@ def compare(seconds: float, backend: str, threads: int, beside: Path | None) -> 
     )
 
 
-def times_ms(run_pass: Callable[[int], object] | None) -> list[float]:
-    """Of some passes, after one that does not count; none where there is nothing to run."""
+def time_passes(run_pass: Callable[[int], object] | None, times_ms: dict[float | None, list[float]]) -> None:
+    """Adds times of some passes in ms, at each rate in Hz, None for one after the other.
+
+    Nothing where there is nothing to run.
+    """
     if run_pass is None:
-        return []
-    times_s = []
-    for turn in range(PASSES + 1):
-        begin_s = time.perf_counter()
-        run_pass(turn)
-        times_s.append(time.perf_counter() - begin_s)
-    return [1e3 * each for each in times_s[1:]]
+        return
+    for rate_hz, own_ms in times_ms.items():
+        begun_s = time.monotonic()
+        for turn in range(PASSES + 1):
+            if rate_hz is not None:
+                time.sleep(max(0.0, begun_s + turn / rate_hz - time.monotonic()))
+            begin_s = time.perf_counter()
+            run_pass(turn)
+            if turn > 0:
+                own_ms.append(1e3 * (time.perf_counter() - begin_s))
 
 
-def report(rows: list[tuple[float, np.ndarray, float]], passes_ms: list[float]) -> None:
-    """Prints the ages at each rate, and how many forward passes they are."""
-    one_ms = float(np.median(passes_ms)) if passes_ms else None
+@dataclass(frozen=True)
+class Answers:
+    """What a planner received at one rate of the camera, without the first few.
+
+    Attributes:
+        ages_ms: of each answer.
+        stages_ms: the median of each stage.
+        objects: in an answer on average.
+    """
+
+    rate_hz: float
+    ages_ms: NDArray[np.float64]
+    stages_ms: Mapping[str, float]
+    objects: float
+
+    @classmethod
+    def of(cls, rate_hz: float, found: Mapping[str, Any]) -> Answers:
+        """From the last line of a planner."""
+        counted = found["stages_s"][UNCOUNTED:]
+        names = counted[0] if counted else ()
+        stages_ms = {name: 1e3 * float(np.median([each[name] for each in counted])) for name in names}
+        return cls(rate_hz, 1e3 * np.array(found["ages_s"][UNCOUNTED:]), stages_ms, found["objects"])
+
+
+def report(rows: Sequence[Answers], passes_ms: Mapping[float | None, Sequence[float]]) -> None:
+    """Prints the ages at each rate, where they come from, and how many forward passes they are."""
+    pass_ms = {rate_hz: float(np.median(times_ms)) for rate_hz, times_ms in passes_ms.items() if times_ms}
+    headers = ["camera Hz", "median ms", "p99 ms", *(f"in passes {pace(rate_hz)}" for rate_hz in pass_ms)]
+    stages = list(rows[0].stages_ms)
     lines = []
-    for rate_hz, ages_ms, objects in rows:
-        if not len(ages_ms):
-            lines.append((f"{rate_hz:g}", "none", "none", "", 0, f"{objects:.1f}"))
+    for row in rows:
+        if not len(row.ages_ms):
+            lines.append([f"{row.rate_hz:g}", "none"])
             continue
-        median_ms, high_ms = np.percentile(ages_ms, [50, 99])
-        in_passes = "" if one_ms is None else f"{median_ms / one_ms:.2f}"
-        lines.append((f"{rate_hz:g}", f"{median_ms:.1f}", f"{high_ms:.1f}", in_passes, len(ages_ms), f"{objects:.1f}"))
-    headers = ("camera Hz", "median ms", "p99 ms", "median in forward passes", "answers", "objects")
+        median_ms, high_ms = np.percentile(row.ages_ms, [50, 99])
+        rest_ms = median_ms - sum(row.stages_ms.values())
+        shown = [f"{value:.1f}" for value in (*(row.stages_ms[name] for name in stages), rest_ms, row.objects)]
+        in_passes = [f"{median_ms / own_ms:.2f}" for own_ms in pass_ms.values()]
+        lines.append(
+            [f"{row.rate_hz:g}", f"{median_ms:.1f}", f"{high_ms:.1f}", *in_passes, *shown, str(len(row.ages_ms))]
+        )
+    headers += [*(f"{name} ms" for name in stages), "rest ms", "objects", "answers"]
     print(tabulate(lines, headers, tablefmt="github", disable_numparse=True))
-    if not all(len(ages_ms) for _, ages_ms, _ in rows):
+    if not all(len(row.ages_ms) for row in rows):
         print(f"the first {UNCOUNTED} answers of each rate do not count, and at one there were no more: more --seconds")
-    if one_ms is not None:
-        print(f"one forward pass of the other network: {one_ms:.1f} ms (p99 {np.percentile(passes_ms, 99):.1f} ms)")
+    for rate_hz, own_ms in pass_ms.items():
+        high_ms = np.percentile(passes_ms[rate_hz], 99)
+        print(f"one forward pass of the other network, {pace(rate_hz)}: {own_ms:.1f} ms (p99 {high_ms:.1f} ms)")
+
+
+def pace(rate_hz: float | None) -> str:
+    """How passes follow each other, in words."""
+    return "in a row" if rate_hz is None else f"at {rate_hz:g} Hz"
 
 
 def main() -> None:
     """Prints the tables, or plays one of the roles."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--beside", type=Path, metavar="FILE", help="an ONNX network with fixed input shapes")
-    parser.add_argument("--backend", default="onnxruntime", help="segmentation.backend (default: %(default)s)")
+    parser.add_argument("--backend", default="auto", help="segmentation.backend (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="of both networks (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=20.0, help="at each rate (default: %(default)s)")
     parser.add_argument("--role", choices=("camera", "planner"), help=argparse.SUPPRESS)
