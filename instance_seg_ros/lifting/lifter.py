@@ -162,6 +162,10 @@ class Instance3D:
         if self.centroid_covariance_m2 is not None:
             own = frozen(self.centroid_covariance_m2, (3, 3), "centroid_covariance_m2")
             object.__setattr__(self, "centroid_covariance_m2", own)
+        if self.shape is not None and (self.box is None or not self.shape.is_in(self.box)):
+            raise ValueError(
+                "the shape has another frame or size than the box, so that grasps would miss what it shows"
+            )
 
 
 @dataclass(frozen=True, eq=False)

@@ -47,6 +47,7 @@ _LEAN_TOLERANCE_M = 0.00375
 _THIN_LEVELS = 6
 _THIN_PERCENT = 70
 _MAX_CELLS = 320
+_SAME = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +107,15 @@ class CompletedShape:
             raise ValueError("a round shape has an axis")
         if self.mirror is not None and self.middle_m is not None:
             raise ValueError("a shape is completed by half a turn or by a mirror, not by both")
+
+    def is_in(self, box: OrientedBox) -> bool:
+        """Whether this is the shape of the object in this box: of its size and axes, upwards from its lower side."""
+        own, other = self.T_camera_shape, box.T_camera_box
+        off_m = own.translation_m + own.rotation[:, 2] * self.size_m[2] / 2 - other.translation_m
+        off = max(
+            np.abs(off_m).max(), np.abs(self.size_m - box.size_m).max(), np.abs(own.rotation - other.rotation).max()
+        )
+        return bool(off <= _SAME)
 
     @classmethod
     def of(

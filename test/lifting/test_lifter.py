@@ -28,6 +28,7 @@ from instance_seg_ros.learning.synthetic.analytic import (
     upright,
 )
 from instance_seg_ros.lifting import Completion, Instance3D, LiftedFrame, Lifter
+from instance_seg_ros.lifting.shape import CompletedShape
 from instance_seg_ros.pipeline import Scene
 
 NOISE_M = 0.0015
@@ -414,6 +415,11 @@ def check_any(frame: RgbdFrame, instances: Instances, min_points: int) -> None:
             assert np.isfinite(instance.centroid_m).all()
 
 
+SHAPE_OF_ANOTHER = CompletedShape(
+    Transform.identity(), np.ones(3), np.zeros((0, 3)), np.zeros((0, 3)), None, is_round=False
+)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -425,6 +431,7 @@ def check_any(frame: RgbdFrame, instances: Instances, min_points: int) -> None:
         ({"covariance_m2": np.zeros(9)}, r"covariance_m2 must have shape \(3, 3\)"),
         ({"box": None}, "contradicts what is unknown: box"),
         ({"status": Status.TOO_FEW_POINTS}, "TOO_FEW_POINTS.* contradicts"),
+        ({"shape": SHAPE_OF_ANOTHER}, "another frame or size than the box"),
     ],
 )
 def test_an_instance_that_contradicts_itself_is_refused(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from instance_seg_ros.core.geometry import Transform
+from instance_seg_ros.core.geometry import OrientedBox, Transform
 from instance_seg_ros.lifting.shape import CompletedShape, outline_walls
 
 
@@ -104,3 +104,22 @@ def test_a_shape_that_contradicts_itself_is_refused(change: dict[str, object], m
     }
     with pytest.raises(ValueError, match=message):
         CompletedShape(**{**whole, **change})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("T_camera_box", "size_m", "is_in"),
+    [
+        (Transform(np.eye(3), np.array([0.1, 0.0, 0.82])), (0.1, 0.06, 0.04), True),
+        (Transform(np.eye(3), np.array([0.1, 0.0, 0.80])), (0.1, 0.06, 0.04), False),  # lower by half its height
+        (Transform(np.eye(3), np.array([0.1, 0.0, 0.82])), (0.06, 0.1, 0.04), False),
+        (Transform(np.diag([-1.0, -1.0, 1.0]), np.array([0.1, 0.0, 0.82])), (0.1, 0.06, 0.04), False),  # turned
+    ],
+)
+def test_a_shape_is_in_the_box_of_its_size_and_frame(
+    T_camera_box: Transform, size_m: tuple[float, float, float], is_in: bool
+) -> None:
+    T_camera_shape = Transform(np.eye(3), np.array([0.1, 0.0, 0.8]))
+    shape = CompletedShape(
+        T_camera_shape, np.array([0.1, 0.06, 0.04]), np.zeros((0, 3)), np.zeros((0, 3)), None, is_round=False
+    )
+    assert shape.is_in(OrientedBox(T_camera_box, np.array(size_m))) is is_in
