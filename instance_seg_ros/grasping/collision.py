@@ -26,6 +26,8 @@ _RIM_PX = 7
 """Unlabelled pixels this near to an object (side of the square) are its own rim: flying pixels, a tight mask."""
 _SMALLEST_HOLE_PX = 5
 """Pixels without depth in an object's mask count where a square of this side fits between them."""
+_MOST_IN_HOLES = 0.05
+"""Of a finger's volume that may be in the lines of sight of such pixels, anywhere on its way from opened to closed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,8 +113,8 @@ class Sight:
     """What the camera saw where the fingers go.
 
     Attributes:
-        unknown: (C,) bool, whether a finger goes where the object may be and nothing was measured: a place of its mask
-            without depth, or beyond the image's border.
+        unknown: (C,) bool, whether a finger goes where the object may be and nothing was measured: on its way from
+            opened to closed into the lines of sight of places of its mask without depth, or beyond the image's border.
         hidden: (C,) share of the fingers' places behind something else.
         shadowed: (C,) share of them behind the object itself, where no more is known of it than its completion.
     """
@@ -128,37 +130,76 @@ class Sight:
 
 def sight_of(
     poses: Poses,
-    aside_m: FloatArray,
+    width_m: FloatArray,
     gripper: Gripper,
     frame: RgbdFrame,
     T_camera_poses: Transform,
     owner_image: NDArray[np.int16],
-    unmeasured: NDArray[np.int16],
+    holes: FloatArray,
     own: int,
 ) -> Sight:
-    """What the camera saw where fingers are at (C, K) places along the closing axis: at their tips and along them.
+    """What the camera saw where the fingers are, opened, closed and between.
 
     Space behind the object itself (`own`, its label) counts apart: its far side is completed.
 
     Args:
+        width_m: (C,) between the contacts.
         T_camera_poses: of the frame that the poses are in.
-        unmeasured: (H, W) int16, of `unmeasured_parts`.
+        holes: (L, 3), of `rays_of_holes`.
     """
-    return Sight(
-        *scene_kernels.sight_of_fingers(
-            poses.rotations,
-            poses.origins_m,
-            aside_m,
-            gripper.finger_length_m,
-            np.ascontiguousarray(T_camera_poses.rotation),
-            T_camera_poses.translation_m,
-            frame.depth_m,
-            frame.intrinsics.fx_fy_cx_cy,
-            owner_image,
-            unmeasured,
-            own,
-        )
+    thick_m, length_m = gripper.finger_thickness_m, gripper.finger_length_m
+    inner_m, outer_m = width_m / 2, poses.openings_m / 2 + thick_m
+    closed_x, opened_x = inner_m + thick_m / 2, outer_m - thick_m / 2
+    outside, hidden, shadowed = scene_kernels.sight_of_fingers(
+        poses.rotations,
+        poses.origins_m,
+        np.stack([-opened_x, -closed_x, closed_x, opened_x], axis=1),
+        length_m,
+        np.ascontiguousarray(T_camera_poses.rotation),
+        T_camera_poses.translation_m,
+        frame.depth_m,
+        frame.intrinsics.fx_fy_cx_cy,
+        owner_image,
+        own,
     )
+    fx, fy = frame.intrinsics.fx_fy_cx_cy[:2].tolist()
+    in_holes_m3 = scene_kernels.volume_of_sight(
+        poses.rotations,
+        poses.origins_m,
+        inner_m,
+        outer_m,
+        gripper.fingers.half_y,
+        length_m,
+        T_camera_poses.inverse().translation_m,
+        holes,
+        _STRIDE_PX**2 / (fx * fy),
+    )
+    finger_m3 = thick_m * 2 * gripper.fingers.half_y * length_m
+    return Sight(outside | (in_holes_m3 > _MOST_IN_HOLES * finger_m3), hidden, shadowed)
+
+
+def rays_of_holes(
+    frame: RgbdFrame, unmeasured: NDArray[np.int16], bounds: Bounds, own: int, T_camera_other: Transform
+) -> NDArray[np.float64]:
+    """(L, 3) the lines of sight of the pixels in a mask's unmeasured parts, in every second row and column.
+
+    Args:
+        unmeasured: (H, W) int16, of `unmeasured_parts`.
+        bounds: of the mask.
+        own: 1 + index of the mask.
+        T_camera_other: of the frame that the lines are to be in.
+
+    Returns:
+        Where each is at a depth of 1 m, seen from the camera.
+    """
+    left, top, width, height = bounds
+    part = unmeasured[top : top + height : _STRIDE_PX, left : left + width : _STRIDE_PX]
+    rows, columns = np.nonzero((part == own) | (part == scene_kernels.OF_SEVERAL))
+    fx, fy, cx, cy = frame.intrinsics.fx_fy_cx_cy.tolist()
+    rays = np.ones((len(rows), 3))
+    rays[:, 0] = (left + _STRIDE_PX * columns - cx) / fx
+    rays[:, 1] = (top + _STRIDE_PX * rows - cy) / fy
+    return np.ascontiguousarray(rays @ T_camera_other.rotation)
 
 
 def unmeasured_parts(

@@ -17,7 +17,7 @@ from instance_seg_ros.core.status import Status
 from instance_seg_ros.grasping import pose_kernels
 from instance_seg_ros.grasping.candidates import Poses, contact_pairs, poses_from_pairs
 from instance_seg_ros.grasping.closing import Closed, Column, close_on, deepest_m
-from instance_seg_ros.grasping.collision import Obstacles, Sight, sight_of, unmeasured_parts
+from instance_seg_ros.grasping.collision import Obstacles, rays_of_holes, sight_of, unmeasured_parts
 from instance_seg_ros.grasping.grasp import Grasp, InstanceGrasps, Rejection
 from instance_seg_ros.grasping.gripper import Gripper
 from instance_seg_ros.grasping.object_body import Body
@@ -90,13 +90,12 @@ class GraspSampler:
         obstacles = Obstacles.of_frame(frame, labels, lifted.support_plane, hidden_m)
         unmeasured = unmeasured_parts(frame, masks, bounds)
         for body in bodies:
-            results[body.label - 1] = self._grasps(frame, body, obstacles, unmeasured)
+            holes = rays_of_holes(frame, unmeasured, bounds[body.label - 1], body.label, body.T_camera_body)
+            results[body.label - 1] = self._grasps(frame, body, obstacles, holes)
         return tuple(results)
 
-    def _grasps(
-        self, frame: RgbdFrame, body: Body, obstacles: Obstacles, unmeasured: NDArray[np.int16]
-    ) -> InstanceGrasps:
-        """The grasps of one instance."""
+    def _grasps(self, frame: RgbdFrame, body: Body, obstacles: Obstacles, holes: FloatArray) -> InstanceGrasps:
+        """The grasps of one instance; holes: (L, 3), of `rays_of_holes`, in the body's frame."""
         settings, gripper = self.settings, self.gripper
         pairs = contact_pairs(body, self.friction, gripper.max_opening_m)
         if not len(pairs):
@@ -130,7 +129,9 @@ class GraspSampler:
             found.append((poses, closed))
             if thorough:
                 poses, closed = _opened_less(found[0][0].joined(poses), found[0][1].joined(closed))
-            sight = self._sight(frame, body, poses, closed, obstacles, unmeasured)
+            sight = sight_of(
+                poses, closed.width_m, gripper, frame, body.T_camera_body, obstacles.owner_image, holes, body.label
+            )
             known = ~sight.unknown
             if body.cut:  # its far side may be farther than what completes it, so fingers go only where it is seen free
                 known &= sight.shadowed == 0
@@ -143,23 +144,6 @@ class GraspSampler:
             grasps = self._best_free(body, *ranked, others_m, rejected)
         counts = {why: rejected[why] for why in Rejection if rejected[why]}
         return InstanceGrasps(grasps, status_of(grasps, rejected), counts)
-
-    def _sight(
-        self,
-        frame: RgbdFrame,
-        body: Body,
-        poses: Poses,
-        closed: Closed,
-        obstacles: Obstacles,
-        unmeasured: NDArray[np.int16],
-    ) -> Sight:
-        """What the camera saw where the fingers go: at their tips and along them, closed and opened."""
-        thick_m = self.gripper.finger_thickness_m
-        closed_x, opened_x = closed.width_m / 2 + thick_m / 2, poses.openings_m / 2 + thick_m / 2
-        aside_m = np.stack([-opened_x, -closed_x, closed_x, opened_x], axis=1)
-        return sight_of(
-            poses, aside_m, self.gripper, frame, body.T_camera_body, obstacles.owner_image, unmeasured, body.label
-        )
 
     def _best_free(
         self,

@@ -14,8 +14,6 @@ Flags = NDArray[np.bool_]
 OF_SEVERAL = -1
 """Of a pixel without depth: it belongs to the masks of several instances, any of which may be the one to be grasped."""
 _SIGHT_TOLERANCE_M = 0.01
-_STEPS = 6
-"""Of a finger's length, in which holes in the depth are looked for along it."""
 
 
 @kernel(
@@ -147,7 +145,6 @@ def _pixel(x: float, y: float, z: float, camera: NDArray[np.float32], width: int
     "float32[:, ::1]",
     "float32[::1]",
     "int16[:, ::1]",
-    "int16[:, ::1]",
     "int64",
 )
 def sight_of_fingers(
@@ -160,12 +157,9 @@ def sight_of_fingers(
     depth_m: NDArray[np.float32],
     camera: NDArray[np.float32],
     owner_image: NDArray[np.int16],
-    unmeasured: NDArray[np.int16],
     own: int,
 ) -> tuple[Flags, Floats, Floats]:
     """What the camera saw where the fingers go: at their tips, and a third and two thirds of their length above.
-
-    Holes in the mask's depth are also looked for between these and up to the fingers' upper ends.
 
     Args:
         rotations, origins_m: (C, 3, 3) and (C, 3) of the poses.
@@ -175,20 +169,18 @@ def sight_of_fingers(
         depth_m: (H, W).
         camera: fx, fy, cx, cy.
         owner_image: (H, W) whose each pixel is.
-        unmeasured: (H, W) whose mask a pixel without depth belongs to, or `OF_SEVERAL`.
         own: who is to be grasped.
 
     Returns:
-        unknown: (C,) whether one of the places is where the mask has no depth, or beyond the image's border.
+        outside: (C,) whether one of the places is beyond the image's border.
         hidden, shadowed: (C,) shares of them behind something else and behind the object itself.
     """
     height, width = depth_m.shape
     count, places = len(origins_m), aside_m.shape[1]
-    unknown, hidden, shadowed = np.zeros(count, np.bool_), np.zeros(count), np.zeros(count)
+    outside, hidden, shadowed = np.zeros(count, np.bool_), np.zeros(count), np.zeros(count)
     for c in range(count):
-        for k in range((_STEPS + 1) * places):
-            step, x_m = k // places, aside_m[c, k % places]
-            back_m = step / _STEPS * length_m
+        for k in range(3 * places):
+            back_m, x_m = (k // places) / 3 * length_m, aside_m[c, k % places]
             p_x = origins_m[c, 0] + x_m * rotations[c, 0, 0] - back_m * rotations[c, 0, 2]
             p_y = origins_m[c, 1] + x_m * rotations[c, 1, 0] - back_m * rotations[c, 1, 2]
             p_z = origins_m[c, 2] + x_m * rotations[c, 2, 0] - back_m * rotations[c, 2, 2]
@@ -196,14 +188,86 @@ def sight_of_fingers(
             y = rotation[1, 0] * p_x + rotation[1, 1] * p_y + rotation[1, 2] * p_z + translation_m[1]
             z = rotation[2, 0] * p_x + rotation[2, 1] * p_y + rotation[2, 2] * p_z + translation_m[2]
             row, column, inside = _pixel(x, y, z, camera, width, height)
-            hole = inside and (unmeasured[row, column] == own or unmeasured[row, column] == OF_SEVERAL)
-            if step % 2 or step == _STEPS:
-                unknown[c] = unknown[c] or hole
-            elif hole or not inside:
-                unknown[c] = True
+            if not inside:
+                outside[c] = True
             elif depth_m[row, column] > 0 and depth_m[row, column] < z - _SIGHT_TOLERANCE_M:
                 if owner_image[row, column] == own:
                     shadowed[c] += 1
                 else:
                     hidden[c] += 1
-    return unknown, hidden / (3 * places), shadowed / (3 * places)
+    return outside, hidden / (3 * places), shadowed / (3 * places)
+
+
+@kernel(
+    "float64[:, :, ::1]",
+    "float64[:, ::1]",
+    "float64[::1]",
+    "float64[::1]",
+    "float64",
+    "float64",
+    "float64[::1]",
+    "float64[:, ::1]",
+    "float64",
+)
+def volume_of_sight(
+    rotations: Floats,
+    origins_m: Floats,
+    inner_m: Floats,
+    outer_m: Floats,
+    half_width_m: float,
+    length_m: float,
+    camera_m: Floats,
+    rays: Floats,
+    pixel: float,
+) -> Floats:
+    """How much of the boxes that the fingers sweep while they close lies in the lines of sight of some pixels.
+
+    Args:
+        rotations, origins_m: (C, 3, 3) and (C, 3) of the poses.
+        inner_m, outer_m: (C,) from where to where the fingers sweep on the closing axis, on both sides.
+        half_width_m: of a finger, across the closing axis.
+        length_m: of the fingers.
+        camera_m: (3,) where the lines of sight start, in the frame of the poses.
+        rays: (L, 3) where they are at a depth of 1 m, seen from there.
+        pixel: the area that each of them stands for at a depth of 1 m, square metres.
+
+    Returns:
+        (C,) cubic metres, of the finger of which it is more.
+    """
+    count = len(origins_m)
+    volume_m3 = np.zeros(count)
+    start, along = np.empty(3), np.empty(3)
+    for c in range(count):
+        for axis in range(3):
+            start[axis] = 0.0
+            for k in range(3):
+                start[axis] += rotations[c, k, axis] * (camera_m[k] - origins_m[c, k])
+        low_m3, high_m3 = 0.0, 0.0
+        for ray in range(len(rays)):
+            for axis in range(3):
+                along[axis] = (
+                    rotations[c, 0, axis] * rays[ray, 0]
+                    + rotations[c, 1, axis] * rays[ray, 1]
+                    + rotations[c, 2, axis] * rays[ray, 2]
+                )
+            first, last = _between(start[1], along[1], -half_width_m, half_width_m, 0.0, np.inf)
+            first, last = _between(start[2], along[2], -length_m, 0.0, first, last)
+            if first < last:
+                near, far = _between(start[0], along[0], -outer_m[c], -inner_m[c], first, last)
+                low_m3 += max(far**3 - near**3, 0.0) / 3 * pixel
+                near, far = _between(start[0], along[0], inner_m[c], outer_m[c], first, last)
+                high_m3 += max(far**3 - near**3, 0.0) / 3 * pixel
+        volume_m3[c] = max(low_m3, high_m3)
+    return volume_m3
+
+
+@inner
+def _between(start: float, along: float, low: float, high: float, first: float, last: float) -> tuple[float, float]:
+    """Which multiples of `along`, of those from first to last, keep a line between two values of a coordinate.
+
+    The first is not smaller than the last where none do.
+    """
+    if along == 0:
+        return (first, last) if low <= start <= high else (0.0, 0.0)
+    one, other = (low - start) / along, (high - start) / along
+    return max(first, min(one, other)), min(last, max(one, other))

@@ -10,10 +10,10 @@ import pytest
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.geometry import Plane, Transform
 from instance_seg_ros.core.parameters import GripperSettings
-from instance_seg_ros.grasping import pair_kernels, pose_kernels
+from instance_seg_ros.grasping import pair_kernels, pose_kernels, scene_kernels
 from instance_seg_ros.grasping.candidates import Poses
 from instance_seg_ros.grasping.closing import Closed, Column, close_on, deepest_m
-from instance_seg_ros.grasping.collision import Obstacles, Sight, sight_of, unmeasured_parts
+from instance_seg_ros.grasping.collision import Obstacles, Sight, rays_of_holes, sight_of, unmeasured_parts
 from instance_seg_ros.grasping.gripper import Gripper
 from instance_seg_ros.grasping.object_body import Body
 from instance_seg_ros.grasping.quality import HELD, MARKS, SCORES, WEIGHTS, marks_of, quality_of, score_of
@@ -176,6 +176,9 @@ def test_a_level_approach_or_one_from_below_never_reaches_a_supported_body() -> 
         assert deepest(poses, body)[0] < 0
 
 
+NO_HOLES = np.zeros((0, 3))
+
+
 @pytest.mark.parametrize(
     ("x_m", "own", "hidden", "shadowed", "unknown"),
     [
@@ -183,9 +186,6 @@ def test_a_level_approach_or_one_from_below_never_reaches_a_supported_body() -> 
         (-0.3, 2, 1.0, 0.0, False),  # behind the wall
         (-0.3, 1, 0.0, 1.0, False),  # the wall is the object itself
         (2.0, 3, 0.0, 0.0, True),  # outside the image
-        (0.0, 4, 0.0, 0.0, True),  # where the mask of this object has no depth
-        (0.0, 3, 0.0, 0.0, False),  # the same place, which is no matter to another object
-        (0.1, 3, 0.0, 0.0, True),  # where the masks of several objects have none
     ],
 )
 def test_what_the_camera_did_not_see_is_told_apart(
@@ -193,30 +193,77 @@ def test_what_the_camera_did_not_see_is_told_apart(
 ) -> None:
     depth_m = np.full((48, 64), 2.0, dtype=np.float32)
     depth_m[:, :28] = 0.5  # a wall over the left half, owned by instance 1
-    unmeasured = np.zeros((48, 64), np.int16)
-    unmeasured[:, 30:34], unmeasured[:, 35:41] = 4, OF_SEVERAL
-    depth_m[unmeasured != 0] = 0
     frame = RgbdFrame(None, depth_m, Intrinsics(64, 48, 60.0, 60.0, 31.5, 23.5))
     owners = (depth_m == 0.5).astype(np.int16)
     towards = poses_at((x_m, 0.0, 1.0), rotation=np.eye(3))  # 4 cm of fingers, all of them behind the wall or before it
-    aside_m = np.array([[0.0, 0.01]])
-    sight = sight_of(towards, aside_m, GRIPPER, frame, Transform.identity(), owners, unmeasured, own)
+    sight = sight_of(towards, np.zeros(1), GRIPPER, frame, Transform.identity(), owners, NO_HOLES, own)
     assert (sight.hidden.tolist(), sight.shadowed.tolist(), sight.unknown.tolist()) == ([hidden], [shadowed], [unknown])
+
+
+SHARP = Intrinsics(128, 96, 1200.0, 1200.0, 63.5, 47.5)
+"""At 1 m, 0.83 mm a pixel."""
+
+
+def is_unknown(rows: tuple[int, int], columns: tuple[int, int], rotation: np.ndarray, y_m: float) -> bool:
+    """A grasp 20 mm wide at 1 m of what has no depth in these rows and columns: its fingers sweep from 10 to 50 mm."""
+    frame = RgbdFrame(None, np.full((96, 128), 2.0, np.float32), SHARP)
+    unmeasured, owners = np.zeros((96, 128), np.int16), np.zeros((96, 128), np.int16)
+    unmeasured[slice(*rows), slice(*columns)] = 1
+    poses = poses_at((0.0, y_m, 1.0), rotation=rotation)
+    holes = rays_of_holes(frame, unmeasured, (0, 0, 128, 96), 1, Transform.identity())
+    sight = sight_of(poses, np.full(1, 0.02), GRIPPER, frame, Transform.identity(), owners, holes, 1)
+    return bool(sight.unknown[0])
 
 
 @pytest.mark.parametrize(
     ("rows", "unknown"),
-    [((1, 5), False), ((6, 10), True), ((10, 14), True), ((18, 22), True), ((26, 30), True), ((35, 40), False)],
-    ids=["above it", "upper end", "upper third", "between thirds", "just above the tip", "below the tip"],
+    [((4, 12), False), ((14, 20), True), ((30, 34), True), ((60, 64), True), ((68, 78), False)],
+    ids=["above it", "upper end", "along it", "tip", "below the tip"],
 )
 def test_a_hole_anywhere_along_a_finger_is_unknown(rows: tuple[int, int], unknown: bool) -> None:
-    down_the_image = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])  # 24 pixels of fingers, from row 32 upwards
-    unmeasured = np.zeros((48, 64), np.int16)
-    unmeasured[slice(*rows)] = 1
-    frame = RgbdFrame(None, np.full((48, 64), 2.0, np.float32), Intrinsics(64, 48, 600.0, 600.0, 31.5, 23.5))
-    poses, owners = poses_at((0.0, 0.015, 1.0), rotation=down_the_image), np.zeros((48, 64), np.int16)
-    sight = sight_of(poses, np.zeros((1, 1)), GRIPPER, frame, Transform.identity(), owners, unmeasured, 1)
-    assert sight.unknown.tolist() == [unknown]
+    down_the_image = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])  # from row 17 to 66
+    assert is_unknown(rows, (0, 128), down_the_image, 0.015) is unknown
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "unknown"),
+    [
+        ((40, 54), (58, 70), False),  # between the fingers
+        ((36, 38), (78, 100), True),  # one edge of the width, closed
+        ((57, 59), (110, 124), True),  # the other edge, opened
+        ((46, 50), (92, 96), True),  # between opened and closed
+        ((46, 50), (32, 36), True),  # of the other finger
+        ((20, 32), (78, 124), False),  # beside the width
+        ((60, 72), (4, 50), False),
+        ((44, 50), (92, 94), False),  # 4 % of a finger's volume
+        ((44, 52), (92, 94), True),  # 5.3 %
+    ],
+)
+def test_a_hole_anywhere_in_what_a_finger_sweeps_is_unknown(
+    rows: tuple[int, int], columns: tuple[int, int], unknown: bool
+) -> None:
+    assert is_unknown(rows, columns, np.eye(3), 0.0) is unknown  # seen from behind, 24 rows wide
+
+
+@pytest.mark.parametrize(("tilt_deg", "turn_deg"), [(0, 0), (50, 0), (-30, 70), (90, 20)])
+def test_what_a_finger_sweeps_is_all_in_sight_of_pixels_that_cover_it(tilt_deg: float, turn_deg: float) -> None:
+    step, rotation = 0.001, turned(turn_deg) @ tilted(tilt_deg)
+    x, y = np.meshgrid(np.arange(-0.15, 0.15, step), np.arange(-0.15, 0.15, step))
+    rays = np.stack([x.ravel(), y.ravel(), np.ones(x.size)], axis=1)
+    poses, camera_m = poses_at((0.0, 0.0, 0.5), rotation=rotation), np.zeros(3)
+    volumes_m3 = scene_kernels.volume_of_sight(
+        poses.rotations, poses.origins_m, np.full(1, 0.01), np.full(1, 0.05), 0.01, 0.04, camera_m, rays, step**2
+    )
+    assert volumes_m3 == pytest.approx([0.04 * 0.02 * 0.04], rel=0.02)
+
+
+def test_holes_are_those_of_the_mask_or_of_several_in_its_bounds() -> None:
+    unmeasured = np.zeros((40, 40), np.int16)
+    unmeasured[10, 10], unmeasured[20, 14], unmeasured[20, 20], unmeasured[30, 30] = 1, 2, OF_SEVERAL, OF_SEVERAL
+    frame = RgbdFrame(None, np.ones((40, 40), np.float32), Intrinsics(40, 40, 40.0, 40.0, 20.0, 20.0))
+    across = Transform(turned(90), np.zeros(3))
+    lines = rays_of_holes(frame, unmeasured, (6, 8, 20, 20), 1, across)
+    assert lines == pytest.approx(np.array([[-0.25, -0.25, 1.0], [0.0, 0.0, 1.0]]) @ turned(90))
 
 
 def test_single_pixels_without_depth_are_no_unmeasured_part() -> None:
@@ -667,5 +714,5 @@ def test_a_place_is_hidden_from_1_cm_behind_what_was_measured(behind_m: float, h
     frame = RgbdFrame(None, np.full((40, 40), 0.5, dtype=np.float32), WIDE_PIXELS)
     level = np.array([[0.0, 0, 1], [1, 0, 0], [0, 1, 0]])  # approaches along x, so that the fingers are at one depth
     poses = poses_at((0, 0, 0.5 + behind_m), rotation=level)
-    sight = sight_of(poses, np.zeros((1, 1)), GRIPPER, frame, Transform.identity(), NO_LABELS, NO_LABELS, 1)
+    sight = sight_of(poses, np.zeros(1), GRIPPER, frame, Transform.identity(), NO_LABELS, NO_HOLES, 1)
     assert (sight.hidden.tolist(), sight.shadowed.tolist(), sight.unknown.tolist()) == ([hidden], [0.0], [False])
