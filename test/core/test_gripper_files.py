@@ -20,7 +20,7 @@ def test_every_preset_is_a_gripper_that_says_where_its_values_come_from(preset: 
     settings, gripper = GripperSettings(preset=preset), read_gripper(preset, NAMES)
     assert all(getattr(settings, name) == gripper.values[name] > 0 for name in NAMES)
     assert len(gripper.source) > 20
-    assert 0.02 <= settings.max_opening_m <= settings.palm_width_m
+    assert 0.015 <= settings.max_opening_m <= settings.palm_width_m
     assert 10 <= settings.force_n <= 70
 
 
@@ -34,6 +34,7 @@ def test_every_preset_is_a_gripper_that_says_where_its_values_come_from(preset: 
         ("onrobot_rg2", 0.11),
         ("weiss_wsg_50_110", 0.11),
         ("schunk_egk_40", 0.083),
+        ("schunk_egp_50", 0.016),
     ],
 )
 def test_presets_open_as_far_as_their_makers_say(preset: str, max_opening_m: float) -> None:
