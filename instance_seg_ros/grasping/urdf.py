@@ -8,6 +8,7 @@ from math import inf
 from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
+from xml.parsers import expat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,10 +75,7 @@ def sizes_of_urdf(path: Path, approach: str = "z", packages: Mapping[str, Path] 
     Raises:
         InputError: the file is none, names shapes that are not there, or has no two fingers.
     """
-    try:
-        root = ElementTree.parse(path).getroot()
-    except ElementTree.ParseError as error:
-        raise InputError(f"{path} is no URDF: {error}") from error
+    root = _read(path)
     if any("xacro" in part.tag for part in root.iter()):
         raise InputError(f"{path} is a xacro; expand it first: xacro {path.name} > gripper.urdf")
     points_m = {link.get("name", ""): _points_of(link, path, packages or {}) for link in root.findall("link")}
@@ -194,6 +192,18 @@ def _sizes(placed_m: Mapping[str, FloatArray], moved: set[str], axis: int, path:
 
 
 # Reading ------------------------------------------------------------------------------------------------------------
+
+
+def _read(path: Path) -> Element:
+    """The root of the file, names as they are written: like ROS, this does not mind prefixes that nothing declares."""
+    builder, parser = ElementTree.TreeBuilder(), expat.ParserCreate()
+    parser.StartElementHandler = builder.start
+    parser.EndElementHandler = builder.end
+    try:
+        parser.Parse(path.read_bytes(), True)
+    except expat.ExpatError as error:
+        raise InputError(f"{path} is no URDF: {error}") from error
+    return builder.close()
 
 
 def _points_of(link: Element, path: Path, packages: Mapping[str, Path]) -> FloatArray:

@@ -80,6 +80,11 @@ def sizes(tmp_path: Path, content: str, approach: str = "z") -> dict[str, float]
             {"finger_thickness_m": 0.02},
             id="one 10 mm thicker to the finger",
         ),
+        pytest.param(
+            HAND + FINGERS + LEFT + RIGHT + '<drake:group name="a"><drake:member/></drake:group>',
+            {},
+            id="tags of others, whose prefix nothing declares",
+        ),
     ],
 )
 def test_sizes_are_those_of_the_opened_gripper(tmp_path: Path, content: str, changed: dict[str, float]) -> None:
@@ -114,6 +119,7 @@ SECOND_PARENT = '<joint name="other" type="fixed"><parent link="right"/><child l
         (HAND + FINGERS + LEFT + RIGHT + LOOP, "z", "joints close a loop over ring_a, ring_b"),
         (HAND + FINGERS + LEFT + RIGHT + SECOND_PARENT, "z", "left hangs on more than one joint"),
         ('<xacro:include xmlns:xacro="http://ros.org/wiki/xacro"/>' + HAND, "z", "is a xacro; expand it first"),
+        ("<xacro:include/>" + HAND, "z", "is a xacro; expand it first"),
     ],
 )
 def test_what_is_no_gripper_is_told(tmp_path: Path, content: str, approach: str, words: str) -> None:
