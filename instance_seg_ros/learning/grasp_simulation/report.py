@@ -20,6 +20,7 @@ from instance_seg_ros.learning.grasp_simulation.scenes import Stage
 from instance_seg_ros.learning.grasp_simulation.statistics import Figures, calibration, figures_of
 from instance_seg_ros.learning.grasp_simulation.world import Attempt, Cause
 
+_NOTHING_WRONG = "plan and truth agree"
 _HEADERS = ("scene", "planner", "rounds", "success [95 %]", "cleared [95 %]", "touched", "rounds ended by")
 _STYLE = """
 body { font-family: system-ui, sans-serif; margin: 1.5rem; color: #222; background: #fff; }
@@ -50,7 +51,7 @@ def figures_rows(figures: Sequence[Figures]) -> list[list[str]]:
 def cause_rows(figures: Sequence[Figures]) -> list[list[str]]:
     """Failures by scene, planner, what happened and what truth says was wrong with the grasp."""
     return [
-        [own.scene, own.planner, str(count), Cause[cause].value, wrong or "nothing that truth tells"]
+        [own.scene, own.planner, str(count), Cause[cause].value, wrong or _NOTHING_WRONG]
         for own in figures
         for (cause, wrong), count in own.causes.most_common()
     ]
@@ -150,9 +151,9 @@ def write_report(folder: Path, options: dict[str, Any], rounds: Sequence[RoundRe
     ]
     page = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>grasp simulation</title>'
-        f"<style>{_STYLE}</style></head><body><h1>Grasp simulation</h1>"
-        f"<pre>{html.escape(json.dumps(options, indent=1))}</pre>{''.join(parts)}"
-        f"{diagram}<h2>failures, picture by picture</h2>{''.join(figures)}</body></html>\n"
+        f"<style>{_STYLE}</style></head><body><h1>Grasp simulation</h1>{''.join(parts)}{diagram}"
+        f"<h2>failures, picture by picture</h2>{''.join(figures)}<h2>options</h2>"
+        f"<pre>{html.escape(json.dumps(options, indent=1))}</pre></body></html>\n"
     )
     write_atomically(folder / "index.html", page.encode())
 
@@ -174,7 +175,7 @@ def _figure(record: RoundRecord, number: int, attempt: AttemptRecord, max_openin
     text = (
         f"{record.scene}, {record.planner}, seed {record.seed}, attempt {number}: "
         f"{attempt.family or 'no single object'}{quality}; {Cause[attempt.cause].value}; "
-        f"{explanation(attempt, max_opening_m) or 'plan and truth agree'}"
+        f"{explanation(attempt, max_opening_m) or _NOTHING_WRONG}"
     )
     return f'<figure><figcaption>{html.escape(text)}</figcaption><img src="{name}" alt="" loading="lazy"></figure>'
 
