@@ -54,8 +54,8 @@ class GraspSampler:
         where it fits in so, and is closed in thought: the surface that the fingers meet first gives the contacts. The
         opened gripper is checked on its straight way in and while it closes: against all measured points of the frame
         and the completed sides of the other objects, with `clearance_m`; against the half space below the support
-        plane; and against the object itself. No finger goes beyond the image's border, or where the object's mask has
-        no depth. Other space that the camera did not see counts as free, but costs quality where something else hides
+        plane; and against the object itself. No finger goes beyond the image's border, or, by more than a twentieth of
+        its volume while it closes, where the object's mask has no depth. Other space that the camera did not see counts as free, but costs quality where something else hides
         it.
 
         Args:
