@@ -55,8 +55,8 @@ class GraspSampler:
         opened gripper is checked on its straight way in and while it closes: against all measured points of the frame
         and the completed sides of the other objects, with `clearance_m`; against the half space below the support
         plane; and against the object itself. No finger goes beyond the image's border, or, by more than a twentieth of
-        its volume while it closes, where the object's mask has no depth. Other space that the camera did not see counts as free, but costs quality where something else hides
-        it.
+        its volume while it closes, where the object's mask has no depth. Other space that the camera did not see counts
+        as free, but costs quality where something else hides it.
 
         Args:
             lifted: of the same frame.
