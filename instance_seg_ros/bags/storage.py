@@ -144,14 +144,17 @@ def _opened_folder(path: Path, files: Sequence[Path], stack: contextlib.ExitStac
         reader = Reader(path)
         stack.enter_context(reader)
     except Exception as error:  # of rosbags or of any library below it, for damaged data
-        cause = _unreadable(path, error)
+        unreadable = _unreadable(path, error)
         if not files:
-            raise cause from error
-        told = [] if any(_is_cut_mcap(file) for file in files) else [f"{cause}; its files are read one by one"]
+            raise unreadable from error
+        told = (
+            f"{path}'s metadata.yaml cannot be used: {_cause_of(error)}; its files are read without it; "
+            f"`ros2 bag reindex -s {_storage_of(files)} {path.name}` writes it again"
+        )
         try:
-            return _opened_files(path, files, stack, told)
+            return _opened_files(path, files, stack, [] if any(_is_cut_mcap(file) for file in files) else [told])
         except BagError:
-            raise cause from error
+            raise unreadable from error
     return Bag(path, _storage_of(files), [reader], [])
 
 
@@ -196,6 +199,11 @@ def _on_topics(reader: Reader, topics: Collection[str]) -> list[Connection]:
 
 
 def _unreadable(path: Path, error: BaseException) -> BagError:
-    cause = " ".join(str(error).split()) or type(error).__name__  # some libraries explain over several lines
     cure = "a recording that was cut short: `ros2 bag reindex` may help"
-    return BagError(f"{path} cannot be read as a rosbag2: {cause}; {cure}")
+    return BagError(f"{path} cannot be read as a rosbag2: {_cause_of(error)}; {cure}")
+
+
+def _cause_of(error: BaseException) -> str:
+    """An error's text on one line, without what `rosbags` asks of its own users."""
+    text = " ".join(str(error).split()).removesuffix("; please report issue.")
+    return text or type(error).__name__

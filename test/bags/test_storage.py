@@ -191,7 +191,8 @@ def test_unusable_metadata_is_warned_of_and_the_files_are_read(
     with opened_bag(source) as bag:
         assert len(topics_read(bag)) == 16
         (warning,) = bag.warnings
-        assert cause in warning
+        assert f"in's metadata.yaml cannot be used: {cause}" in warning
+        assert "`ros2 bag reindex -s mcap in` writes it again" in warning
         assert "\n" not in warning
 
 
