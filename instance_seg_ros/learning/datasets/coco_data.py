@@ -365,11 +365,12 @@ def found_name(name: str, folder: Path) -> str:
     """The name of a file in a folder as some tool may have written it; the name itself where no such file is.
 
     Tools write backslashes, `%20`, the name of the folder in front, and Label Studio what it had when the image was
-    uploaded: `/data/upload/1/0a1b2c3d-cup.jpg` for cup.jpg, `/data/local-files/?d=sub/cup.jpg` for sub/cup.jpg.
+    uploaded: `/data/upload/1/0a1b2c3d-cup.jpg` or `../../label-studio/media/upload/1/0a1b2c3d-cup.jpg` for cup.jpg,
+    `/data/local-files/?d=sub/cup.jpg` for sub/cup.jpg.
     """
     slashed = name.replace("\\", "/")
     plain = [name, slashed, unquote(slashed).replace("\\", "/")]
-    served = [text.partition("?d=")[2] or re.sub(r"^/?data/upload/\d+/", "", text) for text in plain]
+    served = [text.partition("?d=")[2] or re.sub(r"^(.*/)?upload/\d+/", "", text) for text in plain]
     below = [text.removeprefix("./").lstrip("/").removeprefix(f"{folder.name}/") for text in (*plain, *served)]
     without_prefix = [re.sub(r"(^|/)[0-9a-f]{8}-([^/]+)$", r"\1\2", text) for text in below]
     candidates = dict.fromkeys([*plain, *below, *without_prefix])

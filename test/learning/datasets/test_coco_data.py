@@ -302,6 +302,7 @@ def test_a_category_that_annotations_are_of_is_a_class_whatever_stands_below(mak
         ("0a1b2c3d-b.jpg", "b.jpg"),
         ("images/0a1b2c3d-b.jpg", "b.jpg"),
         ("/data/upload/3/0a1b2c3d-b.jpg", "b.jpg"),
+        ("..\\..\\label-studio\\label-studio\\media\\upload\\4\\0a1b2c3d-b.jpg", "b.jpg"),
         ("/data/local-files/?d=sub/b.jpg", "sub/b.jpg"),
         ("/data/local-files/?d=images%5Csub%5Ca%20cup.jpg", "sub/a cup.jpg"),
         ("0a1b2c3d-b.jpg", "0a1b2c3d-b.jpg"),
