@@ -10,10 +10,8 @@ from pathlib import Path
 
 from instance_seg_ros.core.parameters import SegmentationSettings
 from instance_seg_ros.segmentation.accelerator import Accelerator, Maker, Report, Shapes
-from instance_seg_ros.segmentation.families.signature import operators_of
 from instance_seg_ros.segmentation.network import Network
 from instance_seg_ros.segmentation.runtimes import nvidia_driver
-from instance_seg_ros.segmentation.runtimes.engine_builder import graph_obstacle
 from instance_seg_ros.segmentation.runtimes.engine_cache import default_folder
 
 _OLDEST_TENSORRT = 10
@@ -45,9 +43,9 @@ def accelerators(path: Path, settings: SegmentationSettings) -> tuple[list[Accel
     obstacle = nvidia_driver.obstacle()
     if obstacle is not None:
         return [], [obstacle]
-    usable, obstacles, operators = [], [], operators_of(path)
+    usable, obstacles = [], []
     for name in GPU_BACKENDS:
-        obstacle = obstacle_of(name, settings.precision) or graph_obstacle(name, operators)
+        obstacle = obstacle_of(name, settings.precision)
         if obstacle is None:
             usable.append(accelerator(name, path, settings))
         else:

@@ -15,7 +15,6 @@ from instance_seg_ros.segmentation.families.signature import Signature, read_sig
 from instance_seg_ros.segmentation.model_file import ModelError, ModelInfo, mask_head_of, read_content
 from instance_seg_ros.segmentation.model_location import located
 from instance_seg_ros.segmentation.prompts import TextDetector
-from instance_seg_ros.segmentation.runtimes.engine_builder import MODULES, graph_obstacle
 from instance_seg_ros.segmentation.segmenter import load_segmenter
 
 Rows = Iterator[tuple[str, str]]
@@ -45,7 +44,6 @@ def inspection_of(path: Path) -> tuple[str, bool]:
         return f"{path} is this project's own{of_head}; `instance-seg models {path}` tells of it", True
     rows = [("file", f"{path} ({path.stat().st_size / 1e6:.1f} MB), by {signature.producer or 'an unnamed exporter'}")]
     rows += _signature_rows(signature)
-    rows += [(name, f"no: {text}") for name in MODULES if (text := graph_obstacle(name, signature.operators))]
     try:
         model = read_exported_model(path)
     except ModelError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from instance_seg_ros.segmentation.model_file import read_metadata
 from instance_seg_ros.segmentation.protobuf import Value, fields, text
@@ -89,14 +88,6 @@ def read_signature(content: bytes) -> Signature:
         metadata,
         producer,
     )
-
-
-def operators_of(path: Path) -> frozenset[str]:
-    """The types of a file's nodes; none of a file that cannot be read, which loading it will report."""
-    try:
-        return read_signature(path.read_bytes()).operators
-    except (OSError, ValueError):
-        return frozenset()
 
 
 def _tensor(value_info: memoryview) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
@@ -21,32 +21,18 @@ MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx_bindings"}
 """The Python module of each library, by the value of the setting `backend`."""
 _TITLES = {"tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT for RTX"}
 
-_MISSING_OPERATORS = {"tensorrt-rtx": ("NonMaxSuppression",)}
-"""What no engine of a library can compute, found by building: TensorRT for RTX 1.7 parses it and refuses it then."""
-
 # On a machine without a driver TensorRT says this beside the reason of every failure, there or not.
 _NO_DRIVER = "cudaError 35"
+
+_SUPPRESSION = "NonMaxSuppression"
+_CURE_OF_SUPPRESSION = (
+    "it could not be replaced by a loop; export the model without suppression in its graph where its family is read so "
+    "(YOLO), or choose the backend onnxruntime-cuda, onnxruntime or openvino"
+)
 
 
 class EngineError(InputError):
     """TensorRT cannot build or run an engine; the message says why, in TensorRT's own words."""
-
-
-def graph_obstacle(library_name: str, operators: Collection[str]) -> str | None:
-    """Why a library cannot build a graph that has these operators, with the cure; None when nothing is known of one.
-
-    Args:
-        library_name: a key of `MODULES`; others have no obstacle.
-        operators: types of the graph's nodes.
-    """
-    missing = [name for name in _MISSING_OPERATORS.get(library_name, ()) if name in operators]
-    if not missing:
-        return None
-    return (
-        f"{_TITLES[library_name]} does not implement {', '.join(missing)}, which is in the graph; export the model "
-        "without suppression in its graph where its family is read so (YOLO), or choose the backend tensorrt, "
-        "onnxruntime-cuda, onnxruntime or openvino"
-    )
 
 
 class EngineRefusedError(EngineError):
@@ -182,7 +168,9 @@ def build_engine(
     if monitor.progress.failure is not None:
         raise monitor.progress.failure
     if engine is None:
-        raise EngineError(f"{library.version} cannot build the engine: {library.errors.reason()}")
+        reason = library.errors.reason()
+        cure = f"; {_CURE_OF_SUPPRESSION}" if _SUPPRESSION in reason else ""
+        raise EngineError(f"{library.version} cannot build the engine: {reason}{cure}")
     return bytes(engine)
 
 

@@ -6,13 +6,10 @@ import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 
-from instance_seg_ros.segmentation.families.signature import operators_of
 from instance_seg_ros.segmentation.network import input_shapes
 from instance_seg_ros.segmentation.runtimes.engine_builder import (
     MODULES,
-    EngineError,
     build_engine,
-    graph_obstacle,
     load_library,
 )
 from instance_seg_ros.segmentation.runtimes.onnxruntime_backend import OnnxRuntimeNetwork
@@ -47,14 +44,11 @@ def check(path: Path, size_wh: tuple[int, int], precision: str, report: Callable
 
     Raises:
         ModelError: the model file cannot be used, or not for this size.
-        EngineError: TensorRT refuses it, in its words, or is known to refuse what the graph has.
+        EngineError: TensorRT refuses it, in its words.
     """
     from instance_seg_ros.segmentation.runtimes.tensorrt_graph import graph_for_tensorrt
 
     library = load_library("tensorrt-rtx")
-    obstacle = graph_obstacle(library.name, operators_of(path))
-    if obstacle is not None:
-        raise EngineError(f"{path}: {obstacle}")
     shapes = input_shapes(OnnxRuntimeNetwork(path, threads=1).input_names, size_wh)
     engine = build_engine(library, graph_for_tensorrt(path, shapes, precision), precision, report, CHECKED_CAPABILITIES)
     width, height = size_wh

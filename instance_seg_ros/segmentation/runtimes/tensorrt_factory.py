@@ -13,14 +13,12 @@ import onnxruntime
 
 from instance_seg_ros import __version__
 from instance_seg_ros.segmentation.contract import family_contract_of, read_info
-from instance_seg_ros.segmentation.families.signature import operators_of
 from instance_seg_ros.segmentation.network import input_shapes, size_wh_of
 from instance_seg_ros.segmentation.runtimes.engine_builder import (
     EngineError,
     EngineRefusedError,
     TensorRtLibrary,
     build_engine,
-    graph_obstacle,
 )
 from instance_seg_ros.segmentation.runtimes.engine_cache import EngineCache, EngineKey
 from instance_seg_ros.segmentation.runtimes.onnxruntime_backend import OnnxRuntimeNetwork
@@ -49,9 +47,6 @@ def build_into_cache(
         OSError: the cache cannot be written.
     """
     info = read_info(model_path)
-    obstacle = graph_obstacle(library.name, operators_of(model_path))
-    if obstacle is not None:
-        raise EngineError(f"{model_path}: {obstacle}")
     shapes = input_shapes(OnnxRuntimeNetwork(model_path, threads=1).input_names, size_wh)
     key = engine_key(library, info.digest, shapes, precision, _PREPARED_BY)
 

@@ -1,8 +1,10 @@
 """A model file's graph as TensorRT takes it.
 
 Model files are written for all runtimes, and are fastest on CPUs as they are. TensorRT's parser refuses some of what is
-valid ONNX: bytes may feed a Cast and nothing else, and ArgMax wants two axes. Rewriting that when an engine is built
-serves every file, those that were exported before included; each result stays the same to the bit.
+valid ONNX: bytes may feed a Cast and nothing else, ArgMax wants two axes, TopK gives 3,840 elements at most, and
+suppression of boxes has no fixed number of rows. Rewriting that when an engine is built serves every file, those that
+were exported before included; each result stays the same to the bit, but that rows which no threshold takes for an
+object follow those that suppression leaves.
 """
 
 from __future__ import annotations
@@ -16,8 +18,12 @@ from onnx import TensorProto, helper, numpy_helper
 
 from instance_seg_ros.segmentation.model_file import is_in_8_bits
 from instance_seg_ros.segmentation.runtimes.fixed_sizes import with_fixed_sizes
+from instance_seg_ros.segmentation.runtimes.fixed_suppression import with_fixed_suppression
 from instance_seg_ros.segmentation.runtimes.half_precision import HALF_TYPES, with_half_convolutions
 from instance_seg_ros.segmentation.runtimes.symmetric_activations import with_symmetric_activations
+
+_LARGEST_K = 3840
+"""Of TensorRT's TopK, in each of its versions so far."""
 
 
 def graph_for_tensorrt(path: Path, input_shapes: Mapping[str, tuple[int, ...]], precision: str) -> bytes:
@@ -39,8 +45,11 @@ def graph_for_tensorrt(path: Path, input_shapes: Mapping[str, tuple[int, ...]], 
 
 def in_accepted_form(model: bytes) -> bytes:
     """The serialised ONNX model without what TensorRT refuses; the model itself where it has none of that."""
-    proto = onnx.load_from_string(model)
-    changed = _convert_bytes_first(proto.graph)
+    as_it_is = onnx.load_from_string(model)
+    proto = with_fixed_suppression(as_it_is)
+    changed = proto is not as_it_is
+    changed |= _convert_bytes_first(proto.graph)
+    changed |= _take_many_in_parts(proto.graph)
     changed |= _give_argmax_two_axes(proto)
     if not changed:
         return model
@@ -65,6 +74,43 @@ def _convert_bytes_first(graph: onnx.GraphProto) -> bool:
         cast = helper.make_node("Cast", [name], [as_float], name=f"{name}/to_float", to=TensorProto.FLOAT)
         graph.node.insert(0, cast)
     return bool(wrongly_used)
+
+
+def _take_many_in_parts(graph: onnx.GraphProto) -> bool:
+    """Makes several of each TopK that gives too many largest elements: each looks at what those before it left."""
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer if tensor.dims == [1]}
+    nodes: list[onnx.NodeProto] = []
+    for node in graph.node:
+        attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+        count = 0
+        if node.op_type == "TopK" and attributes.get("largest", 1) and node.input[1] in constants:
+            count = int(constants[node.input[1]].item())
+        if count <= _LARGEST_K:
+            nodes.append(node)
+            continue
+        axis = attributes.get("axis", -1)
+        left, parts = node.input[0], []
+        for begin in range(0, count, _LARGEST_K):
+            part = [f"{name}/from_{begin}" for name in node.output]
+            size, taken = f"{part[1]}/count", f"{part[1]}/taken"
+            length = np.array([min(_LARGEST_K, count - begin)])
+            graph.initializer.append(numpy_helper.from_array(length, size))
+            nodes.append(helper.make_node("TopK", [left, size], part, name=part[0], **attributes))
+            parts.append(part)
+            if begin + _LARGEST_K < count:
+                lowest = helper.make_tensor("lowest", TensorProto.FLOAT, [1], [np.finfo(np.float32).min])
+                nodes += [
+                    helper.make_node("Shape", [part[1]], [f"{taken}/shape"]),
+                    helper.make_node("ConstantOfShape", [f"{taken}/shape"], [taken], value=lowest),
+                    helper.make_node("ScatterElements", [left, part[1], taken], [f"{taken}/left"], axis=axis),
+                ]
+                left = f"{taken}/left"
+        for output, names in zip(node.output, zip(*parts, strict=True), strict=True):
+            nodes.append(helper.make_node("Concat", names, [output], name=output, axis=axis))
+    changed = len(nodes) != len(graph.node)
+    del graph.node[:]
+    graph.node.extend(nodes)
+    return changed
 
 
 def _give_argmax_two_axes(proto: onnx.ModelProto) -> bool:

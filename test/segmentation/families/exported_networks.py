@@ -275,15 +275,22 @@ class _Suppression(torch.autograd.Function):
 
     @staticmethod
     def symbolic(graph: Any, boxes: Any, scores: Any) -> Any:
-        constants = [graph.op("Constant", value_t=torch.tensor(value)) for value in ([20], [0.6], [0.05])]
+        constants = [graph.op("Constant", value_t=torch.tensor(value)) for value in ([20], [0.6], [0.55])]
         return graph.op("NonMaxSuppression", boxes, scores, *constants)
 
 
 class RtmdetIns(nn.Module):
-    """Distances and class probabilities, suppression in the graph, dynamic filters, masks of the image's size."""
+    """Distances and class probabilities, suppression in the graph, dynamic filters, masks of the image's size.
 
-    def __init__(self) -> None:
+    From suppression on in the steps of MMDeploy, a row of zeros at the end and the order by score included.
+
+    Args:
+        reads_scores: off, the scores of the rows come from where the suppression's own scores come from.
+    """
+
+    def __init__(self, reads_scores: bool = True) -> None:
         super().__init__()
+        self._reads_scores = reads_scores
         self._pyramid = _Pyramid(16)
         self._head = nn.Conv2d(16, 4 + CLASSES + PROTOTYPES, 1)
         nn.init.normal_(self._head.weight, std=2.0)
@@ -296,12 +303,19 @@ class RtmdetIns(nn.Module):
         distances = F.softplus(raw[..., :4]) * 8
         centers = _cells(level, 8)
         boxes = torch.cat([centers - distances[..., :2], centers + distances[..., 2:]], dim=2)
-        scores, labels = raw[..., 4 : 4 + CLASSES].sigmoid().max(dim=2)
-        kept = _Suppression.apply(boxes, scores[:, None])[:, 2]
+        probabilities = raw[..., 4 : 4 + CLASSES].sigmoid()
+        scores = probabilities.transpose(1, 2)
+        _, class_ids, kept = _Suppression.apply(boxes, scores).unbind(dim=1)
+        chosen = scores[:, class_ids, kept] if self._reads_scores else raw[:, kept, 4 + class_ids].sigmoid()
+        detections = torch.cat([boxes[:, kept], chosen[..., None]], dim=2)
+        detections = torch.cat([detections, torch.zeros(1, 1, 5)], dim=1)
+        labels = torch.cat([class_ids, torch.zeros(1, dtype=torch.int64)])
+        order = detections[0, :, 4].sort(descending=True).indices
+        kept = torch.cat([kept, torch.full((1,), -1)])[order]
         filters = raw[0, kept, 4 + CLASSES :]
         logits = torch.einsum("nc,bchw->bnhw", filters, self._features(level))
         masks = F.interpolate(logits, scale_factor=8.0, mode="bilinear").sigmoid()
-        return torch.cat([boxes[:, kept], scores[:, kept, None]], dim=2), labels[:, kept], masks
+        return detections[:, order], labels[None, order], masks
 
 
 class Solov2(nn.Module):

@@ -15,15 +15,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from instance_seg_ros.commands.helpers.model_inspection import inspection_of
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.parameters import SegmentationSettings
 from instance_seg_ros.segmentation import load_segmenter
 from instance_seg_ros.segmentation.contract import contract_of
 from instance_seg_ros.segmentation.families.description import read_exported_model
-from instance_seg_ros.segmentation.runtimes import engine_builder
 from instance_seg_ros.segmentation.runtimes.engine_builder import EngineError
 from instance_seg_ros.segmentation.runtimes.tensorrt_check import check, check_obstacle
+from instance_seg_ros.segmentation.runtimes.tensorrt_graph import graph_for_tensorrt
 
 SETTINGS = SegmentationSettings(backend="onnxruntime", threads=1, min_mask_pixels=1)
 NAMES = "class_names: [a, b, c, d, e]\n"
@@ -197,23 +196,33 @@ PACKAGES: dict[str, Callable[[Any, tuple[int, int]], Objects]] = {
 
 
 @needs_builder
-@pytest.mark.parametrize("name", [name for name in KINDS if name != "rtmdet-ins"])
+@pytest.mark.parametrize("name", KINDS)
 def test_tensorrt_builds_it(name: str, exported: Callable[[str], SimpleNamespace]) -> None:
     told = check(exported(name).path, (640, 480), "tf32", lambda line: None)
     assert told.startswith("TensorRT for RTX 1.")
 
 
-@needs_builder
-def test_tensorrt_for_rtx_has_no_suppression_of_boxes_which_is_said_before_it_is_tried(
-    exported: Callable[[str], SimpleNamespace], monkeypatch: pytest.MonkeyPatch
+def test_with_suppression_in_fixed_rows_the_graph_gives_the_same_to_the_bit(
+    exported: Callable[[str], SimpleNamespace],
 ) -> None:
     path = exported("rtmdet-ins").path
-    with pytest.raises(EngineError, match=r"does not implement NonMaxSuppression.*choose the backend tensorrt, "):
-        check(path, (640, 480), "tf32", lambda line: None)
-    told, usable = inspection_of(path)
-    assert usable and "\ntensorrt-rtx" in told and "does not implement NonMaxSuppression" in told
-    monkeypatch.setattr(engine_builder, "_MISSING_OPERATORS", {})  # a newer version may have it
-    with pytest.raises(EngineError, match="NonMaxSuppression.* has no runners that implement it"):
+    image = fed(path, frame_of((161, 121)))
+    expected = onnxruntime.InferenceSession(str(path)).run(None, {"image": image})
+    fixed = onnxruntime.InferenceSession(graph_for_tensorrt(path, {"color_rgb": (121, 161, 3)}, "tf32"))
+    found = fixed.run(None, {"image": image})
+    count = expected[1].shape[1]
+    assert 1 < count < found[1].shape[1]
+    for one, other in zip(expected, found, strict=True):
+        assert np.array_equal(one, other[:, :count])
+    assert (found[0][0, count:, 4] == -10_000).all()
+
+
+@needs_builder
+def test_suppression_whose_scores_nothing_reads_is_refused_with_the_cure(networks: ModuleType, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    with torch.no_grad():
+        networks.export(networks.RtmdetIns(reads_scores=False), path, KINDS["rtmdet-ins"][2])
+    with pytest.raises(EngineError, match="NonMaxSuppression.*could not be replaced by a loop; .*choose the backend"):
         check(path, (640, 480), "tf32", lambda line: None)
 
 

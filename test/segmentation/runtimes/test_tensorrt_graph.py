@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from instance_seg_ros.segmentation.model_file import default_model_path, path_in_8_bits, shipped_models
 from instance_seg_ros.segmentation.network import input_shapes
@@ -152,6 +152,35 @@ def test_the_largest_element_of_a_vector_is_looked_for_in_a_row(keepdims: int) -
     assert found.tolist() == ([1] if keepdims else 1)
     if check_obstacle() is None:
         with pytest.raises(EngineError, match="ArgMax largest: .*at least 2 dimensions"):
+            build_engine(load_library("tensorrt-rtx"), model, "fp32", ignore, CHECKED_CAPABILITIES)
+        assert build_engine(load_library("tensorrt-rtx"), changed, "fp32", ignore, CHECKED_CAPABILITIES)
+
+
+@pytest.mark.parametrize(("count", "axis"), [(5000, 0), (8000, 1)])
+def test_many_largest_elements_are_taken_in_parts(count: int, axis: int) -> None:
+    shape = (8400, 2) if axis == 0 else (2, 8400)
+    largest = (count, 2) if axis == 0 else (2, count)
+    graph = helper.make_graph(
+        [helper.make_node("TopK", ["x", "k"], ["values", "places"], name="many", axis=axis)],
+        "a",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [
+            helper.make_tensor_value_info("values", TensorProto.FLOAT, largest),
+            helper.make_tensor_value_info("places", TensorProto.INT64, largest),
+        ],
+        [numpy_helper.from_array(np.array([count]), "k")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 11)], ir_version=8).SerializeToString()
+    changed = in_accepted_form(model)
+    x = np.random.default_rng(1).integers(-500, 500, shape).astype(np.float32)  # most of them several times
+    expected, found = (
+        onnxruntime.InferenceSession(one, providers=["CPUExecutionProvider"]).run(None, {"x": x})
+        for one in (model, changed)
+    )
+    assert np.array_equal(found[0], expected[0])
+    assert np.array_equal(found[1], expected[1])
+    if check_obstacle() is None:
+        with pytest.raises(EngineError, match=r"K exceeds the maximum value allowed \(3840\)"):
             build_engine(load_library("tensorrt-rtx"), model, "fp32", ignore, CHECKED_CAPABILITIES)
         assert build_engine(load_library("tensorrt-rtx"), changed, "fp32", ignore, CHECKED_CAPABILITIES)
 
