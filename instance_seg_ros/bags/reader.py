@@ -258,7 +258,7 @@ class FrameReader:
                 self._take_transform(TF_TOPIC, self._frames.add_moving, stamped)
 
     def _first_frame_id(self, topic: str) -> str:
-        """The encoding of the first message on a topic; empty if none can be read."""
+        """The frame_id of the first message on a topic; empty if none can be read."""
         try:
             return str(_deserialized(self._typestore, next(self._bag.messages({topic}))).header.frame_id)
         except (StopIteration, ValueError):

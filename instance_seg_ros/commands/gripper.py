@@ -90,7 +90,7 @@ def listing(names: tuple[str, ...]) -> str:
         gripper = read_gripper(preset, names)
         rows.append([preset, *(_shown(name, gripper.values[name]) for name in names)])
         sources.append(f"{preset}: {gripper.name}. {gripper.source}")
-    headers = ["preset", *(name.removesuffix("_m").replace("_", "\n", 1) for name in names)]
+    headers = ["preset", *(name.removesuffix("_m").removesuffix("_n").replace("_", "\n", 1) for name in names)]
     return tabulate(rows, headers=headers, disable_numparse=True) + "\n\n" + "\n".join(sources)
 
 

@@ -39,7 +39,7 @@ class Command:
 COMMANDS = {
     "segment": Command("instance_seg_ros.commands.segment", "segment single RGB-D frames: files in, files out"),
     "bag": Command("instance_seg_ros.commands.bag", "segment a rosbag2 (sqlite3 or mcap), without ROS"),
-    "view": Command("instance_seg_ros.commands.view", "look at a result of segment in a window", "view"),
+    "view": Command("instance_seg_ros.commands.view", "look at a result of segment in a window"),
     "models": Command("instance_seg_ros.commands.models", "list model files: name, digest, classes, input"),
     "build-engine": Command(
         "instance_seg_ros.commands.build_engine", "build the TensorRT engine of a model ahead of time"

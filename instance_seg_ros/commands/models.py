@@ -69,8 +69,9 @@ def description_of(file: Path, is_default: bool = False) -> str:
     """
     info = read_model_info(file)
     further = read_metadata(file.read_bytes())
+    which = " (the default)" if is_default else " (in 8 bits)" if info.quantised_from else ""
     rows = [
-        ("name", f"{info.name} {info.version}" + (" (the default)" if is_default else "")),
+        ("name", f"{info.name} {info.version}{which}"),
         ("file", f"{file} ({file.stat().st_size / 1e6:.1f} MB)"),
         ("classes", ", ".join(info.class_names)),
         ("score threshold", f"{info.score_threshold:g}"),

@@ -39,6 +39,7 @@ Writes into the folder of --out (with --capture of several captures, into a fold
   labels.png      16-bit, 0 = background, otherwise the label of the object
   overlay.png     the picture: masks, oriented boxes, best grasps
   scene.ply       the coloured cloud with the label of each point
+  shapes.ply      the completed objects, with --lifting-completed-shapes
 
 Depth is a 16-bit PNG or TIFF in units of depth_unit_m (from --camera; 0.001 where it names none) or a .npy file
 with floating-point metres, registered to colour. --camera is a JSON file with fx, fy, cx, cy and depth_unit_m.
@@ -123,9 +124,10 @@ def run(args: argparse.Namespace) -> int:
     with rerun_listener(args.rrd) as show:
         for capture, folder in sources:
             pipeline.tracker.reset()  # captures need not follow each other in time
-            scene = _segment(pipeline, capture, folder, prompts)
+            scene, files = _segment(pipeline, capture, folder, prompts)
             show(scene)
-            _report(capture.name, scene, folder)
+            _report(capture.name, scene)
+            print(f"wrote {folder}/{{{','.join(sorted(file.name for file in files))}}}")
     if args.rrd is not None:
         print(f"wrote {args.rrd}")
     return 0
@@ -151,15 +153,15 @@ def _captures(folders: Sequence[Path], out: Path) -> Iterator[tuple[Capture, Pat
         yield capture, out if len(folders) == 1 else out / capture.name
 
 
-def _segment(pipeline: Pipeline, capture: Capture, folder: Path, prompts: Prompts) -> Scene:
+def _segment(pipeline: Pipeline, capture: Capture, folder: Path, prompts: Prompts) -> tuple[Scene, list[Path]]:
+    """The scene of a capture, and the files of it that were written."""
     scene = pipeline.run(capture.frame)
     if prompts:
         scene = pipeline.cut_out(scene, prompts)
-    write_results(scene, folder, pipeline.grasp_sampler.settings)
-    return scene
+    return scene, write_results(scene, folder, pipeline.grasp_sampler.settings)
 
 
-def _report(name: str, scene: Scene, folder: Path) -> None:
+def _report(name: str, scene: Scene) -> None:
     times = ", ".join(f"{stage} {duration_s * 1000:.0f} ms" for stage, duration_s in scene.stage_times_s.items())
     print(f"{name}: {len(scene.instances)} objects, {depth_seen(scene.frame.depth_m)} ({times})")
     fault = scale_fault(scene.frame.depth_m, scene.gripper.max_opening_m)
@@ -168,7 +170,6 @@ def _report(name: str, scene: Scene, folder: Path) -> None:
     if len(scene.instances):
         rows = [row_of(scene_object) for scene_object in scene.objects()]
         print(tabulate(rows, headers=COLUMNS, colalign=_ALIGNMENT, disable_numparse=True))
-    print(f"wrote {folder}/{{instances.json,labels.png,overlay.png,scene.ply}}")
 
 
 def depth_seen(depth_m: NDArray[np.float32]) -> str:

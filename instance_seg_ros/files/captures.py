@@ -45,7 +45,7 @@ class Capture:
     """A frame from disk.
 
     Attributes:
-        name: of its folder or of its depth file, for messages.
+        name: of its folder or, of single files, of its colour or else its depth image; for messages.
         frame: the frame.
         labels: (H, W) uint16, 0 = background, otherwise the instance; None where the capture has none.
     """
@@ -131,7 +131,7 @@ def read_files(
     frame = RgbdFrame(
         color_rgb, depth_m, intrinsics, int(meta.get("stamp_ns", 0)), str(meta.get("frame_id", CAPTURE_FRAME_ID))
     )
-    return Capture(name or depth_path.stem, frame, labels)
+    return Capture(name or (color_path or depth_path).name, frame, labels)
 
 
 def write_capture(

@@ -35,13 +35,14 @@ def write_results(scene: Scene, folder: Path, grasping: GraspingSettings = TOOL_
     Args:
         grasping: names the robot's frame in which grasp poses are given.
     """
-    labels = scene.instances.label_image()
+    labels, shapes = scene.instances.label_image(), folder / SHAPES_FILE
     folder.mkdir(parents=True, exist_ok=True)
-    if any(instance.mesh is not None for instance in scene.lifted.instances):
-        write_atomically(folder / SHAPES_FILE, shapes_ply_bytes(scene))
-    else:
-        (folder / SHAPES_FILE).unlink(missing_ok=True)
-    return write_files(folder, draw_overlay(scene), labels, cloud_of_frame(scene), scene_document(scene, grasping))
+    shapes.unlink(missing_ok=True)
+    has_shapes = any(instance.mesh is not None for instance in scene.lifted.instances)
+    if has_shapes:
+        write_atomically(shapes, shapes_ply_bytes(scene))
+    files = write_files(folder, draw_overlay(scene), labels, cloud_of_frame(scene), scene_document(scene, grasping))
+    return [shapes, *files] if has_shapes else files
 
 
 def write_files(

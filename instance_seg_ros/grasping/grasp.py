@@ -28,6 +28,7 @@ class Grasp:
         approach_distance_m: free way along the approach, checked against the scene.
         lift_distance_m: how far to lift along the support's normal after closing.
         checked_against_scene: whether the whole way was checked against the measured points of the whole frame.
+        marks: what the quality was computed from, in the order of `quality.MARKS`; empty for a grasp of another origin.
 
     Raises:
         ValueError: for a value that is not finite or out of its range.

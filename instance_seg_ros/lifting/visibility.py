@@ -219,10 +219,10 @@ def occluders(visibility: Visibility, masks: NDArray[np.bool_]) -> tuple[int, ..
 def amodal_xyxy(box: OrientedBox, bounds: Bounds, intrinsics: Intrinsics) -> tuple[float, float, float, float] | None:
     """Pixels (x0, y0, x1, y1) around an object's box and mask, maybe beyond the image; pixel i covers [i, i + 1).
 
+    None where a corner of the box lies at the camera or behind it.
+
     Args:
         bounds: of the mask.
-
-    None where a corner of the box lies at the camera or behind it.
     """
     x, y, z = box.corners_m.T
     if (z < _MIN_DEPTH_M).any():

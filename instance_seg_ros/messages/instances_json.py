@@ -47,7 +47,7 @@ def _instance(instance: Any) -> dict[str, Any]:
         "points": instance.points_kept,
         "points_rejected": instance.points_rejected,
         "centroid_m": _xyz(instance.centroid) if known else None,
-        "centroid_covariance_m2": [_number(value) for value in instance.centroid_covariance] if known else None,
+        "centroid_covariance_m2": [_number(value, 12) for value in instance.centroid_covariance] if known else None,
         "surface_centroid_m": _xyz(instance.surface_centroid) if known else None,
         "completion": Completion(instance.completion).name.lower(),
         "support": Support(instance.support).name.lower(),
@@ -95,6 +95,6 @@ def _xyzw(quaternion: Any) -> list[float]:
     return [*_xyz(quaternion), _number(quaternion.w)]
 
 
-def _number(value: float) -> float:
-    """Micrometres and millionths are more than any camera gives."""
-    return round(float(value), 6)
+def _number(value: float, decimals: int = 6) -> float:
+    """Micrometres and millionths are more than any camera gives; of squares it takes twice the decimals."""
+    return round(float(value), decimals)

@@ -48,7 +48,6 @@ def _object_markers(scene_object: SceneObject, header: Header, gripper: GripperS
     yield _text(header, label, scene_object, box)
     for rank, grasp in enumerate(scene_object.grasps[:GRASPS_SHOWN]):
         shade = ColorRGBA(r=1.0 - grasp.quality, g=float(grasp.quality), b=0.1, a=1.0 if rank == 0 else 0.4)
-        # 100 grasps an object at most keeps the ids of all objects apart.
         edges_m = gripper_corners_m(grasp, gripper)[:, np.array(BOX_EDGES)].reshape(-1, 3)
         yield _lines(header, "grasp", label * 100 + rank, edges_m, [shade])
 

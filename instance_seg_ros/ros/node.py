@@ -1,9 +1,9 @@
 """The lifecycle node: RGB-D in, instances with 3D poses and grasps out.
 
 Inputs below the node's name: color/image_raw, color/camera_info, depth/image_raw, and depth/camera_info where depth is
-not registered to colour. Outputs: instances, label_image, overlay, cloud, markers, and /diagnostics. Services: segment,
-set_enabled. The node subscribes while it is active. It answers every frame that it processes with one InstanceArray,
-which has the stamp of the colour image, even if the frame cannot be used.
+not registered to colour. Outputs: instances, those of `outputs` that somebody subscribes to, selected, and
+/diagnostics. Services: segment, record, set_enabled. The node subscribes while it is active. It answers every frame
+that it processes with one InstanceArray, which has the stamp of the colour image, even if the frame cannot be used.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ def test_the_list_names_every_preset_with_its_source(capsys: pytest.CaptureFixtu
     assert main(["gripper"]) == 0
     text = capsys.readouterr().out
     assert "robotiq_2f_85     85 mm" in text
+    assert text.splitlines()[0].split()[-2:] == ["force", "pad"]
     assert "onrobot_rg2: OnRobot RG2. Sizes by" in text
 
 

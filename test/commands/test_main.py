@@ -133,7 +133,7 @@ def test_segment_writes_the_results_and_prints_a_table(
         "block",
         "model blocks 1",
         "ONNX Runtime",
-        "depth: 2 objects, depth 0.",
+        "color.png: 2 objects, depth 0.",
         str(out),
     ):
         assert word in shown
@@ -344,6 +344,12 @@ def test_a_missing_extra_names_the_cure(run: Callable, monkeypatch: pytest.Monke
     )
 
 
+def test_a_missing_viewer_is_named_with_its_package(run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "open3d", None)
+    _, _, err = run("view", "results")  # `make setup` does not install it
+    assert err == "instance-seg: error: 'view' needs the module open3d, which is not installed; pip install open3d\n"
+
+
 def test_a_missing_module_of_the_core_is_named_with_its_package(
     run: Callable, capture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -384,6 +390,9 @@ def test_models_shows_what_a_model_takes_and_was_made_of_line_by_line(run: Calla
     _, out, _ = run("models")
     assert re.search(r"^input +depth_m: float32 \[H, W\], metres", out, re.MULTILINE)
     assert re.search(r"^trained on +steps: \d+$", out, re.MULTILINE)
+    names = re.findall(r"^name +(.*)$", out, re.MULTILINE)
+    assert names[0] == "tabletop_rgbd 1 (the default)"
+    assert "tabletop_rgbd 1 (in 8 bits)" in names
     assert "{" not in out
 
 

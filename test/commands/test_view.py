@@ -36,6 +36,11 @@ def test_cloud_boxes_and_grasps_are_shown_where_they_are(results: Path, make_sce
     assert len(geometries(results, grasps=0)) == 2
 
 
+def test_a_number_of_grasps_below_0_is_refused(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["view", str(results), "--grasps", "-1"]) == EXIT_INPUT_ERROR
+    assert "--grasps must be 0 or more, not -1" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [

@@ -81,7 +81,7 @@ def test_tiff_depth_is_read(folder: Path) -> None:
 
 def test_single_files_are_read(folder: Path) -> None:
     capture = read_files(None, folder / "depth.png", folder / "meta.json")
-    assert (capture.name, capture.frame.color_rgb, capture.labels) == ("depth", None, None)
+    assert (capture.name, capture.frame.color_rgb, capture.labels) == ("depth.png", None, None)
 
 
 def break_depth_size(folder: Path) -> None:

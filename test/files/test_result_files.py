@@ -162,7 +162,7 @@ def test_completed_shapes_are_a_ply_of_measured_and_assumed_vertices(make_scene:
     block, unknown = scene.lifted.instances
     assert block.box is not None
     shaped = replace(scene, lifted=replace(scene.lifted, instances=(replace(block, mesh=TETRAHEDRON), unknown)))
-    write_results(shaped, tmp_path)
+    assert tmp_path / "shapes.ply" in write_results(shaped, tmp_path)
 
     mesh = trimesh.load(tmp_path / "shapes.ply", process=False)
     np.testing.assert_array_equal(mesh.faces, TETRAHEDRON.triangles)

@@ -34,7 +34,6 @@ _AT_REST_M_S = 0.02
 _NOSLIP_ITERATIONS = 10
 _PARKED_M = 3.0
 """How high the gripper waits, and how far away removed objects are."""
-_CLOSED_ON_NOTHING_M = 0.002
 _LIFTED_SHARE = 0.6
 _WALL_HEIGHT_M = 0.4
 
@@ -252,7 +251,7 @@ class GraspWorld:
         return self._touched()
 
     def _close(self) -> bool:
-        """Closes until the fingers stand still; returns whether both touched an object at some time."""
+        """Closes until the fingers stand still; returns whether one of them touched something at some time."""
         self._data.ctrl[3:] = -0.05  # farther than they can go: the force is at its limit
         touched = False
         for step in range(round(1.2 / _TIMESTEP_S / _CHECK_EVERY)):
