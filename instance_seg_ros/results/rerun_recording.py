@@ -33,6 +33,7 @@ class RerunRecording:
 
     def __init__(self, path: Path) -> None:
         import rerun
+        import rerun.blueprint as layout
 
         path.parent.mkdir(parents=True, exist_ok=True)
         path.open("wb").close()  # an OSError names the file; Rerun would only log it
@@ -41,6 +42,16 @@ class RerunRecording:
         self._recording = rerun.RecordingStream(APPLICATION)
         self._recording.save(path)
         self._recording.log("camera", rerun.ViewCoordinates.RDF, static=True)
+        # In Rerun's own layout depth lies over the colour image and the cloud, in false colours.
+        image = "camera/image"
+        looked_at = layout.Vertical(
+            layout.Spatial2DView(origin=image, contents=[f"{image}/color", f"{image}/masks"], name="colour and masks"),
+            layout.Spatial2DView(origin=image, contents=[f"{image}/depth"], name="depth"),
+        )
+        space = layout.Spatial3DView(
+            origin="camera", contents=["$origin/**", f"- {image}/**"], name="objects and grasps"
+        )
+        self._recording.send_blueprint(layout.Blueprint(layout.Horizontal(space, looked_at, column_shares=[2, 1])))
 
     def __enter__(self) -> RerunRecording:
         return self
@@ -72,6 +83,8 @@ class RerunRecording:
         if frame.color_rgb is not None:
             log("camera/image/color", rerun.Image(frame.color_rgb).compress())
         log("camera/image/depth", rerun.DepthImage(frame.depth_m, meter=1.0))
+        labels = [(each.label, tag_of(each), color_of_track(each.track_id)) for each in scene.objects()]
+        log("camera/image/masks", rerun.AnnotationContext([(0, "background", (0, 0, 0, 0)), *labels]))
         log("camera/image/masks", rerun.SegmentationImage(scene.instances.label_image()))
         log("camera/cloud", rerun.Points3D(cloud.points_m, colors=cloud.colors_rgb, radii=_POINT_RADIUS_M))
         placed = [(each, each.lifted.box) for each in scene.objects() if each.lifted.box is not None]

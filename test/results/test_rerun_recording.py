@@ -45,6 +45,7 @@ def test_scenes_are_read_by_rerun(
             recording.write(replace(scene, frame=replace(scene.frame, stamp_ns=scene.frame.stamp_ns + period)))
     rerun("verify", str(path))
     printed = rerun("print", str(path))
+    assert "ViewContents" in printed, "Rerun's own layout hides colour and cloud behind depth"
     assert all(f"{entity} " in printed or f"{entity}\n" in printed for entity in entities), printed
     assert not any(f"{entity} " in printed for entity in missing)
 
