@@ -18,7 +18,8 @@ from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import LiftingSettings
 from instance_seg_ros.core.status import Status
 from instance_seg_ros.lifting.columns import Columns, Underside, fill_columns, has_flat_top, leans, plane_through_top
-from instance_seg_ros.lifting.completion import far_side_of_round_body, pixels_of
+from instance_seg_ros.lifting.completion import far_side_of_round_body
+from instance_seg_ros.lifting.hidden_ends import HiddenEnds, likely_ends
 from instance_seg_ros.lifting.mesh import ShapeMesh, mesh_of
 from instance_seg_ros.lifting.order import levels_below, removal_order
 from instance_seg_ros.lifting.order_statistics import median, percentile, percentiles
@@ -43,7 +44,7 @@ from instance_seg_ros.lifting.visibility import amodal_xyxy, may_touch, occluder
 
 _MIN_KEPT_SHARE = 0.3
 """Erosion and edge removal are eased until this share of a mask's measured pixels is left: thin objects stay."""
-_MIN_PIECE_SHARE = 0.1
+_MIN_PIECE_SHARE = 0.03
 """Besides the largest connected piece, pieces of this share of it are kept, unless far behind or in front of it."""
 _TOP_PERCENTILE = 99.0
 """An object's top is this percentile of its points' heights: the very highest of thousands is noise."""
@@ -57,12 +58,6 @@ normals point up."""
 _STEEP, _MIN_FACE_POINTS, _MIN_FACE_SHARE, _FACES_AGREE = 0.9, 30, 0.1, 0.85
 """The upright faces of a box are those points whose normals are level within 26 degrees, if there are so many; and they
 are faces of a box when the fourth powers of their directions, as complex numbers, have a mean so long."""
-_USUAL_ASPECT = 0.8
-"""A shorter side whose end is hidden is as long as this share of the longer one, or as what is seen of it."""
-_EXTENSION_STEP_M, _BEHIND_M, _HIDDEN = 0.005, 0.005, 0.75
-"""A hidden side is looked for in such steps, behind what is nearer by the second, where so much of a step is hidden."""
-_ALONG, _HEIGHTS = np.array([0.1, 0.3, 0.5, 0.7, 0.9]), np.array([0.5, 0.98])
-"""Places along a side, and heights as shares of the object's, where that is looked at."""
 _TOP_COSINE, _MIN_TOP_SHARE, _ALL_BUT_NOISE, _NOISE_SIGMAS = math.cos(math.radians(15.0)), 0.3, 97.0, 3.0
 """A top is flat when so many of the normals lie within 15 degrees of straight up, and so many per cent of all points
 are not more than so many standard deviations above the plane through them; what is higher lies beside depth edges."""
@@ -369,7 +364,7 @@ class Lifter:
             if completion is not Completion.NONE and max(support.unseen_m, whole.unseen_m) > _unseen_limit_m(whole):
                 status |= Status.FOOT_NOT_SEEN
                 unseen_m = max(support.unseen_m, whole.unseen_m)
-            box, centre_m = whole.box, whole.body.in_camera(whole.solid.centre_m)
+            box, centre_m = whole.box, whole.centre_m
             left_out = _left_out(frame, mask, bounds, box, surface.pixels, self.settings.plane_tolerance_m)
             if left_out > 0:
                 status |= Status.PARTLY_MEASURED
@@ -400,6 +395,7 @@ class Lifter:
                 whole is not None,
                 Status.FRONT_ONLY in status,
                 unseen_m,
+                np.zeros(3) if whole is None or whole.ends is None else whole.ends.deviation_m,
             ),
             amodal_xyxy=amodal_xyxy(box, bounds, frame.intrinsics),
             occluded_by=occluders(visibility, masks),
@@ -459,8 +455,8 @@ def _foot_m(box: OrientedBox) -> NDArray[np.float64]:
 @dataclass(frozen=True, eq=False)
 class _Whole:
     """An object with its unseen parts: the box around it, the solid in the frame of a body, whether all is one face,
-    whether it hardly stands out from the plane, whether it narrows towards its foot, and how much of its height from
-    below is hidden by what lies above it."""
+    whether it hardly stands out from the plane, whether it narrows towards its foot, how much of its height from below
+    is hidden by what lies above it, and, of one that is seen in part, where it most likely ends."""
 
     box: OrientedBox
     solid: Revolution | Columns
@@ -469,6 +465,13 @@ class _Whole:
     flush: bool
     round_below: bool
     unseen_m: float
+    ends: HiddenEnds | None
+
+    @property
+    def centre_m(self) -> NDArray[np.float64]:
+        """(3,) of the volume, in the camera's optical frame; it goes on above what was seen as it is below that."""
+        rise_m = 0.0 if self.ends is None else self.ends.rise_m
+        return self.body.in_camera(self.solid.centre_m + np.array([0.0, 0.0, rise_m / 2]))
 
 
 def _left_out(
@@ -558,11 +561,13 @@ def _completed(
     outline_m = local_m[:, :2]
     if len(covered_m) and np.count_nonzero(body.normals[:, 2] > _LEVEL) < _TOP_SEEN * len(body.normals):
         outline_m = np.concatenate([outline_m, (covered_m - origin_m) @ rotation[:, :2]])
-    unseen_m = 0.0
-    solid: Revolution | Columns | None = fit_revolution(body, frame, mask)
+    unseen_m, front_only, ends = 0.0, False, None
+    solid: Revolution | Columns | None = fit_revolution(body, frame, mask, partly_seen)
     if isinstance(solid, Revolution):
         round_below = bool(solid.radii_m[0] < _ROUND_BELOW * solid.radii_m.max())
         axes, low_m, high_m = smallest_rectangle(np.concatenate([outline_m, solid.outline_m()]))
+        if partly_seen:
+            ends = likely_ends(body, axes, low_m, high_m, frame, mask, True, len(covered_m) > 0)
     else:
         turn = _turn_of_faces(body)
         axes, low_m, high_m = smallest_rectangle(outline_m, turn)
@@ -581,19 +586,20 @@ def _completed(
                 unseen_m = top_m
             elif top_m / 2 > _foot_unseen_m(median(points_m[:, 2])) and _is_tilted(body):
                 unseen_m = top_m / 2
+        thin = high_m[1] - low_m[1] < _FRONT_ASPECT * (high_m[0] - low_m[0])
+        top_seen = np.count_nonzero(body.normals[:, 2] > _UPWARDS) > _TOP_OF_FRONT * len(body.normals)
+        front_only = bool(thin and not top_seen and not flush)
         # The box stays a lower bound; the volume goes on where it most likely does.
-        assumed_m = (low_m, high_m)
-        if partly_seen and not len(far_m):
-            assumed_m = _as_deep_as_long(body, axes, low_m, high_m, frame, mask)
-        solid = fill_columns(body, axes, *assumed_m, frame, mask, underside)
+        bounds_m = low_m, high_m
+        if partly_seen or front_only:
+            ends = likely_ends(body, axes, low_m, high_m, frame, mask, False, len(covered_m) > 0, front_only)
+            bounds_m = ends.low_m, ends.high_m
+        solid = fill_columns(body, axes, *bounds_m, frame, mask, underside)
         round_below = underside is Underside.ROUND
     middle_m = np.array([*((low_m + high_m) / 2 @ axes), top_m / 2])
     pose = _box_pose(rotation[:, :2] @ axes[0], plane.normal, body.in_camera(middle_m))
     box = OrientedBox(pose, np.array([*(high_m - low_m), top_m]))
-    thin = high_m[1] - low_m[1] < _FRONT_ASPECT * (high_m[0] - low_m[0])
-    top_seen = np.count_nonzero(body.normals[:, 2] > _UPWARDS) > _TOP_OF_FRONT * len(body.normals)
-    front_only = isinstance(solid, Columns) and thin and not top_seen and not flush
-    return _Whole(box, solid, body, front_only, flush, round_below, unseen_m)
+    return _Whole(box, solid, body, front_only, flush, round_below, unseen_m, ends)
 
 
 def _is_tilted(body: Body) -> bool:
@@ -601,47 +607,6 @@ def _is_tilted(body: Body) -> bool:
     upwards = body.normals[body.normals[:, 2] != 0, 2]
     tilted = int(np.count_nonzero((upwards > _TILTED[0]) & (upwards < _TILTED[1])))
     return tilted > _TILTED_SHARE * len(upwards) and not has_flat_top(body)
-
-
-def _as_deep_as_long(
-    body: Body,
-    axes: NDArray[np.float64],
-    low_m: NDArray[np.float64],
-    high_m: NDArray[np.float64],
-    frame: RgbdFrame,
-    mask: NDArray[np.bool_],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The bounds of an outline whose shorter side goes on where something hides its end, to four fifths of the longer.
-
-    Few things are narrower than half of what is seen of their length, so that a side which ends behind something is
-    rather about as long as the other one than as short as what is seen of it; but not where the camera sees free space.
-
-    Args:
-        axes, low_m, high_m: of the rectangle, its longer side first.
-
-    Returns:
-        low_m, high_m: (2,) with a shorter side that is as long as before or longer.
-    """
-    missing_m = float(_USUAL_ASPECT * (high_m[0] - low_m[0]) - (high_m[1] - low_m[1]))
-    if missing_m < _EXTENSION_STEP_M:
-        return low_m, high_m
-    reaches_m = np.arange(_EXTENSION_STEP_M, missing_m + _EXTENSION_STEP_M / 2, _EXTENSION_STEP_M)
-    along_m = low_m[0] + _ALONG * (high_m[0] - low_m[0])
-    hidden_m = []
-    for end_m, sign in ((low_m[1], -1.0), (high_m[1], 1.0)):
-        places = np.stack(np.meshgrid(reaches_m, along_m, _HEIGHTS * body.top_m, indexing="ij"), axis=-1)
-        flat_m = np.stack([places[..., 1], end_m + sign * places[..., 0]], axis=-1) @ axes
-        points_m = body.in_camera(np.concatenate([flat_m, places[..., 2:]], axis=-1))
-        rows, columns, inside = pixels_of(points_m, frame)
-        seen_m = frame.depth_m[rows, columns]
-        in_front = (seen_m > 0) & (seen_m < points_m[..., 2] - _BEHIND_M) & ~mask[rows, columns]
-        hidden = (~inside | in_front).all(axis=2).mean(axis=1) > _HIDDEN
-        steps = len(hidden) if hidden.all() else int(np.argmin(hidden))
-        hidden_m.append(steps * _EXTENSION_STEP_M)
-    total_m = sum(hidden_m)
-    share = min(1.0, missing_m / total_m) if total_m > 0 else 0.0
-    reach_m = share * np.array(hidden_m)
-    return low_m - [0, reach_m[0]], np.array([high_m[0], high_m[1] + reach_m[1]])
 
 
 def _height_of_flat_top(

@@ -28,6 +28,9 @@ _ROUND_NORMALS = 0.2
 lie about a circle, too, but half of their normals point past its centre."""
 _MIN_TURN_DEG = 70.0
 """A body of revolution shows normals over at least this angle; a narrower strip of it could be anything."""
+_PARTLY_SEEN_DEG, _PARTLY_SEEN_SHARE = 50.0, 0.6
+"""One that is seen in part shows as little as the first, if its radii scatter by no more than this share of what is
+allowed otherwise, and its normals."""
 _INNER_SHARE = 0.04
 """A body is hollow when so many of its side points look towards its axis."""
 _MIN_WALL_M, _WALL_M, _MAX_WALL_M = 0.0015, 0.003, 0.008
@@ -50,9 +53,9 @@ BODY_SHARE = 0.7
 """Bottles have heads, handles and triggers, which are not oval: ovals are fitted to the part below this."""
 
 
-@kernel("float64[:, ::1]", "float64[:, ::1]", "float64", "float64", "float64[:, ::1]", writes=("profile_m",))
+@kernel("float64[:, ::1]", "float64[:, ::1]", "float64", "float64", "boolean", "float64[:, ::1]", writes=("profile_m",))
 def fit_circles(
-    points_m: FloatArray, normals: FloatArray, top_m: float, share: float, profile_m: FloatArray
+    points_m: FloatArray, normals: FloatArray, top_m: float, share: float, partly_seen: bool, profile_m: FloatArray
 ) -> tuple[bool, float, float, float]:
     """The axis about which a body is one of revolution, and its profile.
 
@@ -60,6 +63,7 @@ def fit_circles(
         points_m, normals: (N, 3) of `Body`.
         top_m: its height, above 0.
         share: of that from below, where it is one of revolution; above goes what is there by its radii.
+        partly_seen: whether something hides a part of it.
         profile_m: (2, BINS), to be filled with the outer radii and those of the cavity, at the middles of the bins.
 
     Returns:
@@ -85,7 +89,10 @@ def fit_circles(
             low += 1
         else:
             weight[i] = 0
-    if _turn_deg(along_x, along_y) < _MIN_TURN_DEG or low < _MIN_SIDE_POINTS:
+    turn_deg, allowed = _turn_deg(along_x, along_y), 1.0
+    if turn_deg < _MIN_TURN_DEG:
+        allowed = _PARTLY_SEEN_SHARE
+    if turn_deg < (_PARTLY_SEEN_DEG if partly_seen else _MIN_TURN_DEG) or low < _MIN_SIDE_POINTS:
         return none
     found, axis_x, axis_y, scatter_m = _least_scatter(x, y, bins, weight, low, axis_x, axis_y)
     if not found:
@@ -97,10 +104,10 @@ def fit_circles(
             n_x, n_y = normals[side[i], 0], normals[side[i], 1]
             off[counted] = abs((x[i] - axis_x) * n_y - (y[i] - axis_y) * n_x) / max(radii_m[i], 1e-6)
             counted += 1
-    if _percentile(off, low, 70.0) > _ROUND_NORMALS:
+    if _percentile(off, low, 70.0) > allowed * _ROUND_NORMALS:
         return none
     starts, ordered_m = _by_bin(bins, radii_m)
-    if scatter_m > _ROUND_M + _ROUND_RATIO * _median(radii_m, count):
+    if scatter_m > allowed * (_ROUND_M + _ROUND_RATIO * _median(radii_m, count)):
         return none
     outer_m, inner_m = profile_m[0], profile_m[1]
     has_inner = inward > _INNER_SHARE * count and _profile(starts, ordered_m, BINS, inner_m)

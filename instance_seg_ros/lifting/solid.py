@@ -90,7 +90,9 @@ class Revolution:
         return np.concatenate([flat_m, np.broadcast_to(self.heights_m[:, None, None], (*flat_m.shape[:2], 1))], axis=2)
 
 
-def fit_revolution(body: Body, frame: RgbdFrame, mask: NDArray[np.bool_]) -> Revolution | None:
+def fit_revolution(
+    body: Body, frame: RgbdFrame, mask: NDArray[np.bool_], partly_seen: bool = False
+) -> Revolution | None:
     """The body of revolution about a vertical axis that an object is, or one with oval sections, or None for others.
 
     The axis is where horizontal normals meet, then that about which radii at equal heights scatter least (Gauss and
@@ -103,7 +105,7 @@ def fit_revolution(body: Body, frame: RgbdFrame, mask: NDArray[np.bool_]) -> Rev
     """
     if body.top_m <= 0:
         return None
-    revolution = _fit_round(body)
+    revolution = _fit_round(body, partly_seen=partly_seen)
     if revolution is not None and not _refuted(revolution, body, frame, mask):
         return revolution
     stretch = _oval_stretch(body)
@@ -126,14 +128,14 @@ def _refuted(revolution: Revolution, body: Body, frame: RgbdFrame, mask: NDArray
     return free > _FREE_SHARE * len(inside_m)
 
 
-def _fit_round(body: Body, share: float = 1.0) -> Revolution | None:
+def _fit_round(body: Body, share: float = 1.0, partly_seen: bool = False) -> Revolution | None:
     """The body of revolution that a body looks like.
 
     Args:
         share: of its height from below, where it is one; above goes what is there by its radii.
     """
     profile_m = np.empty((2, BINS))
-    found, x_m, y_m, scatter_m = fit_circles(body.points_m, body.normals, body.top_m, share, profile_m)
+    found, x_m, y_m, scatter_m = fit_circles(body.points_m, body.normals, body.top_m, share, partly_seen, profile_m)
     if not found:
         return None
     middles_m = (np.arange(BINS) + 0.5) / BINS * body.top_m

@@ -50,7 +50,9 @@ def test_cameras_along_the_table_and_straight_down_see_objects_where_they_are(
 ) -> None:
     scene = AnalyticScene(TABLEWARE, look_at((0, 0, 0.04), 0.7, elevation_deg), table_size_m=(0.9, 0.9))
     found, off_m = lifted(scene)
-    assert max(off_m) < within_m
+    # From along the table the box is seen beside what is in front of it, and may go on behind that.
+    limits_m = [0.025 if Status.OCCLUDED in instance.status else within_m for instance in found]
+    assert (np.array(off_m) < limits_m).all()
     assert [instance.support.kind for instance in found] == [Support.PLANE] * 3
 
 
@@ -137,7 +139,7 @@ def test_a_box_of_which_one_face_is_seen_says_that_its_depth_is_not_known(
         AnalyticScene([box], look_at((0, 0, 0.1), 0.8, elevation_deg, -90), table_size_m=(0.9, 0.9))
     )
     assert (Status.FRONT_ONLY in found.status) == front_only
-    assert (off_m > 0.04) == front_only
+    assert (off_m > 0.03) == front_only
     assert found.centroid_covariance_m2 is not None
     assert off_m < 1.645 * float(np.sqrt(np.linalg.eigvalsh(found.centroid_covariance_m2).max()))
 
