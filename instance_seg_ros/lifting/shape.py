@@ -149,7 +149,7 @@ class CompletedShape:
             middle_m = np.array(axis_m[:2], dtype=np.float64)
             return cls(T_camera_shape, size_m, points_m, normals, middle_m, solid.is_round)
         view = T_camera_shape, T_shape_camera.translation_m, frame
-        found_m = _symmetry_axis(points_m, *view)
+        found_m = _symmetry_axis(points_m, normals, *view)
         shifts_m = (0.0,) if lies_round else _MIRROR_SHIFTS_M
         # Of a thin body they are in front of what it stands on by less than what refutes them, wherever a mirror is.
         mirror = _mirror(points_m, normals, *view, shifts_m) if found_m is None and size_m[2] > THIN_M else None
@@ -206,22 +206,20 @@ class CompletedShape:
 
 
 def _symmetry_axis(
-    points_m: FloatArray, T_camera_shape: Transform, camera_m: FloatArray, frame: RgbdFrame
+    points_m: FloatArray, normals: FloatArray, T_camera_shape: Transform, camera_m: FloatArray, frame: RgbdFrame
 ) -> FloatArray | None:
     """Where the vertical goes, (2,), about which half a turn maps the points to where the camera cannot refute them.
 
     The nearest such place to the middle of the box, which lies too near to the camera where a body bulges out of sight;
     None where there is none: an L or a wedge has no such symmetry, and what has no points is not known to have one.
     """
-    if not len(points_m):
-        return None
     away = -camera_m[:2]
     away = away / max(math.hypot(*away.tolist()), 1e-6)
-    for shift_m in _AXIS_SHIFTS_M:
-        axis_m = shift_m * away
-        if float(_seen_free(_half_turn(points_m, axis_m), T_camera_shape, frame).mean()) <= _MOST_REFUTED:
-            return np.asarray(axis_m)
-    return None
+    axes_m, shifts_m = _AXIS_SHIFTS_M[:, None] * away, np.zeros((len(_AXIS_SHIFTS_M), 3))
+    shifts_m[:, :2] = 2 * axes_m
+    flips = np.tile(_TURN, (len(shifts_m), 1))
+    found = _first_unrefuted(points_m, normals, flips, shifts_m, 0.0, _MOST_REFUTED, T_camera_shape, frame)
+    return None if found is None else np.asarray(axes_m[found])
 
 
 def _mirror(
@@ -230,7 +228,7 @@ def _mirror(
     T_camera_shape: Transform,
     camera_m: FloatArray,
     frame: RgbdFrame,
-    shifts_m: Sequence[float],
+    places_m: Sequence[float],
 ) -> tuple[int, float] | None:
     """The upright mirror along an axis of the box of a body, as a lying bottle or cone has one.
 
@@ -239,13 +237,43 @@ def _mirror(
     far side must not meet what is not known. None where the camera refutes every mirror.
     """
     away = -camera_m[:2] / max(math.hypot(*camera_m[:2].tolist()), 1e-6)
-    for axis in np.argsort(-np.abs(away)).tolist() if len(points_m) else ():
-        for shift_m in shifts_m:
-            place_m = float(shift_m * away[axis])
-            inside_m = _inside(*_mirrored(points_m, normals, axis, place_m))
-            if float(_seen_free(inside_m, T_camera_shape, frame).mean()) <= _MOST_REFUTED_MIRROR:
-                return axis, place_m
-    return None
+    mirrors = [
+        (axis, float(place_m * away[axis])) for axis in np.argsort(-np.abs(away)).tolist() for place_m in places_m
+    ]
+    flips, shifts_m = np.ones((len(mirrors), 3)), np.zeros((len(mirrors), 3))
+    for k, (axis, place_m) in enumerate(mirrors):
+        flips[k, axis], shifts_m[k, axis] = -1, 2 * place_m
+    most = _MOST_REFUTED_MIRROR
+    found = _first_unrefuted(points_m, normals, flips, shifts_m, _MIRROR_TOLERANCE_M, most, T_camera_shape, frame)
+    return None if found is None else mirrors[found]
+
+
+def _first_unrefuted(
+    points_m: FloatArray,
+    normals: FloatArray,
+    flips: FloatArray,
+    shifts_m: FloatArray,
+    inwards_m: float,
+    most: float,
+    T_camera_shape: Transform,
+    frame: RgbdFrame,
+) -> int | None:
+    """The first of some symmetries (`shape_kernels.first_unrefuted`); None for no points, too."""
+    if not len(points_m):
+        return None
+    found = shape_kernels.first_unrefuted(
+        np.ascontiguousarray(points_m),
+        np.ascontiguousarray(normals),
+        flips,
+        shifts_m,
+        inwards_m,
+        most,
+        np.ascontiguousarray(T_camera_shape.rotation),
+        T_camera_shape.translation_m,
+        frame.depth_m,
+        frame.intrinsics.fx_fy_cx_cy,
+    )
+    return found if found >= 0 else None
 
 
 def _mirrored(points_m: FloatArray, normals: FloatArray, axis: int, place_m: float) -> tuple[FloatArray, FloatArray]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.core.compiled import kernel
+from instance_seg_ros.core.compiled import inner, kernel
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -110,16 +110,73 @@ def seen_free(
         depth_m: (H, W).
         camera: fx, fy, cx, cy.
     """
-    height, width = depth_m.shape
     free = np.zeros(len(points_m), np.bool_)
     for n in range(len(points_m)):
-        p_x, p_y, p_z = points_m[n, 0], points_m[n, 1], points_m[n, 2]
-        x = rotation[0, 0] * p_x + rotation[0, 1] * p_y + rotation[0, 2] * p_z + translation_m[0]
-        y = rotation[1, 0] * p_x + rotation[1, 1] * p_y + rotation[1, 2] * p_z + translation_m[1]
-        z = rotation[2, 0] * p_x + rotation[2, 1] * p_y + rotation[2, 2] * p_z + translation_m[2]
-        away_m = max(z, _LEAST_DEPTH_M)
-        column, row = np.rint(x / away_m * camera[0] + camera[2]), np.rint(y / away_m * camera[1] + camera[3])
-        if 0 <= column < width and 0 <= row < height:
-            seen_m = depth_m[int(row), int(column)]
-            free[n] = seen_m > 0 and z < seen_m - _SEEN_FREE_M
+        free[n] = _is_free(points_m[n, 0], points_m[n, 1], points_m[n, 2], rotation, translation_m, depth_m, camera)
     return free
+
+
+@kernel(
+    *("float64[:, ::1]", "float64[:, ::1]", "float64[:, ::1]", "float64[:, ::1]", "float64", "float64"),
+    *("float64[:, ::1]", "float64[::1]", "float32[:, ::1]", "float32[::1]"),
+)
+def first_unrefuted(
+    points_m: Floats,
+    normals: Floats,
+    flips: Floats,
+    shifts_m: Floats,
+    inwards_m: float,
+    most: float,
+    rotation: Floats,
+    translation_m: Floats,
+    depth_m: NDArray[np.float32],
+    camera: NDArray[np.float32],
+) -> int:
+    """The first of some symmetries that the camera does not refute, or -1.
+
+    Args:
+        points_m, normals: (N, 3) of a surface, N > 0, in any frame.
+        flips, shifts_m: (K, 3) a symmetry maps a point to flip * point + shift, and a normal to flip * normal.
+        inwards_m: the mapped points are looked at so far below their surface.
+        most: the share of points that the camera may look through.
+        rotation, translation_m, depth_m, camera: as `seen_free`.
+    """
+    for k in range(len(flips)):
+        free, n = 0, 0
+        while n < len(points_m) and free / len(points_m) <= most:
+            free += _is_free(
+                points_m[n, 0] * flips[k, 0] + shifts_m[k, 0] - inwards_m * (normals[n, 0] * flips[k, 0]),
+                points_m[n, 1] * flips[k, 1] + shifts_m[k, 1] - inwards_m * (normals[n, 1] * flips[k, 1]),
+                points_m[n, 2] * flips[k, 2] + shifts_m[k, 2] - inwards_m * (normals[n, 2] * flips[k, 2]),
+                rotation,
+                translation_m,
+                depth_m,
+                camera,
+            )
+            n += 1
+        if free / len(points_m) <= most:
+            return k
+    return -1
+
+
+@inner
+def _is_free(
+    p_x: float,
+    p_y: float,
+    p_z: float,
+    rotation: Floats,
+    translation_m: Floats,
+    depth_m: NDArray[np.float32],
+    camera: NDArray[np.float32],
+) -> bool:
+    """Whether the camera looks through a point."""
+    height, width = depth_m.shape
+    x = rotation[0, 0] * p_x + rotation[0, 1] * p_y + rotation[0, 2] * p_z + translation_m[0]
+    y = rotation[1, 0] * p_x + rotation[1, 1] * p_y + rotation[1, 2] * p_z + translation_m[1]
+    z = rotation[2, 0] * p_x + rotation[2, 1] * p_y + rotation[2, 2] * p_z + translation_m[2]
+    away_m = max(z, _LEAST_DEPTH_M)
+    column, row = np.rint(x / away_m * camera[0] + camera[2]), np.rint(y / away_m * camera[1] + camera[3])
+    if not (0 <= column < width and 0 <= row < height):
+        return False
+    seen_m = depth_m[int(row), int(column)]
+    return seen_m > 0 and z < seen_m - _SEEN_FREE_M
