@@ -17,6 +17,8 @@ APPLICATION = "instance_seg"
 TIMELINE, FRAMES = "camera_time", "frame"
 """The stamps of the images, and the scenes one by one, as captures may have no stamps."""
 GRASPS_SHOWN = 3
+_MAX_CLASS = 0xFFFF
+"""The classes of masks are the ids of tracks, of which Rerun takes 16 bits."""
 _POINT_RADIUS_M, _LINE_RADIUS_M = 0.001, 0.0008
 
 
@@ -39,6 +41,7 @@ class RerunRecording:
         path.open("wb").close()  # an OSError names the file; Rerun would only log it
         self._rerun, self._path = rerun, path
         self._written = 0
+        self._classes: dict[int, tuple[str, tuple[int, ...]]] = {0: ("background", (0, 0, 0, 0))}
         self._recording = rerun.RecordingStream(APPLICATION)
         self._recording.save(path)
         self._recording.log("camera", rerun.ViewCoordinates.RDF, static=True)
@@ -68,6 +71,7 @@ class RerunRecording:
         """Adds a scene at the time of its image."""
         rerun, log, frame = self._rerun, self._recording.log, scene.frame
         camera, cloud = frame.intrinsics, cloud_of_frame(scene)
+        self._name_tracks(scene)
         self._recording.set_time(FRAMES, sequence=self._written)
         self._written += 1
         self._recording.set_time(TIMELINE, timestamp=np.datetime64(frame.stamp_ns, "ns"))
@@ -83,9 +87,8 @@ class RerunRecording:
         if frame.color_rgb is not None:
             log("camera/image/color", rerun.Image(frame.color_rgb).compress())
         log("camera/image/depth", rerun.DepthImage(frame.depth_m, meter=1.0))
-        labels = [(each.label, tag_of(each), color_of_track(each.track_id)) for each in scene.objects()]
-        log("camera/image/masks", rerun.AnnotationContext([(0, "background", (0, 0, 0, 0)), *labels]))
-        log("camera/image/masks", rerun.SegmentationImage(scene.instances.label_image()))
+        ids = np.array([0, *scene.track_ids], np.uint64) & _MAX_CLASS
+        log("camera/image/masks", rerun.SegmentationImage(ids.astype(np.uint16)[scene.instances.label_image()]))
         log("camera/cloud", rerun.Points3D(cloud.points_m, colors=cloud.colors_rgb, radii=_POINT_RADIUS_M))
         placed = [(each, each.lifted.box) for each in scene.objects() if each.lifted.box is not None]
         log(
@@ -109,6 +112,17 @@ class RerunRecording:
                 radii=_LINE_RADIUS_M,
             ),
         )
+
+    def _name_tracks(self, scene: Scene) -> None:
+        """Gives the masks of new tracks the colours of their objects. Rerun keeps one list of them for all times."""
+        new = {
+            each.track_id & _MAX_CLASS: (f"#{each.track_id} {each.class_name}", color_of_track(each.track_id))
+            for each in scene.objects()
+        }
+        if new.keys() - self._classes.keys() or not self._written:
+            self._classes |= new
+            classes = [(class_id, *named) for class_id, named in self._classes.items()]
+            self._recording.log("camera/image/masks", self._rerun.AnnotationContext(classes), static=True)
 
 
 def _shade(quality: float) -> tuple[int, int, int]:

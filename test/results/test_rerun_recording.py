@@ -46,6 +46,7 @@ def test_scenes_are_read_by_rerun(
     rerun("verify", str(path))
     printed = rerun("print", str(path))
     assert "ViewContents" in printed, "Rerun's own layout hides colour and cloud behind depth"
+    assert printed.count("AnnotationContext:context") == 1, "once for the tracks of both scenes, whatever their time"
     assert all(f"{entity} " in printed or f"{entity}\n" in printed for entity in entities), printed
     assert not any(f"{entity} " in printed for entity in missing)
 
