@@ -9,6 +9,7 @@ sent. With --answers TOPIC each frame is sent after the one before was answered 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from collections import deque
@@ -186,11 +187,18 @@ def parse(args: list[str]) -> argparse.Namespace:
     source.add_argument("--bag", type=Path, help="rosbag2 to publish (sqlite3 or mcap)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the simulated tabletop (default: %(default)s)")
     parser.add_argument("--count", type=int, help="frames to publish at most (default: all there are)")
-    parser.add_argument("--rate", type=float, default=10.0, help="frames a second (default: %(default)s)")
+    parser.add_argument("--rate", type=_rate, default=10.0, help="frames a second (default: %(default)s)")
     parser.add_argument("--answers", metavar="TOPIC", help="send each frame after the one before was answered here")
     parser.add_argument("--subscribers", type=int, default=1, help="wait for this many before the first frame")
     parser.add_argument("--timeout", type=float, default=60.0, help="seconds to wait for subscribers and answers")
     return parser.parse_args(args)
+
+
+def _rate(text: str) -> float:
+    rate_hz = float(text)
+    if not 0 < rate_hz < math.inf:
+        raise argparse.ArgumentTypeError(f"must be above 0, not {text}")
+    return rate_hz
 
 
 def frames_of(options: argparse.Namespace) -> Iterator[RgbdFrame]:

@@ -98,6 +98,7 @@ class PlannerExample(Node):
         self.first_s = self.last_s = 0.0
         self._frames: OrderedDict[int, ReceivedFrame] = OrderedDict()
         self._to_write: ReceivedFrame | None = None
+        self._segmentation_node = self.resolve_topic_name("instance_seg")
         self.create_subscription(InstanceArray, "instance_seg/instances", self.on_answer, qos)
         for name, topic in IMAGE_TOPICS.items():
             self.create_subscription(Image, topic, lambda image, name=name: self._on_image(name, image), qos)
@@ -139,9 +140,13 @@ class PlannerExample(Node):
                 self._to_write = frame
 
     def _on_diagnostics(self, array: DiagnosticArray) -> None:
-        failed = [status for status in array.status if status.level == DiagnosticStatus.ERROR]
-        if failed:
-            self.failure = f"{failed[0].name}: {failed[0].message}"
+        self.failure = failure_of(array, self._segmentation_node) or self.failure
+
+
+def failure_of(array: DiagnosticArray, node: str) -> str | None:
+    """Why a node, by its full name, cannot work; None where it can. Others on the robot write there, too."""
+    failed = [each for each in array.status if each.level == DiagnosticStatus.ERROR and each.hardware_id == node]
+    return f"{failed[0].name}: {failed[0].message}" if failed else None
 
 
 def table_of(answer: InstanceArray, number: int) -> str:

@@ -150,6 +150,9 @@ def unanswered_text(wanted: Prompts, taken: Prompts, track_ids: Sequence[int] = 
     """
     if not taken:
         return ""
+    for x0, y0, x1, y1 in taken.boxes_xyxy:
+        if x1 <= x0 or y1 <= y0:
+            return f"the rectangle at ({x0}, {y0}) holds no pixel: it is {x1 - x0} px wide and {y1 - y0} px high"
     if len(track_ids):
         return "what points, rectangles and words have cut out has no track_id; leave track_ids empty beside them"
     needed = [

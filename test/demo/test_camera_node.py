@@ -6,7 +6,7 @@ import pytest
 pytest.importorskip("rclpy")
 
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
-from instance_seg_ros.demo.camera_node import made_ahead
+from instance_seg_ros.demo.camera_node import made_ahead, parse
 
 
 def frames(count, made=None):
@@ -38,3 +38,10 @@ def test_an_error_comes_in_place_of_the_frame_that_could_not_be_made():
     assert next(ahead).stamp_ns == 0
     with pytest.raises(ValueError, match="the second cannot be read"):
         next(ahead)
+
+
+@pytest.mark.parametrize("rate", ["0", "-1", "nan", "inf"])
+def test_a_rate_that_is_none_is_refused(rate, capsys):
+    with pytest.raises(SystemExit):
+        parse([f"--rate={rate}"])
+    assert "--rate: must be above 0" in capsys.readouterr().err

@@ -12,7 +12,9 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from instance_seg_ros.demo.planner_example import ReceivedFrame, table_of, write_frame
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+
+from instance_seg_ros.demo.planner_example import ReceivedFrame, failure_of, table_of, write_frame
 from instance_seg_ros.files.result_files import scene_document
 from instance_seg_ros.messages import outgoing
 from instance_seg_ros.messages.camera import color_image, depth_image
@@ -99,3 +101,16 @@ def test_a_frame_is_complete_with_its_answer_and_all_images(received: ReceivedFr
     assert received.complete
     assert not ReceivedFrame(received.answer, {"overlay": received.images["overlay"]}).complete
     assert not ReceivedFrame(None, received.images).complete
+
+
+@pytest.mark.parametrize(
+    ("level", "node", "failure"),
+    [
+        (DiagnosticStatus.ERROR, "/instance_seg", "instance_seg: model: no such file"),
+        (DiagnosticStatus.WARN, "/instance_seg", None),
+        (DiagnosticStatus.ERROR, "/battery", None),
+    ],
+)
+def test_only_an_error_of_the_segmentation_node_is_its_failure(level: bytes, node: str, failure: str | None) -> None:
+    status = DiagnosticStatus(level=level, name=f"{node[1:]}: model", message="no such file", hardware_id=node)
+    assert failure_of(DiagnosticArray(status=[status]), "/instance_seg") == failure

@@ -210,6 +210,7 @@ def test_a_call_with_too_many_prompts_is_refused_at_once(
         (Segment.Request(boxes=[box(0, 0, 9, 9)], text="cup"), "words take segmentation.text_model_path; set it, or"),
         (Segment.Request(boxes=[box(0, 0, 9, 9)], points=[Point()], text="cup"), "points take segmentation.prompt_m"),
         (Segment.Request(boxes=[box(0, 0, 9, 9)], track_ids=[1]), "has no track_id; leave track_ids empty beside them"),
+        (Segment.Request(boxes=[box(0, 0, 9, 9), box(3, 2, 3, 7)]), "(3, 2) holds no pixel: it is 0 px wide and 5 px"),
     ],
 )
 def test_what_no_model_answers_is_refused_beside_other_prompts(

@@ -129,7 +129,7 @@ def _require_keys(path: Path, what: str, said: object, known: tuple[str, ...]) -
 def _family_of(path: Path, signature: Signature, said: Mapping[str, Any]) -> tuple[Family, Fit]:
     wanted = said.get("family")
     if wanted is not None:
-        if wanted not in FAMILIES:
+        if not isinstance(wanted, str) or wanted not in FAMILIES:
             raise ModelError(f"{path}: there is no family {wanted!r}, but {', '.join(FAMILIES)}")
         fit = FAMILIES[wanted].fit(signature)
         if not fit.roles:

@@ -114,6 +114,7 @@ def test_the_yaml_may_name_the_family(tmp_path: Path) -> None:
         ({**YOLO, "output0": (1, 36, 8400)}, "", "36 numbers an anchor leave no class"),
         ({**YOLO, "output0": (1, "D", 8400)}, "", "leaves open how many numbers"),
         (YOLO, "family: yolo", "there is no family 'yolo', but yolo-seg, "),
+        (YOLO, "family: [yolo-seg]", r"there is no family \['yolo-seg'\], but yolo-seg, "),
         (YOLO, "family: detr", r"is no DETR with masks: it gives logits float \[1, Q, C\].*output0 float32"),
         (YOLO, "class_names: [a, b]", r"2 class names \(model.yaml\) cannot be used; its graph has 80"),
         ({"output0": (1, 300, 38), "output1": (1, 32, 160, 160)}, "class_names: []", "0 class names"),
