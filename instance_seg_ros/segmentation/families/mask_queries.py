@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,17 +30,17 @@ from instance_seg_ros.segmentation.families.rf_detr import IMAGENET_MEAN, IMAGEN
 from instance_seg_ros.segmentation.families.signature import Signature
 from instance_seg_ros.segmentation.postprocessing import NetworkOutput, require_finite
 
-_MASK_SCALE = 4
-"""Mask2Former predicts masks at this share of the image's sides, and weighs them at its size."""
+_MASK2FORMER_SIDE = 384
+"""Mask2Former's masks are weighed on a square grid of this side by transformers, whatever size the image went in at."""
 
 
 def decode_pairs(
-    outputs: Mapping[str, NDArray], reading: Reading, mask_scale: int = 1, eomt: bool = False
+    outputs: Mapping[str, NDArray], reading: Reading, grid_side: int | None = None, eomt: bool = False
 ) -> NetworkOutput:
     """Reads "logits" (1, Q, C + 1), the last of which is "nothing", and "masks" (1, Q, h, w).
 
     Args:
-        mask_scale: by how much masks are upsampled before they are weighed.
+        grid_side: of the square that masks are resized to before they are weighed; None for their own grid.
         eomt: a query stands for its best class alone, and its mask is weighed at the camera's size instead.
     """
     placement, whole = reading.placement, outputs["masks"][0]
@@ -58,9 +57,12 @@ def decode_pairs(
     windows = pixels_over(cells, placement, whole_wh)
     if eomt:
         inside = _above_zero_in_camera(whole, found, windows, placement)
+    elif grid_side is not None and masks.shape[1:] != (grid_side, grid_side):
+        inside = _above_zero_in_square(masks, found, cells, grid_side)
     else:
-        queries_and_cells = zip(found.tolist(), cells.tolist(), strict=True)
-        inside = [_above_zero(masks[query], window, mask_scale) for query, window in queries_and_cells]
+        windows_of_cells = ((slice(y0, y1), slice(x0, x1)) for x0, y0, x1, y1 in cells.tolist())
+        own = [masks[query][window] for query, window in zip(found.tolist(), windows_of_cells, strict=True)]
+        inside = [logits[~(logits <= 0)] for logits in own]
     scores = probabilities.ravel()[pairs] * _certainties(inside)[rows]
     require_finite("masks", scores)
     kept = np.flatnonzero(scores >= MIN_SCORE)
@@ -119,20 +121,6 @@ def _certainties(inside: Sequence[NDArray[np.floating]]) -> NDArray[np.float64]:
     return means
 
 
-def _above_zero(mask: NDArray[np.floating], window_xyxy: list[int], scale: int) -> NDArray[np.floating]:
-    """The logits above 0 of an upsampled mask (h, w), and what is no number."""
-    height, width = mask.shape
-    x0, y0, x1, y1 = window_xyxy
-    if scale == 1 or x1 <= x0:
-        window = mask[y0:y1, x0:x1]
-        return window[~(window <= 0)]
-    # One cell more on each side, so that the border between is resampled as in the whole mask.
-    left, top, right, bottom = max(x0 - 1, 0), max(y0 - 1, 0), min(x1 + 1, width), min(y1 + 1, height)
-    window = mask[top:bottom, left:right].astype(np.float32, copy=False)
-    fine = cv2.resize(window, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
-    return np.asarray(fine[~(fine <= 0)])
-
-
 def _above_zero_in_camera(
     masks: NDArray[np.floating],
     queries: NDArray[np.int64],
@@ -147,6 +135,37 @@ def _above_zero_in_camera(
         windows_xyxy: (K, 4), the camera's pixels outside which there are none.
     """
     x, y = map(_Resizing.of, masks.shape[:0:-1], placement.network_wh, placement.inner_wh, placement.camera_wh)
+    return _above_zero(masks, queries, windows_xyxy, x, y)
+
+
+def _above_zero_in_square(
+    masks: NDArray[np.floating], queries: NDArray[np.int64], cells_xyxy: NDArray[np.int64], side: int
+) -> list[NDArray[np.floating]]:
+    """The logits above 0 of masks that are resized to a square.
+
+    Args:
+        masks: (Q, h, w).
+        queries: (K,), those of the masks that count.
+        cells_xyxy: (K, 4), outside which no cell is above 0; all zeros where none is.
+    """
+    cells_wh = masks.shape[:0:-1]
+    x, y = (_Resizing.of(cells, side, side, side) for cells in cells_wh)
+    # One cell more on each side, which those between are resampled of.
+    more, scale = np.array([-1, -1, 1, 1]), np.tile(side / np.array(cells_wh), 2)
+    windows = (cells_xyxy + more) * scale
+    windows = np.where(more < 0, np.floor(windows), np.ceil(windows))
+    windows[(cells_xyxy[:, 2:] <= cells_xyxy[:, :2]).any(axis=1)] = 0
+    return _above_zero(masks, queries, np.clip(windows, 0, side).astype(np.int64), x, y)
+
+
+def _above_zero(
+    masks: NDArray[np.floating],
+    queries: NDArray[np.int64],
+    windows_xyxy: NDArray[np.int64],
+    x: _Resizing,
+    y: _Resizing,
+) -> list[NDArray[np.floating]]:
+    """The logits above 0 of masks (Q, h, w) in windows (K, 4) of what they are resized to, and what is no number."""
     inside: list[NDArray[np.floating]] = []
     for query, (x0, y0, x1, y1) in zip(queries.tolist(), windows_xyxy.tolist(), strict=True):
         columns, rows = x.used(x0, x1), y.used(y0, y1)
@@ -224,7 +243,7 @@ MASK2FORMER = Family(
     image=_IMAGE,
     score_threshold=0.5,
     mask_threshold=0.0,
-    decode=partial(decode_pairs, mask_scale=_MASK_SCALE),
+    decode=partial(decode_pairs, grid_side=_MASK2FORMER_SIDE),
     obstacle=_mask2former_obstacle,
     class_count=_class_count,
     class_names=coco.names_of,

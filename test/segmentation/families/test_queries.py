@@ -55,9 +55,9 @@ def test_rf_detr_takes_the_best_pairs_of_query_and_class(
 
 
 @pytest.mark.parametrize("count", [0, 1, 12])
-@pytest.mark.parametrize(("family", "stride"), [(MASK2FORMER, 1), (MASKFORMER, 4)])
+@pytest.mark.parametrize(("family", "grid_hw"), [(MASK2FORMER, (384, 384)), (MASKFORMER, (32, 48))])
 def test_classes_are_weighed_by_their_masks(
-    family: Family, stride: int, count: int, size_wh, camera_in, blobs, found, check: Callable
+    family: Family, grid_hw: tuple[int, int], count: int, size_wh, camera_in, blobs, found, check: Callable
 ) -> None:
     camera = camera_in(size_wh, NETWORK_WH, "stretch")
     outputs = random_queries(count, CLASSES + 1, blobs)
@@ -66,8 +66,7 @@ def test_classes_are_weighed_by_their_masks(
     for pair in torch.argsort(probabilities, descending=True).tolist()[:count]:
         query, class_id = divmod(pair, CLASSES)
         logits = torch.tensor(outputs["masks"][:, query : query + 1])
-        size_hw = [side // stride for side in NETWORK_WH[::-1]]
-        fine = F.interpolate(logits, size=size_hw, mode="bilinear", align_corners=False)
+        fine = F.interpolate(logits, size=grid_hw, mode="bilinear", align_corners=False)
         certainty = torch.sigmoid(fine[fine > 0]).mean() if (fine > 0).any() else torch.zeros(())
         score = float(probabilities[pair] * certainty)
         if score >= 0.05:
@@ -75,6 +74,25 @@ def test_classes_are_weighed_by_their_masks(
             expected.append(found(np.zeros(4), score, class_id, mask))
     expected.sort(key=lambda one: -one.score)
     check(family, outputs, reading_for(family, camera), expected, box_of_mask=True)
+
+
+@pytest.mark.parametrize(("height", "width"), [(96, 96), (200, 334), (334, 200), (24, 32), (384, 384), (400, 500)])
+def test_small_masks_of_mask2former_are_weighed_on_the_grid_of_transformers_at_every_size(
+    height: int, width: int
+) -> None:
+    rows, columns = np.mgrid[:height, :width]
+    places = [(0.0, 0.0), (height / 2, width / 3), (height - 1.0, width - 1.5), (height / 4, width - 6.0)]
+    masks = np.stack(
+        [radius - np.hypot(rows - y, columns - x) for radius in (0.8, 2.0, 5.0) for y, x in places]
+    ).astype(np.float32)
+    logits = np.tile(np.array([9, 0, 0, 0, 0], dtype=np.float32), (len(masks), 1))
+    fine = F.interpolate(torch.tensor(masks)[None], size=(384, 384), mode="bilinear", align_corners=False)[0]
+    certain = torch.softmax(torch.tensor(logits), dim=1)[:, 0]
+    above = (fine > 0).float()
+    expected = certain * (fine.sigmoid() * above).sum(dim=(1, 2)) / (above.sum(dim=(1, 2)) + 1e-6)
+    placement = MASK2FORMER.image.placement((64, 48), (4 * width, 4 * height))
+    read = MASK2FORMER.decode({"logits": logits[None], "masks": masks[None]}, Reading(placement, CLASSES, 0.7))
+    assert np.sort(read.scores) == pytest.approx(np.sort(expected[expected >= 0.05].numpy()), abs=1e-4)
 
 
 @pytest.mark.parametrize("count", [0, 1, 12])
