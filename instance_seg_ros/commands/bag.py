@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import math
 from pathlib import Path
 
@@ -152,7 +153,9 @@ def _recorded_pipeline(args: argparse.Namespace, recorded: RecordedSettings) -> 
         settings = recorded.pipeline
     except ValueError as error:
         raise InputError(f"{args.source} was recorded with settings that do not fit this version: {error}") from error
-    return Pipeline.from_settings(settings, args.model)
+    # Nothing is asked for here: what answers prompts would take gigabytes for nothing, or be on another machine.
+    segmentation = dataclasses.replace(settings.segmentation, prompt_model_path="", text_model_path="")
+    return Pipeline.from_settings(dataclasses.replace(settings, segmentation=segmentation), args.model)
 
 
 def _comparison(pipeline: Pipeline, recorded: RecordedSettings, as_recorded: bool) -> str:

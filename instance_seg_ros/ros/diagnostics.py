@@ -15,6 +15,7 @@ from instance_seg_ros.ros.inputs import COLOR, COLOR_INFO, DEPTH, Inputs
 from instance_seg_ros.ros.problem_log import ProblemLog
 from instance_seg_ros.ros.settings import NodeSettings
 from instance_seg_ros.segmentation import ModelInfo
+from instance_seg_ros.segmentation.families.stuff import walls_among_objects
 
 BACKEND_LOG_PERIOD_S = 10.0
 
@@ -176,7 +177,10 @@ class DiagnosticsPublisher:
 def model_status(
     name: str, hardware_id: str, state: str, info: ModelInfo | None, failure: str | None, backend: str
 ) -> DiagnosticStatus:
-    """The model and the node's lifecycle state; ERROR with the reason after a configure that failed."""
+    """The model and the node's lifecycle state; ERROR with the reason after a configure that failed.
+
+    WARN where the model counts classes as objects that hardly are.
+    """
     facts: dict[str, object] = {"state": state}
     if info is not None:
         facts |= {
@@ -187,6 +191,8 @@ def model_status(
         }
     if failure is not None:
         return status(name, hardware_id, ERROR, failure, facts)
+    if info is not None and (warning := walls_among_objects(info)):
+        return status(name, hardware_id, WARN, warning, facts)
     return status(name, hardware_id, OK, state, facts)
 
 

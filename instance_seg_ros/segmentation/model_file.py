@@ -55,6 +55,7 @@ class ModelInfo:
         needs_color: whether it sees nothing without the colour image.
         calibration: of the network's scores to those that are published, which `score_threshold` is one of.
         stuff_class_ids: the classes of a panoptic model that have no countable objects, such as walls.
+        stuff_is_told: whether the model or who brings it says which these are, be it none.
     """
 
     name: str
@@ -67,6 +68,7 @@ class ModelInfo:
     needs_color: bool = False
     calibration: ScoreCalibration = UNCHANGED
     stuff_class_ids: tuple[int, ...] = ()
+    stuff_is_told: bool = False
 
 
 def joined_info(infos: Sequence[ModelInfo]) -> ModelInfo:
@@ -91,6 +93,7 @@ def joined_info(infos: Sequence[ModelInfo]) -> ModelInfo:
         version=" + ".join(info.version for info in infos),
         class_names=class_names,
         stuff_class_ids=stuff_class_ids,
+        stuff_is_told=all(info.stuff_is_told for info in infos),
         digest=hashlib.sha256(" ".join(info.digest for info in infos).encode()).hexdigest(),
         needs_color=any(info.needs_color for info in infos),
     )

@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +63,7 @@ def located(path: Path | None) -> Path:
             return cached
     _LOGGER.warning("%s is no file or folder here, nor all in the cache: asking the Hugging Face hub for it", path)
     try:
-        HfApi().repo_info(name["name"], revision=name["revision"], timeout=_REPLY_TIMEOUT_S)
+        _require_reply(partial(HfApi().repo_info, name["name"], revision=name["revision"], timeout=_REPLY_TIMEOUT_S))
         return Path(snapshot_download(**wanted))
     except Exception as error:  # of many kinds: no network, no such name, no permission, a full disk
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -68,6 +72,22 @@ def located(path: Path | None) -> Path:
             f"fetched ({reason}); on a machine with a network: hf download {name['name']} --local-dir FOLDER, and give "
             "that folder"
         ) from error
+
+
+def _require_reply(ask: Callable[[], object]) -> None:
+    """Asks the hub something; the time that looking its address up takes counts, too.
+
+    Raises:
+        TimeoutError: there is no answer in time.
+        Exception: whatever asking raises.
+    """
+    executor = ThreadPoolExecutor(1)
+    try:
+        executor.submit(ask).result(_REPLY_TIMEOUT_S)
+    except FutureTimeoutError as error:
+        raise TimeoutError(f"no answer within {_REPLY_TIMEOUT_S:g} s") from error
+    finally:
+        executor.shutdown(wait=False)
 
 
 def _is_whole(snapshot: Path) -> bool:

@@ -227,18 +227,21 @@ def load_prompt_models(settings: SegmentationSettings) -> PromptModels:
     Raises:
         ModelError: one is missing, damaged, of no known kind, or needs packages that are not installed.
     """
-    masks: PromptNetwork | None = None
-    words: TextDetector | None = None
-    if settings.prompt_model_path or settings.text_model_path:
-        try:
-            from instance_seg_ros.segmentation.runtimes.prompt_network import SamNetwork
-            from instance_seg_ros.segmentation.runtimes.text_detectors import load_text_detector
-        except ImportError as error:
-            raise ModelError(
-                f"models for prompts take transformers and PyTorch ({error}): pip install '{_EXTRA}'"
-            ) from error
-        if settings.prompt_model_path:
-            masks = SamNetwork(located(Path(settings.prompt_model_path)), settings.threads)
-        if settings.text_model_path:
-            words = load_text_detector(located(Path(settings.text_model_path)), settings.threads)
+    if not settings.prompt_model_path and not settings.text_model_path:
+        return PromptModels(settings=settings)
+    try:
+        from instance_seg_ros.segmentation.runtimes.prompt_network import SamNetwork
+        from instance_seg_ros.segmentation.runtimes.text_detectors import load_text_detector
+        from instance_seg_ros.segmentation.runtimes.transformers_folder import share_equal_weights
+    except ImportError as error:
+        raise ModelError(
+            f"models for prompts take transformers and PyTorch ({error}): pip install '{_EXTRA}'"
+        ) from error
+    masks = words = None
+    if settings.prompt_model_path:
+        masks = SamNetwork(located(Path(settings.prompt_model_path)), settings.threads)
+    if settings.text_model_path:
+        words = load_text_detector(located(Path(settings.text_model_path)), settings.threads)
+    if masks is not None and words is not None:
+        share_equal_weights(masks.model, words.model)
     return PromptModels(masks, words, settings)

@@ -132,14 +132,8 @@ def load_segmenter(path: Path | None, settings: SegmentationSettings) -> Network
     if settings.second_model_path:
         segmenters.append(_load_one(Path(settings.second_model_path), settings))
     for segmenter in segmenters:
-        walls = walls_among_objects(segmenter.info.class_names, segmenter.info.stuff_class_ids)
-        if walls:
-            _LOGGER.warning(
-                "the model %s finds each %s as an object to grasp; of a panoptic model from elsewhere stuff_classes in "
-                "the YAML beside its file or label_ids_to_fuse in its folder's config.json say that they are none",
-                segmenter.info.name,
-                " and ".join(walls),
-            )
+        if warning := walls_among_objects(segmenter.info):
+            _LOGGER.warning("%s", warning)
     if len(segmenters) == 1 and settings.tile_width_px == 0:
         return segmenters[0]
     from instance_seg_ros.segmentation.combined_segmenter import CombinedSegmenter

@@ -12,6 +12,8 @@ import pytest
 pytest.importorskip("rclpy")
 
 import numpy as np
+import onnx
+from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import Point, PointStamped
 from sensor_msgs.msg import Image, RegionOfInterest
 
@@ -55,6 +57,19 @@ def test_folders_give_the_same_messages_and_their_walls_are_no_objects(
     assert (labels[35:75, 25:55] == 1).all()
     assert labels[5, 5] == labels[110, 150] == STUFF_OF_MODEL + 1
     assert set(np.unique(labels).tolist()) <= {1, 2, STUFF_OF_MODEL + 1, SUPPORT, BACKGROUND}
+
+
+def test_walls_that_count_as_objects_are_told_in_the_diagnostics(
+    block_model_path: Path, tmp_path: Path, make_stage: Callable[..., Any]
+) -> None:
+    model = onnx.load(block_model_path)
+    facts = {each.key: each.value for each in model.metadata_props} | {"class_names": '["wall"]'}
+    onnx.helper.set_model_props(model, facts)
+    onnx.save(model, tmp_path / "walls.onnx")
+    stage = make_stage(Pipeline.from_settings, model_path=str(tmp_path / "walls.onnx"))
+    stage.start()
+    stage.wait(lambda: "finds each wall as an object" in stage.probe.status_text("model"), "the warning of the model")
+    assert stage.probe.status("model").level == DiagnosticStatus.WARN
 
 
 def test_torchvisions_mask_rcnn_gives_the_same_messages(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -114,9 +115,24 @@ def test_a_hub_that_says_nothing_is_given_up(cache: Path, monkeypatch: pytest.Mo
         api = huggingface_hub.HfApi(endpoint=f"http://127.0.0.1:{silent.getsockname()[1]}")
         monkeypatch.setattr(huggingface_hub, "HfApi", lambda: api)
         began = time.monotonic()
-        with pytest.raises(ModelError, match=r"cannot be fetched \(.*timed out"):
+        with pytest.raises(ModelError, match=r"cannot be fetched \(.*(timed out|no answer)"):
             located(Path("org/name"))
     assert time.monotonic() - began < 8
+
+
+def test_an_address_that_is_looked_up_for_long_is_given_up(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the name server is out of reach, which no time-out of a connection counts."""
+    monkeypatch.setattr(model_location, "_REPLY_TIMEOUT_S", 0.05)
+    looked_up = threading.Event()
+    api = SimpleNamespace(repo_info=lambda *name, **wanted: looked_up.wait(10))
+    monkeypatch.setattr(huggingface_hub, "HfApi", lambda: api)
+    try:
+        with pytest.raises(
+            ModelError, match=r"cannot be fetched \(no answer within 0.05 s\); on a machine with a network"
+        ):
+            located(Path("org/name"))
+    finally:
+        looked_up.set()
 
 
 def test_what_is_not_in_the_cache_is_fetched_without_code_and_pickles(

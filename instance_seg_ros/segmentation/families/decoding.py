@@ -151,9 +151,15 @@ def sigmoid(logits: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 def softmax(logits: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Probabilities (N, C) of logits (N, C), float32; rows add up to 1."""
+    """Probabilities (N, C) of class logits (N, C), float32; rows add up to 1.
+
+    Raises:
+        NotFiniteError: a logit is NaN or infinite; minus infinity is a class that cannot be, unless all are.
+    """
     logits = logits.astype(np.float32, copy=False)
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    highest = logits.max(axis=1, keepdims=True)
+    require_finite("class logits", highest)
+    powers = np.exp(logits - highest)
     probabilities: NDArray[np.float32] = powers / powers.sum(axis=1, keepdims=True)
     return probabilities
 

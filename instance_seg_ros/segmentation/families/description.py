@@ -83,6 +83,7 @@ def read_exported_model(path: Path) -> ExportedModel:
         digest=hashlib.sha256(f"{digest} {said_digest} {weights}".encode()).hexdigest(),
         needs_color=True,
         stuff_class_ids=stuff_class_ids,
+        stuff_is_told=bool(stuff_from),
     )
     return ExportedModel(
         family,

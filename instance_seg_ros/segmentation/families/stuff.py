@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from instance_seg_ros.core.instances import MAX_STUFF_CLASS_ID
-from instance_seg_ros.segmentation.model_file import ModelError
+from instance_seg_ros.segmentation.model_file import ModelError, ModelInfo
 
 COCO_STUFF = frozenset(
     (
@@ -44,12 +44,18 @@ def stuff_by_names(class_names: Sequence[str]) -> tuple[tuple[int, ...], str]:
     return (), ""
 
 
-def walls_among_objects(class_names: Sequence[str], stuff_class_ids: Sequence[int]) -> tuple[str, ...]:
-    """The names of classes that count as objects and hardly are, as of ADE20K, whose models may not say so."""
-    return tuple(
-        name
-        for index, name in enumerate(class_names)
-        if index not in stuff_class_ids and name.split(",")[0].strip().lower() in _HARDLY_OBJECTS
+def walls_among_objects(info: ModelInfo) -> str:
+    """What to say of classes that count as objects and hardly are, as of ADE20K, whose models may not say so.
+
+    Empty where there are none, or where it is told which classes are stuff.
+    """
+    names = [name for name in info.class_names if name.split(",")[0].strip().lower() in _HARDLY_OBJECTS]
+    if info.stuff_is_told or not names:
+        return ""
+    return (
+        f"the model {info.name} finds each {' and '.join(names)} as an object to grasp; of a panoptic model from "
+        "elsewhere stuff_classes in the YAML beside its file or label_ids_to_fuse in its folder's config.json say that "
+        "they are none"
     )
 
 

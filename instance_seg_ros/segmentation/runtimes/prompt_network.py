@@ -46,6 +46,9 @@ class SamNetwork:
         path: of the folder.
         threads: CPU threads, 0 for PyTorch's own choice.
 
+    Attributes:
+        model: of transformers.
+
     Raises:
         ModelError: the folder or its weights lack a part, its model is no SAM, or it does not run.
     """
@@ -62,7 +65,7 @@ class SamNetwork:
         self._pads = name == "SamModel"
         self._image = folder.image_input(said, "fit" if self._pads else "stretch")
         self._network_wh = _network_wh(said, path, self._pads)
-        self._model, self._device = folder.load(name, threads)
+        self.model, self._device = folder.load(name, threads)
         self._digest = b""
         self._embeddings: Any = None
         self.info = folder.info((OBJECT,), score_threshold=0.0, mask_threshold=0.0)
@@ -104,7 +107,7 @@ class SamNetwork:
                 name: torch.from_numpy(values * np.tile(gain, values.shape[-1] // 2))[None].to(self._device)
                 for name, values in prompts.items()
             }
-            outputs = self._model(
+            outputs = self.model(
                 image_embeddings=self._embedded(color_rgb, placement), multimask_output=several, **scaled
             )
             scores: Tensor = outputs.iou_scores[0].float()
@@ -120,7 +123,7 @@ class SamNetwork:
         if digest != self._digest:
             self._digest, self._embeddings = b"", None  # first: an image that fails must leave none behind
             image = np.ascontiguousarray(self._image.fed(color_rgb, placement, np.float32)[None])
-            self._embeddings = self._model.get_image_embeddings(torch.from_numpy(image).to(self._device))
+            self._embeddings = self.model.get_image_embeddings(torch.from_numpy(image).to(self._device))
             self._digest = digest
         # The network of SAM 2 takes the list and may change it.
         return list(self._embeddings) if isinstance(self._embeddings, list) else self._embeddings

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from instance_seg_ros.segmentation.families.decoding import corners_of, sigmoid
 from instance_seg_ros.segmentation.model_file import ModelError
 from instance_seg_ros.segmentation.postprocessing import require_finite
-from instance_seg_ros.segmentation.prompts import Detections, TextDetector
+from instance_seg_ros.segmentation.prompts import Detections
 from instance_seg_ros.segmentation.runtimes.transformers_folder import (
     WARM_UP_HW,
     ModelFolder,
@@ -181,7 +181,7 @@ DETECTORS = {
 """By `model_type`."""
 
 
-def load_text_detector(path: Path, threads: int) -> TextDetector:
+def load_text_detector(path: Path, threads: int) -> Detector:
     """The detector in a folder.
 
     Args:
@@ -198,18 +198,22 @@ def load_text_detector(path: Path, threads: int) -> TextDetector:
             f"{path} holds a model of the type {folder.model_type!r}, which finds nothing for words; known are "
             f"{', '.join(DETECTORS)}"
         )
-    return _Detector(folder, kind, threads)
+    return Detector(folder, kind, threads)
 
 
-class _Detector:
-    """As TextDetector says."""
+class Detector:
+    """As TextDetector says.
+
+    Attributes:
+        model: of transformers.
+    """
 
     def __init__(self, folder: ModelFolder, kind: _Kind, threads: int) -> None:
         said = folder.processing()
         self._size = size_of(said, folder.path)
         self._image = folder.image_input(said, kind.resize, fill=0.0)
-        self._model, self._device = folder.load(kind.model, threads)
-        self._reader = kind.reader(folder, self._model.config)
+        self.model, self._device = folder.load(kind.model, threads)
+        self._reader = kind.reader(folder, self.model.config)
         self._one_by_one = kind.one_by_one
         self.info = folder.info(("object",), kind.score_threshold, mask_threshold=0.0)
         folder.try_out(self._run_once)
@@ -251,7 +255,7 @@ class _Detector:
         moved = {name: tensor.to(self._device) for name, tensor in inputs.items()}
         if self._one_by_one:
             return *self._each_phrase(image.to(self._device), moved), placement
-        outputs = self._model(pixel_values=image.to(self._device), **moved)
+        outputs = self.model(pixel_values=image.to(self._device), **moved)
         return outputs.logits[0].float().cpu().numpy(), outputs.pred_boxes[0].float().cpu().numpy(), placement
 
     def _each_phrase(self, image: torch.Tensor, inputs: Mapping[str, torch.Tensor]) -> tuple[NDArray, NDArray]:
@@ -259,12 +263,12 @@ class _Detector:
 
         A query's score is its own times that of there being such a thing, and is for the phrase that was asked alone.
         """
-        seen = self._model.get_vision_features(image)
+        seen = self.model.get_vision_features(image)
         count = len(next(iter(inputs.values())))
         logits, boxes = [], []
         for phrase in range(count):
             one = {name: values[phrase : phrase + 1] for name, values in inputs.items()}
-            outputs = self._model(vision_embeds=seen, **one)
+            outputs = self.model(vision_embeds=seen, **one)
             scores = (outputs.pred_logits[0].sigmoid() * outputs.presence_logits[0].sigmoid()).float()
             of_phrases = torch.full((len(scores), count), _NEVER, device=scores.device)
             of_phrases[:, phrase] = torch.logit(scores, eps=_SURE)

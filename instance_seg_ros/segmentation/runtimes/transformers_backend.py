@@ -98,7 +98,8 @@ class TransformersNetwork:
         self._model, self._device = folder.load(kind.model, threads)
         names = class_names_of(path, self._model.config.id2label)
         stuff_class_ids, self.stuff_from = stuff_of_folder(path, folder.config, said, names)
-        self.info = folder.info(names, kind.family.score_threshold, kind.family.mask_threshold, stuff_class_ids)
+        thresholds = kind.family.score_threshold, kind.family.mask_threshold
+        self.info = folder.info(names, *thresholds, stuff_class_ids, stuff_is_told=bool(self.stuff_from))
         task = _TASK.format("panoptic" if stuff_class_ids else "instance")
         self._task = {"task_inputs": _tokens_of(folder, task, self._model.config)} if kind.takes_task else {}
         folder.try_out(lambda: self({"color_rgb": np.zeros((*WARM_UP_HW, 3), dtype=np.uint8)}))

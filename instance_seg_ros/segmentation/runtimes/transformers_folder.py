@@ -130,6 +130,7 @@ class ModelFolder:
         score_threshold: float,
         mask_threshold: float,
         stuff_class_ids: tuple[int, ...] = (),
+        stuff_is_told: bool = False,
     ) -> ModelInfo:
         """As the segmenter shows it; its digest is of all that loading may read."""
         return ModelInfo(
@@ -141,6 +142,7 @@ class ModelFolder:
             digest=_digest(self.path),
             needs_color=True,
             stuff_class_ids=stuff_class_ids,
+            stuff_is_told=stuff_is_told,
         )
 
     def _name(self) -> str:
@@ -252,6 +254,18 @@ def network_wh(size: Mapping[str, int], camera_wh: Sides) -> Sides:
         scale = min(scale, longest / max(camera_wh))
     width, height = (max(_MULTIPLE, round(side * scale / _MULTIPLE) * _MULTIPLE) for side in camera_wh)
     return width, height
+
+
+def share_equal_weights(first: torch.nn.Module, second: torch.nn.Module) -> None:
+    """Has two networks hold one copy of the weights that have the same name and value in both.
+
+    The parts of SAM 3 that take points and words have an encoder in common, nearly all of either's gigabytes.
+    """
+    own = dict(first.named_parameters())
+    for name, weight in second.named_parameters():
+        other = own.get(name)
+        if other is not None and other.dtype == weight.dtype and torch.equal(other, weight):
+            weight.data = other.data
 
 
 def class_names_of(folder: Path, id2label: Mapping[int, str]) -> tuple[str, ...]:

@@ -234,6 +234,9 @@ def test_a_file_says_which_classes_are_stuff_and_the_yaml_knows_better(tmp_path:
     names = str(["cup", "bolt", "wall", "floor"])
     path = write_model(tmp_path / "a.onnx", outputs, names=names)
     assert read_exported_model(path).info.stuff_class_ids == ()
+    assert not read_exported_model(path).info.stuff_is_told
+    path.with_suffix(".yaml").write_text("stuff_classes: []")
+    assert read_exported_model(path).info.stuff_is_told
     path = write_model(tmp_path / "b.onnx", outputs, names=names, stuff_classes="['wall', 'floor']")
     assert read_exported_model(path).info.stuff_class_ids == (2, 3)
     path.with_suffix(".yaml").write_text("stuff_classes: [wall]")

@@ -137,3 +137,12 @@ def test_numbers_that_are_none_are_refused(family: Family, role: str, camera_in,
     outputs[role][0, 1, 2] = np.nan
     with pytest.raises(NotFiniteError):
         family.decode(outputs, reading_for(family, camera_in((64, 48), NETWORK_WH, "stretch")))
+
+
+@pytest.mark.parametrize("family", [MASK2FORMER, MASKFORMER, DETR])
+@pytest.mark.parametrize("values", [[np.nan, 0, 0, 0, 0], [np.inf, 0, 0, 0, 0], [-np.inf] * 5])
+def test_class_logits_without_a_meaning_are_called_so(family: Family, values: list[float], camera_in, blobs) -> None:
+    outputs = random_queries(3, CLASSES + 1, blobs)
+    outputs["logits"][0, 1] = values
+    with pytest.raises(NotFiniteError, match="the network's class logits are not finite"):
+        family.decode(outputs, reading_for(family, camera_in((64, 48), NETWORK_WH, "stretch")))

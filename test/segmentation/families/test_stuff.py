@@ -48,18 +48,22 @@ def test_panoptic_data_sets_are_known_by_their_names(names: tuple[str, ...], stu
 
 
 @pytest.mark.parametrize(
-    ("names", "stuff", "walls"),
+    ("names", "is_told", "said"),
     [
-        (("wall", "building, edifice", "floor, flooring", "cup"), (), ("wall", "floor, flooring")),  # as of ADE20K
-        (("Sky", "cup"), (), ("Sky",)),
-        (("wall", "floor"), (0, 1), ()),
-        (("wall", "floor"), (1,), ("wall",)),
-        (("wall socket", "cup"), (), ()),
-        (COCO_CLASS_NAMES, (), ()),
+        (
+            ("wall", "building, edifice", "floor, flooring", "cup"),
+            False,
+            "each wall and floor, flooring as",
+        ),  # ADE20K's
+        (("Sky", "cup"), False, "each Sky as"),
+        (("wall", "floor"), True, ""),
+        (("wall socket", "cup"), False, ""),
+        (COCO_CLASS_NAMES, False, ""),
     ],
 )
-def test_walls_among_objects_are_known(names: tuple[str, ...], stuff: tuple[int, ...], walls: tuple[str, ...]) -> None:
-    assert walls_among_objects(names, stuff) == walls
+def test_walls_among_objects_are_known(names: tuple[str, ...], is_told: bool, said: str) -> None:
+    warning = walls_among_objects(ModelInfo("m", "1", names, 0.5, 0.5, "", stuff_is_told=is_told))
+    assert (said in warning) if said else warning == ""
 
 
 def test_a_model_that_takes_walls_for_objects_is_loaded_with_a_warning(

@@ -121,8 +121,8 @@ def test_an_image_is_looked_at_once_however_many_prompts_follow(
     name: str, saved: Callable[[str], tuple[Path, nn.Module]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network, looks = SamNetwork(saved(name)[0], 1), []
-    encode = network._model.get_image_embeddings
-    monkeypatch.setattr(network._model, "get_image_embeddings", lambda image: looks.append(1) or encode(image))
+    encode = network.model.get_image_embeddings
+    monkeypatch.setattr(network.model, "get_image_embeddings", lambda image: looks.append(1) or encode(image))
     first, second = image_of((161, 121)), image_of((161, 121), seed=1)
 
     before = network(first, POINTS, BOXES)

@@ -43,6 +43,8 @@ def network_image(name: str, color_rgb: np.ndarray) -> torch.Tensor:
         image[: inner.shape[0], : inner.shape[1]] = inner
     elif name.endswith("grounding-dino"):
         image = cv2.resize(image, (128, 96))
+    elif name == "sam3_words":
+        image = cv2.resize(image, (112, 112))
     else:
         image = cv2.resize(image, (96, 96))
     values = torch.from_numpy(image).permute(2, 0, 1)[None] / 255
@@ -80,17 +82,22 @@ def theirs(name: str, folder: Path, model: nn.Module, color_rgb: np.ndarray) -> 
         return kind().post_process_object_detection(outputs, threshold=0.0, target_sizes=target)[0]
 
 
+def theirs_and_ours(
+    name: str, size_wh: tuple[int, int], folder: Path, model: nn.Module
+) -> tuple[dict[str, Any], np.ndarray, Detections]:
+    """What transformers finds, its boxes inside the image, and what the detector finds."""
+    color_rgb = image_of(size_wh)
+    expected = theirs(name, folder, model, color_rgb)
+    boxes = np.clip(expected["boxes"].numpy(), 0, [*size_wh, *size_wh])
+    return expected, boxes, load_text_detector(folder, 1)(color_rgb, PHRASES)
+
+
 @pytest.mark.parametrize("name", ["owlvit", "owlv2"])
 @pytest.mark.parametrize("size_wh", [(160, 120), (161, 121)])
 def test_rectangles_are_those_of_transformers(
     name: str, size_wh: tuple[int, int], saved: Callable[[str], tuple[Path, nn.Module]]
 ) -> None:
-    folder, model = saved(name)
-    color_rgb = image_of(size_wh)
-    expected = theirs(name, folder, model, color_rgb)
-    boxes = np.clip(expected["boxes"].numpy(), 0, [*size_wh, *size_wh])
-
-    found = load_text_detector(folder, 1)(color_rgb, PHRASES)
+    expected, boxes, found = theirs_and_ours(name, size_wh, *saved(name))
 
     assert len(found.scores) == len(boxes) >= 20
     assert found.scores == pytest.approx(expected["scores"].numpy(), abs=1e-3)
@@ -105,9 +112,7 @@ def test_sam_3_is_asked_one_phrase_after_another_and_looks_once(
     """By the definition of its post-processing, whose class needs torchvision."""
     folder, model = saved("sam3_words")
     color_rgb = image_of((161, 121))
-    image = cv2.resize(color_rgb, (112, 112))
-    mean, std = (torch.tensor(three)[:, None, None] for three in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
-    pixels = (torch.from_numpy(image).permute(2, 0, 1)[None] / 255 - mean) / std
+    pixels = network_image("sam3_words", color_rgb)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     scores, boxes = [], []
     for phrase in PHRASES:
@@ -121,8 +126,8 @@ def test_sam_3_is_asked_one_phrase_after_another_and_looks_once(
     assert not np.allclose(scores[0], scores[1], atol=1e-2)
 
     detector, looks = load_text_detector(folder, 1), []
-    encode = detector._model.get_vision_features
-    monkeypatch.setattr(detector._model, "get_vision_features", lambda image: looks.append(1) or encode(image))
+    encode = detector.model.get_vision_features
+    monkeypatch.setattr(detector.model, "get_vision_features", lambda image: looks.append(1) or encode(image))
     found = detector(color_rgb, PHRASES)
 
     assert found.scores == pytest.approx(np.concatenate(scores), abs=1e-3)
@@ -131,20 +136,38 @@ def test_sam_3_is_asked_one_phrase_after_another_and_looks_once(
     assert len(looks) == 1
 
 
+def test_the_two_parts_of_sam_3_hold_one_copy_of_the_encoder_that_they_share(
+    saved: Callable[[str], tuple[Path, nn.Module]], folders: ModuleType, tmp_path: Path
+) -> None:
+    (tracker_folder, tracker), words = saved("sam3"), folders.save("sam3_words", tmp_path)
+    encoder = {name: weight for name, weight in tracker.state_dict().items() if ".backbone." in name}
+    words.load_state_dict({**words.state_dict(), **encoder})
+    words.save_pretrained(tmp_path)
+    alone = load_text_detector(tmp_path, 1)(image_of((161, 121)), PHRASES)
+    settings = SegmentationSettings(prompt_model_path=str(tracker_folder), text_model_path=str(tmp_path))
+
+    both = load_prompt_models(settings)
+
+    where = [
+        {name: weight.data_ptr() for name, weight in one.model.named_parameters()} for one in (both.masks, both.words)
+    ]
+    shared = {name for name, place in where[0].items() if where[1].get(name) == place}
+    assert 20 < len(encoder.keys() & where[0].keys() & shared) == len(encoder.keys() & where[0].keys())
+    assert shared < where[0].keys()  # such as the part for points
+    together = both.words(image_of((161, 121)), PHRASES)
+    assert np.array_equal(together.scores, alone.scores)
+    assert np.array_equal(together.boxes_xyxy, alone.boxes_xyxy)
+
+
 @pytest.mark.parametrize("name", ["grounding-dino", "mm-grounding-dino"])
 @pytest.mark.parametrize("size_wh", [(160, 120), (161, 121)])
 def test_the_score_of_a_phrase_in_a_text_is_that_of_its_own_tokens(
     name: str, size_wh: tuple[int, int], saved: Callable[[str], tuple[Path, nn.Module]]
 ) -> None:
     """Grounding DINO: transformers' boxes, and its scores where the best of all tokens is a phrase's."""
-    folder, model = saved(name)
-    color_rgb = image_of(size_wh)
-    expected = theirs(name, folder, model, color_rgb)
-    boxes = np.clip(expected["boxes"].numpy(), 0, [*size_wh, *size_wh])
+    expected, boxes, found = theirs_and_ours(name, size_wh, *saved(name))
     tokens = expected["tokens"]  # [CLS] r e d m u g . c u p . [SEP]
     of_phrase = np.stack([tokens[:, 1:7].max(axis=1), tokens[:, 8:11].max(axis=1)], axis=1)
-
-    found = load_text_detector(folder, 1)(color_rgb, PHRASES)
 
     assert len(found.scores) == len(boxes) >= 20
     assert np.abs(found.boxes_xyxy - boxes).max() < 0.5
