@@ -22,7 +22,7 @@ from instance_seg_ros.segmentation.runtimes.tensorrt_check import CHECKED_CAPABI
 from instance_seg_ros.segmentation.runtimes.tensorrt_graph import graph_for_tensorrt, in_accepted_form
 
 FLOAT, IN_8_BITS = default_model_path(), path_in_8_bits(default_model_path())
-FINE = shipped_models()["tabletop_rgbd_fine"]
+FINE, SMALL = shipped_models()["tabletop_rgbd_fine"], shipped_models()["tabletop_rgbd_small"]
 RGBD = ("depth_m", "intrinsics", "color_rgb")
 
 # Those of our graphs and CondInst's, each with its types found in what TensorRT 10.1 says that it takes:
@@ -50,7 +50,12 @@ def ignore(line: str) -> None:
         for size_wh in ((640, 480), (1280, 720))
         if precision != "bf16" or size_wh == (640, 480)
     ]
-    + [(FINE, "tf32", (640, 480)), (FINE, "fp16", (1280, 720)), (path_in_8_bits(FINE), "tf32", (640, 480))],
+    + [
+        (FINE, "tf32", (640, 480)),
+        (FINE, "fp16", (1280, 720)),
+        (path_in_8_bits(FINE), "tf32", (640, 480)),
+        (SMALL, "tf32", (640, 480)),
+    ],
 )
 def test_tensorrt_builds_what_is_shipped(path: Path, precision: str, size_wh: tuple[int, int]) -> None:
     assert check(path, size_wh, precision, ignore).startswith("TensorRT for RTX 1.")
