@@ -39,6 +39,9 @@ _REMOVED_TOLERANCES = 2.5
 """A plane takes what lies within 3 sigma; a parallel one within so many sigma or tolerances may be its noise's tail."""
 _APART_SHARE = 0.6
 """A parallel plane so near is one of its own, such as a board on a table, when so much around its points is its own."""
+_SLICE_SHARE, _FLAT_SHARE = 0.2, 0.7
+"""A plane of less of the background than the first is but a slice through something steep when less around its points
+than the second lies in it."""
 _NEIGHBOURS = 12
 _MAX_GAP_M = 0.4
 """A plane farther than this below all that is seen of the objects is the floor of the room, not what they stand on."""
@@ -72,7 +75,15 @@ _MIN_FREE_M = 0.02
 _VERTICALS = 20
 _INNER_SHARE = 0.6
 """Verticals through points of the object that are drawn to its middle by this: a round body overhangs its foot."""
+_HIGH, _HIGH_SHARE = 1.5, 0.8
+"""By no more than the second where it would reach down by more than so many of its radii: hardly any body does that."""
 _MAX_OBJECT_POINTS = 300
+_MIN_BETWEEN = 20
+"""So many points between the objects tell how high the plane is there."""
+_LARGEST_SIGMA = 1.25
+"""What scatters by more than so many tolerances is no plane, but a rim or some slope that RANSAC laid one through."""
+_SMALL_WEIGHT = 0.3
+"""A family of planes that is small beside the largest one counts as if its objects were higher above it by so much."""
 
 
 class Support(enum.IntEnum):
@@ -158,10 +169,11 @@ def find_supports(
 
     Planes are drawn by RANSAC from the measured background near the masks, one after the other, each refined by least
     squares within 2.5 sigma. Parallel ones make a family; up is the normal of the family on which most objects are seen
-    to stand (their lowest points lie on it), of several the one with the smallest gap below the objects. An object
-    stands on the highest level at or below its lowest points: a plane that lies around it, or another instance that
-    lies beneath its middle; not on one to which the camera sees free space. The result is a function of the frame: the
-    random draws are seeded.
+    to stand (their lowest points lie on it), of several the one with the smallest gap below the objects; one of which
+    little is seen beside another gives way. The main plane goes through what is measured of it between the objects. An
+    object stands on the highest level at or below its lowest points: a plane that lies around it, or another instance
+    that lies beneath its middle. Where the camera sees free space above that, the object is held, unless it touches
+    another one, on which it leans. The result is a function of the frame: the random draws are seeded.
 
     Args:
         objects_m: the kept points (P, 3) of each instance, camera optical frame; without points there is no support.
@@ -172,12 +184,14 @@ def find_supports(
     if not seen:
         return unknown
     thinned_m = [points_m[:: 1 + len(points_m) // _MAX_OBJECT_POINTS] for points_m in objects_m]
-    levels = _background_planes(frame, instances, tolerance_m)
+    background_m = _background_near(frame, instances)
+    levels = _background_planes(background_m, tolerance_m)
     seen_m = [thinned_m[index] for index in seen]
     contact_m = np.array([_contact_m(points_m, tolerance_m, frame.intrinsics.fx) for points_m in seen_m])
     family, main = _supporting_family(levels, seen_m, contact_m, tolerance_m)
     if main is None:
         return unknown
+    main, family = _between_objects(main, family, background_m, np.concatenate(seen_m), tolerance_m)
     basis = main.plane.basis()
     bodies = {
         index: _Body.of_points(points_m, basis, float(contact))
@@ -218,10 +232,9 @@ def _background_near(frame: RgbdFrame, instances: Instances) -> NDArray[np.float
     return np.concatenate([rays, np.ones((len(rays), 1), np.float32)], axis=1) * depth_m[rows, columns, None]
 
 
-def _background_planes(frame: RgbdFrame, instances: Instances, tolerance_m: float) -> list[_Level]:
+def _background_planes(points_m: NDArray[np.float32], tolerance_m: float) -> list[_Level]:
     """Planes of the background that the camera looks down on, at most `_MAX_PLANES`, the largest first."""
-    points_m = _background_near(frame, instances)
-    minimum = max(_MIN_INLIERS, int(_MIN_INLIER_SHARE * len(points_m)))
+    background_m, minimum = points_m, max(_MIN_INLIERS, int(_MIN_INLIER_SHARE * len(points_m)))
     levels: list[_Level] = []
     for _ in range(_MAX_PLANES):
         if len(points_m) < minimum:
@@ -231,10 +244,15 @@ def _background_planes(frame: RgbdFrame, instances: Instances, tolerance_m: floa
             break
         own_m = points_m[inliers]
         level = _Level(plane, own_m, _sigma_m(plane.height_m(own_m)))
+        if level.sigma_m > _LARGEST_SIGMA * tolerance_m:
+            points_m = points_m[~inliers]
+            continue
         distance_m = np.abs(plane.height_m(points_m))
         points_m = points_m[distance_m > max(_LEAST_BAND * tolerance_m, _TAKEN_SIGMA * level.sigma_m)]
-        if plane.offset_m > _MIN_CAMERA_HEIGHT_M and not any(
-            _is_remnant(level, other, tolerance_m) for other in levels
+        if (
+            plane.offset_m > _MIN_CAMERA_HEIGHT_M
+            and not any(_is_remnant(level, other, tolerance_m) for other in levels)
+            and not _is_slice(level, background_m)
         ):
             levels.append(level)
     return levels
@@ -250,6 +268,15 @@ def _is_remnant(level: _Level, other: _Level, tolerance_m: float) -> bool:
     both_m = np.concatenate([level.points_m, other.points_m])
     neighbours = cKDTree(both_m).query(level.points_m, min(_NEIGHBOURS, len(both_m)))[1]
     return _share(neighbours < len(level.points_m)) < _APART_SHARE
+
+
+def _is_slice(level: _Level, background_m: NDArray[np.float32]) -> bool:
+    """Whether a small plane is but a slice through something steep, as through the walls of a tote, that goes on."""
+    if len(level.points_m) > _SLICE_SHARE * len(background_m):
+        return False
+    near = cKDTree(background_m).query(level.points_m, min(_NEIGHBOURS, len(background_m)))[1]
+    band_m = _TAKEN_SIGMA * level.sigma_m
+    return _share(np.abs(level.plane.height_m(background_m[near])) <= band_m) < _FLAT_SHARE
 
 
 def _sigma_m(residual_m: NDArray[np.floating]) -> float:
@@ -329,12 +356,16 @@ def _supporting_family(
     lowest_m = np.array(
         [[percentile(level.plane.height_m(points_m), _LOWEST_PERCENT) for points_m in objects_m] for level in levels]
     )
-    for index, level in enumerate(levels):
-        parallel = [
+    families = [
+        [
             other
             for other, candidate in enumerate(levels)
             if candidate.plane.normal @ level.plane.normal > np.cos(np.radians(_PARALLEL_DEG))
         ]
+        for level in levels
+    ]
+    sizes = [sum(len(levels[other].points_m) for other in parallel) for parallel in families]
+    for index, (level, parallel, size) in enumerate(zip(levels, families, sizes, strict=True)):
         gaps_m = np.where(lowest_m > -_SINK_FACTOR * tolerance_m, np.maximum(lowest_m, 0), np.inf)
         nearest_m = gaps_m[parallel].min(axis=0)
         own = gaps_m[index] <= nearest_m
@@ -342,10 +373,45 @@ def _supporting_family(
             continue
         # 0 for an object seen to stand on it, up to 1 for one far above: a wall is near to some and far from most.
         distances = np.where(nearest_m < contact_m, 0, np.minimum(nearest_m / _FAR_GAP_M, 1))
-        rank = (round(float(distances.mean()), 3), -int(np.count_nonzero(own)))
+        small = _SMALL_WEIGHT * (1 - size / max(sizes))
+        rank = (round(float(distances.mean()) + small, 3), -int(np.count_nonzero(own)))
         if rank < best_rank:
             best, best_rank = ([levels[other] for other in parallel], level), rank
     return best
+
+
+def _between_objects(
+    main: _Level,
+    family: Sequence[_Level],
+    background_m: NDArray[np.float32],
+    objects_m: NDArray[np.float32],
+    tolerance_m: float,
+) -> tuple[_Level, list[_Level]]:
+    """The main plane, moved to what is measured of it between the objects, and the family with it.
+
+    The floor of a tote and the table around it are one plane to RANSAC: that of the table, of which more is seen.
+
+    Args:
+        objects_m: (N, 3) points of all objects.
+    """
+    within_m = _REMOVED_TOLERANCES * tolerance_m
+    heights_m = main.plane.height_m(background_m)
+    near = np.abs(heights_m) < within_m
+    for other in family:
+        if other is not main:
+            near &= np.abs(other.plane.height_m(background_m)) > np.abs(heights_m)
+    flat = main.plane.basis()[:, :2]
+    near[near] = _under(background_m[near].astype(np.float64) @ flat, objects_m @ flat)
+    between_m = heights_m[near]
+    if len(between_m) < _MIN_BETWEEN:
+        return main, list(family)
+    offset_m = median(between_m)
+    if abs(offset_m) < max(
+        _LEAST_BAND * tolerance_m, _TAKEN_SIGMA * _sigma_m(between_m - offset_m) / len(between_m) ** 0.5
+    ):
+        return main, list(family)
+    moved = replace(main, plane=Plane(main.plane.normal, main.plane.offset_m - offset_m))
+    return moved, [moved if level is main else level for level in family]
 
 
 @dataclass(frozen=True, eq=False)
@@ -424,9 +490,18 @@ def _object_support(
     unseen_m = body.lowest_m - height_m
     if unseen_m <= body.contact_m:
         return support
-    if _free_below(body, height_m, basis, frame, mask, tolerance_m):
+    leans = unseen_m < _FAR_GAP_M and any(_touch(body, other) for key, other in bodies.items() if key != index)
+    if not leans and _free_below(body, height_m, basis, frame, mask, tolerance_m):
         return ObjectSupport(Support.NOTHING)
     return replace(support, unseen_m=unseen_m)
+
+
+def _touch(body: _Body, other: _Body) -> bool:
+    """Whether what is seen of two objects comes as near to each other as where both touch."""
+    if math.dist(body.middle_m, other.middle_m) > body.radius_m + other.radius_m + body.contact_m:
+        return False
+    own_m, other_m = (np.column_stack([each.flat_m, each.heights_m]) for each in (body, other))
+    return bool(cKDTree(other_m).query(own_m, distance_upper_bound=body.contact_m)[0].min() < body.contact_m)
 
 
 def _surface_of(level: _Level) -> Surface:
@@ -514,7 +589,8 @@ def _free_below(
     if not len(heights_m):
         return False
     some_m = body.flat_m[:: 1 + len(body.flat_m) // _VERTICALS]
-    flat_m = (body.middle_m + _INNER_SHARE * (some_m - body.middle_m)) @ basis[:, :2].T
+    inner = _HIGH_SHARE if body.lowest_m - height_m > max(_HIGH * body.radius_m, _FAR_GAP_M) else _INNER_SHARE
+    flat_m = (body.middle_m + inner * (some_m - body.middle_m)) @ basis[:, :2].T
     points_m = flat_m[:, None] + heights_m[:, None] * basis[:, 2]
     rows, columns, inside = pixels_of(points_m, frame)
     seen_m = frame.depth_m[rows, columns]

@@ -134,6 +134,19 @@ def test_a_held_object_stands_on_nothing_and_no_plane_is_invented(body: Body) ->
     assert up == pytest.approx(1, abs=1e-3), "the scene's plane says what is up"
 
 
+@pytest.mark.parametrize(("block_y_m", "kind"), [(0.08, Support.PLANE), (0.2, Support.NOTHING)])
+def test_what_leans_on_another_object_is_not_held(block_y_m: float, kind: Support) -> None:
+    """Of a bar that is turned up by 35 degrees the lower end is hidden, and below the other one is free space."""
+    turn = np.radians(35)
+    rotation = np.array([[1, 0, 0], [0, np.cos(turn), -np.sin(turn)], [0, np.sin(turn), np.cos(turn)]])
+    middle_m = (0.16 * np.sin(turn) + 0.03 * np.cos(turn)) / 2
+    bar = Box((0.03, 0.16, 0.03), Transform(rotation, np.array([0, 0, middle_m])))
+    block = Box((0.06, 0.04, 0.08), upright(0, block_y_m, 0.04))
+    screen = Box((0.01, 0.08, 0.06), upright(0.06, -0.06, 0.03))
+    lifted, _ = lift([bar, block, screen], elevation_deg=30, target_m=(0, 0, 0.03))
+    assert lifted.instances[0].support.kind is kind
+
+
 def test_an_object_whose_foot_is_hidden_still_stands_on_the_table() -> None:
     behind, front = Box((0.06, 0.06, 0.16), upright(-0.1, 0, 0.08)), Box((0.04, 0.2, 0.08), upright(0.02, 0, 0.04))
     lifted, scene = lift([behind, front], elevation_deg=25)

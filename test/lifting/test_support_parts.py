@@ -7,7 +7,15 @@ import pytest
 
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.geometry import Plane
-from instance_seg_ros.lifting.support import _Body, _free_below, _is_remnant, _Level, _supporting_family
+from instance_seg_ros.lifting.support import (
+    _between_objects,
+    _Body,
+    _free_below,
+    _is_remnant,
+    _is_slice,
+    _Level,
+    _supporting_family,
+)
 
 TOLERANCE_M = 0.008
 UP_BASIS = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
@@ -75,6 +83,67 @@ def test_the_planes_that_carry_the_objects_are_a_family_and_the_one_with_most_is
     family, found = _supporting_family(levels, objects_m, np.full(len(objects_m), 0.01), TOLERANCE_M)
     assert [next(i for i, each in enumerate(levels) if each is own) for own in family] == members
     assert found is (None if main is None else levels[main])
+
+
+@pytest.mark.parametrize(("wall_points", "main"), [(50, 0), (500, 1)])
+def test_a_small_wall_near_the_objects_of_a_heap_is_not_what_they_stand_on(wall_points: int, main: int) -> None:
+    """All are 9 cm above the floor and 7.5 cm before the wall: only the points of the two tell which is the floor."""
+    floor, wall_plane = level(0.0), Plane(np.array([1.0, 0.0, 0.0]), 0.105)
+    of_wall_m = np.random.default_rng(0).uniform([-0.106, 0.2, 0.8], [-0.104, 0.5, 1.2], (wall_points, 3))
+    levels = [floor, _Level(wall_plane, of_wall_m.astype(np.float32), 0.001)]
+    objects_m = [thing(0.09) for _ in range(3)]
+    assert _supporting_family(levels, objects_m, np.full(3, 0.01), TOLERANCE_M)[1] is levels[main]
+
+
+def walls() -> np.ndarray:
+    """Points on two upright walls of 20 cm, 1 m before the camera."""
+    x_m, y_m, z_m = np.meshgrid([-0.2, 0.2], np.linspace(0.3, 0.5, 21), np.linspace(0.9, 1.1, 21))
+    return np.stack([x_m, y_m, z_m], axis=-1).reshape(-1, 3).astype(np.float32)
+
+
+def test_a_plane_through_walls_is_a_slice_and_a_rim_is_none() -> None:
+    plane = Plane(np.array([0.0, -1.0, 0.0]), 0.4)
+    slice_of_walls = walls()[np.abs(plane.height_m(walls())) < 0.006]
+    rim = np.random.default_rng(0).uniform([-0.23, 0.399, 0.9], [-0.2, 0.401, 1.1], (100, 3)).astype(np.float32)
+    assert _is_slice(_Level(plane, slice_of_walls, 0.002), walls())
+    assert not _is_slice(_Level(plane, rim, 0.001), np.concatenate([walls() + np.float32([0, 0.12, 0]), rim]))
+    assert not _is_slice(_Level(plane, walls(), 0.002), walls()), "a large one"
+
+
+@pytest.mark.parametrize(
+    ("floor_m", "points", "moved_m"),
+    [
+        (0.008, 100, 0.008),  # the floor of a tote that stands on the table
+        (0.008, 19, 0.0),  # too few to tell
+        (0.002, 100, 0.0),  # within the noise of planes
+        (0.03, 100, 0.0),  # a level of its own
+    ],
+)
+def test_the_main_plane_goes_through_what_is_measured_between_the_objects(
+    floor_m: float, points: int, moved_m: float
+) -> None:
+    table = level(0.0)
+    floor = level(floor_m, x_m=(-0.1, 0.1)).points_m
+    beside = table.points_m[np.abs(table.points_m[:, 0]) > 0.12]
+    background_m = np.concatenate([beside, floor[np.linspace(0, len(floor) - 1, points).astype(int)]])
+    objects_m = np.concatenate([[x, 0.4, z] for x in (-0.11, 0.11) for z in (0.7, 1.3)]).reshape(-1, 3)
+    main, family = _between_objects(table, [table], background_m, objects_m.astype(np.float32), TOLERANCE_M)
+    assert main.plane.offset_m == pytest.approx(table.plane.offset_m - moved_m, abs=1e-4)
+    assert family == [main]
+
+
+@pytest.mark.parametrize(("gap_m", "free"), [(0.2, True), (0.09, False)])
+def test_what_would_reach_far_down_hangs_where_the_space_below_its_rim_is_empty(gap_m: float, free: bool) -> None:
+    """Of a standing bowl the space below the rim is empty, too."""
+    points_m = np.stack(
+        np.meshgrid(np.linspace(-0.05, 0.05, 41), np.linspace(-0.08, 0, 9), np.linspace(0.99, 1.01, 2)), axis=-1
+    ).reshape(-1, 3)
+    body = _Body.of_points(points_m.astype(np.float32), UP_BASIS, 0.01)
+    depth_m = np.full((400, 400), 2.0, dtype=np.float32)
+    depth_m[:, 199 - round(350 * 0.032) : 201 + round(350 * 0.032)] = 1.0
+    frame = RgbdFrame(None, depth_m, Intrinsics(400, 400, 350.0, 350.0, 199.5, 40.0))
+    mask = np.zeros((400, 400), dtype=bool)
+    assert _free_below(body, body.lowest_m - gap_m, UP_BASIS, frame, mask, 0.004) is free
 
 
 @pytest.mark.parametrize(

@@ -71,8 +71,8 @@ def book(rng: np.random.Generator) -> ObjectShape:
 def cylinder(rng: np.random.Generator) -> ObjectShape:
     """Any upright cylinder."""
     r, h = rng.uniform(0.015, 0.07), rng.uniform(0.02, 0.2)
-    profile = np.array([[0, 0], [r, 0], [r, h], [0, h]])
-    return _solid_lathe("cylinder", profile, 1)
+    mesh = lathe_mesh(np.array([[0, 0], [r, 0], [r, h], [0, h]]))
+    return ObjectShape("cylinder", mesh, (CollisionGeom("cylinder", (r, h / 2), (0, 0, h / 2)),))
 
 
 @family

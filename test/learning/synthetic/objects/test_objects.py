@@ -40,6 +40,18 @@ def test_a_family_comes_to_rest_on_the_support_without_sinking_or_floating(name:
         assert -0.004 < lowest < 0.006
 
 
+@pytest.mark.parametrize("name", ["box", "carton", "book", "cylinder", "can"])
+def test_a_plain_body_that_lies_on_its_side_does_not_sink(name: str) -> None:
+    rng = np.random.default_rng(3)
+    support = sample_support(rng, "floor")
+    support = type(support)("floor", support.solid, (), (3.0, 3.0), support.open_yaw)
+    shape = FAMILIES[name](rng)
+    lying = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
+    lowest_m = (np.asarray(shape.mesh.vertices) @ lying[2]).min()
+    (body,) = settle(support, [Placed(shape, pose((0.0, 0.0, 0.01 - lowest_m), lying), 1, plain((0.5, 0.5, 0.5)))])
+    assert body.T_world_shape.apply(np.asarray(body.shape.mesh.vertices))[:, 2].min() == pytest.approx(0, abs=0.002)
+
+
 def test_the_same_state_makes_the_same_shape() -> None:
     first, second = (sample_object(np.random.default_rng(5), tuple(FAMILIES)) for _ in range(2))
     np.testing.assert_array_equal(first.mesh.vertices, second.mesh.vertices)
