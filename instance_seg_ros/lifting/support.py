@@ -82,8 +82,9 @@ _MIN_BETWEEN = 20
 """So many points between the objects tell how high the plane is there."""
 _LARGEST_SIGMA = 1.25
 """What scatters by more than so many tolerances is no plane, but a rim or some slope that RANSAC laid one through."""
-_SMALL_WEIGHT = 0.3
-"""A family of planes that is small beside the largest one counts as if its objects were higher above it by so much."""
+_FARTHEST_GAPS = 2
+"""Higher than so many far gaps above a plane all is equally far: in a tote objects are near the floor, and of each wall
+some are near and some a tote's width away."""
 
 
 class Support(enum.IntEnum):
@@ -169,11 +170,11 @@ def find_supports(
 
     Planes are drawn by RANSAC from the measured background near the masks, one after the other, each refined by least
     squares within 2.5 sigma. Parallel ones make a family; up is the normal of the family on which most objects are seen
-    to stand (their lowest points lie on it), of several the one with the smallest gap below the objects; one of which
-    little is seen beside another gives way. The main plane goes through what is measured of it between the objects. An
-    object stands on the highest level at or below its lowest points: a plane that lies around it, or another instance
-    that lies beneath its middle. Where the camera sees free space above that, the object is held, unless it touches
-    another one, on which it leans. The result is a function of the frame: the random draws are seeded.
+    to stand (their lowest points lie on it), of several the one with the smallest gaps below the objects. The main
+    plane goes through what is measured of it between the objects. An object stands on the highest level at or below its
+    lowest points: a plane that lies around it, or another instance that lies beneath its middle. Where the camera sees
+    free space above that, the object is held, unless it touches another one near the plane, on which it leans. The
+    result is a function of the frame: the random draws are seeded.
 
     Args:
         objects_m: the kept points (P, 3) of each instance, camera optical frame; without points there is no support.
@@ -356,25 +357,20 @@ def _supporting_family(
     lowest_m = np.array(
         [[percentile(level.plane.height_m(points_m), _LOWEST_PERCENT) for points_m in objects_m] for level in levels]
     )
-    families = [
-        [
+    for index, level in enumerate(levels):
+        parallel = [
             other
             for other, candidate in enumerate(levels)
             if candidate.plane.normal @ level.plane.normal > np.cos(np.radians(_PARALLEL_DEG))
         ]
-        for level in levels
-    ]
-    sizes = [sum(len(levels[other].points_m) for other in parallel) for parallel in families]
-    for index, (level, parallel, size) in enumerate(zip(levels, families, sizes, strict=True)):
         gaps_m = np.where(lowest_m > -_SINK_FACTOR * tolerance_m, np.maximum(lowest_m, 0), np.inf)
         nearest_m = gaps_m[parallel].min(axis=0)
         own = gaps_m[index] <= nearest_m
         if np.count_nonzero(nearest_m < _MAX_GAP_M) < _SUPPORTED_SHARE * len(nearest_m) or not own.any():
             continue
-        # 0 for an object seen to stand on it, up to 1 for one far above: a wall is near to some and far from most.
-        distances = np.where(nearest_m < contact_m, 0, np.minimum(nearest_m / _FAR_GAP_M, 1))
-        small = _SMALL_WEIGHT * (1 - size / max(sizes))
-        rank = (round(float(distances.mean()) + small, 3), -int(np.count_nonzero(own)))
+        # 0 for an object seen to stand on it: a wall is near to some and far from most.
+        distances = np.where(nearest_m < contact_m, 0, np.minimum(nearest_m / _FAR_GAP_M, _FARTHEST_GAPS))
+        rank = (round(float(distances.mean()), 3), -int(np.count_nonzero(own)))
         if rank < best_rank:
             best, best_rank = ([levels[other] for other in parallel], level), rank
     return best

@@ -85,13 +85,13 @@ def test_the_planes_that_carry_the_objects_are_a_family_and_the_one_with_most_is
     assert found is (None if main is None else levels[main])
 
 
-@pytest.mark.parametrize(("wall_points", "main"), [(50, 0), (500, 1)])
-def test_a_small_wall_near_the_objects_of_a_heap_is_not_what_they_stand_on(wall_points: int, main: int) -> None:
-    """All are 9 cm above the floor and 7.5 cm before the wall: only the points of the two tell which is the floor."""
-    floor, wall_plane = level(0.0), Plane(np.array([1.0, 0.0, 0.0]), 0.105)
-    of_wall_m = np.random.default_rng(0).uniform([-0.106, 0.2, 0.8], [-0.104, 0.5, 1.2], (wall_points, 3))
-    levels = [floor, _Level(wall_plane, of_wall_m.astype(np.float32), 0.001)]
-    objects_m = [thing(0.09) for _ in range(3)]
+@pytest.mark.parametrize(("far_m", "main"), [(0.25, 0), (0.1, 1)])
+def test_a_wall_near_to_some_of_a_heap_and_far_from_others_is_not_what_they_stand_on(far_m: float, main: int) -> None:
+    """All are 9 cm above the floor; one of three touches the wall, the others are so far from it."""
+    floor, wall = level(0.0), Plane(np.array([1.0, 0.0, 0.0]), 0.3)
+    of_wall_m = np.random.default_rng(0).uniform([-0.301, 0.2, 0.8], [-0.299, 0.5, 1.2], (300, 3))
+    levels = [floor, _Level(wall, of_wall_m.astype(np.float32), 0.001)]
+    objects_m = [thing(0.09, gap_m - 0.27) for gap_m in (0.0, far_m, far_m)]
     assert _supporting_family(levels, objects_m, np.full(3, 0.01), TOLERANCE_M)[1] is levels[main]
 
 
