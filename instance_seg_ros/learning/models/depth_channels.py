@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-INPUT_CHANNELS = 8
 VALIDITY_CHANNEL = 7
 """The last one: 1 where depth was measured, else 0."""
 

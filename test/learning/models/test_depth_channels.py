@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from instance_seg_ros.learning.models.configuration import CondInstConfig
 from instance_seg_ros.learning.models.depth_channels import (
-    INPUT_CHANNELS,
     DepthChannels,
     fill_holes,
     local_relief,
@@ -34,7 +34,7 @@ def plane_depth(normal: tuple[float, float, float], distance_m: float) -> torch.
 )
 def test_an_image_without_measurement_gives_finite_channels_and_no_validity(depth_m: torch.Tensor) -> None:
     channels = DepthChannels()(depth_m, INTRINSICS.expand(2, -1))
-    assert channels.shape == (2, INPUT_CHANNELS, 48, 64)
+    assert channels.shape == (2, CondInstConfig().input_channels, 48, 64)
     assert channels.isfinite().all()
     assert (channels[:, 7] == 0).all()
 

@@ -15,10 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from instance_seg_ros.learning.datasets.batched.draws import Draws, masked_quantile
-from instance_seg_ros.learning.synthetic.sensors.sensor import CAMERA_FIELDS
+from instance_seg_ros.learning.synthetic.sensors.sensor import CAMERA_FIELDS, NOTHING_M, REFERENCE_WIDTH
 
-_REFERENCE_WIDTH = 320.0
-_NOTHING_M = 20.0
+_NOTHING_M = float(NOTHING_M)
 _MOST_SURFACES = 4
 _MOST_ELLIPSES = 24
 _LARGEST_ELLIPSE_PX = 12
@@ -44,7 +43,7 @@ def measured_depth(
         (B, H, W) float32 metres, 0 = no measurement.
     """
     size_hw = (depth_m.shape[1], depth_m.shape[2])
-    scale = size_hw[1] / _REFERENCE_WIDTH
+    scale = size_hw[1] / REFERENCE_WIDTH
     camera = {name: cameras[:, index].view(-1, 1, 1) for index, name in enumerate(CAMERA_FIELDS)}
     z = _seen_through(depth_m, behind_m.to(depth_m.dtype), camera["see_through"], scale, draws)
     z = torch.where(draws.happens(camera["smooth_probability"]), _median(z), z)

@@ -18,7 +18,13 @@ from instance_seg_ros.core.settings import Settings, setting
 
 Float32Array = npt.NDArray[np.float32]
 
-_REFERENCE_WIDTH = 320.0
+REFERENCE_WIDTH = 320.0
+"""Of the image that lengths in pixels hold for."""
+
+NOTHING_M = np.float32(20.0)
+"""Where a pixel that hit nothing counts as being."""
+
+_NEIGHBOURS = np.ones((3, 3), np.uint8)
 
 
 @dataclass(frozen=True)
@@ -213,7 +219,7 @@ def simulate_depth(
     Returns:
         (H, W) float32 metres, 0 = no measurement. A new array.
     """
-    scale = depth_m.shape[1] / _REFERENCE_WIDTH
+    scale = depth_m.shape[1] / REFERENCE_WIDTH
     z = np.array(depth_m, np.float32)
     if behind_m is not None and settings.see_through > 0:
         _see_through(z, behind_m, rng, settings.see_through, scale)
@@ -288,7 +294,7 @@ def _fattened(z: Float32Array, rng: np.random.Generator, mean_px: float, edge_st
     the nearer side ("foreground fattening", Scharstein & Szeliski, IJCV 2002)."""
     up, down, left, right = (int(width) for width in rng.uniform(0, 2 * mean_px, 4) + rng.random(4))
     window = np.ones((up + down + 1, left + right + 1), np.uint8)
-    nearest = cv2.erode(np.where(z > 0, z, _NOTHING_M), window, anchor=(left, up))
+    nearest = cv2.erode(np.where(z > 0, z, NOTHING_M), window, anchor=(left, up))
     return np.where(nearest * np.float32(1 + edge_step) < z, nearest, z)
 
 
@@ -296,20 +302,16 @@ def _projector_shadow(z: Float32Array, focal_baseline: float) -> npt.NDArray[np.
     """Pixels that the projector does not light: in its image they lie behind a nearer surface of the same row."""
     if focal_baseline < 0:
         return _projector_shadow(z[:, ::-1], -focal_baseline)[:, ::-1]
-    place = np.where(z > 0, z, _NOTHING_M)
+    place = np.where(z > 0, z, NOTHING_M)
     np.divide(np.float32(-focal_baseline), place, out=place)
     place += np.arange(z.shape[1], dtype=np.float32)
     nearest = np.minimum.accumulate(place[:, ::-1], axis=1)[:, ::-1]
     return place > nearest + np.float32(0.5)
 
 
-_NEIGHBOURS = np.ones((3, 3), np.uint8)
-_NOTHING_M = np.float32(20.0)
-
-
 def _local_extrema(z: Float32Array) -> tuple[Float32Array, Float32Array]:
     """Smallest and largest depth of each 3 x 3 neighbourhood; pixels that hit nothing count as far away."""
-    filled = np.where(z > 0, z, _NOTHING_M)
+    filled = np.where(z > 0, z, NOTHING_M)
     return np.asarray(cv2.erode(filled, _NEIGHBOURS)), np.asarray(cv2.dilate(filled, _NEIGHBOURS))
 
 
@@ -338,7 +340,7 @@ def _grazing(
     """Surfaces seen at a flat angle, losing returns patchily around the limit."""
     tangent = (far - near) * np.float32(0.5 * fx) / near
     limit = np.float32(limit_tan) * np.exp(
-        np.float32(0.25) * _coarse_noise(near.shape, 6.0 * near.shape[1] / _REFERENCE_WIDTH, rng)
+        np.float32(0.25) * _coarse_noise(near.shape, 6.0 * near.shape[1] / REFERENCE_WIDTH, rng)
     )
     return np.asarray((tangent > limit) & ~step)
 
@@ -352,7 +354,7 @@ def _add_flying_pixels(
     probability: float,
 ) -> None:
     """Some pixels on a depth step measure a depth between its two sides; changes ``z``."""
-    at = np.flatnonzero(step & (far < _NOTHING_M))
+    at = np.flatnonzero(step & (far < NOTHING_M))
     at = at[rng.random(len(at), dtype=np.float32) < probability]
     share = rng.random(len(at), dtype=np.float32)
     z.ravel()[at] = near.ravel()[at] * (1 - share) + far.ravel()[at] * share
@@ -364,7 +366,7 @@ def _edge_holes(step: npt.NDArray[np.bool_], rng: np.random.Generator, mean_widt
         return np.zeros(step.shape, bool)
     distance = cv2.distanceTransform((~step).astype(np.uint8), cv2.DIST_L2, 3)
     width = np.float32(mean_width) * (
-        np.float32(0.5) + np.float32(0.8) * _coarse_noise(step.shape, 8.0 * step.shape[1] / _REFERENCE_WIDTH, rng)
+        np.float32(0.5) + np.float32(0.8) * _coarse_noise(step.shape, 8.0 * step.shape[1] / REFERENCE_WIDTH, rng)
     )
     return np.asarray(distance + np.float32(0.5) < width)
 
@@ -411,7 +413,7 @@ def _dropout(
 def _add_noise(z: Float32Array, rng: np.random.Generator, settings: SensorSettings) -> None:
     """Smooth and white noise that grow with z squared, disparity quantisation, a scale error; changes ``z``."""
     if settings.smooth_noise > 0 or settings.white_noise > 0:
-        noise = _coarse_noise(z.shape, rng.uniform(8, 40) * z.shape[1] / _REFERENCE_WIDTH, rng)
+        noise = _coarse_noise(z.shape, rng.uniform(8, 40) * z.shape[1] / REFERENCE_WIDTH, rng)
         noise *= np.float32(settings.smooth_noise)
         white = rng.standard_normal(z.shape, dtype=np.float32)
         white *= np.float32(settings.white_noise)
