@@ -7,7 +7,7 @@ from instance_seg_ros.segmentation.runtimes.onnxruntime_backend import OnnxRunti
 
 PAUSE_S = 0.05
 PAUSES = 10
-AT_REST_S = 0.002
+AT_REST_S = 0.005
 """Threads that wait actively take some 25 ms of a pause."""
 
 
