@@ -221,7 +221,7 @@ class Answers:
     @classmethod
     def of(cls, rate_hz: float, found: Mapping[str, Any]) -> Answers:
         """From the last line of a planner."""
-        counted = found["stages_s"][UNCOUNTED:]
+        counted = [stages_s for stages_s in found["stages_s"][UNCOUNTED:] if stages_s]  # refusals have none
         names = counted[0] if counted else ()
         stages_ms = {name: 1e3 * float(np.median([each[name] for each in counted])) for name in names}
         return cls(rate_hz, 1e3 * np.array(found["ages_s"][UNCOUNTED:]), stages_ms, found["objects"])
