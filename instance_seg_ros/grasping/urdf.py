@@ -226,11 +226,15 @@ def _surface(geometry: Element, path: Path, packages: Mapping[str, Path]) -> Flo
         if shape.tag == "box":
             mesh = trimesh.creation.box(_numbers(shape.get("size", "")))
         elif shape.tag == "cylinder":
-            mesh = trimesh.creation.cylinder(float(shape.get("radius", "")), float(shape.get("length", "")))
+            mesh = trimesh.creation.cylinder(_number(shape.get("radius", "")), _number(shape.get("length", "")))
         elif shape.tag == "sphere":
-            mesh = trimesh.creation.icosphere(radius=float(shape.get("radius", "")))
+            mesh = trimesh.creation.icosphere(radius=_number(shape.get("radius", "")))
         elif shape.tag == "mesh":
-            mesh = trimesh.load(_mesh_file(shape.get("filename", ""), path, packages), force="mesh")
+            file = _mesh_file(shape.get("filename", ""), path, packages)
+            try:
+                mesh = trimesh.load(file, force="mesh")
+            except Exception as error:  # of trimesh or of any library below it
+                raise InputError(f"{path}: the shape {file} cannot be read: {error}") from error
             mesh.apply_scale(_numbers(shape.get("scale", "1 1 1")))
         else:
             continue
@@ -262,7 +266,7 @@ def _mesh_file(name: str, path: Path, packages: Mapping[str, Path]) -> Path:
 
 def _joint_of(joint: Element) -> _Joint:
     axis, limit, mimic = joint.find("axis"), joint.find("limit"), joint.find("mimic")
-    lower, upper = (0.0, 0.0) if limit is None else (float(limit.get(end, "0")) for end in ("lower", "upper"))
+    lower, upper = (0.0, 0.0) if limit is None else (_number(limit.get(end, "0")) for end in ("lower", "upper"))
     return _Joint(
         name=joint.get("name", ""),
         kind=joint.get("type", "fixed"),
@@ -273,7 +277,7 @@ def _joint_of(joint: Element) -> _Joint:
         limits=(lower, upper),
         mimics=None
         if mimic is None
-        else (mimic.get("joint", ""), float(mimic.get("multiplier", "1")), float(mimic.get("offset", "0"))),
+        else (mimic.get("joint", ""), _number(mimic.get("multiplier", "1")), _number(mimic.get("offset", "0"))),
     )
 
 
@@ -298,6 +302,13 @@ def _turn(axis: FloatArray, angle_rad: float) -> FloatArray:
     x, y, z = axis / max(float(np.linalg.norm(axis)), 1e-9)
     cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
     return np.eye(3) + np.sin(angle_rad) * cross + (1 - np.cos(angle_rad)) * cross @ cross
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"{text!r} should be a number") from None
 
 
 def _numbers(text: str) -> FloatArray:
