@@ -25,7 +25,7 @@ from instance_seg_ros.lifting.order import levels_below, removal_order
 from instance_seg_ros.lifting.order_statistics import median, percentile, percentiles
 from instance_seg_ros.lifting.rectangle import smallest_rectangle
 from instance_seg_ros.lifting.shape import CompletedShape
-from instance_seg_ros.lifting.solid import Body, Revolution, fit_revolution
+from instance_seg_ros.lifting.solid import Ball, Body, Revolution, fit_revolution
 from instance_seg_ros.lifting.support import ObjectSupport, SceneSupports, Support, Surface, find_supports
 from instance_seg_ros.lifting.surface import (
     Bounds,
@@ -352,6 +352,9 @@ class Lifter:
             support = support if support.kind is Support.NOTHING else ObjectSupport()
             if supports.plane is not None:
                 lowest_m = percentile(supports.plane.height_m(surface.outline_m), 100 - _TOP_PERCENTILE)
+                ball = Ball.of(surface.outline_m, surface.normals)
+                if ball is not None:
+                    lowest_m = ball.lowest_m(supports.plane, lowest_m)
                 foot = Plane(supports.plane.normal, supports.plane.offset_m - lowest_m)
                 whole = _completed(surface, foot, frame, mask, 0.0, covered_m, bool(visibility.status))
         if whole is None:
@@ -562,12 +565,19 @@ def _completed(
     if len(covered_m) and np.count_nonzero(body.normals[:, 2] > _LEVEL) < _TOP_SEEN * len(body.normals):
         outline_m = np.concatenate([outline_m, (covered_m - origin_m) @ rotation[:, :2]])
     unseen_m, front_only, ends = 0.0, False, None
-    solid: Revolution | Columns | None = fit_revolution(body, frame, mask, partly_seen)
+    ball = Ball.of(points_m, surface.normals[above])
+    solid: Revolution | Columns | None = None if ball is None else ball.resting(body, frame, mask)
+    is_ball = solid is not None
+    if isinstance(solid, Revolution):
+        top_m = float(1.5 * solid.heights_m[-1] - 0.5 * solid.heights_m[-2])
+        body = replace(body, top_m=top_m)
+    else:
+        solid = fit_revolution(body, frame, mask, partly_seen)
     if isinstance(solid, Revolution):
         round_below = bool(solid.radii_m[0] < _ROUND_BELOW * solid.radii_m.max())
         axes, low_m, high_m = smallest_rectangle(np.concatenate([outline_m, solid.outline_m()]))
         if partly_seen:
-            ends = likely_ends(body, axes, low_m, high_m, frame, mask, True, len(covered_m) > 0)
+            ends = likely_ends(body, axes, low_m, high_m, frame, mask, True, is_ball or len(covered_m) > 0)
     else:
         turn = _turn_of_faces(body)
         axes, low_m, high_m = smallest_rectangle(outline_m, turn)

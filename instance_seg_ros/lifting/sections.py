@@ -49,6 +49,12 @@ _MAX_ASPECT = 2.5
 _PROFILE_TOLERANCE_M = 0.0005
 _PROFILE_TOLERANCE_RATIO = 0.08
 """A profile is an ellipse when 90 % of it departs from it by less than the sum of these (the second times its size)."""
+_MIN_BALL_POINTS, _BALL_SPREAD = 80, 0.003
+"""A ball shows so many points, and the determinant of the mean products of its normals is so large: those of a face or
+of a band of a cylinder lie on a line or in a plane, of which it is 0."""
+_BALL_M, _BALL_RATIO, _BALL_NORMALS = 0.0008, 0.015, 0.12
+"""90 % of them depart from it by less than the sum of the first two, the second times its radius, and the normals of
+70 % from the radius by less than the sine."""
 BODY_SHARE = 0.7
 """Bottles have heads, handles and triggers, which are not oval: ovals are fitted to the part below this."""
 
@@ -175,6 +181,64 @@ def fit_ellipses(
             return none
         _divide(weight, _largest(weight))
     return _percentile(off, count, 70.0) <= _OVAL_NORMALS, p, q
+
+
+@kernel("float64[:, ::1]", "float64[:, ::1]")
+def fit_ball(points_m: FloatArray, normals: FloatArray) -> tuple[bool, float, float, float, float]:
+    """The ball that points lie on.
+
+    |p|^2 = 2 c . p + (r^2 - |c|^2) is linear in the centre c and in what is in brackets.
+
+    Args:
+        points_m, normals: (N, 3), normals of zeros are not known.
+
+    Returns:
+        Whether there is one; its centre, and its radius.
+    """
+    none, count = (False, 0.0, 0.0, 0.0, 0.0), len(points_m)
+    if count < _MIN_BALL_POINTS:
+        return none
+    normal, row, spread = np.zeros((4, 5)), np.empty(5), np.zeros((3, 3))
+    known, origin = 0, np.empty(3)
+    for k in range(3):
+        origin[k] = _mean(points_m[:, k])
+    for i in range(count):
+        row[4] = 0.0
+        for k in range(3):
+            row[k] = points_m[i, k] - origin[k]
+            row[4] += row[k] * row[k]
+            for j in range(3):
+                spread[k, j] += normals[i, k] * normals[i, j]
+        known += normals[i, 0] != 0 or normals[i, 1] != 0 or normals[i, 2] != 0
+        row[3] = 1.0
+        _add_products(normal, 1.0, row)
+    if known < _MIN_BALL_POINTS or not _solve(normal):
+        return none
+    x, y, z = normal[0, 4] / 2, normal[1, 4] / 2, normal[2, 4] / 2
+    square = normal[3, 4] + x * x + y * y + z * z
+    if square <= 0:
+        return none
+    radius_m, off_m, tilt, tilts = math.sqrt(square), np.empty(count), np.empty(known), 0
+    for i in range(count):
+        a, b, c = points_m[i, 0] - origin[0] - x, points_m[i, 1] - origin[1] - y, points_m[i, 2] - origin[2] - z
+        distance_m = max(math.sqrt(a * a + b * b + c * c), 1e-9)
+        off_m[i] = abs(distance_m - radius_m)
+        n_x, n_y, n_z = normals[i, 0], normals[i, 1], normals[i, 2]
+        if n_x != 0 or n_y != 0 or n_z != 0:
+            cosine = (a * n_x + b * n_y + c * n_z) / distance_m
+            tilt[tilts] = 1.0 if cosine <= 0 else math.sqrt(max(1 - cosine * cosine, 0.0))
+            tilts += 1
+    determinant = (
+        spread[0, 0] * (spread[1, 1] * spread[2, 2] - spread[1, 2] ** 2)
+        - spread[0, 1] * (spread[0, 1] * spread[2, 2] - spread[1, 2] * spread[0, 2])
+        + spread[0, 2] * (spread[0, 1] * spread[1, 2] - spread[1, 1] * spread[0, 2])
+    )
+    found = (
+        determinant > _BALL_SPREAD * known**3
+        and _percentile(off_m, count, 90.0) < _BALL_M + _BALL_RATIO * radius_m
+        and _percentile(tilt, known, 70.0) < _BALL_NORMALS
+    )
+    return found, origin[0] + x, origin[1] + y, origin[2] + z, radius_m
 
 
 @kernel("float64[::1]", "float64[::1]")

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.compiled import kernel
-from instance_seg_ros.core.geometry import length
-from instance_seg_ros.lifting.sections import BINS, BODY_SHARE, fit_circles, fit_ellipses
+from instance_seg_ros.core.geometry import Plane, length
+from instance_seg_ros.lifting.sections import BINS, BODY_SHARE, fit_ball, fit_circles, fit_ellipses
 
 FloatArray = NDArray[np.float64]
 
@@ -23,6 +23,12 @@ _FREE_M = 0.01
 _INSIDE = 0.85
 _LEAST_DEPTH_M = 1e-3
 """What lies beside the camera or behind it counts as so far in front of it."""
+_SEEN_BELOW, _LEAST_LEVEL = 0.3, 0.4
+"""Of a ball whose points reach lower than the first of what a camera that looks level would see below its middle, at a
+view whose level part is at least the second, the lower side is known."""
+_RESTS, _SEEN_ABOVE = 0.08, 0.15
+"""A ball rests on a support that it touches within the first share of its radius, and is seen higher than its middle by
+the second: a bowl is like its lower half."""
 _RING = 48
 _ANGLES = np.arange(_RING) * 2 * np.pi / _RING
 _CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1)
@@ -114,6 +120,45 @@ def fit_revolution(
         return None
     revolution = replace(revolution, axis_m=stretch @ revolution.axis_m, stretch=stretch)
     return None if _refuted(revolution, body, frame, mask) else revolution
+
+
+@dataclass(frozen=True)
+class Ball:
+    """A ball in the camera's optical frame: its centre (3,) and its radius."""
+
+    centre_m: FloatArray
+    radius_m: float
+
+    @classmethod
+    def of(cls, points_m: FloatArray, normals: FloatArray) -> Ball | None:
+        """The ball that points (N, 3) with normals lie on, or None."""
+        found, x_m, y_m, z_m, radius_m = fit_ball(np.ascontiguousarray(points_m), np.ascontiguousarray(normals))
+        return cls(np.array([x_m, y_m, z_m]), radius_m) if found else None
+
+    def lowest_m(self, plane: Plane, seen_m: float) -> float:
+        """Its lowest height above a plane, where what was seen of it goes on to where it turns out of sight.
+
+        A bowl that is held upside down is like the upper half of a ball: of a ball, though, the camera sees more than
+        that, and of which nothing tells apart from that, the lowest height that was seen is returned.
+
+        Args:
+            seen_m: the lowest height that was seen.
+        """
+        height_m = float(plane.height_m(self.centre_m))
+        towards = -self.centre_m / max(float(np.linalg.norm(self.centre_m)), 1e-9)
+        level = math.sqrt(max(1 - float(towards @ plane.normal) ** 2, 0.0))
+        turns_m = height_m - _SEEN_BELOW * level * self.radius_m
+        return min(height_m - self.radius_m, seen_m) if level > _LEAST_LEVEL and seen_m < turns_m else seen_m
+
+    def resting(self, body: Body, frame: RgbdFrame, mask: NDArray[np.bool_]) -> Revolution | None:
+        """The ball as a body that rests on its support; None where it does not, or where it is refuted."""
+        x_m, y_m, z_m = ((self.centre_m - body.origin_m) @ body.basis).tolist()
+        if abs(z_m - self.radius_m) > _RESTS * self.radius_m or body.top_m < z_m + _SEEN_ABOVE * self.radius_m:
+            return None
+        heights_m = (np.arange(BINS) + 0.5) / BINS * (z_m + self.radius_m)
+        radii_m = np.sqrt(np.maximum(self.radius_m**2 - (heights_m - z_m) ** 2, 0.0))
+        ball = Revolution(np.array([x_m, y_m]), heights_m, radii_m, np.zeros(BINS), 0.0)
+        return None if _refuted(ball, body, frame, mask) else ball
 
 
 def _refuted(revolution: Revolution, body: Body, frame: RgbdFrame, mask: NDArray[np.bool_]) -> bool:

@@ -9,11 +9,11 @@ import pytest
 import trimesh
 
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
-from instance_seg_ros.core.geometry import Transform
+from instance_seg_ros.core.geometry import Plane, Transform
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import LiftingSettings
 from instance_seg_ros.learning.evaluation.geometry_scenes import volume_centre_m
-from instance_seg_ros.learning.synthetic.analytic import look_at
+from instance_seg_ros.learning.synthetic.analytic import AnalyticScene, Sphere, look_at, upright
 from instance_seg_ros.learning.synthetic.objects.shapes import ObjectShape, box_mesh, join, lathe_mesh
 from instance_seg_ros.learning.synthetic.pictures.appearance import Appearance
 from instance_seg_ros.learning.synthetic.pictures.render import RayCaster
@@ -21,7 +21,7 @@ from instance_seg_ros.learning.synthetic.rooms.world import Placed
 from instance_seg_ros.lifting import Instance3D, Lifter
 from instance_seg_ros.lifting.columns import fill_columns, has_flat_top, leans
 from instance_seg_ros.lifting.lifter import _turn_of_faces
-from instance_seg_ros.lifting.solid import Body, Revolution, fit_revolution
+from instance_seg_ros.lifting.solid import Ball, Body, Revolution, fit_revolution
 
 VGA = Intrinsics(640, 480, 600.0, 600.0, 319.5, 239.5)
 GREY = Appearance("plain", (0.5, 0.5, 0.5))
@@ -376,3 +376,57 @@ def test_a_flat_top_is_level_and_high_and_a_good_part_of_what_is_seen(
         [np.tile([np.sin(tilt), 0, np.cos(tilt)], (count, 1)), level_directions(0, each=100 - count)]
     )
     assert has_flat_top(body_of_normals(normals, np.r_[np.full(count, height_m), np.zeros(100 - count)])) is flat
+
+
+def lifted_ball(at_m: tuple[float, float, float], elevation_deg: float, radius_m: float = 0.05) -> Instance3D:
+    """A ball over a table, with a sensor's noise."""
+    scene = AnalyticScene([Sphere(radius_m, upright(*at_m))], look_at((0, 0, 0.1), 0.7, elevation_deg))
+    frame, labels = scene.render(0.001)
+    return Lifter(LiftingSettings()).lift(frame, Instances.from_labels(labels)).instances[0]
+
+
+@pytest.mark.parametrize(
+    ("at_m", "elevation_deg"),
+    [((0, 0, 0.05), 5), ((0, 0, 0.05), 40), ((0, 0, 0.2), 10), ((0, 0, 0.2), 40)],
+    ids=["low", "table", "held, low", "held"],
+)
+def test_a_ball_is_whole_wherever_it_is(at_m: tuple[float, float, float], elevation_deg: float) -> None:
+    found = lifted_ball(at_m, elevation_deg)
+    assert found.box is not None
+    np.testing.assert_allclose(found.box.size_m, 0.1, atol=0.003)
+
+
+def dome(least_height: float, most_height: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Points on a ball of 50 mm about (0, 0, 0.7) between such heights in radii, -y of the camera up, and normals."""
+    rng = np.random.default_rng(0)
+    up = rng.uniform(least_height, most_height, 600)
+    around = rng.uniform(np.pi, 2 * np.pi, 600)  # its side towards the camera
+    level = np.sqrt(1 - up**2)
+    normals = np.stack([level * np.cos(around), -up, level * np.sin(around)], axis=1)
+    return 0.05 * normals + [0, 0, 0.7], normals
+
+
+@pytest.mark.parametrize(
+    ("points", "lowest_m"),
+    [
+        (dome(-0.5), -0.05),  # goes on below its middle, as a ball does
+        (dome(0.0), 0.0),  # as much as there is of a bowl upside down
+    ],
+)
+def test_a_ball_that_is_held_goes_on_below_where_more_of_it_is_seen_than_of_a_bowl(
+    points: tuple[np.ndarray, np.ndarray], lowest_m: float
+) -> None:
+    ball = Ball.of(*points)
+    assert ball is not None and ball.radius_m == pytest.approx(0.05, abs=1e-6)
+    plane = Plane(np.array([0.0, -1.0, 0.0]), 0.0)
+    seen_m = float(plane.height_m(points[0]).min())
+    assert ball.lowest_m(plane, seen_m) == pytest.approx(lowest_m, abs=0.001)
+
+
+def test_a_band_of_a_cylinder_is_no_ball() -> None:
+    rng = np.random.default_rng(0)
+    around, z_m = rng.uniform(np.pi, 2 * np.pi, 600), rng.uniform(-0.004, 0.004, 600)
+    normals = np.stack([np.cos(around), np.zeros(600), np.sin(around)], axis=1)
+    points_m = 0.05 * normals + np.array([0, 0, 0.7])
+    points_m[:, 1] = z_m
+    assert Ball.of(points_m, normals) is None
