@@ -24,10 +24,11 @@ _TITLES = {"tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT for RTX"}
 # On a machine without a driver TensorRT says this beside the reason of every failure, there or not.
 _NO_DRIVER = "cudaError 35"
 
-_SUPPRESSION = "NonMaxSuppression"
-_CURE_OF_SUPPRESSION = (
-    "it could not be replaced by a loop; export the model without suppression in its graph where its family is read so "
-    "(YOLO), or choose the backend onnxruntime-cuda, onnxruntime or openvino"
+_OF_NO_FIXED_SIZE = ("NonMaxSuppression", "NonZero")
+"""What gives any number of rows, as suppression in the graph does that could not be replaced by a loop."""
+_CURE_OF_NO_FIXED_SIZE = (
+    "export the model without suppression in its graph where its family is read so (YOLO without nms=True), or choose "
+    "the backend onnxruntime-cuda, onnxruntime or openvino"
 )
 
 
@@ -153,7 +154,7 @@ def build_engine(
     parser = trt.OnnxParser(network, library.logger)
     if not parser.parse(model):
         errors = [_words(parser.get_error(index)) for index in range(parser.num_errors)]
-        raise EngineError(f"{library.version} cannot read the model: {'; '.join(errors)}")
+        raise EngineError(f"{library.version} cannot read the model: {_with_cure('; '.join(errors))}")
     config = builder.create_builder_config()
     config.clear_flag(trt.BuilderFlag.TF32)  # on by default
     for flag in builder_flags(library, precision):
@@ -168,10 +169,13 @@ def build_engine(
     if monitor.progress.failure is not None:
         raise monitor.progress.failure
     if engine is None:
-        reason = library.errors.reason()
-        cure = f"; {_CURE_OF_SUPPRESSION}" if _SUPPRESSION in reason else ""
-        raise EngineError(f"{library.version} cannot build the engine: {reason}{cure}")
+        raise EngineError(f"{library.version} cannot build the engine: {_with_cure(library.errors.reason())}")
     return bytes(engine)
+
+
+def _with_cure(reason: str) -> str:
+    """A reason of TensorRT's, with what to do where that is known."""
+    return f"{reason}; {_CURE_OF_NO_FIXED_SIZE}" if any(name in reason for name in _OF_NO_FIXED_SIZE) else reason
 
 
 def _words(error: Any) -> str:
