@@ -294,10 +294,10 @@ def _plain_objects(masks: NDArray[np.bool_]) -> Instances:
 
 def _without_others(instance: Instance3D, count: int) -> Instance3D:
     """The instance, naming none but the first so many."""
-    below = instance.support.instance
-    support = (
-        instance.support if below is None or below < count else dataclasses.replace(instance.support, instance=None)
-    )
+    support = instance.support
+    below = support.instance if support.instance is not None and support.instance < count else None
+    leans_on = tuple(index for index in support.leans_on if index < count)
+    support = dataclasses.replace(support, instance=below, leans_on=leans_on)
     occluded_by = tuple(index for index in instance.occluded_by if index < count)
     return dataclasses.replace(instance, support=support, occluded_by=occluded_by)
 

@@ -18,8 +18,8 @@ from instance_seg_ros.core.status import Status
 from instance_seg_ros.grasping.grasp import InstanceGrasps, Rejection
 from instance_seg_ros.grasping.sampler import GraspSampler
 from instance_seg_ros.learning.synthetic.analytic import AnalyticScene, Box, Cylinder, look_at, upright
-from instance_seg_ros.lifting import Lifter
-from instance_seg_ros.pipeline import Pipeline, Scene
+from instance_seg_ros.lifting import Completion, Instance3D, Lifter, ObjectSupport, Support
+from instance_seg_ros.pipeline import Pipeline, Scene, _without_others
 from instance_seg_ros.segmentation import ModelError, ModelInfo
 from instance_seg_ros.segmentation.prompts import PromptModels, Prompts
 from instance_seg_ros.tracking.tracker import TimeStep, Tracker
@@ -244,3 +244,13 @@ def test_where_tried_grasps_failed_is_said_only_where_none_is_left(
     status = Status.OK if has_grasps else Status.NO_GRASP_CANDIDATE
     record = replace(block, grasps=block.grasps if has_grasps else (), status=status, rejected=rejected)
     assert record.reason == reason
+
+
+@pytest.mark.parametrize(("count", "below", "leans_on"), [(6, 3, (0, 2, 5)), (3, None, (0, 2)), (1, None, (0,))])
+def test_an_instance_among_fewer_names_none_that_are_not_there(
+    count: int, below: int | None, leans_on: tuple[int, ...]
+) -> None:
+    support = ObjectSupport(Support.INSTANCE, None, 3, leans_on=(0, 2, 5))
+    none = np.zeros((0, 3), np.float32), np.zeros(0, np.int64), 0, None, None, None, None
+    instance = _without_others(Instance3D(*none, Completion.NONE, Status.TOO_FEW_POINTS, support=support), count)
+    assert (instance.support.instance, instance.support.leans_on) == (below, leans_on)

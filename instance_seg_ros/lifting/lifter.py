@@ -349,7 +349,7 @@ class Lifter:
             whole = _completed(surface, support.plane, frame, mask, tolerance_m, covered_m, bool(status))
         if whole is None:
             completion, status = Completion.NONE, status | Status.NO_SUPPORT_PLANE
-            support = support if support.kind is Support.NOTHING else ObjectSupport()
+            support = support if support.kind is Support.NOTHING else ObjectSupport(leans_on=support.leans_on)
             if supports.plane is not None:
                 lowest_m = percentile(supports.plane.height_m(surface.outline_m), 100 - _TOP_PERCENTILE)
                 ball = Ball.of(surface.outline_m, surface.normals)

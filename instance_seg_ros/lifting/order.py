@@ -19,7 +19,7 @@ def levels_below(objects: Sequence[ObjectSupport]) -> list[int]:
 
 
 def removal_order(objects: Sequence[ObjectSupport]) -> list[int]:
-    """For each object the step, from 1, at which it may be taken away: after all that stands on it.
+    """For each object the step, from 1, at which it may be taken away: after all that stands or leans on it.
 
     Step 1 is for objects with nothing on them, step 2 for those that carry only such, and so on. Objects that seem to
     stand on each other in a ring come last, with what lies below them.
@@ -29,7 +29,7 @@ def removal_order(objects: Sequence[ObjectSupport]) -> list[int]:
     step = 0
     while left:
         step += 1
-        carrying = {objects[index].instance for index in left}
+        carrying = {below for index in left for below in (objects[index].instance, *objects[index].leans_on)}
         free = {index for index in left if index not in carrying} or set(left)
         for index in free:
             steps[index] = step

@@ -52,6 +52,7 @@ _SINK_FACTOR = 2.0
 """An object's lowest points may lie below the plane by this multiple of the tolerance: noise, a generous mask."""
 _PARALLEL_DEG = 6.0
 _LOWEST_PERCENT = 3.0
+_TOP_PERCENT = 90.0
 _CONTACT_TOLERANCES = 1.5
 _CONTACT_PX = 4.0
 """Seen right down to its support, an object's lowest points lie within the sum of these above it: erosion, noise."""
@@ -111,12 +112,15 @@ class ObjectSupport:
         unseen_m: how far the lowest that is seen of it lies above that, where its foot is not seen: whether it reaches
             down so far is assumed. Where it hides the top of the instance that it stands on, how far it may reach down
             below what is seen of it. 0 where it is seen to stand there.
+        leans_on: indices of other instances that it touches and rises above, where its foot is not seen: it may rest
+            on them in part.
     """
 
     kind: Support = Support.UNKNOWN
     plane: Plane | None = None
     instance: int | None = None
     unseen_m: float = 0.0
+    leans_on: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,7 +211,27 @@ def find_supports(
         else ObjectSupport()
         for index in range(len(objects_m))
     ]
+    objects = _leaning(objects, bodies)
     return SceneSupports(main.plane, tuple(_surface_of(level) for level in family), tuple(objects))
+
+
+def _leaning(objects: Sequence[ObjectSupport], bodies: dict[int, _Body]) -> list[ObjectSupport]:
+    """The objects' supports with what each one may lean on."""
+    tops_m = {index: percentile(body.heights_m, _TOP_PERCENT) for index, body in bodies.items()}
+    leaning = list(objects)
+    for index, body in bodies.items():
+        own = objects[index]
+        if own.unseen_m > 0 or own.plane is None:
+            leans_on = tuple(
+                other
+                for other, below in bodies.items()
+                if tops_m[other] < tops_m[index]
+                and other != own.instance
+                and index != objects[other].instance
+                and _touch(body, below)
+            )
+            leaning[index] = replace(own, leans_on=leans_on)
+    return leaning
 
 
 def _background_near(frame: RgbdFrame, instances: Instances) -> NDArray[np.float32]:

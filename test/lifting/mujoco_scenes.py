@@ -17,20 +17,23 @@ import numpy as np
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import LiftingSettings
-from instance_seg_ros.lifting import Instance3D, Lifter
+from instance_seg_ros.lifting import Instance3D, Lifter, Support
+from instance_seg_ros.lifting.order import removal_order
 
 WIDTH, HEIGHT, FOCAL_PX = 640, 480, 610.0
 BASELINE_M, DISPARITY_NOISE_PX, DISPARITY_STEP_PX = 0.05, 0.05, 1 / 16
 KINDS = ("spread", "pile")
 SEEN_PX = 300
 ALONE_STRIDE_PX = 3
+CARRIES = 0.2
 
 
 @dataclass(frozen=True)
 class Truth:
     """One object: what it is, its volume's centre (3,) in the camera's frame, its sides and its visible share.
 
-    `size_m` has the sides of the smallest upright box, the longer horizontal one first and the height last.
+    `size_m` has the sides of the smallest upright box, the longer horizontal one first and the height last. `carried`
+    says which shares of its weight the table (0) and other objects (their labels) carry, by the forces of contacts.
     """
 
     kind: str
@@ -38,6 +41,7 @@ class Truth:
     centre_m: np.ndarray
     size_m: np.ndarray
     visible: float
+    carried: dict[int, float]
 
 
 def scenes(count: int, seed: int) -> Iterator[tuple[RgbdFrame, np.ndarray, dict[int, Truth]]]:
@@ -87,6 +91,7 @@ def _scene(rng: np.random.Generator, kind: str) -> tuple[RgbdFrame, np.ndarray, 
         mujoco.mj_step(model, data)
     eye_m, rotation = _look(rng)
     depth_m, owner = _cast(model, data, eye_m, rotation, 1)
+    carried = _carried(model, data, len(names))
     truths = {}
     for label, name in enumerate(names, start=1):
         seen = int(np.count_nonzero(owner == label))
@@ -95,10 +100,25 @@ def _scene(rng: np.random.Generator, kind: str) -> tuple[RgbdFrame, np.ndarray, 
         alone = ALONE_STRIDE_PX**2 * _pixels_alone(model, data, eye_m, rotation, label)
         visible = min(seen / max(alone, 1), 1.0)
         centre_m = rotation.T @ (data.xipos[label] - eye_m)
-        truths[label] = Truth(kind, name, centre_m, _size_m(model, data, label), visible)
+        truths[label] = Truth(kind, name, centre_m, _size_m(model, data, label), visible, carried[label])
     labels = np.where(np.isin(owner, list(truths)), owner, 0).astype(np.uint16)
     camera = Intrinsics(WIDTH, HEIGHT, FOCAL_PX, FOCAL_PX, (WIDTH - 1) / 2, (HEIGHT - 1) / 2)
     return RgbdFrame(None, _measured(rng, depth_m), camera), labels, truths
+
+
+def _carried(model: mujoco.MjModel, data: mujoco.MjData, count: int) -> dict[int, dict[int, float]]:
+    """By which bodies each one's weight is carried: upward forces of the contacts, as shares of the weight."""
+    carried: dict[int, dict[int, float]] = {label: {} for label in range(1, count + 1)}
+    for index in range(data.ncon):
+        contact, force = data.contact[index], np.zeros(6)
+        mujoco.mj_contactForce(model, data, index, force)
+        upward_n = float((contact.frame.reshape(3, 3).T @ force[:3])[2])  # on the second body
+        first, second = (int(model.geom_bodyid[geom]) for geom in (contact.geom1, contact.geom2))
+        for body, other, own_n in ((second, first, upward_n), (first, second, -upward_n)):
+            if body and own_n > 0:
+                share = own_n / float(model.body_mass[body] * 9.81)
+                carried[body][other] = carried[body].get(other, 0.0) + share
+    return carried
 
 
 def _look(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -200,8 +220,30 @@ def errors(count: int, seed: int) -> list[tuple[Truth, Instance3D, float, np.nda
     return found
 
 
+def supports(count: int, seed: int) -> tuple[list[tuple[Truth, int | None, Instance3D]], list[bool]]:
+    """Of every object: the truth, the label of what lifting says that it stands on (0 a plane), and all that it says.
+
+    And of every pair of which one carries a fifth of the other's weight or more, whether the upper one comes first in
+    the order of removal.
+    """
+    lifter, found, ordered = Lifter(LiftingSettings()), [], []
+    for frame, labels, truths in scenes(count, seed):
+        lifted = lifter.lift(frame, Instances.from_labels(labels)).instances
+        names, steps = sorted(truths), removal_order([instance.support for instance in lifted])
+        for label, instance, step in zip(names, lifted, steps, strict=True):
+            own = instance.support
+            told = 0 if own.kind is Support.PLANE else None if own.instance is None else names[own.instance]
+            found.append((truths[label], told, instance))
+            ordered += [
+                step < steps[names.index(below)]
+                for below, share in truths[label].carried.items()
+                if below in truths and share >= CARRIES
+            ]
+    return found, ordered
+
+
 def main() -> None:
-    """Prints median and 90th percentile by group."""
+    """Prints median and 90th percentile by group, and how right supports and order are."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scenes", type=int, default=60)
     parser.add_argument("--seed", type=int, default=31)
@@ -226,6 +268,19 @@ def main() -> None:
                 f"{np.median(sides.max(axis=1)):4.1f} / {np.percentile(sides.max(axis=1), 90):5.1f} %  "
                 f"within 2.5 sigma {100 * np.mean(inside):.0f} %"
             )
+    stood, ordered = supports(args.scenes, args.seed)
+    for kind in KINDS:
+        own = [(truth.carried, told) for truth, told, _ in stood if truth.kind == kind]
+        on_objects = [each for each in own if max(each[0], key=lambda label: each[0][label], default=0)]
+        for name, some in ((kind, own), (f"{kind}, most weight on objects", on_objects)):
+            if some:
+                right = [told is not None and carried.get(told, 0.0) >= CARRIES for carried, told in some]
+                unknown = [told is None for _, told in some]
+                print(
+                    f"{name:32} {len(some):4d}  support named that carries a fifth {100 * np.mean(right):.0f} %, "
+                    f"none named {100 * np.mean(unknown):.0f} %"
+                )
+    print(f"order of removal right for {100 * np.mean(ordered):.0f} % of {len(ordered)} pairs")
 
 
 if __name__ == "__main__":

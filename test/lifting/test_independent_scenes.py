@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -12,14 +13,18 @@ import pytest
 pytest.importorskip("mujoco")
 
 
-def test_whole_primitives_on_a_table_are_where_mujoco_says() -> None:
+@pytest.fixture(scope="module")
+def judge() -> ModuleType:
     path = Path(__file__).with_name("mujoco_scenes.py")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None and spec.loader is not None
     judge = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = judge  # dataclasses look their module up
     spec.loader.exec_module(judge)
+    return judge
 
+
+def test_whole_primitives_on_a_table_are_where_mujoco_says(judge: ModuleType) -> None:
     found = [each for each in judge.errors(6, seed=1) if each[0].kind == "spread" and each[0].visible >= 0.95]
 
     assert len(found) >= 10
@@ -28,3 +33,9 @@ def test_whole_primitives_on_a_table_are_where_mujoco_says() -> None:
     assert np.median(sides) < 0.03
     variances_m2 = np.array([np.trace(each[1].centroid_covariance_m2) for each in found])
     assert np.mean(off_m**2 < 9 * variances_m2) > 0.85, "what is far off says so"
+
+
+def test_what_carries_an_object_by_the_forces_of_contacts_is_named(judge: ModuleType) -> None:
+    stood, ordered = judge.supports(6, seed=1)
+    assert len(stood) >= 25 and len(ordered) >= 1
+    assert np.mean([told is not None and truth.carried.get(told, 0) >= judge.CARRIES for truth, told, _ in stood]) > 0.9

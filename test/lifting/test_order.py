@@ -29,3 +29,22 @@ def test_what_stands_on_an_object_goes_before_it(below: list[int | None], order:
     ]
     assert removal_order(supports) == order
     assert levels_below(supports) == levels
+
+
+@pytest.mark.parametrize(
+    ("below", "leans_on", "order"),
+    [
+        ([None, None], [(), (0,)], [2, 1]),
+        ([None, None, None], [(), (0,), (0, 1)], [3, 2, 1]),
+        ([None, 0, None], [(), (), (1,)], [3, 2, 1]),  # leans on what stands on another
+        ([None, None], [(1,), (0,)], [1, 1]),  # a ring
+    ],
+)
+def test_what_leans_on_objects_goes_before_them(
+    below: list[int | None], leans_on: list[tuple[int, ...]], order: list[int]
+) -> None:
+    supports = [
+        ObjectSupport(Support.PLANE if other is None else Support.INSTANCE, None, other, leans_on=leans)
+        for other, leans in zip(below, leans_on, strict=True)
+    ]
+    assert removal_order(supports) == order

@@ -145,6 +145,8 @@ def test_what_leans_on_another_object_is_not_held(block_y_m: float, kind: Suppor
     screen = Box((0.01, 0.08, 0.06), upright(0.06, -0.06, 0.03))
     lifted, _ = lift([bar, block, screen], elevation_deg=30, target_m=(0, 0, 0.03))
     assert lifted.instances[0].support.kind is kind
+    assert [each.support.leans_on for each in lifted.instances] == [(1,) if kind is Support.PLANE else (), (), ()]
+    assert lifted.removal_order == ([1, 2, 1] if kind is Support.PLANE else [1, 1, 1])
 
 
 def test_an_object_whose_foot_is_hidden_still_stands_on_the_table() -> None:
