@@ -284,6 +284,8 @@ def plane_through_top(
     top = np.flatnonzero(normals[:, 2] > least_cosine)
     count = len(top)
     fitted_m, off_m = np.empty(count), np.empty(count)
+    if count == 0:
+        return False, 0.0, fitted_m, off_m
     middle_x, middle_y, mean_m, n_x, n_y, n_z = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     for n in top:
         middle_x, middle_y, mean_m = middle_x + points_m[n, 0], middle_y + points_m[n, 1], mean_m + points_m[n, 2]
@@ -294,7 +296,7 @@ def plane_through_top(
         x, y, z = points_m[n, 0] - middle_x, points_m[n, 1] - middle_y, points_m[n, 2] - mean_m
         xx, xy, yy, xz, yz = xx + x * x, xy + x * y, yy + y * y, xz + x * z, yz + y * z
     determinant = xx * yy - xy * xy
-    if count == 0 or determinant == 0:
+    if determinant == 0:
         return False, 0.0, fitted_m, off_m
     slope_x, slope_y = (yy * xz - xy * yz) / determinant, (xx * yz - xy * xz) / determinant
     for k in range(count):
