@@ -222,7 +222,7 @@ def test_suppression_whose_scores_nothing_reads_is_refused_with_the_cure(network
     path = tmp_path / "model.onnx"
     with torch.no_grad():
         networks.export(networks.RtmdetIns(reads_scores=False), path, KINDS["rtmdet-ins"][2])
-    with pytest.raises(EngineError, match="NonMaxSuppression.*; export the model without suppression"):
+    with pytest.raises(EngineError, match="NonMaxSuppression.*: export the model without suppression"):
         check(path, (640, 480), "tf32", lambda line: None)
 
 
