@@ -51,6 +51,21 @@ def text(value: Value) -> str:
     return str(value, "utf-8")
 
 
+def integers(value: Value) -> list[int]:
+    """The numbers of a repeated field, of which some writers pack all into one value.
+
+    Raises:
+        ValueError: the last was cut short.
+    """
+    if isinstance(value, int):
+        return [value]
+    numbers, position = [], 0
+    while position < len(value):
+        number, position = _varint(value, position)
+        numbers.append(number)
+    return numbers
+
+
 def _varint(view: memoryview, position: int) -> tuple[int, int]:
     value = shift = 0
     while position < len(view) and shift < 64:

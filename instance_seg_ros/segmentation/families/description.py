@@ -227,7 +227,7 @@ def _class_names(
     Raises:
         ModelError: there are none, too many, or not as many as the graph has classes.
     """
-    count = family.class_count(fit.sizes)
+    count = family.class_count(signature, fit.sizes)
     if "class_names" in said:
         names, source = names_listed(path, said["class_names"]), path.with_suffix(".yaml").name
     elif "names" in signature.metadata:  # as Ultralytics writes them: a Python literal
@@ -241,7 +241,8 @@ def _class_names(
             "numbers, since the file names none" if names[:1] == ("class 0",) else "COCO, since the file names none"
         )
     # Query-based models have an output more than they have classes.
-    if not names or len(names) > MAX_CLASSES or (count is not None and len(names) not in (count, count - 1)):
+    missing = 0 if count is None else count - len(names)
+    if not names or len(names) > MAX_CLASSES or not 0 <= missing <= family.may_lack_a_name:
         has = "" if count is None else f"; its graph has {count}"
         raise ModelError(f"{path}: {len(names)} class names ({source}) cannot be used{has}, from 1 to {MAX_CLASSES}")
     return names, source

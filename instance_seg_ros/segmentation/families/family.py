@@ -81,8 +81,9 @@ class Family:
         mask_threshold: of the values that `decode` gives as masks, 0 for logits.
         decode: from the outputs by role to camera pixels.
         obstacle: why a graph whose outputs fit is of another family; None when it may be this one.
-        class_count: how many classes the sizes tell of; None when they do not.
+        class_count: how many classes the sizes or the weights tell of; None when they do not.
         class_names: for files that name none.
+        may_lack_a_name: whether one name fewer than classes will do; not where it could be that of the background.
         nms_iou: as in Reading.
     """
 
@@ -95,7 +96,8 @@ class Family:
     decode: Callable[[Mapping[str, NDArray], Reading], NetworkOutput]
     class_names: Callable[[int | None], tuple[str, ...]]
     obstacle: Callable[[Signature, Sizes], str | None] = lambda signature, sizes: None
-    class_count: Callable[[Sizes], int | None] = lambda sizes: None
+    class_count: Callable[[Signature, Sizes], int | None] = lambda signature, sizes: None
+    may_lack_a_name: bool = True
     nms_iou: float = 0.7
 
     def fit(self, signature: Signature) -> Fit:

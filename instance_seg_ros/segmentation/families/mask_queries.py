@@ -224,7 +224,7 @@ def _detr_obstacle(signature: Signature, sizes: Sizes) -> str | None:
     return None
 
 
-def _class_count(sizes: Sizes) -> int | None:
+def _class_count(signature: Signature, sizes: Sizes) -> int | None:
     classes = sizes["C"]
     return None if classes is None else classes - 1
 

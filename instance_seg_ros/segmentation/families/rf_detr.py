@@ -52,7 +52,7 @@ def _obstacle(signature: Signature, sizes: Sizes) -> str | None:
     return "without deformable attention (GridSample) these outputs are DETR's"
 
 
-def _class_count(sizes: Sizes) -> int | None:
+def _class_count(signature: Signature, sizes: Sizes) -> int | None:
     return sizes["C"]
 
 

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from instance_seg_ros.segmentation.model_file import read_metadata
-from instance_seg_ros.segmentation.protobuf import Value, fields, text
+from instance_seg_ros.segmentation.protobuf import Value, fields, integers, text
 
 # Numbers of fields in https://github.com/onnx/onnx/blob/main/onnx/onnx.proto.
 _PRODUCER, _GRAPH = 2, 7  # of ModelProto
 _NODE, _INITIALIZER, _INPUT, _OUTPUT = 1, 5, 11, 12  # of GraphProto
 _OPERATOR = 4  # of NodeProto
-_INITIALIZER_NAME = 8  # of TensorProto
+_INITIALIZER_SHAPE, _INITIALIZER_NAME = 1, 8  # of TensorProto
 _KINDS = {1: "float32", 2: "uint8", 3: "int8", 6: "int32", 7: "int64", 9: "bool", 10: "float16", 11: "float64"}
 _FLOATS = ("float16", "float32", "float64")
 
@@ -49,6 +49,7 @@ class Signature:
 
     Attributes:
         inputs, outputs: in the order of the file.
+        weights: shapes of the graph's initializers, by name.
         operators: types of the graph's nodes.
         metadata: the file's own.
         producer: what wrote the file, such as "pytorch".
@@ -56,6 +57,7 @@ class Signature:
 
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+    weights: Mapping[str, tuple[int, ...]]
     operators: frozenset[str]
     metadata: Mapping[str, str]
     producer: str
@@ -80,14 +82,26 @@ def read_signature(content: bytes) -> Signature:
                     parts[part].append(_message(inner))
     if graphs == 0:
         raise ValueError("it has no graph")
-    weights = {name for initializer in parts[_INITIALIZER] for name in _texts(initializer, _INITIALIZER_NAME)}
+    weights = dict(map(_weight, parts[_INITIALIZER]))
     return Signature(
         tuple(tensor for tensor in map(_tensor, parts[_INPUT]) if tensor.name not in weights),
         tuple(map(_tensor, parts[_OUTPUT])),
+        weights,
         frozenset(name for node in parts[_NODE] for name in _texts(node, _OPERATOR)),
         metadata,
         producer,
     )
+
+
+def _weight(initializer: memoryview) -> tuple[str, tuple[int, ...]]:
+    """Name and shape of a TensorProto."""
+    name, shape = "", []
+    for number, value, _ in fields(initializer):
+        if number == _INITIALIZER_NAME:
+            name = text(value)
+        elif number == _INITIALIZER_SHAPE:
+            shape += integers(value)
+    return name, tuple(shape)
 
 
 def _tensor(value_info: memoryview) -> Tensor:

@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.segmentation.families import coco
 from instance_seg_ros.segmentation.families.decoding import MAX_ROWS, MIN_SCORE, output_of, pixels_in
-from instance_seg_ros.segmentation.families.family import Family, OutputPattern, Reading
+from instance_seg_ros.segmentation.families.family import Family, OutputPattern, Reading, Sizes
 from instance_seg_ros.segmentation.families.image_input import ImageInput
+from instance_seg_ros.segmentation.families.signature import Signature
 from instance_seg_ros.segmentation.postprocessing import NetworkOutput, require_finite
 
 _CELLS = 28
+_CLASS_BIASES = "roi_heads.box_predictor.cls_score.bias"
+"""A weight with a number for each class, the background first, which the exporter names as torchvision does."""
 
 
 def decode(outputs: Mapping[str, NDArray], reading: Reading) -> NetworkOutput:
@@ -36,8 +39,15 @@ def decode(outputs: Mapping[str, NDArray], reading: Reading) -> NetworkOutput:
     return output_of(in_camera, scores[:count], outputs["labels"][:count], masks, regions, placement)
 
 
+def _class_count(signature: Signature, sizes: Sizes) -> int | None:
+    shape = signature.weights.get(_CLASS_BIASES)
+    return shape[0] if shape else None
+
+
 def _class_names(count: int | None) -> tuple[str, ...]:
-    return coco.by_category_id()
+    names = coco.by_category_id()
+    # With 80 outputs a network has 79 classes behind the background: none of those of COCO.
+    return names if count in (None, len(names)) else tuple(f"class {index}" for index in range(count))
 
 
 TORCHVISION_MASK_RCNN = Family(
@@ -53,5 +63,7 @@ TORCHVISION_MASK_RCNN = Family(
     score_threshold=0.5,
     mask_threshold=0.5,
     decode=decode,
+    class_count=_class_count,
     class_names=_class_names,
+    may_lack_a_name=False,
 )

@@ -25,6 +25,7 @@ from instance_seg_ros.segmentation.families.decoding import (
 )
 from instance_seg_ros.segmentation.families.family import Family, OutputPattern, Reading, Sizes
 from instance_seg_ros.segmentation.families.image_input import ImageInput
+from instance_seg_ros.segmentation.families.signature import Signature
 from instance_seg_ros.segmentation.model_file import ModelError
 from instance_seg_ros.segmentation.postprocessing import NetworkOutput
 
@@ -134,7 +135,7 @@ def _cut(boxes_xyxy: NDArray[np.float32], mask_wh: tuple[int, int]) -> NDArray[n
     return np.clip(np.concatenate([np.ceil(cells[:, :2]), np.ceil(cells[:, 2:])], axis=1), 0, sides).astype(np.int64)
 
 
-def _class_count(sizes: Sizes) -> int | None:
+def _class_count(signature: Signature, sizes: Sizes) -> int | None:
     classes = sizes["C"]
     return None if classes is None else classes - 1
 

@@ -99,7 +99,7 @@ def _rows_obstacle(signature: Signature, sizes: Sizes) -> str | None:
     return None
 
 
-def _class_count(sizes: Sizes) -> int | None:
+def _class_count(signature: Signature, sizes: Sizes) -> int | None:
     features, prototypes = sizes["D"], sizes["M"]
     return None if features is None or prototypes is None else features - _BOX - prototypes
 

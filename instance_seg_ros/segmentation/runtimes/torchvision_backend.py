@@ -19,7 +19,6 @@ from safetensors import SafetensorError, safe_open
 from torchvision.models import detection
 
 from instance_seg_ros.segmentation.contract import require_known_classes
-from instance_seg_ros.segmentation.families import coco
 from instance_seg_ros.segmentation.families.description import names_listed, read_yaml, share_of
 from instance_seg_ros.segmentation.families.family import Reading
 from instance_seg_ros.segmentation.families.image_input import ImageInput
@@ -62,7 +61,11 @@ class TorchvisionNetwork:
                 f"{path.with_suffix('.yaml')}: a Mask R-CNN of torchvision is loaded with class_names and "
                 f"score_threshold alone, not {', '.join(unused) or said['family']}"
             )
-        names = names_listed(path, said["class_names"]) if "class_names" in said else coco.names_of(classes)
+        names = (
+            names_listed(path, said["class_names"])
+            if "class_names" in said
+            else TORCHVISION_MASK_RCNN.class_names(classes)
+        )
         if len(names) != classes:
             raise ModelError(
                 f"{path}: {len(names)} class names, and the network has {classes} classes, with the background first"

@@ -9,7 +9,7 @@ from types import ModuleType
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.parameters import SegmentationSettings
@@ -25,6 +25,7 @@ def write_model(
     path: Path,
     outputs: dict[str, tuple[int | str, ...]],
     image: tuple[int | str, ...] = (1, 3, 64, 64),
+    weights: dict[str, np.ndarray] | None = None,
     **metadata: str,
 ) -> Path:
     """A graph that names these outputs, floats but for "labels" of two sides, and computes none of them."""
@@ -37,6 +38,7 @@ def write_model(
             helper.make_tensor_value_info(name, TensorProto.INT64 if name in integers else TensorProto.FLOAT, sides)
             for name, sides in outputs.items()
         ],
+        [numpy_helper.from_array(array, name) for name, array in (weights or {}).items()],
     )
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
     helper.set_model_props(proto, metadata)
@@ -78,6 +80,37 @@ def test_class_names_come_from_the_file_or_from_coco(
 ) -> None:
     model = read_exported_model(write_model(tmp_path / "model.onnx", outputs, **metadata))
     assert model.info.class_names == expected
+
+
+MASK_RCNN = {"boxes": ("N", 4), "labels": ("N",), "scores": ("N",), "masks": ("N", 1, "h", "w")}
+
+
+@pytest.mark.parametrize(
+    ("classes", "first_names"),
+    [
+        (None, ("unused", "person")),
+        (91, ("unused", "person")),
+        (80, ("class 0", "class 1")),  # 79 behind the background: not those of COCO
+        (3, ("class 0", "class 1")),
+    ],
+)
+def test_a_mask_rcnn_has_names_of_coco_only_with_as_many_classes(
+    classes: int | None, first_names: tuple[str, str], tmp_path: Path
+) -> None:
+    weights = {} if classes is None else {"roi_heads.box_predictor.cls_score.bias": np.zeros(classes, np.float32)}
+    model = read_exported_model(write_model(tmp_path / "model.onnx", MASK_RCNN, (3, 64, 64), weights))
+    assert model.info.class_names[:2] == first_names
+    assert len(model.info.class_names) == (classes or 91)
+
+
+def test_a_mask_rcnn_whose_background_has_no_name_is_refused(tmp_path: Path) -> None:
+    weights = {"roi_heads.box_predictor.cls_score.bias": np.zeros(3, np.float32)}
+    path = write_model(tmp_path / "model.onnx", MASK_RCNN, (3, 64, 64), weights)
+    path.with_suffix(".yaml").write_text("class_names: [nut, bolt]")
+    with pytest.raises(ModelError, match=r"2 class names \(model.yaml\) cannot be used; its graph has 3"):
+        read_exported_model(path)
+    path.with_suffix(".yaml").write_text("class_names: [background, nut, bolt]")
+    assert read_exported_model(path).info.class_names == ("background", "nut", "bolt")
 
 
 def test_the_yaml_beside_a_file_says_it_better(tmp_path: Path) -> None:
