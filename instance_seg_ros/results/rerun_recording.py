@@ -17,8 +17,8 @@ APPLICATION = "instance_seg"
 TIMELINE, FRAMES = "camera_time", "frame"
 """The stamps of the images, and the scenes one by one, as captures may have no stamps."""
 GRASPS_SHOWN = 3
-_MAX_CLASS = 0xFFFF
-"""The classes of masks are the ids of tracks, of which Rerun takes 16 bits."""
+_CLASS_COUNT = 0xFFFF
+"""The classes of masks are the ids of tracks, from 1 on; Rerun takes 16 bits, of which 0 is the background."""
 _POINT_RADIUS_M, _LINE_RADIUS_M = 0.001, 0.0008
 
 
@@ -87,8 +87,8 @@ class RerunRecording:
         if frame.color_rgb is not None:
             log("camera/image/color", rerun.Image(frame.color_rgb).compress())
         log("camera/image/depth", rerun.DepthImage(frame.depth_m, meter=1.0))
-        ids = np.array([0, *scene.track_ids], np.uint64) & _MAX_CLASS
-        log("camera/image/masks", rerun.SegmentationImage(ids.astype(np.uint16)[scene.instances.label_image()]))
+        classes = np.array([0, *map(_class_of, scene.track_ids)], np.uint16)
+        log("camera/image/masks", rerun.SegmentationImage(classes[scene.instances.label_image()]))
         log("camera/cloud", rerun.Points3D(cloud.points_m, colors=cloud.colors_rgb, radii=_POINT_RADIUS_M))
         placed = [(each, each.lifted.box) for each in scene.objects() if each.lifted.box is not None]
         log(
@@ -114,15 +114,20 @@ class RerunRecording:
         )
 
     def _name_tracks(self, scene: Scene) -> None:
-        """Gives the masks of new tracks the colours of their objects. Rerun keeps one list of them for all times."""
-        new = {
-            each.track_id & _MAX_CLASS: (f"#{each.track_id} {each.class_name}", color_of_track(each.track_id))
-            for each in scene.objects()
-        }
+        """Gives the masks of new tracks the colours of their objects.
+
+        Rerun keeps one list of them for all times, and ids begin anew with each capture: the id alone names them.
+        """
+        new = {_class_of(track_id): (f"#{track_id}", color_of_track(track_id)) for track_id in scene.track_ids}
         if new.keys() - self._classes.keys() or not self._written:
             self._classes |= new
             classes = [(class_id, *named) for class_id, named in self._classes.items()]
             self._recording.log("camera/image/masks", self._rerun.AnnotationContext(classes), static=True)
+
+
+def _class_of(track_id: int) -> int:
+    """The class of a track's mask; ids that are 65,535 apart share one."""
+    return (track_id - 1) % _CLASS_COUNT + 1
 
 
 def _shade(quality: float) -> tuple[int, int, int]:

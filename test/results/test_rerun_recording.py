@@ -51,6 +51,19 @@ def test_scenes_are_read_by_rerun(
     assert not any(f"{entity} " in printed for entity in missing)
 
 
+def test_the_mask_of_any_track_is_apart_from_the_background(
+    tmp_path: Path, make_scene: Callable[..., Scene], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, names = [], []
+    monkeypatch.setattr("rerun.SegmentationImage", images.append)
+    monkeypatch.setattr("rerun.AnnotationContext", names.append)
+    monkeypatch.setattr("rerun.RecordingStream.log", lambda *arguments, **options: None)
+    with RerunRecording(tmp_path / "scenes.rrd") as recording:
+        recording.write(replace(make_scene(), track_ids=(65536, 2)))
+    assert sorted(set(images[0].ravel().tolist())) == [0, 1, 2]
+    assert [(number, name) for number, name, _ in names[0]] == [(0, "background"), (1, "#65536"), (2, "#2")]
+
+
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):

@@ -49,7 +49,12 @@ def walls_among_objects(info: ModelInfo) -> str:
 
     Empty where there are none, or where it is told which classes are stuff.
     """
-    names = [name for name in info.class_names if name.split(",")[0].strip().lower() in _HARDLY_OBJECTS]
+    names = [
+        name
+        for index, name in enumerate(info.class_names)
+        # Of two models one may have said so, and the other have said nothing.
+        if index not in info.stuff_class_ids and name.split(",")[0].strip().lower() in _HARDLY_OBJECTS
+    ]
     if info.stuff_is_told or not names:
         return ""
     return (

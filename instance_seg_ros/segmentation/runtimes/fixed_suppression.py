@@ -21,7 +21,7 @@ from instance_seg_ros.segmentation.families.decoding import MAX_ROWS
 
 OPERATOR, _DOMAIN = "NonMaxSuppression", "instance_seg_ros"
 _OLDEST_OPSET = 11
-"""Of the operators that are used, GatherElements came last."""
+"""Of the operators that are used, Range and the TopK of smallest elements came last."""
 
 # Of C classes, N boxes and M rounds. All forms are the same from opset 11 on, so that it fits into any newer file.
 _FUNCTION = """
@@ -212,7 +212,8 @@ def _replace(model: onnx.ModelProto, output: str, opset: int, shapes: Mapping[st
         permutations.append(helper.get_node_attr_value(producers[read], "perm"))
         read = producers[read].input[0]
         readers = _readers(behind, read)
-    images, classes, count = shapes.get(scores, (0, 0, 0))
+    # The shape is empty where inference cannot tell how many axes there are.
+    images, classes, count = shapes.get(scores) or (0, 0, 0)
     per_class = _integer(graph, limit)
     if images != 1 or min(classes, count, per_class) < 1 or not readers:
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,7 +29,7 @@ from instance_seg_ros.segmentation.families.stuff import (
     stuff_of_folder,
     walls_among_objects,
 )
-from instance_seg_ros.segmentation.model_file import ModelError
+from instance_seg_ros.segmentation.model_file import ModelError, joined_info
 from instance_seg_ros.segmentation.segmenter import NetworkSegmenter, load_segmenter
 
 NAMES = ("cup", "bolt", "wall", "floor")
@@ -50,11 +51,8 @@ def test_panoptic_data_sets_are_known_by_their_names(names: tuple[str, ...], stu
 @pytest.mark.parametrize(
     ("names", "is_told", "said"),
     [
-        (
-            ("wall", "building, edifice", "floor, flooring", "cup"),
-            False,
-            "each wall and floor, flooring as",
-        ),  # ADE20K's
+        # ADE20K's
+        (("wall", "building, edifice", "floor, flooring", "cup"), False, "each wall and floor, flooring as"),
         (("Sky", "cup"), False, "each Sky as"),
         (("wall", "floor"), True, ""),
         (("wall socket", "cup"), False, ""),
@@ -64,6 +62,13 @@ def test_panoptic_data_sets_are_known_by_their_names(names: tuple[str, ...], stu
 def test_walls_among_objects_are_known(names: tuple[str, ...], is_told: bool, said: str) -> None:
     warning = walls_among_objects(ModelInfo("m", "1", names, 0.5, 0.5, "", stuff_is_told=is_told))
     assert (said in warning) if said else warning == ""
+
+
+def test_walls_that_one_of_two_models_calls_stuff_are_no_objects() -> None:
+    panoptic = ModelInfo("a", "1", ("cup", "wall"), 0.5, 0.5, "", stuff_class_ids=(1,), stuff_is_told=True)
+    silent = ModelInfo("b", "1", ("object",), 0.5, 0.5, "")
+    assert walls_among_objects(joined_info([panoptic, silent])) == ""
+    assert "each floor as" in walls_among_objects(joined_info([panoptic, replace(silent, class_names=("floor",))]))
 
 
 def test_a_model_that_takes_walls_for_objects_is_loaded_with_a_warning(

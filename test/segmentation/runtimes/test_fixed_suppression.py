@@ -58,6 +58,17 @@ def suppression(
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
 
 
+def of_no_known_shape(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with scores whose number of axes only a run tells."""
+    graph = model.graph
+    graph.input.append(helper.make_tensor_value_info("shape", TensorProto.INT64, ["S"]))
+    graph.node[0].output[0] = "before"
+    graph.node.insert(1, helper.make_node("Reshape", ["before", "shape"], ["turned"]))
+    graph.node.append(helper.make_node("Identity", ["turned"], ["read"]))
+    graph.output.append(helper.make_tensor_value_info("read", TensorProto.FLOAT, None))
+    return model
+
+
 def run(model: onnx.ModelProto, boxes: np.ndarray, scores: np.ndarray) -> list[np.ndarray]:
     """Rows, and their scores."""
     options = onnxruntime.SessionOptions()
@@ -146,6 +157,7 @@ def test_of_more_rows_than_are_read_the_best_stay() -> None:
         ("nothing reads the scores afterwards", suppression((1, 2, 9), reads_scores=False)),
         ("several images", suppression((2, 2, 9))),
         ("no rows are asked for", suppression((1, 2, 9), limit=None)),
+        ("scores of no known shape", of_no_known_shape(suppression((1, 2, 9)))),
         ("older operators", suppression((1, 2, 9), opset=10, reads_scores=False)),
     ],
 )
