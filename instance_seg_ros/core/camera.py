@@ -150,11 +150,6 @@ class RgbdFrame:
         """(H, W, 3) float32 organised cloud, metres, camera optical frame; (0, 0, 0) where there is no measurement."""
         return self.intrinsics.back_project(self.depth_m)
 
-    @property
-    def valid_share(self) -> float:
-        """Share of pixels with a depth measurement, 0 to 1."""
-        return float(np.count_nonzero(self.depth_m) / self.depth_m.size)
-
 
 def _size(image: NDArray) -> str:
     return "x".join(str(side) for side in (*image.shape[1::-1], *image.shape[2:]))

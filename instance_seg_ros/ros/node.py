@@ -153,10 +153,6 @@ class InstanceSegNode(LifecycleNode):
         """Whether a call of `segment` waits for its frame."""
         return bool(self._requests)
 
-    def knows_the_camera(self) -> bool:
-        """Whether a CameraInfo of the colour images has arrived."""
-        return bool(self._camera_infos.color)
-
     def set_parameters_atomically(self, parameter_list: list[Parameter]) -> SetParametersResult:
         """As in rclpy, but an unknown name is refused with the nearest known one, and setting a read-only parameter to
         the value that it has is no change, so that the node's own dump can be loaded."""

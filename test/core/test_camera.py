@@ -81,9 +81,8 @@ def test_a_frame_that_does_not_fit_together_is_refused(
         RgbdFrame(color, depth_m, CAMERA)
 
 
-def test_a_frame_knows_its_points_and_its_share_of_valid_depth() -> None:
+def test_a_frame_with_the_largest_depth_there_is_knows_its_points() -> None:
     depth_m = np.zeros((3, 4), dtype=np.float32)
     depth_m[:, :2] = MAX_DEPTH_M
     frame = RgbdFrame(np.zeros((3, 4, 3), np.uint8), depth_m, CAMERA)
-    assert frame.valid_share == 0.5
     assert frame.points_m.shape == (3, 4, 3)

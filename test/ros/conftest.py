@@ -213,8 +213,12 @@ class Stage:
 
     def pairs(self) -> int:
         """How many pairs of images the node has made since it was activated."""
+        return self.counted("pairs")
+
+    def counted(self, fact: str) -> int:
+        """A count of the latest diagnostics of the inputs; 0 while there are none."""
         status = self.probe.status("inputs")
-        return 0 if status is None else int({value.key: value.value for value in status.values}.get("pairs", 0))
+        return 0 if status is None else int({value.key: value.value for value in status.values}.get(fact, 0))
 
     def stamp_ns(self) -> int:
         """The time of now."""

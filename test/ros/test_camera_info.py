@@ -47,7 +47,7 @@ def test_one_that_was_published_before_the_node_started_is_received(
     stage = make_stage()
     stage.start()
     # Found as soon as the publisher is discovered, within a period of the diagnostics.
-    stage.wait(lambda: stage.node.knows_the_camera(), "the CameraInfo")
+    stage.wait(lambda: stage.counted("camera_info: received"), "the CameraInfo")
 
     answer = stage.answer_to(send_images(stage))
 

@@ -1,4 +1,4 @@
-"""Scenes of closed-form bodies rendered by NumPy alone: exact ground truth for tests, accuracy tables and timings."""
+"""Scenes of closed-form bodies rendered by NumPy alone: exact ground truth for tests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.learning.synthetic.poses import camera_pose, direction, pose, yaw_rotation
 
 VGA = Intrinsics(640, 480, 600.0, 600.0, 319.5, 239.5)
-"""The camera of the tables: 640x480, 56 degrees wide."""
+"""640x480, 56 degrees wide."""
 
 FloatArray = NDArray[np.float64]
 
