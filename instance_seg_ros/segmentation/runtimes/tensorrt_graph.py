@@ -3,8 +3,8 @@
 Model files are written for all runtimes, and are fastest on CPUs as they are. TensorRT's parser refuses some of what is
 valid ONNX: bytes may feed a Cast and nothing else, ArgMax wants two axes, TopK gives 3,840 elements at most, and
 suppression of boxes has no fixed number of rows. Rewriting that when an engine is built serves every file, those that
-were exported before included; each result stays the same to the bit, but that rows which no threshold takes for an
-object follow those that suppression leaves.
+were exported before included; each result stays the same to the bit, but for rows that no threshold takes for an
+object: those behind what suppression leaves, and what TopK gives of elements of minus infinity.
 """
 
 from __future__ import annotations
@@ -77,7 +77,10 @@ def _convert_bytes_first(graph: onnx.GraphProto) -> bool:
 
 
 def _take_many_in_parts(graph: onnx.GraphProto) -> bool:
-    """Makes several of each TopK that gives too many largest elements: each looks at what those before it left."""
+    """Makes several of each TopK that gives too many largest elements: each looks at what those before it left.
+
+    Elements of minus infinity, which no threshold takes for an object, may come again as the lowest finite number.
+    """
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer if tensor.dims == [1]}
     nodes: list[onnx.NodeProto] = []
     for node in graph.node:
