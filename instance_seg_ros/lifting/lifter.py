@@ -44,8 +44,10 @@ from instance_seg_ros.lifting.visibility import amodal_xyxy, may_touch, occluder
 
 _MIN_KEPT_SHARE = 0.3
 """Erosion and edge removal are eased until this share of a mask's measured pixels is left: thin objects stay."""
-_MIN_PIECE_SHARE = 0.03
-"""Besides the largest connected piece, pieces of this share of it are kept, unless far behind or in front of it."""
+_MIN_PIECE_SHARE, _MIN_CUT_SHARE = 0.1, 0.03
+"""Besides the largest connected piece, pieces of the first share of it are kept, unless far behind or in front of it;
+of the second where the mask, less its rim, is in two there: what hides an object cuts its mask, and where one spills
+over onto a neighbour it does not part."""
 _TOP_PERCENTILE = 99.0
 """An object's top is this percentile of its points' heights: the very highest of thousands is noise."""
 _FOOT_SHARE = 0.3
@@ -261,7 +263,7 @@ class Lifter:
         crop = crop_around(bounds, mask.shape, settings.mask_erosion_px + 2)
         depth_m, inside = np.ascontiguousarray(frame.depth_m[crop]), np.ascontiguousarray(mask[crop])
         near, median_m = self._within_depth_gate(depth_m, self._core(depth_m, inside), focal_px)
-        core = _largest_piece(near, depth_m, focal_px)
+        core = _largest_piece(near, inside, settings.mask_erosion_px, depth_m, focal_px)
         if core is not near:
             median_m = median(depth_m[core])
         radius_px = window_radius_px(median_m, focal_px)
@@ -411,11 +413,25 @@ class Lifter:
         )
 
 
-def _largest_piece(core: NDArray[np.bool_], depth_m: NDArray[np.float32], focal_px: float) -> NDArray[np.bool_]:
+def _largest_piece(
+    core: NDArray[np.bool_],
+    inside: NDArray[np.bool_],
+    rim_px: int,
+    depth_m: NDArray[np.float32],
+    focal_px: float,
+) -> NDArray[np.bool_]:
     """The largest 4-connected piece, and the sizeable pieces that are nearer to it in depth than it is wide.
 
     An occluder cuts objects in two, and a step parts the inside of a mug from its outside; what lies behind a handle or
-    under the rim of a generous mask is smaller or farther.
+    under the rim of a generous mask is smaller or farther. The more pixels a piece has, the less it is such a spill,
+    and the farther off it may be: one of as many as the largest by twice as much, as a bottle's body below its head,
+    seen from above.
+
+    Args:
+        core: (h, w) the pixels to choose from.
+        inside: (h, w) the mask, measured or not.
+        rim_px: what a mask is not trusted with: what hangs together by less than twice that is in two.
+        depth_m: (h, w).
     """
     count, labels = cv2.connectedComponents(core.view(np.uint8), connectivity=4)
     if count <= 2:
@@ -426,9 +442,15 @@ def _largest_piece(core: NDArray[np.bool_], depth_m: NDArray[np.float32], focal_
     depth_of_largest_m = median(depth_m[in_largest])
     sides_px = cv2.boundingRect(in_largest.view(np.uint8))[2:]
     reach_m = max(sides_px) * depth_of_largest_m / focal_px
+    shares = areas / areas.max()
+    parts = cv2.connectedComponents(eroded(inside, 2 * rim_px + 1).view(np.uint8), connectivity=4)[1]
+    main_part = parts[in_largest].max()
     kept = np.zeros(count, dtype=bool)
-    for label in 1 + np.flatnonzero(areas >= _MIN_PIECE_SHARE * areas.max()):
-        kept[label] = abs(median(depth_m[labels == label]) - depth_of_largest_m) <= reach_m
+    for label in 1 + np.flatnonzero(shares >= _MIN_CUT_SHARE):
+        share, own = shares[label - 1], labels == label
+        is_cut = parts[own].max() != main_part
+        away_m = abs(median(depth_m[own]) - depth_of_largest_m)
+        kept[label] = (share >= _MIN_PIECE_SHARE or is_cut) and away_m <= (1 + share) * reach_m
     return kept[labels]
 
 

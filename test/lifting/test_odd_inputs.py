@@ -53,6 +53,9 @@ def test_cameras_along_the_table_and_straight_down_see_objects_where_they_are(
     # From along the table the box is seen beside what is in front of it, and may go on behind that.
     limits_m = [0.025 if Status.OCCLUDED in instance.status else within_m for instance in found]
     assert (np.array(off_m) < limits_m).all()
+    for instance, error_m in zip(found, off_m, strict=True):
+        assert instance.centroid_covariance_m2 is not None
+        assert error_m < 1.645 * float(np.sqrt(np.linalg.eigvalsh(instance.centroid_covariance_m2).max()))
     assert [instance.support.kind for instance in found] == [Support.PLANE] * 3
 
 
