@@ -27,7 +27,7 @@ def hidden_from_view(points_m: FloatArray, frame: RgbdFrame, tolerance_m: float 
     """
     rows, columns, inside = pixels_of(points_m, frame)
     seen_m = frame.depth_m[rows, columns]
-    return ~inside | (points_m[..., 2] <= 1e-3) | (seen_m == 0) | (points_m[..., 2] > seen_m - tolerance_m)
+    return ~inside | (points_m[..., 2] <= _LEAST_DEPTH_M) | (seen_m == 0) | (points_m[..., 2] > seen_m - tolerance_m)
 
 
 def pixels_of(points_m: FloatArray, frame: RgbdFrame) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
