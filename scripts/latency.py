@@ -231,7 +231,7 @@ def report(rows: Sequence[Answers], passes_ms: Mapping[float | None, Sequence[fl
     """Prints the ages at each rate, where they come from, and how many forward passes they are."""
     pass_ms = {rate_hz: float(np.median(times_ms)) for rate_hz, times_ms in passes_ms.items() if times_ms}
     headers = ["camera Hz", "median ms", "p99 ms", *(f"in passes {pace(rate_hz)}" for rate_hz in pass_ms)]
-    stages = list(rows[0].stages_ms)
+    stages = list(max((row.stages_ms for row in rows), key=len))  # one with refusals alone has none
     lines = []
     for row in rows:
         if not len(row.ages_ms):
@@ -239,7 +239,7 @@ def report(rows: Sequence[Answers], passes_ms: Mapping[float | None, Sequence[fl
             continue
         median_ms, high_ms = np.percentile(row.ages_ms, [50, 99])
         rest_ms = median_ms - sum(row.stages_ms.values())
-        shown = [f"{value:.1f}" for value in (*(row.stages_ms[name] for name in stages), rest_ms, row.objects)]
+        shown = [f"{value:.1f}" for value in (*(row.stages_ms.get(name, float("nan")) for name in stages), rest_ms, row.objects)]
         in_passes = [f"{median_ms / own_ms:.2f}" for own_ms in pass_ms.values()]
         lines.append(
             [f"{row.rate_hz:g}", f"{median_ms:.1f}", f"{high_ms:.1f}", *in_passes, *shown, str(len(row.ages_ms))]
