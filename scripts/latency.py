@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import signal
 import subprocess
@@ -239,7 +240,8 @@ def report(rows: Sequence[Answers], passes_ms: Mapping[float | None, Sequence[fl
             continue
         median_ms, high_ms = np.percentile(row.ages_ms, [50, 99])
         rest_ms = median_ms - sum(row.stages_ms.values())
-        shown = [f"{value:.1f}" for value in (*(row.stages_ms.get(name, float("nan")) for name in stages), rest_ms, row.objects)]
+        stages_ms = [row.stages_ms.get(name, math.nan) for name in stages]
+        shown = [f"{value:.1f}" for value in (*stages_ms, rest_ms, row.objects)]
         in_passes = [f"{median_ms / own_ms:.2f}" for own_ms in pass_ms.values()]
         lines.append(
             [f"{row.rate_hz:g}", f"{median_ms:.1f}", f"{high_ms:.1f}", *in_passes, *shown, str(len(row.ages_ms))]
