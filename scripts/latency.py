@@ -232,7 +232,7 @@ def report(rows: Sequence[Answers], passes_ms: Mapping[float | None, Sequence[fl
     """Prints the ages at each rate, where they come from, and how many forward passes they are."""
     pass_ms = {rate_hz: float(np.median(times_ms)) for rate_hz, times_ms in passes_ms.items() if times_ms}
     headers = ["camera Hz", "median ms", "p99 ms", *(f"in passes {pace(rate_hz)}" for rate_hz in pass_ms)]
-    stages = list(max((row.stages_ms for row in rows), key=len))  # one with refusals alone has none
+    stages = next((list(row.stages_ms) for row in rows if row.stages_ms), [])  # one with refusals alone has none
     lines = []
     for row in rows:
         if not len(row.ages_ms):
