@@ -47,6 +47,7 @@ _LEAN_TOLERANCE_M = 0.00375
 _THIN_LEVELS = 6
 _THIN_PERCENT = 70
 _MAX_CELLS = 320
+_SQUARE = np.ones((3, 3), np.uint8)
 _SAME = 1e-6
 
 
@@ -319,7 +320,6 @@ def outline_walls(points_m: FloatArray, height_m: float) -> tuple[FloatArray, Fl
     low_x_m, low_y_m, top_m = shape_kernels.heights_over_cells(points_m, _CELL_M, _RIM_CELLS, _MAX_CELLS)
     if not top_m.size:
         return np.zeros((0, 3)), np.zeros((0, 3))
-    low_m, shape = np.array([low_x_m, low_y_m]), top_m.shape
     thin = height_m <= THIN_M
     if thin:
         # Noise is a good part of such a height: outlines of what most of the top reaches.
@@ -327,32 +327,24 @@ def outline_walls(points_m: FloatArray, height_m: float) -> tuple[FloatArray, Fl
         height_m = min(height_m, float(np.percentile(top_m[top_m > 0], _THIN_PERCENT))) if top_m.any() else height_m
     levels = max(_THIN_LEVELS if thin else 1, min(_MAX_LEVELS, round(height_m / _LEVEL_STEP_M)))
     heights_m = (np.arange(levels) + 0.5) * height_m / levels
-    # All levels below each other in one image: the empty rim of each is wider than what the filters reach.
-    region = (top_m >= heights_m[:, None, None]).astype(np.uint8).reshape(-1, shape[1])
-    kernel = np.ones((3, 3), np.uint8)
-    region = cv2.morphologyEx(region, cv2.MORPH_CLOSE, kernel)
-    edge = np.flatnonzero(region & ~cv2.erode(region, kernel))
-    smooth = cv2.GaussianBlur(region.astype(np.float32), (7, 7), 0)
-    gradient = np.stack([cv2.Sobel(smooth, cv2.CV_32F, *order).take(edge) for order in ((0, 1), (1, 0))], axis=1)
-    outward = -gradient / np.maximum(np.linalg.norm(gradient, axis=1, keepdims=True), 1e-6)
-    row, column = np.divmod(edge, shape[1])
-    level, row = np.divmod(row, shape[0])
-    walls_m, normals = np.empty((len(edge), 3)), np.zeros((len(edge), 3))
-    walls_m[:, :2] = low_m + (np.stack([row, column], axis=1) + 0.5) * _CELL_M + 0.3 * _CELL_M * outward
-    walls_m[:, 2] = heights_m[level]
-    normals[:, :2] = outward
+    # Each height's region is closed: so are the heights themselves, which does that for all of them.
+    closed_m = cv2.morphologyEx(top_m, cv2.MORPH_CLOSE, _SQUARE)
+    walls_m, normals, cell = shape_kernels.outlines(
+        closed_m, cv2.erode(closed_m, _SQUARE), heights_m, low_x_m, low_y_m, _CELL_M
+    )
     if not thin:
         return walls_m, normals
     # A thin body's sides are known by their walls alone. A wall leans by how far the outline is set back a little
     # higher and reaches out a little lower, beyond what cells can tell: a lens has no upright side.
     rises_m, falls_m = _LEAN_SHARE * (height_m - heights_m), _LEAN_SHARE * heights_m
+    # All heights below each other in one image: the empty rim of each is wider than what the filters reach.
     higher, lower = (
-        (top_m >= level_m[:, None, None]).astype(np.uint8).reshape(-1, shape[1])
+        (top_m >= level_m[:, None, None]).astype(np.uint8).reshape(-1, top_m.shape[1])
         for level_m in (heights_m + rises_m, heights_m - falls_m)
     )
     set_back_m, reach_m = (
-        cv2.distanceTransform(region, cv2.DIST_L2, 3).take(edge) * _CELL_M for region in (1 - higher, lower)
+        cv2.distanceTransform(region, cv2.DIST_L2, 3).take(cell) * _CELL_M for region in (1 - higher, lower)
     )
-    normals *= (rises_m + falls_m)[level, None]
+    normals *= (rises_m + falls_m)[cell // top_m.size, None]
     normals[:, 2] = (set_back_m + reach_m - _LEAN_TOLERANCE_M).clip(min=0)
     return walls_m, normals / length(normals).clip(min=1e-9)[:, None]

@@ -14,6 +14,18 @@ _SEEN_FREE_M = 0.006
 """A point so far in front of what the camera measured there is seen to be free."""
 _LEAST_DEPTH_M = 1e-3
 """What lies beside the camera or behind it counts as so far in front of it."""
+_OUTWARDS = 0.3
+"""An outline lies so many cells farther out than the middles of the outermost cells."""
+
+
+def _of_patterns(last: tuple[int, ...]) -> NDArray[np.int64]:
+    """(512,) a Gauss filter over seven cells, in 64ths, and then one over three, of each pattern of nine in a row."""
+    weights = np.convolve((2, 7, 14, 18, 14, 7, 2), last).tolist()
+    return np.array([sum(own for k, own in enumerate(weights) if code & 256 >> k) for code in range(512)])
+
+
+_SMOOTH, _RISE = _of_patterns((1, 2, 1)), _of_patterns((-1, 0, 1))
+"""Of a pattern, the bits of whose number are its cells, the first bit 8: Sobel's filters of what is smoothed."""
 
 
 @kernel(
@@ -96,6 +108,71 @@ def heights_over_cells(
         i, j = int((points_m[n, 0] - low_x_m) / cell_m), int((points_m[n, 1] - low_y_m) / cell_m)
         heights_m[i, j] = max(heights_m[i, j], np.float32(points_m[n, 2]))
     return low_x_m, low_y_m, heights_m
+
+
+@kernel("float32[:, ::1]", "float32[:, ::1]", "float64[::1]", "float64", "float64", "float64")
+def outlines(
+    top_m: NDArray[np.float32],
+    inner_m: NDArray[np.float32],
+    heights_m: Floats,
+    low_x_m: float,
+    low_y_m: float,
+    cell_m: float,
+) -> tuple[Floats, Floats, NDArray[np.int64]]:
+    """The outline at each of some heights of what reaches so high, and its directions.
+
+    Those are of the gradient of all that reaches so high, 1, in what does not, 0, smoothed.
+
+    Args:
+        top_m: (I, J) the heights of the cells of a level grid; at its sides there are some of 0.
+        inner_m: (I, J) the least of the nine cells around each.
+        heights_m: (L,) above 0.
+        low_x_m, low_y_m, cell_m: where the grid begins, and the side of a cell.
+
+    Returns:
+        points_m, outward: (E, 3), height by height; `outward` is level and of length 1.
+        cell: (E,) the index of each in the L grids, flattened.
+    """
+    rows, columns = top_m.shape
+    count = 0
+    for level_m in heights_m:
+        for i in range(rows):
+            for j in range(columns):
+                count += (top_m[i, j] >= level_m) & (inner_m[i, j] < level_m)
+    points_m, outward, cell = np.empty((count, 3)), np.zeros((count, 3)), np.empty(count, np.int64)
+    patterns = np.empty((rows, columns), np.int64)
+    n = 0
+    for level in range(len(heights_m)):
+        level_m = heights_m[level]
+        for i in range(rows):
+            pattern = 0
+            for j in range(-4, columns):
+                pattern = (pattern << 1) & 511
+                if j + 4 < columns and top_m[i, j + 4] >= level_m:
+                    pattern |= 1
+                if j >= 0:
+                    patterns[i, j] = pattern
+        for i in range(rows):
+            for j in range(columns):
+                if not (top_m[i, j] >= level_m and inner_m[i, j] < level_m):
+                    continue
+                down, right = 0, 0
+                for k in range(max(0, 4 - i), min(9, rows + 4 - i)):
+                    pattern = patterns[i + k - 4, j]
+                    down += _RISE[256 >> k] * _SMOOTH[pattern]
+                    right += _SMOOTH[256 >> k] * _RISE[pattern]
+                # Gradients in float32 hold these whole numbers of 4096ths as they are.
+                rise_x, rise_y = np.float32(down / 4096), np.float32(right / 4096)
+                rise = max(np.sqrt(rise_x * rise_x + rise_y * rise_y), np.float32(1e-6))
+                out_x, out_y = -rise_x / rise, -rise_y / rise
+                beyond_m = np.float32(_OUTWARDS * cell_m)
+                points_m[n, 0] = low_x_m + (i + 0.5) * cell_m + beyond_m * out_x
+                points_m[n, 1] = low_y_m + (j + 0.5) * cell_m + beyond_m * out_y
+                points_m[n, 2] = level_m
+                outward[n, 0], outward[n, 1] = out_x, out_y
+                cell[n] = (level * rows + i) * columns + j
+                n += 1
+    return points_m, outward, cell
 
 
 @kernel("float64[:, ::1]", "float64[:, ::1]", "float64[::1]", "float32[:, ::1]", "float32[::1]")

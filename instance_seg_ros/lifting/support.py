@@ -442,6 +442,7 @@ class _Body:
         flat_m, heights_m: (N, 2) and (N,), of its points.
         middle_m: (2,) of its outline.
         radius_m: of the circle about that which holds the outline.
+        extent_m: of its points along each of the three axes, from where to where.
         lowest_m: height of what is seen of it.
         contact_m: if it is seen right down to its support, that is at most so far below.
     """
@@ -450,18 +451,21 @@ class _Body:
     heights_m: FloatArray
     middle_m: FloatArray
     radius_m: float
+    extent_m: Sequence[tuple[float, float]]
     lowest_m: float
     contact_m: float
 
     @classmethod
     def of_points(cls, points_m: NDArray[np.float32], basis: FloatArray, contact_m: float) -> _Body:
         local_m = points_m.astype(np.float64) @ basis
-        middle_m = (local_m[:, :2].min(axis=0) + local_m[:, :2].max(axis=0)) / 2
+        low_m, high_m = local_m.min(axis=0), local_m.max(axis=0)
+        middle_m = (low_m[:2] + high_m[:2]) / 2
         return cls(
             local_m[:, :2],
             local_m[:, 2],
             middle_m,
             float(length(local_m[:, :2] - middle_m).max()),
+            list(zip(low_m.tolist(), high_m.tolist(), strict=True)),
             percentile(local_m[:, 2], _LOWEST_PERCENT),
             contact_m,
         )
@@ -518,8 +522,9 @@ def _object_support(
 
 def _touch(body: _Body, other: _Body) -> bool:
     """Whether what is seen of two objects comes as near to each other as where both touch."""
-    if math.dist(body.middle_m, other.middle_m) > body.radius_m + other.radius_m + body.contact_m:
-        return False
+    extents_m = zip(body.extent_m, other.extent_m, strict=True)
+    if max(max(own[0], beside[0]) - min(own[1], beside[1]) for own, beside in extents_m) >= body.contact_m:
+        return False  # the boxes around them are farther apart; most pairs are, and a search tree takes its time
     own_m, other_m = (np.column_stack([each.flat_m, each.heights_m]) for each in (body, other))
     return bool(cKDTree(other_m).query(own_m, distance_upper_bound=body.contact_m)[0].min() < body.contact_m)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import cv2
 import numpy as np
 import pytest
 
-from instance_seg_ros.core.geometry import OrientedBox, Transform
+from instance_seg_ros.core.geometry import OrientedBox, Transform, length
+from instance_seg_ros.lifting import shape_kernels
 from instance_seg_ros.lifting.shape import CompletedShape, outline_walls
 
 
@@ -56,6 +58,30 @@ def test_walls_of_thin_bodies_lean_as_their_outlines_do(
     _, normals = outline_walls(top_m, float(top_m[:, 2].max()))
     low, high = np.degrees(np.arcsin(np.percentile(normals[:, 2], [10, 90])))
     assert leans_deg[0] <= low <= high <= leans_deg[1]
+
+
+def test_outlines_are_the_edge_of_each_region_with_the_gradient_that_opencv_has_there() -> None:
+    rng = np.random.default_rng(7)
+    top_m = np.zeros((40, 30), np.float32)
+    top_m[5:-5, 5:-5] = cv2.GaussianBlur(rng.uniform(0.0, 0.1, (30, 20)).astype(np.float32), (5, 5), 0)
+    square, heights_m = np.ones((3, 3), np.uint8), np.array([0.03, 0.05, 0.06])
+    points_m, outward, cell = shape_kernels.outlines(top_m, cv2.erode(top_m, square), heights_m, -0.04, 0.02, 0.0025)
+    start = 0
+    for level, height_m in enumerate(heights_m):
+        region = (top_m >= height_m).astype(np.uint8)
+        edge = np.flatnonzero(region & (1 - cv2.erode(region, square)))
+        smooth = cv2.GaussianBlur(region.astype(np.float32), (7, 7), 0)
+        rises = [cv2.Sobel(smooth, cv2.CV_32F, *order).take(edge) for order in ((0, 1), (1, 0))]
+        rise = np.stack([*rises, np.zeros(len(edge))], axis=1)
+        own = slice(start, start + len(edge))
+        start = own.stop
+        assert (
+            len(edge) > 20 and (cell[own] == level * top_m.size + edge).all() and (points_m[own, 2] == height_m).all()
+        )
+        assert outward[own] == pytest.approx(-rise / np.maximum(length(rise), 1e-6)[:, None], abs=1e-6)
+        middle_m = np.stack(np.divmod(edge, 30), axis=1) * 0.0025 + (-0.04 + 0.00125, 0.02 + 0.00125)
+        assert points_m[own, :2] == pytest.approx(middle_m + 0.3 * 0.0025 * outward[own, :2], abs=1e-9)
+    assert start == len(points_m)
 
 
 def test_no_points_have_no_outline() -> None:
