@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from analytic_scenes import AnalyticScene, Box, Cylinder, look_at, upright
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.core.instances import Instances
@@ -17,7 +18,6 @@ from instance_seg_ros.core.parameters import GraspingSettings, GripperSettings, 
 from instance_seg_ros.core.status import Status
 from instance_seg_ros.grasping.grasp import InstanceGrasps, Rejection
 from instance_seg_ros.grasping.sampler import GraspSampler
-from instance_seg_ros.learning.synthetic.analytic import AnalyticScene, Box, Cylinder, look_at, upright
 from instance_seg_ros.lifting import Completion, Instance3D, Lifter, ObjectSupport, Support
 from instance_seg_ros.pipeline import Pipeline, Scene, _without_others
 from instance_seg_ros.segmentation import ModelError, ModelInfo

@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from analytic_scenes import AnalyticScene, Body, Box, Cylinder, Sphere, look_at, upright
 from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import LiftingSettings
 from instance_seg_ros.grasping import object_body as bodies
 from instance_seg_ros.grasping.candidates import ContactPairs, antipodal_pairs, contact_pairs, poses_from_pairs
-from instance_seg_ros.learning.synthetic.analytic import AnalyticScene, Body, Box, Cylinder, Sphere, look_at, upright
 from instance_seg_ros.lifting import Lifter
 from instance_seg_ros.lifting.shape import EXTRUDED, MEASURED, TURNED, outline_walls
 

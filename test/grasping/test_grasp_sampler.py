@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from analytic_scenes import AnalyticScene, Body, Box, Cylinder, Sphere, look_at, upright
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.core.instances import Instances
@@ -18,7 +19,6 @@ from instance_seg_ros.core.status import Status
 from instance_seg_ros.grasping.grasp import Grasp, InstanceGrasps, Rejection
 from instance_seg_ros.grasping.robot import for_robot
 from instance_seg_ros.grasping.sampler import GraspSampler, status_of
-from instance_seg_ros.learning.synthetic.analytic import AnalyticScene, Body, Box, Cylinder, Sphere, look_at, upright
 from instance_seg_ros.lifting import Lifter
 
 GRIPPER = GripperSettings()

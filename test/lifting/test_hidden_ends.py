@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from analytic_scenes import VGA
 from instance_seg_ros.core.camera import RgbdFrame
-from instance_seg_ros.learning.synthetic.analytic import VGA
 from instance_seg_ros.lifting.hidden_ends import HiddenEnds, expected_rest_m, likely_ends
 from instance_seg_ros.lifting.solid import Body
 

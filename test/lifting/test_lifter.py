@@ -12,12 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
-from instance_seg_ros.core.geometry import Transform
-from instance_seg_ros.core.instances import Instances
-from instance_seg_ros.core.parameters import LiftingSettings
-from instance_seg_ros.core.status import PARTLY_SEEN, Status
-from instance_seg_ros.learning.synthetic.analytic import (
+from analytic_scenes import (
     VGA,
     AnalyticScene,
     Body,
@@ -27,6 +22,11 @@ from instance_seg_ros.learning.synthetic.analytic import (
     look_at,
     upright,
 )
+from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
+from instance_seg_ros.core.geometry import Transform
+from instance_seg_ros.core.instances import Instances
+from instance_seg_ros.core.parameters import LiftingSettings
+from instance_seg_ros.core.status import PARTLY_SEEN, Status
 from instance_seg_ros.lifting import Completion, Instance3D, LiftedFrame, Lifter
 from instance_seg_ros.lifting.shape import CompletedShape
 from instance_seg_ros.pipeline import Scene

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import trimesh
 
+from analytic_scenes import AnalyticScene, Body, Box, Cylinder, Sphere, look_at, upright
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import LiftingSettings
-from instance_seg_ros.learning.synthetic.analytic import AnalyticScene, Body, Box, Cylinder, Sphere, look_at, upright
 from instance_seg_ros.lifting import Instance3D, Lifter
 from instance_seg_ros.lifting.mesh import ShapeMesh
 

@@ -9,12 +9,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
-from instance_seg_ros.core.geometry import Transform
-from instance_seg_ros.core.instances import Instances
-from instance_seg_ros.core.parameters import LiftingSettings
-from instance_seg_ros.core.status import Status
-from instance_seg_ros.learning.synthetic.analytic import (
+from analytic_scenes import (
     VGA,
     AnalyticScene,
     Body,
@@ -24,6 +19,11 @@ from instance_seg_ros.learning.synthetic.analytic import (
     look_at,
     upright,
 )
+from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
+from instance_seg_ros.core.geometry import Transform
+from instance_seg_ros.core.instances import Instances
+from instance_seg_ros.core.parameters import LiftingSettings
+from instance_seg_ros.core.status import Status
 from instance_seg_ros.lifting import Instance3D, Lifter, Support
 
 TABLEWARE: tuple[Body, ...] = (

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import trimesh
 
+from analytic_scenes import AnalyticScene, Sphere, look_at, upright
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.geometry import Plane, Transform
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import LiftingSettings
 from instance_seg_ros.learning.evaluation.geometry_scenes import volume_centre_m
-from instance_seg_ros.learning.synthetic.analytic import AnalyticScene, Sphere, look_at, upright
 from instance_seg_ros.learning.synthetic.objects.shapes import ObjectShape, box_mesh, join, lathe_mesh
 from instance_seg_ros.learning.synthetic.pictures.appearance import Appearance
 from instance_seg_ros.learning.synthetic.pictures.render import RayCaster

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from analytic_scenes import look_at
 from instance_seg_ros.core.geometry import Transform
-from instance_seg_ros.learning.synthetic.analytic import look_at
 from instance_seg_ros.tracking.alignment import Objects, alignments
 
 PLACES_M = np.array([[0.0, 0.0, 0.05], [0.2, 0.05, 0.03], [-0.15, 0.1, 0.08], [0.05, -0.2, 0.04], [-0.1, -0.1, 0.02]])

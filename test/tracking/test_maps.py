@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from analytic_scenes import AnalyticScene, Body, Box, Cylinder, look_at, upright
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.geometry import Transform
-from instance_seg_ros.learning.synthetic.analytic import AnalyticScene, Body, Box, Cylinder, look_at, upright
 from instance_seg_ros.tracking.maps import Agreement, Map, agreements, objects_that_tell, view_of
 
 QVGA = Intrinsics(320, 240, 300.0, 300.0, 159.5, 119.5)

@@ -13,12 +13,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from analytic_scenes import AnalyticScene, Body, Box, Cylinder, Sphere, look_at, upright
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.geometry import OrientedBox, Transform
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import LiftingSettings, TrackingSettings
 from instance_seg_ros.core.status import Status
-from instance_seg_ros.learning.synthetic.analytic import AnalyticScene, Body, Box, Cylinder, Sphere, look_at, upright
 from instance_seg_ros.lifting import Completion, Instance3D, LiftedFrame, Lifter
 from instance_seg_ros.tracking.tracker import LATE_NS, TimeStep, Tracker
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from instance_seg_ros.learning.synthetic.analytic import look_at
+from analytic_scenes import look_at
 from instance_seg_ros.learning.synthetic.poses import camera_pose, direction, pose, yaw_rotation
 
 

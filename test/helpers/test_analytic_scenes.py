@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from analytic_scenes import AnalyticScene, Body, Box, Cylinder, Sphere, look_at, upright
 from instance_seg_ros.core.camera import Intrinsics
 from instance_seg_ros.core.geometry import Transform
-from instance_seg_ros.learning.synthetic.analytic import AnalyticScene, Body, Box, Cylinder, Sphere, look_at, upright
 
 CAMERA = Intrinsics(41, 31, 40.0, 40.0, 20.0, 15.0)  # the principal point is a pixel
 DOWN = look_at((0, 0, 0), 1.0, 90)
