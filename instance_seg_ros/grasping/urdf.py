@@ -224,11 +224,11 @@ def _surface(geometry: Element, path: Path, packages: Mapping[str, Path]) -> Flo
 
     for shape in geometry:
         if shape.tag == "box":
-            mesh = trimesh.creation.box(_numbers(shape.get("size", "")))
+            mesh = trimesh.creation.box(_sides(shape.get("size", "")))
         elif shape.tag == "cylinder":
-            mesh = trimesh.creation.cylinder(_number(shape.get("radius", "")), _number(shape.get("length", "")))
+            mesh = trimesh.creation.cylinder(_length(shape.get("radius", "")), _length(shape.get("length", "")))
         elif shape.tag == "sphere":
-            mesh = trimesh.creation.icosphere(radius=_number(shape.get("radius", "")))
+            mesh = trimesh.creation.icosphere(radius=_length(shape.get("radius", "")))
         elif shape.tag == "mesh":
             file = _mesh_file(shape.get("filename", ""), path, packages)
             try:
@@ -306,16 +306,30 @@ def _turn(axis: FloatArray, angle_rad: float) -> FloatArray:
 
 def _number(text: str) -> float:
     try:
-        return float(text)
+        value = float(text)
     except ValueError:
         raise InputError(f"{text!r} should be a number") from None
+    if not np.isfinite(value):
+        raise InputError(f"{text!r} should be a finite number")
+    return value
 
 
 def _numbers(text: str) -> FloatArray:
-    try:
-        values = np.array([float(word) for word in text.split()])
-    except ValueError:
-        values = np.zeros(0)
-    if len(values) != 3:
+    words = text.split()
+    if len(words) != 3:
         raise InputError(f"{text!r} should be three numbers")
-    return values
+    return np.array([_number(word) for word in words])
+
+
+def _length(text: str) -> float:
+    value = _number(text)
+    if value <= 0:
+        raise InputError(f"{text!r} should be a length above 0")
+    return value
+
+
+def _sides(text: str) -> FloatArray:
+    sides = _numbers(text)
+    if sides.min() <= 0:
+        raise InputError(f"{text!r} should be three lengths above 0")
+    return sides

@@ -117,6 +117,18 @@ SECOND_PARENT = '<joint name="other" type="fixed"><parent link="right"/><child l
         (HAND + FINGERS.replace("0.02 0.01 0.05", "0.02 0.01") + LEFT + RIGHT, "z", "should be three numbers"),
         (HAND + FINGERS + LEFT.replace("0.04", "x") + RIGHT, "z", "'x' should be a number"),
         (HAND.replace('box size="0.06 0.2 0.1"', "sphere") + FINGERS + LEFT + RIGHT, "z", "'' should be a number"),
+        (HAND + FINGERS + LEFT.replace("0.04", "inf") + RIGHT, "z", "'inf' should be a finite number"),
+        (
+            HAND + FINGERS.replace("0.02 0.01 0.05", "0.02 nan 0.05") + LEFT + RIGHT,
+            "z",
+            "'nan' should be a finite number",
+        ),
+        (HAND + FINGERS.replace("0.02 0.01 0.05", "0.02 0 0.05") + LEFT + RIGHT, "z", "three lengths above 0"),
+        (
+            HAND.replace('box size="0.06 0.2 0.1"', 'sphere radius="-0.1"') + FINGERS + LEFT + RIGHT,
+            "z",
+            "'-0.1' should be a length above 0",
+        ),
         (HAND.replace('box size="0.06 0.2 0.1"', 'mesh filename="gripper.urdf"') + FINGERS, "z", "cannot be read"),
         (HAND + "<link", "z", "is no URDF"),
         (HAND + FINGERS + LEFT + RIGHT + LOOP, "z", "joints close a loop over ring_a, ring_b"),

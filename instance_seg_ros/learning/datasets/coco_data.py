@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -169,14 +169,17 @@ def read_coco(files: CocoFiles, progress: bool = False) -> CocoData:
     class_of_category, class_names = _classes(categories, files)
     stuff_categories = [category["id"] for category in categories if category.get("isthing") == 0]
     annotations, orphans = _annotations_by_image(content, files.instances)
+    found = _found_names(content, files)
+    shared = {name for name, count in Counter(found.values()).items() if count > 1}
     images: list[CocoImage] = []
     skipped_images: list[str] = []
     skipped_annotations: list[str] = list(orphans)
     assumed = 0
     for entry in tqdm(content["images"], unit="image", desc="reading", disable=not progress, mininterval=1.0):
         try:
-            color_path, camera, named = _checked_image(entry, files)
-            depth_path = _checked_depth(entry, camera, files)
+            name = _own_name(entry, found, shared, files)
+            color_path, camera, named = _checked_image(entry, name, files)
+            depth_path = _checked_depth(name, camera, files)
         except ValueError as error:
             skipped_images.append(str(error))
             continue
@@ -317,15 +320,33 @@ def _annotations_by_image(
     return by_image, orphans
 
 
-def _checked_image(entry: dict[str, Any], files: CocoFiles) -> tuple[Path, Intrinsics, bool]:
+def _found_names(content: dict[str, Any], files: CocoFiles) -> dict[int | str, str]:
+    """The file of each image that names one, by the image's id, relative to the folder of images."""
+    named = ((entry["id"], entry.get("file_name")) for entry in content["images"])
+    return {identifier: found_name(name, files.images) for identifier, name in named if isinstance(name, str) and name}
+
+
+def _own_name(entry: dict[str, Any], found: dict[int | str, str], shared: set[str], files: CocoFiles) -> str:
+    """The file of an image; ValueError where it names none, or one that is that of another image, too."""
+    name = found.get(entry["id"])
+    if name is None:
+        raise ValueError(f"{files.instances}: image {entry['id']!r} has the file_name {entry.get('file_name')!r}")
+    if name in shared:
+        others = [identifier for identifier, other in found.items() if other == name and identifier != entry["id"]]
+        raise ValueError(
+            f"{files.images / name} is taken for image {entry['id']!r} ({entry['file_name']}) and for {others[0]!r} of "
+            f"{files.instances}: each would lack the other's annotations"
+        )
+    return name
+
+
+def _checked_image(entry: dict[str, Any], found: str, files: CocoFiles) -> tuple[Path, Intrinsics, bool]:
     """Path and camera of an image, and whether somebody named that camera; ValueError says why it cannot be used."""
-    name, width, height = entry.get("file_name"), _whole(entry.get("width")), _whole(entry.get("height"))
-    if not isinstance(name, str) or not name:
-        raise ValueError(f"{files.instances}: image {entry['id']!r} has the file_name {name!r}")
+    width, height = _whole(entry.get("width")), _whole(entry.get("height"))
     if width is None or height is None:
         size = f"{entry.get('width')!r} x {entry.get('height')!r}"
         raise ValueError(f"{files.instances}: image {entry['id']!r} is of size {size}")
-    path = files.images / found_name(name, files.images)
+    path = files.images / found
     header = _header(path)
     if (header.width, header.height) != (width, height):
         turned = (header.height, header.width) == (width, height)
@@ -366,22 +387,30 @@ def found_name(name: str, folder: Path) -> str:
 
     Tools write backslashes, `%20`, the name of the folder in front, and Label Studio what it had when the image was
     uploaded: `/data/upload/1/0a1b2c3d-cup.jpg` or `../../label-studio/media/upload/1/0a1b2c3d-cup.jpg` for cup.jpg,
-    `/data/local-files/?d=sub/cup.jpg` for sub/cup.jpg.
+    `/data/local-files/?d=sub/cup.jpg` for sub/cup.jpg. Of what an upload was called as much is kept as leads to a file.
     """
     slashed = name.replace("\\", "/")
     plain = [name, slashed, unquote(slashed).replace("\\", "/")]
-    served = [text.partition("?d=")[2] or re.sub(r"^(.*/)?upload/\d+/", "", text) for text in plain]
+    served = [tail for text in plain for tail in _served_names(text)]
     below = [text.removeprefix("./").lstrip("/").removeprefix(f"{folder.name}/") for text in (*plain, *served)]
     without_prefix = [re.sub(r"(^|/)[0-9a-f]{8}-([^/]+)$", r"\1\2", text) for text in below]
     candidates = dict.fromkeys([*plain, *below, *without_prefix])
     return next((text for text in candidates if text and (folder / text).is_file()), name)
 
 
-def _checked_depth(entry: dict[str, Any], camera: Intrinsics, files: CocoFiles) -> Path | None:
+def _served_names(name: str) -> list[str]:
+    """Where what Label Studio served may lie, the most telling first: uploads of one name differ by their number."""
+    if "?d=" in name:
+        return [name.partition("?d=")[2]]
+    upload = re.search(r"(?:^|/)upload/(\d+)/(.+)$", name)
+    return [f"upload/{upload[1]}/{upload[2]}", f"{upload[1]}/{upload[2]}", upload[2]] if upload else []
+
+
+def _checked_depth(found: str, camera: Intrinsics, files: CocoFiles) -> Path | None:
     """Path of the image's depth; None where it has none; ValueError for one that cannot be used."""
     if files.depth is None:
         return None
-    path = files.depth / Path(found_name(entry["file_name"], files.images)).with_suffix(".png")
+    path = files.depth / Path(found).with_suffix(".png")
     if not path.is_file():
         return None
     header = _header(path)

@@ -170,7 +170,8 @@ def test_depth_is_found_by_name_and_its_absence_counted(make: Make, tmp_path: Pa
 
 @pytest.mark.parametrize("folder", ["dpeth", "images"])
 def test_a_depth_folder_that_has_no_depth_is_refused(make: Make, tmp_path: Path, folder: str) -> None:
-    content = changed(("images", 0, "file_name"), "sub/b.jpg")  # for a.png, the image itself would lie there
+    content = changed(("images", 1, "file_name"), "sub/b.jpg")
+    del content["images"][0]  # of a.png the image itself would lie there
     with pytest.raises(CocoError, match=rf"{folder} holds no depth of any image; that of .*b\.jpg is to be b\.png"):
         read_coco(replace(make(content), depth=tmp_path / folder))
 
@@ -302,6 +303,9 @@ def test_a_category_that_annotations_are_of_is_a_class_whatever_stands_below(mak
         ("0a1b2c3d-b.jpg", "b.jpg"),
         ("images/0a1b2c3d-b.jpg", "b.jpg"),
         ("/data/upload/3/0a1b2c3d-b.jpg", "b.jpg"),
+        ("/data/upload/3/0a1b2c3d-b.jpg", "0a1b2c3d-b.jpg"),
+        ("/data/upload/3/0a1b2c3d-b.jpg", "upload/3/0a1b2c3d-b.jpg"),
+        ("/data/upload/3/b.jpg", "3/b.jpg"),
         ("..\\..\\label-studio\\label-studio\\media\\upload\\4\\0a1b2c3d-b.jpg", "b.jpg"),
         ("/data/local-files/?d=sub/b.jpg", "sub/b.jpg"),
         ("/data/local-files/?d=images%5Csub%5Ca%20cup.jpg", "sub/a cup.jpg"),
@@ -310,10 +314,33 @@ def test_a_category_that_annotations_are_of_is_a_class_whatever_stands_below(mak
 )
 def test_file_names_are_found_as_tools_write_them(make: Make, file_name: str, stored: str) -> None:
     files = make(changed(("images", 1, "file_name"), file_name))
+    (files.images / stored).parent.mkdir(parents=True, exist_ok=True)
     (files.images / "sub" / "b.jpg").rename(files.images / stored)
     data = read_coco(files)
     assert data.skipped_images == ()
     assert data.images[1].color_path == files.images / stored
+
+
+def test_uploads_of_one_name_are_told_apart_by_their_number(make: Make) -> None:
+    content = changed(("images", 0, "file_name"), "/data/upload/1/b.jpg")
+    content["images"][1]["file_name"] = "/data/upload/2/b.jpg"
+    files = make(content)
+    for stored, number in (("a.png", "1"), ("sub/b.jpg", "2")):
+        (files.images / "upload" / number).mkdir(parents=True)
+        (files.images / stored).rename(files.images / "upload" / number / "b.jpg")
+    assert [image.color_path for image in read_coco(files).images[:2]] == [
+        files.images / "upload" / "1" / "b.jpg",
+        files.images / "upload" / "2" / "b.jpg",
+    ]
+
+
+def test_a_file_that_two_images_lead_to_is_used_for_neither(make: Make) -> None:
+    content = changed(("images", 1, "file_name"), "/data/upload/1/0a1b2c3d-a.png")
+    files = make(content)
+    with pytest.raises(
+        CocoError, match="a.png is taken for image .* and for .*: each would lack the other's annotations"
+    ):
+        read_coco(files)
 
 
 def test_a_file_of_that_name_in_another_folder_is_not_taken(make: Make) -> None:
