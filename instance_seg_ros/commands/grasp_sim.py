@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from instance_seg_ros.learning.grasp_simulation.rounds import RoundRecord
 
 _SETTINGS, _ROUNDS = "run.json", "rounds.jsonl"
+_ROUND_S = 1.2
+"""How long a round takes on an idle core of 2025."""
 EPILOG = """\
 A free parallel-jaw gripper of the size that the gripper settings name clears scenes of five objects in MuJoCo, after
 the protocol of VGN (Breyer et al., CoRL 2020). "packed" scenes stand upright beside each other, "pile" scenes were
@@ -63,7 +66,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "%(prog)s [--rounds N] [--masks true] [--out DIR] [options]"
     parser.epilog = EPILOG
     parser.add_argument(
-        "--rounds", type=parse_count, metavar="N", default=20, help="rounds of each scene (default: 20)"
+        "--rounds",
+        type=parse_count,
+        metavar="N",
+        default=20,
+        help="rounds of each scene and planner (default: 20, so 80 in all)",
     )
     parser.add_argument("--scenes", metavar="NAMES", default=",".join(SCENES), help="comma-separated (default: all)")
     parser.add_argument(
@@ -158,7 +165,9 @@ def run(args: argparse.Namespace) -> int:
     perception = Perception(
         pipeline, load_segmenter(args.model, pipeline.segmentation) if settings.with_color else None
     )
-    for key in tqdm([key for key in wanted if key not in done], unit="round", leave=False):
+    missing = [key for key in wanted if key not in done]
+    print(beginning(len(missing), args.rounds, scenes, list(planners)), file=sys.stderr)
+    for key in tqdm(missing, unit="round", leave=False):
         scene, name, seed = key
 
         def watch(
@@ -178,6 +187,13 @@ def run(args: argparse.Namespace) -> int:
         report.write_report(args.out, options, rounds, opening_m)
         print(f"\nwrote {args.out / 'metrics.json'} and {args.out / 'index.html'}")
     return 0
+
+
+def beginning(missing: int, rounds: int, scenes: list[str], planners: list[str]) -> str:
+    """What is going to run, and how long that takes."""
+    kinds = " and ".join([", ".join(scenes), ", ".join(planners)])
+    minutes = max(missing * _ROUND_S / 60, 1)
+    return f"{missing} rounds to run, {rounds} for each of {kinds}: some {minutes:.0f} min where no other work runs"
 
 
 def _names(text: str, known: tuple[str, ...], option: str) -> list[str]:

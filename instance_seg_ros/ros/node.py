@@ -149,10 +149,6 @@ class InstanceSegNode(LifecycleNode):
         outputs = self._outputs
         return {} if outputs is None else outputs.subscribers()
 
-    def waits_for_a_frame(self) -> bool:
-        """Whether a call of `segment` waits for its frame."""
-        return bool(self._requests)
-
     def set_parameters_atomically(self, parameter_list: list[Parameter]) -> SetParametersResult:
         """As in rclpy, but an unknown name is refused with the nearest known one, and setting a read-only parameter to
         the value that it has is no change, so that the node's own dump can be loaded."""

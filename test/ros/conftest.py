@@ -192,12 +192,16 @@ class Stage:
         assert self.node.trigger_activate().name == "SUCCESS"
         self.wait(lambda: self.connected(color=color, depth=depth), "the connections between node and probe")
 
+    def waits_for_a_frame(self) -> bool:
+        """Whether a call of `segment` waits in the node for its frame."""
+        return bool(self.node._requests)
+
     def segment(self, request: Segment.Request, frame: RgbdFrame) -> Segment.Response:
         """Calls `segment`, and sends the frame that answers it."""
         client = self.probe.create_client(Segment, "/instance_seg/segment")
         self.wait(client.service_is_ready, "the service")
         future = client.call_async(request)
-        self.wait(self.node.waits_for_a_frame, "the call")
+        self.wait(self.waits_for_a_frame, "the call")
         self.send_frame(frame)
         self.wait(future.done, "the answer")
         self.probe.destroy_client(client)

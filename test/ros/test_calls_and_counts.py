@@ -133,7 +133,7 @@ def test_calls_that_come_at_once_are_all_answered(stage: Any, make_frame: MakeFr
 
     def all_answered() -> bool:
         nonlocal sent_s
-        if stage.node.waits_for_a_frame() and time.monotonic() > sent_s + 0.5:
+        if stage.waits_for_a_frame() and time.monotonic() > sent_s + 0.5:
             stage.send_frame(make_frame())
             sent_s = time.monotonic()
         return all(future.done() for future in futures)

@@ -273,7 +273,7 @@ def segment_while_sending(stage: Any, make_frame: MakeFrame, request: Segment.Re
     future = client.call_async(request)
 
     def done() -> bool:
-        if stage.node.waits_for_a_frame():
+        if stage.waits_for_a_frame():
             stage.send_frame(make_frame())
         return future.done()
 
@@ -319,11 +319,11 @@ def test_a_frame_that_was_at_work_before_the_call_does_not_answer_it(
     client = stage.probe.create_client(Segment, "/instance_seg/segment")
     stage.wait(client.service_is_ready, "the service")
     future = client.call_async(Segment.Request(timeout_s=60.0))
-    stage.wait(stage.node.waits_for_a_frame, "the call")
+    stage.wait(stage.waits_for_a_frame, "the call")
 
     may_go_on.set()
     stage.answer_to(older_ns)
-    assert stage.node.waits_for_a_frame()
+    assert stage.waits_for_a_frame()
     newer_ns = stage.send_frame(make_frame())
     stage.wait(future.done, "the answer of segment")
 
@@ -366,7 +366,7 @@ def test_deactivating_ends_a_waiting_segment_call(stage: Any) -> None:
     client = stage.probe.create_client(Segment, "/instance_seg/segment")
     stage.wait(client.service_is_ready, "the service")
     future = client.call_async(Segment.Request(timeout_s=60.0))
-    stage.wait(stage.node.waits_for_a_frame, "the call")
+    stage.wait(stage.waits_for_a_frame, "the call")
 
     assert change(stage, Transition.TRANSITION_DEACTIVATE)
 

@@ -16,7 +16,8 @@ import trimesh
 from numpy.typing import NDArray
 
 from instance_seg_ros.core.parameters import GripperSettings
-from instance_seg_ros.learning.synthetic.objects.shapes import CollisionGeom, ObjectShape
+from instance_seg_ros.learning.synthetic.objects.mjcf import geom_xml, numbers
+from instance_seg_ros.learning.synthetic.objects.shapes import ObjectShape
 
 FloatArray = NDArray[np.float64]
 
@@ -30,6 +31,7 @@ _LIFT_SPEED_M_S = 0.25
 _DENSITY_KG_M3 = 400.0
 _TABLE_FRICTION = "0.5 0.003 0.0003"
 _CHECK_EVERY = 5  # steps
+_DIGITS = 7  # of the model's numbers
 _AT_REST_M_S = 0.02
 _NOSLIP_ITERATIONS = 10
 _PARKED_M = 3.0
@@ -315,12 +317,14 @@ class GraspWorld:
         for index, (shape, pose) in enumerate(zip(self.shapes, self.T_world_object, strict=True)):
             geoms = []
             for number, geom in enumerate(shape.geoms):
-                text, asset = _geom_xml(geom, f"object {index} {number}")
+                name = f"object {index} {number}"
+                text, asset = geom_xml(geom, name, f'name="{name}"', _DIGITS)
                 geoms.append(text)
                 assets.append(asset)
-            quaternion = trimesh.transformations.quaternion_from_matrix(pose)
+            position = numbers(pose[:3, 3], _DIGITS)
+            quaternion = numbers(trimesh.transformations.quaternion_from_matrix(pose), _DIGITS)
             bodies.append(
-                f'<body name="object{index}" pos="{_numbers(pose[:3, 3])}" quat="{_numbers(quaternion)}">'
+                f'<body name="object{index}" pos="{position}" quat="{quaternion}">'
                 f'<joint name="free{index}" type="free" damping="0.0002"/>{"".join(geoms)}</body>'
             )
         return (
@@ -374,16 +378,3 @@ class GraspWorld:
         arm = "".join(f'<position joint="{axis}" kp="40000" kv="300"/>' for axis in "xyz")
         force = f'forcerange="-{self.gripper.force_n} {self.gripper.force_n}"'
         return arm + "".join(f'<position joint="finger{side}" kp="3000" {force}/>' for side in (0, 1))
-
-
-def _geom_xml(geom: CollisionGeom, name: str) -> tuple[str, str]:
-    """MJCF of one geom and of its mesh asset, if it needs one."""
-    where = f'name="{name}" pos="{_numbers(geom.position_m)}" quat="{_numbers(geom.quaternion_wxyz)}"'
-    if geom.vertices_m is None:
-        return f'<geom type="{geom.kind}" size="{_numbers(geom.size_m)}" {where}/>', ""
-    asset = f'<mesh name="{name}" vertex="{_numbers(geom.vertices_m.ravel())}" inertia="convex"/>'
-    return f'<geom type="mesh" mesh="{name}" {where}/>', asset
-
-
-def _numbers(values: Sequence[float] | FloatArray) -> str:
-    return " ".join(f"{value:.7g}" for value in np.asarray(values, float).tolist())

@@ -228,7 +228,9 @@ def test_the_command_keeps_rounds_and_goes_on_where_it_stopped(
     records = [RoundRecord.from_json(json.loads(line)) for line in lines_after]
     failed = sum(not attempt.success for record in records for attempt in record.attempts)
     assert len(list((tmp_path / "failures").glob("*.jpg"))) == failed
-    assert "cleared [95 %]" in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert "cleared [95 %]" in printed.out
+    assert "1 rounds to run, 2 for each of packed and top-down: some 1 min where no other work runs" in printed.err
     assert run_command(tmp_path, "--rounds", "2", "--pad-friction", "0.3") == 2
     assert "other options (pad_friction)" in capsys.readouterr().err
 

@@ -11,13 +11,14 @@ import numpy.typing as npt
 import trimesh
 
 from instance_seg_ros.core.geometry import Transform
-from instance_seg_ros.learning.synthetic.objects.shapes import CollisionGeom, Vector
+from instance_seg_ros.learning.synthetic.objects.mjcf import geom_xml, numbers
 from instance_seg_ros.learning.synthetic.rooms.world import Placed, Support
 
 FloatArray = npt.NDArray[np.float64]
 
 _TIMESTEP_S = 0.004
 _CHECK_EVERY = 50  # steps
+_DIGITS = 6  # of the model's numbers
 _DEEPEST_M = 0.05  # bodies beside a board or a tote stay, bodies on the floor do not
 
 
@@ -79,10 +80,10 @@ def _physics_xml(support: Support, placed: Sequence[Placed]) -> str:
     for group, items in groups:
         attributes = 'friction="0.8 0.01 0.002"' + (' density="600"' if group == "free" else "")
         for index, item in enumerate(items):
-            parts = [_geom_xml(g, f"{group}{index}_{k}", attributes) for k, g in enumerate(item.shape.geoms)]
+            parts = [geom_xml(g, f"{group}{index}_{k}", attributes, _DIGITS) for k, g in enumerate(item.shape.geoms)]
             assets += [asset for _, asset in parts if asset]
-            position = _numbers(item.T_world_shape.translation_m)
-            quaternion = _numbers(trimesh.transformations.quaternion_from_matrix(item.T_world_shape.matrix))
+            position = numbers(item.T_world_shape.translation_m, _DIGITS)
+            quaternion = numbers(trimesh.transformations.quaternion_from_matrix(item.T_world_shape.matrix), _DIGITS)
             joint = '<joint type="free" damping="0.0002"/>' if group == "free" else ""
             geoms = "".join(geom for geom, _ in parts)
             bodies.append(f'<body pos="{position}" quat="{quaternion}">{joint}{geoms}</body>')
@@ -91,16 +92,3 @@ def _physics_xml(support: Support, placed: Sequence[Placed]) -> str:
         '<default><geom condim="4" solref="0.012 1"/></default>'
         f"<asset>{''.join(assets)}</asset><worldbody>{''.join(bodies)}</worldbody></mujoco>"
     )
-
-
-def _geom_xml(geom: CollisionGeom, name: str, attributes: str) -> tuple[str, str]:
-    """MJCF of one geom and of its mesh asset, if it needs one."""
-    where = f'pos="{_numbers(geom.position_m)}" quat="{_numbers(geom.quaternion_wxyz)}"'
-    if geom.vertices_m is None:
-        return f'<geom type="{geom.kind}" size="{_numbers(geom.size_m)}" {where} {attributes}/>', ""
-    asset = f'<mesh name="{name}" vertex="{_numbers(geom.vertices_m.ravel())}" inertia="convex"/>'
-    return f'<geom type="mesh" mesh="{name}" {where} {attributes}/>', asset
-
-
-def _numbers(values: Vector) -> str:
-    return " ".join([f"{v:.6g}" for v in np.asarray(values).tolist()])
