@@ -16,6 +16,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
+from instance_seg_ros.core.compiled import kernel
 from instance_seg_ros.core.geometry import OrientedBox, Transform
 from instance_seg_ros.learning.synthetic.objects import FAMILIES
 from instance_seg_ros.learning.synthetic.objects.shapes import ObjectShape, box_mesh, join, lathe_mesh
@@ -47,6 +48,8 @@ _NAMES = (
 _PLAIN = Appearance("plain", (0.5, 0.5, 0.5))
 _LINES = 40
 """The volume is integrated along this many vertical lines a side of its outline."""
+_NO_AREA_M2 = 1e-14
+"""A triangle of no more than twice this, seen from above, is upright: no vertical line goes through it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,29 +196,52 @@ def volume_centre_m(vertices_m: FloatArray, faces: NDArray[np.integer]) -> Float
     # A little beside the middle of each cell, so that no line runs through an edge, which two triangles share.
     places = (np.arange(_LINES) + np.array([[0.5137], [0.4931]])) / _LINES
     x_m, y_m = (low_m[axis] + places[axis] * (high_m[axis] - low_m[axis]) for axis in (0, 1))
-    corners = _facing_outwards(vertices_m, faces)
-    sums, volume = np.zeros(3), 0.0
-    edges_1, edges_2 = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-    area = edges_1[:, 0] * edges_2[:, 1] - edges_1[:, 1] * edges_2[:, 0]
-    usable = np.abs(area) > 1e-14
-    corners, edges_1, edges_2, area = corners[usable], edges_1[usable], edges_2[usable], area[usable]
+    moments = np.zeros(4)
+    _integrate(np.ascontiguousarray(_facing_outwards(vertices_m, faces)), x_m, y_m, moments)
+    return moments[:3] / moments[3] if moments[3] > 0 else (low_m + high_m) / 2
+
+
+@kernel("float64[:, :, ::1]", "float64[::1]", "float64[::1]", "float64[::1]", writes=("moments",))
+def _integrate(corners_m: FloatArray, x_m: FloatArray, y_m: FloatArray, moments: FloatArray) -> None:
+    """Adds the first moments and, last, the volume inside of triangles (F, 3, 3), in the area of a line.
+
+    Args:
+        x_m, y_m: (L,) where the lines stand, every x with every y.
+        moments: (4,).
+    """
+    near = np.empty(len(corners_m), np.int64)
+    heights_m, into = np.empty(len(corners_m)), np.empty(len(corners_m))
     for x in x_m:
-        for_line = (corners[:, :, 0].min(axis=1) <= x) & (corners[:, :, 0].max(axis=1) >= x)
-        first, e1, e2, det = corners[for_line, 0], edges_1[for_line], edges_2[for_line], area[for_line]
-        dx, dy = x - first[:, 0], y_m[:, None] - first[:, 1]
-        u = (dx * e2[:, 1] - dy * e2[:, 0]) / det
-        v = (e1[:, 0] * dy - e1[:, 1] * dx) / det
-        hit = (u >= 0) & (v >= 0) & (u + v <= 1)
-        heights = first[:, 2] + u * e1[:, 2] + v * e2[:, 2]
-        for y, own, z in zip(y_m, hit, heights, strict=True):
-            order = np.argsort(z[own])
-            z_hit, into = z[own][order], -np.sign(det[own][order])  # a face that looks down is entered from below
-            within = np.cumsum(into)[:-1] > 0
-            lengths, middles = np.diff(z_hit)[within], ((z_hit[1:] + z_hit[:-1]) / 2)[within]
-            total = lengths.sum()
-            sums += [x * total, y * total, (lengths * middles).sum()]
-            volume += total
-    return sums / volume if volume > 0 else (low_m + high_m) / 2
+        count = 0
+        for face in range(len(corners_m)):
+            a, b, c = corners_m[face, 0, 0], corners_m[face, 1, 0], corners_m[face, 2, 0]
+            if min(a, b, c) <= x <= max(a, b, c):
+                near[count] = face
+                count += 1
+        for y in y_m:
+            hits = 0
+            for face in near[:count]:
+                first, second, third = corners_m[face]
+                x1, y1, x2, y2 = second[0] - first[0], second[1] - first[1], third[0] - first[0], third[1] - first[1]
+                area = x1 * y2 - y1 * x2
+                if abs(area) <= _NO_AREA_M2:
+                    continue
+                u = ((x - first[0]) * y2 - (y - first[1]) * x2) / area
+                v = (x1 * (y - first[1]) - y1 * (x - first[0])) / area
+                if u >= 0 and v >= 0 and u + v <= 1:
+                    heights_m[hits] = first[2] + u * (second[2] - first[2]) + v * (third[2] - first[2])
+                    into[hits] = -1.0 if area > 0 else 1.0  # a face that looks down is entered from below
+                    hits += 1
+            order, within = np.argsort(heights_m[:hits]), 0.0
+            for k in range(hits - 1):
+                low_m, high_m = heights_m[order[k]], heights_m[order[k + 1]]
+                within += into[order[k]]
+                if within > 0:
+                    length_m = high_m - low_m
+                    moments[0] += x * length_m
+                    moments[1] += y * length_m
+                    moments[2] += length_m * (low_m + high_m) / 2
+                    moments[3] += length_m
 
 
 def _facing_outwards(vertices_m: FloatArray, faces: NDArray[np.integer]) -> FloatArray:
