@@ -92,8 +92,11 @@ class Body:
         if len(known) and len(doubtful):
             near = pair_kernels.any_near(points_m[doubtful], points_m[known], _KNOWN_NEAR_M)
             kept = np.concatenate([known, doubtful[~near]])
-        bounds_m = np.stack([points_m[:, :2].min(axis=0), points_m[:, :2].max(axis=0)])
-        middle_m = shape.middle_m if shape.middle_m is not None and shape.is_round else bounds_m.mean(axis=0)
+        # Column by column: along so short an axis NumPy takes ten times as long.
+        (low_x_m, high_x_m), (low_y_m, high_y_m) = ((axis_m.min(), axis_m.max()) for axis_m in points_m[:, :2].T)
+        middle_m = shape.middle_m
+        if middle_m is None or not shape.is_round:
+            middle_m = np.array([(low_x_m + high_x_m) / 2, (low_y_m + high_y_m) / 2])
         return cls(
             label=label,
             T_camera_body=shape.T_camera_shape,
@@ -101,7 +104,7 @@ class Body:
             normals=surface.normals[kept],
             origin=origin[kept],
             centre_m=np.array([*middle_m, shape.size_m[2] / 2]),
-            size_m=np.array([*np.ptp(bounds_m, axis=0), shape.size_m[2]]),
+            size_m=np.array([high_x_m - low_x_m, high_y_m - low_y_m, shape.size_m[2]]),
             supported=instance.completion is Completion.SUPPORT_PLANE,
             cut=bool(instance.status & (Status.CUT_BY_IMAGE_BORDER | Status.PARTLY_MEASURED)),
             support=instance.support.plane if instance.support.kind is Support.PLANE else None,

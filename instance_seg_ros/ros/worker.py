@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -9,22 +10,29 @@ from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 
+_LATE_SHARE = 0.1
+"""The next item may be later than its time by this share of the time between two."""
+
 
 class NewestOnlyWorker(Generic[Item]):
     """Calls `process` with each submitted item in a thread of its own.
 
     An item that is still waiting when a newer one comes is dropped and counted, so the latency does not grow when items
-    come faster than they are processed.
+    come faster than they are processed. For a newer one that is about to come (`worth_waiting_s`) it is left waiting.
 
     Args:
         process: handles its own exceptions; one that escapes ends the thread.
         name: of the thread.
+        clock: seconds, for the times between items.
     """
 
-    def __init__(self, process: Callable[[Item], None], name: str) -> None:
+    def __init__(self, process: Callable[[Item], None], name: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._process = process
+        self._clock = clock
         self._condition = threading.Condition()
         self._waiting: list[Item] = []
+        self._came_s = math.nan
+        self._period_s = math.nan
         self._at_work: tuple[Item, float] | None = None
         self._dropped = self._left = 0
         self._stopping = False
@@ -47,7 +55,7 @@ class NewestOnlyWorker(Generic[Item]):
     def at_work(self) -> tuple[Item, float] | None:
         """The item at work and for how many seconds it has been, None between two."""
         with self._condition:
-            return None if self._at_work is None else (self._at_work[0], time.monotonic() - self._at_work[1])
+            return None if self._at_work is None else (self._at_work[0], self._clock() - self._at_work[1])
 
     def submit(self, item: Item) -> bool:
         """Hand over an item; never blocks for long.
@@ -60,6 +68,8 @@ class NewestOnlyWorker(Generic[Item]):
                 return False
             self._dropped += len(self._waiting)
             self._waiting = [item]
+            now_s = self._clock()
+            self._came_s, self._period_s = now_s, now_s - self._came_s
             self._condition.notify()
             return True
 
@@ -81,12 +91,30 @@ class NewestOnlyWorker(Generic[Item]):
         while True:
             with self._condition:
                 self._condition.wait_for(lambda: self._stopping or self._waiting)
+                came_s = self._came_s
+                self._condition.wait_for(
+                    lambda: self._stopping or self._came_s > came_s,  # noqa: B023 - called at once
+                    worth_waiting_s(self._clock() - came_s, self._period_s),
+                )
                 if self._stopping:
                     return
                 item = self._waiting.pop()
-                self._at_work = item, time.monotonic()
+                self._at_work = item, self._clock()
             try:
                 self._process(item)
             finally:
                 with self._condition:
                     self._at_work = None
+
+
+def worth_waiting_s(age_s: float, period_s: float) -> float:
+    """How long an item is left waiting in the hope of the next one: 0, or until that is due and a little longer.
+
+    Where the next one is due sooner than this one is old, its result is fresher by more than it comes later.
+
+    Args:
+        age_s: how long the item has waited.
+        period_s: between the last two items; NaN when there was but one.
+    """
+    due_s = period_s - age_s
+    return due_s + _LATE_SHARE * period_s if 0 < due_s < age_s else 0.0

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import threading
 
-from instance_seg_ros.ros.worker import NewestOnlyWorker
+import pytest
+
+from instance_seg_ros.ros.worker import NewestOnlyWorker, worth_waiting_s
 
 TIMEOUT_S = 10.0
 
@@ -50,3 +53,62 @@ def test_stopping_finishes_the_item_at_work_and_forgets_the_waiting_one() -> Non
     assert worker.stop(TIMEOUT_S)
     worker.submit(3)
     assert slow.processed == [1]
+
+
+@pytest.mark.parametrize(
+    ("age_s", "period_s", "wait_s"),
+    [
+        pytest.param(0.0, 0.1, 0.0, id="it has just come"),
+        pytest.param(0.04, 0.1, 0.0, id="the next is farther off than it is old"),
+        pytest.param(0.06, 0.1, 0.05, id="the next is due before it is twice as old"),
+        pytest.param(0.1, 0.1, 0.0, id="the next is late already"),
+        pytest.param(0.2, math.nan, 0.0, id="it is the first"),
+    ],
+)
+def test_an_item_is_left_waiting_for_a_next_one_that_is_due_sooner_than_it_is_old(
+    age_s: float, period_s: float, wait_s: float
+) -> None:
+    assert worth_waiting_s(age_s, period_s) == pytest.approx(wait_s)
+
+
+@pytest.mark.parametrize(
+    ("period_s", "comes", "processed"),
+    [
+        pytest.param(1000.0, True, [1, 3], id="the next comes in time"),
+        pytest.param(0.01, False, [1, 2], id="none comes"),
+    ],
+)
+def test_a_waiting_item_is_left_for_the_next_one_and_taken_where_none_comes(
+    period_s: float, comes: bool, processed: list[int]
+) -> None:
+    slow, now_s = Slow(), [0.0]
+    worker = NewestOnlyWorker(slow, "test", lambda: now_s[0])
+    worker.submit(1)
+    assert slow.started.acquire(timeout=TIMEOUT_S)
+    now_s[0] = period_s
+    worker.submit(2)
+    now_s[0] = 1.7 * period_s
+    slow.release.release(2)
+    if comes:
+        assert not slow.started.acquire(timeout=0.05)
+        now_s[0] = 2 * period_s
+        worker.submit(3)
+    assert slow.started.acquire(timeout=TIMEOUT_S)
+
+    assert worker.stop(TIMEOUT_S)
+    assert (slow.processed, worker.dropped) == (processed, int(comes))
+
+
+def test_one_that_waits_for_the_next_item_stops_at_once() -> None:
+    slow, now_s = Slow(), [0.0]
+    worker = NewestOnlyWorker(slow, "test", lambda: now_s[0])
+    worker.submit(1)
+    assert slow.started.acquire(timeout=TIMEOUT_S)
+    now_s[0] = 1000.0
+    worker.submit(2)
+    now_s[0] = 1700.0
+    slow.release.release()
+    assert not slow.started.acquire(timeout=0.05)
+
+    assert worker.stop(TIMEOUT_S)
+    assert (slow.processed, worker.left) == ([1], 1)
