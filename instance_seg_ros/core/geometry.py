@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -155,6 +156,11 @@ class Transform:
 
     def inverse(self) -> Transform:
         """`T_b_a` of this `T_a_b`."""
+        return self._inverse
+
+    @cached_property
+    def _inverse(self) -> Transform:
+        # Kept, since stage after stage needs that of the same pose.
         return Transform(self.rotation.T, -self.rotation.T @ self.translation_m)
 
     def __matmul__(self, other: Transform) -> Transform:

@@ -18,7 +18,7 @@ from instance_seg_ros.grasping.grasp import Grasp
 from instance_seg_ros.grasping.robot import for_robot
 from instance_seg_ros.messages.outgoing import (
     MessageFactory,
-    header,
+    header_of,
     point,
     point_cloud,
     transform_to_pose,
@@ -68,7 +68,7 @@ def gpd_samples(make: MessageFactory, scene: Scene) -> Any:
         f"{GPD}/msg/CloudSamples",
         cloud_sources=make(
             f"{GPD}/msg/CloudSources",
-            cloud=point_cloud(make, scene, xyz_columns(points_m)),
+            cloud=point_cloud(make, header_of(make, scene), xyz_columns(points_m)),
             camera_source=[make("std_msgs/msg/Int64", data=0)] * len(points_m),
             view_points=[point(make, np.zeros(3))],
         ),
@@ -80,7 +80,7 @@ def _moveit_grasp(
     make: MessageFactory, scene: Scene, scene_object: SceneObject, rank: int, grasping: GraspingSettings
 ) -> Any:
     grasp = scene_object.grasps[rank]
-    stamped = header(make, scene.frame.stamp_ns, scene.frame.frame_id)
+    stamped = header_of(make, scene)
     approach = grasp.T_camera_grasp.rotation[:, 2]
 
     def translation(direction: ArrayLike, distance_m: float, least_m: float) -> Any:
@@ -130,11 +130,11 @@ def _object(make: MessageFactory, scene: Scene, scene_object: SceneObject) -> An
     )
     return make(
         f"{GRASPING}/msg/Object",
-        header=header(make, scene.frame.stamp_ns, scene.frame.frame_id),
+        header=header_of(make, scene),
         name=str(scene_object.track_id),
         support_surface="",
         properties=[make(f"{GRASPING}/msg/ObjectProperty", name=name, value=value) for name, value in facts.items()],
-        point_cluster=point_cloud(make, scene, xyz_columns(scene_object.lifted.points_m)),
+        point_cluster=point_cloud(make, header_of(make, scene), xyz_columns(scene_object.lifted.points_m)),
         primitives=[solid],
         primitive_poses=[transform_to_pose(make, box.T_camera_box)],
         meshes=[],

@@ -64,9 +64,11 @@ def instance_array(
     camera = scene.frame.intrinsics
     has_depth = bool(scene.frame.depth_m.any())
     removal_order = scene.lifted.removal_order
+    shared = header_of(make, scene)
+    no_points = point_cloud(make, shared, xyz_columns(np.zeros((0, 3), np.float32)))
     return make(
         "instance_seg_ros/msg/InstanceArray",
-        header=_header_of(make, scene),
+        header=shared,
         image_width=camera.width,
         image_height=camera.height,
         fx=float(camera.fx),
@@ -84,7 +86,7 @@ def instance_array(
             for surface in scene.lifted.surfaces
         ],
         instances=[
-            _instance(make, scene, each, removal_order[each.label - 1], grasping, include_clouds)
+            _instance(make, scene, each, removal_order[each.label - 1], grasping, shared, no_points, include_clouds)
             for each in scene.objects_in_order(grasping.instance_order)
         ],
         model_name=scene.model.name,
@@ -132,17 +134,17 @@ def header(make: MessageFactory, stamp_ns: int, frame_id: str) -> Any:
 
 def label_image(make: MessageFactory, scene: Scene) -> Any:
     """The mono16 image whose pixels are the instances' labels, 0 = background."""
-    return image(make, _header_of(make, scene), scene.instances.label_image(), "mono16")
+    return image(make, header_of(make, scene), scene.instances.label_image(), "mono16")
 
 
 def panoptic_image(make: MessageFactory, scene: Scene, labels: NDArray[np.uint16]) -> Any:
     """The mono16 image of things and stuff, as `results.panoptic` makes it."""
-    return image(make, _header_of(make, scene), labels, "mono16")
+    return image(make, header_of(make, scene), labels, "mono16")
 
 
 def overlay_image(make: MessageFactory, scene: Scene, overlay_rgb: NDArray[np.uint8]) -> Any:
     """A drawing of the scene, (H, W, 3) uint8 RGB, as a bgr8 image."""
-    return image(make, _header_of(make, scene), overlay_rgb[..., ::-1], "bgr8")
+    return image(make, header_of(make, scene), overlay_rgb[..., ::-1], "bgr8")
 
 
 def image(make: MessageFactory, image_header: Any, pixels: NDArray[Any], encoding: str) -> Any:
@@ -166,7 +168,7 @@ def cloud(make: MessageFactory, scene: Scene) -> Any:
     points = cloud_of_objects(scene)
     return point_cloud(
         make,
-        scene,
+        header_of(make, scene),
         {**xyz_columns(points.points_m), "rgb": _packed_rgb(points), "label": points.labels.astype(np.uint32)},
     )
 
@@ -199,14 +201,22 @@ def _instance(
     scene_object: SceneObject,
     removal_order: int,
     grasping: GraspingSettings,
+    own_header: Any,
+    no_points: Any,
     include_cloud: bool,
 ) -> Any:
+    """An Instance; making messages takes time, so what all of a scene have alike is made once.
+
+    Args:
+        own_header: of its images.
+        no_points: the cloud of one whose points are not published.
+    """
     lifted = scene_object.lifted
     mask = scene.instances.masks[scene_object.label - 1]
     x0, y0, width, height = scene.instances.bounds[scene_object.label - 1]
     x1, y1 = x0 + width, y0 + height
     # Of points too few to place the object, only the number is published.
-    shown_m = lifted.points_m if include_cloud and lifted.centroid_m is not None else lifted.points_m[:0]
+    is_shown = include_cloud and lifted.centroid_m is not None
     covariance = np.zeros(9) if lifted.covariance_m2 is None else lifted.covariance_m2.reshape(9).astype(np.float64)
     return make(
         "instance_seg_ros/msg/Instance",
@@ -223,7 +233,7 @@ def _instance(
             width=width,
             do_rectify=False,
         ),
-        mask=image(make, _header_of(make, scene), np.where(mask[y0:y1, x0:x1], np.uint8(255), np.uint8(0)), "mono8"),
+        mask=image(make, own_header, np.where(mask[y0:y1, x0:x1], np.uint8(255), np.uint8(0)), "mono8"),
         amodal_xyxy=_pixels_around(lifted.amodal_xyxy or (x0, y0, x1, y1)),
         occluded_by=np.array(lifted.occluded_by, dtype=np.uint16) + np.uint16(1),
         points_kept=len(lifted.points_m),
@@ -240,7 +250,7 @@ def _instance(
         removal_order=removal_order,
         support_plane=_plane_or_zeros(lifted.support.plane),
         box=_box(make, lifted.box),
-        cloud=point_cloud(make, scene, xyz_columns(shown_m)),
+        cloud=point_cloud(make, own_header, xyz_columns(lifted.points_m)) if is_shown else no_points,
         shape=_shape(make, lifted.mesh),
         grasps=[_grasp(make, scene, grasp, grasping) for grasp in scene_object.grasps],
         status=int(scene_object.status),
@@ -268,7 +278,8 @@ def _plane_or_zeros(plane: Plane | None) -> NDArray[np.float64]:
     return np.zeros(4) if plane is None else np.append(plane.normal, plane.offset_m)
 
 
-def _header_of(make: MessageFactory, scene: Scene) -> Any:
+def header_of(make: MessageFactory, scene: Scene) -> Any:
+    """The header of what becomes of a scene."""
     return header(make, scene.frame.stamp_ns, scene.frame.frame_id)
 
 
@@ -312,7 +323,7 @@ def _packed_rgb(points: SceneCloud) -> NDArray[np.float32]:
     return (red << 16 | green << 8 | blue).view(np.float32)
 
 
-def point_cloud(make: MessageFactory, scene: Scene, columns: dict[str, NDArray[Any]]) -> Any:
+def point_cloud(make: MessageFactory, cloud_header: Any, columns: dict[str, NDArray[Any]]) -> Any:
     """A PointCloud2 of one row with these (P,) columns as its fields."""
     dtype = np.dtype([(name, values.dtype.newbyteorder("<")) for name, values in columns.items()])
     records = np.empty(len(next(iter(columns.values()))), dtype=dtype)
@@ -320,7 +331,7 @@ def point_cloud(make: MessageFactory, scene: Scene, columns: dict[str, NDArray[A
         records[name] = values
     return make(
         "sensor_msgs/msg/PointCloud2",
-        header=_header_of(make, scene),
+        header=cloud_header,
         height=1,
         width=len(records),
         fields=_point_fields(make, dtype),

@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import rclpy
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
@@ -548,6 +549,7 @@ def _run(args: list[str] | None) -> int:
         was_stopped = not rclpy.ok()  # by a signal, which shuts ROS down under whatever is at work
         rclpy.try_shutdown()
         return 0 if was_stopped else _refused(error)
+    cv2.setNumThreads(1)  # of so small images its threads take more of the CPU's time than they save
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     # Beside the executor, so that calls are answered while the model is loaded.
