@@ -151,8 +151,8 @@ def poses_from_pairs(
     tilts = np.radians(_APPROACH_TILTS_DEG) * min(1.0, cone_deg / widest_deg)
     rotations = pair_kernels.approaches(pairs.first_m, pairs.second_m, up, tilts)
     openings_m = np.full(count * len(pairs), max_opening_m)
-    poses = Poses(np.tile(pairs.middle_m, (count, 1)), rotations, openings_m)
-    widths_m = np.tile(pairs.width_m, count)
+    poses = Poses(np.concatenate([pairs.middle_m] * count), rotations, openings_m)
+    widths_m = np.concatenate([pairs.width_m] * count)
     if cone_deg >= _WIDEST_CONE_DEG:
         return poses, widths_m
     inside = -(poses.rotations[:, :, 2] @ up) >= math.cos(math.radians(cone_deg)) - _ROUNDING

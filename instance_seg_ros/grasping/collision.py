@@ -60,7 +60,8 @@ class Obstacles:
             labels: (H, W) int16, 1 + index of the instance that a pixel was kept for, 0 for none.
             hidden_m: (N, 3) of the object of each label, camera optical frame.
         """
-        owners = np.where(labels > 0, labels, dilated(labels, _RIM_PX))
+        owners = dilated(labels, _RIM_PX)
+        scene_kernels.put_own(labels, owners)
         beside = dilated(depth_step_pixels(frame.depth_m, _EDGE_STEP_M, _EDGE_STEP_RATIO), 3)
         points_m, owner = scene_kernels.points_off_plane(
             frame.depth_m,

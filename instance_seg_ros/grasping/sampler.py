@@ -113,7 +113,7 @@ class GraspSampler:
         column = Column.of(body, tries, gripper)
         deep_m = deepest_m(tries, column, body, gripper, settings.clearance_m)
         narrow_m = np.minimum(widths_m + 2 * _NARROW_ROOM_M, gripper.max_opening_m)
-        failed = Counter({Rejection.REACH: int(np.isneginf(deep_m).sum())})
+        failed = Counter({Rejection.REACH: int(np.count_nonzero(deep_m == -np.inf))})
         rejected: Counter[Rejection] = Counter()
         found: list[tuple[Poses, Closed]] = []
         grasps: tuple[Grasp, ...] = ()
@@ -184,7 +184,7 @@ class GraspSampler:
         origins_m = body.T_camera_body.apply(poses.origins_m)
         half_m = closed.width_m / 2
         # Both contacts at one height, so that they face each other along the closing axis.
-        contacts_m = np.repeat(closed.contacts_m.mean(axis=1, keepdims=True), 2, axis=1)
+        contacts_m = np.repeat((closed.contacts_m[:, :1] + closed.contacts_m[:, 1:]) / 2, 2, axis=1)
         contacts_m[:, 0, 0], contacts_m[:, 1, 0] = -half_m, half_m
         contacts_m = contacts_m @ np.swapaxes(rotations, 1, 2) + origins_m[:, None]
         return tuple(

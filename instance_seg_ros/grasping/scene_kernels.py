@@ -16,6 +16,14 @@ OF_SEVERAL = -1
 _SIGHT_TOLERANCE_M = 0.01
 
 
+@kernel("int16[:, ::1]", "int16[:, ::1]", writes=("owners",))
+def put_own(labels: NDArray[np.int16], owners: NDArray[np.int16]) -> None:
+    """Puts the labels (H, W) of pixels that have one, above 0, in the place of what they are near."""
+    for y in range(labels.shape[0]):
+        for x in range(labels.shape[1]):
+            owners[y, x] = labels[y, x] if labels[y, x] > 0 else owners[y, x]
+
+
 @kernel(
     "float32[:, ::1]",
     "boolean[:, ::1]",

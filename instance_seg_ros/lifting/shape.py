@@ -139,7 +139,7 @@ class CompletedShape:
         low_m = T_camera_box.translation_m - T_camera_box.rotation[:, 2] * size_m[2] / 2
         T_camera_shape = Transform(T_camera_box.rotation, low_m)
         T_shape_camera = T_camera_shape.inverse()
-        fitted = surface.normals.any(axis=1)
+        fitted = (surface.normals[:, 0] != 0) | (surface.normals[:, 1] != 0) | (surface.normals[:, 2] != 0)
         points_m = np.asarray(T_shape_camera.apply(surface.outline_m[fitted]), dtype=np.float64)
         normals = surface.normals[fitted] @ T_camera_shape.rotation
         if completed is None:
@@ -293,7 +293,9 @@ def _inside(points_m: FloatArray, normals: FloatArray) -> FloatArray:
 
 def _half_turn(points_m: FloatArray, middle_m: FloatArray) -> FloatArray:
     """(N, 3) points turned by half a turn about the vertical through (2,)."""
-    return np.column_stack([2 * middle_m - points_m[:, :2], points_m[:, 2]])
+    turned_m = points_m * _TURN
+    turned_m[:, :2] += 2 * middle_m
+    return turned_m
 
 
 def _seen_free(points_m: FloatArray, T_camera_shape: Transform, frame: RgbdFrame) -> NDArray[np.bool_]:

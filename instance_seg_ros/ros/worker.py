@@ -10,6 +10,9 @@ from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 
+_YIELD_S = 1e-4
+"""Whoever hands over to an idle worker goes on after this: otherwise it keeps Python's lock until its own work is done,
+and a frame waits half a millisecond for nothing."""
 _LATE_SHARE = 0.1
 """The next item may be later than its time by this share of the time between two."""
 
@@ -71,7 +74,10 @@ class NewestOnlyWorker(Generic[Item]):
             now_s = self._clock()
             self._came_s, self._period_s = now_s, now_s - self._came_s
             self._condition.notify()
-            return True
+            is_idle = self._at_work is None
+        if is_idle:
+            time.sleep(_YIELD_S)
+        return True
 
     def stop(self, timeout_s: float) -> bool:
         """Finish the item at work, forget the waiting one and end the thread.
