@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib
 import os
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -107,7 +109,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # No option before the subcommand takes a value, so the first word without a dash is the subcommand.
     chosen = next((word for word in words if not word.startswith("-")), None)
     try:
-        args = build_parser(chosen).parse_args(words)
+        args, unknown = build_parser(chosen).parse_known_args(words)
+        if unknown:
+            raise InputError(unknown_text(unknown, args.command))
         status = int(args.run(args))
         sys.stdout.flush()
         return status
@@ -124,6 +128,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error))
     except KeyboardInterrupt:
         return _fail("interrupted", status=EXIT_INTERRUPTED)
+
+
+def unknown_text(words: Sequence[str], command: str) -> str:
+    """A message about words of a command line that its command does not know, with the options that were meant."""
+    parser = argparse.ArgumentParser()
+    if command in COMMANDS:
+        _load(COMMANDS[command]).add_arguments(parser)
+    known = dict.fromkeys(re.findall(r"--[a-z][\w-]*", parser.format_help()))
+    faults = []
+    for word in words:
+        option = word.partition("=")[0]
+        near = difflib.get_close_matches(option, known, n=1) if option.startswith("-") else []
+        faults.append(f"{word} (did you mean {near[0]}?)" if near else word)
+    return f"{command} does not know {', '.join(faults)}; `{PROGRAM} {command} --help` lists what it takes"
 
 
 def _load(command: Command) -> CommandModule:

@@ -19,7 +19,7 @@ from instance_seg_ros.commands.helpers.pipeline_options import (
     model_line,
     rerun_listener,
 )
-from instance_seg_ros.core.camera import MAX_DEPTH_M
+from instance_seg_ros.core.camera import MAX_DEPTH_M, MIN_DEPTH_M
 from instance_seg_ros.core.depth import scale_fault
 from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.core.status import names_of
@@ -119,6 +119,8 @@ def run(args: argparse.Namespace) -> int:
             raise InputError(f"--box {x0},{y0},{x1},{y1} holds no pixel: it goes from X0,Y0 to before X1,Y1")
     if args.text and not prompts.phrases:  # everything that is found would be no answer
         raise InputError(f"--text {args.text!r} holds no word")
+    if args.out.exists() and not args.out.is_dir():  # told before anybody waits for the model
+        raise InputError(f"--out {args.out} is no folder")
     pipeline = load_pipeline(args)
     print(model_line(pipeline))
     with rerun_listener(args.rrd) as show:
@@ -176,7 +178,7 @@ def depth_seen(depth_m: NDArray[np.float32]) -> str:
     """What was measured, such as "depth 0.62 to 1.10 m in 87 % of the pixels", which shows a wrong unit at a glance."""
     measured_m = depth_m[depth_m > 0]
     if not measured_m.size:
-        return f"no depth up to {MAX_DEPTH_M:g} m"
+        return f"no depth from {MIN_DEPTH_M:g} to {MAX_DEPTH_M:g} m, so nothing is placed in space"
     near_m, far_m = np.percentile(measured_m, [5, 95])
     return f"depth {near_m:.2f} to {far_m:.2f} m in {100 * measured_m.size / depth_m.size:.0f} % of the pixels"
 

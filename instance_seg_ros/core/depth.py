@@ -36,8 +36,8 @@ def decode_depth(raw: NDArray, unit_m: float | None = None) -> NDArray[np.float3
         (H, W) float32. NaN, infinities, negatives and values outside `MIN_DEPTH_M` to `MAX_DEPTH_M` become 0.
 
     Raises:
-        ValueError: for another dtype or shape, a unit that is not positive, or floating-point values that are nearly
-            all beyond `MAX_DEPTH_M`, as millimetres are.
+        ValueError: for another dtype or shape, a unit that is not positive, or values that are nearly all beyond
+            `MAX_DEPTH_M`, as millimetres are that somebody says to be metres.
     """
     if raw.ndim != 2:
         raise ValueError(f"a depth image has two dimensions, not {raw.ndim}")
@@ -47,6 +47,9 @@ def decode_depth(raw: NDArray, unit_m: float | None = None) -> NDArray[np.float3
             raise ValueError(f"depth_unit_m must be positive, not {unit_m}")
         depth_m = np.empty(raw.shape, np.float32)
         _to_metres(np.ascontiguousarray(raw, np.uint16), np.float32(unit), depth_m)
+        if unit_m is not None:
+            says = f"its unit is said to be depth_unit_m {unit:g}"
+            _check_metres(raw * np.float32(unit), np.count_nonzero(depth_m), says, "Then it is 0.001")
         return depth_m
     elif raw.dtype.kind == "f":
         if unit_m not in (None, 1.0):
@@ -55,7 +58,8 @@ def decode_depth(raw: NDArray, unit_m: float | None = None) -> NDArray[np.float3
     else:
         raise ValueError(f"a depth image is uint16 or floating point, not {raw.dtype}")
     valid = (depth_m >= MIN_DEPTH_M) & (depth_m <= MAX_DEPTH_M)  # False for NaN too
-    _check_metres(depth_m, int(np.count_nonzero(valid)))
+    cure = "Divide them by 1000, or give 16-bit millimetres (16UC1)"
+    _check_metres(depth_m, np.count_nonzero(valid), "floating-point depth is in metres", cure)
     return np.where(valid, depth_m, np.float32(0))
 
 
@@ -69,12 +73,12 @@ def _to_metres(raw: NDArray[np.uint16], unit_m: np.float32, depth_m: NDArray[np.
             depth_m[y, x] = own_m if (own_m >= least_m) & (own_m <= most_m) else np.float32(0)
 
 
-def _check_metres(depth_m: NDArray[np.float32], in_range: int) -> None:
+def _check_metres(depth_m: NDArray[np.float32], in_range: int, says: str, cure: str) -> None:
     beyond = depth_m[(depth_m > MAX_DEPTH_M) & np.isfinite(depth_m)] if in_range < depth_m.size // 2 else depth_m[:0]
     if beyond.size >= _FEWEST_LOOKED_AT and in_range < _LEAST_SHARE_IN_RANGE * beyond.size:
         raise ValueError(
-            f"floating-point depth is in metres, but nearly all values lie beyond {MAX_DEPTH_M:g}, half of them beyond "
-            f"{np.median(beyond):.4g}: are they millimetres? Divide them by 1000, or give 16-bit millimetres (16UC1)"
+            f"{says}, but nearly all values lie beyond {MAX_DEPTH_M:g} m, half of them beyond {np.median(beyond):.4g}: "
+            f"are they millimetres? {cure}"
         )
 
 

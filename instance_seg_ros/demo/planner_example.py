@@ -27,6 +27,7 @@ from sensor_msgs.msg import Image
 from tabulate import tabulate
 
 from instance_seg_ros.core.camera import Intrinsics
+from instance_seg_ros.core.status import Status, names_of
 from instance_seg_ros.demo.processes import run_node, wait_until
 from instance_seg_ros.files.result_files import (
     CLOUD_FILE,
@@ -46,8 +47,7 @@ FRAMES_KEPT = 20
 AGES_KEPT = 1000
 PICTURES_TIMEOUT_S = 5.0
 
-HEADERS = ("id", "class", "score", "distance", "size (cm)", "best grasp", "remark")
-REMARK_WIDTH = 70
+HEADERS = ("id", "class", "score", "distance", "size (cm)", "best grasp", "status")
 
 
 @dataclass
@@ -164,9 +164,8 @@ def table_of(answer: InstanceArray, number: int) -> str:
     if not answer.instances:
         return f"\n{headline}"
     rows = [_row(instance) for instance in answer.instances]
-    # Text as it is: a column like "1.0 m" is no number to be reformatted. Remarks may be several sentences.
-    widths = [*[None] * (len(HEADERS) - 1), REMARK_WIDTH]
-    table = tabulate(rows, headers=HEADERS, tablefmt="simple", disable_numparse=True, maxcolwidths=widths)
+    # Text as it is: a column like "1.0 m" is no number to be reformatted.
+    table = tabulate(rows, headers=HEADERS, tablefmt="simple", disable_numparse=True)
     return f"\n{headline}\n{table}"
 
 
@@ -182,7 +181,7 @@ def _row(instance: Instance) -> tuple[str, ...]:
         f"{distance_m:.2f} m" if known else "unknown",
         " x ".join(f"{side * 100:.1f}" for side in (size.x, size.y, size.z)) if known else "unknown",
         f"quality {grasp.quality:.2f}, width {grasp.width_m * 100:.1f} cm" if grasp is not None else "none",
-        instance.status_text,
+        ", ".join(names_of(Status(instance.status))) or "ok",
     )
 
 
@@ -231,7 +230,9 @@ def summary_of(node: PlannerExample, out: Path | None) -> str:
     rate = f", {(node.answers - 1) / duration_s:.1f} frames/s" if node.answers > 1 and duration_s > 0 else ""
     age = f", median age {statistics.median(node.ages_s) * 1e3:.0f} ms" if node.ages_s else ""
     where = (
-        f"\nwritten to {out}: {OVERLAY_FILE}, {LABELS_FILE}, {INSTANCES_FILE}, {CLOUD_FILE}" if out is not None else ""
+        f"\nwritten to {out}: {OVERLAY_FILE}, {LABELS_FILE}, {INSTANCES_FILE} (with each status in words), {CLOUD_FILE}"
+        if out is not None
+        else ""
     )
     counts = f"{node.answers} frame(s) answered, {node.instances} instance(s), {node.grasps} with a grasp"
     return f"\n{counts}{age}{rate}{where}"

@@ -209,7 +209,10 @@ def _read_depth(path: Path, meta: Mapping[str, Any], meta_path: Path) -> NDArray
             raise CaptureError(f"{meta_path}: depth_unit_m must be above 0 (0.001 for millimetres), not {unit_m}")
     if raw.ndim != 2 or raw.size == 0:
         raise CaptureError(f"{path} must have one channel and at least one pixel, not the shape {raw.shape}")
-    return decode_depth(raw, unit_m)
+    try:
+        return decode_depth(raw, unit_m)
+    except ValueError as error:
+        raise CaptureError(f"{path}: {error}") from error
 
 
 def _read_color(path: Path) -> NDArray[np.uint8]:

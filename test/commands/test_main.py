@@ -101,6 +101,28 @@ def test_every_setting_of_the_pipeline_is_an_option(run: Callable) -> None:
             assert f"--{stage}-{setting.name.replace('_', '-')}" in out
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["segment", "--griper-max-opening", "5"],
+            "--griper-max-opening (did you mean --gripper-max-opening-m?), 5; `",
+        ),
+        (["segment", "--colour=a.png"], "--colour=a.png (did you mean --color?); `"),
+        (["segment", "color.png"], "segment does not know color.png; `instance-seg segment --help` lists"),
+        (["version", "now"], "version does not know now"),
+    ],
+)
+def test_words_that_a_command_does_not_know_are_told_with_what_was_meant(
+    run: Callable, tmp_path: Path, words: list[str], message: str
+) -> None:
+    more = ["--depth", "d.png", "--camera", "m.json", "--out", tmp_path / "out"] if words[0] == "segment" else []
+    status, _, err = run(*words, *more)
+    assert status == 2
+    assert message in err
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("word", ["version", "--version"])
 def test_version_is_told(run: Callable, word: str) -> None:
     assert run(word)[:2] == (0, f"instance-seg {__version__}\n")
@@ -142,6 +164,15 @@ def test_segment_writes_the_results_and_prints_a_table(
 def test_segment_does_without_colour(run: Callable, capture: Path, tmp_path: Path, block_model_path: Path) -> None:
     files = ("--depth", capture / "depth.png", "--camera", capture / "meta.json")
     assert run("segment", *files, "--model", block_model_path, "--out", tmp_path / "results")[0] == 0
+
+
+def test_a_place_that_cannot_be_written_to_is_told_before_a_model_is_loaded(
+    run: Callable, capture: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "out").touch()
+    status, shown, told = run("segment", "--capture", capture, "--model", "absent.onnx", "--out", tmp_path / "out")
+    assert (status, shown) == (2, "")
+    assert f"--out {tmp_path / 'out'} is no folder" in told
 
 
 def test_segment_cuts_out_what_is_in_a_rectangle_alone(
@@ -291,15 +322,6 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
         done = subprocess.run(command, cwd=ROOT, stdout=output, stderr=subprocess.PIPE, text=True)
     assert done.stderr == ""
     assert done.returncode == main.EXIT_BROKEN_PIPE
-
-
-def test_a_result_that_cannot_be_written_is_an_error(
-    run: Callable, capture: Path, tmp_path: Path, block_model_path: Path
-) -> None:
-    (tmp_path / "taken").write_text("a file, not a folder")
-    status, _, err = run("segment", "--capture", capture, "--model", block_model_path, "--out", tmp_path / "taken")
-    assert status == 2
-    assert err == f"instance-seg: error: {tmp_path / 'taken'}: File exists\n"
 
 
 @pytest.mark.parametrize("words", [[], ["nonsense"], ["segment"], ["bag", "in", "--out", "out", "--max-frames", "0"]])

@@ -38,6 +38,7 @@ def test_depth_becomes_metres_with_0_for_none(
         (np.zeros((2, 2, 3), np.uint16), None, "two dimensions"),
         (np.zeros((2, 2), np.uint16), 0.0, "positive"),
         (np.zeros((2, 2), np.float32), 0.001, "metres already"),
+        (np.full((9, 9), 812, np.uint16), 1.0, "depth_unit_m 1, but nearly all .* beyond 812: .* Then it is 0.001"),
     ],
 )
 def test_depth_that_is_none_is_refused(raw: np.ndarray, unit_m: float | None, message: str) -> None:

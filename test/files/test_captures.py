@@ -65,6 +65,13 @@ def test_16_bit_depth_without_a_unit_is_millimetres(folder: Path) -> None:
     assert read_capture(folder).frame.depth_m[0, 1] == pytest.approx(1.0)
 
 
+def test_millimetres_where_metres_are_said_are_named_with_the_file(folder: Path) -> None:
+    (folder / "depth.png").unlink()
+    np.save(folder / "depth.npy", np.full((9, 9), 812, dtype=np.float32))
+    with pytest.raises(CaptureError, match=r"depth\.npy: .* are they millimetres\?"):
+        read_capture(folder)
+
+
 def test_npy_depth_is_metres_whatever_unit_is_named(folder: Path) -> None:
     (folder / "depth.png").unlink()
     np.save(folder / "depth.npy", np.full((3, 4), [0.5, np.nan, -1, 2], dtype=np.float64))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -141,13 +142,25 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytes
     write_atomically(target, b"before")
 
     def fail(source: object, destination: object) -> None:
-        raise OSError("the disk is full")
+        raise OSError(errno.ENOSPC, "the disk is full")
 
     monkeypatch.setattr("instance_seg_ros.files.atomic.os.replace", fail)
     with pytest.raises(OSError, match="full"):
         write_atomically(target, b"after")
     assert target.read_bytes() == b"before"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_full_disk_is_told_with_the_files_own_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill(self: Path, content: bytes) -> None:
+        self.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", fill)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        write_atomically(tmp_path / "scene.ply", b"much")
+    assert caught.value.filename == str(tmp_path / "scene.ply")
+    assert not list(tmp_path.iterdir())
 
 
 TETRAHEDRON = ShapeMesh(

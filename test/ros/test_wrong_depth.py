@@ -62,7 +62,7 @@ def float_millimetres(header: Any, frame: RgbdFrame) -> Image:
             "lies beyond 7 m, and nothing farther than 3 m can be grasped from here; is the",
         ),
         (in_unit(1.0), "lies within 1 mm, nearer than a depth camera can measure; is the depth's unit right?"),
-        (float_millimetres, "nearly all values lie beyond 65, half of them beyond 800: are they millimetres?"),
+        (float_millimetres, "nearly all values lie beyond 65 m, half of them beyond 800: are they millimetres?"),
     ],
     ids=["tenths of millimetres", "whole metres", "floating-point millimetres"],
 )
