@@ -396,11 +396,21 @@ def _gather(
     outline_m: NDArray[np.float64],
     normals: NDArray[np.float64],
 ) -> int:
-    """The arrays of `kept_points`, and how much of the last two is filled."""
+    """The arrays of `kept_points`, and how much of the last two is filled.
+
+    That is with about `_MAX_OUTLINE_POINTS` of the pixels at most, evenly over rows and columns: one in so many of each
+    row, and each row starts farther right than the one above it.
+    """
     height, width = depth_m.shape
+    every = 1 + len(pixels) // _MAX_OUTLINE_POINTS
+    shift = _shift_of_rows(every)
+    chosen, chosen_count = np.empty(len(pixels), dtype=np.int64), 0
     count = 0
     for y in range(height):
+        turn = shift * y % every
         for x in range(width):
+            is_turn = turn == 0
+            turn = turn + 1 if turn + 1 < every else 0
             if not kept[y, x]:
                 continue
             own_m = depth_m[y, x]
@@ -414,41 +424,28 @@ def _gather(
             pixels[count] = (top + y) * image_width + left + x
             measured_m[count, 0], measured_m[count, 1], measured_m[count, 2] = ray_x * own_m, ray_y * own_m, own_m
             smooth_m[count, 0], smooth_m[count, 1], smooth_m[count, 2] = ray_x * smooth, ray_y * smooth, smooth
+            chosen[chosen_count] = count
+            chosen_count += is_turn
             count += 1
-    outline_count = 0
-    for i in _evenly(pixels, left, top, image_width):
+    if not 2 * count <= 3 * every * chosen_count <= 4 * count:
+        # The mask has a pattern of its own, such as a chessboard's, of which far more or none would be taken.
+        chosen_count = (count + every - 1) // every
+        for k in range(chosen_count):
+            chosen[k] = k * every
+    for k in range(chosen_count):
+        i = chosen[k]
         x, y = pixels[i] % image_width - left, pixels[i] // image_width - top
         for axis in range(3):
-            outline_m[outline_count, axis] = smooth_m[i, axis]
-            normals[outline_count, axis] = 0
+            outline_m[k, axis] = smooth_m[i, axis]
+            normals[k, axis] = 0
         if valid[y, x]:
             # Towards the camera: n . ray = 1 / z > 0 points away from it.
             n_x, n_y = -slope_x[y, x] * fx, -slope_y[y, x] * fy
             n_z = -inverse_depth[y, x] - (left + x - cx) / fx * n_x - (top + y - cy) / fy * n_y
             size = max(np.sqrt(n_x * n_x + n_y * n_y + n_z * n_z), 1e-12)
-            normals[outline_count, 0], normals[outline_count, 1] = n_x / size, n_y / size
-            normals[outline_count, 2] = n_z / size
-        outline_count += 1
-    return outline_count
-
-
-@inner
-def _evenly(pixels: NDArray[np.int64], left: int, top: int, image_width: int) -> NDArray[np.int64]:
-    """Indices of about `_MAX_OUTLINE_POINTS` of the pixels (P,) at most, evenly over rows and columns."""
-    every = 1 + len(pixels) // _MAX_OUTLINE_POINTS
-    shift = _shift_of_rows(every)
-    chosen, count = np.empty(len(pixels), dtype=np.int64), 0
-    for i in range(len(pixels)):
-        x, y = pixels[i] % image_width - left, pixels[i] // image_width - top
-        if (x + shift * y) % every == 0:
-            chosen[count] = i
-            count += 1
-    if not 2 * len(pixels) <= 3 * every * count <= 4 * len(pixels):
-        # The mask has a pattern of its own, such as a chessboard's, of which far more or none would be taken.
-        count = (len(pixels) + every - 1) // every
-        for k in range(count):
-            chosen[k] = k * every
-    return chosen[:count]
+            normals[k, 0], normals[k, 1] = n_x / size, n_y / size
+            normals[k, 2] = n_z / size
+    return chosen_count
 
 
 @inner
