@@ -215,8 +215,11 @@ def _fit_windows(
     # Of each column of the windows of a row, over the pixels that are kept: how many, v, v * v, b, and b * v.
     columns = np.zeros((5, width))
     least_count = max(6.0, _MIN_WINDOW_SHARE * (2 * r + 1) ** 2)
+    nothing = np.zeros(width, dtype=np.float32)
     for y in range(-r, height):
-        _move_down(inverse, y, r, columns)
+        leaving = inverse[y - 1 - r] if y - 1 - r >= 0 else nothing
+        entering = inverse[y + r] if y + r < height else nothing
+        _move_down(leaving, entering, float(r), columns[0], columns[1], columns[2], columns[3], columns[4])
         if y < 0:
             continue
         n = su = sv = suu = suv = svv = sb = sbu = sbv = 0.0
@@ -249,33 +252,32 @@ def _fit_windows(
                 inverse_depth[y, x], slope_x[y, x], slope_y[y, x] = here, along_x, along_y
 
 
+# A loop without branches over arrays of their own, which the processor does for several columns at a time.
 @inner
-def _move_down(inverse: NDArray[np.float32], y: int, radius_px: int, columns: NDArray[np.float64]) -> None:
-    """The sums (5, w) over the columns of the windows around the row above y become those of the windows around y."""
-    count, v, vv, b, bv = columns
-    leaving, entering = y - 1 - radius_px, y + radius_px
-    if leaving >= 0:  # at v = -radius
-        for x in range(len(count)):
-            own = inverse[leaving, x]
-            kept = 1.0 if own > 0 else 0.0
-            count[x] -= kept
-            v[x] += radius_px * kept
-            vv[x] -= radius_px * radius_px * kept
-            b[x] -= own
-            bv[x] += radius_px * own
+def _move_down(
+    leaving: NDArray[np.float32],
+    entering: NDArray[np.float32],
+    radius_px: float,
+    count: NDArray[np.float64],
+    v: NDArray[np.float64],
+    vv: NDArray[np.float64],
+    b: NDArray[np.float64],
+    bv: NDArray[np.float64],
+) -> None:
+    """The sums (w,) over the columns of the windows around a row become those of the windows around the row below.
+
+    Args:
+        leaving, entering: (w,) inverse depth of the row that was at v = -radius, and of that which comes to v = radius.
+    """
     for x in range(len(count)):
-        vv[x] += count[x] - 2 * v[x]
-        v[x] -= count[x]
-        bv[x] -= b[x]
-    if entering < len(inverse):  # at v = radius
-        for x in range(len(count)):
-            own = inverse[entering, x]
-            kept = 1.0 if own > 0 else 0.0
-            count[x] += kept
-            v[x] += radius_px * kept
-            vv[x] += radius_px * radius_px * kept
-            b[x] += own
-            bv[x] += radius_px * own
+        old, new = np.float64(leaving[x]), np.float64(entering[x])
+        old_kept, new_kept = 1.0 if old > 0 else 0.0, 1.0 if new > 0 else 0.0
+        stays, stays_v, stays_b = count[x] - old_kept, v[x] + radius_px * old_kept, b[x] - old
+        stays_vv, stays_bv = vv[x] - radius_px * radius_px * old_kept, bv[x] + radius_px * old
+        count[x], b[x] = stays + new_kept, stays_b + new
+        vv[x] = stays_vv + (stays - 2 * stays_v) + radius_px * radius_px * new_kept
+        v[x] = stays_v - stays + radius_px * new_kept
+        bv[x] = stays_bv - stays_b + radius_px * new
 
 
 def grown_over_surface(
