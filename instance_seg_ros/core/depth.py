@@ -49,7 +49,7 @@ def decode_depth(raw: NDArray, unit_m: float | None = None) -> NDArray[np.float3
         _to_metres(np.ascontiguousarray(raw, np.uint16), np.float32(unit), depth_m)
         if unit_m is not None:
             says = f"its unit is said to be depth_unit_m {unit:g}"
-            _check_metres(raw * np.float32(unit), np.count_nonzero(depth_m), says, "Then it is 0.001")
+            _check_metres(raw * np.float32(unit), int(np.count_nonzero(depth_m)), says, "Then it is 0.001")
         return depth_m
     elif raw.dtype.kind == "f":
         if unit_m not in (None, 1.0):
@@ -59,7 +59,7 @@ def decode_depth(raw: NDArray, unit_m: float | None = None) -> NDArray[np.float3
         raise ValueError(f"a depth image is uint16 or floating point, not {raw.dtype}")
     valid = (depth_m >= MIN_DEPTH_M) & (depth_m <= MAX_DEPTH_M)  # False for NaN too
     cure = "Divide them by 1000, or give 16-bit millimetres (16UC1)"
-    _check_metres(depth_m, np.count_nonzero(valid), "floating-point depth is in metres", cure)
+    _check_metres(depth_m, int(np.count_nonzero(valid)), "floating-point depth is in metres", cure)
     return np.where(valid, depth_m, np.float32(0))
 
 
