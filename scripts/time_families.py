@@ -23,10 +23,12 @@ from instance_seg_ros.segmentation.families.family import Family, Reading
 from instance_seg_ros.segmentation.families.image_input import ImageInput
 from instance_seg_ros.segmentation.families.mask_queries import EOMT
 from instance_seg_ros.segmentation.families.registry import FAMILIES
+from instance_seg_ros.segmentation.families.torchvision_rcnn import TORCHVISION_MASK_RCNN
 from instance_seg_ros.segmentation.postprocessing import NetworkOutput, to_instances
 
 CAMERA_WH = (640, 480)
 CANDIDATES = 100
+OF_AN_ENGINE = "torchvision-mask-rcnn, of an engine"
 NETWORK_WH = {
     "yolo-seg": (640, 640),
     "yolo-seg-end2end": (640, 640),
@@ -39,6 +41,7 @@ NETWORK_WH = {
     "detr": (640, 480),
     "yolact": (550, 550),
     "eomt": (640, 640),
+    OF_AN_ENGINE: (640, 480),
 }
 """OneFormer is read as MaskFormer."""
 SAM_WH, SAM_CELLS = (1024, 1024), 4
@@ -54,7 +57,8 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     cv2.setNumThreads(1)
     rows = []
-    for name, family in {**FAMILIES, EOMT.name: EOMT}.items():
+    families = {**FAMILIES, EOMT.name: EOMT, OF_AN_ENGINE: TORCHVISION_MASK_RCNN}
+    for name, family in families.items():
         reading = Reading(family.image.placement(CAMERA_WH, NETWORK_WH[name]), CLASSES + 11, family.nms_iou)
         outputs = outputs_of(name, NETWORK_WH[name])
         found = family.decode(outputs, reading)
@@ -109,6 +113,9 @@ def outputs_of(name: str, network_wh: tuple[int, int]) -> Arrays:
         return _yolact(boxes, scores, class_ids)
     whole = name in ("rtmdet-ins", "solov2", "torchvision-mask-rcnn")
     masks = _discs(centers, radii, network_wh, 1 if whole else 4)
+    if name == OF_AN_ENGINE:
+        cells = _discs(np.full((CANDIDATES, 2), 14.0), np.full(CANDIDATES, 14.0), (28, 28), 1)
+        return {"boxes": boxes, "labels": class_ids, "scores": scores, "masks": cells[:, None]}
     if name == "torchvision-mask-rcnn":
         return {"boxes": boxes, "labels": class_ids, "scores": scores, "masks": masks[:, None]}
     if whole:

@@ -39,7 +39,8 @@ class NetworkOutput:
         class_ids: (K,) int64.
         masks: (K, h, w) float16 or float32 probabilities on the mask grid.
         mask_scale, mask_offset: (2,) float32: camera pixel (x, y) has mask coordinates ((x + 0.5) * sx - 0.5 + ox,
-            (y + 0.5) * sy - 0.5 + oy) in the mask, after its upsampling where there is one.
+            (y + 0.5) * sy - 0.5 + oy) in the mask, after its upsampling where there is one. Or (K, 2), of each mask,
+            where masks lie over boxes; then there are regions and no upsampling.
         mask_upsampling: (9, f, f, h, w) float16 or float32, or None: sample (f y + a, f x + b) of a finer mask is the
             sum over n of [n, a, b, y, x] times the n-th of the 3 x 3 neighbours of cell (y, x), row by row.
         mask_regions_xyxy: (K, 4) int64, the camera's pixels, from (x0, y0) to before (x1, y1), that a mask may claim;
@@ -282,10 +283,12 @@ def _settle(
 
 def _probability(output: NetworkOutput, row: int, region_xyxy: Region) -> NDArray[np.float32]:
     """What a row's mask says at the pixels of a region that has some."""
-    mask, offset = output.masks[row], output.mask_offset
+    mask, scale, offset = output.masks[row], output.mask_scale, output.mask_offset
+    if scale.ndim == 2:
+        scale, offset = scale[row], offset[row]
     if output.mask_upsampling is not None:
-        mask, offset = _fine_mask(mask, output.mask_upsampling, output.mask_scale, offset, region_xyxy)
-    return _resample(mask.astype(np.float32, copy=False), output.mask_scale, offset, region_xyxy)
+        mask, offset = _fine_mask(mask, output.mask_upsampling, scale, offset, region_xyxy)
+    return _resample(mask.astype(np.float32, copy=False), scale, offset, region_xyxy)
 
 
 def _regions(
@@ -301,8 +304,9 @@ def _regions(
         regions = np.clip(np.concatenate(corners, axis=1), 0, sides).astype(np.int64)
     else:
         regions = output.mask_regions_xyxy[rows]
-        everywhere = (regions == [0, 0, *image_size_wh]).all(axis=1)
-        regions[everywhere] = _extents(output, rows[everywhere], image_size_wh, mask_threshold)
+        if output.mask_scale.ndim == 1:
+            everywhere = (regions == [0, 0, *image_size_wh]).all(axis=1)
+            regions[everywhere] = _extents(output, rows[everywhere], image_size_wh, mask_threshold)
     return [(x0, y0, x1, y1) for x0, y0, x1, y1 in regions.tolist()]
 
 

@@ -28,8 +28,8 @@ _OF_NO_FIXED_SIZE = ("NonMaxSuppression", "NonZero")
 """What gives any number of rows, as suppression in the graph does that could not be replaced by a loop."""
 _CURE_OF_NO_FIXED_SIZE = (
     "an engine has no place for results of any number: export the model without suppression in its graph where its "
-    "family is read so (YOLO without nms=True), give torchvision's Mask R-CNN as its weights (safetensors), which "
-    "PyTorch runs, or choose the backend onnxruntime-cuda, onnxruntime or openvino"
+    "family is read so (YOLO without nms=True), torchvision's Mask R-CNN as docs/your_model.md says (torch.onnx.export "
+    "with dynamo=False and opset_version=16 or newer), or choose the backend onnxruntime-cuda, onnxruntime or openvino"
 )
 
 

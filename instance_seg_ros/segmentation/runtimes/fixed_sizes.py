@@ -47,10 +47,20 @@ def with_fixed_sizes(path: Path, input_shapes: Mapping[str, tuple[int, ...]]) ->
                     f"{path} was exported for {tensor.name} of shape {tuple(tensor.shape)}, not {shape}; "
                     "export it for this camera's size"
                 )
+    return _written(str(path), options)
+
+
+def computed_ahead(model: bytes) -> bytes:
+    """A serialised ONNX model of fixed sizes with everything computed that depends on nothing else."""
+    return _written(model, _options(onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC))
+
+
+def _written(model: str | bytes, options: onnxruntime.SessionOptions) -> bytes:
+    """A model as ONNX Runtime optimises it."""
     with tempfile.TemporaryDirectory() as folder:
         frozen = Path(folder) / "frozen.onnx"
         options.optimized_model_filepath = str(frozen)
-        onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         return frozen.read_bytes()
 
 

@@ -262,15 +262,15 @@ def _needed_for(graph: onnx.GraphProto, output: str) -> set[str]:
             needed.update(node.output)
             needed.update(node.input)
             # What a loop or a branch takes from around it is not among its inputs.
-            needed.update(name for inner in _inner_nodes(node) for name in inner.input)
+            needed.update(name for inner in inner_nodes(node) for name in inner.input)
     return needed
 
 
-def _inner_nodes(node: onnx.NodeProto) -> list[onnx.NodeProto]:
+def inner_nodes(node: onnx.NodeProto) -> list[onnx.NodeProto]:
     """Nodes of all graphs in a node, those in these included."""
     graphs = [attribute.g for attribute in node.attribute if attribute.type == onnx.AttributeProto.GRAPH]
     inner = [one for graph in graphs for one in graph.node]
-    return inner + [deeper for one in inner for deeper in _inner_nodes(one)]
+    return inner + [deeper for one in inner for deeper in inner_nodes(one)]
 
 
 def _integer(graph: onnx.GraphProto, name: str) -> int:

@@ -17,6 +17,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from instance_seg_ros.segmentation.model_file import is_in_8_bits
+from instance_seg_ros.segmentation.runtimes.fixed_rows import with_fixed_rows
 from instance_seg_ros.segmentation.runtimes.fixed_sizes import with_fixed_sizes
 from instance_seg_ros.segmentation.runtimes.fixed_suppression import with_fixed_suppression
 from instance_seg_ros.segmentation.runtimes.half_precision import HALF_TYPES, with_half_convolutions
@@ -37,7 +38,7 @@ def graph_for_tensorrt(path: Path, input_shapes: Mapping[str, tuple[int, ...]], 
     Raises:
         ModelError: the file was exported for other shapes, or FP16 cannot hold its weights.
     """
-    model = in_accepted_form(with_fixed_sizes(path, input_shapes))
+    model = in_accepted_form(with_fixed_rows(with_fixed_sizes(path, input_shapes)))
     if is_in_8_bits(path):
         return with_symmetric_activations(model)
     return with_half_convolutions(model, HALF_TYPES[precision]) if precision in HALF_TYPES else model

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import torch
+from torch.nn import functional as F
 
 from instance_seg_ros.segmentation.families.family import Family, Reading
 from instance_seg_ros.segmentation.families.mmdeploy import RTMDET_INS, SOLOV2
@@ -45,6 +47,42 @@ def test_mask_rcnn_is_read_as_it_is(count: int, size_wh, camera_in, blobs, found
     camera = camera_in(size_wh, NETWORK_WH, "fit")
     boxes, scores, classes, masks = rows = random_rows(count, blobs)
     outputs = {"boxes": boxes, "labels": classes, "scores": scores, "masks": masks[:, None]}
+    check(TORCHVISION_MASK_RCNN, outputs, reading_for(TORCHVISION_MASK_RCNN, camera), expected_of(camera, rows, found))
+
+
+def pasted(cells: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """A mask of the network's size, as torchvision makes it of 28 x 28 cells (`paste_mask_in_image`)."""
+    around = F.pad(torch.tensor(cells)[None, None], (1, 1, 1, 1))
+    center, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2 * 30 / 28
+    (x0, y0), (x1, y1) = (center - half).astype(int), (center + half).astype(int)
+    inside = F.interpolate(around, size=(y1 - y0 + 1, x1 - x0 + 1), mode="bilinear", align_corners=False)[0, 0].numpy()
+    width, height = NETWORK_WH
+    left, top, right, bottom = max(x0, 0), max(y0, 0), min(x1 + 1, width), min(y1 + 1, height)
+    mask = np.zeros((height, width), dtype=np.float32)
+    mask[top:bottom, left:right] = inside[top - y0 : bottom - y0, left - x0 : right - x0]
+    return mask
+
+
+@pytest.mark.parametrize("count", [1, 12])
+def test_mask_rcnn_of_an_engine_is_pasted(count: int, size_wh, camera_in, found, check: Callable) -> None:
+    camera = camera_in(size_wh, NETWORK_WH, "fit")
+    rng = np.random.default_rng(count)
+    corners = rng.uniform((-8, -8), np.array(NETWORK_WH) - 40, (count, 2))
+    boxes = np.concatenate([corners, corners + rng.uniform(30, 70, (count, 2))], axis=1).astype(np.float32)
+    # Smooth ones: the reference resamples once more, so that it has other fringes where a box cuts a mask.
+    y, x = np.indices((28, 28)) - 13.5
+    tilts = rng.uniform(0, np.pi, (count, 1, 1))
+    long, across = x * np.cos(tilts) + y * np.sin(tilts), y * np.cos(tilts) - x * np.sin(tilts)
+    cells = (1 / (1 + np.exp(np.hypot(long, 1.5 * across) - 11))).astype(np.float32)
+    scores = np.linspace(0.9, 0.06, count).astype(np.float32)
+    classes = rng.integers(0, CLASSES, count)
+    nothing = {"boxes": (5, 4), "labels": (5,), "scores": (5,), "masks": (5, 1, 28, 28)}
+    outputs = {
+        role: np.concatenate([rows, np.zeros(nothing[role], dtype=rows.dtype)])
+        for role, rows in {"boxes": boxes, "labels": classes, "scores": scores, "masks": cells[:, None]}.items()
+    }
+    masks = [pasted(mask, box) for mask, box in zip(cells, boxes, strict=True)]
+    rows = boxes, scores, classes, masks
     check(TORCHVISION_MASK_RCNN, outputs, reading_for(TORCHVISION_MASK_RCNN, camera), expected_of(camera, rows, found))
 
 
