@@ -104,17 +104,17 @@ def fill_columns(
         mask: (H, W) bool, of the object.
     """
     size_m = np.maximum(high_m - low_m, _MIN_CELL_M)
-    counts = np.clip(
-        (size_m / _MIN_CELL_M + _ROUNDING).astype(np.int64),
-        1,
-        np.ceil(_GRID * size_m / size_m.max() - _ROUNDING).astype(np.int64),
-    )
+    sides_m = size_m.tolist()
+    counts = [
+        min(max(int(side_m / _MIN_CELL_M + _ROUNDING), 1), math.ceil(_GRID * side_m / max(sides_m) - _ROUNDING))
+        for side_m in sides_m
+    ]
     measured_m = np.full(counts, -np.inf)
     _measure_tops(body.points_m, axes, low_m, size_m, measured_m)
     usual_m = median(measured_m[np.isfinite(measured_m)])
     bottoms_m, tops_m = np.empty_like(measured_m), np.empty_like(measured_m)
     camera, depth_m = frame.intrinsics, np.ascontiguousarray(frame.depth_m)
-    pose, optics = np.vstack([body.basis, body.origin_m]), np.array([camera.fx, camera.fy, camera.cx, camera.cy])
+    pose, optics = np.concatenate([body.basis, body.origin_m[None]]), np.array([camera.fx, camera.fy, camera.cx, camera.cy])
     _fill(
         measured_m,
         axes,
