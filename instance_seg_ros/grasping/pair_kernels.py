@@ -227,12 +227,14 @@ def one_of_each_cell(points_m: Floats, group: Ints, rank: Ints, cell_m: Floats) 
     while slots < 2 * len(points_m):
         slots *= 2
     table_key, table_index = np.empty(slots, np.int64), np.full(slots, -1)
+    last, place = 0, 0
     for n in range(len(points_m)):
         key = group[n]
         for axis in range(3):
             key = (key << 17) | _cell(points_m[n, axis], cell_m[axis])
-        place = _slot(key, table_key, table_index)
-        table_key[place] = key
+        if n == 0 or key != last:  # neighbours mostly lie in the same cell
+            last, place = key, _slot(key, table_key, table_index)
+            table_key[place] = key
         if table_index[place] < 0 or rank[n] < rank[table_index[place]]:
             table_index[place] = n
     kept = np.zeros(len(points_m), np.bool_)

@@ -58,13 +58,17 @@ def points_off_plane(
     height, width = depth_m.shape
     most = ((height + stride - 1) // stride) * ((width + stride - 1) // stride)
     points_m, owner = np.empty((most, 3)), np.empty(most, np.int64)
+    rays_x = np.empty(width)
+    for column in range(width):
+        rays_x[column] = (column - camera[2]) / camera[0]
     count = 0
     for row in range(0, height, stride):
+        ray_y = (row - camera[3]) / camera[1]
         for column in range(0, width, stride):
             z = float(depth_m[row, column])
             if z == 0 or left_out[row, column]:
                 continue
-            x, y = (column - camera[2]) / camera[0] * z, (row - camera[3]) / camera[1] * z
+            x, y = rays_x[column] * z, ray_y * z
             if has_plane and x * plane[0] + y * plane[1] + z * plane[2] + plane[3] <= tolerance_m:
                 continue
             points_m[count, 0], points_m[count, 1], points_m[count, 2] = x, y, z

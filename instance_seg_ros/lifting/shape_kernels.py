@@ -62,13 +62,17 @@ def points_in_box(
         far_m: (3,) half the sides of the box, and its height.
     """
     found_m = np.empty(((bottom - top) * (right - left), 3))
+    rays_x = np.empty(right - left)
+    for column in range(left, right):
+        rays_x[column - left] = (column - camera[2]) / camera[0]
     count = 0
     for row in range(top, bottom):
+        ray_y = (row - camera[3]) / camera[1]
         for column in range(left, right):
             c_z = float(depth_m[row, column])
             if not mask[row, column] or c_z == 0:
                 continue
-            c_x, c_y = (column - camera[2]) / camera[0] * c_z, (row - camera[3]) / camera[1] * c_z
+            c_x, c_y = rays_x[column - left] * c_z, ray_y * c_z
             x = rotation[0, 0] * c_x + rotation[0, 1] * c_y + rotation[0, 2] * c_z + translation_m[0]
             y = rotation[1, 0] * c_x + rotation[1, 1] * c_y + rotation[1, 2] * c_z + translation_m[1]
             z = rotation[2, 0] * c_x + rotation[2, 1] * c_y + rotation[2, 2] * c_z + translation_m[2]
