@@ -21,6 +21,7 @@ from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.depth import scale_fault
 from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.messages.incoming import MessageMatcher, RgbdMessages, distortion_of, frame_of, stamp_ns_of
+from instance_seg_ros.messages.lens import centre_fault
 from instance_seg_ros.messages.registration import Registration
 from instance_seg_ros.messages.types import load_typestore
 
@@ -191,6 +192,7 @@ class FrameReader:
         for kind, fault in (
             ("distortion", distortion.fault(self._topics.color, "--rectified")),
             ("unit", scale_fault(frame.depth_m, self._max_opening_m)),
+            ("camera", centre_fault({"colour": messages.color_info, "depth": messages.depth_info})),
             ("registration", self._registration.fault),
         ):
             if fault and kind not in self._odd:

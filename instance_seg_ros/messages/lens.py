@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -93,6 +94,28 @@ def intrinsics_of(info: CameraInfo) -> Intrinsics:
     cropped = Intrinsics(width, height, full.fx, full.fy, full.cx - roi.x_offset, full.cy - roi.y_offset)
     binning_x, binning_y = _binning(info)
     return cropped.resized(width // binning_x, height // binning_y)
+
+
+def centre_fault(infos: Mapping[str, CameraInfo | None]) -> str:
+    """What speaks against the K of cameras, by their names, with the cure; empty for nothing.
+
+    A K of another resolution puts objects decimetres aside, and mostly misses the middle of the image. So does that of
+    an image that was cropped before it came to the driver, so it is no error.
+    """
+    for name, info in infos.items():
+        if info is None:
+            continue
+        try:
+            camera = intrinsics_from_matrix(info.k, info.width, info.height)
+        except ValueError:  # such as zeros: refused where it is used, and that of aligned depth is not
+            continue
+        if not camera.is_centred:
+            return (
+                f"the principal point ({camera.cx:g}, {camera.cy:g}) of {name} is far from the middle of its "
+                f"{camera.width}x{camera.height} image: is K that of another resolution? All positions would be wrong; "
+                "calibrate the camera at the resolution that it publishes"
+            )
+    return ""
 
 
 def is_distorted(info: CameraInfo) -> bool:

@@ -12,6 +12,7 @@ from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.messages import outgoing
 from instance_seg_ros.messages.incoming import MAX_FRAME_ID, RgbdMessages, distortion_of, frame_of
+from instance_seg_ros.messages.lens import centre_fault
 from instance_seg_ros.messages.registration import Registration
 from instance_seg_ros.msg import InstanceArray
 from instance_seg_ros.pipeline import Pipeline, Scene
@@ -195,6 +196,9 @@ class Answers:
             if fault is not None:
                 self._problems.report("frame_id", fault)
                 break
+        fault = centre_fault({"colour": rgbd.color_info, "depth": rgbd.depth_info})
+        if fault:
+            self._problems.report("camera_info", fault)
         distortion = distortion_of(rgbd)
         fault = distortion.fault(self._node.resolve_topic_name("~/color/image_raw"), "rectified_inputs")
         if fault:

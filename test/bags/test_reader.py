@@ -242,6 +242,18 @@ def test_a_given_pose_is_named_in_the_summary(read: Callable, unregistered: list
     assert counts.registration.startswith("depth lies at -0.0500 0.0000 0.0000 m in camera_color_optical_frame")
 
 
+def test_a_k_of_another_resolution_is_told(read: Callable, recorded: list[Stamped]) -> None:
+    def of_twice_the_size(message: Any) -> Any:
+        return replace(message, k=np.array([300.0, 0, 159.5, 0, 300, 119.5, 0, 0, 1]))
+
+    found, counts = read(changed(recorded, (COLOR_INFO, ALIGNED_INFO), of_twice_the_size))
+    assert len(found) == 4
+    (warning,) = counts.warnings
+    assert warning.startswith(
+        "the principal point (159.5, 119.5) of colour is far from the middle of its 160x120 image"
+    )
+
+
 def test_depth_in_a_wrong_unit_is_told_once(read: Callable, recorded: list[Stamped]) -> None:
     def tenths(message: Any) -> Any:
         values = np.frombuffer(message.data, "<u2") * 10

@@ -20,7 +20,7 @@ from instance_seg_ros.messages.incoming import (
     frame_of,
     stamp_ns_of,
 )
-from instance_seg_ros.messages.lens import intrinsics_of, is_distorted
+from instance_seg_ros.messages.lens import centre_fault, intrinsics_of, is_distorted
 
 WIDTH, HEIGHT = 8, 6
 
@@ -227,6 +227,22 @@ def test_a_frame_id_that_is_no_name_is_refused(characters: int, refused: bool) -
 def test_a_region_of_interest_moves_the_principal_point() -> None:
     roi = SimpleNamespace(x_offset=2, y_offset=1, width=4, height=3)
     assert intrinsics_of(info(roi=roi)) == Intrinsics(4, 3, 10.0, 10.0, 1.5, 1.5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, ""),
+        ({"k": [20.0, 0, 7.5, 0, 20.0, 5.5, 0, 0, 1]}, "the principal point (7.5, 5.5) of colour is far from the m"),
+        ({"k": [10.0, 0, 5.5, 0, 10.0, 2.5, 0, 0, 1]}, ""),
+        ({"roi": SimpleNamespace(x_offset=4, y_offset=3, width=4, height=3)}, ""),
+        ({"k": [0.0] * 9}, ""),
+    ],
+    ids=["its own", "of twice the resolution", "somewhat aside", "of a part that is named", "not filled in"],
+)
+def test_a_k_that_misses_the_middle_is_told(changes: dict[str, Any], told: str) -> None:
+    fault = centre_fault({"depth": None, "colour": info(**changes)})
+    assert fault.startswith(told) if told else fault == ""
 
 
 def test_binning_scales_the_camera() -> None:

@@ -73,6 +73,19 @@ def test_a_wrong_unit_of_depth_is_named(stage: Any, send_depth: Any, depth: Any,
     stage.wait(lambda: told in stage.probe.status_text("processing"), "the diagnostics")
 
 
+def test_a_k_of_another_resolution_is_named(stage: Any, make_frame: MakeFrame, messages_of: MessagesOf) -> None:
+    frame = replace(make_frame(), stamp_ns=stage.stamp_ns())
+    info, color, depth = messages_of(frame)
+    info.k = [300.0, 0.0, 159.5, 0.0, 300.0, 119.5, 0.0, 0.0, 1.0]
+    for name, message in (("color_info", info), ("color", color), ("depth", depth)):
+        stage.probe.send(name, message)
+    stage.answer_to(frame.stamp_ns)
+
+    told = "the principal point (159.5, 119.5) of colour is far from the middle of its 160x120 image"
+    stage.wait(lambda: stage.log_lines(told), "the log line")
+    stage.wait(lambda: told in stage.probe.status_text("processing"), "the diagnostics")
+
+
 def test_depth_that_the_node_registers_is_said_to_be_with_its_pose(make_stage: Any, send_depth: Any) -> None:
     stage = make_stage(depth_camera_pose=POSE_50_MM_ASIDE)
     stage.start()
