@@ -216,6 +216,7 @@ def _parse(metadata: Mapping[str, str]) -> ModelInfo:
         score_threshold=score_threshold,
         mask_threshold=mask_threshold,
         calibration=ScoreCalibration.from_text(metadata[CALIBRATION_KEY]) if CALIBRATION_KEY in metadata else UNCHANGED,
+        stuff_is_told=True,  # it was trained on objects alone, however they are called
     )
 
 

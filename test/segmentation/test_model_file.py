@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -12,6 +13,7 @@ from onnx import TensorProto, helper
 
 from instance_seg_ros.core.instances import MAX_STUFF_CLASS_ID
 from instance_seg_ros.core.parameters import SegmentationSettings
+from instance_seg_ros.segmentation.families.stuff import walls_among_objects
 from instance_seg_ros.segmentation.model_file import (
     FORMAT,
     ModelError,
@@ -61,7 +63,7 @@ def test_a_git_lfs_pointer_is_told_with_its_cure(name: str, tmp_path: Path) -> N
 def test_the_facts_of_a_valid_file_are_read(tmp_path: Path) -> None:
     content = tiny_model()
     info = read_model_info(written(tmp_path, content))
-    assert info == ModelInfo("tiny", "1", ("object",), 0.5, 0.4, graph_digest(content))
+    assert info == ModelInfo("tiny", "1", ("object",), 0.5, 0.4, graph_digest(content), stuff_is_told=True)
 
 
 def test_a_file_may_hold_a_calibration_of_its_scores(tmp_path: Path) -> None:
@@ -123,6 +125,11 @@ def test_a_folder_in_place_of_a_file_is_told_with_what_tells_of_it(tmp_path: Pat
 def test_a_file_cut_anywhere_is_refused(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
     with pytest.raises(ModelError):
         read_model_info(written(tmp_path_factory.mktemp("cut"), tiny_model()[:cut]))
+
+
+def test_all_that_a_model_of_this_project_finds_are_objects_however_they_are_called(tmp_path: Path) -> None:
+    info = read_model_info(written(tmp_path, tiny_model()))
+    assert walls_among_objects(replace(info, class_names=("wall",))) == ""
 
 
 def test_the_shipped_model_is_whole() -> None:

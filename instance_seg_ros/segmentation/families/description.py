@@ -70,7 +70,9 @@ def read_exported_model(path: Path) -> ExportedModel:
     said, said_digest = read_yaml(path.with_suffix(".yaml"))
     family, fit = _family_of(path, signature, said)
     image_tensor = _image_tensor(path, signature)
-    image = _image(path, _with_own_facts(family.image, signature), said.get("input", {}))
+    said_of_image = said.get("input", {})
+    own_image = family.image if "size_wh" in said_of_image else _with_own_facts(path, family.image, signature)
+    image = _image(path, own_image, said_of_image)
     names, names_from = _class_names(path, family, fit, signature, said)
     stuff_class_ids, stuff_from = _stuff(path, names, signature, said)
     weights = _digest_of_weights(path, content)
@@ -164,13 +166,26 @@ def _image_tensor(path: Path, signature: Signature) -> Tensor:
     raise ModelError(f"{path} has no input for an image, such as float32 [1, 3, height, width]; it has {found}")
 
 
-def _with_own_facts(image: ImageInput, signature: Signature) -> ImageInput:
-    """Changed by what the file says in its metadata: `imgsz` is [height, width]."""
+def _with_own_facts(path: Path, image: ImageInput, signature: Signature) -> ImageInput:
+    """Changed by what the file says in its metadata: `imgsz` is [height, width].
+
+    Raises:
+        ModelError: these are no sizes.
+    """
     try:
         height, width = ast.literal_eval(signature.metadata.get("imgsz", ""))
     except (ValueError, SyntaxError, TypeError):
         return image
-    return dataclasses.replace(image, size_wh=(int(width), int(height)))
+    if not all(_is_side(side) for side in (width, height)):
+        raise ModelError(
+            f"{path}: its metadata's imgsz is {signature.metadata['imgsz']}, and must be [height, width] in pixels; "
+            f"{path.with_suffix('.yaml').name} can say better (input: size_wh: [WIDTH, HEIGHT])"
+        )
+    return dataclasses.replace(image, size_wh=(width, height))
+
+
+def _is_side(value: object) -> bool:
+    return type(value) is int and 0 < value <= 8192
 
 
 def _image(path: Path, image: ImageInput, said: Mapping[str, Any]) -> ImageInput:
@@ -186,7 +201,7 @@ def _image(path: Path, image: ImageInput, said: Mapping[str, Any]) -> ImageInput
             usable = value in allowed
             wanted = f"one of {', '.join(allowed)}"
         elif key == "size_wh":
-            usable = _are_numbers(value, 2) and all(isinstance(side, int) and 0 < side <= 8192 for side in value)
+            usable = _are_numbers(value, 2) and all(map(_is_side, value))
             wanted = "[width, height] in pixels"
         elif key in ("mean", "std"):
             usable = _are_numbers(value, 3) and (key == "mean" or min(value) > 0)
@@ -240,7 +255,6 @@ def _class_names(
         source = (
             "numbers, since the file names none" if names[:1] == ("class 0",) else "COCO, since the file names none"
         )
-    # Query-based models have an output more than they have classes.
     missing = 0 if count is None else count - len(names)
     if not names or len(names) > MAX_CLASSES or not 0 <= missing <= family.may_lack_a_name:
         has = "" if count is None else f"; its graph has {count}"

@@ -83,7 +83,7 @@ class Family:
         obstacle: why a graph whose outputs fit is of another family; None when it may be this one.
         class_count: how many classes the sizes or the weights tell of; None when they do not.
         class_names: for files that name none.
-        may_lack_a_name: whether one name fewer than classes will do; not where it could be that of the background.
+        may_lack_a_name: whether one name fewer than classes will do, since one of them stands for none.
         nms_iou: as in Reading.
     """
 
@@ -97,7 +97,7 @@ class Family:
     class_names: Callable[[int | None], tuple[str, ...]]
     obstacle: Callable[[Signature, Sizes], str | None] = lambda signature, sizes: None
     class_count: Callable[[Signature, Sizes], int | None] = lambda signature, sizes: None
-    may_lack_a_name: bool = True
+    may_lack_a_name: bool = False
     nms_iou: float = 0.7
 
     def fit(self, signature: Signature) -> Fit:

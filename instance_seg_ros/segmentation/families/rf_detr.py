@@ -70,5 +70,6 @@ RF_DETR_SEG = Family(
     decode=decode,
     obstacle=_obstacle,
     class_count=_class_count,
+    may_lack_a_name=True,
     class_names=coco.names_of,
 )

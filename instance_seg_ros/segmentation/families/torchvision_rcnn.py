@@ -100,5 +100,4 @@ TORCHVISION_MASK_RCNN = Family(
     decode=decode,
     class_count=_class_count,
     class_names=_class_names,
-    may_lack_a_name=False,
 )

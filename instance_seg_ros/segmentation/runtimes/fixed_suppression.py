@@ -204,18 +204,17 @@ def _replace(model: onnx.ModelProto, output: str, opset: int, shapes: Mapping[st
     (node,) = (node for node in graph.node if output in node.output)
     behind = [node for node in graph.node if not needed.issuperset(node.output)]
     boxes, scores, limit, iou_threshold, score_threshold = [*node.input, "", "", ""][:5]
-    # MMDeploy's scores are transposed for the operator alone: the rows' come from before that.
-    read, readers = scores, _readers(behind, scores)
+    # The rows' scores may be read as the operator has them, and before they were transposed for it, as MMDeploy does.
     producers = {producer.output[0]: producer for producer in before}
-    permutations = []
-    while not readers and read in producers and producers[read].op_type == "Transpose" and producers[read].attribute:
-        permutations.append(helper.get_node_attr_value(producers[read], "perm"))
-        read = producers[read].input[0]
-        readers = _readers(behind, read)
+    forms, permutations = [scores], []
+    while (turn := producers.get(forms[-1])) is not None and turn.op_type == "Transpose" and turn.attribute:
+        permutations.append(helper.get_node_attr_value(turn, "perm"))
+        forms.append(turn.input[0])
+    readers = {form: _readers(behind, form) for form in forms}
     # The shape is empty where inference cannot tell how many axes there are.
     images, classes, count = shapes.get(scores) or (0, 0, 0)
     per_class = _integer(graph, limit)
-    if images != 1 or min(classes, count, per_class) < 1 or not readers:
+    if images != 1 or min(classes, count, per_class) < 1 or not any(readers.values()):
         return
     rounds = min(MAX_ROWS, per_class, count)
     centers = any(attribute.name == "center_point_box" and attribute.i for attribute in node.attribute)
@@ -238,12 +237,14 @@ def _replace(model: onnx.ModelProto, output: str, opset: int, shapes: Mapping[st
         score_threshold or _added(graph, f"{output}/score_threshold", _LOWEST),
     ]
     calls = [helper.make_node(function.name, inputs, [output, marked], name=node.name, domain=_DOMAIN)]
-    for permutation in permutations:
-        back = f"{marked}/back"
-        calls.append(helper.make_node("Transpose", [marked], [back], name=back, perm=np.argsort(permutation).tolist()))
-        marked = back
-    for reader in readers:
-        reader.input[:] = [marked if name == read else name for name in reader.input]
+    for form, permutation in zip(forms, [*permutations, None], strict=True):
+        for reader in readers[form]:
+            reader.input[:] = [marked if name == form else name for name in reader.input]
+        if permutation is not None:
+            back = f"{marked}/back"
+            turn_back = np.argsort(permutation).tolist()
+            calls.append(helper.make_node("Transpose", [marked], [back], name=back, perm=turn_back))
+            marked = back
     nodes = [*before, *calls, *behind]  # in an order in which each has its inputs
     del graph.node[:]
     graph.node.extend(nodes)

@@ -3,8 +3,8 @@
 Model files are written for all runtimes, and are fastest on CPUs as they are. TensorRT's parser refuses some of what is
 valid ONNX: bytes may feed a Cast and nothing else, ArgMax wants two axes, TopK gives 3,840 elements at most, and
 suppression of boxes has no fixed number of rows. Rewriting that when an engine is built serves every file, those that
-were exported before included; each result stays the same to the bit, but for rows that no threshold takes for an
-object: those behind what suppression leaves, and what TopK gives of elements of minus infinity.
+were exported before included; each result stays the same to the bit, but for rows behind what suppression leaves, which
+no threshold takes for an object, and the order of numbers that are the lowest of their type.
 """
 
 from __future__ import annotations
@@ -25,6 +25,13 @@ from instance_seg_ros.segmentation.runtimes.symmetric_activations import with_sy
 
 _LARGEST_K = 3840
 """Of TensorRT's TopK, in each of its versions so far."""
+_LOWEST_TWO: dict[int, tuple[float, float]] = {
+    TensorProto.FLOAT: (-np.inf, float(np.finfo(np.float32).min)),
+    TensorProto.FLOAT16: (-np.inf, float(np.finfo(np.float16).min)),
+    TensorProto.INT32: (-(2**31), -(2**31) + 1),
+    TensorProto.INT64: (-(2**63), -(2**63) + 1),
+}
+"""Of a type of elements: the lowest number, and the lowest but one."""
 
 
 def graph_for_tensorrt(path: Path, input_shapes: Mapping[str, tuple[int, ...]], precision: str) -> bytes:
@@ -50,7 +57,7 @@ def in_accepted_form(model: bytes) -> bytes:
     proto = with_fixed_suppression(as_it_is)
     changed = proto is not as_it_is
     changed |= _convert_bytes_first(proto.graph)
-    changed |= _take_many_in_parts(proto.graph)
+    changed |= _take_many_in_parts(proto)
     changed |= _give_argmax_two_axes(proto)
     if not changed:
         return model
@@ -77,11 +84,15 @@ def _convert_bytes_first(graph: onnx.GraphProto) -> bool:
     return bool(wrongly_used)
 
 
-def _take_many_in_parts(graph: onnx.GraphProto) -> bool:
+def _take_many_in_parts(proto: onnx.ModelProto) -> bool:
     """Makes several of each TopK that gives too many largest elements: each looks at what those before it left.
 
-    Elements of minus infinity, which no threshold takes for an object, may come again as the lowest finite number.
+    What is taken becomes the lowest number there is, before which everything else is raised a little above it, so that
+    no place comes twice; values are looked up where they were. Of floating-point numbers and integers that TensorRT
+    takes; a TopK of others stays as it is.
     """
+    graph = proto.graph
+    kinds = _kinds_of(proto)
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer if tensor.dims == [1]}
     nodes: list[onnx.NodeProto] = []
     for node in graph.node:
@@ -92,8 +103,16 @@ def _take_many_in_parts(graph: onnx.GraphProto) -> bool:
         if count <= _LARGEST_K:
             nodes.append(node)
             continue
+        kind = kinds.get(node.input[0], TensorProto.UNDEFINED)
+        if kind not in _LOWEST_TWO:
+            nodes.append(node)
+            continue
         axis = attributes.get("axis", -1)
-        left, parts = node.input[0], []
+        gone, lowest = _LOWEST_TWO[kind]
+        floor, left, parts = f"{node.output[0]}/lowest", f"{node.output[0]}/above_lowest", []
+        graph.initializer.append(helper.make_tensor(floor, kind, [1], [lowest]))
+        nodes.append(helper.make_node("Less", [node.input[0], floor], [f"{left}/is_below"]))
+        nodes.append(helper.make_node("Where", [f"{left}/is_below", floor, node.input[0]], [left]))
         for begin in range(0, count, _LARGEST_K):
             part = [f"{name}/from_{begin}" for name in node.output]
             size, taken = f"{part[1]}/count", f"{part[1]}/taken"
@@ -102,19 +121,27 @@ def _take_many_in_parts(graph: onnx.GraphProto) -> bool:
             nodes.append(helper.make_node("TopK", [left, size], part, name=part[0], **attributes))
             parts.append(part)
             if begin + _LARGEST_K < count:
-                lowest = helper.make_tensor("lowest", TensorProto.FLOAT, [1], [np.finfo(np.float32).min])
+                value = helper.make_tensor("gone", kind, [1], [gone])
                 nodes += [
                     helper.make_node("Shape", [part[1]], [f"{taken}/shape"]),
-                    helper.make_node("ConstantOfShape", [f"{taken}/shape"], [taken], value=lowest),
+                    helper.make_node("ConstantOfShape", [f"{taken}/shape"], [taken], value=value),
                     helper.make_node("ScatterElements", [left, part[1], taken], [f"{taken}/left"], axis=axis),
                 ]
                 left = f"{taken}/left"
-        for output, names in zip(node.output, zip(*parts, strict=True), strict=True):
-            nodes.append(helper.make_node("Concat", names, [output], name=output, axis=axis))
+        values, places = node.output
+        nodes.append(helper.make_node("Concat", [part[1] for part in parts], [places], name=places, axis=axis))
+        nodes.append(helper.make_node("GatherElements", [node.input[0], places], [values], name=values, axis=axis))
     changed = len(nodes) != len(graph.node)
     del graph.node[:]
     graph.node.extend(nodes)
     return changed
+
+
+def _kinds_of(proto: onnx.ModelProto) -> dict[str, int]:
+    """The types of elements by name, as far as they are known."""
+    inferred = onnx.shape_inference.infer_shapes(proto).graph
+    values = [*inferred.value_info, *inferred.input, *inferred.output]
+    return {value.name: value.type.tensor_type.elem_type for value in values}
 
 
 def _give_argmax_two_axes(proto: onnx.ModelProto) -> bool:

@@ -113,6 +113,23 @@ def test_a_mask_rcnn_whose_background_has_no_name_is_refused(tmp_path: Path) -> 
     assert read_exported_model(path).info.class_names == ("background", "nut", "bolt")
 
 
+@pytest.mark.parametrize("count", [79, 81])
+def test_as_many_names_as_a_yolo_has_classes_are_needed(count: int, tmp_path: Path) -> None:
+    path = write_model(tmp_path / "model.onnx", YOLO)
+    path.with_suffix(".yaml").write_text(f"class_names: {[f'part {index}' for index in range(count)]}")
+    with pytest.raises(ModelError, match=rf"{count} class names \(model.yaml\) cannot be used; its graph has 80"):
+        read_exported_model(path)
+
+
+@pytest.mark.parametrize("sizes", ["[0, 640]", "[640, -1]", "['a', 640]", "[640, 1e9]", "[True, 640]"])
+def test_sizes_that_are_none_are_refused_and_the_yaml_says_better(sizes: str, tmp_path: Path) -> None:
+    path = write_model(tmp_path / "model.onnx", YOLO, imgsz=sizes)
+    with pytest.raises(ModelError, match=r"its metadata's imgsz is .* model.yaml can say better"):
+        read_exported_model(path)
+    path.with_suffix(".yaml").write_text("input: {size_wh: [320, 256]}")
+    assert read_exported_model(path).image.size_wh == (320, 256)
+
+
 def test_the_yaml_beside_a_file_says_it_better(tmp_path: Path) -> None:
     path = write_model(tmp_path / "model.onnx", YOLO, names=str(dict(enumerate(COCO_CLASS_NAMES))))
     before = read_exported_model(path)

@@ -25,6 +25,7 @@ def suppression(
     least: float | None = 0.05,
     opset: int = 17,
     reads_scores: bool = True,
+    reads_turned: bool = False,
     **attributes: Any,
 ) -> onnx.ModelProto:
     """A graph that suppresses boxes (1, N, 4) with scores (B, C, N) and looks up the scores of the rows.
@@ -45,6 +46,9 @@ def suppression(
         nodes.append(helper.make_node("GatherND", ["scores", "places_in_scores"], ["row_scores"]))
         given["places"] = np.array([0, 2, 1])
         outputs.append(helper.make_tensor_value_info("row_scores", TensorProto.FLOAT, ["R"]))
+    if reads_turned:
+        nodes.append(helper.make_node("GatherND", ["turned", "rows"], ["turned_row_scores"]))
+        outputs.append(helper.make_tensor_value_info("turned_row_scores", TensorProto.FLOAT, ["R"]))
     graph = helper.make_graph(
         nodes,
         "suppression",
@@ -142,6 +146,17 @@ def test_a_chain_in_which_each_choice_hangs_on_the_one_before(
 def test_none_or_all_of_some_boxes_apart(name: str, scores: float, kept: int) -> None:
     boxes = chain(12)[:, ::4]  # three of them, which do not touch
     assert assert_same(suppression((1, 4, 3)), boxes, np.full((1, 4, 3), scores)) == kept, name
+
+
+def test_scores_that_are_read_in_both_orders_are_marked_in_both() -> None:
+    rng = np.random.default_rng(4)
+    scores = rng.uniform(0, 1, (1, 3, 40)).transpose(0, 2, 1).astype(np.float32)
+    feeds = {"boxes": anywhere(rng, 40).astype(np.float32), "scores": scores}
+    model = with_fixed_suppression(suppression((1, 3, 40), least=0.9, reads_turned=True))
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    _, row_scores, turned = session.run(None, feeds)
+    assert (row_scores == NO_OBJECT).sum() > 0
+    assert np.array_equal(turned, row_scores)
 
 
 def test_of_more_rows_than_are_read_the_best_stay() -> None:

@@ -161,23 +161,37 @@ def test_the_largest_element_of_a_vector_is_looked_for_in_a_row(keepdims: int) -
         assert build_engine(load_library("tensorrt-rtx"), changed, "fp32", ignore, CHECKED_CAPABILITIES)
 
 
-@pytest.mark.parametrize(("count", "axis"), [(5000, 0), (8000, 1)])
-def test_many_largest_elements_are_taken_in_parts(count: int, axis: int) -> None:
+@pytest.mark.parametrize(
+    ("count", "axis", "kind", "lowest"),
+    [
+        (5000, 0, np.float32, None),
+        (8000, 1, np.float32, None),
+        (8000, 1, np.float32, -np.inf),
+        (8000, 0, np.float16, -np.inf),
+        (5000, 1, np.int32, None),
+        (8000, 1, np.int64, -(2**63)),
+    ],
+)
+def test_many_largest_elements_are_taken_in_parts(
+    count: int, axis: int, kind: type[np.generic], lowest: float | None
+) -> None:
     shape = (8400, 2) if axis == 0 else (2, 8400)
     largest = (count, 2) if axis == 0 else (2, count)
     graph = helper.make_graph(
         [helper.make_node("TopK", ["x", "k"], ["values", "places"], name="many", axis=axis)],
         "a",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("x", helper.np_dtype_to_tensor_dtype(np.dtype(kind)), shape)],
         [
-            helper.make_tensor_value_info("values", TensorProto.FLOAT, largest),
+            helper.make_tensor_value_info("values", helper.np_dtype_to_tensor_dtype(np.dtype(kind)), largest),
             helper.make_tensor_value_info("places", TensorProto.INT64, largest),
         ],
         [numpy_helper.from_array(np.array([count]), "k")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 11)], ir_version=8).SerializeToString()
     changed = in_accepted_form(model)
-    x = np.random.default_rng(1).integers(-500, 500, shape).astype(np.float32)  # most of them several times
+    x = np.random.default_rng(1).integers(-500, 500, shape).astype(kind)  # most of them several times
+    if lowest is not None:
+        x[x < 0] = lowest  # more than are left out
     expected, found = (
         onnxruntime.InferenceSession(one, providers=["CPUExecutionProvider"]).run(None, {"x": x})
         for one in (model, changed)
