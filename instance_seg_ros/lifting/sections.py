@@ -465,13 +465,15 @@ def _least_scatter(
             sums[own, 0] += weight[i] * radius_m
             sums[own, 1] += weight[i] * centred_x[i]
             sums[own, 2] += weight[i] * centred_y[i]
+        for own in range(2 * BINS):  # to means
+            for axis in range(3):
+                sums[own, axis] /= max(total[own], 1e-9)
         counted = 0
         for i in range(len(x)):
             own = bins[i]
-            own_total = max(total[own], 1e-9)
-            departure_m[i] -= sums[own, 0] / own_total
-            centred_x[i] -= sums[own, 1] / own_total
-            centred_y[i] -= sums[own, 2] / own_total
+            departure_m[i] -= sums[own, 0]
+            centred_x[i] -= sums[own, 1]
+            centred_y[i] -= sums[own, 2]
             if weight[i] > 0:
                 off_m[counted] = abs(departure_m[i])
                 counted += 1

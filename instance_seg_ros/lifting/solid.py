@@ -92,8 +92,11 @@ class Revolution:
 
     def inner_surface_m(self) -> FloatArray:
         """(K, R, 3) points all around, a little inside of it, where an outline's noise does not reach."""
-        flat_m = self.axis_m + _INSIDE * self.radii_m[:, None, None] * (_CIRCLE[::2] @ self.stretch.T)
-        return np.concatenate([flat_m, np.broadcast_to(self.heights_m[:, None, None], (*flat_m.shape[:2], 1))], axis=2)
+        circle = _CIRCLE[::2] @ self.stretch.T
+        points_m = np.empty((len(self.radii_m), len(circle), 3))
+        points_m[:, :, :2] = self.axis_m + _INSIDE * self.radii_m[:, None, None] * circle
+        points_m[:, :, 2] = self.heights_m[:, None]
+        return points_m
 
 
 def fit_revolution(
@@ -163,7 +166,7 @@ class Ball:
 
 def _refuted(revolution: Revolution, body: Body, frame: RgbdFrame, mask: NDArray[np.bool_]) -> bool:
     """Whether it is far wider than what was measured of it, or the camera sees free space inside of it."""
-    x_m, y_m = np.ptp(body.points_m[:, :2], axis=0).tolist()
+    x_m, y_m = (float(along_m.max() - along_m.min()) for along_m in body.points_m[:, :2].T)
     if revolution.radii_m.max() > _WIDEST * math.sqrt(x_m * x_m + y_m * y_m):
         return True
     inside_m = revolution.inner_surface_m().reshape(-1, 3)
