@@ -106,3 +106,33 @@ def mask_cross_entropy(probabilities: Tensor, targets: Tensor, weights: Tensor |
     """
     probabilities = probabilities.nan_to_num(nan=0.5).clamp(_EPS, 1 - _EPS)
     return F.binary_cross_entropy(probabilities, targets, weights, reduction="none").flatten(1).mean(dim=1)
+
+
+def neighbour_loss(
+    probabilities: Tensor, ids: Tensor, image: Tensor, own_id: Tensor, is_object: Tensor, least_cells: int = 6
+) -> Tensor:
+    """How much of the other objects a mask covers: the sum over them of -log(1 - mean probability on their cells).
+
+    Dice and cross-entropy weigh cells, and so hardly notice a small object that is taken into the mask of a large one;
+    here each neighbour weighs the same, whatever its size.
+
+    Args:
+        probabilities: (K, h, w) in [0, 1].
+        ids: (B, h, w) int64, the id of each cell.
+        image: (K,) int64, the image of each mask.
+        own_id: (K,) int64, the id that each mask is of.
+        is_object: (I,) bool, which ids are objects.
+        least_cells: an object of fewer cells does not count.
+
+    Returns:
+        (K,) >= 0.
+    """
+    labels = ids.flatten(1)
+    areas = probabilities.new_zeros(len(ids), len(is_object))
+    areas.scatter_add_(1, labels, torch.ones_like(labels, dtype=areas.dtype))
+    covered = probabilities.new_zeros(len(image), len(is_object))
+    covered = covered.scatter_add(1, labels[image], probabilities.flatten(1))
+    # Less than the whole, so that the loss of what is covered whole stays finite, and has a slope.
+    share = 0.99 * covered / areas.clamp(min=1.0)[image]
+    counts = (is_object & (areas >= least_cells))[image].scatter(1, own_id[:, None], False)
+    return torch.where(counts, -torch.log1p(-share), 0.0).sum(dim=1)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-TERMS = ("class", "box", "centerness", "dice", "mask", "foreground")
+TERMS = ("class", "box", "centerness", "dice", "mask", "neighbours", "foreground")
 
 
 def smoothed(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:
@@ -32,6 +32,8 @@ def plot_losses(log_path: Path, picture_path: Path) -> None:
     window = max(1, len(steps) // 60)
     figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
     for term in TERMS:
+        if not all(term in record for record in records):
+            continue  # a training that began before there was such a loss
         values = smoothed(np.array([record[term] for record in records], dtype=np.float64), window)
         axes.plot(steps[len(steps) - len(values) :], values, label=term, linewidth=1.2)
     axes.set_xlabel("step")

@@ -17,6 +17,7 @@ from instance_seg_ros.learning.models.losses import (
     focal_loss,
     giou_loss,
     mask_cross_entropy,
+    neighbour_loss,
 )
 from instance_seg_ros.learning.training.settings import ObjectiveSettings
 from instance_seg_ros.learning.training.targets import IGNORED, Assignment, assign_locations, sample_positives
@@ -59,8 +60,8 @@ def _mask_terms(
     assignment: Assignment,
     settings: ObjectiveSettings,
     seeds: Tensor,
-) -> tuple[_Term, _Term]:
-    """Dice and cross-entropy over the sampled locations."""
+) -> tuple[_Term, _Term, _Term]:
+    """Dice, cross-entropy and what is covered of neighbours, over the sampled locations."""
     chosen, counts = sample_positives(assignment.instance, settings.masks_per_instance, settings.masks_per_image, seeds)
     instance = assignment.instance.gather(1, chosen).clamp(min=0).flatten()
     image = torch.arange(len(chosen), device=chosen.device)[:, None].expand_as(chosen).flatten()
@@ -81,8 +82,17 @@ def _mask_terms(
     predicted = model.mask_probabilities(output, index, boxes)
     dice = (counted * dice_loss(predicted, targets)).sum()
     cross_entropy = (counted * mask_cross_entropy(predicted, targets, weights)).sum()
+    stride = model.config.mask_stride
+    ids = batch.ids[:, stride // 2 :: stride, stride // 2 :: stride].long()
+    any_id = torch.arange(IGNORE_ID + 1, device=ids.device)
+    is_object = (any_id > 0) & (any_id != IGNORE_ID)
+    neighbours = (counted * neighbour_loss(predicted, ids, image, instance + 1, is_object)).sum()
     number = counted.sum().float()
-    return _Term(dice, number), _Term(settings.mask_cross_entropy_weight * cross_entropy, number)
+    return (
+        _Term(dice, number),
+        _Term(settings.mask_cross_entropy_weight * cross_entropy, number),
+        _Term(settings.neighbour_weight * neighbours, number),
+    )
 
 
 def _foreground_term(logits: Tensor, ids: Tensor, stride: int, weight: float) -> _Term:
@@ -111,7 +121,8 @@ def batch_losses(
     seeds: Tensor,
     mean_of_processes: Callable[[Tensor], Tensor] = lambda values: values,
 ) -> dict[str, Tensor]:
-    """The weighted terms whose sum is minimised: class, box, centerness, dice, mask, foreground (scalars).
+    """The weighted terms whose sum is minimised: class, box, centerness, dice, mask,
+    neighbours, foreground (scalars).
 
     Args:
         model: the network.
@@ -133,13 +144,14 @@ def batch_losses(
     # GIoU is that of boxes in pixels as in strides.
     box = giou_loss(output.ltrb_px.flatten(0, 1), assignment.ltrb_px.flatten(0, 1), quality.flatten())
     nearness = F.binary_cross_entropy_with_logits(output.centerness_logits, quality, weight=positive, reduction="sum")
-    dice, cross_entropy = _mask_terms(model, output, batch, assignment, settings, seeds)
+    dice, cross_entropy, neighbours = _mask_terms(model, output, batch, assignment, settings, seeds)
     terms = {
         "class": _Term(focal_loss(output.class_logits, class_target, class_weight), count),
         "box": _Term(box * quality.sum(), quality.sum()),
         "centerness": _Term(nearness, count),
         "dice": dice,
         "mask": cross_entropy,
+        "neighbours": neighbours,
         "foreground": _foreground_term(
             output.foreground_logits, batch.ids, model.config.stage_strides[0], settings.foreground_weight
         ),

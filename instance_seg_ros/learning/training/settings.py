@@ -94,6 +94,12 @@ class ObjectiveSettings(Settings):
         minimum=0.0,
         maximum=1000.0,
     )
+    neighbour_weight: float = setting(
+        0.25,
+        "Weight of the loss of masks that cover other objects: more of it gives fewer merges and more splits.",
+        minimum=0.0,
+        maximum=1000.0,
+    )
     foreground_weight: float = setting(1.0, "Weight of the auxiliary foreground loss.", minimum=0.0, maximum=1000.0)
     masks_per_instance: int = setting(
         2, "Positive locations of each instance in the mask loss.", minimum=1, maximum=1000

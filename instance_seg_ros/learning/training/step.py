@@ -147,7 +147,7 @@ class OptimiserStep:
             batch: on the device.
 
         Returns:
-            (7,) float32 on the device: the loss terms of all processes, in the order of TERMS, and the gradient's norm.
+            (8,) float32 on the device: the loss terms of all processes, in the order of TERMS, and the gradient's norm.
         """
         settings, device_type = self._settings, batch.depth_m.device.type
         self.optimizer.zero_grad(set_to_none=True)

@@ -11,6 +11,7 @@ from instance_seg_ros.learning.models.losses import (
     focal_loss,
     giou_loss,
     mask_cross_entropy,
+    neighbour_loss,
 )
 
 
@@ -118,3 +119,26 @@ def test_gradients_match_finite_differences() -> None:
     assert torch.autograd.gradcheck(lambda x: dice_loss(x.sigmoid(), targets), (logits,))
     assert torch.autograd.gradcheck(lambda x: mask_cross_entropy(x.sigmoid(), targets), (logits,))
     assert torch.autograd.gradcheck(lambda x: giou_loss(x, target_ltrb, torch.ones(5).double()), (ltrb,))
+
+
+def test_each_neighbour_costs_by_the_share_of_it_that_is_covered_whatever_its_size() -> None:
+    ids = torch.tensor([[[1, 1, 2, 3, 3, 0, 255]]])
+    is_object = (torch.arange(256) > 0) & (torch.arange(256) < 255)
+    probabilities = torch.tensor([[[1.0, 1.0, 0.5, 0.5, 0.5, 1.0, 1.0]], [[0.0, 0.0, 1.0, 0.0, 1.0, 1.0, 1.0]]])
+    image, own = torch.tensor([0, 0]), torch.tensor([1, 2])
+    half = -math.log(1 - 0.99 / 2)
+    loss = neighbour_loss(probabilities, ids, image, own, is_object, least_cells=1)
+    assert loss.tolist() == pytest.approx([2 * half, half])  # of 2 and 3; of 3, and nothing of 1
+    assert neighbour_loss(probabilities, ids, image, own, is_object, least_cells=2).tolist() == pytest.approx(
+        [half, half]
+    )
+
+
+def test_a_neighbour_that_is_covered_whole_has_a_slope() -> None:
+    probabilities = torch.ones(1, 1, 4, requires_grad=True)
+    is_object = torch.tensor([False, True, True])
+    neighbour_loss(
+        probabilities, torch.tensor([[[1, 1, 2, 2]]]), torch.tensor([0]), torch.tensor([1]), is_object, least_cells=1
+    ).sum().backward()
+    assert probabilities.grad is not None
+    assert probabilities.grad.flatten().tolist() == pytest.approx([0, 0, 49.5, 49.5], rel=1e-3)

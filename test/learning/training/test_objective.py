@@ -10,7 +10,7 @@ from torch import Tensor
 
 from instance_seg_ros.learning.datasets.augmentation import AugmentationSettings
 from instance_seg_ros.learning.datasets.scene_frames import SceneFrames
-from instance_seg_ros.learning.datasets.training_samples import Batch, FrameDataset, collate
+from instance_seg_ros.learning.datasets.training_samples import IGNORE_ID, Batch, FrameDataset, collate
 from instance_seg_ros.learning.models.condinst import CondInst, DenseOutput
 from instance_seg_ros.learning.models.configuration import MASK_HEADS, CondInstConfig
 from instance_seg_ros.learning.models.losses import dice_loss, giou_loss, mask_cross_entropy
@@ -108,7 +108,7 @@ def losses_image_by_image(model: CondInst, output: DenseOutput, batch: Batch) ->
     chosen, counts = sample_positives(
         assignment.instance, OBJECTIVE.masks_per_instance, OBJECTIVE.masks_per_image, SEEDS
     )
-    dice, mask, box, centerness = [], [], [], []
+    dice, mask, neighbours, box, centerness = [], [], [], [], []
     for image in range(len(batch.ids)):
         levels = [model.controller(level[image : image + 1]).flatten(2) for level in output.parameter_features]
         parameters = torch.cat(levels, dim=2)[0].T
@@ -123,6 +123,12 @@ def losses_image_by_image(model: CondInst, output: DenseOutput, batch: Batch) ->
             weights = torch.where((highest > 0.5) & (lowest < 0.5), OBJECTIVE.boundary_weight, 1.0)
             dice.append(dice_loss(probabilities, target))
             mask.append(OBJECTIVE.mask_cross_entropy_weight * mask_cross_entropy(probabilities, target, weights))
+            middle = model.config.mask_stride // 2
+            ids = batch.ids[image, middle :: model.config.mask_stride, middle :: model.config.mask_stride]
+            others = set(ids.unique().tolist()) - {0, IGNORE_ID, int(assignment.instance[image, index]) + 1}
+            covered = [probabilities[0, ids == other].mean() for other in others if (ids == other).sum() >= 6]
+            cost = sum((-torch.log(1 - 0.99 * share) for share in covered), torch.zeros(()))
+            neighbours.append(OBJECTIVE.neighbour_weight * cost)
         for index in (assignment.instance[image] >= 0).nonzero().flatten().tolist():
             quality = assignment.quality[image, index]
             ltrb = [
@@ -135,6 +141,7 @@ def losses_image_by_image(model: CondInst, output: DenseOutput, batch: Batch) ->
     return {
         "dice": torch.cat(dice).mean(),
         "mask": torch.cat(mask).mean(),
+        "neighbours": torch.stack(neighbours).mean(),
         "box": sum(loss for loss, _ in box) / sum(quality for _, quality in box),
         "centerness": torch.stack(centerness).mean(),
     }

@@ -11,6 +11,7 @@ import torch
 
 from instance_seg_ros.learning.models.checkpoint import load_checkpoint
 from instance_seg_ros.learning.models.configuration import CondInstConfig
+from instance_seg_ros.learning.training.curve import TERMS
 from instance_seg_ros.learning.training.log import LOG_NAME
 from instance_seg_ros.learning.training.processes import Processes, joined_processes
 from instance_seg_ros.learning.training.train import CHECKPOINT_NAME
@@ -47,7 +48,7 @@ def test_two_processes_learn_what_one_learns_and_either_resumes_the_other(
         logged_together = train(tiny_color_store, together, small_config, steps, processes)
     assert [record["step"] for record in logged_together] == [1, 2, 3, 4]
     for first, second in zip(logged_alone, logged_together, strict=True):
-        for name in ("class", "box", "centerness", "dice", "mask", "foreground", "gradient_norm", "learning_rate"):
+        for name in (*TERMS, "gradient_norm", "learning_rate"):
             assert second[name] == pytest.approx(first[name], rel=2e-3), (first["step"], name)
     states = [load_checkpoint(folder / CHECKPOINT_NAME).model for folder in (alone, together)]
     for name, value in states[0].items():
