@@ -46,22 +46,23 @@ def with_fixed_rows(model: bytes) -> bytes:
     proto = _finished(proto, [function(name, opset) for name in steps])
     # With a fixed number of rows, whether there are any is no question: of the branches around a suppression one is
     # left. It fixes the number of rows of the next.
-    while (suppression := _first(proto.graph, _SUPPRESSES)) is not None:
-        rows = _suppress_by_table(proto.graph, suppression)
+    while suppressions := [node for node in proto.graph.node if node.op_type == _SUPPRESSES]:
+        rows = _suppress_by_table(proto.graph, suppressions[0])
         if rows is None:
             return model
         proto = _finished(proto, [function("RowOrZeros", opset), function("TableSuppression", opset, rows=rows)])
-    while (aligned := _first(proto.graph, "RoiAlign")) is not None:
-        values = _sampling_of(aligned)
-        if values is None:
-            return model
-        alike = [node for node in proto.graph.node if node.op_type == "RoiAlign" and _sampling_of(node) == values]
-        for node in alike:
-            _call("RoiAlign", node, node.input[:2])
-        proto = _finished(proto, [function("RoiAlign", opset, **values)])
+    samplings: list[onnx.FunctionProto] = []
+    for node in proto.graph.node:
+        if node.op_type == "RoiAlign":
+            values = _sampling_of(node)
+            if values is None:
+                return model
+            samplings.append(function("RoiAlign", opset, **values))
+            samplings[-1].name += str(len(samplings))
+            _call(samplings[-1].name, node, node.input[:2])
     if not _leave_masks_in_cells(proto.graph):
         return model
-    content: bytes = _finished(proto, []).SerializeToString()
+    content: bytes = _finished(proto, samplings).SerializeToString()
     return content
 
 
@@ -73,10 +74,6 @@ def _finished(proto: onnx.ModelProto, functions: Sequence[onnx.FunctionProto]) -
     _remove_unused(inlined.graph)
     del inlined.graph.value_info[:]  # of numbers of rows that are known now
     return onnx.load_from_string(computed_ahead(inlined.SerializeToString()))
-
-
-def _first(graph: onnx.GraphProto, operator: str) -> onnx.NodeProto | None:
-    return next((node for node in graph.node if node.op_type == operator), None)
 
 
 def _keep_every_row(graph: onnx.GraphProto) -> bool:
