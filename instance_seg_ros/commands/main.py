@@ -140,6 +140,7 @@ def unknown_text(words: Sequence[str], command: str) -> str:
     for word in words:
         option = word.partition("=")[0]
         near = difflib.get_close_matches(option, known, n=1) if option.startswith("-") else []
+        near = near or [name for name in known if option.endswith(name[1:])]  # --segmentation-backend for --backend
         faults.append(f"{word} (did you mean {near[0]}?)" if near else word)
     return f"{command} does not know {', '.join(faults)}; `{PROGRAM} {command} --help` lists what it takes"
 

@@ -166,7 +166,8 @@ def read_content(path: Path) -> bytes:
             f"{path} is a folder and no model file; `instance-seg models inspect {path}` tells of it"
         ) from error
     except OSError as error:
-        raise ModelError(f"cannot read the model file {path}: {error.strerror}") from error
+        names = f"; the shipped ones are {', '.join(shipped_models())}" if isinstance(error, FileNotFoundError) else ""
+        raise ModelError(f"cannot read the model file {path}: {error.strerror}{names}") from error
     if content.startswith(_ZIP):  # as PyTorch saves checkpoints
         raise ModelError(
             f"{path} is a checkpoint and no model file; `instance-seg export --checkpoint {path} --out MODEL.onnx` "

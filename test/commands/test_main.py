@@ -109,6 +109,7 @@ def test_every_setting_of_the_pipeline_is_an_option(run: Callable) -> None:
             "--griper-max-opening (did you mean --gripper-max-opening-m?), 5; `",
         ),
         (["segment", "--colour=a.png"], "--colour=a.png (did you mean --color?); `"),
+        (["segment", "--my-out", "x"], "--my-out (did you mean --out?), x; `"),
         (["segment", "color.png"], "segment does not know color.png; `instance-seg segment --help` lists"),
         (["version", "now"], "version does not know now"),
     ],

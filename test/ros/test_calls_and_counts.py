@@ -170,10 +170,10 @@ def test_every_frame_is_counted_with_what_became_of_it(
     for _ in range(3):  # two of them give way to the third, which waits when the node is deactivated
         stage.send_frame(make_frame())
     stage.wait(lambda: counts(stage)[RECEIVED] == 5, "the frames")
+    worker = stage.node._worker
     deactivate = threading.Thread(target=stage.node.trigger_deactivate)
     deactivate.start()
-    stage.wait(lambda: stage.node.state_label() == "deactivating", "the deactivation")
-    time.sleep(0.2)
+    stage.wait(lambda: worker.left == 1, "the worker to leave the waiting frame")
     gate.frames.set()
     deactivate.join(TIMEOUT_S)
     stage.answer_to(at_work_ns)

@@ -112,7 +112,8 @@ def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"cannot read the model file .*absent\.onnx: No such file"):
+    told = r"cannot read the model file .*absent\.onnx: No such file .*; the shipped ones are .*tabletop_rgbd_fine"
+    with pytest.raises(ModelError, match=told):
         read_model_info(tmp_path / "absent.onnx")
 
 
