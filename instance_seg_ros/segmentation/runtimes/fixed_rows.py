@@ -18,7 +18,7 @@ import numpy as np
 import onnx
 from onnx import helper, inliner, numpy_helper
 
-from instance_seg_ros.segmentation.runtimes.fixed_row_steps import DOMAIN, OLDEST_OPSET, function
+from instance_seg_ros.segmentation.runtimes.fixed_row_steps import DOMAIN, LARGEST_TABLE, OLDEST_OPSET, function
 from instance_seg_ros.segmentation.runtimes.fixed_sizes import computed_ahead
 from instance_seg_ros.segmentation.runtimes.fixed_suppression import inner_nodes
 
@@ -48,7 +48,7 @@ def with_fixed_rows(model: bytes) -> bytes:
     # left. It fixes the number of rows of the next.
     while suppressions := [node for node in proto.graph.node if node.op_type == _SUPPRESSES]:
         rows = _suppress_by_table(proto.graph, suppressions[0])
-        if rows is None:
+        if rows is None or _may_look_at_too_few(proto, suppressions[0].input[1], rows):
             return model
         proto = _finished(proto, [function("RowOrZeros", opset), function("TableSuppression", opset, rows=rows)])
     samplings: list[onnx.FunctionProto] = []
@@ -146,6 +146,14 @@ def _suppress_by_table(graph: onnx.GraphProto, node: onnx.NodeProto) -> int | No
     for reader in readers:
         _call("RowOrZeros", reader, list(reader.input))
     return int(rows)
+
+
+def _may_look_at_too_few(proto: onnx.ModelProto, scores: str, rows: int) -> bool:
+    """Whether the best of very many candidates may leave rows empty that others would fill, as of many proposals."""
+    inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True).graph
+    sizes = {one.name: [side.dim_value for side in one.type.tensor_type.shape.dim] for one in inferred.value_info}
+    count = int(np.prod(sizes.get(scores, [0])))
+    return count == 0 or (count > LARGEST_TABLE and 10 * rows > LARGEST_TABLE)
 
 
 def _sampling_of(node: onnx.NodeProto) -> dict[str, object] | None:

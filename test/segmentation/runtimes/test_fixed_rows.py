@@ -17,6 +17,7 @@ from onnx import TensorProto, helper, inliner, numpy_helper
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.segmentation.contract import GraphInput, contract_of
 from instance_seg_ros.segmentation.postprocessing import NetworkOutput, to_instances
+from instance_seg_ros.segmentation.runtimes import fixed_rows
 from instance_seg_ros.segmentation.runtimes.fixed_row_steps import DOMAIN, LARGEST_TABLE, function
 from instance_seg_ros.segmentation.runtimes.fixed_rows import with_fixed_rows
 from instance_seg_ros.segmentation.runtimes.fixed_sizes import with_fixed_sizes
@@ -139,6 +140,14 @@ def test_what_is_built_otherwise_is_left_as_it_is(spoil: Callable[[onnx.ModelPro
     model = onnx.load_from_string(with_fixed_sizes(path, {"color_rgb": (120, 160, 3)}))
     spoil(model)
     content = model.SerializeToString()
+    assert with_fixed_rows(content) is content
+
+
+def test_more_proposals_than_a_table_holds_are_left_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fixed_rows, "LARGEST_TABLE", 100)  # of 228 candidates 80 are wanted
+    content = with_fixed_sizes(file_with(0.0, tmp_path), {"color_rgb": (120, 160, 3)})
     assert with_fixed_rows(content) is content
 
 
