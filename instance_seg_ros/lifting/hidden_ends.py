@@ -40,12 +40,20 @@ class HiddenEnds:
         rise_m: by how much it goes on above the highest that was seen of it.
         deviation_m: (3,) standard deviations, along those axes and upwards, of the centre, for what is not known of
             these.
+        axes: (3, 3) those axes as rows, the last one upwards, in the body's frame.
+        seen_m: (2, 3) lower and upper bounds of what was seen along them.
+        rooms_m: (3, 2) how far it may go on hidden beyond either.
+        shares: (3, 2) how much of the first step from there is hidden.
     """
 
     low_m: FloatArray
     high_m: FloatArray
     rise_m: float
     deviation_m: FloatArray
+    axes: FloatArray
+    seen_m: FloatArray
+    rooms_m: FloatArray
+    shares: FloatArray
 
 
 def likely_ends(
@@ -74,8 +82,8 @@ def likely_ends(
         top_known: whether the height is that of the whole object: another one stands on it.
         front_only: whether all that was seen is one upright face, which hides what there is behind it.
     """
-    bounds_m = np.array([[*low_m, 0.0], [*high_m, body.top_m]])
-    size_m = bounds_m[1] - bounds_m[0]
+    seen_m = np.array([[*low_m, 0.0], [*high_m, body.top_m]])
+    bounds_m, size_m = seen_m.copy(), seen_m[1] - seen_m[0]
     most_m = max(_LONGEST_M, float(size_m.max())) - size_m
     most_m[:2] *= not outline_known
     if top_known or np.count_nonzero(body.normals[:, 2] > _LEVEL) > _TOP_SEEN * len(body.normals):
@@ -89,7 +97,7 @@ def likely_ends(
     camera, (rooms_m, shares) = frame.intrinsics, np.zeros((2, 3, 2))
     _hidden_reaches(
         upright,
-        bounds_m,
+        seen_m,
         most_m,
         behind,
         np.vstack([body.basis, body.origin_m]),
@@ -113,7 +121,8 @@ def likely_ends(
             # How the hidden part is shared by two ends is not known either: all shares are as likely.
             one_sided, shared = (above_m - below_m) / total_m, 2 * math.sqrt(below_m * above_m / 3) / total_m
             deviation_m[axis] = math.hypot(own_m * one_sided, hidden_m * shared) / 2
-    return HiddenEnds(bounds_m[0, :2], bounds_m[1, :2], float(bounds_m[1, 2] - body.top_m), deviation_m)
+    rise_m = float(bounds_m[1, 2] - body.top_m)
+    return HiddenEnds(bounds_m[0, :2], bounds_m[1, :2], rise_m, deviation_m, upright, seen_m, rooms_m, shares)
 
 
 def expected_rest_m(seen_m: float, room_m: float) -> tuple[float, float]:

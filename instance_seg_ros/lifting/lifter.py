@@ -5,7 +5,7 @@ from __future__ import annotations
 import cmath
 import enum
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import cv2
@@ -20,6 +20,7 @@ from instance_seg_ros.core.status import Status
 from instance_seg_ros.lifting.columns import Columns, Underside, fill_columns, has_flat_top, leans, plane_through_top
 from instance_seg_ros.lifting.completion import far_side_of_round_body
 from instance_seg_ros.lifting.hidden_ends import HiddenEnds, likely_ends
+from instance_seg_ros.lifting.likely_centre import LikelyCentres, PartialView
 from instance_seg_ros.lifting.mesh import ShapeMesh, mesh_of
 from instance_seg_ros.lifting.order import levels_below, removal_order
 from instance_seg_ros.lifting.order_statistics import median, percentile, percentiles
@@ -39,8 +40,15 @@ from instance_seg_ros.lifting.surface import (
     kept_points,
     window_radius_px,
 )
-from instance_seg_ros.lifting.uncertainty import centroid_covariance_m2
-from instance_seg_ros.lifting.visibility import amodal_xyxy, may_touch, occluders, partly_seen, rejected_beside
+from instance_seg_ros.lifting.uncertainty import centroid_covariance_m2, covariance_along_m2
+from instance_seg_ros.lifting.visibility import (
+    Visibility,
+    amodal_xyxy,
+    may_touch,
+    occluders,
+    partly_seen,
+    rejected_beside,
+)
 
 _MIN_KEPT_SHARE = 0.3
 """Erosion and edge removal are eased until this share of a mask's measured pixels is left: thin objects stay."""
@@ -187,10 +195,21 @@ class LiftedFrame:
 
 
 class Lifter:
-    """Masks to clean clouds, a support plane, centres and boxes. A function of its input: no memory, seeded draws."""
+    """Masks to clean clouds, a support plane, centres and boxes. A function of its input: no memory, seeded draws.
 
-    def __init__(self, settings: LiftingSettings) -> None:
+    Args:
+        settings: see `LiftingSettings`.
+        likely_centre: what says of an object that is seen in part how far its centre is from where its hidden ends put
+            it, along the axes of the view, and with which standard deviation; the shipped network without it.
+    """
+
+    def __init__(
+        self,
+        settings: LiftingSettings,
+        likely_centre: Callable[[PartialView], tuple[NDArray[np.float64], NDArray[np.float64]]] | None = None,
+    ) -> None:
         self.settings = settings
+        self._likely_centre = likely_centre or LikelyCentres.shipped()
 
     def lift(self, frame: RgbdFrame, instances: Instances) -> LiftedFrame:
         """Lift every instance of a frame.
@@ -344,7 +363,8 @@ class Lifter:
             bounds,
             [masks[other] for other in on_it],
         )
-        status, unseen_m = visibility.status, 0.0
+        status, unseen_m, left_out = visibility.status, 0.0, 0.0
+        covariance_of_centre_m2 = np.zeros((3, 3))
         whole = None
         if support.plane is not None:
             tolerance_m = self.settings.plane_tolerance_m
@@ -369,13 +389,22 @@ class Lifter:
             if completion is not Completion.NONE and max(support.unseen_m, whole.unseen_m) > _unseen_limit_m(whole):
                 status |= Status.FOOT_NOT_SEEN
                 unseen_m = max(support.unseen_m, whole.unseen_m)
-            box, centre_m = whole.box, whole.centre_m
+            box, centre_m = whole.box, whole.body.in_camera(whole.centre_m)
+            if whole.ends is not None:
+                view = _partial_view(whole, whole.ends, visibility, support, completion, len(covered_m) > 0)
+                offset_m, deviation_m = self._likely_centre(view)
+                centre_m = centre_m + offset_m @ view.axes
+                covariance_of_centre_m2 = covariance_along_m2(view.axes.T, deviation_m, centre_m)
             left_out = _left_out(frame, mask, bounds, box, surface.pixels, self.settings.plane_tolerance_m)
             if left_out > 0:
                 status |= Status.PARTLY_MEASURED
                 hidden_share = min(1.0, visibility.hidden_share + left_out)
                 visibility = replace(visibility, hidden_share=hidden_share)
             is_round = isinstance(whole.solid, Revolution) and whole.solid.is_round
+        if whole is None or whole.ends is None or left_out > 0:  # of that part a view of what was kept says nothing
+            covariance_of_centre_m2 += centroid_covariance_m2(
+                box, centre_m, visibility, is_round, support.kind, whole is not None, unseen_m
+            )
         # What stands on nothing that is known may go on below: nothing is known then of its other side.
         known = None if whole is None or completion is Completion.NONE else (whole.solid, whole.body)
         lies_round = whole is not None and isinstance(whole.solid, Columns) and whole.round_below
@@ -391,17 +420,7 @@ class Lifter:
             completion=completion,
             status=status,
             support=support,
-            centroid_covariance_m2=centroid_covariance_m2(
-                box,
-                centre_m,
-                visibility,
-                is_round,
-                support.kind,
-                whole is not None,
-                Status.FRONT_ONLY in status,
-                unseen_m,
-                np.zeros(3) if whole is None or whole.ends is None else whole.ends.deviation_m,
-            ),
+            centroid_covariance_m2=covariance_of_centre_m2,
             amodal_xyxy=amodal_xyxy(box, bounds, frame.intrinsics),
             occluded_by=occluders(visibility, masks),
             shape=shape,
@@ -494,9 +513,40 @@ class _Whole:
 
     @property
     def centre_m(self) -> NDArray[np.float64]:
-        """(3,) of the volume, in the camera's optical frame; it goes on above what was seen as it is below that."""
+        """(3,) of the volume, in the body's frame; it goes on above what was seen as it is below that."""
         rise_m = 0.0 if self.ends is None else self.ends.rise_m
-        return self.body.in_camera(self.solid.centre_m + np.array([0.0, 0.0, rise_m / 2]))
+        return self.solid.centre_m + np.array([0.0, 0.0, rise_m / 2])
+
+
+def _partial_view(
+    whole: _Whole,
+    ends: HiddenEnds,
+    visibility: Visibility,
+    support: ObjectSupport,
+    completion: Completion,
+    covered: bool,
+) -> PartialView:
+    """What is known of an object of which a part is hidden; `covered` tells that another one stands on it."""
+    revolution = whole.solid if isinstance(whole.solid, Revolution) else None
+    others = [
+        covered,
+        whole.front_only,
+        whole.flush,
+        whole.round_below,
+        max(whole.unseen_m, support.unseen_m),
+        support.kind is Support.PLANE,
+        support.kind is Support.INSTANCE,
+        support.kind is Support.NOTHING,
+        completion is not Completion.NONE,
+        revolution is not None and revolution.is_round,
+        revolution is not None,
+        0.0 if revolution is None else revolution.radii_m.max(),
+        visibility.hidden_share,
+        visibility.unmeasured_share,
+        Status.CUT_BY_IMAGE_BORDER in visibility.status,
+        Status.OCCLUDED in visibility.status,
+    ]
+    return PartialView.of(whole.body, ends, whole.centre_m, np.array(others, dtype=np.float64))
 
 
 def _left_out(

@@ -38,9 +38,7 @@ def centroid_covariance_m2(
     is_round: bool,
     support: Support,
     completed: bool,
-    front_only: bool,
     unseen_m: float,
-    hidden_ends_m: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Covariance (3, 3) of the error of a volume's centre, camera optical frame.
 
@@ -53,15 +51,12 @@ def centroid_covariance_m2(
         is_round: whether the body was found to be one of revolution.
         completed: whether its far side was completed at all; otherwise the box is that of the side that was seen, its z
             towards the camera, and the object may reach back as far as it is wide.
-        front_only: whether all that was seen is one upright face.
         unseen_m: how far below the lowest that is seen it is assumed to reach.
-        hidden_ends_m: (3,) standard deviations along the box's axes for ends that are not seen.
     """
     wide_m, narrow_m, height_m = box.size_m[:2].max(), box.size_m[:2].min(), box.size_m[2]
     hidden, unmeasured = math.sqrt(visibility.hidden_share), _UNMEASURED * visibility.unmeasured_share
     across = 0.0 if is_round else _OTHER_ACROSS + _THIN_ACROSS * (1 - narrow_m / max(wide_m, 1e-6))
     across += (_ROUND_HIDDEN if is_round else _OTHER_HIDDEN) * hidden + unmeasured
-    across += _FAR_SIDE if front_only else 0
     upwards = _ROUND_UPWARDS if is_round else _OTHER_UPWARDS
     upwards += _UPWARDS_HIDDEN * hidden + unmeasured
     upwards += {Support.PLANE: 0.0, Support.INSTANCE: _ON_INSTANCE}.get(support, _UNSUPPORTED)
@@ -70,6 +65,18 @@ def centroid_covariance_m2(
     # What lies behind an outline may be as deep as it is wide, whatever is seen of it.
     deviations_m = np.array([across, across, upwards]) * [wide_m, wide_m, height_m]
     deviations_m[2] += _FOOT_UNSEEN * unseen_m
-    variance = deviations_m**2 + hidden_ends_m**2 + _FLOOR_M**2 + (_NOISE_M * float(centroid_m @ centroid_m)) ** 2
-    rotation = box.T_camera_box.rotation
+    return covariance_along_m2(box.T_camera_box.rotation, deviations_m, centroid_m)
+
+
+def covariance_along_m2(
+    rotation: NDArray[np.float64], deviations_m: NDArray[np.float64], centroid_m: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Covariance (3, 3) of independent errors along axes, and of the sensor's noise.
+
+    Args:
+        rotation: (3, 3) the axes as columns, camera optical frame.
+        deviations_m: (3,) standard deviations along them.
+        centroid_m: (3,) of what may be off by so much, in that frame.
+    """
+    variance = deviations_m**2 + _FLOOR_M**2 + (_NOISE_M * float(centroid_m @ centroid_m)) ** 2
     return (rotation * variance) @ rotation.T

@@ -100,10 +100,10 @@ class TrueScene:
     support_height_m: float | None
 
 
-def geometry_scenes(count: int, seed: int) -> Iterator[TrueScene]:
-    """So many scenes, kind by kind; scene i of a seed is always the same."""
+def geometry_scenes(count: int, seed: int, kinds: Sequence[str] = KINDS) -> Iterator[TrueScene]:
+    """So many scenes, kind by kind; scene i of a seed and of the same kinds is always the same."""
     for index in range(count):
-        yield _scene(KINDS[index % len(KINDS)], np.random.default_rng([seed, index]))
+        yield _scene(kinds[index % len(kinds)], np.random.default_rng([seed, index]))
 
 
 def _scene(kind: str, rng: np.random.Generator) -> TrueScene:

@@ -1,0 +1,176 @@
+"""Where the centre of an object most likely is of which a part is hidden, by what was learned from generated scenes.
+
+How far hidden ends go on (`hidden_ends`) is one axis at a time, and knows nothing of shapes: that a plate of which half
+an edge is seen is as deep as it is wide, or that what leans goes on behind. A small network is given what was seen of
+the object and those ends, and says how far the centre is from where they put it, and how far off that may be.
+`scripts/fit_likely_centres.py` makes its weights.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from instance_seg_ros.core.compiled import kernel
+from instance_seg_ros.lifting.hidden_ends import HiddenEnds
+from instance_seg_ros.lifting.solid import Body
+
+FloatArray = NDArray[np.float64]
+
+WEIGHTS = Path(__file__).with_name("likely_centre.npz")
+_FARTHEST_ROOM_M = 0.25
+_ONE_SIDED_M = 0.004
+"""An axis whose two ends have more different room than this is turned towards the larger one, others away from the
+camera."""
+MOST_SIGMAS = 5.0
+"""What departs by more from what is usual in the scenes that were learned from counts as if by so much."""
+_FARTHEST_M = 0.1
+"""No centre is moved by more along an axis."""
+_LEVEL, _UPRIGHT = 0.9, 0.4
+"""A normal points along an axis if it has so much of it; and to the side if it has less than the second upwards."""
+_POINTS_FEATURES = 15
+
+
+@dataclass(frozen=True, eq=False)
+class PartialView:
+    """What is known of an object of which a part is hidden.
+
+    Attributes:
+        axes: (3, 3) directions as rows, in the camera's optical frame: the horizontal one along which more of it is
+            hidden, towards where; the other one; up. Mirrored scenes look alike in them.
+        centre_m: (3,) where its hidden ends put its centre, in that frame.
+        features: (F,) what was seen.
+    """
+
+    axes: FloatArray
+    centre_m: FloatArray
+    features: FloatArray
+
+    @classmethod
+    def of(cls, body: Body, ends: HiddenEnds, centre_m: FloatArray, others: FloatArray) -> PartialView:
+        """The view of an object whose hidden ends put its centre at (3,), in the body's frame.
+
+        Args:
+            others: what does not depend on directions.
+        """
+        rooms_m, size_m = np.minimum(ends.rooms_m, _FARTHEST_ROOM_M), ends.seen_m[1] - ends.seen_m[0]
+        hidden_m, middle_m = rooms_m * ends.shares, ends.seen_m.mean(axis=0)
+        to_camera_m = ends.axes @ -(body.origin_m @ body.basis) - middle_m
+        more_above_m = hidden_m[:, 1] - hidden_m[:, 0]
+        towards = np.where(np.abs(more_above_m) < _ONE_SIDED_M, -to_camera_m, more_above_m)
+        signs = np.where(towards >= 0, 1.0, -1.0)
+        signs[2] = 1.0
+        order = [1, 0, 2] if hidden_m[1].sum() > hidden_m[0].sum() else [0, 1, 2]
+        axes, turned = (signs[:, None] * ends.axes)[order], signs[order, None] < 0
+        middle_m, size_m = (signs * middle_m)[order], size_m[order]
+        of_points = np.zeros(_POINTS_FEATURES)
+        _describe(body.points_m, body.normals, axes, middle_m, size_m, of_points)
+        rooms_m, shares = (np.where(turned, values[order][:, ::-1], values[order]) for values in (rooms_m, ends.shares))
+        distance_m = float(np.linalg.norm(to_camera_m))
+        features = [
+            size_m,
+            rooms_m.reshape(-1),
+            shares.reshape(-1),
+            axes @ centre_m - middle_m,
+            ends.deviation_m[order],
+            (signs * to_camera_m)[order] / distance_m,
+            [distance_m],
+            of_points,
+            others,
+        ]
+        return cls(axes @ body.basis.T, body.in_camera(centre_m), np.concatenate(features))
+
+
+@dataclass(frozen=True, eq=False)
+class LikelyCentres:
+    """A network with two hidden layers.
+
+    Attributes:
+        mean, scale: (F,) of the features in the scenes that it was made on.
+        layers: weights (inputs, outputs) and biases (outputs,); the last layer has the offset of the centre along the
+            three axes, in `unit_m`, and the logarithms of its standard deviations in the same unit.
+        unit_m: of the offsets.
+    """
+
+    mean: FloatArray
+    scale: FloatArray
+    layers: tuple[tuple[FloatArray, FloatArray], ...]
+    unit_m: float
+
+    @classmethod
+    @cache
+    def shipped(cls) -> LikelyCentres:
+        """The network of the package."""
+        with np.load(WEIGHTS, allow_pickle=False) as stored:
+            own = {name: stored[name].astype(np.float64) for name in stored.files}
+        layers = tuple((own[f"weight_{index}"], own[f"bias_{index}"]) for index in range(3))
+        return cls(own["mean"], own["scale"], layers, float(own["unit_m"]))
+
+    def __call__(self, view: PartialView) -> tuple[FloatArray, FloatArray]:
+        """How far the centre most likely is from where the hidden ends put it, along the axes of the view.
+
+        Returns:
+            The offset (3,), and its standard deviation (3,).
+        """
+        offsets_m, deviations_m = self.offsets_m(view.features[None])
+        return offsets_m[0], deviations_m[0]
+
+    def offsets_m(self, features: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """The same of the features (N, F) of several objects, (N, 3) each."""
+        weights, biases = self.layers[-1]
+        offsets, log_deviations = np.split(self.found(features) @ weights + biases, 2, axis=1)
+        most = _FARTHEST_M / self.unit_m
+        offsets_m = self.unit_m * np.clip(offsets, -most, most)
+        return offsets_m, self.unit_m * np.exp(np.minimum(log_deviations, math.log(most)))
+
+    def found(self, features: FloatArray) -> FloatArray:
+        """What goes into the last layer."""
+        values = np.clip((features - self.mean) / self.scale, -MOST_SIGMAS, MOST_SIGMAS)
+        for weights, biases in self.layers[:-1]:
+            values = np.maximum(values @ weights + biases, 0.0)
+        return values
+
+
+@kernel(
+    *("float64[:, ::1]", "float64[:, ::1]", "float64[:, ::1]", "float64[::1]", "float64[::1]", "float64[::1]"),
+    writes=("features",),
+)
+def _describe(
+    points_m: FloatArray,
+    normals: FloatArray,
+    axes: FloatArray,
+    middle_m: FloatArray,
+    size_m: FloatArray,
+    features: FloatArray,
+) -> None:
+    """Adds what the points (N, 3) of a body and their normals are like to features of zeros, (15,).
+
+    Shares of the normals that point up, to the side and in between; for either horizontal axis, how far they point
+    along it and against it in the mean, and the share that does so; mean and standard deviation of the points in the
+    box of what was seen.
+    """
+    count = max(len(points_m), 1)
+    for n in range(len(points_m)):
+        for axis in range(3):
+            place, along = 0.0, 0.0
+            for k in range(3):
+                place += axes[axis, k] * points_m[n, k]
+                along += axes[axis, k] * normals[n, k]
+            place = (place - middle_m[axis]) / max(size_m[axis], 1e-3)
+            features[9 + axis] += place / count
+            features[12 + axis] += place * place / count
+            if axis < 2:
+                features[3 + 3 * axis] += max(along, 0.0) / count
+                features[4 + 3 * axis] += max(-along, 0.0) / count
+                features[5 + 3 * axis] += (abs(along) > _LEVEL) / count
+            else:
+                features[0] += (along > _LEVEL) / count
+                features[1] += (abs(along) < _UPRIGHT) / count
+                features[2] += (_UPRIGHT < along < _LEVEL) / count
+    for axis in range(3):
+        features[12 + axis] = np.sqrt(max(features[12 + axis] - features[9 + axis] ** 2, 0.0))
