@@ -151,7 +151,8 @@ def compile_kernels(report: Callable[[str], None]) -> None:
         own.prepare()
         new += own.is_new
         if own.is_new and new == 1:
-            report(f"compiling up to {len(waiting) - place} functions for this machine, which takes a while once")
+            most = len(waiting) - place
+            report(f"compiling up to {most} functions for this machine, once: half a minute, more beside other work")
     if new:
         folders = sorted({own.folder for own in waiting if own.folder is not None})
         causes = sorted({own.not_kept for own in waiting if own.not_kept})

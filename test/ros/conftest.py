@@ -186,7 +186,7 @@ class Stage:
         self.probe.destroy_client(client)
         return future.result()
 
-    def start(self, *, color: type = Image, depth: type = Image) -> None:
+    def start(self, *, color: type = Image, depth: type | None = Image) -> None:
         """Brings the node to active and waits until everything is connected."""
         assert self.node.trigger_configure().name == "SUCCESS"
         assert self.node.trigger_activate().name == "SUCCESS"
@@ -207,11 +207,11 @@ class Stage:
         self.probe.destroy_client(client)
         return future.result()
 
-    def connected(self, *, color: type = Image, depth: type = Image) -> bool:
-        """Whether the probe reaches the inputs and the node the probe."""
+    def connected(self, *, color: type = Image, depth: type | None = Image) -> bool:
+        """Whether the probe reaches the inputs, without depth for None, and the node the probe."""
         inputs = (("color", color), ("depth", depth), ("color_info", CameraInfo))
         outputs = self.node.subscribers()
-        return all(self.probe.subscribers(*an_input) for an_input in inputs) and all(
+        return all(self.probe.subscribers(name, kind) for name, kind in inputs if kind is not None) and all(
             outputs[f"/instance_seg/{name}"] for name in self.probe.listened
         )
 

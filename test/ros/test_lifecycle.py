@@ -252,6 +252,22 @@ def test_compressed_inputs(make_stage: MakeStage, make_frame: MakeFrame, compres
     assert len(stage.answer_to(stamp_ns).instances) == 2
 
 
+def test_depth_as_a_plain_png_on_the_compressed_topic(
+    make_stage: MakeStage, make_frame: MakeFrame, compressed_messages_of: Any
+) -> None:
+    stage = make_stage(color_transport="compressed", depth_transport="compressed")
+    camera = stage.probe.create_publisher(CompressedImage, "/instance_seg/depth/image_raw/compressed", 10)
+    stage.start(color=CompressedImage, depth=None)
+    stage.wait(camera.get_subscription_count, "the subscription to depth")
+
+    stamp_ns, (info, color, (_, depth)) = compressed_messages_of(make_frame(), stage.stamp_ns())
+    for name, message in (info, color):
+        stage.probe.send(name, message)
+    camera.publish(CompressedImage(header=depth.header, format="png", data=bytes(depth.data[12:])))
+
+    assert len(stage.answer_to(stamp_ns).instances) == 2
+
+
 # ---- Services ----
 
 
