@@ -46,7 +46,8 @@ def decode_depth(raw: NDArray, unit_m: float | None = None) -> NDArray[np.float3
         if not (np.isfinite(unit) and unit > 0):
             raise ValueError(f"depth_unit_m must be positive, not {unit_m}")
         depth_m = np.empty(raw.shape, np.float32)
-        _to_metres(np.ascontiguousarray(raw, np.uint16), np.float32(unit), depth_m)
+        least_m, most_m = np.float32(MIN_DEPTH_M), np.float32(MAX_DEPTH_M)
+        _to_metres(np.ascontiguousarray(raw, np.uint16), np.float32(unit), least_m, most_m, depth_m)
         if unit_m is not None:
             says = f"its unit is said to be depth_unit_m {unit:g}"
             _check_metres(raw * np.float32(unit), int(np.count_nonzero(depth_m)), says, "Then it is 0.001")
@@ -63,10 +64,15 @@ def decode_depth(raw: NDArray, unit_m: float | None = None) -> NDArray[np.float3
     return np.where(valid, depth_m, np.float32(0))
 
 
-@kernel("uint16[:, ::1]", "float32", "float32[:, ::1]", writes=("depth_m",))
-def _to_metres(raw: NDArray[np.uint16], unit_m: np.float32, depth_m: NDArray[np.float32]) -> None:
+@kernel("uint16[:, ::1]", "float32", "float32", "float32", "float32[:, ::1]", writes=("depth_m",))
+def _to_metres(
+    raw: NDArray[np.uint16],
+    unit_m: np.float32,
+    least_m: np.float32,
+    most_m: np.float32,
+    depth_m: NDArray[np.float32],
+) -> None:
     """Of whole numbers of a unit, 0 for those out of range; in one pass, since every frame comes this way."""
-    least_m, most_m = np.float32(MIN_DEPTH_M), np.float32(MAX_DEPTH_M)
     for y in range(raw.shape[0]):
         for x in range(raw.shape[1]):
             own_m = np.float32(raw[y, x]) * unit_m
