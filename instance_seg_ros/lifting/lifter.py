@@ -243,11 +243,8 @@ class Lifter:
         supports = SceneSupports(None, (), tuple(ObjectSupport() for _ in surfaces))
         if self.settings.use_support_plane:
             enough = [len(surface.points_m) >= self.settings.min_points for surface in surfaces]
-            points_m = [
-                surface.smooth_m if placed else surface.smooth_m[:0]
-                for surface, placed in zip(surfaces, enough, strict=True)
-            ]
-            supports = find_supports(frame, instances, points_m, self.settings.plane_tolerance_m)
+            placed = [surface if some else None for surface, some in zip(surfaces, enough, strict=True)]
+            supports = find_supports(frame, instances, placed, self.settings.plane_tolerance_m)
         lifted: dict[int, Instance3D] = {}
         # What stands on an object covers a part of it from view, so that comes first.
         levels = levels_below(supports.objects)
@@ -377,7 +374,7 @@ class Lifter:
                 ball = Ball.of(surface.outline_m, surface.normals)
                 if ball is not None:
                     lowest_m = ball.lowest_m(supports.plane, lowest_m)
-                foot = Plane(supports.plane.normal, supports.plane.offset_m - lowest_m)
+                foot = supports.objects[index].foot or Plane(supports.plane.normal, supports.plane.offset_m - lowest_m)
                 whole = _completed(surface, foot, frame, mask, 0.0, covered_m, bool(visibility.status))
         if whole is None:
             box, is_round = _box_of_points(surface, _least_spread(covariance_m2, mean_m)), False

@@ -17,8 +17,10 @@ from instance_seg_ros.core.compiled import kernel
 from instance_seg_ros.core.geometry import Plane, length, mean_and_covariance
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.lifting.completion import pixels_of
+from instance_seg_ros.lifting.lying import lowest_of_lying
 from instance_seg_ros.lifting.order_statistics import median, percentile
-from instance_seg_ros.lifting.surface import dilated
+from instance_seg_ros.lifting.solid import Ball
+from instance_seg_ros.lifting.surface import KeptPoints, dilated
 
 FloatArray = NDArray[np.float64]
 
@@ -79,6 +81,8 @@ _INNER_SHARE = 0.6
 _HIGH, _HIGH_SHARE = 1.5, 0.8
 """By no more than the second where it would reach down by more than so many of its radii: hardly any body does that."""
 _MAX_OBJECT_POINTS = 300
+_NEAR_BELOW_M = 0.03
+"""What an object rests on whose shape tells that it ends above all planes is no farther off than this."""
 _MIN_BETWEEN = 20
 """So many points between the objects tell how high the plane is there."""
 _LARGEST_SIGMA = 1.25
@@ -112,6 +116,7 @@ class ObjectSupport:
         unseen_m: how far the lowest that is seen of it lies above that, where its foot is not seen: whether it reaches
             down so far is assumed. Where it hides the top of the instance that it stands on, how far it may reach down
             below what is seen of it. 0 where it is seen to stand there.
+        foot: through its lowest point as its shape tells it, the normal pointing up, where there is no plane; or None.
         leans_on: indices of other instances that it touches and rises above, where its foot is not seen: it may rest
             on them in part.
     """
@@ -121,6 +126,7 @@ class ObjectSupport:
     instance: int | None = None
     unseen_m: float = 0.0
     leans_on: tuple[int, ...] = ()
+    foot: Plane | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,7 +174,7 @@ class _Level:
 
 
 def find_supports(
-    frame: RgbdFrame, instances: Instances, objects_m: Sequence[NDArray[np.float32]], tolerance_m: float
+    frame: RgbdFrame, instances: Instances, surfaces: Sequence[KeptPoints | None], tolerance_m: float
 ) -> SceneSupports:
     """What each object of a frame stands on.
 
@@ -181,17 +187,16 @@ def find_supports(
     result is a function of the frame: the random draws are seeded.
 
     Args:
-        objects_m: the kept points (P, 3) of each instance, camera optical frame; without points there is no support.
+        surfaces: the kept points of each instance; without any there is no support.
         tolerance_m: distance within which a point belongs to a plane.
     """
-    unknown = SceneSupports(None, (), tuple(ObjectSupport() for _ in objects_m))
-    seen = [index for index, points_m in enumerate(objects_m) if len(points_m)]
+    unknown = SceneSupports(None, (), tuple(ObjectSupport() for _ in surfaces))
+    seen = {index: surface for index, surface in enumerate(surfaces) if surface is not None and len(surface.smooth_m)}
     if not seen:
         return unknown
-    thinned_m = [points_m[:: 1 + len(points_m) // _MAX_OBJECT_POINTS] for points_m in objects_m]
     background_m = _background_near(frame, instances)
     levels = _background_planes(background_m, tolerance_m)
-    seen_m = [thinned_m[index] for index in seen]
+    seen_m = [own.smooth_m[:: 1 + len(own.smooth_m) // _MAX_OBJECT_POINTS] for own in seen.values()]
     contact_m = np.array([_contact_m(points_m, tolerance_m, frame.intrinsics.fx) for points_m in seen_m])
     family, main = _supporting_family(levels, seen_m, contact_m, tolerance_m)
     if main is None:
@@ -199,7 +204,14 @@ def find_supports(
     main, family = _between_objects(main, family, background_m, np.concatenate(seen_m), tolerance_m)
     basis = main.plane.basis()
     bodies = {
-        index: _Body.of_points(points_m, basis, float(contact))
+        index: _with_hidden_foot(
+            _Body.of_points(points_m, basis, float(contact)),
+            seen[index],
+            main,
+            frame,
+            instances.masks[index],
+            tolerance_m,
+        )
         for index, points_m, contact in zip(seen, seen_m, contact_m, strict=True)
     }
     levels_flat_m = [level.points_m @ basis[:, :2] for level in family]
@@ -209,7 +221,7 @@ def find_supports(
         )
         if index in bodies
         else ObjectSupport()
-        for index in range(len(objects_m))
+        for index in range(len(surfaces))
     ]
     objects = _leaning(objects, bodies)
     return SceneSupports(main.plane, tuple(_surface_of(level) for level in family), tuple(objects))
@@ -443,8 +455,9 @@ class _Body:
         middle_m: (2,) of its outline.
         radius_m: of the circle about that which holds the outline.
         extent_m: of its points along each of the three axes, from where to where.
-        lowest_m: height of what is seen of it.
+        lowest_m: height of what is seen of it; of its lowest point, where its shape tells that.
         contact_m: if it is seen right down to its support, that is at most so far below.
+        hanging_m: height of its lowest point should it hang, where its shape tells that.
     """
 
     flat_m: FloatArray
@@ -454,6 +467,7 @@ class _Body:
     extent_m: Sequence[tuple[float, float]]
     lowest_m: float
     contact_m: float
+    hanging_m: float | None = None
 
     @classmethod
     def of_points(cls, points_m: NDArray[np.float32], basis: FloatArray, contact_m: float) -> _Body:
@@ -469,6 +483,27 @@ class _Body:
             percentile(local_m[:, 2], _LOWEST_PERCENT),
             contact_m,
         )
+
+
+def _with_hidden_foot(
+    body: _Body, surface: KeptPoints, main: _Level, frame: RgbdFrame, mask: NDArray[np.bool_], tolerance_m: float
+) -> _Body:
+    """A body whose foot is not seen with the lowest point that its shape tells, where that is told."""
+    plane = main.plane
+    if body.lowest_m + plane.offset_m <= body.contact_m:
+        return body
+    ball = Ball.of(surface.outline_m, surface.normals)
+    if ball is not None:
+        lowest_m = float(plane.normal @ ball.centre_m) - ball.radius_m
+        hanging_m = ball.lowest_m(plane, body.lowest_m + plane.offset_m) - plane.offset_m
+    else:
+        lying_m = lowest_of_lying(surface.outline_m, surface.normals, plane.normal, main.sigma_m, frame, mask)
+        if lying_m is None:
+            return body
+        lowest_m = hanging_m = min(lying_m, body.lowest_m)
+    if lowest_m + plane.offset_m < -_SINK_FACTOR * tolerance_m:
+        return body
+    return replace(body, lowest_m=min(lowest_m, body.lowest_m), hanging_m=hanging_m)
 
 
 def _object_support(
@@ -514,10 +549,37 @@ def _object_support(
     unseen_m = body.lowest_m - height_m
     if unseen_m <= body.contact_m:
         return support
+    if body.hanging_m is not None:
+        return _raised(index, bodies, main, height_m, basis, frame, mask, tolerance_m)
     leans = unseen_m < _FAR_GAP_M and any(_touch(body, other) for key, other in bodies.items() if key != index)
     if not leans and _free_below(body, height_m, basis, frame, mask, tolerance_m):
         return ObjectSupport(Support.NOTHING)
     return replace(support, unseen_m=unseen_m)
+
+
+def _raised(
+    index: int,
+    bodies: dict[int, _Body],
+    main: Plane,
+    height_m: float,
+    basis: FloatArray,
+    frame: RgbdFrame,
+    mask: NDArray[np.bool_],
+    tolerance_m: float,
+) -> ObjectSupport:
+    """What an object stands on whose shape tells that its lowest point is above all that lies below it, at a height."""
+    body = bodies[index]
+    away_m = {
+        key: _distance_m(body, other)
+        for key, other in bodies.items()
+        if key != index and other.lowest_m < body.lowest_m + tolerance_m
+    }
+    nearest = min(away_m, key=lambda key: away_m[key], default=None)
+    if nearest is not None and away_m[nearest] < _NEAR_BELOW_M:
+        return ObjectSupport(Support.INSTANCE, Plane(main.normal, -body.lowest_m), nearest)
+    if body.hanging_m is not None and _free_below(body, height_m, basis, frame, mask, tolerance_m):
+        return ObjectSupport(Support.NOTHING, foot=Plane(main.normal, -body.hanging_m))
+    return ObjectSupport(Support.UNKNOWN, foot=Plane(main.normal, -body.lowest_m))
 
 
 def _touch(body: _Body, other: _Body) -> bool:
@@ -527,6 +589,15 @@ def _touch(body: _Body, other: _Body) -> bool:
         return False  # the boxes around them are farther apart; most pairs are, and a search tree takes its time
     own_m, other_m = (np.column_stack([each.flat_m, each.heights_m]) for each in (body, other))
     return bool(cKDTree(other_m).query(own_m, distance_upper_bound=body.contact_m)[0].min() < body.contact_m)
+
+
+def _distance_m(body: _Body, other: _Body) -> float:
+    """Between what is seen of two objects, as far as that is below `_NEAR_BELOW_M`; infinite beyond."""
+    extents_m = zip(body.extent_m, other.extent_m, strict=True)
+    if max(max(own[0], beside[0]) - min(own[1], beside[1]) for own, beside in extents_m) >= _NEAR_BELOW_M:
+        return math.inf
+    own_m, other_m = (np.column_stack([each.flat_m, each.heights_m]) for each in (body, other))
+    return float(cKDTree(other_m).query(own_m, distance_upper_bound=_NEAR_BELOW_M)[0].min())
 
 
 def _surface_of(level: _Level) -> Surface:

@@ -1,0 +1,265 @@
+"""Boxes, bodies of revolution and dishes that lie or lean: how far down they reach, seen from above alone."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from instance_seg_ros.core.camera import RgbdFrame
+from instance_seg_ros.core.geometry import Plane, cross, length
+from instance_seg_ros.lifting.completion import pixels_of
+from instance_seg_ros.lifting.order_statistics import median, percentile, percentiles
+
+FloatArray = NDArray[np.float64]
+
+_MOST_POINTS, _FEWEST_POINTS, _FEWEST_OUTER = 250, 60, 40
+_ROUNDS = 5
+_PITCH_FREE = 1e-3
+"""The normals of a cylinder leave open how far it is moved along its axis: so much of their spread holds it."""
+_LATERAL, _OUTWARDS = 0.4, 0.2
+"""A normal tells where the axis is when its part across the axis is larger than the first; the body's outside is where
+normals point away from the axis by more than the second."""
+_LEAST_SIGMA = 0.01
+_SLICES = 10
+_FEWEST_IN_SLICE = 4
+_ENDS_PERCENT = 1.0
+_UPRIGHT = 0.92
+"""The lower end of an axis that is steeper than this cosine is not seen, and how far down it reaches is not known."""
+_SCATTER_M, _SCATTER_SIGMAS = 0.001, 0.5
+"""The radii of a body of revolution scatter about its outline by less than the larger of these."""
+_MEETS_AXIS_M, _MEETS_SIGMAS, _MEETING_SHARE = 0.003, 2.0, 0.6
+"""So many of its normals pass the axis within the larger of these: fewer do of what is oval or has a head or handle."""
+_LEAST_SLENDER, _SHORT, _SHORT_MEETING_SHARE = 0.35, 0.7, 0.7
+"""The first is a body's least length in diameters; of what is shorter than the second more normals must meet."""
+_SEEN_ROUND = (0.6, 0.9)
+"""Mean of the directions from the axis to the points, as unit vectors: above the second no more than an edge is seen,
+below the first the body is seen along its axis, as any ball is, and how far it reaches along that is not."""
+_BEYOND_M, _HIDDEN_M, _HIDDEN_SHARE, _LEVEL = 0.012, 0.02, 0.2, 0.2
+"""The lower end is hidden when so many of the points at it, moved so far beyond it, lie so far behind something nearer;
+on an axis that rises by less than the last it makes no difference."""
+_END_SHARE = 0.1
+_FACE_COS, _BETWEEN_FACES_COS = math.cos(math.radians(12.0)), math.cos(math.radians(18.0))
+"""Normals within the first of one another belong to one face of a box; those beyond the second to another face."""
+_MOST_FACES, _LEAST_FACE, _LEAST_IN_FACES = 3, 0.08, 0.8
+"""A face has so many of the normals at least, and two or three faces have so many of them together."""
+_ORTHOGONAL, _LEVEL_BOX = 0.15, 0.985
+"""Cosine between two faces of a box at most, and of the steepest side of a box that stands level."""
+_SIDES_PERCENT = 0.3
+_DISH_COHERENCE, _DISH_UPWARDS = 0.8, 0.65
+"""The normals of a dish have a mean so long, and it points up by so much."""
+_DISH_MIDDLE, _DISH_RIM, _DISH_DEEP_M, _FEWEST_OF_DISH = 0.4, 0.85, 0.004, 8
+"""The middle of a dish, within the first of its radius, lies so much deeper than what is beyond the second of it."""
+_INWARDS, _INWARDS_SHARE = 0.1, 0.35
+_DISH_WALL_M = 0.004
+"""The lower side of a dish lies about so far below the lowest that is seen of the upper one."""
+
+
+def lowest_of_lying(
+    points_m: FloatArray,
+    normals: FloatArray,
+    up: FloatArray,
+    sigma_m: float,
+    frame: RgbdFrame,
+    mask: NDArray[np.bool_],
+) -> float | None:
+    """How high the lowest point lies of a box or body of revolution that does not stand upright, or of a dish.
+
+    Args:
+        points_m: (N, 3), camera optical frame.
+        normals: (N, 3) towards the camera; zeros where there is none.
+        up: (3,) unit vector.
+        sigma_m: standard deviation of the depth there.
+        mask: (H, W), the body's own pixels.
+
+    Returns:
+        The height along `up` of its lowest point above the camera; None where the points lie on no such body.
+    """
+    known = np.einsum("ni,ni->n", normals, normals) > 0.5
+    points_m, normals = points_m[known], normals[known]
+    if len(points_m) < _FEWEST_POINTS:
+        return None
+    step = 1 + len(points_m) // _MOST_POINTS
+    axes = _axes_of_box(normals[::step])
+    if axes is not None:
+        return _lowest_of_box(points_m, axes, up, frame, mask)
+    points_m, normals = points_m[::step], normals[::step]
+    dish_m = _lowest_of_dish(points_m, normals, up)
+    return _lowest_of_round(points_m, normals, up, sigma_m, frame, mask) if dish_m is None else dish_m
+
+
+def _axes_of_box(normals: FloatArray) -> FloatArray | None:
+    """The directions (3, 3), as rows, of the sides of a box of which two faces or more are seen; None where none is."""
+    cosines = normals @ normals.T
+    left, faces, inside = np.ones(len(normals), dtype=bool), [], 0
+    for _ in range(_MOST_FACES):
+        largest = int(np.argmax(left * np.count_nonzero((cosines > _FACE_COS) & left, axis=1)))
+        own = left & (cosines[largest] > _FACE_COS)
+        if np.count_nonzero(own) < _LEAST_FACE * len(normals):
+            break
+        mean = normals[own].mean(axis=0)
+        faces.append(mean / math.sqrt(float(mean @ mean)))
+        inside += int(np.count_nonzero(own))
+        left &= cosines[largest] < _BETWEEN_FACES_COS
+    if len(faces) < 2 or inside < _LEAST_IN_FACES * len(normals):
+        return None
+    between = np.abs(np.array(faces) @ np.array(faces).T) - np.eye(len(faces))
+    if between.max() > _ORTHOGONAL:
+        return None
+    first = faces[0]
+    second = faces[1] - first * float(first @ faces[1])
+    second /= math.sqrt(float(second @ second))
+    return np.array([first, second, cross(first, second)])
+
+
+def _lowest_of_box(
+    points_m: FloatArray, axes: FloatArray, up: FloatArray, frame: RgbdFrame, mask: NDArray[np.bool_]
+) -> float | None:
+    """The height of the lowest corner of a box that holds points (N, 3); None where it stands level, or a lower end of
+    it is hidden."""
+    rises = axes @ up
+    if np.abs(rises).max() > _LEVEL_BOX:
+        return None
+    axes = np.where(rises < 0, -1, 1)[:, None] * axes
+    rises = np.abs(rises)
+    along_m = axes @ points_m.T
+    ends_m = np.array([percentiles(own_m, _SIDES_PERCENT, 100 - _SIDES_PERCENT) for own_m in along_m])
+    for axis, rise, own_m, (first_m, last_m) in zip(axes, rises, along_m, ends_m, strict=True):
+        at_end = own_m < first_m + _END_SHARE * (last_m - first_m)
+        if rise > _LEVEL and _is_hidden_beyond(points_m[at_end], axis, frame, mask):
+            return None
+    return float(ends_m[:, 0] @ rises)
+
+
+def _lowest_of_dish(points_m: FloatArray, normals: FloatArray, up: FloatArray) -> float | None:
+    """The height of the lower side of a plate or bowl whose inside is seen; None for others."""
+    mean = normals.mean(axis=0)
+    coherence = math.sqrt(float(mean @ mean))
+    if coherence < _DISH_COHERENCE or mean @ up < _DISH_UPWARDS * coherence:
+        return None
+    basis = Plane(mean / coherence, 0.0).basis()
+    local_m = points_m @ basis
+    flat_m = local_m[:, :2] - (local_m[:, :2].min(axis=0) + local_m[:, :2].max(axis=0)) / 2
+    radii_m = length(flat_m)
+    rim_m = percentile(radii_m, 98)
+    middle, rim = radii_m < _DISH_MIDDLE * rim_m, radii_m > _DISH_RIM * rim_m
+    if min(np.count_nonzero(middle), np.count_nonzero(rim)) < _FEWEST_OF_DISH:
+        return None
+    if percentile(local_m[rim, 2], 25) - median(local_m[middle, 2]) < _DISH_DEEP_M:
+        return None
+    inwards = -np.einsum("ni,ni->n", normals @ basis[:, :2], flat_m) > _INWARDS * radii_m
+    if np.count_nonzero(inwards & ~middle) < _INWARDS_SHARE * np.count_nonzero(~middle):
+        return None
+    return percentile(points_m @ up, _ENDS_PERCENT) - _DISH_WALL_M
+
+
+def _lowest_of_round(
+    points_m: FloatArray,
+    normals: FloatArray,
+    up: FloatArray,
+    sigma_m: float,
+    frame: RgbdFrame,
+    mask: NDArray[np.bool_],
+) -> float | None:
+    """The same of a body of revolution with any axis but an upright one; None for others, and with a hidden end.
+
+    All normals of a surface of revolution meet its axis. In Plücker's coordinates that is linear in the axis, as
+    Pottmann and Wallner reconstruct such surfaces (Computational Line Geometry, 2001); the least squares are repeated
+    with weights that fall with the distance at which a normal passes the axis, so that handles and neighbours count
+    little. The outline is the median radius of the body's outside, slice by slice along the axis.
+    """
+    middle_m = points_m.mean(axis=0)
+    scale_m = math.sqrt(float(((points_m - middle_m) ** 2).sum(axis=1).mean()))
+    axis, through, passes, across = _axis((points_m - middle_m) / scale_m, normals)
+    axis = axis if axis @ up >= 0 else -axis
+    lean = float(axis @ up)
+    lateral = across > _LATERAL
+    meeting = _share_below(abs(passes[lateral]) * scale_m, max(_MEETS_AXIS_M, _MEETS_SIGMAS * sigma_m))
+    if lean > _UPRIGHT or meeting < _MEETING_SHARE:
+        return None
+    from_axis_m = points_m - (middle_m + through * scale_m)
+    along_m = from_axis_m @ axis
+    radial_m = from_axis_m - along_m[:, None] * axis
+    radii_m = length(radial_m)
+    outer = lateral & (np.einsum("ni,ni->n", normals, radial_m) > _OUTWARDS * radii_m)
+    outer &= abs(passes) < 3 * max(1.4826 * median(abs(passes)), _LEAST_SIGMA)
+    if np.count_nonzero(outer) < _FEWEST_OUTER:
+        return None
+    if not _SEEN_ROUND[0] < length((radial_m[outer] / radii_m[outer, None]).mean(axis=0)[None])[0] < _SEEN_ROUND[1]:
+        return None
+    first_m, last_m = percentiles(along_m, _ENDS_PERCENT, 100 - _ENDS_PERCENT)
+    scatter_m, slices_m, outline_m = _outline(along_m[outer], radii_m[outer], first_m, last_m)
+    if not len(outline_m) or scatter_m > max(_SCATTER_M, _SCATTER_SIGMAS * sigma_m):
+        return None
+    diameters = (last_m - first_m) / (2 * median(outline_m))
+    if diameters < _LEAST_SLENDER or (diameters < _SHORT and meeting < _SHORT_MEETING_SHARE):
+        return None
+    if lean > _LEVEL and _is_hidden_beyond(points_m[along_m < slices_m[0, 1]], axis, frame, mask):
+        return None
+    lowest_m = slices_m.min(axis=1) * lean - outline_m * math.sqrt(1 - lean * lean)
+    return float((middle_m + through * scale_m) @ up + lowest_m.min())
+
+
+def _axis(points: FloatArray, normals: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """The line that the normals at points (N, 3) pass nearest to.
+
+    Returns:
+        Its direction (3,) and a point on it (3,), the distances (N,) at which normals pass it, and the part of each
+        normal that is across it (N,).
+    """
+    lines = np.concatenate([np.cross(points, normals), normals], axis=1)
+    weights = np.ones(len(lines))
+    for _ in range(_ROUNDS):
+        products = (lines * weights[:, None]).T @ lines
+        shift = products[3:, 3:]
+        to_shift = np.linalg.solve(shift + _PITCH_FREE * np.trace(shift) * np.eye(3), products[3:, :3])
+        axis = np.linalg.eigh(products[:3, :3] - products[:3, 3:] @ to_shift)[1][:, 0]
+        through = cross(axis, -to_shift @ axis)
+        sideways = np.cross(normals, axis)
+        across = length(sideways)
+        passes = np.einsum("ni,ni->n", points - through, sideways) / np.maximum(across, 0.5 * _LATERAL)
+        sigma = max(1.4826 * median(abs(passes)), _LEAST_SIGMA)
+        weights = 1 / (1 + (passes / (2 * sigma)) ** 2) ** 2
+    return axis, through, passes, across
+
+
+def _share_below(values: FloatArray, limit: float) -> float:
+    return np.count_nonzero(values < limit) / max(len(values), 1)
+
+
+def _outline(
+    along_m: FloatArray, radii_m: FloatArray, first_m: float, last_m: float
+) -> tuple[float, FloatArray, FloatArray]:
+    """The outline of a body of revolution between two places along its axis.
+
+    Returns:
+        How the radii scatter about it, the two ends (S, 2) of the slices in which there are enough points, and the
+        median radius (S,) there.
+    """
+    width_m = (last_m - first_m) / _SLICES
+    places = np.clip(((along_m - first_m) / max(width_m, 1e-9)).astype(np.int64), 0, _SLICES - 1)
+    slices_m, outline_m, off_m = [], [], []
+    for place in range(_SLICES):
+        own_m, own_along_m = radii_m[places == place], along_m[places == place]
+        if len(own_m) < _FEWEST_IN_SLICE:
+            continue
+        slices_m.append((first_m + place * width_m, first_m + (place + 1) * width_m))
+        outline_m.append(median(own_m))
+        centred_m = own_along_m - own_along_m.mean()
+        slope = float(centred_m @ own_m) / max(float(centred_m @ centred_m), 1e-12)
+        off_m.append(own_m - own_m.mean() - slope * centred_m)
+    scatter_m = 1.4826 * median(abs(np.concatenate(off_m))) if off_m else 0.0
+    return scatter_m, np.array(slices_m).reshape(-1, 2), np.array(outline_m)
+
+
+def _is_hidden_beyond(points_m: FloatArray, axis: FloatArray, frame: RgbdFrame, mask: NDArray[np.bool_]) -> bool:
+    """Whether something nearer hides what lies beyond the lower end, near which these points (N, 3) are."""
+    if not len(points_m):
+        return True
+    beyond_m = points_m - _BEYOND_M * axis
+    rows, columns, inside = pixels_of(beyond_m, frame)
+    seen_m = frame.depth_m[rows, columns]
+    nearer = inside & ~mask[rows, columns] & (seen_m > 0) & (seen_m < beyond_m[:, 2] - _HIDDEN_M)
+    beside = ~inside | ~mask[rows, columns]
+    return bool(np.count_nonzero(nearer | ~inside) > _HIDDEN_SHARE * max(np.count_nonzero(beside), 1))
