@@ -20,7 +20,7 @@ from instance_seg_ros.lifting.completion import pixels_of
 from instance_seg_ros.lifting.lying import lowest_of_lying
 from instance_seg_ros.lifting.order_statistics import median, percentile
 from instance_seg_ros.lifting.solid import Ball
-from instance_seg_ros.lifting.surface import KeptPoints, dilated
+from instance_seg_ros.lifting.surface import Bounds, KeptPoints, dilated
 
 FloatArray = NDArray[np.float64]
 
@@ -52,7 +52,11 @@ _SUPPORTED_SHARE = 0.7
 """Planes support a scene when at least this share of the objects stands above one of them."""
 _SINK_FACTOR = 2.0
 """An object's lowest points may lie below the plane by this multiple of the tolerance: noise, a generous mask."""
-_PARALLEL_DEG = 6.0
+_PARALLEL_DEG, _FAMILY_DEG = 6.0, 3.0
+"""Within the first a plane may be the tail of another one's noise; levels of one family are parallel within the second.
+"""
+_EVIDENCE_POWER = 0.25
+"""A plane with a sixteenth of the points of the largest is taken when it is half as far from the objects."""
 _LOWEST_PERCENT = 3.0
 _TOP_PERCENT = 90.0
 _CONTACT_TOLERANCES = 1.5
@@ -83,7 +87,7 @@ _HIGH, _HIGH_SHARE = 1.5, 0.8
 _MAX_OBJECT_POINTS = 300
 _NEAR_BELOW_M = 0.03
 """What an object rests on whose shape tells that it ends above all planes is no farther off than this."""
-_MIN_BETWEEN = 20
+_MIN_BETWEEN = 10
 """So many points between the objects tell how high the plane is there."""
 _LARGEST_SIGMA = 1.25
 """What scatters by more than so many tolerances is no plane, but a rim or some slope that RANSAC laid one through."""
@@ -194,14 +198,16 @@ def find_supports(
     seen = {index: surface for index, surface in enumerate(surfaces) if surface is not None and len(surface.smooth_m)}
     if not seen:
         return unknown
-    background_m = _background_near(frame, instances)
+    background_px = _background_near(frame, instances)
+    background_m = _points_m(frame, _thinned(background_px, _MAX_SAMPLES))
     levels = _background_planes(background_m, tolerance_m)
     seen_m = [own.smooth_m[:: 1 + len(own.smooth_m) // _MAX_OBJECT_POINTS] for own in seen.values()]
     contact_m = np.array([_contact_m(points_m, tolerance_m, frame.intrinsics.fx) for points_m in seen_m])
     family, main = _supporting_family(levels, seen_m, contact_m, tolerance_m)
     if main is None:
         return unknown
-    main, family = _between_objects(main, family, background_m, np.concatenate(seen_m), tolerance_m)
+    amid_m = _points_m(frame, _thinned(_amid(background_px, instances.bounds), _MAX_SAMPLES))
+    main, family = _between_objects(main, family, amid_m, np.concatenate(seen_m), tolerance_m)
     basis = main.plane.basis()
     bodies = {
         index: _with_hidden_foot(
@@ -246,8 +252,9 @@ def _leaning(objects: Sequence[ObjectSupport], bodies: dict[int, _Body]) -> list
     return leaning
 
 
-def _background_near(frame: RgbdFrame, instances: Instances) -> NDArray[np.float32]:
-    """A sample (N, 3) of the measured points outside all masks and around their boxes."""
+def _background_near(frame: RgbdFrame, instances: Instances) -> NDArray[np.int64]:
+    """Rows and columns (2, N) of measured pixels, one in `_STRIDE_PX` each way, outside all masks and around their
+    boxes."""
     step = slice(None, None, _STRIDE_PX)
     depth_m = frame.depth_m[step, step]
     near = np.zeros(depth_m.shape, dtype=bool)
@@ -261,12 +268,28 @@ def _background_near(frame: RgbdFrame, instances: Instances) -> NDArray[np.float
         own = mask[row * _STRIDE_PX : top + height : _STRIDE_PX, column * _STRIDE_PX : left + width : _STRIDE_PX]
         masked[row : row + own.shape[0], column : column + own.shape[1]] |= own
     background = near & (depth_m > 0) & ~dilated(masked, 3)
-    rows, columns = np.nonzero(background)
-    if len(rows) > _MAX_SAMPLES:
-        chosen = np.linspace(0, len(rows) - 1, _MAX_SAMPLES).astype(np.int64)
-        rows, columns = rows[chosen], columns[chosen]
-    rays = frame.intrinsics.rays[step, step][rows, columns]
-    return np.concatenate([rays, np.ones((len(rays), 1), np.float32)], axis=1) * depth_m[rows, columns, None]
+    return np.stack(np.nonzero(background)) * _STRIDE_PX
+
+
+def _amid(pixels: NDArray[np.int64], bounds: Sequence[Bounds]) -> NDArray[np.int64]:
+    """Those of pixels (2, N) that lie inside the rectangle around all objects."""
+    lefts, tops, widths, heights = np.array(bounds).T
+    rows, columns = pixels
+    inside = (rows >= tops.min()) & (rows < (tops + heights).max())
+    return pixels[:, inside & (columns >= lefts.min()) & (columns < (lefts + widths).max())]
+
+
+def _thinned(pixels: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """At most so many of pixels (2, N), evenly."""
+    count = pixels.shape[1]
+    return pixels if count <= most else pixels[:, np.linspace(0, count - 1, most).astype(np.int64)]
+
+
+def _points_m(frame: RgbdFrame, pixels: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The points (N, 3) at pixels (2, N)."""
+    rows, columns = pixels
+    rays = frame.intrinsics.rays[rows, columns]
+    return np.concatenate([rays, np.ones((len(rays), 1), np.float32)], axis=1) * frame.depth_m[rows, columns, None]
 
 
 def _background_planes(points_m: NDArray[np.float32], tolerance_m: float) -> list[_Level]:
@@ -390,6 +413,7 @@ def _supporting_family(
     """
     best: tuple[list[_Level], _Level | None] = [], None
     best_rank = (np.inf, 0)
+    most = max((len(level.points_m) for level in levels), default=0)
     lowest_m = np.array(
         [[percentile(level.plane.height_m(points_m), _LOWEST_PERCENT) for points_m in objects_m] for level in levels]
     )
@@ -397,7 +421,7 @@ def _supporting_family(
         parallel = [
             other
             for other, candidate in enumerate(levels)
-            if candidate.plane.normal @ level.plane.normal > np.cos(np.radians(_PARALLEL_DEG))
+            if candidate.plane.normal @ level.plane.normal > np.cos(np.radians(_FAMILY_DEG))
         ]
         gaps_m = np.where(lowest_m > -_SINK_FACTOR * tolerance_m, np.maximum(lowest_m, 0), np.inf)
         nearest_m = gaps_m[parallel].min(axis=0)
@@ -406,7 +430,9 @@ def _supporting_family(
             continue
         # 0 for an object seen to stand on it: a wall is near to some and far from most.
         distances = np.where(nearest_m < contact_m, 0, np.minimum(nearest_m / _FAR_GAP_M, _FARTHEST_GAPS))
-        rank = (round(float(distances.mean()), 3), -int(np.count_nonzero(own)))
+        # A plane through a rim or a wall is near to some objects by chance, and has few points.
+        evidence = (len(level.points_m) / most) ** _EVIDENCE_POWER
+        rank = (round(float(distances.mean()) / evidence, 3), -int(np.count_nonzero(own)))
         if rank < best_rank:
             best, best_rank = ([levels[other] for other in parallel], level), rank
     return best
