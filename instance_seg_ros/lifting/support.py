@@ -210,23 +210,12 @@ def find_supports(
     main, family = _between_objects(main, family, amid_m, np.concatenate(seen_m), tolerance_m)
     basis = main.plane.basis()
     bodies = {
-        index: _with_hidden_foot(
-            _Body.of_points(points_m, basis, float(contact)),
-            seen[index],
-            main,
-            frame,
-            instances.masks[index],
-            tolerance_m,
-        )
+        index: _Body.of_points(points_m, basis, float(contact))
         for index, points_m, contact in zip(seen, seen_m, contact_m, strict=True)
     }
-    levels_flat_m = [level.points_m @ basis[:, :2] for level in family]
+    scene = _Scene(bodies, family, [level.points_m @ basis[:, :2] for level in family], main, basis, frame, tolerance_m)
     objects = [
-        _object_support(
-            index, bodies, family, levels_flat_m, main.plane, basis, frame, instances.masks[index], tolerance_m
-        )
-        if index in bodies
-        else ObjectSupport()
+        _object_support(index, scene, seen[index], instances.masks[index]) if index in seen else ObjectSupport()
         for index in range(len(surfaces))
     ]
     objects = _leaning(objects, bodies)
@@ -483,7 +472,6 @@ class _Body:
         extent_m: of its points along each of the three axes, from where to where.
         lowest_m: height of what is seen of it; of its lowest point, where its shape tells that.
         contact_m: if it is seen right down to its support, that is at most so far below.
-        hanging_m: height of its lowest point should it hang, where its shape tells that.
     """
 
     flat_m: FloatArray
@@ -493,7 +481,6 @@ class _Body:
     extent_m: Sequence[tuple[float, float]]
     lowest_m: float
     contact_m: float
-    hanging_m: float | None = None
 
     @classmethod
     def of_points(cls, points_m: NDArray[np.float32], basis: FloatArray, contact_m: float) -> _Body:
@@ -511,55 +498,59 @@ class _Body:
         )
 
 
-def _with_hidden_foot(
-    body: _Body, surface: KeptPoints, main: _Level, frame: RgbdFrame, mask: NDArray[np.bool_], tolerance_m: float
-) -> _Body:
-    """A body whose foot is not seen with the lowest point that its shape tells, where that is told."""
-    plane = main.plane
-    if body.lowest_m + plane.offset_m <= body.contact_m:
-        return body
-    ball = Ball.of(surface.outline_m, surface.normals)
-    if ball is not None:
-        lowest_m = float(plane.normal @ ball.centre_m) - ball.radius_m
-        hanging_m = ball.lowest_m(plane, body.lowest_m + plane.offset_m) - plane.offset_m
-    else:
-        lying_m = lowest_of_lying(surface.outline_m, surface.normals, plane.normal, main.sigma_m, frame, mask)
-        if lying_m is None:
-            return body
-        lowest_m = hanging_m = min(lying_m, body.lowest_m)
-    if lowest_m + plane.offset_m < -_SINK_FACTOR * tolerance_m:
-        return body
-    return replace(body, lowest_m=min(lowest_m, body.lowest_m), hanging_m=hanging_m)
+@dataclass(frozen=True, eq=False)
+class _Scene:
+    """All that objects may stand on.
 
-
-def _object_support(
-    index: int,
-    bodies: dict[int, _Body],
-    family: Sequence[_Level],
-    levels_flat_m: Sequence[FloatArray],
-    main: Plane,
-    basis: FloatArray,
-    frame: RgbdFrame,
-    mask: NDArray[np.bool_],
-    tolerance_m: float,
-) -> ObjectSupport:
-    """What one object stands on; see `find_supports`.
-
-    Args:
-        levels_flat_m: (N, 2) points of each level of the family, along the first two axes of the basis.
-        basis: that of the main plane.
+    Attributes:
+        bodies: the objects, by their indices.
+        family: the parallel levels.
+        levels_flat_m: (N, 2) points of each, along the first two axes of the basis.
+        main: the one on which most objects stand.
+        basis: of that.
     """
-    body = bodies[index]
-    highest_m = body.lowest_m + _SINK_FACTOR * tolerance_m
+
+    bodies: dict[int, _Body]
+    family: Sequence[_Level]
+    levels_flat_m: Sequence[FloatArray]
+    main: _Level
+    basis: FloatArray
+    frame: RgbdFrame
+    tolerance_m: float
+
+
+def _object_support(index: int, scene: _Scene, surface: KeptPoints, mask: NDArray[np.bool_]) -> ObjectSupport:
+    """What one object stands on; see `find_supports`."""
+    body = scene.bodies[index]
+    height_m, support = _highest_below(index, body, scene)
+    unseen_m = body.lowest_m - height_m
+    if support.kind is Support.UNKNOWN or (support.kind is Support.PLANE and unseen_m <= body.contact_m):
+        return support
+    least_m = height_m if support.kind is Support.PLANE else -scene.main.plane.offset_m
+    told_m = _told_by_shape(surface, body.lowest_m, scene, mask)
+    if told_m is not None and min(told_m) > least_m - _SINK_FACTOR * scene.tolerance_m:
+        return _told_support(index, told_m, scene, mask)
+    if unseen_m <= body.contact_m:
+        return support
+    leans = unseen_m < _FAR_GAP_M and any(_touch(body, other) for key, other in scene.bodies.items() if key != index)
+    if not leans and _free_below(body, height_m, scene.basis, scene.frame, mask, scene.tolerance_m):
+        return ObjectSupport(Support.NOTHING)
+    return replace(support, unseen_m=unseen_m)
+
+
+def _highest_below(index: int, body: _Body, scene: _Scene) -> tuple[float, ObjectSupport]:
+    """The highest that lies at or below a body's lowest point, and its height; 0 where there is nothing."""
+    main, highest_m = scene.main.plane, body.lowest_m + _SINK_FACTOR * scene.tolerance_m
     found: list[tuple[float, ObjectSupport]] = []
     around = [
-        int(np.count_nonzero(length(flat_m - body.middle_m) < body.radius_m + _RING_M)) for flat_m in levels_flat_m
+        int(np.count_nonzero(length(flat_m - body.middle_m) < body.radius_m + _RING_M))
+        for flat_m in scene.levels_flat_m
     ]
-    for level, count in zip(family, around, strict=True):
-        height_m = _height_at(level.plane, body.middle_m, basis)
+    for level, count in zip(scene.family, around, strict=True):
+        height_m = _height_at(level.plane, body.middle_m, scene.basis)
         if count and count >= _RING_SHARE * sum(around) and height_m <= highest_m:
             found.append((height_m, ObjectSupport(Support.PLANE, level.plane)))
-    for other, below in bodies.items():
+    for other, below in scene.bodies.items():
         heights_m = _top_below(body, below, highest_m) if other != index else None
         if heights_m is not None:
             top_m, seen_m = heights_m
@@ -567,45 +558,55 @@ def _object_support(
             own = ObjectSupport(Support.INSTANCE, Plane(main.normal, -top_m), other, hidden_m)
             found.append((top_m, own))
     if not found:  # nothing of a plane is seen around it: that which most objects stand on reaches on under it
-        height_m = _height_at(main, body.middle_m, basis)
-        if not -_SINK_FACTOR * tolerance_m < body.lowest_m - height_m < _MAX_GAP_M:
-            return ObjectSupport()
+        height_m = _height_at(main, body.middle_m, scene.basis)
+        if not -_SINK_FACTOR * scene.tolerance_m < body.lowest_m - height_m < _MAX_GAP_M:
+            return 0.0, ObjectSupport()
         found.append((height_m, ObjectSupport(Support.PLANE, main)))
-    height_m, support = max(found, key=lambda candidate: candidate[0])
-    unseen_m = body.lowest_m - height_m
-    if unseen_m <= body.contact_m:
+    return max(found, key=lambda candidate: candidate[0])
+
+
+def _told_by_shape(
+    surface: KeptPoints, seen_m: float, scene: _Scene, mask: NDArray[np.bool_]
+) -> tuple[float, float] | None:
+    """How high the lowest point of an object is by its shape, where it rests and where it hangs; None for most shapes.
+
+    Args:
+        seen_m: how high the lowest is that is seen of it.
+    """
+    plane = scene.main.plane
+    ball = Ball.of(surface.outline_m, surface.normals)
+    if ball is not None:
+        resting_m = float(plane.normal @ ball.centre_m) - ball.radius_m
+        hanging_m = ball.lowest_m(plane, seen_m + plane.offset_m) - plane.offset_m
+        return min(resting_m, seen_m), hanging_m
+    lowest_m = lowest_of_lying(surface.outline_m, surface.normals, plane.normal, scene.main.sigma_m, scene.frame, mask)
+    return None if lowest_m is None else (min(lowest_m, seen_m), min(lowest_m, seen_m))
+
+
+def _told_support(index: int, told_m: tuple[float, float], scene: _Scene, mask: NDArray[np.bool_]) -> ObjectSupport:
+    """What an object stands on whose shape tells how far down it reaches.
+
+    That is what lies there; where it ends above all that lies below it, the nearest object that reaches lower than it.
+    """
+    resting_m, hanging_m = told_m
+    body, normal = replace(scene.bodies[index], lowest_m=resting_m), scene.main.plane.normal
+    height_m, support = _highest_below(index, body, scene)
+    if support.kind is Support.PLANE and resting_m - height_m <= body.contact_m:
         return support
-    if body.hanging_m is not None:
-        return _raised(index, bodies, main, height_m, basis, frame, mask, tolerance_m)
-    leans = unseen_m < _FAR_GAP_M and any(_touch(body, other) for key, other in bodies.items() if key != index)
-    if not leans and _free_below(body, height_m, basis, frame, mask, tolerance_m):
-        return ObjectSupport(Support.NOTHING)
-    return replace(support, unseen_m=unseen_m)
-
-
-def _raised(
-    index: int,
-    bodies: dict[int, _Body],
-    main: Plane,
-    height_m: float,
-    basis: FloatArray,
-    frame: RgbdFrame,
-    mask: NDArray[np.bool_],
-    tolerance_m: float,
-) -> ObjectSupport:
-    """What an object stands on whose shape tells that its lowest point is above all that lies below it, at a height."""
-    body = bodies[index]
+    foot = Plane(normal, -resting_m)
+    if support.kind is Support.INSTANCE and resting_m - height_m <= body.contact_m:
+        return ObjectSupport(Support.INSTANCE, foot, support.instance)
     away_m = {
         key: _distance_m(body, other)
-        for key, other in bodies.items()
-        if key != index and other.lowest_m < body.lowest_m + tolerance_m
+        for key, other in scene.bodies.items()
+        if key != index and other.lowest_m < resting_m + scene.tolerance_m
     }
     nearest = min(away_m, key=lambda key: away_m[key], default=None)
     if nearest is not None and away_m[nearest] < _NEAR_BELOW_M:
-        return ObjectSupport(Support.INSTANCE, Plane(main.normal, -body.lowest_m), nearest)
-    if body.hanging_m is not None and _free_below(body, height_m, basis, frame, mask, tolerance_m):
-        return ObjectSupport(Support.NOTHING, foot=Plane(main.normal, -body.hanging_m))
-    return ObjectSupport(Support.UNKNOWN, foot=Plane(main.normal, -body.lowest_m))
+        return ObjectSupport(Support.INSTANCE, foot, nearest)
+    if _free_below(body, height_m, scene.basis, scene.frame, mask, scene.tolerance_m):
+        return ObjectSupport(Support.NOTHING, foot=Plane(normal, -hanging_m))
+    return ObjectSupport(Support.UNKNOWN, foot=foot)
 
 
 def _touch(body: _Body, other: _Body) -> bool:
