@@ -85,6 +85,9 @@ _INNER_SHARE = 0.6
 _HIGH, _HIGH_SHARE = 1.5, 0.8
 """By no more than the second where it would reach down by more than so many of its radii: hardly any body does that."""
 _MAX_OBJECT_POINTS = 300
+_NEAR_OVER_M, _OVERLAP_SHARE = 0.05, 0.02
+"""An object reaches over another one that is no farther off, when so many of the points of either lie inside of the
+outline of the other one, seen from above."""
 _NEAR_BELOW_M = 0.03
 """What an object rests on whose shape tells that it ends above all planes is no farther off than this."""
 _MIN_BETWEEN = 10
@@ -121,8 +124,8 @@ class ObjectSupport:
             down so far is assumed. Where it hides the top of the instance that it stands on, how far it may reach down
             below what is seen of it. 0 where it is seen to stand there.
         foot: through its lowest point as its shape tells it, the normal pointing up, where there is no plane; or None.
-        leans_on: indices of other instances that it touches and rises above, where its foot is not seen: it may rest
-            on them in part.
+        leans_on: indices of other instances that it may rest on in part: it reaches over them, or touches and rises
+            above them where its foot is not seen.
     """
 
     kind: Support = Support.UNKNOWN
@@ -228,16 +231,15 @@ def _leaning(objects: Sequence[ObjectSupport], bodies: dict[int, _Body]) -> list
     leaning = list(objects)
     for index, body in bodies.items():
         own = objects[index]
-        if own.unseen_m > 0 or own.plane is None:
-            leans_on = tuple(
-                other
-                for other, below in bodies.items()
-                if tops_m[other] < tops_m[index]
-                and other != own.instance
-                and index != objects[other].instance
-                and _touch(body, below)
-            )
-            leaning[index] = replace(own, leans_on=leans_on)
+        unseen = own.unseen_m > 0 or own.plane is None
+        leans_on = tuple(
+            other
+            for other, below in bodies.items()
+            if other not in (index, own.instance)
+            and index != objects[other].instance
+            and ((unseen and tops_m[other] < tops_m[index] and _touch(body, below)) or _reaches_over(body, below))
+        )
+        leaning[index] = replace(own, leans_on=leans_on)
     return leaning
 
 
@@ -597,12 +599,12 @@ def _told_support(index: int, told_m: tuple[float, float], scene: _Scene, mask: 
     if support.kind is Support.INSTANCE and resting_m - height_m <= body.contact_m:
         return ObjectSupport(Support.INSTANCE, foot, support.instance)
     away_m = {
-        key: _distance_m(body, other)
+        key: _distance_m(body, other, _NEAR_BELOW_M)
         for key, other in scene.bodies.items()
         if key != index and other.lowest_m < resting_m + scene.tolerance_m
     }
     nearest = min(away_m, key=lambda key: away_m[key], default=None)
-    if nearest is not None and away_m[nearest] < _NEAR_BELOW_M:
+    if nearest is not None and math.isfinite(away_m[nearest]):
         return ObjectSupport(Support.INSTANCE, foot, nearest)
     if _free_below(body, height_m, scene.basis, scene.frame, mask, scene.tolerance_m):
         return ObjectSupport(Support.NOTHING, foot=Plane(normal, -hanging_m))
@@ -611,20 +613,37 @@ def _told_support(index: int, told_m: tuple[float, float], scene: _Scene, mask: 
 
 def _touch(body: _Body, other: _Body) -> bool:
     """Whether what is seen of two objects comes as near to each other as where both touch."""
-    extents_m = zip(body.extent_m, other.extent_m, strict=True)
-    if max(max(own[0], beside[0]) - min(own[1], beside[1]) for own, beside in extents_m) >= body.contact_m:
-        return False  # the boxes around them are farther apart; most pairs are, and a search tree takes its time
-    own_m, other_m = (np.column_stack([each.flat_m, each.heights_m]) for each in (body, other))
-    return bool(cKDTree(other_m).query(own_m, distance_upper_bound=body.contact_m)[0].min() < body.contact_m)
+    return _distance_m(body, other, body.contact_m) < body.contact_m
 
 
-def _distance_m(body: _Body, other: _Body) -> float:
-    """Between what is seen of two objects, as far as that is below `_NEAR_BELOW_M`; infinite beyond."""
-    extents_m = zip(body.extent_m, other.extent_m, strict=True)
-    if max(max(own[0], beside[0]) - min(own[1], beside[1]) for own, beside in extents_m) >= _NEAR_BELOW_M:
-        return math.inf
+def _reaches_over(body: _Body, below: _Body) -> bool:
+    """Whether a part of an object is above another one: their outlines overlap, and it is higher where both are near."""
+    if _apart_m(body, below) >= _NEAR_OVER_M or _apart_m(body, below, axes=2) >= 0:
+        return False
+    if max(_share(_under(body.flat_m, below.flat_m)), _share(_under(below.flat_m, body.flat_m))) < _OVERLAP_SHARE:
+        return False
+    tree = cKDTree(np.column_stack([below.flat_m, below.heights_m]))
+    away_m, nearest = tree.query(
+        np.column_stack([body.flat_m, body.heights_m]), distance_upper_bound=_NEAR_OVER_M + body.contact_m
+    )
+    if away_m.min() >= _NEAR_OVER_M:
+        return False
+    near = away_m < away_m.min() + body.contact_m / 2
+    return bool(body.heights_m[near].mean() > below.heights_m[nearest[near]].mean())
+
+
+def _apart_m(body: _Body, other: _Body, axes: int = 3) -> float:
+    """How far the boxes around two objects are apart, along the first two axes or all; below 0 where they overlap."""
+    extents_m = zip(body.extent_m[:axes], other.extent_m[:axes], strict=True)
+    return max(max(own[0], beside[0]) - min(own[1], beside[1]) for own, beside in extents_m)
+
+
+def _distance_m(body: _Body, other: _Body, most_m: float) -> float:
+    """Between what is seen of two objects; infinite where that is so much or more."""
+    if _apart_m(body, other) >= most_m:
+        return math.inf  # most pairs are, and a search tree takes its time
     own_m, other_m = (np.column_stack([each.flat_m, each.heights_m]) for each in (body, other))
-    return float(cKDTree(other_m).query(own_m, distance_upper_bound=_NEAR_BELOW_M)[0].min())
+    return float(cKDTree(other_m).query(own_m, distance_upper_bound=most_m)[0].min())
 
 
 def _surface_of(level: _Level) -> Surface:
