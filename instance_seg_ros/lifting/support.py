@@ -55,8 +55,8 @@ _SINK_FACTOR = 2.0
 _PARALLEL_DEG, _FAMILY_DEG = 6.0, 3.0
 """Within the first a plane may be the tail of another one's noise; levels of one family are parallel within the second.
 """
-_EVIDENCE_POWER = 0.25
-"""A plane with a sixteenth of the points of the largest is taken when it is half as far from the objects."""
+_EVIDENCE_POWER = 0.2
+"""A plane with a thirty-second of the points of the largest is taken when it is half as far from the objects."""
 _LOWEST_PERCENT = 3.0
 _TOP_PERCENT = 90.0
 _CONTACT_TOLERANCES = 1.5
@@ -94,7 +94,7 @@ _MIN_BETWEEN = 10
 """So many points between the objects tell how high the plane is there."""
 _LARGEST_SIGMA = 1.25
 """What scatters by more than so many tolerances is no plane, but a rim or some slope that RANSAC laid one through."""
-_FARTHEST_GAPS = 2
+_FARTHEST_GAPS = 1.5
 """Higher than so many far gaps above a plane all is equally far: in a tote objects are near the floor, and of each wall
 some are near and some a tote's width away."""
 
