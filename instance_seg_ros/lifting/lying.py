@@ -217,7 +217,7 @@ def _axis(points: FloatArray, normals: FloatArray) -> tuple[FloatArray, FloatArr
         axis = np.linalg.eigh(products[:3, :3] - products[:3, 3:] @ to_shift)[1][:, 0]
         through = cross(axis, -to_shift @ axis)
         sideways = np.cross(normals, axis)
-        across = length(sideways)
+        across = np.asarray(length(sideways), dtype=np.float64)
         passes = np.einsum("ni,ni->n", points - through, sideways) / np.maximum(across, 0.5 * _LATERAL)
         sigma = max(1.4826 * median(abs(passes)), _LEAST_SIGMA)
         weights = 1 / (1 + (passes / (2 * sigma)) ** 2) ** 2
@@ -262,4 +262,4 @@ def _is_hidden_beyond(points_m: FloatArray, axis: FloatArray, frame: RgbdFrame, 
     seen_m = frame.depth_m[rows, columns]
     nearer = inside & ~mask[rows, columns] & (seen_m > 0) & (seen_m < beyond_m[:, 2] - _HIDDEN_M)
     beside = ~inside | ~mask[rows, columns]
-    return bool(np.count_nonzero(nearer | ~inside) > _HIDDEN_SHARE * max(np.count_nonzero(beside), 1))
+    return bool(np.count_nonzero(nearer | ~inside) > _HIDDEN_SHARE * max(int(np.count_nonzero(beside)), 1))

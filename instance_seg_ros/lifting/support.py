@@ -617,7 +617,7 @@ def _touch(body: _Body, other: _Body) -> bool:
 
 
 def _reaches_over(body: _Body, below: _Body) -> bool:
-    """Whether an object is above a part of another one: their outlines overlap, and it is higher where both are near."""
+    """Whether an object is above a part of another one: the outlines overlap, and it is higher where both are near."""
     if _apart_m(body, below) >= _NEAR_OVER_M or _apart_m(body, below, axes=2) >= 0:
         return False
     if max(_share(_under(body.flat_m, below.flat_m)), _share(_under(below.flat_m, body.flat_m))) < _OVERLAP_SHARE:
