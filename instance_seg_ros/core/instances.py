@@ -30,6 +30,8 @@ class Instances:
         stuff: (H, W) int32, index into `class_names` of what is no object at each pixel, such as a wall, at most
             MAX_STUFF_CLASS_ID; NO_STUFF where there is none of it, or an instance; None from a segmenter that tells
             objects alone.
+        bounds_xywh: (N, 4) int64, left, top, width and height in pixels of the tight box of each mask, from who knows
+            them anyway; without it `bounds` finds them.
 
     Raises:
         ValueError: when lengths, shapes, dtypes or ranges disagree, or a value is not finite. Whether masks overlap is
@@ -47,6 +49,7 @@ class Instances:
     class_ids: NDArray[np.int64]
     class_names: tuple[str, ...]
     stuff: NDArray[np.int32] | None = None
+    bounds_xywh: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.masks, np.ndarray) or self.masks.ndim != 3 or self.masks.dtype != np.bool_:
@@ -65,6 +68,8 @@ class Instances:
             raise ValueError(f"boxes_xyxy must have x0 <= x1 and y0 <= y1, not {self.boxes_xyxy.tolist()}")
         if not ((self.class_ids >= 0) & (self.class_ids < len(self.class_names))).all():
             raise ValueError(f"class_ids must index the {len(self.class_names)} class names: {self.class_ids.tolist()}")
+        if self.bounds_xywh is not None:
+            _check("bounds_xywh", self.bounds_xywh, (count, 4), np.int64)
         if self.stuff is not None:
             _check("stuff", self.stuff, self.masks.shape[1:], np.int32)
             last = min(len(self.class_names) - 1, MAX_STUFF_CLASS_ID)
@@ -110,6 +115,7 @@ class Instances:
             boxes_xyxy=self.boxes_xyxy[index],
             scores=self.scores[index],
             class_ids=self.class_ids[index],
+            bounds_xywh=None if self.bounds_xywh is None else self.bounds_xywh[index],
         )
 
     def names(self) -> Iterator[str]:
@@ -122,6 +128,8 @@ class Instances:
 
         Found once, since stages ask for it in turn and it takes every pixel of every mask.
         """
+        if self.bounds_xywh is not None:
+            return tuple((left, top, width, height) for left, top, width, height in self.bounds_xywh.tolist())
         return tuple(cv2.boundingRect(mask.view(np.uint8)) for mask in self.masks)
 
     @property

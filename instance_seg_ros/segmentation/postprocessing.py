@@ -245,6 +245,7 @@ def settled_instances(settled: SettledMasks, class_names: tuple[str, ...], min_m
         np.minimum(settled.scores[kept], np.float32(1)),
         settled.class_ids[kept].astype(np.int64, copy=False),
         class_names,
+        bounds_xywh=np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1, dtype=np.int64),
     )
 
 

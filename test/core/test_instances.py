@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,13 @@ def test_filtering_is_indexing() -> None:
     assert len(instances[instances.scores > 2]) == 0
 
 
+def test_bounds_are_found_or_those_that_were_given_and_indexing_keeps_these() -> None:
+    instances = Instances.from_labels(LABELS)
+    assert instances.bounds == ((3, 1, 1, 2), (1, 0, 2, 2))
+    given = replace(instances, bounds_xywh=np.array([[0, 0, 4, 3], [1, 0, 3, 3]]))
+    assert (given.bounds, given[1:].bounds) == (((0, 0, 4, 3), (1, 0, 3, 3)), ((1, 0, 3, 3),))
+
+
 def test_empty_has_the_images_size_and_no_instance() -> None:
     instances = Instances.empty(3, 4, ("object",))
     assert (len(instances), instances.image_size_wh) == (0, (4, 3))
@@ -56,6 +64,7 @@ def test_box_of_an_empty_mask_is_zero_and_pixels_have_a_width() -> None:
         ({"masks": np.zeros((3, 4), bool)}, r"masks must be \(N, H, W\) bool, not \(3, 4\) bool"),
         ({"masks": [[[True]]]}, "masks"),
         ({"scores": np.ones(2, np.float32)}, r"scores must be \(1,\) float32, not \(2,\) float32"),
+        ({"bounds_xywh": np.zeros((2, 4), np.int64)}, r"bounds_xywh must be \(1, 4\) int64, not \(2, 4\) int64"),
         ({"scores": np.ones(1)}, r"scores must be \(1,\) float32, not \(1,\) float64"),
         ({"scores": [1.0]}, "scores must be .* not list"),
         ({"scores": np.array([1.5], np.float32)}, "\\[0, 1\\]"),

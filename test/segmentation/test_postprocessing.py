@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ def test_a_mask_on_the_camera_grid_comes_out_as_it_went_in() -> None:
 
 
 def test_a_mask_offset_moves_the_mask() -> None:
-    moved = dataclasses.replace(
+    moved = replace(
         output([rectangle(2, 1, 5, 4)], [(2, 1, 5, 4)], [0.8]), mask_offset=np.array([-1, 1], dtype=np.float32)
     )
     assert instances_of(moved).label_image().tolist() == rectangle(3, 0, 6, 3, 1).tolist()
@@ -60,7 +60,7 @@ def test_a_mask_is_upsampled_by_the_weights_of_its_neighbours(box: tuple[int, ..
     weights = np.zeros((9, 2, 2, 4, 4), dtype=np.float16)
     weights[4] = 1
     weights[:, 0, 0, 2, 2] = np.eye(9)[1]  # fine pixel (4, 4) takes the cell above its own
-    finer = dataclasses.replace(output([coarse], [box], [0.9]), mask_upsampling=weights)
+    finer = replace(output([coarse], [box], [0.9]), mask_upsampling=weights)
     expected = rectangle(4, 2, 6, 4, 1, (8, 8)) + rectangle(4, 4, 5, 5, 1, (8, 8))
     assert instances_of(finer, size_wh=(8, 8)).label_image().tolist() == expected.tolist()
 
@@ -75,6 +75,13 @@ def test_the_higher_probability_wins_a_disputed_pixel() -> None:
     masks = [rectangle(0, 0, 5, 6, 0.7), rectangle(3, 0, 8, 6, 0.9)]
     instances = instances_of(output(masks, [(0, 0, 5, 6), (3, 0, 8, 6)], [0.9, 0.6]))
     assert instances.label_image()[0].tolist() == [1, 1, 1, 2, 2, 2, 2, 2]
+
+
+def test_bounds_are_those_of_what_a_mask_keeps() -> None:
+    masks = [rectangle(0, 1, 5, 6, 0.7), rectangle(3, 0, 8, 4, 0.9), rectangle(0, 0, 3, 6, 0.6)]
+    instances = instances_of(output(masks, [(0, 1, 5, 6), (3, 0, 8, 4), (0, 0, 3, 6)], [0.9, 0.8, 0.7]))
+    assert instances.bounds == ((0, 1, 5, 5), (3, 0, 5, 4)) == replace(instances, bounds_xywh=None).bounds
+    assert instances_of(output(masks, [(0, 1, 5, 6)] * 3, [0.1] * 3)).bounds == ()
 
 
 def test_an_instance_that_loses_most_of_its_pixels_is_a_duplicate() -> None:
@@ -120,7 +127,7 @@ def test_thresholds(scores: list[float], settings: dict, kept: int) -> None:
 )
 def test_stuff_has_the_pixels_of_rows_that_mean_anything(scores: list[float], threshold: float, seen: set[int]) -> None:
     found = output([rectangle(0, 0, 4, 3), rectangle(4, 3, 8, 6)], [(0, 0, 4, 3), (4, 3, 8, 6)], scores)
-    found = dataclasses.replace(found, class_ids=np.array([0, 1]))
+    found = replace(found, class_ids=np.array([0, 1]))
     assert set(np.unique(stuff_image(found, (8, 6), (0, 1), threshold, 0.5)).tolist()) == seen
 
 
@@ -144,7 +151,7 @@ def test_a_mask_offset_moves_an_upsampled_mask_however_far() -> None:
     coarse[1, 6] = 1  # fine rows 2 and 3, fine columns 12 and 13
     weights = np.zeros((9, 2, 2, 4, 8), dtype=np.float16)
     weights[4] = 1
-    moved = dataclasses.replace(
+    moved = replace(
         output([coarse], [(2, 2, 4, 4)], [0.9]),
         mask_offset=np.array([10, 0], dtype=np.float32),
         mask_upsampling=weights,
