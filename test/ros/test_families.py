@@ -12,7 +12,6 @@ import pytest
 pytest.importorskip("rclpy")
 
 import numpy as np
-import onnx
 from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import Point, PointStamped
 from sensor_msgs.msg import Image, RegionOfInterest
@@ -60,13 +59,11 @@ def test_folders_give_the_same_messages_and_their_walls_are_no_objects(
 
 
 def test_walls_that_count_as_objects_are_told_in_the_diagnostics(
-    block_model_path: Path, tmp_path: Path, make_stage: Callable[..., Any]
+    family_graphs: ModuleType, tmp_path: Path, make_stage: Callable[..., Any]
 ) -> None:
-    model = onnx.load(block_model_path)
-    facts = {each.key: each.value for each in model.metadata_props} | {"class_names": '["wall"]'}
-    onnx.helper.set_model_props(model, facts)
-    onnx.save(model, tmp_path / "walls.onnx")
-    stage = make_stage(Pipeline.from_settings, model_path=str(tmp_path / "walls.onnx"))
+    path = family_graphs.write("maskformer", [(20, 30, 60, 80), (90, 40, 130, 70)], tmp_path)
+    path.with_suffix(".yaml").write_text("class_names: [wall]\n")
+    stage = make_stage(Pipeline.from_settings, model_path=str(path))
     stage.start()
     stage.wait(lambda: "finds each wall as an object" in stage.probe.status_text("model"), "the warning of the model")
     assert stage.probe.status("model").level == DiagnosticStatus.WARN
