@@ -12,7 +12,14 @@ from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.core.masks import mask_ious
 from instance_seg_ros.tracking.arrays import rows_at
-from instance_seg_ros.tracking.sightings import Sightings, bounds_exclude, color_differences, size_differences
+from instance_seg_ros.tracking.frame_before import Shared
+from instance_seg_ros.tracking.sightings import (
+    Sightings,
+    bounds_exclude,
+    color_differences,
+    palette_difference,
+    size_differences,
+)
 from instance_seg_ros.tracking.tracks import INSIDE, Tracks
 
 FloatArray = NDArray[np.float64]
@@ -26,12 +33,26 @@ _BOX_MARGIN_M, _LARGEST_MARGIN_M = 0.005, 0.04
 _SIGHT_TOLERANCE_M, _SIGHT_TOLERANCE_SHARE = 0.02, 0.02
 _MIN_SHARE_IN_VIEW = 0.25
 """Where less of a place is in the image, it says nothing about the object."""
-_ROUGHLY, _ROUGH_COLOR, _ROUGH_FALLS = 0.5, 0.3, 0.3
+_UNKNOWN_SIZE = 0.25
+"""What it costs that one of the two has no 3D, so that sizes tell nothing."""
+_ROUGH_COLOR, _ROUGH_FALLS = 0.3, 0.3
 _WITHOUT_3D = 0.85
 """What has no 3D is so much less like a track that has: it gives way to an instance with 3D."""
-_APART, _SIZE, _FALLS, _COLOR = 0.4, 0.15, 0.2, 0.3
-_PIECE = 0.4
-"""What it costs to be next to nothing of an object of which another instance shows much."""
+_APART, _SIZE, _FALLS, _COLOR = 0.4, 0.15, 0.2, 0.45
+_BEFORE_M = 0.06
+"""What is measured so much before a point hides it, and is not the object, unless nothing right was measured of it."""
+_LEAST_IN_SIGHT = 0.1
+"""Of a track with less in sight, a few points tell little."""
+_TELLS_COLOR = 0.2
+"""Where mean colours differ by more, and one is seen in part, the colours themselves are compared."""
+_KEPT, _KEPT_COST, _OTHER_KEPT = 0.4, 0.6, 0.5
+"""What covers so much of the mask of the frame before (IoU) costs no more than the second where that is next to
+nothing; and the third, at most, costs what covers less of a mask than another one does."""
+_SAME_MASK, _PART_OF_MASK = 0.7, 0.3
+"""What covers so much of it may be in a shadow now; and so much, may have another shape now."""
+_PIECE, _NEARLY = 0.4, 0.1
+"""What it costs to be next to nothing of an object of which another instance shows much, that is not rather another
+object's by the second."""
 _OLDER = 3
 """Seen so many times more often, one of two objects of which one lies in the other is the object, the other a piece."""
 _FITS_WELL = 0.2
@@ -43,6 +64,8 @@ _IN_PLACE, _IN_SHADOW = 0.4, 0.85
 """What shows so much of the surface and lies in the box may differ so much in colour, as in a shadow, and in size."""
 _AGAIN_SIZE, _AGAIN_COLOR = 0.35, 0.3
 """What differs by one of them, or by parts of both that make up one, is not taken for an object that was lost."""
+_LIFTED = 0.3
+"""So unlike counts what is seen near a place that is just empty, of the same colour, whatever side it shows now."""
 _CLEARER = 0.5
 """By so much, of the difference at which it is not taken for it any more, another one must differ more."""
 _PRICE = 1.0
@@ -53,6 +76,10 @@ _STAYED_SHARE = 0.75
 """Where so many of the points in sight are measured where they were, the object has not moved away."""
 _FLAT = 2
 """Lower than so many tolerances of depth, the place of an object that has gone looks as if it were there."""
+_EXPLAINED = 0.3
+"""What it costs to come from elsewhere to where an instance lies in the box of another track: it is rather a piece."""
+_STALE = 5
+"""What was not seen for more updates is elsewhere only if it looks alike."""
 _ELSEWHERE, _HALF_IN_PLACE = 0.1, 0.5
 """What shows less of a track's surface than the first, and lies in its box with less of its own than the second, is
 elsewhere: a hand may be where an object was that it pushes aside."""
@@ -77,10 +104,13 @@ class Places:
     farther_m: FloatArray
     tolerance_m: FloatArray
 
-    def shares(self, masks: NDArray[np.bool_]) -> tuple[FloatArray, FloatArray]:
-        """(T, N) shares of each track's points that fall into each mask, and that lie on what is measured there."""
+    def shares(self, masks: NDArray[np.bool_], placed: NDArray[np.bool_]) -> tuple[FloatArray, FloatArray]:
+        """(T, N) shares of each track's points that fall into each mask, and that lie on what is measured there.
+
+        A point that what is measured hides falls into no mask of what has 3D (`placed`, (N,)): a hand is no object.
+        """
         count = len(masks)
-        hits = masks[:, self.rows, self.columns]
+        hits = masks[:, self.rows, self.columns] & (~placed[:, None] | (self.farther_m >= -_BEFORE_M))
         label = (hits * np.arange(1, count + 1)[:, None]).max(axis=0, initial=0)
         key = self.owner * (count + 1) + label
         there = np.abs(self.farther_m) <= self.tolerance_m
@@ -128,15 +158,15 @@ class Places:
 
 def places_of(tracks: Sightings, T_camera_map: Transform, frame: RgbdFrame) -> Places:
     """Where the points of the tracks, in the map, are in a frame."""
-    placed = tracks.placed
-    points_m = T_camera_map.apply((tracks.place_m[:, None] + tracks.points_m)[placed].reshape(-1, 3))
-    owner, ahead = np.repeat(np.flatnonzero(placed), tracks.points_m.shape[1]), points_m[:, 2] > 1e-3
+    measured = tracks.has_points
+    points_m = T_camera_map.apply((tracks.somewhere_m[:, None] + tracks.points_m)[measured].reshape(-1, 3))
+    owner, ahead = np.repeat(np.flatnonzero(measured), tracks.points_m.shape[1]), points_m[:, 2] > 1e-3
     owner, points_m = owner[ahead], points_m[ahead]
     columns, rows = np.rint(frame.intrinsics.project(points_m)).T
     inside = (columns >= 0) & (columns < frame.intrinsics.width) & (rows >= 0) & (rows < frame.intrinsics.height)
     rows, columns, depth_m = rows[inside].astype(np.int64), columns[inside].astype(np.int64), points_m[inside, 2]
     return Places(
-        placed * tracks.points_m.shape[1],
+        measured * tracks.points_m.shape[1],
         owner[inside],
         rows,
         columns,
@@ -156,17 +186,27 @@ def _margin_m(tracks: Sightings) -> FloatArray:
     return np.minimum(_BOX_MARGIN_M + 2 * tracks.sigma_m, _LARGEST_MARGIN_M)[:, None]
 
 
-def contained(tracks: Sightings, seen: Sightings) -> FloatArray:
-    """(tracks, seen) share of the points of what is seen that lie in the box of a track."""
+def contained(boxes: Sightings, seen: Sightings) -> FloatArray:
+    """(boxes, seen) share of the points of what is seen that lie in a box."""
+    return np.asarray((_outside_m(boxes, seen) <= 0).mean(axis=2))
+
+
+def gaps_m(boxes: Sightings, seen: Sightings) -> FloatArray:
+    """(boxes, seen) mean distance of the points of what is seen from a box; NaN where there is no box or no point."""
+    return np.asarray(np.maximum(_outside_m(boxes, seen), 0).mean(axis=2))
+
+
+def _outside_m(boxes: Sightings, seen: Sightings) -> FloatArray:
+    """(boxes, seen, P) how far some of the points lie outside of a box, along the axis along which that is most."""
     some_m = seen.points_m[:, ::_EVERY]
-    points_m = (seen.place_m[:, None] + some_m).reshape(-1, 3)
-    count = len(tracks)
+    points_m = (seen.somewhere_m[:, None] + some_m).reshape(-1, 3)
+    count = len(boxes)
     # All axes of all boxes in one product: (P, T, 3) coordinates along them.
-    axes = tracks.rotation.transpose(1, 0, 2).reshape(3, 3 * count)
-    centres_m = np.einsum("ti,tij->tj", tracks.place_m + tracks.box_m, tracks.rotation)
+    axes = boxes.rotation.transpose(1, 0, 2).reshape(3, 3 * count)
+    centres_m = np.einsum("ti,tij->tj", boxes.place_m + boxes.box_m, boxes.rotation)
     local_m = (points_m @ axes).reshape(len(points_m), count, 3) - centres_m
-    inside = (np.abs(local_m) <= tracks.half_m + _margin_m(tracks)).all(axis=2)
-    return inside.reshape(len(seen), some_m.shape[1], count).mean(axis=1).T
+    outside_m = (np.abs(local_m) - boxes.half_m - _margin_m(boxes)).max(axis=2)
+    return np.asarray(outside_m).reshape(len(seen), some_m.shape[1], count).transpose(2, 0, 1)
 
 
 def looked_through(tracks: Sightings, seen: Sightings, eye_m: FloatArray) -> FloatArray:
@@ -186,6 +226,9 @@ class Comparison:
 
     Attributes:
         falls, lies: (T, N) shares of `Places.shares`.
+        hits: (T, N) share of what is in sight of each track that falls into each mask.
+        kept: (T, N) overlap of the masks of the frame before with these (`Shared.iou`).
+        smaller: (T, N) of `Shared.smaller_pieces`.
         inside: (T, N) shares of `contained`.
         size, color: (T, N) `size_differences` and `color_differences`.
         excluded: (T, N) of `bounds_exclude`.
@@ -195,6 +238,9 @@ class Comparison:
 
     falls: FloatArray
     lies: FloatArray
+    hits: FloatArray
+    kept: FloatArray
+    smaller: NDArray[np.bool_]
     inside: FloatArray
     size: FloatArray
     color: FloatArray
@@ -207,6 +253,9 @@ class Comparison:
         return Comparison(
             self.falls[tracks, seen],
             self.lies[tracks, seen],
+            self.hits[tracks, seen],
+            self.kept[tracks, seen],
+            self.smaller[tracks, seen],
             self.inside[tracks, seen],
             self.size[tracks, seen],
             self.color[tracks, seen],
@@ -216,23 +265,42 @@ class Comparison:
         )
 
 
-def compared(tracks: Sightings, seen: Sightings, places: Places, masks: NDArray[np.bool_]) -> Comparison:
+def compared(
+    tracks: Sightings, seen: Sightings, places: Places, masks: NDArray[np.bool_], shared: Shared
+) -> Comparison:
     """Tracks, where they are expected, with what is seen, in their map and under masks (N, H, W)."""
-    falls, lies = places.shares(masks)
-    differences = size_differences(tracks, seen), color_differences(tracks, seen), bounds_exclude(tracks, seen)
-    return Comparison(falls, lies, contained(tracks, seen), *differences, places.stayed(tracks), places.unmoved())
+    falls, lies = places.shares(masks, seen.placed)
+    in_sight = np.maximum(places.in_sight(), _LEAST_IN_SIGHT)[:, None]
+    hits = np.maximum(falls, np.minimum(lies / in_sight, 1))
+    inside, color = contained(tracks, seen), color_differences(tracks, seen)
+    # Of what is seen in part the mean colour may be another one, but it has none that the whole has not.
+    in_part = seen.partial[None] | tracks.partial[:, None]
+    for row, column in zip(*np.nonzero(in_part & (color > _TELLS_COLOR) & (inside >= INSIDE)), strict=True):
+        of_part = palette_difference(tracks.point_colors[row], seen.point_colors[column])
+        color[row, column] = min(color[row, column], of_part)
+    size, excluded = size_differences(tracks, seen), bounds_exclude(tracks, seen)
+    kept, smaller = shared.iou, shared.smaller_pieces()
+    stayed, unmoved = places.stayed(tracks), places.unmoved()
+    return Comparison(falls, lies, hits, kept, smaller, inside, size, color, excluded, stayed, unmoved)
 
 
 def costs(
-    tracks: Tracks, seen: Sightings, comparison: Comparison, eye_m: FloatArray, max_distance_m: float
+    tracks: Tracks,
+    seen: Sightings,
+    comparison: Comparison,
+    eye_m: FloatArray,
+    max_distance_m: float,
+    waited: NDArray[np.int64],
 ) -> FloatArray:
     """(tracks, seen) cost from 0, `UNMATCHABLE` where the two cannot be the same object.
 
     Distance of the centres, difference of the boxes and of the colours, and how little of the track's surface falls
-    into the mask. Where either is seen in part and most of it lies in the other, it is a part of it, however far apart
-    their centres are. What has no 3D is where its mask is, and a part of what the rays through its pixels meet.
-    What looks quite different is another object, also in the same place; and so is what is elsewhere, where the surface
-    of the track is still measured in its place.
+    into the mask. What covers the mask that a track had in the frame before continues it, whatever became of its shape:
+    of a mask that broke the largest piece, and of masks that ran together the one that has the largest part. Where
+    either is seen in part and most of it lies in the other, it is a part of it, however far apart their centres are.
+    What has no 3D is near what was measured of it, or where its mask is, and a part of what the rays through its pixels
+    meet. What looks quite different is another object, also in the same place; and so is what is elsewhere, where the
+    surface of the track is still measured in its place.
 
     Args:
         tracks: where they are expected. What is in hands stops at any time, so that where they were last will do, too.
@@ -241,6 +309,7 @@ def costs(
         eye_m: (3,) where the camera is.
         max_distance_m: up to this, and two standard deviations of a place more, but at most twice as far, a track is
             continued.
+        waited: (tracks,) updates since each was seen.
     """
     look, falls, inside = tracks.look, comparison.falls, comparison.inside
     distance = np.sqrt(
@@ -250,32 +319,65 @@ def costs(
     within = np.maximum(comparison.lies, inside)
     part = (seen.partial[None] | look.partial[:, None]) & (within >= INSIDE)
     cost = _APART * np.where(part, np.minimum(distance, 1) * (1 - inside), distance)
-    cost += _SIZE * comparison.size + _FALLS * (1 - falls) + _COLOR * comparison.color
+    cost += _SIZE * comparison.size + _FALLS * (1 - comparison.hits) + _COLOR * comparison.color
     reach = 1 + np.minimum(2 * seen.sigma_m / max_distance_m, 1)
     elsewhere = comparison.stayed[:, None] & (falls < _ELSEWHERE) & (inside < _HALF_IN_PLACE)
-    cost[(~part & ((distance > reach) | elsewhere)) | (cost > _DEAREST)] = UNMATCHABLE
-    cost += _NEWCOMER / tracks.sightings[:, None]
+    from_elsewhere = (comparison.hits < _ELSEWHERE) & (inside < _HALF_IN_PLACE)
+    cost += _EXPLAINED * np.where(from_elsewhere, inside.max(axis=0, initial=0), 0)
+    unlike = (comparison.size > _AGAIN_SIZE) | (comparison.color > _AGAIN_COLOR)
+    stale = from_elsewhere & unlike & (waited > _STALE)[:, None]
+    too_far = ~part & (distance > reach)
+    cost[too_far | (~part & (elsewhere | stale)) | (cost > _DEAREST)] = UNMATCHABLE
     unplaced = np.isnan(distance)
     if unplaced.any():
-        overlap = _overlaps(look.masks, seen.masks, unplaced)
-        through = np.maximum(looked_through(look, seen, eye_m), looked_through(seen, look, eye_m).T)
-        within = np.maximum(within, through)
-        overlap[overlap < _MIN_MASK_IOU], through[through < INSIDE] = 0, 0
-        through *= 1 - _ROUGH_COLOR * comparison.color - _ROUGH_FALLS * (1 - falls)
-        near = 1 - np.sqrt(_squared_distances(_somewhere_m(look), _somewhere_m(seen))) / max_distance_m
-        near *= 1 - comparison.color
-        alike = np.maximum(np.maximum(overlap, through), _ROUGHLY * np.nan_to_num(np.maximum(near, 0)))
-        alike *= np.where(look.placed, _WITHOUT_3D, 1)[:, None]
-        cost[unplaced] = np.where(alike > 0, 1 - alike, UNMATCHABLE)[unplaced]
-    cost[_pieces_of_what_is_shown(tracks, cost, falls) | _other_looks(comparison)] = UNMATCHABLE
-    return cost + _PIECE * (1 - _largest_first(within * seen.pixels)) * (within >= INSIDE)
+        cost[unplaced] = _costs_without_3d(look, seen, comparison, eye_m, max_distance_m, unplaced)[unplaced]
+    cost = _with_kept(cost, np.where(too_far, 0, comparison.kept), comparison.color)
+    cost += _NEWCOMER / tracks.sightings[:, None]
+    cost[_pieces_of_what_is_shown(tracks, cost, falls) | _other_looks(comparison) | comparison.smaller] = UNMATCHABLE
+    # What is rather another track's shows nothing of this one.
+    own = cost <= cost.min(axis=0, initial=UNMATCHABLE) + _NEARLY
+    return cost + _PIECE * (1 - _largest_first(np.where(own, within * seen.pixels, 0))) * (within >= INSIDE)
+
+
+def _costs_without_3d(
+    look: Sightings,
+    seen: Sightings,
+    comparison: Comparison,
+    eye_m: FloatArray,
+    max_distance_m: float,
+    unplaced: NDArray[np.bool_],
+) -> FloatArray:
+    """(tracks, seen) costs where the one or the other has no 3D: what was measured of it lies in or near the other's
+    box, or the rays through its pixels meet that, or the masks overlap."""
+    color, hits = comparison.color, comparison.hits
+    gap = np.fmin(gaps_m(look, seen), gaps_m(seen, look).T) / max_distance_m
+    rough = np.sqrt(_squared_distances(look.somewhere_m, seen.somewhere_m)) / max_distance_m
+    gap = np.where(np.isnan(gap), rough, gap)
+    near = _UNKNOWN_SIZE + _APART * gap + _FALLS * (1 - hits) + _COLOR * color
+    overlap = _overlaps(look.masks, seen.masks, unplaced)
+    overlap[overlap < _MIN_MASK_IOU] = 0
+    through = np.maximum(looked_through(look, seen, eye_m), looked_through(seen, look, eye_m).T)
+    through[through < INSIDE] = 0
+    alike = np.maximum(overlap, through * (1 - _ROUGH_COLOR * color - _ROUGH_FALLS * (1 - hits)))
+    alike = np.maximum(alike, np.where(gap <= 1, 1 - near, 0))
+    alike *= np.where(look.placed, _WITHOUT_3D, 1)[:, None]
+    return np.where(alike > 0, 1 - alike, UNMATCHABLE)
+
+
+def _with_kept(cost: FloatArray, kept: FloatArray, color: FloatArray) -> FloatArray:
+    """The costs, given which masks of the frame before these ones cover."""
+    cost = np.where(kept >= _KEPT, np.minimum(cost, _KEPT_COST * (1 - kept) + _COLOR * color), cost)
+    of_track, of_seen = kept.max(axis=1, initial=0, keepdims=True), kept.max(axis=0, initial=0, keepdims=True)
+    cost += _OTHER_KEPT * (of_track - kept) * (of_track >= _KEPT)
+    return cost + _OTHER_KEPT * (of_seen - kept) * (of_seen >= _KEPT)
 
 
 def _other_looks(comparison: Comparison) -> NDArray[np.bool_]:
     """(tracks, seen) whether the two look so different that they are no one object."""
-    in_place = (comparison.falls >= _IN_PLACE) & (comparison.inside >= INSIDE)
-    other_color = comparison.color > np.where(in_place, _IN_SHADOW, _OTHER_COLOR)
-    other_shape = (comparison.size > _OTHER_SIZE) | (comparison.excluded & (comparison.falls < _IN_PLACE))
+    in_place = (comparison.hits >= _IN_PLACE) & (comparison.inside >= INSIDE)
+    other_color = comparison.color > np.where(in_place | (comparison.kept >= _SAME_MASK), _IN_SHADOW, _OTHER_COLOR)
+    in_place |= comparison.kept >= _PART_OF_MASK
+    other_shape = (comparison.size > _OTHER_SIZE) | (comparison.excluded & (comparison.hits < _IN_PLACE))
     return np.asarray(other_color | (~in_place & other_shape))
 
 
@@ -296,14 +398,9 @@ def _pieces_of_what_is_shown(tracks: Tracks, cost: FloatArray, falls: FloatArray
     return pieces
 
 
-def _largest_first(pixels: FloatArray) -> FloatArray:
+def _largest_first(shown: FloatArray) -> FloatArray:
     """(tracks, seen) 1 for what shows most of a track, and less the less other instances show of it."""
-    return pixels / np.maximum(pixels.max(axis=1, initial=0, keepdims=True), 1)
-
-
-def _somewhere_m(sightings: Sightings) -> FloatArray:
-    """(N, 3) places, rough ones of what has no 3D."""
-    return np.where(sightings.placed[:, None], sightings.place_m, sightings.rough_m)
+    return shown / np.maximum(shown.max(axis=1, initial=0, keepdims=True), 1)
 
 
 def _squared_distances(first_m: FloatArray, second_m: FloatArray) -> FloatArray:
@@ -333,7 +430,12 @@ def match(
 
 
 def seen_again(
-    tracks: Tracks, seen: Sightings, comparison: Comparison, lost: NDArray[np.bool_], reach_m: FloatArray
+    tracks: Tracks,
+    seen: Sightings,
+    comparison: Comparison,
+    lost: NDArray[np.bool_],
+    reach_m: FloatArray,
+    lifted_m: FloatArray,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Pairs of instances (M,) and tracks (M,) that were lost and are seen again elsewhere: alike in size and colour.
 
@@ -346,11 +448,16 @@ def seen_again(
         comparison: of the two.
         lost: (tracks, seen) whether the one may be the other: neither is known to be something else.
         reach_m: (tracks,) so far away may each be.
+        lifted_m: (tracks,) so far away may each be if it shows another side, as in a hand that lifts it.
     """
-    near = _squared_distances(tracks.look.place_m, seen.place_m) <= reach_m[:, None] ** 2  # False where one is unknown
+    squared_m2 = _squared_distances(tracks.look.place_m, seen.place_m)  # NaN, and so nowhere near, where one is unknown
     has_color = ~np.isnan(tracks.look.color).any(axis=1, keepdims=True) & ~np.isnan(seen.color).any(axis=1)
     size, color = comparison.size / _AGAIN_SIZE, comparison.color / _AGAIN_COLOR
-    unlike = np.where(near & lost & ~comparison.excluded, np.where(has_color, size + color, 2 * size), np.inf)
+    unlike = np.where(comparison.excluded, np.inf, np.where(has_color, size + color, 2 * size))
+    # What a hand lifts shows other sides, and its box is another one.
+    lifted = has_color & (squared_m2 <= lifted_m[:, None] ** 2) & (comparison.size <= _OTHER_SIZE)
+    unlike = np.minimum(unlike, np.where(lifted, _LIFTED + color, np.inf))
+    unlike[~lost | ~(squared_m2 <= reach_m[:, None] ** 2)] = np.inf
     rows, columns = np.nonzero(unlike < 1)
     least = unlike[rows, columns]
     clear = np.minimum(_second(unlike, 1)[rows], _second(unlike, 0)[columns]) >= least + _CLEARER

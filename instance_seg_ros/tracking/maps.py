@@ -13,6 +13,7 @@ from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.tracking.alignment import Alignment, Objects, alignments
 from instance_seg_ros.tracking.arrays import rows_at
 from instance_seg_ros.tracking.association import likeness, places_of
+from instance_seg_ros.tracking.landmarks import LEAST, Landmarks, motion_between
 from instance_seg_ros.tracking.sightings import Sightings
 from instance_seg_ros.tracking.tracks import Tracks
 
@@ -38,8 +39,26 @@ _KNOWN_SIGHTINGS, _RESTED_SIGHTINGS, _LATELY_UPDATES = 8, 2, 15
 """Of what was seen less often, not twice in one place, or not lately, nobody expects that it is still there."""
 _YOUNG_UPDATES = 30
 """As long as a map is younger, the camera may be back in an older one at any time."""
+_NEW_VIEW_M, _MOST_VIEWS = 0.15, 12
+"""Of a map so many views are remembered, that are at least so far apart, and what is ahead in them."""
+_MOST_COMPARED, _PLENTY = 12, 30
+"""So many views of maps that were left are compared in a frame, and none any more once so many landmarks agree."""
+_AHEAD_M = np.array([0.0, 0.0, 0.9])
 _OTHER_MAPS = 4
 """The camera is looked for in the map of before, and in so many others in which most was seen."""
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """What was seen from a place in a map.
+
+    Attributes:
+        T_map_camera: the place.
+        landmarks: in the frame of the camera that was there.
+    """
+
+    T_map_camera: Transform
+    landmarks: Landmarks
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +71,8 @@ class Map:
         T_map_camera: the camera's pose when it was last in this map.
         view_m: (P, 3) points all over the frame that it saw when it came to stand there, in the camera's frame.
         up: (3,) unit normal of the plane that the objects stand on, in the map, or None.
+        latest: what the frame before saw in it, None where it was not looked for landmarks.
+        views: what was seen from some places all over it.
     """
 
     number: int
@@ -59,6 +80,20 @@ class Map:
     T_map_camera: Transform
     view_m: FloatArray
     up: FloatArray | None = None
+    latest: View | None = None
+    views: tuple[View, ...] = ()
+
+    def with_landmarks(self, landmarks: Landmarks) -> Map:
+        """The map after a frame with some landmarks was seen from where the camera is."""
+        latest = View(self.T_map_camera, landmarks)
+        views = self.views
+        if len(landmarks) >= LEAST and all(_apart_m(latest, other) > _NEW_VIEW_M for other in views):
+            views = (*views, latest)
+        if len(views) > _MOST_VIEWS:
+            # The one that another one is nearest to tells least; the first one is where all began.
+            spare = min(range(1, len(views) - 1), key=lambda own: _apart_m(views[own], views[own + 1]))
+            views = (*views[:spare], *views[spare + 1 :])
+        return replace(self, latest=latest, views=views)
 
     def with_up(self, up_camera: FloatArray | None) -> Map:
         """The map after one more normal was seen, in the camera's frame; one that points elsewhere is ignored."""
@@ -134,8 +169,73 @@ def agreements(view_m: FloatArray, poses: Sequence[Transform], frame: RgbdFrame)
     return [Agreement(*shares) for shares in zip(same.tolist(), through.tolist(), nearer.tolist(), strict=True)]
 
 
+def _apart_m(first: View, second: View) -> float:
+    """How far apart two views are, and what is ahead in them."""
+    here, there = first.T_map_camera, second.T_map_camera
+    ahead_m = np.linalg.norm(here.apply(_AHEAD_M) - there.apply(_AHEAD_M))
+    return float(np.linalg.norm(here.translation_m - there.translation_m) + ahead_m)
+
+
+def map_by_landmarks(
+    maps: Sequence[Map],
+    landmarks: Landmarks,
+    tracks: Tracks,
+    seen: Sightings,
+    up: FloatArray | None,
+    frame: RgbdFrame,
+    update: int,
+) -> Map | None:
+    """The map that the camera is in, with its pose, told by what it sees of the picture's corners; None where no view
+    tells.
+
+    Few landmarks that agree tell a pose that is decimetres off; where enough objects agree with one near it, it is
+    that.
+    The camera is rather in a map that was left than in one that began since, with the ids that the objects had there.
+
+    Args:
+        maps: that of the frame before first.
+        tracks: of all maps, where they are expected.
+        seen: in the camera's frame.
+        up: (3,) normal of the support plane in the camera's frame, or None.
+        update: number of this update; where more views are known than can be compared in a frame, the next ones have
+            their turn.
+    """
+    if not maps or len(landmarks) < LEAST:
+        return None
+    left = [(known, view) for known in maps[1:] if known.born < maps[0].born for view in known.views]
+    turn = range(update * _MOST_COMPARED, update * _MOST_COMPARED + min(len(left), _MOST_COMPARED))
+    here = View(maps[0].T_map_camera, landmarks)
+    nearest = sorted(maps[0].views, key=lambda view: _apart_m(here, view))
+    if maps[0].latest is not None:
+        nearest.insert(1, maps[0].latest)
+    for compared in ([left[index % len(left)] for index in turn], [(maps[0], view) for view in nearest]):
+        most, best = 0, None
+        for known, view in compared:
+            expected = view.T_map_camera.inverse() @ known.T_map_camera
+            T_view_camera, agree = motion_between(landmarks, view.landmarks, expected)
+            if agree > most:
+                most, best = agree, (known, view.T_map_camera @ T_view_camera)
+            if most >= _PLENTY:
+                break
+        if best is not None:
+            found = replace(best[0], T_map_camera=best[1])
+            if most < _PLENTY:
+                own = rows_at(tracks, tracks.maps == found.number)
+                alignment, _, held = _aligned(own, seen, up, found, frame)
+                if not held and alignment.explained >= objects_that_tell(int(seen.placed.sum())):
+                    found = replace(found, T_map_camera=alignment.T_map_camera)
+            return replace(found, view_m=view_of(frame))
+    return None
+
+
 def map_of(
-    maps: Sequence[Map], tracks: Tracks, seen: Sightings, up: FloatArray | None, frame: RgbdFrame, update: int
+    maps: Sequence[Map],
+    tracks: Tracks,
+    seen: Sightings,
+    up: FloatArray | None,
+    frame: RgbdFrame,
+    update: int,
+    lost: bool,
 ) -> Map | None:
     """The map that the camera is in, with its pose, told by the objects or by the depth; None where neither tells.
 
@@ -150,6 +250,7 @@ def map_of(
         seen: in the camera's frame.
         up: (3,) normal of the support plane in the camera's frame, or None.
         update: number of this update.
+        lost: whether landmarks could have told, and did not, so that the camera has moved far, or much is hidden.
     """
     best: tuple[int, Map] | None = None
     seen_there = {known.number: int(tracks.sightings[tracks.maps == known.number].sum()) for known in maps}
@@ -166,7 +267,8 @@ def map_of(
         near = alignment.explained > 0 and alignment.shift_m <= _NEAR_M and agreement.is_still
         here = known if still else replace(known, T_map_camera=alignment.T_map_camera, view_m=view_of(frame))
         objects = int(seen.placed.sum())
-        least = objects_that_tell(objects) if index or alignment.shift_m > _NEAR_M else 0
+        least = objects_that_tell(objects) if lost or index or alignment.shift_m > _NEAR_M else 0
+        near &= not lost
         expected, gone = _in_sight(own, here.T_map_camera, frame)
         if still and alignment.explained == 0 and min(objects, gone) >= 2:
             continue  # a plain scene that looks the same elsewhere: all objects have gone, and others are there

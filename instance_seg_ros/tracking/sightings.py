@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,9 @@ _MASK_WIDTH_PX = 80
 _COLOR_RANGE = 0.5
 """Mean colours that differ by this, of at most 1.73, have nothing in common."""
 _BRIGHTNESS_WEIGHT, _MOST_BY_BRIGHTNESS = 0.5, 0.5
-_SHAPES = ((3,), (3, 3), (3, 3), (3,), (3,), (3,), (3,), (POINTS, 3), (3,), (RAYS, 3), (3,))
+_PALETTE = 3
+"""Every so many of the points show the colours of an object well enough."""
+_SHAPES = ((3,), (3, 3), (3, 3), (3,), (3,), (3,), (3,), (POINTS, 3), (POINTS, 3), (3,), (RAYS, 3), (3,))
 _LOWER_BOUNDS = PARTLY_SEEN | Status.NO_SUPPORT_PLANE | Status.FRONT_ONLY
 """Of what has one of these flags, the sides of the box are at least what the object's are."""
 _SIDE_NOISE_M, _OTHER_SIDES = 0.005, 0.24
@@ -42,7 +45,9 @@ class Sightings:
         box_m: (N, 3) centres of the boxes less the places.
         half_m: (N, 3) half sides of the boxes, along their axes.
         at_least_m, at_most_m: (N, 3) bounds of the sides, the longest first; 0 and inf where there is none.
-        points_m: (N, POINTS, 3) points of the surface less the places.
+        points_m: (N, POINTS, 3) points of the surface less the places; of objects without 3D what is measured under the
+            mask, less `rough_m`.
+        point_colors: (N, POINTS, 3) colours there, 0 to 1.
         color: (N, 3) mean colour, 0 to 1.
         rays: (N, RAYS, 3) directions from the camera through pixels of the mask.
         rough_m: (N, 3) median of what is measured under the mask, of objects without 3D.
@@ -59,6 +64,7 @@ class Sightings:
     at_least_m: FloatArray
     at_most_m: FloatArray
     points_m: FloatArray
+    point_colors: FloatArray
     color: FloatArray
     rays: FloatArray
     rough_m: FloatArray
@@ -73,6 +79,16 @@ class Sightings:
     def placed(self) -> NDArray[np.bool_]:
         """(N,) whether an object has 3D."""
         return ~np.isnan(self.place_m[:, 0])
+
+    @property
+    def somewhere_m(self) -> FloatArray:
+        """(N, 3) places, rough ones of what has no 3D."""
+        return np.where(self.placed[:, None], self.place_m, self.rough_m)
+
+    @property
+    def has_points(self) -> NDArray[np.bool_]:
+        """(N,) whether anything was measured of an object."""
+        return ~np.isnan(self.points_m[:, 0, 0])
 
     @property
     def sides_m(self) -> FloatArray:
@@ -108,13 +124,13 @@ def sightings_of(frame: RgbdFrame, instances: Instances, lifted: LiftedFrame, *,
     count, stride = len(instances), max(1, frame.intrinsics.width // _MASK_WIDTH_PX)
     small_masks = instances.masks[:, ::stride, ::stride]
     masks = small_masks.copy() if all_masks else np.zeros(small_masks.shape, dtype=bool)
-    place, covariance, rotation, box, half, at_least, at_most, points, color, rays, rough = (
+    place, covariance, rotation, box, half, at_least, at_most, points, point_colors, color, rays, rough = (
         np.full((count, *shape), np.nan) for shape in _SHAPES
     )
     partial = np.ones(count, dtype=bool)
     pixels_of = np.array([len(each.points_m) + each.rejected for each in lifted.instances], dtype=np.float64)
     result = Sightings(
-        *(place, covariance, rotation, box, half, at_least, at_most, points, color, rays, rough, partial),
+        *(place, covariance, rotation, box, half, at_least, at_most, points, point_colors, color, rays, rough, partial),
         pixels_of,
         masks,
     )
@@ -126,7 +142,9 @@ def sightings_of(frame: RgbdFrame, instances: Instances, lifted: LiftedFrame, *,
             pixels = _unplaced(result, row, frame, np.flatnonzero(mask))
             result.masks[row] = small_masks[row]
         if colors is not None and len(pixels):
-            result.color[row] = colors[pixels].mean(axis=0) / 255
+            own = colors[pixels] / 255
+            result.color[row] = own.mean(axis=0)
+            result.point_colors[row] = _spread(own, POINTS)
     return result
 
 
@@ -155,10 +173,21 @@ def color_differences(first: Sightings, second: Sightings) -> FloatArray:
 
     What differs in brightness alone, as in a shadow or when a lamp is switched off, counts half, and is at most 0.5.
     """
-    difference = first.color[:, None] - second.color[None]
-    mean = first.color[:, None] + second.color[None]
-    brightness = np.abs((difference * mean).sum(axis=2)) / np.maximum(np.linalg.norm(mean, axis=2), 1e-6)
-    hue_squared = np.maximum((difference**2).sum(axis=2) - brightness**2, 0)
+    return _color_difference(first.color[:, None], second.color[None])
+
+
+def palette_difference(whole: FloatArray, part: FloatArray) -> float:
+    """How far the colours of a part (POINTS, 3) are from the nearest ones of the whole: 0 to 1, 0 without colour.
+
+    The mean colour of a part is that of the whole only where the whole has one colour.
+    """
+    return float(_color_difference(part[::_PALETTE, None], whole[None, ::_PALETTE]).min(axis=1).mean())
+
+
+def _color_difference(first: FloatArray, second: FloatArray) -> FloatArray:
+    difference, mean = first - second, first + second
+    brightness = np.abs((difference * mean).sum(axis=-1)) / np.maximum(np.linalg.norm(mean, axis=-1), 1e-6)
+    hue_squared = np.maximum((difference**2).sum(axis=-1) - brightness**2, 0)
     shade = np.minimum(_BRIGHTNESS_WEIGHT * brightness / _COLOR_RANGE, _MOST_BY_BRIGHTNESS)
     return np.nan_to_num(np.minimum(np.sqrt(hue_squared / _COLOR_RANGE**2 + shade**2), 1))
 
@@ -194,12 +223,16 @@ def _unplaced(result: Sightings, row: int, frame: RgbdFrame, pixels: NDArray[np.
         result.rays[row, :, :2] = frame.intrinsics.rays.reshape(-1, 2)[some]
         result.rays[row, :, 2] = 1
         depth_m = frame.depth_m.reshape(-1)[pixels]
-        measured_m = depth_m[depth_m > 0]
-        if len(measured_m):
-            result.rough_m[row] = result.rays[row].mean(axis=0) * np.median(measured_m)
+        measured = np.flatnonzero(depth_m > 0)
+        if len(measured):
+            result.rough_m[row] = result.rays[row].mean(axis=0) * np.median(depth_m[measured])
+            at = _spread(measured, POINTS)
+            result.points_m[row, :, :2] = frame.intrinsics.rays.reshape(-1, 2)[pixels[at]]
+            result.points_m[row, :, 2] = 1
+            result.points_m[row] = result.points_m[row] * depth_m[at, None] - result.rough_m[row]
     return some
 
 
-def _spread(values: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+def _spread(values: NDArray[Any], count: int) -> NDArray[Any]:
     """So many of the values, evenly from the first to the last, some of them more than once; none of none."""
     return values[np.arange(count) * (len(values) - 1) // (count - 1)] if len(values) else values

@@ -17,7 +17,9 @@ from instance_seg_ros.core.parameters import TrackingSettings
 from instance_seg_ros.lifting import LiftedFrame
 from instance_seg_ros.tracking.arrays import joined, rows_at
 from instance_seg_ros.tracking.association import Comparison, compared, costs, match, places_of, seen_again
-from instance_seg_ros.tracking.maps import Map, map_of, view_of
+from instance_seg_ros.tracking.frame_before import FrameBefore, Shared
+from instance_seg_ros.tracking.landmarks import LEAST, landmarks_of
+from instance_seg_ros.tracking.maps import Map, map_by_landmarks, map_of, view_of
 from instance_seg_ros.tracking.sightings import FloatArray, Sightings, sightings_of
 from instance_seg_ros.tracking.tracks import IntArray, Tracks, begun, continued, expected, moved, restarted, were_pieces
 
@@ -29,6 +31,10 @@ _MOVING = 3
 """What was in one place for so few sightings may have moved on since."""
 _LARGEST_REACH = 4
 """A lost object may be `max_distance_m` away for each update that did not see it, but no more than so many times."""
+_JUST = 3
+"""Updates in which a hand that takes an object has not gone far."""
+_RECENT_S = 1.0
+"""A frame before that is older tells little of where masks are now."""
 LATE_NS = 500_000_000
 """A frame that is older than the latest by no more came late; by more, time was reset."""
 
@@ -64,8 +70,9 @@ class Tracker:
     motion, is known again elsewhere by its size and colour, unless another one is nearly as like it; for that an id of
     few frames may give way to the older one. Ids start at 1 and are never used twice.
 
-    Without a fixed frame (`T_fixed_camera` is None) the camera's motion is told from the objects' common motion
-    (`alignment`), or from the depth where the camera stands still. Where neither tells where the camera is, a new map
+    Without a fixed frame (`T_fixed_camera` is None) the camera's motion is told from corners of the picture with their
+    depth (`landmarks`); where these do not tell, as without colour, from the objects' common motion (`alignment`), or
+    from the depth where the camera stands still. Where nothing tells where the camera is, a new map
     begins: what is seen there are new objects, and those of the maps before wait, without ageing, until two of them
     (three of many) or the depth tell that the camera is back. When a fixed frame comes, the tracks move into it; when
     it goes, they stay, and when it comes back, they are where they were in it.
@@ -93,6 +100,7 @@ class Tracker:
         self._maps: tuple[Map, ...] = ()
         self._stamp_ns: int | None = None
         self._fixed_map: int | None = None
+        self._before: FrameBefore | None = None
 
     def successor(self, settings: TrackingSettings) -> Tracker:
         """A tracker that knows no object and uses none of the ids of this one, also while this one is at work."""
@@ -125,7 +133,7 @@ class Tracker:
         if self.time_step is TimeStep.RESET:
             self.reset()
         if T_fixed_camera is None and self._frame_id not in (None, frame.frame_id):
-            self._tracks, self._maps = None, ()
+            self._tracks, self._maps, self._before = None, (), None
         self._updates += 1
         all_masks = self._tracks is not None and not self._tracks.look.placed.all()
         seen = sightings_of(frame, instances, lifted, all_masks=all_masks)
@@ -141,6 +149,7 @@ class Tracker:
         if self.time_step in (TimeStep.FORWARD, TimeStep.RESET):
             self._stamp_ns = frame.stamp_ns
         self._frame_id = frame.frame_id
+        self._before = FrameBefore.of(frame, instances, np.array(ids, dtype=np.int64), here.T_map_camera, here.number)
         return ids
 
     def _associated(
@@ -157,8 +166,16 @@ class Tracker:
         own = tracks.maps == here.number
         current = tracks if own.all() else rows_at(tracks, own)
         places = places_of(current.look, here.T_map_camera.inverse(), frame)
-        comparison = compared(current.look, seen, places, instances.masks)
-        cost = costs(current, seen, comparison, here.T_map_camera.translation_m, settings.max_distance_m)
+        recent = self._before is not None and self._before.map_number == here.number and seconds <= _RECENT_S
+        shared = (
+            self._before.shared(current.ids, seen)
+            if recent and self._before is not None
+            else Shared(np.zeros((len(current), len(seen))), np.zeros(len(current)), seen.pixels)
+        )
+        comparison = compared(current.look, seen, places, instances.masks, shared)
+        waited = self._updates - current.last_seen
+        eye_m = here.T_map_camera.translation_m
+        cost = costs(current, seen, comparison, eye_m, settings.max_distance_m, waited)
         rows, positions = match(cost, instances.scores, settings.first_pass_score)
         gone = places.empty()
         away = gone | (current.missed > 0) | (current.rests <= _MOVING)
@@ -215,7 +232,8 @@ class Tracker:
         if not lost.any() or not open_to.any():
             return tracks, rows, positions, replaced
         reach_m = settings.max_distance_m * np.minimum(1 + waited, _LARGEST_REACH)
-        again, which = seen_again(tracks, seen, comparison, lost[:, None] & open_to, reach_m)
+        lifted_m = np.where(waited <= _JUST, settings.max_distance_m, 0.0)
+        again, which = seen_again(tracks, seen, comparison, lost[:, None] & open_to, reach_m, lifted_m)
         taken_back = np.isin(rows, again)
         replaced[positions[taken_back]] = True
         tracks = restarted(tracks, which, rows_at(seen, again))
@@ -234,7 +252,12 @@ class Tracker:
         if T_fixed_camera is not None and self._maps and self._maps[0].number == self._fixed_map:
             here = replace(self._maps[0], T_map_camera=T_fixed_camera, view_m=view_of(frame))
         else:
-            found = map_of(self._maps, tracks, seen, up, frame, self._updates)
+            landmarks = landmarks_of(frame)
+            found = map_by_landmarks(self._maps, landmarks, tracks, seen, up, frame, self._updates)
+            if found is None:
+                latest = self._maps[0].latest if self._maps else None
+                lost = latest is not None and len(latest.landmarks) >= LEAST
+                found = map_of(self._maps, tracks, seen, up, frame, self._updates, lost)
             here = found if found is not None else self._new_map(Transform.identity(), frame)
             if T_fixed_camera is not None:
                 T_fixed_map = T_fixed_camera @ here.T_map_camera.inverse()
@@ -245,8 +268,11 @@ class Tracker:
                     here = replace(fixed, T_map_camera=T_fixed_camera, view_m=view_of(frame))
                 if found is not None and found.number != here.number:
                     tracks = moved(tracks, found.number, here.number, T_fixed_map)
+                    if self._before is not None and self._before.map_number == found.number:
+                        self._before = self._before.moved(T_fixed_map, here.number)
                 self._fixed_map = here.number
         here = here.with_up(up)
+        here = here.with_landmarks(landmarks) if T_fixed_camera is None else replace(here, latest=None)
         known = set(tracks.maps.tolist())
         self._maps = (here, *(other for other in self._maps if other.number in known - {here.number}))
         return tracks, here

@@ -52,6 +52,7 @@ def box(
         -np.sort(-np.array([sides_m], dtype=np.float64)),
         np.where(partial, np.inf, -np.sort(-np.array([sides_m], dtype=np.float64))),
         line[None],
+        np.broadcast_to(np.asarray(color, dtype=np.float64), (1, POINTS, 3)).copy(),
         np.array([color], dtype=np.float64),
         np.full((1, RAYS, 3), np.nan),
         np.full((1, 3), np.nan),
@@ -116,19 +117,30 @@ def comparison_of(first: Sightings, second: Sightings, inside: float = 0.0, stay
     """Of two objects where nothing of the first's surface is under the second's mask."""
     none = np.zeros((1, 1))
     differences = size_differences(first, second), color_differences(first, second), bounds_exclude(first, second)
-    return Comparison(none, none, none + inside, *differences, np.array([stayed]), np.array([False]))
+    return Comparison(
+        none, none, none, none, none > 0, none + inside, *differences, np.array([stayed]), np.array([False])
+    )
 
 
 @pytest.mark.parametrize(
-    ("sides_m", "partial", "expected"),
-    [(BAR_M, False, 1), ((0.12, 0.04, 0.02), True, 1), (BLOCK_M, False, 0), (BLOCK_M, True, 0)],
+    ("sides_m", "partial", "lifted_m", "expected"),
+    [
+        (BAR_M, False, 0.0, 1),
+        ((0.12, 0.04, 0.02), True, 0.0, 1),
+        (BLOCK_M, False, 0.0, 0),
+        (BLOCK_M, True, 0.0, 0),
+        (BLOCK_M, True, 0.15, 1),  # it shows another side, just now, beside its place
+        (BLOCK_M, True, 0.05, 0),  # farther than a hand goes in that time
+        ((0.2, 0.2, 0.2), True, 0.15, 0),  # no side of it is so large
+    ],
 )
 def test_a_lost_object_is_not_seen_again_in_one_of_its_colour_and_another_shape(
-    sides_m: ArrayLike, partial: bool, expected: int
+    sides_m: ArrayLike, partial: bool, lifted_m: float, expected: int
 ) -> None:
     bar, seen = box(sides_m=BAR_M), box((0.1, 0, 1), sides_m, partial=partial)
     tracks = begun(bar, np.array([1]), 0, 0)
-    instances, _ = seen_again(tracks, seen, comparison_of(bar, seen), np.array([[True]]), np.array([0.5]))
+    comparison = comparison_of(bar, seen)
+    instances, _ = seen_again(tracks, seen, comparison, np.array([[True]]), np.array([0.5]), np.array([lifted_m]))
     assert len(instances) == expected
 
 
@@ -145,7 +157,7 @@ def test_what_cannot_be_the_object_is_not_matched(
     seen: Sightings, inside: float, stayed: bool, matchable: bool
 ) -> None:
     tracks = begun(box(), np.array([1]), 0, 0)
-    cost = costs(tracks, seen, comparison_of(box(), seen, inside, stayed), np.zeros(3), 0.15)
+    cost = costs(tracks, seen, comparison_of(box(), seen, inside, stayed), np.zeros(3), 0.15, np.array([1]))
     assert bool((cost < UNMATCHABLE).item()) is matchable
 
 
@@ -155,7 +167,7 @@ def test_what_has_no_3d_gives_way_to_what_has_and_more_so_in_another_colour() ->
     near = replace(without_3d(np.tile([0.2, 0, 1], (RAYS, 1))), rough_m=np.array([[0.0, 0.0, 1.0]]))
     same, bluish = (replace(near, color=np.array([color])) for color in ((0.5, 0.5, 0.5), (0.4, 0.5, 0.6)))
     with_3d, alike, other = (
-        costs(tracks, seen, comparison_of(box(), seen), np.zeros(3), 0.15).item()
+        costs(tracks, seen, comparison_of(box(), seen), np.zeros(3), 0.15, np.array([1])).item()
         for seen in (box((0.1, 0, 1)), same, bluish)
     )
     assert with_3d < alike < other < UNMATCHABLE

@@ -457,7 +457,7 @@ def test_without_3d_the_mask_that_overlaps_most_goes_on_with_the_track() -> None
     # Masks of another size, of another mode of the camera, cannot be compared, but places can.
     small = Intrinsics(300, 200, 300.0, 300.0, 149.5, 99.5)
     frame = RgbdFrame(None, np.ones((200, 300), dtype=np.float32), small, stamp_ns=4)
-    assert tracker.update(frame, *flat([104, 40], small)) == (2, 5)
+    assert tracker.update(frame, *flat([94, 40], small)) == (1, 5)
 
 
 @pytest.mark.parametrize(("columns_gone", "ids"), [(0, (1,)), (8, (1,)), (12, (2,)), (20, (2,))])
@@ -775,3 +775,78 @@ def test_without_tf_a_camera_that_stops_and_goes_and_frames_that_are_dropped_cos
     for step in (0, 1, 1, 1, 3, 3, 4, 7, 7):
         view = look_at((0.02 * step, 0.01 * step, 0), 0.9, 50, 4 * step)
         assert clock.see(TABLE, view, step_ns=step_ns) == first
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What the frame before showed, colours of parts, corners of the picture
+
+
+def cut_at(share: float) -> Callable[[NDArray[np.int64]], NDArray[np.int64]]:
+    def change(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+        columns = np.flatnonzero((labels == 3).any(axis=0))
+        cut = columns[int(share * len(columns))]
+        return np.where((labels == 3) & (np.arange(labels.shape[1]) < cut), 4, labels)
+
+    return change
+
+
+@pytest.mark.parametrize(("share", "larger"), [(0.3, 3), (0.7, 4)])
+def test_of_a_mask_that_breaks_the_largest_piece_keeps_the_id_and_the_whole_has_it_again(
+    share: float, larger: int
+) -> None:
+    clock = Clock()
+    first = clock.often(BLOCKS)
+    for _ in range(3):
+        for _ in range(2):
+            assert relabelled(clock, BLOCKS, cut_at(share))[larger] == first[2]
+        assert clock.see(BLOCKS) == first
+
+
+def test_the_end_of_an_object_in_two_colours_is_that_object() -> None:
+    clock, long = Clock(), Box((0.06, 0.3, 0.06), upright(0, 0, 0.03))
+    frame, instances, lifted = observe([long], VIEW)
+    columns = np.flatnonzero(instances.masks[0].any(axis=0))
+    right = np.arange(QVGA.width) > columns[-len(columns) // 4]
+    painted = np.where(right[None, :, None], BLUE, RED).repeat(QVGA.height, axis=0).astype(np.uint8)
+    frame = replace(frame, color_rgb=painted, stamp_ns=1)
+    (first,) = clock.tracker.update(frame, instances, lifted)
+    for stamp_ns in range(2, 6):
+        hand = ~right & (np.arange(QVGA.width) > columns[0] - 20)
+        depth_m = np.where(hand, np.float32(0.4), frame.depth_m)
+        hidden = replace(frame, depth_m=depth_m, stamp_ns=stamp_ns)
+        end = Instances.from_labels((instances.masks[0] & ~hand).astype(np.uint16))
+        assert clock.tracker.update(hidden, end, LIFTER.lift(hidden, end)) == (first,)
+
+
+def on_a_patterned_table(bodies: Sequence[Body], view: Transform) -> tuple[RgbdFrame, Instances, LiftedFrame]:
+    frame, instances, lifted = observe(bodies, view)
+    cells = np.floor(view.apply(frame.points_m.reshape(-1, 3)) / 0.02).astype(np.int64) @ [7919, 104729, 1299721]
+    shade = np.random.default_rng(1).integers(0, 256, 4096)[cells % 4096].reshape(QVGA.height, QVGA.width)
+    return replace(frame, color_rgb=np.repeat(shade[..., None], 3, axis=2).astype(np.uint8)), instances, lifted
+
+
+def test_without_tf_one_object_alone_is_known_where_the_picture_tells_how_the_camera_moved() -> None:
+    tracker = Tracker(TrackingSettings())
+    views = [look_at((0.06 * step, 0, 0), 0.9, 55, 12 * step) for step in range(4)]
+    views += [look_at((0.06 * step, 0, 0), 0.9, 55, 12 * step) for step in (0, 3, 1)]
+    ids = []
+    for stamp, view in enumerate(views, start=1):
+        frame, instances, lifted = on_a_patterned_table([BALL], view)
+        ids.append(tracker.update(replace(frame, stamp_ns=stamp * 100_000_000), instances, lifted))
+        told = tracker.T_map_camera
+        assert told is not None
+        np.testing.assert_allclose((views[0] @ told).translation_m, view.translation_m, atol=0.01)
+    assert set(ids) == {(1,)}
+
+
+def test_without_tf_a_camera_that_looked_at_a_wall_knows_its_one_object_again_from_elsewhere() -> None:
+    tracker, wall = Tracker(TrackingSettings(max_missed_frames=3)), WALL
+    views = [VIEW, VIEW, *[None] * 10, look_at((0.1, 0, 0), 0.85, 52, 15)]
+    ids = []
+    for stamp, view in enumerate(views, start=1):
+        if view is None:
+            frame, (instances, lifted) = wall, seen_by_hand([])
+        else:
+            frame, instances, lifted = on_a_patterned_table([BALL], view)
+        ids.append(tracker.update(replace(frame, stamp_ns=stamp * 100_000_000), instances, lifted))
+    assert ids[0] == ids[1] == ids[-1] == (1,)

@@ -1,0 +1,78 @@
+"""What masks of two frames have in common, and which pieces are the largest."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import ArrayLike
+
+from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
+from instance_seg_ros.core.geometry import Transform
+from instance_seg_ros.core.instances import Instances
+from instance_seg_ros.core.parameters import LiftingSettings
+from instance_seg_ros.lifting import Lifter
+from instance_seg_ros.tracking.frame_before import FrameBefore, Shared
+from instance_seg_ros.tracking.sightings import Sightings, sightings_of
+
+CAMERA = Intrinsics(320, 240, 300.0, 300.0, 159.5, 119.5)
+HERE = Transform.identity()
+
+
+@pytest.mark.parametrize(
+    ("both", "before", "now", "smaller"),
+    [
+        ([[100]], [100], [100], [[False]]),
+        ([[60, 40]], [100], [60, 40], [[False, True]]),  # a mask broke
+        ([[60], [40]], [60, 40], [100], [[False], [True]]),  # masks ran together
+        ([[50, 0], [0, 30]], [100, 30], [50, 200], [[False, False], [False, False]]),  # each on its own
+        ([[60, 20]], [100], [60, 200], [[False, False]]),  # the other is elsewhere for the most part
+    ],
+)
+def test_smaller_pieces(both: ArrayLike, before: ArrayLike, now: ArrayLike, smaller: ArrayLike) -> None:
+    shared = Shared(*(np.asarray(value, dtype=np.float64) for value in (both, before, now)))
+    np.testing.assert_array_equal(shared.smaller_pieces(), smaller)
+
+
+def seen(columns: tuple[int, ...], depth_m: float = 1.0) -> tuple[RgbdFrame, Instances, Sightings]:
+    """Squares of 40 px in a row on a wall; without 3D, but measured."""
+    frame = RgbdFrame(None, np.full((240, 320), depth_m, dtype=np.float32), CAMERA)
+    labels = np.zeros((240, 320), dtype=np.uint16)
+    for label, column in enumerate(columns, start=1):
+        labels[100:140, column : column + 40] = label
+    instances = Instances.from_labels(labels)
+    lifted = Lifter(LiftingSettings(min_points=5000)).lift(frame, instances)
+    return frame, instances, sightings_of(frame, instances, lifted, all_masks=False)
+
+
+IDS = np.array([7, 8])
+
+
+@pytest.mark.parametrize(
+    ("columns", "depth_m", "T_map_camera", "iou"),
+    [
+        ((100, 200), 1.0, HERE, [[1, 0], [0, 1]]),
+        ((120, 200), 1.0, HERE, [[1 / 3, 0], [0, 1]]),
+        ((80, 180), 1.0, Transform(np.eye(3), np.array([20 / 300, 0, 0])), [[1, 0], [0, 1]]),  # the camera moved
+        ((100, 200), 0.9, HERE, [[0, 0], [0, 0]]),  # something nearer, as a hand, is there
+    ],
+)
+def test_masks_overlap_where_the_same_surface_is_seen(
+    columns: tuple[int, ...], depth_m: float, T_map_camera: Transform, iou: ArrayLike
+) -> None:
+    frame, instances, _ = seen((100, 200))
+    before = FrameBefore.of(frame, instances, IDS, HERE, 1)
+    now = seen(columns, depth_m)[2].moved(T_map_camera)
+    np.testing.assert_allclose(before.shared(IDS, now).iou, iou, atol=0.06)
+    # Tracks that the frame before did not show have nothing in common with anything.
+    np.testing.assert_allclose(before.shared(np.array([9, 8]), now).iou, [[0, 0], iou[1]], atol=0.06)  # type: ignore[index]
+    T_new_map = Transform.from_quaternion([0.0, 0.0, 0.6, 0.8], np.array([0.3, -0.2, 1.0]))
+    moved = before.moved(T_new_map, 2)
+    assert moved.map_number == 2
+    np.testing.assert_allclose(moved.shared(IDS, now.moved(T_new_map)).iou, iou, atol=0.06)
+
+
+def test_nothing_in_common_with_nothing() -> None:
+    frame, instances, now = seen((100, 200))
+    none = np.zeros(0, dtype=np.int64)
+    assert FrameBefore.of(frame, instances[none], none, HERE, 1).shared(none, now).both.shape == (0, 2)
+    assert FrameBefore.of(frame, instances, IDS, HERE, 1).shared(IDS, seen(())[2]).both.shape == (2, 0)

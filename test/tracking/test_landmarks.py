@@ -1,0 +1,56 @@
+"""Where the camera is, told by corners of the picture."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
+from instance_seg_ros.core.geometry import Transform
+from instance_seg_ros.tracking.landmarks import LEAST, Landmarks, landmarks_of, motion_between
+
+HERE = Transform.identity()
+MOTION = Transform.from_quaternion([0.05, 0.1, -0.05, 1.0], np.array([0.2, -0.1, 0.05]))
+RNG = np.random.default_rng(5)
+KNOWN = Landmarks(RNG.uniform(-0.5, 0.5, (100, 3)), RNG.integers(0, 256, (100, 32), dtype=np.uint8))
+
+
+def seen_from(pose: Transform, count: int = 100, elsewhere: int = 0) -> Landmarks:
+    """So many of the landmarks from a pose, of which the first ones moved by themselves."""
+    points_m = KNOWN.points_m[:count].copy()
+    points_m[:elsewhere] += [0.1, 0.2, 0.0]
+    return Landmarks(pose.inverse().apply(points_m), KNOWN.descriptors[:count])
+
+
+@pytest.mark.parametrize(
+    ("count", "elsewhere", "agree"), [(100, 0, 100), (100, 40, 60), (20, 0, 20), (LEAST - 1, 0, 0)]
+)
+def test_a_motion_is_that_of_most_landmarks(count: int, elsewhere: int, agree: int) -> None:
+    pose, found = motion_between(seen_from(MOTION, count, elsewhere), KNOWN, HERE)
+    assert found == agree
+    np.testing.assert_allclose(pose.matrix, (MOTION if agree else HERE).matrix, atol=1e-6)
+
+
+def test_another_scene_tells_nothing() -> None:
+    rng = np.random.default_rng(6)
+    other = Landmarks(rng.uniform(-0.5, 0.5, (100, 3)), rng.integers(0, 256, (100, 32), dtype=np.uint8))
+    assert motion_between(other, KNOWN, MOTION) == (MOTION, 0)
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_corners_have_the_places_of_their_pixels_whatever_the_resolution(size: int) -> None:
+    camera = Intrinsics(320 * size, 240 * size, 300.0 * size, 300.0 * size, 160.0 * size - 0.5, 120.0 * size - 0.5)
+    blocks = np.random.default_rng(3).integers(0, 256, (30, 60), dtype=np.uint8)
+    wide = np.kron(blocks, np.ones((8 * size, 8 * size), dtype=np.uint8))
+    first, second = (np.repeat(wide[:, shift : shift + 320 * size, None], 3, axis=2) for shift in (0, 24 * size))
+    depth_m = np.full((240 * size, 320 * size), 1.5, dtype=np.float32)
+    frame = RgbdFrame(first, depth_m, camera)
+    known, seen = landmarks_of(frame), landmarks_of(replace(frame, color_rgb=second))
+    pose, agree = motion_between(seen, known, HERE)
+    assert agree > 50
+    np.testing.assert_allclose(pose.translation_m, [24 / 300 * 1.5, 0, 0], atol=0.003)
+    assert len(landmarks_of(replace(frame, color_rgb=None))) == 0
+    assert len(landmarks_of(replace(frame, depth_m=np.zeros_like(depth_m)))) == 0
+    assert len(landmarks_of(replace(frame, color_rgb=np.zeros_like(first)))) == 0
