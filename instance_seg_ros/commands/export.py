@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
 
     try:
         origin = _export(args)
-    except (FileNotFoundError, ValueError) as error:
+    except ValueError as error:
         raise InputError(str(error)) from error
     info = read_model_info(args.out)
     print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB, {origin}, digest {info.digest[:12]}")

@@ -274,6 +274,7 @@ def test_a_setting_reaches_its_stage(run: Callable, capture: Path, tmp_path: Pat
             for command in (["bench"], ["bag", "nowhere", "--out", "out"], ["grasp-sim", "--out", "out"])
         ),
         (["models", "nowhere.onnx"], "nowhere.onnx"),
+        (["export", "--checkpoint", "nowhere.pt", "--out", "out"], "error: nowhere.pt: No such file or directory"),
         (["models", "checkpoint.pt"], "is a checkpoint and no model file; `instance-seg export --checkpoint"),
         (["synth", "--frames", "8"], "give --out DIR for a scene store, --preview IMAGE for a look, or both"),
         (["synth", "--out", "out", "--frames", "0"], "frames must be between 1 and 10000000, not 0"),
@@ -291,7 +292,7 @@ def test_wrong_input_is_one_line_and_status_2(
 ) -> None:
     monkeypatch.chdir(capture.parent)
     Path("checkpoint.pt").write_bytes(b"PK\x03\x04")
-    takes_none = "--model" in words or words[0] in ("models", "synth")
+    takes_none = "--model" in words or words[0] in ("models", "synth", "export")
     with_model = [] if takes_none else ["--model", str(block_model_path)]
     status, _, err = run(*words, *with_model)
     assert status == 2
