@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.core.camera import RgbdFrame
+from instance_seg_ros.core.compiled import kernel
 from instance_seg_ros.core.geometry import Plane, cross, length
 from instance_seg_ros.lifting.completion import pixels_of
 from instance_seg_ros.lifting.order_statistics import median, percentile, percentiles
@@ -171,7 +172,7 @@ def _lowest_of_round(
     """
     middle_m = points_m.mean(axis=0)
     scale_m = math.sqrt(float(((points_m - middle_m) ** 2).sum(axis=1).mean()))
-    axis, through, passes, across = _axis((points_m - middle_m) / scale_m, normals)
+    axis, through, passes, across = _axis((points_m - middle_m) / scale_m, np.ascontiguousarray(normals))
     axis = axis if axis @ up >= 0 else -axis
     lean = float(axis @ up)
     lateral = across > _LATERAL
@@ -201,6 +202,7 @@ def _lowest_of_round(
     return float((middle_m + through * scale_m) @ up + lowest_m.min())
 
 
+@kernel("float64[:, ::1]", "float64[:, ::1]")
 def _axis(points: FloatArray, normals: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
     """The line that the normals at points (N, 3) pass nearest to.
 
@@ -208,28 +210,43 @@ def _axis(points: FloatArray, normals: FloatArray) -> tuple[FloatArray, FloatArr
         Its direction (3,) and a point on it (3,), the distances (N,) at which normals pass it, and the part of each
         normal that is across it (N,).
     """
-    lines = np.concatenate([_crosses(points, normals), normals], axis=1)
-    weights = np.ones(len(lines))
+    count = len(points)
+    lines, weights = np.empty((count, 6)), np.ones(count)
+    for n in range(count):
+        for axis in range(3):
+            i, j = (axis + 1) % 3, (axis + 2) % 3
+            lines[n, axis] = points[n, i] * normals[n, j] - points[n, j] * normals[n, i]
+            lines[n, 3 + axis] = normals[n, axis]
+    direction, through, passes, across = np.empty(3), np.empty(3), np.empty(count), np.empty(count)
     for _ in range(_ROUNDS):
-        products = (lines * weights[:, None]).T @ lines
-        shift = products[3:, 3:]
-        to_shift = np.linalg.solve(shift + _PITCH_FREE * np.trace(shift) * np.eye(3), products[3:, :3])
-        axis = np.linalg.eigh(products[:3, :3] - products[:3, 3:] @ to_shift)[1][:, 0]
-        through = cross(axis, -to_shift @ axis)
-        sideways = _crosses(normals, axis)
-        across = np.asarray(length(sideways), dtype=np.float64)
-        passes = np.einsum("ni,ni->n", points - through, sideways) / np.maximum(across, 0.5 * _LATERAL)
-        sigma = max(1.4826 * median(abs(passes)), _LEAST_SIGMA)
-        weights = 1 / (1 + (passes / (2 * sigma)) ** 2) ** 2
-    return axis, through, passes, across
-
-
-def _crosses(first: FloatArray, second: FloatArray) -> FloatArray:
-    """The vector products (N, 3) of (N, 3) and (N, 3) or (3,): NumPy's, in a third of the time."""
-    (a, b, c), (x, y, z) = first.T, second.T
-    products = np.empty(first.shape)
-    products[:, 0], products[:, 1], products[:, 2] = b * z - c * y, c * x - a * z, a * y - b * x
-    return products
+        products = np.zeros((6, 6))
+        for n in range(count):
+            for i in range(6):
+                for j in range(6):
+                    products[i, j] += weights[n] * lines[n, i] * lines[n, j]
+        shift, to_shift = products[3:, 3:].copy(), products[3:, :3].copy()
+        pitch_free = _PITCH_FREE * (shift[0, 0] + shift[1, 1] + shift[2, 2])
+        for i in range(3):
+            shift[i, i] += pitch_free
+        to_shift[:] = np.linalg.solve(shift, to_shift)
+        direction[:] = np.linalg.eigh(products[:3, :3] - np.dot(products[:3, 3:].copy(), to_shift))[1][:, 0]
+        moment = np.dot(to_shift, direction)
+        for axis in range(3):
+            i, j = (axis + 1) % 3, (axis + 2) % 3
+            through[axis] = moment[i] * direction[j] - moment[j] * direction[i]
+        for n in range(count):
+            squared, along = 0.0, 0.0
+            for axis in range(3):
+                i, j = (axis + 1) % 3, (axis + 2) % 3
+                sideways = normals[n, i] * direction[j] - normals[n, j] * direction[i]
+                squared += sideways * sideways
+                along += (points[n, axis] - through[axis]) * sideways
+            across[n] = math.sqrt(squared)
+            passes[n] = along / max(across[n], 0.5 * _LATERAL)
+        sigma = max(1.4826 * np.median(np.abs(passes)), _LEAST_SIGMA)
+        for n in range(count):
+            weights[n] = 1 / (1 + (passes[n] / (2 * sigma)) ** 2) ** 2
+    return direction, through, passes, across
 
 
 def _share_below(values: FloatArray, limit: float) -> float:
