@@ -93,9 +93,10 @@ def lowest_of_lying(
 def _axes_of_box(normals: FloatArray) -> FloatArray | None:
     """The directions (3, 3), as rows, of the sides of a box of which two faces or more are seen; None where none is."""
     cosines = normals @ normals.T
+    alike = (cosines > _FACE_COS).astype(np.float32)  # whose products count much faster than NumPy does
     left, faces, inside = np.ones(len(normals), dtype=bool), [], 0
     for _ in range(_MOST_FACES):
-        largest = int(np.argmax(left * np.count_nonzero((cosines > _FACE_COS) & left, axis=1)))
+        largest = int(np.argmax(left * (alike @ left.astype(np.float32))))
         own = left & (cosines[largest] > _FACE_COS)
         if np.count_nonzero(own) < _LEAST_FACE * len(normals):
             break
