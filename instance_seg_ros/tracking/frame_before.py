@@ -118,5 +118,6 @@ class FrameBefore:
         count = len(self.ids) + 1
         owner = np.repeat(np.arange(len(rows)), seen.points_m.shape[1])
         hits = np.bincount(owner * count + labels, minlength=len(rows) * count).reshape(-1, count)[:, 1:]
-        result.both[np.ix_(known, rows)] = (hits / seen.points_m.shape[1] * seen.pixels[rows, None]).T[shown]
+        both = np.minimum(hits / seen.points_m.shape[1] * seen.pixels[rows, None], self.pixels)
+        result.both[np.ix_(known, rows)] = both.T[shown]
         return result
