@@ -1,4 +1,7 @@
-"""How far an object's centre may be off: a model of the error, calibrated on generated scenes with exact truth."""
+"""How far an object's centre may be off: a model of the error, calibrated on generated scenes with exact truth.
+
+That is of what was seen as a whole; of what was seen in part `likely_centre` says it.
+"""
 
 from __future__ import annotations
 

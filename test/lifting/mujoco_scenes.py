@@ -251,6 +251,7 @@ def main() -> None:
     found = errors(args.scenes, args.seed)
     groups = {f"{kind}, whole": [f for f in found if f[0].kind == kind and f[0].visible >= 0.95] for kind in KINDS}
     groups["35 to 65 % visible"] = [f for f in found if 0.35 <= f[0].visible <= 0.65]
+    groups["65 to 95 % visible"] = [f for f in found if 0.65 < f[0].visible < 0.95]
     for shape in sorted({f[0].shape for f in found}):
         groups[f"whole {shape}"] = [f for f in found if f[0].shape == shape and f[0].visible >= 0.95]
     for name, own in groups.items():
