@@ -17,6 +17,7 @@ import numpy as np
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import LiftingSettings
+from instance_seg_ros.learning.grasp_simulation.statistics import Share
 from instance_seg_ros.lifting import Instance3D, Lifter, Support
 from instance_seg_ros.lifting.order import removal_order
 
@@ -26,6 +27,8 @@ KINDS = ("spread", "pile")
 SEEN_PX = 300
 ALONE_STRIDE_PX = 3
 CARRIES = 0.2
+GOES_ON_STEPS = 250
+MOVES_M = 0.005
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class Truth:
 
     `size_m` has the sides of the smallest upright box, the longer horizontal one first and the height last. `carried`
     says which shares of its weight the table (0) and other objects (their labels) carry, by the forces of contacts.
+    `moves` holds the labels of those objects that move by more than 5 mm within a second when it is taken away, and do
+    not when it is not.
     """
 
     kind: str
@@ -42,6 +47,7 @@ class Truth:
     size_m: np.ndarray
     visible: float
     carried: dict[int, float]
+    moves: frozenset[int]
 
 
 def scenes(count: int, seed: int) -> Iterator[tuple[RgbdFrame, np.ndarray, dict[int, Truth]]]:
@@ -91,7 +97,7 @@ def _scene(rng: np.random.Generator, kind: str) -> tuple[RgbdFrame, np.ndarray, 
         mujoco.mj_step(model, data)
     eye_m, rotation = _look(rng)
     depth_m, owner = _cast(model, data, eye_m, rotation, 1)
-    carried = _carried(model, data, len(names))
+    carried, moves = _carried(model, data, len(names)), _moves(model, data, len(names))
     truths = {}
     for label, name in enumerate(names, start=1):
         seen = int(np.count_nonzero(owner == label))
@@ -100,7 +106,7 @@ def _scene(rng: np.random.Generator, kind: str) -> tuple[RgbdFrame, np.ndarray, 
         alone = ALONE_STRIDE_PX**2 * _pixels_alone(model, data, eye_m, rotation, label)
         visible = min(seen / max(alone, 1), 1.0)
         centre_m = rotation.T @ (data.xipos[label] - eye_m)
-        truths[label] = Truth(kind, name, centre_m, _size_m(model, data, label), visible, carried[label])
+        truths[label] = Truth(kind, name, centre_m, _size_m(model, data, label), visible, carried[label], moves[label])
     labels = np.where(np.isin(owner, list(truths)), owner, 0).astype(np.uint16)
     camera = Intrinsics(WIDTH, HEIGHT, FOCAL_PX, FOCAL_PX, (WIDTH - 1) / 2, (HEIGHT - 1) / 2)
     return RgbdFrame(None, _measured(rng, depth_m), camera), labels, truths
@@ -119,6 +125,29 @@ def _carried(model: mujoco.MjModel, data: mujoco.MjData, count: int) -> dict[int
                 share = own_n / float(model.body_mass[body] * 9.81)
                 carried[body][other] = carried[body].get(other, 0.0) + share
     return carried
+
+
+def _moves(model: mujoco.MjModel, data: mujoco.MjData, count: int) -> dict[int, frozenset[int]]:
+    """For each body, which others move when it is taken out of the simulation, against a run with it."""
+    with_all_m = _later_m(model, data, None)
+    moves = {}
+    for label in range(1, count + 1):
+        away_m = np.linalg.norm(_later_m(model, data, label) - with_all_m, axis=1)
+        moves[label] = frozenset(other for other in range(1, count + 1) if other != label and away_m[other] > MOVES_M)
+    return moves
+
+
+def _later_m(model: mujoco.MjModel, data: mujoco.MjData, without: int | None) -> np.ndarray:
+    """The bodies' centres a second later, with one of them taken away or with all."""
+    later = mujoco.MjData(model)
+    later.qpos[:], later.qvel[:] = data.qpos, data.qvel
+    touching = model.geom_contype.copy(), model.geom_conaffinity.copy()
+    if without is not None:
+        own = model.geom_bodyid == without
+        model.geom_contype[own] = model.geom_conaffinity[own] = 0
+    mujoco.mj_step(model, later, GOES_ON_STEPS)
+    model.geom_contype[:], model.geom_conaffinity[:] = touching
+    return later.xipos.copy()
 
 
 def _look(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -220,26 +249,47 @@ def errors(count: int, seed: int) -> list[tuple[Truth, Instance3D, float, np.nda
     return found
 
 
-def supports(count: int, seed: int) -> tuple[list[tuple[Truth, int | None, Instance3D]], list[bool]]:
-    """Of every object: the truth, the label of what lifting says that it stands on (0 a plane), and all that it says.
+@dataclass(frozen=True)
+class Removal:
+    """What the order of removal is right about.
 
-    And of every pair of which one carries a fifth of the other's weight or more, whether the upper one comes first in
-    the order of removal.
+    Attributes:
+        carried: for each pair of which one carries a fifth of the other's weight or more, whether the upper one goes
+            first.
+        moved: for each object and each other one that moves when it is taken away, whether that goes first.
+        first: for each object that the order lets go first, whether nothing moves.
+        free: for each object without which nothing moves, whether the order lets it go first.
     """
-    lifter, found, ordered = Lifter(LiftingSettings()), [], []
+
+    carried: list[bool]
+    moved: list[bool]
+    first: list[bool]
+    free: list[bool]
+
+
+def supports(count: int, seed: int) -> tuple[list[tuple[Truth, int | None, Instance3D]], Removal]:
+    """Of every object: the truth, the label of what lifting says that it stands on (0 a plane), and all that it says;
+    and how right the order of removal is in the piles."""
+    lifter, found, removal = Lifter(LiftingSettings()), [], Removal([], [], [], [])
     for frame, labels, truths in scenes(count, seed):
         lifted = lifter.lift(frame, Instances.from_labels(labels)).instances
-        names, steps = sorted(truths), removal_order([instance.support for instance in lifted])
-        for label, instance, step in zip(names, lifted, steps, strict=True):
-            own = instance.support
+        steps = dict(zip(sorted(truths), removal_order([instance.support for instance in lifted]), strict=True))
+        names = sorted(truths)
+        for label, instance in zip(names, lifted, strict=True):
+            truth, own = truths[label], instance.support
             told = 0 if own.kind is Support.PLANE else None if own.instance is None else names[own.instance]
-            found.append((truths[label], told, instance))
-            ordered += [
-                step < steps[names.index(below)]
-                for below, share in truths[label].carried.items()
+            found.append((truth, told, instance))
+            if truth.kind != "pile":
+                continue
+            removal.carried.extend(
+                steps[label] < steps[below]
+                for below, share in truth.carried.items()
                 if below in truths and share >= CARRIES
-            ]
-    return found, ordered
+            )
+            removal.moved.extend(steps[other] < steps[label] for other in truth.moves if other in truths)
+            removal.first.extend([not truth.moves] if steps[label] == 1 else [])
+            removal.free.extend([steps[label] == 1] if not truth.moves else [])
+    return found, removal
 
 
 def main() -> None:
@@ -269,7 +319,7 @@ def main() -> None:
                 f"{np.median(sides.max(axis=1)):4.1f} / {np.percentile(sides.max(axis=1), 90):5.1f} %  "
                 f"within 2.5 sigma {100 * np.mean(inside):.0f} %"
             )
-    stood, ordered = supports(args.scenes, args.seed)
+    stood, removal = supports(args.scenes, args.seed)
     for kind in KINDS:
         own = [(truth.carried, told) for truth, told, _ in stood if truth.kind == kind]
         on_objects = [each for each in own if max(each[0], key=lambda label: each[0][label], default=0)]
@@ -281,7 +331,14 @@ def main() -> None:
                     f"{name:32} {len(some):4d}  support named that carries a fifth {100 * np.mean(right):.0f} %, "
                     f"none named {100 * np.mean(unknown):.0f} %"
                 )
-    print(f"order of removal right for {100 * np.mean(ordered):.0f} % of {len(ordered)} pairs")
+    print("order of removal in piles:")
+    for name, right in (
+        ("what carries a fifth of another one goes after it", removal.carried),
+        ("what another one's removal moves goes before that", removal.moved),
+        ("what may go first moves nothing", removal.first),
+        ("what moves nothing may go first", removal.free),
+    ):
+        print(f"  {name:50} {Share(sum(right), len(right))}")
 
 
 if __name__ == "__main__":
