@@ -190,8 +190,10 @@ def find_supports(
     to stand (their lowest points lie on it), of several the one with the smallest gaps below the objects. The main
     plane goes through what is measured of it between the objects. An object stands on the highest level at or below its
     lowest points: a plane that lies around it, or another instance that lies beneath its middle. Where the camera sees
-    free space above that, the object is held, unless it touches another one near the plane, on which it leans. The
-    result is a function of the frame: the random draws are seeded.
+    free space above that, the object is held, unless it touches another one near the plane, on which it leans. Where
+    its foot is not seen, its shape may tell how far down it reaches (`lying.lowest_of_lying`, and balls): what ends
+    above all that lies below it rests on the nearest object that reaches lower. The result is a function of the frame:
+    the random draws are seeded.
 
     Args:
         surfaces: the kept points of each instance; without any there is no support.
