@@ -14,6 +14,7 @@ NEAREST_PLAUSIBLE_M = 0.05
 FARTHEST_REACH_M = 3.0
 """What is farther from a camera is out of reach of a robot beside it; large grippers are for farther scenes."""
 _REACH_OPENINGS = 25.0
+_MILLIMETRE_M = 0.001
 _LOOKED_AT_EVERY_PX = 8
 _FEWEST_LOOKED_AT = 50
 _LEAST_SHARE_IN_RANGE = 0.01
@@ -42,13 +43,13 @@ def decode_depth(raw: NDArray, unit_m: float | None = None) -> NDArray[np.float3
     if raw.ndim != 2:
         raise ValueError(f"a depth image has two dimensions, not {raw.ndim}")
     if raw.dtype.kind == "u" and raw.dtype.itemsize == 2:
-        unit = 0.001 if unit_m is None else unit_m
+        unit = _MILLIMETRE_M if unit_m is None else unit_m
         if not (np.isfinite(unit) and unit > 0):
             raise ValueError(f"depth_unit_m must be positive, not {unit_m}")
         depth_m = np.empty(raw.shape, np.float32)
         least_m, most_m = np.float32(MIN_DEPTH_M), np.float32(MAX_DEPTH_M)
         _to_metres(np.ascontiguousarray(raw, np.uint16), np.float32(unit), least_m, most_m, depth_m)
-        if unit_m is not None:
+        if unit > _MILLIMETRE_M:  # in millimetres nothing is that far but codes of no measurement, such as 65535
             says = f"its unit is said to be depth_unit_m {unit:g}"
             _check_metres(raw * np.float32(unit), int(np.count_nonzero(depth_m)), says, "Then it is 0.001")
         return depth_m

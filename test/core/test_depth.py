@@ -21,10 +21,11 @@ CAMERA = Intrinsics(4, 3, 2.0, 2.0, 1.5, 1.0)
         (np.array([[np.nan, np.inf, -1, 0, 2.5, 1e30, 1e-38]], np.float32), None, [[0, 0, 0, 0, 2.5, 0, 0]]),
         (np.array([[1.25]], np.float64), None, [[1.25]]),
         (np.array([[65535]], np.uint16), None, [[0]]),  # 65.5 m is the code for nothing
+        (np.full((9, 9), 65535, np.uint16), 0.001, np.zeros((9, 9))),
     ],
 )
 def test_depth_becomes_metres_with_0_for_none(
-    raw: np.ndarray, unit_m: float | None, expected: list[list[float]]
+    raw: np.ndarray, unit_m: float | None, expected: list[list[float]] | np.ndarray
 ) -> None:
     depth_m = decode_depth(raw, unit_m)
     assert depth_m.dtype == np.float32

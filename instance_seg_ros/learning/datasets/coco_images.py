@@ -68,11 +68,15 @@ def read_depth(image: CocoImage, unit_m: float) -> NDArray[np.float32]:
         unit_m: metres per unit of the file.
 
     Raises:
-        InputError: the file cannot be decoded, though its header was sound.
+        InputError: the file cannot be decoded, though its header was sound, or it is of another unit.
     """
     if image.depth_path is None:
         return np.zeros((image.camera.height, image.camera.width), dtype=np.float32)
-    return decode_depth(_decoded(image, image.depth_path, cv2.IMREAD_UNCHANGED), unit_m)
+    raw = _decoded(image, image.depth_path, cv2.IMREAD_UNCHANGED)
+    try:
+        return decode_depth(raw, unit_m)
+    except ValueError as error:
+        raise InputError(f"{image.depth_path}: {error}; name the right unit by --depth-unit") from error
 
 
 def _decoded(image: CocoImage, path: Path, flags: int) -> NDArray[Any]:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.learning.datasets.coco_data import (
     DEFAULT_FOCAL_SHARE,
     IGNORED_LABEL,
@@ -22,7 +23,7 @@ from instance_seg_ros.learning.datasets.coco_data import (
     label_image,
     read_coco,
 )
-from instance_seg_ros.learning.datasets.coco_images import median_depth_m
+from instance_seg_ros.learning.datasets.coco_images import median_depth_m, read_depth
 
 WIDTH, HEIGHT = 40, 30
 SQUARE = [[5, 5, 15, 5, 15, 15, 5, 15]]  # x 5..14, y 5..14
@@ -192,12 +193,18 @@ def test_an_image_with_unusable_depth_is_left_out(make: Make, tmp_path: Path, de
     assert cause in line
 
 
-@pytest.mark.parametrize(("unit_m", "found"), [(1.0, "has no value up to 65 m"), (1e-5, "is 0.007 m")])
+@pytest.mark.parametrize(("unit_m", "found"), [(1.0, ": .* nearly all values lie beyond 65 m"), (1e-5, " is 0.007 m")])
 def test_depth_of_a_wrong_unit_is_refused(make: Make, tmp_path: Path, unit_m: float, found: str) -> None:
     files = replace(make(CONTENT), depth=tmp_path / "depth")
     assert median_depth_m(read_coco(files), 0.001) == pytest.approx(0.7)
-    with pytest.raises(CocoError, match=rf"a\.png {found}.* unit by --depth-unit"):
+    with pytest.raises(InputError, match=rf"a\.png{found}.* unit by --depth-unit"):
         median_depth_m(read_coco(files), unit_m)
+
+
+def test_depth_of_which_nothing_was_measured_has_no_wrong_unit(make: Make, tmp_path: Path) -> None:
+    files = replace(make(CONTENT), depth=tmp_path / "depth")
+    cv2.imwrite(str(tmp_path / "depth" / "a.png"), np.full((HEIGHT, WIDTH), 65535, np.uint16))
+    assert not read_depth(read_coco(files).images[0], 0.001).any()
 
 
 def test_images_without_depth_have_no_wrong_unit(make: Make) -> None:
