@@ -44,10 +44,12 @@ GROUPS = {"half hidden": (0.35, 0.65), "more hidden": (0.0, 0.35), "less hidden"
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Objects that were seen in part: features (N, F), offsets (N, 3) along the axes of the view, and what is true."""
+    """Objects that were seen in part: features (N, F), offsets (N, 3) along the axes of the view, brought to a usual
+    size as the features are, by what scale (N, 1), and what is true."""
 
     features: FloatArray
     offsets_m: FloatArray
+    scales: FloatArray
     scenes: NDArray[np.int64]
     families: NDArray[np.str_]
     visible: FloatArray
@@ -85,7 +87,8 @@ def samples_of(scenes: int, seeds: Sequence[int]) -> Samples:
                 if instance.centroid_m is not None and np.array_equal(view.centre_m, instance.centroid_m):
                     own = true[label]
                     offset_m = view.axes @ (own.centre_m - view.centre_m)
-                    rows.append((view.features, offset_m, index, own.family, own.visible))
+                    scale = view.scale
+                    rows.append((view.features, scale * offset_m, [scale], index, own.family, own.visible))
     return Samples(*(np.array(column) for column in zip(*rows, strict=True)))
 
 
@@ -105,7 +108,7 @@ def fit_and_save(samples: Samples, out: Path) -> None:
         left_m[name] = samples.offsets_m - offsets_m
         for group, (least, most) in GROUPS.items():
             own = (least <= samples.visible) & (samples.visible <= most)
-            before, after = (errors_mm(values[own]) for values in (samples.offsets_m, left_m[name]))
+            before, after = (errors_mm((values / samples.scales)[own]) for values in (samples.offsets_m, left_m[name]))
             rows.append((f"other {name}", group, np.count_nonzero(own), before, after))
     print(tabulate(rows, headers=("", "objects", "number", "without, mm", "with, mm")))
     network = with_deviations(fit(samples), samples.features, left_m["scenes"])

@@ -525,25 +525,24 @@ def _partial_view(
 ) -> PartialView:
     """What is known of an object of which a part is hidden; `covered` tells that another one stands on it."""
     revolution = whole.solid if isinstance(whole.solid, Revolution) else None
+    lengths_m = [max(whole.unseen_m, support.unseen_m), 0.0 if revolution is None else revolution.radii_m.max()]
     others = [
         covered,
         whole.front_only,
         whole.flush,
         whole.round_below,
-        max(whole.unseen_m, support.unseen_m),
         support.kind is Support.PLANE,
         support.kind is Support.INSTANCE,
         support.kind is Support.NOTHING,
         completion is not Completion.NONE,
         revolution is not None and revolution.is_round,
         revolution is not None,
-        0.0 if revolution is None else revolution.radii_m.max(),
         visibility.hidden_share,
         visibility.unmeasured_share,
         Status.CUT_BY_IMAGE_BORDER in visibility.status,
         Status.OCCLUDED in visibility.status,
     ]
-    return PartialView.of(whole.body, ends, whole.centre_m, np.array(others, dtype=np.float64))
+    return PartialView.of(whole.body, ends, whole.centre_m, np.array(lengths_m), np.array(others, dtype=np.float64))
 
 
 def _left_out(

@@ -24,13 +24,16 @@ FloatArray = NDArray[np.float64]
 
 WEIGHTS = Path(__file__).with_name("likely_centre.npz")
 _FARTHEST_ROOM_M = 0.25
+_LONGEST_SIDE_M = (0.1, 0.18)
+"""The longest side that is seen of most objects that were learned from: what is smaller or larger is looked at as if it
+were so large, and as much nearer or farther off, since what is learned in metres holds for no other sizes."""
 _ONE_SIDED_M = 0.004
 """An axis whose two ends have more different room than this is turned towards the larger one, others away from the
 camera."""
 MOST_SIGMAS = 5.0
 """What departs by more from what is usual in the scenes that were learned from counts as if by so much."""
 _FARTHEST_M = 0.1
-"""No centre is moved by more along an axis."""
+"""No centre of an object of usual size is moved by more along an axis."""
 _LEVEL, _UPRIGHT = 0.9, 0.4
 """A normal points along an axis if it has so much of it; and to the side if it has less than the second upwards."""
 _POINTS_FEATURES = 15
@@ -44,19 +47,23 @@ class PartialView:
         axes: (3, 3) directions as rows, in the camera's optical frame: the horizontal one along which more of it is
             hidden, towards where; the other one; up. Mirrored scenes look alike in them.
         centre_m: (3,) where its hidden ends put its centre, in that frame.
-        features: (F,) what was seen.
+        features: (F,) what was seen, its lengths times `scale`.
+        scale: by which the object is brought to a usual size.
     """
 
     axes: FloatArray
     centre_m: FloatArray
     features: FloatArray
+    scale: float
 
     @classmethod
-    def of(cls, body: Body, ends: HiddenEnds, centre_m: FloatArray, others: FloatArray) -> PartialView:
+    def of(
+        cls, body: Body, ends: HiddenEnds, centre_m: FloatArray, lengths_m: FloatArray, others: FloatArray
+    ) -> PartialView:
         """The view of an object whose hidden ends put its centre at (3,), in the body's frame.
 
         Args:
-            others: what does not depend on directions.
+            lengths_m, others: what does not depend on directions.
         """
         rooms_m, size_m = np.minimum(ends.rooms_m, _FARTHEST_ROOM_M), ends.seen_m[1] - ends.seen_m[0]
         hidden_m, middle_m = rooms_m * ends.shares, ends.seen_m.mean(axis=0)
@@ -71,19 +78,21 @@ class PartialView:
         of_points = np.zeros(_POINTS_FEATURES)
         _describe(body.points_m, body.normals, axes, middle_m, size_m, of_points)
         rooms_m, shares = (np.where(turned, values[order][:, ::-1], values[order]) for values in (rooms_m, ends.shares))
-        distance_m = float(np.linalg.norm(to_camera_m))
+        distance_m, longest_m = float(np.linalg.norm(to_camera_m)), max(float(size_m.max()), 1e-3)
+        scale = min(max(longest_m, _LONGEST_SIDE_M[0]), _LONGEST_SIDE_M[1]) / longest_m
         features = [
-            size_m,
-            rooms_m.reshape(-1),
+            scale * size_m,
+            scale * rooms_m.reshape(-1),
             shares.reshape(-1),
-            axes @ centre_m - middle_m,
-            ends.deviation_m[order],
+            scale * (axes @ centre_m - middle_m),
+            scale * ends.deviation_m[order],
             (signs * to_camera_m)[order] / distance_m,
-            [distance_m],
+            [scale * distance_m],
             of_points,
+            scale * lengths_m,
             others,
         ]
-        return cls(axes @ body.basis.T, body.in_camera(centre_m), np.concatenate(features))
+        return cls(axes @ body.basis.T, body.in_camera(centre_m), np.concatenate(features), scale)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,10 +127,10 @@ class LikelyCentres:
             The offset (3,), and its standard deviation (3,).
         """
         offsets_m, deviations_m = self.offsets_m(view.features[None])
-        return offsets_m[0], deviations_m[0]
+        return offsets_m[0] / view.scale, deviations_m[0] / view.scale
 
     def offsets_m(self, features: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """The same of the features (N, F) of several objects, (N, 3) each."""
+        """The same of the features (N, F) of several objects of usual sizes, (N, 3) each."""
         weights, biases = self.layers[-1]
         offsets, log_deviations = np.split(self.found(features) @ weights + biases, 2, axis=1)
         most = _FARTHEST_M / self.unit_m

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -17,13 +19,17 @@ from instance_seg_ros.lifting.solid import Body
 LEVEL_CAMERA = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
 """Up is -y of the camera, which looks along y of the body's frame."""
 SEEN_M = np.array([[-0.06, -0.03, 0.0], [0.04, 0.03, 0.05]])
-OTHERS = np.arange(4.0)
+LENGTHS_M, OTHERS = np.array([0.02, 0.03]), np.arange(4.0)
 
 
 def view(
-    rooms_m: np.ndarray, mirror: bool = False, turned: bool = False, centre_m: tuple[float, float, float] = (0, 0, 0)
+    rooms_m: np.ndarray,
+    mirror: bool = False,
+    turned: bool = False,
+    centre_m: tuple[float, float, float] = (0, 0, 0),
+    times: float = 1.0,
 ) -> PartialView:
-    """Of a body 0.8 m away, its frame's x mirrored or its axes named the other way round."""
+    """Of a body 0.8 m away, its frame's x mirrored or its axes named the other way round; or all of it larger."""
     rng = np.random.default_rng(0)
     points_m, normals = rng.uniform(*SEEN_M, (50, 3)), rng.normal(size=(50, 3))
     normals /= np.linalg.norm(normals, axis=1)[:, None]
@@ -37,10 +43,10 @@ def view(
     if turned:
         order = [1, 0, 2]
         axes, seen_m, ends_m, deviation_m = axes[order], seen_m[:, order], ends_m[order], deviation_m[order]
-    body = Body(points_m, normals, 0.05, LEVEL_CAMERA, np.array([0.0, 0.1, 0.8]))
-    shares = (ends_m > 0).astype(np.float64)
-    ends = HiddenEnds(seen_m[0, :2], seen_m[1, :2], 0.0, deviation_m, axes, seen_m, ends_m, shares)
-    return PartialView.of(body, ends, centre, OTHERS)
+    body = Body(times * points_m, normals, times * 0.05, LEVEL_CAMERA, times * np.array([0.0, 0.1, 0.8]))
+    shares, seen_m = (ends_m > 0).astype(np.float64), times * seen_m
+    ends = HiddenEnds(seen_m[0, :2], seen_m[1, :2], 0.0, times * deviation_m, axes, seen_m, times * ends_m, shares)
+    return PartialView.of(body, ends, times * centre, times * LENGTHS_M, OTHERS)
 
 
 TO_THE_RIGHT = np.array([[0.0, 0.1], [0.0, 0.02], [0.0, 0.0]])
@@ -52,6 +58,25 @@ def test_a_mirrored_or_renamed_object_looks_the_same_along_the_axes_of_its_view(
     np.testing.assert_allclose(other.features, one.features, atol=1e-12)
     flip = [-1.0, 1.0, 1.0] if changed.get("mirror") else [1.0, 1.0, 1.0]
     np.testing.assert_allclose(other.axes, one.axes * flip, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("times", "usual", "scale"),
+    [(0.3, 1.0, 1 / 0.3), (0.1, 1.0, 10.0), (4.0, 1.8, 0.45), (1.4, 1.4, 1.0)],  # the longest side is 0.1 m times this
+)
+def test_small_and_large_objects_look_like_those_of_a_usual_size(times: float, usual: float, scale: float) -> None:
+    ends_m = 0.5 * TO_THE_RIGHT
+    one, other = (
+        view(ends_m, centre_m=(0.0, 0.01, 0.02), times=times),
+        view(ends_m, centre_m=(0.0, 0.01, 0.02), times=usual),
+    )
+    np.testing.assert_allclose(one.features, other.features, atol=1e-12)
+    assert one.scale == pytest.approx(scale)
+    network = LikelyCentres.shipped()
+    fitted = PartialView(one.axes, one.centre_m, np.resize(one.features, len(network.mean)), one.scale)
+    (offset_m, deviation_m), (usual_m, usual_deviation_m) = network(fitted), network(replace(fitted, scale=1.0))
+    np.testing.assert_allclose(offset_m, usual_m / scale)
+    np.testing.assert_allclose(deviation_m, usual_deviation_m / scale)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +104,7 @@ def test_a_view_tells_what_was_seen_in_metres() -> None:
     assert rooms_m.tolist() == pytest.approx(TO_THE_RIGHT.reshape(-1).tolist())
     assert shares.tolist() == [0, 1, 0, 1, 0, 0]
     assert from_middle_m.tolist() == pytest.approx([0.01, 0.01, -0.005])
-    assert found.features[-4:].tolist() == OTHERS.tolist()
+    assert found.features[-6:].tolist() == [*LENGTHS_M.tolist(), *OTHERS.tolist()]
 
 
 def test_the_offset_is_that_of_its_layers_within_bounds() -> None:
