@@ -17,6 +17,8 @@ FloatArray = NDArray[np.float64]
 _WIDTH_PX, _MOST = 320, 400
 _FAST_THRESHOLD = 8
 """A step of brightness of which a corner is made, of 255: tables are plain."""
+_RIM_PX = 31
+"""Of corners so near the rim there is no description, and a picture of fewer than twice as many rows has none."""
 _HYPOTHESES = 128
 _SAME_M, _SAME_SHARE = 0.015, 0.015
 """Two places of one point in the map differ by no more than this, or by this share of its depth."""
@@ -54,21 +56,24 @@ def _matcher() -> cv2.BFMatcher:
 
 
 def landmarks_of(frame: RgbdFrame) -> Landmarks:
-    """Corners of the picture where there is depth; none without colour."""
+    """Corners of the picture where there is depth; none without colour, or in a picture of few rows or columns."""
     none = Landmarks(np.zeros((0, 3)), np.zeros((0, 32), dtype=np.uint8))
     if frame.color_rgb is None:
         return none
+    height, width = frame.depth_m.shape
+    stride = max(1, round(width / _WIDTH_PX))
+    size_px = width // stride, height // stride
+    if min(size_px) <= 2 * _RIM_PX:
+        return none
     grey = cv2.cvtColor(frame.color_rgb, cv2.COLOR_RGB2GRAY)
-    stride = max(1, round(frame.intrinsics.width / _WIDTH_PX))
     if stride > 1:
-        height, width = grey.shape
-        grey = cv2.resize(grey, (width // stride, height // stride), interpolation=cv2.INTER_AREA)
+        grey = cv2.resize(grey, size_px, interpolation=cv2.INTER_AREA)
     corners, descriptors = _orb().detectAndCompute(grey, None)
     if descriptors is None:
         return none
     camera = frame.intrinsics
     # The middle of a pixel of the smaller picture, in pixels of the frame.
-    xy = np.array([corner.pt for corner in corners]) * stride + (stride - 1) / 2
+    xy = (np.array([corner.pt for corner in corners]) + 0.5) * np.divide((width, height), size_px) - 0.5
     column, row = np.rint(xy).astype(np.int64).T
     depth_m = frame.depth_m[np.minimum(row, camera.height - 1), np.minimum(column, camera.width - 1)].astype(np.float64)
     points_m = np.stack([(xy[:, 0] - camera.cx) / camera.fx, (xy[:, 1] - camera.cy) / camera.fy, np.ones(len(xy))], 1)

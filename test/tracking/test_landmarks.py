@@ -54,3 +54,23 @@ def test_corners_have_the_places_of_their_pixels_whatever_the_resolution(size: i
     assert len(landmarks_of(replace(frame, color_rgb=None))) == 0
     assert len(landmarks_of(replace(frame, depth_m=np.zeros_like(depth_m)))) == 0
     assert len(landmarks_of(replace(frame, color_rgb=np.zeros_like(first)))) == 0
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 640), (2, 1280), (62, 320), (640, 62), (40, 40)])
+def test_a_picture_of_few_rows_or_columns_has_no_corners(height: int, width: int) -> None:
+    camera = Intrinsics(width, height, 600.0, 600.0, width / 2 - 0.5, height / 2 - 0.5)
+    picture = np.random.default_rng(3).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    assert len(landmarks_of(RgbdFrame(picture, np.ones((height, width), dtype=np.float32), camera))) == 0
+
+
+def test_corners_have_their_places_where_the_width_is_no_multiple_of_the_smaller_one() -> None:
+    """854 columns become 284 and not 284.67: the last ones would be off by two pixels."""
+    blocks = np.random.default_rng(3).integers(0, 256, (20, 54), dtype=np.uint8)
+    picture = np.repeat(np.kron(blocks, np.ones((24, 16), dtype=np.uint8))[:, :854, None], 3, axis=2)
+    camera = Intrinsics(854, 480, 600.0, 600.0, 426.5, 239.5)
+    points_m = landmarks_of(RgbdFrame(picture, np.ones((480, 854), dtype=np.float32), camera)).points_m
+    columns = points_m[:, 0] / points_m[:, 2] * 600.0 + 426.5
+    far = columns[columns > 600] + 0.5
+    assert len(far) > 10
+    off_px = far - 16 * np.rint(far / 16)
+    assert abs(np.median(off_px)) < 0.8
