@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable
@@ -321,9 +322,18 @@ def _annotations_by_image(
 
 
 def _found_names(content: dict[str, Any], files: CocoFiles) -> dict[int | str, str]:
-    """The file of each image that names one, by the image's id, relative to the folder of images."""
+    """The file of each image that names one, by the image's id, relative to the folder of images where it is in it."""
     named = ((entry["id"], entry.get("file_name")) for entry in content["images"])
-    return {identifier: found_name(name, files.images) for identifier, name in named if isinstance(name, str) and name}
+    found = {identifier: found_name(name, files.images) for identifier, name in named if isinstance(name, str) and name}
+    return {identifier: _plain(name, files.images) for identifier, name in found.items()}
+
+
+def _plain(name: str, folder: Path) -> str:
+    """The one name that a file has in a folder: not `./cup.jpg`, `sub/../cup.jpg` or the whole path."""
+    path, inside = Path(os.path.normpath(folder / name)), Path(os.path.normpath(folder))
+    # `..` of a folder that is a link leads elsewhere.
+    is_it = path.is_relative_to(inside) and os.path.realpath(path) == os.path.realpath(folder / name)
+    return path.relative_to(inside).as_posix() if is_it else name
 
 
 def _own_name(entry: dict[str, Any], found: dict[int | str, str], shared: set[str], files: CocoFiles) -> str:

@@ -341,8 +341,9 @@ def test_uploads_of_one_name_are_told_apart_by_their_number(make: Make) -> None:
     ]
 
 
-def test_a_file_that_two_images_lead_to_is_used_for_neither(make: Make) -> None:
-    content = changed(("images", 1, "file_name"), "/data/upload/1/0a1b2c3d-a.png")
+@pytest.mark.parametrize("name", ["/data/upload/1/0a1b2c3d-a.png", "./a.png", "sub/../a.png", "IMAGES/a.png"])
+def test_a_file_that_two_images_lead_to_is_used_for_neither(make: Make, tmp_path: Path, name: str) -> None:
+    content = changed(("images", 1, "file_name"), name.replace("IMAGES", str(tmp_path / "images")))
     files = make(content)
     with pytest.raises(
         CocoError, match="a.png is taken for image .* and for .*: each would lack the other's annotations"
