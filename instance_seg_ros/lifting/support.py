@@ -230,18 +230,26 @@ def find_supports(
 def _leaning(objects: Sequence[ObjectSupport], bodies: dict[int, _Body]) -> list[ObjectSupport]:
     """The objects' supports with what each one may lean on."""
     tops_m = {index: percentile(body.heights_m, _TOP_PERCENT) for index, body in bodies.items()}
-    leaning = list(objects)
-    for index, body in bodies.items():
-        own = objects[index]
+    over = {
+        index: {key for key in bodies if key != index and _reaches_over(bodies[index], bodies[key])} for index in bodies
+    }
+
+    def leans(index: int, other: int) -> bool:
+        own, is_higher = objects[index], tops_m[index] > tops_m[other]
+        if index in over[other]:  # of two that reach over each other, the higher one: a ring has no order
+            return other in over[index] and is_higher
         unseen = own.unseen_m > 0 or own.plane is None
-        leans_on = tuple(
-            other
-            for other, below in bodies.items()
-            if other not in (index, own.instance)
-            and index != objects[other].instance
-            and ((unseen and tops_m[other] < tops_m[index] and _touch(body, below)) or _reaches_over(body, below))
-        )
-        leaning[index] = replace(own, leans_on=leans_on)
+        return other in over[index] or (unseen and is_higher and _touch(bodies[index], bodies[other]))
+
+    leaning = list(objects)
+    for index, own in enumerate(objects):
+        if index in bodies:
+            leans_on = tuple(
+                other
+                for other in bodies
+                if other not in (index, own.instance) and index != objects[other].instance and leans(index, other)
+            )
+            leaning[index] = replace(own, leans_on=leans_on)
     return leaning
 
 

@@ -12,6 +12,7 @@ from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import LiftingSettings
 from instance_seg_ros.core.status import Status
+from instance_seg_ros.learning.evaluation.geometry_scenes import geometry_scenes
 from instance_seg_ros.lifting import Completion, LiftedFrame, Lifter, Support
 
 
@@ -304,3 +305,13 @@ def test_what_overhangs_its_foot_may_end_elsewhere_and_says_so(
     body = Box(size_m, Transform(rotation, np.array([0, 0, height_m / 2])))
     lifted, _ = lift([body, Box((0.05, 0.05, 0.05), upright(0.05, 0.25, 0.025))], elevation_deg=elevation_deg)
     assert (Status.FOOT_NOT_SEEN in lifted.instances[0].status) is told
+
+
+def test_no_two_objects_of_a_heap_lean_on_each_other_and_so_all_go_first() -> None:
+    """One reaches over the other, whose foot is not seen and which touches it; or both reach over each other."""
+    *_, heap = geometry_scenes(4, 556, ("tote",))
+    lifted = Lifter(LiftingSettings()).lift(heap.frame, Instances.from_labels(heap.labels))
+    leans_on = [each.support.leans_on for each in lifted.instances]
+    assert sum(map(len, leans_on)) > 3
+    assert not [(own, other) for own, others in enumerate(leans_on) for other in others if own in leans_on[other]]
+    assert max(lifted.removal_order) > 1
