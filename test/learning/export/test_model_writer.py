@@ -418,11 +418,3 @@ def test_a_threshold_that_users_of_the_file_would_refuse_is_refused_before_it_is
         with pytest.raises(InputError, match=r"score_threshold must be in \[0, 1\]"):
             export.run(parser.parse_args([*arguments, f"--score-threshold={value}"]))
     assert (tmp_path / "m.onnx").read_text() == "the file before"
-
-
-def test_the_command_names_a_missing_checkpoint(tmp_path: Path) -> None:
-    parser = argparse.ArgumentParser()
-    export.add_arguments(parser)
-    arguments = ["--checkpoint", str(tmp_path / "none.pt"), "--out", str(tmp_path / "m.onnx")]
-    with pytest.raises(InputError, match="none.pt"):
-        export.run(parser.parse_args(arguments))
