@@ -56,7 +56,7 @@ setup(
     ],
     package_dir={"instance_seg_ros.interfaces": "msg"},
     package_data={
-        "instance_seg_ros": ["py.typed", "segmentation/weights/*.onnx", "core/grippers/*.yaml"],
+        "instance_seg_ros": ["py.typed", "segmentation/weights/*.onnx", "core/grippers/*.yaml", "lifting/*.npz"],
         "instance_seg_ros.interfaces": ["*.msg"],
     },
     install_requires=requirements("runtime"),

@@ -169,15 +169,15 @@ def installed_core(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-def test_the_installed_core_has_every_module_and_the_model(installed_core: Path) -> None:
+def test_the_installed_core_has_every_module_and_every_file_that_they_read(installed_core: Path) -> None:
     def files(package: Path) -> set[str]:
-        found = (path.relative_to(package) for suffix in (".py", ".onnx") for path in package.rglob(f"*{suffix}"))
-        return {str(path) for path in found if path.parts[0] not in ROS_FOLDERS}
+        found = (path.relative_to(package) for path in package.rglob("*") if path.is_file())
+        of_core = (path for path in found if path.parts[0] not in (*ROS_FOLDERS, "interfaces"))
+        return {str(path) for path in of_core if "__pycache__" not in path.parts}
 
     expected = files(PACKAGE)
-    assert any(name.endswith(".onnx") for name in expected)
+    assert {Path(name).suffix for name in expected} >= {".py", ".onnx", ".yaml", ".npz", ".typed"}
     assert files(installed_core / "instance_seg_ros") == expected
-    assert (installed_core / "instance_seg_ros" / "py.typed").is_file(), "type checkers would ignore its annotations"
     interfaces = {path.name for path in (installed_core / "instance_seg_ros" / "interfaces").iterdir()}
     assert {path.name for path in INTERFACES if path.suffix == ".msg"} <= interfaces
 
