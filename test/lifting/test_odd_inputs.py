@@ -142,7 +142,7 @@ def test_a_box_of_which_one_face_is_seen_says_that_its_depth_is_not_known(
         AnalyticScene([box], look_at((0, 0, 0.1), 0.8, elevation_deg, -90), table_size_m=(0.9, 0.9))
     )
     assert (Status.FRONT_ONLY in found.status) == front_only
-    assert (off_m > 0.02) == front_only
+    assert front_only or off_m < 0.02  # how deep it is behind its front can only be guessed
     assert found.centroid_covariance_m2 is not None
     assert off_m < 1.645 * float(np.sqrt(np.linalg.eigvalsh(found.centroid_covariance_m2).max()))
 
