@@ -157,3 +157,15 @@ def test_a_mask_offset_moves_an_upsampled_mask_however_far() -> None:
         mask_upsampling=weights,
     )
     assert instances_of(moved, size_wh=(6, 8)).label_image().tolist() == rectangle(2, 2, 4, 4, 1, (6, 8)).tolist()
+
+
+def test_more_instances_than_a_byte_can_number_keep_their_own_pixels() -> None:
+    masks = np.zeros((300, 30, 40), dtype=np.float32)
+    for index in range(300):
+        row, column = 2 * (index // 40), index % 40
+        masks[index, row : row + 2, column] = 1
+    boxes_xyxy = np.tile(np.array([0, 0, 40, 30], dtype=np.float32), (300, 1))
+    scores, class_ids = np.linspace(0.9, 0.5, 300, dtype=np.float32), np.zeros(300, dtype=np.int64)
+    output = NetworkOutput(boxes_xyxy, scores, class_ids, masks, np.ones(2, dtype=np.float32))
+    found = to_instances(output, (40, 30), ("object",), 0.1, 0.5, 1000, 1)
+    np.testing.assert_array_equal(found.masks, masks > 0)
