@@ -10,9 +10,10 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from instance_seg_ros import __version__
+from instance_seg_ros.core.arguments import CommandParser
 from instance_seg_ros.core.errors import InputError
 
 PROGRAM = "instance-seg"
@@ -61,6 +62,21 @@ COMMANDS = {
     "bench": Command("instance_seg_ros.commands.bench", "measure how long each stage takes on this machine", "synth"),
 }
 
+
+class _Parser(CommandParser):
+    """A parser that tells a misspelt option before what is missing because of it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises, where argparse would print and exit; `main` knows the words."""
+        raise _UsageError(self, message)
+
+
+class _UsageError(Exception):
+    def __init__(self, parser: argparse.ArgumentParser, message: str) -> None:
+        super().__init__(message)
+        self.parser = parser
+
+
 EXAMPLES = """\
 examples:
   one frame; depth is a 16-bit PNG, meta.json holds {"fx", "fy", "cx", "cy", "depth_unit_m"}:
@@ -80,7 +96,7 @@ def build_parser(chosen: str | None) -> argparse.ArgumentParser:
     Raises:
         ImportError: when the chosen one needs a module that is not installed.
     """
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=PROGRAM,
         description="RGB-D frames in, segmented objects with clouds, centres, oriented boxes and grasps out.",
         epilog=EXAMPLES,
@@ -119,6 +135,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of the output has seen enough, as `| head` has; Python must not fail on that again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
+    except _UsageError as error:
+        misspelt = misspelt_options(words, chosen)
+        if chosen is not None and misspelt:
+            return _fail(unknown_text(misspelt, chosen))
+        error.parser.print_usage(sys.stderr)
+        print(f"{error.parser.prog}: error: {error}", file=sys.stderr)
+        return EXIT_INPUT_ERROR
     except ImportError as error:
         return _fail(_missing_module(error, chosen))
     except OSError as error:
@@ -132,10 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def unknown_text(words: Sequence[str], command: str) -> str:
     """A message about words of a command line that its command does not know, with the options that were meant."""
-    parser = argparse.ArgumentParser()
-    if command in COMMANDS:
-        _load(COMMANDS[command]).add_arguments(parser)
-    known = dict.fromkeys(re.findall(r"--[a-z][\w-]*", parser.format_help()))
+    known = _options_of(command)
     faults = []
     for word in words:
         option = word.partition("=")[0]
@@ -143,6 +163,20 @@ def unknown_text(words: Sequence[str], command: str) -> str:
         near = near or [name for name in known if option.endswith(name[1:])]  # --segmentation-backend for --backend
         faults.append(f"{word} (did you mean {near[0]}?)" if near else word)
     return f"{command} does not know {', '.join(faults)}; `{PROGRAM} {command} --help` lists what it takes"
+
+
+def misspelt_options(words: Sequence[str], command: str | None) -> list[str]:
+    """The words of a command line that are options which its command does not know, not even shortened."""
+    known = _options_of(command)
+    options = [word for word in words if re.match(r"--\w", word)]
+    return [word for word in options if not any(name.startswith(word.partition("=")[0]) for name in known)]
+
+
+def _options_of(command: str | None) -> list[str]:
+    parser = argparse.ArgumentParser()
+    if command in COMMANDS:
+        _load(COMMANDS[command]).add_arguments(parser)
+    return list(dict.fromkeys(re.findall(r"--[a-z][\w-]*", parser.format_help())))
 
 
 def _load(command: Command) -> CommandModule:

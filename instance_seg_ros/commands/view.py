@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.core.geometry import BOX_EDGES, OrientedBox, Transform
 from instance_seg_ros.core.open3d_library import load_open3d
-from instance_seg_ros.files.result_files import CLOUD_FILE, INSTANCES_FILE
+from instance_seg_ros.files.result_files import CLOUD_FILE, INSTANCES_FILE, OVERLAY_FILE
 from instance_seg_ros.results.drawing import color_of_track
 
 EPILOG = """\
@@ -39,12 +39,21 @@ def run(args: argparse.Namespace) -> int:
     """Shows the result until the window is closed; returns the exit status.
 
     Raises:
-        InputError: the folder holds no result, there is no screen to show it on, or Open3D lacks a system library.
-        ModuleNotFoundError: Open3D is not installed.
+        InputError: the folder holds no result, there is no screen to show it on, or Open3D is not installed or lacks a
+            system library.
     """
     if args.grasps < 0:
         raise InputError(f"--grasps must be 0 or more, not {args.grasps}")
-    open3d = load_open3d()
+    try:
+        open3d = load_open3d()
+    except ModuleNotFoundError as error:
+        if error.name != "open3d":
+            raise
+        raise InputError(
+            f"the window is one of Open3D, which neither `make setup` nor pip install instance-seg-ros brings: "
+            f"{sys.executable} -m pip install open3d. Without it: {args.results / OVERLAY_FILE} is the picture, and "
+            f"any viewer of PLY files shows {CLOUD_FILE} beside it"
+        ) from error
     shown = geometries(args.results, args.grasps)
     if sys.platform == "linux" and not any(os.environ.get(name) for name in _DISPLAYS):
         raise InputError(f"there is no screen here ({' and '.join(_DISPLAYS)} are not set): copy {args.results} to one")

@@ -13,6 +13,18 @@ MIN_DEPTH_M, MAX_DEPTH_M = 0.001, 65.0
 """Depth outside is no measurement: 16 bits of millimetres begin and end about here, uninitialised floats lie beyond."""
 
 
+_USUAL_SIZES = (
+    *((320, 240), (424, 240), (480, 270), (512, 512), (640, 360), (640, 400), (640, 480), (640, 576), (848, 480)),
+    *((960, 540), (1024, 768), (1024, 1024), (1280, 720), (1280, 800), (1280, 960), (1280, 1024), (1600, 1200)),
+    *((1920, 1080), (1920, 1200), (2048, 1536), (2208, 1242), (2448, 2048), (2560, 1440), (3840, 2160), (4096, 3072)),
+)
+"""Width and height of what depth cameras and the colour cameras beside them deliver, pixels."""
+_LENS_OFF_CENTRE = 0.04
+"""How far a lens may sit off the middle of its sensor, as a share of the side: the Kinect of TUM's sequences fr1 has
+0.033 (cy 255.3 of 480).
+"""
+_OFF_CENTRE, _FAR_OFF_CENTRE = 0.08, 0.2
+"""Where intrinsics are held against the usual sizes; where nothing but a crop puts those that are right."""
 _MAX_VIEW_DEG = 178.0
 _MAX_IMAGE_PER_FOCAL = 2 * math.tan(math.radians(_MAX_VIEW_DEG / 2))
 
@@ -68,7 +80,21 @@ class Intrinsics:
 
         Intrinsics of another resolution mostly miss it.
         """
-        return all(0.3 <= centre / side <= 0.7 for centre, side in ((self.cx, self.width), (self.cy, self.height)))
+        return self._off_centre(self.width, self.height) <= _FAR_OFF_CENTRE and self.size_instead is None
+
+    @property
+    def size_instead(self) -> tuple[int, int] | None:
+        """Width and height of the images of a usual resolution whose middle the optical axis meets; None where it meets
+        that of these images, or of no usual ones.
+        """
+        if self._off_centre(self.width, self.height) <= _OFF_CENTRE:
+            return None
+        nearest = min(_USUAL_SIZES, key=lambda size: self._off_centre(*size))
+        return nearest if self._off_centre(*nearest) <= _LENS_OFF_CENTRE else None
+
+    def _off_centre(self, width: int, height: int) -> float:
+        """How far the optical axis passes from the middle of images of a size, as a share of the side."""
+        return max(abs((self.cx + 0.5) / width - 0.5), abs((self.cy + 0.5) / height - 0.5))
 
     def resized(self, width: int, height: int) -> Intrinsics:
         """The same camera with its image resized to another size (pixel centres at integers, as everywhere)."""

@@ -100,7 +100,7 @@ def centre_fault(infos: Mapping[str, CameraInfo | None]) -> str:
     """What speaks against the K of cameras, by their names, with the cure; empty for nothing.
 
     A K of another resolution puts objects decimetres aside, and mostly misses the middle of the image. So does that of
-    an image that was cropped before it came to the driver, so it is no error.
+    an image that was cropped without a region of interest in its CameraInfo, so it is no error.
     """
     for name, info in infos.items():
         if info is None:
@@ -110,10 +110,13 @@ def centre_fault(infos: Mapping[str, CameraInfo | None]) -> str:
         except ValueError:  # such as zeros: refused where it is used, and that of aligned depth is not
             continue
         if not camera.is_centred:
+            size = camera.size_instead
+            instead = "another resolution" if size is None else f"{size[0]}x{size[1]}, in whose middle that is"
             return (
                 f"the principal point ({camera.cx:g}, {camera.cy:g}) of {name} is far from the middle of its "
-                f"{camera.width}x{camera.height} image: is K that of another resolution? All positions would be wrong; "
-                "calibrate the camera at the resolution that it publishes"
+                f"{camera.width}x{camera.height} image: is K that of {instead}? All positions would be wrong; "
+                "calibrate the camera at the resolution that it publishes. If the driver crops the image, name the "
+                "crop in roi of the CameraInfo, with width, height and K of the full image"
             )
     return ""
 

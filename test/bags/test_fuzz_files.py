@@ -94,7 +94,10 @@ def test_damaged_bags_are_read_or_refused(
 def test_hunt_for_files_that_do_harm(
     write_bag: Callable, recorded: list, tmp_path: Path, make_frame: Callable[..., RgbdFrame]
 ) -> None:
-    rng, whole, typestore = np.random.default_rng(), whole_capture(tmp_path / "capture", make_frame()), load_typestore()
+    seeds = np.random.SeedSequence()
+    print(f"seed {seeds.entropy}")  # which the report of a failure shows
+    rng, typestore = np.random.default_rng(seeds), load_typestore()
+    whole = whole_capture(tmp_path / "capture", make_frame())
     [bag] = write_bag(recorded, "mcap").glob("*.mcap")
     content = bag.read_bytes()
     for _ in range(HUNTED):

@@ -94,11 +94,19 @@ def test_the_help_of_a_command_shows_its_options(run: Callable, name: str) -> No
     assert "usage: instance-seg " + name in out
 
 
-def test_every_setting_of_the_pipeline_is_an_option(run: Callable) -> None:
-    _, out, _ = run("segment", "--help")
+@pytest.mark.parametrize("option", ["--help", "--help-all"])
+def test_every_setting_of_the_pipeline_is_an_option_that_both_helps_name(run: Callable, option: str) -> None:
+    _, out, _ = run("segment", option)
     for stage, settings_type in stages().items():
         for setting in fields_of(settings_type):
             assert f"--{stage}-{setting.name.replace('_', '-')}" in out
+
+
+def test_help_leaves_the_meaning_of_settings_to_help_all(run: Callable) -> None:
+    short, full = (" ".join(run("segment", option)[1].split()) for option in ("--help", "--help-all"))
+    for text in ("--out DIR folder for the results", "prompts: only what", "--help-all explain", "examples:"):
+        assert text in short and text in full
+    assert "Range: " not in short and "--lifting-min-points N An instance with fewer usable points" in full
 
 
 @pytest.mark.parametrize(
@@ -122,6 +130,24 @@ def test_words_that_a_command_does_not_know_are_told_with_what_was_meant(
     assert status == 2
     assert message in err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["segment", "--capture", "captures", "--ot", "x"], "segment does not know --ot (did you mean --out?); `"),
+        (["bag", "recording", "--output=x"], "bag does not know --output=x (did you mean --out?); `"),
+    ],
+)
+def test_a_misspelt_option_is_told_before_what_is_missing_because_of_it(
+    run: Callable, words: list[str], message: str
+) -> None:
+    status, _, err = run(*words)
+    assert (status, message in err, "required" in err) == (2, True, False)
+
+
+def test_a_shortened_option_is_known(run: Callable) -> None:
+    assert "the following arguments are required: --out" in run("segment", "--cap", "captures")[2]
 
 
 @pytest.mark.parametrize("word", ["version", "--version"])
@@ -366,12 +392,6 @@ def test_a_missing_extra_names_the_cure(run: Callable, monkeypatch: pytest.Monke
         "instance-seg: error: 'train' needs the module torch, which is not installed; "
         "pip install 'instance-seg-ros[train]', or `make setup` in a clone\n"
     )
-
-
-def test_a_missing_viewer_is_named_with_its_package(run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "open3d", None)
-    _, _, err = run("view", "results")  # `make setup` does not install it
-    assert err == "instance-seg: error: 'view' needs the module open3d, which is not installed; pip install open3d\n"
 
 
 def test_a_missing_module_of_the_core_is_named_with_its_package(

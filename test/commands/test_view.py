@@ -69,7 +69,7 @@ def test_what_cannot_be_shown_is_told(
 @pytest.mark.parametrize(
     ("error", "told"),
     [
-        (ModuleNotFoundError("No module named 'open3d'", name="open3d"), "pip install open3d"),
+        (ModuleNotFoundError("No module named 'open3d'", name="open3d"), f"{sys.executable} -m pip install open3d. "),
         (ImportError("libusb-1.0.so.0: cannot open shared object file"), "apt install libusb-1.0-0"),
     ],
 )

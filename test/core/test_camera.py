@@ -54,6 +54,24 @@ def test_resizing_keeps_the_directions_of_the_image_corners() -> None:
     assert (8 - 0.5 - double.cx) / double.fx == pytest.approx((4 - 0.5 - CAMERA.cx) / CAMERA.fx)
 
 
+@pytest.mark.parametrize(
+    ("width", "height", "cx", "cy", "centred", "instead"),
+    [
+        (640, 480, 318.6, 255.3, True, None),
+        (640, 480, 288.0, 205.0, True, None),  # somewhat aside, and the middle of no usual image
+        (640, 480, 640.8, 355.2, False, (1280, 720)),
+        (640, 480, 421.3, 243.8, False, (848, 480)),  # of another width only
+        (640, 480, 159.5, 119.5, False, (320, 240)),
+        (640, 480, 120.0, 300.0, False, None),
+    ],
+)
+def test_intrinsics_that_miss_the_middle_are_those_of_another_resolution_or_of_a_crop(
+    width: int, height: int, cx: float, cy: float, centred: bool, instead: tuple[int, int] | None
+) -> None:
+    camera = Intrinsics(width, height, 600.0, 600.0, cx, cy)
+    assert (camera.is_centred, camera.size_instead) == (centred, instead)
+
+
 def test_intrinsics_from_the_matrix_of_a_camera_info() -> None:
     assert intrinsics_from_matrix([2.0, 0, 1.5, 0, 2.5, 1.0, 0, 0, 1], 4, 3) == Intrinsics(4, 3, 2.0, 2.5, 1.5, 1.0)
 

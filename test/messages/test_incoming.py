@@ -234,7 +234,7 @@ def test_a_region_of_interest_moves_the_principal_point() -> None:
     [
         ({}, ""),
         ({"k": [20.0, 0, 7.5, 0, 20.0, 5.5, 0, 0, 1]}, "the principal point (7.5, 5.5) of colour is far from the m"),
-        ({"k": [10.0, 0, 5.5, 0, 10.0, 2.5, 0, 0, 1]}, ""),
+        ({"k": [10.0, 0, 5.0, 0, 10.0, 2.5, 0, 0, 1]}, ""),
         ({"roi": SimpleNamespace(x_offset=4, y_offset=3, width=4, height=3)}, ""),
         ({"k": [0.0] * 9}, ""),
     ],
@@ -243,6 +243,12 @@ def test_a_region_of_interest_moves_the_principal_point() -> None:
 def test_a_k_that_misses_the_middle_is_told(changes: dict[str, Any], told: str) -> None:
     fault = centre_fault({"depth": None, "colour": info(**changes)})
     assert fault.startswith(told) if told else fault == ""
+    assert not told or "If the driver crops the image, name the crop in roi" in fault
+
+
+def test_the_resolution_that_a_k_belongs_to_is_named() -> None:
+    k = [600.0, 0, 421.3, 0, 600.0, 243.8, 0, 0, 1]
+    assert "is K that of 848x480, in whose middle" in centre_fault({"colour": info(k=k, width=640, height=480)})
 
 
 def test_binning_scales_the_camera() -> None:
