@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import re
 from pathlib import Path
@@ -11,6 +10,7 @@ from types import ModuleType
 import pytest
 
 from instance_seg_ros.commands.main import COMMANDS
+from instance_seg_ros.core.arguments import CommandParser
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -120,6 +120,6 @@ def test_options_in_the_documentation_exist(documentation: ModuleType) -> None:
 
 
 def options_of_command(name: str) -> set[str]:
-    parser = argparse.ArgumentParser()
+    parser = CommandParser()
     importlib.import_module(COMMANDS[name].module).add_arguments(parser)
     return {option for action in parser._actions for option in action.option_strings}
