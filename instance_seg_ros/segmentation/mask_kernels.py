@@ -132,3 +132,30 @@ def measure_owned(owner: NDArray[np.int16], own_px: NDArray[np.int32], boxes_xyx
                 box[0], box[1], box[2] = first, y, x
             own_px[index] += x - first
             box[0], box[2], box[3] = min(box[0], first), max(box[2], x), y + 1
+
+
+@kernel("float32[:, ::1]", "float32[:, :, :, :, ::1]")
+def upsampled(cells: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A finer mask: each of its samples is a weighted sum of the nine cells around the one that it lies in.
+
+    Args:
+        cells: (h + 2, w + 2), with one more on each side.
+        weights: (9, f, f, h, w), of the cells row by row.
+
+    Returns:
+        (f h, f w).
+    """
+    factor, height, width = weights.shape[2:]
+    fine = np.empty((factor * height, factor * width), np.float32)
+    row = np.empty(width, np.float32)
+    for y in range(height):
+        for a in range(factor):
+            for b in range(factor):
+                row[:] = 0
+                for neighbour in range(9):
+                    own, shares = cells[y + neighbour // 3], weights[neighbour, a, b, y]
+                    for x in range(width):
+                        row[x] += shares[x] * own[x + neighbour % 3]
+                for x in range(width):
+                    fine[factor * y + a, factor * x + b] = row[x]
+    return fine

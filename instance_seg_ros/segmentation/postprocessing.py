@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.core.instances import NO_STUFF, Instances, boxes_of_masks
-from instance_seg_ros.segmentation.mask_kernels import claim_pixels, find_extents, measure_owned
+from instance_seg_ros.segmentation.mask_kernels import claim_pixels, find_extents, measure_owned, upsampled
 from instance_seg_ros.segmentation.model_file import ModelError
 
 # A mask may reach past its box, because the box is regressed and the mask is not: by this share of the box's size and
@@ -355,14 +355,8 @@ def _fine_mask(
     )
     padded = mask[rows[:, None], columns].astype(np.float32)
     height, width = padded.shape[0] - 2, padded.shape[1] - 2
-    shares = weights[..., y0 : y0 + height, x0 : x0 + width].astype(np.float32)
-    fine = np.zeros((factor, factor, height, width), dtype=np.float32)
-    for neighbour, share in enumerate(shares):
-        row_offset, column_offset = divmod(neighbour, 3)
-        fine += share * padded[row_offset : row_offset + height, column_offset : column_offset + width]
-    fine = fine.transpose(2, 0, 3, 1)
-    offset = mask_offset - np.array([factor * x0, factor * y0], dtype=np.float32)
-    return fine.reshape(factor * height, factor * width), offset
+    shares = np.ascontiguousarray(weights[..., y0 : y0 + height, x0 : x0 + width], dtype=np.float32)
+    return upsampled(padded, shares), mask_offset - np.array([factor * x0, factor * y0], dtype=np.float32)
 
 
 def _resample(

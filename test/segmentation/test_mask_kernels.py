@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from instance_seg_ros.segmentation.mask_kernels import claim_pixels, find_extents, measure_owned
+from instance_seg_ros.segmentation.mask_kernels import claim_pixels, find_extents, measure_owned, upsampled
 
 HALF = np.float32(0.5)
 
@@ -79,3 +79,16 @@ def test_what_each_mask_has_got_is_counted_and_boxed(count: int) -> None:
     measure_owned(owner, own_px, boxes)
     assert own_px.tolist() == [int((owner == index).sum()) for index in range(count)]
     assert boxes.tolist() == [around(owner == index) for index in range(count)]
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3])
+def test_a_fine_sample_is_the_weighted_sum_of_the_cells_around_its_own(factor: int) -> None:
+    rng = np.random.default_rng(factor)
+    cells = rng.random((5, 6), dtype=np.float32)
+    weights = rng.random((9, factor, factor, 3, 4), dtype=np.float32)
+    fine = upsampled(cells, weights)
+    assert fine.shape == (3 * factor, 4 * factor)
+    for y, x in np.ndindex(fine.shape):
+        (row, a), (column, b) = divmod(y, factor), divmod(x, factor)
+        around_own = cells[row : row + 3, column : column + 3].reshape(-1)
+        assert fine[y, x] == pytest.approx(weights[:, a, b, row, column] @ around_own, rel=1e-6)
