@@ -19,6 +19,10 @@ _SPREAD_M = 0.012
 _SPREAD_DEG = 30.0
 _MAX_CLOSING_SLOPE = 0.7
 """|cosine| between closing axis and vertical above which no approach from above is left."""
+_MOST_COLUMNS = 256
+"""Along a side; what is wider has wider columns at its end."""
+_MOST_ROOM = 8
+"""Cells for each point, up to which a table of all cells is worth its length."""
 
 
 @inner
@@ -182,7 +186,7 @@ def approaches(first_m: Floats, second_m: Floats, up: Floats, tilts: Floats) -> 
 
 
 @inner
-def _slot(key: int, table_key: Ints, table_index: Ints) -> int:
+def _slot(key: int, table_key: Ints, table_index: NDArray[np.int32]) -> int:
     """Where a key is in a table whose length is a power of two, or the free place where it goes."""
     place = ((key * -7046029254386353131) >> 20) & (len(table_key) - 1)
     while table_index[place] >= 0 and table_key[place] != key:
@@ -196,25 +200,42 @@ def any_near(points_m: Floats, others_m: Floats, radius_m: float) -> Flags:
     near = np.zeros(len(points_m), np.bool_)
     if not len(others_m):
         return near
-    # Only those are looked at that are no farther than the radius along the axis on which the others are spread most.
-    axis, widest_m = 0, -np.inf
-    for own in range(3):
-        wide_m = others_m[:, own].max() - others_m[:, own].min()
-        if wide_m > widest_m:
-            axis, widest_m = own, wide_m
-    ordered_m = others_m[np.argsort(others_m[:, axis])]
-    along_m, reach_m = ordered_m[:, axis].copy(), radius_m * (1 + _ROUNDING)
-    begins = np.searchsorted(along_m, points_m[:, axis] - reach_m)
-    ends = np.searchsorted(along_m, points_m[:, axis] + reach_m)
+    # The others are put into columns along z, as wide as the radius: only those in nine columns may be near.
+    reach_m = radius_m * (1 + _ROUNDING)
+    low_x_m, low_y_m = others_m[:, 0].min(), others_m[:, 1].min()
+    rows = _column(others_m[:, 0].max() - low_x_m, reach_m, _MOST_COLUMNS) + 1
+    columns = _column(others_m[:, 1].max() - low_y_m, reach_m, _MOST_COLUMNS) + 1
+    place, starts = np.empty(len(others_m), np.int64), np.zeros(rows * columns + 1, np.int64)
+    for m in range(len(others_m)):
+        row = _column(others_m[m, 0] - low_x_m, reach_m, rows)
+        place[m] = row * columns + _column(others_m[m, 1] - low_y_m, reach_m, columns)
+        starts[place[m] + 1] += 1
+    for k in range(rows * columns):
+        starts[k + 1] += starts[k]
+    ordered_m, used = np.empty(others_m.shape), starts.copy()
+    for m in range(len(others_m)):
+        ordered_m[used[place[m]]] = others_m[m]
+        used[place[m]] += 1
     for n in range(len(points_m)):
-        for m in range(begins[n], ends[n]):
-            squared_m2 = 0.0
-            for own in range(3):
-                squared_m2 += (points_m[n, own] - ordered_m[m, own]) ** 2
-            if squared_m2 <= radius_m * radius_m:
-                near[n] = True
-                break
+        x_m, y_m, z_m = points_m[n, 0], points_m[n, 1], points_m[n, 2]
+        first = _column(y_m - reach_m - low_y_m, reach_m, columns)
+        last = _column(y_m + reach_m - low_y_m, reach_m, columns)
+        row = _column(x_m - reach_m - low_x_m, reach_m, rows)
+        last_row = _column(x_m + reach_m - low_x_m, reach_m, rows)
+        while row <= last_row and not near[n]:
+            for m in range(starts[row * columns + first], starts[row * columns + last + 1]):
+                x, y, z = x_m - ordered_m[m, 0], y_m - ordered_m[m, 1], z_m - ordered_m[m, 2]
+                if x * x + y * y + z * z <= radius_m * radius_m:
+                    near[n] = True
+                    break
+            row += 1
     return near
+
+
+@inner
+def _column(along_m: float, wide_m: float, count: int) -> int:
+    """The number of a column of this width from 0 on, of so many; what lies beside them counts as in the last one."""
+    return int(min(max(along_m / wide_m, 0.0), count - 1.0))
 
 
 @kernel("float64[:, ::1]", "int64[::1]", "int64[::1]", "float64[::1]")
@@ -223,22 +244,43 @@ def one_of_each_cell(points_m: Floats, group: Ints, rank: Ints, cell_m: Floats) 
 
     Of equal rank it is the first. Groups are below 4096.
     """
-    slots = 16
-    while slots < 2 * len(points_m):
-        slots *= 2
-    table_key, table_index = np.empty(slots, np.int64), np.full(slots, -1)
-    last, place = 0, 0
-    for n in range(len(points_m)):
-        key = group[n]
+    count = len(points_m)
+    cells = np.empty((count, 4), np.int32)
+    low, high = np.full(4, np.int32(131072), np.int32), np.full(4, np.int32(-1), np.int32)
+    for n in range(count):
+        cells[n, 0] = group[n]
         for axis in range(3):
-            key = (key << 17) | _cell(points_m[n, axis], cell_m[axis])
-        if n == 0 or key != last:  # neighbours mostly lie in the same cell
-            last, place = key, _slot(key, table_key, table_index)
+            cells[n, axis + 1] = _cell(points_m[n, axis], cell_m[axis])
+        for k in range(4):
+            low[k], high[k] = min(low[k], cells[n, k]), max(high[k], cells[n, k])
+    room = 1.0
+    for k in range(4):
+        room *= high[k] - low[k] + 1.0
+    # A place for each cell where they lie close together, or else places that their numbers are hashed to.
+    is_dense = room <= _MOST_ROOM * count
+    slots = 16
+    while not is_dense and slots < 2 * count:
+        slots *= 2
+    table_key = np.empty(0 if is_dense else slots, np.int64)
+    table_index = np.full(int(room) if is_dense else slots, np.int32(-1), np.int32)
+    places = np.empty(count, np.int64)
+    for n in range(count):
+        key = 0
+        if is_dense:
+            for k in range(4):
+                key = key * (high[k] - low[k] + 1) + (cells[n, k] - low[k])
+            place = key
+        else:
+            for k in range(4):
+                key = (key << 17) | cells[n, k]
+            place = _slot(key, table_key, table_index)
             table_key[place] = key
+        places[n] = place
         if table_index[place] < 0 or rank[n] < rank[table_index[place]]:
             table_index[place] = n
-    kept = np.zeros(len(points_m), np.bool_)
-    for index in table_index:
-        if index >= 0:
-            kept[index] = True
-    return np.flatnonzero(kept)
+    kept, found = np.empty(count, np.int64), 0
+    for n in range(count):
+        if table_index[places[n]] == n:
+            kept[found] = n
+            found += 1
+    return kept[:found].copy()

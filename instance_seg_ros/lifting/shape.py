@@ -170,22 +170,46 @@ class CompletedShape:
         """
         turned_m, turned_normals = np.zeros((0, 3)), np.zeros((0, 3))
         if self.middle_m is not None:
-            turned_m, turned_normals = _half_turn(self.points_m, self.middle_m), self.normals * _TURN
-            unseen = ~_seen_free(turned_m, self.T_camera_shape, frame)
-            turned_m, turned_normals = turned_m[unseen], turned_normals[unseen]
+            shift_m = np.array([*(2 * self.middle_m).tolist(), 0.0])
+            turned_m, turned_normals = self._unseen(self.points_m, self.normals, _TURN, shift_m, 0.0, frame)
         elif self.mirror is not None:
-            turned_m, turned_normals = _mirrored(self.points_m, self.normals, *self.mirror)
-            unseen = ~_seen_free(_inside(turned_m, turned_normals), self.T_camera_shape, frame)
-            turned_m, turned_normals = turned_m[unseen], turned_normals[unseen]
+            axis, place_m = self.mirror
+            flip, shift_m = np.ones(3), np.zeros(3)
+            flip[axis], shift_m[axis] = -1.0, 2 * place_m
+            # Looked at so far below the surface that its noise does not take them out of it.
+            mapping = flip, shift_m, _MIRROR_TOLERANCE_M
+            turned_m, turned_normals = self._unseen(self.points_m, self.normals, *mapping, frame)
         known_m = np.concatenate([self._all_points(frame, mask, bounds), turned_m])
-        walls_m, wall_normals = outline_walls(known_m, float(self.size_m[2]))
-        unseen = ~_seen_free(walls_m, self.T_camera_shape, frame)
-        walls_m, wall_normals = walls_m[unseen], wall_normals[unseen]
+        walls_m, wall_normals = self._unseen(
+            *outline_walls(known_m, float(self.size_m[2])), np.ones(3), np.zeros(3), 0.0, frame
+        )
         counts = [len(self.points_m), len(turned_m), len(walls_m)]
         return ShapeSurface(
             np.concatenate([self.points_m, turned_m, walls_m]),
             np.concatenate([self.normals, turned_normals, wall_normals]),
             np.repeat([MEASURED, TURNED, EXTRUDED], counts),
+        )
+
+    def _unseen(
+        self,
+        points_m: FloatArray,
+        normals: FloatArray,
+        flip: FloatArray,
+        shift_m: FloatArray,
+        inwards_m: float,
+        frame: RgbdFrame,
+    ) -> tuple[FloatArray, FloatArray]:
+        """`shape_kernels.unseen_counterparts` in the frame of the shape."""
+        return shape_kernels.unseen_counterparts(
+            np.ascontiguousarray(points_m),
+            np.ascontiguousarray(normals),
+            flip,
+            shift_m,
+            inwards_m,
+            np.ascontiguousarray(self.T_camera_shape.rotation),
+            self.T_camera_shape.translation_m,
+            frame.depth_m,
+            frame.intrinsics.fx_fy_cx_cy,
         )
 
     def _all_points(self, frame: RgbdFrame, mask: NDArray[np.bool_], bounds: Bounds) -> FloatArray:
@@ -275,35 +299,6 @@ def _first_unrefuted(
         frame.intrinsics.fx_fy_cx_cy,
     )
     return found if found >= 0 else None
-
-
-def _mirrored(points_m: FloatArray, normals: FloatArray, axis: int, place_m: float) -> tuple[FloatArray, FloatArray]:
-    """Points and normals (N, 3) in a mirror across an axis that stands at some place on it."""
-    flip = np.ones(3)
-    flip[axis] = -1.0
-    mirrored_m = points_m * flip
-    mirrored_m[:, axis] += 2 * place_m
-    return mirrored_m, normals * flip
-
-
-def _inside(points_m: FloatArray, normals: FloatArray) -> FloatArray:
-    """Points (N, 3) that lie so far below a surface that its noise does not take them out of it."""
-    return np.asarray(points_m - _MIRROR_TOLERANCE_M * normals)
-
-
-def _half_turn(points_m: FloatArray, middle_m: FloatArray) -> FloatArray:
-    """(N, 3) points turned by half a turn about the vertical through (2,)."""
-    turned_m = points_m * _TURN
-    turned_m[:, :2] += 2 * middle_m
-    return turned_m
-
-
-def _seen_free(points_m: FloatArray, T_camera_shape: Transform, frame: RgbdFrame) -> NDArray[np.bool_]:
-    """Which points (N,) the camera looks through: it measured something well behind them."""
-    rotation = np.ascontiguousarray(T_camera_shape.rotation)
-    return shape_kernels.seen_free(
-        points_m, rotation, T_camera_shape.translation_m, frame.depth_m, frame.intrinsics.fx_fy_cx_cy
-    )
 
 
 def outline_walls(points_m: FloatArray, height_m: float) -> tuple[FloatArray, FloatArray]:

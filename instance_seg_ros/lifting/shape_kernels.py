@@ -179,22 +179,54 @@ def outlines(
     return points_m, outward, cell
 
 
-@kernel("float64[:, ::1]", "float64[:, ::1]", "float64[::1]", "float32[:, ::1]", "float32[::1]")
-def seen_free(
-    points_m: Floats, rotation: Floats, translation_m: Floats, depth_m: NDArray[np.float32], camera: NDArray[np.float32]
-) -> Flags:
-    """Which points (N,) the camera looks through: it measured something well behind them.
+@kernel(
+    *("float64[:, ::1]", "float64[:, ::1]", "float64[::1]", "float64[::1]", "float64"),
+    *("float64[:, ::1]", "float64[::1]", "float32[:, ::1]", "float32[::1]"),
+)
+def unseen_counterparts(
+    points_m: Floats,
+    normals: Floats,
+    flip: Floats,
+    shift_m: Floats,
+    inwards_m: float,
+    rotation: Floats,
+    translation_m: Floats,
+    depth_m: NDArray[np.float32],
+    camera: NDArray[np.float32],
+) -> tuple[Floats, Floats]:
+    """Where a symmetry maps the points of a surface, but for what the camera looks through.
 
     Args:
-        points_m: (N, 3) in any frame.
-        rotation, translation_m: (3, 3) and (3,) of that frame, in the camera's.
+        points_m, normals: (N, 3) of the surface, in any frame.
+        flip, shift_m: (3,) a point is mapped to flip * point + shift, a normal to flip * normal.
+        inwards_m: the mapped points are looked at so far below their surface.
+        rotation, translation_m: (3, 3) and (3,) of the frame of the points, in the camera's.
         depth_m: (H, W).
         camera: fx, fy, cx, cy.
+
+    Returns:
+        (M, 3) points and (M, 3) normals, in their order.
     """
-    free = np.zeros(len(points_m), np.bool_)
+    mapped_m, mapped_normals = np.empty(points_m.shape), np.empty(points_m.shape)
+    count = 0
     for n in range(len(points_m)):
-        free[n] = _is_free(points_m[n, 0], points_m[n, 1], points_m[n, 2], rotation, translation_m, depth_m, camera)
-    return free
+        x, y, z = points_m[n, 0] * flip[0], points_m[n, 1] * flip[1], points_m[n, 2] * flip[2]
+        x, y, z = x + shift_m[0], y + shift_m[1], z + shift_m[2]
+        n_x, n_y, n_z = normals[n, 0] * flip[0], normals[n, 1] * flip[1], normals[n, 2] * flip[2]
+        is_free = _is_free(
+            x - inwards_m * n_x,
+            y - inwards_m * n_y,
+            z - inwards_m * n_z,
+            rotation,
+            translation_m,
+            depth_m,
+            camera,
+        )
+        if not is_free:
+            mapped_m[count, 0], mapped_m[count, 1], mapped_m[count, 2] = x, y, z
+            mapped_normals[count, 0], mapped_normals[count, 1], mapped_normals[count, 2] = n_x, n_y, n_z
+            count += 1
+    return mapped_m[:count].copy(), mapped_normals[:count].copy()
 
 
 @kernel(
@@ -220,7 +252,7 @@ def first_unrefuted(
         flips, shifts_m: (K, 3) a symmetry maps a point to flip * point + shift, and a normal to flip * normal.
         inwards_m: the mapped points are looked at so far below their surface.
         most: the share of points that the camera may look through.
-        rotation, translation_m, depth_m, camera: as `seen_free`.
+        rotation, translation_m, depth_m, camera: as `unseen_counterparts`.
     """
     for k in range(len(flips)):
         free, n = 0, 0
