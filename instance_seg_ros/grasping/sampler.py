@@ -81,35 +81,46 @@ class GraspSampler:
             if instance.shape is not None
         )
         bodies = [body for body in made if body is not None]
-        if not bodies:
-            return tuple(results)
+        tried = [(body, *self._tries(body)) for body in bodies]
+        if not any(len(tries) for _, tries, _ in tried):
+            return tuple(results)  # what is around the objects is asked for by nobody
         for label, (mask, own) in enumerate(zip(masks, bounds, strict=True), start=1):
             crop = crop_around(own, labels.shape, 0)
             np.copyto(labels[crop], label, where=mask[crop] & (labels[crop] == 0))
         hidden_m = {body.label: body.hidden_m for body in bodies}
         obstacles = Obstacles.of_frame(frame, labels, lifted.support_plane, hidden_m)
         unmeasured = unmeasured_parts(frame, masks, bounds)
-        for body in bodies:
-            holes = rays_of_holes(frame, unmeasured, bounds[body.label - 1], body.label, body.T_camera_body)
-            results[body.label - 1] = self._grasps(frame, body, obstacles, holes)
+        for body, tries, widths_m in tried:
+            if len(tries):
+                holes = rays_of_holes(frame, unmeasured, bounds[body.label - 1], body.label, body.T_camera_body)
+                results[body.label - 1] = self._grasps(frame, body, tries, widths_m, obstacles, holes)
         return tuple(results)
 
-    def _grasps(self, frame: RgbdFrame, body: Body, obstacles: Obstacles, holes: FloatArray) -> InstanceGrasps:
-        """The grasps of one instance; holes: (L, 3), of `rays_of_holes`, in the body's frame."""
-        settings, gripper = self.settings, self.gripper
-        pairs = contact_pairs(body, self.friction, gripper.max_opening_m)
-        if not len(pairs):
-            return InstanceGrasps((), Status.NO_GRASP_CANDIDATE)
-        up = np.array([0.0, 0.0, 1.0])
-        if not body.supported:
-            up = (body.camera_m - body.centre_m) / np.linalg.norm(body.camera_m - body.centre_m)
-        tries, widths_m = poses_from_pairs(pairs, up, gripper.max_opening_m, settings.approach_cone_deg)
+    def _tries(self, body: Body) -> tuple[Poses, FloatArray]:
+        """The poses to be tried on one instance, and the widths (C,) of their pairs of contacts."""
+        pairs = contact_pairs(body, self.friction, self.gripper.max_opening_m)
+        return poses_from_pairs(pairs, _up(body), self.gripper.max_opening_m, self.settings.approach_cone_deg)
+
+    def _grasps(
+        self,
+        frame: RgbdFrame,
+        body: Body,
+        tries: Poses,
+        widths_m: FloatArray,
+        obstacles: Obstacles,
+        holes: FloatArray,
+    ) -> InstanceGrasps:
+        """The grasps of one instance.
+
+        Args:
+            tries, widths_m: of `_tries`, at least one.
+            holes: (L, 3), of `rays_of_holes`, in the body's frame.
+        """
+        settings, gripper, up = self.settings, self.gripper, _up(body)
         radius_m = gripper.reach_m + settings.clearance_m + float(np.linalg.norm(body.size_m)) / 2
         centre_m = np.asarray(body.T_camera_body.apply(body.centre_m), dtype=np.float64)
         T_body_camera = body.T_camera_body.inverse()
         others_m = obstacles.others_near(centre_m, radius_m, body.label, body.support, T_body_camera)
-        if not len(tries):
-            return InstanceGrasps((), Status.NO_GRASP_CANDIDATE)
         column = Column.of(body, tries, gripper)
         deep_m = deepest_m(tries, column, body, gripper, settings.clearance_m)
         narrow_m = np.minimum(widths_m + 2 * _NARROW_ROOM_M, gripper.max_opening_m)
@@ -201,6 +212,14 @@ class GraspSampler:
             )
             for index in range(len(poses))
         )
+
+
+def _up(body: Body) -> FloatArray:
+    """(3,) the direction that the gripper is to come from, body frame: without a support, where the camera is."""
+    if body.supported:
+        return np.array([0.0, 0.0, 1.0])
+    towards_m = body.camera_m - body.centre_m
+    return np.asarray(towards_m / np.linalg.norm(towards_m))
 
 
 def _opened_less(poses: Poses, closed: Closed) -> tuple[Poses, Closed]:
