@@ -20,6 +20,9 @@ CAMERA = Intrinsics(4, 3, 2.0, 2.0, 1.5, 1.0)
         ((4, 3, -2.0, 2.0, 1.5, 1.0), "focal"),
         ((4, 3, 2.0, float("nan"), 1.5, 1.0), "focal"),
         ((4, 3, 2.0, 2.0, 100.0, 1.0), "principal point"),
+        ((4, 3, 2.0, 2.0, 1.5, -3.1), "principal point"),
+        ((640, 480, 5.0, 500.0, 319.5, 239.5), "more than 178 degrees"),
+        ((640, 480, 500.0, 4.0, 319.5, 239.5), "more than 178 degrees"),
     ],
 )
 def test_a_camera_that_cannot_be_is_refused(values: tuple[int, int, float, float, float, float], message: str) -> None:
@@ -48,10 +51,19 @@ def test_projection_undoes_back_projection(depth: float, x: int, y: int) -> None
 
 
 def test_resizing_keeps_the_directions_of_the_image_corners() -> None:
-    double = CAMERA.resized(8, 6)
-    corner = (-0.5 - CAMERA.cx) / CAMERA.fx  # the left edge of the leftmost pixel
-    assert (-0.5 - double.cx) / double.fx == pytest.approx(corner)
-    assert (8 - 0.5 - double.cx) / double.fx == pytest.approx((4 - 0.5 - CAMERA.cx) / CAMERA.fx)
+    wide = CAMERA.resized(8, 9)
+    first, last = (-0.5, -0.5), (CAMERA.width - 0.5, CAMERA.height - 0.5)  # outer corners of the corner pixels
+    for own, other in ((first, first), (last, (8 - 0.5, 9 - 0.5))):
+        assert (other[0] - wide.cx) / wide.fx == pytest.approx((own[0] - CAMERA.cx) / CAMERA.fx)
+        assert (other[1] - wide.cy) / wide.fy == pytest.approx((own[1] - CAMERA.cy) / CAMERA.fy)
+
+
+@pytest.mark.parametrize(
+    ("cx", "cy", "centred"),
+    [(319.5, 239.5, True), (200.0, 150.0, True), (440.0, 330.0, True), (180.0, 239.5, False), (319.5, 340.0, False)],
+)
+def test_a_camera_is_centred_where_its_axis_meets_the_middle_two_fifths(cx: float, cy: float, centred: bool) -> None:
+    assert Intrinsics(640, 480, 600.0, 600.0, cx, cy).is_centred is centred
 
 
 @pytest.mark.parametrize(

@@ -137,6 +137,29 @@ def test_registering_across_a_baseline_shifts_by_disparity_and_the_nearer_point_
     assert (registered[:, :2] == 0).all()
 
 
+@pytest.mark.parametrize(
+    ("move_m", "rows", "columns"),
+    [
+        ((0.1, 0.0, 0.0), slice(0, 10), slice(4, 40)),  # 4 px right at 1 m
+        ((-0.1, 0.0, 0.0), slice(0, 10), slice(0, 36)),
+        ((0.0, 0.1, 0.0), slice(4, 10), slice(0, 40)),  # 4 px down
+        ((0.0, -0.1, 0.0), slice(0, 6), slice(0, 40)),
+        ((0.0, 0.0, -1.5), slice(0, 0), slice(0, 0)),  # behind the colour camera
+        ((0.0, 0.0, 64.5), slice(0, 0), slice(0, 0)),  # farther than any depth
+    ],
+)
+def test_what_the_colour_camera_cannot_see_is_nowhere_in_its_image(
+    move_m: tuple[float, float, float], rows: slice, columns: slice
+) -> None:
+    camera = Intrinsics(40, 10, 40.0, 40.0, 19.5, 4.5)
+    registered = register_depth(
+        np.ones((10, 40), np.float32), camera, camera, Transform(np.eye(3), np.array(move_m, dtype=float))
+    )
+    expected = np.zeros((10, 40))
+    expected[rows, columns] = 1.0
+    np.testing.assert_allclose(registered, expected, rtol=1e-6)
+
+
 def test_registering_an_image_of_another_size_than_its_camera_info_is_refused() -> None:
     with pytest.raises(ValueError, match="5x3 but its CameraInfo says 4x3"):
         register_depth(np.ones((3, 5), np.float32), CAMERA, CAMERA, Transform.identity())

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from instance_seg_ros.core.geometry import OrientedBox, Plane, Transform, dot, length, mean_and_covariance
+from instance_seg_ros.core.geometry import OrientedBox, Plane, Transform, cross, dot, length, mean_and_covariance
 
 QUARTER_Z = Transform(np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1]], dtype=float), np.array([1.0, 2.0, 3.0]))
 
@@ -100,11 +100,18 @@ def test_plane_basis_is_right_handed_with_the_normal_last(normal: list[float]) -
     np.testing.assert_allclose(basis[:, 2], normal)
 
 
-def test_a_normal_of_another_length_is_refused() -> None:
-    with pytest.raises(ValueError, match="unit vector"):
-        Plane(np.array([0.0, 0.0, 2.0]), 0.0)
-    with pytest.raises(ValueError, match="offset_m must be finite"):
-        Plane(np.array([0.0, 0.0, 1.0]), float("nan"))
+@pytest.mark.parametrize(
+    ("normal", "offset_m", "message"),
+    [
+        ([0.0, 0.0, 2.0], 0.0, "unit vector"),
+        ([0.0, 1.0], 0.0, r"normal must have shape \(3,\)"),
+        ([0.0, np.nan, 1.0], 0.0, "normal must be finite"),
+        ([0.0, 0.0, 1.0], np.nan, "offset_m must be finite"),
+    ],
+)
+def test_what_is_no_plane_is_refused(normal: list[float], offset_m: float, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Plane(np.array(normal), offset_m)
 
 
 def test_box_corners_by_the_bits_of_their_index() -> None:
@@ -134,9 +141,14 @@ def test_products_and_lengths_of_two_and_of_three_coordinates() -> None:
     assert length(np.array([2.0, 3, 6])) == 7
 
 
+def test_the_vector_product_is_that_of_numpy() -> None:
+    first, second = np.array([2.0, -3.0, 5.0]), np.array([-7.0, 11.0, 13.0])
+    assert cross(first, second).tolist() == np.cross(first, second).tolist()
+
+
 @pytest.mark.parametrize(
     "rotation_vector",
-    [(0, 0, 0), (np.pi, 0, 0), (0, -np.pi, 0), (0, 0, np.pi), (0.1, -2, 0.3), (-3, 0.2, 0.1), (2, 2, -1)],
+    [(0, 0, 0), (np.pi, 0, 0), (0, -np.pi, 0), (0, 0, np.pi), (0.1, -2, 0.3), (-3, 0.2, 0.1), (2, 2, -1), (1, 1, 2.5)],
 )
 def test_a_quaternion_is_that_of_scipy(rotation_vector: tuple[float, float, float]) -> None:
     turn = Rotation.from_rotvec(rotation_vector)
