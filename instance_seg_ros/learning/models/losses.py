@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import reduce
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 _EPS = 1e-5
+_INDEX_BYTES = 2**26
+"""Indices of cells are made for so many masks at a time: for all masks of 64 images of 640x480 they would be 1 GB."""
 
 
 def focal_loss(logits: Tensor, targets: Tensor, weights: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
@@ -108,6 +112,37 @@ def mask_cross_entropy(probabilities: Tensor, targets: Tensor, weights: Tensor |
     return F.binary_cross_entropy(probabilities, targets, weights, reduction="none").flatten(1).mean(dim=1)
 
 
+class _SumsByLabel(torch.autograd.Function):
+    """Sums of (K, C) values over the cells of each label: (K, I).
+
+    Labels are those (B, C) int64 of each row's image (K,) int64, each below I. Autograd would keep a copy of the labels
+    for every row until the backward pass.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, labels: Tensor, image: Tensor, count: int) -> Tensor:
+        ctx.save_for_backward(labels, image)
+        sums = values.new_zeros(len(values), count)
+        for rows in _row_blocks(values):
+            sums[rows].scatter_add_(1, labels[image[rows]], values[rows])
+        return sums
+
+    @staticmethod
+    def backward(ctx: Any, slopes: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[override]
+        labels, image = ctx.saved_tensors
+        own = slopes.new_empty(len(image), labels.shape[1])
+        for rows in _row_blocks(own):
+            torch.gather(slopes[rows], 1, labels[image[rows]], out=own[rows])
+        return own, None, None, None
+
+
+def _row_blocks(values: Tensor) -> Iterator[slice]:
+    """Of (K, C): rows whose indices are `_INDEX_BYTES` together, or single rows where those of one are more."""
+    count, cells = values.shape
+    step = max(1, _INDEX_BYTES // (cells * torch.int64.itemsize))
+    return (slice(first, first + step) for first in range(0, count, step))
+
+
 def neighbour_loss(
     probabilities: Tensor, ids: Tensor, image: Tensor, own_id: Tensor, is_object: Tensor, least_cells: int = 6
 ) -> Tensor:
@@ -130,8 +165,7 @@ def neighbour_loss(
     labels = ids.flatten(1)
     areas = probabilities.new_zeros(len(ids), len(is_object))
     areas.scatter_add_(1, labels, torch.ones_like(labels, dtype=areas.dtype))
-    covered = probabilities.new_zeros(len(image), len(is_object))
-    covered = covered.scatter_add(1, labels[image], probabilities.flatten(1))
+    covered: Tensor = _SumsByLabel.apply(probabilities.flatten(1), labels, image, len(is_object))
     # Less than the whole, so that the loss of what is covered whole stays finite, and has a slope.
     share = 0.99 * covered / areas.clamp(min=1.0)[image]
     counts = (is_object & (areas >= least_cells))[image].scatter(1, own_id[:, None], False)

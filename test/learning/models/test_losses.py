@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from instance_seg_ros.learning.models import losses
 from instance_seg_ros.learning.models.losses import (
     boundary_weights,
     dice_loss,
@@ -142,3 +145,38 @@ def test_a_neighbour_that_is_covered_whole_has_a_slope() -> None:
     ).sum().backward()
     assert probabilities.grad is not None
     assert probabilities.grad.flatten().tolist() == pytest.approx([0, 0, 49.5, 49.5], rel=1e-3)
+
+
+class LargestIndex(TorchDispatchMode):
+    """Notes the most bytes of int64 that an operation makes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor) and result.dtype == torch.int64:
+            self.bytes = max(self.bytes, result.nbytes)
+        return result
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 7, 50])
+def test_masks_block_by_block_cost_the_same_with_the_same_slope_in_bounded_memory(
+    rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(0, 5, (2, 6, 8), generator=generator)
+    image, own = torch.tensor([0, 1, 1, 0, 0, 1, 1]), torch.tensor([1, 2, 3, 4, 2, 1, 4])
+    probabilities = torch.rand(7, 6, 8, generator=generator, dtype=torch.float64, requires_grad=True)
+    is_object = torch.arange(5) > 0
+
+    monkeypatch.setattr(losses, "_INDEX_BYTES", rows * 48 * 8)
+    with LargestIndex() as largest:
+        loss = neighbour_loss(probabilities, ids, image, own, is_object, least_cells=1)
+        loss.sum().backward()
+    others = [[probabilities[k][ids[i] == o].mean() for o in range(1, 5) if o != own[k]] for k, i in enumerate(image)]
+    expected = torch.stack([-torch.log(1 - 0.99 * torch.stack(shares)).sum() for shares in others])
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(probabilities.grad, torch.autograd.grad(expected.sum(), probabilities)[0])
+    assert largest.bytes <= max(2, min(rows, 7)) * 48 * 8  # the ids of the two images themselves are as much as two rows
