@@ -226,12 +226,14 @@ def test_an_epoch_sees_every_frame_once(tiny_store: Path) -> None:
 
 
 def test_boxes_and_ids_agree_after_augmentation(tiny_store: Path) -> None:
-    data = dataset(tiny_store)
+    data, boxes = dataset(tiny_store), 0
     for slot in range(4):
         sample = data[(1, slot)]
+        boxes += len(sample.boxes_xyxy)
         for index, (x0, y0, x1, y1) in enumerate(sample.boxes_xyxy.int().tolist(), start=1):
             rows, columns = torch.nonzero(sample.ids == index, as_tuple=True)
             assert [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1] == [x0, y0, x1, y1]
+    assert boxes >= 4
 
 
 def test_a_batch_stacks_images_and_instances(tiny_store: Path) -> None:

@@ -10,10 +10,17 @@ import numpy as np
 import pytest
 
 from instance_seg_ros.commands import main
+from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.geometry import OrientedBox, Transform
 from instance_seg_ros.core.parameters import LiftingSettings
 from instance_seg_ros.core.status import Status
-from instance_seg_ros.learning.evaluation.geometry_errors import ObjectError, error_rows, object_error, scene_errors
+from instance_seg_ros.learning.evaluation.geometry_errors import (
+    RECIPES,
+    ObjectError,
+    error_rows,
+    object_error,
+    scene_errors,
+)
 from instance_seg_ros.learning.evaluation.geometry_scenes import KINDS, TrueScene, geometry_scenes, volume_centre_m
 from instance_seg_ros.learning.synthetic.objects.shapes import box_mesh, join, lathe_mesh
 from instance_seg_ros.lifting import Completion, Instance3D, Lifter
@@ -114,6 +121,29 @@ def test_the_truth_has_no_error_and_another_box_has_that_of_its_difference(scene
     assert (error.centre_m, error.box_centre_m) == pytest.approx((0.01, 0.03), abs=1e-6)
     assert error.size == pytest.approx((0, 0, 0.5), abs=1e-6)
     assert error.bottom_m == pytest.approx(-0.03 - 0.25 * size_m[2], abs=1e-6) and not error.bottom_right
+
+
+def test_simple_recipes_are_the_mean_of_what_is_seen_and_boxes_around_it_without_outliers() -> None:
+    """An upright plate of 400 mm x 200 mm at 1 m, with a hole in its left half and one measurement far behind it."""
+    camera = Intrinsics(64, 48, 100.0, 100.0, 29.5, 19.5)
+    mask = np.zeros((48, 64), dtype=bool)
+    mask[10:30, 10:50] = True
+    depth_m = np.where(mask, np.random.default_rng(0).normal(1, 0.0005, mask.shape), 0).astype(np.float32)
+    depth_m[15:25, 12:22] = 0  # of 800 points 100 that are 0.13 m left of the middle
+    depth_m[19, 40] = 2.0
+    frame = RgbdFrame(None, depth_m, camera)
+
+    centres_m = {name: recipe(frame, mask) for name, recipe in RECIPES.items()}
+    mean_m = np.array([(0.13 * 100 + 0.105) / 700, -0.005 / 700, 701 / 700])  # the stray point is twice as far off
+    np.testing.assert_allclose(centres_m.pop("mean of the surface"), mean_m, atol=2e-4)
+    for name, centre_m in centres_m.items():
+        np.testing.assert_allclose(centre_m, [0, 0, 1], atol=2e-3, err_msg=name)
+
+
+def test_where_nothing_was_measured_simple_recipes_have_no_centre() -> None:
+    frame = RgbdFrame(None, np.zeros((48, 64), np.float32), Intrinsics(64, 48, 100.0, 100.0, 31.5, 23.5))
+    for recipe in RECIPES.values():
+        assert np.isnan(recipe(frame, np.ones((48, 64), dtype=bool))).all()
 
 
 def test_figures_are_medians_and_shares_of_the_groups() -> None:

@@ -92,6 +92,17 @@ def test_a_shift_beyond_the_tolerance_loses_the_two_sides() -> None:
     assert result.recall == pytest.approx(kept, abs=0.03)
 
 
+@pytest.mark.parametrize(("offset_xy", "is_near"), [((3, 0), 1), ((0, -3), 1), ((2, 2), 1), ((3, 1), 0), ((-4, 0), 0)])
+def test_the_boundary_is_right_within_a_circle_around_the_true_one(offset_xy: tuple[int, int], is_near: int) -> None:
+    x, y = 50 + offset_xy[0], 40 + offset_xy[1]
+    # A speck of one pixel, which a mask over it and another one far away are matched by.
+    truth = masks((50, 40, 51, 41), (0, 0, 1, 1), size=(480, 640))
+    predicted = masks((x, y, x + 1, y + 1), (0, 0, 1, 1), size=(480, 640))
+    truth[0, 100:110, 100:110] = predicted[0, 200:210, 200:210] = True
+    truth[0, 300, 300] = predicted[0, 300, 300] = True
+    assert image_metrics(truth, predicted).boundary == PrecisionRecall((is_near + 2) / 39, (is_near + 2) / 39)
+
+
 def test_the_boundary_is_one_pixel_wide_and_inside() -> None:
     mask = masks((10, 10, 15, 15))[0]
     edge = boundary(mask)

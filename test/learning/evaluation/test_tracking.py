@@ -74,7 +74,10 @@ def test_true_masks_are_of_objects_alone(jerky: list[TrueFrame]) -> None:
     for frame in jerky:
         masks = true_masks(frame)
         assert not (masks.masks & np.isin(frame.ids, [0, HAND])).any()
-        assert len(masks) <= len(np.unique(frame.ids))
+        seen = [np.unique(frame.ids[mask]) for mask in masks.masks]
+        assert all(len(ids) == 1 for ids in seen)
+        large = {number for number in np.unique(frame.ids) if (frame.ids == number).sum() >= 400} - {0, HAND}
+        assert large and large <= set(np.concatenate(seen).tolist())
 
 
 def test_what_lies_on_a_hand_and_slivers_of_objects_are_not_asked_for() -> None:

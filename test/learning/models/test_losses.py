@@ -179,4 +179,6 @@ def test_masks_block_by_block_cost_the_same_with_the_same_slope_in_bounded_memor
     expected = torch.stack([-torch.log(1 - 0.99 * torch.stack(shares)).sum() for shares in others])
     torch.testing.assert_close(loss, expected)
     torch.testing.assert_close(probabilities.grad, torch.autograd.grad(expected.sum(), probabilities)[0])
-    assert largest.bytes <= max(2, min(rows, 7)) * 48 * 8  # the ids of the two images themselves are as much as two rows
+    assert (
+        largest.bytes <= max(2, min(rows, 7)) * 48 * 8
+    )  # the ids of the two images themselves are as much as two rows

@@ -90,6 +90,8 @@ def test_a_mask_that_is_not_finite_where_it_is_looked_at_is_an_error(value: floa
 
 
 def test_a_mask_of_a_row_that_is_left_out_may_be_anything() -> None:
-    output = blobs(0)
+    selection, output = Selection(0.3, 0.5, 50, 1), blobs(0)
+    assert output.scores.min() < selection.score_threshold
+    expected = settled_instances(settled(output, selection), ("cup", "can"), 1)
     output.masks[np.argmin(output.scores)] = np.nan
-    settled(output, Selection(0.3, 0.5, 50, 1))
+    assert_equal(settled_instances(settled(output, selection), ("cup", "can"), 1), expected)
