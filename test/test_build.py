@@ -282,3 +282,16 @@ def test_a_model_on_a_gpu_is_made_with_its_scenes_and_leaves_no_process(
     )  # fmt: skip
     assert made.returncode == status
     assert (tmp_path / "log").read_text().split() == commands
+
+
+def test_the_tests_begin_beside_the_pytest_plugins_of_a_sourced_ros_2(tmp_path: Path) -> None:
+    (tmp_path / "of_ros_2.py").write_text("def pytest_pycollect_makemodule(path, parent): pass\n")  # gone from pytest 9
+    for plugin in ("launch_testing", "launch_ros", "launch_pytest"):
+        metadata = tmp_path / f"{plugin}-3.4.3.dist-info"
+        metadata.mkdir()
+        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {plugin}\nVersion: 3.4.3\n")
+        (metadata / "entry_points.txt").write_text(f"[pytest11]\n{plugin} = of_ros_2\n")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, "-m", "pytest", "-q", "--collect-only", "-n", "0", "test/core/test_arguments.py"]
+    shown = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert (shown.returncode, shown.stderr) == (0, "")

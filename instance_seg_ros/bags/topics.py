@@ -43,8 +43,10 @@ def find_topics(
             is not known. Used only where names do not decide.
 
     Raises:
-        BagError: listing the topics, when one is missing, ambiguous or not of a type that fits.
+        BagError: listing the topics, when one is missing, ambiguous or not of a type that fits; there are none.
     """
+    if not types:
+        raise BagError("the bag has no topics: nothing was recorded, or its list of topics is lost")
     chosen = {key: topic for key, topic in (overrides or {}).items() if topic is not None}
     for key, topic in chosen.items():
         fitting = (CAMERA_INFO,) if key.endswith("_info") else (IMAGE, COMPRESSED_IMAGE)
@@ -130,6 +132,4 @@ def _info_of(image_topic: str, types: Mapping[str, str]) -> str | None:
 
 
 def _listing(types: Mapping[str, str]) -> str:
-    return "the bag has " + (
-        ", ".join(f"{topic} ({msgtype})" for topic, msgtype in sorted(types.items())) or "no topics"
-    )
+    return "the bag has " + ", ".join(f"{topic} ({msgtype})" for topic, msgtype in sorted(types.items()))

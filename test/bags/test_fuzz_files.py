@@ -20,6 +20,7 @@ from instance_seg_ros.messages.types import load_typestore
 
 CAPTURES, BAGS, HUNTED = 800, 150, 20_000
 LONGEST_S = 3.0
+"""Of CPU time, as the machine may be busy."""
 HOSTILE_TEXTS = (b"1e999", b"-1", b"NaN", b"null", b"[]", b"{", b'"\\ud800"', b"9" * 400, b"\xff\xfe")
 
 
@@ -43,13 +44,13 @@ def spoil(content: bytes, rng: np.random.Generator) -> bytes:
 
 def was_read(read: Callable[[], object], *named: str) -> bool:
     """Whether it was; otherwise it was refused with an error that names one of these."""
-    start_s, refusal = time.perf_counter(), ""
+    start_s, refusal = time.process_time(), ""
     try:
         read()
     except InputError as error:
         refusal = str(error)
         assert any(name in refusal for name in named), refusal
-    assert time.perf_counter() - start_s < LONGEST_S
+    assert time.process_time() - start_s < LONGEST_S
     return not refusal
 
 
@@ -73,7 +74,7 @@ def bag_round(bag: Path, typestore: Any, rng: np.random.Generator, content: byte
             reader = FrameReader(opened, typestore, topics_of(opened), 0.025, InputCounts())
             assert all(isinstance(frame, RgbdFrame) for _, frame in reader.read())
 
-    return was_read(read, bag.name, "the bag has /")
+    return was_read(read, bag.name, "the bag has /", "the bag has no topics")
 
 
 def test_damaged_captures_are_read_or_refused(tmp_path: Path, make_frame: Callable[..., RgbdFrame]) -> None:

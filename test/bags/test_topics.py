@@ -137,7 +137,7 @@ def test_topics_that_are_given_win() -> None:
     ("types", "overrides", "cause"),
     [
         ({"/imu": "sensor_msgs/msg/Imu"}, {}, r"found no colour image; name it with --color-topic; the bag has /imu"),
-        ({}, {}, "the bag has no topics"),
+        ({}, {}, "^the bag has no topics: nothing was recorded"),
         ({COLOR: IMAGE, COLOR_INFO: INFO}, {}, "found no depth image; name it with --depth-topic"),
         ({COLOR: IMAGE, DEPTH: IMAGE, DEPTH_INFO: INFO}, {}, f"found no CameraInfo of {COLOR}; name it with"),
         ({**REALSENSE, "/other/color/image_raw": IMAGE}, {}, "several topics may be the colour image .*/other/color"),

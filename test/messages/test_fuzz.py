@@ -24,7 +24,7 @@ from instance_seg_ros.messages.registration import Registration
 
 EXAMPLES, HUNTED = 1200, 100_000
 LONGEST_S = 1.0
-"""A malformed frame of this size is refused in milliseconds; the machine may be busy."""
+"""Of CPU time, as the machine may be busy: a malformed frame of this size is refused in milliseconds."""
 WIDTH, HEIGHT = 24, 18
 MAX_PIXELS = 1_000_000
 
@@ -182,7 +182,7 @@ def at_origin(color_frame: str, depth_frame: str, stamp_ns: int) -> Transform:
 
 
 def check(messages: RgbdMessages, pose: Transform | None) -> None:
-    start_s = time.perf_counter()
+    start_s = time.process_time()
     try:
         frame = frame_of(messages, at_origin, pose, Registration(), MAX_PIXELS)
         distortion_of(messages).fault("/camera/image_rect", "rectified_inputs")
@@ -190,7 +190,7 @@ def check(messages: RgbdMessages, pose: Transform | None) -> None:
         pass
     else:
         assert isinstance(frame, RgbdFrame)  # which has checked itself
-    assert time.perf_counter() - start_s < LONGEST_S
+    assert time.process_time() - start_s < LONGEST_S
 
 
 def resident_pages() -> int:
