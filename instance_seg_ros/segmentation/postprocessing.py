@@ -40,11 +40,11 @@ class NetworkOutput:
         masks: (K, h, w) float16 or float32 probabilities on the mask grid.
         mask_scale, mask_offset: (2,) float32: camera pixel (x, y) has mask coordinates ((x + 0.5) * sx - 0.5 + ox,
             (y + 0.5) * sy - 0.5 + oy) in the mask, after its upsampling where there is one. Or (K, 2), of each mask,
-            where masks lie over boxes; then there are regions and no upsampling.
+            where masks lie over boxes; then there are regions.
         mask_upsampling: (9, f, f, h, w) float16 or float32, or None: sample (f y + a, f x + b) of a finer mask is the
             sum over n of [n, a, b, y, x] times the n-th of the 3 x 3 neighbours of cell (y, x), row by row.
         mask_regions_xyxy: (K, 4) int64, the camera's pixels, from (x0, y0) to before (x1, y1), that a mask may claim;
-            None where these are the box and a margin.
+            None where these are the box and a margin, as they are where masks are upsampled.
 
     Raises:
         NotFiniteError: scores or boxes are not finite; whoever runs the network learns of it before the result is used.
@@ -346,11 +346,13 @@ def _fine_mask(
     """A mask upsampled by the network's weights, around the region only, and the mask's offset there."""
     factor = weights.shape[1]
     corners = (np.array(region_xyxy).reshape(2, 2) * mask_scale + mask_offset) / factor
-    x0, y0 = np.clip(np.floor(corners[0]) - 1, 0, None).astype(int)
-    x1, y1 = (np.ceil(corners[1]) + 1).astype(int)
+    # At least one cell, also for a region that lies beside the mask.
+    sides = np.array(mask.shape[::-1])
+    x0, y0 = np.clip(np.floor(corners[0]) - 1, 0, sides - 1).astype(int)
+    x1, y1 = np.clip(np.ceil(corners[1]) + 1, 1, sides).astype(int)
     # One cell more on each side: replicated at the mask's border, real cells elsewhere.
     rows, columns = (
-        np.clip(np.arange(first - 1, min(last, length) + 1), 0, length - 1)
+        np.clip(np.arange(first - 1, last + 1), 0, length - 1)
         for first, last, length in ((y0, y1, mask.shape[0]), (x0, x1, mask.shape[1]))
     )
     padded = mask[rows[:, None], columns].astype(np.float32)

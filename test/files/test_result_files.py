@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 import trimesh
 
+from instance_seg_ros.core.geometry import OrientedBox, Transform
 from instance_seg_ros.core.parameters import GraspingSettings
 from instance_seg_ros.files.atomic import write_atomically
 from instance_seg_ros.files.result_files import ASSUMED_RGB, MEASURED_RGB, scene_document, write_results
 from instance_seg_ros.lifting import ShapeMesh
 from instance_seg_ros.pipeline import Scene
+from instance_seg_ros.results.drawing import color_of_track
 
 MakeScene = Callable[..., Scene]
 
@@ -118,6 +120,7 @@ def test_the_cloud_is_every_measured_point_with_colour_and_label(
     else:
         background = vertices[vertices["label"] == 0][0]
         assert (background["red"], background["green"], background["blue"]) == (160, 160, 160)
+        assert (of_block["red"][0], of_block["green"][0], of_block["blue"][0]) == color_of_track(scene.track_ids[0])
 
 
 def test_an_empty_scene_has_all_files_too(make_scene: MakeScene, tmp_path: Path) -> None:
@@ -172,19 +175,22 @@ TETRAHEDRON = ShapeMesh(
 
 def test_completed_shapes_are_a_ply_of_measured_and_assumed_vertices(make_scene: MakeScene, tmp_path: Path) -> None:
     scene = make_scene()
-    block, unknown = scene.lifted.instances
+    block, _ = scene.lifted.instances
     assert block.box is not None
-    shaped = replace(scene, lifted=replace(scene.lifted, instances=(replace(block, mesh=TETRAHEDRON), unknown)))
+    moved = OrientedBox(Transform(np.eye(3), np.array([0.2, -0.1, 0.9])), np.full(3, 0.1))
+    both = replace(block, mesh=TETRAHEDRON), replace(block, mesh=TETRAHEDRON, box=moved)
+    shaped = replace(scene, lifted=replace(scene.lifted, instances=both))
     assert tmp_path / "shapes.ply" in write_results(shaped, tmp_path)
 
     mesh = trimesh.load(tmp_path / "shapes.ply", process=False)
-    np.testing.assert_array_equal(mesh.faces, TETRAHEDRON.triangles)
-    np.testing.assert_allclose(mesh.vertices, block.box.T_camera_box.apply(TETRAHEDRON.vertices_m), atol=1e-6)
+    np.testing.assert_array_equal(mesh.faces, [*TETRAHEDRON.triangles, *(TETRAHEDRON.triangles + 4)])
+    vertices_m = [box.T_camera_box.apply(TETRAHEDRON.vertices_m) for box in (block.box, moved)]
+    np.testing.assert_allclose(mesh.vertices, np.concatenate(vertices_m), atol=1e-6)
     vertices = mesh.metadata["_ply_raw"]["vertex"]["data"]
-    assert vertices["measured"].ravel().tolist() == [1, 0, 0, 1]
-    assert vertices["label"].ravel().tolist() == [1] * 4
+    assert vertices["measured"].ravel().tolist() == [1, 0, 0, 1] * 2
+    assert vertices["label"].ravel().tolist() == [1] * 4 + [2] * 4
     assert mesh.visual.vertex_colors[:, :3].tolist() == [
-        list(MEASURED_RGB if measured else ASSUMED_RGB) for measured in TETRAHEDRON.measured
+        list(MEASURED_RGB if measured else ASSUMED_RGB) for measured in (*TETRAHEDRON.measured, *TETRAHEDRON.measured)
     ]
 
     write_results(scene, tmp_path)

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
+from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
 
 from instance_seg_ros.core.geometry import OrientedBox, Transform
 from instance_seg_ros.core.parameters import GripperSettings
@@ -78,9 +82,70 @@ def test_tags_say_what_is_known(make_scene: MakeScene) -> None:
     assert tag_of(unknown) == "#6 object 1.00"
 
 
+def without_grasps(scene: Scene) -> Scene:
+    return replace(scene, grasps=(InstanceGrasps((), Status.GRASPING_DISABLED),) * len(scene.instances))
+
+
+BESIDE_THE_PICTURE = OrientedBox(Transform(np.eye(3), np.array([50.0, 50.0, 1.0])), np.full(3, 0.1))
+
+
+def with_box(scene: Scene, box: OrientedBox) -> np.ndarray:
+    """The picture of a scene whose first object has this box, without grasps."""
+    block, unknown = scene.lifted.instances
+    return draw_overlay(
+        replace(without_grasps(scene), lifted=LiftedFrame((replace(block, box=box), unknown), None))
+    ).astype(int)
+
+
+def test_a_box_is_drawn_along_its_twelve_edges(make_scene: MakeScene) -> None:
+    scene = make_scene()
+    turned = Transform(Rotation.from_euler("xyz", [0.5, 0.4, 0.2]).as_matrix(), np.array([0.0, 0.0, 0.7]))
+    box = OrientedBox(turned, np.array([0.25, 0.15, 0.2]))
+    rows, columns = np.nonzero((with_box(scene, box) != with_box(scene, BESIDE_THE_PICTURE)).any(axis=-1))
+
+    signs = np.array(list(itertools.product((-1, 1), repeat=3)))
+    camera = scene.frame.intrinsics
+    edges_px = []
+    for one, other in itertools.combinations(signs, 2):
+        if np.abs(one - other).sum() == 2:
+            along = one + np.linspace(0, 1, 200)[:, None] * (other - one)
+            x_m, y_m, z_m = (along * box.size_m / 2 @ turned.rotation.T + turned.translation_m).T
+            edges_px.append(np.stack([camera.fx * x_m / z_m + camera.cx, camera.fy * y_m / z_m + camera.cy], axis=1))
+    to_lines_px = cKDTree(np.concatenate(edges_px)).query(np.stack([columns, rows], axis=1))[0]
+    assert to_lines_px.max() < 2
+    drawn = cKDTree(np.stack([columns, rows], axis=1))
+    # A few pixels lie under a tag, or have the line's colour already.
+    assert [bool((drawn.query(edge_px)[0] < 1.5).mean() > 0.8) for edge_px in edges_px].count(True) >= 11
+
+
 def test_a_box_that_reaches_behind_the_camera_is_left_out(make_scene: MakeScene) -> None:
     scene = make_scene()
-    block, unknown = scene.lifted.instances
-    huge = replace(block, box=OrientedBox(Transform.identity(), np.full(3, 2.0)))
-    overlay = draw_overlay(replace(scene, lifted=LiftedFrame((huge, unknown), None)))
-    assert overlay.shape == (120, 160, 3)
+    huge = OrientedBox(Transform.identity(), np.full(3, 2.0))
+    assert np.array_equal(with_box(scene, huge), with_box(scene, BESIDE_THE_PICTURE))
+
+
+def test_contacts_are_dots_in_the_colour_of_their_track(make_scene: MakeScene) -> None:
+    scene = make_scene()
+    overlay, camera = draw_overlay(scene), scene.frame.intrinsics
+    for x_m, y_m, z_m in scene.grasps[0].grasps[0].contacts_m:
+        column, row = round(camera.fx * x_m / z_m + camera.cx), round(camera.fy * y_m / z_m + camera.cy)
+        assert (overlay[row - 1 : row + 2, column - 1 : column + 2] == color_of_track(5)).all()
+
+
+@pytest.mark.parametrize("box", [(60, 60, 100, 100), (0, 0, 10, 10), (150, 0, 160, 10), (150, 110, 160, 120)])
+def test_tags_of_objects_at_one_place_lie_beside_each_other_in_the_picture(
+    box: tuple[int, ...], make_scene: MakeScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places, texts = [], []
+    monkeypatch.setattr(cv2, "rectangle", lambda canvas, first, last, *_: places.append((*first, *last)))
+    monkeypatch.setattr(cv2, "putText", lambda canvas, text, place_xy, *_: texts.append((text, place_xy)))
+    scene = without_grasps(make_scene())
+    draw_overlay(replace(scene, instances=replace(scene.instances, boxes_xyxy=np.array([box] * 2, np.float32))))
+
+    (first, second) = places
+    assert first[3] <= second[1] or second[3] <= first[1]
+    assert [text for text, _ in texts] == [tag_of(each) for each in scene.objects()]
+    for (x0, y0, x1, y1), (_, (x, y)) in zip(places, texts, strict=True):
+        assert 0 <= x0 < x < x1 < 160 and 0 <= y0 < y < y1 < 120
+        assert min(abs(y1 - box[1]), abs(y0 - box[1])) < 30  # near its object's upper edge
+        assert (x0 + x1) / 2 == pytest.approx((box[0] + box[2]) / 2, abs=1) or x0 == 0 or x1 == 159

@@ -12,6 +12,7 @@ from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.geometry import Plane
 from instance_seg_ros.core.instances import NO_STUFF, Instances
 from instance_seg_ros.lifting import LiftedFrame
+from instance_seg_ros.lifting.support import ObjectSupport, Support
 from instance_seg_ros.pipeline import Scene
 from instance_seg_ros.results.panoptic import BACKGROUND, STUFF_OF_MODEL, SUPPORT, WALL_OR_FLOOR, panoptic_image
 
@@ -70,6 +71,25 @@ def test_each_pixel_is_a_thing_or_a_kind_of_stuff(noise_m: float, scene_of: Call
 def test_without_a_support_a_table_is_a_large_plane(scene_of: Callable[..., Scene]) -> None:
     labels = panoptic_image(scene_of(np.minimum(depth_of(TABLE), depth_of(WALL)), np.zeros((120, 160)), None))
     assert set(np.unique(labels)) == {WALL_OR_FLOOR}
+
+
+@pytest.mark.parametrize(
+    ("support", "label"),
+    [
+        (ObjectSupport(Support.PLANE, TABLE, None), SUPPORT),
+        (ObjectSupport(Support.INSTANCE, TABLE, None), WALL_OR_FLOOR),  # of another object's top no stuff is told
+    ],
+)
+def test_what_an_object_of_its_own_stands_on_is_a_support(
+    support: ObjectSupport, label: int, scene_of: Callable[..., Scene]
+) -> None:
+    table_m, wall_m = depth_of(TABLE), depth_of(WALL)
+    thing = np.zeros((120, 160), dtype=bool)
+    thing[80:100, 60:90] = True
+    scene = scene_of(np.where(thing, 0.5, np.minimum(table_m, wall_m)), thing, None)
+    standing = dataclasses.replace(scene.lifted.instances[0], support=support)
+    labels = panoptic_image(dataclasses.replace(scene, lifted=LiftedFrame((standing,), None)))
+    assert np.mean(labels[(table_m < wall_m) & ~thing] == label) > 0.99
 
 
 @pytest.mark.parametrize("depth_m", [np.zeros((120, 160)), np.random.default_rng(0).uniform(0.3, 3, (120, 160))])

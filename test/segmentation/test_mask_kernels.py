@@ -65,6 +65,22 @@ def test_pixels_go_to_the_highest_probability_and_of_equals_to_the_first() -> No
     assert best[1].tolist() == pytest.approx([0.9, 0.8, 0.7, 0.6])
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_pixels_of_masks_anywhere_go_to_the_highest_probability(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    best, owner = np.full((7, 9), HALF), np.full((7, 9), 5, np.int16)
+    everywhere = np.zeros((5, 7, 9), np.float32)
+    for index, whole in enumerate(everywhere):
+        x0, y0 = rng.integers(0, 6), rng.integers(0, 4)
+        here = np.s_[y0 : y0 + rng.integers(1, 5), x0 : x0 + rng.integers(1, 5)]
+        whole[here] = rng.random(whole[here].shape)
+        claimed = claim_pixels(np.ascontiguousarray(whole[here]), x0, y0, HALF, index, best, owner)
+        assert claimed == np.count_nonzero(whole > HALF)
+    highest = everywhere.max(axis=0)
+    assert owner.tolist() == np.where(highest > HALF, everywhere.argmax(axis=0), 5).tolist()
+    assert best.tolist() == np.maximum(highest, HALF).tolist()
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_a_probability_that_is_none_is_told(value: float) -> None:
     probability = np.array([[0.9, value]], np.float32)

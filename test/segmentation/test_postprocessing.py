@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from instance_seg_ros.segmentation.mask_kernels import upsampled
 from instance_seg_ros.segmentation.model_file import ModelError
 from instance_seg_ros.segmentation.postprocessing import NetworkOutput, stuff_image, to_instances
 
@@ -65,10 +66,39 @@ def test_a_mask_is_upsampled_by_the_weights_of_its_neighbours(box: tuple[int, ..
     assert instances_of(finer, size_wh=(8, 8)).label_image().tolist() == expected.tolist()
 
 
-def test_a_mask_far_outside_its_box_is_cut() -> None:
+@pytest.mark.parametrize(
+    ("box", "kept"),
+    [
+        ((0, 0, 10, 6), [0, 0, 13, 6]),  # 10 + a tenth of 10 + two cells
+        ((10, 0, 20, 6), [7, 0, 23, 6]),
+        ((10.4, 0, 19.6, 6), [7, 0, 23, 6]),  # 7.48 to 22.52
+    ],
+)
+def test_a_mask_far_outside_its_box_is_cut(box: tuple[float, ...], kept: list[int]) -> None:
     everywhere = np.full((6, 40), 0.9)
-    instances = instances_of(output([everywhere], [(0, 0, 10, 6)], [0.9]), size_wh=(40, 6))
-    assert instances.boxes_xyxy[0].tolist() == [0, 0, 13, 6]  # 10 + a tenth of 10 + two cells
+    instances = instances_of(output([everywhere], [box], [0.9]), size_wh=(40, 6))
+    assert instances.boxes_xyxy[0].tolist() == kept
+
+
+@pytest.mark.parametrize("scale", [0.4, 1.0, 1.7])
+@pytest.mark.parametrize("offset", [(0.0, 0.0), (2.3, -1.6), (30.0, 0.0), (0.0, -30.0)])
+@pytest.mark.parametrize("box", [(0, 0, 18, 14), (6, 4, 9, 6), (16, 12, 17, 13), (9, 0, 18, 6)])
+def test_a_mask_that_is_upsampled_around_its_box_is_there_as_if_it_were_whole(
+    box: tuple[int, ...], offset: tuple[float, float], scale: float
+) -> None:
+    rng = np.random.default_rng(2)
+    coarse = rng.random((6, 8)).astype(np.float16)
+    weights = rng.random((9, 2, 2, 6, 8)).astype(np.float32)
+    weights /= weights.sum(axis=0)
+    whole = replace(
+        output([upsampled(np.pad(coarse, 1, mode="edge").astype(np.float32), weights)], [box], [0.9], scale),
+        mask_offset=np.array(offset, np.float32),
+    )
+    around = replace(whole, masks=coarse[None], mask_upsampling=weights)
+    found, expected = (
+        instances_of(each, (18, 14), mask_threshold=0.45, overlapping=True).masks for each in (around, whole)
+    )
+    assert found.tolist() == expected.tolist()
 
 
 def test_the_higher_probability_wins_a_disputed_pixel() -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from instance_seg_ros.commands import main
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
-from instance_seg_ros.core.geometry import OrientedBox, Transform
+from instance_seg_ros.core.geometry import OrientedBox, Plane, Transform
 from instance_seg_ros.core.parameters import LiftingSettings
 from instance_seg_ros.core.status import Status
 from instance_seg_ros.learning.evaluation.geometry_errors import (
@@ -19,11 +20,12 @@ from instance_seg_ros.learning.evaluation.geometry_errors import (
     ObjectError,
     error_rows,
     object_error,
+    planes_right,
     scene_errors,
 )
 from instance_seg_ros.learning.evaluation.geometry_scenes import KINDS, TrueScene, geometry_scenes, volume_centre_m
 from instance_seg_ros.learning.synthetic.objects.shapes import box_mesh, join, lathe_mesh
-from instance_seg_ros.lifting import Completion, Instance3D, Lifter
+from instance_seg_ros.lifting import Completion, Instance3D, LiftedFrame, Lifter
 
 
 @pytest.fixture(scope="module")
@@ -192,6 +194,31 @@ def test_the_command_prints_the_tables_and_writes_them(tmp_path: Path, capsys: p
 def test_options_that_cannot_be_are_named(options: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.main(["eval", "--geometry", *options]) == 2
     assert message in capsys.readouterr().err
+
+
+class Tilted(Lifter):
+    """Lifts as ever, but says that the support plane lies 20 mm higher and leans by 3 degrees about the objects."""
+
+    def __init__(self, scene: TrueScene) -> None:
+        super().__init__(LiftingSettings())
+        assert scene.support_height_m is not None
+        middle_m = scene.T_world_camera.apply(np.mean([item.centre_m for item in scene.objects], axis=0))
+        to_camera, lean = scene.T_world_camera.inverse(), np.radians(3)
+        normal = to_camera.rotation @ np.array([np.sin(lean), 0, np.cos(lean)])
+        at_m = to_camera.apply(np.array([*middle_m[:2], scene.support_height_m])) + 0.02 * normal
+        self.plane = Plane(normal, float(-normal @ at_m))
+
+    def lift(self, *args: Any) -> LiftedFrame:
+        return replace(super().lift(*args), support_plane=self.plane)
+
+
+def test_a_support_plane_is_off_by_its_distance_at_the_objects_and_its_angle(scenes: dict[str, TrueScene]) -> None:
+    scene = scenes["table"]
+    _, error = scene_errors(scene, Tilted(scene))
+    assert error is not None
+    assert (error.found, error.distance_m, error.angle_deg) == (True, pytest.approx(0.02), pytest.approx(3))
+    assert planes_right([error], 0.021, 3.1) == 100
+    assert planes_right([error], 0.019, 3.1) == planes_right([error], 0.021, 2.9) == 0
 
 
 def test_lifting_is_nearer_to_the_truth_than_the_simple_recipes(scenes: dict[str, TrueScene]) -> None:

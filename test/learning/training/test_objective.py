@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import math
 from dataclasses import fields, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -145,6 +147,33 @@ def losses_image_by_image(model: CondInst, output: DenseOutput, batch: Batch) ->
         "box": sum(loss for loss, _ in box) / sum(quality for _, quality in box),
         "centerness": torch.stack(centerness).mean(),
     }
+
+
+def test_the_foreground_loss_asks_each_cell_for_its_share_of_objects_but_those_with_ignored_pixels(
+    small_config: CondInstConfig, batch: Batch
+) -> None:
+    model = network(small_config)
+    output = model(batch.depth_m, batch.intrinsics, batch.color_rgb)
+    ids = torch.zeros_like(batch.ids)
+    ids[:, 16:32, 18:47], ids[1:, 60:66, 61:80], ids[0, 70:90, 5:15] = 1, IGNORE_ID, 2
+    stride = small_config.stage_strides[0]
+    logits = torch.randn(output.foreground_logits.shape, generator=torch.Generator().manual_seed(0))
+    expected = []
+    for image, row, column in np.ndindex(len(ids), *logits.shape[2:]):
+        cell = ids[image, row * stride :, column * stride :][:stride, :stride]
+        if not (cell == IGNORE_ID).any():
+            share, sure = float((cell > 0).float().mean()), float(logits[image, 0, row, column].sigmoid())
+            expected.append(-share * math.log(sure) - (1 - share) * math.log(1 - sure))
+    assert len(expected) < logits.numel()
+
+    losses = batch_losses(
+        model,
+        replace(output, foreground_logits=logits),
+        replace(batch, ids=ids),
+        replace(OBJECTIVE, foreground_weight=3.0),
+        SEEDS,
+    )
+    assert float(losses["foreground"]) == pytest.approx(3 * np.mean(expected), rel=1e-4)
 
 
 @pytest.mark.parametrize("head", MASK_HEADS)
