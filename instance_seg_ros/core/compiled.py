@@ -5,8 +5,8 @@ that no frame ever waits because an array is of another kind; that is a TypeErro
 `__pycache__` beside the module, or in the user's cache (`~/.cache/numba`) where that cannot be written to;
 NUMBA_CACHE_DIR names another folder, and NUMBA_DISABLE_JIT=1 runs the Python code as it stands.
 
-Kept code is used again as long as the file of the kernel is the same. So what a kernel calls and the constants that it
-reads must be in that file, too.
+Kept code is used again as long as the file of the kernel is the same, and those of the functions with `inner` that it
+calls. So the constants that either reads must be in its own file.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import functools
+import hashlib
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Generic, ParamSpec, TypeVar
 
 import numba
@@ -92,6 +94,10 @@ class Kernel(Generic[Parameters, Result]):
     def _kept(self, signature: tuple[Any, ...]) -> Any:
         dispatcher = numba.njit(**_OPTIONS)(self._function)
         dispatcher.enable_caching()
+        others = _stamp_of_called(self._function)
+        if others:  # Numba looks at the kernel's own file alone
+            index = dispatcher._cache._cache_file
+            index._source_stamp = index._source_stamp, others
         self.folder = str(dispatcher.stats.cache_path)
         with _alone_in(self.folder):
             try:
@@ -134,7 +140,7 @@ def kernel(
 
 
 def inner(function: Function) -> Function:
-    """Makes a function that kernels of the same file call; it becomes a part of each."""
+    """Makes a function that kernels call; it becomes a part of each."""
     return numba.njit(**_OPTIONS)(function)  # type: ignore[no-any-return]
 
 
@@ -159,6 +165,19 @@ def compile_kernels(report: Callable[[str], None]) -> None:
         kept = [f"kept in {', '.join(folders)}"] if folders else []
         lost = [f"not kept, so that the next start compiles again ({'; '.join(causes)})"] if causes else []
         report(f"compiled {new} functions in {time.monotonic() - start_s:.1f} s; {'; '.join(kept + lost)}")
+
+
+def _stamp_of_called(function: Callable[..., Any]) -> bytes:
+    """What is in the other files of the inner functions that a function calls, as hashes; empty where it calls none."""
+    called, waiting = {function}, [function]
+    while waiting:
+        own = waiting.pop()
+        used = (own.__globals__.get(name) for name in own.__code__.co_names)
+        new = {other.py_func for other in used if isinstance(other, numba.core.dispatcher.Dispatcher)} - called
+        called |= new
+        waiting += new
+    others = {own.__code__.co_filename for own in called} - {function.__code__.co_filename}
+    return b"".join(hashlib.sha256(Path(path).read_bytes()).digest() for path in sorted(others))
 
 
 @contextlib.contextmanager

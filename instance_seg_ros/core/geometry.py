@@ -28,7 +28,8 @@ def frozen(values: ArrayLike, shape: tuple[int, ...], name: str) -> NDArray[np.f
     array = np.array(values, dtype=np.float64)
     if array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, not {array.shape}")
-    if not all(map(math.isfinite, array.ravel().tolist())):  # of so few, faster than NumPy
+    numbers = array.ravel().tolist()  # of so few, Python is faster than NumPy, and a sum is faster than a look at each
+    if not math.isfinite(sum(numbers)) and not all(map(math.isfinite, numbers)):
         raise ValueError(f"{name} must be finite, not {array.tolist()}")
     array.setflags(write=False)
     return array
@@ -57,14 +58,6 @@ def dot(first: FloatArray, second: FloatArray) -> FloatArray:
 def length(vectors: FloatArray) -> FloatArray:
     """Lengths (...) of (..., 2) or (..., 3)."""
     return np.asarray(np.sqrt(dot(vectors, vectors)))
-
-
-def mean_and_covariance(points: FloatArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The mean (3,) and the covariance (3, 3) of (N, 3) points, N > 0, added up in float64."""
-    rows = np.array(points.T, dtype=np.float64, order="C")  # NumPy works on long rows much faster than on short ones
-    mean = rows.mean(axis=1)
-    rows -= mean[:, None]
-    return mean, rows @ rows.T / len(points)
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +154,17 @@ class Transform:
     @cached_property
     def _inverse(self) -> Transform:
         # Kept, since stage after stage needs that of the same pose.
-        return Transform(self.rotation.T, -self.rotation.T @ self.translation_m)
+        rotation = np.ascontiguousarray(self.rotation.T)
+        return Transform._of_checked(rotation, -rotation @ self.translation_m)
+
+    @classmethod
+    def _of_checked(cls, rotation: NDArray[np.float64], translation_m: NDArray[np.float64]) -> Transform:
+        """From new arrays of what was checked before."""
+        own = object.__new__(cls)
+        for name, values in (("rotation", rotation), ("translation_m", translation_m)):
+            values.setflags(write=False)
+            object.__setattr__(own, name, values)
+        return own
 
     def __matmul__(self, other: Transform) -> Transform:
         """`T_a_b @ T_b_c = T_a_c`."""

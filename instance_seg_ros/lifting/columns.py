@@ -31,6 +31,9 @@ _LEVEL_SHARE, _LEVEL_COLUMNS = 0.92, 0.6
 """The top of a body is flat when this share of the columns that are seen reaches the first share of its height."""
 _LEVEL_COSINE = math.cos(math.radians(8.0))
 _FLAT_TOP_SHARE = 0.3
+_STEEP, _MIN_FACE_POINTS, _MIN_FACE_SHARE, _FACES_AGREE = 0.9, 30, 0.1, 0.85
+"""The upright faces of a box are those points whose normals are level within 26 degrees, if there are so many; and they
+are faces of a box when the fourth powers of their directions, as complex numbers, have a mean so long."""
 _FREE_LEVELS = (0.5, 0.65, 0.8, 0.95)
 """Heights at which free space is looked for in a column, as shares of the object's."""
 _LEAST_DEPTH_M = 1e-3
@@ -70,16 +73,29 @@ class Columns:
     @property
     def centre_m(self) -> FloatArray:
         """(3,) centre of the volume; of the rectangle, halfway to the highest top, where there is none."""
-        lengths_m = self.tops_m - self.bottoms_m
-        total_m = lengths_m.sum()
+        total_m, first, second, height_m = _centroid(self.bottoms_m, self.tops_m)
         if total_m <= 0:
             return np.array([*((self.low_m + self.size_m / 2) @ self.axes), self.tops_m.max() / 2])
-        shares = lengths_m / total_m
-        along = [
-            self.low_m[axis] + self.size_m[axis] * float(shares.sum(axis=1 - axis) @ _middles(self.tops_m.shape[axis]))
-            for axis in (0, 1)
-        ]
-        return np.array([*(np.array(along) @ self.axes), float((shares * (self.tops_m + self.bottoms_m)).sum() / 2)])
+        first_m, second_m = (self.low_m + self.size_m * (first, second)).tolist()
+        (a, b), (c, d) = self.axes.tolist()
+        return np.array([first_m * a + second_m * c, first_m * b + second_m * d, height_m])
+
+
+@kernel("float64[:, ::1]", "float64[:, ::1]")
+def _centroid(bottoms_m: FloatArray, tops_m: FloatArray) -> tuple[float, float, float, float]:
+    """The sum of the lengths of columns (I, J), and the middle of all: as shares of both sides, and its height."""
+    total_m, first, second, height_m2 = 0.0, 0.0, 0.0, 0.0
+    across, along = tops_m.shape
+    for i in range(across):
+        for j in range(along):
+            length_m = tops_m[i, j] - bottoms_m[i, j]
+            total_m += length_m
+            first += length_m * (i + 0.5) / across
+            second += length_m * (j + 0.5) / along
+            height_m2 += length_m * (tops_m[i, j] + bottoms_m[i, j]) / 2
+    if total_m <= 0:
+        return 0.0, 0.0, 0.0, 0.0
+    return total_m, first / total_m, second / total_m, height_m2 / total_m
 
 
 def fill_columns(
@@ -259,54 +275,10 @@ def _free_from_m(
     return top_m
 
 
-def _middles(count: int) -> FloatArray:
-    return (np.arange(count) + 0.5) / count
-
-
 def has_flat_top(body: Body) -> bool:
     """Whether a good part of what is seen of a body is its level top: a box, nothing round that lies on its side."""
     level = (body.normals[:, 2] > _LEVEL_COSINE) & (body.points_m[:, 2] > _LEVEL_SHARE * body.top_m)
     return int(np.count_nonzero(level)) > _FLAT_TOP_SHARE * len(level)
-
-
-@kernel("float64[:, ::1]", "float64[:, ::1]", "float64")
-def plane_through_top(
-    points_m: FloatArray, normals: FloatArray, least_cosine: float
-) -> tuple[bool, float, FloatArray, FloatArray]:
-    """The plane of least squared height through the points whose normals point up.
-
-    Args:
-        points_m, normals: (N, 3), z up.
-        least_cosine: z of the normals from which on they point up.
-
-    Returns:
-        found: whether there is one: not where all points lie on a line.
-        departure: the larger difference, in x and in y, between its slope and that of the mean normal.
-        fitted_m, off_m: (M,) height of the plane at each of the points, and how far the point is from that.
-    """
-    top = np.flatnonzero(normals[:, 2] > least_cosine)
-    count = len(top)
-    fitted_m, off_m = np.empty(count), np.empty(count)
-    if count == 0:
-        return False, 0.0, fitted_m, off_m
-    middle_x, middle_y, mean_m, n_x, n_y, n_z = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    for n in top:
-        middle_x, middle_y, mean_m = middle_x + points_m[n, 0], middle_y + points_m[n, 1], mean_m + points_m[n, 2]
-        n_x, n_y, n_z = n_x + normals[n, 0], n_y + normals[n, 1], n_z + normals[n, 2]
-    middle_x, middle_y, mean_m = middle_x / count, middle_y / count, mean_m / count
-    xx, xy, yy, xz, yz = 0.0, 0.0, 0.0, 0.0, 0.0
-    for n in top:
-        x, y, z = points_m[n, 0] - middle_x, points_m[n, 1] - middle_y, points_m[n, 2] - mean_m
-        xx, xy, yy, xz, yz = xx + x * x, xy + x * y, yy + y * y, xz + x * z, yz + y * z
-    determinant = xx * yy - xy * xy
-    if determinant == 0:
-        return False, 0.0, fitted_m, off_m
-    slope_x, slope_y = (yy * xz - xy * yz) / determinant, (xx * yz - xy * xz) / determinant
-    for k in range(count):
-        n = top[k]
-        fitted_m[k] = mean_m + (points_m[n, 0] - middle_x) * slope_x + (points_m[n, 1] - middle_y) * slope_y
-        off_m[k] = abs(points_m[n, 2] - fitted_m[k])
-    return True, max(abs(slope_x + n_x / n_z), abs(slope_y + n_y / n_z)), fitted_m, off_m
 
 
 def leans(body: Body) -> bool:
@@ -348,3 +320,33 @@ def _main_face(normals: FloatArray) -> tuple[float, float]:
             face[n] = normals[n, 2] != 0 and cosine > _SAME_FACE
             faces += face[n]
     return faces / count, z
+
+
+def turn_of_faces(body: Body) -> float | None:
+    """The angle, in radians and up to quarter turns, by which the upright faces of a box are turned; None for others.
+
+    The smallest rectangle around two faces of a box whose top is not seen may lie across its corner.
+    """
+    found, turn = _fourfold_turn(body.normals)
+    return turn if found else None
+
+
+@kernel("float64[:, ::1]")
+def _fourfold_turn(normals: FloatArray) -> tuple[bool, float]:
+    """Whether many of the normals (N, 3) are level and point in four directions at right angles, and which these are.
+
+    That is a quarter of the angle of the mean of the fourth powers of their directions, as complex numbers.
+    """
+    count, real, imaginary = 0, 0.0, 0.0
+    for n in range(len(normals)):
+        x, y = normals[n, 0], normals[n, 1]
+        square = x * x + y * y
+        if square > _STEEP**2:
+            twice_x, twice_y = (x * x - y * y) / square, 2 * x * y / square
+            real += twice_x * twice_x - twice_y * twice_y
+            imaginary += 2 * twice_x * twice_y
+            count += 1
+    if count < max(_MIN_FACE_POINTS, _MIN_FACE_SHARE * len(normals)):
+        return False, 0.0
+    agrees = math.sqrt(real * real + imaginary * imaginary) > _FACES_AGREE * count
+    return agrees, math.atan2(imaginary, real) / 4

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import cmath
 import enum
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -13,20 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.core.camera import RgbdFrame
-from instance_seg_ros.core.geometry import OrientedBox, Plane, Transform, cross, frozen, mean_and_covariance
+from instance_seg_ros.core.geometry import OrientedBox, Plane, Transform, cross, frozen
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import LiftingSettings
 from instance_seg_ros.core.status import Status
-from instance_seg_ros.lifting.columns import Columns, Underside, fill_columns, has_flat_top, leans, plane_through_top
+from instance_seg_ros.lifting.columns import Columns, Underside, fill_columns, has_flat_top, leans, turn_of_faces
 from instance_seg_ros.lifting.completion import far_side_of_round_body
 from instance_seg_ros.lifting.hidden_ends import HiddenEnds, likely_ends
 from instance_seg_ros.lifting.likely_centre import LikelyCentres, PartialView
 from instance_seg_ros.lifting.mesh import ShapeMesh, mesh_of
+from instance_seg_ros.lifting.moments import mean_and_covariance
 from instance_seg_ros.lifting.order import levels_below, removal_order
 from instance_seg_ros.lifting.order_statistics import median, percentile, percentiles
 from instance_seg_ros.lifting.rectangle import smallest_rectangle
 from instance_seg_ros.lifting.shape import CompletedShape
 from instance_seg_ros.lifting.solid import Ball, Body, Revolution, fit_revolution
+from instance_seg_ros.lifting.standing import TOP_PERCENTILE, Standing
 from instance_seg_ros.lifting.support import ObjectSupport, SceneSupports, Support, Surface, find_supports
 from instance_seg_ros.lifting.surface import (
     Bounds,
@@ -56,8 +56,6 @@ _MIN_PIECE_SHARE, _MIN_CUT_SHARE = 0.1, 0.03
 """Besides the largest connected piece, pieces of the first share of it are kept, unless far behind or in front of it;
 of the second where the mask, less its rim, is in two there: what hides an object cuts its mask, and where one spills
 over onto a neighbour it does not part."""
-_TOP_PERCENTILE = 99.0
-"""An object's top is this percentile of its points' heights: the very highest of thousands is noise."""
 _FOOT_SHARE = 0.3
 """An object rests on the middle part of its lower side, so wide and long as a share of it, or on more."""
 _LEVEL, _TOP_SEEN = 0.9, 0.1
@@ -65,17 +63,6 @@ _LEVEL, _TOP_SEEN = 0.9, 0.1
 _FRONT_ASPECT, _UPWARDS, _TOP_OF_FRONT = 0.2, 0.5, 0.03
 """Only the front of an object is seen when its outline is narrower than this share of its length, and hardly any of its
 normals point up."""
-_STEEP, _MIN_FACE_POINTS, _MIN_FACE_SHARE, _FACES_AGREE = 0.9, 30, 0.1, 0.85
-"""The upright faces of a box are those points whose normals are level within 26 degrees, if there are so many; and they
-are faces of a box when the fourth powers of their directions, as complex numbers, have a mean so long."""
-_TOP_COSINE, _MIN_TOP_SHARE, _ALL_BUT_NOISE, _NOISE_SIGMAS = math.cos(math.radians(15.0)), 0.3, 97.0, 3.0
-"""A top is flat when so many of the normals lie within 15 degrees of straight up, and so many per cent of all points
-are not more than so many standard deviations above the plane through them; what is higher lies beside depth edges."""
-_LEANS_OTHERWISE = math.tan(math.radians(5.0))
-"""The plane through a flat top and the normals of it agree within this slope."""
-_FLUSH_M, _FLUSH_NOISE_M = 0.003, 0.003
-"""What stands out by less than the larger of these, the second at 1 m and growing with the square of the distance, may
-be flat: so much is left of a sensor's noise."""
 _FOOT_UNSEEN, _ROUND_UNSEEN, _ROUND_BELOW, _FOOT_UNSEEN_M = 0.4, 0.6, 0.5, 0.04
 """The foot of an object is not seen when nothing is of so much of its height from below; of what is round below, at its
 lowest narrower than the third times its width, the lower half is never seen from above. And when nothing is of the
@@ -89,10 +76,6 @@ _BESIDE, _FARTHEST_BESIDE, _MIN_BESIDE_SHARE = 0.15, 1.0, 0.02
 part of it that was left out when they are so many of its measured ones; what is farther off lies behind it."""
 _MAX_REJECTED_SHARE = 0.3
 """A part of an object was left out, wherever it lies, when more than so many of its measured points were rejected."""
-_ROUNDING_M = 1e-6
-"""What lies in a plane is not below it for rounding."""
-_FEWEST_ABOVE = 5
-"""Fewer points than this that stand out from a plane are noise as well: among few points the highest are no more."""
 
 
 class Completion(enum.IntEnum):
@@ -346,7 +329,10 @@ class Lifter:
         covered_m: NDArray[np.float64],
     ) -> Instance3D:
         mask = masks[index]
-        rejected = int(np.count_nonzero(mask[crop_around(bounds, mask.shape, 0)])) - len(surface.points_m)
+        pixels = cv2.countNonZero(
+            mask[crop_around(bounds, mask.shape, 0)].view(np.uint8)
+        )  # NumPy's copies what is cropped
+        rejected = pixels - len(surface.points_m)
         if len(surface.points_m) < self.settings.min_points:
             status, none = Status.TOO_FEW_POINTS, Completion.NONE
             return Instance3D(surface.points_m, surface.pixels, rejected, None, None, None, None, none, status)
@@ -370,7 +356,7 @@ class Lifter:
             completion, status = Completion.NONE, status | Status.NO_SUPPORT_PLANE
             support = support if support.kind is Support.NOTHING else ObjectSupport(leans_on=support.leans_on)
             if supports.plane is not None:
-                lowest_m = percentile(supports.plane.height_m(surface.outline_m), 100 - _TOP_PERCENTILE)
+                lowest_m = percentile(supports.plane.height_m(surface.outline_m), 100 - TOP_PERCENTILE)
                 ball = Ball.of(surface.outline_m, surface.normals)
                 if ball is not None:
                     lowest_m = ball.lowest_m(supports.plane, lowest_m)
@@ -470,11 +456,6 @@ def _largest_piece(
     return kept[labels]
 
 
-def _is_flush(top_m: float, depth_m: float) -> bool:
-    """Whether a top so high may be the noise of what it lies on."""
-    return top_m < max(_FLUSH_M, _FLUSH_NOISE_M * depth_m**2)
-
-
 def _higher(surfaces: Sequence[KeptPoints], plane: Plane | None) -> NDArray[np.bool_]:
     """(N, N): whether all that is seen of the first is higher than the second; it may stand on it where they touch."""
     if plane is None:
@@ -482,7 +463,7 @@ def _higher(surfaces: Sequence[KeptPoints], plane: Plane | None) -> NDArray[np.b
     heights_m = [plane.height_m(own.outline_m[:: 1 + len(own.outline_m) // 100]) for own in surfaces]
     lowest_m, middle_m, highest_m = (
         np.array([percentile(own_m, percent) if len(own_m) else np.nan for own_m in heights_m])
-        for percent in (100 - _TOP_PERCENTILE, 50, _TOP_PERCENTILE)
+        for percent in (100 - TOP_PERCENTILE, 50, TOP_PERCENTILE)
     )
     return (lowest_m[:, None] > middle_m) & (middle_m[:, None] > highest_m)  # never of what was not measured
 
@@ -615,25 +596,16 @@ def _completed(
         covered_m: (K, 3) points of its top that what stands on it hides.
         partly_seen: whether something hides a part of it.
     """
-    heights_m = plane.height_m(surface.outline_m)
-    top_m = percentile(heights_m, _TOP_PERCENTILE)
-    if median(heights_m) < -tolerance_m - _ROUNDING_M or top_m < -_ROUNDING_M:
+    standing = Standing.on(surface, plane, tolerance_m)
+    if standing is None:
         return None
-    top_m = max(top_m, _ROUNDING_M)
-    # What is at the plane's height is table under a generous mask, unless the object itself is that flat.
-    above = heights_m > min(tolerance_m, 0.5 * top_m)
-    flush = _is_flush(top_m, median(surface.outline_m[:, 2])) or int(np.count_nonzero(above)) < _FEWEST_ABOVE
-    if flush:
-        above[:] = True
-    points_m, rotation, origin_m = surface.outline_m[above], plane.basis(), -plane.offset_m * plane.normal
-    local_m, normals = (points_m - origin_m) @ rotation, surface.normals[above] @ rotation
-    top_m = _height_of_flat_top(local_m, normals, top_m, median(points_m[:, 2]))
-    body = Body(local_m, normals, top_m, rotation, origin_m)
+    body, flush, points_m = standing.body, standing.flush, standing.points_m
+    local_m, top_m, rotation, origin_m = body.points_m, body.top_m, body.basis, body.origin_m
     outline_m = local_m[:, :2]
     if len(covered_m) and np.count_nonzero(body.normals[:, 2] > _LEVEL) < _TOP_SEEN * len(body.normals):
         outline_m = np.concatenate([outline_m, (covered_m - origin_m) @ rotation[:, :2]])
     unseen_m, front_only, ends = 0.0, False, None
-    ball = Ball.of(points_m, surface.normals[above])
+    ball = Ball.of(points_m, standing.normals)
     solid: Revolution | Columns | None = None if ball is None else ball.resting(body, frame, mask)
     is_ball = solid is not None
     if isinstance(solid, Revolution):
@@ -647,7 +619,7 @@ def _completed(
         if partly_seen:
             ends = likely_ends(body, axes, low_m, high_m, frame, mask, True, is_ball or len(covered_m) > 0)
     else:
-        turn = _turn_of_faces(body)
+        turn = turn_of_faces(body)
         axes, low_m, high_m = smallest_rectangle(outline_m, turn)
         far_m = np.zeros((0, 3))
         if not has_flat_top(body):
@@ -662,7 +634,7 @@ def _completed(
             underside = Underside.TURNED if leans(body) else Underside.FLAT
             if underside is Underside.TURNED:
                 unseen_m = top_m
-            elif top_m / 2 > _foot_unseen_m(median(points_m[:, 2])) and _is_tilted(body):
+            elif top_m / 2 > _foot_unseen_m(standing.depth_m) and _is_tilted(body):
                 unseen_m = top_m / 2
         thin = high_m[1] - low_m[1] < _FRONT_ASPECT * (high_m[0] - low_m[0])
         top_seen = np.count_nonzero(body.normals[:, 2] > _UPWARDS) > _TOP_OF_FRONT * len(body.normals)
@@ -687,33 +659,6 @@ def _is_tilted(body: Body) -> bool:
     return tilted > _TILTED_SHARE * len(upwards) and not has_flat_top(body)
 
 
-def _height_of_flat_top(
-    local_m: NDArray[np.float64], normals: NDArray[np.float64], top_m: float, depth_m: float
-) -> float:
-    """The height of a top that is flat, or `top_m` of another one.
-
-    The highest of the points of a flat top are the noise of it, which makes thin objects half as high again: they are
-    replaced by the plane through its points, as long as hardly any point departs from that by more than noise. Not so
-    where tops lie at several heights: a plane through them leans although none of them does, or departs from all.
-
-    Args:
-        local_m: (N, 3) points, z up and 0 on the support.
-        normals: (N, 3) at them.
-        top_m: the height of the highest of them.
-        depth_m: from the camera, of most of them.
-    """
-    found, departure, fitted_m, off_m = plane_through_top(local_m, normals, _TOP_COSINE)
-    if not found or len(fitted_m) < max(_MIN_FACE_POINTS, _MIN_TOP_SHARE * len(local_m)):
-        return top_m
-    sigma_m = 1.4826 * median(off_m)
-    if not _is_flush(sigma_m, depth_m) or departure > _LEANS_OTHERWISE:
-        return top_m
-    fitted_top_m = percentile(fitted_m, _TOP_PERCENTILE)
-    highest_m = percentile(local_m[:, 2], _ALL_BUT_NOISE)
-    is_noise = highest_m < fitted_top_m + _NOISE_SIGMAS * sigma_m
-    return min(fitted_top_m, top_m) if is_noise and fitted_top_m > 0 else top_m
-
-
 def _least_spread(covariance_m2: NDArray[np.float64], mean_m: NDArray[np.float64]) -> NDArray[np.float64]:
     """The direction in which points spread least, towards the camera."""
     axis = np.linalg.eigh(covariance_m2)[1][:, 0]
@@ -725,29 +670,16 @@ def _box_of_points(surface: KeptPoints, z_axis: NDArray[np.float64]) -> Oriented
     points_m = surface.outline_m
     basis = Plane(z_axis, 0.0).basis()
     axes, low_m, high_m = smallest_rectangle(points_m @ basis[:, :2])
-    bottom_m, top_m = percentiles(points_m @ z_axis, 100 - _TOP_PERCENTILE, _TOP_PERCENTILE)
+    bottom_m, top_m = percentiles(points_m @ z_axis, 100 - TOP_PERCENTILE, TOP_PERCENTILE)
     centre_m = basis[:, :2] @ axes.T @ ((low_m + high_m) / 2) + z_axis * (bottom_m + top_m) / 2
     return OrientedBox(
         _box_pose(basis[:, :2] @ axes[0], z_axis, centre_m), np.array([*(high_m - low_m), top_m - bottom_m])
     )
 
 
-def _turn_of_faces(body: Body) -> float | None:
-    """The angle, in radians and up to quarter turns, by which the upright faces of a box are turned; None for others.
-
-    The smallest rectangle around two faces of a box whose top is not seen may lie across its corner.
-    """
-    across_x, across_y = body.normals[:, 0], body.normals[:, 1]
-    steep = across_x * across_x + across_y * across_y > _STEEP**2
-    count = int(np.count_nonzero(steep))
-    if count < max(_MIN_FACE_POINTS, _MIN_FACE_SHARE * len(steep)):
-        return None
-    fourfold = (across_x[steep] + 1j * across_y[steep]) ** 4
-    mean = complex((fourfold / np.abs(fourfold)).mean())
-    return cmath.phase(mean) / 4 if abs(mean) > _FACES_AGREE else None
-
-
 def _box_pose(x_axis: NDArray[np.float64], z_axis: NDArray[np.float64], centre_m: NDArray[np.float64]) -> Transform:
     """A pose from two orthogonal axes; of the two signs of x, the one that points to the right of the image."""
     x_axis = x_axis if x_axis[0] >= 0 else -x_axis
-    return Transform(np.stack([x_axis, cross(z_axis, x_axis), z_axis], axis=1), centre_m)
+    rotation = np.empty((3, 3))
+    rotation[:, 0], rotation[:, 1], rotation[:, 2] = x_axis, cross(z_axis, x_axis), z_axis
+    return Transform(rotation, centre_m)

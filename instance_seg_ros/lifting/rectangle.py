@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -27,29 +29,65 @@ def smallest_rectangle(points: FloatArray, turn: float | None = None) -> tuple[F
     if not len(points):
         raise ValueError("no rectangle lies around no points")
     if turn is None:
-        centred = np.empty(points.shape, dtype=np.float32)
-        _centre(points, centred)
-        turn = np.radians(cv2.minAreaRect(centred)[2])
-    cosine, sine = np.cos(turn), np.sin(turn)
-    low_x, high_x = _extent(points, cosine, sine)
-    low_y, high_y = _extent(points, -sine, cosine)
+        outermost = np.empty(points.shape, dtype=np.float32)
+        count = _keep_outermost(points, outermost)
+        turn = math.radians(cv2.minAreaRect(outermost[:count])[2])
+    cosine, sine = math.cos(turn), math.sin(turn)
+    low_x, high_x, low_y, high_y = _extents(points, cosine, sine)
     if high_y - low_y > high_x - low_x:
         return np.array([[-sine, cosine], [-cosine, -sine]]), np.array([low_y, -high_x]), np.array([high_y, -low_x])
     return np.array([[cosine, sine], [-sine, cosine]]), np.array([low_x, low_y]), np.array([high_x, high_y])
 
 
-@kernel("float64[:, :]", "float32[:, ::1]", writes=("centred",))
-def _centre(points: FloatArray, centred: NDArray[np.float32]) -> None:
-    """Points (N, 2) from their mean, where float32 is fine enough."""
+@kernel("float64[:, :]", "float32[:, ::1]", writes=("outermost",))
+def _keep_outermost(points: FloatArray, outermost: NDArray[np.float32]) -> int:
+    """Points (N, 2) from their mean, where float32 is fine enough, but for most of those that are on no convex hull.
+
+    Those lie inside the octagon of the outermost points in eight directions (Akl and Toussaint, 1978).
+
+    Args:
+        outermost: (N, 2), to be filled from the first row on.
+
+    Returns:
+        How many are left.
+    """
     count, mean_x, mean_y = len(points), 0.0, 0.0
     for i in range(count):
         mean_x += points[i, 0]
         mean_y += points[i, 1]
+    corners, farthest = np.zeros(8, np.int64), np.full(8, -np.inf)
     for i in range(count):
-        centred[i, 0], centred[i, 1] = points[i, 0] - mean_x / count, points[i, 1] - mean_y / count
+        outermost[i, 0], outermost[i, 1] = points[i, 0] - mean_x / count, points[i, 1] - mean_y / count
+        x, y = float(outermost[i, 0]), float(outermost[i, 1])
+        reaches = (x, x + y, y, y - x, -x, -x - y, -y, x - y)
+        for k in range(8):
+            if reaches[k] > farthest[k]:
+                corners[k], farthest[k] = i, reaches[k]
+    octagon = np.empty((9, 2))
+    for k in range(9):
+        octagon[k, 0], octagon[k, 1] = outermost[corners[k % 8], 0], outermost[corners[k % 8], 1]
+    left = 0
+    for i in range(count):
+        x, y, inside = float(outermost[i, 0]), float(outermost[i, 1]), True
+        for k in range(8):
+            along_x, along_y = octagon[k + 1, 0] - octagon[k, 0], octagon[k + 1, 1] - octagon[k, 1]
+            same = along_x == 0 and along_y == 0
+            inside &= same or along_x * (y - octagon[k, 1]) - along_y * (x - octagon[k, 0]) > 0
+        if not inside:
+            outermost[left, 0], outermost[left, 1] = x, y
+            left += 1
+    return left
 
 
 @kernel("float64[:, :]", "float64", "float64")
+def _extents(points: FloatArray, cosine: float, sine: float) -> tuple[float, float, float, float]:
+    """From where to where (N, 2) points reach in the direction of an angle, and at a right angle to that."""
+    low_x, high_x = _extent(points, cosine, sine)
+    low_y, high_y = _extent(points, -sine, cosine)
+    return low_x, high_x, low_y, high_y
+
+
+@inner
 def _extent(points: FloatArray, along_x: float, along_y: float) -> tuple[float, float]:
     """From where to where (N, 2) points reach in a direction."""
     last = len(points) - 1

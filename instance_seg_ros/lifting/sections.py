@@ -8,6 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.core.compiled import inner, kernel
+from instance_seg_ros.lifting.order_statistics import (
+    largest,
+    median_of_first,
+    percentile_of_first,
+    smallest_of_first,
+)
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -110,16 +116,16 @@ def fit_circles(
             n_x, n_y = normals[side[i], 0], normals[side[i], 1]
             off[counted] = abs((x[i] - axis_x) * n_y - (y[i] - axis_y) * n_x) / max(radii_m[i], 1e-6)
             counted += 1
-    if _percentile(off, low, 70.0) > allowed * _ROUND_NORMALS:
+    if percentile_of_first(off, low, 70.0) > allowed * _ROUND_NORMALS:
         return none
     starts, ordered_m = _by_bin(bins, radii_m)
-    if scatter_m > allowed * (_ROUND_M + _ROUND_RATIO * _median(radii_m, count)):
+    if scatter_m > allowed * (_ROUND_M + _ROUND_RATIO * median_of_first(radii_m, count)):
         return none
     outer_m, inner_m = profile_m[0], profile_m[1]
     has_inner = inward > _INNER_SHARE * count and _profile(starts, ordered_m, BINS, inner_m)
     has_outer = _profile(starts, ordered_m, 0, outer_m)
     if has_inner:
-        floor_m = _floor_m(points_m, normals, top_m, axis_x, axis_y, 0.6 * _largest(inner_m))
+        floor_m = _floor_m(points_m, normals, top_m, axis_x, axis_y, 0.6 * largest(inner_m))
         _as_cavity(top_m, floor_m, starts, has_outer, outer_m, inner_m)
     elif has_outer:
         inner_m[:] = 0
@@ -177,10 +183,10 @@ def fit_ellipses(
             size = max(_length(along_x, along_y), 1e-6)
             off[i] = abs(n_x[i] * along_y - n_y[i] * along_x) / size
             weight[i] = facing[i] / (size**2 * max(off[i], _NORMAL_NOISE))
-        if _median(off, count) > _OVAL_NORMALS:  # the faces of a box, most of the time
+        if median_of_first(off, count) > _OVAL_NORMALS:  # the faces of a box, most of the time
             return none
-        _divide(weight, _largest(weight))
-    return _percentile(off, count, 70.0) <= _OVAL_NORMALS, p, q
+        _divide(weight, largest(weight))
+    return percentile_of_first(off, count, 70.0) <= _OVAL_NORMALS, p, q
 
 
 @kernel("float64[:, ::1]", "float64[:, ::1]")
@@ -235,8 +241,8 @@ def fit_ball(points_m: FloatArray, normals: FloatArray) -> tuple[bool, float, fl
     )
     found = (
         determinant > _BALL_SPREAD * known**3
-        and _percentile(off_m, count, 90.0) < _BALL_M + _BALL_RATIO * radius_m
-        and _percentile(tilt, known, 70.0) < _BALL_NORMALS
+        and percentile_of_first(off_m, count, 90.0) < _BALL_M + _BALL_RATIO * radius_m
+        and percentile_of_first(tilt, known, 70.0) < _BALL_NORMALS
     )
     return found, origin[0] + x, origin[1] + y, origin[2] + z, radius_m
 
@@ -254,7 +260,7 @@ def fit_resting_ellipse(along_m: FloatArray, heights_m: FloatArray) -> tuple[flo
         return none
     s, v, off, weight = np.empty(count), np.empty(count), np.empty(count), np.ones(count)
     off[:] = heights_m
-    origin_m, b = _mean(along_m), _percentile(off, count, 99.0) / 2
+    origin_m, b = _mean(along_m), percentile_of_first(off, count, 99.0) / 2
     if b <= 0:
         return none
     for i in range(count):
@@ -276,7 +282,7 @@ def fit_resting_ellipse(along_m: FloatArray, heights_m: FloatArray) -> tuple[flo
     for i in range(count):
         off[i] = abs(_length((s[i] - centre) / a, v[i]) - 1)
     smaller_m = min(a, 1.0) * b
-    departure_m = _percentile(off, count, 90.0) * smaller_m
+    departure_m = percentile_of_first(off, count, 90.0) * smaller_m
     if departure_m > _PROFILE_TOLERANCE_M + _PROFILE_TOLERANCE_RATIO * smaller_m:
         return none
     return origin_m + centre * b, departure_m
@@ -440,7 +446,7 @@ def _turn_deg(along_x: FloatArray, along_y: FloatArray) -> float:
     middle, around = math.atan2(_mean(along_y), _mean(along_x)), np.empty(count)
     for i in range(count):
         around[i] = (math.atan2(along_y[i], along_x[i]) - middle + math.pi) % (2 * math.pi) - math.pi
-    return math.degrees(_percentile(around, count, 95.0) - _percentile(around, count, 5.0))
+    return math.degrees(percentile_of_first(around, count, 95.0) - percentile_of_first(around, count, 5.0))
 
 
 @inner
@@ -481,11 +487,11 @@ def _least_scatter(
         if not solved:
             return False, axis_x, axis_y, 0.0
         axis_x, axis_y = axis_x + step_x, axis_y + step_y
-        noise_m = max(2 * 1.4826 * _median(off_m, count), 1e-4)
+        noise_m = max(2 * 1.4826 * median_of_first(off_m, count), 1e-4)
         for i in range(len(x)):
             if weight[i] > 0:
                 weight[i] = 1 / (1 + (departure_m[i] / noise_m) ** 2)
-    return True, axis_x, axis_y, _percentile(off_m, count, 80.0) / 1.2816  # a handle's points are no noise
+    return True, axis_x, axis_y, percentile_of_first(off_m, count, 80.0) / 1.2816  # a handle's points are no noise
 
 
 @inner
@@ -515,7 +521,7 @@ def _profile(starts: IntArray, ordered_m: FloatArray, first: int, profile_m: Flo
     for index in range(BINS):
         own_m = ordered_m[starts[first + index] : starts[first + index + 1]]
         if len(own_m) >= _MIN_BIN_POINTS:
-            known[count], known_m[count] = index, _smallest(own_m, len(own_m), len(own_m) // 2)
+            known[count], known_m[count] = index, smallest_of_first(own_m, len(own_m), len(own_m) // 2)
             count += 1
     if count < 2:
         return False
@@ -559,7 +565,7 @@ def _as_cavity(
             gaps_m[known] = outer_m[index] - inner_m[index]
             known += 1
     if known:
-        excess_m = (_median(gaps_m, known) - wall_m) / 2
+        excess_m = (median_of_first(gaps_m, known) - wall_m) / 2
         for index in range(BINS):
             outer_m[index] = max(outer_m[index] - excess_m, 0.0)
     for index in range(BINS):
@@ -584,7 +590,7 @@ def _floor_m(
         if within and normals[i, 2] > 1 - _SIDE_SLOPE / 2 and points_m[i, 2] < 0.9 * top_m:
             heights_m[count] = points_m[i, 2]
             count += 1
-    return _median(heights_m, count) if count >= _MIN_BIN_POINTS else _WALL_M
+    return median_of_first(heights_m, count) if count >= _MIN_BIN_POINTS else _WALL_M
 
 
 @inner
@@ -604,13 +610,13 @@ def _add_top(
     for index in range(highest + 1, BINS):
         own_m = ordered_m[starts[index] : starts[index + 1]]
         if len(own_m) >= _MIN_BIN_POINTS:
-            profile_m[index] = _percentile(own_m, len(own_m), 95.0)
+            profile_m[index] = percentile_of_first(own_m, len(own_m), 95.0)
 
 
 @inner
 def _round_off(profile_m: FloatArray) -> None:
     """Makes the profile that of a ball on the support, when its upper part is one; its lower part is hidden."""
-    widest_m = _largest(profile_m)
+    widest_m = largest(profile_m)
     ellipse_m, off_m, upper = np.empty(BINS), np.empty(BINS), 0
     for index in range(BINS):
         place = 2 * (index + 0.5) / BINS - 1
@@ -618,7 +624,7 @@ def _round_off(profile_m: FloatArray) -> None:
         if place > -0.3:
             off_m[upper] = abs(profile_m[index] - ellipse_m[index])
             upper += 1
-    if _percentile(off_m, upper, 80.0) < _ELLIPSE_RATIO * widest_m:
+    if percentile_of_first(off_m, upper, 80.0) < _ELLIPSE_RATIO * widest_m:
         profile_m[:] = ellipse_m
 
 
@@ -636,57 +642,6 @@ def _mean(values: FloatArray) -> float:
 
 
 @inner
-def _largest(values: FloatArray) -> float:
-    largest = values[0]
-    for value in values:
-        largest = max(largest, value)
-    return largest
-
-
-@inner
 def _divide(values: FloatArray, divisor: float) -> None:
     for i in range(len(values)):
         values[i] /= divisor
-
-
-@inner
-def _median(values: FloatArray, count: int) -> float:
-    """Of the first so many, which are put into another order."""
-    upper = _smallest(values, count, count // 2)
-    return upper if count % 2 else (_largest(values[: count // 2]) + upper) / 2
-
-
-@inner
-def _percentile(values: FloatArray, count: int, percent: float) -> float:
-    """Of the first so many, as `order_statistics.percentile`; they are put into another order."""
-    place = (count - 1) * (percent / 100)
-    below = int(place)
-    share = place - below
-    low = _smallest(values, count, below)
-    high = low if below + 1 >= count else values[below + 1]
-    for i in range(below + 2, count):  # of those that are no smaller than it
-        high = min(high, values[i])
-    return low + (high - low) * share if share < 0.5 else high - (high - low) * (1 - share)
-
-
-@inner
-def _smallest(values: FloatArray, count: int, k: int) -> float:
-    """The k-th smallest, from 0, of the first so many: Hoare's selection, after which none before it is larger."""
-    low, high = 0, count - 1
-    while low < high:
-        pivot, i, j = values[(low + high) // 2], low, high
-        while i <= j:
-            while values[i] < pivot:
-                i += 1
-            while values[j] > pivot:
-                j -= 1
-            if i <= j:
-                values[i], values[j] = values[j], values[i]
-                i, j = i + 1, j - 1
-        if k <= j:
-            high = j
-        elif k >= i:
-            low = i
-        else:
-            break
-    return values[k]

@@ -31,6 +31,7 @@ _MOST_REFUTED = 0.04
 _TURN = np.array([-1.0, -1.0, 1.0])
 _AXIS_SHIFTS_M = np.arange(0.0, 0.0181, 0.003)
 """How far behind the middle of the box, away from the camera, the axis of a symmetry is looked for."""
+_TURNS = np.tile(_TURN, (len(_AXIS_SHIFTS_M), 1))
 _MOST_REFUTED_MIRROR = 0.03
 _MIRROR_SHIFTS_M = (0.012, 0.009, 0.006, 0.003, 0.0)
 _MIRROR_TOLERANCE_M = 0.004
@@ -113,10 +114,8 @@ class CompletedShape:
         """Whether this is the shape of the object in this box: of its size and axes, upwards from its lower side."""
         own, other = self.T_camera_shape, box.T_camera_box
         off_m = own.translation_m + own.rotation[:, 2] * self.size_m[2] / 2 - other.translation_m
-        off = max(
-            np.abs(off_m).max(), np.abs(self.size_m - box.size_m).max(), np.abs(own.rotation - other.rotation).max()
-        )
-        return bool(off <= _SAME)
+        off = [*off_m.tolist(), *(self.size_m - box.size_m).tolist(), *(own.rotation - other.rotation).ravel().tolist()]
+        return max(map(abs, off)) <= _SAME
 
     @classmethod
     def of(
@@ -139,9 +138,16 @@ class CompletedShape:
         low_m = T_camera_box.translation_m - T_camera_box.rotation[:, 2] * size_m[2] / 2
         T_camera_shape = Transform(T_camera_box.rotation, low_m)
         T_shape_camera = T_camera_shape.inverse()
-        fitted = (surface.normals[:, 0] != 0) | (surface.normals[:, 1] != 0) | (surface.normals[:, 2] != 0)
-        points_m = np.asarray(T_shape_camera.apply(surface.outline_m[fitted]), dtype=np.float64)
-        normals = surface.normals[fitted] @ T_camera_shape.rotation
+        points_m, normals = np.empty((2, len(surface.outline_m), 3))
+        fitted = shape_kernels.turned(
+            surface.outline_m,
+            surface.normals,
+            T_shape_camera.rotation,
+            T_shape_camera.translation_m,
+            points_m,
+            normals,
+        )
+        points_m, normals = points_m[:fitted], normals[:fitted]
         if completed is None:
             return cls(T_camera_shape, size_m, points_m, normals, None, False)
         solid, body = completed
@@ -242,8 +248,7 @@ def _symmetry_axis(
     away = away / max(math.hypot(*away.tolist()), 1e-6)
     axes_m, shifts_m = _AXIS_SHIFTS_M[:, None] * away, np.zeros((len(_AXIS_SHIFTS_M), 3))
     shifts_m[:, :2] = 2 * axes_m
-    flips = np.tile(_TURN, (len(shifts_m), 1))
-    found = _first_unrefuted(points_m, normals, flips, shifts_m, 0.0, _MOST_REFUTED, T_camera_shape, frame)
+    found = _first_unrefuted(points_m, normals, _TURNS, shifts_m, 0.0, _MOST_REFUTED, T_camera_shape, frame)
     return None if found is None else np.asarray(axes_m[found])
 
 

@@ -82,6 +82,37 @@ def points_in_box(
     return found_m[:count].copy()
 
 
+@kernel(
+    *("float64[:, ::1]", "float64[:, ::1]", "float64[:, ::1]", "float64[::1]", "float64[:, ::1]", "float64[:, ::1]"),
+    writes=("turned_m", "turned_normals"),
+)
+def turned(
+    points_m: Floats, normals: Floats, rotation: Floats, translation_m: Floats, turned_m: Floats, turned_normals: Floats
+) -> int:
+    """The points (N, 3) that have a normal, and it, in another frame.
+
+    Args:
+        normals: (N, 3), zeros where there is none.
+        rotation, translation_m: (3, 3) and (3,) of the frame of the points, in the other one.
+        turned_m, turned_normals: (N, 3), to be filled from the first row on.
+
+    Returns:
+        How many there are.
+    """
+    count = 0
+    for n in range(len(points_m)):
+        n_x, n_y, n_z = normals[n, 0], normals[n, 1], normals[n, 2]
+        if n_x == 0 and n_y == 0 and n_z == 0:
+            continue
+        x, y, z = points_m[n, 0], points_m[n, 1], points_m[n, 2]
+        for axis in range(3):
+            a, b, c = rotation[axis, 0], rotation[axis, 1], rotation[axis, 2]
+            turned_m[count, axis] = x * a + y * b + z * c + translation_m[axis]
+            turned_normals[count, axis] = n_x * a + n_y * b + n_z * c
+        count += 1
+    return count
+
+
 @kernel("float64[:, ::1]", "float64", "int64", "int64")
 def heights_over_cells(
     points_m: Floats, cell_m: float, rim: int, most: int

@@ -14,10 +14,11 @@ from scipy.spatial import cKDTree
 
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.compiled import kernel
-from instance_seg_ros.core.geometry import Plane, length, mean_and_covariance
+from instance_seg_ros.core.geometry import Plane, length
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.lifting.completion import pixels_of
 from instance_seg_ros.lifting.lying import lowest_of_lying
+from instance_seg_ros.lifting.moments import mean_and_covariance
 from instance_seg_ros.lifting.order_statistics import median, percentile
 from instance_seg_ros.lifting.solid import Ball
 from instance_seg_ros.lifting.surface import Bounds, KeptPoints, dilated
@@ -288,9 +289,25 @@ def _thinned(pixels: NDArray[np.int64], most: int) -> NDArray[np.int64]:
 
 def _points_m(frame: RgbdFrame, pixels: NDArray[np.int64]) -> NDArray[np.float32]:
     """The points (N, 3) at pixels (2, N)."""
-    rows, columns = pixels
-    rays = frame.intrinsics.rays[rows, columns]
-    return np.concatenate([rays, np.ones((len(rays), 1), np.float32)], axis=1) * frame.depth_m[rows, columns, None]
+    points_m = np.empty((pixels.shape[1], 3), np.float32)
+    _back_project(np.ascontiguousarray(frame.depth_m), pixels, frame.intrinsics.fx_fy_cx_cy, points_m)
+    return points_m
+
+
+@kernel("float32[:, ::1]", "int64[:, :]", "float32[::1]", "float32[:, ::1]", writes=("points_m",))
+def _back_project(
+    depth_m: NDArray[np.float32],
+    pixels: NDArray[np.int64],
+    camera: NDArray[np.float32],
+    points_m: NDArray[np.float32],
+) -> None:
+    """The points (N, 3) of `_points_m`; `camera` is fx, fy, cx, cy."""
+    for n in range(len(points_m)):
+        row, column = pixels[0, n], pixels[1, n]
+        z_m = depth_m[row, column]
+        points_m[n, 0] = (np.float32(column) - camera[2]) / camera[0] * z_m
+        points_m[n, 1] = (np.float32(row) - camera[3]) / camera[1] * z_m
+        points_m[n, 2] = z_m
 
 
 def _background_planes(points_m: NDArray[np.float32], tolerance_m: float) -> list[_Level]:
@@ -496,18 +513,34 @@ class _Body:
 
     @classmethod
     def of_points(cls, points_m: NDArray[np.float32], basis: FloatArray, contact_m: float) -> _Body:
-        local_m = points_m.astype(np.float64) @ basis
-        low_m, high_m = local_m.min(axis=0), local_m.max(axis=0)
-        middle_m = (low_m[:2] + high_m[:2]) / 2
-        return cls(
-            local_m[:, :2],
-            local_m[:, 2],
-            middle_m,
-            float(length(local_m[:, :2] - middle_m).max()),
-            list(zip(low_m.tolist(), high_m.tolist(), strict=True)),
-            percentile(local_m[:, 2], _LOWEST_PERCENT),
-            contact_m,
-        )
+        local_m = np.empty((len(points_m), 3))
+        extent_m, radius_m = _into_frame(np.ascontiguousarray(points_m), basis, local_m)
+        middle_m = np.array([(low_m + high_m) / 2 for low_m, high_m in extent_m[:2]])
+        lowest_m = percentile(local_m[:, 2], _LOWEST_PERCENT)
+        return cls(local_m[:, :2], local_m[:, 2], middle_m, radius_m, extent_m, lowest_m, contact_m)
+
+
+@kernel("float32[:, ::1]", "float64[:, ::1]", "float64[:, ::1]", writes=("local_m",))
+def _into_frame(
+    points_m: NDArray[np.float32], basis: FloatArray, local_m: FloatArray
+) -> tuple[tuple[tuple[float, float], ...], float]:
+    """Points (N, 3) along the columns of a basis, from where to where they reach along each, and their radius.
+
+    That is of the circle, in the first two directions, about the middle of their extents.
+    """
+    low_m, high_m = np.full(3, np.inf), np.full(3, -np.inf)
+    for n in range(len(points_m)):
+        for axis in range(3):
+            along_m = (
+                points_m[n, 0] * basis[0, axis] + points_m[n, 1] * basis[1, axis] + points_m[n, 2] * basis[2, axis]
+            )
+            local_m[n, axis] = along_m
+            low_m[axis], high_m[axis] = min(low_m[axis], along_m), max(high_m[axis], along_m)
+    middle_x, middle_y, square_m2 = (low_m[0] + high_m[0]) / 2, (low_m[1] + high_m[1]) / 2, 0.0
+    for n in range(len(points_m)):
+        x, y = local_m[n, 0] - middle_x, local_m[n, 1] - middle_y
+        square_m2 = max(square_m2, x * x + y * y)
+    return ((low_m[0], high_m[0]), (low_m[1], high_m[1]), (low_m[2], high_m[2])), math.sqrt(square_m2)
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,6 +25,7 @@ _UNMEASURED_SHARE = 0.2
 """Objects lose a rim of their depth to their edges; more than this is a part that is missing."""
 _REACH_PX = 5
 """An occluder is looked for up to this many pixels beyond the mask, behind the rim without depth."""
+_REACHED = np.ones((2 * _REACH_PX + 1, 2 * _REACH_PX + 1), np.uint8)
 _FARTHEST_M = 1e3
 _STEPS = 2.0
 """Something is nearer than the object when it is so by this multiple of a depth step."""
@@ -67,13 +68,17 @@ def partly_seen(
     """
     bounds = bounds or bounds_of(mask)
     crop = crop_around(bounds, mask.shape, _REACH_PX + 1)
-    inside, depth_m = np.ascontiguousarray(mask[crop]), np.ascontiguousarray(depth_m[crop])
-    count = int(np.count_nonzero(inside))
+    rows, columns = crop
+    size = rows.stop - rows.start, columns.stop - columns.start
+    inside, outline, nearer = np.empty((3, *size), dtype=bool)
+    crop_m, own_m = np.empty((2, *size), dtype=np.float32)
+    depth_m, own_mask = np.ascontiguousarray(depth_m), np.ascontiguousarray(mask)
+    count, outline_px, unmeasured_px = _look_at(
+        depth_m, own_mask, rows.start, columns.start, inside, crop_m, outline, own_m
+    )
     if not count:
         return Visibility(Status.OK, 0.0, 0.0)
     status = Status.OK
-    outline = inside & dilated(~inside, 3)
-    outline_px = int(np.count_nonzero(outline))
     least_px = max(_MIN_BORDER_PX, _MIN_OUTLINE_SHARE * outline_px)
     left, top, width, height = bounds
     touches = top == 0, top + height == mask.shape[0], left == 0, left + width == mask.shape[1]
@@ -81,28 +86,72 @@ def partly_seen(
     border_px = [int(np.count_nonzero(side)) for side, touched in zip(border, touches, strict=True) if touched]
     if max(border_px, default=0) > least_px:
         status |= Status.CUT_BY_IMAGE_BORDER
-    measured = depth_m > 0
-    unmeasured_share = int(np.count_nonzero(inside & ~measured)) / count
+    unmeasured_share = unmeasured_px / count
     if unmeasured_share > _UNMEASURED_SHARE:
         status |= Status.PARTLY_MEASURED
     # The nearest of the object around each pixel beyond it: what is nearer than that is in front of the object.
-    own_m = np.where(inside & measured, depth_m, np.float32(_FARTHEST_M))
-    nearest_m = cv2.erode(own_m, np.ones((2 * _REACH_PX + 1, 2 * _REACH_PX + 1), np.uint8))
-    nearer = np.empty_like(inside)
-    _mark_nearer(depth_m, inside, nearest_m, step_m, step_ratio, nearer)
+    nearest_m = cv2.erode(own_m, _REACHED)
+    any_nearer = _mark_nearer(crop_m, inside, nearest_m, step_m, step_ratio, nearer)
     if standing and outline_px:
         # In the middle of a top it hides nothing of the outline, and what is farther off does not touch it.
         above = np.any([own[crop] for own in standing], axis=0)
-        touching = above & (depth_m < nearest_m + _STEPS * np.maximum(step_m, step_ratio * nearest_m))
+        touching = above & (crop_m < nearest_m + _STEPS * np.maximum(step_m, step_ratio * nearest_m))
         nearer |= touching & dilated(outline & _convex_edge(outline), 2 * _REACH_PX - 1)
-    occluded_px = int(np.count_nonzero(dilated(nearer, 2 * _REACH_PX - 1) & outline)) if nearer.any() else 0
+        any_nearer = bool(nearer.any())
+    occluded_px = int(np.count_nonzero(dilated(nearer, 2 * _REACH_PX - 1) & outline)) if any_nearer else 0
     nearer_px = np.zeros(0, np.int64)
     if occluded_px > max(_MIN_HIDDEN_PX, _MIN_OUTLINE_SHARE * outline_px):
         status |= Status.OCCLUDED
-        rows, columns = np.nonzero(nearer)
-        nearer_px = (rows + crop[0].start) * mask.shape[1] + columns + crop[1].start
+        at_row, at_column = np.nonzero(nearer)
+        nearer_px = (at_row + rows.start) * mask.shape[1] + at_column + columns.start
     hidden_share = min((sum(border_px) + occluded_px) / max(outline_px, 1), 1.0)
     return Visibility(status, hidden_share, unmeasured_share, nearer_px)
+
+
+@kernel(
+    *("float32[:, ::1]", "boolean[:, ::1]", "int64", "int64"),
+    *("boolean[:, ::1]", "float32[:, ::1]", "boolean[:, ::1]", "float32[:, ::1]"),
+    writes=("inside", "crop_m", "outline", "own_m"),
+)
+def _look_at(
+    depth_m: NDArray[np.float32],
+    mask: NDArray[np.bool_],
+    top: int,
+    left: int,
+    inside: NDArray[np.bool_],
+    crop_m: NDArray[np.float32],
+    outline: NDArray[np.bool_],
+    own_m: NDArray[np.float32],
+) -> tuple[int, int, int]:
+    """What is in a crop (h, w) of an image: the mask, depth, the mask's outermost pixels, and its own depth.
+
+    Args:
+        top, left: first row and column of the crop; a mask that goes on at its border is not at its outline there.
+        own_m: the depth of the object, `_FARTHEST_M` elsewhere.
+
+    Returns:
+        How many pixels the mask, its outline, and what of it has no depth have.
+    """
+    height, width = inside.shape
+    for y in range(height):
+        inside[y] = mask[top + y, left : left + width]
+        crop_m[y] = depth_m[top + y, left : left + width]
+    count, outline_px, unmeasured_px = 0, 0, 0
+    for y in range(height):
+        for x in range(width):
+            outline[y, x], own_m[y, x] = False, _FARTHEST_M
+            if not inside[y, x]:
+                continue
+            count += 1
+            if crop_m[y, x] > 0:
+                own_m[y, x] = crop_m[y, x]
+            else:
+                unmeasured_px += 1
+            for v in range(max(y - 1, 0), min(y + 2, height)):
+                for u in range(max(x - 1, 0), min(x + 2, width)):
+                    outline[y, x] |= not inside[v, u]
+            outline_px += outline[y, x]
+    return count, outline_px, unmeasured_px
 
 
 @kernel(
@@ -116,8 +165,9 @@ def _mark_nearer(
     step_m: float,
     step_ratio: float,
     nearer: NDArray[np.bool_],
-) -> None:
-    """Which pixels beside an object are in front of the nearest of it around them."""
+) -> bool:
+    """Marks the pixels beside an object that are in front of the nearest of it around them; whether there are any."""
+    found = False
     least_m, ratio = np.float32(step_m), np.float32(step_ratio)
     for y in range(depth_m.shape[0]):
         for x in range(depth_m.shape[1]):
@@ -125,6 +175,8 @@ def _mark_nearer(
             beside = depth_m[y, x] > 0 and not inside[y, x] and object_m < _FARTHEST_M
             gap_m = np.float32(_STEPS) * max(least_m, ratio * object_m)
             nearer[y, x] = beside and depth_m[y, x] < object_m - gap_m
+            found |= nearer[y, x]
+    return found
 
 
 @kernel(
@@ -224,14 +276,43 @@ def amodal_xyxy(box: OrientedBox, bounds: Bounds, intrinsics: Intrinsics) -> tup
     Args:
         bounds: of the mask.
     """
-    x, y, z = box.corners_m.T
-    if (z < _MIN_DEPTH_M).any():
-        return None
-    columns, rows = x / z * intrinsics.fx + intrinsics.cx + 0.5, y / z * intrinsics.fy + intrinsics.cy + 0.5
-    left, top, width, height = bounds
-    return (
-        float(min(columns.min(), left)),
-        float(min(rows.min(), top)),
-        float(max(columns.max(), left + width)),
-        float(max(rows.max(), top + height)),
+    pose, camera = box.T_camera_box, intrinsics
+    behind, low_x, low_y, high_x, high_y = _seen_corners(
+        pose.rotation, pose.translation_m, box.size_m, camera.fx, camera.fy, camera.cx, camera.cy
     )
+    left, top, width, height = bounds
+    if behind:
+        return None
+    return (
+        min(low_x, float(left)),
+        min(low_y, float(top)),
+        max(high_x, float(left + width)),
+        max(high_y, float(top + height)),
+    )
+
+
+@kernel("float64[:, :]", "float64[::1]", "float64[::1]", "float64", "float64", "float64", "float64")
+def _seen_corners(
+    rotation: NDArray[np.float64],
+    translation_m: NDArray[np.float64],
+    size_m: NDArray[np.float64],
+    fx: float,
+    fy: float,
+    cx: float,
+    cy: float,
+) -> tuple[bool, float, float, float, float]:
+    """Whether a corner of a box is at the camera or behind it; x0, y0, x1, y1 around all corners in the image."""
+    low_x, low_y, high_x, high_y = np.inf, np.inf, -np.inf, -np.inf
+    for corner in range(8):
+        a = size_m[0] / 2 if corner & 1 else -size_m[0] / 2
+        b = size_m[1] / 2 if corner & 2 else -size_m[1] / 2
+        c = size_m[2] / 2 if corner & 4 else -size_m[2] / 2
+        x = rotation[0, 0] * a + rotation[0, 1] * b + rotation[0, 2] * c + translation_m[0]
+        y = rotation[1, 0] * a + rotation[1, 1] * b + rotation[1, 2] * c + translation_m[1]
+        z = rotation[2, 0] * a + rotation[2, 1] * b + rotation[2, 2] * c + translation_m[2]
+        if z < _MIN_DEPTH_M:
+            return True, 0.0, 0.0, 0.0, 0.0
+        column, row = x / z * fx + cx + 0.5, y / z * fy + cy + 0.5
+        low_x, high_x = min(low_x, column), max(high_x, column)
+        low_y, high_y = min(low_y, row), max(high_y, row)
+    return False, low_x, low_y, high_x, high_y

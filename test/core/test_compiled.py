@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numba.core.dispatcher import Dispatcher
 from numba.core.errors import NumbaError
 
 from instance_seg_ros.core.compiled import Kernel, kernel
@@ -18,11 +20,8 @@ PACKAGE = Path(__file__).resolve().parents[2] / "instance_seg_ros"
 ROWS = """\
 import sys
 import numpy as np
-from instance_seg_ros.core.compiled import compile_kernels, inner, kernel
-
-@inner
-def squared(value):
-    return value * value
+from instance_seg_ros.core.compiled import compile_kernels, kernel
+from squares import squared
 
 @kernel("float64[::1]")
 def energy(values):
@@ -38,6 +37,13 @@ def doubled(count):
 if __name__ == "__main__":
     compile_kernels(lambda line: print("report:", line))
     print(energy(np.array([1.0, 2.0, 3.0])), doubled(4), energy.folder)
+"""
+SQUARES = """\
+from instance_seg_ros.core.compiled import inner
+
+@inner
+def squared(value):
+    return value * value
 """
 
 
@@ -57,6 +63,7 @@ def ratio(first: float, second: float) -> float:
 def script(tmp_path: Path) -> Path:
     path = tmp_path / "rows.py"
     path.write_text(ROWS)
+    (tmp_path / "squares.py").write_text(SQUARES)
     return path
 
 
@@ -114,7 +121,7 @@ def test_division_by_zero_is_as_in_numpy() -> None:
     assert ratio(1, 0) == np.inf and np.isnan(ratio(0, 0))
 
 
-def test_what_one_process_compiles_others_load_until_it_is_damaged_or_the_file_changes(script: Path) -> None:
+def test_what_one_process_compiles_others_load_until_it_is_damaged_or_a_file_changes(script: Path) -> None:
     first, second = (started(script) for _ in range(2))  # at the same time: each kernel is compiled by one of them
     folder = script.parent / "__pycache__"
     both = output(first) + output(second)
@@ -124,8 +131,10 @@ def test_what_one_process_compiles_others_load_until_it_is_damaged_or_the_file_c
         path.write_bytes(path.read_bytes()[:100])
     assert "compiled 2 functions" in output(started(script))[1]
     assert [path.stat().st_size > 100 for path in folder.glob("*.nbc")] == [True, True]
-    script.write_text(ROWS.replace("value * value", "value * value * value"))
+    (script.parent / "squares.py").write_text(SQUARES.replace("value * value", "value * value * value"))
     assert output(started(script))[-1] == f"36.0 8 {folder}"
+    script.write_text(ROWS.replace("2 * count", "3 * count"))
+    assert output(started(script))[-1] == f"36.0 12 {folder}"
 
 
 def test_where_the_folder_cannot_be_written_to_code_is_kept_for_the_user_or_not_at_all(
@@ -148,14 +157,16 @@ def test_without_compilation_the_numbers_are_the_same(script: Path) -> None:
     [path for path in sorted(PACKAGE.rglob("*.py")) if "core.compiled import" in path.read_text()],
     ids=lambda path: path.name,
 )
-def test_what_kernels_call_and_read_is_in_their_own_file(path: Path) -> None:
-    """Numba keeps code until that file changes: a constant or function of another one would go stale in silence."""
+def test_what_kernels_read_is_in_their_own_file_and_what_they_call_as_well_or_inner(path: Path) -> None:
+    """Code is kept until such a file changes: another's constant or plain function would go stale in silence."""
     tree = ast.parse(path.read_text())
+    module = importlib.import_module(".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts))
     foreign = {
         alias.asname or alias.name
         for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("instance_seg_ros")
         for alias in node.names
+        if not isinstance(getattr(module, alias.asname or alias.name, None), Dispatcher)
     }
     for node in tree.body:
         if isinstance(node, ast.FunctionDef) and any(

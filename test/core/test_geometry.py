@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from instance_seg_ros.core.geometry import OrientedBox, Plane, Transform, cross, dot, length, mean_and_covariance
+from instance_seg_ros.core.geometry import OrientedBox, Plane, Transform, cross, dot, length
 
 QUARTER_Z = Transform(np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1]], dtype=float), np.array([1.0, 2.0, 3.0]))
 
@@ -123,16 +123,6 @@ def test_box_corners_by_the_bits_of_their_index() -> None:
 def test_a_negative_size_is_refused() -> None:
     with pytest.raises(ValueError, match="negative"):
         OrientedBox(Transform.identity(), np.array([0.1, -0.1, 0.1]))
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_mean_and_covariance_are_those_of_numpy_and_leave_the_points_as_they_are(dtype: type) -> None:
-    points_m = (np.random.default_rng(0).normal(size=(50, 3)) * [0.1, 0.2, 0.01] + [0, 1, 2]).astype(dtype)
-    given_m = points_m.copy()
-    mean_m, covariance_m2 = mean_and_covariance(points_m)
-    np.testing.assert_allclose(mean_m, np.mean(points_m, axis=0, dtype=np.float64), rtol=1e-12)
-    np.testing.assert_allclose(covariance_m2, np.cov(points_m.T.astype(np.float64), bias=True), rtol=1e-9)
-    np.testing.assert_array_equal(points_m, given_m)
 
 
 def test_products_and_lengths_of_two_and_of_three_coordinates() -> None:

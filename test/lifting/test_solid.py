@@ -19,8 +19,7 @@ from instance_seg_ros.learning.synthetic.pictures.appearance import Appearance
 from instance_seg_ros.learning.synthetic.pictures.render import RayCaster
 from instance_seg_ros.learning.synthetic.rooms.world import Placed
 from instance_seg_ros.lifting import Instance3D, Lifter
-from instance_seg_ros.lifting.columns import fill_columns, has_flat_top, leans
-from instance_seg_ros.lifting.lifter import _turn_of_faces
+from instance_seg_ros.lifting.columns import fill_columns, has_flat_top, leans, turn_of_faces
 from instance_seg_ros.lifting.solid import Ball, Body, Revolution, fit_revolution
 
 VGA = Intrinsics(640, 480, 600.0, 600.0, 319.5, 239.5)
@@ -360,7 +359,7 @@ def level_directions(*degrees: float, each: int) -> np.ndarray:
     ids=["face", "two", "few", "octagon", "cylinder", "top", "large top", "slope"],
 )
 def test_the_faces_of_a_box_tell_how_it_is_turned(normals: np.ndarray, turn_deg: float | None) -> None:
-    found = _turn_of_faces(body_of_normals(normals))
+    found = turn_of_faces(body_of_normals(normals))
     assert found is None if turn_deg is None else np.degrees(found) % 90 == pytest.approx(turn_deg)
 
 
