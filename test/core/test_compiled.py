@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib
 import os
 import subprocess
 import sys
@@ -11,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numba.core.dispatcher import Dispatcher
 from numba.core.errors import NumbaError
 
 from instance_seg_ros.core.compiled import Kernel, kernel
@@ -160,18 +158,25 @@ def test_without_compilation_the_numbers_are_the_same(script: Path) -> None:
 def test_what_kernels_read_is_in_their_own_file_and_what_they_call_as_well_or_inner(path: Path) -> None:
     """Code is kept until such a file changes: another's constant or plain function would go stale in silence."""
     tree = ast.parse(path.read_text())
-    module = importlib.import_module(".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts))
     foreign = {
         alias.asname or alias.name
         for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("instance_seg_ros")
         for alias in node.names
-        if not isinstance(getattr(module, alias.asname or alias.name, None), Dispatcher)
+        if not is_inner(str(node.module), alias.name)
     }
     for node in tree.body:
-        if isinstance(node, ast.FunctionDef) and any(
-            (decorator.func if isinstance(decorator, ast.Call) else decorator).id in ("kernel", "inner")  # type: ignore[attr-defined]
-            for decorator in node.decorator_list
-        ):
+        if isinstance(node, ast.FunctionDef) and decorators(node) & {"kernel", "inner"}:
             used = {name.id for part in node.body for name in ast.walk(part) if isinstance(name, ast.Name)}
             assert not used & foreign, node.name
+
+
+def is_inner(module: str, name: str) -> bool:
+    path = PACKAGE.parent.joinpath(*module.split(".")).with_suffix(".py")
+    body = ast.parse(path.read_text()).body if path.is_file() else []
+    return any(isinstance(node, ast.FunctionDef) and node.name == name and "inner" in decorators(node) for node in body)
+
+
+def decorators(node: ast.FunctionDef) -> set[str]:
+    called = (own.func if isinstance(own, ast.Call) else own for own in node.decorator_list)
+    return {own.id for own in called if isinstance(own, ast.Name)}
