@@ -41,6 +41,10 @@ def run_node(
         return run(node, executor, options)
     except (KeyboardInterrupt, ExternalShutdownException):
         return 0
+    except RuntimeError:  # among them what rclpy raises where a signal has ended ROS between two calls of it
+        if executor.context.ok():
+            raise
+        return 0
     finally:
         node.destroy_node()
         rclpy.try_shutdown()
