@@ -1,4 +1,4 @@
-"""Poses through tf: with a stand-in of tf2_ros's three names where it is not installed, and without tf at all."""
+"""Poses through tf: with a stand-in of tf2_ros's three names, without tf at all, and by the real one where it is."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ pytest.importorskip("rclpy")
 
 import numpy as np
 from geometry_msgs.msg import TransformStamped
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CameraInfo
+from std_msgs.msg import Header
 
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.messages.camera import camera_info, depth_image
@@ -167,3 +169,31 @@ def test_ids_are_kept_in_the_fixed_frame_and_a_frame_without_its_pose_is_refused
     answer = stage.answer_to(stage.send_frame(make_frame()))
 
     assert "tf does not know the pose of 'camera_color_optical_frame' in 'map'" in answer.status_text
+
+
+def test_aligned_depth_that_names_the_depth_cameras_frame_is_not_registered_a_second_time(
+    make_stage: Callable[..., Any], make_frame: MakeFrame, messages_of: Any
+) -> None:
+    pytest.importorskip("tf2_ros")  # the real one
+    from tf2_msgs.msg import TFMessage
+
+    stage = make_stage()
+    stage.start()
+    aside = TransformStamped(header=Header(frame_id="camera_color_optical_frame"), child_frame_id="depth_frame")
+    aside.transform.translation.x, aside.transform.rotation.w = 0.05, 1.0
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    stage.probe.create_publisher(TFMessage, "/tf_static", latched).publish(TFMessage(transforms=[aside]))
+    stage.wait(lambda: stage.probe.subscribers("depth_info", CameraInfo), "the depth camera's subscription")
+    right = stage.answer_to(stage.send_frame(make_frame()))
+
+    answers = []
+
+    def is_answered() -> bool:
+        answers.append(stage.answer_to(send_with_depth_frame(stage, make_frame(), messages_of)))
+        return bool(answers[-1].status == answers[-1].STATUS_OK)
+
+    stage.wait(is_answered, "the pose from tf")
+
+    x_m, right_x_m = ([each.surface_centroid.x for each in answer.instances] for answer in (answers[-1], right))
+    assert len(x_m) == 2 and x_m == pytest.approx(right_x_m, abs=1e-4)
+    stage.wait(lambda: stage.log_lines("it was aligned to colour already"), "the log line")
