@@ -123,7 +123,6 @@ class Answers:
             raise UnusableFrameError(shortened(str(error))) from error
         scene = pipeline.run(frame, T_fixed_camera)
         age_s = self._age_s(rgbd.stamp_ns)
-        self._check(rgbd, scene, age_s)
         answer = outgoing.instance_array(
             make_message,
             scene,
@@ -173,8 +172,12 @@ class Answers:
         answer.frame_age_s = self._age_s(rgbd.stamp_ns)
         return answer
 
-    def _check(self, rgbd: RgbdMessages, scene: Scene, age_s: float) -> None:
-        """Reports what is odd about a frame that was processed nevertheless."""
+    def check(self, rgbd: RgbdMessages, scene: Scene, age_s: float) -> None:
+        """Reports what is odd about a frame that was processed nevertheless; nobody need wait for that.
+
+        Args:
+            age_s: of the frame in its answer.
+        """
         if scene.time_step in _TIME_PROBLEMS:
             self._problems.report(*_TIME_PROBLEMS[scene.time_step])
         if clock_stands(self._node.get_clock()):

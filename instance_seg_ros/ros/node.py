@@ -392,6 +392,8 @@ class InstanceSegNode(LifecycleNode):
                             self._publish(answer, scene, cut_out if pipeline.prompt_models.masks else None)
                     finally:  # a picture that cannot be drawn costs no call its answer
                         self._requests.answer(answer, job.arrived_s, cut_out)
+                    if scene is not None:
+                        self._answers.check(job.messages, scene, answer.frame_age_s)
             except Exception:
                 self._problems.unexpected("could not answer a frame")
 

@@ -28,8 +28,10 @@ def test_a_scene_written_without_ros_is_read_by_ros(make_scene: Callable[..., Sc
     written = outgoing.instance_array(message_factory(typestore), scene, frame_age_s=0.5, include_clouds=True)
     read = deserialize_message(bytes(typestore.serialize_cdr(written, TYPE)), InstanceArray)
     made_with_ros = outgoing.instance_array(make_message, scene, frame_age_s=0.5, include_clouds=True)
-    # Compared as bytes that rclpy wrote: NaN, for what is not known, does not equal itself.
-    assert serialize_message(read) == serialize_message(made_with_ros)
+    made_with_ros = deserialize_message(serialize_message(made_with_ros), InstanceArray)
+    # Compared as text: NaN, for what is not known, does not equal itself, and of the bytes that rclpy writes those that
+    # fill up to a number's place are whatever was in memory.
+    assert repr(read) == repr(made_with_ros)
 
 
 def test_the_types_in_bags_have_the_hashes_of_the_built_interfaces() -> None:
