@@ -124,10 +124,6 @@ class Sight:
     hidden: NDArray[np.float64]
     shadowed: NDArray[np.float64]
 
-    def __getitem__(self, which: NDArray) -> Sight:
-        """That of the grasps at (K,) indices, or of those that (C,) bool names."""
-        return Sight(self.unknown[which], self.hidden[which], self.shadowed[which])
-
 
 def sight_of(
     poses: Poses,

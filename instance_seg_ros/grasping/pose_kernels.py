@@ -338,7 +338,7 @@ def _nearly_same(rotations: Floats, origins_m: Floats, first: int, second: int) 
     "float64[:, :, ::1]",
     "float64[:, ::1]",
     "float64[::1]",
-    "boolean[::1]",
+    "int64[::1]",
     "boolean[::1]",
     "float64[:, ::1]",
     "float64[:, ::1]",
@@ -350,7 +350,7 @@ def best_free(
     rotations: Floats,
     origins_m: Floats,
     openings_m: Floats,
-    wanted: Flags,
+    order: Ints,
     moved: Flags,
     others_m: Floats,
     body_m: Floats,
@@ -361,8 +361,8 @@ def best_free(
     """The first poses, no two nearly alike, whose way is free.
 
     Args:
-        rotations, origins_m, openings_m: (C, 3, 3), (C, 3) and (C,) of the poses, the best first.
-        wanted: (C,) those to be looked at.
+        rotations, origins_m, openings_m: (C, 3, 3), (C, 3) and (C,) of the poses.
+        order: (W,) indices of those to be looked at, the best first.
         moved: (C,) those that are not where closing on the body was tried, so that the body may be in their way.
         others_m: (P, 3) points of everything else.
         body_m: (N, 3) points of the body.
@@ -371,17 +371,15 @@ def best_free(
         most: no more poses than this.
 
     Returns:
-        chosen: (K,) indices, ascending.
+        chosen: (K,) indices, the best first.
         met: how many poses met something else.
         unfit: how many met the body.
     """
     chosen = np.empty(most, np.int64)
     count, met, unfit = 0, 0, 0
-    for c in range(len(openings_m)):
+    for c in order:
         if count == most:
             break
-        if not wanted[c]:
-            continue
         alike = False
         for k in range(count):
             if _nearly_same(rotations, origins_m, chosen[k], c):

@@ -129,8 +129,6 @@ class GraspSampler:
         found: list[tuple[Poses, Closed]] = []
         grasps: tuple[Grasp, ...] = ()
         for thorough in (False, True):
-            if len(grasps) >= min(_ENOUGH, settings.max_grasps):
-                break
             # Less deep and opened less where opened fully fits: in a heap there may be room for nothing else.
             depth_m = deep_m - _LESS_DEEP_M if thorough else deep_m
             poses, closed, unfit, slip = close_on(body, tries, column, depth_m, narrow_m, gripper, self.friction)
@@ -147,12 +145,12 @@ class GraspSampler:
             if body.cut:  # its far side may be farther than what completes it, so fingers go only where it is seen free
                 known &= sight.shadowed == 0
             rejected[Rejection.UNKNOWN] += int((~known).sum())
-            poses, closed, sight = poses[known], closed[known], sight[known]
             marks = marks_of(poses, closed, body, sight, up, self.friction, gripper.max_opening_m)
             quality = quality_of(marks)
-            order = np.argsort(-quality, kind="stable")
-            ranked = poses[order], closed[order], marks[order], quality[order]
-            grasps = self._best_free(body, *ranked, others_m, rejected)
+            chosen = self._best_free(body, poses, closed, known, quality, others_m, rejected)
+            if thorough or len(chosen) >= min(_ENOUGH, settings.max_grasps):
+                grasps = self._as_grasps(body, poses[chosen], closed[chosen], marks[chosen], quality[chosen])
+                break
         counts = {why: rejected[why] for why in Rejection if rejected[why]}
         return InstanceGrasps(grasps, status_of(grasps, rejected), counts)
 
@@ -161,21 +159,26 @@ class GraspSampler:
         body: Body,
         poses: Poses,
         closed: Closed,
-        marks: FloatArray,
+        known: NDArray[np.bool_],
         quality: FloatArray,
         others_m: FloatArray,
         rejected: Counter[Rejection],
-    ) -> tuple[Grasp, ...]:
-        """Up to `max_grasps` collision-free grasps in the order of their marks, no two nearly alike."""
-        wanted = quality >= self.settings.min_quality
-        rejected[Rejection.QUALITY] += int((~wanted).sum())
+    ) -> NDArray[np.int64]:
+        """Indices of up to `max_grasps` collision-free grasps, those of the highest quality first, no two nearly alike.
+
+        Args:
+            known: (C,) those that may be taken.
+        """
+        wanted = known & (quality >= self.settings.min_quality)
+        rejected[Rejection.QUALITY] += int(np.count_nonzero(known) - np.count_nonzero(wanted))
+        candidates = np.flatnonzero(wanted)
         # Centred between the contacts, the fingers may come down elsewhere than where the pose was tried.
         moved = np.abs(closed.low_m + closed.high_m) > 2 * _SAME_PLACE_M
         chosen, met, unfit = pose_kernels.best_free(
             poses.rotations,
             poses.origins_m,
             poses.openings_m,
-            wanted,
+            candidates[np.argsort(-quality[candidates], kind="stable")],
             moved,
             others_m,
             body.points_m,
@@ -185,7 +188,7 @@ class GraspSampler:
         )
         rejected[Rejection.SCENE] += met
         rejected[Rejection.FIT] += unfit
-        return self._as_grasps(body, poses[chosen], closed[chosen], marks[chosen], quality[chosen])
+        return chosen
 
     def _as_grasps(
         self, body: Body, poses: Poses, closed: Closed, marks: FloatArray, quality: FloatArray

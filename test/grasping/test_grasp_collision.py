@@ -71,15 +71,15 @@ def fits(body: Body, poses: Poses) -> bool:
 
 def free_of_scene(poses: Poses, points_m: np.ndarray, gripper: Gripper = GRIPPER) -> list[bool]:
     """Each pose on its own."""
-    everything, nobody = np.ones(1, dtype=bool), np.zeros((0, 3))
+    only, unmoved, nobody = np.zeros(1, dtype=np.int64), np.zeros(1, dtype=bool), np.zeros((0, 3))
     return [
         len(
             pose_kernels.best_free(
                 poses.rotations[[index]],
                 poses.origins_m[[index]],
                 poses.openings_m[[index]],
-                everything,
-                ~everything,
+                only,
+                unmoved,
                 points_m,
                 nobody,
                 gripper.ways_m,
@@ -310,9 +310,9 @@ def turned(degrees: float) -> np.ndarray:
 
 def is_thinned(poses: Poses) -> bool:
     """Whether the second of two is left out, with nothing in the way of either."""
-    nobody, both = np.zeros((0, 3)), np.ones(2, dtype=bool)
-    arrays = poses.rotations, poses.origins_m, poses.openings_m
-    chosen, met, unfit = pose_kernels.best_free(*arrays, both, ~both, nobody, nobody, GRIPPER.ways_m, 0.003, 9)
+    nobody, unmoved = np.zeros((0, 3)), np.zeros(2, dtype=bool)
+    arrays = poses.rotations, poses.origins_m, poses.openings_m, np.arange(2)
+    chosen, met, unfit = pose_kernels.best_free(*arrays, unmoved, nobody, nobody, GRIPPER.ways_m, 0.003, 9)
     assert chosen[0] == 0 and (met, unfit) == (0, 0)
     return len(chosen) == 1
 
