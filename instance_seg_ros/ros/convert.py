@@ -24,7 +24,7 @@ def make_message(type_name: str, /, **fields: Any) -> Any:
         fields: all of its fields.
     """
     kind = message_class(type_name)
-    message = kind.__new__(kind)
+    message: Any = object.__new__(kind)
     message._check_fields = _checks_fields(kind)
     for name, value in fields.items():
         # rclpy takes an array.array as it is; anything else it checks byte by byte, which takes a second for an image.
