@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.files.captures import CaptureError, capture_folders, read_capture, read_files, write_capture
@@ -216,6 +217,21 @@ def test_colour_is_read_under_its_other_names(make_frame: Callable[..., RgbdFram
     assert color_rgb[60, 40].tolist() == pytest.approx([200, 40, 40], abs=8)
     write_capture(tmp_path, make_frame(color=False))
     assert read_capture(tmp_path).frame.color_rgb is None
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_colour_is_read_as_the_sensor_saw_it_like_depth_whatever_its_orientation_tag(
+    make_frame: Callable[..., RgbdFrame], tmp_path: Path, orientation: int
+) -> None:
+    frame = make_frame()
+    write_capture(tmp_path, frame)
+    (tmp_path / "color.png").unlink()
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    Image.fromarray(frame.color_rgb).save(tmp_path / "color.jpg", exif=tags)
+    color_rgb = read_capture(tmp_path).frame.color_rgb
+    assert color_rgb is not None
+    assert color_rgb[60, 40].tolist() == pytest.approx([200, 40, 40], abs=8)
 
 
 def test_two_colour_images_are_refused(make_frame: Callable[..., RgbdFrame], tmp_path: Path) -> None:
