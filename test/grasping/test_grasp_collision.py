@@ -587,6 +587,31 @@ def test_thinning_keeps_the_lowest_rank_of_a_cell_and_of_these_the_first(rank: l
     assert own.tolist() == kept
 
 
+@pytest.mark.parametrize("spread_m", [0.05, 5.0])  # cells side by side, and so far apart that they are hashed
+def test_thinning_is_as_defined_whether_cells_lie_close_together_or_apart(spread_m: float) -> None:
+    rng = np.random.default_rng(5)
+    points_m = rng.uniform(-spread_m, spread_m, (400, 3)).round(2)
+    group, rank = rng.integers(0, 3, 400), rng.integers(0, 3, 400)
+    best: dict[tuple[int, ...], int] = {}
+    for n, place in enumerate(np.floor(points_m / 0.03).astype(int).tolist()):
+        key = (int(group[n]), *place)
+        best[key] = n if key not in best or rank[n] < rank[best[key]] else best[key]
+    kept = pair_kernels.one_of_each_cell(points_m, group, rank, np.full(3, 0.03))
+    assert kept.tolist() == sorted(best.values())
+
+
+@pytest.mark.parametrize("spread_m", [0.03, 3.0])  # the latter beyond the columns that are told apart
+def test_a_point_is_near_where_another_is_within_the_radius(spread_m: float) -> None:
+    rng = np.random.default_rng(6)
+    others_m = rng.uniform(-spread_m, spread_m, (60, 3))
+    beside_m = others_m + rng.uniform(-0.006, 0.006, (60, 3))
+    points_m = np.concatenate([beside_m, rng.uniform(-2 * spread_m, 2 * spread_m, (200, 3))])
+    expected = (np.linalg.norm(points_m[:, None] - others_m, axis=2) <= 0.006).any(axis=1)
+    assert 0 < expected.sum() < len(points_m)
+    assert pair_kernels.any_near(points_m, others_m, 0.006).tolist() == expected.tolist()
+    assert not pair_kernels.any_near(points_m, np.zeros((0, 3)), 0.006).any()
+
+
 def test_others_are_near_within_the_radius_and_not_of_the_object() -> None:
     points_m = np.array([[0, 0, 0.59], [0, 0.09, 0.5], [0, 0, 0.61], [0.11, 0, 0.5], [0, 0, 0.5]])
     obstacles = Obstacles(points_m, np.array([0, 2, 0, 2, 1]), np.zeros((1, 1), np.int16))
