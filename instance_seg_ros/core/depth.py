@@ -117,7 +117,7 @@ def scale_fault(depth_m: NDArray[np.float32], max_opening_m: float) -> str:
 
 
 def check_depth_size(depth_m: NDArray[np.float32], intrinsics: Intrinsics) -> None:
-    """Raises ValueError for a depth image of another size than its camera."""
+    """Raises ValueError for a depth image (H, W) of another size than its camera."""
     if depth_m.shape != (intrinsics.height, intrinsics.width):
         raise ValueError(
             f"depth is {depth_m.shape[1]}x{depth_m.shape[0]} but its CameraInfo says "

@@ -89,7 +89,11 @@ class Transform:
 
     @classmethod
     def from_matrix(cls, matrix: ArrayLike) -> Transform:
-        """From a (4, 4) homogeneous matrix."""
+        """From a (4, 4) homogeneous matrix.
+
+        Raises:
+            ValueError: for another shape, or what is no rigid transform.
+        """
         homogeneous = np.asarray(matrix, dtype=np.float64)
         if homogeneous.shape != (4, 4):
             raise ValueError(f"matrix must have shape (4, 4), not {homogeneous.shape}")

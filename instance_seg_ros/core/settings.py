@@ -23,7 +23,11 @@ def setting(
     maximum: float | None = None,
     choices: tuple[str, ...] | None = None,
 ) -> Any:
-    """A dataclass field with the facts that every surface shows; numbers need both bounds, `inf` for none."""
+    """A dataclass field with the facts that every surface shows; numbers need both bounds, `inf` for none.
+
+    Raises:
+        TypeError: for a number without them.
+    """
     if isinstance(default, (int, float)) and not isinstance(default, bool) and (minimum is None or maximum is None):
         raise TypeError(f"a number needs minimum and maximum: {help}")
     metadata = {"help": help, "minimum": minimum, "maximum": maximum, "choices": choices}

@@ -142,10 +142,15 @@ def write_capture(
     depth_unit_m: float = DEFAULT_DEPTH_UNIT_M,
     extra: Mapping[str, Any] | None = None,
 ) -> None:
-    """Writes a frame as a capture that `read_capture` reads, `extra` keys into its meta.json.
+    """Writes a frame as a capture that `read_capture` reads, in place of one that is in the folder already.
 
-    Depth is rounded to `depth_unit_m`; what does not fit into 16 bits is written as no measurement. A capture that
-    is in the folder already is replaced.
+    Args:
+        labels: (H, W) values of the label image, 0 = background.
+        depth_unit_m: depth is rounded to this; what does not fit into 16 bits is written as no measurement.
+        extra: further keys of its meta.json.
+
+    Raises:
+        OSError: the folder or a file cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name in (META_FILE, *COLOR_NAMES, LABELS_FILE):  # what this frame lacks must not be taken from another one
@@ -172,7 +177,12 @@ def write_capture(
 
 
 def write_image(path: Path, image: NDArray[Any]) -> None:
-    """Writes an image in OpenCV's channel order in the format of the suffix, whole or not at all."""
+    """Writes an image (H, W[, C]) in OpenCV's channel order in the format of the suffix, whole or not at all.
+
+    Raises:
+        ValueError: the format cannot hold such an image.
+        OSError: the file cannot be written.
+    """
     written, content = cv2.imencode(path.suffix, image)
     if not written:
         raise ValueError(f"an image {image.dtype} {image.shape} cannot be written as {path.suffix}")

@@ -59,6 +59,25 @@ def test_a_box_without_its_mask_is_another_object() -> None:
     assert disagreement(right, wrong) == "it misses 2 of 2 objects"
 
 
+@pytest.mark.parametrize(
+    ("change_xyxy", "is_same"),
+    [
+        ((2, 0, 2, 0), True),  # 6 of 10 columns
+        ((-3, 0, -3, 0), False),  # 5 of 11
+        ((0, 1, 0, 1), True),  # 3 of 5 rows
+        ((0, 2, 0, 2), False),  # 2 of 6
+        ((0, 0, 8, 0), True),  # 8 of 16 columns
+        ((0, 0, 9, 0), False),
+        ((1, 1, -2, 0), False),  # 15 of 32 pixels
+        ((60, 90, 60, 90), False),
+    ],
+)
+def test_a_mask_without_its_box_is_another_object(change_xyxy: tuple[int, ...], is_same: bool) -> None:
+    right, other = output(*TWO), output(*TWO)
+    other.boxes_xyxy[:] += np.array(change_xyxy, np.float32)
+    assert (disagreement(right, other) is None) is is_same
+
+
 def strips(*ends: tuple[int, int]) -> Instances:
     """Instances of ten rows, from one column to before another."""
     labels = np.zeros((10, 100), dtype=np.int32)

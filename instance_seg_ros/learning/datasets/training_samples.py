@@ -294,7 +294,14 @@ class Labels:
 def relabel(
     ids: NDArray[np.uint8], depth_m: NDArray[np.float32], min_visible_px: int, min_measured_share: float
 ) -> Labels:
-    """Instances numbered 1..N; small or unmeasured ones become 255, which stays ignored."""
+    """Instances numbered 1..N; small or unmeasured ones become 255, which stays ignored.
+
+    Args:
+        ids: (H, W), 0 = background.
+        depth_m: (H, W), metres, 0 = no measurement.
+        min_visible_px: an instance of fewer pixels is small.
+        min_measured_share: one with depth at a smaller share of its pixels is unmeasured.
+    """
     table = np.zeros(256, dtype=np.uint8)
     table[IGNORE_ID] = IGNORE_ID
     former_ids, boxes, anchors = [], [], []

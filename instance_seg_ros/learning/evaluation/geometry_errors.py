@@ -94,7 +94,13 @@ def scene_errors(scene: TrueScene, lifter: Lifter) -> tuple[list[ObjectError], P
 
 
 def object_error(scene: TrueScene, true: TrueObject, instance: Instance3D, mask: NDArray[np.bool_]) -> ObjectError:
-    """Of one object."""
+    """How far what lifting says of an object is off.
+
+    Args:
+        true: the object.
+        instance: what lifting says of it.
+        mask: (H, W), its pixels, for the simple recipes.
+    """
     unknown = float("nan")
     centre_m = box_centre_m = bottom_m = unknown
     size: tuple[float, float, float] = (unknown, unknown, unknown)

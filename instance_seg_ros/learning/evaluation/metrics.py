@@ -99,7 +99,7 @@ def _dilated(mask: NDArray[np.bool_], radius_px: int) -> NDArray[np.bool_]:
 
 
 def match(f_values: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Rows and columns of the one-to-one assignment with the largest summed F; pairs with F 0 are left out."""
+    """Rows and columns (K,) of the one-to-one assignment of (N, M) with the largest sum; pairs of 0 are left out."""
     rows, columns = linear_sum_assignment(f_values, maximize=True)
     matched = np.flatnonzero(f_values[rows, columns] > 0)
     return rows[matched], columns[matched]

@@ -128,7 +128,13 @@ def reliability(scores: NDArray[np.floating], real: NDArray[np.bool_], bins: int
 
 
 def threshold_for(scores: NDArray[np.floating], real: NDArray[np.bool_], wrong_share: float) -> float:
-    """The lowest published score from which on at most this share of the predictions is wrong; 1 where none is."""
+    """The lowest published score from which on at most this share of the predictions is wrong; 1 where there is none.
+
+    Args:
+        scores: (N,), published.
+        real: (N,), which of them are of an object.
+        wrong_share: in [0, 1].
+    """
     order = np.argsort(-scores, kind="stable")
     wrong = np.cumsum(~real[order]) / np.arange(1, len(order) + 1)
     kept = np.flatnonzero(wrong <= wrong_share)

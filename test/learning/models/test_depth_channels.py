@@ -72,8 +72,9 @@ def test_a_plane_has_its_own_normal_and_no_relief(normal: tuple[float, float, fl
     assert inner[6].abs().max() < 0.05
 
 
-def test_relief_is_the_height_above_a_plane() -> None:
-    depth_m = plane_depth((0.0, -0.6, -0.8), 0.8)
+@pytest.mark.parametrize("offset_m", [0.4, 0.8, 1.6])
+def test_relief_is_the_height_above_a_plane_however_far(offset_m: float) -> None:
+    depth_m = plane_depth((0.0, -0.6, -0.8), offset_m)
     bump = depth_m.clone()
     bump[..., 24, 32] -= 0.01
     assert local_relief(bump)[0, 0, 24, 32] == pytest.approx(0.01, rel=0.05)

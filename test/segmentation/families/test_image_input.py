@@ -11,6 +11,23 @@ WHITE = np.full((2, 4, 3), 255, dtype=np.uint8)
 
 
 @pytest.mark.parametrize(
+    ("own_wh", "multiple", "sides", "expected"),
+    [
+        ((800, 600), 1, (None, None), (800, 600)),  # what the family is used with
+        ((800, 600), 1, (512, None), (512, 600)),
+        ((800, 600), 1, (512, 384), (512, 384)),  # of the graph itself
+        (None, 1, (None, None), (641, 480)),  # the camera's
+        (None, 32, (None, None), (672, 480)),
+        (None, 32, (512, None), (512, 480)),
+    ],
+)
+def test_a_graph_that_takes_any_size_gets_that_of_its_family_or_of_the_camera(
+    own_wh: tuple[int, int] | None, multiple: int, sides: tuple[int | None, int | None], expected: tuple[int, int]
+) -> None:
+    assert ImageInput(own_wh, "stretch", multiple=multiple).network_wh((641, 480), sides) == expected
+
+
+@pytest.mark.parametrize(
     ("resize", "fill", "rows"),
     [
         ("fit", 0.0, [[2.0], [2.0], [-3.0], [-3.0]]),  # black: (0 - 0.6) / 0.2
