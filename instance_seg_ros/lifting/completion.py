@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.compiled import kernel
 from instance_seg_ros.core.geometry import FloatArray, Plane
-from instance_seg_ros.lifting.order_statistics import percentiles
+from instance_seg_ros.lifting.order_statistics import percentile_of_first
 from instance_seg_ros.lifting.sections import fit_resting_ellipse
 
 _PROFILE_SHARE = 0.1
@@ -89,10 +90,10 @@ def far_side_of_round_body(
     """
     basis = plane.basis()[:, :2]
     flat_m, heights_m = points_m @ basis, plane.height_m(points_m)
-    longer = long_axis @ basis
+    longer = (long_axis @ basis).tolist()
     middles = [
         _middle_of_round_profile(flat_m, heights_m, along)
-        for along in (flat_m.mean(axis=0), np.array([-longer[1], longer[0]]))
+        for along in (flat_m.mean(axis=0).tolist(), (-longer[1], longer[0]))
     ]
     departure_m, middle_m = min(middles, key=lambda middle: middle[0])
     if np.isinf(departure_m):
@@ -102,16 +103,39 @@ def far_side_of_round_body(
 
 
 def _middle_of_round_profile(
-    flat_m: NDArray[np.float64], heights_m: NDArray[np.floating], along: NDArray[np.float64]
+    flat_m: NDArray[np.float64], heights_m: NDArray[np.float64], along: Sequence[float]
 ) -> tuple[float, NDArray[np.float64]]:
     """How far a body's upright profile in a direction departs from an ellipse (or inf), and its middle (2,) by that."""
-    length = float(np.linalg.norm(along))
+    length = math.hypot(*along)
     if length < 1e-6:  # seen from straight above there is no direction, and nothing of the outline is hidden
         return np.inf, flat_m[0]
-    along = along / length
-    across = np.array([-along[1], along[0]])
-    along_m, across_m = flat_m @ along, flat_m @ across
-    left_m, right_m = percentiles(across_m, _TRIM_PERCENT, 100 - _TRIM_PERCENT)
-    slice_ = np.abs(across_m - (left_m + right_m) / 2) < _PROFILE_SHARE * (right_m - left_m)
-    centre_m, departure_m = fit_resting_ellipse(along_m[slice_], heights_m[slice_])
-    return departure_m, centre_m * along + (left_m + right_m) / 2 * across
+    along_x, along_y = along[0] / length, along[1] / length
+    middle_m, along_m, profile_m = _profile(flat_m, heights_m, along_x, along_y)
+    centre_m, departure_m = fit_resting_ellipse(along_m, profile_m)
+    centre = centre_m * along_x - middle_m * along_y, centre_m * along_y + middle_m * along_x
+    return departure_m, np.array(centre)
+
+
+@kernel("float64[:, ::1]", "float64[::1]", "float64", "float64")
+def _profile(
+    flat_m: NDArray[np.float64], heights_m: NDArray[np.float64], along_x: float, along_y: float
+) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+    """The thin slice along a direction through the middle of a body.
+
+    Returns:
+        Where that is across the direction; the places along it and the heights (M,) of the points (N, 2) in the slice.
+    """
+    count = len(flat_m)
+    across_m, values = np.empty(count), np.empty(count)
+    for n in range(count):
+        across_m[n] = flat_m[n, 1] * along_x - flat_m[n, 0] * along_y
+        values[n] = across_m[n]
+    left_m = percentile_of_first(values, count, _TRIM_PERCENT)
+    right_m = percentile_of_first(values, count, 100 - _TRIM_PERCENT)
+    middle_m, reach_m = (left_m + right_m) / 2, _PROFILE_SHARE * (right_m - left_m)
+    along_m, profile_m, chosen = np.empty(count), np.empty(count), 0
+    for n in range(count):
+        if abs(across_m[n] - middle_m) < reach_m:
+            along_m[chosen], profile_m[chosen] = flat_m[n, 0] * along_x + flat_m[n, 1] * along_y, heights_m[n]
+            chosen += 1
+    return middle_m, along_m[:chosen].copy(), profile_m[:chosen].copy()

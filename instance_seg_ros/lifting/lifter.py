@@ -441,6 +441,9 @@ def _largest_piece(
     areas = np.bincount(labels.reshape(-1))[1:]
     largest = 1 + int(np.argmax(areas))
     in_largest = labels == largest
+    sizeable = 1 + np.flatnonzero(areas >= _MIN_CUT_SHARE * areas[largest - 1])
+    if len(sizeable) == 1:
+        return in_largest
     depth_of_largest_m = median(depth_m[in_largest])
     sides_px = cv2.boundingRect(in_largest.view(np.uint8))[2:]
     reach_m = max(sides_px) * depth_of_largest_m / focal_px
@@ -448,7 +451,7 @@ def _largest_piece(
     parts = cv2.connectedComponents(eroded(inside, 2 * rim_px + 1).view(np.uint8), connectivity=4)[1]
     main_part = parts[in_largest].max()
     kept = np.zeros(count, dtype=bool)
-    for label in 1 + np.flatnonzero(shares >= _MIN_CUT_SHARE):
+    for label in sizeable:
         share, own = shares[label - 1], labels == label
         is_cut = parts[own].max() != main_part
         away_m = abs(median(depth_m[own]) - depth_of_largest_m)

@@ -587,10 +587,7 @@ def _highest_below(index: int, body: _Body, scene: _Scene) -> tuple[float, Objec
     """The highest that lies at or below a body's lowest point, and its height; 0 where there is nothing."""
     main, highest_m = scene.main.plane, body.lowest_m + _SINK_FACTOR * scene.tolerance_m
     found: list[tuple[float, ObjectSupport]] = []
-    around = [
-        int(np.count_nonzero(length(flat_m - body.middle_m) < body.radius_m + _RING_M))
-        for flat_m in scene.levels_flat_m
-    ]
+    around = [_count_within(flat_m, body.middle_m, body.radius_m + _RING_M) for flat_m in scene.levels_flat_m]
     for level, count in zip(scene.family, around, strict=True):
         height_m = _height_at(level.plane, body.middle_m, scene.basis)
         if count and count >= _RING_SHARE * sum(around) and height_m <= highest_m:
@@ -608,6 +605,16 @@ def _highest_below(index: int, body: _Body, scene: _Scene) -> tuple[float, Objec
             return 0.0, ObjectSupport()
         found.append((height_m, ObjectSupport(Support.PLANE, main)))
     return max(found, key=lambda candidate: candidate[0])
+
+
+@kernel("float64[:, ::1]", "float64[::1]", "float64")
+def _count_within(flat_m: FloatArray, middle_m: FloatArray, radius_m: float) -> int:
+    """How many of (N, 2) points lie within a circle."""
+    count = 0
+    for n in range(len(flat_m)):
+        x, y = flat_m[n, 0] - middle_m[0], flat_m[n, 1] - middle_m[1]
+        count += math.sqrt(x * x + y * y) < radius_m
+    return count
 
 
 def _told_by_shape(
@@ -677,8 +684,14 @@ def _reaches_over(body: _Body, below: _Body) -> bool:
 
 def _apart_m(body: _Body, other: _Body, axes: int = 3) -> float:
     """How far the boxes around two objects are apart, along the first two axes or all; below 0 where they overlap."""
-    extents_m = zip(body.extent_m[:axes], other.extent_m[:axes], strict=True)
-    return max(max(own[0], beside[0]) - min(own[1], beside[1]) for own, beside in extents_m)
+    # Conditions instead of max and min, since there are as many pairs as objects squared.
+    apart_m = -math.inf
+    for axis in range(axes):
+        (low_m, high_m), (other_low_m, other_high_m) = body.extent_m[axis], other.extent_m[axis]
+        gap_m = (low_m if low_m > other_low_m else other_low_m) - (high_m if high_m < other_high_m else other_high_m)
+        if gap_m > apart_m:
+            apart_m = gap_m
+    return apart_m
 
 
 def _distance_m(body: _Body, other: _Body, most_m: float) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.core.camera import Intrinsics
-from instance_seg_ros.core.compiled import kernel
+from instance_seg_ros.core.compiled import inner, kernel
 from instance_seg_ros.core.geometry import OrientedBox
 from instance_seg_ros.core.status import Status
 from instance_seg_ros.lifting.surface import Bounds, bounds_of, crop_around, dilated
@@ -68,14 +68,9 @@ def partly_seen(
     """
     bounds = bounds or bounds_of(mask)
     crop = crop_around(bounds, mask.shape, _REACH_PX + 1)
-    rows, columns = crop
-    size = rows.stop - rows.start, columns.stop - columns.start
-    inside, outline, nearer = np.empty((3, *size), dtype=bool)
-    crop_m, own_m = np.empty((2, *size), dtype=np.float32)
-    depth_m, own_mask = np.ascontiguousarray(depth_m), np.ascontiguousarray(mask)
-    count, outline_px, unmeasured_px = _look_at(
-        depth_m, own_mask, rows.start, columns.start, inside, crop_m, outline, own_m
-    )
+    inside, crop_m = np.ascontiguousarray(mask[crop]), np.ascontiguousarray(depth_m[crop])
+    (outline, nearer), own_m = np.empty((2, *inside.shape), dtype=bool), np.empty_like(crop_m)
+    count, outline_px, unmeasured_px = _look_at(crop_m, inside, outline, own_m)
     if not count:
         return Visibility(Status.OK, 0.0, 0.0)
     status = Status.OK
@@ -103,55 +98,80 @@ def partly_seen(
     if occluded_px > max(_MIN_HIDDEN_PX, _MIN_OUTLINE_SHARE * outline_px):
         status |= Status.OCCLUDED
         at_row, at_column = np.nonzero(nearer)
-        nearer_px = (at_row + rows.start) * mask.shape[1] + at_column + columns.start
+        nearer_px = (at_row + crop[0].start) * mask.shape[1] + at_column + crop[1].start
     hidden_share = min((sum(border_px) + occluded_px) / max(outline_px, 1), 1.0)
     return Visibility(status, hidden_share, unmeasured_share, nearer_px)
 
 
 @kernel(
-    *("float32[:, ::1]", "boolean[:, ::1]", "int64", "int64"),
-    *("boolean[:, ::1]", "float32[:, ::1]", "boolean[:, ::1]", "float32[:, ::1]"),
-    writes=("inside", "crop_m", "outline", "own_m"),
+    *("float32[:, ::1]", "boolean[:, ::1]", "boolean[:, ::1]", "float32[:, ::1]"),
+    writes=("outline", "own_m"),
 )
 def _look_at(
     depth_m: NDArray[np.float32],
-    mask: NDArray[np.bool_],
-    top: int,
-    left: int,
     inside: NDArray[np.bool_],
-    crop_m: NDArray[np.float32],
     outline: NDArray[np.bool_],
     own_m: NDArray[np.float32],
 ) -> tuple[int, int, int]:
-    """What is in a crop (h, w) of an image: the mask, depth, the mask's outermost pixels, and its own depth.
+    """A mask's outermost pixels, and its own depth, `_FARTHEST_M` elsewhere.
 
     Args:
-        top, left: first row and column of the crop; a mask that goes on at its border is not at its outline there.
-        own_m: the depth of the object, `_FARTHEST_M` elsewhere.
+        depth_m, inside: (h, w) crops of the depth and of the mask; where that goes on at their border is no outline.
 
     Returns:
         How many pixels the mask, its outline, and what of it has no depth have.
     """
     height, width = inside.shape
-    for y in range(height):
-        inside[y] = mask[top + y, left : left + width]
-        crop_m[y] = depth_m[top + y, left : left + width]
+    across = np.empty((height, width), np.bool_)
     count, outline_px, unmeasured_px = 0, 0, 0
     for y in range(height):
-        for x in range(width):
-            outline[y, x], own_m[y, x] = False, _FARTHEST_M
-            if not inside[y, x]:
-                continue
-            count += 1
-            if crop_m[y, x] > 0:
-                own_m[y, x] = crop_m[y, x]
-            else:
-                unmeasured_px += 1
-            for v in range(max(y - 1, 0), min(y + 2, height)):
-                for u in range(max(x - 1, 0), min(x + 2, width)):
-                    outline[y, x] |= not inside[v, u]
-            outline_px += outline[y, x]
+        _with_neighbours(inside[y, :-1], inside[y], inside[y, 1:], across[y])
+        own, unmeasured = _own_depth(inside[y], depth_m[y], own_m[y])
+        count, unmeasured_px = count + own, unmeasured_px + unmeasured
+    for y in range(height):
+        above, below = across[max(y - 1, 0)], across[min(y + 1, height - 1)]
+        outline_px += _at_edge(inside[y], above, across[y], below, outline[y])
     return count, outline_px, unmeasured_px
+
+
+# Loops without branches, which the processor does for several pixels at a time.
+@inner
+def _with_neighbours(
+    left: NDArray[np.bool_], own: NDArray[np.bool_], right: NDArray[np.bool_], all_three: NDArray[np.bool_]
+) -> None:
+    """Which pixels of a row (w,) are true with those on either side, (w - 1,); beyond the ends all are."""
+    all_three[:] = own
+    for x in range(len(left)):
+        all_three[x + 1] &= left[x]
+    for x in range(len(right)):
+        all_three[x] &= right[x]
+
+
+@inner
+def _own_depth(inside: NDArray[np.bool_], depth_m: NDArray[np.float32], own_m: NDArray[np.float32]) -> tuple[int, int]:
+    """Depth (w,) of what is inside, `_FARTHEST_M` elsewhere; how many pixels are inside, and how many without depth."""
+    count, measured = 0, 0
+    for x in range(len(inside)):
+        is_own = inside[x] & (depth_m[x] > 0)
+        own_m[x] = depth_m[x] if is_own else np.float32(_FARTHEST_M)
+        count, measured = count + inside[x], measured + is_own
+    return count, count - measured
+
+
+@inner
+def _at_edge(
+    own: NDArray[np.bool_],
+    above: NDArray[np.bool_],
+    beside: NDArray[np.bool_],
+    below: NDArray[np.bool_],
+    edge: NDArray[np.bool_],
+) -> int:
+    """Marks what is true of a row (w,) but not of all around it, and counts it."""
+    count = 0
+    for x in range(len(own)):
+        edge[x] = own[x] & (not (above[x] & beside[x] & below[x]))
+        count += edge[x]
+    return count
 
 
 @kernel(
