@@ -89,7 +89,7 @@ def far_side_of_round_body(
         (M, 3) points, M <= N.
     """
     basis = plane.basis()[:, :2]
-    flat_m, heights_m = points_m @ basis, plane.height_m(points_m)
+    flat_m, heights_m = points_m @ basis, np.asarray(plane.height_m(points_m), dtype=np.float64)
     longer = (long_axis @ basis).tolist()
     middles = [
         _middle_of_round_profile(flat_m, heights_m, along)
