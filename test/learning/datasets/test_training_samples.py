@@ -22,6 +22,7 @@ from instance_seg_ros.learning.datasets.training_samples import (
     clean_source,
     collate,
     mirror,
+    on_grid,
     relabel,
     resample_window,
     to_sample,
@@ -52,7 +53,9 @@ def numbered_images() -> Images:
     return Images(depth_m, (np.arange(96 * 128).reshape(96, 128) % 7).astype(np.uint8), INTRINSICS, CLASSES, color_rgb)
 
 
-@pytest.mark.parametrize(("offset", "scale"), [((20.0, 10.0), 2.0), ((0.0, 0.0), 0.75), ((3.0, 7.0), 1.5)])
+@pytest.mark.parametrize(
+    ("offset", "scale"), [((20.0, 10.0), 2.0), ((0.0, 0.0), 0.75), ((20.0, 10.0), 0.75), ((3.0, 7.0), 1.5)]
+)
 def test_a_resampled_pixel_stays_on_its_ray_and_keeps_its_colour(offset: tuple[float, float], scale: float) -> None:
     images = numbered_images()
     result = resample_window(images, offset, scale, GRID)
@@ -85,6 +88,20 @@ def test_colour_is_averaged_where_a_large_image_shrinks_and_stays_in_place() -> 
     assert result.color_rgb is not None
     assert np.abs(result.color_rgb[:48, :98].astype(int) - 50).max() <= 1
     assert (result.color_rgb[51:, 101:] == 255).all()
+
+
+@pytest.mark.parametrize(("x", "y"), [(0, 0), (250, 5), (120, 90), (249, 186)])
+def test_a_window_looks_at_an_object_and_stays_inside_the_image(x: int, y: int) -> None:
+    ids = np.zeros((192, 256), dtype=np.uint8)
+    ids[100:140, 10:240] = IGNORE_ID
+    ids[y : y + 6, x : x + 6] = 1
+    images = Images(np.ones((192, 256), np.float32), ids, INTRINSICS, CLASSES)
+    zoomed = AugmentationSettings(
+        flip_probability=0.0, crop_probability=1.0, crop_scale_min=3.0, crop_scale_max=4.0, letterbox_probability=0.0
+    )
+    windows = [on_grid(images, zoomed, GRID, np.random.default_rng(seed)) for seed in range(20)]
+    assert all((window.ids == 1).any() and (window.depth_m > 0).all() for window in windows)
+    assert len({window.intrinsics.tobytes() for window in windows}) > 5
 
 
 def test_mirroring_negates_x_of_every_point() -> None:
