@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
 import cv2
@@ -11,15 +10,18 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.geometry import Transform
+from instance_seg_ros.tracking.landmark_kernels import find_motion, find_mutual, refine_motion
 
 FloatArray = NDArray[np.float64]
 
 _WIDTH_PX, _MOST = 320, 400
+_LEVELS, _SCALE = 8, 1.2
 _FAST_THRESHOLD = 8
 """A step of brightness of which a corner is made, of 255: tables are plain."""
 _RIM_PX = 31
 """Of corners so near the rim there is no description, and a picture of fewer than twice as many rows has none."""
-_HYPOTHESES = 128
+_STEPS = 3
+_DRAWS = np.random.default_rng(0).random((512, 3))
 _SAME_M, _SAME_SHARE = 0.015, 0.015
 """Two places of one point in the map differ by no more than this, or by this share of its depth."""
 LEAST, _LEAST_SHARE = 15, 0.15
@@ -44,41 +46,41 @@ class Landmarks:
         return len(self.points_m)
 
 
-@functools.cache
-def _orb() -> cv2.ORB:
-    # The stubs know only `ORB.create`, which releases before 4.7 do not have.
-    return cv2.ORB_create(_MOST, fastThreshold=_FAST_THRESHOLD)  # type: ignore[attr-defined,no-any-return]
+class LandmarkFinder:
+    """Finds landmarks; one for each thread, as OpenCV's detector keeps what it works on."""
 
+    def __init__(self) -> None:
+        # The stubs know only `ORB.create`, which releases before 4.7 do not have.
+        self._orb = cv2.ORB_create(  # type: ignore[attr-defined]
+            _MOST, scaleFactor=_SCALE, nlevels=_LEVELS, fastThreshold=_FAST_THRESHOLD
+        )
 
-@functools.cache
-def _matcher() -> cv2.BFMatcher:
-    return cv2.BFMatcher(cv2.NORM_HAMMING, crossCheck=True)
-
-
-def landmarks_of(frame: RgbdFrame) -> Landmarks:
-    """Corners of the picture where there is depth; none without colour, or in a picture of few rows or columns."""
-    none = Landmarks(np.zeros((0, 3)), np.zeros((0, 32), dtype=np.uint8))
-    if frame.color_rgb is None:
-        return none
-    height, width = frame.depth_m.shape
-    stride = max(1, round(width / _WIDTH_PX))
-    size_px = width // stride, height // stride
-    if min(size_px) <= 2 * _RIM_PX:
-        return none
-    grey = cv2.cvtColor(frame.color_rgb, cv2.COLOR_RGB2GRAY)
-    if stride > 1:
-        grey = cv2.resize(grey, size_px, interpolation=cv2.INTER_AREA)
-    corners, descriptors = _orb().detectAndCompute(grey, None)
-    if descriptors is None:
-        return none
-    camera = frame.intrinsics
-    # The middle of a pixel of the smaller picture, in pixels of the frame.
-    xy = (np.array([corner.pt for corner in corners]) + 0.5) * np.divide((width, height), size_px) - 0.5
-    column, row = np.rint(xy).astype(np.int64).T
-    depth_m = frame.depth_m[np.minimum(row, camera.height - 1), np.minimum(column, camera.width - 1)].astype(np.float64)
-    points_m = np.stack([(xy[:, 0] - camera.cx) / camera.fx, (xy[:, 1] - camera.cy) / camera.fy, np.ones(len(xy))], 1)
-    measured = depth_m > 0
-    return Landmarks((points_m * depth_m[:, None])[measured], descriptors[measured])
+    def landmarks_of(self, frame: RgbdFrame) -> Landmarks:
+        """Corners of the picture where there is depth; none without colour, or in a picture of few rows or columns."""
+        none = Landmarks(np.zeros((0, 3)), np.zeros((0, 32), dtype=np.uint8))
+        if frame.color_rgb is None:
+            return none
+        height, width = frame.depth_m.shape
+        stride = max(1, round(width / _WIDTH_PX))
+        size_px = width // stride, height // stride
+        if min(size_px) <= 2 * _RIM_PX:
+            return none
+        grey = cv2.cvtColor(frame.color_rgb, cv2.COLOR_RGB2GRAY)
+        if stride > 1:
+            grey = cv2.resize(grey, size_px, interpolation=cv2.INTER_AREA)
+        corners, descriptors = self._orb.detectAndCompute(grey, None)
+        if descriptors is None:
+            return none
+        camera = frame.intrinsics
+        # The middle of a pixel of the smaller picture, in pixels of the frame.
+        xy = (cv2.KeyPoint.convert(corners).astype(np.float64) + 0.5) * np.divide((width, height), size_px) - 0.5
+        column, row = np.rint(xy).astype(np.int64).T
+        depth_m = frame.depth_m[np.minimum(row, camera.height - 1), np.minimum(column, camera.width - 1)]
+        points_m = np.ones((len(xy), 3))
+        points_m[:, :2] = (xy - [camera.cx, camera.cy]) / [camera.fx, camera.fy]
+        points_m *= depth_m[:, None]
+        measured = depth_m > 0
+        return Landmarks(points_m[measured], descriptors[measured])
 
 
 def motion_between(seen: Landmarks, known: Landmarks, expected: Transform) -> tuple[Transform, int]:
@@ -92,42 +94,25 @@ def motion_between(seen: Landmarks, known: Landmarks, expected: Transform) -> tu
     """
     if min(len(seen), len(known)) < LEAST:
         return expected, 0
-    matches = _matcher().match(seen.descriptors, known.descriptors)
-    if len(matches) < LEAST:
+    partner = np.empty(len(seen), dtype=np.int64)
+    find_mutual(_words(seen.descriptors), _words(known.descriptors), partner)
+    rows = np.flatnonzero(partner >= 0)
+    if len(rows) < LEAST:
         return expected, 0
-    rows, columns = np.array([(match.queryIdx, match.trainIdx) for match in matches]).T
-    own_m, other_m = seen.points_m[rows], known.points_m[columns]
+    own_m, other_m = seen.points_m[rows], known.points_m[partner[rows]]
     tolerance_m = np.maximum(_SAME_M, _SAME_SHARE * own_m[:, 2])
-    chosen = np.random.default_rng(0).integers(len(rows), size=(_HYPOTHESES, 3))
-    rotation, translation_m = _rigid(own_m[chosen], other_m[chosen])
-    agrees = _agrees(own_m, other_m, rotation, translation_m, tolerance_m)
-    held = _agrees(own_m, other_m, expected.rotation[None], expected.translation_m[None], tolerance_m)[0]
-    best = agrees[agrees.sum(axis=1).argmax()]
-    if _HELD * held.sum() >= best.sum():
-        best = held
-    pose = expected
-    for _ in range(3):
-        if best.sum() < max(LEAST, _LEAST_SHARE * len(rows)):
-            return expected, 0
-        rotation, translation_m = _rigid(own_m[best][None], other_m[best][None])
-        pose = Transform(rotation[0], translation_m[0])
-        best = _agrees(own_m, other_m, rotation, translation_m, tolerance_m)[0]
-    return pose, int(best.sum())
+    held = expected.rotation.copy(), expected.translation_m.copy()
+    found = expected.rotation.copy(), expected.translation_m.copy()
+    agree = refine_motion(own_m, other_m, tolerance_m, *held, 0)
+    triples = (_DRAWS * len(rows)).astype(np.int64)
+    if _HELD * agree < find_motion(own_m, other_m, tolerance_m, triples, *found):
+        held = found
+    agree = refine_motion(own_m, other_m, tolerance_m, *held, _STEPS)
+    if agree < max(LEAST, _LEAST_SHARE * len(rows)):
+        return expected, 0
+    return Transform(*held), agree
 
 
-def _agrees(
-    own_m: FloatArray, other_m: FloatArray, rotation: FloatArray, translation_m: FloatArray, tolerance_m: FloatArray
-) -> NDArray[np.bool_]:
-    """(K, M) which of M matches agree with each of K motions."""
-    off_m = own_m @ rotation.transpose(0, 2, 1) + translation_m[:, None] - other_m
-    return np.asarray((off_m**2).sum(axis=2) <= tolerance_m**2)
-
-
-def _rigid(own_m: FloatArray, other_m: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Rotations (K, 3, 3) and translations (K, 3) that put places (K, P, 3) onto others best."""
-    own_middle, other_middle = own_m.mean(axis=1), other_m.mean(axis=1)
-    products = (other_m - other_middle[:, None]).transpose(0, 2, 1) @ (own_m - own_middle[:, None])
-    u, _, v = np.linalg.svd(products)
-    u[:, :, 2] *= (np.linalg.det(u) * np.linalg.det(v))[:, None]
-    rotation = u @ v
-    return rotation, other_middle - (rotation @ own_middle[..., None])[..., 0]
+def _words(descriptors: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """(N, 32) bytes as (4, N) words."""
+    return np.ascontiguousarray(np.ascontiguousarray(descriptors).view(np.uint64).T)

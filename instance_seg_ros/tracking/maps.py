@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -59,6 +61,16 @@ class View:
 
     T_map_camera: Transform
     landmarks: Landmarks
+
+    @functools.cached_property
+    def eye_m(self) -> list[float]:
+        """Where the camera was, in the map."""
+        return self.T_map_camera.translation_m.tolist()
+
+    @functools.cached_property
+    def ahead_m(self) -> list[float]:
+        """What was ahead of it, in the map."""
+        return self.T_map_camera.apply(_AHEAD_M).tolist()
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,9 +183,7 @@ def agreements(view_m: FloatArray, poses: Sequence[Transform], frame: RgbdFrame)
 
 def _apart_m(first: View, second: View) -> float:
     """How far apart two views are, and what is ahead in them."""
-    here, there = first.T_map_camera, second.T_map_camera
-    ahead_m = np.linalg.norm(here.apply(_AHEAD_M) - there.apply(_AHEAD_M))
-    return float(np.linalg.norm(here.translation_m - there.translation_m) + ahead_m)
+    return math.dist(first.eye_m, second.eye_m) + math.dist(first.ahead_m, second.ahead_m)
 
 
 def map_by_landmarks(

@@ -18,7 +18,7 @@ from instance_seg_ros.lifting import LiftedFrame
 from instance_seg_ros.tracking.arrays import joined, rows_at
 from instance_seg_ros.tracking.association import Comparison, compared, costs, match, places_of, seen_again
 from instance_seg_ros.tracking.frame_before import FrameBefore, Shared
-from instance_seg_ros.tracking.landmarks import LEAST, landmarks_of
+from instance_seg_ros.tracking.landmarks import LEAST, LandmarkFinder
 from instance_seg_ros.tracking.maps import Map, map_by_landmarks, map_of, view_of
 from instance_seg_ros.tracking.sightings import FloatArray, Sightings, sightings_of
 from instance_seg_ros.tracking.tracks import IntArray, Tracks, begun, continued, expected, moved, restarted, were_pieces
@@ -90,6 +90,7 @@ class Tracker:
         self.time_step = TimeStep.FORWARD
         self._ids = itertools.count(1)
         self._map_numbers = itertools.count(1)
+        self._finder = LandmarkFinder()
         self._updates = 0
         self._frame_id: str | None = None
         self.reset()
@@ -252,7 +253,7 @@ class Tracker:
         if T_fixed_camera is not None and self._maps and self._maps[0].number == self._fixed_map:
             here = replace(self._maps[0], T_map_camera=T_fixed_camera, view_m=view_of(frame))
         else:
-            landmarks = landmarks_of(frame)
+            landmarks = self._finder.landmarks_of(frame)
             found = map_by_landmarks(self._maps, landmarks, tracks, seen, up, frame, self._updates)
             if found is None:
                 latest = self._maps[0].latest if self._maps else None

@@ -9,7 +9,7 @@ import pytest
 
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.geometry import Transform
-from instance_seg_ros.tracking.landmarks import LEAST, Landmarks, landmarks_of, motion_between
+from instance_seg_ros.tracking.landmarks import LEAST, LandmarkFinder, Landmarks, motion_between
 
 HERE = Transform.identity()
 MOTION = Transform.from_quaternion([0.05, 0.1, -0.05, 1.0], np.array([0.2, -0.1, 0.05]))
@@ -47,20 +47,22 @@ def test_corners_have_the_places_of_their_pixels_whatever_the_resolution(size: i
     first, second = (np.repeat(wide[:, shift : shift + 320 * size, None], 3, axis=2) for shift in (0, 24 * size))
     depth_m = np.full((240 * size, 320 * size), 1.5, dtype=np.float32)
     frame = RgbdFrame(first, depth_m, camera)
-    known, seen = landmarks_of(frame), landmarks_of(replace(frame, color_rgb=second))
+    known, seen = LandmarkFinder().landmarks_of(frame), LandmarkFinder().landmarks_of(replace(frame, color_rgb=second))
     pose, agree = motion_between(seen, known, HERE)
     assert agree > 50
     np.testing.assert_allclose(pose.translation_m, [24 / 300 * 1.5, 0, 0], atol=0.003)
-    assert len(landmarks_of(replace(frame, color_rgb=None))) == 0
-    assert len(landmarks_of(replace(frame, depth_m=np.zeros_like(depth_m)))) == 0
-    assert len(landmarks_of(replace(frame, color_rgb=np.zeros_like(first)))) == 0
+    assert len(LandmarkFinder().landmarks_of(replace(frame, color_rgb=None))) == 0
+    assert len(LandmarkFinder().landmarks_of(replace(frame, depth_m=np.zeros_like(depth_m)))) == 0
+    assert len(LandmarkFinder().landmarks_of(replace(frame, color_rgb=np.zeros_like(first)))) == 0
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 640), (2, 1280), (62, 320), (640, 62), (40, 40)])
 def test_a_picture_of_few_rows_or_columns_has_no_corners(height: int, width: int) -> None:
     camera = Intrinsics(width, height, 600.0, 600.0, width / 2 - 0.5, height / 2 - 0.5)
     picture = np.random.default_rng(3).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    assert len(landmarks_of(RgbdFrame(picture, np.ones((height, width), dtype=np.float32), camera))) == 0
+    assert (
+        len(LandmarkFinder().landmarks_of(RgbdFrame(picture, np.ones((height, width), dtype=np.float32), camera))) == 0
+    )
 
 
 def test_corners_have_their_places_where_the_width_is_no_multiple_of_the_smaller_one() -> None:
@@ -68,7 +70,7 @@ def test_corners_have_their_places_where_the_width_is_no_multiple_of_the_smaller
     blocks = np.random.default_rng(3).integers(0, 256, (20, 54), dtype=np.uint8)
     picture = np.repeat(np.kron(blocks, np.ones((24, 16), dtype=np.uint8))[:, :854, None], 3, axis=2)
     camera = Intrinsics(854, 480, 600.0, 600.0, 426.5, 239.5)
-    points_m = landmarks_of(RgbdFrame(picture, np.ones((480, 854), dtype=np.float32), camera)).points_m
+    points_m = LandmarkFinder().landmarks_of(RgbdFrame(picture, np.ones((480, 854), dtype=np.float32), camera)).points_m
     columns = points_m[:, 0] / points_m[:, 2] * 600.0 + 426.5
     far = columns[columns > 600] + 0.5
     assert len(far) > 10
