@@ -49,7 +49,7 @@ def main() -> None:
     rng, finder = np.random.default_rng(args.seed), LandmarkFinder()
     frames = [read_capture(folder).frame for folder in capture_folders(args.captures)]
     known = [finder.landmarks_of(frame) for frame in frames]
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for name, (shift_m, turn_deg, roll_deg) in MOTIONS.items():
         errors_m, agree = [], []
         for frame, landmarks in zip(frames, known, strict=True):
@@ -60,8 +60,8 @@ def main() -> None:
             if count:
                 errors_m.append(float(np.linalg.norm(told.apply(AHEAD_M) - T_first_second.apply(AHEAD_M))))
         rows.append((name, *_cells(len(frames), errors_m), f"{np.median(agree):.0f}"))
-    told = [motion_between(first, second, Transform.identity())[1] for first, second in unlike(known)]
-    rows.append((AWAY, len(told), np.count_nonzero(told), "", "", max(told)))
+    by_chance = [motion_between(first, second, Transform.identity())[1] for first, second in unlike(known)]
+    rows.append((AWAY, len(by_chance), np.count_nonzero(by_chance), "", "", max(by_chance)))
     columns = ("motion", "pairs", "told", f"more than {1000 * WRONG_M:.0f} mm off", "mm off, median / 90 %", "agree")
     print(tabulate(rows, columns, tablefmt="github", disable_numparse=True))
 
@@ -116,7 +116,9 @@ def seen_from(rng: np.random.Generator, frame: RgbdFrame, T_first_second: Transf
     )
 
 
-def _drawn(xy: NDArray[np.float64], points_depth_m: NDArray[np.float64], size: tuple[int, ...]) -> NDArray[np.float64]:
+def _drawn(
+    xy: NDArray[np.floating], points_depth_m: NDArray[np.floating], size: tuple[int, ...]
+) -> NDArray[np.float64]:
     """(H, W) depth of the nearest of the points at each pixel, inf where there is none."""
     depth_m = np.full(size, np.inf)
     column, row = np.rint(xy).astype(np.int64).T

@@ -20,7 +20,7 @@ from instance_seg_ros.tracking.sightings import (
     palette_difference,
     size_differences,
 )
-from instance_seg_ros.tracking.tracks import INSIDE, Tracks
+from instance_seg_ros.tracking.tracks import INSIDE, RESTING, Tracks
 
 FloatArray = NDArray[np.float64]
 
@@ -48,6 +48,9 @@ _TELLS_COLOR = 0.2
 _KEPT, _KEPT_COST, _OTHER_KEPT = 0.4, 0.6, 0.5
 """What covers so much of the mask of the frame before (IoU) costs no more than the second where that is next to
 nothing; and the third, at most, costs what covers less of a mask than another one does."""
+_TOLD, _TOLD_SHARE = 0.5, 0.5
+"""Where so much of a track's surface in sight is measured on one instance, what has less than this share of it is not
+the track, whatever its mask covered in the frame before."""
 _SAME_MASK, _PART_OF_MASK = 0.7, 0.3
 """What covers so much of it may be in a shadow now; and so much, may have another shape now."""
 _PIECE, _NEARLY = 0.4, 0.1
@@ -78,8 +81,9 @@ _FLAT = 2
 """Lower than so many tolerances of depth, the place of an object that has gone looks as if it were there."""
 _EXPLAINED = 0.3
 """What it costs to come from elsewhere to where an instance lies in the box of another track: it is rather a piece."""
-_STALE = 5
-"""What was not seen for more updates is elsewhere only if it looks alike."""
+_STALE, _HIDDEN = 5, 0.25
+"""What was not seen for more updates is elsewhere only if it looks alike, and so is what rested where less than this
+share of its surface is in sight: what hides it is another object."""
 _ELSEWHERE, _HALF_IN_PLACE = 0.1, 0.5
 """What shows less of a track's surface than the first, and lies in its box with less of its own than the second, is
 elsewhere: a hand may be where an object was that it pushes aside."""
@@ -228,12 +232,13 @@ class Comparison:
         falls, lies: (T, N) shares of `Places.shares`.
         hits: (T, N) share of what is in sight of each track that falls into each mask.
         kept: (T, N) overlap of the masks of the frame before with these (`Shared.iou`).
-        smaller: (T, N) of `Shared.smaller_pieces`.
+        smaller: (T, N) of `Shared.smaller_pieces` and `Shared.smaller_parts`.
         inside: (T, N) shares of `contained`.
         size, color: (T, N) `size_differences` and `color_differences`.
         excluded: (T, N) of `bounds_exclude`.
         stayed: (T,) whether a track is seen to be where it was (`Places.stayed`), and so is nothing elsewhere.
         unmoved: (T,) of `Places.unmoved`.
+        hidden: (T,) whether a track rests and little of it is in sight.
     """
 
     falls: FloatArray
@@ -247,6 +252,7 @@ class Comparison:
     excluded: NDArray[np.bool_]
     stayed: NDArray[np.bool_]
     unmoved: NDArray[np.bool_]
+    hidden: NDArray[np.bool_]
 
     def of_pairs(self, tracks: NDArray[np.int64], seen: NDArray[np.int64]) -> Comparison:
         """That of P pairs: (P,) arrays."""
@@ -262,13 +268,13 @@ class Comparison:
             self.excluded[tracks, seen],
             self.stayed[tracks],
             self.unmoved[tracks],
+            self.hidden[tracks],
         )
 
 
-def compared(
-    tracks: Sightings, seen: Sightings, places: Places, masks: NDArray[np.bool_], shared: Shared
-) -> Comparison:
+def compared(known: Tracks, seen: Sightings, places: Places, masks: NDArray[np.bool_], shared: Shared) -> Comparison:
     """Tracks, where they are expected, with what is seen, in their map and under masks (N, H, W)."""
+    tracks = known.look
     falls, lies = places.shares(masks, seen.placed)
     in_sight = np.maximum(places.in_sight(), _LEAST_IN_SIGHT)[:, None]
     hits = np.maximum(falls, np.minimum(lies / in_sight, 1))
@@ -279,9 +285,16 @@ def compared(
         of_part = palette_difference(tracks.point_colors[row], seen.point_colors[column])
         color[row, column] = min(color[row, column], of_part)
     size, excluded = size_differences(tracks, seen), bounds_exclude(tracks, seen)
-    kept, smaller = shared.iou, shared.smaller_pieces()
+    # Where its surface is measured on another instance, or its mask was not its own, the mask tells nothing.
+    told = np.where(seen.placed, np.minimum(lies / in_sight, 1), 0)
+    most = told.max(axis=1, initial=0, keepdims=True)
+    ran_over = known.ran_over[:, None]
+    kept = np.where(ran_over | ((most >= _TOLD) & (told < _TOLD_SHARE * most)), 0, shared.iou)
+    broke = shared.smaller_pieces() & ~ran_over & ((most < _TOLD) | (told < most))
+    smaller = broke | shared.smaller_parts(known.sightings)
+    hidden = (known.rests >= RESTING) & (places.in_sight() < _HIDDEN)
     stayed, unmoved = places.stayed(tracks), places.unmoved()
-    return Comparison(falls, lies, hits, kept, smaller, inside, size, color, excluded, stayed, unmoved)
+    return Comparison(falls, lies, hits, kept, smaller, inside, size, color, excluded, stayed, unmoved, hidden)
 
 
 def costs(
@@ -325,7 +338,7 @@ def costs(
     from_elsewhere = (comparison.hits < _ELSEWHERE) & (inside < _HALF_IN_PLACE)
     cost += _EXPLAINED * np.where(from_elsewhere, inside.max(axis=0, initial=0), 0)
     unlike = (comparison.size > _AGAIN_SIZE) | (comparison.color > _AGAIN_COLOR)
-    stale = from_elsewhere & unlike & (waited > _STALE)[:, None]
+    stale = from_elsewhere & unlike & ((waited > _STALE) | comparison.hidden)[:, None]
     too_far = ~part & (distance > reach)
     cost[too_far | (~part & (elsewhere | stale)) | (cost > _DEAREST)] = UNMATCHABLE
     unplaced = np.isnan(distance)

@@ -15,7 +15,9 @@ from instance_seg_ros.tracking.sightings import Sightings
 FloatArray = NDArray[np.float64]
 
 _WIDTH_PX = 160
-_MOSTLY = 0.6
+_MOSTLY, _LARGELY = 0.6, 0.4
+_OLDER = 3
+"""Of masks that ran together, one that was seen so many times less often than another one is rather a hand's."""
 _SAME_M, _SAME_SHARE = 0.03, 0.02
 """What is nearer or farther by more is not the surface that was there: a hand, or what it hid."""
 
@@ -40,13 +42,22 @@ class Shared:
         return np.asarray(self.both / np.maximum(self.before[:, None] + self.now - self.both, 1))
 
     def smaller_pieces(self) -> NDArray[np.bool_]:
-        """(T, N) whether a mask broke, and an instance is not its largest piece; or masks ran together, and a track is
-        not the largest in them."""
+        """(T, N) whether a mask broke, and an instance is not its largest piece."""
         piece = self.both >= _MOSTLY * np.maximum(self.now, 1)
-        within = self.both >= _MOSTLY * np.maximum(self.before, 1)[:, None]
-        largest_piece = np.where(piece, self.now, 0).max(axis=1, initial=0, keepdims=True)
-        largest_within = np.where(within, self.both, 0).max(axis=0, initial=0, keepdims=True)
-        return np.asarray((piece & (self.now < largest_piece)) | (within & (self.both < largest_within)))
+        largest = np.where(piece, self.now, 0).max(axis=1, initial=0, keepdims=True)
+        return np.asarray(piece & (self.now < largest))
+
+    def smaller_parts(self, often: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """(T, N) whether masks ran together, and a track is not the largest in them, or a new one beside an older.
+
+        Args:
+            often: (T,) how often each track was seen.
+        """
+        within = self.both >= _LARGELY * np.maximum(self.before, 1)[:, None]
+        oldest = np.where(within, often[:, None], 0).max(axis=0, initial=0)
+        known = within & (_OLDER * often[:, None] > oldest)
+        largest = np.where(known, self.both, 0).max(axis=0, initial=0, keepdims=True)
+        return np.asarray(within & (~known | (self.both < largest)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -239,13 +239,13 @@ def refine_motion(
                 bx, by, bz = bx + y * w - z * v, by + z * u - x * w, bz + x * v - y * u
         # The turn (a, b, c) solves [[yy + zz, -xy, -xz], ...] (a, b, c) = (bx, by, bz): Cramer's rule.
         p, q, r = yy + zz, xx + zz, xx + yy
-        i, j, k = q * r - yz * yz, xy * r + xz * yz, xy * yz + xz * q
-        determinant = p * i - xy * j - xz * k
+        one, two, three = q * r - yz * yz, xy * r + xz * yz, xy * yz + xz * q
+        determinant = p * one - xy * two - xz * three
         if determinant <= _LEAST_SPREAD * (p * q * r):
             return agree
-        a = (bx * i + by * j + bz * k) / determinant
-        b = (bx * j + by * (p * r - xz * xz) + bz * (p * yz + xy * xz)) / determinant
-        c = (bx * k + by * (p * yz + xy * xz) + bz * (p * q - xy * xy)) / determinant
+        a = (bx * one + by * two + bz * three) / determinant
+        b = (bx * two + by * (p * r - xz * xz) + bz * (p * yz + xy * xz)) / determinant
+        c = (bx * three + by * (p * yz + xy * xz) + bz * (p * q - xy * xy)) / determinant
         _write_turn(a, b, c, turn)
         turn_before[:] = rotation
         for i in range(3):

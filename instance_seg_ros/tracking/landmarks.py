@@ -73,7 +73,9 @@ class LandmarkFinder:
             return none
         camera = frame.intrinsics
         # The middle of a pixel of the smaller picture, in pixels of the frame.
-        xy = (cv2.KeyPoint.convert(corners).astype(np.float64) + 0.5) * np.divide((width, height), size_px) - 0.5
+        xy = (np.asarray(cv2.KeyPoint.convert(corners), dtype=np.float64) + 0.5) * np.divide(
+            (width, height), size_px
+        ) - 0.5
         column, row = np.rint(xy).astype(np.int64).T
         depth_m = frame.depth_m[np.minimum(row, camera.height - 1), np.minimum(column, camera.width - 1)]
         points_m = np.ones((len(xy), 3))

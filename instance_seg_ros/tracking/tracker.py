@@ -173,7 +173,7 @@ class Tracker:
             if recent and self._before is not None
             else Shared(np.zeros((len(current), len(seen))), np.zeros(len(current)), seen.pixels)
         )
-        comparison = compared(current.look, seen, places, instances.masks, shared)
+        comparison = compared(current, seen, places, instances.masks, shared)
         waited = self._updates - current.last_seen
         eye_m = here.T_map_camera.translation_m
         cost = costs(current, seen, comparison, eye_m, settings.max_distance_m, waited)

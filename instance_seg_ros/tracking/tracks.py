@@ -30,9 +30,15 @@ _UNLIKE = 0.35
 """A difference of sizes that one in a hundred sightings of the same object exceeds."""
 _ODD_SIGHTINGS = 5
 """After so many sightings of another shape in a row the object has that."""
+_UNMOVED_MASK = 0.85
+"""So much of what it showed in the frame before (IoU) does not move."""
+RESTING = 3
+"""What was in its place for so many sightings rests there."""
 _COLOR_SIGHTINGS = 20
 """The mean colour is over so many sightings."""
 _OWN_SIGHTINGS = 10
+_KNOWN_SIGHTINGS = 4
+"""What was seen so often has a shape, which a mask that runs over does not change."""
 _TAKEN_SHARE = 0.5
 
 
@@ -69,6 +75,11 @@ class Tracks:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def ran_over(self) -> NDArray[np.bool_]:
+        """(T,) whether a track rests and its latest mask was not its own: that tells nothing of it."""
+        return (self.odd > 0) & (self.rests >= RESTING)
+
 
 def begun(seen: Sightings, ids: IntArray, number: int, update: int) -> Tracks:
     """Tracks of objects that an update sees for the first time, in a map."""
@@ -104,15 +115,18 @@ def continued(tracks: Tracks, seen: Sightings, pairs: Comparison, update: int, s
     known = tracks.look.placed
     larger = (seen.sides_m > _MUCH_LARGER * tracks.look.sides_m).any(axis=1) & (pairs.inside < _MERGED)
     unlike = pairs.size > _UNLIKE
-    odd = np.where(known & (larger | unlike) & (tracks.sightings >= _OWN_SIGHTINGS), tracks.odd + 1, 0)
+    odd = np.where(known & (larger | unlike) & (tracks.sightings >= _KNOWN_SIGHTINGS), tracks.odd + 1, 0)
     is_odd = (odd > 0) & (odd <= _ODD_SIGHTINGS)
     in_part = seen.partial & ~tracks.look.partial & known
-    held = (in_part & (pairs.inside >= INSIDE) & pairs.unmoved) | (is_odd & (pairs.falls >= INSIDE))
+    held = (in_part & (pairs.inside >= INSIDE) & pairs.unmoved) | (is_odd & (pairs.hits >= INSIDE))
     placed = seen.placed & ~held
     hidden_m = np.maximum(tracks.look.sides_m - seen.sides_m, 0).max(axis=1) / 2
     wider_m2 = np.where(in_part & placed, hidden_m**2, 0)[:, None, None] * np.eye(3)
     sighting = replace(seen, covariance_m2=seen.covariance_m2 + wider_m2)
     motion = _motion(tracks.motion, sighting, placed, placed & known, seconds)
+    # Whose mask stays where it was has not moved, though its centre may be taken to be elsewhere now.
+    still = pairs.kept >= _UNMOVED_MASK
+    motion = replace(motion, velocity_m_s=np.where(still[:, None], 0, motion.velocity_m_s))
     resting_m, rests = _resting(tracks, sighting, placed)
     better = placed & ~is_odd & (~seen.partial | tracks.look.partial | ~known)
     look = tracks.look

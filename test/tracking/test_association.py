@@ -118,7 +118,8 @@ def comparison_of(first: Sightings, second: Sightings, inside: float = 0.0, stay
     none = np.zeros((1, 1))
     differences = size_differences(first, second), color_differences(first, second), bounds_exclude(first, second)
     return Comparison(
-        none, none, none, none, none > 0, none + inside, *differences, np.array([stayed]), np.array([False])
+        *(none, none, none, none, none > 0, none + inside, *differences),
+        *(np.array([stayed]), np.array([False]), np.array([False])),
     )
 
 

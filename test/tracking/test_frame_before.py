@@ -23,7 +23,6 @@ HERE = Transform.identity()
     [
         ([[100]], [100], [100], [[False]]),
         ([[60, 40]], [100], [60, 40], [[False, True]]),  # a mask broke
-        ([[60], [40]], [60, 40], [100], [[False], [True]]),  # masks ran together
         ([[50, 0], [0, 30]], [100, 30], [50, 200], [[False, False], [False, False]]),  # each on its own
         ([[60, 20]], [100], [60, 200], [[False, False]]),  # the other is elsewhere for the most part
     ],
@@ -31,6 +30,22 @@ HERE = Transform.identity()
 def test_smaller_pieces(both: ArrayLike, before: ArrayLike, now: ArrayLike, smaller: ArrayLike) -> None:
     shared = Shared(*(np.asarray(value, dtype=np.float64) for value in (both, before, now)))
     np.testing.assert_array_equal(shared.smaller_pieces(), smaller)
+
+
+@pytest.mark.parametrize(
+    ("both", "before", "often", "smaller"),
+    [
+        ([[60], [40]], [60, 40], [9, 9], [[False], [True]]),
+        ([[60], [40]], [60, 40], [9, 20], [[False], [True]]),
+        ([[60], [40]], [60, 40], [3, 20], [[True], [False]]),  # a hand that came in beside an object
+        ([[60], [10]], [60, 40], [3, 20], [[False], [False]]),  # of which it has little
+    ],
+)
+def test_smaller_parts_of_masks_that_ran_together(
+    both: ArrayLike, before: ArrayLike, often: ArrayLike, smaller: ArrayLike
+) -> None:
+    shared = Shared(*(np.asarray(value, dtype=np.float64) for value in (both, before, [100])))
+    np.testing.assert_array_equal(shared.smaller_parts(np.asarray(often)), smaller)
 
 
 def seen(columns: tuple[int, ...], depth_m: float = 1.0) -> tuple[RgbdFrame, Instances, Sightings]:
