@@ -51,6 +51,9 @@ nothing; and the third, at most, costs what covers less of a mask than another o
 _TOLD, _TOLD_SHARE = 0.5, 0.5
 """Where so much of a track's surface in sight is measured on one instance, what has less than this share of it is not
 the track, whatever its mask covered in the frame before."""
+_MUCH_LIES, _MUCH_OLDER = 0.3, 2
+"""Of two tracks that an instance shows it is the one that was seen so many times more often, where it shows so much of
+its surface."""
 _SAME_MASK, _PART_OF_MASK = 0.7, 0.3
 """What covers so much of it may be in a shadow now; and so much, may have another shape now."""
 _PIECE, _NEARLY = 0.4, 0.1
@@ -232,7 +235,7 @@ class Comparison:
         falls, lies: (T, N) shares of `Places.shares`.
         hits: (T, N) share of what is in sight of each track that falls into each mask.
         kept: (T, N) overlap of the masks of the frame before with these (`Shared.iou`).
-        smaller: (T, N) of `Shared.smaller_pieces` and `Shared.smaller_parts`.
+        smaller: (T, N) whether an instance is not the largest piece of a track, or shows rather another one.
         inside: (T, N) shares of `contained`.
         size, color: (T, N) `size_differences` and `color_differences`.
         excluded: (T, N) of `bounds_exclude`.
@@ -253,6 +256,20 @@ class Comparison:
     stayed: NDArray[np.bool_]
     unmoved: NDArray[np.bool_]
     hidden: NDArray[np.bool_]
+
+    @property
+    def unlikeness(self) -> FloatArray:
+        """(T, N) by size and colour together; from 1 on nobody would take the one for the other elsewhere."""
+        return np.asarray(self.size / _AGAIN_SIZE + self.color / _AGAIN_COLOR)
+
+    def given_up(
+        self, tracks: NDArray[np.int64], seen: NDArray[np.int64], lost: NDArray[np.bool_]
+    ) -> NDArray[np.bool_]:
+        """(P,) whether what continues P tracks is much less like these than like one that is lost (T,), and is not
+        where they were."""
+        unlikeness = np.where(lost[:, None] & ~self.excluded, self.unlikeness, np.inf).min(axis=0, initial=np.inf)[seen]
+        clearer = self.unlikeness[tracks, seen] >= unlikeness + _CLEARER
+        return np.asarray(clearer & (self.lies[tracks, seen] < _IN_PLACE) & (self.kept[tracks, seen] < _SAME_MASK))
 
     def of_pairs(self, tracks: NDArray[np.int64], seen: NDArray[np.int64]) -> Comparison:
         """That of P pairs: (P,) arrays."""
@@ -288,13 +305,24 @@ def compared(known: Tracks, seen: Sightings, places: Places, masks: NDArray[np.b
     # Where its surface is measured on another instance, or its mask was not its own, the mask tells nothing.
     told = np.where(seen.placed, np.minimum(lies / in_sight, 1), 0)
     most = told.max(axis=1, initial=0, keepdims=True)
-    ran_over = known.ran_over[:, None]
+    stayed, unmoved = places.stayed(tracks), places.unmoved()
+    ran_over = (known.ran_over & unmoved)[:, None]
     kept = np.where(ran_over | ((most >= _TOLD) & (told < _TOLD_SHARE * most)), 0, shared.iou)
     broke = shared.smaller_pieces() & ~ran_over & ((most < _TOLD) | (told < most))
-    smaller = broke | shared.smaller_parts(known.sightings)
+    smaller = broke | shared.smaller_parts(known.sightings) | _newer_in_one(known.sightings, told, lies, inside)
     hidden = (known.rests >= RESTING) & (places.in_sight() < _HIDDEN)
-    stayed, unmoved = places.stayed(tracks), places.unmoved()
     return Comparison(falls, lies, hits, kept, smaller, inside, size, color, excluded, stayed, unmoved, hidden)
+
+
+def _newer_in_one(
+    often: NDArray[np.int64], told: FloatArray, lies: FloatArray, inside: FloatArray
+) -> NDArray[np.bool_]:
+    """(tracks, seen) whether an instance shows a track, and mostly another one that was seen much more often (T,): two
+    objects under one mask, or an object whose piece the newer one was."""
+    shows = told >= _TOLD
+    mostly = shows & (lies >= _MUCH_LIES) & (inside >= _HALF_IN_PLACE)
+    oldest = np.where(mostly, often[:, None], 0).max(axis=0, initial=0)
+    return np.asarray(shows & (_MUCH_OLDER * often[:, None] <= oldest))
 
 
 def costs(
@@ -389,7 +417,9 @@ def _other_looks(comparison: Comparison) -> NDArray[np.bool_]:
     """(tracks, seen) whether the two look so different that they are no one object."""
     in_place = (comparison.hits >= _IN_PLACE) & (comparison.inside >= INSIDE)
     other_color = comparison.color > np.where(in_place | (comparison.kept >= _SAME_MASK), _IN_SHADOW, _OTHER_COLOR)
+    both = (comparison.size > _AGAIN_SIZE) & (comparison.color > _AGAIN_COLOR) & (comparison.lies < _IN_PLACE)
     in_place |= comparison.kept >= _PART_OF_MASK
+    other_color |= both & (comparison.kept < _PART_OF_MASK)
     other_shape = (comparison.size > _OTHER_SIZE) | (comparison.excluded & (comparison.hits < _IN_PLACE))
     return np.asarray(other_color | (~in_place & other_shape))
 
@@ -465,8 +495,9 @@ def seen_again(
     """
     squared_m2 = _squared_distances(tracks.look.place_m, seen.place_m)  # NaN, and so nowhere near, where one is unknown
     has_color = ~np.isnan(tracks.look.color).any(axis=1, keepdims=True) & ~np.isnan(seen.color).any(axis=1)
-    size, color = comparison.size / _AGAIN_SIZE, comparison.color / _AGAIN_COLOR
-    unlike = np.where(comparison.excluded, np.inf, np.where(has_color, size + color, 2 * size))
+    color = comparison.color / _AGAIN_COLOR
+    unlike = np.where(has_color, comparison.unlikeness, 2 * comparison.size / _AGAIN_SIZE)
+    unlike[comparison.excluded] = np.inf
     # What a hand lifts shows other sides, and its box is another one.
     lifted = has_color & (squared_m2 <= lifted_m[:, None] ** 2) & (comparison.size <= _OTHER_SIZE)
     unlike = np.minimum(unlike, np.where(lifted, _LIFTED + color, np.inf))

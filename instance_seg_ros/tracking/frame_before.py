@@ -16,8 +16,9 @@ FloatArray = NDArray[np.float64]
 
 _WIDTH_PX = 160
 _MOSTLY, _LARGELY = 0.6, 0.4
-_OLDER = 3
-"""Of masks that ran together, one that was seen so many times less often than another one is rather a hand's."""
+_OLDER, _MUCH_OLDER, _AS_LARGE = 3, 2, 0.7
+"""Of masks that ran together, one that was seen so many times less often than another one is rather a hand's; it is not
+that of an object that was seen so many times less often than another one that has such a share of what it has."""
 _SAME_M, _SAME_SHARE = 0.03, 0.02
 """What is nearer or farther by more is not the surface that was there: a hand, or what it hid."""
 
@@ -48,7 +49,8 @@ class Shared:
         return np.asarray(piece & (self.now < largest))
 
     def smaller_parts(self, often: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """(T, N) whether masks ran together, and a track is not the largest in them, or a new one beside an older.
+        """(T, N) whether masks ran together, and a track is not the largest in them, or not the older of two that are
+        about as large.
 
         Args:
             often: (T,) how often each track was seen.
@@ -56,8 +58,11 @@ class Shared:
         within = self.both >= _LARGELY * np.maximum(self.before, 1)[:, None]
         oldest = np.where(within, often[:, None], 0).max(axis=0, initial=0)
         known = within & (_OLDER * often[:, None] > oldest)
-        largest = np.where(known, self.both, 0).max(axis=0, initial=0, keepdims=True)
-        return np.asarray(within & (~known | (self.both < largest)))
+        largest = np.where(known, self.both, 0).max(axis=0, initial=0)
+        rivals = known & (self.both >= _AS_LARGE * largest)
+        oldest = np.where(rivals, often[:, None], 0).max(axis=0, initial=0)
+        first = np.where(rivals & (_MUCH_OLDER * often[:, None] > oldest), self.both, 0)
+        return np.asarray(within & (first < first.max(axis=0, initial=0)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -229,14 +229,15 @@ class Tracker:
         lost = away & (tracks.sightings > _YOUNG) & (waited <= settings.max_missed_frames)
         lost[positions] = False
         open_to = np.ones(len(seen), dtype=bool)
-        open_to[rows] = tracks.sightings[positions] <= _YOUNG
+        young = tracks.sightings <= _YOUNG
+        open_to[rows] = young[positions] | comparison.given_up(positions, rows, lost)
         if not lost.any() or not open_to.any():
             return tracks, rows, positions, replaced
         reach_m = settings.max_distance_m * np.minimum(1 + waited, _LARGEST_REACH)
         lifted_m = np.where(waited <= _JUST, settings.max_distance_m, 0.0)
         again, which = seen_again(tracks, seen, comparison, lost[:, None] & open_to, reach_m, lifted_m)
         taken_back = np.isin(rows, again)
-        replaced[positions[taken_back]] = True
+        replaced[positions[taken_back]] = young[positions[taken_back]]
         tracks = restarted(tracks, which, rows_at(seen, again))
         rows, positions = np.append(rows[~taken_back], again), np.append(positions[~taken_back], which)
         return tracks, rows, positions, replaced

@@ -37,6 +37,7 @@ def test_smaller_pieces(both: ArrayLike, before: ArrayLike, now: ArrayLike, smal
     [
         ([[60], [40]], [60, 40], [9, 9], [[False], [True]]),
         ([[60], [40]], [60, 40], [9, 20], [[False], [True]]),
+        ([[55], [45]], [55, 45], [9, 20], [[True], [False]]),  # about as large: the older one
         ([[60], [40]], [60, 40], [3, 20], [[True], [False]]),  # a hand that came in beside an object
         ([[60], [10]], [60, 40], [3, 20], [[False], [False]]),  # of which it has little
     ],
