@@ -309,14 +309,12 @@ def compared(known: Tracks, seen: Sightings, places: Places, masks: NDArray[np.b
     ran_over = (known.ran_over & unmoved)[:, None]
     kept = np.where(ran_over | ((most >= _TOLD) & (told < _TOLD_SHARE * most)), 0, shared.iou)
     broke = shared.smaller_pieces() & ~ran_over & ((most < _TOLD) | (told < most))
-    smaller = broke | shared.smaller_parts(known.sightings) | _newer_in_one(known.sightings, told, lies, inside)
+    smaller = broke | shared.smaller_parts(known.sightings) | newer_in_one(known.sightings, told, lies, inside)
     hidden = (known.rests >= RESTING) & (places.in_sight() < _HIDDEN)
     return Comparison(falls, lies, hits, kept, smaller, inside, size, color, excluded, stayed, unmoved, hidden)
 
 
-def _newer_in_one(
-    often: NDArray[np.int64], told: FloatArray, lies: FloatArray, inside: FloatArray
-) -> NDArray[np.bool_]:
+def newer_in_one(often: NDArray[np.int64], told: FloatArray, lies: FloatArray, inside: FloatArray) -> NDArray[np.bool_]:
     """(tracks, seen) whether an instance shows a track, and mostly another one that was seen much more often (T,): two
     objects under one mask, or an object whose piece the newer one was."""
     shows = told >= _TOLD

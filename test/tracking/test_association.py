@@ -18,6 +18,7 @@ from instance_seg_ros.tracking.association import (
     likeness,
     looked_through,
     match,
+    newer_in_one,
     seen_again,
 )
 from instance_seg_ros.tracking.sightings import (
@@ -115,7 +116,7 @@ def test_sides_exclude_another_object_where_their_bounds_do(
 
 def comparison_of(first: Sightings, second: Sightings, inside: float = 0.0, stayed: bool = False) -> Comparison:
     """Of two objects where nothing of the first's surface is under the second's mask."""
-    none = np.zeros((1, 1))
+    none = np.zeros((len(first), len(second)))
     differences = size_differences(first, second), color_differences(first, second), bounds_exclude(first, second)
     return Comparison(
         *(none, none, none, none, none > 0, none + inside, *differences),
@@ -265,3 +266,42 @@ def test_pairs(cost: list[list[float]], scores: tuple[float, ...], expected: dic
     table = np.array(cost, dtype=np.float64).reshape(len(cost), len(scores))
     instances, tracks = match(table, np.array(scores, dtype=np.float32), 0.5)
     assert dict(zip(instances.tolist(), tracks.tolist(), strict=True)) == expected
+
+
+@pytest.mark.parametrize(
+    ("often", "told", "lies", "inside", "newer"),
+    [
+        ([40, 10], [0.9, 0.9], [0.6, 0.6], [0.6, 0.5], [False, True]),
+        ([10, 40], [0.9, 0.9], [0.6, 0.6], [0.6, 0.5], [True, False]),
+        ([40, 30], [0.9, 0.9], [0.6, 0.6], [0.6, 0.5], [False, False]),  # about as old
+        ([40, 10], [0.9, 0.2], [0.6, 0.1], [0.6, 0.5], [False, False]),  # the newer one is elsewhere
+        ([40, 10], [0.9, 0.9], [0.2, 0.6], [0.6, 0.5], [False, False]),  # a corner of the older one is in sight
+        ([40, 10], [0.9, 0.9], [0.6, 0.6], [0.2, 0.8], [False, False]),  # the mask shows little of the older one
+    ],
+)
+def test_of_two_tracks_under_one_mask_the_newer_one_gives_way(
+    often: ArrayLike, told: ArrayLike, lies: ArrayLike, inside: ArrayLike, newer: list[bool]
+) -> None:
+    columns = (np.array(value, dtype=np.float64)[:, None] for value in (told, lies, inside))
+    assert newer_in_one(np.array(often), *columns)[:, 0].tolist() == newer
+
+
+@pytest.mark.parametrize(
+    ("color", "lies", "kept", "given_up"),
+    [
+        ((0.9, 0.2, 0.1), 0.0, 0.0, True),  # a hand's track, and what the hand set down
+        ((0.5, 0.5, 0.5), 0.0, 0.0, False),  # as much like it as what is lost
+        ((0.9, 0.2, 0.1), 0.6, 0.0, False),  # seen in its place, in whatever light
+        ((0.9, 0.2, 0.1), 0.0, 0.8, False),  # under its mask
+    ],
+)
+def test_what_is_more_like_a_lost_track_is_open_to_that(
+    color: ArrayLike, lies: float, kept: float, given_up: bool
+) -> None:
+    seen = box()
+    both = joined(box(color=color), seen)
+    comparison = comparison_of(both, seen)
+    comparison = replace(comparison, lies=np.array([[lies], [0.0]]), kept=np.array([[kept], [0.0]]))
+    lost = np.array([False, True])
+    assert comparison.given_up(np.array([0]), np.array([0]), lost).tolist() == [given_up]
+    assert not comparison.given_up(np.array([0]), np.array([0]), ~lost & False).any()
