@@ -9,9 +9,13 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from instance_seg_ros.core.geometry import frozen
+
 MIN_DEPTH_M, MAX_DEPTH_M = 0.001, 65.0
 """Depth outside is no measurement: 16 bits of millimetres begin and end about here, uninitialised floats lie beyond."""
 
+_UNIT_TOLERANCE = 1e-3
+"""Of a unit vector's squared length: quaternions of single precision are normalised to less."""
 
 _USUAL_SIZES = (
     *((320, 240), (424, 240), (480, 270), (512, 512), (640, 360), (640, 400), (640, 480), (640, 576), (848, 480)),
@@ -141,6 +145,7 @@ class RgbdFrame:
         intrinsics: of the colour image (and so of the registered depth).
         stamp_ns: time of the colour image, nanoseconds.
         frame_id: the optical frame that all points and poses of this frame are in.
+        up: (3,) float64 unit vector against gravity, in the camera's optical frame, where that is known; or None.
 
     Raises:
         ValueError: when sizes, dtypes or values do not fit together.
@@ -151,8 +156,14 @@ class RgbdFrame:
     intrinsics: Intrinsics
     stamp_ns: int = 0
     frame_id: str = "camera_color_optical_frame"
+    up: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
+        if self.up is not None:
+            up = frozen(self.up, (3,), "up")
+            if abs(float(up @ up) - 1) > _UNIT_TOLERANCE:
+                raise ValueError(f"up must be a unit vector, not {up.tolist()}")
+            object.__setattr__(self, "up", up)
         expected = (self.intrinsics.height, self.intrinsics.width)
         if self.depth_m.shape != expected:
             raise ValueError(

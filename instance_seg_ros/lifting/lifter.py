@@ -21,7 +21,7 @@ from instance_seg_ros.lifting.hidden_ends import HiddenEnds, likely_ends
 from instance_seg_ros.lifting.likely_centre import LikelyCentres, PartialView
 from instance_seg_ros.lifting.mesh import ShapeMesh, mesh_of
 from instance_seg_ros.lifting.moments import mean_and_covariance
-from instance_seg_ros.lifting.order import levels_below, removal_order
+from instance_seg_ros.lifting.order import RemovalOrder, levels_below, removal_order
 from instance_seg_ros.lifting.order_statistics import median, percentile, percentiles
 from instance_seg_ros.lifting.rectangle import smallest_rectangle
 from instance_seg_ros.lifting.shape import CompletedShape
@@ -40,7 +40,11 @@ from instance_seg_ros.lifting.surface import (
     kept_points,
     window_radius_px,
 )
-from instance_seg_ros.lifting.uncertainty import centroid_covariance_m2, covariance_along_m2
+from instance_seg_ros.lifting.uncertainty import (
+    centroid_covariance_m2,
+    covariance_along_m2,
+    covariance_of_unseen_foot_m2,
+)
 from instance_seg_ros.lifting.visibility import (
     Visibility,
     amodal_xyxy,
@@ -172,8 +176,8 @@ class LiftedFrame:
     surfaces: tuple[Surface, ...] = ()
 
     @property
-    def removal_order(self) -> list[int]:
-        """For each instance the step, from 1, at which it may be taken away: after all that stands on it."""
+    def removal_order(self) -> RemovalOrder:
+        """At which step each instance may be taken away: after all that stands or leans on it."""
         return removal_order([instance.support for instance in self.instances])
 
 
@@ -354,7 +358,8 @@ class Lifter:
             whole = _completed(surface, support.plane, frame, mask, tolerance_m, covered_m, bool(status))
         if whole is None:
             completion, status = Completion.NONE, status | Status.NO_SUPPORT_PLANE
-            support = support if support.kind is Support.NOTHING else ObjectSupport(leans_on=support.leans_on)
+            if support.kind is not Support.NOTHING:
+                support = ObjectSupport(leans_on=support.leans_on, top_m=support.top_m)
             if supports.plane is not None:
                 lowest_m = percentile(supports.plane.height_m(surface.outline_m), 100 - TOP_PERCENTILE)
                 ball = Ball.of(surface.outline_m, surface.normals)
@@ -378,6 +383,7 @@ class Lifter:
                 offset_m, deviation_m = self._likely_centre(view)
                 centre_m = centre_m + offset_m @ view.axes
                 covariance_of_centre_m2 = covariance_along_m2(view.axes.T, deviation_m, centre_m)
+                covariance_of_centre_m2 += covariance_of_unseen_foot_m2(box.T_camera_box.rotation[:, 2], unseen_m)
             left_out = _left_out(frame, mask, bounds, box, surface.pixels, self.settings.plane_tolerance_m)
             if left_out > 0:
                 status |= Status.PARTLY_MEASURED

@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 from instance_seg_ros.lifting.support import ObjectSupport
+
+
+@dataclass(frozen=True)
+class RemovalOrder:
+    """In which order the objects of a frame may be taken away.
+
+    Attributes:
+        steps: for each object the step, from 1, at which it may be taken: 1 is for objects with nothing on them, 2 for
+            those that carry only such, and so on.
+        in_ring: for each one whether it seems to lie on what lies on it, in a ring, so that its step is a guess.
+    """
+
+    steps: tuple[int, ...]
+    in_ring: tuple[bool, ...]
 
 
 def levels_below(objects: Sequence[ObjectSupport]) -> list[int]:
@@ -18,20 +33,47 @@ def levels_below(objects: Sequence[ObjectSupport]) -> list[int]:
     return levels
 
 
-def removal_order(objects: Sequence[ObjectSupport]) -> list[int]:
-    """For each object the step, from 1, at which it may be taken away: after all that stands or leans on it.
+def removal_order(objects: Sequence[ObjectSupport]) -> RemovalOrder:
+    """The order in which objects may be taken away: each after all that stands or leans on it.
 
-    Step 1 is for objects with nothing on them, step 2 for those that carry only such, and so on. Objects that seem to
-    stand on each other in a ring come last, with what lies below them.
+    In a heap objects may seem to lie on each other in a ring. Then one of those goes first on which others of the ring
+    only lean, if there are such, the highest of them; the rest of the ring follows as if that one had been free.
     """
-    steps = [0] * len(objects)
+    below = [tuple(dict.fromkeys((*_stands_on(own), *own.leans_on))) for own in objects]
+    steps, in_ring = [0] * len(objects), [False] * len(objects)
     left = set(range(len(objects)))
     step = 0
     while left:
         step += 1
-        carrying = {below for index in left for below in (objects[index].instance, *objects[index].leans_on)}
-        free = {index for index in left if index not in carrying} or set(left)
+        free = left - {other for index in left for other in below[index]}
+        if not free:
+            ring = _topmost_ring(below, left)
+            for index in ring:
+                in_ring[index] = True
+            stood_on = {other for index in ring for other in _stands_on(objects[index])}
+            free = {max((ring - stood_on) or ring, key=lambda index: (objects[index].top_m, -index))}
         for index in free:
             steps[index] = step
         left -= free
-    return steps
+    return RemovalOrder(tuple(steps), tuple(in_ring))
+
+
+def _stands_on(own: ObjectSupport) -> tuple[int, ...]:
+    return () if own.instance is None else (own.instance,)
+
+
+def _topmost_ring(below: Sequence[Sequence[int]], left: Collection[int]) -> set[int]:
+    """Those of what is left that lie on each other in a ring on which nothing else lies; there must be one."""
+    above = {index: _all_above(index, below, left) for index in left}
+    # What lies on a ring has less on it than the ring has, so that the fewest are on one that nothing else lies on.
+    return above[min(above, key=lambda index: (len(above[index]), index))]
+
+
+def _all_above(index: int, below: Sequence[Sequence[int]], left: Collection[int]) -> set[int]:
+    """What lies on an object, and on that, and so on; itself, too, where it goes round."""
+    found: set[int] = set()
+    latest = {index}
+    while latest:
+        latest = {other for other in left if latest.intersection(below[other])} - found
+        found |= latest
+    return found

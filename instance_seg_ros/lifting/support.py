@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -19,7 +19,7 @@ from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.lifting.completion import pixels_of
 from instance_seg_ros.lifting.lying import lowest_of_lying
 from instance_seg_ros.lifting.moments import mean_and_covariance
-from instance_seg_ros.lifting.order_statistics import median, percentile
+from instance_seg_ros.lifting.order_statistics import median, percentile, percentiles
 from instance_seg_ros.lifting.solid import Ball
 from instance_seg_ros.lifting.surface import Bounds, KeptPoints, dilated
 
@@ -53,12 +53,14 @@ _SUPPORTED_SHARE = 0.7
 """Planes support a scene when at least this share of the objects stands above one of them."""
 _SINK_FACTOR = 2.0
 """An object's lowest points may lie below the plane by this multiple of the tolerance: noise, a generous mask."""
+_STEEPEST_COS = math.cos(math.radians(35.0))
+"""Where up is known, nothing steeper is a support: most things slide off it."""
 _PARALLEL_DEG, _FAMILY_DEG = 6.0, 3.0
 """Within the first a plane may be the tail of another one's noise; levels of one family are parallel within the second.
 """
 _EVIDENCE_POWER = 0.2
 """A plane with a thirty-second of the points of the largest is taken when it is half as far from the objects."""
-_LOWEST_PERCENT = 3.0
+_LOWEST_PERCENT, _LEAST_PERCENT = 3.0, 1.0
 _TOP_PERCENT = 90.0
 _CONTACT_TOLERANCES = 1.5
 _CONTACT_PX = 4.0
@@ -74,6 +76,8 @@ _HIDDEN_DEPTH = 0.75
 """The middle of what stands on an object of which only the front is seen lies at most so many of its lengths behind."""
 _UNDER_SHARE = 0.3
 """What stands out over so many of the points of an object is on top of it, too."""
+_OVER_SHARE = 0.2
+"""What ends at the top of another object stands on it when so many of its own points are above what is seen of that."""
 _TOP_BAND_M = 0.006
 _SEEN_TOP_SHARE = 0.2
 """The top of an object is seen when so many of its points lie within 6 mm of its highest ones."""
@@ -91,6 +95,11 @@ _NEAR_OVER_M, _OVERLAP_SHARE = 0.05, 0.02
 outline of the other one, seen from above."""
 _NEAR_BELOW_M = 0.03
 """What an object rests on whose shape tells that it ends above all planes is no farther off than this."""
+_DOUBT_M = 0.005
+_LEVEL_COS, _UPRIGHT_SINE = math.cos(math.radians(12.0)), math.sin(math.radians(12.0))
+_LEVEL_SHARE, _SLANTING_SHARE = 0.12, 0.4
+"""A body is tilted when less than the first share of its normals is within 12 degrees of straight up, and more than the
+second neither that nor level."""
 _MIN_BETWEEN = 10
 """So many points between the objects tell how high the plane is there."""
 _LARGEST_SIGMA = 1.25
@@ -127,6 +136,7 @@ class ObjectSupport:
         foot: through its lowest point as its shape tells it, the normal pointing up, where there is no plane; or None.
         leans_on: indices of other instances that it may rest on in part: it reaches over them, or touches and rises
             above them where its foot is not seen.
+        top_m: how high above the scene's plane what is seen of it reaches.
     """
 
     kind: Support = Support.UNKNOWN
@@ -135,6 +145,7 @@ class ObjectSupport:
     unseen_m: float = 0.0
     leans_on: tuple[int, ...] = ()
     foot: Plane | None = None
+    top_m: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,8 +204,8 @@ def find_supports(
     lowest points: a plane that lies around it, or another instance that lies beneath its middle. Where the camera sees
     free space above that, the object is held, unless it touches another one near the plane, on which it leans. Where
     its foot is not seen, its shape may tell how far down it reaches (`lying.lowest_of_lying`, and balls): what ends
-    above all that lies below it rests on the nearest object that reaches lower. The result is a function of the frame:
-    the random draws are seeded.
+    above all that lies below it rests on the nearest object that reaches lower. Where the frame knows which way is up,
+    no wall is taken for a support. The result is a function of the frame: the random draws are seeded.
 
     Args:
         surfaces: the kept points of each instance; without any there is no support.
@@ -206,7 +217,7 @@ def find_supports(
         return unknown
     background_px = _background_near(frame, instances)
     background_m = _points_m(frame, _thinned(background_px, _MAX_SAMPLES))
-    levels = _background_planes(background_m, tolerance_m)
+    levels = _background_planes(background_m, tolerance_m, frame.up)
     seen_m = [own.smooth_m[:: 1 + len(own.smooth_m) // _MAX_OBJECT_POINTS] for own in seen.values()]
     contact_m = np.array([_contact_m(points_m, tolerance_m, frame.intrinsics.fx) for points_m in seen_m])
     family, main = _supporting_family(levels, seen_m, contact_m, tolerance_m)
@@ -224,12 +235,19 @@ def find_supports(
         _object_support(index, scene, seen[index], instances.masks[index]) if index in seen else ObjectSupport()
         for index in range(len(surfaces))
     ]
-    objects = _leaning(objects, bodies)
+    tilted = {index for index, surface in seen.items() if _is_tilted(surface.normals, main.plane.normal)}
+    objects = _leaning(objects, bodies, tilted, -main.plane.offset_m)
     return SceneSupports(main.plane, tuple(_surface_of(level) for level in family), tuple(objects))
 
 
-def _leaning(objects: Sequence[ObjectSupport], bodies: dict[int, _Body]) -> list[ObjectSupport]:
-    """The objects' supports with what each one may lean on."""
+def _leaning(
+    objects: Sequence[ObjectSupport], bodies: dict[int, _Body], tilted: Collection[int], plane_height_m: float
+) -> list[ObjectSupport]:
+    """The objects' supports with what each one may lean on, and how high above the plane it reaches.
+
+    Args:
+        tilted: those that hardly stand by themselves.
+    """
     tops_m = {index: percentile(body.heights_m, _TOP_PERCENT) for index, body in bodies.items()}
     over = {
         index: {key for key in bodies if key != index and _reaches_over(bodies[index], bodies[key])} for index in bodies
@@ -239,8 +257,8 @@ def _leaning(objects: Sequence[ObjectSupport], bodies: dict[int, _Body]) -> list
         own, is_higher = objects[index], tops_m[index] > tops_m[other]
         if index in over[other]:  # of two that reach over each other, the higher one: a ring has no order
             return other in over[index] and is_higher
-        unseen = own.unseen_m > 0 or own.plane is None
-        return other in over[index] or (unseen and is_higher and _touch(bodies[index], bodies[other]))
+        may_lean = own.unseen_m > 0 or own.plane is None or index in tilted
+        return other in over[index] or (may_lean and is_higher and _touch(bodies[index], bodies[other]))
 
     leaning = list(objects)
     for index, own in enumerate(objects):
@@ -250,8 +268,17 @@ def _leaning(objects: Sequence[ObjectSupport], bodies: dict[int, _Body]) -> list
                 for other in bodies
                 if other not in (index, own.instance) and index != objects[other].instance and leans(index, other)
             )
-            leaning[index] = replace(own, leans_on=leans_on)
+            leaning[index] = replace(own, leans_on=leans_on, top_m=tops_m[index] - plane_height_m)
     return leaning
+
+
+def _is_tilted(normals: FloatArray, up: FloatArray) -> bool:
+    """Whether hardly anything that is seen of a body is level, and most is neither that nor upright."""
+    upwards = normals @ up
+    known = np.count_nonzero(normals[:, 0]) or 1  # normals that are not known are zeros
+    level = np.count_nonzero(upwards > _LEVEL_COS) / known
+    slanting = np.count_nonzero((upwards > _UPRIGHT_SINE) & (upwards <= _LEVEL_COS)) / known
+    return bool(level < _LEVEL_SHARE and slanting > _SLANTING_SHARE)
 
 
 def _background_near(frame: RgbdFrame, instances: Instances) -> NDArray[np.int64]:
@@ -310,14 +337,18 @@ def _back_project(
         points_m[n, 2] = z_m
 
 
-def _background_planes(points_m: NDArray[np.float32], tolerance_m: float) -> list[_Level]:
-    """Planes of the background that the camera looks down on, at most `_MAX_PLANES`, the largest first."""
+def _background_planes(points_m: NDArray[np.float32], tolerance_m: float, up: FloatArray | None) -> list[_Level]:
+    """Planes of the background that the camera looks down on, at most `_MAX_PLANES`, the largest first.
+
+    Args:
+        up: (3,) unit vector; no steep planes are returned where it is known.
+    """
     background_m, minimum = points_m, max(_MIN_INLIERS, int(_MIN_INLIER_SHARE * len(points_m)))
     levels: list[_Level] = []
     for _ in range(_MAX_PLANES):
         if len(points_m) < minimum:
             break
-        plane, inliers = dominant_plane(points_m, tolerance_m)
+        plane, inliers = dominant_plane(points_m, tolerance_m, up)
         if np.count_nonzero(inliers) < minimum:
             break
         own_m = points_m[inliers]
@@ -329,6 +360,7 @@ def _background_planes(points_m: NDArray[np.float32], tolerance_m: float) -> lis
         points_m = points_m[distance_m > max(_LEAST_BAND * tolerance_m, _TAKEN_SIGMA * level.sigma_m)]
         if (
             plane.offset_m > _MIN_CAMERA_HEIGHT_M
+            and (up is None or plane.normal @ up > _STEEPEST_COS)
             and not any(_is_remnant(level, other, tolerance_m) for other in levels)
             and not _is_slice(level, background_m)
         ):
@@ -361,8 +393,15 @@ def _sigma_m(residual_m: NDArray[np.floating]) -> float:
     return 1.4826 * median(np.abs(residual_m))
 
 
-def dominant_plane(points_m: NDArray[np.float32], tolerance_m: float) -> tuple[Plane, NDArray[np.bool_]]:
-    """The plane with the most inliers, oriented towards the camera, and its inliers (N,) bool."""
+def dominant_plane(
+    points_m: NDArray[np.float32], tolerance_m: float, up: FloatArray | None = None
+) -> tuple[Plane, NDArray[np.bool_]]:
+    """The plane with the most inliers, oriented towards the camera, and its inliers (N,) bool.
+
+    Args:
+        points_m: (N, 3).
+        up: (3,) unit vector; where it is known, of the planes that are not steep.
+    """
     rng = np.random.default_rng(0)
     corners = points_m[rng.integers(len(points_m), size=(_HYPOTHESES, 3))]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
@@ -372,6 +411,11 @@ def dominant_plane(points_m: NDArray[np.float32], tolerance_m: float) -> tuple[P
         return Plane(np.array([0.0, 0.0, -1.0]), 0.0), np.zeros(len(points_m), dtype=bool)
     normals = normals[proper] / lengths[proper, None]
     offsets = np.einsum("ij,ij->i", normals, corners[proper, 0])
+    if up is not None:
+        level = np.abs(normals @ up) > _STEEPEST_COS
+        if not level.any():
+            return Plane(np.array([0.0, 0.0, -1.0]), 0.0), np.zeros(len(points_m), dtype=bool)
+        normals, offsets = normals[level], offsets[level]
     voters_m = points_m[:: 1 + len(points_m) // _VOTERS]
     winner = _most_voted(
         np.ascontiguousarray(voters_m, np.float32), normals.astype(np.float32), offsets.astype(np.float32), tolerance_m
@@ -500,6 +544,7 @@ class _Body:
         radius_m: of the circle about that which holds the outline.
         extent_m: of its points along each of the three axes, from where to where.
         lowest_m: height of what is seen of it; of its lowest point, where its shape tells that.
+        least_m: the same of the lowest few points: nothing that is higher lies beneath.
         contact_m: if it is seen right down to its support, that is at most so far below.
     """
 
@@ -509,6 +554,7 @@ class _Body:
     radius_m: float
     extent_m: Sequence[tuple[float, float]]
     lowest_m: float
+    least_m: float
     contact_m: float
 
     @classmethod
@@ -516,8 +562,8 @@ class _Body:
         local_m = np.empty((len(points_m), 3))
         extent_m, radius_m = _into_frame(np.ascontiguousarray(points_m), basis, local_m)
         middle_m = np.array([(low_m + high_m) / 2 for low_m, high_m in extent_m[:2]])
-        lowest_m = percentile(local_m[:, 2], _LOWEST_PERCENT)
-        return cls(local_m[:, :2], local_m[:, 2], middle_m, radius_m, extent_m, lowest_m, contact_m)
+        lowest_m, least_m = percentiles(local_m[:, 2], _LOWEST_PERCENT, _LEAST_PERCENT)
+        return cls(local_m[:, :2], local_m[:, 2], middle_m, radius_m, extent_m, lowest_m, least_m, contact_m)
 
 
 @kernel("float32[:, ::1]", "float64[:, ::1]", "float64[:, ::1]", writes=("local_m",))
@@ -563,6 +609,11 @@ class _Scene:
     frame: RgbdFrame
     tolerance_m: float
 
+    @property
+    def doubt_m(self) -> float:
+        """How far off heights may be that the shape tells, or the lowest points of an object."""
+        return max(_DOUBT_M, _TAKEN_SIGMA * self.main.sigma_m)
+
 
 def _object_support(index: int, scene: _Scene, surface: KeptPoints, mask: NDArray[np.bool_]) -> ObjectSupport:
     """What one object stands on; see `find_supports`."""
@@ -592,6 +643,7 @@ def _highest_below(index: int, body: _Body, scene: _Scene) -> tuple[float, Objec
         height_m = _height_at(level.plane, body.middle_m, scene.basis)
         if count and count >= _RING_SHARE * sum(around) and height_m <= highest_m:
             found.append((height_m, ObjectSupport(Support.PLANE, level.plane)))
+    highest_m = body.least_m + scene.doubt_m
     for other, below in scene.bodies.items():
         heights_m = _top_below(body, below, highest_m) if other != index else None
         if heights_m is not None:
@@ -641,9 +693,10 @@ def _told_support(index: int, told_m: tuple[float, float], scene: _Scene, mask: 
     That is what lies there; where it ends above all that lies below it, the nearest object that reaches lower than it.
     """
     resting_m, hanging_m = told_m
-    body, normal = replace(scene.bodies[index], lowest_m=resting_m), scene.main.plane.normal
+    body, normal = replace(scene.bodies[index], lowest_m=resting_m, least_m=resting_m), scene.main.plane.normal
     height_m, support = _highest_below(index, body, scene)
-    if support.kind is Support.PLANE and resting_m - height_m <= body.contact_m:
+    on_plane = support.kind is Support.PLANE and resting_m - height_m <= body.contact_m
+    if on_plane and resting_m - height_m <= scene.doubt_m:
         return support
     foot = Plane(normal, -resting_m)
     if support.kind is Support.INSTANCE and resting_m - height_m <= body.contact_m:
@@ -656,6 +709,8 @@ def _told_support(index: int, told_m: tuple[float, float], scene: _Scene, mask: 
     nearest = min(away_m, key=lambda key: away_m[key], default=None)
     if nearest is not None and math.isfinite(away_m[nearest]):
         return ObjectSupport(Support.INSTANCE, foot, nearest)
+    if on_plane:
+        return support
     if _free_below(body, height_m, scene.basis, scene.frame, mask, scene.tolerance_m):
         return ObjectSupport(Support.NOTHING, foot=Plane(normal, -hanging_m))
     return ObjectSupport(Support.UNKNOWN, foot=foot)
@@ -747,7 +802,10 @@ def _top_below(body: _Body, below: _Body, highest_m: float) -> tuple[float, floa
     front_alone = touches and not seen_top and sides_m[0] < _FRONT_ASPECT * sides_m[1]
     allowed_m = _HIDDEN_DEPTH * sides_m[1] if front_alone else _OVERHANG * body.radius_m
     if beyond_m > allowed_m and _share(_under(below.flat_m, body.flat_m)) < _UNDER_SHARE:
-        return None
+        # Of what is hidden for the most part no more is seen than that it ends where the upper object does.
+        ends_there = abs(body.least_m - top_m) < body.contact_m / 2
+        if not ends_there or _share(_under(body.flat_m, below.flat_m)) < _OVER_SHARE:
+            return None
     # What stands flat on a top that it covers, or hides from view, tells the height of that itself.
     return (top_m if seen_top else max(top_m, body.lowest_m - body.contact_m / 2)), top_m
 

@@ -30,6 +30,8 @@ _FAR_SIDE = 0.25
 """More towards the camera, as a share of the width, where the far side was not completed."""
 _FOOT_UNSEEN = 0.3
 """More upwards, as a share of what is not seen below an object that is but assumed to reach down to its support."""
+_FOOT_COUNTED_M = 0.05
+"""So much of that is known to `likely_centre`; few of the objects that it was fitted on had more."""
 _ON_INSTANCE, _UNSUPPORTED = 0.02, 0.12
 """More upwards for what stands on another object, and for what stands on nothing that is known."""
 
@@ -69,6 +71,16 @@ def centroid_covariance_m2(
     deviations_m = np.array([across, across, upwards]) * [wide_m, wide_m, height_m]
     deviations_m[2] += _FOOT_UNSEEN * unseen_m
     return covariance_along_m2(box.T_camera_box.rotation, deviations_m, centroid_m)
+
+
+def covariance_of_unseen_foot_m2(up: NDArray[np.float64], unseen_m: float) -> NDArray[np.float64]:
+    """What an unseen foot adds to the covariance (3, 3) of a centre by `likely_centre`.
+
+    Args:
+        up: (3,) unit vector, camera optical frame.
+        unseen_m: how far below the lowest that is seen the object is assumed to reach.
+    """
+    return (_FOOT_UNSEEN * max(0.0, unseen_m - _FOOT_COUNTED_M)) ** 2 * np.outer(up, up)
 
 
 def covariance_along_m2(

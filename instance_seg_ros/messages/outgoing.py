@@ -18,6 +18,7 @@ from instance_seg_ros.core.parameters import GraspingSettings
 from instance_seg_ros.grasping.grasp import Grasp
 from instance_seg_ros.grasping.robot import for_robot
 from instance_seg_ros.lifting import ShapeMesh
+from instance_seg_ros.lifting.order import RemovalOrder
 from instance_seg_ros.pipeline import Scene, SceneObject
 from instance_seg_ros.results.cloud import SceneCloud, cloud_of_objects
 from instance_seg_ros.segmentation import ModelInfo
@@ -30,6 +31,7 @@ NO_DEPTH_TEXT = (
     "(32FC1)?"
 )
 """Reason of FRAME_NO_DEPTH."""
+_IN_RING_TEXT = "its step of removal is a guess: it seems to lie on what lies on it, too"
 TOOL_CENTRE_POINT = GraspingSettings()
 """Grasp poses as the core has them: of the tool centre point, +x closing."""
 
@@ -63,7 +65,7 @@ def instance_array(
     plane = scene.lifted.support_plane
     camera = scene.frame.intrinsics
     has_depth = bool(scene.frame.depth_m.any())
-    removal_order = scene.lifted.removal_order
+    removal = scene.lifted.removal_order
     shared = header_of(make, scene)
     no_points = point_cloud(make, shared, xyz_columns(np.zeros((0, 3), np.float32)))
     return make(
@@ -86,7 +88,7 @@ def instance_array(
             for surface in scene.lifted.surfaces
         ],
         instances=[
-            _instance(make, scene, each, removal_order[each.label - 1], grasping, shared, no_points, include_clouds)
+            _instance(make, scene, each, removal, grasping, shared, no_points, include_clouds)
             for each in scene.objects_in_order(grasping.instance_order)
         ],
         model_name=scene.model.name,
@@ -199,7 +201,7 @@ def _instance(
     make: MessageFactory,
     scene: Scene,
     scene_object: SceneObject,
-    removal_order: int,
+    removal: RemovalOrder,
     grasping: GraspingSettings,
     own_header: Any,
     no_points: Any,
@@ -211,9 +213,9 @@ def _instance(
         own_header: of its images.
         no_points: the cloud of one whose points are not published.
     """
-    lifted = scene_object.lifted
-    mask = scene.instances.masks[scene_object.label - 1]
-    x0, y0, width, height = scene.instances.bounds[scene_object.label - 1]
+    lifted, index = scene_object.lifted, scene_object.label - 1
+    mask = scene.instances.masks[index]
+    x0, y0, width, height = scene.instances.bounds[index]
     x1, y1 = x0 + width, y0 + height
     # Of points too few to place the object, only the number is published.
     is_shown = include_cloud and lifted.centroid_m is not None
@@ -247,14 +249,14 @@ def _instance(
         completion=int(lifted.completion),
         support=int(lifted.support.kind),
         supported_by=0 if lifted.support.instance is None else lifted.support.instance + 1,
-        removal_order=removal_order,
+        removal_order=removal.steps[index],
         support_plane=_plane_or_zeros(lifted.support.plane),
         box=_box(make, lifted.box),
         cloud=point_cloud(make, own_header, xyz_columns(lifted.points_m)) if is_shown else no_points,
         shape=_shape(make, lifted.mesh),
         grasps=[_grasp(make, scene, grasp, grasping) for grasp in scene_object.grasps],
         status=int(scene_object.status),
-        status_text=scene_object.reason,
+        status_text="; ".join(filter(None, (scene_object.reason, _IN_RING_TEXT if removal.in_ring[index] else ""))),
     )
 
 

@@ -111,6 +111,20 @@ def test_a_frame_that_does_not_fit_together_is_refused(
         RgbdFrame(color, depth_m, CAMERA)
 
 
+@pytest.mark.parametrize(
+    ("up", "message"),
+    [
+        ([0, -1], "up must have shape"),
+        ([0, np.nan, 1], "up must be finite"),
+        ([0, -2, 0], "up must be a unit vector"),
+        ([0, 0, 0], "up must be a unit vector"),
+    ],
+)
+def test_what_is_no_direction_is_not_up(up: list[float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        RgbdFrame(None, GOOD_DEPTH, CAMERA, up=np.array(up, dtype=np.float64))
+
+
 def test_a_frame_with_the_largest_depth_there_is_knows_its_points() -> None:
     depth_m = np.zeros((3, 4), dtype=np.float32)
     depth_m[:, :2] = MAX_DEPTH_M

@@ -273,8 +273,9 @@ def supports(count: int, seed: int) -> tuple[list[tuple[Truth, int | None, Insta
     lifter, found, removal = Lifter(LiftingSettings()), [], Removal([], [], [], [])
     for frame, labels, truths in scenes(count, seed):
         lifted = lifter.lift(frame, Instances.from_labels(labels)).instances
-        steps = dict(zip(sorted(truths), removal_order([instance.support for instance in lifted]), strict=True))
         names = sorted(truths)
+        order = removal_order([instance.support for instance in lifted])
+        steps = dict(zip(names, order.steps, strict=True))
         for label, instance in zip(names, lifted, strict=True):
             truth, own = truths[label], instance.support
             told = 0 if own.kind is Support.PLANE else None if own.instance is None else names[own.instance]

@@ -8,13 +8,19 @@ import pytest
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.geometry import Plane
 from instance_seg_ros.lifting.support import (
+    Support,
+    _background_planes,
     _between_objects,
     _Body,
     _free_below,
+    _highest_below,
     _is_remnant,
     _is_slice,
+    _is_tilted,
     _Level,
+    _Scene,
     _supporting_family,
+    _top_below,
 )
 
 TOLERANCE_M = 0.008
@@ -108,6 +114,97 @@ def test_a_plane_through_walls_is_a_slice_and_a_rim_is_none() -> None:
     assert _is_slice(_Level(plane, slice_of_walls, 0.002), walls())
     assert not _is_slice(_Level(plane, rim, 0.001), np.concatenate([walls() + np.float32([0, 0.12, 0]), rim]))
     assert not _is_slice(_Level(plane, walls(), 0.002), walls()), "a large one"
+
+
+@pytest.mark.parametrize(
+    ("up", "found"),
+    [
+        (None, {"floor", "wall"}),
+        ([0.0, -1.0, 0.0], {"floor"}),
+        ([0.0, -np.cos(0.5), -np.sin(0.5)], {"floor"}),  # a slope of 29 degrees
+        ([0.0, -np.cos(0.7), -np.sin(0.7)], set()),
+        ([0.0, 1.0, 0.0], set()),  # upside down
+        ([-1.0, 0.0, 0.0], {"wall"}),
+    ],
+)
+def test_where_up_is_known_nothing_steep_is_a_support(up: list[float] | None, found: set[str]) -> None:
+    rng = np.random.default_rng(0)
+    of_wall_m = rng.uniform([0.299, 0.0, 0.8], [0.301, 0.49, 1.2], (1500, 3)).astype(np.float32)
+    background_m = np.concatenate([of_wall_m, level(0.0).points_m])
+    levels = _background_planes(background_m, TOLERANCE_M, None if up is None else np.array(up))
+    assert {"floor" if abs(own.plane.normal[1]) > 0.99 else "wall" for own in levels} == found
+    assert len(levels) == len(found)
+
+
+def body(low_m: tuple[float, float, float], high_m: tuple[float, float, float]) -> _Body:
+    """A box full of points, from its least to its largest x, depth and height over the point of `level`."""
+    grids = np.meshgrid(*(np.linspace(low, high, 9) for low, high in zip(low_m, high_m, strict=True)))
+    x_m, z_m, height_m = (grid.reshape(-1) for grid in grids)
+    return _Body.of_points(np.stack([x_m, 0.5 - height_m, z_m], axis=1).astype(np.float32), UP_BASIS, 0.016)
+
+
+def slanting(low_m: float, high_m: float) -> _Body:
+    """A board of 10 cm by 20 cm that rises from one height to the other."""
+    across, along = (grid.reshape(-1) for grid in np.meshgrid(np.linspace(-0.05, 0.05, 10), np.linspace(0, 1, 30)))
+    points_m = np.stack([0.2 * along - 0.1, 0.5 - low_m - along * (high_m - low_m), 1 + across], axis=1)
+    return _Body.of_points(points_m.astype(np.float32), UP_BASIS, 0.016)
+
+
+@pytest.mark.parametrize(
+    ("lowest_m", "block_m", "kind"),
+    [
+        (0.040, 0.035, Support.INSTANCE),
+        (0.033, 0.035, Support.INSTANCE),  # within the noise of both
+        (0.020, 0.035, Support.PLANE),  # its lower end is beside the block and lower
+        (0.003, 0.012, Support.PLANE),
+    ],
+)
+def test_an_object_whose_end_is_lower_than_another_one_s_top_does_not_stand_on_that(
+    lowest_m: float, block_m: float, kind: Support
+) -> None:
+    bodies = {0: slanting(lowest_m, lowest_m + 0.12), 1: body((-0.04, 0.96, 0.0), (0.04, 1.04, block_m))}
+    floor = level(0.0)
+    frame = RgbdFrame(None, np.ones((4, 4), np.float32), Intrinsics(4, 4, 4.0, 4.0, 1.5, 1.5))
+    scene = _Scene(bodies, [floor], [floor.points_m @ UP_BASIS[:, :2]], floor, UP_BASIS, frame, TOLERANCE_M)
+    assert _highest_below(0, bodies[0], scene)[1].kind is kind
+
+
+@pytest.mark.parametrize(
+    ("above_m", "reach_m", "stands"),
+    [
+        (0.002, 0.06, True),  # a quarter of the upper one is above what is seen of the lower one
+        (-0.006, 0.06, True),
+        (0.002, 0.09, False),  # hardly any of it
+        (0.011, 0.06, False),  # it ends higher up
+    ],
+)
+def test_what_is_mostly_hidden_carries_what_ends_at_its_top(above_m: float, reach_m: float, stands: bool) -> None:
+    """Of the lower one a strip is seen that reaches so far under the upper one from the side."""
+    upper = body((-0.1, 0.9, 0.05 + above_m), (0.1, 1.1, 0.1))
+    lower = body((reach_m, 0.9, 0.0), (0.3, 1.1, 0.05))
+    assert (_top_below(upper, lower, upper.least_m + 0.008) is not None) is stands
+
+
+def turned(*degrees: float) -> np.ndarray:
+    """Normals that are so far from straight up."""
+    return np.stack([np.sin(np.radians(degrees)), -np.cos(np.radians(degrees)), np.zeros(len(degrees))], axis=1)
+
+
+@pytest.mark.parametrize(
+    ("normals", "tilted"),
+    [
+        (turned(*[0.0] * 50, *[90.0] * 50), False),  # a box that stands
+        (turned(*[30.0] * 50, *[60.0] * 50), True),  # one that leans
+        (turned(*[90.0] * 90, *[60.0] * 10), False),  # seen from its side alone
+        (turned(*np.linspace(0.0, 90.0, 100)), False),  # a ball
+        (turned(*np.linspace(25.0, 90.0, 100)), True),  # a cylinder that leans
+        (turned(*[5.0] * 15, *[40.0] * 85), False),  # a part of it is level
+        (np.zeros((20, 3)), False),  # nothing is known
+        (np.concatenate([np.zeros((80, 3)), turned(*[40.0] * 20)]), True),
+    ],
+)
+def test_a_body_without_level_or_upright_sides_is_tilted(normals: np.ndarray, tilted: bool) -> None:
+    assert _is_tilted(normals, np.array([0.0, -1.0, 0.0])) is tilted
 
 
 @pytest.mark.parametrize(

@@ -142,6 +142,23 @@ def test_surfaces_and_what_hides_and_carries_an_object_are_published(make: Any, 
     assert second.amodal_xyxy.tolist() == expected, "where nothing is known in space"
 
 
+def test_of_objects_that_seem_to_lie_on_each_other_the_message_says_that_their_order_is_a_guess(
+    make: Any, make_scene: MakeScene
+) -> None:
+    scene = make_scene()
+    block, _ = scene.lifted.instances
+    ring = tuple(
+        replace(block, support=ObjectSupport(Support.INSTANCE, block.support.plane, other, top_m=top_m))
+        for other, top_m in ((1, 0.1), (0, 0.2))
+    )
+    first, second = outgoing.instance_array(
+        make, replace(scene, lifted=replace(scene.lifted, instances=ring))
+    ).instances
+    assert (first.removal_order, second.removal_order) == (2, 1)
+    assert first.status_text == "its step of removal is a guess: it seems to lie on what lies on it, too"
+    assert second.status_text.endswith("; " + first.status_text), "after the reasons of its status"
+
+
 def test_how_well_the_centre_is_known_is_published_and_zero_where_it_is_not(make: Any, make_scene: MakeScene) -> None:
     scene = make_scene()
     block, unknown = scene.lifted.instances
