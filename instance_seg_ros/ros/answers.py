@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from rclpy.node import Node
 
@@ -121,7 +122,7 @@ class Answers:
             T_fixed_camera = self._pose_in_fixed_frame(frame)
         except ValueError as error:
             raise UnusableFrameError(shortened(str(error))) from error
-        scene = pipeline.run(frame, T_fixed_camera)
+        scene = pipeline.run(self._with_up(frame), T_fixed_camera)
         age_s = self._age_s(rgbd.stamp_ns)
         answer = outgoing.instance_array(
             make_message,
@@ -193,6 +194,12 @@ class Answers:
         scale = scale_fault(scene.frame.depth_m, scene.gripper.max_opening_m)
         if scale:
             self._problems.report("depth's unit", scale)
+        if scene.frame.up is not None and scene.lifted.support_plane is None and scene.lifted.instances:
+            self._problems.report(
+                "level_frame",
+                f"nothing level enough to stand on was found below the objects; is the z axis of level_frame "
+                f"{self._settings.current.node.level_frame!r} up?",
+            )
         self._tell_registration()
         for what, image in (("the colour image", rgbd.color), ("the depth image", rgbd.depth)):
             fault = frame_id_fault(what, image.header.frame_id)
@@ -238,3 +245,15 @@ class Answers:
         if not fixed_frame:
             return None
         return self._transforms.lookup(fixed_frame, frame.frame_id, frame.stamp_ns)
+
+    def _with_up(self, frame: RgbdFrame) -> RgbdFrame:
+        """The frame with the way up, where `level_frame` knows it; while tf does not, without it, which is told."""
+        level_frame = self._settings.current.node.level_frame
+        if not level_frame:
+            return frame
+        try:
+            T_level_camera = self._transforms.lookup(level_frame, frame.frame_id, frame.stamp_ns)
+        except ValueError as error:
+            self._problems.report("level_frame", f"{shortened(str(error))}; supports are found without the way up")
+            return frame
+        return replace(frame, up=T_level_camera.rotation[2])

@@ -237,7 +237,8 @@ class InstanceSegNode(LifecycleNode):
         current = self._settings.current
         self._configure_failure = None
         try:
-            self._require_tf(current.node.fixed_frame)
+            self._require_tf("fixed_frame", current.node.fixed_frame, "a camera that stands still")
+            self._require_tf("level_frame", current.node.level_frame, "supports that are found without it")
             compile_kernels(self.get_logger().info)
             model_path = Path(current.node.model_path).expanduser() if current.node.model_path else None
             pipeline = self._build_pipeline(current.pipeline, model_path)
@@ -263,13 +264,12 @@ class InstanceSegNode(LifecycleNode):
             f"model {info.name} {info.version} ({info.digest[:12]}), {len(info.class_names)} class(es)"
         )
 
-    def _require_tf(self, fixed_frame: str) -> None:
-        if not fixed_frame:
+    def _require_tf(self, parameter: str, frame_id: str, without: str) -> None:
+        if not frame_id:
             return
         if isinstance(self._transforms, NoTf):
             raise ValueError(
-                f"fixed_frame is {fixed_frame!r} but {self._transforms.reason}; leave fixed_frame empty for a camera "
-                "that stands still"
+                f"{parameter} is {frame_id!r} but {self._transforms.reason}; leave {parameter} empty for {without}"
             )
         self._transforms.start()
 

@@ -17,7 +17,7 @@ from instance_seg_ros.ros.settings import NodeSettings, all_parameters, settings
 UNCONFIGURED, INACTIVE, ACTIVE = "unconfigured", "inactive", "active"
 
 # Parameters that take effect only when the model is loaded or the inputs are subscribed; all others do at once.
-_SETTABLE_UNCONFIGURED = ("model_path", "fixed_frame", "segmentation.")
+_SETTABLE_UNCONFIGURED = ("model_path", "fixed_frame", "level_frame", "segmentation.")
 _SETTABLE_INACTIVE = ("color_transport", "depth_transport", "input_reliability", "rectified_inputs", "sync_tolerance_s")
 
 

@@ -75,6 +75,11 @@ class NodeSettings(Settings):
         "A frame that does not move (map, base_link), so that ids last while the camera moves; needs tf. Empty: "
         "told by the objects' common motion.",
     )
+    level_frame: str = setting(
+        "",
+        "A frame whose z axis points straight up (base_link of a robot that stands level, map), so that no wall is "
+        "taken for what objects stand on; needs tf. Empty: told by the planes around the objects.",
+    )
     depth_camera_pose: str = setting(
         "",
         "Pose of the depth camera in the colour camera's optical frame as 'x y z qx qy qz qw', for depth that is not "

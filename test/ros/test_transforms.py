@@ -28,16 +28,23 @@ MakeFrame = Callable[..., RgbdFrame]
 
 
 class StandInBuffer:
-    """Knows one static pose: 'depth_frame' lies 0.1 m to the right of 'camera_color_optical_frame'."""
+    """Knows static poses: 'depth_frame' lies 0.1 m to the right of 'camera_color_optical_frame', whose optical axis is
+    the z axis of 'ahead', and the opposite of that of 'behind'."""
 
     def __init__(self, node: Any) -> None:
         self.asked: list[tuple[str, str, int]] = []
 
     def lookup_transform(self, target_frame: str, source_frame: str, time: Any, timeout: Any) -> TransformStamped:
         self.asked.append((target_frame, source_frame, time.nanoseconds))
+        stamped = TransformStamped()
+        if (target_frame, source_frame) == ("ahead", "camera_color_optical_frame"):
+            stamped.transform.rotation.w = 1.0
+            return stamped
+        if (target_frame, source_frame) == ("behind", "camera_color_optical_frame"):
+            stamped.transform.rotation.x, stamped.transform.rotation.w = 1.0, 0.0
+            return stamped
         if (target_frame, source_frame) != ("camera_color_optical_frame", "depth_frame"):
             raise StandInError("no such frame")
-        stamped = TransformStamped()
         stamped.transform.translation.x = 0.1
         stamped.transform.rotation.w = 1.0
         return stamped
@@ -197,3 +204,32 @@ def test_aligned_depth_that_names_the_depth_cameras_frame_is_not_registered_a_se
     x_m, right_x_m = ([each.surface_centroid.x for each in answer.instances] for answer in (answers[-1], right))
     assert len(x_m) == 2 and x_m == pytest.approx(right_x_m, abs=1e-4)
     stage.wait(lambda: stage.log_lines("it was aligned to colour already"), "the log line")
+
+
+@pytest.mark.parametrize(
+    ("level_frame", "on_plane", "told"),
+    [
+        ("behind", True, None),  # the table faces the camera
+        ("ahead", False, "is the z axis of level_frame 'ahead' up?"),
+        ("nowhere", True, "no such frame; supports are found without the way up"),
+    ],
+)
+def test_supports_are_level_by_the_level_frame_and_what_cannot_be_is_told(
+    tf2_ros: ModuleType,
+    make_stage: Callable[..., Any],
+    make_frame: MakeFrame,
+    level_frame: str,
+    on_plane: bool,
+    told: str | None,
+) -> None:
+    stage = make_stage(level_frame=level_frame)
+    stage.start()
+
+    answer = stage.answer_to(stage.send_frame(make_frame()))
+
+    assert answer.status == answer.STATUS_OK, answer.status_text
+    assert answer.has_support_plane is on_plane
+    if told is None:
+        assert not stage.log_lines("level_frame")
+    else:
+        stage.wait(lambda: stage.log_lines(told), "what the log says of it")
