@@ -29,7 +29,8 @@ from instance_seg_ros.core.parameters import LiftingSettings
 from instance_seg_ros.learning.evaluation.geometry_errors import SIGMAS_OF_90_PERCENT
 from instance_seg_ros.learning.evaluation.geometry_scenes import geometry_scenes
 from instance_seg_ros.lifting import Lifter, likely_centre
-from instance_seg_ros.lifting.likely_centre import LikelyCentres, PartialView
+from instance_seg_ros.lifting.likely_centre import LikelyCentres, View
+from instance_seg_ros.lifting.uncertainty import noise_m
 
 FloatArray = NDArray[np.float64]
 
@@ -45,7 +46,7 @@ GROUPS = {"half hidden": (0.35, 0.65), "more hidden": (0.0, 0.35), "less hidden"
 @dataclass(frozen=True, eq=False)
 class Samples:
     """Objects that were seen in part: features (N, F), offsets (N, 3) along the axes of the view, brought to a usual
-    size as the features are, by what scale (N, 1), and what is true."""
+    size as the features are, by what scale (N, 1), what is true, and the sensor's noise (N,), scaled likewise."""
 
     features: FloatArray
     offsets_m: FloatArray
@@ -53,6 +54,7 @@ class Samples:
     scenes: NDArray[np.int64]
     families: NDArray[np.str_]
     visible: FloatArray
+    noises_m: FloatArray
 
     def __getitem__(self, chosen: NDArray[np.bool_]) -> Samples:
         return Samples(*(getattr(self, own.name)[chosen] for own in fields(self)))
@@ -71,9 +73,9 @@ def main() -> None:
 
 def samples_of(scenes: int, seeds: Sequence[int]) -> Samples:
     """The objects of so many scenes of each seed that were seen in part."""
-    views: list[PartialView] = []
+    views: list[View] = []
 
-    def kept(view: PartialView) -> tuple[FloatArray, FloatArray]:
+    def kept(view: View) -> tuple[FloatArray, FloatArray]:
         views.append(view)
         return np.zeros(3), np.zeros(3)
 
@@ -88,7 +90,8 @@ def samples_of(scenes: int, seeds: Sequence[int]) -> Samples:
                     own = true[label]
                     offset_m = view.axes @ (own.centre_m - view.centre_m)
                     scale = view.scale
-                    rows.append((view.features, scale * offset_m, [scale], index, own.family, own.visible))
+                    noise = scale * noise_m(view.centre_m)
+                    rows.append((view.features, scale * offset_m, [scale], index, own.family, own.visible, noise))
     return Samples(*(np.array(column) for column in zip(*rows, strict=True)))
 
 
@@ -112,6 +115,12 @@ def fit_and_save(samples: Samples, out: Path) -> None:
             rows.append((f"other {name}", group, np.count_nonzero(own), before, after))
     print(tabulate(rows, headers=("", "objects", "number", "without, mm", "with, mm")))
     network = with_deviations(fit(samples), samples.features, left_m["scenes"])
+    save(network, out)
+    print(f"{out}: {out.stat().st_size / 1e3:.0f} kB, fitted on {len(samples.visible)} objects")
+
+
+def save(network: LikelyCentres, out: Path) -> None:
+    """Writes what `LikelyCentres.shipped` reads."""
     stored = {f"weight_{index}": layer[0] for index, layer in enumerate(network.layers)}
     stored |= {f"bias_{index}": layer[1] for index, layer in enumerate(network.layers)}
     np.savez_compressed(
@@ -122,7 +131,6 @@ def fit_and_save(samples: Samples, out: Path) -> None:
         unit_m=np.float32(network.unit_m),
         **{name: values.astype(np.float16) for name, values in stored.items()},
     )
-    print(f"{out}: {out.stat().st_size / 1e3:.0f} kB, fitted on {len(samples.visible)} objects")
 
 
 def errors_mm(offsets_m: FloatArray) -> str:

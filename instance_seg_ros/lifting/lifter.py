@@ -17,8 +17,9 @@ from instance_seg_ros.core.parameters import LiftingSettings
 from instance_seg_ros.core.status import Status
 from instance_seg_ros.lifting.columns import Columns, Underside, fill_columns, has_flat_top, leans, turn_of_faces
 from instance_seg_ros.lifting.completion import far_side_of_round_body
+from instance_seg_ros.lifting.far_side import FarSides, WholeView
 from instance_seg_ros.lifting.hidden_ends import HiddenEnds, likely_ends
-from instance_seg_ros.lifting.likely_centre import LikelyCentres, PartialView
+from instance_seg_ros.lifting.likely_centre import LikelyCentres, PartialView, View
 from instance_seg_ros.lifting.mesh import ShapeMesh, mesh_of
 from instance_seg_ros.lifting.moments import mean_and_covariance
 from instance_seg_ros.lifting.order import RemovalOrder, levels_below, removal_order
@@ -80,6 +81,9 @@ _BESIDE, _FARTHEST_BESIDE, _MIN_BESIDE_SHARE = 0.15, 1.0, 0.02
 part of it that was left out when they are so many of its measured ones; what is farther off lies behind it."""
 _MAX_REJECTED_SHARE = 0.3
 """A part of an object was left out, wherever it lies, when more than so many of its measured points were rejected."""
+
+
+_Likely = Callable[[View], tuple[NDArray[np.float64], NDArray[np.float64]]]
 
 
 class Completion(enum.IntEnum):
@@ -188,15 +192,15 @@ class Lifter:
         settings: see `LiftingSettings`.
         likely_centre: what says of an object that is seen in part how far its centre is from where its hidden ends put
             it, along the axes of the view, and with which standard deviation; the shipped network without it.
+        far_side: what says so of one that is seen as a whole, but for the side that it hides itself; likewise.
     """
 
     def __init__(
-        self,
-        settings: LiftingSettings,
-        likely_centre: Callable[[PartialView], tuple[NDArray[np.float64], NDArray[np.float64]]] | None = None,
+        self, settings: LiftingSettings, likely_centre: _Likely | None = None, far_side: _Likely | None = None
     ) -> None:
         self.settings = settings
         self._likely_centre = likely_centre or LikelyCentres.shipped()
+        self._far_side = far_side or FarSides.shipped()
 
     def lift(self, frame: RgbdFrame, instances: Instances) -> LiftedFrame:
         """Lift every instance of a frame.
@@ -378,19 +382,25 @@ class Lifter:
                 status |= Status.FOOT_NOT_SEEN
                 unseen_m = max(support.unseen_m, whole.unseen_m)
             box, centre_m = whole.box, whole.body.in_camera(whole.centre_m)
-            if whole.ends is not None:
-                view = _partial_view(whole, whole.ends, visibility, support, completion, len(covered_m) > 0)
-                offset_m, deviation_m = self._likely_centre(view)
-                centre_m = centre_m + offset_m @ view.axes
-                covariance_of_centre_m2 = covariance_along_m2(view.axes.T, deviation_m, centre_m)
-                covariance_of_centre_m2 += covariance_of_unseen_foot_m2(box.T_camera_box.rotation[:, 2], unseen_m)
             left_out = _left_out(frame, mask, bounds, box, surface.pixels, self.settings.plane_tolerance_m)
+            facts = _facts(whole, support, completion, len(covered_m) > 0)
+            if whole.ends is None:
+                foot_unseen = bool(status & (Status.FOOT_NOT_SEEN | Status.NO_SUPPORT_PLANE))
+                view: View = _whole_view(whole, visibility, support, [*facts, left_out, foot_unseen])
+                offset_m, deviation_m = self._far_side(view)
+            else:
+                view = _partial_view(whole, whole.ends, visibility, support, facts)
+                offset_m, deviation_m = self._likely_centre(view)
+                covariance_of_centre_m2 = covariance_of_unseen_foot_m2(box.T_camera_box.rotation[:, 2], unseen_m)
+            centre_m = centre_m + offset_m @ view.axes
+            covariance_of_centre_m2 += covariance_along_m2(view.axes.T, deviation_m, centre_m)
             if left_out > 0:
                 status |= Status.PARTLY_MEASURED
                 hidden_share = min(1.0, visibility.hidden_share + left_out)
                 visibility = replace(visibility, hidden_share=hidden_share)
             is_round = isinstance(whole.solid, Revolution) and whole.solid.is_round
-        if whole is None or whole.ends is None or left_out > 0:  # of that part a view of what was kept says nothing
+        # Of what was left out the view of an object that something else hides in part says nothing.
+        if whole is None or (whole.ends is not None and left_out > 0):
             covariance_of_centre_m2 += centroid_covariance_m2(
                 box, centre_m, visibility, is_round, support.kind, whole is not None, unseen_m
             )
@@ -505,18 +515,10 @@ class _Whole:
         return self.solid.centre_m + np.array([0.0, 0.0, rise_m / 2])
 
 
-def _partial_view(
-    whole: _Whole,
-    ends: HiddenEnds,
-    visibility: Visibility,
-    support: ObjectSupport,
-    completion: Completion,
-    covered: bool,
-) -> PartialView:
-    """What is known of an object of which a part is hidden; `covered` tells that another one stands on it."""
+def _facts(whole: _Whole, support: ObjectSupport, completion: Completion, covered: bool) -> list[float]:
+    """What is known of an object that has no direction; `covered` tells that another one stands on it."""
     revolution = whole.solid if isinstance(whole.solid, Revolution) else None
-    lengths_m = [max(whole.unseen_m, support.unseen_m), 0.0 if revolution is None else revolution.radii_m.max()]
-    others = [
+    return [
         covered,
         whole.front_only,
         whole.flush,
@@ -527,12 +529,31 @@ def _partial_view(
         completion is not Completion.NONE,
         revolution is not None and revolution.is_round,
         revolution is not None,
+    ]
+
+
+def _partial_view(
+    whole: _Whole, ends: HiddenEnds, visibility: Visibility, support: ObjectSupport, facts: list[float]
+) -> PartialView:
+    """What is known of an object of which a part is hidden."""
+    radius_m = whole.solid.radii_m.max() if isinstance(whole.solid, Revolution) else 0.0
+    lengths_m = np.array([max(whole.unseen_m, support.unseen_m), radius_m])
+    others = [
+        *facts,
         visibility.hidden_share,
         visibility.unmeasured_share,
         Status.CUT_BY_IMAGE_BORDER in visibility.status,
         Status.OCCLUDED in visibility.status,
     ]
-    return PartialView.of(whole.body, ends, whole.centre_m, np.array(lengths_m), np.array(others, dtype=np.float64))
+    return PartialView.of(whole.body, ends, whole.centre_m, lengths_m, np.array(others, dtype=np.float64))
+
+
+def _whole_view(whole: _Whole, visibility: Visibility, support: ObjectSupport, facts: list[float]) -> WholeView:
+    """What is known of an object that was seen as a whole, but for what it hides itself."""
+    scatter_m = whole.solid.scatter_m if isinstance(whole.solid, Revolution) else 0.0
+    lengths_m = np.array([max(whole.unseen_m, support.unseen_m), scatter_m])
+    others = np.array([visibility.hidden_share, visibility.unmeasured_share, *facts], dtype=np.float64)
+    return WholeView.of(whole.body, whole.box, whole.centre_m, lengths_m, others)
 
 
 def _left_out(

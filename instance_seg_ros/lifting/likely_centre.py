@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,13 +41,13 @@ _POINTS_FEATURES = 15
 
 
 @dataclass(frozen=True, eq=False)
-class PartialView:
-    """What is known of an object of which a part is hidden.
+class View:
+    """What is known of an object of which something is not seen.
 
     Attributes:
-        axes: (3, 3) directions as rows, in the camera's optical frame: the horizontal one along which more of it is
-            hidden, towards where; the other one; up. Mirrored scenes look alike in them.
-        centre_m: (3,) where its hidden ends put its centre, in that frame.
+        axes: (3, 3) directions as rows, in the camera's optical frame, the last one up. Mirrored scenes look alike in
+            them.
+        centre_m: (3,) where its centre is by what is known so far, in that frame.
         features: (F,) what was seen, its lengths times `scale`.
         scale: by which the object is brought to a usual size.
     """
@@ -55,6 +56,13 @@ class PartialView:
     centre_m: FloatArray
     features: FloatArray
     scale: float
+
+
+class PartialView(View):
+    """Of an object of which a part is hidden by others or the image's border.
+
+    Its first axis is the horizontal one along which more of it is hidden, towards where.
+    """
 
     @classmethod
     def of(
@@ -106,6 +114,8 @@ class LikelyCentres:
         unit_m: of the offsets.
     """
 
+    weights: ClassVar[Path] = WEIGHTS
+
     mean: FloatArray
     scale: FloatArray
     layers: tuple[tuple[FloatArray, FloatArray], ...]
@@ -115,13 +125,13 @@ class LikelyCentres:
     @cache
     def shipped(cls) -> LikelyCentres:
         """The network of the package."""
-        with np.load(WEIGHTS, allow_pickle=False) as stored:
+        with np.load(cls.weights, allow_pickle=False) as stored:
             own = {name: stored[name].astype(np.float64) for name in stored.files}
         layers = tuple((own[f"weight_{index}"], own[f"bias_{index}"]) for index in range(3))
         return cls(own["mean"], own["scale"], layers, float(own["unit_m"]))
 
-    def __call__(self, view: PartialView) -> tuple[FloatArray, FloatArray]:
-        """How far the centre most likely is from where the hidden ends put it, along the axes of the view.
+    def __call__(self, view: View) -> tuple[FloatArray, FloatArray]:
+        """How far the centre most likely is from where the view has it, along the axes of the view.
 
         Returns:
             The offset (3,), and its standard deviation (3,).

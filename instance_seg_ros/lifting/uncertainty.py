@@ -1,6 +1,7 @@
 """How far an object's centre may be off: a model of the error, calibrated on generated scenes with exact truth.
 
-That is of what was seen as a whole; of what was seen in part `likely_centre` says it.
+That is of what has no plane to be completed on, and of what was left out of what was seen in part. Of all else the
+networks of `far_side` and `likely_centre` say it.
 """
 
 from __future__ import annotations
@@ -93,5 +94,9 @@ def covariance_along_m2(
         deviations_m: (3,) standard deviations along them.
         centroid_m: (3,) of what may be off by so much, in that frame.
     """
-    variance = deviations_m**2 + _FLOOR_M**2 + (_NOISE_M * float(centroid_m @ centroid_m)) ** 2
-    return (rotation * variance) @ rotation.T
+    return (rotation * (deviations_m**2 + noise_m(centroid_m) ** 2)) @ rotation.T
+
+
+def noise_m(centroid_m: NDArray[np.float64]) -> float:
+    """Standard deviation of a centre (3,) by the sensor's noise alone."""
+    return math.hypot(_FLOOR_M, _NOISE_M * float(centroid_m @ centroid_m))

@@ -41,10 +41,11 @@ _LOST_AT_STEPS = 0.5
 _STEP_M = 0.02
 _FLAT_TOPPED = ("box", "carton", "book", "can", "cylinder")
 _LYING = ("can", "cylinder", "bottle", "box", "carton")
-_NAMES = (
+NAMES = (
     *("box", "carton", "book", "can", "cylinder", "sphere", "bottle", "lathe", "bowl", "cup", "mug", "plate", "prism"),
     *("banana", "spray_bottle", "cone", "bowl upside down", "L"),
 )
+"""Shapes that they are of: families of generated objects, and some that are made here."""
 _PLAIN = Appearance("plain", (0.5, 0.5, 0.5))
 _LINES = 40
 """The volume is integrated along this many vertical lines a side of its outline."""
@@ -100,16 +101,29 @@ class TrueScene:
     support_height_m: float | None
 
 
-def geometry_scenes(count: int, seed: int, kinds: Sequence[str] = KINDS) -> Iterator[TrueScene]:
-    """So many scenes, kind by kind; scene i of a seed and of the same kinds is always the same."""
+def geometry_scenes(
+    count: int,
+    seed: int,
+    kinds: Sequence[str] = KINDS,
+    names: Sequence[str] = NAMES,
+    elevation_deg: tuple[float, float] | None = None,
+) -> Iterator[TrueScene]:
+    """So many scenes, kind by kind; scene i of a seed and of the same other arguments is always the same.
+
+    Args:
+        names: of shapes: some of `NAMES`, or families of generated objects.
+        elevation_deg: lowest and highest of the camera above the objects; as is usual for each kind without it.
+    """
     for index in range(count):
-        yield _scene(kinds[index % len(kinds)], np.random.default_rng([seed, index]))
+        yield _scene(kinds[index % len(kinds)], np.random.default_rng([seed, index]), names, elevation_deg)
 
 
-def _scene(kind: str, rng: np.random.Generator) -> TrueScene:
+def _scene(
+    kind: str, rng: np.random.Generator, names: Sequence[str], elevation_deg: tuple[float, float] | None
+) -> TrueScene:
     room = Room(rng)
-    placed, supports, single = _ARRANGE[kind](rng, room) if kind != "tote" else _tote(rng, room)
-    T_world_camera = _view(rng, kind, placed)
+    placed, supports, single = _ARRANGE[kind](rng, room, names)
+    T_world_camera = _view(rng, kind, placed, elevation_deg)
     noise_m = float(rng.uniform(*_NOISE_M))
     cast = RayCaster([*room.solid, *room.surroundings, *placed]).cast(CAMERA, T_world_camera)
     depth_m = _measured(rng, cast.depth_m, noise_m)
@@ -259,7 +273,7 @@ def _facing_outwards(vertices_m: FloatArray, faces: NDArray[np.integer]) -> Floa
 # Objects and where they are put
 
 
-def _shape(rng: np.random.Generator, names: Sequence[str] = _NAMES) -> ObjectShape:
+def _shape(rng: np.random.Generator, names: Sequence[str]) -> ObjectShape:
     name = names[int(rng.integers(len(names)))]
     if name == "cone":
         radius, height, top = rng.uniform(0.025, 0.06), rng.uniform(0.06, 0.16), rng.uniform(0.0, 0.6)
@@ -348,34 +362,34 @@ def _add_table(room: Room, half_m: tuple[float, float] = (0.6, 0.45), floor: boo
         room.add_box((3.0, 0.05, 1.5), (0.0, half_m[1] + 0.1, 0.3))
 
 
-def _table(rng: np.random.Generator, room: Room) -> _Arranged:
+def _table(rng: np.random.Generator, room: Room, names: Sequence[str]) -> _Arranged:
     _add_table(room)
     spots = _Spots(rng, 0.03)
     for _ in range(int(rng.integers(3, 8))):
-        spots.stand(_shape(rng), 0.0, (0.0, 0.0), (0.28, 0.22))
+        spots.stand(_shape(rng, names), 0.0, (0.0, 0.0), (0.28, 0.22))
     return spots.placed, spots.supports, 0.0
 
 
-def _crowd(rng: np.random.Generator, room: Room) -> _Arranged:
+def _crowd(rng: np.random.Generator, room: Room, names: Sequence[str]) -> _Arranged:
     _add_table(room)
     spots = _Spots(rng, 0.002)
     for _ in range(int(rng.integers(9, 14))):
-        spots.stand(_shape(rng), 0.0, (0.0, 0.0), (0.22, 0.18))
+        spots.stand(_shape(rng, names), 0.0, (0.0, 0.0), (0.22, 0.18))
     return spots.placed, spots.supports, 0.0
 
 
-def _stack(rng: np.random.Generator, room: Room) -> _Arranged:
+def _stack(rng: np.random.Generator, room: Room, names: Sequence[str]) -> _Arranged:
     _add_table(room)
     spots = _Spots(rng, 0.03)
     for _ in range(int(rng.integers(2, 5))):
         below = spots.stand(_shape(rng, _FLAT_TOPPED), 0.0, (0.0, 0.0), (0.26, 0.2))
         upright = below is not None and abs(below.T_world_shape.rotation[2, 2]) > 0.5
         if below is not None and (upright or below.shape.family in ("box", "carton", "book")):
-            spots.on_top(_shape(rng), below)
+            spots.on_top(_shape(rng, names), below)
     return spots.placed, spots.supports, 0.0
 
 
-def _shelf(rng: np.random.Generator, room: Room) -> _Arranged:
+def _shelf(rng: np.random.Generator, room: Room, names: Sequence[str]) -> _Arranged:
     height_m = float(rng.uniform(0.25, 0.35))
     for level_m in (0.0, height_m, 2 * height_m):
         room.add_box((0.4, 0.15, 0.008), (0.0, 0.0, level_m - 0.008))
@@ -384,13 +398,13 @@ def _shelf(rng: np.random.Generator, room: Room) -> _Arranged:
     placed: list[Placed] = []
     for level, own in spots.items():
         for _ in range(int(rng.integers(2, 5))):
-            own.stand(_shape(rng), level * height_m, (0.0, -0.02), (0.3, 0.12))
+            own.stand(_shape(rng, names), level * height_m, (0.0, -0.02), (0.3, 0.12))
         placed += own.placed
     numbered = [Placed(item.shape, item.T_world_shape, index + 1, _PLAIN) for index, item in enumerate(placed)]
     return numbered, ["plane"] * len(numbered), None
 
 
-def _two_tables(rng: np.random.Generator, room: Room) -> _Arranged:
+def _two_tables(rng: np.random.Generator, room: Room, names: Sequence[str]) -> _Arranged:
     drop_m = float(rng.uniform(0.04, 0.3))
     room.add_box((0.3, 0.45, 0.02), (-0.3, 0.0, -0.02))
     room.add_box((0.3, 0.45, 0.02), (0.31, 0.0, -drop_m - 0.02))
@@ -398,37 +412,37 @@ def _two_tables(rng: np.random.Generator, room: Room) -> _Arranged:
     spots = _Spots(rng, 0.02)
     for index in range(int(rng.integers(4, 8))):
         side = -1 if index % 2 else 1
-        spots.stand(_shape(rng), 0.0 if side < 0 else -drop_m, (side * 0.16, 0.0), (0.13, 0.2))
+        spots.stand(_shape(rng, names), 0.0 if side < 0 else -drop_m, (side * 0.16, 0.0), (0.13, 0.2))
     return spots.placed, spots.supports, None
 
 
-def _board(rng: np.random.Generator, room: Room) -> _Arranged:
+def _board(rng: np.random.Generator, room: Room, names: Sequence[str]) -> _Arranged:
     _add_table(room)
     thick_m = float(rng.uniform(0.012, 0.03))
     room.add_box((0.14, 0.18, thick_m / 2), (-0.15, 0.0, thick_m / 2))
     spots = _Spots(rng, 0.02)
     for index in range(int(rng.integers(4, 8))):
         on_board = index % 2 == 0
-        spots.stand(_shape(rng), thick_m if on_board else 0.0, (-0.15 if on_board else 0.14, 0.0), (0.13, 0.17))
+        spots.stand(_shape(rng, names), thick_m if on_board else 0.0, (-0.15 if on_board else 0.14, 0.0), (0.13, 0.17))
     return spots.placed, spots.supports, None
 
 
-def _tote(rng: np.random.Generator, room: Room) -> _Arranged:
+def _tote(rng: np.random.Generator, room: Room, names: Sequence[str]) -> _Arranged:
     support = sample_support(rng, "tote")
-    names = tuple(name for name in _NAMES if name in FAMILIES)
-    shapes = sample_shapes(rng, names, int(rng.integers(5, 12)), "dropped")
+    own = tuple(name for name in names if name in FAMILIES)
+    shapes = sample_shapes(rng, own, int(rng.integers(5, 12)), "dropped")
     placed = settle(support, place_objects(rng, shapes, support, "dropped"))
     room.solid += support.solid
     room.surroundings += support.surroundings
     return placed, ["heap"] * len(placed), None
 
 
-def _held(rng: np.random.Generator, room: Room) -> _Arranged:
+def _held(rng: np.random.Generator, room: Room, names: Sequence[str]) -> _Arranged:
     _add_table(room)
     spots = _Spots(rng, 0.03)
     for _ in range(int(rng.integers(0, 3))):
-        spots.stand(_shape(rng), 0.0, (0.0, 0.15), (0.28, 0.1))
-    spots.hold(_shape(rng), np.array([*rng.uniform(-0.1, 0.1, 2), rng.uniform(0.12, 0.3)]))
+        spots.stand(_shape(rng, names), 0.0, (0.0, 0.15), (0.28, 0.1))
+    spots.hold(_shape(rng, names), np.array([*rng.uniform(-0.1, 0.1, 2), rng.uniform(0.12, 0.3)]))
     return spots.placed, spots.supports, 0.0
 
 
@@ -439,17 +453,20 @@ _ARRANGE = {
     "shelf": _shelf,
     "two tables": _two_tables,
     "board": _board,
+    "tote": _tote,
     "held": _held,
     "border": _table,
 }
 
 
-def _view(rng: np.random.Generator, kind: str, placed: Sequence[Placed]) -> Transform:
+def _view(
+    rng: np.random.Generator, kind: str, placed: Sequence[Placed], elevation_deg: tuple[float, float] | None
+) -> Transform:
     """`T_world_camera` of a camera at 0.5 to 1.2 m that looks at the objects."""
     middles = np.array([item.T_world_shape.translation_m for item in placed])
     target = middles.mean(axis=0) + rng.normal(0, 0.02, 3) if len(middles) else np.zeros(3)
     distance = float(rng.uniform(0.55, 1.2))
-    low, high = {"shelf": (3, 30), "tote": (45, 88), "crowd": (18, 50)}.get(kind, (22, 75))
+    low, high = elevation_deg or {"shelf": (3, 30), "tote": (45, 88), "crowd": (18, 50)}.get(kind, (22, 75))
     elevation = np.radians(rng.uniform(low, high))
     yaw = -np.pi / 2 + rng.uniform(-0.5, 0.5) * (0.7 if kind == "shelf" else 1.0)
     away = direction(elevation, yaw)
