@@ -167,6 +167,33 @@ def test_pixel_sizes_scale_with_the_image() -> None:
     assert large.sum() / small.sum() == pytest.approx(4.0, rel=0.35)
 
 
+def left_edges(factor: int, seeds: int, **defects: float) -> NDArray[np.floating]:
+    """(seeds, 120 * factor): how far the left edge of a box lies right of where it is, row by row.
+
+    The image is 320 * factor wide.
+    """
+    image = np.full((240 * factor, 320 * factor), 1.0, np.float32)
+    image[40 * factor : 200 * factor, 120 * factor : 200 * factor] = 0.6
+    near = np.stack([measure(image, seed, **defects) == np.float32(0.6) for seed in range(seeds)])
+    inner = near[:, 60 * factor : 180 * factor]  # rows that no shift moves out of the box
+    return inner.argmax(axis=2) - 120.0 * factor
+
+
+@pytest.mark.parametrize("factor", [1, 2])
+def test_a_shift_is_that_of_the_whole_image_in_pixels_of_one_320_wide(factor: int) -> None:
+    edges = left_edges(factor, 60, shift_px=2.0)
+    assert np.ptp(edges, axis=1).max() == 0
+    assert edges[:, 0].std() == pytest.approx(2.0 * factor, rel=0.25)
+
+
+def test_a_warp_moves_neighbours_alike_by_about_the_stated_pixels_of_an_image_320_wide() -> None:
+    edges = {factor: left_edges(factor, 25, warp_px=3.0) for factor in (1, 2)}
+    for factor, moved_px in edges.items():
+        assert 0.5 < moved_px.std() / (3.0 * factor) < 1.5
+        assert np.abs(np.diff(moved_px, axis=1)).mean() < 0.3
+    assert edges[2].std() / edges[1].std() == pytest.approx(2, rel=0.3)
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([(1, 1), (5, 7), (48, 64), (240, 320)]))
 def test_any_sampled_camera_gives_finite_depth_of_the_same_shape(seed: int, shape: tuple[int, int]) -> None:
