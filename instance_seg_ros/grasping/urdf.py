@@ -142,31 +142,46 @@ def _placed(
     return placed
 
 
-def _split(placed_m: Mapping[str, FloatArray], moved: set[str], axis: int) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Points of what moves and of what does not, (N, 3) as closing, across and approach, and of the tips."""
+def _split(
+    placed_m: Mapping[str, FloatArray], moved: set[str], axis: int
+) -> tuple[FloatArray, FloatArray, FloatArray, NDArray[np.int64]]:
+    """Points of what moves and of what does not, (N, 3) as closing, across and approach, and of the tips.
+
+    And the number of each tip's link, (K,).
+    """
     order = [(axis + 1) % 3, (axis + 2) % 3, axis]
+    counts = [len(own) for link, own in placed_m.items() if link in moved]
     moving, still = (
         np.concatenate(
             [np.zeros((0, 3)), *(own[:, order] for link, own in placed_m.items() if (link in moved) is which)]
         )
         for which in (True, False)
     )
-    tips = moving[moving[:, 2] > moving[:, 2].max(initial=-inf) - _TIP_M]
-    if len(tips) > 2 and np.ptp(tips[:, 0]) < np.ptp(tips[:, 1]):
+    is_tip = moving[:, 2] > moving[:, 2].max(initial=-inf) - _TIP_M
+    tips, links = moving[is_tip], np.repeat(np.arange(len(counts)), counts)[is_tip]
+    # Fingers close along the axis on whose two sides they are; where both or neither is such, along the longer one.
+    first, second = (_is_astride(tips[:, side], links) for side in (0, 1))
+    second_is_longer = len(tips) > 2 and np.ptp(tips[:, 0]) < np.ptp(tips[:, 1])
+    if first if first != second else second_is_longer:
         moving, still, tips = (points[:, [1, 0, 2]] for points in (moving, still, tips))
-    return moving, still, tips
+    return moving, still, tips, links
+
+
+def _is_astride(places_m: FloatArray, links: NDArray[np.int64]) -> bool:
+    """Whether a link has tips on both sides of the middle."""
+    return bool(np.intersect1d(links[places_m < 0], links[places_m > 0]).size)
 
 
 def _apart_m(placed_m: Mapping[str, FloatArray], moved: set[str], axis: int) -> float:
     """How far the tips are apart: the mean distance from the middle."""
-    _, _, tips = _split(placed_m, moved, axis)
+    _, _, tips, _ = _split(placed_m, moved, axis)
     return float(np.abs(tips[:, 0]).mean()) if len(tips) else 0.0
 
 
 def _sizes(placed_m: Mapping[str, FloatArray], moved: set[str], axis: int, path: Path) -> dict[str, float]:
-    moving, still, tips = _split(placed_m, moved, axis)
+    moving, still, tips, links = _split(placed_m, moved, axis)
     low, high = tips[tips[:, 0] < 0], tips[tips[:, 0] > 0]
-    if not len(low) or not len(high):
+    if not len(low) or not len(high) or _is_astride(tips[:, 0], links):
         raise InputError(f"{path}: there are no two fingers on both sides of the middle; is the approach another axis?")
     inner_m = float(min(-low[:, 0].max(), high[:, 0].min()))
     outer_m, half_m = float(np.abs(tips[:, 0]).max()), float(np.abs(tips[:, 1]).max())

@@ -56,6 +56,14 @@ def sizes(tmp_path: Path, content: str, approach: str = "z") -> dict[str, float]
         ),
         pytest.param(
             HAND
+            + FINGERS.replace(f'"right">{FINGER}', f'"right">{box("0.02 0.01 0.05", "0 -0.005 0.025")}')
+            + LEFT
+            + joint("right_joint", "right", OPEN + '<mimic joint="left_joint" multiplier="-0.75" offset="-0.01"/>'),
+            {},
+            id="one joint follows the other by a factor and an offset",
+        ),
+        pytest.param(
+            HAND
             + FINGERS
             + joint("left_joint", "left", '<limit lower="-0.04" upper="0"/>')
             + joint("right_joint", "right", '<limit lower="0" upper="0.04"/>'),
@@ -79,6 +87,11 @@ def sizes(tmp_path: Path, content: str, approach: str = "z") -> dict[str, float]
             HAND + FINGERS.replace(FINGER, FINGER + box("0.02 0.02 0.02", "0 0.01 0.01")) + LEFT + RIGHT,
             {"finger_thickness_m": 0.02},
             id="one 10 mm thicker to the finger",
+        ),
+        pytest.param(
+            HAND + FINGERS.replace("0.02 0.01 0.05", "0.12 0.01 0.05") + LEFT + RIGHT,
+            {"finger_width_m": 0.12, "palm_height_m": 0.12},
+            id="fingers wider than they open",
         ),
         pytest.param(
             HAND + FINGERS + LEFT + RIGHT + '<drake:group name="a"><drake:member/></drake:group>',
@@ -113,6 +126,8 @@ SECOND_PARENT = '<joint name="other" type="fixed"><parent link="right"/><child l
         (HAND + FINGERS + LEFT, "z", "no tree with one root"),
         (HAND.replace("box size", "mesh filename") + FINGERS + LEFT + RIGHT, "z", "which is not there"),
         (HAND + '<link name="left"/>' + LEFT, "z", "no two fingers"),
+        (HAND + f'<link name="left">{FINGER}</link>' + LEFT, "z", "no two fingers"),
+        (HAND.replace("0.06 0.2 0.1", "0.06 200 0.1") + FINGERS + LEFT + RIGHT, "z", "is 200 m large, too much for a"),
         (HAND + FINGERS + LEFT + RIGHT, "up", "the approach is x, y or z"),
         (HAND + FINGERS.replace("0.02 0.01 0.05", "0.02 0.01") + LEFT + RIGHT, "z", "should be three numbers"),
         (HAND + FINGERS + LEFT.replace("0.04", "x") + RIGHT, "z", "'x' should be a number"),
