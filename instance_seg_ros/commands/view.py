@@ -44,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.grasps < 0:
         raise InputError(f"--grasps must be 0 or more, not {args.grasps}")
+    _document(args.results / INSTANCES_FILE)  # a wrong folder is told before what is to be installed
     try:
         open3d = load_open3d()
     except ModuleNotFoundError as error:

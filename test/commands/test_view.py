@@ -66,6 +66,15 @@ def test_what_cannot_be_shown_is_told(
     assert told in capsys.readouterr().err
 
 
+def test_a_wrong_folder_is_told_before_what_is_to_be_installed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "open3d", None)
+    assert main(["view", str(tmp_path / "nowhere")]) == EXIT_INPUT_ERROR
+    told = capsys.readouterr().err
+    assert "nowhere a folder that segment wrote?" in told and "pip install" not in told
+
+
 @pytest.mark.parametrize(
     ("error", "told"),
     [
