@@ -31,7 +31,7 @@ Rng = np.random.Generator
 
 ROUNDS, HUNTED_ROUNDS, MALFORMED = 6, 50, 50
 LONGEST_S = 1.0
-"""What a good frame may take longer after malformed ones; it takes 30 ms alone."""
+"""What a good frame may take longer after malformed ones than alone, where it takes 30 ms on an idle machine."""
 
 HOSTILE = {
     int: (0, 1, 7, 65_535, 2**31 - 1),
@@ -111,7 +111,11 @@ def test_a_good_frame_is_answered_soon_after_each_flood_of_malformed_ones(
     rng = np.random.default_rng(seeds)
     names = ("color_info", "depth_info", "color", "depth")
     stage.wait(lambda: stage.probe.subscribers("depth_info", CameraInfo), "the depth camera's subscription")
-    stage.answer_to(stage.send_frame(make_frame()))
+    alone_s = []
+    for _ in range(3):
+        start_s = time.monotonic()
+        stage.answer_to(stage.send_frame(make_frame()))
+        alone_s.append(time.monotonic() - start_s)
     pages = []
     for _ in range(rounds):
         for _ in range(MALFORMED):
@@ -129,9 +133,9 @@ def test_a_good_frame_is_answered_soon_after_each_flood_of_malformed_ones(
             pump(stage, lambda: False, 0.005)
         pump(stage, lambda: False, 0.2)  # what waits is worked off
         # A malformed image with a stamp of just now may have taken the partner of the first good one.
-        faults = [fault_of_answer(stage, make_frame())]
+        faults = [fault_of_answer(stage, make_frame(), max(alone_s) + LONGEST_S)]
         if faults[0]:
-            faults.append(fault_of_answer(stage, make_frame()))
+            faults.append(fault_of_answer(stage, make_frame(), max(alone_s) + LONGEST_S))
         assert "" in faults, faults
         for collected in stage.probe.received.values():
             collected.clear()
@@ -145,15 +149,15 @@ def test_a_good_frame_is_answered_soon_after_each_flood_of_malformed_ones(
     assert found[RECEIVED] > rounds * MALFORMED / 3, "most of the malformed ones made a pair"
 
 
-def fault_of_answer(stage: Any, frame: RgbdFrame) -> str:
+def fault_of_answer(stage: Any, frame: RgbdFrame, limit_s: float) -> str:
     """What is wrong with the answer to a good frame; empty where it gets its objects, soon."""
     # With a CameraInfo of the depth camera, too: of a moment that has none the nearest counts, be it malformed.
     stage.probe.send("depth_info", CameraInfo(header=header(make_message, stage.stamp_ns(), frame.frame_id)))
     stamp_ns = stage.send_frame(frame)
-    pump(stage, lambda: stage.probe.answer(stamp_ns), LONGEST_S)
+    pump(stage, lambda: stage.probe.answer(stamp_ns), limit_s)
     answer = stage.probe.answer(stamp_ns)
     if answer is None:
-        return f"no answer within {LONGEST_S:g} s"
+        return f"no answer within {limit_s:g} s"
     if answer.status != InstanceArray.STATUS_OK:
         return str(answer.status_text)
     return "" if len(answer.instances) == 2 else f"{len(answer.instances)} objects in place of 2"
