@@ -218,7 +218,13 @@ def fit_ball(points_m: FloatArray, normals: FloatArray) -> tuple[bool, float, fl
         known += normals[i, 0] != 0 or normals[i, 1] != 0 or normals[i, 2] != 0
         row[3] = 1.0
         _add_products(normal, 1.0, row)
-    if known < _MIN_BALL_POINTS or not _solve(normal):
+    determinant = (
+        spread[0, 0] * (spread[1, 1] * spread[2, 2] - spread[1, 2] ** 2)
+        - spread[0, 1] * (spread[0, 1] * spread[2, 2] - spread[1, 2] * spread[0, 2])
+        + spread[0, 2] * (spread[0, 1] * spread[1, 2] - spread[1, 1] * spread[0, 2])
+    )
+    # Of most objects the normals tell already that they are no balls.
+    if known < _MIN_BALL_POINTS or determinant <= _BALL_SPREAD * known**3 or not _solve(normal):
         return none
     x, y, z = normal[0, 4] / 2, normal[1, 4] / 2, normal[2, 4] / 2
     square = normal[3, 4] + x * x + y * y + z * z
@@ -234,14 +240,8 @@ def fit_ball(points_m: FloatArray, normals: FloatArray) -> tuple[bool, float, fl
             cosine = (a * n_x + b * n_y + c * n_z) / distance_m
             tilt[tilts] = 1.0 if cosine <= 0 else math.sqrt(max(1 - cosine * cosine, 0.0))
             tilts += 1
-    determinant = (
-        spread[0, 0] * (spread[1, 1] * spread[2, 2] - spread[1, 2] ** 2)
-        - spread[0, 1] * (spread[0, 1] * spread[2, 2] - spread[1, 2] * spread[0, 2])
-        + spread[0, 2] * (spread[0, 1] * spread[1, 2] - spread[1, 1] * spread[0, 2])
-    )
     found = (
-        determinant > _BALL_SPREAD * known**3
-        and percentile_of_first(off_m, count, 90.0) < _BALL_M + _BALL_RATIO * radius_m
+        percentile_of_first(off_m, count, 90.0) < _BALL_M + _BALL_RATIO * radius_m
         and percentile_of_first(tilt, known, 70.0) < _BALL_NORMALS
     )
     return found, origin[0] + x, origin[1] + y, origin[2] + z, radius_m

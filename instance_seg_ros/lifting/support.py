@@ -19,7 +19,7 @@ from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.lifting.completion import pixels_of
 from instance_seg_ros.lifting.lying import lowest_of_lying
 from instance_seg_ros.lifting.moments import mean_and_covariance
-from instance_seg_ros.lifting.order_statistics import median, percentile, percentiles
+from instance_seg_ros.lifting.order_statistics import median, percentile, percentile_of_first, percentiles
 from instance_seg_ros.lifting.solid import Ball
 from instance_seg_ros.lifting.surface import Bounds, KeptPoints, dilated
 
@@ -78,6 +78,8 @@ _UNDER_SHARE = 0.3
 """What stands out over so many of the points of an object is on top of it, too."""
 _OVER_SHARE = 0.2
 """What ends at the top of another object stands on it when so many of its own points are above what is seen of that."""
+_FEWEST_BELOW, _TOP_OF_BELOW_PERCENT = 5, 98.0
+"""The top of another object right below is this percentile of its points there, if there are so many."""
 _TOP_BAND_M = 0.006
 _SEEN_TOP_SHARE = 0.2
 """The top of an object is seen when so many of its points lie within 6 mm of its highest ones."""
@@ -784,19 +786,15 @@ def _top_below(body: _Body, below: _Body, highest_m: float) -> tuple[float, floa
     reach_m = body.radius_m + _RING_M
     if math.dist(body.middle_m, below.middle_m) > reach_m + below.radius_m:
         return None
-    near = length(below.flat_m - body.middle_m) < reach_m
-    heights_m = below.heights_m[near]
-    if len(heights_m) < 5:
-        return None
-    top_m = percentile(heights_m, 98)
-    if top_m > highest_m:
+    found, top_m, top_share = _top_within(below.flat_m, below.heights_m, body.middle_m, reach_m)
+    if not found or top_m > highest_m:
         return None
     outline = below.flat_m.astype(np.float32)
     x_m, y_m = body.middle_m.tolist()
     beyond_m = -cv2.pointPolygonTest(cv2.convexHull(outline), (x_m, y_m), True)
     sides_m = sorted(cv2.minAreaRect(outline)[1])
     touches = body.lowest_m - top_m < body.contact_m
-    seen_top = _share(heights_m > top_m - _TOP_BAND_M) > _SEEN_TOP_SHARE
+    seen_top = top_share > _SEEN_TOP_SHARE
     # Where the upper object covers all of the lower one's top, only its front is seen, and not how deep it is. What is
     # long and narrow and shows its top is seen as a whole: objects beside it, in a heap, do not stand on it.
     front_alone = touches and not seen_top and sides_m[0] < _FRONT_ASPECT * sides_m[1]
@@ -808,6 +806,25 @@ def _top_below(body: _Body, below: _Body, highest_m: float) -> tuple[float, floa
             return None
     # What stands flat on a top that it covers, or hides from view, tells the height of that itself.
     return (top_m if seen_top else max(top_m, body.lowest_m - body.contact_m / 2)), top_m
+
+
+@kernel("float64[:, :]", "float64[:]", "float64[::1]", "float64")
+def _top_within(
+    flat_m: FloatArray, heights_m: FloatArray, middle_m: FloatArray, radius_m: float
+) -> tuple[bool, float, float]:
+    """How high points (N, 2) reach over a circle, and which share of them there is that high; False for hardly any."""
+    within_m, count = np.empty(len(flat_m)), 0
+    for n in range(len(flat_m)):
+        x, y = flat_m[n, 0] - middle_m[0], flat_m[n, 1] - middle_m[1]
+        if math.sqrt(x * x + y * y) < radius_m:
+            within_m[count] = heights_m[n]
+            count += 1
+    if count < _FEWEST_BELOW:
+        return False, 0.0, 0.0
+    top_m, high = percentile_of_first(within_m, count, _TOP_OF_BELOW_PERCENT), 0
+    for n in range(count):
+        high += within_m[n] > top_m - _TOP_BAND_M
+    return True, top_m, high / count
 
 
 def _share(true: NDArray[np.bool_]) -> float:
