@@ -136,8 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
     except _UsageError as error:
-        misspelt = misspelt_options(words, chosen)
-        if chosen is not None and misspelt:
+        if chosen is not None and chosen in COMMANDS and (misspelt := misspelt_options(words, chosen)):
             return _fail(unknown_text(misspelt, chosen))
         error.parser.print_usage(sys.stderr)
         print(f"{error.parser.prog}: error: {error}", file=sys.stderr)
@@ -165,14 +164,14 @@ def unknown_text(words: Sequence[str], command: str) -> str:
     return f"{command} does not know {', '.join(faults)}; `{PROGRAM} {command} --help` lists what it takes"
 
 
-def misspelt_options(words: Sequence[str], command: str | None) -> list[str]:
+def misspelt_options(words: Sequence[str], command: str) -> list[str]:
     """The words of a command line that are options which its command does not know, not even shortened."""
     known = _options_of(command)
     options = [word for word in words if re.match(r"--\w", word)]
     return [word for word in options if not any(name.startswith(word.partition("=")[0]) for name in known)]
 
 
-def _options_of(command: str | None) -> list[str]:
+def _options_of(command: str) -> list[str]:
     parser = argparse.ArgumentParser()
     if command in COMMANDS:
         _load(COMMANDS[command]).add_arguments(parser)

@@ -352,7 +352,10 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
     assert done.returncode == main.EXIT_BROKEN_PIPE
 
 
-@pytest.mark.parametrize("words", [[], ["nonsense"], ["segment"], ["bag", "in", "--out", "out", "--max-frames", "0"]])
+@pytest.mark.parametrize(
+    "words",
+    [[], ["nonsense"], ["nonsense", "--ot", "x"], ["segment"], ["bag", "in", "--out", "out", "--max-frames", "0"]],
+)
 def test_wrong_usage_is_status_2(run: Callable, words: list[str]) -> None:
     status, _, err = run(*words)
     assert status == 2
