@@ -79,7 +79,7 @@ class FarSides(LikelyCentres):
         matter of what lies around it, of which a view of it says nothing: it is not moved upwards or downwards.
         """
         offsets_m, deviations_m = super().offsets_m(features)
-        beyond_m = np.clip(np.abs(offsets_m) - SURE_M, 0.0, FARTHEST_M)
+        beyond_m = np.maximum(np.minimum(np.abs(offsets_m) - SURE_M, FARTHEST_M), 0.0)
         beyond_m[features[:, -1] > 0, 2] = 0.0
         return np.copysign(beyond_m, offsets_m), deviations_m
 

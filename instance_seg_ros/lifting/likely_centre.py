@@ -142,17 +142,21 @@ class LikelyCentres:
     def offsets_m(self, features: FloatArray) -> tuple[FloatArray, FloatArray]:
         """The same of the features (N, F) of several objects of usual sizes, (N, 3) each."""
         weights, biases = self.layers[-1]
-        offsets, log_deviations = np.split(self.found(features) @ weights + biases, 2, axis=1)
-        most = _FARTHEST_M / self.unit_m
-        offsets_m = self.unit_m * np.clip(offsets, -most, most)
-        return offsets_m, self.unit_m * np.exp(np.minimum(log_deviations, math.log(most)))
+        values, most = self.found(features) @ weights + biases, _FARTHEST_M / self.unit_m
+        offsets_m = self.unit_m * _within(values[:, :3], most)
+        return offsets_m, self.unit_m * np.exp(np.minimum(values[:, 3:], math.log(most)))
 
     def found(self, features: FloatArray) -> FloatArray:
         """What goes into the last layer."""
-        values = np.clip((features - self.mean) / self.scale, -MOST_SIGMAS, MOST_SIGMAS)
+        values = _within((features - self.mean) / self.scale, MOST_SIGMAS)
         for weights, biases in self.layers[:-1]:
             values = np.maximum(values @ weights + biases, 0.0)
         return values
+
+
+def _within(values: FloatArray, most: float) -> FloatArray:
+    """Values (...) no farther from 0 than so much; as `np.clip`, which takes twice the time for so few."""
+    return np.asarray(np.maximum(np.minimum(values, most), -most))
 
 
 @kernel(
