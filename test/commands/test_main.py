@@ -438,8 +438,8 @@ def test_models_shows_what_a_model_takes_and_was_made_of_line_by_line(run: Calla
     assert re.search(r"^input +depth_m: float32 \[H, W\], metres", out, re.MULTILINE)
     assert re.search(r"^trained on +steps: \d+$", out, re.MULTILINE)
     names = re.findall(r"^name +(.*)$", out, re.MULTILINE)
-    assert names[0] == "tabletop_rgbd 1 (the default)"
-    assert "tabletop_rgbd 1 (in 8 bits)" in names
+    assert names[0] == "tabletop_rgbd 2 (the default)"
+    assert "tabletop_rgbd 2 (in 8 bits)" in names
     assert "{" not in out
 
 
