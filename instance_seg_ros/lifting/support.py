@@ -6,6 +6,7 @@ import enum
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -276,6 +277,7 @@ def _leaning(
 
 def _is_tilted(normals: FloatArray, up: FloatArray) -> bool:
     """Whether hardly anything that is seen of a body is level, and most is neither that nor upright."""
+    normals = normals[:: 1 + len(normals) // _MAX_OBJECT_POINTS]
     upwards = normals @ up
     known = np.count_nonzero(normals[:, 0]) or 1  # normals that are not known are zeros
     level = np.count_nonzero(upwards > _LEVEL_COS) / known
@@ -350,7 +352,7 @@ def _background_planes(points_m: NDArray[np.float32], tolerance_m: float, up: Fl
     for _ in range(_MAX_PLANES):
         if len(points_m) < minimum:
             break
-        plane, inliers = dominant_plane(points_m, tolerance_m, up)
+        plane, inliers = dominant_plane(points_m, tolerance_m)
         if np.count_nonzero(inliers) < minimum:
             break
         own_m = points_m[inliers]
@@ -395,15 +397,8 @@ def _sigma_m(residual_m: NDArray[np.floating]) -> float:
     return 1.4826 * median(np.abs(residual_m))
 
 
-def dominant_plane(
-    points_m: NDArray[np.float32], tolerance_m: float, up: FloatArray | None = None
-) -> tuple[Plane, NDArray[np.bool_]]:
-    """The plane with the most inliers, oriented towards the camera, and its inliers (N,) bool.
-
-    Args:
-        points_m: (N, 3).
-        up: (3,) unit vector; where it is known, of the planes that are not steep.
-    """
+def dominant_plane(points_m: NDArray[np.float32], tolerance_m: float) -> tuple[Plane, NDArray[np.bool_]]:
+    """The plane with the most inliers, oriented towards the camera, and its inliers (N,) bool."""
     rng = np.random.default_rng(0)
     corners = points_m[rng.integers(len(points_m), size=(_HYPOTHESES, 3))]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
@@ -413,11 +408,6 @@ def dominant_plane(
         return Plane(np.array([0.0, 0.0, -1.0]), 0.0), np.zeros(len(points_m), dtype=bool)
     normals = normals[proper] / lengths[proper, None]
     offsets = np.einsum("ij,ij->i", normals, corners[proper, 0])
-    if up is not None:
-        level = np.abs(normals @ up) > _STEEPEST_COS
-        if not level.any():
-            return Plane(np.array([0.0, 0.0, -1.0]), 0.0), np.zeros(len(points_m), dtype=bool)
-        normals, offsets = normals[level], offsets[level]
     voters_m = points_m[:: 1 + len(points_m) // _VOTERS]
     winner = _most_voted(
         np.ascontiguousarray(voters_m, np.float32), normals.astype(np.float32), offsets.astype(np.float32), tolerance_m
@@ -558,6 +548,16 @@ class _Body:
     lowest_m: float
     least_m: float
     contact_m: float
+
+    @cached_property
+    def points_m(self) -> FloatArray:
+        """(N, 3), two coordinates along the support and the height."""
+        return np.column_stack([self.flat_m, self.heights_m])
+
+    @cached_property
+    def tree(self) -> cKDTree:
+        """Of the points."""
+        return cKDTree(self.points_m)
 
     @classmethod
     def of_points(cls, points_m: NDArray[np.float32], basis: FloatArray, contact_m: float) -> _Body:
@@ -729,10 +729,7 @@ def _reaches_over(body: _Body, below: _Body) -> bool:
         return False
     if max(_share(_under(body.flat_m, below.flat_m)), _share(_under(below.flat_m, body.flat_m))) < _OVERLAP_SHARE:
         return False
-    tree = cKDTree(np.column_stack([below.flat_m, below.heights_m]))
-    away_m, nearest = tree.query(
-        np.column_stack([body.flat_m, body.heights_m]), distance_upper_bound=_NEAR_OVER_M + body.contact_m
-    )
+    away_m, nearest = below.tree.query(body.points_m, distance_upper_bound=_NEAR_OVER_M + body.contact_m)
     if away_m.min() >= _NEAR_OVER_M:
         return False
     near = away_m < away_m.min() + body.contact_m / 2
@@ -755,8 +752,7 @@ def _distance_m(body: _Body, other: _Body, most_m: float) -> float:
     """Between what is seen of two objects; infinite where that is so much or more."""
     if _apart_m(body, other) >= most_m:
         return math.inf  # most pairs are, and a search tree takes its time
-    own_m, other_m = (np.column_stack([each.flat_m, each.heights_m]) for each in (body, other))
-    return float(cKDTree(other_m).query(own_m, distance_upper_bound=most_m)[0].min())
+    return float(other.tree.query(body.points_m, distance_upper_bound=most_m)[0].min())
 
 
 def _surface_of(level: _Level) -> Surface:
