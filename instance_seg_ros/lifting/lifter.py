@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -76,6 +77,8 @@ beyond it grows with the distance, since a few pixels are as much of what is lar
 _TILTED, _TILTED_SHARE = (0.2, 0.9), 0.6
 """A body is tilted, and hides what lies below the half of its height, when the vertical parts of so many of its normals
 lie within these: it lies on its side, or on an edge, on others."""
+_AS_SMALL = 1.05
+"""A rectangle is as good as the smallest one for what is round up to so many times its area."""
 _BESIDE, _FARTHEST_BESIDE, _MIN_BESIDE_SHARE = 0.15, 1.0, 0.02
 """Rejected points lie beside an object when they are so far outside its box, as shares of its longer side, and are a
 part of it that was left out when they are so many of its measured ones; what is farther off lies behind it."""
@@ -645,7 +648,7 @@ def _completed(
         solid = fit_revolution(body, frame, mask, partly_seen)
     if isinstance(solid, Revolution):
         round_below = bool(solid.radii_m[0] < _ROUND_BELOW * solid.radii_m.max())
-        axes, low_m, high_m = smallest_rectangle(np.concatenate([outline_m, solid.outline_m()]))
+        axes, low_m, high_m = _rectangle_of_round(np.concatenate([outline_m, solid.outline_m()]), body)
         if partly_seen:
             ends = likely_ends(body, axes, low_m, high_m, frame, mask, True, is_ball or len(covered_m) > 0)
     else:
@@ -680,6 +683,22 @@ def _completed(
     pose = _box_pose(rotation[:, :2] @ axes[0], plane.normal, body.in_camera(middle_m))
     box = OrientedBox(pose, np.array([*(high_m - low_m), top_m]))
     return _Whole(box, solid, body, front_only, flush, round_below, unseen_m, ends)
+
+
+def _rectangle_of_round(
+    outline_m: NDArray[np.float64], body: Body
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """The rectangle around the outline (N, 2) of a body of revolution; see `smallest_rectangle`.
+
+    Around a circle all are alike, and the smallest would turn with the last bit of a sum. It lies along the line of
+    sight then, so that box and likely centre stay from frame to frame; not where something, such as a handle, sticks
+    out.
+    """
+    smallest = axes, low_m, high_m = smallest_rectangle(outline_m)
+    away_m = (low_m + high_m) / 2 @ axes + (body.origin_m @ body.basis)[:2]
+    along_sight = smallest_rectangle(outline_m, math.atan2(away_m[1], away_m[0]))
+    area_m2 = np.prod(along_sight[2] - along_sight[1])
+    return along_sight if area_m2 < _AS_SMALL * np.prod(high_m - low_m) else smallest
 
 
 def _is_tilted(body: Body) -> bool:

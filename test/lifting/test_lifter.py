@@ -104,6 +104,18 @@ def test_box_axes_are_the_bodys_and_its_z_is_up() -> None:
     np.testing.assert_allclose(box.T_camera_box.rotation[:, 2], plane.normal, atol=1e-6)
 
 
+@pytest.mark.parametrize("body", [Cylinder(0.035, 0.10, upright(0.1, 0, 0.05)), Sphere(0.04, upright(0.1, 0.1, 0.04))])
+def test_the_box_of_what_is_round_lies_along_the_line_of_sight_whatever_the_noise(body: Body) -> None:
+    scene = AnalyticScene([body], look_at((0, 0, 0.03), 0.7, 40))
+    camera_m, body_m = scene.T_world_camera.translation_m[:2], body.T_world_body.translation_m[:2]
+    sight = (body_m - camera_m) / np.linalg.norm(body_m - camera_m)
+    for seed in range(6):
+        box = lift(scene, seed=seed).instances[0].box
+        assert box is not None
+        along, across = np.abs((scene.T_world_camera @ box.T_camera_box).rotation[:2, :2].T @ sight)
+        assert max(along, across) > np.cos(np.radians(3))
+
+
 def test_surface_centroid_and_covariance_are_those_of_the_kept_points() -> None:
     scene = AnalyticScene([Box((0.12, 0.07, 0.05), upright(0, 0, 0.025))], look_at((0, 0, 0), 0.7, 45))
     instance = lift(scene).instances[0]
