@@ -272,7 +272,7 @@ def one_of_each_cell(points_m: Floats, group: Ints, rank: Ints, cell_m: Floats) 
             place = key
         else:
             for k in range(4):
-                key = (key << 17) | cells[n, k]
+                key = (key << 17) | int(cells[n, k])  # of 63 bits, also as Python
             place = _slot(key, table_key, table_index)
             table_key[place] = key
         places[n] = place

@@ -194,11 +194,15 @@ class Answers:
         scale = scale_fault(scene.frame.depth_m, scene.gripper.max_opening_m)
         if scale:
             self._problems.report("depth's unit", scale)
-        if scene.frame.up is not None and scene.lifted.support_plane is None and scene.lifted.instances:
+        current = self._settings.current
+        is_sought = current.pipeline.lifting.use_support_plane and any(
+            each.centroid_m is not None for each in scene.lifted.instances
+        )
+        if is_sought and scene.frame.up is not None and scene.lifted.support_plane is None:
             self._problems.report(
                 "level_frame",
                 f"nothing level enough to stand on was found below the objects; is the z axis of level_frame "
-                f"{self._settings.current.node.level_frame!r} up?",
+                f"{current.node.level_frame!r} up?",
             )
         self._tell_registration()
         for what, image in (("the colour image", rgbd.color), ("the depth image", rgbd.depth)):

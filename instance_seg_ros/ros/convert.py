@@ -27,9 +27,14 @@ def make_message(type_name: str, /, **fields: Any) -> Any:
     message: Any = object.__new__(kind)
     message._check_fields = _checks_fields(kind)
     for name, value in fields.items():
-        # rclpy takes an array.array as it is; anything else it checks byte by byte, which takes a second for an image.
-        is_bytes = isinstance(value, np.ndarray) and value.dtype == np.uint8
-        setattr(message, name, array.array("B", value.tobytes()) if is_bytes else value)
+        if isinstance(value, np.ndarray):
+            # rclpy takes an array.array as it is; anything else it checks byte by byte, which takes a second for an
+            # image. Where it checks types, an array of NumPy is no list to it.
+            if value.dtype == np.uint8:
+                value = array.array("B", value.tobytes())
+            elif message._check_fields:
+                value = value.tolist()
+        setattr(message, name, value)
     return message
 
 

@@ -7,6 +7,7 @@ import array
 import numpy as np
 import pytest
 
+from instance_seg_ros.ros import convert
 from instance_seg_ros.ros.convert import make_message, message_class
 
 
@@ -29,6 +30,17 @@ def test_bytes_of_an_image_become_the_array_that_the_message_holds() -> None:
     others = {name: getattr(kind(), name) for name in kind.get_fields_and_field_types() if name != "data"}
     made = make_message("sensor_msgs/msg/Image", **others, data=np.array([[1, 2], [3, 255]], np.uint8))
     assert made.data == array.array("B", [1, 2, 3, 255])
+
+
+def test_arrays_are_lists_to_messages_that_check_what_they_are_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(convert, "_checks_fields", lambda kind: True)
+    made = make_message(
+        "instance_seg_ros/msg/Shape",
+        vertices=[],
+        triangles=np.array([0, 1, 2], np.uint16),
+        measured=np.array([True, False, True]),
+    )
+    assert (made.triangles.tolist(), made.measured) == ([0, 1, 2], [True, False, True])
 
 
 def test_a_field_that_is_none_of_the_message_is_an_error() -> None:

@@ -233,3 +233,16 @@ def test_supports_are_level_by_the_level_frame_and_what_cannot_be_is_told(
         assert not stage.log_lines("level_frame")
     else:
         stage.wait(lambda: stage.log_lines(told), "what the log says of it")
+
+
+def test_no_level_frame_is_doubted_where_supports_are_not_looked_for(
+    tf2_ros: ModuleType, make_stage: Callable[..., Any], make_frame: MakeFrame
+) -> None:
+    stage = make_stage(level_frame="behind", lifting__use_support_plane=False)
+    stage.start()
+
+    for _ in range(2):  # what is odd of a frame is told after its answer, and before the next one
+        answer = stage.answer_to(stage.send_frame(make_frame()))
+
+    assert answer.instances and not answer.has_support_plane
+    assert not stage.log_lines("level_frame")
