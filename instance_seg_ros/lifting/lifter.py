@@ -46,6 +46,7 @@ from instance_seg_ros.lifting.uncertainty import (
     centroid_covariance_m2,
     covariance_along_m2,
     covariance_of_unseen_foot_m2,
+    with_unseen_foot_m,
 )
 from instance_seg_ros.lifting.visibility import (
     Visibility,
@@ -391,6 +392,7 @@ class Lifter:
                 foot_unseen = bool(status & (Status.FOOT_NOT_SEEN | Status.NO_SUPPORT_PLANE))
                 view: View = _whole_view(whole, visibility, support, [*facts, left_out, foot_unseen])
                 offset_m, deviation_m = self._far_side(view)
+                deviation_m = with_unseen_foot_m(deviation_m, unseen_m)
             else:
                 view = _partial_view(whole, whole.ends, visibility, support, facts)
                 offset_m, deviation_m = self._likely_centre(view)

@@ -279,7 +279,7 @@ def _is_tilted(normals: FloatArray, up: FloatArray) -> bool:
     """Whether hardly anything that is seen of a body is level, and most is neither that nor upright."""
     normals = normals[:: 1 + len(normals) // _MAX_OBJECT_POINTS]
     upwards = normals @ up
-    known = np.count_nonzero(normals[:, 0]) or 1  # normals that are not known are zeros
+    known = np.count_nonzero(normals.any(axis=1)) or 1  # normals that are not known are zeros
     level = np.count_nonzero(upwards > _LEVEL_COS) / known
     slanting = np.count_nonzero((upwards > _UPRIGHT_SINE) & (upwards <= _LEVEL_COS)) / known
     return bool(level < _LEVEL_SHARE and slanting > _SLANTING_SHARE)

@@ -84,6 +84,17 @@ def covariance_of_unseen_foot_m2(up: NDArray[np.float64], unseen_m: float) -> ND
     return (_FOOT_UNSEEN * max(0.0, unseen_m - _FOOT_COUNTED_M)) ** 2 * np.outer(up, up)
 
 
+def with_unseen_foot_m(deviations_m: NDArray[np.float64], unseen_m: float) -> NDArray[np.float64]:
+    """Standard deviations (3,) by `far_side`, of which the last is upwards, of what may end higher than is assumed.
+
+    Nearly all that it was fitted on stood where that is; what a hand holds low over a table looks the same.
+
+    Args:
+        unseen_m: how far below the lowest that is seen the object is assumed to reach.
+    """
+    return np.maximum(deviations_m, [0.0, 0.0, _FOOT_UNSEEN * unseen_m])
+
+
 def covariance_along_m2(
     rotation: NDArray[np.float64], deviations_m: NDArray[np.float64], centroid_m: NDArray[np.float64]
 ) -> NDArray[np.float64]:

@@ -213,3 +213,20 @@ def test_the_centre_counts_on_a_side_that_ends_behind_something_and_the_box_does
     assert found.box is not None
     assert found.box.size_m[1] < size_m[0] + 0.003
     assert off_m < within_m
+
+
+@pytest.mark.parametrize(
+    ("height_m", "lifted_m", "elevation_deg"),
+    [
+        *((0.08, 0.05, 75), (0.08, 0.05, 60), (0.08, 0.1, 90)),
+        *((0.02, 0.05, 90), (0.02, 0.05, 75), (0.02, 0.05, 60)),
+    ],
+)
+def test_what_is_held_low_over_a_table_so_that_no_gap_is_seen_may_be_that_far_off(
+    height_m: float, lifted_m: float, elevation_deg: float
+) -> None:
+    box = Box((0.1, 0.06, height_m), upright(0.02, 0, height_m / 2 + lifted_m, 20))
+    view = look_at((0, 0, 0.04 + lifted_m / 2), 0.9, elevation_deg)
+    (found,), (off_m,) = lifted(AnalyticScene([box], view, table_size_m=(0.9, 0.9)))
+    assert Status.FOOT_NOT_SEEN in found.status and found.centroid_covariance_m2 is not None
+    assert off_m < 1.645 * float(np.sqrt(np.linalg.eigvalsh(found.centroid_covariance_m2).max()))

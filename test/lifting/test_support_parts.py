@@ -201,6 +201,7 @@ def turned(*degrees: float) -> np.ndarray:
         (turned(*[5.0] * 15, *[40.0] * 85), False),  # a part of it is level
         (np.zeros((20, 3)), False),  # nothing is known
         (np.concatenate([np.zeros((80, 3)), turned(*[40.0] * 20)]), True),
+        (turned(*[40.0] * 95, *[5.0] * 5)[:, [2, 1, 0]], True),  # towards the camera, none of it to a side
     ],
 )
 def test_a_body_without_level_or_upright_sides_is_tilted(normals: np.ndarray, tilted: bool) -> None:

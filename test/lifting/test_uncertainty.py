@@ -13,7 +13,11 @@ from instance_seg_ros.learning.evaluation.geometry_errors import SIGMAS_OF_90_PE
 from instance_seg_ros.learning.evaluation.geometry_scenes import NAMES, geometry_scenes
 from instance_seg_ros.learning.synthetic.objects import FAMILIES
 from instance_seg_ros.lifting import Lifter, Support
-from instance_seg_ros.lifting.uncertainty import centroid_covariance_m2, covariance_of_unseen_foot_m2
+from instance_seg_ros.lifting.uncertainty import (
+    centroid_covariance_m2,
+    covariance_of_unseen_foot_m2,
+    with_unseen_foot_m,
+)
 from instance_seg_ros.lifting.visibility import Visibility
 
 CENTRE_M = np.array([0.0, 0.0, 0.7])
@@ -108,3 +112,11 @@ def test_a_centre_by_likely_ends_is_less_known_upwards_the_more_of_its_foot_is_u
     assert along_m2 == pytest.approx(expected_m**2)
     across = np.array([0.0, 0.8, -0.6])
     assert across @ covariance_of_unseen_foot_m2(up, unseen_m) @ across == pytest.approx(0.0, abs=1e-12)
+
+
+@pytest.mark.parametrize(("unseen_m", "upwards_m"), [(0.0, 0.006), (0.02, 0.006), (0.06, 0.018)])
+def test_a_centre_by_its_far_side_is_known_upwards_no_better_than_its_unseen_foot(
+    unseen_m: float, upwards_m: float
+) -> None:
+    found_m = with_unseen_foot_m(np.array([0.004, 0.003, 0.006]), unseen_m)
+    np.testing.assert_allclose(found_m, [0.004, 0.003, upwards_m])
