@@ -165,6 +165,8 @@ def _comparison(pipeline: Pipeline, recorded: RecordedSettings, as_recorded: boo
     now = {"digest": pipeline.segmenter.info.digest, "backend": pipeline.segmenter.backend}
     then = {name: recorded.model.get(name) for name in now}
     other = [f"{name} was {then[name]}, is {now[name]}" for name in now if then[name] != now[name]]
+    if level_frame := recorded.parameters.get("level_frame"):
+        other.append(f"the way up, known from level_frame {level_frame!r}, is not in IN")
     return f"settings as recorded; numbers may differ: {'; '.join(other)}" if other else "settings as recorded"
 
 

@@ -42,7 +42,7 @@ def test_what_lies_below_the_plane_does_not_stand_on_it(height_m: float) -> None
 @pytest.mark.parametrize(("height_m", "flush"), [(0.0, True), (0.002, True), (0.005, False)])
 def test_what_hardly_stands_out_is_flush_and_keeps_all_of_its_points(height_m: float, flush: bool) -> None:
     standing = Standing.on(surface(np.full(100, height_m)), TABLE, TOLERANCE_M)
-    assert standing is not None and standing.flush is flush
+    assert standing is not None and standing.flush == flush
     assert len(standing.points_m) == 100
 
 

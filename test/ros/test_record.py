@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -103,6 +104,17 @@ def test_without_the_recorded_settings_that_is_said(
     options = ["--out", str(tmp_path / "other"), "--model", str(block_model_path)]
     assert main(["bag", str(recorded), *options]) == 0
     assert "--as-recorded takes them in place of the options" in capfd.readouterr().out
+
+
+def test_of_a_node_that_knew_the_way_up_other_numbers_are_announced(
+    recorded: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = read_settings(recorded)
+    assert settings is not None
+    levelled = replace(settings, parameters={**settings.parameters, "level_frame": "base_link"})
+    monkeypatch.setattr("instance_seg_ros.commands.bag.read_settings", lambda path: levelled)
+    assert main(["bag", str(recorded), "--out", str(tmp_path / "again"), "--as-recorded"]) == 0
+    assert "numbers may differ: the way up, known from level_frame 'base_link', is not in IN" in capfd.readouterr().out
 
 
 def test_a_recording_names_every_parameter_and_the_model(recorded: Path, block_model_path: Path) -> None:
