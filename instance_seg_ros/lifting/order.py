@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
 from instance_seg_ros.lifting.support import ObjectSupport
 
 
@@ -63,17 +67,19 @@ def _stands_on(own: ObjectSupport) -> tuple[int, ...]:
 
 
 def _topmost_ring(below: Sequence[Sequence[int]], left: Collection[int]) -> set[int]:
-    """Those of what is left that lie on each other in a ring on which nothing else lies; there must be one."""
-    above = {index: _all_above(index, below, left) for index in left}
-    # What lies on a ring has less on it than the ring has, so that the fewest are on one that nothing else lies on.
-    return above[min(above, key=lambda index: (len(above[index]), index))]
+    """Those of what is left that lie on each other in a ring on which nothing else lies; there must be one.
 
-
-def _all_above(index: int, below: Sequence[Sequence[int]], left: Collection[int]) -> set[int]:
-    """What lies on an object, and on that, and so on; itself, too, where it goes round."""
-    found: set[int] = set()
-    latest = {index}
-    while latest:
-        latest = {other for other in left if latest.intersection(below[other])} - found
-        found |= latest
-    return found
+    The smallest of several: rings are the strongly connected components, found in time linear in what lies on what.
+    """
+    own = sorted(left)
+    place = {index: row for row, index in enumerate(own)}
+    pairs = [(place[index], place[other]) for index in own for other in below[index] if other in place]
+    upper, lower = np.array(pairs).T
+    graph = coo_matrix((np.ones(len(pairs)), (upper, lower)), shape=(len(own), len(own)))
+    count, ring_of = connected_components(graph, connection="strong")
+    sizes = np.bincount(ring_of, minlength=count)
+    carries = np.zeros(count, dtype=bool)
+    carries[ring_of[lower[ring_of[upper] != ring_of[lower]]]] = True
+    topmost = ~carries[ring_of]
+    smallest = ring_of[np.argmin(np.where(topmost, sizes[ring_of], len(own) + 1))]
+    return {own[row] for row in np.flatnonzero(ring_of == smallest)}

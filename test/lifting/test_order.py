@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from instance_seg_ros.lifting.order import levels_below, removal_order
@@ -76,3 +78,18 @@ def test_a_ring_is_taken_apart_from_what_is_only_leant_on_or_highest_and_says_th
     ]
     order = removal_order(supports)
     assert (list(order.steps), list(order.in_ring)) == (steps, [bool(own) for own in in_ring])
+
+
+def test_a_frame_full_of_rings_keeps_no_answer_waiting() -> None:
+    """A tower of pairs that lie on each other, each pair on the next one."""
+    count = 254
+    supports = [
+        ObjectSupport(
+            Support.INSTANCE, None, index ^ 1, leans_on=(index + 2,) if index % 2 == 0 and index + 2 < count else ()
+        )
+        for index in range(count)
+    ]
+    started_s = time.process_time()
+    order = removal_order(supports)
+    assert time.process_time() - started_s < 2  # hundredths, and a search from each object takes 18
+    assert list(order.steps) == list(range(1, count + 1)) and all(order.in_ring)
