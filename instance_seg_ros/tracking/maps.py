@@ -280,7 +280,7 @@ def map_of(
         least = objects_that_tell(objects) if lost or index or alignment.shift_m > _NEAR_M else 0
         near &= not lost
         expected, gone = _in_sight(own, here.T_map_camera, frame)
-        if still and alignment.explained == 0 and min(objects, gone) >= 2:
+        if still and alignment.explained == 0 and gone >= 2 and (objects >= 2 or lost):
             continue  # a plain scene that looks the same elsewhere: all objects have gone, and others are there
         if alignment.explained >= _ENOUGH:
             expected = min(expected, objects)
@@ -294,6 +294,11 @@ def map_of(
         if best is None or back or alignment.explained > best[0]:
             best = alignment.explained, here
     return None if best is None else best[1]
+
+
+def is_young(known: Map, maps: Sequence[Map], update: int) -> bool:
+    """Whether a map began so lately that the camera may still be where an older one of these is, unrecognised."""
+    return update - known.born <= _YOUNG_UPDATES and any(other.born < known.born for other in maps)
 
 
 def objects_that_tell(seen: int) -> int:

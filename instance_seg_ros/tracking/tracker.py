@@ -19,7 +19,7 @@ from instance_seg_ros.tracking.arrays import joined, rows_at
 from instance_seg_ros.tracking.association import Comparison, compared, costs, match, places_of, seen_again
 from instance_seg_ros.tracking.frame_before import FrameBefore, Shared
 from instance_seg_ros.tracking.landmarks import LEAST, LandmarkFinder
-from instance_seg_ros.tracking.maps import Map, map_by_landmarks, map_of, view_of
+from instance_seg_ros.tracking.maps import Map, is_young, map_by_landmarks, map_of, view_of
 from instance_seg_ros.tracking.sightings import FloatArray, Sightings, sightings_of
 from instance_seg_ros.tracking.tracks import IntArray, Tracks, begun, continued, expected, moved, restarted, were_pieces
 
@@ -260,6 +260,9 @@ class Tracker:
                 latest = self._maps[0].latest if self._maps else None
                 lost = latest is not None and len(latest.landmarks) >= LEAST
                 found = map_of(self._maps, tracks, seen, up, frame, self._updates, lost)
+            elif is_young(found, self._maps, self._updates):
+                asked = map_of(self._maps, tracks, seen, up, frame, self._updates, lost=False)
+                found = asked if asked is not None and asked.born < found.born else found
             here = found if found is not None else self._new_map(Transform.identity(), frame)
             if T_fixed_camera is not None:
                 T_fixed_map = T_fixed_camera @ here.T_map_camera.inverse()

@@ -10,7 +10,7 @@ import pytest
 from analytic_scenes import AnalyticScene, Body, Box, Cylinder, look_at, upright
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.geometry import Transform
-from instance_seg_ros.tracking.maps import Agreement, Map, agreements, objects_that_tell, view_of
+from instance_seg_ros.tracking.maps import Agreement, Map, agreements, is_young, objects_that_tell, view_of
 
 QVGA = Intrinsics(320, 240, 300.0, 300.0, 159.5, 119.5)
 VIEW = look_at((0, 0, 0), 0.9, 50)
@@ -86,3 +86,15 @@ def test_the_up_of_a_map_follows_planes_that_are_near_it(
 @pytest.mark.parametrize(("seen", "expected"), [(0, 2), (1, 2), (2, 2), (3, 2), (4, 3), (5, 3), (6, 3), (20, 3)])
 def test_more_than_half_of_few_objects_and_three_of_many_tell_where_a_camera_is(seen: int, expected: int) -> None:
     assert objects_that_tell(seen) == expected
+
+
+@pytest.mark.parametrize(
+    ("born", "others", "update", "expected"),
+    [(10, [3], 40, True), (10, [3], 41, False), (10, [], 12, False), (10, [11], 12, False)],
+    ids=["lately", "long ago", "alone", "the oldest"],
+)
+def test_a_map_is_young_for_thirty_updates_where_there_are_older_ones(
+    born: int, others: list[int], update: int, expected: bool
+) -> None:
+    own, *rest = (Map(number, at, Transform.identity(), view_of(frame())) for number, at in enumerate([born, *others]))
+    assert is_young(own, [own, *rest], update) == expected

@@ -850,3 +850,17 @@ def test_without_tf_a_camera_that_looked_at_a_wall_knows_its_one_object_again_fr
             frame, instances, lifted = on_a_patterned_table([BALL], view)
         ids.append(tracker.update(replace(frame, stamp_ns=stamp * 100_000_000), instances, lifted))
     assert ids[0] == ids[1] == ids[-1] == (1,)
+
+
+@pytest.mark.parametrize("turned_deg", [45, 120, 180])
+def test_without_tf_objects_are_known_again_where_corners_know_a_place_that_began_without_them(
+    turned_deg: float,
+) -> None:
+    tracker, elsewhere = Tracker(TrackingSettings()), look_at((0, 0, 0), 0.9, 50, turned_deg)
+    views, ids = [(VIEW, True)] * 4 + [(elsewhere, False)] + [(elsewhere, True)] * 2, []
+    for stamp, (view, are_seen) in enumerate(views, start=1):
+        frame, instances, lifted = on_a_patterned_table(TABLE, view)
+        if not are_seen:
+            instances, lifted = seen_by_hand([])
+        ids.append(tracker.update(replace(frame, stamp_ns=stamp * 100_000_000), instances, lifted))
+    assert ids[0] == ids[3] == ids[5] == ids[6] == (1, 2, 3, 4, 5)
