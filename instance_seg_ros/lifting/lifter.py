@@ -45,7 +45,6 @@ from instance_seg_ros.lifting.surface import (
 from instance_seg_ros.lifting.uncertainty import (
     centroid_covariance_m2,
     covariance_along_m2,
-    covariance_of_unseen_foot_m2,
     with_unseen_foot_m,
 )
 from instance_seg_ros.lifting.visibility import (
@@ -392,13 +391,12 @@ class Lifter:
                 foot_unseen = bool(status & (Status.FOOT_NOT_SEEN | Status.NO_SUPPORT_PLANE))
                 view: View = _whole_view(whole, visibility, support, [*facts, left_out, foot_unseen])
                 offset_m, deviation_m = self._far_side(view)
-                deviation_m = with_unseen_foot_m(deviation_m, unseen_m)
             else:
                 view = _partial_view(whole, whole.ends, visibility, support, facts)
                 offset_m, deviation_m = self._likely_centre(view)
-                covariance_of_centre_m2 = covariance_of_unseen_foot_m2(box.T_camera_box.rotation[:, 2], unseen_m)
             centre_m = centre_m + offset_m @ view.axes
-            covariance_of_centre_m2 += covariance_along_m2(view.axes.T, deviation_m, centre_m)
+            deviation_m = with_unseen_foot_m(deviation_m, unseen_m)
+            covariance_of_centre_m2 = covariance_along_m2(view.axes.T, deviation_m, centre_m)
             if left_out > 0:
                 status |= Status.PARTLY_MEASURED
                 hidden_share = min(1.0, visibility.hidden_share + left_out)

@@ -31,8 +31,6 @@ _FAR_SIDE = 0.25
 """More towards the camera, as a share of the width, where the far side was not completed."""
 _FOOT_UNSEEN = 0.3
 """More upwards, as a share of what is not seen below an object that is but assumed to reach down to its support."""
-_FOOT_COUNTED_M = 0.05
-"""So much of that is known to `likely_centre`; few of the objects that it was fitted on had more."""
 _ON_INSTANCE, _UNSUPPORTED = 0.02, 0.12
 """More upwards for what stands on another object, and for what stands on nothing that is known."""
 
@@ -74,20 +72,10 @@ def centroid_covariance_m2(
     return covariance_along_m2(box.T_camera_box.rotation, deviations_m, centroid_m)
 
 
-def covariance_of_unseen_foot_m2(up: NDArray[np.float64], unseen_m: float) -> NDArray[np.float64]:
-    """What an unseen foot adds to the covariance (3, 3) of a centre by `likely_centre`.
-
-    Args:
-        up: (3,) unit vector, camera optical frame.
-        unseen_m: how far below the lowest that is seen the object is assumed to reach.
-    """
-    return (_FOOT_UNSEEN * max(0.0, unseen_m - _FOOT_COUNTED_M)) ** 2 * np.outer(up, up)
-
-
 def with_unseen_foot_m(deviations_m: NDArray[np.float64], unseen_m: float) -> NDArray[np.float64]:
-    """Standard deviations (3,) by `far_side`, of which the last is upwards, of what may end higher than is assumed.
+    """Standard deviations (3,) by a network, of which the last is upwards, of what may end higher than is assumed.
 
-    Nearly all that it was fitted on stood where that is; what a hand holds low over a table looks the same.
+    Nearly all that both networks were fitted on stood where that is; what a hand holds low over a table looks the same.
 
     Args:
         unseen_m: how far below the lowest that is seen the object is assumed to reach.

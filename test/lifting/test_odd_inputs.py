@@ -227,6 +227,19 @@ def test_what_is_held_low_over_a_table_so_that_no_gap_is_seen_may_be_that_far_of
 ) -> None:
     box = Box((0.1, 0.06, height_m), upright(0.02, 0, height_m / 2 + lifted_m, 20))
     view = look_at((0, 0, 0.04 + lifted_m / 2), 0.9, elevation_deg)
-    (found,), (off_m,) = lifted(AnalyticScene([box], view, table_size_m=(0.9, 0.9)))
+    scene = AnalyticScene([box], view, table_size_m=(0.9, 0.9))
+    (found,), (off_m,) = lifted(scene)
     assert Status.FOOT_NOT_SEEN in found.status and found.centroid_covariance_m2 is not None
     assert off_m < 1.645 * float(np.sqrt(np.linalg.eigvalsh(found.centroid_covariance_m2).max()))
+
+    frame, labels = scene.render(0.001)
+    columns = np.flatnonzero(labels.any(axis=0))
+    hand = slice(columns[3 * len(columns) // 4], columns[-1] + 20)
+    depth_m, labels = frame.depth_m.copy(), labels.copy()
+    depth_m[:, hand], labels[:, hand] = 0.5, 0
+    (found,) = Lifter(LiftingSettings()).lift(replace(frame, depth_m=depth_m), Instances.from_labels(labels)).instances
+    assert found.status == Status.FOOT_NOT_SEEN | Status.OCCLUDED
+    assert found.centroid_m is not None and found.centroid_covariance_m2 is not None and found.box is not None
+    up = found.box.T_camera_box.rotation[:, 2]
+    too_low_m = up @ (scene.T_camera_world.apply(box.T_world_body.translation_m) - found.centroid_m)
+    assert abs(too_low_m) < 1.645 * float(np.sqrt(up @ found.centroid_covariance_m2 @ up))
