@@ -14,7 +14,9 @@ FloatArray = NDArray[np.float64]
 def mean_and_covariance(points: NDArray[np.float32]) -> tuple[FloatArray, FloatArray]:
     """The mean (3,) and the covariance (3, 3) of (N, 3) points, N > 0, added up in float64."""
     count = len(points)
-    mean_x, mean_y, mean_z = 0.0, 0.0, 0.0
+    mean_x = mean_y = mean_z = np.float64(
+        0
+    )  # so that it has 64 bits as Python, too, where 0.0 would take those of points
     for n in range(count):
         mean_x, mean_y, mean_z = mean_x + points[n, 0], mean_y + points[n, 1], mean_z + points[n, 2]
     mean_x, mean_y, mean_z = mean_x / count, mean_y / count, mean_z / count
