@@ -381,9 +381,12 @@ class Lifter:
             if completion is not Completion.NONE and whole.flush:
                 status |= Status.FLUSH
             status |= Status.FRONT_ONLY if whole.front_only else Status.OK
-            if completion is not Completion.NONE and max(support.unseen_m, whole.unseen_m) > _unseen_limit_m(whole):
-                status |= Status.FOOT_NOT_SEEN
+            if completion is not Completion.NONE:
                 unseen_m = max(support.unseen_m, whole.unseen_m)
+                if unseen_m > _unseen_limit_m(whole):
+                    status |= Status.FOOT_NOT_SEEN
+                else:
+                    unseen_m = support.unseen_m  # of what only overhangs, the foot is where it is
             box, centre_m = whole.box, whole.body.in_camera(whole.centre_m)
             left_out = _left_out(frame, mask, bounds, box, surface.pixels, self.settings.plane_tolerance_m)
             facts = _facts(whole, support, completion, len(covered_m) > 0)
