@@ -642,7 +642,7 @@ def _completed(
         outline_m = np.concatenate([outline_m, (covered_m - origin_m) @ rotation[:, :2]])
     unseen_m, front_only, ends = 0.0, False, None
     ball = Ball.of(points_m, standing.normals)
-    solid: Revolution | Columns | None = None if ball is None else ball.resting(body, frame, mask)
+    solid: Revolution | Columns | None = None if ball is None else ball.resting(body, frame, mask, partly_seen)
     is_ball = solid is not None
     if isinstance(solid, Revolution):
         top_m = float(1.5 * solid.heights_m[-1] - 0.5 * solid.heights_m[-2])

@@ -115,14 +115,14 @@ def fit_revolution(
     if body.top_m <= 0:
         return None
     revolution = _fit_round(body, partly_seen=partly_seen)
-    if revolution is not None and not _refuted(revolution, body, frame, mask):
+    if revolution is not None and not _refuted(revolution, body, frame, mask, partly_seen):
         return revolution
     stretch = _oval_stretch(body)
     revolution = None if stretch is None else _fit_round(_unstretched(body, stretch), BODY_SHARE)
     if stretch is None or revolution is None:
         return None
     revolution = replace(revolution, axis_m=stretch @ revolution.axis_m, stretch=stretch)
-    return None if _refuted(revolution, body, frame, mask) else revolution
+    return None if _refuted(revolution, body, frame, mask, partly_seen) else revolution
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,9 @@ class Ball:
         turns_m = height_m - _SEEN_BELOW * level * self.radius_m
         return min(height_m - self.radius_m, seen_m) if level > _LEAST_LEVEL and seen_m < turns_m else seen_m
 
-    def resting(self, body: Body, frame: RgbdFrame, mask: NDArray[np.bool_]) -> Revolution | None:
+    def resting(
+        self, body: Body, frame: RgbdFrame, mask: NDArray[np.bool_], partly_seen: bool = False
+    ) -> Revolution | None:
         """The ball as a body that rests on its support; None where it does not, or where it is refuted."""
         x_m, y_m, z_m = ((self.centre_m - body.origin_m) @ body.basis).tolist()
         if abs(z_m - self.radius_m) > _RESTS * self.radius_m or body.top_m < z_m + _SEEN_ABOVE * self.radius_m:
@@ -161,10 +163,10 @@ class Ball:
         heights_m = (np.arange(BINS) + 0.5) / BINS * (z_m + self.radius_m)
         radii_m = np.sqrt(np.maximum(self.radius_m**2 - (heights_m - z_m) ** 2, 0.0))
         ball = Revolution(np.array([x_m, y_m]), heights_m, radii_m, np.zeros(BINS), 0.0)
-        return None if _refuted(ball, body, frame, mask) else ball
+        return None if _refuted(ball, body, frame, mask, partly_seen) else ball
 
 
-def _refuted(revolution: Revolution, body: Body, frame: RgbdFrame, mask: NDArray[np.bool_]) -> bool:
+def _refuted(revolution: Revolution, body: Body, frame: RgbdFrame, mask: NDArray[np.bool_], partly_seen: bool) -> bool:
     """Whether it is far wider than what was measured of it, or the camera sees free space inside of it."""
     x_m, y_m = (float(along_m.max() - along_m.min()) for along_m in body.points_m[:, :2].T)
     if revolution.radii_m.max() > _WIDEST * math.sqrt(x_m * x_m + y_m * y_m):
@@ -172,7 +174,8 @@ def _refuted(revolution: Revolution, body: Body, frame: RgbdFrame, mask: NDArray
     inside_m = revolution.inner_surface_m().reshape(-1, 3)
     depth_m, own = np.ascontiguousarray(frame.depth_m), np.ascontiguousarray(mask)
     camera = frame.intrinsics
-    free = _count_free(inside_m, body.basis, body.origin_m, depth_m, own, camera.fx, camera.fy, camera.cx, camera.cy)
+    optics = camera.fx, camera.fy, camera.cx, camera.cy
+    free = _count_free(inside_m, body.basis, body.origin_m, depth_m, own, *optics, not partly_seen)
     return free > _FREE_SHARE * len(inside_m)
 
 
@@ -215,7 +218,7 @@ def _unstretched(body: Body, stretch: FloatArray) -> Body:
 
 @kernel(
     *("float64[:, ::1]", "float64[:, :]", "float64[:]", "float32[:, ::1]", "boolean[:, ::1]"),
-    *("float64", "float64", "float64", "float64"),
+    *("float64", "float64", "float64", "float64", "boolean"),
 )
 def _count_free(
     points_m: FloatArray,
@@ -227,11 +230,13 @@ def _count_free(
     fy: float,
     cx: float,
     cy: float,
+    whole: bool,
 ) -> int:
     """At how many points (N, 3) of the body's frame the camera sees free space.
 
     Args:
         depth_m, mask: (H, W), of the whole image.
+        whole: whether nothing hides a part of the body: it is not where its mask is not, even without depth there.
     """
     height, width = depth_m.shape
     count = 0
@@ -243,5 +248,6 @@ def _count_free(
         away_m = max(z_m, _LEAST_DEPTH_M)
         column, row = np.rint(x_m / away_m * fx + cx), np.rint(y_m / away_m * fy + cy)
         if 0 <= column < width and 0 <= row < height and not mask[int(row), int(column)]:
-            count += depth_m[int(row), int(column)] > z_m + _FREE_M
+            seen_m = depth_m[int(row), int(column)]
+            count += seen_m > z_m + _FREE_M or (whole and seen_m == 0)
     return count

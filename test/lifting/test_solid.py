@@ -205,6 +205,7 @@ AXIS_M = np.array([0.02, -0.03])
 NOTHING_SEEN = RgbdFrame(None, np.zeros((480, 640), np.float32), VGA)
 ALL_FREE = RgbdFrame(None, np.full((480, 640), 5.0, np.float32), VGA)
 NO_MASK = np.zeros((480, 640), dtype=bool)
+ALL_MASK = ~NO_MASK
 
 
 def side_of(
@@ -252,7 +253,7 @@ def body_of(*parts: tuple[np.ndarray, np.ndarray], top_m: float = 0.1) -> Body:
     "radii_m", [np.full(40, 0.04), np.linspace(0.05, 0.02, 40), np.r_[np.full(25, 0.04), np.full(15, 0.015)]]
 )
 def test_a_body_of_revolution_is_found_with_its_axis_and_its_profile(radii_m: np.ndarray, width_deg: float) -> None:
-    found = fit_revolution(body_of(side_of(radii_m, width_deg=width_deg)), NOTHING_SEEN, NO_MASK)
+    found = fit_revolution(body_of(side_of(radii_m, width_deg=width_deg)), NOTHING_SEEN, ALL_MASK)
     assert found is not None and found.is_round
     np.testing.assert_allclose(found.axis_m, AXIS_M, atol=0.002)
     expected_m = np.interp(found.heights_m, np.linspace(0, 0.1, 40), radii_m)
@@ -267,7 +268,7 @@ def test_a_handle_does_not_move_the_axis() -> None:
     direction = np.array([np.cos(1.2), np.sin(1.2)])
     places_m = np.column_stack([AXIS_M + out[:, None] * direction, up])
     handle = places_m, np.tile([np.cos(-0.3), np.sin(-0.3), 0.0], (200, 1))
-    found = fit_revolution(body_of(side_of(np.full(40, 0.035)), handle), NOTHING_SEEN, NO_MASK)
+    found = fit_revolution(body_of(side_of(np.full(40, 0.035)), handle), NOTHING_SEEN, ALL_MASK)
     assert found is not None and found.is_round
     np.testing.assert_allclose(found.axis_m, AXIS_M, atol=0.001)
     np.testing.assert_allclose(found.radii_m, 0.035, atol=0.0015)
@@ -277,7 +278,7 @@ def test_walls_seen_from_both_sides_make_a_cavity_down_to_the_floor() -> None:
     outside, within = side_of(np.full(40, 0.04)), side_of(np.full(40, 0.036), inside=True)
     floor_m = np.column_stack([np.tile(AXIS_M, (30, 1)), np.full(30, 0.005)])
     floor = floor_m, np.tile([0.0, 0.0, 1.0], (30, 1))
-    found = fit_revolution(body_of(outside, within, floor), NOTHING_SEEN, NO_MASK)
+    found = fit_revolution(body_of(outside, within, floor), NOTHING_SEEN, ALL_MASK)
     assert found is not None
     np.testing.assert_allclose(
         found.radii_m[2:], 0.0405, atol=0.001
@@ -289,7 +290,7 @@ def test_walls_seen_from_both_sides_make_a_cavity_down_to_the_floor() -> None:
 @pytest.mark.parametrize("height_m", [0.002, 0.02])
 def test_of_what_shows_its_inside_alone_the_outside_is_a_wall_away(height_m: float) -> None:
     floor = np.column_stack([np.tile(AXIS_M, (30, 1)), np.full(30, height_m)]), np.tile([0.0, 0.0, 1.0], (30, 1))
-    found = fit_revolution(body_of(side_of(np.full(40, 0.05), inside=True), floor), NOTHING_SEEN, NO_MASK)
+    found = fit_revolution(body_of(side_of(np.full(40, 0.05), inside=True), floor), NOTHING_SEEN, ALL_MASK)
     assert found is not None
     wall_m = min(max(height_m, 0.0015), 0.008)
     np.testing.assert_allclose(found.radii_m, 0.05 + wall_m, atol=0.001)
@@ -321,7 +322,19 @@ def test_a_side_with_oval_sections_is_found_with_its_stretch() -> None:
     ids=["seen through", "narrow", "few", "flat", "scattered", "level", "faceted"],
 )
 def test_what_is_no_body_of_revolution_is_none(body: Body, frame: RgbdFrame) -> None:
-    assert fit_revolution(body, frame, NO_MASK) is None
+    assert fit_revolution(body, frame, NO_MASK if frame is ALL_FREE else ALL_MASK) is None
+
+
+@pytest.mark.parametrize(
+    ("mask", "partly_seen", "is_one"),
+    [(ALL_MASK, False, True), (NO_MASK, False, False), (NO_MASK, True, True)],
+    ids=["in its mask", "beside its mask", "beside it, where something may hide it"],
+)
+def test_without_depth_a_body_that_is_seen_whole_is_not_where_its_mask_is_not(
+    mask: np.ndarray, partly_seen: bool, is_one: bool
+) -> None:
+    body = body_of(side_of(np.full(40, 0.04)))
+    assert (fit_revolution(body, NOTHING_SEEN, mask, partly_seen) is not None) == is_one
 
 
 def test_a_box_is_no_body_of_revolution() -> None:
@@ -330,7 +343,7 @@ def test_a_box_is_no_body_of_revolution() -> None:
     u, z = (grid.ravel() for grid in np.meshgrid(along, up))
     front = np.column_stack([np.full(900, 0.05), 0.08 * u, z]), np.tile([1.0, 0, 0], (900, 1))
     side = np.column_stack([0.05 * u, np.zeros(900), z]), np.tile([0.0, -1, 0], (900, 1))
-    assert fit_revolution(body_of(front, side), NOTHING_SEEN, NO_MASK) is None
+    assert fit_revolution(body_of(front, side), NOTHING_SEEN, ALL_MASK) is None
 
 
 def body_of_normals(normals: np.ndarray, heights_m: float | np.ndarray = 0.05) -> Body:
