@@ -79,6 +79,8 @@ _TILTED, _TILTED_SHARE = (0.2, 0.9), 0.6
 lie within these: it lies on its side, or on an edge, on others."""
 _AS_SMALL = 1.05
 """A rectangle is as good as the smallest one for what is round up to so many times its area."""
+_OVERHEAD = 0.1
+"""A camera looks straight down on what is no farther aside than this share of how far below it is: 6 degrees."""
 _BESIDE, _FARTHEST_BESIDE, _MIN_BESIDE_SHARE = 0.15, 1.0, 0.02
 """Rejected points lie beside an object when they are so far outside its box, as shares of its longer side, and are a
 part of it that was left out when they are so many of its measured ones; what is farther off lies behind it."""
@@ -657,6 +659,8 @@ def _completed(
     else:
         turn = turn_of_faces(body)
         axes, low_m, high_m = smallest_rectangle(outline_m, turn)
+        if turn is None and _is_circle(outline_m, axes, high_m - low_m):  # such as the top of a can
+            axes, low_m, high_m = _rectangle_of_round(outline_m, body)
         far_m = np.zeros((0, 3))
         if not has_flat_top(body):
             far_m = far_side_of_round_body(points_m, plane, frame, rotation[:, :2] @ axes[0])
@@ -691,22 +695,33 @@ def _completed(
 def _rectangle_of_round(
     outline_m: NDArray[np.float64], body: Body
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """The rectangle around the outline (N, 2) of a body of revolution; see `smallest_rectangle`.
+    """The rectangle around the outline (N, 2) of what is round seen from above; see `smallest_rectangle`.
 
     Around a circle all are alike, and the smallest would turn with the last bit of a sum. It lies along the line of
     sight then, so that box and likely centre stay from frame to frame; not where something, such as a handle, sticks
-    out.
+    out. Seen from straight above there is no such line, and it lies along the image's rows.
     """
     smallest = axes, low_m, high_m = smallest_rectangle(outline_m)
-    away_m = (low_m + high_m) / 2 @ axes + (body.origin_m @ body.basis)[:2]
+    camera_m = -(body.origin_m @ body.basis)
+    away_m = (low_m + high_m) / 2 @ axes - camera_m[:2]
+    if np.hypot(*away_m) < _OVERHEAD * (camera_m[2] - body.top_m):
+        away_m = body.basis[0, :2]
     along_sight = smallest_rectangle(outline_m, math.atan2(away_m[1], away_m[0]))
     area_m2 = np.prod(along_sight[2] - along_sight[1])
     return along_sight if area_m2 < _AS_SMALL * np.prod(high_m - low_m) else smallest
 
 
+def _is_circle(outline_m: NDArray[np.float64], axes: NDArray[np.float64], size_m: NDArray[np.float64]) -> bool:
+    """Whether a smallest rectangle around an outline (N, 2) is a square that may be turned as one likes."""
+    if size_m[0] > _AS_SMALL * size_m[1]:
+        return False
+    _, low_m, high_m = smallest_rectangle(outline_m, math.atan2(axes[0, 1], axes[0, 0]) + math.pi / 4)
+    return bool(np.prod(high_m - low_m) < _AS_SMALL * np.prod(size_m))
+
+
 def _is_tilted(body: Body) -> bool:
     """Whether most of what is seen of a body is neither its top nor upright sides, and so overhangs what lies below."""
-    upwards = body.normals[body.normals[:, 2] != 0, 2]
+    upwards = body.normals[body.normals.any(axis=1), 2]  # normals that are not known are zeros
     tilted = int(np.count_nonzero((upwards > _TILTED[0]) & (upwards < _TILTED[1])))
     return tilted > _TILTED_SHARE * len(upwards) and not has_flat_top(body)
 

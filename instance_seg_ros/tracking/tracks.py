@@ -31,7 +31,8 @@ _UNLIKE = 0.35
 _ODD_SIGHTINGS = 5
 """After so many sightings of another shape in a row the object has that."""
 _UNMOVED_MASK = 0.85
-"""So much of what it showed in the frame before (IoU) does not move."""
+"""Whose mask overlaps that of the frame before by so much (IoU) is taken to rest, although what moves slowly, or along
+the line of sight, shows such a mask as well."""
 RESTING = 3
 """What was in its place for so many sightings rests there."""
 _COLOR_SIGHTINGS = 20

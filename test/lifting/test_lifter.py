@@ -116,6 +116,15 @@ def test_the_box_of_what_is_round_lies_along_the_line_of_sight_whatever_the_nois
         assert max(along, across) > np.cos(np.radians(3))
 
 
+@pytest.mark.parametrize("body", [Cylinder(0.035, 0.10, upright(0.01, 0.01, 0.05)), Sphere(0.04, upright(0, 0, 0.04))])
+def test_seen_from_straight_above_the_box_of_what_is_round_lies_along_the_rows_of_the_image(body: Body) -> None:
+    scene = AnalyticScene([body], look_at((0, 0, 0.03), 0.7, 90))
+    for seed in range(6):
+        box = lift(scene, seed=seed).instances[0].box
+        assert box is not None
+        assert np.abs(box.T_camera_box.rotation[0, :2]).max() > np.cos(np.radians(3))
+
+
 def test_surface_centroid_and_covariance_are_those_of_the_kept_points() -> None:
     scene = AnalyticScene([Box((0.12, 0.07, 0.05), upright(0, 0, 0.025))], look_at((0, 0, 0), 0.7, 45))
     instance = lift(scene).instances[0]

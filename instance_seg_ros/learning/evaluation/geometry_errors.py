@@ -22,6 +22,8 @@ FloatArray = NDArray[np.float64]
 BOTTOM_WITHIN_M = 0.008
 """A box's lower end is right within this of the object's true lowest point; where depth is noisier, within 3 sigma."""
 SIGMAS_OF_90_PERCENT = 1.645
+_SAME_M = 1e-6
+"""Points that depart from a line by less are on it."""
 INVENTED_M = 0.02
 """A box that reaches this far below the object's lowest point stands on a plane that is not there."""
 
@@ -198,6 +200,9 @@ def _smallest_box(frame: RgbdFrame, mask: NDArray[np.bool_]) -> FloatArray:
     points_m = _without_outliers_m(_masked_points_m(frame, mask))
     if len(points_m) < 4:
         return np.full(3, np.nan)
+    low_m, high_m = points_m.min(axis=0), points_m.max(axis=0)
+    if np.linalg.matrix_rank(points_m - low_m, _SAME_M) < 2:  # around a line there is no smallest box
+        return np.asarray((low_m + high_m) / 2)
     to_origin, _ = trimesh.bounds.oriented_bounds(points_m)
     return np.asarray(np.linalg.inv(to_origin)[:3, 3])
 

@@ -142,6 +142,15 @@ def test_simple_recipes_are_the_mean_of_what_is_seen_and_boxes_around_it_without
         np.testing.assert_allclose(centre_m, [0, 0, 1], atol=2e-3, err_msg=name)
 
 
+@pytest.mark.parametrize("rows", [1, 2])
+def test_simple_recipes_have_a_middle_of_what_is_a_line_or_a_plane_as_well(rows: int) -> None:
+    mask = np.zeros((48, 64), dtype=bool)
+    mask[20 : 20 + rows, 10:50] = True
+    frame = RgbdFrame(None, mask.astype(np.float32), Intrinsics(64, 48, 100.0, 100.0, 29.5, 19.5 + rows / 2))
+    for recipe in RECIPES.values():
+        np.testing.assert_allclose(recipe(frame, mask), [0, 0, 1], atol=1e-6)
+
+
 def test_where_nothing_was_measured_simple_recipes_have_no_centre() -> None:
     frame = RgbdFrame(None, np.zeros((48, 64), np.float32), Intrinsics(64, 48, 100.0, 100.0, 31.5, 23.5))
     for recipe in RECIPES.values():
