@@ -125,6 +125,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # No option before the subcommand takes a value, so the first word without a dash is the subcommand.
     chosen = next((word for word in words if not word.startswith("-")), None)
     try:
+        if fault := _fault_before_options(words, chosen):
+            raise InputError(fault)
         args, unknown = build_parser(chosen).parse_known_args(words)
         if unknown:
             raise InputError(unknown_text(unknown, args.command))
@@ -152,16 +154,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail("interrupted", status=EXIT_INTERRUPTED)
 
 
+def _fault_before_options(words: Sequence[str], chosen: str | None) -> str:
+    """What is wrong with the options before the subcommand, or else with its name; empty for nothing."""
+    before = words if chosen is None else words[: words.index(chosen)]
+    known = "-h", "--help", "--version"
+    unknown = [word for word in before if word == "--" or not any(option.startswith(word) for option in known)]
+    if unknown:
+        return _unknown(unknown, PROGRAM, known, f"{PROGRAM} --help")
+    names = [*COMMANDS, "version"]
+    if chosen is None or chosen in names or before:
+        return ""  # whatever follows --help or --version
+    near = difflib.get_close_matches(chosen, names, n=1)
+    meant = f" (did you mean {near[0]}?)" if near else ""
+    return f"there is no command {chosen}{meant}; `{PROGRAM} --help` lists them all"
+
+
 def unknown_text(words: Sequence[str], command: str) -> str:
     """A message about words of a command line that its command does not know, with the options that were meant."""
-    known = _options_of(command)
+    return _unknown(words, command, _options_of(command), f"{PROGRAM} {command} --help")
+
+
+def _unknown(words: Sequence[str], program: str, known: Sequence[str], help_call: str) -> str:
     faults = []
     for word in words:
         option = word.partition("=")[0]
         near = difflib.get_close_matches(option, known, n=1) if option.startswith("-") else []
         near = near or [name for name in known if option.endswith(name[1:])]  # --segmentation-backend for --backend
         faults.append(f"{word} (did you mean {near[0]}?)" if near else word)
-    return f"{command} does not know {', '.join(faults)}; `{PROGRAM} {command} --help` lists what it takes"
+    return f"{program} does not know {', '.join(faults)}; `{help_call}` lists what it takes"
 
 
 def misspelt_options(words: Sequence[str], command: str) -> list[str]:

@@ -29,6 +29,8 @@ _LENS_OFF_CENTRE = 0.04
 """
 _OFF_CENTRE, _FAR_OFF_CENTRE = 0.08, 0.2
 """Where intrinsics are held against the usual sizes; where nothing but a crop puts those that are right."""
+_LONGER_BY = 1.1, 2.1
+"""How much longer one side of a camera's image is than the other: 5:4 to 2:1, and the lens somewhat off the middle."""
 _MAX_VIEW_DEG = 178.0
 _MAX_IMAGE_PER_FOCAL = 2 * math.tan(math.radians(_MAX_VIEW_DEG / 2))
 
@@ -79,12 +81,16 @@ class Intrinsics:
         return np.array([self.fx, self.fy, self.cx, self.cy], dtype=np.float32)
 
     @property
-    def is_centred(self) -> bool:
-        """Whether the optical axis meets the middle of the image, as it does where nothing was cropped.
+    def fits_size(self) -> bool:
+        """Whether these may be the intrinsics of images of this size, and not of another resolution of the camera.
 
-        Intrinsics of another resolution mostly miss it.
+        The optical axis meets the middle of an image, unless that was cropped: those of another resolution mostly miss
+        it, but meet that of an image of a usual size, or one of a camera's proportions that lies the same way. Those of
+        a crop may, too, by chance.
         """
-        return self._off_centre(self.width, self.height) <= _FAR_OFF_CENTRE and self.size_instead is None
+        if self.size_instead is not None:
+            return False
+        return self._off_centre(self.width, self.height) <= _FAR_OFF_CENTRE or not self._is_of_some_image
 
     @property
     def size_instead(self) -> tuple[int, int] | None:
@@ -95,6 +101,17 @@ class Intrinsics:
             return None
         nearest = min(_USUAL_SIZES, key=lambda size: self._off_centre(*size))
         return nearest if self._off_centre(*nearest) <= _LENS_OFF_CENTRE else None
+
+    @property
+    def _is_of_some_image(self) -> bool:
+        """Whether the image whose middle the optical axis meets has the proportions of one."""
+        width, height = 2 * self.cx + 1, 2 * self.cy + 1
+        if min(width, height) <= 1:
+            return min(self.cx, self.cy) == 0  # not filled in; no crop puts it there to the digit
+        if max(self.width, self.height) < _LONGER_BY[0] * min(self.width, self.height):
+            return max(width, height) <= _LONGER_BY[1] * min(width, height)
+        proportion = width / height if self.width > self.height else height / width
+        return _LONGER_BY[0] <= proportion <= _LONGER_BY[1]
 
     def _off_centre(self, width: int, height: int) -> float:
         """How far the optical axis passes from the middle of images of a size, as a share of the side."""

@@ -123,7 +123,7 @@ def read_files(
         intrinsics = Intrinsics(width, height, *(float(meta[key]) for key in _CAMERA_KEYS))
     except ValueError as error:
         raise CaptureError(f"{meta_path}: {error}") from error
-    if not intrinsics.is_centred and not ("width" in meta and "height" in meta):
+    if not intrinsics.fits_size and not ("width" in meta and "height" in meta):
         raise CaptureError(
             f"{meta_path}: cx {intrinsics.cx:g} and cy {intrinsics.cy:g} are far from the middle of {width}x{height}; "
             "are they of another resolution? If the image was cropped, name its width and height there as well"

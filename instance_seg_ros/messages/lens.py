@@ -109,7 +109,7 @@ def centre_fault(infos: Mapping[str, CameraInfo | None]) -> str:
             camera = intrinsics_from_matrix(info.k, info.width, info.height)
         except ValueError:  # such as zeros: refused where it is used, and that of aligned depth is not
             continue
-        if not camera.is_centred:
+        if not camera.fits_size:
             size = camera.size_instead
             instead = "another resolution" if size is None else f"{size[0]}x{size[1]}, in whose middle that is"
             return (

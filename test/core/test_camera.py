@@ -60,28 +60,37 @@ def test_resizing_keeps_the_directions_of_the_image_corners() -> None:
 
 @pytest.mark.parametrize(
     ("cx", "cy", "centred"),
-    [(319.5, 239.5, True), (200.0, 150.0, True), (440.0, 330.0, True), (180.0, 239.5, False), (319.5, 340.0, False)],
+    [(319.5, 239.5, True), (200.0, 150.0, True), (440.0, 330.0, True), (180.0, 130.0, False), (450.0, 340.0, False)],
 )
-def test_a_camera_is_centred_where_its_axis_meets_the_middle_two_fifths(cx: float, cy: float, centred: bool) -> None:
-    assert Intrinsics(640, 480, 600.0, 600.0, cx, cy).is_centred is centred
+def test_an_axis_through_the_middle_two_fifths_of_an_image_is_right(cx: float, cy: float, centred: bool) -> None:
+    assert Intrinsics(640, 480, 600.0, 600.0, cx, cy).fits_size is centred
 
 
 @pytest.mark.parametrize(
-    ("width", "height", "cx", "cy", "centred", "instead"),
+    ("width", "height", "cx", "cy", "fits", "instead"),
     [
         (640, 480, 318.6, 255.3, True, None),
         (640, 480, 288.0, 205.0, True, None),  # somewhat aside, and the middle of no usual image
         (640, 480, 640.8, 355.2, False, (1280, 720)),
         (640, 480, 421.3, 243.8, False, (848, 480)),  # of another width only
         (640, 480, 159.5, 119.5, False, (320, 240)),
-        (640, 480, 120.0, 300.0, False, None),
+        (640, 480, 175.0, 125.0, False, None),  # of 351x251, which is no usual size
+        (640, 480, 120.0, 300.0, True, None),  # of a crop, as no camera has an image of 241x601
+        (640, 480, 319.5, 100.0, True, None),  # of a crop of its rows
+        (640, 480, -40.0, 239.5, True, None),  # beside the axis
+        (640, 480, 150.0, 210.0, True, None),  # an upright image in one that lies
+        (480, 640, 120.0, 210.0, False, None),  # but where the image does
+        (500, 480, 150.0, 90.0, False, None),  # a square image tells neither
+        (500, 480, 150.0, 50.0, True, None),
+        (640, 480, 0.0, 0.0, False, None),  # not filled in
+        (640, 480, 0.0, 239.5, False, None),
     ],
 )
 def test_intrinsics_that_miss_the_middle_are_those_of_another_resolution_or_of_a_crop(
-    width: int, height: int, cx: float, cy: float, centred: bool, instead: tuple[int, int] | None
+    width: int, height: int, cx: float, cy: float, fits: bool, instead: tuple[int, int] | None
 ) -> None:
     camera = Intrinsics(width, height, 600.0, 600.0, cx, cy)
-    assert (camera.is_centred, camera.size_instead) == (centred, instead)
+    assert (camera.fits_size, camera.size_instead) == (fits, instead)
 
 
 def test_intrinsics_from_the_matrix_of_a_camera_info() -> None:

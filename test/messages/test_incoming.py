@@ -236,9 +236,10 @@ def test_a_region_of_interest_moves_the_principal_point() -> None:
         ({"k": [20.0, 0, 7.5, 0, 20.0, 5.5, 0, 0, 1]}, "the principal point (7.5, 5.5) of colour is far from the m"),
         ({"k": [10.0, 0, 5.0, 0, 10.0, 2.5, 0, 0, 1]}, ""),
         ({"roi": SimpleNamespace(x_offset=4, y_offset=3, width=4, height=3)}, ""),
+        ({"k": [10.0, 0, 1.5, 0, 10.0, 2.5, 0, 0, 1]}, ""),
         ({"k": [0.0] * 9}, ""),
     ],
-    ids=["its own", "of twice the resolution", "somewhat aside", "of a part that is named", "not filled in"],
+    ids=["its own", "of twice the resolution", "somewhat aside", "named part", "of an upright part", "not filled in"],
 )
 def test_a_k_that_misses_the_middle_is_told(changes: dict[str, Any], told: str) -> None:
     fault = centre_fault({"depth": None, "colour": info(**changes)})

@@ -373,7 +373,7 @@ def _checked_image(entry: dict[str, Any], found: str, files: CocoFiles) -> tuple
             focal = DEFAULT_FOCAL_SHARE * width
             return path, Intrinsics(width, height, focal, focal, (width - 1) / 2, (height - 1) / 2), False
         named = list(files.intrinsics)
-        if not Intrinsics(width, height, *files.intrinsics).is_centred:
+        if not Intrinsics(width, height, *files.intrinsics).fits_size:
             raise ValueError(
                 f"{path}: the camera of --intrinsics does not look through the middle of an image of {width}x{height}; "
                 "it is of another resolution"
