@@ -89,7 +89,7 @@ class Column:
             the grasp; inf without one.
         starts: (C + 1,) int64, where those of each pose start.
         point: (M,) int64, index of the body's point.
-        local_m: (M, 3) float64, its place in the frame of the grasp.
+        local_m: (3, M) float64, its place in the frame of the grasp.
     """
 
     nearest_m: FloatArray

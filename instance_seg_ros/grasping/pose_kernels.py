@@ -19,6 +19,10 @@ _LEAST_FACING = 0.3
 """Cosine between closing axis and inward normal below which a point is of another side than the one that is touched."""
 OWN_CLEARANCE_M = 0.001
 """That fingers keep from the body on their way in."""
+_LANES = 8
+"""Numbers that the processor works on side by side, and flags that one look at eight bytes tells to be none."""
+_BLOCK = 128
+"""So many points are looked at before it is asked whether one was met."""
 _MIN_ROOM_M = 0.003
 """Of the opening beside each contact."""
 _THIN_DISTANCE_M = 0.03
@@ -50,6 +54,34 @@ def _along(axis: Axis, x: float, y: float, z: float) -> float:
     return axis[0] * x + axis[1] * y + axis[2] * z - axis[3]
 
 
+@inner
+def _all_along(axis: Axis, p_x: Floats, p_y: Floats, p_z: Floats, along_m: Floats) -> None:
+    """One coordinate (N,) of points in the frame that an axis is of."""
+    for n in range(len(p_x)):
+        along_m[n] = _along(axis, p_x[n], p_y[n], p_z[n])
+
+
+@inner
+def _least(values: Floats, lanes: Floats) -> float:
+    """The least of (N,) values, inf without one; of every eighth apart first, which the processor does side by side.
+
+    Args:
+        lanes: (8,) to work with.
+    """
+    whole = len(values) // _LANES * _LANES
+    lanes[:] = np.inf
+    for start in range(0, whole, _LANES):
+        own = values[start : start + _LANES]
+        for k in range(_LANES):
+            lanes[k] = own[k] if own[k] < lanes[k] else lanes[k]
+    least = np.inf
+    for k in range(_LANES):
+        least = lanes[k] if lanes[k] < least else least
+    for n in range(whole, len(values)):
+        least = values[n] if values[n] < least else least
+    return least
+
+
 @kernel("float64[:, :, ::1]", "float64[:, ::1]", "float64[:, ::1]", "float64", "float64", "float64", "float64")
 def columns_of(
     rotations: Floats,
@@ -72,61 +104,49 @@ def columns_of(
         nearest_m: (C,) z of the first point in the way of palm and fingers, inf without one.
         starts: (C + 1,) where the points of each pose start among the M that lie in the fingers' way.
         point: (M,) their indices.
-        local_m: (M, 3) and their places in the grasp's frame.
+        local_m: (3, M) and their places in the grasp's frame.
     """
     count, points = len(origins_m), len(points_m)
     nearest_m = np.empty(count)
     starts = np.empty(count + 1, np.int64)
-    point, local_m = np.empty(count * points, np.int64), np.empty((count * points, 3))
+    point, along_m = np.empty(count * points, np.int64), np.empty((3, count * points))
     used = 0
     p_x, p_y, p_z = points_m[:, 0].copy(), points_m[:, 1].copy(), points_m[:, 2].copy()
     x_m, y_m, z_m, behind_z_m = np.empty(points), np.empty(points), np.empty(points), np.empty(points)
-    within = np.empty(points, np.int64)
+    words = (points + _LANES - 1) // _LANES
+    within, lanes = np.zeros(words * _LANES, np.uint8), np.empty(_LANES)
+    within_words, chosen = within.view(np.int64), np.empty(words * _LANES + 1, np.int64)
     for c in range(count):
         starts[c] = used
         x_axis, y_axis, z_axis = _axes(rotations, origins_m, c)
         # Loops without branches, which the processor does for several points at a time.
-        for n in range(points):
-            x_m[n] = _along(x_axis, p_x[n], p_y[n], p_z[n])
-            y_m[n] = _along(y_axis, p_x[n], p_y[n], p_z[n])
-            z_m[n] = _along(z_axis, p_x[n], p_y[n], p_z[n])
+        _all_along(x_axis, p_x, p_y, p_z, x_m)
+        _all_along(y_axis, p_x, p_y, p_z, y_m)
+        _all_along(z_axis, p_x, p_y, p_z, z_m)
         for n in range(points):
             behind_z_m[n] = z_m[n] if (abs(x_m[n]) <= behind_x_m) & (abs(y_m[n]) <= behind_y_m) else np.inf
-        first_m = np.inf
+        nearest_m[c] = _least(behind_z_m, lanes)
         for n in range(points):
-            if behind_z_m[n] < first_m:
-                first_m = behind_z_m[n]
-        nearest_m[c] = first_m
+            within[n] = (abs(x_m[n]) <= fingers_x_m) & (abs(y_m[n]) <= fingers_y_m)
         few = 0
-        for n in range(points):
-            within[few] = n
-            few += (abs(x_m[n]) <= fingers_x_m) & (abs(y_m[n]) <= fingers_y_m)
-        for n in within[:few]:
-            point[used] = n
-            local_m[used, 0], local_m[used, 1], local_m[used, 2] = x_m[n], y_m[n], z_m[n]
-            used += 1
+        for word in range(words):
+            if within_words[word] == 0:  # neighbours are within, or not, together
+                continue
+            own = within[word * _LANES : (word + 1) * _LANES]
+            for k in range(_LANES):
+                chosen[few] = word * _LANES + k
+                few += own[k]
+        own_point, own_x_m = point[used : used + few], along_m[0, used : used + few]
+        own_y_m, own_z_m = along_m[1, used : used + few], along_m[2, used : used + few]
+        for k in range(few):
+            n = chosen[k]
+            own_point[k], own_x_m[k], own_y_m[k], own_z_m[k] = n, x_m[n], y_m[n], z_m[n]
+        used += few
     starts[count] = used
-    return nearest_m, starts, point[:used].copy(), local_m[:used].copy()
-
-
-@inner
-def _between(
-    starts: Ints, local_m: Floats, pose: int, depth_m: float, opening_m: float, thickness_m: float
-) -> tuple[bool, float, float, float]:
-    """Whether the opened fingers get there, and where on the closing axis and how deep the body is between them."""
-    inner_m = opening_m / 2
-    low_m, high_m, deepest_m = np.inf, -np.inf, np.inf
-    for m in range(starts[pose], starts[pose + 1]):
-        x, z = local_m[m, 0], local_m[m, 2] - depth_m
-        if abs(x) > inner_m + thickness_m + OWN_CLEARANCE_M or z > OWN_CLEARANCE_M:
-            continue
-        if abs(x) >= inner_m - OWN_CLEARANCE_M:
-            return False, 0.0, 0.0, 0.0
-        if z <= 0:
-            low_m, high_m, deepest_m = min(low_m, x), max(high_m, x), min(deepest_m, z)
-    # The pose is centred between the contacts afterwards, but the fingers come down where the pose is now.
-    room_m = inner_m - _MIN_ROOM_M
-    return low_m < np.inf and high_m <= room_m and low_m >= -room_m, low_m, high_m, -deepest_m
+    local_m = np.empty((3, used))
+    for axis in range(3):
+        local_m[axis] = along_m[axis, :used]
+    return nearest_m, starts, point[:used].copy(), local_m
 
 
 @inner
@@ -135,34 +155,57 @@ def _close(
     depth_m: float,
     opening_m: float,
     rotations: Floats,
-    starts: Ints,
     point: Ints,
-    local_m: Floats,
+    x_m: Floats,
+    y_m: Floats,
+    z_m: Floats,
     normals: Floats,
     assumed: Floats,
     thickness_m: float,
+    between: Ints,
     values: Floats,
 ) -> bool:
-    """Whether the opened fingers get there, and into `values` (12,) what they meet where they close."""
-    free, low_m, high_m, deep_m = _between(starts, local_m, pose, depth_m, opening_m, thickness_m)
-    if not free:
+    """Whether the opened fingers get there, and into `values` (12,) what they meet where they close.
+
+    Args:
+        point, x_m, y_m, z_m: (K,) of the column of this pose.
+        between: (K,) or more, to work with.
+    """
+    inner_m = opening_m / 2
+    outer_m, beside_m = inner_m + thickness_m + OWN_CLEARANCE_M, inner_m - OWN_CLEARANCE_M
+    in_the_way, count = 0, 0
+    for m in range(len(x_m)):
+        reached = z_m[m] - depth_m <= OWN_CLEARANCE_M
+        in_the_way += reached & (abs(x_m[m]) <= outer_m) & (abs(x_m[m]) >= beside_m)
+    if in_the_way:
         return False
-    values[0], values[1], values[2], values[3], values[4], values[5] = low_m, high_m, 1.0, 0.0, np.inf, deep_m
+    for m in range(len(x_m)):
+        between[count] = m
+        count += (z_m[m] - depth_m <= 0) & (abs(x_m[m]) <= outer_m)
+    low_m, high_m, deepest_m = np.inf, -np.inf, np.inf
+    for k in range(count):
+        x, z = x_m[between[k]], z_m[between[k]] - depth_m
+        low_m, high_m, deepest_m = min(low_m, x), max(high_m, x), min(deepest_m, z)
+    # The pose is centred between the contacts afterwards, but the fingers come down where the pose is now.
+    room_m = inner_m - _MIN_ROOM_M
+    if not (low_m < np.inf and high_m <= room_m and low_m >= -room_m):
+        return False
+    values[0], values[1], values[2], values[3], values[4], values[5] = low_m, high_m, 1.0, 0.0, np.inf, -deepest_m
     for side in range(2):
         sign = 2.0 * side - 1.0
         c_x, c_y, c_z = sign * rotations[pose, 0, 0], sign * rotations[pose, 1, 0], sign * rotations[pose, 2, 0]
-        n_x, n_y, n_z, share, y_m, z_m = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+        n_x, n_y, n_z, share, mean_y_m, mean_z_m = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
         number, top_m, bottom_m = 0, -np.inf, np.inf
-        for m in range(starts[pose], starts[pose + 1]):
-            x, z = local_m[m, 0], local_m[m, 2] - depth_m
-            carries = x >= high_m - _PATCH_M if side else x <= low_m + _PATCH_M
-            if z > 0 or not carries or abs(x) > opening_m / 2:
+        for k in range(count):
+            m = between[k]
+            x = x_m[m]
+            if not (x >= high_m - _PATCH_M if side else x <= low_m + _PATCH_M):
                 continue
-            n = point[m]
+            n, z = point[m], z_m[m] - depth_m
             number += 1
             share += assumed[n]
-            y_m += local_m[m, 1]
-            z_m += z
+            mean_y_m += y_m[m]
+            mean_z_m += z
             top_m, bottom_m = max(top_m, z), min(bottom_m, z)
             # At an edge a finger touches the side, not the top.
             if c_x * normals[n, 0] + c_y * normals[n, 1] + c_z * normals[n, 2] > _LEAST_FACING:
@@ -172,7 +215,7 @@ def _close(
         values[3] += share / number / 2
         values[4] = min(values[4], top_m - bottom_m)
         values[6 + 3 * side] = high_m if side else low_m
-        values[7 + 3 * side], values[8 + 3 * side] = y_m / number, z_m / number
+        values[7 + 3 * side], values[8 + 3 * side] = mean_y_m / number, mean_z_m / number
     return True
 
 
@@ -224,7 +267,7 @@ def close_fingers(
     """
     count = len(depth_m)
     poses, opened_m, values = np.empty(count, np.int64), np.empty(count), np.empty((count, 12))
-    tight = np.empty(count, np.bool_)
+    tight, between = np.empty(count, np.bool_), np.empty(len(normals), np.int64)
     found, unfit, slip = 0, 0, 0
     for less in range(2):
         for c in range(count):
@@ -232,8 +275,21 @@ def close_fingers(
             if depth_m[c] < -length_m or (less and not tight[c]):
                 continue
             own_m = openings_m[c] if less else max_opening_m
+            first, end = starts[c], starts[c + 1]
             fits = (not less or own_m < max_opening_m) and _close(
-                c, depth_m[c], own_m, rotations, starts, point, local_m, normals, assumed, thickness_m, values[found]
+                c,
+                depth_m[c],
+                own_m,
+                rotations,
+                point[first:end],
+                local_m[0, first:end],
+                local_m[1, first:end],
+                local_m[2, first:end],
+                normals,
+                assumed,
+                thickness_m,
+                between,
+                values[found],
             )
             tight[c] = not fits
             if not fits:
@@ -254,7 +310,9 @@ def _meets(
     origins_m: Floats,
     pose: int,
     opening_m: float,
-    points_m: Floats,
+    p_x: Floats,
+    p_y: Floats,
+    p_z: Floats,
     ways_m: Floats,
     clearance_m: float,
 ) -> bool:
@@ -262,26 +320,25 @@ def _meets(
     thickness_m, half_y_m, fingers_z_m, fingers_start_m = ways_m[0], ways_m[1], ways_m[2], ways_m[3]
     palm_x_m, palm_y_m, palm_start_m, palm_z_m = ways_m[4], ways_m[5], ways_m[6], ways_m[7]
     inner_m = opening_m / 2
-    outer_m = inner_m + thickness_m + clearance_m
-    lowest_m = min(palm_start_m, fingers_start_m) - clearance_m
-    widest_m = max(outer_m, palm_x_m + clearance_m)
+    outer_m, inner_m = inner_m + thickness_m + clearance_m, inner_m - clearance_m
+    between_m, start_m, half_m = fingers_z_m - clearance_m, fingers_start_m - clearance_m, half_y_m + clearance_m
+    palm_x_m, palm_y_m = palm_x_m + clearance_m, palm_y_m + clearance_m
+    palm_start_m, palm_z_m = palm_start_m - clearance_m, min(palm_z_m + clearance_m, clearance_m)
     x_axis, y_axis, z_axis = _axes(rotations, origins_m, pose)
-    for n in range(len(points_m)):
-        p_x, p_y, p_z = points_m[n, 0], points_m[n, 1], points_m[n, 2]
-        z = _along(z_axis, p_x, p_y, p_z)
-        if z > clearance_m or z < lowest_m:
-            continue
-        x = abs(_along(x_axis, p_x, p_y, p_z))
-        if x > widest_m:
-            continue
-        y = abs(_along(y_axis, p_x, p_y, p_z))
-        if x <= outer_m and y <= half_y_m + clearance_m:
-            if z >= fingers_z_m - clearance_m:
-                return True
-            if z >= fingers_start_m - clearance_m and x >= inner_m - clearance_m:
-                return True
-        in_palm = x <= palm_x_m + clearance_m and y <= palm_y_m + clearance_m
-        if in_palm and palm_start_m - clearance_m <= z <= palm_z_m + clearance_m:
+    count = len(p_x)
+    for first in range(0, count, _BLOCK):
+        met, last = 0, min(first + _BLOCK, count)
+        o_x, o_y, o_z = p_x[first:last], p_y[first:last], p_z[first:last]
+        # Without branches, so that the processor does it for several points at a time.
+        for n in range(len(o_x)):
+            x = abs(_along(x_axis, o_x[n], o_y[n], o_z[n]))
+            y = abs(_along(y_axis, o_x[n], o_y[n], o_z[n]))
+            z = _along(z_axis, o_x[n], o_y[n], o_z[n])
+            by_fingers = (z >= between_m) | ((z >= start_m) & (x >= inner_m))
+            by_fingers = by_fingers & (z <= clearance_m) & (x <= outer_m) & (y <= half_m)
+            by_palm = (x <= palm_x_m) & (y <= palm_y_m) & (z >= palm_start_m) & (z <= palm_z_m)
+            met += by_fingers | by_palm
+        if met:
             return True
     return False
 
@@ -326,12 +383,13 @@ def _nearly_same(rotations: Floats, origins_m: Floats, first: int, second: int) 
         squared_m2 += (origins_m[first, axis] - origins_m[second, axis]) ** 2
     if squared_m2 > _THIN_DISTANCE_M**2:
         return False
-    along = np.zeros(3)
+    along_x, along_y, along_z = 0.0, 0.0, 0.0
     for row in range(3):
-        for axis in range(3):
-            along[axis] += rotations[first, row, axis] * rotations[second, row, axis]
+        along_x += rotations[first, row, 0] * rotations[second, row, 0]
+        along_y += rotations[first, row, 1] * rotations[second, row, 1]
+        along_z += rotations[first, row, 2] * rotations[second, row, 2]
     # Trace of the turn between them, and of the same with x and y reversed.
-    return (abs(along[0] + along[1]) + along[2] - 1) / 2 >= _THIN_COSINE
+    return (abs(along_x + along_y) + along_z - 1) / 2 >= _THIN_COSINE
 
 
 @kernel(
@@ -376,6 +434,7 @@ def best_free(
         unfit: how many met the body.
     """
     chosen = np.empty(most, np.int64)
+    others_x_m, others_y_m, others_z_m = others_m[:, 0].copy(), others_m[:, 1].copy(), others_m[:, 2].copy()
     count, met, unfit = 0, 0, 0
     for c in order:
         if count == most:
@@ -387,9 +446,10 @@ def best_free(
                 break
         if alike:
             continue
-        if _meets(rotations, origins_m, c, openings_m[c], others_m, ways_m, clearance_m):
+        own_m = openings_m[c]
+        if _meets(rotations, origins_m, c, own_m, others_x_m, others_y_m, others_z_m, ways_m, clearance_m):
             met += 1
-        elif moved[c] and not _fits(rotations, origins_m, c, openings_m[c], body_m, ways_m[0], ways_m[1]):
+        elif moved[c] and not _fits(rotations, origins_m, c, own_m, body_m, ways_m[0], ways_m[1]):
             unfit += 1
         else:
             chosen[count] = c
