@@ -46,6 +46,9 @@ class Landmarks:
         return len(self.points_m)
 
 
+NO_LANDMARKS = Landmarks(np.zeros((0, 3)), np.zeros((0, 32), dtype=np.uint8))
+
+
 class LandmarkFinder:
     """Finds landmarks; one for each thread, as OpenCV's detector keeps what it works on."""
 
@@ -57,20 +60,19 @@ class LandmarkFinder:
 
     def landmarks_of(self, frame: RgbdFrame) -> Landmarks:
         """Corners of the picture where there is depth; none without colour, or in a picture of few rows or columns."""
-        none = Landmarks(np.zeros((0, 3)), np.zeros((0, 32), dtype=np.uint8))
         if frame.color_rgb is None:
-            return none
+            return NO_LANDMARKS
         height, width = frame.depth_m.shape
         stride = max(1, round(width / _WIDTH_PX))
         size_px = width // stride, height // stride
         if min(size_px) <= 2 * _RIM_PX:
-            return none
+            return NO_LANDMARKS
         grey = cv2.cvtColor(frame.color_rgb, cv2.COLOR_RGB2GRAY)
         if stride > 1:
             grey = cv2.resize(grey, size_px, interpolation=cv2.INTER_AREA)
         corners, descriptors = self._orb.detectAndCompute(grey, None)
         if descriptors is None:
-            return none
+            return NO_LANDMARKS
         camera = frame.intrinsics
         # The middle of a pixel of the smaller picture, in pixels of the frame.
         xy = (np.asarray(cv2.KeyPoint.convert(corners), dtype=np.float64) + 0.5) * np.divide(

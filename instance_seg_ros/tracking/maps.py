@@ -15,7 +15,7 @@ from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.tracking.alignment import Alignment, Objects, alignments
 from instance_seg_ros.tracking.arrays import rows_at
 from instance_seg_ros.tracking.association import likeness, places_of
-from instance_seg_ros.tracking.landmarks import LEAST, Landmarks, motion_between
+from instance_seg_ros.tracking.landmarks import LEAST, NO_LANDMARKS, Landmarks, motion_between
 from instance_seg_ros.tracking.sightings import Sightings
 from instance_seg_ros.tracking.tracks import Tracks
 
@@ -35,6 +35,8 @@ _NEAR_M = 0.15
 """A camera that moved by more between two frames is known by two objects, not by one."""
 _ENOUGH = 3
 """So many objects in their places are no chance."""
+_TOLD_BY_DEPTH, _CLEAR, _OTHER_POSE_M = 2, 0.3, 0.1
+"""So many are none where the depth agrees, too, and no pose that is farther off than the third is nearly as good."""
 _UNRESTED, _RESTED = 0.5, 5.0
 """What moved just now, or is new, tells less of the camera than what has been in its place for so many frames."""
 _KNOWN_SIGHTINGS, _RESTED_SIGHTINGS, _LATELY_UPDATES = 8, 2, 15
@@ -45,6 +47,8 @@ _NEW_VIEW_M, _MOST_VIEWS = 0.15, 12
 """Of a map so many views are remembered, that are at least so far apart, and what is ahead in them."""
 _MOST_COMPARED, _PLENTY = 12, 30
 """So many views of maps that were left are compared in a frame, and none any more once so many landmarks agree."""
+_NEAREST, _LEAST_IN_VIEW = 3, 0.3
+"""So many views nearest to a pose, and such a share of them, tell whether that is right."""
 _AHEAD_M = np.array([0.0, 0.0, 0.9])
 _OTHER_MAPS = 4
 """The camera is looked for in the map of before, and in so many others in which most was seen."""
@@ -57,10 +61,12 @@ class View:
     Attributes:
         T_map_camera: the place.
         landmarks: in the frame of the camera that was there.
+        points_m: (P, 3) points all over what it saw, in its frame.
     """
 
     T_map_camera: Transform
     landmarks: Landmarks
+    points_m: FloatArray
 
     @functools.cached_property
     def eye_m(self) -> list[float]:
@@ -97,9 +103,9 @@ class Map:
 
     def with_landmarks(self, landmarks: Landmarks) -> Map:
         """The map after a frame with some landmarks was seen from where the camera is."""
-        latest = View(self.T_map_camera, landmarks)
+        latest = View(self.T_map_camera, landmarks, self.view_m)
         views = self.views
-        if len(landmarks) >= LEAST and all(_apart_m(latest, other) > _NEW_VIEW_M for other in views):
+        if all(_apart_m(latest, other) > _NEW_VIEW_M for other in views):
             views = (*views, latest)
         if len(views) > _MOST_VIEWS:
             # The one that another one is nearest to tells least; the first one is where all began.
@@ -181,6 +187,19 @@ def agreements(view_m: FloatArray, poses: Sequence[Transform], frame: RgbdFrame)
     return [Agreement(*shares) for shares in zip(same.tolist(), through.tolist(), nearer.tolist(), strict=True)]
 
 
+def agreement_with(known: Map, T_map_camera: Transform, frame: RgbdFrame) -> Agreement:
+    """How what was seen of a map from near a pose, and last, agrees with a frame seen from there.
+
+    Shares of what of it is in view, of which there must be enough: a camera that comes back sees it from elsewhere.
+    """
+    here = View(T_map_camera, NO_LANDMARKS, known.view_m)
+    nearest = sorted(known.views, key=lambda view: _apart_m(here, view))[:_NEAREST]
+    points_m = [known.T_map_camera.apply(known.view_m), *(view.T_map_camera.apply(view.points_m) for view in nearest)]
+    shares = agreements(np.concatenate(points_m), [T_map_camera.inverse()], frame)[0]
+    in_view = max(shares.same + shares.through + shares.nearer, _LEAST_IN_VIEW)
+    return Agreement(shares.same / in_view, shares.through / in_view, shares.nearer / in_view)
+
+
 def _apart_m(first: View, second: View) -> float:
     """How far apart two views are, and what is ahead in them."""
     return math.dist(first.eye_m, second.eye_m) + math.dist(first.ahead_m, second.ahead_m)
@@ -214,7 +233,7 @@ def map_by_landmarks(
         return None
     left = [(known, view) for known in maps[1:] if known.born < maps[0].born for view in known.views]
     turn = range(update * _MOST_COMPARED, update * _MOST_COMPARED + min(len(left), _MOST_COMPARED))
-    here = View(maps[0].T_map_camera, landmarks)
+    here = View(maps[0].T_map_camera, landmarks, maps[0].view_m)
     nearest = sorted(maps[0].views, key=lambda view: _apart_m(here, view))
     if maps[0].latest is not None:
         nearest.insert(1, maps[0].latest)
@@ -231,9 +250,9 @@ def map_by_landmarks(
             found = replace(best[0], T_map_camera=best[1])
             if most < _PLENTY:
                 own = rows_at(tracks, tracks.maps == found.number)
-                alignment, _, held = _aligned(own, seen, up, found, frame)
-                if not held and alignment.explained >= objects_that_tell(int(seen.placed.sum())):
-                    found = replace(found, T_map_camera=alignment.T_map_camera)
+                told = _aligned(own, seen, up, found, frame)
+                if not told.is_before and told.alignment.explained >= objects_that_tell(int(seen.placed.sum())):
+                    found = replace(found, T_map_camera=told.alignment.T_map_camera)
             return replace(found, view_m=view_of(frame))
     return None
 
@@ -251,8 +270,9 @@ def map_of(
 
     A map is left only when it does not explain what is seen: half of the objects that should be in sight must be there,
     or one of them and the depth of the frame before, seen from a pose near that of before.
-    One that the camera comes back to must explain most of two or three objects, three of more, or all of the depth; and
-    it is rather in such a one, with the ids that the objects had there, than in a map that began since.
+    One that the camera comes back to must explain most of two or three objects, three of more, or all of the depth; two
+    of more will do where what was seen of the depth from near there agrees, and with no other pose nearly as well.
+    The camera is rather in such a map, with the ids that the objects had there, than in one that began since.
 
     Args:
         maps: that of the frame before first.
@@ -272,12 +292,15 @@ def map_of(
             continue
         if best is not None and known.born > maps[0].born:
             continue  # what began later than a map that explains the frame is no place to come back to
-        alignment, agreement, before = _aligned(own, seen, up, known, frame)
+        told = _aligned(own, seen, up, known, frame)
+        alignment, agreement, before = told.alignment, told.agreement, told.is_before
         still = before and agreement.is_still
         near = alignment.explained > 0 and alignment.shift_m <= _NEAR_M and agreement.is_still
         here = known if still else replace(known, T_map_camera=alignment.T_map_camera, view_m=view_of(frame))
         objects = int(seen.placed.sum())
         least = objects_that_tell(objects) if lost or index or alignment.shift_m > _NEAR_M else 0
+        enough = _TOLD_BY_DEPTH if told.lead >= _CLEAR else _ENOUGH
+        least = min(least, enough) if agreement.is_still and not before else least
         near &= not lost
         expected, gone = _in_sight(own, here.T_map_camera, frame)
         if still and alignment.explained == 0 and gone >= 2 and (objects >= 2 or lost):
@@ -290,7 +313,7 @@ def map_of(
             continue
         if index == 0 and update - known.born > _YOUNG_UPDATES:
             return here
-        back = index > 0 and agreement.is_still and alignment.explained >= max(_ENOUGH, objects / 2)
+        back = index > 0 and agreement.is_still and alignment.explained >= max(enough, objects / 2)
         if best is None or back or alignment.explained > best[0]:
             best = alignment.explained, here
     return None if best is None else best[1]
@@ -309,10 +332,25 @@ def objects_that_tell(seen: int) -> int:
     return max(2, min(seen // 2 + 1, _ENOUGH))
 
 
-def _aligned(
-    tracks: Tracks, seen: Sightings, up: FloatArray | None, known: Map, frame: RgbdFrame
-) -> tuple[Alignment, Agreement, bool]:
-    """The camera's pose in a map, that of before where no object tells; how the depth agrees; whether it is that."""
+@dataclass(frozen=True)
+class _Aligned:
+    """Where objects tell that a camera is.
+
+    Attributes:
+        alignment: the best pose.
+        agreement: of the depth with that.
+        is_before: whether it is the pose of before.
+        lead: by how much, in objects, it is better than all poses that are elsewhere.
+    """
+
+    alignment: Alignment
+    agreement: Agreement
+    is_before: bool
+    lead: float
+
+
+def _aligned(tracks: Tracks, seen: Sightings, up: FloatArray | None, known: Map, frame: RgbdFrame) -> _Aligned:
+    """The camera's pose in a map, that of before where no object tells."""
     objects, tracks = rows_at(seen, seen.placed), rows_at(tracks, tracks.look.placed)
     found = alignments(
         Objects(objects.place_m, objects.sigma_m**2, up),
@@ -320,14 +358,19 @@ def _aligned(
         likeness(objects, tracks.look) * (_UNRESTED + (1 - _UNRESTED) * np.minimum((tracks.rests - 1) / _RESTED, 1)),
         known.T_map_camera,
     )
-    poses = [other.T_map_camera.inverse() @ known.T_map_camera for other in found]
-    agreed = agreements(known.view_m, poses, frame)
+    agreed = [
+        *agreements(known.view_m, [Transform.identity()], frame),
+        *(agreement_with(known, other.T_map_camera, frame) for other in found[1:]),
+    ]
     totals = [other.score + _DEPTH_WEIGHT * own.evidence for other, own in zip(found, agreed, strict=True)]
     totals[0] += _STILL_BONUS * agreed[0].is_still
     best = int(np.argmax(totals))
     if found[best].explained == 0:
         best = 0  # a pose that no object asks for
-    return found[best], agreed[best], best == 0
+    ahead_m = np.stack([other.T_map_camera.apply(_AHEAD_M) for other in found])
+    elsewhere = np.linalg.norm(ahead_m - ahead_m[best], axis=1) > _OTHER_POSE_M
+    lead = totals[best] - max((totals[index] for index in np.flatnonzero(elsewhere)), default=0.0)
+    return _Aligned(found[best], agreed[best], best == 0, lead)
 
 
 def _in_sight(tracks: Tracks, T_map_camera: Transform, frame: RgbdFrame) -> tuple[int, int]:

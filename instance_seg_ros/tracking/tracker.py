@@ -72,10 +72,10 @@ class Tracker:
 
     Without a fixed frame (`T_fixed_camera` is None) the camera's motion is told from corners of the picture with their
     depth (`landmarks`); where these do not tell, as without colour, from the objects' common motion (`alignment`), or
-    from the depth where the camera stands still. Where nothing tells where the camera is, a new map
-    begins: what is seen there are new objects, and those of the maps before wait, without ageing, until two of them
-    (three of many) or the depth tell that the camera is back. When a fixed frame comes, the tracks move into it; when
-    it goes, they stay, and when it comes back, they are where they were in it.
+    from the depth where the camera stands still. Where nothing tells where the camera is, a new map begins: what is
+    seen there are new objects, and those of the maps before wait, without ageing, until two of them (three of many,
+    where the depth does not tell the same) or the depth tell that the camera is back. When a fixed frame comes, the
+    tracks move into it; when it goes, they stay, and when it comes back, they are where they were in it.
     Without a fixed frame, what another camera sees (a frame with another `frame_id`) are other objects.
 
     `TimeStep` says what repeated, late, missing and much older stamps do; `time_step` is that of the latest frame.

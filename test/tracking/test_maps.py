@@ -10,7 +10,16 @@ import pytest
 from analytic_scenes import AnalyticScene, Body, Box, Cylinder, look_at, upright
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.geometry import Transform
-from instance_seg_ros.tracking.maps import Agreement, Map, agreements, is_young, objects_that_tell, view_of
+from instance_seg_ros.tracking.landmarks import NO_LANDMARKS
+from instance_seg_ros.tracking.maps import (
+    Agreement,
+    Map,
+    agreement_with,
+    agreements,
+    is_young,
+    objects_that_tell,
+    view_of,
+)
 
 QVGA = Intrinsics(320, 240, 300.0, 300.0, 159.5, 119.5)
 VIEW = look_at((0, 0, 0), 0.9, 50)
@@ -50,6 +59,27 @@ def test_the_right_pose_agrees_best() -> None:
     right, held = agreements(view_of(frame()), [moved, Transform.identity()], now)
     assert right.same > 0.7
     assert right.evidence > held.evidence + 0.5
+
+
+@pytest.mark.parametrize(
+    ("azimuth_deg", "off_m", "right"),
+    [
+        (0, (0, 0, 0), True),
+        (25, (0, 0, 0), True),
+        (25, (0, 0.03, 0), True),  # along a plain table depth does not tell
+        (25, (0, 0, 0.03), False),
+        (25, (0, 0, -0.03), False),
+        (180, (0, 0, 0), True),
+    ],
+)
+def test_what_was_seen_before_a_camera_turned_away_tells_where_it_is_back(
+    azimuth_deg: float, off_m: tuple[float, float, float], right: bool
+) -> None:
+    rim, back = look_at((0.45, -0.45, 0), 0.9, 30), look_at((0, 0, 0), 0.9, 50, azimuth_deg)
+    known = Map(1, 1, VIEW, view_of(frame())).with_landmarks(NO_LANDMARKS)
+    known = replace(known, T_map_camera=rim, view_m=view_of(frame(view=rim)))
+    asked = Transform(back.rotation, back.translation_m + np.array(off_m))
+    assert agreement_with(known, asked, frame(view=back)).is_still is right
 
 
 def test_without_depth_nothing_agrees_and_nothing_contradicts() -> None:
