@@ -402,6 +402,11 @@ class Lifter:
             centre_m = centre_m + offset_m @ view.axes
             deviation_m = with_unseen_foot_m(deviation_m, unseen_m)
             covariance_of_centre_m2 = covariance_along_m2(view.axes.T, deviation_m, centre_m)
+            if whole.if_hidden_m is not None:
+                # What is too near to have depth, such as a finger, may hide a part of it: both are as likely.
+                status |= Status.PARTLY_MEASURED
+                aside_m = whole.body.in_camera(whole.if_hidden_m) - centre_m
+                covariance_of_centre_m2 += np.outer(aside_m, aside_m) / 2
             if left_out > 0:
                 status |= Status.PARTLY_MEASURED
                 hidden_share = min(1.0, visibility.hidden_share + left_out)
@@ -505,7 +510,8 @@ def _foot_m(box: OrientedBox) -> NDArray[np.float64]:
 class _Whole:
     """An object with its unseen parts: the box around it, the solid in the frame of a body, whether all is one face,
     whether it hardly stands out from the plane, whether it narrows towards its foot, how much of its height from below
-    is hidden by what lies above it, and, of one that is seen in part, where it most likely ends."""
+    is hidden by what lies above it, of one that is seen in part, where it most likely ends, and, of what would be round
+    if something without depth hid a part of it, the centre (3,) that it would have, in the body's frame."""
 
     box: OrientedBox
     solid: Revolution | Columns
@@ -515,6 +521,7 @@ class _Whole:
     round_below: bool
     unseen_m: float
     ends: HiddenEnds | None
+    if_hidden_m: NDArray[np.float64] | None
 
     @property
     def centre_m(self) -> NDArray[np.float64]:
@@ -627,8 +634,8 @@ def _completed(
 ) -> _Whole | None:
     """The object from the plane up to its top, or None when it is not above the plane.
 
-    Its solid is a body of revolution about the plane's normal, where the surface is one; otherwise that of columns from
-    the plane up to the surface.
+    Its solid is a body of revolution about the plane's normal, where the surface is one; otherwise, or where that is
+    doubted, that of columns from the plane up to the surface.
 
     Args:
         covered_m: (K, 3) points of its top that what stands on it hides.
@@ -644,14 +651,18 @@ def _completed(
         outline_m = np.concatenate([outline_m, (covered_m - origin_m) @ rotation[:, :2]])
     unseen_m, front_only, ends = 0.0, False, None
     ball = Ball.of(points_m, standing.normals)
-    solid: Revolution | Columns | None = None if ball is None else ball.resting(body, frame, mask, partly_seen)
-    is_ball = solid is not None
-    if isinstance(solid, Revolution):
-        top_m = float(1.5 * solid.heights_m[-1] - 0.5 * solid.heights_m[-2])
+    solid: Revolution | Columns
+    revolution = None if ball is None else ball.resting(body, frame, mask, partly_seen)
+    is_ball = revolution is not None and not revolution.doubted
+    if revolution is not None and is_ball:
+        top_m = float(1.5 * revolution.heights_m[-1] - 0.5 * revolution.heights_m[-2])
         body = replace(body, top_m=top_m)
     else:
-        solid = fit_revolution(body, frame, mask, partly_seen)
-    if isinstance(solid, Revolution):
+        revolution = fit_revolution(body, frame, mask, partly_seen) or revolution
+    doubted = revolution is not None and revolution.doubted
+    if_hidden_m = revolution.centre_m if revolution is not None and doubted else None
+    if revolution is not None and not doubted:
+        solid = revolution
         round_below = bool(solid.radii_m[0] < _ROUND_BELOW * solid.radii_m.max())
         axes, low_m, high_m = _rectangle_of_round(np.concatenate([outline_m, solid.outline_m()]), body)
         if partly_seen:
@@ -689,7 +700,7 @@ def _completed(
     middle_m = np.array([*((low_m + high_m) / 2 @ axes), top_m / 2])
     pose = _box_pose(rotation[:, :2] @ axes[0], plane.normal, body.in_camera(middle_m))
     box = OrientedBox(pose, np.array([*(high_m - low_m), top_m]))
-    return _Whole(box, solid, body, front_only, flush, round_below, unseen_m, ends)
+    return _Whole(box, solid, body, front_only, flush, round_below, unseen_m, ends, if_hidden_m)
 
 
 def _rectangle_of_round(

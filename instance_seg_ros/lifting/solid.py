@@ -66,6 +66,7 @@ class Revolution:
         inner_m: (K,) radii of its cavity that opens upwards, 0 where there is none.
         scatter_m: standard deviation of the measured points about it.
         stretch: (2, 2) of the level sections, which are ellipses: of determinant 1, the identity for circles.
+        doubted: whether nothing but what has no depth may hide what of it is not in the mask, if anything is there.
     """
 
     axis_m: FloatArray
@@ -74,6 +75,7 @@ class Revolution:
     inner_m: FloatArray
     scatter_m: float
     stretch: FloatArray = field(default_factory=lambda: np.eye(2))
+    doubted: bool = False
 
     @property
     def is_round(self) -> bool:
@@ -107,22 +109,26 @@ def fit_revolution(
     The axis is where horizontal normals meet, then that about which radii at equal heights scatter least (Gauss and
     Newton's method on the scatter within bins of height); the profile is free. Where radii scatter too much for a
     circle, the ellipse is looked for that all level sections are alike (`_oval_stretch`), and what is left after its
-    stretch is undone. Refuted where the camera sees free space inside of it.
+    stretch is undone. Refuted where the camera sees free space inside of it; doubted where nothing is measured there,
+    and nothing that is measured hides a part of it.
 
     Args:
         mask: (H, W) bool, of the object.
+        partly_seen: whether something hides a part of it.
     """
     if body.top_m <= 0:
         return None
     revolution = _fit_round(body, partly_seen=partly_seen)
-    if revolution is not None and not _refuted(revolution, body, frame, mask, partly_seen):
+    if revolution is not None:
+        revolution = _judged(revolution, body, frame, mask, partly_seen)
+    if revolution is not None and not revolution.doubted:
         return revolution
     stretch = _oval_stretch(body)
-    revolution = None if stretch is None else _fit_round(_unstretched(body, stretch), BODY_SHARE)
-    if stretch is None or revolution is None:
-        return None
-    revolution = replace(revolution, axis_m=stretch @ revolution.axis_m, stretch=stretch)
-    return None if _refuted(revolution, body, frame, mask, partly_seen) else revolution
+    oval = None if stretch is None else _fit_round(_unstretched(body, stretch), BODY_SHARE)
+    if stretch is None or oval is None:
+        return revolution
+    oval = _judged(replace(oval, axis_m=stretch @ oval.axis_m, stretch=stretch), body, frame, mask, partly_seen)
+    return revolution if oval is None or (oval.doubted and revolution is not None) else oval
 
 
 @dataclass(frozen=True)
@@ -156,27 +162,37 @@ class Ball:
     def resting(
         self, body: Body, frame: RgbdFrame, mask: NDArray[np.bool_], partly_seen: bool = False
     ) -> Revolution | None:
-        """The ball as a body that rests on its support; None where it does not, or where it is refuted."""
+        """The ball as a body that rests on its support; None where it does not, or where it is refuted.
+
+        See `fit_revolution`.
+        """
         x_m, y_m, z_m = ((self.centre_m - body.origin_m) @ body.basis).tolist()
         if abs(z_m - self.radius_m) > _RESTS * self.radius_m or body.top_m < z_m + _SEEN_ABOVE * self.radius_m:
             return None
         heights_m = (np.arange(BINS) + 0.5) / BINS * (z_m + self.radius_m)
         radii_m = np.sqrt(np.maximum(self.radius_m**2 - (heights_m - z_m) ** 2, 0.0))
         ball = Revolution(np.array([x_m, y_m]), heights_m, radii_m, np.zeros(BINS), 0.0)
-        return None if _refuted(ball, body, frame, mask, partly_seen) else ball
+        return _judged(ball, body, frame, mask, partly_seen)
 
 
-def _refuted(revolution: Revolution, body: Body, frame: RgbdFrame, mask: NDArray[np.bool_], partly_seen: bool) -> bool:
-    """Whether it is far wider than what was measured of it, or the camera sees free space inside of it."""
+def _judged(
+    revolution: Revolution, body: Body, frame: RgbdFrame, mask: NDArray[np.bool_], partly_seen: bool
+) -> Revolution | None:
+    """It, and whether it is doubted; None where it is far wider than what was measured of it, or where the camera sees
+    free space inside of it.
+    """
     x_m, y_m = (float(along_m.max() - along_m.min()) for along_m in body.points_m[:, :2].T)
     if revolution.radii_m.max() > _WIDEST * math.sqrt(x_m * x_m + y_m * y_m):
-        return True
+        return None
     inside_m = revolution.inner_surface_m().reshape(-1, 3)
     depth_m, own = np.ascontiguousarray(frame.depth_m), np.ascontiguousarray(mask)
     camera = frame.intrinsics
     optics = camera.fx, camera.fy, camera.cx, camera.cy
-    free = _count_free(inside_m, body.basis, body.origin_m, depth_m, own, *optics, not partly_seen)
-    return free > _FREE_SHARE * len(inside_m)
+    free, unknown = _count_free(inside_m, body.basis, body.origin_m, depth_m, own, *optics)
+    most = _FREE_SHARE * len(inside_m)
+    if free > most:
+        return None
+    return replace(revolution, doubted=True) if not partly_seen and free + unknown > most else revolution
 
 
 def _fit_round(body: Body, share: float = 1.0, partly_seen: bool = False) -> Revolution | None:
@@ -218,7 +234,7 @@ def _unstretched(body: Body, stretch: FloatArray) -> Body:
 
 @kernel(
     *("float64[:, ::1]", "float64[:, :]", "float64[:]", "float32[:, ::1]", "boolean[:, ::1]"),
-    *("float64", "float64", "float64", "float64", "boolean"),
+    *("float64", "float64", "float64", "float64"),
 )
 def _count_free(
     points_m: FloatArray,
@@ -230,16 +246,14 @@ def _count_free(
     fy: float,
     cx: float,
     cy: float,
-    whole: bool,
-) -> int:
-    """At how many points (N, 3) of the body's frame the camera sees free space.
+) -> tuple[int, int]:
+    """At how many points (N, 3) of the body's frame, beside the mask, the camera sees free space, and nothing at all.
 
     Args:
         depth_m, mask: (H, W), of the whole image.
-        whole: whether nothing hides a part of the body: it is not where its mask is not, even without depth there.
     """
     height, width = depth_m.shape
-    count = 0
+    free, unknown = 0, 0
     for n in range(len(points_m)):
         x, y, z = points_m[n, 0], points_m[n, 1], points_m[n, 2]
         x_m = x * basis[0, 0] + y * basis[0, 1] + z * basis[0, 2] + origin_m[0]
@@ -249,5 +263,6 @@ def _count_free(
         column, row = np.rint(x_m / away_m * fx + cx), np.rint(y_m / away_m * fy + cy)
         if 0 <= column < width and 0 <= row < height and not mask[int(row), int(column)]:
             seen_m = depth_m[int(row), int(column)]
-            count += seen_m > z_m + _FREE_M or (whole and seen_m == 0)
-    return count
+            free += seen_m > z_m + _FREE_M
+            unknown += seen_m == 0
+    return free, unknown

@@ -253,3 +253,30 @@ def test_what_is_not_seen_to_stand_may_be_that_far_off_even_where_its_status_is_
     assert found.status in (Status.OK, Status.FOOT_NOT_SEEN) and found.support.unseen_m > 0.05
     assert found.centroid_covariance_m2 is not None
     assert off_m < 1.645 * float(np.sqrt(np.linalg.eigvalsh(found.centroid_covariance_m2).max()))
+
+
+@pytest.mark.parametrize(
+    ("body", "hidden_share", "off_m", "doubted"),
+    [
+        (Cylinder(0.04, 0.12, upright(0, 0, 0.06)), 0.1, (0.0, 0.003), False),
+        (Cylinder(0.04, 0.12, upright(0, 0, 0.06)), 0.25, (0.005, 0.012), True),
+        (Sphere(0.05, upright(0, 0, 0.05)), 0.25, (0.005, 0.012), True),
+        (Sphere(0.05, upright(0, 0, 0.05)), 0.5, (0.015, 0.025), True),
+    ],
+    ids=["can, a tenth", "can", "ball", "half of a ball"],
+)
+def test_what_would_be_round_if_something_without_depth_hid_a_part_is_said_to_be_known_in_part(
+    body: Body, hidden_share: float, off_m: tuple[float, float], doubted: bool
+) -> None:
+    scene = AnalyticScene([body], look_at((0, 0, 0.03), 0.7, 40))
+    frame, labels = scene.render(0.001)
+    columns = np.flatnonzero((labels == 1).any(axis=0))
+    finger = slice(0, int(columns[0] + hidden_share * len(columns)))  # nearer than the sensor measures
+    depth_m = frame.depth_m.copy()
+    depth_m[:, finger], labels[:, finger] = 0, 0
+    [found] = Lifter(LiftingSettings()).lift(replace(frame, depth_m=depth_m), Instances.from_labels(labels)).instances
+    assert found.centroid_m is not None and found.centroid_covariance_m2 is not None
+    error_m = found.centroid_m - scene.T_camera_world.apply(body.T_world_body.translation_m)
+    assert off_m[0] <= np.linalg.norm(error_m) <= off_m[1]
+    assert error_m @ np.linalg.solve(found.centroid_covariance_m2, error_m) < 2**2
+    assert found.status == (Status.PARTLY_MEASURED if doubted else Status.OK)

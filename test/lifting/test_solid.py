@@ -204,6 +204,7 @@ def test_columns_are_as_high_as_what_was_measured_in_them_or_opposite(
 AXIS_M = np.array([0.02, -0.03])
 NOTHING_SEEN = RgbdFrame(None, np.zeros((480, 640), np.float32), VGA)
 ALL_FREE = RgbdFrame(None, np.full((480, 640), 5.0, np.float32), VGA)
+ALL_NEAR = RgbdFrame(None, np.full((480, 640), 0.5, np.float32), VGA)
 NO_MASK = np.zeros((480, 640), dtype=bool)
 ALL_MASK = ~NO_MASK
 
@@ -297,12 +298,13 @@ def test_of_what_shows_its_inside_alone_the_outside_is_a_wall_away(height_m: flo
     np.testing.assert_allclose(found.inner_m[8:], 0.05, atol=0.001)
 
 
-def test_a_side_with_oval_sections_is_found_with_its_stretch() -> None:
-    """A circle with the curvature of its broad side would reach beyond the mask, where the camera sees free space."""
+@pytest.mark.parametrize("frame", [ALL_FREE, NOTHING_SEEN], ids=["free space", "no depth"])
+def test_a_side_with_oval_sections_is_found_with_its_stretch(frame: RgbdFrame) -> None:
+    """A circle with the curvature of its broad side would reach beyond the mask, where it is not seen."""
     mask = NO_MASK.copy()
     mask[:, 319 - int(600 * 0.079 / 0.95) : 320 + int(600 * 0.019 / 0.95)] = True
-    found = fit_revolution(body_of(side_of(np.full(40, 0.03), stretch=1.6)), ALL_FREE, mask)
-    assert found is not None and not found.is_round
+    found = fit_revolution(body_of(side_of(np.full(40, 0.03), stretch=1.6)), frame, mask)
+    assert found is not None and not found.is_round and not found.doubted
     spread_m = np.ptp(found.outline_m(), axis=0)
     np.testing.assert_allclose(spread_m, [0.06, 0.096], rtol=0.1)
     np.testing.assert_allclose(found.axis_m, AXIS_M, atol=0.004)
@@ -326,15 +328,20 @@ def test_what_is_no_body_of_revolution_is_none(body: Body, frame: RgbdFrame) -> 
 
 
 @pytest.mark.parametrize(
-    ("mask", "partly_seen", "is_one"),
-    [(ALL_MASK, False, True), (NO_MASK, False, False), (NO_MASK, True, True)],
-    ids=["in its mask", "beside its mask", "beside it, where something may hide it"],
+    ("mask", "frame", "partly_seen", "doubted"),
+    [
+        (ALL_MASK, NOTHING_SEEN, False, False),
+        (NO_MASK, NOTHING_SEEN, False, True),
+        (NO_MASK, NOTHING_SEEN, True, False),
+        (NO_MASK, ALL_NEAR, False, False),
+    ],
+    ids=["in its mask", "beside its mask", "beside it, where something hides it", "behind what has depth"],
 )
-def test_without_depth_a_body_that_is_seen_whole_is_not_where_its_mask_is_not(
-    mask: np.ndarray, partly_seen: bool, is_one: bool
+def test_without_depth_it_is_in_doubt_that_a_body_seen_whole_goes_on_where_its_mask_does_not(
+    mask: np.ndarray, frame: RgbdFrame, partly_seen: bool, doubted: bool
 ) -> None:
-    body = body_of(side_of(np.full(40, 0.04)))
-    assert (fit_revolution(body, NOTHING_SEEN, mask, partly_seen) is not None) == is_one
+    found = fit_revolution(body_of(side_of(np.full(40, 0.04))), frame, mask, partly_seen)
+    assert found is not None and found.doubted == doubted
 
 
 def test_a_box_is_no_body_of_revolution() -> None:
