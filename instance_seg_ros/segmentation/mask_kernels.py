@@ -134,28 +134,55 @@ def measure_owned(owner: NDArray[np.int16], own_px: NDArray[np.int32], boxes_xyx
             box[0], box[2], box[3] = min(box[0], first), max(box[2], x), y + 1
 
 
-@kernel("float32[:, ::1]", "float32[:, :, :, :, ::1]")
-def upsampled(cells: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float32]:
+@kernel("uint16[::1]", "float32[::1]", writes=("values",))
+def widen(halves: NDArray[np.uint16], values: NDArray[np.float32]) -> None:
+    """Numbers of 16 bits as 32, which NumPy takes eight times as long for; what is not finite stays so.
+
+    Args:
+        halves: (N,), the bits of float16.
+        values: (N,), set to the same numbers.
+    """
+    for index in range(len(halves)):
+        half = np.uint32(halves[index])
+        bits = (half & np.uint32(0x7FFF)) << np.uint32(13)
+        if half & np.uint32(0x7C00) == np.uint32(0x7C00):
+            bits |= np.uint32(0x7F800000)
+        value = np.uint32(bits).view(np.float32) * np.float32(2.0**112)  # from the exponents of 5 bits to those of 8
+        values[index] = -value if half & np.uint32(0x8000) else value
+
+
+@kernel("float32[:, ::1]", "float32[:, :, :, :, ::1]", "int64", "int64", "int64", "int64")
+def upsampled(
+    mask: NDArray[np.float32], weights: NDArray[np.float32], x0: int, y0: int, x1: int, y1: int
+) -> NDArray[np.float32]:
     """A finer mask: each of its samples is a weighted sum of the nine cells around the one that it lies in.
 
     Args:
-        cells: (h + 2, w + 2), with one more on each side.
+        mask: (h, w); beyond its border the cells are those at the border.
         weights: (9, f, f, h, w), of the cells row by row.
+        x0, y0, x1, y1: the cells that are made finer, from (x0, y0) to before (x1, y1).
 
     Returns:
-        (f h, f w).
+        (f (y1 - y0), f (x1 - x0)).
     """
-    factor, height, width = weights.shape[2:]
-    fine = np.empty((factor * height, factor * width), np.float32)
+    factor, width = weights.shape[2], x1 - x0
+    last_row, last_column = mask.shape[0] - 1, mask.shape[1] - 1
+    fine = np.empty((factor * (y1 - y0), factor * width), np.float32)
+    # The three rows around one, with one more cell on each side.
+    around = np.empty((3, width + 2), np.float32)
     row = np.empty(width, np.float32)
-    for y in range(height):
+    for y in range(y0, y1):
+        for below in range(3):
+            cells = mask[min(max(y + below - 1, 0), last_row)]
+            around[below, 1 : width + 1] = cells[x0:x1]
+            around[below, 0], around[below, width + 1] = cells[max(x0 - 1, 0)], cells[min(x1, last_column)]
         for a in range(factor):
             for b in range(factor):
                 row[:] = 0
                 for neighbour in range(9):
-                    own, shares = cells[y + neighbour // 3], weights[neighbour, a, b, y]
+                    own, shares = around[neighbour // 3], weights[neighbour, a, b, y, x0:x1]
                     for x in range(width):
                         row[x] += shares[x] * own[x + neighbour % 3]
                 for x in range(width):
-                    fine[factor * y + a, factor * x + b] = row[x]
+                    fine[factor * (y - y0) + a, factor * x + b] = row[x]
     return fine

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.core.instances import NO_STUFF, Instances, boxes_of_masks
-from instance_seg_ros.segmentation.mask_kernels import claim_pixels, find_extents, measure_owned, upsampled
+from instance_seg_ros.segmentation.mask_kernels import claim_pixels, find_extents, measure_owned, upsampled, widen
 from instance_seg_ros.segmentation.model_file import ModelError
 
 # A mask may reach past its box, because the box is regressed and the mask is not: by this share of the box's size and
@@ -180,6 +181,7 @@ def _overlapping_instances(
 ) -> Instances:
     """The instances of rows, whose masks keep what they claim."""
     kept, found = [], []
+    output = _with_wide_upsampling(output)
     regions = _regions(output, rows, image_size_wh, mask_threshold)
     for row, (x0, y0, x1, y1) in zip(rows.tolist(), regions, strict=True):
         if x1 <= x0 or y1 <= y0:
@@ -267,6 +269,7 @@ def _settle(
         ModelError: a mask is not finite.
     """
     width, height = image_size_wh
+    output = _with_wide_upsampling(output)
     best = np.full((height, width), mask_threshold, dtype=np.float32)
     owner = np.full((height, width), len(rows), dtype=np.int16)
     claimed_px = np.zeros(len(rows), dtype=np.int32)
@@ -289,7 +292,7 @@ def _probability(output: NetworkOutput, row: int, region_xyxy: Region) -> NDArra
         scale, offset = scale[row], offset[row]
     if output.mask_upsampling is not None:
         mask, offset = _fine_mask(mask, output.mask_upsampling, scale, offset, region_xyxy)
-    return _resample(mask.astype(np.float32, copy=False), scale, offset, region_xyxy)
+    return _resample(_as_float32(mask), scale, offset, region_xyxy)
 
 
 def _regions(
@@ -320,14 +323,29 @@ def _extents(
     mask_wh = output.masks.shape[:0:-1]
     read = np.clip(np.ceil(sides * output.mask_scale + output.mask_offset) + 1, 0, mask_wh).astype(np.int64)
     extents = np.empty((len(rows), 4), dtype=np.int64)
-    masks = np.ascontiguousarray(output.masks, dtype=np.float32)
-    find_extents(masks, rows, read[1], read[0], mask_threshold, extents)
+    find_extents(_as_float32(output.masks), rows, read[1], read[0], mask_threshold, extents)
     # A cell's values reach into the next.
     first = np.floor((extents[:, :2] - 1 - output.mask_offset) / output.mask_scale)
     last = np.ceil((extents[:, 2:] + 1 - output.mask_offset) / output.mask_scale)
     regions = np.clip(np.concatenate((first, last), axis=1), 0, np.tile(sides, 2)).astype(np.int64)
     regions[extents[:, 2] == 0] = 0
     return regions
+
+
+def _with_wide_upsampling(output: NetworkOutput) -> NetworkOutput:
+    """The same with weights of 32 bits, which every mask reads."""
+    if output.mask_upsampling is None:
+        return output
+    return replace(output, mask_upsampling=_as_float32(output.mask_upsampling))
+
+
+def _as_float32(values: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Numbers of whatever type, contiguous."""
+    if values.dtype != np.float16:
+        return np.ascontiguousarray(values, dtype=np.float32)
+    result = np.empty(values.shape, np.float32)
+    widen(np.ascontiguousarray(values).reshape(-1).view(np.uint16), result.reshape(-1))
+    return result
 
 
 def _slices(region_xyxy: Region) -> tuple[slice, slice]:
@@ -338,27 +356,23 @@ def _slices(region_xyxy: Region) -> tuple[slice, slice]:
 
 def _fine_mask(
     mask: NDArray[np.floating],
-    weights: NDArray[np.floating],
+    weights: NDArray[np.float32],
     mask_scale: NDArray[np.float32],
     mask_offset: NDArray[np.float32],
     region_xyxy: Region,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """A mask upsampled by the network's weights, around the region only, and the mask's offset there."""
     factor = weights.shape[1]
-    corners = (np.array(region_xyxy).reshape(2, 2) * mask_scale + mask_offset) / factor
+    height, width = mask.shape
+    x0, y0, x1, y1 = region_xyxy
+    (scale_x, scale_y), (offset_x, offset_y) = mask_scale.tolist(), mask_offset.tolist()
     # At least one cell, also for a region that lies beside the mask.
-    sides = np.array(mask.shape[::-1])
-    x0, y0 = np.clip(np.floor(corners[0]) - 1, 0, sides - 1).astype(int)
-    x1, y1 = np.clip(np.ceil(corners[1]) + 1, 1, sides).astype(int)
-    # One cell more on each side: replicated at the mask's border, real cells elsewhere.
-    rows, columns = (
-        np.clip(np.arange(first - 1, last + 1), 0, length - 1)
-        for first, last, length in ((y0, y1, mask.shape[0]), (x0, x1, mask.shape[1]))
-    )
-    padded = mask[rows[:, None], columns].astype(np.float32)
-    height, width = padded.shape[0] - 2, padded.shape[1] - 2
-    shares = np.ascontiguousarray(weights[..., y0 : y0 + height, x0 : x0 + width], dtype=np.float32)
-    return upsampled(padded, shares), mask_offset - np.array([factor * x0, factor * y0], dtype=np.float32)
+    first_x = min(max(math.floor((x0 * scale_x + offset_x) / factor) - 1, 0), width - 1)
+    first_y = min(max(math.floor((y0 * scale_y + offset_y) / factor) - 1, 0), height - 1)
+    end_x = min(max(math.ceil((x1 * scale_x + offset_x) / factor) + 1, 1), width)
+    end_y = min(max(math.ceil((y1 * scale_y + offset_y) / factor) + 1, 1), height)
+    fine = upsampled(_as_float32(mask), weights, first_x, first_y, end_x, end_y)
+    return fine, mask_offset - np.array([factor * first_x, factor * first_y], dtype=np.float32)
 
 
 def _resample(

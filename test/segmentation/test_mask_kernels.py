@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from instance_seg_ros.segmentation.mask_kernels import claim_pixels, find_extents, measure_owned, upsampled
+from instance_seg_ros.segmentation.mask_kernels import claim_pixels, find_extents, measure_owned, upsampled, widen
 
 HALF = np.float32(0.5)
 
@@ -98,13 +98,26 @@ def test_what_each_mask_has_got_is_counted_and_boxed(count: int) -> None:
 
 
 @pytest.mark.parametrize("factor", [1, 2, 3])
-def test_a_fine_sample_is_the_weighted_sum_of_the_cells_around_its_own(factor: int) -> None:
+@pytest.mark.parametrize("cells_xyxy", [(0, 0, 4, 3), (1, 1, 3, 2), (3, 0, 4, 3), (0, 2, 1, 3)])
+def test_a_fine_sample_is_the_weighted_sum_of_the_cells_around_its_own(
+    factor: int, cells_xyxy: tuple[int, ...]
+) -> None:
     rng = np.random.default_rng(factor)
-    cells = rng.random((5, 6), dtype=np.float32)
+    cells = rng.random((3, 4), dtype=np.float32)
     weights = rng.random((9, factor, factor, 3, 4), dtype=np.float32)
-    fine = upsampled(cells, weights)
-    assert fine.shape == (3 * factor, 4 * factor)
+    x0, y0, x1, y1 = cells_xyxy
+    fine = upsampled(cells, weights, x0, y0, x1, y1)
+    assert fine.shape == ((y1 - y0) * factor, (x1 - x0) * factor)
+    padded = np.pad(cells, 1, mode="edge")
     for y, x in np.ndindex(fine.shape):
-        (row, a), (column, b) = divmod(y, factor), divmod(x, factor)
-        around_own = cells[row : row + 3, column : column + 3].reshape(-1)
+        (row, a), (column, b) = divmod(y + factor * y0, factor), divmod(x + factor * x0, factor)
+        around_own = padded[row : row + 3, column : column + 3].reshape(-1)
         assert fine[y, x] == pytest.approx(weights[:, a, b, row, column] @ around_own, rel=1e-6)
+
+
+def test_every_number_of_16_bits_is_the_same_in_32() -> None:
+    halves = np.arange(2**16, dtype=np.uint16)
+    values = np.empty(len(halves), np.float32)
+    widen(halves, values)
+    np.testing.assert_array_equal(values, halves.view(np.float16).astype(np.float32))
+    assert np.signbit(values[0x8000])
