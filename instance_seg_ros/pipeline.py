@@ -199,6 +199,7 @@ class Pipeline:
         """
         times_s: dict[str, float] = {}
         instances = _timed(times_s, "segment", self.segmenter.segment, frame)
+        self.tracker.look_at(frame, T_fixed_camera)  # the network needs all cores, what follows needs one
         lifted = _timed(times_s, "lift", self.lifter.lift, frame, instances)
         grasps = _timed(times_s, "grasp", self.grasp_sampler.sample, frame, lifted, instances)
         track_ids = _timed(times_s, "track", self.tracker.update, frame, instances, lifted, T_fixed_camera)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 import cv2
@@ -53,13 +54,30 @@ class LandmarkFinder:
     """Finds landmarks; one for each thread, as OpenCV's detector keeps what it works on."""
 
     def __init__(self) -> None:
+        self._beside = ThreadPoolExecutor(1, "landmarks")  # starts its thread when first asked
+        self._ahead: tuple[RgbdFrame, Future[Landmarks]] | None = None
         # The stubs know only `ORB.create`, which releases before 4.7 do not have.
         self._orb = cv2.ORB_create(  # type: ignore[attr-defined]
             _MOST, scaleFactor=_SCALE, nlevels=_LEVELS, fastThreshold=_FAST_THRESHOLD
         )
 
+    def look_at(self, frame: RgbdFrame) -> None:
+        """Begins to find a frame's landmarks in a thread beside, for whoever asks for them next.
+
+        Nearly all of it is one call of OpenCV, which leaves Python to others meanwhile.
+        """
+        self._ahead = frame, self._beside.submit(self._found, frame)
+
     def landmarks_of(self, frame: RgbdFrame) -> Landmarks:
         """Corners of the picture where there is depth; none without colour, or in a picture of few rows or columns."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and ahead[0] is frame:
+            return ahead[1].result()
+        if ahead is not None:
+            wait([ahead[1]])  # the detector may be at work for a frame that nobody asks for
+        return self._found(frame)
+
+    def _found(self, frame: RgbdFrame) -> Landmarks:
         if frame.color_rgb is None:
             return NO_LANDMARKS
         height, width = frame.depth_m.shape

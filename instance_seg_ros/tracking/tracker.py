@@ -114,6 +114,11 @@ class Tracker:
         """Where the camera of the latest frame is: in the fixed frame, or in the tracker's own map; None before any."""
         return self._maps[0].T_map_camera if self._maps else None
 
+    def look_at(self, frame: RgbdFrame, T_fixed_camera: Transform | None = None) -> None:
+        """Begins what the frame's `update` needs of the picture alone, in a thread beside; it may be left out."""
+        if T_fixed_camera is None:
+            self._finder.look_at(frame)
+
     def update(
         self, frame: RgbdFrame, instances: Instances, lifted: LiftedFrame, T_fixed_camera: Transform | None = None
     ) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.tracking.landmarks import LEAST, LandmarkFinder, Landmarks, motion_between
 
+QVGA = Intrinsics(320, 240, 300.0, 300.0, 159.5, 119.5)
 HERE = Transform.identity()
 MOTION = Transform.from_quaternion([0.05, 0.1, -0.05, 1.0], np.array([0.2, -0.1, 0.05]))
 RNG = np.random.default_rng(5)
@@ -54,6 +55,31 @@ def test_corners_have_the_places_of_their_pixels_whatever_the_resolution(size: i
     assert len(LandmarkFinder().landmarks_of(replace(frame, color_rgb=None))) == 0
     assert len(LandmarkFinder().landmarks_of(replace(frame, depth_m=np.zeros_like(depth_m)))) == 0
     assert len(LandmarkFinder().landmarks_of(replace(frame, color_rgb=np.zeros_like(first)))) == 0
+
+
+@pytest.mark.parametrize("looked_at", [[], [0], [1], [1, 0], [0, 1], [0, 0]])
+def test_landmarks_are_those_of_the_frame_whichever_was_looked_at_before(looked_at: list[int]) -> None:
+    rng = np.random.default_rng(4)
+    blocks = [np.kron(rng.integers(0, 256, (30, 40, 3), dtype=np.uint8), np.ones((8, 8, 1), np.uint8)) for _ in "ab"]
+    frames = [RgbdFrame(block, np.ones((240, 320), dtype=np.float32), QVGA) for block in blocks]
+    finder = LandmarkFinder()
+    for _ in range(2):
+        for index in looked_at:
+            finder.look_at(frames[index])
+        found, alone = finder.landmarks_of(frames[0]), LandmarkFinder().landmarks_of(frames[0])
+        assert len(found) > 50
+        assert (found.points_m.tolist(), found.descriptors.tolist()) == (
+            alone.points_m.tolist(), alone.descriptors.tolist(),
+        )  # fmt: skip
+
+
+def test_what_goes_wrong_beside_is_told_to_whoever_asks() -> None:
+    frame = RgbdFrame(np.zeros((240, 320, 3), np.uint8), np.ones((240, 320), np.float32), QVGA)
+    finder = LandmarkFinder()
+    finder._orb = None
+    finder.look_at(frame)
+    with pytest.raises(AttributeError, match="detectAndCompute"):
+        finder.landmarks_of(frame)
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 640), (2, 1280), (62, 320), (640, 62), (40, 40)])
