@@ -10,9 +10,9 @@ from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 
-_YIELD_S = 1e-4
-"""Whoever hands over to an idle worker goes on after this: otherwise it keeps Python's lock until its own work is done,
-and a frame waits half a millisecond for nothing."""
+_YIELD_S = 2e-3
+"""Whoever hands over to an idle worker goes on after this, when a frame has become the network's input: otherwise it
+takes Python's lock for its own work, and the frame waits half a millisecond for nothing."""
 _LATE_SHARE = 0.1
 """The next item may be later than its time by this share of the time between two."""
 
