@@ -7,9 +7,11 @@ The node is a process of its own, this one plays camera, planner and operator. A
 must be accounted for, every answer must have arrived, memory must not have grown by more than 1 % since the fourth
 minute (the first half of a shorter run), and no thread, file handle or transition may be lost. Exit status 1 otherwise.
 Ctrl-C, or SIGTERM, ends it early, after the fault at work, with a verdict on what it has seen until then.
-Memory is read after some seconds of frames and some of rest, and the recorder is kept so small that it is full at any
-rate of frames. On a busy machine name a backend: which one is the fastest changes there, and each takes memory of its
-own.
+Memory is what the process has for itself: pages of files, such as libraries and models, come and go with what else the
+machine does, and would hide a leak. It falls while the model is loaded anew, and is a hundredth more or less after it,
+so the most of the last third is held against the most of the first. The recorder is kept so small that it is full at
+any rate of frames. On a busy machine name a backend: which one is the fastest changes there, and each takes memory of
+its own.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,7 +67,7 @@ RECORDED_MB = 32
 
 @dataclass(frozen=True)
 class Usage:
-    """What a process holds: resident memory, threads, file handles."""
+    """What a process holds: resident memory of its own, threads, file handles."""
 
     megabytes: float
     threads: int
@@ -74,9 +76,16 @@ class Usage:
 
 def usage_of(pid: int) -> Usage:
     """Of a process on Linux."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    own_kib = sum(int(fields[name].split()[0]) for name in ("RssAnon", "RssShmem"))
     threads, handles = (sum(1 for _ in Path(f"/proc/{pid}/{name}").iterdir()) for name in ("task", "fd"))
-    return Usage(pages * os.sysconf("SC_PAGE_SIZE") / 1e6, threads, handles)
+    return Usage(own_kib * 1024 / 1e6, threads, handles)
+
+
+def growth_of(megabytes: Sequence[float]) -> float:
+    """How much more memory is at its highest in the last third of some samples than in the first, as a share."""
+    third = max(1, len(megabytes) // 3)
+    return max(megabytes[-third:]) / max(megabytes[:third]) - 1
 
 
 class Player(Node):
@@ -328,15 +337,18 @@ def _run(
     started_s = time.monotonic()
     warm_s = min(WARM_UP_S, seconds / 2)
     warm: Usage | None = None
+    samples: list[float] = []
     faults: Counter[str] = Counter()
     reported_s = started_s
     while time.monotonic() - started_s < seconds and process.poll() is None and not cut_short.is_set():
         soak.play(FAULT_EVERY_S)
+        if warm is not None and process.poll() is None:
+            samples.append(usage_of(process.pid).megabytes)
         faults[soak.fault()] += 1
         elapsed_s = time.monotonic() - started_s
         if warm is None and elapsed_s >= warm_s:
             warm = soak.settled_usage(process.pid)
-        if time.monotonic() - reported_s >= REPORT_EVERY_S:
+        if time.monotonic() - reported_s >= REPORT_EVERY_S and process.poll() is None:
             reported_s = time.monotonic()
             used = usage_of(process.pid)
             state = f"{used.megabytes:.0f} MB, {used.threads} threads, {used.handles} handles, {len(soak.lost)} lost"
@@ -346,10 +358,10 @@ def _run(
         return
     last = soak.settled_usage(process.pid)
     _judge_counts(soak, player)
-    if warm is None:
+    if warm is None or len(samples) < 2:
         print("cut short before it was warm: memory, threads and handles were not judged")
     else:
-        _judge_usage(soak, warm, last)
+        _judge_usage(soak, warm, last, samples)
     seconds = time.monotonic() - started_s
     print(f"{seconds / 60:.1f} minutes")
     print(f"{player.sent / seconds:.1f} frames a second were sent, {player.counts()[ANSWERED] / seconds:.1f} answered")
@@ -367,10 +379,11 @@ def _judge_counts(soak: Soak, player: Player) -> None:
         soak.lost.append(f"{answered - arrived} answers did not arrive")
 
 
-def _judge_usage(soak: Soak, warm: Usage, last: Usage) -> None:
-    growth = last.megabytes / warm.megabytes - 1
+def _judge_usage(soak: Soak, warm: Usage, last: Usage, megabytes: Sequence[float]) -> None:
+    growth = growth_of(megabytes)
     print(
-        f"memory {warm.megabytes:.1f} MB after warming up, {last.megabytes:.1f} MB at the end ({100 * growth:+.2f} %)"
+        f"memory of its own after warming up: {np.median(megabytes):.1f} MB, {min(megabytes):.1f} to "
+        f"{max(megabytes):.1f}; {100 * growth:+.2f} % from the first third to the last"
     )
     if growth >= MOST_GROWTH:
         soak.lost.append(f"memory grew by {100 * growth:.1f} %")

@@ -132,6 +132,7 @@ class Answers:
             include_clouds=current.node.instance_clouds,
         )
         self._health.processed(age_s, scene.stage_times_s)
+        self._health.placed(scene.lifted.instances)
         self._health.grasped(scene.grasps)
         return answer, scene
 

@@ -12,6 +12,7 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from instance_seg_ros.grasping.grasp import InstanceGrasps
+from instance_seg_ros.lifting import Instance3D
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
@@ -94,7 +95,7 @@ class Health:
         self._ages_s: deque[float] = deque(maxlen=WINDOW_FRAMES)
         self._stages_s: dict[str, deque[float]] = {}
         self._frames = dict.fromkeys((RECEIVED, *FATES), 0)
-        self._grasps: Counter[str] = Counter()
+        self._instances: Counter[str] = Counter()
         self._active_since_s = now_s()
 
     def activated(self) -> None:
@@ -164,8 +165,15 @@ class Health:
         """Counts the instances of a frame with and without grasps, and the poses that were none, by their reason."""
         with self._lock:
             for own in instances:
-                self._grasps["instances with grasps" if own.grasps else "instances without grasps"] += 1
-                self._grasps.update({f"rejected grasps: {why.value}": count for why, count in own.rejected.items()})
+                self._instances["instances with grasps" if own.grasps else "instances without grasps"] += 1
+                self._instances.update({f"rejected grasps: {why.value}": count for why, count in own.rejected.items()})
+
+    def placed(self, instances: Sequence[Instance3D]) -> None:
+        """Counts the instances of a frame whose place is not known, as too little of them has depth."""
+        unknown = sum(own.centroid_m is None for own in instances)
+        if unknown:
+            with self._lock:
+                self._instances["instances without a place, for want of depth"] += unknown
 
     def condition(self) -> Condition:
         """How processing goes at the moment."""
@@ -178,7 +186,7 @@ class Health:
                 facts["age_max_s"] = f"{max(self._ages_s):.3f}"
             for stage, seconds in self._stages_s.items():
                 facts[f"{stage}_median_ms"] = f"{np.median(seconds) * 1e3:.1f}"
-            facts |= self._grasps
+            facts |= self._instances
             for cause, problem in self._problems.items():
                 facts[f"{cause}: count"] = problem.count
                 facts[f"{cause}: last"] = problem.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ pytest.importorskip("rclpy")
 from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.core.status import Status
 from instance_seg_ros.grasping.grasp import Grasp, InstanceGrasps, Rejection
+from instance_seg_ros.pipeline import Scene
 from instance_seg_ros.ros.diagnostics import silence_faults
 from instance_seg_ros.ros.health import ERROR, LOG_PERIOD_S, OK, RECENT_S, WARN, Health, InputReport
 
@@ -100,6 +102,18 @@ def test_silent_inputs_are_named_by_whether_somebody_publishes() -> None:
     assert unpublished.startswith("nothing publishes on /c;")
     assert unheard.startswith("nothing arrives on /d (2 publishers); do they send")
     assert silence_faults(reports[2:], timeout_s=1.0) == []
+
+
+def test_instances_without_depth_are_counted_since_the_start(
+    health: Health, clock: FakeClock, make_scene: Callable[..., Scene]
+) -> None:
+    instances, told = make_scene().lifted.instances, "instances without a place, for want of depth"
+    health.placed(instances[:1])
+    assert told not in health.condition().facts
+    for _ in range(2):
+        health.placed(instances)
+    clock.now_s += 1000
+    assert health.condition().facts[told] == 2
 
 
 def test_grasps_and_why_poses_are_none_are_counted_since_the_start(health: Health, clock: FakeClock) -> None:
