@@ -12,6 +12,9 @@ from instance_seg_ros.core.compiled import inner
 
 FloatArray = NDArray[np.float64]
 
+_MANY, _FEW_SMALLER = 40, 8
+"""Of so many values the pivot is the middle one of three; and one in so many smaller than it are few."""
+
 
 def median(values: NDArray[np.floating]) -> float:
     """As `np.median` of (N,) finite values, N > 0."""
@@ -66,25 +69,50 @@ def percentile_of_first(values: FloatArray, count: int, percent: float) -> float
 
 @inner
 def smallest_of_first(values: FloatArray, count: int, k: int) -> float:
-    """The k-th smallest, from 0, of the first so many: Hoare's selection, after which none before it is larger."""
+    """The k-th smallest, from 0, of the first so many, after which none before it is larger and none behind smaller.
+
+    Hoare's selection with Lomuto's partition: which numbers are smaller no processor foresees, so there is no branch.
+    """
     low, high = 0, count - 1
     while low < high:
-        pivot, i, j = values[(low + high) // 2], low, high
-        while i <= j:
-            while values[i] < pivot:
-                i += 1
-            while values[j] > pivot:
-                j -= 1
-            if i <= j:
-                values[i], values[j] = values[j], values[i]
-                i, j = i + 1, j - 1
-        if k <= j:
-            high = j
-        elif k >= i:
-            low = i
-        else:
-            break
+        place = _pivot(values, low, high)
+        pivot = values[place]
+        values[place] = values[high]
+        smaller = low
+        for i in range(low, high):
+            value = values[i]
+            values[i], values[smaller] = values[smaller], value
+            smaller += value < pivot
+        values[high], values[smaller] = values[smaller], pivot
+        if k == smaller:
+            return pivot
+        if k < smaller:
+            high = smaller - 1
+            continue
+        few = _FEW_SMALLER * (smaller - low) < high - low
+        low = smaller + 1
+        if few:  # as where many are equal to the pivot, which go to the front then
+            equal = low
+            for i in range(low, high + 1):
+                value = values[i]
+                values[i], values[equal] = values[equal], value
+                equal += value <= pivot
+            if k < equal:
+                return pivot
+            low = equal
     return values[k]
+
+
+@inner
+def _pivot(values: FloatArray, low: int, high: int) -> int:
+    """Where the middle one is of three values between two places; of few, that halfway."""
+    middle, quarter = (low + high) // 2, (high - low) // 4
+    if high - low < _MANY:
+        return middle
+    first, second, third = values[middle - quarter], values[middle], values[middle + quarter]
+    if (second < first) != (second < third):
+        return middle
+    return middle - quarter if (first < second) != (first < third) else middle + quarter
 
 
 @inner

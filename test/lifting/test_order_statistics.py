@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from instance_seg_ros.lifting.order_statistics import median, percentile, percentiles
+from instance_seg_ros.core.compiled import kernel
+from instance_seg_ros.lifting.order_statistics import median, percentile, percentiles, smallest_of_first
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 17, 100, 801])
@@ -21,3 +23,22 @@ def test_no_values_have_no_median_and_no_percentile() -> None:
     for statistic in (median, lambda values: percentile(values, 50.0)):
         with pytest.raises((IndexError, ValueError)):
             statistic(np.zeros(0))
+
+
+@kernel("float64[::1]", "int64", writes=("values",))
+def _smallest(values: NDArray[np.float64], k: int) -> float:
+    return smallest_of_first(values, len(values), k)
+
+
+@pytest.mark.parametrize("distinct", [1, 2, 5, 1000])
+@pytest.mark.parametrize("order", ["ascending", "descending", "any"])
+@pytest.mark.parametrize("count", [1, 2, 39, 40, 41, 300])
+def test_selection_parts_values_at_the_one_it_finds(count: int, order: str, distinct: int) -> None:
+    values = np.random.default_rng(count).integers(distinct, size=count).astype(np.float64)
+    ordered = np.sort(values)
+    given = {"ascending": ordered, "descending": ordered[::-1], "any": values}[order]
+    for k in {0, count // 2, count - 1}:
+        parted = given.copy()
+        assert _smallest(parted, k) == ordered[k]
+        assert parted[:k].max(initial=-1) <= parted[k] == ordered[k] <= parted[k:].min()
+        np.testing.assert_array_equal(np.sort(parted), ordered)
