@@ -14,10 +14,6 @@ from instance_seg_ros.grasping.object_body import Body
 
 FloatArray = NDArray[np.float64]
 
-_PALM_MARGIN_M = 0.004
-_ASSUMED = np.array([0.0, 1.0, 2.0])
-"""How much a point counts as assumed, by its origin: `MEASURED`, `TURNED`, `EXTRUDED`."""
-
 
 @dataclass(frozen=True, eq=False)
 class Closed:
@@ -120,13 +116,15 @@ def deepest_m(poses: Poses, column: Column, body: Body, gripper: Gripper, cleara
     Args:
         column: of these poses.
     """
-    depth_m = np.minimum(column.nearest_m + gripper.finger_length_m - _PALM_MARGIN_M, gripper.finger_length_m)
-    if body.supported:
-        up = np.array([0.0, 0.0, 1.0])
-        height_m = poses.origins_m[:, 2] - gripper.lowest_m(poses.rotations, up) - clearance_m
-        descent = -poses.rotations[:, 2, 2]
-        depth_m = np.where(descent > 0.05, np.minimum(depth_m, height_m / descent.clip(min=0.05)), -np.inf)
-    return np.asarray(depth_m, dtype=np.float64)
+    return pose_kernels.deepest(
+        column.nearest_m,
+        poses.rotations,
+        poses.origins_m,
+        gripper.boxes_m,
+        gripper.finger_length_m,
+        body.supported,
+        clearance_m,
+    )
 
 
 def close_on(
@@ -152,21 +150,19 @@ def close_on(
         closed: (K,) what they close on, from where they were before they were centred.
         unfit, slip: how many of the others do not fit, and how many do not hold.
     """
-    which, opened_m, values, unfit, slip = pose_kernels.close_fingers(
+    origins_m, rotations, opened_m, values, unfit, slip = pose_kernels.close_fingers(
         depth_m,
         openings_m,
         gripper.max_opening_m,
         poses.rotations,
+        poses.origins_m,
         column.starts,
         column.point,
         column.local_m,
         body.normals,
-        _ASSUMED.take(body.origin),
+        body.origin,  # so much is assumed of it: what was extruded counts double
         gripper.finger_thickness_m,
         gripper.finger_length_m,
         friction,
     )
-    closed, rotations = Closed(values), poses.rotations[which]
-    middle_m = (closed.low_m + closed.high_m) / 2
-    moved_m = depth_m[which, None] * rotations[:, :, 2] + middle_m[:, None] * rotations[:, :, 0]
-    return Poses(poses.origins_m[which] + moved_m, rotations, opened_m), closed, unfit, slip
+    return Poses(origins_m, rotations, opened_m), Closed(values), unfit, slip

@@ -145,12 +145,12 @@ def sight_of(
         holes: (L, 3), of `rays_of_holes`.
     """
     thick_m, length_m = gripper.finger_thickness_m, gripper.finger_length_m
-    inner_m, outer_m = width_m / 2, poses.openings_m / 2 + thick_m
-    closed_x, opened_x = inner_m + thick_m / 2, outer_m - thick_m / 2
-    outside, hidden, shadowed = scene_kernels.sight_of_fingers(
+    unknown, hidden, shadowed = scene_kernels.sight_of_fingers(
         poses.rotations,
         poses.origins_m,
-        np.stack([-opened_x, -closed_x, closed_x, opened_x], axis=1),
+        width_m,
+        poses.openings_m,
+        thick_m,
         length_m,
         np.ascontiguousarray(T_camera_poses.rotation),
         T_camera_poses.translation_m,
@@ -159,20 +159,22 @@ def sight_of(
         owner_image,
         own,
     )
-    fx, fy = frame.intrinsics.fx_fy_cx_cy[:2].tolist()
-    in_holes_m3 = scene_kernels.volume_of_sight(
-        poses.rotations,
-        poses.origins_m,
-        inner_m,
-        outer_m,
-        gripper.fingers.half_y,
-        length_m,
-        T_camera_poses.inverse().translation_m,
-        holes,
-        _STRIDE_PX**2 / (fx * fy),
-    )
-    finger_m3 = thick_m * 2 * gripper.fingers.half_y * length_m
-    return Sight(outside | (in_holes_m3 > _MOST_IN_HOLES * finger_m3), hidden, shadowed)
+    if len(holes):
+        fx, fy = frame.intrinsics.fx_fy_cx_cy[:2].tolist()
+        in_holes_m3 = scene_kernels.volume_of_sight(
+            poses.rotations,
+            poses.origins_m,
+            width_m / 2,
+            poses.openings_m / 2 + thick_m,
+            gripper.fingers.half_y,
+            length_m,
+            T_camera_poses.inverse().translation_m,
+            holes,
+            _STRIDE_PX**2 / (fx * fy),
+        )
+        finger_m3 = thick_m * 2 * gripper.fingers.half_y * length_m
+        unknown |= in_holes_m3 > _MOST_IN_HOLES * finger_m3
+    return Sight(unknown, hidden, shadowed)
 
 
 def rays_of_holes(

@@ -80,14 +80,8 @@ class Gripper:
         sweep = (fingers.half_y, begin_z, fingers.low_z, palm.outer_x, palm.half_y, palm.low_z, palm.high_z)
         return np.array([self.finger_thickness_m, *sweep])
 
-    def lowest_m(self, rotations: NDArray[np.float64], up: NDArray[np.float64]) -> NDArray[np.float64]:
-        """How far (C,) the gripper at the grasp reaches along -up (3,) from its origin, metres >= 0; of (C, 3, 3)."""
-        # The downward direction in each grasp's frame, (C, 3).
-        down = -(up[0] * rotations[:, 0] + up[1] * rotations[:, 1] + up[2] * rotations[:, 2])
-        reach = [
-            abs(down[:, 0]) * region.outer_x
-            + abs(down[:, 1]) * region.half_y
-            + np.maximum(down[:, 2] * region.low_z, down[:, 2] * region.high_z)
-            for region in (self.between, self.palm)
-        ]
-        return np.maximum(reach[0], reach[1])
+    @cached_property
+    def boxes_m(self) -> NDArray[np.float64]:
+        """(2, 4) what fingers, with all between them, and palm take up at the grasp: half the sides in x and y, and z
+        from where to where."""
+        return np.array([[r.outer_x, r.half_y, r.low_z, r.high_z] for r in (self.between, self.palm)])

@@ -23,6 +23,9 @@ _LANES = 8
 """Numbers that the processor works on side by side, and flags that one look at eight bytes tells to be none."""
 _BLOCK = 128
 """So many points are looked at before it is asked whether one was met."""
+_PALM_MARGIN_M = 0.004
+_LEAST_DESCENT = 0.05
+"""Cosine between approach and straight down, below which no pose gets to what stands on a support."""
 _MIN_ROOM_M = 0.003
 """Of the opening beside each contact."""
 _THIN_DISTANCE_M = 0.03
@@ -149,6 +152,39 @@ def columns_of(
     return nearest_m, starts, point[:used].copy(), local_m
 
 
+@kernel("float64[::1]", "float64[:, :, ::1]", "float64[:, ::1]", "float64[:, ::1]", "float64", "boolean", "float64")
+def deepest(
+    nearest_m: Floats,
+    rotations: Floats,
+    origins_m: Floats,
+    boxes_m: Floats,
+    length_m: float,
+    supported: bool,
+    clearance_m: float,
+) -> Floats:
+    """How far (C,) poses can move on until the palm meets the body or the gripper the plane z = 0.
+
+    Args:
+        nearest_m: (C,) of `columns_of` these poses.
+        rotations, origins_m: (C, 3, 3) and (C, 3) of them.
+        boxes_m: (2, 4) as of `Gripper.boxes_m`.
+        length_m: of the fingers.
+        supported: whether there is something at z = 0, from which the gripper keeps the clearance.
+    """
+    depth_m = np.empty(len(nearest_m))
+    for c in range(len(nearest_m)):
+        depth_m[c] = min(nearest_m[c] + length_m - _PALM_MARGIN_M, length_m)
+        if not supported:
+            continue
+        down_x, down_y, descent, below_m = -rotations[c, 2, 0], -rotations[c, 2, 1], -rotations[c, 2, 2], -np.inf
+        for k in range(len(boxes_m)):
+            reach_m = abs(down_x) * boxes_m[k, 0] + abs(down_y) * boxes_m[k, 1]
+            below_m = max(below_m, reach_m + max(descent * boxes_m[k, 2], descent * boxes_m[k, 3]))
+        height_m = origins_m[c, 2] - below_m - clearance_m
+        depth_m[c] = min(depth_m[c], height_m / descent) if descent > _LEAST_DESCENT else -np.inf
+    return depth_m
+
+
 @inner
 def _close(
     pose: int,
@@ -160,7 +196,7 @@ def _close(
     y_m: Floats,
     z_m: Floats,
     normals: Floats,
-    assumed: Floats,
+    assumed: Ints,
     thickness_m: float,
     between: Ints,
     values: Floats,
@@ -224,11 +260,12 @@ def _close(
     "float64[::1]",
     "float64",
     "float64[:, :, ::1]",
+    "float64[:, ::1]",
     "int64[::1]",
     "int64[::1]",
     "float64[:, ::1]",
     "float64[:, ::1]",
-    "float64[::1]",
+    "int64[::1]",
     "float64",
     "float64",
     "float64",
@@ -238,35 +275,38 @@ def close_fingers(
     openings_m: Floats,
     max_opening_m: float,
     rotations: Floats,
+    origins_m: Floats,
     starts: Ints,
     point: Ints,
     local_m: Floats,
     normals: Floats,
-    assumed: Floats,
+    assumed: Ints,
     thickness_m: float,
     length_m: float,
     friction: float,
-) -> tuple[Ints, Floats, Floats, int, int]:
+) -> tuple[Floats, Floats, Floats, Floats, int, int]:
     """The poses at which the fingers get there and hold what they close on: fully opened, and where not, opened less.
 
     Args:
         depth_m: (C,) how far each pose moves in; one that would stay out by more than the fingers' length is left out.
         openings_m: (C,) how far it is opened where it does not fit in fully opened.
         max_opening_m, thickness_m, length_m: of the gripper and its fingers.
-        rotations: (C, 3, 3).
+        rotations, origins_m: (C, 3, 3) and (C, 3) of the poses before they move in.
         starts, point, local_m: of `columns_of` these poses.
         normals: (N, 3) of the body's points.
-        assumed: (N,) how much each of them counts as assumed.
+        assumed: (N,) how much each of them counts as assumed, 0 for one that was measured.
         friction: that grasps rely on.
 
     Returns:
-        poses: (K,) indices, those that are fully opened first.
+        origins_m, rotations: (K, 3) and (K, 3, 3) of the poses, moved in and centred between their contacts; those that
+            are fully opened first.
         opened_m: (K,) how far each is opened.
-        values: (K, 12) as of `Closed.values`.
+        values: (K, 12) as of `Closed.values`, from where they were before they were centred.
         unfit, slip: how many do not fit, and how many are on surfaces that do not hold.
     """
     count = len(depth_m)
-    poses, opened_m, values = np.empty(count, np.int64), np.empty(count), np.empty((count, 12))
+    closed_m, turns = np.empty((count, 3)), np.empty((count, 3, 3))
+    opened_m, values = np.empty(count), np.empty((count, 12))
     tight, between = np.empty(count, np.bool_), np.empty(len(normals), np.int64)
     found, unfit, slip = 0, 0, 0
     for less in range(2):
@@ -297,11 +337,17 @@ def close_fingers(
                 continue
             cosine = values[found, 2]
             if cosine > 0 and 1 - cosine**2 <= (friction * cosine) ** 2:
-                poses[found], opened_m[found] = c, own_m
+                opened_m[found] = own_m
+                middle_m = (values[found, 0] + values[found, 1]) / 2
+                for axis in range(3):
+                    moved_m = depth_m[c] * rotations[c, axis, 2] + middle_m * rotations[c, axis, 0]
+                    closed_m[found, axis] = origins_m[c, axis] + moved_m
+                    for k in range(3):
+                        turns[found, axis, k] = rotations[c, axis, k]
                 found += 1
             else:
                 slip += 1
-    return poses[:found].copy(), opened_m[:found].copy(), values[:found].copy(), unfit, slip
+    return closed_m[:found].copy(), turns[:found].copy(), opened_m[:found].copy(), values[:found].copy(), unfit, slip
 
 
 @inner

@@ -150,7 +150,9 @@ def _pixel(x: float, y: float, z: float, camera: NDArray[np.float32], width: int
 @kernel(
     "float64[:, :, ::1]",
     "float64[:, ::1]",
-    "float64[:, ::1]",
+    "float64[:]",
+    "float64[::1]",
+    "float64",
     "float64",
     "float64[:, ::1]",
     "float64[::1]",
@@ -162,7 +164,9 @@ def _pixel(x: float, y: float, z: float, camera: NDArray[np.float32], width: int
 def sight_of_fingers(
     rotations: Floats,
     origins_m: Floats,
-    aside_m: Floats,
+    width_m: Floats,
+    openings_m: Floats,
+    thickness_m: float,
     length_m: float,
     rotation: Floats,
     translation_m: Floats,
@@ -175,8 +179,8 @@ def sight_of_fingers(
 
     Args:
         rotations, origins_m: (C, 3, 3) and (C, 3) of the poses.
-        aside_m: (C, K) where fingers are along the closing axis.
-        length_m: of the fingers.
+        width_m, openings_m: (C,) between the fingers, closed and opened.
+        thickness_m, length_m: of the fingers.
         rotation, translation_m: (3, 3) and (3,) of the frame of the poses, in the camera's.
         depth_m: (H, W).
         camera: fx, fy, cx, cy.
@@ -188,11 +192,14 @@ def sight_of_fingers(
         hidden, shadowed: (C,) shares of them behind something else and behind the object itself.
     """
     height, width = depth_m.shape
-    count, places = len(origins_m), aside_m.shape[1]
+    count, places = len(origins_m), 4
+    aside_m = np.empty(places)
     outside, hidden, shadowed = np.zeros(count, np.bool_), np.zeros(count), np.zeros(count)
     for c in range(count):
+        aside_m[2], aside_m[3] = width_m[c] / 2 + thickness_m / 2, openings_m[c] / 2 + thickness_m - thickness_m / 2
+        aside_m[0], aside_m[1] = -aside_m[3], -aside_m[2]
         for k in range(3 * places):
-            back_m, x_m = (k // places) / 3 * length_m, aside_m[c, k % places]
+            back_m, x_m = (k // places) / 3 * length_m, aside_m[k % places]
             p_x = origins_m[c, 0] + x_m * rotations[c, 0, 0] - back_m * rotations[c, 0, 2]
             p_y = origins_m[c, 1] + x_m * rotations[c, 1, 0] - back_m * rotations[c, 1, 2]
             p_z = origins_m[c, 2] + x_m * rotations[c, 2, 0] - back_m * rotations[c, 2, 2]

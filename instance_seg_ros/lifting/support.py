@@ -513,7 +513,8 @@ def _between_objects(
         if other is not main:
             near &= np.abs(other.plane.height_m(background_m)) > np.abs(heights_m)
     flat = main.plane.basis()[:, :2]
-    near[near] = _under(background_m[near].astype(np.float64) @ flat, objects_m @ flat)
+    outline_m = cv2.convexHull((objects_m @ flat).astype(np.float32))
+    near[near] = _under(background_m[near].astype(np.float64) @ flat, outline_m)
     between_m = heights_m[near]
     if len(between_m) < _MIN_BETWEEN:
         return main, list(family)
@@ -558,6 +559,17 @@ class _Body:
     def tree(self) -> cKDTree:
         """Of the points."""
         return cKDTree(self.points_m)
+
+    @cached_property
+    def outline_m(self) -> NDArray[np.float32]:
+        """(E, 1, 2) the corners of the convex hull, seen from above, as OpenCV has them."""
+        return cv2.convexHull(self.flat_m.astype(np.float32))
+
+    @cached_property
+    def sides_m(self) -> tuple[float, float]:
+        """Those of the smallest rectangle around the outline, the shorter first."""
+        shorter_m, longer_m = sorted(cv2.minAreaRect(self.flat_m.astype(np.float32))[1])
+        return shorter_m, longer_m
 
     @classmethod
     def of_points(cls, points_m: NDArray[np.float32], basis: FloatArray, contact_m: float) -> _Body:
@@ -727,7 +739,8 @@ def _reaches_over(body: _Body, below: _Body) -> bool:
     """Whether an object is above a part of another one: the outlines overlap, and it is higher where both are near."""
     if _apart_m(body, below) >= _NEAR_OVER_M or _apart_m(body, below, axes=2) >= 0:
         return False
-    if max(_share(_under(body.flat_m, below.flat_m)), _share(_under(below.flat_m, body.flat_m))) < _OVERLAP_SHARE:
+    shares = (_share(_under(own.flat_m, other.outline_m)) for own, other in ((body, below), (below, body)))
+    if all(share < _OVERLAP_SHARE for share in shares):
         return False
     away_m, nearest = below.tree.query(body.points_m, distance_upper_bound=_NEAR_OVER_M + body.contact_m)
     if away_m.min() >= _NEAR_OVER_M:
@@ -785,20 +798,19 @@ def _top_below(body: _Body, below: _Body, highest_m: float) -> tuple[float, floa
     found, top_m, top_share = _top_within(below.flat_m, below.heights_m, body.middle_m, reach_m)
     if not found or top_m > highest_m:
         return None
-    outline = below.flat_m.astype(np.float32)
     x_m, y_m = body.middle_m.tolist()
-    beyond_m = -cv2.pointPolygonTest(cv2.convexHull(outline), (x_m, y_m), True)
-    sides_m = sorted(cv2.minAreaRect(outline)[1])
+    beyond_m = -cv2.pointPolygonTest(below.outline_m, (x_m, y_m), True)
+    sides_m = below.sides_m
     touches = body.lowest_m - top_m < body.contact_m
     seen_top = top_share > _SEEN_TOP_SHARE
     # Where the upper object covers all of the lower one's top, only its front is seen, and not how deep it is. What is
     # long and narrow and shows its top is seen as a whole: objects beside it, in a heap, do not stand on it.
     front_alone = touches and not seen_top and sides_m[0] < _FRONT_ASPECT * sides_m[1]
     allowed_m = _HIDDEN_DEPTH * sides_m[1] if front_alone else _OVERHANG * body.radius_m
-    if beyond_m > allowed_m and _share(_under(below.flat_m, body.flat_m)) < _UNDER_SHARE:
+    if beyond_m > allowed_m and _share(_under(below.flat_m, body.outline_m)) < _UNDER_SHARE:
         # Of what is hidden for the most part no more is seen than that it ends where the upper object does.
         ends_there = abs(body.least_m - top_m) < body.contact_m / 2
-        if not ends_there or _share(_under(body.flat_m, below.flat_m)) < _OVER_SHARE:
+        if not ends_there or _share(_under(body.flat_m, below.outline_m)) < _OVER_SHARE:
             return None
     # What stands flat on a top that it covers, or hides from view, tells the height of that itself.
     return (top_m if seen_top else max(top_m, body.lowest_m - body.contact_m / 2)), top_m
@@ -827,13 +839,12 @@ def _share(true: NDArray[np.bool_]) -> float:
     return int(np.count_nonzero(true)) / true.size
 
 
-def _under(flat_m: FloatArray, others_m: FloatArray) -> NDArray[np.bool_]:
-    """Which of (N, 2) points lie inside the convex hull of others."""
-    hull_m = cv2.convexHull(others_m.astype(np.float32))[:, 0].astype(np.float64)
-    return _inside_hull(np.ascontiguousarray(flat_m), hull_m)
+def _under(flat_m: FloatArray, outline_m: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which of (N, 2) points lie inside a convex outline (E, 1, 2)."""
+    return _inside_hull(flat_m, outline_m[:, 0].astype(np.float64))
 
 
-@kernel("float64[:, ::1]", "float64[:, ::1]")
+@kernel("float64[:, :]", "float64[:, ::1]")
 def _inside_hull(flat_m: FloatArray, hull_m: FloatArray) -> NDArray[np.bool_]:
     """Which of (N, 2) points lie inside a convex outline (E, 2)."""
     inside, corners = np.empty(len(flat_m), np.bool_), len(hull_m)

@@ -148,15 +148,15 @@ class LocalPlanes:
     what depth the surface would have at a pixel that was not kept.
 
     Attributes:
-        valid: (h, w) bool, where the window held enough pixels for a plane.
-        inverse_depth: (h, w) float32, 1 / metres at the pixel itself; 0 where not valid.
-        slope_x, slope_y: (h, w) float32, change of inverse depth per pixel to the right and down.
+        values: (3, h, w) float32, `inverse_depth`, and its change per pixel to the right and down.
     """
 
-    valid: NDArray[np.bool_]
-    inverse_depth: NDArray[np.float32]
-    slope_x: NDArray[np.float32]
-    slope_y: NDArray[np.float32]
+    values: NDArray[np.float32]
+
+    @property
+    def inverse_depth(self) -> NDArray[np.float32]:
+        """(h, w) float32, 1 / metres at the pixel itself; 0 where its window held too few pixels for a plane."""
+        return self.values[0]
 
 
 def fit_local_planes(
@@ -171,11 +171,9 @@ def fit_local_planes(
         wanted: (h, w) bool, the pixels that get a plane; all of them without it.
     """
     wanted = np.ones(keep.shape, dtype=bool) if wanted is None else wanted
-    valid = np.zeros(keep.shape, dtype=bool)
-    inverse_depth, slope_x, slope_y = (np.zeros(keep.shape, dtype=np.float32) for _ in range(3))
-    own_depth_m, own = np.ascontiguousarray(depth_m), np.ascontiguousarray(keep)
-    _fit_windows(own_depth_m, own, wanted, radius_px, valid, inverse_depth, slope_x, slope_y)
-    return LocalPlanes(valid, inverse_depth, slope_x, slope_y)
+    planes = np.zeros((3, *keep.shape), dtype=np.float32)
+    _fit_windows(np.ascontiguousarray(depth_m), np.ascontiguousarray(keep), wanted, radius_px, planes)
+    return LocalPlanes(planes)
 
 
 @kernel(
@@ -183,21 +181,15 @@ def fit_local_planes(
     "boolean[:, ::1]",
     "boolean[:, ::1]",
     "int64",
-    "boolean[:, ::1]",
-    "float32[:, ::1]",
-    "float32[:, ::1]",
-    "float32[:, ::1]",
-    writes=("valid", "inverse_depth", "slope_x", "slope_y"),
+    "float32[:, :, ::1]",
+    writes=("planes",),
 )
 def _fit_windows(
     depth_m: NDArray[np.float32],
     keep: NDArray[np.bool_],
     wanted: NDArray[np.bool_],
     radius_px: int,
-    valid: NDArray[np.bool_],
-    inverse_depth: NDArray[np.float32],
-    slope_x: NDArray[np.float32],
-    slope_y: NDArray[np.float32],
+    planes: NDArray[np.float32],
 ) -> None:
     """The planes of `fit_local_planes`, written over zeros where there is one.
 
@@ -248,8 +240,7 @@ def _fit_windows(
             along_x, along_y = (vv * bu - uv * bv) / determinant, (uu * bv - uv * bu) / determinant
             here = mb - mu * along_x - mv * along_y
             if here > _MIN_INVERSE_DEPTH:
-                valid[y, x] = True
-                inverse_depth[y, x], slope_x[y, x], slope_y[y, x] = here, along_x, along_y
+                planes[0, y, x], planes[1, y, x], planes[2, y, x] = here, along_x, along_y
 
 
 # A loop without branches over arrays of their own, which the processor does for several columns at a time.
@@ -295,21 +286,20 @@ def grown_over_surface(
         tolerance: a pixel is on the surface within the larger of the first, metres, and the second times its depth.
     """
     grown = np.empty(core.shape, dtype=bool)
-    _grow(depth_m, inside, core, planes.valid, planes.inverse_depth, tolerance[0], tolerance[1], grown)
+    _grow(depth_m, inside, core, planes.values, tolerance[0], tolerance[1], grown)
     return grown
 
 
 @kernel(
     *("float32[:, ::1]", "boolean[:, ::1]", "boolean[:, ::1]"),
-    *("boolean[:, ::1]", "float32[:, ::1]", "float64", "float64", "boolean[:, ::1]"),
+    *("float32[:, :, ::1]", "float64", "float64", "boolean[:, ::1]"),
     writes=("grown",),
 )
 def _grow(
     depth_m: NDArray[np.float32],
     inside: NDArray[np.bool_],
     core: NDArray[np.bool_],
-    valid: NDArray[np.bool_],
-    inverse_depth: NDArray[np.float32],
+    planes: NDArray[np.float32],
     tolerance_m: float,
     tolerance_ratio: float,
     grown: NDArray[np.bool_],
@@ -318,8 +308,8 @@ def _grow(
     for y in range(depth_m.shape[0]):
         for x in range(depth_m.shape[1]):
             own_m, kept = depth_m[y, x], core[y, x]
-            if not kept and inside[y, x] and own_m > 0 and valid[y, x]:
-                off_m = abs(own_m - np.float32(1) / inverse_depth[y, x])
+            if not kept and inside[y, x] and own_m > 0 and planes[0, y, x] > 0:
+                off_m = abs(own_m - np.float32(1) / planes[0, y, x])
                 kept = off_m < max(np.float32(tolerance_m), own_m * np.float32(tolerance_ratio))
             grown[y, x] = kept
 
@@ -347,10 +337,7 @@ def kept_points(
     outline_count = _gather(
         depth_m,
         kept,
-        planes.valid,
-        planes.inverse_depth,
-        planes.slope_x,
-        planes.slope_y,
+        planes.values,
         tolerance[0],
         tolerance[1],
         corner_px[0],
@@ -371,18 +358,25 @@ def kept_points(
 
 @kernel(
     *("float32[:, ::1]", "boolean[:, ::1]"),
-    *("boolean[:, ::1]", "float32[:, ::1]", "float32[:, ::1]", "float32[:, ::1]"),
-    *("float64", "float64", "int64", "int64", "int64", "float64", "float64", "float64", "float64"),
+    *(
+        "float32[:, :, ::1]",
+        "float64",
+        "float64",
+        "int64",
+        "int64",
+        "int64",
+        "float64",
+        "float64",
+        "float64",
+        "float64",
+    ),
     *("int64[::1]", "float32[:, ::1]", "float32[:, ::1]", "float64[:, ::1]", "float64[:, ::1]"),
     writes=("pixels", "measured_m", "smooth_m", "outline_m", "normals"),
 )
 def _gather(
     depth_m: NDArray[np.float32],
     kept: NDArray[np.bool_],
-    valid: NDArray[np.bool_],
-    inverse_depth: NDArray[np.float32],
-    slope_x: NDArray[np.float32],
-    slope_y: NDArray[np.float32],
+    planes: NDArray[np.float32],
     tolerance_m: float,
     tolerance_ratio: float,
     left: int,
@@ -417,8 +411,8 @@ def _gather(
                 continue
             own_m = depth_m[y, x]
             smooth = own_m
-            if valid[y, x]:
-                fitted_m = np.float32(1) / inverse_depth[y, x]
+            if planes[0, y, x] > 0:
+                fitted_m = np.float32(1) / planes[0, y, x]
                 if abs(own_m - fitted_m) < max(np.float32(tolerance_m), own_m * np.float32(tolerance_ratio)):
                     smooth = fitted_m
             ray_x = (np.float32(left + x) - np.float32(cx)) / np.float32(fx)
@@ -440,10 +434,10 @@ def _gather(
         for axis in range(3):
             outline_m[k, axis] = smooth_m[i, axis]
             normals[k, axis] = 0
-        if valid[y, x]:
+        if planes[0, y, x] > 0:
             # Towards the camera: n . ray = 1 / z > 0 points away from it.
-            n_x, n_y = -slope_x[y, x] * fx, -slope_y[y, x] * fy
-            n_z = -inverse_depth[y, x] - (left + x - cx) / fx * n_x - (top + y - cy) / fy * n_y
+            n_x, n_y = -planes[1, y, x] * fx, -planes[2, y, x] * fy
+            n_z = -planes[0, y, x] - (left + x - cx) / fx * n_x - (top + y - cy) / fy * n_y
             size = max(np.sqrt(n_x * n_x + n_y * n_y + n_z * n_z), 1e-12)
             normals[k, 0], normals[k, 1] = n_x / size, n_y / size
             normals[k, 2] = n_z / size

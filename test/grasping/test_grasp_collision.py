@@ -290,8 +290,10 @@ def test_a_hole_that_masks_share_is_one_of_each() -> None:
 
 def test_lowest_point_is_that_of_the_boxes_corners() -> None:
     rng = np.random.default_rng(1)
-    rotations = np.linalg.qr(rng.normal(size=(20, 3, 3)))[0]
+    rotations = np.linalg.qr(rng.normal(size=(60, 3, 3)))[0]
     rotations *= np.sign(np.linalg.det(rotations))[:, None, None]
+    rotations[rotations[:, 2, 2] > 0] *= (1, -1, -1)  # they approach from above
+    rotations = rotations[rotations[:, 2, 2] < -0.2]
     corners = [
         (sx * region.outer_x, sy * region.half_y, z)
         for region in (GRIPPER.between, GRIPPER.palm)
@@ -300,7 +302,9 @@ def test_lowest_point_is_that_of_the_boxes_corners() -> None:
         for z in (region.low_z, region.high_z)
     ]
     expected = -(np.array(corners) @ np.swapaxes(rotations, 1, 2))[:, :, 2].min(axis=1)
-    np.testing.assert_allclose(GRIPPER.lowest_m(rotations, UP), expected, atol=1e-12)
+    poses = Poses(np.zeros((len(rotations), 3)), rotations, np.full(len(rotations), GRIPPER.max_opening_m))
+    depth_m = deepest(poses, body_at(np.array([[1.0, 1.0, 1.0]])))  # that is in nobody's way
+    np.testing.assert_allclose(expected, depth_m * rotations[:, 2, 2] - 0.004, atol=1e-12)
 
 
 def turned(degrees: float) -> np.ndarray:

@@ -28,7 +28,8 @@ def depth_of_plane(normal: np.ndarray, distance_m: float) -> np.ndarray:
 
 def depth_of(planes: LocalPlanes) -> np.ndarray:
     """The depth of each plane at its pixel, metres; 0 where there is none."""
-    return np.where(planes.valid, 1 / np.where(planes.valid, planes.inverse_depth, 1), 0)
+    valid = planes.inverse_depth > 0
+    return np.where(valid, 1 / np.where(valid, planes.inverse_depth, 1), 0)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,7 @@ def test_a_plane_is_fitted_exactly_and_its_normal_looks_at_the_camera(normal: li
     depth_m = depth_of_plane(unit, -0.8 * abs(unit[2]))
     keep = np.ones_like(depth_m, dtype=bool)
     planes = fit_local_planes(depth_m, keep, 3)
-    assert planes.valid.all()
+    assert (planes.inverse_depth > 0).all()
     np.testing.assert_allclose(depth_of(planes), depth_m, rtol=1e-4)
     kept = kept_points(depth_m, keep, planes, (0.004, 0.007), (0, 0), CAMERA)
     assert len(kept.normals) > 500 and (kept.normals @ unit).min() > np.cos(np.radians(1))
@@ -92,7 +93,7 @@ def test_the_fit_says_what_depth_a_pixel_that_was_not_kept_would_have() -> None:
     keep[:, 30:] = False
     planes = fit_local_planes(np.where(keep, depth_m, 9.0).astype(np.float32), keep, 4)
     np.testing.assert_allclose(depth_of(planes)[:, 31], depth_m[:, 31], rtol=1e-3)
-    assert not planes.valid[:, 36:].any()
+    assert not planes.inverse_depth[:, 36:].any()
     assert (depth_of(planes)[:, 36:] == 0).all()
 
 
@@ -101,16 +102,16 @@ def test_planes_are_fitted_where_they_are_wanted() -> None:
     keep, wanted = np.ones(depth_m.shape, dtype=bool), np.zeros(depth_m.shape, dtype=bool)
     wanted[10:20, 5] = True
     everywhere, some = fit_local_planes(depth_m, keep, 3), fit_local_planes(depth_m, keep, 3, wanted)
-    np.testing.assert_array_equal(some.valid, wanted)
+    np.testing.assert_array_equal(some.inverse_depth > 0, wanted)
     np.testing.assert_array_equal(depth_of(some)[wanted], depth_of(everywhere)[wanted])
 
 
 def test_too_few_or_collinear_pixels_give_no_plane() -> None:
     depth_m, keep = np.full((20, 20), 0.5, np.float32), np.zeros((20, 20), bool)
     keep[10, :] = True
-    assert not fit_local_planes(depth_m, keep, 3).valid.any()
+    assert not fit_local_planes(depth_m, keep, 3).inverse_depth.any()
     keep[:] = False
-    assert not fit_local_planes(depth_m, keep, 3).valid.any()
+    assert not fit_local_planes(depth_m, keep, 3).inverse_depth.any()
 
 
 @pytest.mark.parametrize(("depth_m", "radius_px"), [(0.1, 8), (0.7, 6), (1.0, 4), (10.0, 3)])
