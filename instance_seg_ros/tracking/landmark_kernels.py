@@ -24,14 +24,33 @@ def _count_bits(word: np.uint64) -> np.uint64:
     return (word * np.uint64(0x0101010101010101)) >> np.uint64(56)
 
 
-@kernel("uint64[:, ::1]", "uint64[:, ::1]", "int64[::1]", writes=("partner",))
-def find_mutual(first: NDArray[np.uint64], second: NDArray[np.uint64], partner: NDArray[np.int64]) -> None:
-    """Which descriptors are each other's nearest, in bits that differ.
+@kernel(
+    "uint64[:, ::1]",
+    "uint64[:, ::1]",
+    "float64[:, ::1]",
+    "float64[:, ::1]",
+    "float64",
+    "int64[::1]",
+    writes=("partner",),
+)
+def find_mutual(
+    first: NDArray[np.uint64],
+    second: NDArray[np.uint64],
+    first_m: FloatArray,
+    second_m: FloatArray,
+    reach_m: float,
+    partner: NDArray[np.int64],
+) -> None:
+    """Which descriptors are each other's nearest, in bits that differ, of those that are not farther apart than that.
 
     Args:
         first, second: (W, N) and (W, M) words of the descriptors.
-        partner: (N,), set to the nearest of `second`, -1 where that has a nearer one. Of equal ones the first counts.
+        first_m, second_m: (N, 3) and (M, 3) where they are, in one frame.
+        reach_m: how far apart two may be; inf: anywhere.
+        partner: (N,), set to the nearest of `second`, -1 where that has a nearer one, or none is in reach. Of equal
+            ones the first counts.
     """
+    farthest_m2, none = reach_m * reach_m, np.uint64(1 << 32)
     count = second.shape[1]
     bits = np.empty(count, dtype=np.uint64)
     least, owner = np.full(count, np.iinfo(np.uint64).max), np.zeros(count, dtype=np.int64)
@@ -41,13 +60,20 @@ def find_mutual(first: NDArray[np.uint64], second: NDArray[np.uint64], partner: 
             own = first[word, row]
             for column in range(count):
                 bits[column] += _count_bits(own ^ second[word, column])
+        if reach_m < np.inf:
+            for column in range(count):
+                off_m2 = 0.0
+                for i in range(3):
+                    off_m2 += (first_m[row, i] - second_m[column, i]) ** 2
+                if off_m2 > farthest_m2:
+                    bits[column] = none
         best = 0
         for column in range(count):
             if bits[column] < bits[best]:
                 best = column
             if bits[column] < least[column]:
                 least[column], owner[column] = bits[column], row
-        partner[row] = best if count else -1
+        partner[row] = best if count and bits[best] < none else -1
     for row in range(first.shape[1]):
         if partner[row] >= 0 and owner[partner[row]] != row:
             partner[row] = -1

@@ -27,6 +27,8 @@ _SAME_M, _SAME_SHARE = 0.015, 0.015
 """Two places of one point in the map differ by no more than this, or by this share of its depth."""
 LEAST, _LEAST_SHARE = 15, 0.15
 """So many matches that agree, and such a share of all, are no chance: of two unlike views no more than five agree."""
+_FEW, _MUCH_SHARE = 8, 0.25
+"""Nor are so few, where they are such a share of all."""
 _HELD = 1.1
 """So many times more matches must agree with a motion than with none."""
 
@@ -105,7 +107,9 @@ class LandmarkFinder:
         return Landmarks(points_m[measured], descriptors[measured])
 
 
-def motion_between(seen: Landmarks, known: Landmarks, expected: Transform) -> tuple[Transform, int]:
+def motion_between(
+    seen: Landmarks, known: Landmarks, expected: Transform, reach_m: float = np.inf
+) -> tuple[Transform, int]:
     """The pose of the camera that sees the one in the frame of the other, and how many matches agree with it.
 
     By random triples of matches (RANSAC) and rigid alignment of all that agree with the best one (Kabsch), so that what
@@ -113,13 +117,15 @@ def motion_between(seen: Landmarks, known: Landmarks, expected: Transform) -> tu
 
     Args:
         expected: a pose that is as good as any other.
+        reach_m: from where that puts them landmarks are no farther off, so that fewer others look like them.
     """
     if min(len(seen), len(known)) < LEAST:
         return expected, 0
     partner = np.empty(len(seen), dtype=np.int64)
-    find_mutual(_words(seen.descriptors), _words(known.descriptors), partner)
+    at_m = np.asarray(expected.apply(seen.points_m), dtype=np.float64)
+    find_mutual(_words(seen.descriptors), _words(known.descriptors), at_m, known.points_m, reach_m, partner)
     rows = np.flatnonzero(partner >= 0)
-    if len(rows) < LEAST:
+    if len(rows) < _FEW:
         return expected, 0
     own_m, other_m = seen.points_m[rows], known.points_m[partner[rows]]
     tolerance_m = np.maximum(_SAME_M, _SAME_SHARE * own_m[:, 2])
@@ -130,7 +136,7 @@ def motion_between(seen: Landmarks, known: Landmarks, expected: Transform) -> tu
     if _HELD * agree < find_motion(own_m, other_m, tolerance_m, triples, *found):
         held = found
     agree = refine_motion(own_m, other_m, tolerance_m, *held, _STEPS)
-    if agree < max(LEAST, _LEAST_SHARE * len(rows)):
+    if agree < max(LEAST, _LEAST_SHARE * len(rows)) and agree < max(_FEW, _MUCH_SHARE * len(rows)):
         return expected, 0
     return Transform(*held), agree
 

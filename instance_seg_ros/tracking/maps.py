@@ -49,6 +49,8 @@ _MOST_COMPARED, _PLENTY = 12, 30
 """So many views of maps that were left are compared in a frame, and none any more once so many landmarks agree."""
 _NEAREST, _LEAST_IN_VIEW = 3, 0.3
 """So many views nearest to a pose, and such a share of them, tell whether that is right."""
+_STEP_M = 0.1
+"""A camera that does not jerk moves what it sees by no more than this between two frames."""
 _AHEAD_M = np.array([0.0, 0.0, 0.9])
 _OTHER_MAPS = 4
 """The camera is looked for in the map of before, and in so many others in which most was seen."""
@@ -237,24 +239,46 @@ def map_by_landmarks(
     nearest = sorted(maps[0].views, key=lambda view: _apart_m(here, view))
     if maps[0].latest is not None:
         nearest.insert(1, maps[0].latest)
-    for compared in ([left[index % len(left)] for index in turn], [(maps[0], view) for view in nearest]):
+    latest = [] if maps[0].latest is None else [maps[0].latest]
+    for compared, reach_m in (
+        ([left[index % len(left)] for index in turn], np.inf),
+        ([(maps[0], view) for view in nearest], np.inf),
+        # Where a hand moves before most of the view, most corners are its own, and in the frame before were elsewhere.
+        ([(maps[0], view) for view in latest], _STEP_M),
+    ):
         most, best = 0, None
         for known, view in compared:
             expected = view.T_map_camera.inverse() @ known.T_map_camera
-            T_view_camera, agree = motion_between(landmarks, view.landmarks, expected)
-            if agree > most:
-                most, best = agree, (known, view.T_map_camera @ T_view_camera)
+            T_view_camera, agree = motion_between(landmarks, view.landmarks, expected, reach_m)
+            T_map_camera = view.T_map_camera @ T_view_camera
+            if agree > most and (
+                _is_a_step(maps[0], known, T_map_camera) or is_told(agree, known, T_map_camera, frame)
+            ):
+                most, best = agree, replace(known, T_map_camera=T_map_camera)
             if most >= _PLENTY:
                 break
         if best is not None:
-            found = replace(best[0], T_map_camera=best[1])
+            found = best
             if most < _PLENTY:
                 own = rows_at(tracks, tracks.maps == found.number)
                 told = _aligned(own, seen, up, found, frame)
-                if not told.is_before and told.alignment.explained >= objects_that_tell(int(seen.placed.sum())):
+                enough = told.alignment.explained >= objects_that_tell(int(seen.placed.sum()))
+                by_depth = agreement_with(found, found.T_map_camera, frame)
+                if not told.is_before and enough and told.agreement.evidence >= by_depth.evidence:
                     found = replace(found, T_map_camera=told.alignment.T_map_camera)
             return replace(found, view_m=view_of(frame))
     return None
+
+
+def is_told(agree: int, known: Map, T_map_camera: Transform, frame: RgbdFrame) -> bool:
+    """Whether a pose in a map that some landmarks agree with is no error: of a few, the depth must not contradict."""
+    return agree >= _PLENTY or agreement_with(known, T_map_camera, frame).evidence >= 0
+
+
+def _is_a_step(before: Map, known: Map, T_map_camera: Transform) -> bool:
+    """Whether a camera comes from where it was in the frame before to a pose in a map without a jerk."""
+    off_m = T_map_camera.apply(_AHEAD_M) - before.T_map_camera.apply(_AHEAD_M)
+    return known.number == before.number and bool(np.linalg.norm(off_m) <= _STEP_M)
 
 
 def map_of(

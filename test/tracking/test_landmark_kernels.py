@@ -13,18 +13,24 @@ MOTION = Transform.from_quaternion([0.1, -0.3, 0.2, 1.0], np.array([0.2, -0.1, 0
 TRIPLES = np.random.default_rng(0).integers(0, 60, (512, 3))
 
 
+@pytest.mark.parametrize("reach_m", [np.inf, 0.5, 0.0])
 @pytest.mark.parametrize(("first", "second"), [(50, 70), (70, 50), (1, 1), (5, 0), (0, 5)])
-def test_mutual_matches_are_those_of_all_comparisons(first: int, second: int) -> None:
-    words = np.random.default_rng(first).integers(0, 2**63, (2, 4, max(first, second)), dtype=np.uint64)
+def test_mutual_matches_are_those_of_all_comparisons_within_reach(first: int, second: int, reach_m: float) -> None:
+    rng = np.random.default_rng(first)
+    words = rng.integers(0, 2**63, (2, 4, max(first, second)), dtype=np.uint64)
+    own_m, other_m = rng.uniform(0, 1, (first, 3)), rng.uniform(0, 1, (second, 3))
     own, other = words[0, :, :first].copy(), words[1, :, :second].copy()
     partner = np.empty(first, dtype=np.int64)
-    find_mutual(own, other, partner)
+    find_mutual(own, other, own_m, other_m, reach_m, partner)
     expected = np.full(first, -1)
     if first and second:
         differ = own[:, :, None] ^ other[:, None]
         bits = np.unpackbits(differ.view(np.uint8).reshape(4, first, second, 8), axis=3).sum(axis=(0, 3))
+        in_reach = np.linalg.norm(own_m[:, None] - other_m, axis=2) <= reach_m
+        bits = np.where(in_reach, bits.astype(np.int64), 1000)
         nearest = bits.argmin(axis=1)
-        expected = np.where(bits.argmin(axis=0)[nearest] == np.arange(first), nearest, -1)
+        mutual = (bits.argmin(axis=0)[nearest] == np.arange(first)) & in_reach[np.arange(first), nearest]
+        expected = np.where(mutual, nearest, -1)
     np.testing.assert_array_equal(partner, expected)
 
 

@@ -34,6 +34,22 @@ def test_a_motion_is_that_of_most_landmarks(count: int, elsewhere: int, agree: i
     np.testing.assert_allclose(pose.matrix, (MOTION if agree else HERE).matrix, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("right", "count", "told"), [(25, 100, True), (14, 100, False), (10, 36, True), (10, 44, False), (7, 20, False)]
+)
+def test_few_landmarks_tell_a_motion_where_they_are_a_large_share_of_all(right: int, count: int, told: bool) -> None:
+    seen = seen_from(MOTION, count)
+    seen.points_m[right:] = np.random.default_rng(7).uniform(-0.5, 0.5, (count - right, 3))
+    pose, agree = motion_between(seen, KNOWN, HERE)
+    assert (agree >= right) == told
+    np.testing.assert_allclose(pose.matrix, (MOTION if told else HERE).matrix, atol=0.02)
+
+
+@pytest.mark.parametrize(("reach_m", "agree"), [(np.inf, 100), (0.5, 100), (0.01, 0)])
+def test_landmarks_beyond_reach_of_where_they_are_expected_are_no_matches(reach_m: float, agree: int) -> None:
+    assert motion_between(seen_from(MOTION), KNOWN, HERE, reach_m)[1] == agree
+
+
 def test_another_scene_tells_nothing() -> None:
     rng = np.random.default_rng(6)
     other = Landmarks(rng.uniform(-0.5, 0.5, (100, 3)), rng.integers(0, 256, (100, 32), dtype=np.uint8))

@@ -16,6 +16,7 @@ from instance_seg_ros.tracking.maps import (
     Map,
     agreement_with,
     agreements,
+    is_told,
     is_young,
     objects_that_tell,
     view_of,
@@ -80,6 +81,14 @@ def test_what_was_seen_before_a_camera_turned_away_tells_where_it_is_back(
     known = replace(known, T_map_camera=rim, view_m=view_of(frame(view=rim)))
     asked = Transform(back.rotation, back.translation_m + np.array(off_m))
     assert agreement_with(known, asked, frame(view=back)).is_still is right
+
+
+@pytest.mark.parametrize(("agree", "off_m", "told"), [(29, 0.0, True), (29, 0.3, False), (30, 0.3, True)])
+def test_a_pose_of_few_landmarks_that_depth_contradicts_is_not_told(agree: int, off_m: float, told: bool) -> None:
+    back = look_at((0, 0, 0), 0.9, 50, 20)
+    known = Map(1, 1, VIEW, view_of(frame())).with_landmarks(NO_LANDMARKS)
+    asked = Transform(back.rotation, back.translation_m + np.array([0.0, 0.0, off_m]))
+    assert is_told(agree, known, asked, frame(view=back)) is told
 
 
 def test_without_depth_nothing_agrees_and_nothing_contradicts() -> None:
