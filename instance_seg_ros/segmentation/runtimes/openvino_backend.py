@@ -13,6 +13,7 @@ from openvino import opset13
 from instance_seg_ros.segmentation.contract import GraphInput
 from instance_seg_ros.segmentation.model_file import is_in_8_bits
 from instance_seg_ros.segmentation.runtimes.graph_network import GraphNetwork
+from instance_seg_ros.segmentation.runtimes.openvino_graph import choose_before_adding
 
 RUNTIME = f"OpenVINO {openvino.__version__.partition('-')[0]}"
 
@@ -56,6 +57,7 @@ class OpenVinoNetwork(GraphNetwork):
 
         def load() -> OpenVinoSession:
             model = _core().read_model(path)
+            choose_before_adding(model)
             if bf16:
                 compute_convolutions_in_bf16(model)
             return OpenVinoSession(model, threads, openvino.Type.f32)
