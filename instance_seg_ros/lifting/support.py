@@ -59,8 +59,10 @@ _STEEPEST_COS = math.cos(math.radians(35.0))
 _PARALLEL_DEG, _FAMILY_DEG = 6.0, 3.0
 """Within the first a plane may be the tail of another one's noise; levels of one family are parallel within the second.
 """
-_EVIDENCE_POWER = 0.2
-"""A plane with a thirty-second of the points of the largest is taken when it is half as far from the objects."""
+_EVIDENCE_POWER, _NEAR_ENOUGH = 0.2, 0.02
+"""A plane with a thirty-second of the points of the largest is taken when it is half as far from the objects; what is
+nearer than this share of the far gap, beyond what an object that is seen to stand on it would be, is as near as can be.
+"""
 _LOWEST_PERCENT, _LEAST_PERCENT = 3.0, 1.0
 _TOP_PERCENT = 90.0
 _CONTACT_TOLERANCES = 1.5
@@ -202,13 +204,14 @@ def find_supports(
 
     Planes are drawn by RANSAC from the measured background near the masks, one after the other, each refined by least
     squares within 2.5 sigma. Parallel ones make a family; up is the normal of the family on which most objects are seen
-    to stand (their lowest points lie on it), of several the one with the smallest gaps below the objects. The main
-    plane goes through what is measured of it between the objects. An object stands on the highest level at or below its
-    lowest points: a plane that lies around it, or another instance that lies beneath its middle. Where the camera sees
-    free space above that, the object is held, unless it touches another one near the plane, on which it leans. Where
-    its foot is not seen, its shape may tell how far down it reaches (`lying.lowest_of_lying`, and balls): what ends
-    above all that lies below it rests on the nearest object that reaches lower. Where the frame knows which way is up,
-    no wall is taken for a support. The result is a function of the frame: the random draws are seeded.
+    to stand (their lowest points lie on it), of several the one with the smallest gaps below the objects, and where
+    these are alike the one that most is measured of. The main plane goes through what is measured of it between the
+    objects. An object stands on the highest level at or below its lowest points: a plane that lies around it, or
+    another instance that lies beneath its middle. Where the camera sees free space above that, the object is held,
+    unless it touches another one near the plane, on which it leans. Where its foot is not seen, its shape may tell how
+    far down it reaches (`lying.lowest_of_lying`, and balls): what ends above all that lies below it rests on the
+    nearest object that reaches lower. Where the frame knows which way is up, no wall is taken for a support. The result
+    is a function of the frame: the random draws are seeded.
 
     Args:
         surfaces: the kept points of each instance; without any there is no support.
@@ -483,10 +486,11 @@ def _supporting_family(
         if np.count_nonzero(nearest_m < _MAX_GAP_M) < _SUPPORTED_SHARE * len(nearest_m) or not own.any():
             continue
         # 0 for an object seen to stand on it: a wall is near to some and far from most.
-        distances = np.where(nearest_m < contact_m, 0, np.minimum(nearest_m / _FAR_GAP_M, _FARTHEST_GAPS))
-        # A plane through a rim or a wall is near to some objects by chance, and has few points.
-        evidence = (len(level.points_m) / most) ** _EVIDENCE_POWER
-        rank = (round(float(distances.mean()) / evidence, 3), -int(np.count_nonzero(own)))
+        distances = np.clip((nearest_m - contact_m) / _FAR_GAP_M, 0, _FARTHEST_GAPS)
+        # A plane through a rim or a wall, or aslant through several things, is near to some objects by chance, and has
+        # few points, also with all that is parallel to it.
+        evidence = min(1.0, sum(len(levels[other].points_m) for other in parallel) / most) ** _EVIDENCE_POWER
+        rank = (round((float(distances.mean()) + _NEAR_ENOUGH) / evidence, 3), -int(np.count_nonzero(own)))
         if rank < best_rank:
             best, best_rank = ([levels[other] for other in parallel], level), rank
     return best

@@ -91,6 +91,28 @@ def test_the_planes_that_carry_the_objects_are_a_family_and_the_one_with_most_is
     assert found is (None if main is None else levels[main])
 
 
+def some_of(whole: _Level, count: int) -> _Level:
+    return _Level(whole.plane, whole.points_m[:: len(whole.points_m) // count], whole.sigma_m)
+
+
+@pytest.mark.parametrize(
+    ("lowest_m", "aslant_m", "members"),
+    [
+        ([0.006, 0.009, 0.005], 0.003, [0, 2]),  # seen to stand on all three planes
+        ([0.006, 0.011, 0.005], 0.003, [0, 2]),  # one is a little too high for the table
+        ([0.05, 0.06, 0.05], 0.048, [1]),  # far from the table
+    ],
+)
+def test_a_plane_aslant_through_several_things_is_not_what_objects_on_the_table_stand_on(
+    lowest_m: list[float], aslant_m: float, members: list[int]
+) -> None:
+    """As a keyboard and the desk in front of it make one, while a part of the desk lies 4 mm higher."""
+    levels = [level(0.0), some_of(level(aslant_m, tilt_deg=10.0), 170), some_of(level(0.004), 30)]
+    objects_m = [thing(own_m, x_m) for own_m, x_m in zip(lowest_m, (-0.02, 0.0, 0.02), strict=True)]
+    family, _ = _supporting_family(levels, objects_m, np.full(3, 0.01), TOLERANCE_M)
+    assert [next(i for i, each in enumerate(levels) if each is own) for own in family] == members
+
+
 @pytest.mark.parametrize(("far_m", "main"), [(0.25, 0), (0.1, 1)])
 def test_a_wall_near_to_some_of_a_heap_and_far_from_others_is_not_what_they_stand_on(far_m: float, main: int) -> None:
     """All are 9 cm above the floor; one of three touches the wall, the others are so far from it."""
