@@ -1,0 +1,152 @@
+"""Boxes of real objects whose sizes are known: those of the YCB set, as printed with it.
+
+python -m instance_seg_ros.learning.evaluation.known_sizes CAPTURES
+
+Nobody measured the poses of most real captures, but the makers of the YCB object set did measure its objects (Calli et
+al., IEEE Robotics & Automation Magazine 2015, table 2). Only those are compared that a box with level and upright sides
+fits, however they stand. Labels are taken as masks: it is the geometry that is judged, not the network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tabulate import tabulate
+
+from instance_seg_ros.core.errors import InputError
+from instance_seg_ros.core.instances import Instances
+from instance_seg_ros.core.parameters import LiftingSettings
+from instance_seg_ros.core.status import Status, names_of
+from instance_seg_ros.files.captures import LABELS_FILE, META_FILE, capture_folders, read_capture
+from instance_seg_ros.lifting import Instance3D, Lifter
+
+SIZES_MM = {
+    "master_chef_can": (102, 102, 139),
+    "cracker_box": (60, 158, 210),
+    "sugar_box": (38, 89, 175),
+    "tomato_soup_can": (66, 66, 101),
+    "mustard_bottle": (58, 95, 190),
+    "tuna_fish_can": (85, 85, 33),
+    "pudding_box": (35, 110, 89),
+    "gelatin_box": (28, 85, 73),
+    "potted_meat_can": (50, 97, 82),
+    "bowl": (159, 159, 53),
+    "bleach_cleanser": (65, 98, 250),
+    "wood_block": (85, 85, 200),
+    "foam_brick": (50, 75, 50),
+}
+_OTHER_NAMES = {"cheezit": "cracker_box", "mustard": "mustard_bottle", "sugar": "sugar_box"}
+
+COLUMNS = ("object", "captures", "true mm", "found mm", "all sides off %", "worst side off %", "status")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One object of one capture.
+
+    Attributes:
+        name: of SIZES_MM.
+        sides_mm: (3,) sides of its box, the longest first.
+        status: of its geometry.
+    """
+
+    name: str
+    sides_mm: NDArray[np.float64]
+    status: Status
+
+    @property
+    def error(self) -> NDArray[np.float64]:
+        """(3,) by how much of the true sides those of the box are too long, the longest side first."""
+        error: NDArray[np.float64] = self.sides_mm / true_sides_mm(self.name) - 1
+        return error
+
+
+def true_sides_mm(name: str) -> NDArray[np.float64]:
+    """(3,) the longest first."""
+    return np.sort(np.array(SIZES_MM[name], dtype=np.float64))[::-1]
+
+
+def measured(folder: Path, lifter: Lifter) -> Iterator[Measured]:
+    """The objects of known size of the labelled captures in a folder, as far as they get a box.
+
+    Raises:
+        InputError: no capture there, or a damaged one.
+    """
+    for path in capture_folders(folder):
+        if not (path / LABELS_FILE).is_file():
+            continue
+        names = {
+            own.get("id"): _OTHER_NAMES.get(own.get("class_name"), own.get("class_name"))
+            for own in json.loads((path / META_FILE).read_text()).get("instances", ())
+        }
+        capture = read_capture(path)
+        assert capture.labels is not None
+        lifted = lifter.lift(capture.frame, Instances.from_labels(capture.labels))
+        ids = np.unique(capture.labels[capture.labels > 0]).tolist()
+        yield from (
+            Measured(name, sides_mm, instance.status)
+            for name, instance in zip(map(names.get, ids), lifted.instances, strict=True)
+            if name in SIZES_MM and (sides_mm := _sides_mm(instance)) is not None
+        )
+
+
+def _sides_mm(instance: Instance3D) -> NDArray[np.float64] | None:
+    return None if instance.box is None else 1000 * np.sort(instance.box.size_m)[::-1]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Prints a row for each object, and the errors of those whose status is OK.
+
+    Raises:
+        SystemExit: with the reason, for captures that cannot be used.
+    """
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("captures", type=Path, help="folder of labelled captures whose meta.json names the objects")
+    options = parser.parse_args(arguments)
+    try:
+        found = list(measured(options.captures, Lifter(LiftingSettings())))
+    except (InputError, OSError) as error:
+        raise SystemExit(f"error: {error}") from error
+    if not found:
+        raise SystemExit(f"error: no labelled object of {options.captures} is one of {', '.join(SIZES_MM)}")
+    print(tabulate([_row(name, found) for name in SIZES_MM if any(own.name == name for own in found)], COLUMNS))
+    for what, own in (
+        ("status OK", [each for each in found if each.status == Status.OK]),
+        ("flagged", [each for each in found if each.status != Status.OK]),
+    ):
+        if own:
+            print(f"{what}: {len(own)} objects, {_errors(own)}")
+
+
+def _row(name: str, found: Sequence[Measured]) -> list[str]:
+    own = [each for each in found if each.name == name]
+    errors = np.abs([each.error for each in own])
+    statuses = Counter("+".join(names_of(each.status)) or "OK" for each in own)
+    return [
+        name,
+        str(len(own)),
+        " x ".join(f"{side:.0f}" for side in true_sides_mm(name)),
+        " x ".join(f"{side:.0f}" for side in np.median([each.sides_mm for each in own], axis=0)),
+        f"{100 * np.median(errors):.0f}, at most {100 * errors.max():.0f}",
+        f"{100 * np.median(errors.max(axis=1)):.0f}",
+        ", ".join(f"{count} {status}" for status, count in statuses.most_common()),
+    ]
+
+
+def _errors(own: Sequence[Measured]) -> str:
+    errors = 100 * np.abs([each.error for each in own])
+    sides, worst = ([float(np.percentile(values, at)) for at in (50, 90)] for values in (errors, errors.max(axis=1)))
+    return "all sides off by {:.1f} / {:.0f} % (median / 90th percentile), the worst one by {:.0f} / {:.0f} %".format(
+        *sides, *worst
+    )
+
+
+if __name__ == "__main__":
+    main()

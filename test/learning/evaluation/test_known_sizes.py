@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analytic_scenes import AnalyticScene, Box, Cylinder, look_at, upright
+from instance_seg_ros.core.parameters import LiftingSettings
+from instance_seg_ros.core.status import Status
+from instance_seg_ros.files.captures import write_capture
+from instance_seg_ros.learning.evaluation.known_sizes import Measured, main, measured, true_sides_mm
+from instance_seg_ros.lifting import Lifter
+
+CRACKERS = Box((0.06, 0.158, 0.21), upright(0, -0.12, 0.105, 30))
+CAN = Cylinder(0.033, 0.101, upright(0, 0.12, 0.0505))
+
+
+def write(folder: Path, names: dict[int, str]) -> None:
+    frame, labels = AnalyticScene([CRACKERS, CAN], look_at((0, 0, 0.08), 0.8, 40)).render(0.001)
+    instances = [{"id": label, "class_name": name} for label, name in names.items()]
+    write_capture(folder, frame, labels.astype(np.uint16), extra={"instances": instances})
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        ({1: "cracker_box", 2: "tomato_soup_can"}, ["cracker_box", "tomato_soup_can"]),
+        ({1: "cheezit"}, ["cracker_box"]),  # by another name
+        ({2: "tomato_soup_can", 1: "scissors"}, ["tomato_soup_can"]),
+    ],
+)
+def test_objects_of_known_size_are_compared(names: dict[int, str], found: list[str], tmp_path: Path) -> None:
+    write(tmp_path, names)
+    objects = list(measured(tmp_path, Lifter(LiftingSettings())))
+    assert [own.name for own in objects] == found
+    assert all(np.abs(own.error).max() < 0.05 and own.status == Status.OK for own in objects)
+
+
+def test_the_longest_side_is_compared_with_the_longest() -> None:
+    assert true_sides_mm("tuna_fish_can").tolist() == [85, 85, 33]
+    too_thick = Measured("cracker_box", np.array([210.0, 158.0, 90.0]), Status.OK)
+    assert too_thick.error == pytest.approx([0, 0, 0.5])
+
+
+def test_an_object_of_another_size_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path, {1: "sugar_box", 2: "tomato_soup_can"})
+    main([str(tmp_path)])
+    printed = capsys.readouterr().out
+    assert "sugar_box" in printed and "175 x 89 x 38" in printed and "1 OK" in printed
+    worst = re.search(r"status OK: 2 objects, .* the worst one by \d+ / (\d+) %", printed)
+    assert worst is not None and int(worst.group(1)) > 50
+
+
+def test_captures_without_such_objects_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, {1: "scissors"})
+    with pytest.raises(SystemExit, match="no labelled object"):
+        main([str(tmp_path)])
+    with pytest.raises(SystemExit, match="error: .* is not a folder"):
+        main([str(tmp_path / "none")])
