@@ -104,7 +104,7 @@ def _of_revolution(solid: Revolution) -> tuple[FloatArray, NDArray[np.int64]]:
 
 def _of_columns(solid: Columns) -> tuple[FloatArray, NDArray[np.int64]]:
     """A field of quadrangles above and one below, with walls where it ends."""
-    tops_m, bottoms_m, own = _drawn_together(solid)
+    tops_m, bottoms_m, own, limits = _drawn_together(solid)
     across, along = own.shape
     # Corners: the mean of the columns around each that are not empty.
     padded = np.pad(own, 1).astype(float)
@@ -114,7 +114,7 @@ def _of_columns(solid: Columns) -> tuple[FloatArray, NDArray[np.int64]]:
         values = np.pad(np.where(own, heights_m, 0), 1)
         total_m = sum(values[i : i + across + 1, j : j + along + 1] for i in (0, 1) for j in (0, 1))
         corner_m.append(total_m / np.maximum(around, 1))
-    places = np.stack(np.meshgrid(np.linspace(0, 1, across + 1), np.linspace(0, 1, along + 1), indexing="ij"), axis=-1)
+    places = np.stack(np.meshgrid(*limits, indexing="ij"), axis=-1)
     flat_m = (solid.low_m + places * solid.size_m) @ solid.axes
     vertices_m = np.concatenate(
         [np.concatenate([flat_m, heights_m[..., None]], axis=-1).reshape(-1, 3) for heights_m in corner_m]
@@ -137,8 +137,13 @@ def _of_columns(solid: Columns) -> tuple[FloatArray, NDArray[np.int64]]:
     return vertices_m[used], numbered.reshape(-1, 3)
 
 
-def _drawn_together(solid: Columns) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
-    """Tops, bottoms and which are not empty, of coarser columns; those of which half is empty are empty."""
+def _drawn_together(
+    solid: Columns,
+) -> tuple[FloatArray, FloatArray, NDArray[np.bool_], tuple[FloatArray, FloatArray]]:
+    """Tops, bottoms and which are not empty (I, J), of coarser columns; those of which half is empty are empty.
+
+    And their limits (I + 1,), (J + 1,) along both sides, as shares: the last ones may be narrower than the others.
+    """
     step = [1 + (count - 1) // _CELLS for count in solid.tops_m.shape]
     starts = [np.arange(0, count, by) for count, by in zip(solid.tops_m.shape, step, strict=True)]
 
@@ -148,4 +153,5 @@ def _drawn_together(solid: Columns) -> tuple[FloatArray, FloatArray, NDArray[np.
     full = (solid.tops_m > solid.bottoms_m).astype(float)
     count = added(full)
     tops_m, bottoms_m = (added(full * m) / np.maximum(count, 1) for m in (solid.tops_m, solid.bottoms_m))
-    return tops_m, bottoms_m, count >= added(np.ones_like(full)) / 2
+    first, second = (np.append(own, of) / of for own, of in zip(starts, solid.tops_m.shape, strict=True))
+    return tops_m, bottoms_m, count >= added(np.ones_like(full)) / 2, (first, second)

@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 import trimesh
 
-from analytic_scenes import AnalyticScene, Body, Box, Cylinder, Sphere, look_at, upright
+from analytic_scenes import VGA, AnalyticScene, Body, Box, Cylinder, Sphere, look_at, upright
+from instance_seg_ros.core.camera import RgbdFrame
+from instance_seg_ros.core.geometry import OrientedBox, Transform
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import LiftingSettings
-from instance_seg_ros.lifting import Instance3D, Lifter
-from instance_seg_ros.lifting.mesh import ShapeMesh
+from instance_seg_ros.lifting import Instance3D, Lifter, solid
+from instance_seg_ros.lifting.columns import Columns
+from instance_seg_ros.lifting.mesh import ShapeMesh, mesh_of
 
 BODIES: dict[str, tuple[Body, float]] = {
     "box": (Box((0.12, 0.07, 0.05), upright(0, 0, 0.025, 30)), 0.12 * 0.07 * 0.05),
@@ -47,6 +50,26 @@ def test_the_side_towards_the_camera_was_measured_and_the_other_is_assumed(name:
     measured_m, assumed_m = (in_camera_m[chosen] for chosen in (instance.mesh.measured, ~instance.mesh.measured))
     assert len(measured_m) > 10 and len(assumed_m) > 10
     assert measured_m[:, 2].mean() < assumed_m[:, 2].mean() - 0.01
+
+
+@pytest.mark.parametrize("across", [1, 11, 12, 13, 17, 23, 24])
+@pytest.mark.parametrize("along", [13, 24])
+def test_columns_that_are_drawn_together_keep_their_places(across: int, along: int) -> None:
+    """The last one of a side is lower than the others, by a step that is seen where it is."""
+    low_m, size_m = np.array([-0.06, -0.04]), np.array([0.12, 0.08])
+    tops_m = np.full((across, along), 0.05)
+    tops_m[-1] = 0.02
+    columns = Columns(np.eye(2), low_m, size_m, np.zeros_like(tops_m), tops_m)
+    body = solid.Body(np.zeros((1, 3)), np.zeros((1, 3)), 0.05, np.eye(3), np.zeros(3))
+    frame = RgbdFrame(None, np.zeros((VGA.height, VGA.width), np.float32), VGA)
+    box = OrientedBox(Transform(np.eye(3), np.zeros(3)), np.array([0.12, 0.08, 0.05]))
+    shape = mesh_of(columns, body, box, frame, np.zeros(frame.depth_m.shape, dtype=bool))
+    places = (shape.vertices_m[:, :2] - low_m) / size_m * [across, along]
+    np.testing.assert_allclose(places, np.rint(places), atol=1e-5)
+    mesh = trimesh.Trimesh(shape.vertices_m, shape.triangles, process=False)
+    assert mesh.is_watertight
+    volume_m3 = tops_m.mean() * 0.12 * 0.08
+    assert mesh.volume == pytest.approx(volume_m3, rel=0.03 if across > 1 else 1e-5)
 
 
 def test_a_shape_is_a_few_kb() -> None:

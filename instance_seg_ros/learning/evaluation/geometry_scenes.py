@@ -63,7 +63,8 @@ class TrueObject:
         centre_m: (3,) centre of the volume of its material.
         box: with its z along the true vertical and the smallest outline around the object seen from above.
         bottom_height_m: of its lowest point above the world's origin.
-        support: "plane", "object" (rests on another one) or "nothing" (is held).
+        support: "plane", "object" (rests on another one), "nothing" (is held) or "heap" (fell into a tote onto whatever
+            lay there).
         visible: pixels of it in the image, as a share of those that it would have alone in an endless image.
         cut: share of those that lie beyond the image's border.
         distance_m: from the camera.

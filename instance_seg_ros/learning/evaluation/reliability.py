@@ -136,9 +136,12 @@ def threshold_for(scores: NDArray[np.floating], real: NDArray[np.bool_], wrong_s
         wrong_share: in [0, 1].
     """
     order = np.argsort(-scores, kind="stable")
+    ordered = scores[order]
     wrong = np.cumsum(~real[order]) / np.arange(1, len(order) + 1)
-    kept = np.flatnonzero(wrong <= wrong_share)
-    return float(scores[order[kept[-1]]]) if len(kept) else 1.0
+    # A threshold lets all predictions of one score pass, or none.
+    is_last = np.append(ordered[1:] < ordered[:-1], True)[: len(ordered)]
+    kept = np.flatnonzero(is_last & (wrong <= wrong_share))
+    return float(ordered[kept[-1]]) if len(kept) else 1.0
 
 
 def plot(found: Iterable[tuple[str, Reliability]], path: Path) -> None:

@@ -33,8 +33,8 @@ class FrameIds:
     overlaps: NDArray[np.float64]
 
     def found(self) -> FrameIds:
-        """Only the objects that an instance shows, overlapping by at least half, and these instances, as if exact."""
-        true, instance = np.nonzero(self.overlaps >= _FOUND_IOU)
+        """Only the objects that an instance shows, overlapping by more than half, and these instances, as if exact."""
+        true, instance = np.nonzero(self.overlaps > _FOUND_IOU)
         # Neither masks nor objects share pixels, so that above one half at most one pair is possible for each.
         return FrameIds(self.true_ids[true], self.track_ids[instance], np.eye(len(true)))
 

@@ -89,6 +89,22 @@ def test_the_threshold_keeps_its_promise(wrong_share: float, expected: float) ->
     assert threshold_for(scores, real, wrong_share) == expected
 
 
+@pytest.mark.parametrize(
+    ("real", "wrong_share", "expected"),
+    [
+        ([True, False, True], 0.0, 1.0),  # the wrong one of two that score 0.9 passes with the right one
+        ([False, True, True], 0.4, 0.8),
+        ([True, False, True], 0.5, 0.8),
+        ([True, True, False], 0.0, 0.9),
+    ],
+)
+def test_predictions_of_the_same_score_pass_the_threshold_together(
+    real: list[bool], wrong_share: float, expected: float
+) -> None:
+    scores = np.array([0.9, 0.9, 0.8])
+    assert threshold_for(scores, np.array(real), wrong_share) == expected
+
+
 def test_without_a_right_prediction_nothing_passes_the_threshold() -> None:
     assert threshold_for(np.array([0.9]), np.array([False]), 0.05) == 1.0
 

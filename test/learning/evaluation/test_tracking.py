@@ -106,6 +106,24 @@ def frames_of(*rows: str) -> list[FrameIds]:
 
 
 @pytest.mark.parametrize(
+    ("overlaps", "true_ids", "track_ids"),
+    [
+        ([[0.8, 0.1]], [1], [7]),
+        ([[0.5, 0.5]], [], []),  # two halves: neither shows it
+        ([[0.6, 0.4], [0.0, 0.51]], [1, 2], [7, 8]),
+        ([[], []], [], []),
+    ],
+)
+def test_an_object_is_found_once_by_what_covers_more_than_half_of_both(
+    overlaps: list[list[float]], true_ids: list[int], track_ids: list[int]
+) -> None:
+    values = np.array(overlaps)
+    found = FrameIds(np.arange(1, 1 + values.shape[0]), np.arange(7, 7 + values.shape[1]), values).found()
+    assert (found.true_ids.tolist(), found.track_ids.tolist()) == (true_ids, track_ids)
+    np.testing.assert_array_equal(found.overlaps, np.eye(len(true_ids)))
+
+
+@pytest.mark.parametrize(
     ("rows", "found", "hota", "idf1", "switches"),
     [
         (("ab", "ab", "ab", "ab"), 1.0, 1.0, 1.0, 0),
