@@ -19,6 +19,7 @@ from instance_seg_ros.core.status import Status
 from instance_seg_ros.lifting.columns import Columns, Underside, fill_columns, has_flat_top, leans, turn_of_faces
 from instance_seg_ros.lifting.completion import far_side_of_round_body
 from instance_seg_ros.lifting.far_side import FarSides, WholeView
+from instance_seg_ros.lifting.foot import lifted_m
 from instance_seg_ros.lifting.hidden_ends import HiddenEnds, likely_ends
 from instance_seg_ros.lifting.likely_centre import LikelyCentres, PartialView, View
 from instance_seg_ros.lifting.mesh import ShapeMesh, mesh_of
@@ -74,6 +75,8 @@ _FOOT_UNSEEN, _ROUND_UNSEEN, _ROUND_BELOW, _FOOT_UNSEEN_M = 0.4, 0.6, 0.5, 0.04
 lowest narrower than the third times its width, the lower half is never seen from above. And when nothing is of the
 last, whatever its height, of what is no body of revolution: it may lean on what it hides. That is at 1 m and nearer;
 beyond it grows with the distance, since a few pixels are as much of what is large and far."""
+_STANDS = 1.5
+"""What ends no farther above its support by its mask than so many tolerances is seen to stand on it."""
 _TILTED, _TILTED_SHARE = (0.2, 0.9), 0.6
 """A body is tilted, and hides what lies below the half of its height, when the vertical parts of so many of its normals
 lie within these: it lies on its side, or on an edge, on others."""
@@ -384,11 +387,19 @@ class Lifter:
                 status |= Status.FLUSH
             status |= Status.FRONT_ONLY if whole.front_only else Status.OK
             if completion is not Completion.NONE:
+                if support.unseen_m > 0 and not whole.round_below:
+                    own_m = lifted_m(whole.body, frame, mask, bounds, self.settings.plane_tolerance_m)
+                    if own_m is not None:
+                        stands = own_m < _STANDS * self.settings.plane_tolerance_m
+                        support = replace(support, unseen_m=0.0 if stands else min(support.unseen_m, own_m))
                 unseen_m = max(support.unseen_m, whole.unseen_m)
                 if unseen_m > _unseen_limit_m(whole):
                     status |= Status.FOOT_NOT_SEEN
                 else:
                     unseen_m = support.unseen_m  # of what only overhangs, the foot is where it is
+            else:
+                own_m = lifted_m(whole.body, frame, mask, bounds, 0.0)
+                unseen_m = lowest_m if own_m is None else min(max(-own_m, 0.0), lowest_m)
             box, centre_m = whole.box, whole.body.in_camera(whole.centre_m)
             left_out = _left_out(frame, mask, bounds, box, surface.pixels, self.settings.plane_tolerance_m)
             facts = _facts(whole, support, completion, len(covered_m) > 0)
@@ -613,8 +624,6 @@ def _left_out(
 def _unseen_limit_m(whole: _Whole) -> float:
     """How much of an object may not be seen from below before its foot counts as not seen."""
     share_m = whole.body.top_m * (_ROUND_UNSEEN if whole.round_below else _FOOT_UNSEEN)
-    if isinstance(whole.solid, Revolution):
-        return share_m
     return min(share_m, _foot_unseen_m(float(whole.box.T_camera_box.translation_m[2])))
 
 

@@ -15,8 +15,8 @@ from instance_seg_ros.core.geometry import OrientedBox
 from instance_seg_ros.lifting.support import Support
 from instance_seg_ros.lifting.visibility import Visibility
 
-_FLOOR_M = 0.0008
-_NOISE_M = 0.0012
+_FLOOR_M = 0.0004
+_NOISE_M = 0.0006
 """Of the depth at 1 m; it grows with the square of the distance."""
 _OTHER_ACROSS, _THIN_ACROSS = 0.015, 0.045
 """Standard deviation across as a share of the longer side, of bodies that are none of revolution: the second is added
@@ -29,7 +29,7 @@ small part of it: across for bodies of revolution and for others, and upwards; b
 with the share of the pixels without depth."""
 _FAR_SIDE = 0.25
 """More towards the camera, as a share of the width, where the far side was not completed."""
-_FOOT_UNSEEN = 0.3
+_FOOT_UNSEEN = 0.4
 """More upwards, as a share of what is not seen below an object that is but assumed to reach down to its support."""
 _ON_INSTANCE, _UNSUPPORTED = 0.02, 0.12
 """More upwards for what stands on another object, and for what stands on nothing that is known."""

@@ -246,11 +246,10 @@ def test_what_is_held_low_over_a_table_so_that_no_gap_is_seen_may_be_that_far_of
 
 
 @pytest.mark.parametrize("elevation_deg", [60, 65])
-def test_what_is_not_seen_to_stand_may_be_that_far_off_even_where_its_status_is_ok(elevation_deg: float) -> None:
-    """A can in the air: so much of what overhangs its foot is out of sight as well."""
+def test_a_can_in_the_air_is_not_seen_to_stand_and_may_be_that_far_off(elevation_deg: float) -> None:
     can = Cylinder(0.03, 0.1, upright(0.02, 0, 0.1))
     (found,), (off_m,) = lifted(AnalyticScene([can], look_at((0, 0, 0.065), 0.9, elevation_deg), (0.9, 0.9)))
-    assert found.status in (Status.OK, Status.FOOT_NOT_SEEN) and found.support.unseen_m > 0.05
+    assert found.status == Status.FOOT_NOT_SEEN and found.support.unseen_m > 0.045
     assert found.centroid_covariance_m2 is not None
     assert off_m < 1.645 * float(np.sqrt(np.linalg.eigvalsh(found.centroid_covariance_m2).max()))
 
