@@ -76,50 +76,15 @@ class Closed:
         return Closed(np.concatenate([self.values, *(own.values for own in others)]))
 
 
-@dataclass(frozen=True, eq=False)
-class Column:
-    """The few points of a body that lie where the fingers of (C,) poses come down, pose by pose.
-
-    Attributes:
-        nearest_m: (C,) float64, z of the first of the body's points in the way of palm and fingers, in the frame of
-            the grasp; inf without one.
-        starts: (C + 1,) int64, where those of each pose start.
-        point: (M,) int64, index of the body's point.
-        local_m: (3, M) float64, its place in the frame of the grasp.
-    """
-
-    nearest_m: FloatArray
-    starts: NDArray[np.int64]
-    point: NDArray[np.int64]
-    local_m: FloatArray
-
-    @classmethod
-    def of(cls, body: Body, poses: Poses, gripper: Gripper) -> Column:
-        """For every depth along the approach, and every opening."""
-        # Behind the fingers, too, nothing can be: they are as long as this.
-        behind_x_m = max(gripper.palm.outer_x, gripper.fingers.outer_x)
-        behind_y_m = max(gripper.palm.half_y, gripper.fingers.half_y)
-        fingers_x_m = gripper.max_opening_m / 2 + gripper.finger_thickness_m + pose_kernels.OWN_CLEARANCE_M
-        fingers_y_m = gripper.fingers.half_y + pose_kernels.OWN_CLEARANCE_M
-        return cls(
-            *pose_kernels.columns_of(
-                poses.rotations, poses.origins_m, body.points_m, behind_x_m, behind_y_m, fingers_x_m, fingers_y_m
-            )
-        )
-
-
-def deepest_m(poses: Poses, column: Column, body: Body, gripper: Gripper, clearance_m: float) -> FloatArray:
+def deepest_m(poses: Poses, body: Body, gripper: Gripper, clearance_m: float) -> FloatArray:
     """How far (C,) each pose can move on along its approach until the palm meets the body or the gripper its support.
 
     Less than 0 where it would have to stay farther out; -inf where it never gets there, from below a support.
-
-    Args:
-        column: of these poses.
     """
     return pose_kernels.deepest(
-        column.nearest_m,
         poses.rotations,
         poses.origins_m,
+        body.points_m,
         gripper.boxes_m,
         gripper.finger_length_m,
         body.supported,
@@ -130,7 +95,6 @@ def deepest_m(poses: Poses, column: Column, body: Body, gripper: Gripper, cleara
 def close_on(
     body: Body,
     poses: Poses,
-    column: Column,
     depth_m: FloatArray,
     openings_m: FloatArray,
     gripper: Gripper,
@@ -140,7 +104,6 @@ def close_on(
 
     Args:
         poses: (C,) before they move, fully opened.
-        column: of these poses.
         depth_m: (C,) how far they move, no deeper than `deepest_m` lets them.
         openings_m: (C,) how far they are opened where they do not fit in fully opened.
         friction: that grasps rely on.
@@ -156,12 +119,11 @@ def close_on(
         gripper.max_opening_m,
         poses.rotations,
         poses.origins_m,
-        column.starts,
-        column.point,
-        column.local_m,
+        body.points_m,
         body.normals,
         body.origin,  # so much is assumed of it: what was extruded counts double
         gripper.finger_thickness_m,
+        gripper.fingers.half_y,
         gripper.finger_length_m,
         friction,
     )

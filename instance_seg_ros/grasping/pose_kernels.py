@@ -85,78 +85,19 @@ def _least(values: Floats, lanes: Floats) -> float:
     return least
 
 
-@kernel("float64[:, :, ::1]", "float64[:, ::1]", "float64[:, ::1]", "float64", "float64", "float64", "float64")
-def columns_of(
+@kernel(
+    "float64[:, :, ::1]",
+    "float64[:, ::1]",
+    "float64[:, ::1]",
+    "float64[:, ::1]",
+    "float64",
+    "boolean",
+    "float64",
+)
+def deepest(
     rotations: Floats,
     origins_m: Floats,
     points_m: Floats,
-    behind_x_m: float,
-    behind_y_m: float,
-    fingers_x_m: float,
-    fingers_y_m: float,
-) -> tuple[Floats, Ints, Ints, Floats]:
-    """The body's points where the gripper comes down.
-
-    Args:
-        rotations, origins_m: (C, 3, 3) and (C, 3) of the poses.
-        points_m: (N, 3) of the body, in the frame of the poses.
-        behind_x_m, behind_y_m: half the sides of what palm and fingers take up, seen along the approach.
-        fingers_x_m, fingers_y_m: likewise of the opened fingers and what is between them.
-
-    Returns:
-        nearest_m: (C,) z of the first point in the way of palm and fingers, inf without one.
-        starts: (C + 1,) where the points of each pose start among the M that lie in the fingers' way.
-        point: (M,) their indices.
-        local_m: (3, M) and their places in the grasp's frame.
-    """
-    count, points = len(origins_m), len(points_m)
-    nearest_m = np.empty(count)
-    starts = np.empty(count + 1, np.int64)
-    point, along_m = np.empty(count * points, np.int64), np.empty((3, count * points))
-    used = 0
-    p_x, p_y, p_z = points_m[:, 0].copy(), points_m[:, 1].copy(), points_m[:, 2].copy()
-    x_m, y_m, z_m, behind_z_m = np.empty(points), np.empty(points), np.empty(points), np.empty(points)
-    words = (points + _LANES - 1) // _LANES
-    within, lanes = np.zeros(words * _LANES, np.uint8), np.empty(_LANES)
-    within_words, chosen = within.view(np.int64), np.empty(words * _LANES + 1, np.int64)
-    for c in range(count):
-        starts[c] = used
-        x_axis, y_axis, z_axis = _axes(rotations, origins_m, c)
-        # Loops without branches, which the processor does for several points at a time.
-        _all_along(x_axis, p_x, p_y, p_z, x_m)
-        _all_along(y_axis, p_x, p_y, p_z, y_m)
-        _all_along(z_axis, p_x, p_y, p_z, z_m)
-        for n in range(points):
-            behind_z_m[n] = z_m[n] if (abs(x_m[n]) <= behind_x_m) & (abs(y_m[n]) <= behind_y_m) else np.inf
-        nearest_m[c] = _least(behind_z_m, lanes)
-        for n in range(points):
-            within[n] = (abs(x_m[n]) <= fingers_x_m) & (abs(y_m[n]) <= fingers_y_m)
-        few = 0
-        for word in range(words):
-            if within_words[word] == 0:  # neighbours are within, or not, together
-                continue
-            own = within[word * _LANES : (word + 1) * _LANES]
-            for k in range(_LANES):
-                chosen[few] = word * _LANES + k
-                few += own[k]
-        own_point, own_x_m = point[used : used + few], along_m[0, used : used + few]
-        own_y_m, own_z_m = along_m[1, used : used + few], along_m[2, used : used + few]
-        for k in range(few):
-            n = chosen[k]
-            own_point[k], own_x_m[k], own_y_m[k], own_z_m[k] = n, x_m[n], y_m[n], z_m[n]
-        used += few
-    starts[count] = used
-    local_m = np.empty((3, used))
-    for axis in range(3):
-        local_m[axis] = along_m[axis, :used]
-    return nearest_m, starts, point[:used].copy(), local_m
-
-
-@kernel("float64[::1]", "float64[:, :, ::1]", "float64[:, ::1]", "float64[:, ::1]", "float64", "boolean", "float64")
-def deepest(
-    nearest_m: Floats,
-    rotations: Floats,
-    origins_m: Floats,
     boxes_m: Floats,
     length_m: float,
     supported: bool,
@@ -165,15 +106,26 @@ def deepest(
     """How far (C,) poses can move on until the palm meets the body or the gripper the plane z = 0.
 
     Args:
-        nearest_m: (C,) of `columns_of` these poses.
-        rotations, origins_m: (C, 3, 3) and (C, 3) of them.
+        rotations, origins_m: (C, 3, 3) and (C, 3) of the poses.
+        points_m: (N, 3) of the body, in the frame of the poses.
         boxes_m: (2, 4) as of `Gripper.boxes_m`.
         length_m: of the fingers.
         supported: whether there is something at z = 0, from which the gripper keeps the clearance.
     """
-    depth_m = np.empty(len(nearest_m))
-    for c in range(len(nearest_m)):
-        depth_m[c] = min(nearest_m[c] + length_m - _PALM_MARGIN_M, length_m)
+    count, points = len(origins_m), len(points_m)
+    # Behind the fingers, too, nothing can be: they are as long as this.
+    half_x_m, half_y_m = max(boxes_m[0, 0], boxes_m[1, 0]), max(boxes_m[0, 1], boxes_m[1, 1])
+    p_x, p_y, p_z = points_m[:, 0].copy(), points_m[:, 1].copy(), points_m[:, 2].copy()
+    x_m, y_m, z_m, lanes = np.empty(points), np.empty(points), np.empty(points), np.empty(_LANES)
+    depth_m = np.empty(count)
+    for c in range(count):
+        x_axis, y_axis, z_axis = _axes(rotations, origins_m, c)
+        _all_along(x_axis, p_x, p_y, p_z, x_m)
+        _all_along(y_axis, p_x, p_y, p_z, y_m)
+        _all_along(z_axis, p_x, p_y, p_z, z_m)
+        for n in range(points):
+            z_m[n] = z_m[n] if (abs(x_m[n]) <= half_x_m) & (abs(y_m[n]) <= half_y_m) else np.inf
+        depth_m[c] = min(_least(z_m, lanes) + length_m - _PALM_MARGIN_M, length_m)
         if not supported:
             continue
         down_x, down_y, descent, below_m = -rotations[c, 2, 0], -rotations[c, 2, 1], -rotations[c, 2, 2], -np.inf
@@ -186,15 +138,33 @@ def deepest(
 
 
 @inner
+def _places_of(flags: NDArray[np.uint8], words: Ints, places: Ints) -> int:
+    """How many flags are 1, and where, into the first of `places`, which are longer by one than the flags.
+
+    Args:
+        words: the flags, which are a multiple of eight and 0 or 1, eight at a time.
+    """
+    count = 0
+    for word in range(len(words)):
+        if words[word] == 0:  # neighbours are set, or not, together
+            continue
+        own = flags[word * _LANES : (word + 1) * _LANES]
+        for k in range(_LANES):
+            places[count] = word * _LANES + k
+            count += own[k]
+    return count
+
+
+@inner
 def _close(
     pose: int,
     depth_m: float,
     opening_m: float,
     rotations: Floats,
-    point: Ints,
     x_m: Floats,
     y_m: Floats,
     z_m: Floats,
+    reached: Ints,
     normals: Floats,
     assumed: Ints,
     thickness_m: float,
@@ -204,20 +174,17 @@ def _close(
     """Whether the opened fingers get there, and into `values` (12,) what they meet where they close.
 
     Args:
-        point, x_m, y_m, z_m: (K,) of the column of this pose.
+        x_m, y_m, z_m: (N,) of the body's points in the frame of the grasp before it moves in.
+        reached: (K,) those that the fingers, or what is between them, get to or past.
         between: (K,) or more, to work with.
     """
     inner_m = opening_m / 2
-    outer_m, beside_m = inner_m + thickness_m + OWN_CLEARANCE_M, inner_m - OWN_CLEARANCE_M
-    in_the_way, count = 0, 0
-    for m in range(len(x_m)):
-        reached = z_m[m] - depth_m <= OWN_CLEARANCE_M
-        in_the_way += reached & (abs(x_m[m]) <= outer_m) & (abs(x_m[m]) >= beside_m)
-    if in_the_way:
-        return False
-    for m in range(len(x_m)):
-        between[count] = m
-        count += (z_m[m] - depth_m <= 0) & (abs(x_m[m]) <= outer_m)
+    outer_m, beside_m, count = inner_m + thickness_m + OWN_CLEARANCE_M, inner_m - OWN_CLEARANCE_M, 0
+    for n in reached:
+        if beside_m <= abs(x_m[n]) <= outer_m:
+            return False
+        between[count] = n
+        count += (z_m[n] - depth_m <= 0) & (abs(x_m[n]) <= outer_m)
     low_m, high_m, deepest_m = np.inf, -np.inf, np.inf
     for k in range(count):
         x, z = x_m[between[k]], z_m[between[k]] - depth_m
@@ -233,14 +200,13 @@ def _close(
         n_x, n_y, n_z, share, mean_y_m, mean_z_m = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
         number, top_m, bottom_m = 0, -np.inf, np.inf
         for k in range(count):
-            m = between[k]
-            x = x_m[m]
-            if not (x >= high_m - _PATCH_M if side else x <= low_m + _PATCH_M):
+            n = between[k]
+            if not (x_m[n] >= high_m - _PATCH_M if side else x_m[n] <= low_m + _PATCH_M):
                 continue
-            n, z = point[m], z_m[m] - depth_m
+            z = z_m[n] - depth_m
             number += 1
             share += assumed[n]
-            mean_y_m += y_m[m]
+            mean_y_m += y_m[n]
             mean_z_m += z
             top_m, bottom_m = max(top_m, z), min(bottom_m, z)
             # At an edge a finger touches the side, not the top.
@@ -261,11 +227,10 @@ def _close(
     "float64",
     "float64[:, :, ::1]",
     "float64[:, ::1]",
-    "int64[::1]",
-    "int64[::1]",
     "float64[:, ::1]",
     "float64[:, ::1]",
     "int64[::1]",
+    "float64",
     "float64",
     "float64",
     "float64",
@@ -276,12 +241,11 @@ def close_fingers(
     max_opening_m: float,
     rotations: Floats,
     origins_m: Floats,
-    starts: Ints,
-    point: Ints,
-    local_m: Floats,
+    points_m: Floats,
     normals: Floats,
     assumed: Ints,
     thickness_m: float,
+    half_width_m: float,
     length_m: float,
     friction: float,
 ) -> tuple[Floats, Floats, Floats, Floats, int, int]:
@@ -290,11 +254,11 @@ def close_fingers(
     Args:
         depth_m: (C,) how far each pose moves in; one that would stay out by more than the fingers' length is left out.
         openings_m: (C,) how far it is opened where it does not fit in fully opened.
-        max_opening_m, thickness_m, length_m: of the gripper and its fingers.
+        max_opening_m: of the gripper.
         rotations, origins_m: (C, 3, 3) and (C, 3) of the poses before they move in.
-        starts, point, local_m: of `columns_of` these poses.
-        normals: (N, 3) of the body's points.
+        points_m, normals: (N, 3) of the body, in their frame.
         assumed: (N,) how much each of them counts as assumed, 0 for one that was measured.
+        thickness_m, half_width_m, length_m: of a finger, the second across the closing axis.
         friction: that grasps rely on.
 
     Returns:
@@ -304,50 +268,67 @@ def close_fingers(
         values: (K, 12) as of `Closed.values`, from where they were before they were centred.
         unfit, slip: how many do not fit, and how many are on surfaces that do not hold.
     """
-    count = len(depth_m)
-    closed_m, turns = np.empty((count, 3)), np.empty((count, 3, 3))
-    opened_m, values = np.empty(count), np.empty((count, 12))
-    tight, between = np.empty(count, np.bool_), np.empty(len(normals), np.int64)
-    found, unfit, slip = 0, 0, 0
-    for less in range(2):
-        for c in range(count):
-            # Less than no depth is farther out than the contacts that the pose was made for: closing finds others.
-            if depth_m[c] < -length_m or (less and not tight[c]):
-                continue
+    count, points = len(depth_m), len(points_m)
+    widest_m, half_y_m = max_opening_m / 2 + thickness_m + OWN_CLEARANCE_M, half_width_m + OWN_CLEARANCE_M
+    p_x, p_y, p_z = points_m[:, 0].copy(), points_m[:, 1].copy(), points_m[:, 2].copy()
+    x_m, y_m, z_m = np.empty(points), np.empty(points), np.empty(points)
+    flags = np.zeros((points + _LANES - 1) // _LANES * _LANES, np.uint8)
+    words, places, between = flags.view(np.int64), np.empty(len(flags) + 1, np.int64), np.empty(points, np.int64)
+    way, values = np.zeros(count, np.int64), np.empty((count, 12))
+    unfit, slip = 0, 0
+    for c in range(count):
+        # Less than no depth is farther out than the contacts that the pose was made for: closing finds others.
+        if depth_m[c] < -length_m:
+            continue
+        x_axis, y_axis, z_axis = _axes(rotations, origins_m, c)
+        # Loops without branches, which the processor does for several points at a time.
+        _all_along(x_axis, p_x, p_y, p_z, x_m)
+        _all_along(y_axis, p_x, p_y, p_z, y_m)
+        _all_along(z_axis, p_x, p_y, p_z, z_m)
+        for n in range(points):
+            in_line = (abs(x_m[n]) <= widest_m) & (abs(y_m[n]) <= half_y_m)
+            flags[n] = in_line & (z_m[n] - depth_m[c] <= OWN_CLEARANCE_M)
+        reached = places[: _places_of(flags, words, places)]
+        for less in range(2):
             own_m = openings_m[c] if less else max_opening_m
-            first, end = starts[c], starts[c + 1]
             fits = (not less or own_m < max_opening_m) and _close(
                 c,
                 depth_m[c],
                 own_m,
                 rotations,
-                point[first:end],
-                local_m[0, first:end],
-                local_m[1, first:end],
-                local_m[2, first:end],
+                x_m,
+                y_m,
+                z_m,
+                reached,
                 normals,
                 assumed,
                 thickness_m,
                 between,
-                values[found],
+                values[c],
             )
-            tight[c] = not fits
-            if not fits:
-                unfit += less
+            if fits:
+                cosine = values[c, 2]
+                holds = cosine > 0 and 1 - cosine**2 <= (friction * cosine) ** 2
+                way[c] = 1 + less if holds else 0
+                slip += not holds
+                break
+            unfit += less
+    found = np.count_nonzero(way)
+    closed_m, turns = np.empty((found, 3)), np.empty((found, 3, 3))
+    opened_m, closed = np.empty(found), np.empty((found, 12))
+    k = 0
+    for less in range(2):
+        for c in range(count):
+            if way[c] != 1 + less:
                 continue
-            cosine = values[found, 2]
-            if cosine > 0 and 1 - cosine**2 <= (friction * cosine) ** 2:
-                opened_m[found] = own_m
-                middle_m = (values[found, 0] + values[found, 1]) / 2
-                for axis in range(3):
-                    moved_m = depth_m[c] * rotations[c, axis, 2] + middle_m * rotations[c, axis, 0]
-                    closed_m[found, axis] = origins_m[c, axis] + moved_m
-                    for k in range(3):
-                        turns[found, axis, k] = rotations[c, axis, k]
-                found += 1
-            else:
-                slip += 1
-    return closed_m[:found].copy(), turns[:found].copy(), opened_m[:found].copy(), values[:found].copy(), unfit, slip
+            opened_m[k] = openings_m[c] if less else max_opening_m
+            closed[k], turns[k] = values[c], rotations[c]
+            middle_m = (values[c, 0] + values[c, 1]) / 2
+            for axis in range(3):
+                moved_m = depth_m[c] * rotations[c, axis, 2] + middle_m * rotations[c, axis, 0]
+                closed_m[k, axis] = origins_m[c, axis] + moved_m
+            k += 1
+    return closed_m, turns, opened_m, closed, unfit, slip
 
 
 @inner

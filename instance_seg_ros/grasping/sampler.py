@@ -16,7 +16,7 @@ from instance_seg_ros.core.parameters import GraspingSettings, GripperSettings
 from instance_seg_ros.core.status import Status
 from instance_seg_ros.grasping import pose_kernels
 from instance_seg_ros.grasping.candidates import Poses, contact_pairs, poses_from_pairs
-from instance_seg_ros.grasping.closing import Closed, Column, close_on, deepest_m
+from instance_seg_ros.grasping.closing import Closed, close_on, deepest_m
 from instance_seg_ros.grasping.collision import Obstacles, rays_of_holes, sight_of, unmeasured_parts
 from instance_seg_ros.grasping.grasp import Grasp, InstanceGrasps, Rejection
 from instance_seg_ros.grasping.gripper import Gripper
@@ -121,8 +121,7 @@ class GraspSampler:
         centre_m = np.asarray(body.T_camera_body.apply(body.centre_m), dtype=np.float64)
         T_body_camera = body.T_camera_body.inverse()
         others_m = obstacles.others_near(centre_m, radius_m, body.label, body.support, T_body_camera)
-        column = Column.of(body, tries, gripper)
-        deep_m = deepest_m(tries, column, body, gripper, settings.clearance_m)
+        deep_m = deepest_m(tries, body, gripper, settings.clearance_m)
         narrow_m = np.minimum(widths_m + 2 * _NARROW_ROOM_M, gripper.max_opening_m)
         failed = Counter({Rejection.REACH: int(np.count_nonzero(deep_m == -np.inf))})
         rejected: Counter[Rejection] = Counter()
@@ -131,7 +130,7 @@ class GraspSampler:
         for thorough in (False, True):
             # Less deep and opened less where opened fully fits: in a heap there may be room for nothing else.
             depth_m = deep_m - _LESS_DEEP_M if thorough else deep_m
-            poses, closed, unfit, slip = close_on(body, tries, column, depth_m, narrow_m, gripper, self.friction)
+            poses, closed, unfit, slip = close_on(body, tries, depth_m, narrow_m, gripper, self.friction)
             failed[Rejection.FIT] += unfit
             failed[Rejection.SLIP] += slip
             rejected = Counter(failed)

@@ -12,7 +12,7 @@ from instance_seg_ros.core.geometry import Plane, Transform
 from instance_seg_ros.core.parameters import GripperSettings
 from instance_seg_ros.grasping import pair_kernels, pose_kernels, scene_kernels
 from instance_seg_ros.grasping.candidates import Poses
-from instance_seg_ros.grasping.closing import Closed, Column, close_on, deepest_m
+from instance_seg_ros.grasping.closing import Closed, close_on, deepest_m
 from instance_seg_ros.grasping.collision import Obstacles, Sight, rays_of_holes, sight_of, unmeasured_parts
 from instance_seg_ros.grasping.gripper import Gripper
 from instance_seg_ros.grasping.object_body import Body
@@ -58,15 +58,13 @@ ANY_SLOPE = 1e6
 
 def closed_on(body: Body, poses: Poses) -> Closed:
     """Where they are, and opened as far as they are."""
-    column = Column.of(body, poses, GRIPPER)
-    _, closed, unfit, slip = close_on(body, poses, column, np.zeros(len(poses)), poses.openings_m, GRIPPER, ANY_SLOPE)
+    _, closed, unfit, slip = close_on(body, poses, np.zeros(len(poses)), poses.openings_m, GRIPPER, ANY_SLOPE)
     assert (unfit, slip, len(closed.values)) == (0, 0, len(poses))
     return closed
 
 
 def fits(body: Body, poses: Poses) -> bool:
-    column = Column.of(body, poses, GRIPPER)
-    return not close_on(body, poses, column, np.zeros(len(poses)), poses.openings_m, GRIPPER, ANY_SLOPE)[2]
+    return not close_on(body, poses, np.zeros(len(poses)), poses.openings_m, GRIPPER, ANY_SLOPE)[2]
 
 
 def free_of_scene(poses: Poses, points_m: np.ndarray, gripper: Gripper = GRIPPER) -> list[bool]:
@@ -153,7 +151,7 @@ def test_closing_meets_what_stands_out_first() -> None:
 
 
 def deepest(poses: Poses, body: Body, gripper: Gripper = GRIPPER) -> np.ndarray:
-    return deepest_m(poses, Column.of(body, poses, gripper), body, gripper, 0.004)
+    return deepest_m(poses, body, gripper, 0.004)
 
 
 def test_the_palm_stops_above_the_body_and_the_tips_above_the_support() -> None:
@@ -495,8 +493,7 @@ def test_poses_moved_in_meet_what_they_meet_where_they_are_then() -> None:
     body = body_at(points_m, np.sign(points_m[:, :1]) * [1.0, 0.0, 0.0])
     poses, depth_m = poses_at((0, 0, 0.05), (0, 0.006, 0.04)), np.array([0.02, -0.01])
     there = poses_at((0, 0, 0.03), (0, 0.006, 0.05))
-    column = Column.of(body, poses, GRIPPER)
-    moved, closed, unfit, slip = close_on(body, poses, column, depth_m, poses.openings_m, GRIPPER, ANY_SLOPE)
+    moved, closed, unfit, slip = close_on(body, poses, depth_m, poses.openings_m, GRIPPER, ANY_SLOPE)
     assert (unfit, slip) == (0, 0)
     np.testing.assert_allclose(closed.values, closed_on(body, there).values, atol=1e-6)
     middle_m = (closed.low_m + closed.high_m) / 2
@@ -520,8 +517,7 @@ def test_where_the_gripper_does_not_fit_in_opened_fully_it_is_opened_less(
 ) -> None:
     points_m = np.array([*POST_M, *beside_m])
     body, poses = body_at(points_m, np.sign(points_m[:, :1]) * [1.0, 0.0, 0.0]), poses_at((0, 0, 0))
-    column = Column.of(body, poses, GRIPPER)
-    found, _, failed, _ = close_on(body, poses, column, np.zeros(1), np.array([0.05]), GRIPPER, ANY_SLOPE)
+    found, _, failed, _ = close_on(body, poses, np.zeros(1), np.array([0.05]), GRIPPER, ANY_SLOPE)
     assert (found.openings_m.tolist(), failed) == (opened_m, unfit)
 
 
@@ -533,8 +529,7 @@ def test_surfaces_hold_within_the_angle_of_friction(degrees: float, holds: bool)
         body_at(np.array([[x, 0.0, z] for x in (-0.01, 0.01) for z in (0.01, 0.02)]), normals),
         poses_at((0, 0, 0)),
     )
-    column = Column.of(body, poses, GRIPPER)
-    found, _, unfit, slip = close_on(body, poses, column, np.zeros(1), poses.openings_m, GRIPPER, 0.5)
+    found, _, unfit, slip = close_on(body, poses, np.zeros(1), poses.openings_m, GRIPPER, 0.5)
     assert (len(found), unfit, slip) == (int(holds), 0, int(not holds))
 
 
