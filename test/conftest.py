@@ -36,6 +36,7 @@ settings.load_profile("steady")
 
 TABLE_M, TOP_M = 0.8, 0.7
 CAMERA = Intrinsics(160, 120, 150.0, 150.0, 79.5, 59.5)
+UPRIGHT = np.eye(3)
 BLOCKS_XYXY = ((20, 30, 60, 80), (90, 40, 130, 70))
 """Two blocks on a table that the camera looks straight down on."""
 
@@ -221,9 +222,17 @@ def prompt_models() -> PromptModels:
 
 @pytest.fixture
 def make_scene(make_frame: Callable[..., RgbdFrame]) -> Callable[..., Scene]:
-    """Makes the scene of `make_frame`: one block in 3D with two grasps, one that could not be lifted."""
+    """Makes the scene of `make_frame`: one block in 3D with two grasps, one that could not be lifted.
 
-    def make(color: bool = True, stamp_ns: int = 1_700_000_000_123_456_789, empty: bool = False) -> Scene:
+    `rotation` (3, 3) is that of box and grasps, upright without it.
+    """
+
+    def make(
+        color: bool = True,
+        stamp_ns: int = 1_700_000_000_123_456_789,
+        empty: bool = False,
+        rotation: np.ndarray = UPRIGHT,
+    ) -> Scene:
         frame = make_frame(color, stamp_ns)
         model = ModelInfo("by_hand", "1", ("object",), 0.5, 0.5, "0" * 64)
         times_s = {"segment": 0.05, "lift": 0.01, "grasp": 0.02, "track": 0.001}
@@ -246,7 +255,7 @@ def make_scene(make_frame: Callable[..., RgbdFrame]) -> Callable[..., Scene]:
             centroid_m=centroid_m,
             surface_centroid_m=surface_centroid_m,
             covariance_m2=np.cov(points_m.T.astype(np.float64)),
-            box=OrientedBox(Transform(np.eye(3), centroid_m), np.array(size_m)),
+            box=OrientedBox(Transform(rotation, centroid_m), np.array(size_m)),
             completion=Completion.SUPPORT_PLANE,
             status=Status.OK,
         )
@@ -261,10 +270,10 @@ def make_scene(make_frame: Callable[..., RgbdFrame]) -> Callable[..., Scene]:
             completion=Completion.NONE,
             status=Status.TOO_FEW_POINTS,
         )
-        half_m = np.array([size_m[0] / 2, 0, 0])
+        half_m = rotation @ [size_m[0] / 2, 0, 0]
         grasps = tuple(
             Grasp(
-                T_camera_grasp=Transform(np.eye(3), centroid_m),
+                T_camera_grasp=Transform(rotation, centroid_m),
                 width_m=size_m[0],
                 opening_m=max(0.08, size_m[0]),
                 quality=quality,

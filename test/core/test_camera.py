@@ -19,7 +19,9 @@ CAMERA = Intrinsics(4, 3, 2.0, 2.0, 1.5, 1.0)
         ((4, 3, 0.0, 0.0, 0.0, 0.0), "CameraInfo"),
         ((4, 3, -2.0, 2.0, 1.5, 1.0), "focal"),
         ((4, 3, 2.0, float("nan"), 1.5, 1.0), "focal"),
-        ((4, 3, 2.0, 2.0, 100.0, 1.0), "principal point"),
+        ((4, 3, 2.0, 2.0, 8.1, 1.0), "principal point"),
+        ((4, 3, 2.0, 2.0, -4.1, 1.0), "principal point"),
+        ((4, 3, 2.0, 2.0, 1.5, 6.1), "principal point"),
         ((4, 3, 2.0, 2.0, 1.5, -3.1), "principal point"),
         ((640, 480, 5.0, 500.0, 319.5, 239.5), "more than 178 degrees"),
         ((640, 480, 500.0, 4.0, 319.5, 239.5), "more than 178 degrees"),
@@ -28,6 +30,11 @@ CAMERA = Intrinsics(4, 3, 2.0, 2.0, 1.5, 1.0)
 def test_a_camera_that_cannot_be_is_refused(values: tuple[int, int, float, float, float, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Intrinsics(*values)
+
+
+@pytest.mark.parametrize(("cx", "cy"), [(8.0, 1.0), (-4.0, 1.0), (1.5, 6.0), (1.5, -3.0)])
+def test_the_principal_point_of_a_crop_is_up_to_its_own_size_outside(cx: float, cy: float) -> None:
+    assert Intrinsics(4, 3, 2.0, 2.0, cx, cy).cx == cx
 
 
 def test_whole_numbers_of_a_file_or_of_numpy_are_floats_afterwards() -> None:
@@ -81,6 +88,7 @@ def test_an_axis_through_the_middle_two_fifths_of_an_image_is_right(cx: float, c
         (640, 480, 150.0, 210.0, True, None),  # an upright image in one that lies
         (480, 640, 120.0, 210.0, False, None),  # but where the image does
         (500, 480, 150.0, 90.0, False, None),  # a square image tells neither
+        (500, 480, 90.0, 150.0, False, None),
         (500, 480, 150.0, 50.0, True, None),
         (640, 480, 0.0, 0.0, False, None),  # not filled in
         (640, 480, 0.0, 239.5, False, None),
@@ -132,6 +140,14 @@ def test_a_frame_that_does_not_fit_together_is_refused(
 def test_what_is_no_direction_is_not_up(up: list[float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         RgbdFrame(None, GOOD_DEPTH, CAMERA, up=np.array(up, dtype=np.float64))
+
+
+def test_up_is_kept_as_it_was_given_whatever_becomes_of_the_array() -> None:
+    given = np.array([0.0, -1.0, 0.0])
+    frame = RgbdFrame(None, GOOD_DEPTH, CAMERA, up=given)
+    given[:] = [0.0, 0.0, 1.0]
+    assert frame.up is not None and frame.up.tolist() == [0.0, -1.0, 0.0]
+    assert not frame.up.flags.writeable
 
 
 def test_a_frame_with_the_largest_depth_there_is_knows_its_points() -> None:

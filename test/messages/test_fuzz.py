@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import struct
 import time
@@ -70,6 +71,9 @@ def depths() -> list[Any]:
         rvl(),
     ]
     return [raw(encoding) for encoding in DEPTH_ENCODINGS] + files
+
+
+COLORS, DEPTHS = colors(), depths()
 
 
 def info() -> Any:
@@ -158,10 +162,9 @@ def spoil_info(draw: Any, camera: Any) -> None:
 @st.composite
 def malformed(draw: Any) -> tuple[RgbdMessages, Transform | None]:
     """Messages of one moment with one to four faults, and the pose of the depth camera, if one is given."""
-    color, depth = draw(st.sampled_from(range(len(colors())))), draw(st.sampled_from(range(len(depths()))))
     parts: dict[str, Any] = {
-        "color": colors()[color],
-        "depth": depths()[depth],
+        "color": copy.deepcopy(COLORS[draw(st.integers(0, len(COLORS) - 1))]),
+        "depth": copy.deepcopy(DEPTHS[draw(st.integers(0, len(DEPTHS) - 1))]),
         "color_info": info(),
         "depth_info": info() if draw(st.booleans()) else None,
     }

@@ -29,16 +29,20 @@ MakeFrame = Callable[..., RgbdFrame]
 
 class StandInBuffer:
     """Knows static poses: 'depth_frame' lies 0.1 m to the right of 'camera_color_optical_frame', whose optical axis is
-    the z axis of 'ahead', and the opposite of that of 'behind'."""
+    the z axis of 'ahead', and the opposite of that of 'behind'; and where that is in 'room', which tests change."""
+
+    camera_in_room_x_m = 0.0
 
     def __init__(self, node: Any) -> None:
-        self.asked: list[tuple[str, str, int]] = []
+        self.node = node
 
     def lookup_transform(self, target_frame: str, source_frame: str, time: Any, timeout: Any) -> TransformStamped:
-        self.asked.append((target_frame, source_frame, time.nanoseconds))
         stamped = TransformStamped()
         if (target_frame, source_frame) == ("ahead", "camera_color_optical_frame"):
             stamped.transform.rotation.w = 1.0
+            return stamped
+        if (target_frame, source_frame) == ("room", "camera_color_optical_frame"):
+            stamped.transform.translation.x, stamped.transform.rotation.w = self.camera_in_room_x_m, 1.0
             return stamped
         if (target_frame, source_frame) == ("behind", "camera_color_optical_frame"):
             stamped.transform.rotation.x, stamped.transform.rotation.w = 1.0, 0.0
@@ -92,6 +96,19 @@ def test_tf_is_listened_to_from_the_first_question_on(tf2_ros: ModuleType) -> No
 
     np.testing.assert_allclose(pose.translation_m, [0.1, 0, 0])
     assert StandInListener.listening == 1
+
+
+def test_a_pose_is_asked_for_at_the_time_of_the_frame(started: Tf, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str, int]] = []
+    monkeypatch.setattr(
+        StandInBuffer,
+        "lookup_transform",
+        lambda self, target, source, time, timeout: (
+            asked.append((target, source, time.nanoseconds)) or TransformStamped()
+        ),
+    )
+    started.lookup("camera_color_optical_frame", "depth_frame", 1_700_000_000_123_456_789)
+    assert asked == [("camera_color_optical_frame", "depth_frame", 1_700_000_000_123_456_789)]
 
 
 def test_a_pose_that_tf_does_not_know_is_named_with_tf_s_reason(started: Tf) -> None:
@@ -167,7 +184,24 @@ def test_depth_in_another_frame_is_registered_with_the_pose_of_the_parameter(
     assert len(answer.instances) == 2
 
 
-def test_ids_are_kept_in_the_fixed_frame_and_a_frame_without_its_pose_is_refused(
+def test_ids_are_kept_in_the_fixed_frame(
+    tf2_ros: ModuleType, make_stage: Callable[..., Any], make_frame: MakeFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same picture from elsewhere is of other objects."""
+    stage = make_stage(fixed_frame="room")
+    stage.start()
+
+    ids = []
+    for x_m in (0.0, 0.0, 1.0, 1.0, 0.0):
+        monkeypatch.setattr(StandInBuffer, "camera_in_room_x_m", x_m)
+        answer = stage.answer_to(stage.send_frame(make_frame()))
+        assert answer.status == answer.STATUS_OK, answer.status_text
+        ids.append([each.track_id for each in answer.instances])
+
+    assert ids == [[1, 2], [1, 2], [3, 4], [3, 4], [1, 2]]
+
+
+def test_a_frame_without_its_pose_in_the_fixed_frame_is_refused(
     tf2_ros: ModuleType, make_stage: Callable[..., Any], make_frame: MakeFrame
 ) -> None:
     stage = make_stage(fixed_frame="map")
