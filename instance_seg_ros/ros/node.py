@@ -44,6 +44,7 @@ from instance_seg_ros.pipeline import Pipeline, Scene
 from instance_seg_ros.ros.answers import Answers
 from instance_seg_ros.ros.clicks import Clicks
 from instance_seg_ros.ros.diagnostics import DiagnosticsPublisher, NodeState
+from instance_seg_ros.ros.event_group import EventGroup
 from instance_seg_ros.ros.health import (
     ANSWERED,
     GIVEN_UP,
@@ -132,6 +133,7 @@ class InstanceSegNode(LifecycleNode):
         # Steady, so that diagnostics come and calls end even while a simulated time stands still.
         steady_clock, concurrent = Clock(clock_type=ClockType.STEADY_TIME), ReentrantCallbackGroup()
         Services(self, self._requests, self._state, self._write_recording, concurrent, steady_clock)
+        self._events = EventGroup(self)
         self._diagnostics = DiagnosticsPublisher(self, self._state, self._health, self._problems)
         self.create_timer(
             DIAGNOSTICS_PERIOD_S,
@@ -365,6 +367,7 @@ class InstanceSegNode(LifecycleNode):
     # ---- Frames ----
 
     def _on_messages(self, rgbd: RgbdMessages) -> None:
+        self._events.frame_came()
         self._health.counted(RECEIVED)
         worker = self._worker
         if not (self._settings.current.node.enabled or self._requests):
@@ -424,6 +427,7 @@ class InstanceSegNode(LifecycleNode):
             outputs.publish_pictures(scene, self._settings.current.pipeline.grasping)
 
     def _each_second(self) -> None:
+        self._events.look()
         inputs, worker = self._inputs, self._worker
         if inputs is not None:
             inputs.follow_publishers()
