@@ -138,6 +138,38 @@ def test_registering_across_a_baseline_shifts_by_disparity_and_the_nearer_point_
 
 
 @pytest.mark.parametrize(
+    ("turn_xyzw", "move_m", "seen_xy", "expected_xy", "expected_m"),
+    [
+        ((0, 0, 0, 1), (0, 0, 0), (31.5, 23.5), (31.5, 23.5), 1.0),
+        # By 10 degrees: what the depth camera has on its axis lies 64 tan(10) = 11.3 px aside, at cos(10) m.
+        ((0, 0.08716, 0, 0.99619), (0, 0, 0), (31.5, 23.5), (42.8, 23.5), 0.985),
+        ((0, -0.08716, 0, 0.99619), (0, 0, 0), (31.5, 23.5), (20.2, 23.5), 0.985),
+        ((0.08716, 0, 0, 0.99619), (0, 0, 0), (31.5, 23.5), (31.5, 12.2), 0.985),
+        # By 90 degrees about the axis, to the right becomes down.
+        ((0, 0, 0.70711, 0.70711), (0, 0, 0), (41.5, 23.5), (31.5, 33.5), 1.0),
+        ((0, 0, -0.70711, 0.70711), (0, 0, 0), (41.5, 23.5), (31.5, 13.5), 1.0),
+        # Turned first and then moved by 0.1 m: 6.4 px at 1 m.
+        ((0, 0, 0.70711, 0.70711), (0.1, 0, 0), (41.5, 23.5), (37.9, 33.5), 1.0),
+        ((0, 0.08716, 0, 0.99619), (0, 0, 0.1), (31.5, 23.5), (41.7, 23.5), 1.085),
+    ],
+)
+def test_depth_of_a_camera_that_is_turned_lies_where_the_turn_puts_it(
+    turn_xyzw: tuple[float, ...],
+    move_m: tuple[float, ...],
+    seen_xy: tuple[float, float],
+    expected_xy: tuple[float, float],
+    expected_m: float,
+) -> None:
+    camera = Intrinsics(64, 48, 64.0, 64.0, 31.5, 23.5)
+    depth_m, (x, y) = np.zeros((48, 64), dtype=np.float32), (int(seen_xy[0]), int(seen_xy[1]))
+    depth_m[y : y + 2, x : x + 2] = 1.0
+    registered = register_depth(depth_m, camera, camera, Transform.from_quaternion(turn_xyzw, move_m))
+    rows, columns = np.nonzero(registered)
+    assert (columns.mean(), rows.mean()) == pytest.approx(expected_xy, abs=0.7)
+    assert registered[rows, columns] == pytest.approx(expected_m, abs=0.004)
+
+
+@pytest.mark.parametrize(
     ("move_m", "rows", "columns"),
     [
         ((0.1, 0.0, 0.0), slice(0, 10), slice(4, 40)),  # 4 px right at 1 m

@@ -53,9 +53,9 @@ def test_what_is_no_rigid_transform_is_refused(rotation: np.ndarray, translation
 
 
 def test_a_pose_is_read_from_its_text() -> None:
-    pose = Transform.from_text(" 1 2e0 -3  0 0 0 2 ")
+    pose = Transform.from_text(" 1 2e0 -3  4 8 10 12 ")  # of any length
     assert pose.translation_m.tolist() == [1, 2, -3]
-    assert pose.rotation.tolist() == np.eye(3).tolist()
+    np.testing.assert_allclose(81 * pose.rotation, [[-1, -44, 68], [76, 23, 16], [-28, 64, 41]], atol=1e-12)
 
 
 @pytest.mark.parametrize("text", ["", "1 2 3", "1 2 3 0 0 0 x", "1 2 3 0 0 0 0", "1 2 nan 0 0 0 1", "0 0 0 0 0 0 0 1"])

@@ -21,6 +21,7 @@ from std_msgs.msg import Header
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.messages.camera import camera_info, depth_image
 from instance_seg_ros.messages.outgoing import header
+from instance_seg_ros.pipeline import Pipeline, Scene
 from instance_seg_ros.ros.convert import make_message
 from instance_seg_ros.ros.transforms import NoTf, Tf, TransformError, transforms_of
 
@@ -29,7 +30,8 @@ MakeFrame = Callable[..., RgbdFrame]
 
 class StandInBuffer:
     """Knows static poses: 'depth_frame' lies 0.1 m to the right of 'camera_color_optical_frame', whose optical axis is
-    the z axis of 'ahead', and the opposite of that of 'behind'; and where that is in 'room', which tests change."""
+    the z axis of 'ahead', and the opposite of that of 'behind', and which lies askew in 'askew'; and where that is in
+    'room', which tests change."""
 
     camera_in_room_x_m = 0.0
 
@@ -43,6 +45,10 @@ class StandInBuffer:
             return stamped
         if (target_frame, source_frame) == ("room", "camera_color_optical_frame"):
             stamped.transform.translation.x, stamped.transform.rotation.w = self.camera_in_room_x_m, 1.0
+            return stamped
+        if (target_frame, source_frame) == ("askew", "camera_color_optical_frame"):
+            turn = stamped.transform.rotation
+            turn.x, turn.y, turn.z, turn.w = 2 / 9, 4 / 9, 5 / 9, 6 / 9
             return stamped
         if (target_frame, source_frame) == ("behind", "camera_color_optical_frame"):
             stamped.transform.rotation.x, stamped.transform.rotation.w = 1.0, 0.0
@@ -267,6 +273,23 @@ def test_supports_are_level_by_the_level_frame_and_what_cannot_be_is_told(
         assert not stage.log_lines("level_frame")
     else:
         stage.wait(lambda: stage.log_lines(told), "what the log says of it")
+
+
+def test_up_is_the_z_axis_of_the_level_frame_as_the_camera_sees_it(
+    tf2_ros: ModuleType, make_stage: Callable[..., Any], make_frame: MakeFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    up, run = [], Pipeline.run
+
+    def noted(self: Pipeline, frame: RgbdFrame, *poses: Any) -> Scene:
+        up.append(frame.up)
+        return run(self, frame, *poses)
+
+    monkeypatch.setattr(Pipeline, "run", noted)
+    stage = make_stage(level_frame="askew")
+    stage.start()
+    stage.answer_to(stage.send_frame(make_frame()))
+    # The last row of the camera's turn in that frame; its last column would be the optical axis there.
+    np.testing.assert_allclose(up, [np.array([-28, 64, 41]) / 81], atol=1e-12)
 
 
 def test_no_level_frame_is_doubted_where_supports_are_not_looked_for(
