@@ -107,6 +107,8 @@ _LEVEL_SHARE, _SLANTING_SHARE = 0.12, 0.4
 second neither that nor level."""
 _MIN_BETWEEN = 10
 """So many points between the objects tell how high the plane is there."""
+_SAME_SIGMA = 2.0
+"""What scatters by more than so many times as much as the plane is no part of it, but the rim of what stands on it."""
 _LARGEST_SIGMA = 1.25
 """What scatters by more than so many tolerances is no plane, but a rim or some slope that RANSAC laid one through."""
 _FARTHEST_GAPS = 1.5
@@ -226,10 +228,10 @@ def find_supports(
     levels = _background_planes(background_m, tolerance_m, frame.up)
     seen_m = [own.smooth_m[:: 1 + len(own.smooth_m) // _MAX_OBJECT_POINTS] for own in seen.values()]
     contact_m = np.array([_contact_m(points_m, tolerance_m, frame.intrinsics.fx) for points_m in seen_m])
-    family, main = _supporting_family(levels, seen_m, contact_m, tolerance_m)
+    amid_m = _points_m(frame, _thinned(_amid(background_px, instances.bounds), _MAX_SAMPLES))
+    family, main = _supporting_family(levels, seen_m, contact_m, amid_m, tolerance_m)
     if main is None:
         return unknown
-    amid_m = _points_m(frame, _thinned(_amid(background_px, instances.bounds), _MAX_SAMPLES))
     main, family = _between_objects(main, family, amid_m, np.concatenate(seen_m), tolerance_m)
     basis = main.plane.basis()
     bodies = {
@@ -461,15 +463,19 @@ def _supporting_family(
     levels: Sequence[_Level],
     objects_m: Sequence[NDArray[np.float32]],
     contact_m: FloatArray,
+    background_m: NDArray[np.float32],
     tolerance_m: float,
 ) -> tuple[list[_Level], _Level | None]:
     """The parallel planes on which the objects stand, and the one of them on which most do, if there are any.
 
+    Of those that as many may stand on, it is the one that most is seen of between the objects.
+
     Args:
         contact_m: (N,) of `_contact_m` of each object.
+        background_m: (M, 3) points between the objects.
     """
     best: tuple[list[_Level], _Level | None] = [], None
-    best_rank = (np.inf, 0)
+    best_rank = (np.inf, 0, 0)
     most = max((len(level.points_m) for level in levels), default=0)
     lowest_m = np.array(
         [[percentile(level.plane.height_m(points_m), _LOWEST_PERCENT) for points_m in objects_m] for level in levels]
@@ -480,17 +486,20 @@ def _supporting_family(
             for other, candidate in enumerate(levels)
             if candidate.plane.normal @ level.plane.normal > np.cos(np.radians(_FAMILY_DEG))
         ]
-        gaps_m = np.where(lowest_m > -_SINK_FACTOR * tolerance_m, np.maximum(lowest_m, 0), np.inf)
+        gaps_m = np.where(lowest_m > -_SINK_FACTOR * tolerance_m, np.maximum(lowest_m - contact_m, 0), np.inf)
         nearest_m = gaps_m[parallel].min(axis=0)
-        own = gaps_m[index] <= nearest_m
+        own = gaps_m[index] <= nearest_m + tolerance_m
         if np.count_nonzero(nearest_m < _MAX_GAP_M) < _SUPPORTED_SHARE * len(nearest_m) or not own.any():
             continue
         # 0 for an object seen to stand on it: a wall is near to some and far from most.
-        distances = np.clip((nearest_m - contact_m) / _FAR_GAP_M, 0, _FARTHEST_GAPS)
+        distances = np.minimum(nearest_m / _FAR_GAP_M, _FARTHEST_GAPS)
         # A plane through a rim or a wall, or aslant through several things, is near to some objects by chance, and has
         # few points, also with all that is parallel to it.
         evidence = min(1.0, sum(len(levels[other].points_m) for other in parallel) / most) ** _EVIDENCE_POWER
-        rank = (round((float(distances.mean()) + _NEAR_ENOUGH) / evidence, 3), -int(np.count_nonzero(own)))
+        heights_m = np.abs([levels[other].plane.height_m(background_m) for other in (index, *parallel)])
+        between = np.count_nonzero((heights_m[0] < tolerance_m) & (heights_m[0] <= heights_m.min(axis=0)))
+        distance = round((float(distances.mean()) + _NEAR_ENOUGH) / evidence, 3)
+        rank = (distance, -int(np.count_nonzero(own)), -int(between))
         if rank < best_rank:
             best, best_rank = ([levels[other] for other in parallel], level), rank
     return best
@@ -523,9 +532,10 @@ def _between_objects(
     if len(between_m) < _MIN_BETWEEN:
         return main, list(family)
     offset_m = median(between_m)
-    if abs(offset_m) < max(
-        _LEAST_BAND * tolerance_m, _TAKEN_SIGMA * _sigma_m(between_m - offset_m) / len(between_m) ** 0.5
-    ):
+    sigma_m = _sigma_m(between_m - offset_m)
+    if abs(offset_m) < max(_LEAST_BAND * tolerance_m, _TAKEN_SIGMA * sigma_m / len(between_m) ** 0.5):
+        return main, list(family)
+    if sigma_m > _SAME_SIGMA * max(main.sigma_m, _LEAST_BAND * tolerance_m / _TAKEN_SIGMA):
         return main, list(family)
     moved = replace(main, plane=Plane(main.plane.normal, main.plane.offset_m - offset_m))
     return moved, [moved if level is main else level for level in family]

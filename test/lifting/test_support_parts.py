@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
@@ -60,6 +62,11 @@ def test_a_parallel_plane_amid_a_larger_one_is_the_tail_of_its_noise(other: _Lev
     assert _is_remnant(_Level(scattered.plane, scattered.points_m[few], 0.001), other, TOLERANCE_M) is remnant
 
 
+def amid(levels: Sequence[_Level]) -> np.ndarray:
+    """What is seen of them between the objects: all."""
+    return np.concatenate([own.points_m for own in levels])
+
+
 def thing(lowest_m: float, x_m: float = 0.0) -> np.ndarray:
     """An object of 6 cm whose lowest point is so far over that point."""
     xyz = np.stack(np.meshgrid([-0.03, 0, 0.03], np.linspace(0, 0.06, 30), [-0.03, 0.03]), axis=-1).reshape(-1, 3)
@@ -86,7 +93,7 @@ def test_the_planes_that_carry_the_objects_are_a_family_and_the_one_with_most_is
 ) -> None:
     levels = [level(height_m, tilt_deg=tilt) for height_m, tilt in zip(heights_m, tilts_deg, strict=True)]
     objects_m = [thing(own_m, 0.1 * index - 0.1) for index, own_m in enumerate(lowest_m)]
-    family, found = _supporting_family(levels, objects_m, np.full(len(objects_m), 0.01), TOLERANCE_M)
+    family, found = _supporting_family(levels, objects_m, np.full(len(objects_m), 0.01), amid(levels), TOLERANCE_M)
     assert [next(i for i, each in enumerate(levels) if each is own) for own in family] == members
     assert found is (None if main is None else levels[main])
 
@@ -109,8 +116,18 @@ def test_a_plane_aslant_through_several_things_is_not_what_objects_on_the_table_
     """As a keyboard and the desk in front of it make one, while a part of the desk lies 4 mm higher."""
     levels = [level(0.0), some_of(level(aslant_m, tilt_deg=10.0), 170), some_of(level(0.004), 30)]
     objects_m = [thing(own_m, x_m) for own_m, x_m in zip(lowest_m, (-0.02, 0.0, 0.02), strict=True)]
-    family, _ = _supporting_family(levels, objects_m, np.full(3, 0.01), TOLERANCE_M)
+    family, _ = _supporting_family(levels, objects_m, np.full(3, 0.01), amid(levels), TOLERANCE_M)
     assert [next(i for i, each in enumerate(levels) if each is own) for own in family] == members
+
+
+@pytest.mark.parametrize(("height_m", "main"), [(0.004, 0), (0.012, 0), (0.03, 1)])
+def test_of_planes_that_objects_may_stand_on_alike_that_is_the_main_one_which_most_is_seen_of(
+    height_m: float, main: int
+) -> None:
+    levels = [level(0.0), some_of(level(height_m), 30)]
+    objects_m = [thing(height_m + 0.002, x_m) for x_m in (-0.1, 0.0, 0.1)]
+    family, found = _supporting_family(levels, objects_m, np.full(3, 0.01), amid(levels), TOLERANCE_M)
+    assert found is levels[main] and len(family) == 2
 
 
 @pytest.mark.parametrize(("far_m", "main"), [(0.25, 0), (0.1, 1)])
@@ -120,7 +137,7 @@ def test_a_wall_near_to_some_of_a_heap_and_far_from_others_is_not_what_they_stan
     of_wall_m = np.random.default_rng(0).uniform([-0.301, 0.2, 0.8], [-0.299, 0.5, 1.2], (300, 3))
     levels = [floor, _Level(wall, of_wall_m.astype(np.float32), 0.001)]
     objects_m = [thing(0.09, gap_m - 0.27) for gap_m in (0.0, far_m, far_m)]
-    assert _supporting_family(levels, objects_m, np.full(3, 0.01), TOLERANCE_M)[1] is levels[main]
+    assert _supporting_family(levels, objects_m, np.full(3, 0.01), amid(levels), TOLERANCE_M)[1] is levels[main]
 
 
 def walls() -> np.ndarray:
@@ -231,24 +248,26 @@ def test_a_body_without_level_or_upright_sides_is_tilted(normals: np.ndarray, ti
 
 
 @pytest.mark.parametrize(
-    ("floor_m", "points", "moved_m"),
+    ("floor_m", "points", "noise_m", "moved_m"),
     [
-        (0.008, 100, 0.008),  # the floor of a tote that stands on the table
-        (0.008, 9, 0.0),  # too few to tell
-        (0.002, 100, 0.0),  # within the noise of planes
-        (0.03, 100, 0.0),  # a level of its own
+        (0.008, 100, 0.0005, 0.008),  # the floor of a tote that stands on the table
+        (0.008, 9, 0.0005, 0.0),  # too few to tell
+        (0.002, 100, 0.0005, 0.0),  # within the noise of planes
+        (0.03, 100, 0.0005, 0.0),  # a level of its own
+        (0.008, 100, 0.004, 0.0),  # no plane: the rim of a bowl, which the mask leaves out
     ],
 )
 def test_the_main_plane_goes_through_what_is_measured_between_the_objects(
-    floor_m: float, points: int, moved_m: float
+    floor_m: float, points: int, noise_m: float, moved_m: float
 ) -> None:
     table = level(0.0)
     floor = level(floor_m, x_m=(-0.1, 0.1)).points_m
+    floor[:, 1] += np.random.default_rng(0).normal(0, noise_m, len(floor))
     beside = table.points_m[np.abs(table.points_m[:, 0]) > 0.12]
     background_m = np.concatenate([beside, floor[np.linspace(0, len(floor) - 1, points).astype(int)]])
     objects_m = np.concatenate([[x, 0.4, z] for x in (-0.11, 0.11) for z in (0.7, 1.3)]).reshape(-1, 3)
     main, family = _between_objects(table, [table], background_m, objects_m.astype(np.float32), TOLERANCE_M)
-    assert main.plane.offset_m == pytest.approx(table.plane.offset_m - moved_m, abs=1e-4)
+    assert main.plane.offset_m == pytest.approx(table.plane.offset_m - moved_m, abs=2e-4)
     assert family == [main]
 
 
