@@ -42,7 +42,6 @@ SIZES_MM = {
     "wood_block": (85, 85, 200),
     "foam_brick": (50, 75, 50),
 }
-_OTHER_NAMES = {"cheezit": "cracker_box", "mustard": "mustard_bottle", "sugar": "sugar_box"}
 
 COLUMNS = ("object", "captures", "true mm", "found mm", "all sides off %", "worst side off %", "status")
 
@@ -82,10 +81,8 @@ def measured(folder: Path, lifter: Lifter) -> Iterator[Measured]:
     for path in capture_folders(folder):
         if not (path / LABELS_FILE).is_file():
             continue
-        names = {
-            own.get("id"): _OTHER_NAMES.get(own.get("class_name"), own.get("class_name"))
-            for own in json.loads((path / META_FILE).read_text()).get("instances", ())
-        }
+        described = json.loads((path / META_FILE).read_text()).get("instances", ())
+        names = {own.get("id"): own.get("class_name") for own in described}
         capture = read_capture(path)
         assert capture.labels is not None
         lifted = lifter.lift(capture.frame, Instances.from_labels(capture.labels))
