@@ -252,11 +252,18 @@ def test_min_quality_leaves_out_what_is_less_likely_to_hold() -> None:
     assert len(likely) >= 2 and all(grasp.quality >= limit for grasp in likely)
 
 
-def test_no_finger_goes_beyond_the_border_that_cuts_the_object() -> None:
-    scene = AnalyticScene([Box((0.07, 0.07, 0.09), upright(0, 0, 0.045))], VIEW)
+@pytest.mark.parametrize(
+    ("size_m", "seen_share", "held"),
+    [((0.07, 0.07, 0.09), 0.5, False), ((0.07, 0.07, 0.09), 0.7, True), ((0.05, 0.14, 0.06), 0.5, True)],
+    ids=["half a cube, of which no way in is free", "a cube", "half a bar"],
+)
+def test_no_finger_goes_beyond_the_border_that_cuts_the_object(
+    size_m: tuple[float, float, float], seen_share: float, held: bool
+) -> None:
+    scene = AnalyticScene([Box(size_m, upright(0, 0, size_m[2] / 2))], VIEW)
     frame, labels = scene.render(0.001)
     columns = np.flatnonzero((labels > 0).any(axis=0))
-    cut = int(columns.mean())
+    cut = int(columns[0] + seen_share * len(columns))
     camera = frame.intrinsics
     left = Intrinsics(cut, camera.height, camera.fx, camera.fy, camera.cx, camera.cy)
     frame = RgbdFrame(None, np.ascontiguousarray(frame.depth_m[:, :cut]), left)
@@ -264,6 +271,7 @@ def test_no_finger_goes_beyond_the_border_that_cuts_the_object() -> None:
     lifted = Lifter(LiftingSettings()).lift(frame, instances)
     (result,) = GraspSampler(GraspingSettings(), GRIPPER).sample(frame, lifted, instances)
     assert result.rejected[Rejection.UNKNOWN] > 0
+    assert bool(result.grasps) is held
     for grasp in result.grasps:
         closing = grasp.T_camera_grasp.rotation[:, 0]
         for side, contact_m in zip((-1, 1), grasp.contacts_m, strict=True):

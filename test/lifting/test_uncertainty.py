@@ -13,7 +13,12 @@ from instance_seg_ros.learning.evaluation.geometry_errors import SIGMAS_OF_90_PE
 from instance_seg_ros.learning.evaluation.geometry_scenes import NAMES, geometry_scenes
 from instance_seg_ros.learning.synthetic.objects import FAMILIES
 from instance_seg_ros.lifting import Lifter, Support
-from instance_seg_ros.lifting.uncertainty import centroid_covariance_m2, with_unseen_foot_m
+from instance_seg_ros.lifting.uncertainty import (
+    centroid_covariance_m2,
+    covariance_along_m2,
+    noise_m,
+    with_unseen_foot_m,
+)
 from instance_seg_ros.lifting.visibility import Visibility
 
 CENTRE_M = np.array([0.0, 0.0, 0.7])
@@ -97,6 +102,13 @@ def test_each_cause_widens_the_error_by_its_share_of_the_side(
     across, also_across, upwards = deviations_m(visibility, is_round, support, (0.2, 0.1, 0.05))
     assert across == also_across
     assert (across, upwards) == pytest.approx(expected_m, abs=2e-6)
+
+
+def test_errors_along_the_axes_of_a_box_that_lies_askew_are_along_these_axes() -> None:
+    axes = np.array([[-1, -44, 68], [76, 23, 16], [-28, 64, 41]]) / 81  # as columns; rows are other directions
+    covariance_m2 = covariance_along_m2(axes, np.array([0.01, 0.02, 0.04]), CENTRE_M)
+    expected_m2 = np.diag([1e-4, 4e-4, 16e-4]) + noise_m(CENTRE_M) ** 2 * np.eye(3)
+    np.testing.assert_allclose(axes.T @ covariance_m2 @ axes, expected_m2, atol=1e-12)
 
 
 @pytest.mark.parametrize(("unseen_m", "upwards_m"), [(0.0, 0.006), (0.01, 0.006), (0.05, 0.02)])

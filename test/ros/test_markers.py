@@ -48,6 +48,16 @@ def test_an_object_has_a_box_axes_an_id_and_its_grasps_and_one_without_3d_nothin
     assert by_namespace["box"].color.b == pytest.approx(blue / 255)
 
 
+def test_the_red_green_and_blue_line_are_x_y_and_z_of_the_box(make_scene: Callable[..., Scene]) -> None:
+    rotation = np.array([[-1, -44, 68], [76, 23, 16], [-28, 64, 41]]) / 81
+    [axes] = [marker for marker in markers_of(make_scene(rotation=rotation)) if marker.ns == "axes"]
+    ends_m = np.array([[point.x, point.y, point.z] for point in axes.points])
+    ways = ends_m[1::2] - ends_m[::2]
+    np.testing.assert_allclose(ways / np.linalg.norm(ways, axis=1)[:, None], rotation.T, atol=1e-9)
+    strongest = [max("rgb", key=lambda name: getattr(color, name)) for color in axes.colors]
+    assert strongest == ["r", "r", "g", "g", "b", "b"]
+
+
 def test_every_marker_has_the_stamp_and_frame_of_its_image(make_scene: Callable[..., Scene]) -> None:
     scene = make_scene()
     for marker in markers_of(scene):
