@@ -130,10 +130,7 @@ def fill_columns(
     usual_m = median(measured_m[np.isfinite(measured_m)])
     bottoms_m, tops_m = np.empty_like(measured_m), np.empty_like(measured_m)
     camera, depth_m = frame.intrinsics, np.ascontiguousarray(frame.depth_m)
-    pose, optics = (
-        np.concatenate([body.basis, body.origin_m[None]]),
-        np.array([camera.fx, camera.fy, camera.cx, camera.cy]),
-    )
+    optics = np.array([camera.fx, camera.fy, camera.cx, camera.cy])
     _fill(
         measured_m,
         axes,
@@ -142,7 +139,7 @@ def fill_columns(
         body.top_m,
         usual_m,
         underside.value,
-        pose,
+        body.pose,
         optics,
         depth_m,
         np.ascontiguousarray(mask),

@@ -55,12 +55,13 @@ class WholeView(View):
             box: around it, its z that of the body.
             lengths_m, others: what does not depend on directions; last, whether where it ends below is not known.
         """
-        pose, features, axes = box.T_camera_box, np.zeros(_FEATURES), np.empty((3, 3))
+        pose, features, axes, placed_m = box.T_camera_box, np.zeros(_FEATURES), np.empty((3, 3)), np.empty((6, 3))
+        placed_m[:3], placed_m[3], placed_m[4], placed_m[5] = pose.rotation, pose.translation_m, box.size_m, centre_m
         scale = _describe(
             body.points_m,
             body.normals,
-            np.vstack([body.basis, body.origin_m]),
-            np.vstack([pose.rotation, pose.translation_m, box.size_m, centre_m]),
+            body.pose,
+            placed_m,
             axes,
             features,
         )

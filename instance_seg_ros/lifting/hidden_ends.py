@@ -100,7 +100,7 @@ def likely_ends(
         seen_m,
         most_m,
         behind,
-        np.vstack([body.basis, body.origin_m]),
+        body.pose,
         np.array([camera.fx, camera.fy, camera.cx, camera.cy]),
         np.ascontiguousarray(frame.depth_m),
         np.ascontiguousarray(mask),

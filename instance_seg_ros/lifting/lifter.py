@@ -504,10 +504,10 @@ def _higher(surfaces: Sequence[KeptPoints], plane: Plane | None) -> NDArray[np.b
     if plane is None:
         return np.zeros((len(surfaces), len(surfaces)), dtype=bool)
     heights_m = [plane.height_m(own.outline_m[:: 1 + len(own.outline_m) // 100]) for own in surfaces]
-    lowest_m, middle_m, highest_m = (
-        np.array([percentile(own_m, percent) if len(own_m) else np.nan for own_m in heights_m])
-        for percent in (100 - TOP_PERCENTILE, 50, TOP_PERCENTILE)
-    )
+    percents = 100 - TOP_PERCENTILE, 50.0, TOP_PERCENTILE
+    lowest_m, middle_m, highest_m = np.array(
+        [percentiles(own_m, *percents) if len(own_m) else [np.nan] * 3 for own_m in heights_m]
+    ).T
     return (lowest_m[:, None] > middle_m) & (middle_m[:, None] > highest_m)  # never of what was not measured
 
 

@@ -17,7 +17,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.core.compiled import kernel
+from instance_seg_ros.core.compiled import inner, kernel
 from instance_seg_ros.lifting.hidden_ends import HiddenEnds
 from instance_seg_ros.lifting.solid import Body
 
@@ -148,10 +148,52 @@ class LikelyCentres:
 
     def found(self, features: FloatArray) -> FloatArray:
         """What goes into the last layer."""
-        values = _within((features - self.mean) / self.scale, MOST_SIGMAS)
-        for weights, biases in self.layers[:-1]:
-            values = np.maximum(values @ weights + biases, 0.0)
-        return values
+        (first, first_bias), (second, second_bias) = self.layers[:-1]
+        features, first, second = (np.ascontiguousarray(values) for values in (features, first, second))
+        return _hidden_layers(features, self.mean, self.scale, first, first_bias, second, second_bias)
+
+
+@kernel(
+    *("float64[:, ::1]", "float64[::1]", "float64[::1]"),
+    *("float64[:, ::1]", "float64[::1]", "float64[:, ::1]", "float64[::1]"),
+)
+def _hidden_layers(
+    features: FloatArray,
+    mean: FloatArray,
+    scale: FloatArray,
+    first: FloatArray,
+    first_bias: FloatArray,
+    second: FloatArray,
+    second_bias: FloatArray,
+) -> FloatArray:
+    """What comes out of the second hidden layer, (N, K), for features (N, F); what is no number stays none."""
+    values, inputs = np.zeros((len(features), len(second_bias))), features.shape[1]
+    hidden = np.empty(len(first_bias))
+    for n in range(len(features)):
+        hidden[:] = 0
+        for i in range(inputs):
+            value = (features[n, i] - mean[i]) / scale[i]
+            value = MOST_SIGMAS if value > MOST_SIGMAS else value
+            _add(first[i], -MOST_SIGMAS if value < -MOST_SIGMAS else value, hidden)
+        _rectify(hidden, first_bias)
+        for i in range(len(hidden)):
+            _add(second[i], hidden[i], values[n])
+        _rectify(values[n], second_bias)
+    return values
+
+
+@inner
+def _add(row: FloatArray, factor: float, total: FloatArray) -> None:
+    """So many times a row (K,) on to what was added up."""
+    for k in range(len(total)):
+        total[k] += factor * row[k]
+
+
+@inner
+def _rectify(values: FloatArray, biases: FloatArray) -> None:
+    for k in range(len(values)):
+        value = values[k] + biases[k]
+        values[k] = 0.0 if value < 0 else value
 
 
 def _within(values: FloatArray, most: float) -> FloatArray:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.core.camera import RgbdFrame
-from instance_seg_ros.core.compiled import kernel
+from instance_seg_ros.core.compiled import inner, kernel
 from instance_seg_ros.core.geometry import Plane, cross, length
 from instance_seg_ros.lifting.completion import pixels_of
 from instance_seg_ros.lifting.order_statistics import median, percentile, percentiles
@@ -92,27 +92,74 @@ def lowest_of_lying(
 
 def _axes_of_box(normals: FloatArray) -> FloatArray | None:
     """The directions (3, 3), as rows, of the sides of a box of which two faces or more are seen; None where none is."""
-    cosines = normals @ normals.T
-    alike = (cosines > _FACE_COS).astype(np.float32)  # whose products count much faster than NumPy does
-    left, faces, inside = np.ones(len(normals), dtype=bool), [], 0
-    for _ in range(_MOST_FACES):
-        largest = int(np.argmax(left * (alike @ left.astype(np.float32))))
-        own = left & (cosines[largest] > _FACE_COS)
-        if np.count_nonzero(own) < _LEAST_FACE * len(normals):
-            break
-        mean = normals[own].mean(axis=0)
-        faces.append(mean / math.sqrt(float(mean @ mean)))
-        inside += int(np.count_nonzero(own))
-        left &= cosines[largest] < _BETWEEN_FACES_COS
-    if len(faces) < 2 or inside < _LEAST_IN_FACES * len(normals):
+    count, inside, faces = _faces(normals)
+    if count < 2 or inside < _LEAST_IN_FACES * len(normals):
         return None
-    between = np.abs(np.array(faces) @ np.array(faces).T) - np.eye(len(faces))
+    faces = faces[:count]
+    between = np.abs(faces @ faces.T) - np.eye(count)
     if between.max() > _ORTHOGONAL:
         return None
     first = faces[0]
     second = faces[1] - first * float(first @ faces[1])
     second /= math.sqrt(float(second @ second))
     return np.array([first, second, cross(first, second)])
+
+
+@kernel("float64[:, :]")
+def _faces(normals: FloatArray) -> tuple[int, int, FloatArray]:
+    """The faces that most of the normals (N, 3) belong to, the largest first.
+
+    Returns:
+        How many there are, how many of the normals are in them, and their directions (3, 3) as rows.
+    """
+    count = len(normals)
+    n_x, n_y, n_z = normals[:, 0].copy(), normals[:, 1].copy(), normals[:, 2].copy()
+    alike, cosines = np.empty((count, count), np.uint8), np.empty(count)
+    for i in range(count):
+        _cosines(n_x[i], n_y[i], n_z[i], n_x, n_y, n_z, cosines)
+        for j in range(count):
+            alike[i, j] = cosines[j] > _FACE_COS
+    left = np.ones(count, np.uint8)
+    found, inside, faces = 0, 0, np.zeros((3, 3))
+    for _ in range(_MOST_FACES):
+        largest, most = 0, -1
+        for i in range(count):
+            number = _in_both(alike[i], left) if left[i] else 0
+            if number > most:
+                largest, most = i, number
+        x, y, z, own = 0.0, 0.0, 0.0, 0
+        for j in range(count):
+            if left[j] and alike[largest, j]:
+                x, y, z, own = x + n_x[j], y + n_y[j], z + n_z[j], own + 1
+        if own < _LEAST_FACE * count:
+            break
+        x, y, z = x / own, y / own, z / own
+        size = math.sqrt(x * x + y * y + z * z)
+        faces[found, 0], faces[found, 1], faces[found, 2] = x / size, y / size, z / size
+        found += 1
+        inside += own
+        _cosines(n_x[largest], n_y[largest], n_z[largest], n_x, n_y, n_z, cosines)
+        for j in range(count):
+            left[j] = left[j] & (cosines[j] < _BETWEEN_FACES_COS)
+    return found, inside, faces
+
+
+@inner
+def _cosines(
+    x: float, y: float, z: float, n_x: FloatArray, n_y: FloatArray, n_z: FloatArray, cosines: FloatArray
+) -> None:
+    """Of the angles between a unit vector and others (N,)."""
+    for j in range(len(n_x)):
+        cosines[j] = x * n_x[j] + y * n_y[j] + z * n_z[j]
+
+
+@inner
+def _in_both(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> int:
+    """At how many places both are 1."""
+    number = 0
+    for j in range(len(first)):
+        number += first[j] & second[j]
+    return number
 
 
 def _lowest_of_box(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +51,11 @@ class Body:
     top_m: float
     basis: FloatArray
     origin_m: FloatArray
+
+    @cached_property
+    def pose(self) -> FloatArray:
+        """(4, 3) `basis` and, below it, `origin_m`."""
+        return np.concatenate([self.basis, self.origin_m[None]])
 
     def in_camera(self, points_m: FloatArray) -> FloatArray:
         """(..., 3) points in the camera's optical frame."""
