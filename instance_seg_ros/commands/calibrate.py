@@ -67,6 +67,11 @@ def run(args: argparse.Namespace) -> int:
         calibration = fit(fitted.scores, fitted.real)
     except ValueError as error:
         raise InputError(str(error)) from error
+    if not len(judged.real):
+        raise InputError(
+            "in the second half of the frames, on which the result is measured, nothing is found: give more labelled "
+            "frames"
+        )
     published = calibration.published(judged.scores)
     before, after = (reliability(scores, judged.real) for scores in (judged.scores, published))
     if args.wrong_share is None:

@@ -31,12 +31,17 @@ no more than the second."""
 _LEVELS, _BANDS = 6, 5
 """The outline is looked at in so many layers of height, the normals in so many bands along either side."""
 _FEATURES = 18 + 4 * _LEVELS + 5 * _BANDS
+_SECOND_TO_CAMERA = 4
+"""Where the part of the direction to the camera along the second axis is among the features."""
 _FEWEST_POINTS = 4
 """Fewer points make no outline of a layer."""
 _LEVEL, _UPRIGHT = 0.9, 0.4
 """A normal points up if it has so much of that; and to the side if it has less than the second."""
 _LEAST_M = 1e-3
 """Sides and distances are no shorter."""
+_ASIDE = 0.02
+"""With less of the direction to the camera along its second axis an object is seen along its first one, as all that is
+round is: which way the second one points is then a matter of the last bit of a sum, and both ways count."""
 
 
 class WholeView(View):
@@ -73,6 +78,19 @@ class FarSides(LikelyCentres):
 
     weights: ClassVar[Path] = Path(__file__).with_name("far_side.npz")
 
+    def __call__(self, view: View) -> tuple[FloatArray, FloatArray]:
+        """As that of others; of what is seen along its first axis the mean of both ways in which it can be looked at.
+
+        Both count alike for a camera straight ahead, and the other one for less the farther aside that is.
+        """
+        aside = abs(float(view.features[_SECOND_TO_CAMERA])) / _ASIDE
+        if aside >= 1:
+            return super().__call__(view)
+        offsets_m, deviations_m = self.offsets_m(np.stack([view.features, _with_second_axis_turned(view.features)]))
+        offsets_m[1, 1] *= -1
+        shares = np.array([1 + aside, 1 - aside]) / 2
+        return shares @ offsets_m / view.scale, shares @ deviations_m / view.scale
+
     def offsets_m(self, features: FloatArray) -> tuple[FloatArray, FloatArray]:
         """How far the centres are off for features (N, F) of objects of the usual size, and how sure that is.
 
@@ -83,6 +101,20 @@ class FarSides(LikelyCentres):
         beyond_m = np.maximum(np.minimum(np.abs(offsets_m) - SURE_M, FARTHEST_M), 0.0)
         beyond_m[features[:, -1] > 0, 2] = 0.0
         return np.copysign(beyond_m, offsets_m), deviations_m
+
+
+def _with_second_axis_turned(features: FloatArray) -> FloatArray:
+    """The features (F,) of the same object if its second axis pointed the other way; see `_describe`."""
+    turned = features.copy()
+    turned[[_SECOND_TO_CAMERA, 7]] *= -1
+    turned[13] = 1 - turned[13]
+    outline, bands = (
+        turned[18:][: 4 * _LEVELS].reshape(_LEVELS, 4),
+        turned[:_FEATURES][-3 * _BANDS :].reshape(_BANDS, 3),
+    )
+    outline[:] = outline[:, [0, 1, 3, 2]]
+    bands[:] = bands[::-1] * [1, -1, 1]
+    return turned
 
 
 @kernel(

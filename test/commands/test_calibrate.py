@@ -7,11 +7,12 @@ import numpy as np
 import onnx
 import pytest
 
-from instance_seg_ros.commands import main
+from instance_seg_ros.commands import calibrate, main
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import SegmentationSettings
 from instance_seg_ros.learning.datasets.labelled_frames import LabelledFrame, store_frames
 from instance_seg_ros.learning.evaluation import reliability
+from instance_seg_ros.learning.evaluation.reliability import Judged
 from instance_seg_ros.learning.synthetic.store import SynthSettings, generate_store
 from instance_seg_ros.segmentation.model_file import default_model_path, read_metadata, read_model_info
 from instance_seg_ros.segmentation.segmenter import NetworkSegmenter, load_segmenter
@@ -74,4 +75,18 @@ def test_too_few_frames_are_refused(scenes: Path, tmp_path: Path, capsys: pytest
     options = ["--data", str(scenes), "--limit", "2", "--out", str(tmp_path / "x.onnx")]
     assert main.main(["calibrate", "--model", "tabletop_rgbd", *options]) == 2
     assert "give more labelled frames" in capsys.readouterr().err
+    assert not (tmp_path / "x.onnx").exists()
+
+
+def test_a_fit_that_nothing_is_left_to_measure_on_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scores = np.linspace(0.05, 0.95, 100, dtype=np.float32)
+    halves = Judged(scores, scores > 0.5), Judged(scores[:0], scores[:0] > 0.5)
+    monkeypatch.setattr(calibrate, "_predictions", lambda args, info: halves)
+    options = ["--data", str(tmp_path), "--out", str(tmp_path / "x.onnx")]
+    assert main.main(["calibrate", "--model", "tabletop_rgbd", *options]) == 2
+    assert "in the second half of the frames, on which the result is measured, nothing is found" in (
+        capsys.readouterr().err
+    )
     assert not (tmp_path / "x.onnx").exists()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -20,7 +22,9 @@ LENGTHS_M, OTHERS = np.array([0.02, 0.001]), np.array([*np.arange(13.0), 0.0])
 NOTHING_MOVED = np.zeros(3), np.full(3, 0.01)
 
 
-def view(mirror: bool = False, turned: bool = False, times: float = 1.0, tall_m: float = 0.05) -> WholeView:
+def view(
+    mirror: bool = False, turned: bool = False, times: float = 1.0, tall_m: float = 0.05, aside_m: float = -0.2
+) -> WholeView:
     """Of a body 0.8 m away, mirrored or with its box's sides named the other way round; or all of it larger."""
     rng = np.random.default_rng(0)
     low_m, high_m = np.array([-0.05, -0.03, 0.0]), np.array([0.05, 0.03, tall_m])
@@ -31,7 +35,7 @@ def view(mirror: bool = False, turned: bool = False, times: float = 1.0, tall_m:
         points_m[:, 0], normals[:, 0], centre_m[0] = -points_m[:, 0], -normals[:, 0], -centre_m[0]
     if turned:
         size_m, sides = size_m[[1, 0, 2]], np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
-    origin_m = times * np.array([0.2 if mirror else -0.2, 0.1, 0.8])
+    origin_m = times * np.array([-aside_m if mirror else aside_m, 0.1, 0.8])
     body = Body(times * points_m, normals, times * tall_m, UP_IS_BACK, origin_m)
     middle_m = body.in_camera(times * np.array([0.0, 0.0, tall_m / 2]))
     box = OrientedBox(Transform(UP_IS_BACK @ sides.T, middle_m), times * size_m)
@@ -59,6 +63,28 @@ def test_the_same_is_said_of_objects_of_other_sizes(times: float) -> None:
     network = FarSides.shipped()
     for said, usual in zip(network(other), network(one), strict=True):
         np.testing.assert_allclose(said, usual * times, atol=1e-9)
+
+
+@pytest.mark.parametrize("tall_m", [0.05, 0.2])
+def test_of_what_is_seen_along_an_axis_the_same_is_said_whichever_way_the_other_one_points(tall_m: float) -> None:
+    views = [view(tall_m=tall_m, aside_m=aside_m) for aside_m in (-1e-9, 1e-9)]
+    np.testing.assert_allclose(views[0].axes[1], -views[1].axes[1], atol=1e-12)
+    rng, sizes = np.random.default_rng(0), (len(views[0].features), 8, 8, 6)
+    layers = [(rng.normal(0, 0.5, own), np.zeros(own[1])) for own in itertools.pairwise(sizes)]
+    network = FarSides(np.zeros(sizes[0]), np.ones(sizes[0]), tuple(layers), 0.01)
+    alone = [network.offsets_m(own.features[None])[0][0] @ own.axes for own in views]
+    assert np.abs(alone[0] - alone[1]).max() > 1e-3  # it does not say so by itself
+    (one_m, one_deviations_m), (other_m, other_deviations_m) = (network(own) for own in views)
+    np.testing.assert_allclose(one_m @ views[0].axes, other_m @ views[1].axes, atol=1e-8)
+    np.testing.assert_allclose(one_deviations_m, other_deviations_m, atol=1e-8)
+
+
+@pytest.mark.parametrize("beside", [-1e-9, 0.0, 1e-9])
+def test_farther_aside_the_network_is_asked_for_one_way_alone_without_a_jump(beside: float) -> None:
+    network, own = FarSides.shipped(), view()
+    own.features[4] = 0.02 + beside
+    for said_m, alone_m in zip(network(own), network.offsets_m(own.features[None]), strict=True):
+        np.testing.assert_allclose(said_m, alone_m[0] / own.scale, atol=1e-8)
 
 
 def test_a_view_tells_size_direction_and_centre_in_shares_of_the_longest_side() -> None:

@@ -57,7 +57,9 @@ def _cells(row: ErrorRow) -> tuple[str, ...]:
     pairs = [f"{median:.1f} / {high:.1f}" for median, high in (row.centre_mm, row.box_centre_mm)]
     pairs += [f"{median:.1f} / {high:.0f}" for median, high in (row.size, row.worst_side)]
     shares = (f"{row.bottom_right:.0f}", f"{row.invented:.0f}", f"{row.covered:.0f}")
-    return (row.name, str(row.count), *pairs, *shares, f"{row.recipe_mm:.1f}", row.recipe)
+    # Errors are those of objects with a centre; of the others it is told that there are some.
+    count = str(row.count) if row.lifted == row.count else f"{row.lifted} of {row.count}"
+    return (row.name, count, *pairs, *shares, f"{row.recipe_mm:.1f}", row.recipe)
 
 
 def _write(

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from instance_seg_ros.commands import main
+from instance_seg_ros.commands.helpers import geometry_evaluation
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.geometry import OrientedBox, Plane, Transform
 from instance_seg_ros.core.parameters import LiftingSettings
@@ -157,14 +158,15 @@ def test_where_nothing_was_measured_simple_recipes_have_no_centre() -> None:
         assert np.isnan(recipe(frame, np.ones((48, 64), dtype=bool))).all()
 
 
-def test_figures_are_medians_and_shares_of_the_groups() -> None:
-    def error(**changes: object) -> ObjectError:
-        plain = ObjectError(
-            *("table", "box", "plane", 1.0, 0.0, 0.7, True, 0.01, 0.02, (0.1, 0.2, 0.3), 0.0, True, True, Status.OK),
-            {"mean of the surface": 0.02, "box along principal axes": 0.03, "smallest box": 0.04},
-        )
-        return replace(plain, **changes)  # type: ignore[arg-type]
+def error(**changes: object) -> ObjectError:
+    plain = ObjectError(
+        *("table", "box", "plane", 1.0, 0.0, 0.7, True, 0.01, 0.02, (0.1, 0.2, 0.3), 0.0, True, True, Status.OK),
+        {"mean of the surface": 0.02, "box along principal axes": 0.03, "smallest box": 0.04},
+    )
+    return replace(plain, **changes)  # type: ignore[arg-type]
 
+
+def test_figures_are_medians_and_shares_of_the_groups() -> None:
     rows = {
         row.name: row
         for row in error_rows(
@@ -176,6 +178,14 @@ def test_figures_are_medians_and_shares_of_the_groups() -> None:
     assert (rows["all"].recipe, rows["all"].recipe_mm) == ("mean of the surface", pytest.approx(20))
     assert rows["half hidden: 35 to 65 % visible"].count == rows["family: can"].count == 1
     assert rows["all"].worst_side == pytest.approx((30, 30)) and "held" not in rows
+
+
+def test_objects_without_a_centre_have_no_error_and_are_told_of() -> None:
+    unknown = float("nan")
+    lost = error(lifted=False, centre_m=unknown, box_centre_m=unknown, size=(unknown,) * 3, bottom_right=False)
+    (row, *_), (whole, *_) = error_rows([error(), error(), lost]), error_rows([error()])
+    assert row.centre_mm == pytest.approx((10, 10)) and row.bottom_right == pytest.approx(200 / 3)
+    assert (geometry_evaluation._cells(row)[1], geometry_evaluation._cells(whole)[1]) == ("2 of 3", "1")
 
 
 def test_the_command_prints_the_tables_and_writes_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
