@@ -64,7 +64,7 @@ _OLDER = 3
 _FITS_WELL = 0.2
 _DEAREST = 0.8
 """Far away, of another size and colour, and not where the surface was: not all of it together."""
-_OTHER_COLOR, _OTHER_SIZE = 0.6, 0.55
+OTHER_COLOR, _OTHER_SIZE = 0.6, 0.55
 """What differs by more is another object, wherever it is: one in a thousand sightings of the same one does."""
 _IN_PLACE, _IN_SHADOW = 0.4, 0.85
 """What shows so much of the surface and lies in the box may differ so much in colour, as in a shadow, and in size."""
@@ -372,7 +372,9 @@ def costs(
         cost[unplaced] = _costs_without_3d(look, seen, comparison, eye_m, max_distance_m, unplaced)[unplaced]
     cost = _with_kept(cost, np.where(too_far, 0, comparison.kept), comparison.color)
     cost += _NEWCOMER / tracks.sightings[:, None]
-    cost[_pieces_of_what_is_shown(tracks, cost, falls) | _other_looks(comparison) | comparison.smaller] = UNMATCHABLE
+    cost[_pieces_of_what_is_shown(tracks, cost, comparison.hits) | _other_looks(comparison) | comparison.smaller] = (
+        UNMATCHABLE
+    )
     # What is rather another track's shows nothing of this one.
     own = cost <= cost.min(axis=0, initial=UNMATCHABLE) + _NEARLY
     return cost + _PIECE * (1 - _largest_first(np.where(own, within * seen.pixels, 0))) * (within >= INSIDE)
@@ -414,7 +416,7 @@ def _with_kept(cost: FloatArray, kept: FloatArray, color: FloatArray) -> FloatAr
 def _other_looks(comparison: Comparison) -> NDArray[np.bool_]:
     """(tracks, seen) whether the two look so different that they are no one object."""
     in_place = (comparison.hits >= _IN_PLACE) & (comparison.inside >= INSIDE)
-    other_color = comparison.color > np.where(in_place | (comparison.kept >= _SAME_MASK), _IN_SHADOW, _OTHER_COLOR)
+    other_color = comparison.color > np.where(in_place | (comparison.kept >= _SAME_MASK), _IN_SHADOW, OTHER_COLOR)
     both = (comparison.size > _AGAIN_SIZE) & (comparison.color > _AGAIN_COLOR) & (comparison.lies < _IN_PLACE)
     in_place |= comparison.kept >= _PART_OF_MASK
     other_color |= both & (comparison.kept < _PART_OF_MASK)
@@ -422,7 +424,7 @@ def _other_looks(comparison: Comparison) -> NDArray[np.bool_]:
     return np.asarray(other_color | (~in_place & other_shape))
 
 
-def _pieces_of_what_is_shown(tracks: Tracks, cost: FloatArray, falls: FloatArray) -> NDArray[np.bool_]:
+def _pieces_of_what_is_shown(tracks: Tracks, cost: FloatArray, hits: FloatArray) -> NDArray[np.bool_]:
     """(tracks, seen) whether a track began as a piece of another one, of which an instance shows most.
 
     Such an instance is the object again, and not its piece, even if it looks like that.
@@ -430,12 +432,12 @@ def _pieces_of_what_is_shown(tracks: Tracks, cost: FloatArray, falls: FloatArray
     pieces = np.zeros(cost.shape, dtype=bool)
     matchable = (cost < UNMATCHABLE).any(axis=1) & tracks.look.placed
     young = matchable & (_OLDER * tracks.sightings <= tracks.sightings.max(initial=0))
-    shown = tracks.look.placed & (falls >= INSIDE).any(axis=1)
+    shown = tracks.look.placed & (hits >= INSIDE).any(axis=1)
     rows, others = np.flatnonzero(young), np.flatnonzero(shown)
     if len(rows) and len(others):
         older = tracks.sightings[others][:, None] >= _OLDER * tracks.sightings[rows]
         is_piece = older & (contained(rows_at(tracks.look, others), rows_at(tracks.look, rows)) >= INSIDE)
-        pieces[rows] = (is_piece[:, :, None] & (falls[others] >= INSIDE)[:, None]).any(axis=0)
+        pieces[rows] = (is_piece[:, :, None] & (hits[others] >= INSIDE)[:, None]).any(axis=0)
     return pieces
 
 

@@ -20,6 +20,7 @@ from instance_seg_ros.tracking.association import Comparison, compared, costs, m
 from instance_seg_ros.tracking.frame_before import FrameBefore, Shared
 from instance_seg_ros.tracking.landmarks import LEAST, LandmarkFinder
 from instance_seg_ros.tracking.maps import Map, is_young, map_by_landmarks, map_of, view_of
+from instance_seg_ros.tracking.pieces import broken_off, largest_first
 from instance_seg_ros.tracking.sightings import FloatArray, Sightings, sightings_of
 from instance_seg_ros.tracking.tracks import IntArray, Tracks, begun, continued, expected, moved, restarted, were_pieces
 
@@ -188,6 +189,7 @@ class Tracker:
         current, rows, positions, replaced = self._with_lost_ones(
             current, away, seen, comparison, rows, positions, settings
         )
+        current, rows, positions = largest_first(current, seen.pixels, comparison, rows, positions)
         fresh, unseen = np.ones(len(seen), dtype=bool), np.ones(len(current), dtype=bool)
         fresh[rows], unseen[positions] = False, False
         ids = np.zeros(len(seen), dtype=np.int64)
@@ -203,7 +205,8 @@ class Tracker:
             )
         ]
         if fresh.any():
-            parts.append(begun(rows_at(seen, fresh), ids[fresh], here.number, self._updates))
+            broken = broken_off(current, shared, np.flatnonzero(fresh))
+            parts.append(begun(rows_at(seen, fresh), ids[fresh], here.number, self._updates, broken))
         missed = current.missed
         if self.time_step not in (TimeStep.REPEATED, TimeStep.LATE):
             missed = missed + (gone | were_pieces(current, comparison.lies, rows, positions))

@@ -58,6 +58,8 @@ class Tracks:
         resting_m: (T, 3) mean of the places where it was seen since it moved last.
         rests: (T,) how many these are.
         odd: (T,) how many sightings in a row showed it with another shape than `look`.
+        piece_of: (T,) id of the object of which it broke off, 0 for an object of its own.
+        apart: (T,) how often it was seen beside that since it was last seen as one with it.
         look: its shape and colour, of when it was seen best; place and mask are those of `motion` and the latest frame.
     """
 
@@ -71,6 +73,8 @@ class Tracks:
     resting_m: FloatArray
     rests: IntArray
     odd: IntArray
+    piece_of: IntArray
+    apart: IntArray
     look: Sightings
 
     def __len__(self) -> int:
@@ -82,13 +86,16 @@ class Tracks:
         return (self.odd > 0) & (self.rests >= RESTING)
 
 
-def begun(seen: Sightings, ids: IntArray, number: int, update: int) -> Tracks:
-    """Tracks of objects that an update sees for the first time, in a map."""
+def begun(seen: Sightings, ids: IntArray, number: int, update: int, piece_of: IntArray | None = None) -> Tracks:
+    """Tracks of objects that an update sees for the first time, in a map; `piece_of` is that of `Tracks`."""
     count = len(seen)
     zeros = np.zeros(count, dtype=np.int64)
     motion = at_rest(seen.place_m, seen.covariance_m2)
     once, places_m = zeros + 1, seen.place_m
-    return Tracks(ids, zeros + number, zeros + update, once, zeros, motion, places_m, places_m, once, zeros, seen)
+    pieces = zeros if piece_of is None else piece_of
+    return Tracks(
+        ids, zeros + number, zeros + update, once, zeros, motion, places_m, places_m, once, zeros, pieces, zeros, seen
+    )
 
 
 def expected(tracks: Tracks, seconds: float, mask_hw: tuple[int, ...]) -> Tracks:

@@ -886,3 +886,28 @@ def test_without_tf_two_objects_and_the_depth_of_long_before_tell_that_a_camera_
     assert ids[0][:2] == (1, 2)
     assert ids[-1][:2] == two
     assert len(ids[-1]) == 6
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Pieces
+
+
+@pytest.mark.parametrize("shares", [(0.3, 0.7, 0.3), (0.4, 0.6, 0.65), (0.3, 0.3, 0.7, 0.7)])
+def test_of_an_object_whose_mask_broke_the_larger_half_has_its_id_whichever_that_is_now(
+    shares: tuple[float, ...],
+) -> None:
+    clock = Clock()
+    first = clock.often(BLOCKS)
+    for share in shares:
+        larger = 3 if share < 0.5 else 4
+        assert relabelled(clock, BLOCKS, cut_at(share))[larger] == first[2]
+    assert clock.see(BLOCKS) == first
+
+
+def test_what_is_set_on_a_tray_never_has_the_trays_id_though_that_is_missed_or_one_with_it_for_a_frame() -> None:
+    clock, tray = Clock(), Box((0.3, 0.24, 0.02), upright(0, 0, 0.01))
+    card = Box((0.12, 0.08, 0.012), upright(0.02, 0.01, 0.026))
+    (first,) = clock.often([tray])
+    _, second = clock.see([tray, card])
+    for detected, ids in [([1], (second,)), ([0], (first,)), ([1], (second,)), ([0, 1], (first, second))]:
+        assert clock.see([tray, card], detected=detected) == ids
