@@ -192,6 +192,11 @@ def _sizes(placed_m: Mapping[str, FloatArray], moved: set[str], axis: int, path:
     knuckle_m = float(everything[in_the_way | too_wide, 2].max(initial=float(everything[:, 2].min())))
     fingers = everything[everything[:, 2] > knuckle_m]
     palm = everything[everything[:, 2] <= knuckle_m]
+    if not len(fingers):
+        raise InputError(
+            f"{path}: the fingers reach no farther along +{'xyz'[axis]} of the root link than the rest; if they "
+            "point the other way, hang the gripper on a link that is turned, by a fixed joint"
+        )
     # Rounded to whole millimetres, to the side on which a gripper of these sizes is no better than the real one.
     at_most = {"max_opening_m": 2 * inner_m, "finger_length_m": tip_m - knuckle_m}
     at_least = {

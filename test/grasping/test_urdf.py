@@ -104,6 +104,40 @@ def test_sizes_are_those_of_the_opened_gripper(tmp_path: Path, content: str, cha
     assert sizes(tmp_path, content) == pytest.approx(SIZES | changed)
 
 
+@pytest.mark.parametrize(
+    ("size", "rpy"),
+    [
+        # About the fixed x, then y, then z: which of its sides comes to lie along x, y and z.
+        ("0.01 0.05 0.02", "1.5707963 0 1.5707963"),
+        ("0.05 0.02 0.01", "1.5707963 1.5707963 0"),
+        ("0.05 0.02 0.01", "0 1.5707963 1.5707963"),
+    ],
+)
+def test_a_part_is_turned_by_roll_then_pitch_then_yaw(tmp_path: Path, size: str, rpy: str) -> None:
+    turned = box(size, "0 0.005 0.025").replace("<origin", f'<origin rpy="{rpy}"')
+    assert sizes(tmp_path, HAND + FINGERS.replace(FINGER, turned) + LEFT + RIGHT) == pytest.approx(SIZES, abs=1e-6)
+
+
+def mounted(rpy: str) -> str:
+    return (
+        '<link name="mount"/><joint name="mounted" type="fixed"><parent link="mount"/><child link="hand"/>'
+        f'<origin xyz="0 0 0" rpy="{rpy}"/></joint>{HAND}{FINGERS}{LEFT}{RIGHT}'
+    )
+
+
+@pytest.mark.parametrize(("rpy", "approach"), [("-1.5707963 0 0", "y"), ("0 1.5707963 0", "x"), ("0 0 1.5707963", "z")])
+def test_a_hand_on_a_mount_approaches_along_an_axis_of_that(tmp_path: Path, rpy: str, approach: str) -> None:
+    assert sizes(tmp_path, mounted(rpy), approach) == pytest.approx(SIZES, abs=1e-6)
+
+
+@pytest.mark.parametrize(("rpy", "approach"), [("1.5707963 0 0", "y"), ("0 -1.5707963 0", "x"), ("0 3.1415927 0", "z")])
+def test_a_hand_that_points_backwards_is_told_with_the_cure(tmp_path: Path, rpy: str, approach: str) -> None:
+    with pytest.raises(
+        InputError, match=rf"no farther along \+{approach} of the root link .* on a link that is turned"
+    ):
+        sizes(tmp_path, mounted(rpy), approach)
+
+
 def test_a_mesh_of_a_package_is_found_above_the_file_and_scaled(tmp_path: Path) -> None:
     folder = tmp_path / "hand_description"
     (folder / "urdf").mkdir(parents=True)
