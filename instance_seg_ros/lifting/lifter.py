@@ -368,6 +368,15 @@ class Lifter:
         if support.plane is not None:
             tolerance_m = self.settings.plane_tolerance_m
             whole = _completed(surface, support.plane, frame, mask, tolerance_m, covered_m, bool(status))
+        foot, hanging_m = supports.objects[index].foot, 0.0
+        if whole is not None and support.plane is not None and support.unseen_m > 0 and not whole.round_below:
+            own_m = lifted_m(whole.body, frame, mask, bounds, self.settings.plane_tolerance_m)
+            if own_m is not None and not status and _hangs(whole, own_m):
+                foot, hanging_m = Plane(support.plane.normal, support.plane.offset_m - own_m), own_m
+                whole = None
+            elif own_m is not None:
+                stands = own_m < _STANDS * self.settings.plane_tolerance_m
+                support = replace(support, unseen_m=0.0 if stands else min(support.unseen_m, own_m))
         if whole is None:
             completion, status = Completion.NONE, status | Status.NO_SUPPORT_PLANE
             if support.kind is not Support.NOTHING:
@@ -377,7 +386,7 @@ class Lifter:
                 ball = Ball.of(surface.outline_m, surface.normals)
                 if ball is not None:
                     lowest_m = ball.lowest_m(supports.plane, lowest_m)
-                foot = supports.objects[index].foot or Plane(supports.plane.normal, supports.plane.offset_m - lowest_m)
+                foot = foot or Plane(supports.plane.normal, supports.plane.offset_m - lowest_m)
                 whole = _completed(surface, foot, frame, mask, 0.0, covered_m, bool(visibility.status))
         if whole is None:
             box, is_round = _box_of_points(surface, _least_spread(covariance_m2, mean_m)), False
@@ -387,11 +396,6 @@ class Lifter:
                 status |= Status.FLUSH
             status |= Status.FRONT_ONLY if whole.front_only else Status.OK
             if completion is not Completion.NONE:
-                if support.unseen_m > 0 and not whole.round_below:
-                    own_m = lifted_m(whole.body, frame, mask, bounds, self.settings.plane_tolerance_m)
-                    if own_m is not None:
-                        stands = own_m < _STANDS * self.settings.plane_tolerance_m
-                        support = replace(support, unseen_m=0.0 if stands else min(support.unseen_m, own_m))
                 unseen_m = max(support.unseen_m, whole.unseen_m)
                 if unseen_m > _unseen_limit_m(whole):
                     status |= Status.FOOT_NOT_SEEN
@@ -399,7 +403,7 @@ class Lifter:
                     unseen_m = support.unseen_m  # of what only overhangs, the foot is where it is
             else:
                 own_m = lifted_m(whole.body, frame, mask, bounds, 0.0)
-                unseen_m = lowest_m if own_m is None else min(max(-own_m, 0.0), lowest_m)
+                unseen_m = hanging_m or (lowest_m if own_m is None else min(max(-own_m, 0.0), lowest_m))
             box, centre_m = whole.box, whole.body.in_camera(whole.centre_m)
             left_out = _left_out(frame, mask, bounds, box, surface.pixels, self.settings.plane_tolerance_m)
             facts = _facts(whole, support, completion, len(covered_m) > 0)
@@ -619,6 +623,12 @@ def _left_out(
     if len(beside) >= max(1, _MIN_BESIDE_SHARE * measured):
         left_out = max(left_out, percentile(beside, 90))
     return left_out
+
+
+def _hangs(whole: _Whole, lifted_m: float) -> bool:
+    """Whether a block, such as a carton, ends above what it was taken to stand on: so high by the edge of its mask."""
+    is_block = isinstance(whole.solid, Columns) and has_flat_top(whole.body)
+    return is_block and lifted_m > _foot_unseen_m(float(whole.box.T_camera_box.translation_m[2]))
 
 
 def _unseen_limit_m(whole: _Whole) -> float:

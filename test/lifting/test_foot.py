@@ -13,6 +13,7 @@ from instance_seg_ros.core.status import Status
 from instance_seg_ros.lifting import Lifter
 from instance_seg_ros.lifting.foot import lifted_m
 from instance_seg_ros.lifting.solid import Body as SeenBody
+from instance_seg_ros.lifting.support import Support
 
 BOX, BOOK, CAN = (
     lambda up_m: Box((0.1, 0.06, 0.08), upright(0.02, 0.0, 0.04 + up_m, 20)),
@@ -57,8 +58,8 @@ def test_seen_from_straight_above_a_mask_tells_nothing() -> None:
 @pytest.mark.parametrize(
     ("make", "up_m", "elevation_deg", "status"),
     [
-        *((BOOK, 0.0, 60, Status.OK), (BOOK, 0.0, 75, Status.OK), (BOOK, 0.05, 75, Status.FOOT_NOT_SEEN)),
-        *((CAN, 0.0, 60, Status.OK), (CAN, 0.05, 60, Status.FOOT_NOT_SEEN), (BOX, 0.05, 75, Status.FOOT_NOT_SEEN)),
+        *((BOOK, 0.0, 60, Status.OK), (BOOK, 0.0, 75, Status.OK), (BOOK, 0.05, 75, Status.NO_SUPPORT_PLANE)),
+        *((CAN, 0.0, 60, Status.OK), (CAN, 0.05, 60, Status.FOOT_NOT_SEEN), (BOX, 0.05, 75, Status.NO_SUPPORT_PLANE)),
         (BOOK, 0.03, 90, Status.FOOT_NOT_SEEN),
     ],
 )
@@ -69,6 +70,7 @@ def test_what_is_seen_to_stand_by_its_mask_is_known_upwards_and_what_is_not_is_s
     frame, labels = scene.render(0.001)
     (instance,) = Lifter(LiftingSettings()).lift(frame, Instances.from_labels(labels)).instances
     assert instance.status == status
+    assert (instance.support.kind is Support.PLANE) == (status != Status.NO_SUPPORT_PLANE)
     assert instance.box is not None and instance.centroid_m is not None
     assert instance.centroid_covariance_m2 is not None
     up = instance.box.T_camera_box.rotation[:, 2]

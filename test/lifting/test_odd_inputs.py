@@ -229,7 +229,8 @@ def test_what_is_held_low_over_a_table_so_that_no_gap_is_seen_may_be_that_far_of
     view = look_at((0, 0, 0.04 + lifted_m / 2), 0.9, elevation_deg)
     scene = AnalyticScene([box], view, table_size_m=(0.9, 0.9))
     (found,), (off_m,) = lifted(scene)
-    assert Status.FOOT_NOT_SEEN in found.status and found.centroid_covariance_m2 is not None
+    assert found.status & (Status.FOOT_NOT_SEEN | Status.NO_SUPPORT_PLANE)
+    assert found.centroid_covariance_m2 is not None
     assert off_m < 1.645 * float(np.sqrt(np.linalg.eigvalsh(found.centroid_covariance_m2).max()))
 
     frame, labels = scene.render(0.001)
