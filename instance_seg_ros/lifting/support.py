@@ -492,7 +492,8 @@ def _supporting_family(
         if np.count_nonzero(nearest_m < _MAX_GAP_M) < _SUPPORTED_SHARE * len(nearest_m) or not own.any():
             continue
         # 0 for an object seen to stand on it: a wall is near to some and far from most.
-        distances = np.minimum(nearest_m / _FAR_GAP_M, _FARTHEST_GAPS)
+        beyond = np.minimum((nearest_m + contact_m) / _FAR_GAP_M, _FARTHEST_GAPS)
+        distances = np.where(nearest_m > 0, beyond, 0)
         # A plane through a rim or a wall, or aslant through several things, is near to some objects by chance, and has
         # few points, also with all that is parallel to it.
         evidence = min(1.0, sum(len(levels[other].points_m) for other in parallel) / most) ** _EVIDENCE_POWER
