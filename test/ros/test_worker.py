@@ -59,13 +59,13 @@ def test_stopping_finishes_the_item_at_work_and_forgets_the_waiting_one() -> Non
     ("age_s", "period_s", "wait_s"),
     [
         pytest.param(0.0, 0.1, 0.0, id="it has just come"),
-        pytest.param(0.04, 0.1, 0.0, id="the next is farther off than it is old"),
-        pytest.param(0.06, 0.1, 0.05, id="the next is due before it is twice as old"),
+        pytest.param(0.024, 0.1, 0.0, id="it is young"),
+        pytest.param(0.026, 0.1, 0.084, id="it is as old as a quarter of the time between two"),
         pytest.param(0.1, 0.1, 0.0, id="the next is late already"),
         pytest.param(0.2, math.nan, 0.0, id="it is the first"),
     ],
 )
-def test_an_item_is_left_waiting_for_a_next_one_that_is_due_sooner_than_it_is_old(
+def test_an_item_that_is_no_longer_young_is_left_waiting_for_the_next_one(
     age_s: float, period_s: float, wait_s: float
 ) -> None:
     assert worth_waiting_s(age_s, period_s) == pytest.approx(wait_s)
