@@ -151,7 +151,7 @@ def _places_of(flags: NDArray[np.uint8], words: Ints, places: Ints) -> int:
         own = flags[word * _LANES : (word + 1) * _LANES]
         for k in range(_LANES):
             places[count] = word * _LANES + k
-            count += np.int64(own[k])  # as Python, too, of 64 bits
+            count += int(own[k])  # as Python, too, of more than eight bits
     return count
 
 

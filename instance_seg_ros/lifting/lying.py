@@ -158,7 +158,7 @@ def _in_both(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> int:
     """At how many places both are 1."""
     number = 0
     for j in range(len(first)):
-        number += np.int64(first[j] & second[j])
+        number += int(first[j] & second[j])
     return number
 
 
