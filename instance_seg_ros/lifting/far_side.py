@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.core.compiled import kernel
 from instance_seg_ros.core.geometry import OrientedBox
-from instance_seg_ros.lifting.likely_centre import LikelyCentres, View
+from instance_seg_ros.lifting.likely_centre import ASIDE, LikelyCentres, View
 from instance_seg_ros.lifting.solid import Body
 
 FloatArray = NDArray[np.float64]
@@ -39,9 +39,6 @@ _LEVEL, _UPRIGHT = 0.9, 0.4
 """A normal points up if it has so much of that; and to the side if it has less than the second."""
 _LEAST_M = 1e-3
 """Sides and distances are no shorter."""
-_ASIDE = 0.02
-"""With less of the direction to the camera along its second axis an object is seen along its first one, as all that is
-round is: which way the second one points is then a matter of the last bit of a sum, and both ways count."""
 
 
 class WholeView(View):
@@ -70,26 +67,16 @@ class WholeView(View):
             axes,
             features,
         )
-        return cls(axes, body.in_camera(centre_m), np.concatenate([features, scale * lengths_m, others]), scale)
+        seen = np.concatenate([features, scale * lengths_m, others])
+        aside = abs(float(seen[_SECOND_TO_CAMERA])) / ASIDE
+        turned = (np.array([1.0, -1.0, 1.0]), _with_second_axis_turned(seen), (1 - aside) / 2)
+        return cls(axes, body.in_camera(centre_m), seen, scale, (turned,) if aside < 1 else ())
 
 
 class FarSides(LikelyCentres):
     """A network that leaves a centre where it is when it has little to say."""
 
     weights: ClassVar[Path] = Path(__file__).with_name("far_side.npz")
-
-    def __call__(self, view: View) -> tuple[FloatArray, FloatArray]:
-        """As that of others; of what is seen along its first axis the mean of both ways in which it can be looked at.
-
-        Both count alike for a camera straight ahead, and the other one for less the farther aside that is.
-        """
-        aside = abs(float(view.features[_SECOND_TO_CAMERA])) / _ASIDE
-        if aside >= 1:
-            return super().__call__(view)
-        offsets_m, deviations_m = self.offsets_m(np.stack([view.features, _with_second_axis_turned(view.features)]))
-        offsets_m[1, 1] *= -1
-        shares = np.array([1 + aside, 1 - aside]) / 2
-        return shares @ offsets_m / view.scale, shares @ deviations_m / view.scale
 
     def offsets_m(self, features: FloatArray) -> tuple[FloatArray, FloatArray]:
         """How far the centres are off for features (N, F) of objects of the usual size, and how sure that is.

@@ -31,6 +31,12 @@ were so large, and as much nearer or farther off, since what is learned in metre
 _ONE_SIDED_M = 0.004
 """An axis whose two ends have more different room than this is turned towards the larger one, others away from the
 camera."""
+ASIDE = 0.02
+"""With less of the direction to the camera along a horizontal axis an object is seen along the other one, as all that
+is round is: which way the first one points counts either way, alike for a camera straight ahead."""
+_AS_LONG = 0.99
+"""Of two sides that are alike by more than this, and of which nothing is hidden, the one along the line of sight is the
+first."""
 MOST_SIGMAS = 5.0
 """What departs by more from what is usual in the scenes that were learned from counts as if by so much."""
 _FARTHEST_M = 0.1
@@ -50,18 +56,21 @@ class View:
         centre_m: (3,) where its centre is by what is known so far, in that frame.
         features: (F,) what was seen, its lengths times `scale`.
         scale: by which the object is brought to a usual size.
+        otherwise: signs (3,) of the axes with horizontal ones turned, the features (F,) then, and how much they count,
+            for each way in which these may point when that is a matter of the last bit of a sum; see `ASIDE`.
     """
 
     axes: FloatArray
     centre_m: FloatArray
     features: FloatArray
     scale: float
+    otherwise: tuple[tuple[FloatArray, FloatArray, float], ...] = ()
 
 
 class PartialView(View):
     """Of an object of which a part is hidden by others or the image's border.
 
-    Its first axis is the horizontal one along which more of it is hidden, towards where.
+    Its first axis is the horizontal one along which more of it is hidden, towards where; else the longer one.
     """
 
     @classmethod
@@ -80,27 +89,52 @@ class PartialView(View):
         towards = np.where(np.abs(more_above_m) < _ONE_SIDED_M, -to_camera_m, more_above_m)
         signs = np.where(towards >= 0, 1.0, -1.0)
         signs[2] = 1.0
-        order = [1, 0, 2] if hidden_m[1].sum() > hidden_m[0].sum() else [0, 1, 2]
-        axes, turned = (signs[:, None] * ends.axes)[order], signs[order, None] < 0
-        middle_m, size_m = (signs * middle_m)[order], size_m[order]
-        of_points = np.zeros(_POINTS_FEATURES)
-        _describe(body.points_m, body.normals, axes, middle_m, size_m, of_points)
-        rooms_m, shares = (np.where(turned, values[order][:, ::-1], values[order]) for values in (rooms_m, ends.shares))
+        more_m = float(hidden_m[1].sum() - hidden_m[0].sum())
+        if more_m == 0 and min(size_m[:2]) > _AS_LONG * max(size_m[:2]):  # which side is the first is a matter of noise
+            more_m = abs(float(to_camera_m[1])) - abs(float(to_camera_m[0]))
+        order = [1, 0, 2] if more_m > 0 else [0, 1, 2]
         distance_m, longest_m = float(np.linalg.norm(to_camera_m)), max(float(size_m.max()), 1e-3)
         scale = min(max(longest_m, _LONGEST_SIDE_M[0]), _LONGEST_SIDE_M[1]) / longest_m
-        features = [
-            scale * size_m,
-            scale * rooms_m.reshape(-1),
-            shares.reshape(-1),
-            scale * (axes @ centre_m - middle_m),
-            scale * ends.deviation_m[order],
-            (signs * to_camera_m)[order] / distance_m,
-            [scale * distance_m],
-            of_points,
-            scale * lengths_m,
-            others,
-        ]
-        return cls(axes @ body.basis.T, body.in_camera(centre_m), np.concatenate(features), scale)
+
+        def seen_along(signs: FloatArray) -> FloatArray:
+            axes, turned = (signs[:, None] * ends.axes)[order], signs[order, None] < 0
+            own_middle_m, own_size_m = (signs * middle_m)[order], size_m[order]
+            of_points = np.zeros(_POINTS_FEATURES)
+            _describe(body.points_m, body.normals, axes, own_middle_m, own_size_m, of_points)
+            own_rooms_m, shares = (
+                np.where(turned, values[order][:, ::-1], values[order]) for values in (rooms_m, ends.shares)
+            )
+            features = [
+                scale * own_size_m,
+                scale * own_rooms_m.reshape(-1),
+                shares.reshape(-1),
+                scale * (axes @ centre_m - own_middle_m),
+                scale * ends.deviation_m[order],
+                (signs * to_camera_m)[order] / distance_m,
+                [scale * distance_m],
+                of_points,
+                scale * lengths_m,
+                others,
+            ]
+            return np.concatenate(features)
+
+        ways = [(np.ones(3), 1.0)]
+        for axis in (0, 1):
+            aside = abs(float(to_camera_m[axis])) / (ASIDE * distance_m)
+            if aside < 1 and abs(more_above_m[axis]) < _ONE_SIDED_M:
+                turn = np.where(np.arange(3) == axis, -1.0, 1.0)
+                ways = [
+                    (own * by, share * part)
+                    for by, part in ((np.ones(3), (1 + aside) / 2), (turn, (1 - aside) / 2))
+                    for own, share in ways
+                ]
+        return cls(
+            (signs[:, None] * ends.axes)[order] @ body.basis.T,
+            body.in_camera(centre_m),
+            seen_along(signs),
+            scale,
+            tuple((turn[order], seen_along(signs * turn), share) for turn, share in ways[1:]),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,8 +170,14 @@ class LikelyCentres:
         Returns:
             The offset (3,), and its standard deviation (3,).
         """
-        offsets_m, deviations_m = self.offsets_m(view.features[None])
-        return offsets_m[0] / view.scale, deviations_m[0] / view.scale
+        if not view.otherwise:
+            offsets_m, deviations_m = self.offsets_m(view.features[None])
+            return offsets_m[0] / view.scale, deviations_m[0] / view.scale
+        signs, features, others = zip(*view.otherwise, strict=True)
+        shares = np.array([1 - sum(others), *others])
+        offsets_m, deviations_m = self.offsets_m(np.stack([view.features, *features]))
+        offsets_m[1:] *= signs
+        return shares @ offsets_m / view.scale, shares @ deviations_m / view.scale
 
     def offsets_m(self, features: FloatArray) -> tuple[FloatArray, FloatArray]:
         """The same of the features (N, F) of several objects of usual sizes, (N, 3) each."""

@@ -14,6 +14,7 @@ from instance_seg_ros.learning.evaluation.geometry_errors import SIGMAS_OF_90_PE
 from instance_seg_ros.learning.evaluation.geometry_scenes import geometry_scenes
 from instance_seg_ros.lifting import Lifter
 from instance_seg_ros.lifting.far_side import FARTHEST_M, SURE_M, USUAL_M, FarSides, WholeView
+from instance_seg_ros.lifting.likely_centre import ASIDE
 from instance_seg_ros.lifting.solid import Body
 
 UP_IS_BACK = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
@@ -79,12 +80,12 @@ def test_of_what_is_seen_along_an_axis_the_same_is_said_whichever_way_the_other_
     np.testing.assert_allclose(one_deviations_m, other_deviations_m, atol=1e-8)
 
 
-@pytest.mark.parametrize("beside", [-1e-9, 0.0, 1e-9])
-def test_farther_aside_the_network_is_asked_for_one_way_alone_without_a_jump(beside: float) -> None:
-    network, own = FarSides.shipped(), view()
-    own.features[4] = 0.02 + beside
-    for said_m, alone_m in zip(network(own), network.offsets_m(own.features[None]), strict=True):
-        np.testing.assert_allclose(said_m, alone_m[0] / own.scale, atol=1e-8)
+@pytest.mark.parametrize(("aside_m", "ways"), [(0.0, 2), (0.01, 2), (0.02, 1), (-0.2, 1)])
+def test_farther_aside_there_is_one_way_to_look_at_it(aside_m: float, ways: int) -> None:
+    own = view(aside_m=aside_m)
+    assert 1 + len(own.otherwise) == ways
+    for _, _, share in own.otherwise:
+        assert share == pytest.approx((1 - abs(own.features[4]) / ASIDE) / 2)
 
 
 def test_a_view_tells_size_direction_and_centre_in_shares_of_the_longest_side() -> None:

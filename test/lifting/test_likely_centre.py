@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -28,12 +29,14 @@ def view(
     turned: bool = False,
     centre_m: tuple[float, float, float] = (0, 0, 0),
     times: float = 1.0,
+    across_m: float = 0.0,
+    own_m: np.ndarray = SEEN_M,
 ) -> PartialView:
     """Of a body 0.8 m away, its frame's x mirrored or its axes named the other way round; or all of it larger."""
     rng = np.random.default_rng(0)
-    points_m, normals = rng.uniform(*SEEN_M, (50, 3)), rng.normal(size=(50, 3))
+    points_m, normals = rng.uniform(*own_m, (50, 3)), rng.normal(size=(50, 3))
     normals /= np.linalg.norm(normals, axis=1)[:, None]
-    seen_m, ends_m = SEEN_M.copy(), rooms_m.copy()
+    seen_m, ends_m = own_m.copy(), rooms_m.copy()
     centre = np.array(centre_m, dtype=np.float64)
     axes, deviation_m = np.eye(3), np.array([0.01, 0.02, 0.03])
     if mirror:
@@ -43,7 +46,7 @@ def view(
     if turned:
         order = [1, 0, 2]
         axes, seen_m, ends_m, deviation_m = axes[order], seen_m[:, order], ends_m[order], deviation_m[order]
-    body = Body(times * points_m, normals, times * 0.05, LEVEL_CAMERA, times * np.array([0.0, 0.1, 0.8]))
+    body = Body(times * points_m, normals, times * 0.05, LEVEL_CAMERA, times * np.array([across_m, 0.1, 0.8]))
     shares, seen_m = (ends_m > 0).astype(np.float64), times * seen_m
     ends = HiddenEnds(seen_m[0, :2], seen_m[1, :2], 0.0, times * deviation_m, axes, seen_m, times * ends_m, shares)
     return PartialView.of(body, ends, times * centre, times * LENGTHS_M, OTHERS)
@@ -77,6 +80,40 @@ def test_small_and_large_objects_look_like_those_of_a_usual_size(times: float, u
     (offset_m, deviation_m), (usual_m, usual_deviation_m) = network(fitted), network(replace(fitted, scale=1.0))
     np.testing.assert_allclose(offset_m, usual_m / scale)
     np.testing.assert_allclose(deviation_m, usual_deviation_m / scale)
+
+
+@pytest.mark.parametrize(("hidden", "axis"), [(1, 1), (2, 0)])  # behind, so that this comes first, or above
+def test_of_what_is_seen_along_an_axis_the_same_is_said_whichever_way_the_other_one_points(
+    hidden: int, axis: int
+) -> None:
+    rooms_m = np.zeros((3, 2))
+    rooms_m[hidden, 1] = 0.05
+    # What is seen has its middle 10 mm beside the body's frame.
+    views = [view(rooms_m, centre_m=(0.0, 0.01, 0.02), across_m=0.01 + aside_m) for aside_m in (-1e-9, 1e-9)]
+    np.testing.assert_allclose(views[0].axes[axis], -views[1].axes[axis], atol=1e-12)
+    rng, sizes = np.random.default_rng(0), (len(views[0].features), 8, 8, 6)
+    layers = [(rng.normal(0, 0.6, own), np.zeros(own[1])) for own in itertools.pairwise(sizes)]
+    network = LikelyCentres(np.zeros(sizes[0]), np.ones(sizes[0]), tuple(layers), 0.01)
+    alone = [network.offsets_m(own.features[None])[0][0] @ own.axes for own in views]
+    assert np.abs(alone[0] - alone[1]).max() > 1e-3  # it does not say so by itself
+    (one_m, one_deviations_m), (other_m, other_deviations_m) = (network(own) for own in views)
+    np.testing.assert_allclose(one_m @ views[0].axes, other_m @ views[1].axes, atol=1e-8)
+    np.testing.assert_allclose(one_deviations_m, other_deviations_m, atol=1e-8)
+
+
+@pytest.mark.parametrize("long_m", [0.0999, 0.1, 0.1001])
+@pytest.mark.parametrize("turned", [False, True])
+def test_of_two_sides_that_are_alike_the_one_along_the_line_of_sight_is_the_first(long_m: float, turned: bool) -> None:
+    own_m = np.array([[-0.05, -long_m / 2, 0.0], [0.05, long_m / 2, 0.05]])
+    found = view(np.array([[0.0, 0.0], [0.0, 0.0], [0.0, 0.05]]), turned=turned, across_m=0.3, own_m=own_m)
+    np.testing.assert_allclose(found.axes, [[0, 0, 1], [1, 0, 0], [0, -1, 0]], atol=1e-12)
+
+
+@pytest.mark.parametrize(("across_m", "ways"), [(0.01, 2), (0.02, 2), (0.03, 1), (-0.01, 1)])
+def test_farther_aside_there_is_one_way_to_look_at_it(across_m: float, ways: int) -> None:
+    own = view(np.array([[0.0, 0.0], [0.0, 0.05], [0.0, 0.0]]), across_m=across_m)
+    assert 1 + len(own.otherwise) == ways
+    assert all(0 < share <= 0.5 for *_, share in own.otherwise)
 
 
 @pytest.mark.parametrize(
