@@ -93,7 +93,7 @@ class PartialView(View):
         if more_m == 0 and min(size_m[:2]) > _AS_LONG * max(size_m[:2]):  # which side is the first is a matter of noise
             more_m = abs(float(to_camera_m[1])) - abs(float(to_camera_m[0]))
         order = [1, 0, 2] if more_m > 0 else [0, 1, 2]
-        distance_m, longest_m = float(np.linalg.norm(to_camera_m)), max(float(size_m.max()), 1e-3)
+        distance_m, longest_m = (max(float(own_m), 1e-3) for own_m in (np.linalg.norm(to_camera_m), size_m.max()))
         scale = min(max(longest_m, _LONGEST_SIDE_M[0]), _LONGEST_SIDE_M[1]) / longest_m
 
         def seen_along(signs: FloatArray) -> FloatArray:

@@ -133,6 +133,12 @@ def test_the_first_axis_points_to_where_most_is_hidden_and_the_last_one_up(
     np.testing.assert_allclose(found[2], (0, -1, 0), atol=1e-12)
 
 
+def test_a_camera_in_the_middle_of_what_is_seen_has_a_view_all_the_same() -> None:
+    camera_m = -(np.array([0.0, 0.1, 0.8]) @ LEVEL_CAMERA)
+    found = view(np.zeros((3, 2)), own_m=camera_m + np.array([[-0.0625], [0.0625]]))
+    assert np.isfinite(found.features).all()
+
+
 def test_a_view_tells_what_was_seen_in_metres() -> None:
     found = view(TO_THE_RIGHT, centre_m=(0.0, 0.01, 0.02))
     assert found.centre_m.tolist() == pytest.approx([0, 0.08, 0.81])
