@@ -425,7 +425,7 @@ def _other_looks(comparison: Comparison) -> NDArray[np.bool_]:
 
 
 def _pieces_of_what_is_shown(tracks: Tracks, cost: FloatArray, hits: FloatArray) -> NDArray[np.bool_]:
-    """(tracks, seen) whether a track began as a piece of another one, of which an instance shows most.
+    """(tracks, seen) whether a track began as a piece of another one, of which an instance shows most in sight.
 
     Such an instance is the object again, and not its piece, even if it looks like that.
     """

@@ -219,8 +219,8 @@ def map_by_landmarks(
     """The map that the camera is in, with its pose, told by what it sees of the picture's corners; None where no view
     tells.
 
-    Few landmarks that agree tell a pose that is decimetres off; where enough objects agree with one near it, it is
-    that.
+    Few landmarks that agree tell a pose that is decimetres off: unless it is a step from the one of before, the depth
+    must not contradict it; and where enough objects agree with one near it, and the depth as well, it is that.
     The camera is rather in a map that was left than in one that began since, with the ids that the objects had there.
 
     Args:
