@@ -480,6 +480,7 @@ def _supporting_family(
     lowest_m = np.array(
         [[percentile(level.plane.height_m(points_m), _LOWEST_PERCENT) for points_m in objects_m] for level in levels]
     )
+    heights_m = np.abs([level.plane.height_m(background_m) for level in levels])
     for index, level in enumerate(levels):
         parallel = [
             other
@@ -497,8 +498,8 @@ def _supporting_family(
         # A plane through a rim or a wall, or aslant through several things, is near to some objects by chance, and has
         # few points, also with all that is parallel to it.
         evidence = min(1.0, sum(len(levels[other].points_m) for other in parallel) / most) ** _EVIDENCE_POWER
-        heights_m = np.abs([levels[other].plane.height_m(background_m) for other in (index, *parallel)])
-        between = np.count_nonzero((heights_m[0] < tolerance_m) & (heights_m[0] <= heights_m.min(axis=0)))
+        off_m = heights_m[index]
+        between = np.count_nonzero((off_m < tolerance_m) & (off_m <= heights_m[parallel].min(axis=0)))
         distance = round((float(distances.mean()) + _NEAR_ENOUGH) / evidence, 3)
         rank = (distance, -int(np.count_nonzero(own)), -int(between))
         if rank < best_rank:
