@@ -24,8 +24,8 @@ def lifted_m(body: Body, frame: RgbdFrame, mask: NDArray[np.bool_], bounds: Boun
 
     What stands with upright sides hides the plane from its own front on. The higher it is, the farther back is the
     nearest that it hides: the line of sight there passes its front at the height where it ends. What narrows towards
-    its foot, out of sight, may end lower than that. None where something
-    in front hides the lower edge, and where the camera looks so steeply down that it cannot tell.
+    its foot, out of sight, may end lower than that. None where something in front hides the lower edge, and where the
+    camera looks so steeply down that it cannot tell.
 
     Args:
         body: in the frame of the plane.
@@ -40,8 +40,8 @@ def lifted_m(body: Body, frame: RgbdFrame, mask: NDArray[np.bool_], bounds: Boun
     pixel_m = distance_m / camera.fx
     left, top, width, height = bounds
     front_m, hidden_m, is_covered = _fronts(
-        frame.depth_m,
-        mask,
+        np.ascontiguousarray(frame.depth_m),
+        np.ascontiguousarray(mask),
         (top, top + height, left, left + width),
         (camera.fx, camera.fy, camera.cx, camera.cy),
         np.ascontiguousarray(body.basis),

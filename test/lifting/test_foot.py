@@ -27,9 +27,9 @@ def scene_of(body: Body, elevation_deg: float) -> AnalyticScene:
 
 
 def found(scene: AnalyticScene, below_m: float = 0.0) -> float | None:
-    """By the mask of the only object, above a plane so far below the table."""
+    """By the mask of the first object, above a plane so far below the table."""
     frame, labels = scene.render(0.001)
-    mask = labels > 0
+    mask = np.asfortranarray(labels == 1)
     up = scene.T_camera_world.rotation[:, 2]
     plane = Plane(up, -float(up @ scene.T_camera_world.apply(np.array([0.0, 0.0, -below_m]))))
     basis, origin_m = plane.basis(), -plane.offset_m * plane.normal
@@ -45,6 +45,14 @@ def test_the_lower_edge_of_a_mask_tells_how_far_above_the_plane_upright_sides_en
     make: type[Box], elevation_deg: float, up_m: float
 ) -> None:
     assert found(scene_of(make(up_m), elevation_deg)) == pytest.approx(up_m, abs=0.009)  # two pixels, seen steeply
+
+
+@pytest.mark.parametrize("elevation_deg", [45, 75])
+def test_something_in_front_of_the_lower_edge_leaves_it_untold(elevation_deg: float) -> None:
+    scene = AnalyticScene(
+        [BOX(0.0), Box((0.03, 0.3, 0.05), upright(0.1, 0, 0.025))], look_at((0, 0, 0.05), 0.8, elevation_deg)
+    )
+    assert found(scene) is None
 
 
 def test_what_reaches_below_a_plane_is_below_zero() -> None:
