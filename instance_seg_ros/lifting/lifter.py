@@ -42,6 +42,7 @@ from instance_seg_ros.lifting.surface import (
     grown_over_surface,
     kept_points,
     window_radius_px,
+    without_strays,
 )
 from instance_seg_ros.lifting.uncertainty import (
     centroid_covariance_m2,
@@ -285,6 +286,7 @@ class Lifter:
         planes = fit_local_planes(depth_m, core, radius_px, inside & ~core)
         tolerance = 0.5 * settings.depth_step_m, 0.5 * settings.depth_step_ratio
         kept = grown_over_surface(depth_m, inside, core, planes, tolerance)
+        kept = without_strays(depth_m, kept, (settings.depth_step_m, settings.depth_step_ratio))
         # Windows without the rim that was given back reach past the core's edge: their planes lie off what bends there.
         planes = fit_local_planes(depth_m, kept, radius_px, kept)
         return kept_points(depth_m, kept, planes, tolerance, (crop[1].start, crop[0].start), frame.intrinsics)

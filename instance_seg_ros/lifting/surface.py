@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +20,9 @@ _MIN_WINDOW_SHARE = 0.15
 """A window with fewer of its pixels measured than this gives no plane: what is fitted there is noise."""
 _MIN_SPREAD = 1e-4
 """The determinant of the covariance of a window's pixels, in radii: with less they lie on a line."""
+_DEPTH_BINS = 64
+_STRAY_SHARE, _STRAY_REACH = 0.002, 0.2
+"""Pixels are strays if no more than the first share of all make the object deeper by the second."""
 _MAX_OUTLINE_POINTS = 800
 _GOLDEN = (5**0.5 - 1) / 2
 _MIN_INVERSE_DEPTH = 1e-3
@@ -312,6 +316,58 @@ def _grow(
                 off_m = abs(own_m - np.float32(1) / planes[0, y, x])
                 kept = off_m < max(np.float32(tolerance_m), own_m * np.float32(tolerance_ratio))
             grown[y, x] = kept
+
+
+def without_strays(
+    depth_m: NDArray[np.float32], kept: NDArray[np.bool_], tolerance: tuple[float, float]
+) -> NDArray[np.bool_]:
+    """(h, w) bool: what is kept, but for a few pixels far behind all others.
+
+    Where a camera draws a depth step out into a ramp of several pixels, the ramp leads from the object on to what is
+    behind it, without a step. What has too few pixels for a side of its own is no part of the object, if it makes it
+    much deeper. What is nearer than the others stays: a gripper would run into it.
+
+    Args:
+        depth_m, kept: (h, w) crops of the depth, and of what is kept of the mask.
+        tolerance: of a depth step: the larger of the first, metres, and the second times the depth.
+    """
+    remaining = kept.copy()
+    _drop_strays(depth_m, remaining, tolerance[0], tolerance[1])
+    return remaining
+
+
+@kernel("float32[:, ::1]", "boolean[:, ::1]", "float64", "float64", writes=("kept",))
+def _drop_strays(
+    depth_m: NDArray[np.float32], kept: NDArray[np.bool_], tolerance_m: float, tolerance_ratio: float
+) -> None:
+    """Unsets the pixels that `without_strays` leaves out."""
+    height, width = depth_m.shape
+    nearest_m, farthest_m, count = math.inf, 0.0, 0
+    for y in range(height):
+        for x in range(width):
+            if kept[y, x]:
+                own_m = float(depth_m[y, x])
+                nearest_m, farthest_m = min(nearest_m, own_m), max(farthest_m, own_m)
+                count += 1
+    step_m = max(tolerance_m, tolerance_ratio * farthest_m)
+    if count == 0 or farthest_m - nearest_m <= step_m:
+        return
+    per_m = (_DEPTH_BINS - 1) / (farthest_m - nearest_m)
+    counts = np.zeros(_DEPTH_BINS, np.int64)
+    for y in range(height):
+        for x in range(width):
+            if kept[y, x]:
+                counts[int((depth_m[y, x] - nearest_m) * per_m)] += 1
+    behind, last = 0, _DEPTH_BINS - 1
+    while behind + counts[last] <= _STRAY_SHARE * count:
+        behind += counts[last]
+        last -= 1
+    rest_m = (last + 1) / per_m  # the depth of the others, from the nearest on
+    if farthest_m - nearest_m - rest_m <= max(step_m, _STRAY_REACH * rest_m):
+        return
+    for y in range(height):
+        for x in range(width):
+            kept[y, x] = kept[y, x] and depth_m[y, x] - nearest_m <= rest_m
 
 
 def kept_points(

@@ -15,6 +15,7 @@ from instance_seg_ros.lifting.surface import (
     grown_over_surface,
     kept_points,
     window_radius_px,
+    without_strays,
 )
 
 CAMERA = Intrinsics(60, 40, 80.0, 90.0, 29.5, 19.5)
@@ -156,3 +157,31 @@ def test_masks_like_chessboards_have_an_outline(side_px: int, first: int) -> Non
     kept = kept_points(depth_m, mask, fit_local_planes(depth_m, mask, 3), (0.004, 0.007), (100, 200), camera)
     assert len(kept.pixels) == side_px**2 // 2
     assert min(len(kept.pixels), 400) <= len(kept.outline_m) <= 800
+
+
+@pytest.mark.parametrize(
+    ("at_m", "pixels", "left"),
+    [
+        (0.57, 4, 0),  # a step drawn out to what is behind: 4 pixels of 2,004
+        (0.552, 4, 0),
+        (0.57, 40, 40),  # so many are a side of it
+        (0.547, 4, 4),  # less than a depth step
+        (0.47, 4, 4),  # in front of it: a knob, which a gripper would run into
+    ],
+)
+def test_a_few_pixels_far_behind_all_others_are_left_out(at_m: float, pixels: int, left: int) -> None:
+    depth_m = np.full((40, 60), 0.5, dtype=np.float32)
+    depth_m[:, :50] += np.linspace(0, 0.04, 50, dtype=np.float32)
+    kept = np.zeros((40, 60), dtype=bool)
+    kept[:, :50] = True
+    depth_m[:pixels, 50], kept[:pixels, 50] = at_m, True
+    remaining = without_strays(depth_m, kept, (0.008, 0.015))
+    assert np.count_nonzero(remaining[:, 50]) == left
+    assert np.array_equal(remaining[:, :50], kept[:, :50])
+
+
+@pytest.mark.parametrize("pixels", [0, 1, 3])
+def test_of_hardly_any_pixels_none_is_left_out(pixels: int) -> None:
+    depth_m, kept = np.full((4, 4), 0.5, dtype=np.float32), np.zeros((4, 4), dtype=bool)
+    kept[0, :pixels], depth_m[0, 0] = True, 0.8
+    assert np.array_equal(without_strays(depth_m, kept, (0.008, 0.015)), kept)
