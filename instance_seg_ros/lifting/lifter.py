@@ -215,13 +215,14 @@ class Lifter:
         """Lift every instance of a frame.
 
         Each mask is eroded, pixels beside a depth step and outliers in depth are dropped, the largest connected piece
-        is kept, and border pixels that lie on its surface are given back. What an object stands on is found for each
-        one (`support.find_supports`): a plane of the scene, another instance, or nothing. Its box has z along the
-        normal of that and reaches from there to the object's top; its x and y are the sides of the smallest rectangle
-        around the outline seen from above, x the longer. Where a smooth body turns away from the camera (a ball, a
-        lying can), the outline is first completed by its mirror image, as far as that is hidden from view. What stands
-        on nothing that was found has a box around its measured points alone, upright where the scene has a plane. Where
-        the image's border, something nearer or missing depth hides a part of the object, a flag of the status says so.
+        is kept, and border pixels that lie on its surface are given back, but no few pixels far behind all others. What
+        an object stands on is found for each one (`support.find_supports`): a plane of the scene, another instance, or
+        nothing. Its box has z along the normal of that and reaches from there to the object's top; its x and y are the
+        sides of the smallest rectangle around the outline seen from above, x the longer. Where a smooth body turns away
+        from the camera (a ball, a lying can), the outline is first completed by its mirror image, as far as that is
+        hidden from view. What stands on nothing that was found has a box around its measured points alone, upright
+        where the scene has a plane. Where the image's border, something nearer or missing depth hides a part of the
+        object, a flag of the status says so.
 
         Args:
             instances: masks of the frame's size, in any order.
