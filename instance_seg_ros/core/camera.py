@@ -85,8 +85,8 @@ class Intrinsics:
         """Whether these may be the intrinsics of images of this size, and not of another resolution of the camera.
 
         The optical axis meets the middle of an image, unless that was cropped: those of another resolution mostly miss
-        it, but meet that of an image of a usual size, or one of a camera's proportions that lies the same way. Those of
-        a crop may, too, by chance.
+        it, but meet that of an image of a usual size, or one of a camera's proportions that lies the same way, or that
+        of this image turned by 90 degrees. Those of a crop may, too, by chance.
         """
         if self.size_instead is not None:
             return False
@@ -94,12 +94,13 @@ class Intrinsics:
 
     @property
     def size_instead(self) -> tuple[int, int] | None:
-        """Width and height of the images of a usual resolution whose middle the optical axis meets; None where it meets
-        that of these images, or of no usual ones.
+        """Width and height of the images whose middle the optical axis meets, of a usual resolution or these turned by
+        90 degrees; None where it meets that of these images, or of no such ones.
         """
         if self._off_centre(self.width, self.height) <= _OFF_CENTRE:
             return None
-        nearest = min(_USUAL_SIZES, key=lambda size: self._off_centre(*size))
+        sizes = *_USUAL_SIZES, (self.height, self.width)
+        nearest = min(sizes, key=lambda size: self._off_centre(*size))
         return nearest if self._off_centre(*nearest) <= _LENS_OFF_CENTRE else None
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
@@ -58,6 +59,7 @@ class LandmarkFinder:
     def __init__(self) -> None:
         self._beside = ThreadPoolExecutor(1, "landmarks")  # starts its thread when first asked
         self._ahead: tuple[RgbdFrame, Future[Landmarks]] | None = None
+        self._process_id = os.getpid()
         # The stubs know only `ORB.create`, which releases before 4.7 do not have.
         self._orb = cv2.ORB_create(  # type: ignore[attr-defined]
             _MOST, scaleFactor=_SCALE, nlevels=_LEVELS, fastThreshold=_FAST_THRESHOLD
@@ -68,16 +70,23 @@ class LandmarkFinder:
 
         Nearly all of it is one call of OpenCV, which leaves Python to others meanwhile.
         """
+        self._begin_anew_in_a_fork()
         self._ahead = frame, self._beside.submit(self._found, frame)
 
     def landmarks_of(self, frame: RgbdFrame) -> Landmarks:
         """Corners of the picture where there is depth; none without colour, or in a picture of few rows or columns."""
+        self._begin_anew_in_a_fork()
         ahead, self._ahead = self._ahead, None
         if ahead is not None and ahead[0] is frame:
             return ahead[1].result()
         if ahead is not None:
             wait([ahead[1]])  # the detector may be at work for a frame that nobody asks for
         return self._found(frame)
+
+    def _begin_anew_in_a_fork(self) -> None:
+        """A forked process has none of its parent's threads: what these were asked for would be waited for forever."""
+        if self._process_id != os.getpid():
+            self._beside, self._ahead, self._process_id = ThreadPoolExecutor(1, "landmarks"), None, os.getpid()
 
     def _found(self, frame: RgbdFrame) -> Landmarks:
         if frame.color_rgb is None:

@@ -87,6 +87,8 @@ def test_an_axis_through_the_middle_two_fifths_of_an_image_is_right(cx: float, c
         (640, 480, -40.0, 239.5, True, None),  # beside the axis
         (640, 480, 150.0, 210.0, True, None),  # an upright image in one that lies
         (480, 640, 120.0, 210.0, False, None),  # but where the image does
+        (1936, 1216, 600.1, 970.5, False, (1216, 1936)),  # turned, without its intrinsics
+        (640, 480, 239.5, 319.5, False, (480, 640)),
         (500, 480, 150.0, 90.0, False, None),  # a square image tells neither
         (500, 480, 90.0, 150.0, False, None),
         (500, 480, 150.0, 50.0, True, None),

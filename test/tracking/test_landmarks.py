@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from dataclasses import replace
 
 import numpy as np
@@ -87,6 +88,26 @@ def test_landmarks_are_those_of_the_frame_whichever_was_looked_at_before(looked_
         assert (found.points_m.tolist(), found.descriptors.tolist()) == (
             alone.points_m.tolist(), alone.descriptors.tolist(),
         )  # fmt: skip
+
+
+def test_a_forked_process_finds_what_its_parent_finds() -> None:
+    cells = np.random.default_rng(4).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    picture = np.kron(cells, np.ones((8, 8, 1), np.uint8))
+    frame, finder = RgbdFrame(picture, np.ones((240, 320), np.float32), QVGA), LandmarkFinder()
+    finder.look_at(frame)
+    alone = LandmarkFinder().landmarks_of(frame).points_m.tolist()
+
+    def find() -> None:
+        first = finder.landmarks_of(frame).points_m.tolist()
+        finder.look_at(frame)
+        raise SystemExit(0 if first == finder.landmarks_of(frame).points_m.tolist() == alone else 1)
+
+    process = multiprocessing.get_context("fork").Process(target=find)
+    process.start()
+    process.join(20)
+    process.kill()
+    process.join()
+    assert process.exitcode == 0
 
 
 def test_what_goes_wrong_beside_is_told_to_whoever_asks() -> None:

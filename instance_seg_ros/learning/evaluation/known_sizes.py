@@ -81,9 +81,8 @@ def measured(folder: Path, lifter: Lifter) -> Iterator[Measured]:
     for path in capture_folders(folder):
         if not (path / LABELS_FILE).is_file():
             continue
-        described = json.loads((path / META_FILE).read_text()).get("instances", ())
-        names = {own.get("id"): own.get("class_name") for own in described}
         capture = read_capture(path)
+        names = _names(path / META_FILE)
         assert capture.labels is not None
         lifted = lifter.lift(capture.frame, Instances.from_labels(capture.labels))
         ids = np.unique(capture.labels[capture.labels > 0]).tolist()
@@ -92,6 +91,15 @@ def measured(folder: Path, lifter: Lifter) -> Iterator[Measured]:
             for name, instance in zip(map(names.get, ids), lifted.instances, strict=True)
             if name in SIZES_MM and (sides_mm := _sides_mm(instance)) is not None
         )
+
+
+def _names(meta_path: Path) -> dict[int, str]:
+    """What the instances of a capture are called, as far as it says so; by their labels."""
+    try:
+        described = json.loads(meta_path.read_text()).get("instances", ())
+        return {own["id"]: own["class_name"] for own in described if {"id", "class_name"} <= own.keys()}
+    except (AttributeError, TypeError) as error:
+        raise InputError(f'{meta_path}: instances must be a list of {{"id", "class_name"}}: {error}') from error
 
 
 def _sides_mm(instance: Instance3D) -> NDArray[np.float64] | None:

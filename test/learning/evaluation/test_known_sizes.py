@@ -9,7 +9,7 @@ import pytest
 from analytic_scenes import AnalyticScene, Box, Cylinder, look_at, upright
 from instance_seg_ros.core.parameters import LiftingSettings
 from instance_seg_ros.core.status import Status
-from instance_seg_ros.files.captures import write_capture
+from instance_seg_ros.files.captures import META_FILE, write_capture
 from instance_seg_ros.learning.evaluation.known_sizes import Measured, main, measured, true_sides_mm
 from instance_seg_ros.lifting import Lifter
 
@@ -50,6 +50,27 @@ def test_an_object_of_another_size_is_told(tmp_path: Path, capsys: pytest.Captur
     assert "sugar_box" in printed and "175 x 89 x 38" in printed and "1 OK" in printed
     worst = re.search(r"status OK: 2 objects, .* the worst one by \d+ / (\d+) %", printed)
     assert worst is not None and int(worst.group(1)) > 50
+
+
+CAMERA = '"fx": 500, "fy": 500, "cx": 159.5, "cy": 119.5, "width": 320, "height": 240'
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        '{"fx":',
+        "[]",
+        '{"fx": 500}',
+        f'{{{CAMERA}, "instances": 3}}',
+        f'{{{CAMERA}, "instances": [3]}}',
+        f'{{{CAMERA}, "instances": [{{"id": [1], "class_name": "bowl"}}]}}',
+    ],
+)
+def test_a_damaged_capture_is_named(meta: str, tmp_path: Path) -> None:
+    write(tmp_path, {1: "sugar_box"})
+    (tmp_path / META_FILE).write_text(meta)
+    with pytest.raises(SystemExit, match=f"error: .*{META_FILE}"):
+        main([str(tmp_path)])
 
 
 def test_captures_without_such_objects_are_refused(tmp_path: Path) -> None:
