@@ -49,6 +49,7 @@ class NetworkOutput:
 
     Raises:
         NotFiniteError: scores or boxes are not finite; whoever runs the network learns of it before the result is used.
+        ModelError: the upsampling is not of the masks' grid.
     """
 
     boxes_xyxy: NDArray[np.float32]
@@ -63,6 +64,10 @@ class NetworkOutput:
     def __post_init__(self) -> None:
         require_finite("scores", self.scores)
         require_finite("boxes", self.boxes_xyxy)
+        if self.mask_upsampling is not None:
+            shape = self.mask_upsampling.shape
+            if shape != (9, *shape[1:2], *shape[1:2], *self.masks.shape[1:]):  # the kernel would read beside them
+                raise ModelError(f"the network's mask_upsampling {shape} does not fit its masks {self.masks.shape}")
 
 
 @dataclass(frozen=True)

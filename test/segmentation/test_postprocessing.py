@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -99,6 +100,23 @@ def test_a_mask_that_is_upsampled_around_its_box_is_there_as_if_it_were_whole(
         instances_of(each, (18, 14), mask_threshold=0.45, overlapping=True).masks for each in (around, whole)
     )
     assert found.tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize(
+    ("weights", "fits"),
+    [
+        ((9, 2, 2, 6, 8), True),
+        ((9, 2, 2, 5, 8), False),
+        ((9, 2, 2, 12, 16), False),
+        ((9, 2, 3, 6, 8), False),
+        ((4, 2, 2, 6, 8), False),
+        ((9,), False),
+    ],
+)
+def test_weights_that_are_not_of_the_masks_grid_are_refused(weights: tuple[int, ...], fits: bool) -> None:
+    masks = output([rectangle(2, 1, 5, 4)], [(2, 1, 5, 4)], [0.8])
+    with nullcontext() if fits else pytest.raises(ModelError, match="does not fit its masks"):
+        replace(masks, mask_upsampling=np.zeros(weights, np.float16))
 
 
 def test_the_higher_probability_wins_a_disputed_pixel() -> None:
