@@ -400,6 +400,7 @@ class InstanceSegNode(LifecycleNode):
                         self._answers.check(job.messages, scene, answer.frame_age_s)
             except Exception:
                 self._problems.unexpected("could not answer a frame")
+                self._settle(job, UNUSABLE)  # unless it was answered, and what failed came after
 
     def _settle(self, job: _Job, fate: str) -> bool:
         """Counts what became of a frame, once.

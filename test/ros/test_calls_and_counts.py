@@ -23,7 +23,9 @@ from std_srvs.srv import SetBool
 
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.ros import node as node_module
+from instance_seg_ros.ros.answers import Answers
 from instance_seg_ros.ros.health import ANSWERED, FATES, GIVEN_UP, IGNORED, NEWER, RECEIVED, STOPPED, UNUSABLE
+from instance_seg_ros.ros.outputs import Outputs
 from instance_seg_ros.ros.requests import MOST_WAITING
 from instance_seg_ros.srv import Segment
 
@@ -185,6 +187,23 @@ def test_every_frame_is_counted_with_what_became_of_it(
     expected = {RECEIVED: 6, ANSWERED: 2, UNUSABLE: 0, NEWER: 2, IGNORED: 1, STOPPED: 1, GIVEN_UP: 0}
     stage.wait(lambda: counts(stage) == expected, f"the counts {expected}")
     assert sum(expected[fate] for fate in FATES) == expected[RECEIVED]
+
+
+@pytest.mark.parametrize(
+    ("owner", "method", "fate"), [(Answers, "answer", UNUSABLE), (Outputs, "publish_pictures", ANSWERED)]
+)
+def test_a_frame_that_fails_for_whatever_reason_is_counted_once(
+    owner: type, method: str, fate: str, stage: Any, make_frame: MakeFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: Any) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(owner, method, fail)
+    for number in (1, 2):
+        stage.send_frame(make_frame())
+        stage.wait(lambda number=number: counts(stage)[fate] == number, "the count")
+    assert counts(stage) == dict.fromkeys(counts(stage), 0) | {RECEIVED: 2, fate: 2}
+    assert stage.log_lines("could not answer a frame")
 
 
 def test_a_frame_that_never_ends_is_reported_and_given_up_by_a_configure(
