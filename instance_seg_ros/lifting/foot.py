@@ -19,13 +19,17 @@ _COARSEST_M = 0.012
 """Where a pixel at the lower edge of a mask is worth more height than this, it is seen too steeply to tell."""
 
 
-def lifted_m(body: Body, frame: RgbdFrame, mask: NDArray[np.bool_], bounds: Bounds, tolerance_m: float) -> float | None:
+def lifted_m(
+    body: Body, frame: RgbdFrame, mask: NDArray[np.bool_], bounds: Bounds, tolerance_m: float
+) -> tuple[float | None, bool]:
     """How far above a plane what has upright sides ends, by the lower edge of its mask; below zero, how far below it.
+
+    None where something in front hides the edge, and where the camera looks so steeply down that it cannot tell. And
+    whether something in front hides it.
 
     What stands with upright sides hides the plane from its own front on. The higher it is, the farther back is the
     nearest that it hides: the line of sight there passes its front at the height where it ends. What narrows towards
-    its foot, out of sight, may end lower than that. None where something in front hides the lower edge, and where the
-    camera looks so steeply down that it cannot tell.
+    its foot, out of sight, may end lower than that.
 
     Args:
         body: in the frame of the plane.
@@ -49,8 +53,8 @@ def lifted_m(body: Body, frame: RgbdFrame, mask: NDArray[np.bool_], bounds: Boun
         (height_m, tolerance_m, _EDGE_PX * pixel_m * distance_m / max(height_m, 1e-6)),
     )
     if is_covered or not 0 < hidden_m < np.inf or front_m == np.inf or pixel_m * height_m > _COARSEST_M * hidden_m:
-        return None
-    return (hidden_m - front_m) * height_m / hidden_m
+        return None, is_covered
+    return (hidden_m - front_m) * height_m / hidden_m, False
 
 
 @kernel(

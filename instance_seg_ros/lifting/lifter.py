@@ -371,15 +371,18 @@ class Lifter:
         if support.plane is not None:
             tolerance_m = self.settings.plane_tolerance_m
             whole = _completed(surface, support.plane, frame, mask, tolerance_m, covered_m, bool(status))
-        foot, hanging_m = supports.objects[index].foot, 0.0
-        if whole is not None and support.plane is not None and support.unseen_m > 0 and not whole.round_below:
-            own_m = lifted_m(whole.body, frame, mask, bounds, self.settings.plane_tolerance_m)
-            if own_m is not None and not status and _hangs(whole, own_m):
-                foot, hanging_m = Plane(support.plane.normal, support.plane.offset_m - own_m), own_m
+        foot, hanging_m, above_m = supports.objects[index].foot, 0.0, 0.0
+        plane = support.plane
+        if whole is not None and plane is not None and not whole.round_below:
+            own_m, is_covered = lifted_m(whole.body, frame, mask, bounds, self.settings.plane_tolerance_m)
+            if own_m is not None and support.unseen_m > 0 and not status and _hangs(whole, own_m):
+                foot, hanging_m = Plane(plane.normal, plane.offset_m - own_m), own_m
                 whole = None
             elif own_m is not None:
-                stands = own_m < _STANDS * self.settings.plane_tolerance_m
+                stands, above_m = own_m < _STANDS * self.settings.plane_tolerance_m, own_m
                 support = replace(support, unseen_m=0.0 if stands else min(support.unseen_m, own_m))
+            elif is_covered:
+                above_m = percentile(plane.height_m(surface.outline_m), 100 - TOP_PERCENTILE)
         if whole is None:
             completion, status = Completion.NONE, status | Status.NO_SUPPORT_PLANE
             if support.kind is not Support.NOTHING:
@@ -404,8 +407,9 @@ class Lifter:
                     status |= Status.FOOT_NOT_SEEN
                 else:
                     unseen_m = support.unseen_m  # of what only overhangs, the foot is where it is
+                unseen_m = max(unseen_m, above_m)  # what stands and what is held a little look nearly the same
             else:
-                own_m = lifted_m(whole.body, frame, mask, bounds, 0.0)
+                own_m, _ = lifted_m(whole.body, frame, mask, bounds, 0.0)
                 unseen_m = hanging_m or (lowest_m if own_m is None else min(max(-own_m, 0.0), lowest_m))
             box, centre_m = whole.box, whole.body.in_camera(whole.centre_m)
             left_out = _left_out(frame, mask, bounds, box, surface.pixels, self.settings.plane_tolerance_m)

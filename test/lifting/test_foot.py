@@ -26,7 +26,7 @@ def scene_of(body: Body, elevation_deg: float) -> AnalyticScene:
     return AnalyticScene([body], look_at((0, 0, 0.05), 0.8, elevation_deg))
 
 
-def found(scene: AnalyticScene, below_m: float = 0.0) -> float | None:
+def found(scene: AnalyticScene, below_m: float = 0.0) -> tuple[float | None, bool]:
     """By the mask of the first object, above a plane so far below the table."""
     frame, labels = scene.render(0.001)
     mask = np.asfortranarray(labels == 1)
@@ -44,7 +44,9 @@ def found(scene: AnalyticScene, below_m: float = 0.0) -> float | None:
 def test_the_lower_edge_of_a_mask_tells_how_far_above_the_plane_upright_sides_end(
     make: type[Box], elevation_deg: float, up_m: float
 ) -> None:
-    assert found(scene_of(make(up_m), elevation_deg)) == pytest.approx(up_m, abs=0.009)  # two pixels, seen steeply
+    found_m, is_covered = found(scene_of(make(up_m), elevation_deg))
+    assert found_m == pytest.approx(up_m, abs=0.009)  # two pixels, seen steeply
+    assert not is_covered
 
 
 @pytest.mark.parametrize("elevation_deg", [45, 75])
@@ -52,15 +54,15 @@ def test_something_in_front_of_the_lower_edge_leaves_it_untold(elevation_deg: fl
     scene = AnalyticScene(
         [BOX(0.0), Box((0.03, 0.3, 0.05), upright(0.1, 0, 0.025))], look_at((0, 0, 0.05), 0.8, elevation_deg)
     )
-    assert found(scene) is None
+    assert found(scene) == (None, True)
 
 
 def test_what_reaches_below_a_plane_is_below_zero() -> None:
-    assert found(scene_of(BOX(0.0), 45), below_m=-0.02) == pytest.approx(-0.02, abs=0.006)
+    assert found(scene_of(BOX(0.0), 45), below_m=-0.02)[0] == pytest.approx(-0.02, abs=0.006)
 
 
 def test_seen_from_straight_above_a_mask_tells_nothing() -> None:
-    assert found(scene_of(BOX(0.03), 90)) is None
+    assert found(scene_of(BOX(0.03), 90)) == (None, False)
 
 
 @pytest.mark.parametrize(
@@ -86,3 +88,23 @@ def test_what_is_seen_to_stand_by_its_mask_is_known_upwards_and_what_is_not_is_s
     true_m = scene.T_camera_world.apply(scene.bodies[0].T_world_body.translation_m)
     assert abs(up @ (true_m - instance.centroid_m)) < 1.645 * sigma_m
     assert (sigma_m < 0.005) == (status == Status.OK)
+
+
+@pytest.mark.parametrize("elevation_deg", [30, 50])
+@pytest.mark.parametrize("make", [BOX, BOOK, CAN], ids=["box", "book", "can"])
+@pytest.mark.parametrize("up_m", [0.0, 0.01, 0.015])
+@pytest.mark.parametrize("below", ["nothing", "something_thin"])
+def test_what_ends_a_little_above_the_plane_or_on_something_thin_has_its_truth_in_the_interval(
+    make: type[Box], up_m: float, elevation_deg: float, below: str
+) -> None:
+    thin = [Box((0.2, 0.2, up_m), upright(0.0, 0.0, up_m / 2, 20))] if below == "something_thin" and up_m else []
+    scene = AnalyticScene([make(up_m), *thin], look_at((0, 0, 0.05), 0.8, elevation_deg))
+    frame, labels = scene.render(0.001)
+    (instance,) = Lifter(LiftingSettings()).lift(frame, Instances.from_labels(np.where(labels == 1, 1, 0))).instances
+    assert instance.box is not None and instance.centroid_m is not None
+    assert instance.centroid_covariance_m2 is not None
+    up = instance.box.T_camera_box.rotation[:, 2]
+    sigma_m = float(np.sqrt(up @ instance.centroid_covariance_m2 @ up))
+    true_m = scene.T_camera_world.apply(scene.bodies[0].T_world_body.translation_m)
+    assert abs(up @ (true_m - instance.centroid_m)) < 2.5 * sigma_m
+    assert up_m or sigma_m < 0.003
