@@ -241,9 +241,13 @@ def test_two_colour_images_are_refused(make_frame: Callable[..., RgbdFrame], tmp
         read_capture(tmp_path)
 
 
-@pytest.mark.parametrize(("cx", "cy"), [(320.0, 240.0), (40.0, 30.0)])
+@pytest.mark.parametrize(
+    ("cx", "cy", "such"),
+    [(320.0, 240.0, ", such as 640x480"), (40.0, 30.0, ""), (59.5, 79.5, ", such as 120x160")],
+    ids=["of a larger one", "of a smaller one", "turned"],
+)
 def test_intrinsics_of_another_resolution_are_refused_unless_the_size_is_named(
-    make_frame: Callable[..., RgbdFrame], tmp_path: Path, cx: float, cy: float
+    make_frame: Callable[..., RgbdFrame], tmp_path: Path, cx: float, cy: float, such: str
 ) -> None:
     write_capture(tmp_path, make_frame())
     meta = json.loads((tmp_path / "meta.json").read_text()) | {"cx": cx, "cy": cy}
@@ -251,5 +255,5 @@ def test_intrinsics_of_another_resolution_are_refused_unless_the_size_is_named(
     assert read_capture(tmp_path).frame.intrinsics.cx == cx
     del meta["width"], meta["height"]
     (tmp_path / "meta.json").write_text(json.dumps(meta))
-    with pytest.raises(CaptureError, match="far from the middle of 160x120; are they of another resolution"):
+    with pytest.raises(CaptureError, match=rf"far from the middle of 160x120; are they of another resolution{such}\?"):
         read_capture(tmp_path)
