@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -71,7 +72,9 @@ class LandmarkFinder:
         Nearly all of it is one call of OpenCV, which leaves Python to others meanwhile.
         """
         self._begin_anew_in_a_fork()
-        self._ahead = frame, self._beside.submit(self._found, frame)
+        # Pools end with the main thread, which others may outlive: they find landmarks when asked.
+        with contextlib.suppress(RuntimeError):
+            self._ahead = frame, self._beside.submit(self._found, frame)
 
     def landmarks_of(self, frame: RgbdFrame) -> Landmarks:
         """Corners of the picture where there is depth; none without colour, or in a picture of few rows or columns."""

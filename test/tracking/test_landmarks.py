@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -108,6 +110,30 @@ def test_a_forked_process_finds_what_its_parent_finds() -> None:
     process.kill()
     process.join()
     assert process.exitcode == 0
+
+
+def test_a_thread_that_outlives_the_main_one_finds_landmarks() -> None:
+    program = """
+import threading
+import numpy as np
+from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
+from instance_seg_ros.tracking.landmarks import LandmarkFinder
+picture = np.kron(np.random.default_rng(4).integers(0, 256, (30, 40, 3), np.uint8), np.ones((8, 8, 1), np.uint8))
+frame = RgbdFrame(picture, np.ones((240, 320), np.float32), Intrinsics(320, 240, 300.0, 300.0, 159.5, 119.5))
+finder = LandmarkFinder()
+def find():
+    finder.look_at(frame)
+    first = len(finder.landmarks_of(frame))
+    threading.main_thread().join()
+    for _ in range(2):
+        finder.look_at(frame)
+        print(first, len(finder.landmarks_of(frame)))
+threading.Thread(target=find).start()
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert ended.stderr == ""
+    [count] = set(ended.stdout.split())
+    assert int(count) > 50
 
 
 def test_what_goes_wrong_beside_is_told_to_whoever_asks() -> None:
