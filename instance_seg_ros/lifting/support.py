@@ -111,6 +111,11 @@ _SAME_SIGMA = 2.0
 """What scatters by more than so many times as much as the plane is no part of it, but the rim of what stands on it."""
 _LARGEST_SIGMA = 1.25
 """What scatters by more than so many tolerances is no plane, but a rim or some slope that RANSAC laid one through."""
+_TWO_SIGMA, _FINER, _ONE_SIGMA = 0.7, 0.3, 0.4
+"""What scatters by more than the first, in tolerances, may be two levels in one, as a thin board and its table:
+then one of them is found within the second of a tolerance, and scatters by less than the third of what both do."""
+_AS_FLAT = 4.0
+"""What is not, and scatters by so many times more than the largest plane, is laid aslant through several things."""
 _FARTHEST_GAPS = 1.5
 """Higher than so many far gaps above a plane all is equally far: in a tote objects are near the floor, and of each wall
 some are near and some a tote's width away."""
@@ -357,14 +362,18 @@ def _background_planes(points_m: NDArray[np.float32], tolerance_m: float, up: Fl
     for _ in range(_MAX_PLANES):
         if len(points_m) < minimum:
             break
-        plane, inliers = dominant_plane(points_m, tolerance_m)
-        if np.count_nonzero(inliers) < minimum:
+        level, inliers = _largest_level(points_m, tolerance_m)
+        if len(level.points_m) < minimum:
             break
-        own_m = points_m[inliers]
-        level = _Level(plane, own_m, _sigma_m(plane.height_m(own_m)))
-        if level.sigma_m > _LARGEST_SIGMA * tolerance_m:
+        if level.sigma_m > _TWO_SIGMA * tolerance_m:
+            finer, finer_inliers = _largest_level(points_m, _FINER * tolerance_m)
+            if len(finer.points_m) >= minimum and finer.sigma_m < _ONE_SIGMA * level.sigma_m:
+                level, inliers = finer, finer_inliers
+        as_flat_m = max(_TWO_SIGMA * tolerance_m, _AS_FLAT * levels[0].sigma_m if levels else np.inf)
+        if level.sigma_m > min(_LARGEST_SIGMA * tolerance_m, as_flat_m):
             points_m = points_m[~inliers]
             continue
+        plane = level.plane
         distance_m = np.abs(plane.height_m(points_m))
         points_m = points_m[distance_m > max(_LEAST_BAND * tolerance_m, _TAKEN_SIGMA * level.sigma_m)]
         if (
@@ -375,6 +384,13 @@ def _background_planes(points_m: NDArray[np.float32], tolerance_m: float, up: Fl
         ):
             levels.append(level)
     return levels
+
+
+def _largest_level(points_m: NDArray[np.float32], tolerance_m: float) -> tuple[_Level, NDArray[np.bool_]]:
+    """The `dominant_plane` as a level, and its inliers (N,) bool."""
+    plane, inliers = dominant_plane(points_m, tolerance_m)
+    own_m = points_m[inliers]
+    return _Level(plane, own_m, _sigma_m(plane.height_m(own_m)) if len(own_m) else 0.0), inliers
 
 
 def _is_remnant(level: _Level, other: _Level, tolerance_m: float) -> bool:

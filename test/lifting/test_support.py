@@ -315,3 +315,32 @@ def test_no_two_objects_of_a_heap_lean_on_each_other_and_so_all_go_first() -> No
     assert sum(map(len, leans_on)) > 3
     assert not [(own, other) for own, others in enumerate(leans_on) for other in others if own in leans_on[other]]
     assert max(lifted.removal_order.steps) > 1
+
+
+@pytest.mark.parametrize("azimuth_deg", [-10, 10])
+@pytest.mark.parametrize(("thick_m", "elevation_deg"), [(0.012, 30), (0.015, 50), (0.015, 75), (0.018, 75), (0.02, 30)])
+def test_a_board_and_the_table_around_it_are_two_levels_however_thin_it_is(
+    thick_m: float, elevation_deg: float, azimuth_deg: float
+) -> None:
+    board = Box((0.45, 0.5, thick_m), upright(0, 0, thick_m / 2, 5 + azimuth_deg))
+    places = [(-0.12, -0.15), (-0.12, 0.15), (0, 0), (0.12, -0.15), (0.12, 0.15)]
+    objects = [Box((0.07, 0.05, 0.08), upright(x, y, 0.04 + thick_m, 20 + azimuth_deg)) for x, y in places]
+    lifted, scene = lift(objects, [board], elevation_deg=elevation_deg, distance_m=0.9, noise_m=0.0012)
+    assert [height_m(scene, lifted, index) for index in range(5)] == pytest.approx([thick_m] * 5, abs=0.002)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_plane_is_laid_aslant_through_the_top_and_the_sides_of_a_thin_book(seed: int) -> None:
+    bodies = [
+        Sphere(0.0223, upright(-0.12, -0.15, 0.0223)),
+        Box((0.0787, 0.0406, 0.1413), upright(-0.12, 0.15, 0.0706, 155.5)),
+        Sphere(0.0396, upright(0.12, -0.15, 0.0396)),
+        Box((0.1, 0.07, 0.0172), upright(0.12, 0.15, 0.0086, 175.1)),
+        Box((0.1, 0.07, 0.0283), upright(0, 0, 0.0342, 148)),
+        Box((0.16, 0.12, 0.02), upright(0, 0, 0.01, 20)),  # the book, which has no mask
+    ]
+    scene = AnalyticScene(bodies, look_at((0, 0, 0.03), 0.9, 50, 5.48))
+    frame, labels = scene.render(0.0012, seed)
+    lifted = Lifter(LiftingSettings()).lift(frame, Instances.from_labels(np.where(labels < 6, labels, 0)))
+    assert lifted.support_plane is not None
+    assert lifted.support_plane.normal @ scene.T_camera_world.rotation[:, 2] > np.cos(np.radians(0.5))
