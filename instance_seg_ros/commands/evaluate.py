@@ -74,7 +74,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sensor",
         metavar="NAMES",
         help=f"what a store is seen through, comma-separated: {', '.join(SENSORS)} (default: {RANDOM_SENSOR}, as in "
-        "training)",
+        "training); what the scenes of --geometry are seen through, one of the cameras by name (default: plain noise, "
+        "which averages out)",
     )
     parser.add_argument(
         "--condition",
@@ -164,18 +165,20 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-_ONLY_FOR_MODELS = ("sensor", "condition", "all_labelled", "depth_missing", "without_color", "limit", "worst")
+_ONLY_FOR_MODELS = ("condition", "all_labelled", "depth_missing", "without_color", "limit", "worst")
 """Options that do nothing where the scenes are generated."""
 
 
 def _run_geometry(args: argparse.Namespace) -> int:
     from instance_seg_ros.commands.helpers.coco_options import ONLY_FOR_COCO, refuse_options
     from instance_seg_ros.commands.helpers.geometry_evaluation import evaluate_geometry
+    from instance_seg_ros.learning.evaluation.geometry_scenes import PLAIN_SENSOR
 
     others = (*arguments.names_of(SegmentationSettings), *arguments.names_of(TrackingSettings, _TRACKING))
     refuse_options(args, (*ONLY_FOR_COCO, *_ONLY_FOR_MODELS, "sequences", "model", *others), "--geometry")
     settings = arguments.from_arguments(args, LiftingSettings, _LIFTING)
-    print(evaluate_geometry(args.scenes, args.seed, settings, args.out))
+    sensor = args.sensor or PLAIN_SENSOR
+    print(evaluate_geometry(args.scenes, args.seed, sensor, settings, args.out))
     return 0
 
 
@@ -184,7 +187,7 @@ def _run_tracking(args: argparse.Namespace) -> int:
     from instance_seg_ros.commands.helpers.tracking_evaluation import check_judge, evaluate_tracking
     from instance_seg_ros.segmentation.segmenter import load_segmenter
 
-    refuse_options(args, (*ONLY_FOR_COCO, *_ONLY_FOR_MODELS, "scenes"), "--tracking")
+    refuse_options(args, (*ONLY_FOR_COCO, *_ONLY_FOR_MODELS, "sensor", "scenes"), "--tracking")
     check_judge()
     segmenter = load_segmenter(args.model, arguments.from_arguments(args, SegmentationSettings))
     lifting = arguments.from_arguments(args, LiftingSettings, _LIFTING)

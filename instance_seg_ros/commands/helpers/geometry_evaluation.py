@@ -11,6 +11,7 @@ import numpy as np
 from tabulate import tabulate
 from tqdm import tqdm
 
+from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.core.parameters import LiftingSettings
 from instance_seg_ros.files.atomic import write_atomically
 from instance_seg_ros.learning.evaluation.breakdown import without_nan
@@ -23,7 +24,7 @@ from instance_seg_ros.learning.evaluation.geometry_errors import (
     planes_right,
     scene_errors,
 )
-from instance_seg_ros.learning.evaluation.geometry_scenes import geometry_scenes
+from instance_seg_ros.learning.evaluation.geometry_scenes import SENSORS, geometry_scenes
 from instance_seg_ros.lifting import Lifter
 
 COLUMNS = (
@@ -33,21 +34,28 @@ COLUMNS = (
 )
 
 
-def evaluate_geometry(scenes: int, seed: int, settings: LiftingSettings, out: Path | None) -> str:
-    """The tables over this many scenes; with `out`, also writes geometry.json and geometry.png there."""
+def evaluate_geometry(scenes: int, seed: int, sensor: str, settings: LiftingSettings, out: Path | None) -> str:
+    """The tables over this many scenes; with `out`, also writes geometry.json and geometry.png there.
+
+    Raises:
+        InputError: no sensor for geometry has this name.
+    """
+    if sensor not in SENSORS:
+        raise InputError(f"--sensor of --geometry must be one of {', '.join(SENSORS)}, not {sensor}")
     lifter = Lifter(settings)
     errors: list[ObjectError] = []
     planes: list[PlaneError] = []
-    for scene in tqdm(geometry_scenes(scenes, seed), "geometry", scenes, unit="scene", leave=False):
+    for scene in tqdm(geometry_scenes(scenes, seed, sensor=sensor), "geometry", scenes, unit="scene", leave=False):
         own, plane = scene_errors(scene, lifter)
         errors += own
         planes += [plane] if plane is not None else []
     rows = error_rows(errors)
     if out is not None:
-        _write(out, scenes, seed, rows, errors, planes)
+        _write(out, scenes, seed, sensor, rows, errors, planes)
     table = tabulate([_cells(row) for row in rows], COLUMNS, disable_numparse=True)
     return (
-        f"{table}\n\n{scenes} scenes of seed {seed}, {len(errors)} objects under their true masks; errors as median / "
+        f"{table}\n\n{scenes} scenes of seed {seed} seen by the {sensor} sensor, "
+        f"{len(errors)} objects under their true masks; errors as median / "
         f"90th percentile; support plane within 2 mm and 0.5 degrees: {planes_right(planes):.1f} % of {len(planes)} "
         "scenes with one"
     )
@@ -66,6 +74,7 @@ def _write(
     out: Path,
     scenes: int,
     seed: int,
+    sensor: str,
     rows: Sequence[ErrorRow],
     errors: Sequence[ObjectError],
     planes: Sequence[PlaneError],
@@ -76,6 +85,7 @@ def _write(
     content = {
         "scenes": scenes,
         "seed": seed,
+        "sensor": sensor,
         "planes_right_percent": planes_right(planes),
         "rows": [dataclasses.asdict(row) for row in rows],
         "objects": [{**dataclasses.asdict(error), "status": int(error.status)} for error in errors],

@@ -7,7 +7,7 @@ a part in them, and lifting was not written on their seeds.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -28,6 +28,7 @@ from instance_seg_ros.learning.synthetic.rooms.placing import place_objects, sam
 from instance_seg_ros.learning.synthetic.rooms.room import Room
 from instance_seg_ros.learning.synthetic.rooms.supports import sample_support
 from instance_seg_ros.learning.synthetic.rooms.world import Placed
+from instance_seg_ros.learning.synthetic.sensors.sensor import PRESETS, simulate_depth
 
 FloatArray = NDArray[np.float64]
 
@@ -37,6 +38,10 @@ KINDS = ("table", "crowd", "stack", "shelf", "two tables", "board", "tote", "hel
 CAMERA = Intrinsics(640, 480, 600.0, 600.0, 319.5, 239.5)
 _NOISE_M = (0.001, 0.003)
 """Standard deviation of depth at 1 m, from the best to the worst sensor; it grows with the square of the distance."""
+PLAIN_SENSOR = "plain"
+SENSORS = (PLAIN_SENSOR, *(name for name in PRESETS if name != "ideal"))
+"""What scenes are seen through: noise that hardly a neighbour shares, which averages out over an object, or a camera
+whose noise neighbours share, whose depth lies beside the labels, and which loses what is dark, shiny or grazing."""
 _LOST_AT_STEPS = 0.5
 _STEP_M = 0.02
 _FLAT_TOPPED = ("box", "carton", "book", "can", "cylinder")
@@ -108,26 +113,39 @@ def geometry_scenes(
     kinds: Sequence[str] = KINDS,
     names: Sequence[str] = NAMES,
     elevation_deg: tuple[float, float] | None = None,
+    sensor: str = PLAIN_SENSOR,
 ) -> Iterator[TrueScene]:
     """So many scenes, kind by kind; scene i of a seed and of the same other arguments is always the same.
 
     Args:
         names: of shapes: some of `NAMES`, or families of generated objects.
         elevation_deg: lowest and highest of the camera above the objects; as is usual for each kind without it.
+        sensor: one of `SENSORS`, which alone changes nothing else of a scene. The scale of its depth is right: a wrong
+            one moves all objects alike, and is the camera's.
     """
     for index in range(count):
-        yield _scene(kinds[index % len(kinds)], np.random.default_rng([seed, index]), names, elevation_deg)
+        rng = np.random.default_rng([seed, index])
+        yield _scene(kinds[index % len(kinds)], rng, names, elevation_deg, sensor)
 
 
 def _scene(
-    kind: str, rng: np.random.Generator, names: Sequence[str], elevation_deg: tuple[float, float] | None
+    kind: str,
+    rng: np.random.Generator,
+    names: Sequence[str],
+    elevation_deg: tuple[float, float] | None,
+    sensor: str,
 ) -> TrueScene:
     room = Room(rng)
     placed, supports, single = _ARRANGE[kind](rng, room, names)
     T_world_camera = _view(rng, kind, placed, elevation_deg)
     noise_m = float(rng.uniform(*_NOISE_M))
     cast = RayCaster([*room.solid, *room.surroundings, *placed]).cast(CAMERA, T_world_camera)
-    depth_m = _measured(rng, cast.depth_m, noise_m)
+    if sensor == PLAIN_SENSOR:
+        depth_m = _measured(rng, cast.depth_m, noise_m)
+    else:
+        settings = replace(PRESETS[sensor], scale_error=0.0)
+        depth_m = simulate_depth(cast.depth_m, CAMERA.fx, rng, settings)
+        noise_m = float(np.hypot(settings.smooth_noise, settings.white_noise))
     objects = []
     for item, support in zip(placed, supports, strict=True):
         seen = int(np.count_nonzero(cast.ids == item.instance_id))

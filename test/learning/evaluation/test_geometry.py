@@ -70,6 +70,15 @@ def test_a_scene_depends_on_its_seed_and_number_alone(scenes: dict[str, TrueScen
     assert not np.array_equal(next(iter(geometry_scenes(1, 4))).frame.depth_m, again.frame.depth_m)
 
 
+def test_a_sensor_changes_how_depth_is_measured_and_nothing_else() -> None:
+    (plain,), (seen,) = geometry_scenes(1, 3), geometry_scenes(1, 3, sensor="structured_light")
+    np.testing.assert_array_equal(seen.labels, plain.labels)
+    assert [item.centre_m.tolist() for item in seen.objects] == [item.centre_m.tolist() for item in plain.objects]
+    both = (seen.frame.depth_m > 0) & (plain.frame.depth_m > 0)
+    assert (seen.frame.depth_m == 0).sum() > (plain.frame.depth_m == 0).sum()
+    assert 0 < np.median(np.abs(seen.frame.depth_m[both] - plain.frame.depth_m[both])) < 0.01
+
+
 def test_depth_of_a_true_surface_is_that_of_the_frame(scenes: dict[str, TrueScene]) -> None:
     """Outer faces of upright boxes by their true pose, against what was measured under their masks."""
     checked = 0
@@ -191,7 +200,7 @@ def test_objects_without_a_centre_have_no_error_and_are_told_of() -> None:
 def test_the_command_prints_the_tables_and_writes_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.main(["eval", "--geometry", "--scenes", "2", "--seed", "3", "--out", str(tmp_path)]) == 0
     out = capsys.readouterr().out
-    assert "whole: 95 % visible or more" in out and "2 scenes of seed 3" in out
+    assert "whole: 95 % visible or more" in out and "2 scenes of seed 3 seen by the plain sensor" in out
     content = json.loads((tmp_path / "geometry.json").read_text())
     assert content["rows"][0]["count"] == len(content["objects"]) > 2
     assert (tmp_path / "geometry.png").stat().st_size > 1000
@@ -206,6 +215,7 @@ def test_the_command_prints_the_tables_and_writes_them(tmp_path: Path, capsys: p
         (["--sequences", "2"], "--sequences cannot be used with --geometry"),
         (["--tracking-max-distance-m", "0.2"], "--tracking-max-distance-m cannot be used with --geometry"),
         (["--score-threshold", "0.7"], "--score-threshold cannot be used with --geometry"),
+        (["--sensor", "lidar"], "must be one of plain, structured_light, active_stereo, time_of_flight, not lidar"),
         (["--depth-missing", "all"], "--depth-missing cannot be used with --geometry"),
         (["--lifting-min-points", "0"], "min_points"),
     ],
