@@ -15,26 +15,21 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import torch
-from fit_likely_centres import RATE_OF_DEVIATIONS, Samples, Sizes, errors_mm, minimize, save, trained
+from fit_likely_centres import RATE_OF_DEVIATIONS, Samples, Sizes, errors_mm, minimize, samples_of, save, trained
 from numpy.typing import NDArray
 from tabulate import tabulate
 from torch import nn
 
-from instance_seg_ros.core.instances import Instances
-from instance_seg_ros.core.parameters import LiftingSettings
 from instance_seg_ros.learning.evaluation.geometry_errors import SIGMAS_OF_90_PERCENT
 from instance_seg_ros.learning.evaluation.geometry_scenes import KINDS, NAMES, TrueScene, geometry_scenes
 from instance_seg_ros.learning.synthetic.objects import FAMILIES
-from instance_seg_ros.lifting import Lifter
 from instance_seg_ros.lifting.far_side import FARTHEST_M, USUAL_M, FarSides
-from instance_seg_ros.lifting.likely_centre import View
-from instance_seg_ros.lifting.uncertainty import noise_m
 
 FloatArray = NDArray[np.float64]
 
@@ -65,7 +60,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=FarSides.weights, help="file (default: the package's)")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    fit_and_save(samples_of(scenes(args.scenes)), args.out)
+    fit_and_save(samples_of(scenes(args.scenes), "far_side", LEAST_VISIBLE), args.out)
 
 
 def scenes(count: int) -> Iterator[TrueScene]:
@@ -75,30 +70,6 @@ def scenes(count: int) -> Iterator[TrueScene]:
         for seeds, kinds, names, elevation_deg in SETS
         for seed in seeds
     )
-
-
-def samples_of(scenes: Iterable[TrueScene]) -> Samples:
-    """The objects of these scenes that were seen as a whole."""
-    views: list[View] = []
-
-    def kept(view: View) -> tuple[FloatArray, FloatArray]:
-        views.append(view)
-        return np.zeros(3), np.zeros(3)
-
-    lifter, rows = Lifter(LiftingSettings(), far_side=kept), []
-    for index, scene in enumerate(scenes):
-        views.clear()
-        true = {item.label: item for item in scene.objects}
-        lifted = lifter.lift(scene.frame, Instances.from_labels(scene.labels)).instances
-        for label, instance in zip(sorted(true), lifted, strict=True):
-            own = true[label]
-            for view in views:
-                is_its = instance.centroid_m is not None and np.array_equal(view.centre_m, instance.centroid_m)
-                if is_its and own.visible >= LEAST_VISIBLE:
-                    offset_m = view.scale * (view.axes @ (own.centre_m - view.centre_m))
-                    noise = view.scale * noise_m(view.centre_m)
-                    rows.append((view.features, offset_m, [view.scale], index, own.family, own.visible, noise))
-    return Samples(*(np.array(column) for column in zip(*rows, strict=True)))
 
 
 def fit_and_save(samples: Samples, out: Path) -> None:

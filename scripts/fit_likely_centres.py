@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from torch import nn
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import LiftingSettings
 from instance_seg_ros.learning.evaluation.geometry_errors import SIGMAS_OF_90_PERCENT
-from instance_seg_ros.learning.evaluation.geometry_scenes import geometry_scenes
+from instance_seg_ros.learning.evaluation.geometry_scenes import TrueScene, geometry_scenes
 from instance_seg_ros.lifting import Lifter, likely_centre
 from instance_seg_ros.lifting.likely_centre import LikelyCentres, View
 from instance_seg_ros.lifting.uncertainty import noise_m
@@ -45,8 +46,8 @@ GROUPS = {"half hidden": (0.35, 0.65), "more hidden": (0.0, 0.35), "less hidden"
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Objects that were seen in part: features (N, F), offsets (N, 3) along the axes of the view, brought to a usual
-    size as the features are, by what scale (N, 1), what is true, and the sensor's noise (N,), scaled likewise."""
+    """Objects that a network is asked about: features (N, F), offsets (N, 3) along the axes of the view, brought to a
+    usual size as the features are, by what scale (N, 1), what is true, and the sensor's noise (N,), scaled likewise."""
 
     features: FloatArray
     offsets_m: FloatArray
@@ -68,30 +69,36 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=likely_centre.WEIGHTS, help="file (default: the package's)")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    fit_and_save(samples_of(args.scenes, args.seeds), args.out)
+    scenes = chain.from_iterable(geometry_scenes(args.scenes, seed, KINDS) for seed in args.seeds)
+    fit_and_save(samples_of(scenes, "likely_centre"), args.out)
 
 
-def samples_of(scenes: int, seeds: Sequence[int]) -> Samples:
-    """The objects of so many scenes of each seed that were seen in part."""
+def samples_of(scenes: Iterable[TrueScene], network: str, least_visible: float = 0.0) -> Samples:
+    """The objects of these scenes that lifting asks a network about.
+
+    Args:
+        network: what `Lifter` calls it; it moves no centre here.
+        least_visible: of an object; what less is in view of is not learned from.
+    """
     views: list[View] = []
 
     def kept(view: View) -> tuple[FloatArray, FloatArray]:
         views.append(view)
         return np.zeros(3), np.zeros(3)
 
-    lifter, rows = Lifter(LiftingSettings(), kept), []
-    for index, scene in enumerate(scene for seed in seeds for scene in geometry_scenes(scenes, seed, KINDS)):
+    lifter, rows = Lifter(LiftingSettings(), **{network: kept}), []
+    for index, scene in enumerate(scenes):
         views.clear()
         true = {item.label: item for item in scene.objects}
         lifted = lifter.lift(scene.frame, Instances.from_labels(scene.labels)).instances
         for label, instance in zip(sorted(true), lifted, strict=True):
+            own = true[label]
             for view in views:
-                if instance.centroid_m is not None and np.array_equal(view.centre_m, instance.centroid_m):
-                    own = true[label]
-                    offset_m = view.axes @ (own.centre_m - view.centre_m)
-                    scale = view.scale
-                    noise = scale * noise_m(view.centre_m)
-                    rows.append((view.features, scale * offset_m, [scale], index, own.family, own.visible, noise))
+                is_its = instance.centroid_m is not None and np.array_equal(view.centre_m, instance.centroid_m)
+                if is_its and own.visible >= least_visible:
+                    offset_m = view.scale * (view.axes @ (own.centre_m - view.centre_m))
+                    noise = view.scale * noise_m(view.centre_m)
+                    rows.append((view.features, offset_m, [view.scale], index, own.family, own.visible, noise))
     return Samples(*(np.array(column) for column in zip(*rows, strict=True)))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +15,7 @@ from instance_seg_ros.lifting import Lifter
 from instance_seg_ros.lifting.hidden_ends import HiddenEnds
 from instance_seg_ros.lifting.likely_centre import LikelyCentres, PartialView
 from instance_seg_ros.lifting.solid import Body
+from turned_views import assert_the_same_is_said_of, some_network
 
 LEVEL_CAMERA = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
 """Up is -y of the camera, which looks along y of the body's frame."""
@@ -90,15 +90,7 @@ def test_of_what_is_seen_along_an_axis_the_same_is_said_whichever_way_the_other_
     rooms_m[hidden, 1] = 0.05
     # What is seen has its middle 10 mm beside the body's frame.
     views = [view(rooms_m, centre_m=(0.0, 0.01, 0.02), across_m=0.01 + aside_m) for aside_m in (-1e-9, 1e-9)]
-    np.testing.assert_allclose(views[0].axes[axis], -views[1].axes[axis], atol=1e-12)
-    rng, sizes = np.random.default_rng(0), (len(views[0].features), 8, 8, 6)
-    layers = [(rng.normal(0, 0.6, own), np.zeros(own[1])) for own in itertools.pairwise(sizes)]
-    network = LikelyCentres(np.zeros(sizes[0]), np.ones(sizes[0]), tuple(layers), 0.01)
-    alone = [network.offsets_m(own.features[None])[0][0] @ own.axes for own in views]
-    assert np.abs(alone[0] - alone[1]).max() > 1e-3  # it does not say so by itself
-    (one_m, one_deviations_m), (other_m, other_deviations_m) = (network(own) for own in views)
-    np.testing.assert_allclose(one_m @ views[0].axes, other_m @ views[1].axes, atol=1e-8)
-    np.testing.assert_allclose(one_deviations_m, other_deviations_m, atol=1e-8)
+    assert_the_same_is_said_of(some_network(LikelyCentres, len(views[0].features), 0.6), views, axis)
 
 
 @pytest.mark.parametrize("long_m", [0.0999, 0.1, 0.1001])

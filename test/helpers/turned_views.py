@@ -1,0 +1,31 @@
+"""What a network over a view says alike, whichever way an axis across the line of sight points."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from instance_seg_ros.lifting.likely_centre import LikelyCentres, View
+
+Layers = tuple[tuple[NDArray[np.float64], NDArray[np.float64]], ...]
+
+
+def some_network(kind: type[LikelyCentres], features: int, spread: float) -> LikelyCentres:
+    """One of random layers, which says something of every feature."""
+    rng, sizes = np.random.default_rng(0), (features, 8, 8, 6)
+    layers: Layers = tuple((rng.normal(0, spread, own), np.zeros(own[1])) for own in itertools.pairwise(sizes))
+    return kind(np.zeros(features), np.ones(features), layers, 0.01)
+
+
+def assert_the_same_is_said_of(network: LikelyCentres, views: Sequence[View], axis: int) -> None:
+    """Of two views that differ by which way this axis points, though features alone say something else."""
+    one, other = views
+    np.testing.assert_allclose(one.axes[axis], -other.axes[axis], atol=1e-12)
+    by_itself = [network.offsets_m(own.features[None])[0][0] @ own.axes for own in views]
+    assert np.abs(by_itself[0] - by_itself[1]).max() > 1e-3
+    (one_m, one_deviations_m), (other_m, other_deviations_m) = network(one), network(other)
+    np.testing.assert_allclose(one_m @ one.axes, other_m @ other.axes, atol=1e-8)
+    np.testing.assert_allclose(one_deviations_m, other_deviations_m, atol=1e-8)
