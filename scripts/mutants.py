@@ -4,9 +4,10 @@
     python scripts/mutants.py messages --count 40  # of some of them
 
 A mutant is the code with one small fault in it: `<` for `<=`, `+` for `-`, another number, a condition turned round, a
-statement left out. It is killed when a test fails or takes too long. The seed decides which of all possible mutants are
-tried, so that a run can be repeated. Each is tried in a process of its own that finds the changed module in place of
-the file: nothing is written to the tree. Only the tests of the module's own folder run, those of its name first.
+statement left out, a transform the wrong way round. It is killed when a test fails or takes too long. The seed decides
+which of all possible mutants are tried, so that a run can be repeated. Each is tried in a process of its own that finds
+the changed module in place of the file: nothing is written to the tree. Only the tests of the module's own folder run,
+those of its name first.
 """
 
 from __future__ import annotations
@@ -117,6 +118,14 @@ def _replacements(node: ast.AST) -> Iterator[ast.AST]:
             changed.ops = [_COMPARISONS[type(operator)]()]
         case ast.BinOp(op=operator) | ast.AugAssign(op=operator) if type(operator) in _OPERATORS:
             changed.op = _OPERATORS[type(operator)]()
+        case ast.BinOp(op=ast.MatMult()):
+            changed.left, changed.right = changed.right, changed.left
+        case ast.Call(func=ast.Attribute(value=value, attr="inverse"), args=[]):
+            yield value
+            return
+        case ast.Attribute(value=value, attr="T"):
+            yield value
+            return
         case ast.BoolOp(op=operator):
             changed.op = ast.Or() if isinstance(operator, ast.And) else ast.And()
         case ast.UnaryOp(op=ast.Not() | ast.USub() | ast.Invert()):
