@@ -17,12 +17,14 @@ from instance_seg_ros.files.atomic import write_atomically
 from instance_seg_ros.learning.evaluation.breakdown import without_nan
 from instance_seg_ros.learning.evaluation.geometry_errors import (
     RECIPES,
+    SILENT_M,
     ErrorRow,
     ObjectError,
     PlaneError,
     error_rows,
     planes_right,
     scene_errors,
+    silently_wrong,
 )
 from instance_seg_ros.learning.evaluation.geometry_scenes import SENSORS, geometry_scenes
 from instance_seg_ros.lifting import Lifter
@@ -53,11 +55,12 @@ def evaluate_geometry(scenes: int, seed: int, sensor: str, settings: LiftingSett
     if out is not None:
         _write(out, scenes, seed, sensor, rows, errors, planes)
     table = tabulate([_cells(row) for row in rows], COLUMNS, disable_numparse=True)
+    fine, wrong = silently_wrong(errors)
     return (
         f"{table}\n\n{scenes} scenes of seed {seed} seen by the {sensor} sensor, "
         f"{len(errors)} objects under their true masks; errors as median / "
         f"90th percentile; support plane within 2 mm and 0.5 degrees: {planes_right(planes):.1f} % of {len(planes)} "
-        "scenes with one"
+        f"scenes with one; status OK: {fine} objects, {wrong} of them more than {1e3 * SILENT_M:.0f} mm off"
     )
 
 

@@ -26,6 +26,8 @@ _SAME_M = 1e-6
 """Points that depart from a line by less are on it."""
 INVENTED_M = 0.02
 """A box that reaches this far below the object's lowest point stands on a plane that is not there."""
+SILENT_M = 0.02
+"""A centre that is farther off is silently wrong where the status is OK."""
 
 
 @dataclass(frozen=True)
@@ -295,6 +297,12 @@ def _row(name: str, errors: Sequence[ObjectError]) -> ErrorRow:
 def planes_right(errors: Sequence[PlaneError], within_m: float = 0.002, within_deg: float = 0.5) -> float:
     """Share in per cent of the support planes within these of the true one."""
     return _percent([error.distance_m <= within_m and error.angle_deg <= within_deg for error in errors])
+
+
+def silently_wrong(errors: Sequence[ObjectError]) -> tuple[int, int]:
+    """How many objects have status OK, and how many of these have a centre that is more than `SILENT_M` off."""
+    fine = [error for error in errors if error.status == Status.OK]
+    return len(fine), sum(error.centre_m > SILENT_M for error in fine)
 
 
 def _percent(true: Sequence[bool]) -> float:

@@ -23,6 +23,7 @@ from instance_seg_ros.learning.evaluation.geometry_errors import (
     object_error,
     planes_right,
     scene_errors,
+    silently_wrong,
 )
 from instance_seg_ros.learning.evaluation.geometry_scenes import KINDS, TrueScene, geometry_scenes, volume_centre_m
 from instance_seg_ros.learning.synthetic.objects.shapes import box_mesh, join, lathe_mesh
@@ -197,11 +198,18 @@ def test_objects_without_a_centre_have_no_error_and_are_told_of() -> None:
     assert (geometry_evaluation._cells(row)[1], geometry_evaluation._cells(whole)[1]) == ("2 of 3", "1")
 
 
+def test_silently_wrong_is_what_has_status_ok_and_a_centre_more_than_2_cm_off() -> None:
+    errors = [error(), error(centre_m=0.0201), error(centre_m=0.02), error(centre_m=0.05, status=Status.OCCLUDED)]
+    assert silently_wrong(errors) == (3, 1)
+
+
 def test_the_command_prints_the_tables_and_writes_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.main(["eval", "--geometry", "--scenes", "2", "--seed", "3", "--out", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "whole: 95 % visible or more" in out and "2 scenes of seed 3 seen by the plain sensor" in out
     content = json.loads((tmp_path / "geometry.json").read_text())
+    fine = sum(own["status"] == 0 for own in content["objects"])
+    assert f"status OK: {fine} objects" in out
     assert content["rows"][0]["count"] == len(content["objects"]) > 2
     assert (tmp_path / "geometry.png").stat().st_size > 1000
 
