@@ -20,6 +20,7 @@ CAMERA = Intrinsics(4, 3, 2.0, 2.0, 1.5, 1.0)
         (np.array([[0, 1500]], ">u2"), None, [[0, 1.5]]),
         (np.array([[np.nan, np.inf, -1, 0, 2.5, 1e30, 1e-38]], np.float32), None, [[0, 0, 0, 0, 2.5, 0, 0]]),
         (np.array([[1.25]], np.float64), None, [[1.25]]),
+        (np.array([[1.25]], np.float32), 1.0, [[1.25]]),
         (np.array([[65535]], np.uint16), None, [[0]]),  # 65.5 m is the code for nothing
         (np.full((9, 9), 65535, np.uint16), 0.001, np.zeros((9, 9))),
     ],
@@ -49,7 +50,15 @@ def test_depth_that_is_none_is_refused(raw: np.ndarray, unit_m: float | None, me
 
 @pytest.mark.parametrize(
     ("metres", "in_range", "refused"),
-    [(812.0, 0, True), (812.0, 100, False), (66.0, 0, True), (64.0, 0, False), (np.inf, 0, False), (np.nan, 0, False)],
+    [
+        (812.0, 0, True),
+        (812.0, 99, True),
+        (812.0, 100, False),
+        (66.0, 0, True),
+        (64.0, 0, False),
+        (np.inf, 0, False),
+        (np.nan, 0, False),
+    ],
 )
 def test_floating_point_millimetres_are_named(metres: float, in_range: int, refused: bool) -> None:
     raw = np.full((100, 100), metres, np.float32)
@@ -71,6 +80,7 @@ def test_floating_point_millimetres_are_named(metres: float, in_range: int, refu
         (3.1, 0.2, ""),
         (5.1, 0.2, "nothing farther than 5 m"),
         (0.001, 0.08, "lies within 1 mm, nearer than a depth camera can measure; is the depth's unit right?"),
+        (0.049, 0.08, "lies within 49 mm"),
         (0.051, 0.08, ""),
         (0.0, 0.08, ""),
     ],
@@ -111,6 +121,14 @@ def test_registering_does_not_shift_the_image(factor: float) -> None:
     assert rows.mean() == pytest.approx(color_camera.cy, abs=0.13)
     assert columns.mean() == pytest.approx(color_camera.cx, abs=0.13)
     assert len(rows) == pytest.approx(16 * 16 * factor**2, rel=0.15)
+
+
+@pytest.mark.parametrize(("column", "expected"), [(24, 6), (25, 6), (26, 6), (27, 6), (28, 7)])
+def test_a_lone_point_is_one_pixel_of_a_coarser_camera(column: int, expected: int) -> None:
+    depth_camera, depth_m = Intrinsics(64, 48, 64.0, 64.0, 31.5, 23.5), np.zeros((48, 64), dtype=np.float32)
+    depth_m[column - 4, column] = 1.0  # the middle of its pixel is a quarter of 24.5, less half a pixel
+    registered = register_depth(depth_m, depth_camera, depth_camera.resized(16, 12), Transform.identity())
+    assert np.argwhere(registered).tolist() == [[expected - 1, expected]]
 
 
 @pytest.mark.parametrize("factor", [1.1, 1.25, 1.45, 1.75])
