@@ -69,14 +69,18 @@ class WholeView(View):
         )
         seen = np.concatenate([features, scale * lengths_m, others])
         aside = abs(float(seen[_SECOND_TO_CAMERA])) / ASIDE
-        turned = (np.array([1.0, -1.0, 1.0]), _with_second_axis_turned(seen), (1 - aside) / 2)
-        return cls(axes, body.in_camera(centre_m), seen, scale, (turned,) if aside < 1 else ())
+        turned: tuple[tuple[FloatArray, FloatArray, float], ...] = ()
+        if aside < 1:
+            turned = ((np.array([1.0, -1.0, 1.0]), _with_second_axis_turned(seen), (1 - aside) / 2),)
+        return cls(axes, body.in_camera(centre_m), seen, scale, turned)
 
 
 class FarSides(LikelyCentres):
     """A network that leaves a centre where it is when it has little to say."""
 
     weights: ClassVar[Path] = Path(__file__).with_name("far_side.npz")
+    least_m: ClassVar[float] = SURE_M
+    farthest_m: ClassVar[float] = FARTHEST_M
 
     def offsets_m(self, features: FloatArray) -> tuple[FloatArray, FloatArray]:
         """How far the centres are off for features (N, F) of objects of the usual size, and how sure that is.
@@ -85,9 +89,8 @@ class FarSides(LikelyCentres):
         matter of what lies around it, of which a view of it says nothing: it is not moved upwards or downwards.
         """
         offsets_m, deviations_m = super().offsets_m(features)
-        beyond_m = np.maximum(np.minimum(np.abs(offsets_m) - SURE_M, FARTHEST_M), 0.0)
-        beyond_m[features[:, -1] > 0, 2] = 0.0
-        return np.copysign(beyond_m, offsets_m), deviations_m
+        offsets_m[features[:, -1] > 0, 2] = 0.0
+        return offsets_m, deviations_m
 
 
 def _with_second_axis_turned(features: FloatArray) -> FloatArray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -37,20 +39,16 @@ def lifted_m(
         bounds: of the mask.
         tolerance_m: what is no higher is the plane's own, under a generous mask.
     """
-    camera_m, camera = -(body.origin_m @ body.basis), frame.intrinsics
-    height_m, away_m = float(camera_m[2]), body.points_m[:, :2].mean(axis=0) - camera_m[:2]
-    aside_m = float(np.hypot(*away_m))
-    distance_m = float(np.hypot(aside_m, height_m))
-    pixel_m = distance_m / camera.fx
+    camera = frame.intrinsics
     left, top, width, height = bounds
-    front_m, hidden_m, is_covered = _fronts(
+    front_m, hidden_m, is_covered, height_m, pixel_m = _fronts(
         np.ascontiguousarray(frame.depth_m),
         np.ascontiguousarray(mask),
         (top, top + height, left, left + width),
         (camera.fx, camera.fy, camera.cx, camera.cy),
-        np.ascontiguousarray(body.basis),
-        away_m / max(aside_m, 1e-6),
-        (height_m, tolerance_m, _EDGE_PX * pixel_m * distance_m / max(height_m, 1e-6)),
+        body.points_m,
+        body.pose,
+        tolerance_m,
     )
     if is_covered or not 0 < hidden_m < np.inf or front_m == np.inf or pixel_m * height_m > _COARSEST_M * hidden_m:
         return None, is_covered
@@ -59,59 +57,84 @@ def lifted_m(
 
 @kernel(
     *("float32[:, ::1]", "boolean[:, ::1]", "UniTuple(int64, 4)", "UniTuple(float64, 4)"),
-    *("float64[:, ::1]", "float64[::1]", "UniTuple(float64, 3)"),
+    *("float64[:, :]", "float64[:, ::1]", "float64"),
 )
 def _fronts(
     depth_m: NDArray[np.float32],
     mask: NDArray[np.bool_],
     crop: tuple[int, int, int, int],
     optics: tuple[float, float, float, float],
-    basis: FloatArray,
-    away: FloatArray,
-    lengths_m: tuple[float, float, float],
-) -> tuple[float, float, bool]:
+    points_m: FloatArray,
+    pose: FloatArray,
+    tolerance_m: float,
+) -> tuple[float, float, bool, float, float]:
     """How far away the nearest of what was measured above a plane is, and the nearest of that which it hides.
 
-    Both horizontally from the camera along a direction, infinite for none; whatever was measured counts, for the rim of
-    a cup is dropped. And whether something else stands out from the plane right below the latter.
+    Both horizontally from the camera towards the object, infinite for none; whatever was measured counts, for the rim
+    of a cup is dropped. And whether something else stands out from the plane right below the latter.
 
     Args:
         crop: rows and columns that hold the mask, from the first to before the last.
         optics: fx, fy, cx, cy.
-        basis: (3, 3) of the plane's frame, the last column upwards.
-        away: (2,) the direction, in the plane's frame.
-        lengths_m: how high the camera is above the plane, and what is above it at least; how much nearer than the edge
-            what is below that meets the plane.
+        points_m: (N, 3) of the object, in the plane's frame.
+        pose: (4, 3) the basis of that, the last column upwards, and its origin.
+        tolerance_m: how high what is above the plane is at least.
+
+    Returns:
+        Those three; how high the camera is above the plane; and how wide a pixel is at the object.
     """
     top, bottom, left, right = crop
-    camera_height_m, tolerance_m, edge_m = lengths_m
     front_m, hidden_m, at_row, at_column = np.inf, np.inf, top, left
+    camera_m, middle_m = np.zeros(3), np.zeros(2)
+    for axis in range(3):
+        for k in range(3):
+            camera_m[axis] -= pose[3, k] * pose[k, axis]
+    for n in range(len(points_m)):
+        middle_m[0] += points_m[n, 0]
+        middle_m[1] += points_m[n, 1]
+    away_x, away_y, height_m = (
+        middle_m[0] / len(points_m) - camera_m[0],
+        middle_m[1] / len(points_m) - camera_m[1],
+        camera_m[2],
+    )
+    aside_m = math.sqrt(away_x * away_x + away_y * away_y)
+    distance_m = math.sqrt(aside_m * aside_m + height_m * height_m)
+    pixel_m = distance_m / optics[0]
+    away = away_x / max(aside_m, 1e-6), away_y / max(aside_m, 1e-6)
+    # What is nearer to the edge than this, by where it meets the plane, is at the edge.
+    edge_m = _EDGE_PX * pixel_m * distance_m / max(height_m, 1e-6)
     for row in range(top, bottom):
+        along, along_step, down, down_step = _sights(row, optics, pose, away)
         for column in range(left, right):
             if not mask[row, column]:
                 continue
-            along, down = _sight(row, column, optics, basis, away)
+            own_along, own_down = along + column * along_step, down + column * down_step
             z = float(depth_m[row, column])
-            if z > 0 and camera_height_m - down * z > tolerance_m:
-                front_m = min(front_m, along * z)
-            if down > 0 and along / down * camera_height_m < hidden_m:
-                hidden_m, at_row, at_column = along / down * camera_height_m, row, column
+            if z > 0 and height_m - own_down * z > tolerance_m:
+                front_m = min(front_m, own_along * z)
+            if own_down > 0 and own_along * height_m < hidden_m * own_down:
+                hidden_m, at_row, at_column = own_along / own_down * height_m, row, column
     is_covered = False
     for row in range(max(0, at_row - _AROUND_PX), min(depth_m.shape[0], at_row + _AROUND_PX + 1)):
+        along, along_step, down, down_step = _sights(row, optics, pose, away)
         for column in range(max(0, at_column - _AROUND_PX), min(depth_m.shape[1], at_column + _AROUND_PX + 1)):
-            along, down = _sight(row, column, optics, basis, away)
-            is_below = down > 0 and along / down * camera_height_m < hidden_m - edge_m and not mask[row, column]
+            own_along, own_down = along + column * along_step, down + column * down_step
+            is_below = own_down > 0 and own_along / own_down * height_m < hidden_m - edge_m and not mask[row, column]
             z = float(depth_m[row, column])
-            is_covered |= is_below and z > 0 and camera_height_m - down * z > tolerance_m
-    return front_m, hidden_m, is_covered
+            is_covered |= is_below and z > 0 and height_m - own_down * z > tolerance_m
+    return front_m, hidden_m, is_covered, height_m, pixel_m
 
 
 @inner
-def _sight(
-    row: int, column: int, optics: tuple[float, float, float, float], basis: FloatArray, away: FloatArray
-) -> tuple[float, float]:
-    """How far along a horizontal direction, and how far down, a line of sight goes for each metre of depth."""
-    x, y = (column - optics[2]) / optics[0], (row - optics[3]) / optics[1]
-    along = away[0] * (basis[0, 0] * x + basis[1, 0] * y + basis[2, 0])
-    along += away[1] * (basis[0, 1] * x + basis[1, 1] * y + basis[2, 1])
-    return along, -(basis[0, 2] * x + basis[1, 2] * y + basis[2, 2])
+def _sights(
+    row: int, optics: tuple[float, float, float, float], basis: FloatArray, away: tuple[float, float]
+) -> tuple[float, float, float, float]:
+    """How far the line of sight of a row's first pixel goes along a horizontal direction for each metre of depth, and
+    how much more that of each next one; and both downwards."""
+    x, y, step = -optics[2] / optics[0], (row - optics[3]) / optics[1], 1 / optics[0]
+    aside = away[0] * basis[0, 0] + away[1] * basis[0, 1]
+    along = (
+        aside * x + (away[0] * basis[1, 0] + away[1] * basis[1, 1]) * y + away[0] * basis[2, 0] + away[1] * basis[2, 1]
+    )
+    down = -(basis[0, 2] * x + basis[1, 2] * y + basis[2, 2])
+    return along, aside * step, down, -basis[0, 2] * step

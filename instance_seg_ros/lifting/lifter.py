@@ -6,6 +6,7 @@ import enum
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -249,7 +250,7 @@ class Lifter:
         lifted: dict[int, Instance3D] = {}
         # What stands on an object covers a part of it from view, so that comes first.
         levels = levels_below(supports.objects)
-        higher = _higher(surfaces, supports.plane)
+        higher = _higher(surfaces, supports.plane).tolist()  # faster to look into, pair by pair
         for index in sorted(range(len(surfaces)), key=lambda index: -levels[index]):
             covered_m = [
                 _foot_m(above.box)
@@ -259,7 +260,7 @@ class Lifter:
             on_it = [
                 other
                 for other, own in enumerate(supports.objects)
-                if own.instance == index or (higher[other, index] and may_touch(bounds[other], bounds[index]))
+                if own.instance == index or (higher[other][index] and may_touch(bounds[other], bounds[index]))
             ]
             lifted[index] = self._instance(
                 frame,
@@ -545,7 +546,7 @@ class _Whole:
     ends: HiddenEnds | None
     if_hidden_m: NDArray[np.float64] | None
 
-    @property
+    @cached_property
     def centre_m(self) -> NDArray[np.float64]:
         """(3,) of the volume, in the body's frame; it goes on above what was seen as it is below that."""
         rise_m = 0.0 if self.ends is None else self.ends.rise_m

@@ -9,13 +9,21 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.compiled import inner, kernel
-from instance_seg_ros.core.geometry import Plane, cross, length
+from instance_seg_ros.core.geometry import Plane, cross
 from instance_seg_ros.lifting.completion import pixels_of
-from instance_seg_ros.lifting.order_statistics import median, percentile, percentiles
+from instance_seg_ros.lifting.order_statistics import (
+    median,
+    median_of_first,
+    percentile,
+    percentile_of_first,
+    percentiles,
+)
 
 FloatArray = NDArray[np.float64]
 
 _MOST_POINTS, _FEWEST_POINTS, _FEWEST_OUTER = 250, 60, 40
+_KNOWN = 0.5
+"""Normals whose squared length is larger are known."""
 _ROUNDS = 5
 _PITCH_FREE = 1e-3
 """The normals of a cylinder leave open how far it is moved along its axis: so much of their spread holds it."""
@@ -52,6 +60,7 @@ _DISH_COHERENCE, _DISH_UPWARDS = 0.8, 0.65
 """The normals of a dish have a mean so long, and it points up by so much."""
 _DISH_MIDDLE, _DISH_RIM, _DISH_DEEP_M, _FEWEST_OF_DISH = 0.4, 0.85, 0.004, 8
 """The middle of a dish, within the first of its radius, lies so much deeper than what is beyond the second of it."""
+_DISH_RIM_PERCENT = 98.0
 _INWARDS, _INWARDS_SHARE = 0.1, 0.35
 _DISH_WALL_M = 0.004
 """The lower side of a dish lies about so far below the lowest that is seen of the upper one."""
@@ -77,8 +86,7 @@ def lowest_of_lying(
     Returns:
         The height along `up` of its lowest point above the camera; None where the points lie on no such body.
     """
-    known = np.einsum("ni,ni->n", normals, normals) > 0.5
-    points_m, normals = points_m[known], normals[known]
+    points_m, normals = _with_normals(points_m, normals)
     if len(points_m) < _FEWEST_POINTS:
         return None
     step = 1 + len(points_m) // _MOST_POINTS
@@ -88,6 +96,18 @@ def lowest_of_lying(
     points_m, normals = points_m[::step], normals[::step]
     dish_m = _lowest_of_dish(points_m, normals, up)
     return _lowest_of_round(points_m, normals, up, sigma_m, frame, mask) if dish_m is None else dish_m
+
+
+@kernel("float64[:, ::1]", "float64[:, ::1]")
+def _with_normals(points_m: FloatArray, normals: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Those of points (N, 3) that have normals, which are not zeros, and these."""
+    own_m, own_normals, count = np.empty_like(points_m), np.empty_like(normals), 0
+    for n in range(len(points_m)):
+        x, y, z = normals[n, 0], normals[n, 1], normals[n, 2]
+        for axis in range(3):
+            own_m[count, axis], own_normals[count, axis] = points_m[n, axis], normals[n, axis]
+        count += x * x + y * y + z * z > _KNOWN
+    return own_m[:count], own_normals[:count]
 
 
 def _axes_of_box(normals: FloatArray) -> FloatArray | None:
@@ -183,24 +203,67 @@ def _lowest_of_box(
 
 def _lowest_of_dish(points_m: FloatArray, normals: FloatArray, up: FloatArray) -> float | None:
     """The height of the lower side of a plate or bowl whose inside is seen; None for others."""
-    mean = normals.mean(axis=0)
+    mean = _mean_of(normals)
     coherence = math.sqrt(float(mean @ mean))
     if coherence < _DISH_COHERENCE or mean @ up < _DISH_UPWARDS * coherence:
         return None
-    basis = Plane(mean / coherence, 0.0).basis()
-    local_m = points_m @ basis
-    flat_m = local_m[:, :2] - (local_m[:, :2].min(axis=0) + local_m[:, :2].max(axis=0)) / 2
-    radii_m = length(flat_m)
-    rim_m = percentile(radii_m, 98)
-    middle, rim = radii_m < _DISH_MIDDLE * rim_m, radii_m > _DISH_RIM * rim_m
-    if min(np.count_nonzero(middle), np.count_nonzero(rim)) < _FEWEST_OF_DISH:
-        return None
-    if percentile(local_m[rim, 2], 25) - median(local_m[middle, 2]) < _DISH_DEEP_M:
-        return None
-    inwards = -np.einsum("ni,ni->n", normals @ basis[:, :2], flat_m) > _INWARDS * radii_m
-    if np.count_nonzero(inwards & ~middle) < _INWARDS_SHARE * np.count_nonzero(~middle):
+    if not _is_dish(points_m, normals, Plane(mean / coherence, 0.0).basis()):
         return None
     return percentile(points_m @ up, _ENDS_PERCENT) - _DISH_WALL_M
+
+
+@kernel("float64[:, :]")
+def _mean_of(vectors: FloatArray) -> FloatArray:
+    """The mean (3,) of (N, 3)."""
+    mean = np.zeros(3)
+    for n in range(len(vectors)):
+        for axis in range(3):
+            mean[axis] += vectors[n, axis]
+    return mean / len(vectors)
+
+
+@kernel("float64[:, :]", "float64[:, :]", "float64[:, ::1]")
+def _is_dish(points_m: FloatArray, normals: FloatArray, basis: FloatArray) -> bool:
+    """Whether points (N, 3) and their normals are those of the inside of a plate or bowl.
+
+    Args:
+        basis: (3, 3), the last column where it opens to.
+    """
+    count = len(points_m)
+    x_m, y_m, z_m, radii_m, values = np.empty(count), np.empty(count), np.empty(count), np.empty(count), np.empty(count)
+    for n in range(count):
+        p, q, r = points_m[n, 0], points_m[n, 1], points_m[n, 2]
+        x_m[n] = p * basis[0, 0] + q * basis[1, 0] + r * basis[2, 0]
+        y_m[n] = p * basis[0, 1] + q * basis[1, 1] + r * basis[2, 1]
+        z_m[n] = p * basis[0, 2] + q * basis[1, 2] + r * basis[2, 2]
+    middle_x, middle_y = (x_m.min() + x_m.max()) / 2, (y_m.min() + y_m.max()) / 2
+    for n in range(count):
+        x_m[n] -= middle_x
+        y_m[n] -= middle_y
+        values[n] = radii_m[n] = math.sqrt(x_m[n] * x_m[n] + y_m[n] * y_m[n])
+    rim_m = percentile_of_first(values, count, _DISH_RIM_PERCENT)
+    deep_m, middle, rim = np.empty(count), 0, 0
+    for n in range(count):
+        if radii_m[n] < _DISH_MIDDLE * rim_m:
+            deep_m[middle] = z_m[n]
+            middle += 1
+        if radii_m[n] > _DISH_RIM * rim_m:
+            values[rim] = z_m[n]
+            rim += 1
+    if min(middle, rim) < _FEWEST_OF_DISH:
+        return False
+    if percentile_of_first(values, rim, 25.0) - median_of_first(deep_m, middle) < _DISH_DEEP_M:
+        return False
+    inwards, beyond = 0, 0
+    for n in range(count):
+        if radii_m[n] < _DISH_MIDDLE * rim_m:
+            continue
+        p, q, r = normals[n, 0], normals[n, 1], normals[n, 2]
+        across_x = p * basis[0, 0] + q * basis[1, 0] + r * basis[2, 0]
+        across_y = p * basis[0, 1] + q * basis[1, 1] + r * basis[2, 1]
+        beyond += 1
+        inwards += -(across_x * x_m[n] + across_y * y_m[n]) > _INWARDS * radii_m[n]
+    return inwards >= _INWARDS_SHARE * beyond
 
 
 def _lowest_of_round(
@@ -218,25 +281,10 @@ def _lowest_of_round(
     with weights that fall with the distance at which a normal passes the axis, so that handles and neighbours count
     little. The outline is the median radius of the body's outside, slice by slice along the axis.
     """
-    middle_m = points_m.mean(axis=0)
-    scale_m = math.sqrt(float(((points_m - middle_m) ** 2).sum(axis=1).mean()))
-    axis, through, passes, across = _axis((points_m - middle_m) / scale_m, np.ascontiguousarray(normals))
-    axis = axis if axis @ up >= 0 else -axis
+    found, axis, place_m, meeting, along_m, radii_m, outer = _about_an_axis(points_m, normals, up, sigma_m)
+    if not found:
+        return None
     lean = float(axis @ up)
-    lateral = across > _LATERAL
-    meeting = _share_below(abs(passes[lateral]) * scale_m, max(_MEETS_AXIS_M, _MEETS_SIGMAS * sigma_m))
-    if lean > _UPRIGHT or meeting < _MEETING_SHARE:
-        return None
-    from_axis_m = points_m - (middle_m + through * scale_m)
-    along_m = from_axis_m @ axis
-    radial_m = from_axis_m - along_m[:, None] * axis
-    radii_m = length(radial_m)
-    outer = lateral & (np.einsum("ni,ni->n", normals, radial_m) > _OUTWARDS * radii_m)
-    outer &= abs(passes) < 3 * max(1.4826 * median(abs(passes)), _LEAST_SIGMA)
-    if np.count_nonzero(outer) < _FEWEST_OUTER:
-        return None
-    if not _SEEN_ROUND[0] < length((radial_m[outer] / radii_m[outer, None]).mean(axis=0)[None])[0] < _SEEN_ROUND[1]:
-        return None
     first_m, last_m = percentiles(along_m, _ENDS_PERCENT, 100 - _ENDS_PERCENT)
     scatter_m, slices_m, outline_m = _outline(along_m[outer], radii_m[outer], first_m, last_m)
     if not len(outline_m) or scatter_m > max(_SCATTER_M, _SCATTER_SIGMAS * sigma_m):
@@ -247,10 +295,73 @@ def _lowest_of_round(
     if lean > _LEVEL and _is_hidden_beyond(points_m[along_m < slices_m[0, 1]], axis, frame, mask):
         return None
     lowest_m = slices_m.min(axis=1) * lean - outline_m * math.sqrt(1 - lean * lean)
-    return float((middle_m + through * scale_m) @ up + lowest_m.min())
+    return float(place_m @ up + lowest_m.min())
 
 
-@kernel("float64[:, ::1]", "float64[:, ::1]")
+@kernel("float64[:, :]", "float64[:, :]", "float64[::1]", "float64")
+def _about_an_axis(
+    points_m: FloatArray, normals: FloatArray, up: FloatArray, sigma_m: float
+) -> tuple[bool, FloatArray, FloatArray, float, FloatArray, FloatArray, NDArray[np.bool_]]:
+    """Whether enough is seen of a body that looks like one of revolution, by points (N, 3) and normals.
+
+    Returns:
+        That; the direction (3,) of its axis, upwards, and a point on it (3,); the share of the normals that meet it;
+        how far along it and from it the points are (N,), and which (N,) are on its outside.
+    """
+    count = len(points_m)
+    place_m, square_m2, centred = np.zeros(3), 0.0, np.empty((count, 3))
+    for n in range(count):
+        for axis in range(3):
+            place_m[axis] += points_m[n, axis] / count
+    for n in range(count):
+        for axis in range(3):
+            centred[n, axis] = points_m[n, axis] - place_m[axis]
+            square_m2 += centred[n, axis] ** 2 / count
+    scale_m = math.sqrt(square_m2)
+    for n in range(count):
+        for axis in range(3):
+            centred[n, axis] /= scale_m
+    direction, through, passes, across = _axis(centred, normals)
+    lean = 0.0
+    for axis in range(3):
+        lean += direction[axis] * up[axis]
+        place_m[axis] += through[axis] * scale_m
+    if lean < 0:
+        direction[:] = -direction
+    along_m, radii_m, outer, values = np.empty(count), np.empty(count), np.zeros(count, np.bool_), np.empty(count)
+    meeting, lateral, most_m = 0, 0, max(_MEETS_AXIS_M, _MEETS_SIGMAS * sigma_m)
+    for n in range(count):
+        values[n] = abs(passes[n])
+        if across[n] > _LATERAL:
+            lateral += 1
+            meeting += values[n] * scale_m < most_m
+    share = meeting / max(lateral, 1)
+    if abs(lean) > _UPRIGHT or share < _MEETING_SHARE:
+        return False, direction, place_m, share, along_m, radii_m, outer
+    farthest = 3 * max(1.4826 * median_of_first(values, count), _LEAST_SIGMA)
+    outside, seen_from = 0, np.zeros(3)
+    for n in range(count):
+        along_m[n] = 0.0
+        for axis in range(3):
+            along_m[n] += (points_m[n, axis] - place_m[axis]) * direction[axis]
+        square_m2, outwards = 0.0, 0.0
+        for axis in range(3):
+            radial_m = points_m[n, axis] - place_m[axis] - along_m[n] * direction[axis]
+            square_m2 += radial_m * radial_m
+            outwards += radial_m * normals[n, axis]
+        radii_m[n] = math.sqrt(square_m2)
+        outer[n] = across[n] > _LATERAL and outwards > _OUTWARDS * radii_m[n] and abs(passes[n]) < farthest
+        if outer[n]:
+            outside += 1
+            for axis in range(3):
+                radial_m = points_m[n, axis] - place_m[axis] - along_m[n] * direction[axis]
+                seen_from[axis] += radial_m / radii_m[n]
+    size = math.sqrt(seen_from[0] ** 2 + seen_from[1] ** 2 + seen_from[2] ** 2) / max(outside, 1)
+    found = outside >= _FEWEST_OUTER and _SEEN_ROUND[0] < size < _SEEN_ROUND[1]
+    return found, direction, place_m, share, along_m, radii_m, outer
+
+
+@inner
 def _axis(points: FloatArray, normals: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
     """The line that the normals at points (N, 3) pass nearest to.
 
@@ -270,8 +381,9 @@ def _axis(points: FloatArray, normals: FloatArray) -> tuple[FloatArray, FloatArr
         products = np.zeros((6, 6))
         for n in range(count):
             for i in range(6):
+                weighted = weights[n] * lines[n, i]
                 for j in range(6):
-                    products[i, j] += weights[n] * lines[n, i] * lines[n, j]
+                    products[i, j] += weighted * lines[n, j]
         shift, to_shift = products[3:, 3:].copy(), products[3:, :3].copy()
         pitch_free = _PITCH_FREE * (shift[0, 0] + shift[1, 1] + shift[2, 2])
         for i in range(3):
@@ -295,10 +407,6 @@ def _axis(points: FloatArray, normals: FloatArray) -> tuple[FloatArray, FloatArr
         for n in range(count):
             weights[n] = 1 / (1 + (passes[n] / (2 * sigma)) ** 2) ** 2
     return direction, through, passes, across
-
-
-def _share_below(values: FloatArray, limit: float) -> float:
-    return np.count_nonzero(values < limit) / max(len(values), 1)
 
 
 def _outline(

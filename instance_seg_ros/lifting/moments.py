@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.core.compiled import kernel
+from instance_seg_ros.core.compiled import inner, kernel
 
 FloatArray = NDArray[np.float64]
 
@@ -13,6 +13,12 @@ FloatArray = NDArray[np.float64]
 @kernel("float32[:, ::1]")
 def mean_and_covariance(points: NDArray[np.float32]) -> tuple[FloatArray, FloatArray]:
     """The mean (3,) and the covariance (3, 3) of (N, 3) points, N > 0, added up in float64."""
+    return moments(points)
+
+
+@inner
+def moments(points: NDArray[np.float32]) -> tuple[FloatArray, FloatArray]:
+    """`mean_and_covariance` for kernels."""
     count = len(points)
     mean_x = mean_y = mean_z = np.float64(
         0

@@ -29,9 +29,7 @@ def smallest_rectangle(points: FloatArray, turn: float | None = None) -> tuple[F
     if not len(points):
         raise ValueError("no rectangle lies around no points")
     if turn is None:
-        outermost = np.empty(points.shape, dtype=np.float32)
-        count = _keep_outermost(points, outermost)
-        turn = math.radians(cv2.minAreaRect(outermost[:count])[2])
+        turn = math.radians(cv2.minAreaRect(_outermost(points, True))[2])
     cosine, sine = math.cos(turn), math.sin(turn)
     low_x, high_x, low_y, high_y = _extents(points, cosine, sine)
     if high_y - low_y > high_x - low_x:
@@ -39,22 +37,26 @@ def smallest_rectangle(points: FloatArray, turn: float | None = None) -> tuple[F
     return np.array([[cosine, sine], [-sine, cosine]]), np.array([low_x, low_y]), np.array([high_x, high_y])
 
 
-@kernel("float64[:, :]", "float32[:, ::1]", writes=("outermost",))
-def _keep_outermost(points: FloatArray, outermost: NDArray[np.float32]) -> int:
-    """Points (N, 2) from their mean, where float32 is fine enough, but for most of those that are on no convex hull.
+def convex_hull(points: FloatArray) -> NDArray[np.float32]:
+    """The corners (E, 1, 2) of the convex hull of (N, 2) points, as OpenCV has them."""
+    return cv2.convexHull(_outermost(points, False))
+
+
+@kernel("float64[:, :]", "boolean")
+def _outermost(points: FloatArray, centred: bool) -> NDArray[np.float32]:
+    """Points (N, 2) but for most of those that are on no convex hull, in their order.
 
     Those lie inside the octagon of the outermost points in eight directions (Akl and Toussaint, 1978).
 
     Args:
-        outermost: (N, 2), to be filled from the first row on.
-
-    Returns:
-        How many are left.
+        centred: whether from their mean, where float32 is fine enough.
     """
     count, mean_x, mean_y = len(points), 0.0, 0.0
-    for i in range(count):
-        mean_x += points[i, 0]
-        mean_y += points[i, 1]
+    outermost = np.empty((count, 2), np.float32)
+    if centred:
+        for i in range(count):
+            mean_x += points[i, 0]
+            mean_y += points[i, 1]
     corners, farthest = np.zeros(8, np.int64), np.full(8, -np.inf)
     for i in range(count):
         outermost[i, 0], outermost[i, 1] = points[i, 0] - mean_x / count, points[i, 1] - mean_y / count
@@ -63,12 +65,13 @@ def _keep_outermost(points: FloatArray, outermost: NDArray[np.float32]) -> int:
         for k in range(8):
             if reaches[k] > farthest[k]:
                 corners[k], farthest[k] = i, reaches[k]
-    octagon = np.empty((9, 2))
+    octagon, has_sides = np.empty((9, 2)), False  # without any, all points are one
     for k in range(9):
         octagon[k, 0], octagon[k, 1] = outermost[corners[k % 8], 0], outermost[corners[k % 8], 1]
+        has_sides |= octagon[k, 0] != octagon[0, 0] or octagon[k, 1] != octagon[0, 1]
     left = 0
     for i in range(count):
-        x, y, inside = float(outermost[i, 0]), float(outermost[i, 1]), True
+        x, y, inside = float(outermost[i, 0]), float(outermost[i, 1]), has_sides
         for k in range(8):
             along_x, along_y = octagon[k + 1, 0] - octagon[k, 0], octagon[k + 1, 1] - octagon[k, 1]
             same = along_x == 0 and along_y == 0
@@ -76,7 +79,7 @@ def _keep_outermost(points: FloatArray, outermost: NDArray[np.float32]) -> int:
         if not inside:
             outermost[left, 0], outermost[left, 1] = x, y
             left += 1
-    return left
+    return outermost[:left]
 
 
 @kernel("float64[:, :]", "float64", "float64")

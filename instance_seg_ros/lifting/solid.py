@@ -86,7 +86,7 @@ class Revolution:
     @property
     def is_round(self) -> bool:
         """Whether its level sections are circles, and not ovals."""
-        return bool((self.stretch == np.eye(2)).all())
+        return bool(self.stretch.tolist() == [[1.0, 0.0], [0.0, 1.0]])
 
     @property
     def centre_m(self) -> FloatArray:

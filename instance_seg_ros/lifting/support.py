@@ -14,15 +14,22 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from instance_seg_ros.core.camera import RgbdFrame
-from instance_seg_ros.core.compiled import kernel
-from instance_seg_ros.core.geometry import Plane, length
+from instance_seg_ros.core.compiled import inner, kernel
+from instance_seg_ros.core.geometry import Plane
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.lifting.completion import pixels_of
 from instance_seg_ros.lifting.lying import lowest_of_lying
-from instance_seg_ros.lifting.moments import mean_and_covariance
-from instance_seg_ros.lifting.order_statistics import median, percentile, percentile_of_first, percentiles
+from instance_seg_ros.lifting.moments import moments
+from instance_seg_ros.lifting.order_statistics import (
+    median,
+    median_of_first,
+    percentile,
+    percentile_of_first,
+    percentiles,
+)
+from instance_seg_ros.lifting.rectangle import convex_hull
 from instance_seg_ros.lifting.solid import Ball
-from instance_seg_ros.lifting.surface import Bounds, KeptPoints, dilated
+from instance_seg_ros.lifting.surface import Bounds, KeptPoints
 
 FloatArray = NDArray[np.float64]
 
@@ -30,6 +37,8 @@ _STRIDE_PX = 4
 _MAX_SAMPLES = 2000
 _HYPOTHESES = 150
 _VOTERS = 500
+_LEAST_AREA_M2 = 1e-8
+"""Twice the area of the smallest triangle that tells a plane."""
 _MAX_PLANES = 6
 _MIN_INLIERS = 60
 _MIN_INLIER_SHARE = 0.03
@@ -229,20 +238,21 @@ def find_supports(
     if not seen:
         return unknown
     background_px = _background_near(frame, instances)
-    background_m = _points_m(frame, _thinned(background_px, _MAX_SAMPLES))
+    background_m = _points_m(frame, background_px)
     levels = _background_planes(background_m, tolerance_m, frame.up)
     seen_m = [own.smooth_m[:: 1 + len(own.smooth_m) // _MAX_OBJECT_POINTS] for own in seen.values()]
     contact_m = np.array([_contact_m(points_m, tolerance_m, frame.intrinsics.fx) for points_m in seen_m])
-    amid_m = _points_m(frame, _thinned(_amid(background_px, instances.bounds), _MAX_SAMPLES))
+    amid_m = _points_m(frame, _amid(background_px, instances.bounds))
     family, main = _supporting_family(levels, seen_m, contact_m, amid_m, tolerance_m)
     if main is None:
         return unknown
-    main, family = _between_objects(main, family, amid_m, np.concatenate(seen_m), tolerance_m)
     basis = main.plane.basis()
     bodies = {
         index: _Body.of_points(points_m, basis, float(contact))
         for index, points_m, contact in zip(seen, seen_m, contact_m, strict=True)
     }
+    outline_m = convex_hull(np.concatenate([body.flat_m for body in bodies.values()]))
+    main, family = _between_objects(main, family, amid_m, outline_m, tolerance_m)
     scene = _Scene(bodies, family, [level.points_m @ basis[:, :2] for level in family], main, basis, frame, tolerance_m)
     objects = [
         _object_support(index, scene, seen[index], instances.masks[index]) if index in seen else ObjectSupport()
@@ -262,9 +272,8 @@ def _leaning(
         tilted: those that hardly stand by themselves.
     """
     tops_m = {index: percentile(body.heights_m, _TOP_PERCENT) for index, body in bodies.items()}
-    over = {
-        index: {key for key in bodies if key != index and _reaches_over(bodies[index], bodies[key])} for index in bodies
-    }
+    near = _neighbours(bodies, max(_NEAR_OVER_M, *(body.contact_m for body in bodies.values())))
+    over = {index: {key for key in near[index] if _reaches_over(bodies[index], bodies[key])} for index in bodies}
 
     def leans(index: int, other: int) -> bool:
         own, is_higher = objects[index], tops_m[index] > tops_m[other]
@@ -278,40 +287,71 @@ def _leaning(
         if index in bodies:
             leans_on = tuple(
                 other
-                for other in bodies
-                if other not in (index, own.instance) and index != objects[other].instance and leans(index, other)
+                for other in near[index]
+                if other != own.instance and index != objects[other].instance and leans(index, other)
             )
             leaning[index] = replace(own, leans_on=leans_on, top_m=tops_m[index] - plane_height_m)
     return leaning
 
 
+@kernel("float64[:, :]", "float64[::1]")
 def _is_tilted(normals: FloatArray, up: FloatArray) -> bool:
-    """Whether hardly anything that is seen of a body is level, and most is neither that nor upright."""
-    normals = normals[:: 1 + len(normals) // _MAX_OBJECT_POINTS]
-    upwards = normals @ up
-    known = np.count_nonzero(normals.any(axis=1)) or 1  # normals that are not known are zeros
-    level = np.count_nonzero(upwards > _LEVEL_COS) / known
-    slanting = np.count_nonzero((upwards > _UPRIGHT_SINE) & (upwards <= _LEVEL_COS)) / known
-    return bool(level < _LEVEL_SHARE and slanting > _SLANTING_SHARE)
+    """Whether hardly anything that is seen of a body is level, and most is neither that nor upright.
+
+    Args:
+        normals: (N, 3), of which those that are not known are zeros.
+        up: (3,).
+    """
+    known, level, slanting = 0, 0, 0
+    for n in range(0, len(normals), 1 + len(normals) // _MAX_OBJECT_POINTS):
+        x, y, z = normals[n, 0], normals[n, 1], normals[n, 2]
+        upwards = x * up[0] + y * up[1] + z * up[2]
+        known += x != 0 or y != 0 or z != 0
+        level += upwards > _LEVEL_COS
+        slanting += _UPRIGHT_SINE < upwards <= _LEVEL_COS
+    known = max(known, 1)
+    return level < _LEVEL_SHARE * known and slanting > _SLANTING_SHARE * known
 
 
 def _background_near(frame: RgbdFrame, instances: Instances) -> NDArray[np.int64]:
     """Rows and columns (2, N) of measured pixels, one in `_STRIDE_PX` each way, outside all masks and around their
     boxes."""
-    step = slice(None, None, _STRIDE_PX)
-    depth_m = frame.depth_m[step, step]
-    near = np.zeros(depth_m.shape, dtype=bool)
-    for x0, y0, x1, y1 in instances.boxes_xyxy / _STRIDE_PX:
-        margin = 0.5 * max(x1 - x0, y1 - y0) + 8
-        near[max(0, int(y0 - margin)) : int(y1 + margin) + 1, max(0, int(x0 - margin)) : int(x1 + margin) + 1] = True
-    masked = np.zeros(depth_m.shape, dtype=bool)
-    for mask, (left, top, width, height) in zip(instances.masks, instances.bounds, strict=True):
-        # Of each mask no more than the pixels around it, from a multiple of the stride on.
-        row, column = top // _STRIDE_PX, left // _STRIDE_PX
-        own = mask[row * _STRIDE_PX : top + height : _STRIDE_PX, column * _STRIDE_PX : left + width : _STRIDE_PX]
-        masked[row : row + own.shape[0], column : column + own.shape[1]] |= own
-    background = near & (depth_m > 0) & ~dilated(masked, 3)
-    return np.stack(np.nonzero(background)) * _STRIDE_PX
+    bounds = np.array(instances.bounds, dtype=np.int64)
+    return _find_background(np.ascontiguousarray(frame.depth_m), instances.masks, instances.boxes_xyxy, bounds)
+
+
+@kernel("float32[:, ::1]", "boolean[:, :, :]", "float32[:, :]", "int64[:, ::1]")
+def _find_background(
+    depth_m: NDArray[np.float32],
+    masks: NDArray[np.bool_],
+    boxes_xyxy: NDArray[np.float32],
+    bounds_xywh: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """The pixels of `_background_near`, row by row."""
+    height, width = (depth_m.shape[0] - 1) // _STRIDE_PX + 1, (depth_m.shape[1] - 1) // _STRIDE_PX + 1
+    near, masked = np.zeros((height, width), np.bool_), np.zeros((height + 2, width + 2), np.bool_)  # and a border
+    for n in range(len(masks)):
+        x0, y0, x1, y1 = boxes_xyxy[n] / np.float32(_STRIDE_PX)
+        margin = np.float32(0.5) * max(x1 - x0, y1 - y0) + np.float32(8)
+        near[
+            max(0, int(y0 - margin)) : max(0, int(y1 + margin) + 1),
+            max(0, int(x0 - margin)) : max(0, int(x1 + margin) + 1),
+        ] = True
+        left, top, across, down = bounds_xywh[n]
+        for row in range(top // _STRIDE_PX, (top + down - 1) // _STRIDE_PX + 1):
+            for column in range(left // _STRIDE_PX, (left + across - 1) // _STRIDE_PX + 1):
+                masked[row + 1, column + 1] |= masks[n, row * _STRIDE_PX, column * _STRIDE_PX]
+    pixels, count = np.empty((2, height * width), np.int64), 0
+    for row in range(height):
+        for column in range(width):
+            if near[row, column] and depth_m[row * _STRIDE_PX, column * _STRIDE_PX] > 0:
+                beside = False
+                for above in range(3):
+                    for aside in range(3):
+                        beside |= masked[row + above, column + aside]
+                pixels[0, count], pixels[1, count] = row * _STRIDE_PX, column * _STRIDE_PX
+                count += not beside
+    return pixels[:, :count].copy()
 
 
 def _amid(pixels: NDArray[np.int64], bounds: Sequence[Bounds]) -> NDArray[np.int64]:
@@ -322,15 +362,9 @@ def _amid(pixels: NDArray[np.int64], bounds: Sequence[Bounds]) -> NDArray[np.int
     return pixels[:, inside & (columns >= lefts.min()) & (columns < (lefts + widths).max())]
 
 
-def _thinned(pixels: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-    """At most so many of pixels (2, N), evenly."""
-    count = pixels.shape[1]
-    return pixels if count <= most else pixels[:, np.linspace(0, count - 1, most).astype(np.int64)]
-
-
 def _points_m(frame: RgbdFrame, pixels: NDArray[np.int64]) -> NDArray[np.float32]:
-    """The points (N, 3) at pixels (2, N)."""
-    points_m = np.empty((pixels.shape[1], 3), np.float32)
+    """The points (N, 3) at most `_MAX_SAMPLES` of pixels (2, M), evenly."""
+    points_m = np.empty((min(pixels.shape[1], _MAX_SAMPLES), 3), np.float32)
     _back_project(np.ascontiguousarray(frame.depth_m), pixels, frame.intrinsics.fx_fy_cx_cy, points_m)
     return points_m
 
@@ -342,9 +376,12 @@ def _back_project(
     camera: NDArray[np.float32],
     points_m: NDArray[np.float32],
 ) -> None:
-    """The points (N, 3) of `_points_m`; `camera` is fx, fy, cx, cy."""
+    """The points (N, 3) of `_points_m`, the first and the last of the pixels among them; `camera` is fx, fy, cx, cy."""
+    last = pixels.shape[1] - 1
+    step = last / max(len(points_m) - 1, 1)
     for n in range(len(points_m)):
-        row, column = pixels[0, n], pixels[1, n]
+        k = min(int(n * step), last) if n + 1 < len(points_m) else last
+        row, column = pixels[0, k], pixels[1, k]
         z_m = depth_m[row, column]
         points_m[n, 0] = (np.float32(column) - camera[2]) / camera[0] * z_m
         points_m[n, 1] = (np.float32(row) - camera[3]) / camera[1] * z_m
@@ -420,54 +457,149 @@ def _sigma_m(residual_m: NDArray[np.floating]) -> float:
 
 def dominant_plane(points_m: NDArray[np.float32], tolerance_m: float) -> tuple[Plane, NDArray[np.bool_]]:
     """The plane with the most inliers, oriented towards the camera, and its inliers (N,) bool."""
-    rng = np.random.default_rng(0)
-    corners = points_m[rng.integers(len(points_m), size=(_HYPOTHESES, 3))]
-    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    lengths = length(normals)
-    proper = lengths > 1e-8
-    if not proper.any():  # fewer than three distinct points, or all on a line
-        return Plane(np.array([0.0, 0.0, -1.0]), 0.0), np.zeros(len(points_m), dtype=bool)
-    normals = normals[proper] / lengths[proper, None]
-    offsets = np.einsum("ij,ij->i", normals, corners[proper, 0])
-    voters_m = points_m[:: 1 + len(points_m) // _VOTERS]
-    winner = _most_voted(
-        np.ascontiguousarray(voters_m, np.float32), normals.astype(np.float32), offsets.astype(np.float32), tolerance_m
-    )
-    inliers = np.abs(points_m @ normals[winner] - offsets[winner]) < tolerance_m
-    plane = _least_squares_plane(points_m[inliers])
+    corners = np.random.default_rng(0).integers(len(points_m), size=(_HYPOTHESES, 3))
+    inliers = np.zeros(len(points_m), dtype=bool)
+    found, normal, offset_m = _find_plane(np.ascontiguousarray(points_m, np.float32), corners, tolerance_m, inliers)
+    if not found:  # fewer than three distinct points, or all on a line
+        return Plane(np.array([0.0, 0.0, -1.0]), 0.0), inliers
+    return Plane(normal, offset_m), inliers
+
+
+@kernel("float32[:, ::1]", "int64[:, ::1]", "float64", "boolean[::1]", writes=("inliers",))
+def _find_plane(
+    points_m: NDArray[np.float32], corners: NDArray[np.int64], tolerance_m: float, inliers: NDArray[np.bool_]
+) -> tuple[bool, FloatArray, float]:
+    """The `dominant_plane` of points (N, 3) through three of which at least it goes.
+
+    Args:
+        corners: (K, 3) indices of the points that planes are laid through, to be voted on.
+        inliers: (N,) of zeros, set where points lie in the plane.
+
+    Returns:
+        Whether there is one, its normal (3,) and its offset.
+    """
+    found, a, b, c, offset = _most_voted(points_m, corners, np.float32(tolerance_m))
+    if not found:
+        return False, np.zeros(3), 0.0
+    count = len(points_m)
+    off_m, values, own_m = np.empty(count, np.float32), np.empty(count), np.empty((count, 3), np.float32)
+    _distances(points_m, a, b, c, -offset, off_m)
+    inside = _take_near(points_m, off_m, np.float32(tolerance_m), inliers, own_m)
+    normal, offset_m = _least_squares_plane(own_m[:inside])
+    near_m = np.float32(_REMOVED_TOLERANCES * tolerance_m)
     for _ in range(3):
-        residual_m = plane.height_m(points_m)
-        near_m = residual_m[np.abs(residual_m) < _REMOVED_TOLERANCES * tolerance_m]
-        within_m = max(_REFIT_SIGMA * _sigma_m(near_m), _LEAST_BAND * tolerance_m) if len(near_m) else tolerance_m
-        inliers = np.abs(residual_m) < within_m
-        if np.count_nonzero(inliers) < 3:
+        _distances(
+            points_m,
+            np.float32(normal[0]),
+            np.float32(normal[1]),
+            np.float32(normal[2]),
+            np.float32(offset_m),
+            off_m,
+        )
+        near = 0
+        for n in range(count):
+            values[near] = abs(off_m[n])
+            near += abs(off_m[n]) < near_m
+        within_m = tolerance_m
+        if near:
+            within_m = max(_REFIT_SIGMA * (1.4826 * median_of_first(values, near)), _LEAST_BAND * tolerance_m)
+        inside = _take_near(points_m, off_m, np.float32(within_m), inliers, own_m)
+        if inside < 3:
             break
-        plane = _least_squares_plane(points_m[inliers])
-    return plane, inliers
+        normal, offset_m = _least_squares_plane(own_m[:inside])
+    return True, normal, offset_m
 
 
-@kernel("float32[:, ::1]", "float32[:, ::1]", "float32[::1]", "float64")
+@inner
 def _most_voted(
-    voters_m: NDArray[np.float32], normals: NDArray[np.float32], offsets: NDArray[np.float32], tolerance_m: float
+    points_m: NDArray[np.float32], corners: NDArray[np.int64], tolerance_m: np.float32
+) -> tuple[bool, np.float32, np.float32, np.float32, np.float32]:
+    """Whether three of the corners are no line, and of the planes through such the one near which the most points lie.
+
+    Of some of the points, evenly; the first of several planes. That is (a, b, c) . p = offset.
+    """
+    every = 1 + len(points_m) // _VOTERS
+    x_m, y_m, z_m = points_m[::every, 0].copy(), points_m[::every, 1].copy(), points_m[::every, 2].copy()
+    zero = np.float32(0)
+    most, best = -1, (zero, zero, zero, zero)
+    for k in range(len(corners)):
+        first, second, third = points_m[corners[k, 0]], points_m[corners[k, 1]], points_m[corners[k, 2]]
+        u_x, u_y, u_z = second[0] - first[0], second[1] - first[1], second[2] - first[2]
+        v_x, v_y, v_z = third[0] - first[0], third[1] - first[1], third[2] - first[2]
+        a, b, c = u_y * v_z - u_z * v_y, u_z * v_x - u_x * v_z, u_x * v_y - u_y * v_x
+        size = np.sqrt(a * a + b * b + c * c)
+        if not size > _LEAST_AREA_M2:
+            continue
+        a, b, c = a / size, b / size, c / size
+        offset = a * first[0] + b * first[1] + c * first[2]
+        votes = _votes(x_m, y_m, z_m, a, b, c, offset, tolerance_m)
+        if votes > most:
+            most, best = votes, (a, b, c, offset)
+    return most >= 0, best[0], best[1], best[2], best[3]
+
+
+# Loops without branches over arrays of their own, which the processor does for several points at a time.
+@inner
+def _votes(
+    x_m: NDArray[np.float32],
+    y_m: NDArray[np.float32],
+    z_m: NDArray[np.float32],
+    a: np.float32,
+    b: np.float32,
+    c: np.float32,
+    offset: np.float32,
+    tolerance_m: np.float32,
 ) -> int:
-    """Index of the plane, normal . p = offset, near which the most points lie; the first of several."""
-    best, most, within_m = 0, -1, np.float32(tolerance_m)
-    for plane in range(len(normals)):
-        a, b, c, offset = normals[plane, 0], normals[plane, 1], normals[plane, 2], offsets[plane]
-        count = 0
-        for i in range(len(voters_m)):
-            count += abs(a * voters_m[i, 0] + b * voters_m[i, 1] + c * voters_m[i, 2] - offset) < within_m
-        if count > most:
-            best, most = plane, count
-    return best
+    """How many points (V,) lie near a plane."""
+    votes = np.int32(0)
+    for i in range(len(x_m)):
+        votes += np.int32(abs(a * x_m[i] + b * y_m[i] + c * z_m[i] - offset) < tolerance_m)
+    return int(votes)
 
 
-def _least_squares_plane(points_m: NDArray[np.float32]) -> Plane:
-    """The plane of least squared distance to (N, 3) points, the camera (the origin) on its free side."""
-    mean, covariance_m2 = mean_and_covariance(points_m)
-    normal = np.linalg.eigh(covariance_m2)[1][:, 0]
-    offset_m = -float(normal @ mean)
-    return Plane(normal, offset_m) if offset_m >= 0 else Plane(-normal, -offset_m)
+@inner
+def _distances(
+    points_m: NDArray[np.float32],
+    a: np.float32,
+    b: np.float32,
+    c: np.float32,
+    offset_m: np.float32,
+    off_m: NDArray[np.float32],
+) -> None:
+    """How far points (N, 3) lie above the plane (a, b, c) . p + offset = 0, (N,)."""
+    for n in range(len(points_m)):
+        off_m[n] = a * points_m[n, 0] + b * points_m[n, 1] + c * points_m[n, 2] + offset_m
+
+
+@inner
+def _take_near(
+    points_m: NDArray[np.float32],
+    off_m: NDArray[np.float32],
+    within_m: np.float32,
+    inliers: NDArray[np.bool_],
+    own_m: NDArray[np.float32],
+) -> int:
+    """Marks the points (N, 3) that are less far off, puts them into the first rows of `own_m`, and counts them."""
+    count = 0
+    for n in range(len(points_m)):
+        inliers[n] = abs(off_m[n]) < within_m
+        for axis in range(3):
+            own_m[count, axis] = points_m[n, axis]
+        count += inliers[n]
+    return count
+
+
+@inner
+def _least_squares_plane(points_m: NDArray[np.float32]) -> tuple[FloatArray, float]:
+    """The plane of least squared distance to (N, 3) points, the camera (the origin) on its free side.
+
+    Returns:
+        Its normal (3,), of length 1, and its offset.
+    """
+    mean, covariance_m2 = moments(points_m)
+    normal = np.ascontiguousarray(np.linalg.eigh(covariance_m2)[1][:, 0])
+    offset_m = -(normal[0] * mean[0] + normal[1] * mean[1] + normal[2] * mean[2])
+    return (normal, offset_m) if offset_m >= 0 else (-normal, -offset_m)
 
 
 def _contact_m(points_m: NDArray[np.float32], tolerance_m: float, focal_px: float) -> float:
@@ -527,7 +659,7 @@ def _between_objects(
     main: _Level,
     family: Sequence[_Level],
     background_m: NDArray[np.float32],
-    objects_m: NDArray[np.float32],
+    outline_m: NDArray[np.float32],
     tolerance_m: float,
 ) -> tuple[_Level, list[_Level]]:
     """The main plane, moved to what is measured of it between the objects, and the family with it.
@@ -535,7 +667,7 @@ def _between_objects(
     The floor of a tote and the table around it are one plane to RANSAC: that of the table, of which more is seen.
 
     Args:
-        objects_m: (N, 3) points of all objects.
+        outline_m: (E, 1, 2) convex hull of all objects, along the plane's basis.
     """
     within_m = _REMOVED_TOLERANCES * tolerance_m
     heights_m = main.plane.height_m(background_m)
@@ -543,9 +675,7 @@ def _between_objects(
     for other in family:
         if other is not main:
             near &= np.abs(other.plane.height_m(background_m)) > np.abs(heights_m)
-    flat = main.plane.basis()[:, :2]
-    outline_m = cv2.convexHull((objects_m @ flat).astype(np.float32))
-    near[near] = _under(background_m[near].astype(np.float64) @ flat, outline_m)
+    near[near] = _under(background_m[near].astype(np.float64) @ main.plane.basis()[:, :2], outline_m)
     between_m = heights_m[near]
     if len(between_m) < _MIN_BETWEEN:
         return main, list(family)
@@ -583,6 +713,12 @@ class _Body:
     contact_m: float
 
     @cached_property
+    def middle_xy_m(self) -> tuple[float, float]:
+        """The middle, for what is asked of each pair of objects: NumPy takes longer for two numbers."""
+        x_m, y_m = self.middle_m.tolist()
+        return x_m, y_m
+
+    @cached_property
     def points_m(self) -> FloatArray:
         """(N, 3), two coordinates along the support and the height."""
         return np.column_stack([self.flat_m, self.heights_m])
@@ -595,7 +731,7 @@ class _Body:
     @cached_property
     def outline_m(self) -> NDArray[np.float32]:
         """(E, 1, 2) the corners of the convex hull, seen from above, as OpenCV has them."""
-        return cv2.convexHull(self.flat_m.astype(np.float32))
+        return convex_hull(self.flat_m)
 
     @cached_property
     def sides_m(self) -> tuple[float, float]:
@@ -769,7 +905,7 @@ def _touch(body: _Body, other: _Body) -> bool:
 
 def _reaches_over(body: _Body, below: _Body) -> bool:
     """Whether an object is above a part of another one: the outlines overlap, and it is higher where both are near."""
-    if _apart_m(body, below) >= _NEAR_OVER_M or _apart_m(body, below, axes=2) >= 0:
+    if _apart_m(body, below, axes=2) >= 0:
         return False
     shares = (_share(_under(own.flat_m, other.outline_m)) for own, other in ((body, below), (below, body)))
     if all(share < _OVERLAP_SHARE for share in shares):
@@ -779,6 +915,18 @@ def _reaches_over(body: _Body, below: _Body) -> bool:
         return False
     near = away_m < away_m.min() + body.contact_m / 2
     return bool(body.heights_m[near].mean() > below.heights_m[nearest[near]].mean())
+
+
+def _neighbours(bodies: dict[int, _Body], most_m: float) -> dict[int, list[int]]:
+    """Of each object the others whose boxes are less than this apart, by their indices in ascending order."""
+    keys = list(bodies)
+    extents_m = np.array([body.extent_m for body in bodies.values()])
+    lows_m, highs_m = extents_m[..., 0], extents_m[..., 1]
+    apart_m = (np.maximum(lows_m[:, None], lows_m) - np.minimum(highs_m[:, None], highs_m)).max(axis=2)
+    np.fill_diagonal(apart_m, np.inf)
+    return {
+        key: [keys[other] for other in np.flatnonzero(own_m < most_m)] for key, own_m in zip(keys, apart_m, strict=True)
+    }
 
 
 def _apart_m(body: _Body, other: _Body, axes: int = 3) -> float:
@@ -802,8 +950,7 @@ def _distance_m(body: _Body, other: _Body, most_m: float) -> float:
 
 def _surface_of(level: _Level) -> Surface:
     basis = level.plane.basis()
-    flat_m = (level.points_m @ basis[:, :2]).astype(np.float32)
-    corners_m = cv2.convexHull(flat_m)[:, 0].astype(np.float64)
+    corners_m = convex_hull(level.points_m @ basis[:, :2])[:, 0].astype(np.float64)
     if len(corners_m) > 2:
         ahead_m = np.roll(corners_m, -1, axis=0)
         if (corners_m[:, 0] * ahead_m[:, 1] - corners_m[:, 1] * ahead_m[:, 0]).sum() < 0:
@@ -825,12 +972,12 @@ def _top_below(body: _Body, below: _Body, highest_m: float) -> tuple[float, floa
         first where the body hides the top from view.
     """
     reach_m = body.radius_m + _RING_M
-    if math.dist(body.middle_m, below.middle_m) > reach_m + below.radius_m:
+    (x_m, y_m), (below_x_m, below_y_m) = body.middle_xy_m, below.middle_xy_m
+    if math.hypot(x_m - below_x_m, y_m - below_y_m) > reach_m + below.radius_m:
         return None
     found, top_m, top_share = _top_within(below.flat_m, below.heights_m, body.middle_m, reach_m)
     if not found or top_m > highest_m:
         return None
-    x_m, y_m = body.middle_m.tolist()
     beyond_m = -cv2.pointPolygonTest(below.outline_m, (x_m, y_m), True)
     sides_m = below.sides_m
     touches = body.lowest_m - top_m < body.contact_m
@@ -880,12 +1027,14 @@ def _under(flat_m: FloatArray, outline_m: NDArray[np.float32]) -> NDArray[np.boo
 def _inside_hull(flat_m: FloatArray, hull_m: FloatArray) -> NDArray[np.bool_]:
     """Which of (N, 2) points lie inside a convex outline (E, 2)."""
     inside, corners = np.empty(len(flat_m), np.bool_), len(hull_m)
+    along_m = np.empty((corners, 2))
+    for e in range(corners):
+        ahead = e + 1 if e + 1 < corners else 0
+        along_m[e, 0], along_m[e, 1] = hull_m[ahead, 0] - hull_m[e, 0], hull_m[ahead, 1] - hull_m[e, 1]
     for n in range(len(flat_m)):
         left, right = True, True
         for e in range(corners):
-            ahead = (e + 1) % corners
-            turn = (hull_m[ahead, 0] - hull_m[e, 0]) * (flat_m[n, 1] - hull_m[e, 1])
-            turn -= (hull_m[ahead, 1] - hull_m[e, 1]) * (flat_m[n, 0] - hull_m[e, 0])
+            turn = along_m[e, 0] * (flat_m[n, 1] - hull_m[e, 1]) - along_m[e, 1] * (flat_m[n, 0] - hull_m[e, 0])
             left, right = left and turn >= 0, right and turn <= 0
             if not (left or right):
                 break

@@ -199,7 +199,7 @@ def _fit_windows(
 
     The sums over a window of inverse depth b and of the offsets u and v from its middle follow from those of the window
     to its left and of the columns of its rows, and those of the columns from the row above: what a pixel costs does not
-    grow with the radius.
+    grow with the radius. Where the last wanted pixel of the row is farther off than that, it begins anew.
     """
     height, width = keep.shape
     r = radius_px
@@ -219,20 +219,29 @@ def _fit_windows(
         if y < 0:
             continue
         n = su = sv = suu = suv = svv = sb = sbu = sbv = 0.0
-        for x in range(-r, width):
-            left, right = x - 1 - r, x + r
-            if left >= 0:  # leaves at u = -r
-                c, cv, cb = columns[0, left], columns[1, left], columns[3, left]
-                n, su, suu = n - c, su + r * c, suu - r * r * c
-                sv, suv, svv = sv - cv, suv + r * cv, svv - columns[2, left]
-                sb, sbu, sbv = sb - cb, sbu + r * cb, sbv - columns[4, left]
-            suu, su, suv, sbu = suu - 2 * su + n, su - n, suv - sv, sbu - sb
-            if right < width:  # enters at u = r
-                c, cv, cb = columns[0, right], columns[1, right], columns[3, right]
-                n, su, suu = n + c, su + r * c, suu + r * r * c
-                sv, suv, svv = sv + cv, suv + r * cv, svv + columns[2, right]
-                sb, sbu, sbv = sb + cb, sbu + r * cb, sbv + columns[4, right]
-            if x < 0 or n < least_count or not wanted[y, x]:
+        first, at = 0, -width - r  # the first of the columns that are in the window, and its middle
+        for x in range(width):
+            if not wanted[y, x]:
+                continue
+            if x - at > r:
+                n = su = sv = suu = suv = svv = sb = sbu = sbv = 0.0
+                first = max(x - r, 0)
+                at = first - r - 1
+            while at < x:
+                at += 1
+                left, right = at - 1 - r, at + r
+                if left >= first:  # leaves at u = -r
+                    c, cv, cb = columns[0, left], columns[1, left], columns[3, left]
+                    n, su, suu = n - c, su + r * c, suu - r * r * c
+                    sv, suv, svv = sv - cv, suv + r * cv, svv - columns[2, left]
+                    sb, sbu, sbv = sb - cb, sbu + r * cb, sbv - columns[4, left]
+                suu, su, suv, sbu = suu - 2 * su + n, su - n, suv - sv, sbu - sb
+                if right < width:  # enters at u = r
+                    c, cv, cb = columns[0, right], columns[1, right], columns[3, right]
+                    n, su, suu = n + c, su + r * c, suu + r * r * c
+                    sv, suv, svv = sv + cv, suv + r * cv, svv + columns[2, right]
+                    sb, sbu, sbv = sb + cb, sbu + r * cb, sbv + columns[4, right]
+            if n < least_count:
                 continue
             # Cramer's rule on the normal equations about the window's mean.
             mu, mv, mb = su / n, sv / n, sb / n

@@ -281,11 +281,18 @@ def occluders(visibility: Visibility, masks: NDArray[np.bool_]) -> tuple[int, ..
     """Indices of the masks (N, H, W) of what hides a part of an object; what no mask covers is none of them."""
     if not len(visibility.nearer_px):
         return ()
-    return tuple(
-        index
-        for index, mask in enumerate(masks)
-        if np.count_nonzero(mask.reshape(-1).take(visibility.nearer_px)) >= _MIN_OCCLUDER_PX
-    )
+    return tuple(np.flatnonzero(_count_covered(masks, visibility.nearer_px) >= _MIN_OCCLUDER_PX).tolist())
+
+
+@kernel("boolean[:, :, :]", "int64[::1]")
+def _count_covered(masks: NDArray[np.bool_], pixels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many of pixels (K,), indices in the flattened image, each of the masks (N, H, W) covers, (N,)."""
+    covered = np.zeros(len(masks), np.int64)
+    for k in range(len(pixels)):
+        row, column = pixels[k] // masks.shape[2], pixels[k] % masks.shape[2]
+        for n in range(len(masks)):
+            covered[n] += masks[n, row, column]
+    return covered
 
 
 def amodal_xyxy(box: OrientedBox, bounds: Bounds, intrinsics: Intrinsics) -> tuple[float, float, float, float] | None:

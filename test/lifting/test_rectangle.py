@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
+from scipy.spatial import ConvexHull
 
-from instance_seg_ros.lifting.rectangle import smallest_rectangle
+from instance_seg_ros.lifting.rectangle import convex_hull, smallest_rectangle
 
 
 @pytest.mark.parametrize("turn_deg", [0, 20, 75, 90, 130])
@@ -33,3 +35,20 @@ def test_the_outermost_thousandth_is_left_out_as_percentiles_do(count: int) -> N
 def test_no_points_have_no_rectangle() -> None:
     with pytest.raises(ValueError, match="no points"):
         smallest_rectangle(np.zeros((0, 2)))
+
+
+@pytest.mark.parametrize("count", [3, 4, 20, 1000])
+@pytest.mark.parametrize("shape", [(1.0, 1.0), (1.0, 0.01)], ids=["wide", "narrow"])
+def test_a_convex_hull_has_the_corners_that_scipy_finds(count: int, shape: tuple[float, float]) -> None:
+    points = np.random.default_rng(count).normal(size=(count, 2)) * shape + [2.0, -1.0]
+    found = convex_hull(points)[:, 0]
+    expected = points[ConvexHull(points).vertices].astype(np.float32)
+    assert sorted(found.tolist()) == sorted(expected.tolist())
+
+
+@pytest.mark.parametrize(
+    "points", [[(0, 0)], [(0, 0), (0, 0)], [(0, 0), (1, 2), (2, 4)], [(0, 0), (1, 0), (1, 1), (0, 1), (0.5, 0.5)]]
+)
+def test_the_hull_of_few_points_or_of_a_line_is_that_of_opencv(points: list[tuple[float, float]]) -> None:
+    given = np.array(points, dtype=np.float64)
+    np.testing.assert_array_equal(convex_hull(given), cv2.convexHull(given.astype(np.float32)))

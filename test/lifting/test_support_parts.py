@@ -9,8 +9,11 @@ import pytest
 
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.geometry import Plane
+from instance_seg_ros.core.instances import Instances, boxes_of_masks
+from instance_seg_ros.lifting.rectangle import convex_hull
 from instance_seg_ros.lifting.support import (
     Support,
+    _background_near,
     _background_planes,
     _between_objects,
     _Body,
@@ -20,9 +23,11 @@ from instance_seg_ros.lifting.support import (
     _is_slice,
     _is_tilted,
     _Level,
+    _points_m,
     _Scene,
     _supporting_family,
     _top_below,
+    dominant_plane,
 )
 
 TOLERANCE_M = 0.008
@@ -266,9 +271,71 @@ def test_the_main_plane_goes_through_what_is_measured_between_the_objects(
     beside = table.points_m[np.abs(table.points_m[:, 0]) > 0.12]
     background_m = np.concatenate([beside, floor[np.linspace(0, len(floor) - 1, points).astype(int)]])
     objects_m = np.concatenate([[x, 0.4, z] for x in (-0.11, 0.11) for z in (0.7, 1.3)]).reshape(-1, 3)
-    main, family = _between_objects(table, [table], background_m, objects_m.astype(np.float32), TOLERANCE_M)
+    outline_m = convex_hull(objects_m @ table.plane.basis()[:, :2])
+    main, family = _between_objects(table, [table], background_m, outline_m, TOLERANCE_M)
     assert main.plane.offset_m == pytest.approx(table.plane.offset_m - moved_m, abs=2e-4)
     assert family == [main]
+
+
+@pytest.mark.parametrize(("tolerance_m", "share"), [(0.008, 0.6), (0.008, 0.3), (0.002, 0.6)])
+@pytest.mark.parametrize("tilt_deg", [0.0, 30.0, 80.0])
+def test_the_plane_with_the_most_points_is_found_to_a_tenth_of_its_noise(
+    tolerance_m: float, share: float, tilt_deg: float
+) -> None:
+    rng, true = np.random.default_rng(1), level(0.0, tilt_deg=tilt_deg)
+    own_m = np.concatenate([true.points_m] * 4) + rng.normal(0, 0.1 * tolerance_m, (2000, 1)) * true.plane.normal
+    others_m = rng.uniform([-0.3, -0.4, 0.8], [0.3, 0.4, 1.2], (int(2000 * (1 - share) / share), 3))
+    points_m = np.concatenate([own_m, others_m]).astype(np.float32)
+    plane, inliers = dominant_plane(points_m, tolerance_m)
+    assert np.degrees(np.arccos(min(1.0, float(plane.normal @ true.plane.normal)))) < 0.1
+    assert plane.offset_m == pytest.approx(true.plane.offset_m, abs=0.03 * tolerance_m)
+    assert inliers[: len(own_m)].mean() > 0.95  # 98.8 % of a normal distribution lie within 2.5 sigma
+    assert inliers[len(own_m) :].mean() < 0.05
+
+
+@pytest.mark.parametrize(
+    "points_m", [[(0, 0, 1)] * 9, [(0.01 * x, 0, 1) for x in range(9)]], ids=["one place", "a line"]
+)
+def test_points_on_a_line_have_no_plane(points_m: list[tuple[float, float, float]]) -> None:
+    assert not dominant_plane(np.array(points_m, dtype=np.float32), 0.01)[1].any()
+
+
+def test_background_is_taken_around_boxes_beside_masks_where_there_is_depth() -> None:
+    """Against a plain way to say so, of two masks of which one meets the image's border."""
+    depth_m = np.ones((123, 162), dtype=np.float32)
+    depth_m[40:60, 60:80] = 0
+    masks = np.zeros((2, 123, 162), dtype=bool)
+    masks[0, 50:75, 41:66] = True
+    masks[1, 110:, 130:] = True
+    frame = RgbdFrame(None, depth_m, Intrinsics(162, 123, 150.0, 150.0, 80.0, 61.0))
+    names = ("object",)
+    instances = Instances(masks, boxes_of_masks(masks), np.ones(2, np.float32), np.zeros(2, np.int64), names)
+    expected = []
+    for row in range(0, 123, 4):
+        for column in range(0, 162, 4):
+            around = masks[:, max(row - 4, 0) : row + 5 : 4, max(column - 4, 0) : column + 5 : 4]
+            near = any(
+                x0 - 0.5 * max(x1 - x0, y1 - y0) - 32 < column < x1 + 0.5 * max(x1 - x0, y1 - y0) + 32
+                and y0 - 0.5 * max(x1 - x0, y1 - y0) - 32 < row < y1 + 0.5 * max(x1 - x0, y1 - y0) + 32
+                for x0, y0, x1, y1 in instances.boxes_xyxy
+            )
+            if near and depth_m[row, column] > 0 and not around.any():
+                expected.append((row, column))
+    assert 0 < len(expected) < (depth_m[::4, ::4] > 0).sum() - masks[:, ::4, ::4].sum()
+    found = _background_near(frame, instances).T.tolist()
+    assert {tuple(own) for own in found} >= set(expected)
+    beyond = {tuple(own) for own in found} - set(expected)  # what is near is told in whole strides
+    assert len(beyond) < 0.1 * len(expected)
+    assert all(depth_m[row, column] > 0 and not masks[:, row, column].any() for row, column in beyond)
+
+
+@pytest.mark.parametrize("count", [1, 30, 2000, 2001, 4567])
+def test_points_are_taken_evenly_from_the_first_to_the_last(count: int) -> None:
+    depth_m = np.arange(1, 5001, dtype=np.float32).reshape(50, 100) * 0.001
+    frame = RgbdFrame(None, depth_m, Intrinsics(100, 50, 100.0, 100.0, 50.0, 25.0))
+    pixels = np.stack(np.nonzero(depth_m))[:, :count]
+    chosen = np.linspace(0, count - 1, min(count, 2000)).astype(int)
+    np.testing.assert_array_equal(_points_m(frame, pixels)[:, 2], depth_m[tuple(pixels[:, chosen])])
 
 
 @pytest.mark.parametrize(("gap_m", "free"), [(0.2, True), (0.09, False)])

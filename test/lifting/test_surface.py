@@ -98,13 +98,18 @@ def test_the_fit_says_what_depth_a_pixel_that_was_not_kept_would_have() -> None:
     assert (depth_of(planes)[:, 36:] == 0).all()
 
 
-def test_planes_are_fitted_where_they_are_wanted() -> None:
+@pytest.mark.parametrize(
+    "columns",
+    [[5], [0, -1], [4, 5, 6, 7], [5, 8, 12], [5, 9, 13], [0, 3, 20, 24, 28, -1]],
+    ids=["one", "ends", "beside each other", "a radius apart", "farther apart", "some of each"],
+)
+def test_planes_are_fitted_where_they_are_wanted(columns: list[int]) -> None:
     depth_m = depth_of_plane(np.array([0.0, -0.6, -0.8]), -0.5)
-    keep, wanted = np.ones(depth_m.shape, dtype=bool), np.zeros(depth_m.shape, dtype=bool)
-    wanted[10:20, 5] = True
+    keep, wanted = np.random.default_rng(0).random(depth_m.shape) < 0.8, np.zeros(depth_m.shape, dtype=bool)
+    wanted[10:20, columns] = True
     everywhere, some = fit_local_planes(depth_m, keep, 3), fit_local_planes(depth_m, keep, 3, wanted)
     np.testing.assert_array_equal(some.inverse_depth > 0, wanted)
-    np.testing.assert_array_equal(depth_of(some)[wanted], depth_of(everywhere)[wanted])
+    np.testing.assert_allclose(some.values[:, wanted], everywhere.values[:, wanted], rtol=1e-5, atol=1e-9)
 
 
 def test_too_few_or_collinear_pixels_give_no_plane() -> None:
