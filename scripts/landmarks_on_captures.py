@@ -20,6 +20,7 @@ from scipy.ndimage import distance_transform_edt, median_filter
 from tabulate import tabulate
 
 from instance_seg_ros.core.camera import RgbdFrame
+from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.files.captures import capture_folders, read_capture
 from instance_seg_ros.tracking.landmarks import LandmarkFinder, Landmarks, motion_between
@@ -130,4 +131,7 @@ def _drawn(
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (InputError, OSError) as error:
+        raise SystemExit(f"error: {error}") from error

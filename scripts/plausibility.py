@@ -21,6 +21,7 @@ from tabulate import tabulate
 
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.depth import decode_depth, register_depth, scale_fault
+from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.core.parameters import GripperSettings
 from instance_seg_ros.files.captures import capture_folders, read_capture
@@ -140,4 +141,7 @@ CASES: dict[str, Fault] = {
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (InputError, OSError) as error:
+        raise SystemExit(f"error: {error}") from error

@@ -119,6 +119,12 @@ def run(args: argparse.Namespace) -> int:
             raise InputError(f"--box {x0},{y0},{x1},{y1} holds no pixel: it goes from X0,Y0 to before X1,Y1")
     if args.text and not prompts.phrases:  # everything that is found would be no answer
         raise InputError(f"--text {args.text!r} holds no word")
+    for option, asked, path in (
+        ("--point", args.point, "segmentation_prompt_model_path"),
+        ("--text", args.text, "segmentation_text_model_path"),
+    ):
+        if asked and not getattr(args, path):
+            raise InputError(f"{option} is answered by a model of its own: give --{path.replace('_', '-')}")
     if args.out.exists() and not args.out.is_dir():  # told before anybody waits for the model
         raise InputError(f"--out {args.out} is no folder")
     pipeline = load_pipeline(args)

@@ -298,8 +298,11 @@ def test_a_setting_reaches_its_stage(run: Callable, capture: Path, tmp_path: Pat
     [
         (["segment", "--out", "out"], "--depth and --camera missing; or give --capture DIR"),
         (["segment", "--out", "out", "--depth", "d.png"], "--camera missing"),
-        (["segment", "--out", "out", "--capture", "capture", "--point", "3,4"], "set segmentation.prompt_model_path"),
-        (["segment", "--out", "out", "--capture", "capture", "--text", "cup"], "set segmentation.text_model_path"),
+        (
+            ["segment", "--out", "out", "--capture", "capture", "--point", "3,4"],
+            "give --segmentation-prompt-model-path",
+        ),
+        (["segment", "--out", "out", "--capture", "capture", "--text", "cup"], "give --segmentation-text-model-path"),
         (["segment", "--out", "out", "--capture", "capture", "--text", " , "], "--text ' , ' holds no word"),
         (
             ["segment", "--out", "out", "--capture", "capture", "--segmentation-prompt-model-path", "nowhere/at/all"],
