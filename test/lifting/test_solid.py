@@ -20,7 +20,8 @@ from instance_seg_ros.learning.synthetic.pictures.render import RayCaster
 from instance_seg_ros.learning.synthetic.rooms.world import Placed
 from instance_seg_ros.lifting import Instance3D, Lifter
 from instance_seg_ros.lifting.columns import fill_columns, has_flat_top, leans, turn_of_faces
-from instance_seg_ros.lifting.solid import Ball, Body, Revolution, fit_revolution
+from instance_seg_ros.lifting.sections import BINS
+from instance_seg_ros.lifting.solid import Ball, Body, Revolution, _count_free, _judged, fit_revolution
 
 VGA = Intrinsics(640, 480, 600.0, 600.0, 319.5, 239.5)
 GREY = Appearance("plain", (0.5, 0.5, 0.5))
@@ -259,6 +260,8 @@ def test_a_body_of_revolution_is_found_with_its_axis_and_its_profile(radii_m: np
     np.testing.assert_allclose(found.axis_m, AXIS_M, atol=0.002)
     expected_m = np.interp(found.heights_m, np.linspace(0, 0.1, 40), radii_m)
     assert np.median(np.abs(found.radii_m - expected_m)) < 0.0015
+    half_bin_m = 0.1 / BINS / 2
+    assert found.heights_m[[0, -1]].tolist() == pytest.approx([half_bin_m, 0.1 - half_bin_m])
     assert found.scatter_m < 0.001
     assert not found.inner_m.any()
 
@@ -305,9 +308,48 @@ def test_a_side_with_oval_sections_is_found_with_its_stretch(frame: RgbdFrame) -
     mask[:, 319 - int(600 * 0.079 / 0.95) : 320 + int(600 * 0.019 / 0.95)] = True
     found = fit_revolution(body_of(side_of(np.full(40, 0.03), stretch=1.6)), frame, mask)
     assert found is not None and not found.is_round and not found.doubted
+    assert np.linalg.det(found.stretch) == pytest.approx(1)
     spread_m = np.ptp(found.outline_m(), axis=0)
     np.testing.assert_allclose(spread_m, [0.06, 0.096], rtol=0.1)
     np.testing.assert_allclose(found.axis_m, AXIS_M, atol=0.004)
+
+
+def test_sections_that_are_longer_along_an_axis_are_not_round() -> None:
+    profile_m = np.full(3, 0.04)
+    assert Revolution(AXIS_M, profile_m, profile_m, profile_m, 0.0).is_round
+    assert not Revolution(AXIS_M, profile_m, profile_m, profile_m, 0.0, np.diag([1.25, 0.8])).is_round
+
+
+@pytest.mark.parametrize(("spread_m", "is_wide"), [(0.19, True), (0.21, False)])
+def test_what_is_wider_anywhere_than_all_that_is_seen_of_it_is_refuted(spread_m: float, is_wide: bool) -> None:
+    points_m = np.array([[0.0, 0.0, 0.02], [0.6 * spread_m, 0.8 * spread_m, 0.05]])
+    body = Body(points_m, np.zeros_like(points_m), 0.1, np.eye(3), np.array([0.0, 0.0, 1.0]))
+    radii_m = np.array([0.2, 0.01])
+    cone = Revolution(AXIS_M, np.array([0.025, 0.075]), radii_m, np.zeros(2), 0.0)
+    assert (_judged(cone, body, NOTHING_SEEN, ALL_MASK, False) is None) is is_wide
+
+
+@pytest.mark.parametrize(
+    ("depth_m", "in_mask", "x_m", "free", "unknown"),
+    [
+        (1.009, False, 0.0, 0, 0),  # within the noise of its surface
+        (1.011, False, 0.0, 1, 0),
+        (1.011, True, 0.0, 0, 0),
+        (0.0, False, 0.0, 0, 1),
+        (0.9, False, 0.0, 0, 0),  # hidden
+        (1.011, False, 0.532, 1, 0),  # the last column
+        (1.011, False, 0.535, 0, 0),  # beside the image
+    ],
+)
+def test_a_place_is_free_where_the_camera_sees_a_centimetre_past_it_beside_the_mask(
+    depth_m: float, in_mask: bool, x_m: float, free: int, unknown: int
+) -> None:
+    """A place 1 m ahead; y of the body's frame is x of the camera's."""
+    basis = np.array([[0.0, 1, 0], [0, 0, -1], [-1, 0, 0]])
+    seen, mask = np.full((480, 640), depth_m, np.float32), np.full((480, 640), in_mask)
+    optics = VGA.fx, VGA.fy, VGA.cx, VGA.cy
+    found = _count_free(np.array([[0.2, x_m, 0.0]]), basis, np.array([0.0, 0.0, 1.2]), seen, mask, *optics)
+    assert found == (free, unknown)
 
 
 @pytest.mark.parametrize(
@@ -440,6 +482,34 @@ def test_a_ball_that_is_held_goes_on_below_where_more_of_it_is_seen_than_of_a_bo
     plane = Plane(np.array([0.0, -1.0, 0.0]), 0.0)
     seen_m = float(plane.height_m(points[0]).min())
     assert ball.lowest_m(plane, seen_m) == pytest.approx(lowest_m, abs=0.001)
+
+
+@pytest.mark.parametrize(
+    ("up", "top", "rests"),
+    [
+        (1.0, 0.9, True),
+        (1.07, 0.9, True),
+        (1.09, 0.9, False),  # over its support
+        (0.93, 0.9, True),
+        (0.91, 0.9, False),  # in it
+        (1.0, 0.16, True),
+        (1.0, 0.14, False),  # a bowl is like its lower half
+    ],
+)
+def test_a_ball_rests_where_it_touches_its_support_and_more_than_its_lower_half_is_seen(
+    up: float, top: float, rests: bool
+) -> None:
+    """Heights in radii: of its middle above the support, and of what is seen above that."""
+    ball, z_m = Ball(np.array([0.1, -0.05, 0.7]), 0.05), 0.05 * up
+    basis = np.array([[0.0, 1, 0], [0, 0, -1], [-1, 0, 0]])
+    origin_m = ball.centre_m - basis @ [*AXIS_M, z_m]
+    points_m = dome(-0.3, 0.5)[0] @ basis  # what is seen of it, wherever it is
+    body = Body(points_m, np.zeros_like(points_m), z_m + 0.05 * top, basis, origin_m)
+    found = ball.resting(body, NOTHING_SEEN, ALL_MASK)
+    assert (found is not None) is rests
+    if found is not None:
+        np.testing.assert_allclose(found.axis_m, AXIS_M, atol=1e-12)
+        assert found.radii_m.max() == pytest.approx(0.05, abs=1e-4)
 
 
 def test_a_band_of_a_cylinder_is_no_ball() -> None:
