@@ -28,8 +28,8 @@ from instance_seg_ros.files.result_files import write_results
 from instance_seg_ros.pipeline import Pipeline, Scene, SceneObject
 from instance_seg_ros.segmentation.prompts import Prompts, phrases_of
 
-COLUMNS = ("label", "class", "score", "points", "distance m", "size cm", "grasps", "best", "status")
-_ALIGNMENT = ("right", "left", "right", "right", "right", "right", "right", "right", "left")
+COLUMNS = ("label", "id", "class", "score", "points", "distance m", "size cm", "grasps", "best", "status")
+_ALIGNMENT = ("right", "right", "left", "right", "right", "right", "right", "right", "right", "left")
 USAGE = """\
 %(prog)s [--color FILE] --depth FILE --camera JSON --out DIR [options]
        %(prog)s --capture DIR --out DIR [options]"""
@@ -196,6 +196,7 @@ def row_of(scene_object: SceneObject) -> list[object]:
     size = "-" if lifted.box is None else " x ".join(f"{side * 100:.1f}" for side in lifted.box.size_m)
     return [
         scene_object.label,
+        f"#{scene_object.track_id}",  # as in the picture
         scene_object.class_name,
         f"{scene_object.score:.2f}",
         len(lifted.points_m),

@@ -198,8 +198,9 @@ def test_segment_writes_the_results_and_prints_a_table(
     document = json.loads((out / "instances.json").read_text())
     assert [instance["class"] for instance in document["instances"]] == ["block", "block"]
     assert document["instances"][0]["surface_centroid_m"][2] == pytest.approx(0.7, abs=0.002)
+    ids = [instance["track_id"] for instance in document["instances"]]
+    assert re.findall(r"^ +(\d+) +#(\d+) +block ", shown, re.MULTILINE) == [("1", str(ids[0])), ("2", str(ids[1]))]
     for word in (
-        "label",
         "class",
         "score",
         "distance m",

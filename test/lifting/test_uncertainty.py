@@ -104,6 +104,17 @@ def test_each_cause_widens_the_error_by_its_share_of_the_side(
     assert (across, upwards) == pytest.approx(expected_m, abs=2e-6)
 
 
+@pytest.mark.parametrize(
+    ("completed", "unseen_m", "upwards_m"),
+    [(True, 0.01, 0.005572), (True, 0.05, 0.021556), (False, 0.0, 0.056202), (False, 0.05, 0.076202)],
+)
+def test_upwards_an_unseen_foot_adds_two_fifths_of_itself_and_a_far_side_a_quarter_of_the_width(
+    completed: bool, unseen_m: float, upwards_m: float
+) -> None:
+    found_m = deviations_m(size_m=(0.2, 0.1, 0.05), completed=completed, unseen_m=unseen_m)
+    assert found_m[2] == pytest.approx(upwards_m, abs=2e-6)
+
+
 def test_errors_along_the_axes_of_a_box_that_lies_askew_are_along_these_axes() -> None:
     axes = np.array([[-1, -44, 68], [76, 23, 16], [-28, 64, 41]]) / 81  # as columns; rows are other directions
     covariance_m2 = covariance_along_m2(axes, np.array([0.01, 0.02, 0.04]), CENTRE_M)
