@@ -25,7 +25,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from tabulate import tabulate
 
-from instance_seg_ros.demo.camera_node import wait_until
+from instance_seg_ros.demo.processes import wait_until
 from instance_seg_ros.messages.incoming import RgbdMessages
 from instance_seg_ros.ros.health import Health
 from instance_seg_ros.ros.inputs import FASTDDS_PROFILE, FASTDDS_VARIABLES, Inputs

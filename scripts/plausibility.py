@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """How often wrong units and a wrong registration of depth are noticed, and how often right ones are blamed.
 
     instance-seg synth --out STORE --frames 120 --views 2 --width 640 --height 480 --seed 77 --color

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """What it costs to take lens distortion out of a frame: `python scripts/rectification_cost.py`."""
 
 from __future__ import annotations

@@ -39,6 +39,16 @@ def test_rotations_are_composed_in_their_order(transform_message: Callable) -> N
     np.testing.assert_allclose((in_root @ in_b).matrix, np.eye(4), atol=1e-12)
 
 
+def test_of_two_turned_frames_the_one_is_told_in_the_axes_of_the_other(transform_message: Callable) -> None:
+    tree = FrameTree()
+    tree.add_static(turned(transform_message("root", "a", (1.0, 0.0, 0.0)).transforms[0], np.pi / 2))
+    tree.add_static(turned(transform_message("root", "b", (1.0, 3.0, 0.0)).transforms[0], np.pi))
+    found = tree.lookup("a", "b", T0_NS)
+    assert found is not None
+    np.testing.assert_allclose(found.translation_m, [3, 0, 0], atol=1e-12)  # 3 m along y of the root, which is a's x
+    np.testing.assert_allclose(found.rotation @ [1, 0, 0], [0, 1, 0], atol=1e-12)
+
+
 def test_a_loop_of_transforms_ends(transform_message: Callable) -> None:
     tree = FrameTree()
     for parent, child in (("b", "a"), ("a", "b")):

@@ -183,14 +183,14 @@ def test_truth_tells_what_was_wrong_with_a_grasp(changes: dict[str, object], wro
 def test_planned_contacts_are_held_against_the_true_surface(
     middle_x_m: float, width_m: float, errors_m: tuple[float, float]
 ) -> None:
-    """Of a block 50 mm wide, along its x."""
-    T_object_grasp = np.eye(4)
-    T_object_grasp[:3, 3] = (middle_x_m, 0.003, 0.03)
-    found = contacts_against_truth(block((0.05, 0.08, 0.07)).mesh, T_object_grasp, width_m)
+    """Of a block 50 mm wide, along its y, which is the grasp's x."""
+    mesh, T_object_grasp = block((0.08, 0.05, 0.07)).mesh, np.eye(4)
+    T_object_grasp[:3] = [[0, 0, 1, 0.003], [1, 0, 0, middle_x_m], [0, 1, 0, 0.03]]
+    found = contacts_against_truth(mesh, T_object_grasp, width_m)
     assert found is not None
     assert found[0] == pytest.approx(errors_m, abs=1e-5) and found[1] == pytest.approx((0, 0), abs=0.1)
     T_object_grasp[2, 3] = 0.08
-    assert contacts_against_truth(block((0.05, 0.08, 0.07)).mesh, T_object_grasp, width_m) is None
+    assert contacts_against_truth(mesh, T_object_grasp, width_m) is None
 
 
 def test_calibration_puts_each_grasp_into_the_bin_of_its_quality() -> None:
