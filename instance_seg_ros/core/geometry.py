@@ -151,6 +151,14 @@ class Transform:
         homogeneous[:3, 3] = self.translation_m
         return homogeneous
 
+    def moved_to(self, translation_m: ArrayLike) -> Transform:
+        """The same rotation at another place.
+
+        Raises:
+            ValueError: for another shape, or a value that is not finite.
+        """
+        return Transform._of_checked(self.rotation, frozen(translation_m, (3,), "translation_m"))
+
     def inverse(self) -> Transform:
         """`T_b_a` of this `T_a_b`."""
         return self._inverse

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.compiled import inner, kernel
-from instance_seg_ros.lifting.order_statistics import median
+from instance_seg_ros.lifting.order_statistics import median_of_first
 from instance_seg_ros.lifting.solid import Body
 
 FloatArray = NDArray[np.float64]
@@ -125,23 +125,18 @@ def fill_columns(
         min(max(int(side_m / _MIN_CELL_M + _ROUNDING), 1), math.ceil(_GRID * side_m / max(sides_m) - _ROUNDING))
         for side_m in sides_m
     ]
-    measured_m = np.full(counts, -np.inf)
-    _measure_tops(body.points_m, axes, low_m, size_m, measured_m)
-    usual_m = median(measured_m[np.isfinite(measured_m)])
-    bottoms_m, tops_m = np.empty_like(measured_m), np.empty_like(measured_m)
-    camera, depth_m = frame.intrinsics, np.ascontiguousarray(frame.depth_m)
-    optics = np.array([camera.fx, camera.fy, camera.cx, camera.cy])
+    camera = frame.intrinsics
+    bottoms_m, tops_m = np.empty(counts), np.empty(counts)
     _fill(
-        measured_m,
+        body.points_m,
         axes,
         low_m,
         size_m,
         body.top_m,
-        usual_m,
         underside.value,
         body.pose,
-        optics,
-        depth_m,
+        (camera.fx, camera.fy, camera.cx, camera.cy),
+        np.ascontiguousarray(frame.depth_m),
         np.ascontiguousarray(mask),
         bottoms_m,
         tops_m,
@@ -149,7 +144,7 @@ def fill_columns(
     return Columns(axes, low_m, size_m, bottoms_m, tops_m)
 
 
-@kernel("float64[:, ::1]", "float64[:, :]", "float64[:]", "float64[:]", "float64[:, ::1]", writes=("tops_m",))
+@inner
 def _measure_tops(
     points_m: FloatArray, axes: FloatArray, low_m: FloatArray, size_m: FloatArray, tops_m: FloatArray
 ) -> None:
@@ -167,21 +162,20 @@ def _cell_of(offset_m: float, size_m: float, count: int) -> int:
 
 
 @kernel(
-    *("float64[:, ::1]", "float64[:, :]", "float64[:]", "float64[:]", "float64", "float64", "int64"),
-    *("float64[:, ::1]", "float64[::1]", "float32[:, ::1]", "boolean[:, ::1]"),
+    *("float64[:, ::1]", "float64[:, :]", "float64[:]", "float64[:]", "float64", "int64"),
+    *("float64[:, ::1]", "UniTuple(float64, 4)", "float32[:, ::1]", "boolean[:, ::1]"),
     *("float64[:, ::1]", "float64[:, ::1]"),
     writes=("bottoms_m", "tops_m"),
 )
 def _fill(
-    measured_m: FloatArray,
+    points_m: FloatArray,
     axes: FloatArray,
     low_m: FloatArray,
     size_m: FloatArray,
     top_m: float,
-    usual_m: float,
     underside: int,
     pose: FloatArray,
-    optics: FloatArray,
+    optics: tuple[float, float, float, float],
     depth_m: NDArray[np.float32],
     mask: NDArray[np.bool_],
     bottoms_m: FloatArray,
@@ -190,13 +184,20 @@ def _fill(
     """The columns (I, J) of `fill_columns`.
 
     Args:
-        measured_m: (I, J) highest points, -inf where there is none.
-        usual_m: of what is hidden on either side.
+        points_m: (N, 3) of the body.
         underside: value of `Underside`.
         pose: (4, 3) basis of the body's frame and, last, its origin.
-        optics: (4,) fx, fy, cx, cy.
+        optics: fx, fy, cx, cy.
     """
-    across, along = measured_m.shape
+    across, along = tops_m.shape
+    measured_m = np.full((across, along), -np.inf)  # the highest points
+    _measure_tops(points_m, axes, low_m, size_m, measured_m)
+    known_m, known = np.empty(measured_m.size), 0
+    for i in range(across):
+        for j in range(along):
+            known_m[known] = measured_m[i, j]
+            known += measured_m[i, j] > -np.inf
+    usual_m = median_of_first(known_m, known)  # of what is hidden on either side
     bound_m = np.empty((across, along))
     seen = high = 0
     for i in range(across):
@@ -245,7 +246,7 @@ def _free_from_m(
     y_m: float,
     top_m: float,
     pose: FloatArray,
-    optics: FloatArray,
+    optics: tuple[float, float, float, float],
     depth_m: NDArray[np.float32],
     mask: NDArray[np.bool_],
 ) -> float:

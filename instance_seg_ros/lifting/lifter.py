@@ -36,12 +36,12 @@ from instance_seg_ros.lifting.surface import (
     Bounds,
     KeptPoints,
     crop_around,
-    depth_step_pixels,
-    dilated,
+    depth_of,
     eroded,
     fit_local_planes,
     grown_over_surface,
     kept_points,
+    well_inside,
     window_radius_px,
     without_strays,
 )
@@ -280,35 +280,20 @@ class Lifter:
         settings, focal_px = self.settings, frame.intrinsics.fx
         crop = crop_around(bounds, mask.shape, settings.mask_erosion_px + 2)
         depth_m, inside = np.ascontiguousarray(frame.depth_m[crop]), np.ascontiguousarray(mask[crop])
-        near, median_m = self._within_depth_gate(depth_m, self._core(depth_m, inside), focal_px)
+        step = settings.depth_step_m, settings.depth_step_ratio
+        core = well_inside(depth_m, inside, step, settings.mask_erosion_px, _MIN_KEPT_SHARE)
+        near, median_m = self._within_depth_gate(depth_m, core, focal_px)
         core = _largest_piece(near, inside, settings.mask_erosion_px, depth_m, focal_px)
         if core is not near:
-            median_m = median(depth_m[core])
+            _, median_m, _ = depth_of(depth_m, core)
         radius_px = window_radius_px(median_m, focal_px)
         planes = fit_local_planes(depth_m, core, radius_px, inside & ~core)
         tolerance = 0.5 * settings.depth_step_m, 0.5 * settings.depth_step_ratio
         kept = grown_over_surface(depth_m, inside, core, planes, tolerance)
-        kept = without_strays(depth_m, kept, (settings.depth_step_m, settings.depth_step_ratio))
+        kept = without_strays(depth_m, kept, step)
         # Windows without the rim that was given back reach past the core's edge: their planes lie off what bends there.
         planes = fit_local_planes(depth_m, kept, radius_px, kept)
         return kept_points(depth_m, kept, planes, tolerance, (crop[1].start, crop[0].start), frame.intrinsics)
-
-    def _core(self, depth_m: NDArray[np.float32], inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Measured pixels well inside the mask and away from depth steps; eased for masks too thin for that.
-
-        Args:
-            depth_m, inside: (h, w) crops of the depth and of the mask.
-        """
-        measured = inside & (depth_m > 0)
-        enough = _MIN_KEPT_SHARE * np.count_nonzero(measured)
-        steps = depth_step_pixels(depth_m, self.settings.depth_step_m, self.settings.depth_step_ratio)
-        away = measured & ~dilated(steps, 3)
-        # Where a mask meets the image's border nothing is taken off.
-        for erosion_px in range(self.settings.mask_erosion_px, -1, -1):
-            core = eroded(inside, 2 * erosion_px + 1) & away
-            if np.count_nonzero(core) >= enough:
-                return core
-        return measured & ~steps
 
     def _within_depth_gate(
         self, depth_m: NDArray[np.float32], core: NDArray[np.bool_], focal_px: float
@@ -320,13 +305,13 @@ class Lifter:
         stays, so long as most of it is within: a long thing that points away from the camera. Of no pixel the median
         counts as 1 m.
         """
-        own_m = depth_m[core]
-        if not len(own_m):
+        count, median_m, farthest_m = depth_of(depth_m, core)
+        if not count:
             return core, 1.0
-        median_m = median(own_m)
-        deviations_m, wide_m = np.abs(own_m - median_m), max(core.shape) * median_m / focal_px
-        if deviations_m.max() <= wide_m:
+        wide_m = max(core.shape) * median_m / focal_px
+        if farthest_m <= wide_m:
             return core, median_m
+        deviations_m = np.abs(depth_m[core] - median_m)
         gate_m = max(self.settings.outlier_mad_factor * (1.4826 * median(deviations_m)), wide_m)
         within = core & (abs(depth_m - median_m) <= gate_m)
         left_out = core & ~within
@@ -335,7 +320,8 @@ class Lifter:
         count, pieces = cv2.connectedComponents(core.view(np.uint8), connectivity=4)
         mostly_within = 2 * np.bincount(pieces[within], minlength=count) > np.bincount(pieces[core], minlength=count)
         within |= left_out & mostly_within[pieces]
-        return within, median(depth_m[within]) if within.any() else 1.0
+        count, median_m, _ = depth_of(depth_m, within)
+        return within, median_m if count else 1.0
 
     def _instance(
         self,

@@ -204,27 +204,26 @@ def fit_ball(points_m: FloatArray, normals: FloatArray) -> tuple[bool, float, fl
     none, count = (False, 0.0, 0.0, 0.0, 0.0), len(points_m)
     if count < _MIN_BALL_POINTS:
         return none
-    normal, row, spread = np.zeros((4, 5)), np.empty(5), np.zeros((3, 3))
-    known, origin = 0, np.empty(3)
+    # Of most objects the normals tell already that they are no balls.
+    known, xx, xy, xz, yy, yz, zz = 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    for i in range(count):
+        n_x, n_y, n_z = normals[i, 0], normals[i, 1], normals[i, 2]
+        xx, xy, xz = xx + n_x * n_x, xy + n_x * n_y, xz + n_x * n_z
+        yy, yz, zz = yy + n_y * n_y, yz + n_y * n_z, zz + n_z * n_z
+        known += n_x != 0 or n_y != 0 or n_z != 0
+    determinant = xx * (yy * zz - yz * yz) - xy * (xy * zz - yz * xz) + xz * (xy * yz - yy * xz)
+    if known < _MIN_BALL_POINTS or determinant <= _BALL_SPREAD * known**3:
+        return none
+    normal, row, origin = np.zeros((4, 5)), np.empty(5), np.empty(3)
     for k in range(3):
         origin[k] = _mean(points_m[:, k])
     for i in range(count):
-        row[4] = 0.0
+        row[3], row[4] = 1.0, 0.0
         for k in range(3):
             row[k] = points_m[i, k] - origin[k]
             row[4] += row[k] * row[k]
-            for j in range(3):
-                spread[k, j] += normals[i, k] * normals[i, j]
-        known += normals[i, 0] != 0 or normals[i, 1] != 0 or normals[i, 2] != 0
-        row[3] = 1.0
         _add_products(normal, 1.0, row)
-    determinant = (
-        spread[0, 0] * (spread[1, 1] * spread[2, 2] - spread[1, 2] ** 2)
-        - spread[0, 1] * (spread[0, 1] * spread[2, 2] - spread[1, 2] * spread[0, 2])
-        + spread[0, 2] * (spread[0, 1] * spread[1, 2] - spread[1, 1] * spread[0, 2])
-    )
-    # Of most objects the normals tell already that they are no balls.
-    if known < _MIN_BALL_POINTS or determinant <= _BALL_SPREAD * known**3 or not _solve(normal):
+    if not _solve(normal):
         return none
     x, y, z = normal[0, 4] / 2, normal[1, 4] / 2, normal[2, 4] / 2
     square = normal[3, 4] + x * x + y * y + z * z

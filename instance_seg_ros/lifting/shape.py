@@ -136,7 +136,7 @@ class CompletedShape:
         """
         size_m, T_camera_box = np.array(box.size_m), box.T_camera_box
         low_m = T_camera_box.translation_m - T_camera_box.rotation[:, 2] * size_m[2] / 2
-        T_camera_shape = Transform(T_camera_box.rotation, low_m)
+        T_camera_shape = T_camera_box.moved_to(low_m)
         T_shape_camera = T_camera_shape.inverse()
         points_m, normals = np.empty((2, len(surface.outline_m), 3))
         fitted = shape_kernels.turned(

@@ -30,6 +30,8 @@ view whose level part is at least the second, the lower side is known."""
 _RESTS, _SEEN_ABOVE = 0.08, 0.15
 """A ball rests on a support that it touches within the first share of its radius, and is seen higher than its middle by
 the second: a bowl is like its lower half."""
+_MIDDLES = (np.arange(BINS) + 0.5) / BINS
+"""Of the bins of height."""
 _RING = 48
 _ANGLES = np.arange(_RING) * 2 * np.pi / _RING
 _CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1)
@@ -100,11 +102,31 @@ class Revolution:
 
     def inner_surface_m(self) -> FloatArray:
         """(K, R, 3) points all around, a little inside of it, where an outline's noise does not reach."""
-        circle = _CIRCLE[::2] @ self.stretch.T
-        points_m = np.empty((len(self.radii_m), len(circle), 3))
-        points_m[:, :, :2] = self.axis_m + _INSIDE * self.radii_m[:, None, None] * circle
-        points_m[:, :, 2] = self.heights_m[:, None]
+        points_m = np.empty((len(self.radii_m), len(_CIRCLE) // 2, 3))
+        _lay_around(self.axis_m, self.heights_m, self.radii_m, self.stretch, _CIRCLE, points_m)
         return points_m
+
+
+@kernel(
+    *("float64[::1]", "float64[::1]", "float64[::1]", "float64[:, :]", "float64[:, ::1]", "float64[:, :, ::1]"),
+    writes=("points_m",),
+)
+def _lay_around(
+    axis_m: FloatArray,
+    heights_m: FloatArray,
+    radii_m: FloatArray,
+    stretch: FloatArray,
+    circle: FloatArray,
+    points_m: FloatArray,
+) -> None:
+    """The points (K, R, 3) of `Revolution.inner_surface_m`, at every other place of a circle (2 R, 2)."""
+    for r in range(points_m.shape[1]):
+        x, y = circle[2 * r, 0], circle[2 * r, 1]
+        along, aside = x * stretch[0, 0] + y * stretch[0, 1], x * stretch[1, 0] + y * stretch[1, 1]
+        for k in range(len(radii_m)):
+            points_m[k, r, 0] = axis_m[0] + _INSIDE * radii_m[k] * along
+            points_m[k, r, 1] = axis_m[1] + _INSIDE * radii_m[k] * aside
+            points_m[k, r, 2] = heights_m[k]
 
 
 def fit_revolution(
@@ -175,7 +197,7 @@ class Ball:
         x_m, y_m, z_m = ((self.centre_m - body.origin_m) @ body.basis).tolist()
         if abs(z_m - self.radius_m) > _RESTS * self.radius_m or body.top_m < z_m + _SEEN_ABOVE * self.radius_m:
             return None
-        heights_m = (np.arange(BINS) + 0.5) / BINS * (z_m + self.radius_m)
+        heights_m = _MIDDLES * (z_m + self.radius_m)
         radii_m = np.sqrt(np.maximum(self.radius_m**2 - (heights_m - z_m) ** 2, 0.0))
         ball = Revolution(np.array([x_m, y_m]), heights_m, radii_m, np.zeros(BINS), 0.0)
         return _judged(ball, body, frame, mask, partly_seen)
@@ -187,8 +209,7 @@ def _judged(
     """It, and whether it is doubted; None where it is far wider than what was measured of it, or where the camera sees
     free space inside of it.
     """
-    x_m, y_m = (float(along_m.max() - along_m.min()) for along_m in body.points_m[:, :2].T)
-    if revolution.radii_m.max() > _WIDEST * math.sqrt(x_m * x_m + y_m * y_m):
+    if revolution.radii_m.max() > _WIDEST * _diagonal_m(body.points_m):
         return None
     inside_m = revolution.inner_surface_m().reshape(-1, 3)
     depth_m, own = np.ascontiguousarray(frame.depth_m), np.ascontiguousarray(mask)
@@ -201,6 +222,16 @@ def _judged(
     return replace(revolution, doubted=True) if not partly_seen and free + unknown > most else revolution
 
 
+@kernel("float64[:, ::1]")
+def _diagonal_m(points_m: FloatArray) -> float:
+    """Of the rectangle along the axes around points (N, 3) seen from above."""
+    low_x, high_x, low_y, high_y = points_m[0, 0], points_m[0, 0], points_m[0, 1], points_m[0, 1]
+    for n in range(1, len(points_m)):
+        x, y = points_m[n, 0], points_m[n, 1]
+        low_x, high_x, low_y, high_y = min(low_x, x), max(high_x, x), min(low_y, y), max(high_y, y)
+    return math.sqrt((high_x - low_x) ** 2 + (high_y - low_y) ** 2)
+
+
 def _fit_round(body: Body, share: float = 1.0, partly_seen: bool = False) -> Revolution | None:
     """The body of revolution that a body looks like.
 
@@ -211,8 +242,7 @@ def _fit_round(body: Body, share: float = 1.0, partly_seen: bool = False) -> Rev
     found, x_m, y_m, scatter_m = fit_circles(body.points_m, body.normals, body.top_m, share, partly_seen, profile_m)
     if not found:
         return None
-    middles_m = (np.arange(BINS) + 0.5) / BINS * body.top_m
-    return Revolution(np.array([x_m, y_m]), middles_m, profile_m[0], profile_m[1], scatter_m)
+    return Revolution(np.array([x_m, y_m]), _MIDDLES * body.top_m, profile_m[0], profile_m[1], scatter_m)
 
 
 def _oval_stretch(body: Body) -> FloatArray | None:

@@ -6,7 +6,7 @@ import enum
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import cv2
 import numpy as np
@@ -17,7 +17,6 @@ from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.compiled import inner, kernel
 from instance_seg_ros.core.geometry import Plane
 from instance_seg_ros.core.instances import Instances
-from instance_seg_ros.lifting.completion import pixels_of
 from instance_seg_ros.lifting.lying import lowest_of_lying
 from instance_seg_ros.lifting.moments import moments
 from instance_seg_ros.lifting.order_statistics import (
@@ -98,7 +97,9 @@ _SEEN_TOP_SHARE = 0.2
 _FREE_SHARE = 0.1
 _MIN_FREE_M = 0.02
 """An object is held when this share, and so much, of a vertical between it and what is below is seen to be empty."""
-_VERTICALS = 20
+_VERTICALS, _HEIGHT_STEP_M = 20, 0.004
+_LEAST_DEPTH_M = 1e-3
+"""What lies beside the camera or behind it counts as so far in front of it."""
 _INNER_SHARE = 0.6
 """Verticals through points of the object that are drawn to its middle by this: a round body overhangs its foot."""
 _HIGH, _HIGH_SHARE = 1.5, 0.8
@@ -356,10 +357,13 @@ def _find_background(
 
 def _amid(pixels: NDArray[np.int64], bounds: Sequence[Bounds]) -> NDArray[np.int64]:
     """Those of pixels (2, N) that lie inside the rectangle around all objects."""
-    lefts, tops, widths, heights = np.array(bounds).T
-    rows, columns = pixels
-    inside = (rows >= tops.min()) & (rows < (tops + heights).max())
-    return pixels[:, inside & (columns >= lefts.min()) & (columns < (lefts + widths).max())]
+    left, top = min(left for left, _, _, _ in bounds), min(top for _, top, _, _ in bounds)
+    right = max(left + width for left, _, width, _ in bounds)
+    bottom = max(top + height for _, top, _, height in bounds)
+    # The rows are in ascending order.
+    first, last = np.searchsorted(pixels[0], (top, bottom)).tolist()
+    columns = pixels[1, first:last]
+    return pixels[:, first:last][:, (columns >= left) & (columns < right)]
 
 
 def _points_m(frame: RgbdFrame, pixels: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -457,12 +461,19 @@ def _sigma_m(residual_m: NDArray[np.floating]) -> float:
 
 def dominant_plane(points_m: NDArray[np.float32], tolerance_m: float) -> tuple[Plane, NDArray[np.bool_]]:
     """The plane with the most inliers, oriented towards the camera, and its inliers (N,) bool."""
-    corners = np.random.default_rng(0).integers(len(points_m), size=(_HYPOTHESES, 3))
-    inliers = np.zeros(len(points_m), dtype=bool)
-    found, normal, offset_m = _find_plane(np.ascontiguousarray(points_m, np.float32), corners, tolerance_m, inliers)
+    inliers, drawn = np.zeros(len(points_m), dtype=bool), _drawn_corners(len(points_m))
+    found, normal, offset_m = _find_plane(np.ascontiguousarray(points_m, np.float32), drawn, tolerance_m, inliers)
     if not found:  # fewer than three distinct points, or all on a line
         return Plane(np.array([0.0, 0.0, -1.0]), 0.0), inliers
     return Plane(normal, offset_m), inliers
+
+
+@lru_cache(maxsize=256)
+def _drawn_corners(count: int) -> NDArray[np.int64]:
+    """Indices (_HYPOTHESES, 3) of so many points, at random and always the same; most frames have as many of them."""
+    corners = np.random.default_rng(0).integers(count, size=(_HYPOTHESES, 3))
+    corners.setflags(write=False)
+    return corners
 
 
 @kernel("float32[:, ::1]", "int64[:, ::1]", "float64", "boolean[::1]", writes=("inliers",))
@@ -1046,15 +1057,61 @@ def _free_below(
     body: _Body, height_m: float, basis: FloatArray, frame: RgbdFrame, mask: NDArray[np.bool_], tolerance_m: float
 ) -> bool:
     """Whether the camera sees free space between a body and something at a height below its middle."""
-    heights_m = np.arange(height_m + tolerance_m, body.lowest_m - tolerance_m, 0.004)
-    if not len(heights_m):
-        return False
-    some_m = body.flat_m[:: 1 + len(body.flat_m) // _VERTICALS]
-    inner = _HIGH_SHARE if body.lowest_m - height_m > max(_HIGH * body.radius_m, _FAR_GAP_M) else _INNER_SHARE
-    flat_m = (body.middle_m + inner * (some_m - body.middle_m)) @ basis[:, :2].T
-    points_m = flat_m[:, None] + heights_m[:, None] * basis[:, 2]
-    rows, columns, inside = pixels_of(points_m, frame)
-    seen_m = frame.depth_m[rows, columns]
-    free = inside & (seen_m > points_m[..., 2] + 2 * tolerance_m) & ~mask[rows, columns]
-    share = float(free.mean(axis=1).max())
+    inner_share = _HIGH_SHARE if body.lowest_m - height_m > max(_HIGH * body.radius_m, _FAR_GAP_M) else _INNER_SHARE
+    camera = frame.intrinsics
+    share = _most_free(
+        body.flat_m,
+        body.middle_m,
+        inner_share,
+        basis,
+        (height_m + tolerance_m, body.lowest_m - tolerance_m, 2 * tolerance_m),
+        np.ascontiguousarray(frame.depth_m),
+        mask,
+        (camera.fx, camera.fy, camera.cx, camera.cy),
+    )
     return share >= _FREE_SHARE and share * (body.lowest_m - height_m) >= _MIN_FREE_M
+
+
+@kernel(
+    *("float64[:, :]", "float64[::1]", "float64", "float64[:, ::1]", "UniTuple(float64, 3)"),
+    *("float32[:, ::1]", "boolean[:, :]", "UniTuple(float64, 4)"),
+)
+def _most_free(
+    flat_m: FloatArray,
+    middle_m: FloatArray,
+    inner_share: float,
+    basis: FloatArray,
+    heights_m: tuple[float, float, float],
+    depth_m: NDArray[np.float32],
+    mask: NDArray[np.bool_],
+    optics: tuple[float, float, float, float],
+) -> float:
+    """How much of a vertical below a body the camera sees to be free, of that of which it is most.
+
+    Args:
+        flat_m: (N, 2) points of the body along the first two columns of the basis.
+        middle_m: (2,) to which the verticals are drawn by a share.
+        heights_m: from where to before where a vertical reaches; and how far behind it what is seen lies at least.
+        depth_m, mask: (H, W), of the whole image.
+        optics: fx, fy, cx, cy.
+    """
+    first_m, last_m, behind_m = heights_m
+    places, most = math.ceil((last_m - first_m) / _HEIGHT_STEP_M), 0
+    if places <= 0:
+        return 0.0
+    for n in range(0, len(flat_m), 1 + len(flat_m) // _VERTICALS):
+        along_m = middle_m[0] + inner_share * (flat_m[n, 0] - middle_m[0])
+        aside_m = middle_m[1] + inner_share * (flat_m[n, 1] - middle_m[1])
+        free = 0
+        for k in range(places):
+            height_m = first_m + k * _HEIGHT_STEP_M
+            x_m = along_m * basis[0, 0] + aside_m * basis[0, 1] + height_m * basis[0, 2]
+            y_m = along_m * basis[1, 0] + aside_m * basis[1, 1] + height_m * basis[1, 2]
+            z_m = along_m * basis[2, 0] + aside_m * basis[2, 1] + height_m * basis[2, 2]
+            away_m = max(z_m, _LEAST_DEPTH_M)
+            column, row = np.rint(x_m / away_m * optics[0] + optics[2]), np.rint(y_m / away_m * optics[1] + optics[3])
+            if 0 <= column < depth_m.shape[1] and 0 <= row < depth_m.shape[0]:
+                v, u = int(row), int(column)
+                free += depth_m[v, u] > z_m + behind_m and not mask[v, u]
+        most = max(most, free)
+    return most / places

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.core.camera import Intrinsics
 from instance_seg_ros.core.compiled import inner, kernel
+from instance_seg_ros.lifting.order_statistics import median_of_first
 
 Bounds = tuple[int, int, int, int]
 
@@ -39,14 +40,92 @@ def depth_step_pixels(depth_m: NDArray[np.float32], step_m: float, step_ratio: f
     Returns:
         (H, W) bool.
     """
-    steps = np.zeros(depth_m.shape, dtype=bool)
-    _mark_steps(np.ascontiguousarray(depth_m), step_m, step_ratio, steps)
+    return _find_steps(np.ascontiguousarray(depth_m), step_m, step_ratio)
+
+
+@kernel("float32[:, ::1]", "float64", "float64")
+def _find_steps(depth_m: NDArray[np.float32], step_m: float, step_ratio: float) -> NDArray[np.bool_]:
+    """The pixels of `depth_step_pixels`."""
+    steps = np.zeros(depth_m.shape, np.bool_)
+    _mark_steps(depth_m, step_m, step_ratio, steps)
     return steps
 
 
-@kernel("float32[:, ::1]", "float64", "float64", "boolean[:, ::1]", writes=("steps",))
+def well_inside(
+    depth_m: NDArray[np.float32],
+    inside: NDArray[np.bool_],
+    step: tuple[float, float],
+    erosion_px: int,
+    least_share: float,
+) -> NDArray[np.bool_]:
+    """Measured pixels well inside a mask and away from depth steps; eased for masks too thin for that.
+
+    Where a mask meets the image's border nothing is taken off.
+
+    Args:
+        depth_m: (h, w) float32, metres, 0 = no measurement; a missing neighbour is no step.
+        inside: (h, w) bool, the mask.
+        step: a jump between 4-neighbours is a step above the larger of the first, metres, and the second times the
+            depth; a pixel is away from it when neither it nor any of the eight around it is on either side of one.
+        erosion_px: at most so far inside.
+        least_share: less far where not so much of the measured pixels is left; in the end all that are on no step.
+
+    Returns:
+        (h, w) bool.
+    """
+    core = np.empty(inside.shape, dtype=bool)
+    _find_core(depth_m, inside, step[0], step[1], erosion_px, least_share, core)
+    return core
+
+
+@kernel(
+    *("float32[:, ::1]", "boolean[:, ::1]", "float64", "float64", "int64", "float64", "boolean[:, ::1]"),
+    writes=("core",),
+)
+def _find_core(
+    depth_m: NDArray[np.float32],
+    inside: NDArray[np.bool_],
+    step_m: float,
+    step_ratio: float,
+    erosion_px: int,
+    least_share: float,
+    core: NDArray[np.bool_],
+) -> None:
+    """Sets the pixels of `well_inside`."""
+    height, width = depth_m.shape
+    steps = np.zeros((height, width), np.bool_)
+    _mark_steps(depth_m, step_m, step_ratio, steps)
+    away, across, measured = np.empty((height, width), np.bool_), steps.copy(), 0
+    for y in range(height):
+        _mark_also(across[y, 1:], steps[y, :-1])
+        _mark_also(across[y, :-1], steps[y, 1:])
+    for y in range(height):
+        above, below = across[max(y - 1, 0)], across[min(y + 1, height - 1)]
+        _mark_away(above, across[y], below, away[y])
+        measured += _keep_measured(depth_m[y], inside[y], away[y])
+    for depth_px in range(erosion_px, -1, -1):
+        across[:] = inside
+        for y in range(height):
+            for d in range(1, min(depth_px, width - 1) + 1):
+                _keep_common(across[y, d:], inside[y, : width - d])
+                _keep_common(across[y, : width - d], inside[y, d:])
+        left = 0
+        for y in range(height):
+            core[y] = away[y]
+            for row in range(max(y - depth_px, 0), min(y + depth_px, height - 1) + 1):
+                _keep_common(core[y], across[row])
+            left += _count(core[y])
+        if left >= least_share * measured:
+            return
+    for y in range(height):
+        core[y] = inside[y]
+        for x in range(width):
+            core[y, x] &= depth_m[y, x] > 0 and not steps[y, x]
+
+
+@inner
 def _mark_steps(depth_m: NDArray[np.float32], step_m: float, step_ratio: float, steps: NDArray[np.bool_]) -> None:
-    """Sets the pixels of `depth_step_pixels`."""
+    """Sets the pixels on either side of a depth step."""
     height, width = depth_m.shape
     ratio, least_m = np.float32(step_ratio), np.float32(step_m)
     between = np.empty(width, np.bool_)
@@ -82,6 +161,69 @@ def _mark_both(first: NDArray[np.bool_], second: NDArray[np.bool_], between: NDA
         first[n] = first[n] | between[n]
     for n in range(len(second)):
         second[n] = second[n] | between[n]
+
+
+@inner
+def _mark_also(marked: NDArray[np.bool_], others: NDArray[np.bool_]) -> None:
+    """Sets pixels (N,) where others are."""
+    for n in range(len(marked)):
+        marked[n] |= others[n]
+
+
+@inner
+def _keep_common(kept: NDArray[np.bool_], others: NDArray[np.bool_]) -> None:
+    """Unsets pixels (N,) where others are not set."""
+    for n in range(len(kept)):
+        kept[n] &= others[n]
+
+
+@inner
+def _mark_away(
+    above: NDArray[np.bool_], beside: NDArray[np.bool_], below: NDArray[np.bool_], away: NDArray[np.bool_]
+) -> None:
+    """Which pixels (N,) are in none of three."""
+    for n in range(len(away)):
+        away[n] = not (above[n] | beside[n] | below[n])
+
+
+@inner
+def _keep_measured(depth_m: NDArray[np.float32], inside: NDArray[np.bool_], kept: NDArray[np.bool_]) -> int:
+    """Unsets pixels (N,) without depth or outside, and counts all others, also those that were not set."""
+    count = 0
+    for n in range(len(kept)):
+        measured = inside[n] & (depth_m[n] > 0)
+        kept[n] &= measured
+        count += measured
+    return count
+
+
+@inner
+def _count(pixels: NDArray[np.bool_]) -> int:
+    count = 0
+    for n in range(len(pixels)):
+        count += pixels[n]
+    return count
+
+
+@kernel("float32[:, ::1]", "boolean[:, ::1]")
+def depth_of(depth_m: NDArray[np.float32], pixels: NDArray[np.bool_]) -> tuple[int, float, float]:
+    """Of some pixels (h, w): how many there are, their median depth, and how far the farthest of them departs from it.
+
+    Zeros where there is none.
+    """
+    values, count = np.empty(pixels.size), 0
+    lowest_m, highest_m = math.inf, -math.inf
+    for y in range(pixels.shape[0]):
+        for x in range(pixels.shape[1]):
+            if pixels[y, x]:
+                own_m = float(depth_m[y, x])
+                values[count] = own_m
+                lowest_m, highest_m = min(lowest_m, own_m), max(highest_m, own_m)
+                count += 1
+    if not count:
+        return 0, 0.0, 0.0
+    median_m = median_of_first(values, count)
+    return count, median_m, max(highest_m - median_m, median_m - lowest_m)
 
 
 def bounds_of(mask: NDArray[np.bool_]) -> Bounds:
@@ -466,9 +608,13 @@ def _gather(
     every = 1 + len(pixels) // _MAX_OUTLINE_POINTS
     shift = _shift_of_rows(every)
     chosen, chosen_count = np.empty(len(pixels), dtype=np.int64), 0
+    rays_x = np.empty(width, dtype=np.float32)
+    for x in range(width):
+        rays_x[x] = (np.float32(left + x) - np.float32(cx)) / np.float32(fx)
     count = 0
     for y in range(height):
         turn = shift * y % every
+        ray_y = (np.float32(top + y) - np.float32(cy)) / np.float32(fy)
         for x in range(width):
             is_turn = turn == 0
             turn = turn + 1 if turn + 1 < every else 0
@@ -480,8 +626,7 @@ def _gather(
                 fitted_m = np.float32(1) / planes[0, y, x]
                 if abs(own_m - fitted_m) < max(np.float32(tolerance_m), own_m * np.float32(tolerance_ratio)):
                     smooth = fitted_m
-            ray_x = (np.float32(left + x) - np.float32(cx)) / np.float32(fx)
-            ray_y = (np.float32(top + y) - np.float32(cy)) / np.float32(fy)
+            ray_x = rays_x[x]
             pixels[count] = (top + y) * image_width + left + x
             measured_m[count, 0], measured_m[count, 1], measured_m[count, 2] = ray_x * own_m, ray_y * own_m, own_m
             smooth_m[count, 0], smooth_m[count, 1], smooth_m[count, 2] = ray_x * smooth, ray_y * smooth, smooth

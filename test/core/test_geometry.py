@@ -33,6 +33,17 @@ def test_inverse_and_quaternion_round_trip(quaternion_xyzw: list[float]) -> None
     assert transform.quaternion_xyzw[3] >= 0
 
 
+def test_what_is_moved_keeps_its_rotation_and_refuses_what_is_no_place() -> None:
+    pose = Transform.from_quaternion([0.1, 0.2, 0.3, 0.9], [1, 2, 3])
+    moved = pose.moved_to([4, 5, 6])
+    np.testing.assert_array_equal(moved.rotation, pose.rotation)
+    np.testing.assert_array_equal(moved.translation_m, [4, 5, 6])
+    np.testing.assert_allclose((moved.inverse() @ moved).matrix, np.eye(4), atol=1e-12)
+    for wrong in ([1, 2], [1, 2, np.nan]):
+        with pytest.raises(ValueError, match="translation_m"):
+            pose.moved_to(wrong)
+
+
 def test_composition_is_the_product_of_the_matrices() -> None:
     other = Transform(Rotation.from_euler("xyz", [0.3, 0.2, 0.1]).as_matrix(), np.array([0.0, -1.0, 0.5]))
     np.testing.assert_allclose((QUARTER_Z @ other).matrix, QUARTER_Z.matrix @ other.matrix, atol=1e-12)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
 from instance_seg_ros.core.camera import Intrinsics
 from instance_seg_ros.lifting.surface import (
     LocalPlanes,
+    depth_of,
     depth_step_pixels,
     dilated,
     eroded,
     fit_local_planes,
     grown_over_surface,
     kept_points,
+    well_inside,
     window_radius_px,
     without_strays,
 )
@@ -27,7 +30,7 @@ def depth_of_plane(normal: np.ndarray, distance_m: float) -> np.ndarray:
     return (distance_m / (rays @ normal)).astype(np.float32)
 
 
-def depth_of(planes: LocalPlanes) -> np.ndarray:
+def depth_of_planes(planes: LocalPlanes) -> np.ndarray:
     """The depth of each plane at its pixel, metres; 0 where there is none."""
     valid = planes.inverse_depth > 0
     return np.where(valid, 1 / np.where(valid, planes.inverse_depth, 1), 0)
@@ -73,7 +76,7 @@ def test_a_plane_is_fitted_exactly_and_its_normal_looks_at_the_camera(normal: li
     keep = np.ones_like(depth_m, dtype=bool)
     planes = fit_local_planes(depth_m, keep, 3)
     assert (planes.inverse_depth > 0).all()
-    np.testing.assert_allclose(depth_of(planes), depth_m, rtol=1e-4)
+    np.testing.assert_allclose(depth_of_planes(planes), depth_m, rtol=1e-4)
     kept = kept_points(depth_m, keep, planes, (0.004, 0.007), (0, 0), CAMERA)
     assert len(kept.normals) > 500 and (kept.normals @ unit).min() > np.cos(np.radians(1))
 
@@ -82,7 +85,7 @@ def test_noise_is_averaged_out_without_a_bias() -> None:
     unit = np.array([0.0, -0.6, -0.8])
     truth_m = depth_of_plane(unit, -0.5)
     noisy_m = truth_m + np.random.default_rng(0).normal(0, 0.002, truth_m.shape).astype(np.float32)
-    error_m = depth_of(fit_local_planes(noisy_m, np.ones(truth_m.shape, dtype=bool), 5)) - truth_m
+    error_m = depth_of_planes(fit_local_planes(noisy_m, np.ones(truth_m.shape, dtype=bool), 5)) - truth_m
     assert abs(error_m.mean()) < 0.0001
     assert error_m[8:-8, 8:-8].std() < 0.0004
 
@@ -93,9 +96,9 @@ def test_the_fit_says_what_depth_a_pixel_that_was_not_kept_would_have() -> None:
     keep = np.ones(depth_m.shape, dtype=bool)
     keep[:, 30:] = False
     planes = fit_local_planes(np.where(keep, depth_m, 9.0).astype(np.float32), keep, 4)
-    np.testing.assert_allclose(depth_of(planes)[:, 31], depth_m[:, 31], rtol=1e-3)
+    np.testing.assert_allclose(depth_of_planes(planes)[:, 31], depth_m[:, 31], rtol=1e-3)
     assert not planes.inverse_depth[:, 36:].any()
-    assert (depth_of(planes)[:, 36:] == 0).all()
+    assert (depth_of_planes(planes)[:, 36:] == 0).all()
 
 
 @pytest.mark.parametrize(
@@ -110,6 +113,50 @@ def test_planes_are_fitted_where_they_are_wanted(columns: list[int]) -> None:
     everywhere, some = fit_local_planes(depth_m, keep, 3), fit_local_planes(depth_m, keep, 3, wanted)
     np.testing.assert_array_equal(some.inverse_depth > 0, wanted)
     np.testing.assert_allclose(some.values[:, wanted], everywhere.values[:, wanted], rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("erosion_px", "least_share", "left_px"),
+    [(0, 0.3, 0), (1, 0.3, 1), (2, 0.3, 2), (2, 0.9, 1), (2, 0.99, 0)],
+    ids=["not eroded", "by one", "by two", "eased once", "eased twice"],
+)
+def test_a_core_is_as_far_inside_as_the_size_of_a_mask_allows(
+    erosion_px: int, least_share: float, left_px: int
+) -> None:
+    inside = np.zeros((40, 50), dtype=bool)
+    inside[10:, 5:45] = True  # nothing is taken off at the lower border
+    core = well_inside(np.ones((40, 50), np.float32), inside, (0.008, 0.015), erosion_px, least_share)
+    np.testing.assert_array_equal(core, eroded(inside, 2 * left_px + 1))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_core_is_away_from_depth_steps_and_from_what_is_not_measured(seed: int) -> None:
+    """By OpenCV's filters, over masks and steps of any shape."""
+    rng = np.random.default_rng(seed)
+    inside = cv2.GaussianBlur(rng.random((60, 80)), (0, 0), 4.0) > 0.48
+    depth_m = np.where(cv2.GaussianBlur(rng.random((60, 80)), (0, 0), 6.0) > 0.5, 0.8, 1.0).astype(np.float32)
+    depth_m[rng.random((60, 80)) < 0.05] = 0
+    steps = depth_step_pixels(depth_m, 0.008, 0.015)
+    expected = eroded(inside, 5) & (depth_m > 0) & ~dilated(steps, 3)
+    assert 100 < np.count_nonzero(expected) < np.count_nonzero(eroded(inside, 5))
+    np.testing.assert_array_equal(well_inside(depth_m, inside, (0.008, 0.015), 2, 0.0), expected)
+
+
+def test_of_a_mask_with_nothing_away_from_steps_those_pixels_are_left_that_are_on_none() -> None:
+    depth_m = np.tile(np.array([1.0, 1.0, 1.0, 1.5], dtype=np.float32), (6, 3))
+    core = well_inside(depth_m, np.ones((6, 12), dtype=bool), (0.008, 0.015), 2, 0.3)
+    np.testing.assert_array_equal(core, ~depth_step_pixels(depth_m, 0.008, 0.015))
+    assert core.any()
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 99, 100])
+def test_the_depth_of_pixels_is_their_median_and_how_far_the_farthest_is_from_it(count: int) -> None:
+    depth_m = np.random.default_rng(count).uniform(0.5, 2.0, (10, 20)).astype(np.float32)
+    pixels = np.zeros((10, 20), dtype=bool)
+    pixels.reshape(-1)[np.random.default_rng(1).permutation(200)[:count]] = True
+    own_m = depth_m[pixels].astype(np.float64)
+    expected = (count, np.median(own_m), np.abs(own_m - np.median(own_m)).max()) if count else (0, 0.0, 0.0)
+    assert depth_of(depth_m, pixels) == pytest.approx(expected, abs=1e-12)
 
 
 def test_too_few_or_collinear_pixels_give_no_plane() -> None:
