@@ -263,6 +263,21 @@ def test_what_a_finger_sweeps_is_all_in_sight_of_pixels_that_cover_it(tilt_deg: 
     assert volumes_m3 == pytest.approx([0.04 * 0.02 * 0.04], rel=0.02)
 
 
+@pytest.mark.parametrize(("from_x", "to_x"), [(-0.066, 0.055), (0.023, 0.153)])  # -3 to 1 cm, 3 to 7 cm
+def test_what_either_finger_sweeps_beside_the_axis_of_the_camera_is_in_sight_by_itself(
+    from_x: float, to_x: float
+) -> None:
+    """Of a grasp 2 cm beside it and half a metre ahead, by lines of sight to that finger and between both alone."""
+    step = 0.001
+    x, y = np.meshgrid(np.arange(from_x, to_x, step), np.arange(-0.15, 0.15, step))
+    rays = np.stack([x.ravel(), y.ravel(), np.ones(x.size)], axis=1)
+    poses, camera_m = poses_at((0.02, -0.01, 0.5), rotation=np.eye(3)), np.zeros(3)
+    volumes_m3 = scene_kernels.volume_of_sight(
+        poses.rotations, poses.origins_m, np.full(1, 0.01), np.full(1, 0.05), 0.01, 0.04, camera_m, rays, step**2
+    )
+    assert volumes_m3 == pytest.approx([0.04 * 0.02 * 0.04], rel=0.03)
+
+
 def test_holes_are_those_of_the_mask_or_of_several_in_its_bounds() -> None:
     unmeasured = np.zeros((40, 40), np.int16)
     unmeasured[10, 10], unmeasured[20, 14], unmeasured[20, 20], unmeasured[30, 30] = 1, 2, OF_SEVERAL, OF_SEVERAL

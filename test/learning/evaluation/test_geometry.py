@@ -136,6 +136,28 @@ def test_the_truth_has_no_error_and_another_box_has_that_of_its_difference(scene
     assert error.bottom_m == pytest.approx(-0.03 - 0.25 * size_m[2], abs=1e-6) and not error.bottom_right
 
 
+def test_a_box_whose_axes_are_named_otherwise_has_the_same_sides(scenes: dict[str, TrueScene]) -> None:
+    scene = scenes["table"]
+    pose, size_m = scene.objects[0].box.T_camera_box, scene.objects[0].box.size_m
+    order = [1, 2, 0]  # its height is its second side
+    named_otherwise = OrientedBox(Transform(pose.rotation[:, order], pose.translation_m), size_m[order])
+    error = error_of(scene, replace(said_exactly(scene, 0), box=named_otherwise))
+    assert error.size == pytest.approx((0, 0, 0), abs=1e-9)
+
+
+def test_errors_are_told_in_the_deviations_along_the_axes_of_the_box(scenes: dict[str, TrueScene]) -> None:
+    scene = scenes["table"]
+    exact, axes = said_exactly(scene, 0), scene.objects[0].box.T_camera_box.rotation
+    assert exact.centroid_m is not None
+    assert np.abs(axes - axes.T).max() > 0.1  # that one of them is not taken for the other
+    off = replace(
+        exact,
+        centroid_m=exact.centroid_m + axes @ [0.02, -0.03, 0.01],
+        centroid_covariance_m2=axes @ np.diag([0.01, 0.03, 0.04]) ** 2 @ axes.T,
+    )
+    assert error_of(scene, off).sigmas == pytest.approx((2.0, 1.0, 0.25))
+
+
 def test_simple_recipes_are_the_mean_of_what_is_seen_and_boxes_around_it_without_outliers() -> None:
     """An upright plate of 400 mm x 200 mm at 1 m, with a hole in its left half and one measurement far behind it."""
     camera = Intrinsics(64, 48, 100.0, 100.0, 29.5, 19.5)
