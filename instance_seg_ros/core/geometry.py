@@ -205,9 +205,10 @@ class Plane:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "normal", frozen(self.normal, (3,), "normal"))
-        if abs(np.linalg.norm(self.normal) - 1.0) > _ORTHONORMAL_TOLERANCE:
-            raise ValueError(f"normal must be a unit vector, its length is {np.linalg.norm(self.normal):.4f}")
-        if not np.isfinite(self.offset_m):
+        size = math.hypot(*self.normal.tolist())
+        if abs(size - 1.0) > _ORTHONORMAL_TOLERANCE:
+            raise ValueError(f"normal must be a unit vector, its length is {size:.4f}")
+        if not math.isfinite(self.offset_m):
             raise ValueError(f"offset_m must be finite, not {self.offset_m}")
 
     def height_m(self, points_m: FloatArray) -> FloatArray:
@@ -219,14 +220,21 @@ class Plane:
         return points_m - self.height_m(points_m)[..., None] * self.normal.astype(points_m.dtype)
 
     def basis(self) -> NDArray[np.float64]:
-        """(3, 3) right-handed rotation whose columns are two directions in the plane and the normal."""
+        """(3, 3) right-handed rotation whose columns are two directions in the plane and the normal; read-only."""
+        return self._basis
+
+    @cached_property
+    def _basis(self) -> NDArray[np.float64]:
+        # Kept, since all objects on a plane need that of the same one.
         normal = x, y, z = self.normal.tolist()
         sizes = [abs(component) for component in normal]
         axis = sizes.index(min(sizes))
         # The cross product of that axis's unit vector and the normal, and of the normal and that.
         first = [(0.0, -z, y), (z, 0.0, -x), (-y, x, 0.0)][axis]
         a, b, c = (component / math.hypot(*first) for component in first)
-        return np.array([[a, y * c - z * b, x], [b, z * a - x * c, y], [c, x * b - y * a, z]])
+        basis = np.array([[a, y * c - z * b, x], [b, z * a - x * c, y], [c, x * b - y * a, z]])
+        basis.setflags(write=False)
+        return basis
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,7 +254,7 @@ class OrientedBox:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size_m", frozen(self.size_m, (3,), "size_m"))
-        if (self.size_m < 0).any():
+        if min(self.size_m.tolist()) < 0:
             raise ValueError(f"size_m must not be negative, not {self.size_m.tolist()}")
 
     @property

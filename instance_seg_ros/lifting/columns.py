@@ -275,8 +275,16 @@ def _free_from_m(
 
 def has_flat_top(body: Body) -> bool:
     """Whether a good part of what is seen of a body is its level top: a box, nothing round that lies on its side."""
-    level = (body.normals[:, 2] > _LEVEL_COSINE) & (body.points_m[:, 2] > _LEVEL_SHARE * body.top_m)
-    return int(np.count_nonzero(level)) > _FLAT_TOP_SHARE * len(level)
+    return _count_level(body.points_m, body.normals, body.top_m) > _FLAT_TOP_SHARE * len(body.normals)
+
+
+@kernel("float64[:, ::1]", "float64[:, ::1]", "float64")
+def _count_level(points_m: FloatArray, normals: FloatArray, top_m: float) -> int:
+    """How many points (N, 3) with a level surface are on top of a body."""
+    count = 0
+    for n in range(len(points_m)):
+        count += normals[n, 2] > _LEVEL_COSINE and points_m[n, 2] > _LEVEL_SHARE * top_m
+    return count
 
 
 def leans(body: Body) -> bool:

@@ -292,8 +292,7 @@ class Lifter:
         kept = grown_over_surface(depth_m, inside, core, planes, tolerance)
         kept = without_strays(depth_m, kept, step)
         # Windows without the rim that was given back reach past the core's edge: their planes lie off what bends there.
-        planes = fit_local_planes(depth_m, kept, radius_px, kept)
-        return kept_points(depth_m, kept, planes, tolerance, (crop[1].start, crop[0].start), frame.intrinsics)
+        return kept_points(depth_m, kept, radius_px, tolerance, (crop[1].start, crop[0].start), frame.intrinsics)
 
     def _within_depth_gate(
         self, depth_m: NDArray[np.float32], core: NDArray[np.bool_], focal_px: float
@@ -335,12 +334,9 @@ class Lifter:
         covered_m: NDArray[np.float64],
     ) -> Instance3D:
         mask = masks[index]
-        pixels = cv2.countNonZero(
-            mask[crop_around(bounds, mask.shape, 0)].view(np.uint8)
-        )  # NumPy's copies what is cropped
-        rejected = pixels - len(surface.points_m)
         if len(surface.points_m) < self.settings.min_points:
             status, none = Status.TOO_FEW_POINTS, Completion.NONE
+            rejected = int(np.count_nonzero(mask)) - len(surface.points_m)
             return Instance3D(surface.points_m, surface.pixels, rejected, None, None, None, None, none, status)
         mean_m, covariance_m2 = mean_and_covariance(surface.points_m)
         completion, support = Completion.SUPPORT_PLANE, supports.objects[index]
@@ -433,7 +429,7 @@ class Lifter:
         return Instance3D(
             points_m=surface.points_m,
             pixels=surface.pixels,
-            rejected=rejected,
+            rejected=visibility.pixels - len(surface.points_m),
             centroid_m=centre_m,
             surface_centroid_m=mean_m,
             covariance_m2=covariance_m2,

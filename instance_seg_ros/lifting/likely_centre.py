@@ -181,7 +181,8 @@ class LikelyCentres:
             return offsets_m[0] / view.scale, deviations_m[0] / view.scale
         signs, features, others = zip(*view.otherwise, strict=True)
         shares = np.array([1 - sum(others), *others])
-        offsets_m, deviations_m = self.offsets_m(np.stack([view.features, *features]))
+        of_all = np.concatenate([view.features, *features]).reshape(1 + len(features), -1)
+        offsets_m, deviations_m = self.offsets_m(of_all)
         offsets_m[1:] *= signs
         return shares @ offsets_m / view.scale, shares @ deviations_m / view.scale
 

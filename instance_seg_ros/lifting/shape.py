@@ -14,6 +14,7 @@ from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.geometry import OrientedBox, Transform, frozen, length
 from instance_seg_ros.lifting import shape_kernels
 from instance_seg_ros.lifting.columns import Columns
+from instance_seg_ros.lifting.order_statistics import percentile
 from instance_seg_ros.lifting.solid import Body, Revolution
 from instance_seg_ros.lifting.surface import Bounds, KeptPoints, crop_around
 
@@ -326,7 +327,7 @@ def outline_walls(points_m: FloatArray, height_m: float) -> tuple[FloatArray, Fl
     if thin:
         # Noise is a good part of such a height: outlines of what most of the top reaches.
         top_m = cv2.medianBlur(top_m, 3)
-        height_m = min(height_m, float(np.percentile(top_m[top_m > 0], _THIN_PERCENT))) if top_m.any() else height_m
+        height_m = min(height_m, percentile(top_m[top_m > 0], _THIN_PERCENT)) if top_m.any() else height_m
     levels = max(_THIN_LEVELS if thin else 1, min(_MAX_LEVELS, round(height_m / _LEVEL_STEP_M)))
     heights_m = (np.arange(levels) + 0.5) * height_m / levels
     # Each height's region is closed: so are the heights themselves, which does that for all of them.

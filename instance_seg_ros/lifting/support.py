@@ -235,13 +235,13 @@ def find_supports(
         tolerance_m: distance within which a point belongs to a plane.
     """
     unknown = SceneSupports(None, (), tuple(ObjectSupport() for _ in surfaces))
-    seen = {index: surface for index, surface in enumerate(surfaces) if surface is not None and len(surface.smooth_m)}
+    seen = {index: surface for index, surface in enumerate(surfaces) if surface is not None and len(surface.points_m)}
     if not seen:
         return unknown
     background_px = _background_near(frame, instances)
     background_m = _points_m(frame, background_px)
     levels = _background_planes(background_m, tolerance_m, frame.up)
-    seen_m = [own.smooth_m[:: 1 + len(own.smooth_m) // _MAX_OBJECT_POINTS] for own in seen.values()]
+    seen_m = [own.few_m for own in seen.values()]
     contact_m = np.array([_contact_m(points_m, tolerance_m, frame.intrinsics.fx) for points_m in seen_m])
     amid_m = _points_m(frame, _amid(background_px, instances.bounds))
     family, main = _supporting_family(levels, seen_m, contact_m, amid_m, tolerance_m)
@@ -1069,7 +1069,7 @@ def _free_below(
         mask,
         (camera.fx, camera.fy, camera.cx, camera.cy),
     )
-    return share >= _FREE_SHARE and share * (body.lowest_m - height_m) >= _MIN_FREE_M
+    return bool(share >= _FREE_SHARE and share * (body.lowest_m - height_m) >= _MIN_FREE_M)
 
 
 @kernel(

@@ -24,7 +24,7 @@ _MIN_SPREAD = 1e-4
 _DEPTH_BINS = 64
 _STRAY_SHARE, _STRAY_REACH = 0.002, 0.2
 """Pixels are strays if no more than the first share of all make the object deeper by the second."""
-_MAX_OUTLINE_POINTS = 800
+_MAX_OUTLINE_POINTS, _MAX_FEW_POINTS = 800, 300
 _GOLDEN = (5**0.5 - 1) / 2
 _MIN_INVERSE_DEPTH = 1e-3
 """Per metre: a plane that would be farther away at its pixel, or behind the camera, is none."""
@@ -272,15 +272,16 @@ class KeptPoints:
 
     Attributes:
         points_m: (P, 3) float32, as measured.
-        smooth_m: (P, 3) float32, on the local plane of each pixel; the measurement where there is none.
         pixels: (P,) int64, index in the flattened image, ascending.
-        outline_m: (Q, 3) float64, about `_MAX_OUTLINE_POINTS` of the smoothed points at most, evenly over the pixels.
+        few_m: (R, 3) float32, `_MAX_FEW_POINTS` of them at most, one in so many, smoothed: on the local plane of the
+            pixel; the measurement where there is none.
+        outline_m: (Q, 3) float64, smoothed likewise, about `_MAX_OUTLINE_POINTS` at most, evenly over the pixels.
         normals: (Q, 3) float64, those of the local planes there, towards the camera; zeros where there is none.
     """
 
     points_m: NDArray[np.float32]
-    smooth_m: NDArray[np.float32]
     pixels: NDArray[np.int64]
+    few_m: NDArray[np.float32]
     outline_m: NDArray[np.float64]
     normals: NDArray[np.float64]
 
@@ -524,125 +525,151 @@ def _drop_strays(
 def kept_points(
     depth_m: NDArray[np.float32],
     kept: NDArray[np.bool_],
-    planes: LocalPlanes,
+    radius_px: int,
     tolerance: tuple[float, float],
     corner_px: tuple[int, int],
     camera: Intrinsics,
 ) -> KeptPoints:
-    """The kept pixels of an instance, with the noise smoothed out of them.
+    """The kept pixels of an instance, and some of them with the noise smoothed out.
 
     Args:
         depth_m, kept: (h, w) crops of the depth, and of what is kept of the mask.
-        planes: of the kept pixels, for the crop.
+        radius_px: of the windows of `fit_local_planes`.
         tolerance: a measurement is moved on to its plane by less than the larger of the first, metres, and the second
             times its depth; farther off it lies beside an edge of the surface, and stays.
         corner_px: column and row of the crop in the image.
     """
-    most = int(np.count_nonzero(kept))
-    pixels, measured_m = np.empty(most, dtype=np.int64), np.empty((most, 3), dtype=np.float32)
-    smooth_m, outline_m, normals = np.empty_like(measured_m), np.empty((most, 3)), np.empty((most, 3))
-    outline_count = _gather(
+    wanted = np.zeros(kept.shape, dtype=bool)
+    count, outline_px, few_px = _choose(kept, wanted)
+    planes = fit_local_planes(depth_m, kept, radius_px, wanted)  # for what is chosen alone
+    pixels, measured_m = np.empty(count, dtype=np.int64), np.empty((count, 3), dtype=np.float32)
+    few_m = np.empty((len(few_px), 3), dtype=np.float32)
+    outline_m, normals = np.empty((2, len(outline_px), 3))
+    _gather(
         depth_m,
         kept,
         planes.values,
-        tolerance[0],
-        tolerance[1],
-        corner_px[0],
-        corner_px[1],
-        camera.width,
-        camera.fx,
-        camera.fy,
-        camera.cx,
-        camera.cy,
+        tolerance,
+        (corner_px[0], corner_px[1], camera.width),
+        (camera.fx, camera.fy, camera.cx, camera.cy),
+        outline_px,
+        few_px,
         pixels,
         measured_m,
-        smooth_m,
+        few_m,
         outline_m,
         normals,
     )
-    return KeptPoints(measured_m, smooth_m, pixels, outline_m[:outline_count], normals[:outline_count])
+    return KeptPoints(measured_m, pixels, few_m, outline_m, normals)
+
+
+@kernel("boolean[:, ::1]", "boolean[:, ::1]", writes=("wanted",))
+def _choose(kept: NDArray[np.bool_], wanted: NDArray[np.bool_]) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]:
+    """Chooses about `_MAX_OUTLINE_POINTS` of the kept pixels (h, w) at most, evenly over rows and columns.
+
+    One in so many of each row, and each row starts farther right than the one above it. And one in so many of all, row
+    by row, `_MAX_FEW_POINTS` at most.
+
+    Args:
+        wanted: (h, w) of zeros, set where a pixel is chosen.
+
+    Returns:
+        How many are kept, and the indices of both choices in the flattened crop.
+    """
+    height, width = kept.shape
+    count = 0
+    for y in range(height):
+        count += _count(kept[y])
+    every, few_every = 1 + count // _MAX_OUTLINE_POINTS, 1 + count // _MAX_FEW_POINTS
+    shift = _shift_of_rows(every)
+    outline, few = np.empty(count, dtype=np.int64), np.empty(1 + count // few_every, dtype=np.int64)
+    chosen, taken, to_next = 0, 0, 0
+    for y in range(height):
+        turn = shift * y % every  # counted on, since a division takes as long as all else
+        for x in range(width):
+            if kept[y, x]:
+                outline[chosen] = y * width + x
+                chosen += turn == 0
+                if to_next == 0:
+                    few[taken] = y * width + x
+                    taken, to_next = taken + 1, few_every
+                to_next -= 1
+            turn = turn + 1 if turn + 1 < every else 0
+    if not 2 * count <= 3 * every * chosen <= 4 * count:
+        # The mask has a pattern of its own, such as a chessboard's, of which far more or none would be taken.
+        chosen, seen = 0, 0
+        for y in range(height):
+            for x in range(width):
+                if kept[y, x]:
+                    if seen % every == 0:
+                        outline[chosen] = y * width + x
+                        chosen += 1
+                    seen += 1
+    for place in outline[:chosen]:
+        wanted[place // width, place % width] = True
+    for place in few[:taken]:
+        wanted[place // width, place % width] = True
+    return count, outline[:chosen].copy(), few[:taken].copy()
 
 
 @kernel(
-    *("float32[:, ::1]", "boolean[:, ::1]"),
-    *(
-        "float32[:, :, ::1]",
-        "float64",
-        "float64",
-        "int64",
-        "int64",
-        "int64",
-        "float64",
-        "float64",
-        "float64",
-        "float64",
-    ),
+    *("float32[:, ::1]", "boolean[:, ::1]", "float32[:, :, ::1]", "UniTuple(float64, 2)", "UniTuple(int64, 3)"),
+    *("UniTuple(float64, 4)", "int64[::1]", "int64[::1]"),
     *("int64[::1]", "float32[:, ::1]", "float32[:, ::1]", "float64[:, ::1]", "float64[:, ::1]"),
-    writes=("pixels", "measured_m", "smooth_m", "outline_m", "normals"),
+    writes=("pixels", "measured_m", "few_m", "outline_m", "normals"),
 )
 def _gather(
     depth_m: NDArray[np.float32],
     kept: NDArray[np.bool_],
     planes: NDArray[np.float32],
-    tolerance_m: float,
-    tolerance_ratio: float,
-    left: int,
-    top: int,
-    image_width: int,
-    fx: float,
-    fy: float,
-    cx: float,
-    cy: float,
+    tolerance: tuple[float, float],
+    corner: tuple[int, int, int],
+    optics: tuple[float, float, float, float],
+    outline_px: NDArray[np.int64],
+    few_px: NDArray[np.int64],
     pixels: NDArray[np.int64],
     measured_m: NDArray[np.float32],
-    smooth_m: NDArray[np.float32],
+    few_m: NDArray[np.float32],
     outline_m: NDArray[np.float64],
     normals: NDArray[np.float64],
-) -> int:
-    """The arrays of `kept_points`, and how much of the last two is filled.
+) -> None:
+    """Fills the arrays of `kept_points`.
 
-    That is with about `_MAX_OUTLINE_POINTS` of the pixels at most, evenly over rows and columns: one in so many of each
-    row, and each row starts farther right than the one above it.
+    Args:
+        corner: column and row of the crop in the image, and the width of that.
+        optics: fx, fy, cx, cy.
+        outline_px, few_px: (Q,) and (R,) indices of those that are smoothed, in the flattened crop.
     """
     height, width = depth_m.shape
-    every = 1 + len(pixels) // _MAX_OUTLINE_POINTS
-    shift = _shift_of_rows(every)
-    chosen, chosen_count = np.empty(len(pixels), dtype=np.int64), 0
+    left, top, image_width = corner
+    fx, fy, cx, cy = optics
     rays_x = np.empty(width, dtype=np.float32)
     for x in range(width):
         rays_x[x] = (np.float32(left + x) - np.float32(cx)) / np.float32(fx)
     count = 0
     for y in range(height):
-        turn = shift * y % every
         ray_y = (np.float32(top + y) - np.float32(cy)) / np.float32(fy)
         for x in range(width):
-            is_turn = turn == 0
-            turn = turn + 1 if turn + 1 < every else 0
-            if not kept[y, x]:
-                continue
-            own_m = depth_m[y, x]
-            smooth = own_m
-            if planes[0, y, x] > 0:
-                fitted_m = np.float32(1) / planes[0, y, x]
-                if abs(own_m - fitted_m) < max(np.float32(tolerance_m), own_m * np.float32(tolerance_ratio)):
-                    smooth = fitted_m
-            ray_x = rays_x[x]
-            pixels[count] = (top + y) * image_width + left + x
-            measured_m[count, 0], measured_m[count, 1], measured_m[count, 2] = ray_x * own_m, ray_y * own_m, own_m
-            smooth_m[count, 0], smooth_m[count, 1], smooth_m[count, 2] = ray_x * smooth, ray_y * smooth, smooth
-            chosen[chosen_count] = count
-            chosen_count += is_turn
-            count += 1
-    if not 2 * count <= 3 * every * chosen_count <= 4 * count:
-        # The mask has a pattern of its own, such as a chessboard's, of which far more or none would be taken.
-        chosen_count = (count + every - 1) // every
-        for k in range(chosen_count):
-            chosen[k] = k * every
-    for k in range(chosen_count):
-        i = chosen[k]
-        x, y = pixels[i] % image_width - left, pixels[i] // image_width - top
+            if kept[y, x]:
+                own_m = depth_m[y, x]
+                pixels[count] = (top + y) * image_width + left + x
+                measured_m[count, 0], measured_m[count, 1], measured_m[count, 2] = (
+                    rays_x[x] * own_m,
+                    ray_y * own_m,
+                    own_m,
+                )
+                count += 1
+    for k in range(len(few_px)):
+        y, x = few_px[k] // width, few_px[k] % width
+        ray_y = (np.float32(top + y) - np.float32(cy)) / np.float32(fy)
+        smooth = _smoothed(depth_m[y, x], planes[0, y, x], tolerance)
+        few_m[k, 0], few_m[k, 1], few_m[k, 2] = rays_x[x] * smooth, ray_y * smooth, smooth
+    for k in range(len(outline_px)):
+        y, x = outline_px[k] // width, outline_px[k] % width
+        ray_y = (np.float32(top + y) - np.float32(cy)) / np.float32(fy)
+        smooth = _smoothed(depth_m[y, x], planes[0, y, x], tolerance)
+        outline_m[k, 0], outline_m[k, 1], outline_m[k, 2] = rays_x[x] * smooth, ray_y * smooth, smooth
         for axis in range(3):
-            outline_m[k, axis] = smooth_m[i, axis]
             normals[k, axis] = 0
         if planes[0, y, x] > 0:
             # Towards the camera: n . ray = 1 / z > 0 points away from it.
@@ -651,7 +678,16 @@ def _gather(
             size = max(np.sqrt(n_x * n_x + n_y * n_y + n_z * n_z), 1e-12)
             normals[k, 0], normals[k, 1] = n_x / size, n_y / size
             normals[k, 2] = n_z / size
-    return chosen_count
+
+
+@inner
+def _smoothed(own_m: np.float32, inverse_depth: np.float32, tolerance: tuple[float, float]) -> np.float32:
+    """The depth of a pixel on its plane; as measured where there is none, or where that is too far off."""
+    if inverse_depth <= 0:
+        return own_m
+    fitted_m = np.float32(1) / inverse_depth
+    near = abs(own_m - fitted_m) < max(np.float32(tolerance[0]), own_m * np.float32(tolerance[1]))
+    return fitted_m if near else own_m
 
 
 @inner

@@ -27,6 +27,8 @@ _REACH_PX = 5
 """An occluder is looked for up to this many pixels beyond the mask, behind the rim without depth."""
 _REACHED = np.ones((2 * _REACH_PX + 1, 2 * _REACH_PX + 1), np.uint8)
 _FARTHEST_M = 1e3
+_ROUNDING_M = 1e-5
+"""So much nearer is no matter of the last bit of depth."""
 _STEPS = 2.0
 """Something is nearer than the object when it is so by this multiple of a depth step."""
 
@@ -40,12 +42,14 @@ class Visibility:
         hidden_share: of its outline in the image that is no edge of its own: at the border, or beside something nearer.
         unmeasured_share: of its pixels that have no depth.
         nearer_px: (K,) int64, indices in the flattened image of the pixels of what hides a part of it, beside the mask.
+        pixels: of its mask.
     """
 
     status: Status
     hidden_share: float
     unmeasured_share: float
     nearer_px: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    pixels: int = 0
 
 
 def partly_seen(
@@ -84,9 +88,11 @@ def partly_seen(
     unmeasured_share = unmeasured_px / count
     if unmeasured_share > _UNMEASURED_SHARE:
         status |= Status.PARTLY_MEASURED
-    # The nearest of the object around each pixel beyond it: what is nearer than that is in front of the object.
-    nearest_m = cv2.erode(own_m, _REACHED)
-    any_nearer = _mark_nearer(crop_m, inside, nearest_m, step_m, step_ratio, nearer)
+    any_nearer = False
+    if (standing and outline_px) or _may_be_nearer(crop_m, inside, step_m, step_ratio):
+        # The nearest of the object around each pixel beyond it: what is nearer than that is in front of the object.
+        nearest_m = cv2.erode(own_m, _REACHED)
+        any_nearer = _mark_nearer(crop_m, inside, nearest_m, step_m, step_ratio, nearer)
     if standing and outline_px:
         # In the middle of a top it hides nothing of the outline, and what is farther off does not touch it.
         above = np.any([own[crop] for own in standing], axis=0)
@@ -100,7 +106,7 @@ def partly_seen(
         at_row, at_column = np.nonzero(nearer)
         nearer_px = (at_row + crop[0].start) * mask.shape[1] + at_column + crop[1].start
     hidden_share = min((sum(border_px) + occluded_px) / max(outline_px, 1), 1.0)
-    return Visibility(status, hidden_share, unmeasured_share, nearer_px)
+    return Visibility(status, hidden_share, unmeasured_share, nearer_px, count)
 
 
 @kernel(
@@ -172,6 +178,46 @@ def _at_edge(
         edge[x] = own[x] & (not (above[x] & beside[x] & below[x]))
         count += edge[x]
     return count
+
+
+@kernel("float32[:, ::1]", "boolean[:, ::1]", "float64", "float64")
+def _may_be_nearer(depth_m: NDArray[np.float32], inside: NDArray[np.bool_], step_m: float, step_ratio: float) -> bool:
+    """Whether `_mark_nearer` may find something: in most crops (h, w) nothing beside an object is nearer than even the
+    farthest of the rows of it around."""
+    height = len(depth_m)
+    farthest_m = np.zeros(height, np.float32)
+    for y in range(height):
+        farthest_m[y] = _farthest(depth_m[y], inside[y])
+    least_m, ratio = np.float32(step_m), np.float32(step_ratio)
+    for y in range(height):
+        object_m = np.float32(0)
+        for row in range(max(y - _REACH_PX, 0), min(y + _REACH_PX, height - 1) + 1):
+            object_m = max(object_m, farthest_m[row])
+        before_m = object_m - np.float32(_STEPS) * max(least_m, ratio * object_m) + np.float32(_ROUNDING_M)
+        if _any_before(depth_m[y], inside[y], before_m):
+            return True
+    return False
+
+
+@inner
+def _farthest(depth_m: NDArray[np.float32], inside: NDArray[np.bool_]) -> np.float32:
+    """The largest depth (w,) of what is inside; 0 for nothing."""
+    # As whole numbers, which are in the same order, and of which the processor compares several at a time.
+    bits, most = depth_m.view(np.int32), np.int32(0)
+    for x in range(len(bits)):
+        own = bits[x] if inside[x] else np.int32(0)
+        most = own if own > most else most
+    farthest = np.array([most]).view(np.float32)
+    return farthest[0]
+
+
+@inner
+def _any_before(depth_m: NDArray[np.float32], inside: NDArray[np.bool_], before_m: np.float32) -> bool:
+    """Whether something measured (w,) that is not inside is nearer than this."""
+    found = False
+    for x in range(len(depth_m)):
+        found |= (depth_m[x] > 0) & (depth_m[x] < before_m) & (not inside[x])
+    return found
 
 
 @kernel(

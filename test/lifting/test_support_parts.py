@@ -249,7 +249,7 @@ def turned(*degrees: float) -> np.ndarray:
     ],
 )
 def test_a_body_without_level_or_upright_sides_is_tilted(normals: np.ndarray, tilted: bool) -> None:
-    assert _is_tilted(normals, np.array([0.0, -1.0, 0.0])) is tilted
+    assert _is_tilted(normals, np.array([0.0, -1.0, 0.0])) == tilted
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def test_a_plane_is_fitted_exactly_and_its_normal_looks_at_the_camera(normal: li
     planes = fit_local_planes(depth_m, keep, 3)
     assert (planes.inverse_depth > 0).all()
     np.testing.assert_allclose(depth_of_planes(planes), depth_m, rtol=1e-4)
-    kept = kept_points(depth_m, keep, planes, (0.004, 0.007), (0, 0), CAMERA)
+    kept = kept_points(depth_m, keep, 3, (0.004, 0.007), (0, 0), CAMERA)
     assert len(kept.normals) > 500 and (kept.normals @ unit).min() > np.cos(np.radians(1))
 
 
@@ -182,20 +182,25 @@ def test_kept_points_lie_on_their_planes_and_their_outline_is_spread_evenly() ->
     core = inside & (np.arange(60) < 40)
     corner_px, camera = (100, 200), Intrinsics(640, 480, 80.0, 90.0, 129.5, 219.5)
     grown = grown_over_surface(noisy_m, inside, core, fit_local_planes(noisy_m, core, 5), (0.004, 0.007))
-    kept = kept_points(noisy_m, grown, fit_local_planes(noisy_m, grown, 5), (0.004, 0.007), corner_px, camera)
+    kept = kept_points(noisy_m, grown, 5, (0.004, 0.007), corner_px, camera)
     rows, columns = np.divmod(kept.pixels, 640)
     here = rows - 200, columns - 100
     assert inside[here].all() and len(kept.pixels) > np.count_nonzero(core)
     assert not (here[1] == 50).any() and here[1].max() >= 43
     np.testing.assert_array_equal(kept.points_m[:, 2], noisy_m[here])
-    off_m, smooth_off_m = (np.median(abs(points_m @ unit + 0.5)) for points_m in (kept.points_m, kept.smooth_m))
-    assert smooth_off_m < off_m / 2
+    off_m, *smooth_off_m = (
+        np.median(abs(points_m @ unit + 0.5)) for points_m in (kept.points_m, kept.few_m, kept.outline_m)
+    )
+    assert max(smooth_off_m) < off_m / 2
     rays = (columns - 129.5) / 80, (rows - 219.5) / 90
     np.testing.assert_allclose(kept.points_m[:, :2].T / kept.points_m[:, 2], rays, atol=1e-6)
     assert (kept.normals @ unit).min() > 0.98
     assert 500 < len(kept.outline_m) < 800
-    taken = np.isin(kept.smooth_m, kept.outline_m).all(axis=1)
-    of_rows, of_columns = (np.bincount(each[taken]) for each in here)
+    assert 200 < len(kept.few_m) <= 300
+    few = slice(None, None, -(-len(kept.pixels) // len(kept.few_m)))  # on the same lines of sight
+    np.testing.assert_allclose(kept.few_m[:, :2] / kept.few_m[:, 2:], np.array(rays).T[few], atol=1e-6)
+    of_outline = kept.outline_m[:, 1::-1] / kept.outline_m[:, 2:] * [90, 80] + [19.5, 29.5]
+    of_rows, of_columns = (np.bincount(each) for each in np.rint(of_outline).astype(int).T)
     assert (of_rows[6:34] > 10).all() and (of_columns[5:44] > 8).all()
 
 
@@ -206,7 +211,7 @@ def test_masks_like_chessboards_have_an_outline(side_px: int, first: int) -> Non
     rows, columns = np.indices(depth_m.shape)
     mask = (rows + columns) % 2 == first
     camera = Intrinsics(640, 480, 80.0, 90.0, 129.5, 219.5)
-    kept = kept_points(depth_m, mask, fit_local_planes(depth_m, mask, 3), (0.004, 0.007), (100, 200), camera)
+    kept = kept_points(depth_m, mask, 3, (0.004, 0.007), (100, 200), camera)
     assert len(kept.pixels) == side_px**2 // 2
     assert min(len(kept.pixels), 400) <= len(kept.outline_m) <= 800
 

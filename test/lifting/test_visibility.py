@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 import pytest
 
@@ -159,6 +160,29 @@ def test_of_what_fills_the_image_nothing_is_hidden_by_what_stands_on_it() -> Non
 def test_masks_touch_whose_bounds_are_a_few_pixels_apart(bounds: tuple[int, int, int, int], touch: bool) -> None:
     own = (20, 20, 30, 20)
     assert may_touch(own, bounds) is may_touch(bounds, own) is touch
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_what_hides_a_slanting_object_is_all_that_is_nearer_than_what_is_near_of_it(seed: int) -> None:
+    """Against a plain way to say so, blobs before and behind what is 10 cm farther at one side."""
+    rng = np.random.default_rng(seed)
+    mask = cv2.GaussianBlur(rng.random((60, 80)), (0, 0), 6.0) > 0.5
+    slope_m = np.linspace(0, 0.1, 80) if seed % 2 else np.linspace(0.1, 0, 60)[:, None]
+    around_m = np.where(cv2.GaussianBlur(rng.random((60, 80)), (0, 0), 5.0) > 0.51, rng.uniform(-0.08, 0.0), 0.05)
+    depth_m = (OBJECT_M + slope_m + np.where(mask, 0, around_m)).astype(np.float32)
+    depth_m[rng.random((60, 80)) < 0.1] = 0
+    expected = []
+    for row, column in np.argwhere(~mask & (depth_m > 0)):
+        near = np.s_[max(row - 5, 0) : row + 6, max(column - 5, 0) : column + 6]
+        own_m = depth_m[near][mask[near] & (depth_m[near] > 0)]
+        if len(own_m) and depth_m[row, column] < own_m.min() - 2 * max(0.008, 0.015 * own_m.min()):
+            expected.append(row * 80 + column)
+    visibility = partly_seen(depth_m, mask, 0.008, 0.015)
+    assert visibility.pixels == np.count_nonzero(mask)
+    if Status.OCCLUDED in visibility.status:
+        assert visibility.nearer_px.tolist() == expected
+    else:
+        assert len(expected) < 20
 
 
 def test_the_hidden_share_is_that_of_the_outline() -> None:
