@@ -75,6 +75,15 @@ def fits(body: Body, poses: Poses) -> bool:
     return not close_on(body, poses, np.zeros(len(poses)), poses.openings_m, GRIPPER, ANY_SLOPE)[2]
 
 
+def fits_moved(body: Body, pose: Poses) -> bool:
+    """Whether a pose fits that was moved since it closed, with nothing else around."""
+    arrays = pose.rotations, pose.origins_m, pose.openings_m, np.zeros(1, dtype=np.int64)
+    moved, nothing = np.ones(1, dtype=bool), np.zeros((0, 3))
+    chosen, met, unfit = pose_kernels.best_free(*arrays, moved, nothing, body.points_m, GRIPPER.ways_m, 0.003, 1)
+    assert (met, len(chosen) + unfit) == (0, 1)
+    return len(chosen) == 1
+
+
 def free_of_scene(poses: Poses, points_m: np.ndarray, gripper: Gripper = GRIPPER) -> list[bool]:
     """Each pose on its own."""
     only, unmoved, nobody = np.zeros(1, dtype=np.int64), np.zeros(1, dtype=bool), np.zeros((0, 3))
@@ -436,12 +445,14 @@ POST_M = [(x, 0.0, 0.01 + 0.001 * k) for x in (-0.01, 0.01) for k in range(5)]
 def test_the_opened_fingers_keep_1_mm_from_the_body_and_3_mm_of_room(
     point_m: tuple[float, float, float], free: bool
 ) -> None:
-    assert fits(body_at(np.array([*POST_M, point_m])), poses_at((0, 0, 0))) is free
+    body, pose = body_at(np.array([*POST_M, point_m])), poses_at((0, 0, 0))
+    assert fits(body, pose) is fits_moved(body, pose) is free
 
 
 def test_a_body_below_the_tips_is_not_between_the_fingers() -> None:
     for z_m, free in ((-0.0005, False), (0.0005, True)):
-        assert fits(body_at(np.array([[0.0, 0.0, z_m]])), poses_at((0, 0, 0))) is free
+        body, pose = body_at(np.array([[0.0, 0.0, z_m]])), poses_at((0, 0, 0))
+        assert fits(body, pose) is fits_moved(body, pose) is free
 
 
 @pytest.mark.parametrize(("back_m", "carries"), [(0.0024, True), (0.0026, False)])
