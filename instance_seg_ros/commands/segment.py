@@ -175,6 +175,8 @@ def _report(name: str, scene: Scene) -> None:
     fault = scale_fault(scene.frame.depth_m, scene.gripper.max_opening_m)
     if fault:
         print(f"warning: {fault}")
+    if scene.frame.intrinsics.doubt:  # of a capture that names its size, so that it may be a crop
+        print(f"warning: {scene.frame.intrinsics.doubt} Then all positions are wrong")
     if len(scene.instances):
         rows = [row_of(scene_object) for scene_object in scene.objects()]
         print(tabulate(rows, headers=COLUMNS, colalign=_ALIGNMENT, disable_numparse=True))

@@ -104,6 +104,17 @@ class Intrinsics:
         return nearest if self._off_centre(*nearest) <= _LENS_OFF_CENTRE else None
 
     @property
+    def doubt(self) -> str:
+        """That these may be the intrinsics of images of another resolution, in words; empty where they fit."""
+        if self.fits_size:
+            return ""
+        such = "" if self.size_instead is None else ", such as {}x{}".format(*self.size_instead)
+        return (
+            f"cx {self.cx:g} and cy {self.cy:g} are far from the middle of {self.width}x{self.height}; "
+            f"are they of another resolution{such}?"
+        )
+
+    @property
     def _is_of_some_image(self) -> bool:
         """Whether the image whose middle the optical axis meets has the proportions of one."""
         width, height = 2 * self.cx + 1, 2 * self.cy + 1

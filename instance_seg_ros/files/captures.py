@@ -123,13 +123,9 @@ def read_files(
         intrinsics = Intrinsics(width, height, *(float(meta[key]) for key in _CAMERA_KEYS))
     except ValueError as error:
         raise CaptureError(f"{meta_path}: {error}") from error
-    if not intrinsics.fits_size and not ("width" in meta and "height" in meta):
-        size = intrinsics.size_instead
-        such = "" if size is None else f", such as {size[0]}x{size[1]}"
-        raise CaptureError(
-            f"{meta_path}: cx {intrinsics.cx:g} and cy {intrinsics.cy:g} are far from the middle of {width}x{height}; "
-            f"are they of another resolution{such}? If the image was cropped, name its width and height there as well"
-        )
+    if intrinsics.doubt and not ("width" in meta and "height" in meta):
+        cure = "If the image was cropped, name its width and height there as well"
+        raise CaptureError(f"{meta_path}: {intrinsics.doubt} {cure}")
     frame = RgbdFrame(
         color_rgb, depth_m, intrinsics, int(meta.get("stamp_ns", 0)), str(meta.get("frame_id", CAPTURE_FRAME_ID))
     )

@@ -215,6 +215,19 @@ def test_segment_writes_the_results_and_prints_a_table(
         assert word in shown
 
 
+@pytest.mark.parametrize("factor", [1, 2])
+def test_segment_warns_of_intrinsics_of_another_resolution(
+    run: Callable, capture: Path, tmp_path: Path, block_model_path: Path, factor: int
+) -> None:
+    meta = json.loads((capture / "meta.json").read_text())
+    for key in ("fx", "fy", "cx", "cy"):
+        meta[key] *= factor
+    (capture / "meta.json").write_text(json.dumps(meta))  # which names its size, as that of a crop may
+    status, shown, _ = run("segment", "--capture", capture, "--model", block_model_path, "--out", tmp_path / "out")
+    assert status == 0
+    assert ("warning: cx" in shown and "of another resolution" in shown) is (factor == 2)
+
+
 def test_segment_does_without_colour(run: Callable, capture: Path, tmp_path: Path, block_model_path: Path) -> None:
     files = ("--depth", capture / "depth.png", "--camera", capture / "meta.json")
     assert run("segment", *files, "--model", block_model_path, "--out", tmp_path / "results")[0] == 0
