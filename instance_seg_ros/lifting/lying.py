@@ -376,14 +376,18 @@ def _axis(points: FloatArray, normals: FloatArray) -> tuple[FloatArray, FloatArr
             i, j = (axis + 1) % 3, (axis + 2) % 3
             lines[n, axis] = points[n, i] * normals[n, j] - points[n, j] * normals[n, i]
             lines[n, 3 + axis] = normals[n, axis]
-    direction, through, passes, across = np.empty(3), np.empty(3), np.empty(count), np.empty(count)
+    direction, through = np.empty(3), np.empty(3)
+    passes, across, off = np.empty(count), np.empty(count), np.empty(count)
     for _ in range(_ROUNDS):
         products = np.zeros((6, 6))
         for n in range(count):
             for i in range(6):
                 weighted = weights[n] * lines[n, i]
-                for j in range(6):
+                for j in range(i, 6):
                     products[i, j] += weighted * lines[n, j]
+        for i in range(6):
+            for j in range(i):
+                products[i, j] = products[j, i]
         shift, to_shift = products[3:, 3:].copy(), products[3:, :3].copy()
         pitch_free = _PITCH_FREE * (shift[0, 0] + shift[1, 1] + shift[2, 2])
         for i in range(3):
@@ -403,7 +407,8 @@ def _axis(points: FloatArray, normals: FloatArray) -> tuple[FloatArray, FloatArr
                 along += (points[n, axis] - through[axis]) * sideways
             across[n] = math.sqrt(squared)
             passes[n] = along / max(across[n], 0.5 * _LATERAL)
-        sigma = max(1.4826 * np.median(np.abs(passes)), _LEAST_SIGMA)
+            off[n] = abs(passes[n])
+        sigma = max(1.4826 * median_of_first(off, count), _LEAST_SIGMA)
         for n in range(count):
             weights[n] = 1 / (1 + (passes[n] / (2 * sigma)) ** 2) ** 2
     return direction, through, passes, across
