@@ -31,7 +31,7 @@ def generate_launch_description() -> LaunchDescription:
                 "model_path", default_value="", description="Path of the model file; empty: the shipped one."
             ),
             DeclareLaunchArgument("rviz", default_value="false", description="Start rviz with the package's layout."),
-            # First, because it sets Fast DDS up for images, also for the camera.
+            # First, because it sets the middleware up for images, also for the camera.
             IncludeLaunchDescription(
                 PythonLaunchDescriptionSource(str(share / "launch" / "instance_seg.launch.py")),
                 launch_arguments={name: LaunchConfiguration(name) for name in ("model_path", "rviz")}.items(),

@@ -3,7 +3,8 @@
     ros2 launch instance_seg_ros instance_seg.launch.py depth_image:=/camera/aligned_depth_to_color/image_raw
 
 An argument that is left empty leaves its parameter as the parameter file has it. Fast DDS gets shared memory that holds
-images, for the node and for what the same launch starts after it, unless a profile of the user's own is set.
+images and Cyclone DDS larger buffers, for the node and for what the same launch starts after it, unless a profile of
+the user's own is set.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironment
 from launch.substitutions import EnvironmentVariable, LaunchConfiguration
 from launch_ros.actions import Node
 
-from instance_seg_ros.ros.inputs import FASTDDS_PROFILE, FASTDDS_VARIABLES
+from instance_seg_ros.ros.middleware import PROFILES
 
 PACKAGE = "instance_seg_ros"
 
@@ -54,8 +55,8 @@ def generate_launch_description() -> LaunchDescription:
                 for name, (default, description) in arguments.items()
             ),
             *(
-                SetEnvironmentVariable(name, EnvironmentVariable(name, default_value=str(FASTDDS_PROFILE)))
-                for name in FASTDDS_VARIABLES
+                SetEnvironmentVariable(name, EnvironmentVariable(name, default_value=profile))
+                for name, profile in PROFILES.items()
             ),
             OpaqueFunction(function=start_rviz),  # before the node: without rviz2 nothing starts
             OpaqueFunction(function=start_node),

@@ -1,10 +1,11 @@
-"""Counts the pairs of images that reach the inputs from a camera in another process, by its QoS and Fast DDS's profile.
+"""Counts the pairs of images that reach the inputs from a camera in another process, by its QoS and DDS's profiles.
 
     source env.sh
-    python scripts/image_loss.py [--frames N]
+    [RMW_IMPLEMENTATION=rmw_cyclonedds_cpp] python scripts/image_loss.py [--frames N]
 
 The camera publishes colour and depth of noise at 30 Hz, as drivers do: reliably, or best effort. The inputs are those
-of the node, with default settings, without the pipeline behind them.
+of the node, with default settings, without the pipeline behind them. The profile is the package's own for the
+middleware at work; without it, the middleware is as it comes.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from tabulate import tabulate
 from instance_seg_ros.demo.processes import wait_until
 from instance_seg_ros.messages.incoming import RgbdMessages
 from instance_seg_ros.ros.health import Health
-from instance_seg_ros.ros.inputs import FASTDDS_PROFILE, FASTDDS_VARIABLES, Inputs
+from instance_seg_ros.ros.inputs import Inputs
+from instance_seg_ros.ros.middleware import PROFILES
 from instance_seg_ros.ros.settings import NodeSettings
 
 RATE_HZ = 30.0
@@ -81,8 +83,8 @@ def inputs(frames: int) -> None:
 def measured(size: str, reliability: str, profile: str, frames: int) -> tuple[str, ...]:
     """One row: a camera and inputs in processes of their own."""
     isolated = {"ROS_DOMAIN_ID": str(1 + os.getpid() % 101), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
-    plain = {**{key: value for key, value in os.environ.items() if key not in FASTDDS_VARIABLES}, **isolated}
-    with_profile = {**plain, **dict.fromkeys(FASTDDS_VARIABLES, str(FASTDDS_PROFILE))}
+    plain = {**{key: value for key, value in os.environ.items() if key not in PROFILES}, **isolated}
+    with_profile = {**plain, **PROFILES}
     command = [sys.executable, __file__, "--frames", str(frames)]
     listener = subprocess.Popen(
         [*command, "--role", "inputs"],

@@ -44,7 +44,7 @@ from instance_seg_ros.messages.incoming import stamp_ns_of
 from instance_seg_ros.messages.outgoing import header
 from instance_seg_ros.msg import InstanceArray
 from instance_seg_ros.ros.convert import make_message
-from instance_seg_ros.ros.inputs import FASTDDS_PROFILE, FASTDDS_VARIABLES
+from instance_seg_ros.ros.middleware import with_profiles
 
 RATES_HZ = (10.0, 30.0)
 UNCOUNTED = 10
@@ -136,8 +136,7 @@ def line_of(stream: IO[str] | None) -> str:
 def compare(seconds: float, backend: str, threads: int, beside: Path | None) -> None:
     """Runs the processes and prints the tables."""
     environment = {
-        **os.environ,
-        **dict.fromkeys(FASTDDS_VARIABLES, str(FASTDDS_PROFILE)),
+        **with_profiles(os.environ),
         "ROS_DOMAIN_ID": str(1 + os.getpid() % 101),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
     }

@@ -49,7 +49,7 @@ from instance_seg_ros.messages.outgoing import header
 from instance_seg_ros.msg import InstanceArray
 from instance_seg_ros.ros.convert import make_message
 from instance_seg_ros.ros.health import ANSWERED, FATES, RECEIVED, UNUSABLE
-from instance_seg_ros.ros.inputs import FASTDDS_PROFILE, FASTDDS_VARIABLES
+from instance_seg_ros.ros.middleware import with_profiles
 from instance_seg_ros.srv import Segment
 
 RATE_HZ = 30.0
@@ -305,7 +305,7 @@ def run(minutes: float, size_wh: tuple[int, int], model: str, backend: str) -> i
         parameters.append(f"model_path:={model}")
     command = [sys.executable, "-m", "instance_seg_ros.ros", "--ros-args"]
     command += itertools.chain.from_iterable(("-p", parameter) for parameter in parameters)
-    os.environ.update(dict.fromkeys(FASTDDS_VARIABLES, str(FASTDDS_PROFILE)))
+    os.environ.update(with_profiles(os.environ))
     cut_short = threading.Event()
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.files.captures import capture_folders
-from instance_seg_ros.ros.inputs import FASTDDS_PROFILE, FASTDDS_VARIABLES
+from instance_seg_ros.ros.middleware import with_profiles
 
 DEFAULT_FRAMES = 30
 """Frames of a simulated camera, which never ends, and of a bag, which may take hours."""
@@ -131,11 +131,11 @@ def children(environment: dict[str, str], log_folder: Path) -> Iterator[Children
 
 
 def isolated_environment() -> dict[str, str]:
-    """Variables for a ROS domain of this process's own, closed to other machines, with DDS set up for images."""
+    """This process's variables with a ROS domain of its own, closed to other machines, and DDS set up for images."""
     return {
+        **with_profiles(os.environ),
         "ROS_DOMAIN_ID": str(1 + os.getpid() % LAST_FREE_DOMAIN),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-        **dict.fromkeys(FASTDDS_VARIABLES, str(FASTDDS_PROFILE)),
     }
 
 
@@ -200,7 +200,7 @@ def run(options: argparse.Namespace) -> int:
     out: Path = options.out
     logs = out / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, **isolated_environment(), "PYTHONUNBUFFERED": "1"}
+    environment = {**isolated_environment(), "PYTHONUNBUFFERED": "1"}
     with signals_noted() as interrupted, children(environment, logs) as group:
         print(f"demo: {count} frame(s), ROS domain {environment['ROS_DOMAIN_ID']}, logs in {logs}", flush=True)
         node = group.start("instance_seg", "instance_seg_ros.ros", *node_arguments(options))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from rclpy.event_handler import (
@@ -22,15 +21,11 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from instance_seg_ros.messages.incoming import CameraInfos, MessageMatcher, RgbdMessages
 from instance_seg_ros.ros.health import Health, InputReport
+from instance_seg_ros.ros.middleware import DroppedPackets, cure_of_full_buffers, cure_of_loss
 from instance_seg_ros.ros.settings import AUTO_RELIABILITY, NodeSettings
 
 Report = Callable[[str, str], None]
 """Called with the short name and the text of a problem."""
-
-FASTDDS_PROFILE = Path(__file__).with_name("fastdds_images.xml")
-"""Settings of Fast DDS that keep images between processes of one machine from getting lost."""
-FASTDDS_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
-"""Environment variables that name them, of Fast DDS 2 (ROS 2 Jazzy) and of Fast DDS 3 (Kilted and newer)."""
 
 COLOR, DEPTH, COLOR_INFO, DEPTH_INFO = "color", "depth", "camera_info", "depth_camera_info"
 QUEUE_DEPTH = 5
@@ -79,6 +74,7 @@ class Inputs:
         self._guard = guard
         self._lock = threading.Lock()
         self._closed = False
+        self._dropped = DroppedPackets()
         self.matcher = MessageMatcher(settings.sync_tolerance_s, settings.rectified_inputs, infos)
         # The infos first: of two waiting messages, the executor takes the one of the older subscription.
         topics: dict[str, tuple[str, type, Callable[[Any], None]]] = {
@@ -111,10 +107,23 @@ class Inputs:
             self._subscriptions.clear()
 
     def follow_publishers(self) -> None:
-        """Adapts the subscriptions to what the present publishers offer. To be called now and then."""
+        """Adapts the subscriptions to what the present publishers offer, and reports what the operating system dropped.
+
+        To be called now and then.
+        """
+        self._report_dropped()
         self._look_for_latched()
         if self._follows_reliability:
             self._follow_reliability()
+
+    def _report_dropped(self) -> None:
+        dropped = self._dropped.since_last_look()
+        if dropped:
+            self._report(
+                "dropped packets",
+                f"the operating system dropped {dropped} packet(s) for this process, and images with them, because the "
+                f"buffers of its sockets were full; {cure_of_full_buffers(get_rmw_implementation_identifier())}",
+            )
 
     def _look_for_latched(self) -> None:
         """Subscribes to what a publisher of a CameraInfo keeps for late subscribers, where one does (transient local).
@@ -221,19 +230,10 @@ def subscription_events(topic: str, report: Report) -> SubscriptionEventCallback
         report(
             "lost messages",
             f"{event.total_count} message(s) on {topic} were lost on the way; "
-            + _cure_of_loss(get_rmw_implementation_identifier()),
+            + cure_of_loss(get_rmw_implementation_identifier()),
         )
 
     return SubscriptionEventCallbacks(incompatible_qos=incompatible, message_lost=lost)
-
-
-def _cure_of_loss(middleware: str) -> str:
-    if "fastrtps" in middleware:
-        return (
-            "for images within one machine Fast DDS needs more shared memory in the camera's process: there, export "
-            f"{FASTDDS_VARIABLES[0]}={FASTDDS_PROFILE} (from Kilted on {FASTDDS_VARIABLES[1]})"
-        )
-    return f"for images {middleware} may need larger buffers (README, Lost images)"
 
 
 def publisher_events(topic: str, report: Report) -> PublisherEventCallbacks:

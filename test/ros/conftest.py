@@ -39,14 +39,14 @@ from instance_seg_ros.messages.outgoing import header
 from instance_seg_ros.msg import InstanceArray
 from instance_seg_ros.pipeline import Pipeline
 from instance_seg_ros.ros.convert import make_message
-from instance_seg_ros.ros.inputs import FASTDDS_PROFILE, FASTDDS_VARIABLES
+from instance_seg_ros.ros.middleware import with_profiles
 from instance_seg_ros.ros.node import InstanceSegNode
 from instance_seg_ros.segmentation import ModelInfo
 from instance_seg_ros.srv import Segment
 from instance_seg_ros.tracking.tracker import Tracker
 
 # Read when the first participant is made: without it, images between processes wait for repairs every now and then.
-os.environ.update(dict.fromkeys(FASTDDS_VARIABLES, str(FASTDDS_PROFILE)))
+os.environ.update(with_profiles(os.environ))
 
 TIMEOUT_S = 20.0
 OPTICAL_FRAME = "camera_color_optical_frame"

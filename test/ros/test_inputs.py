@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,7 +18,9 @@ from instance_seg_ros.ros import inputs
     [
         ("rmw_fastrtps_cpp", "export FASTRTPS_DEFAULT_PROFILES_FILE=/"),
         ("rmw_fastrtps_dynamic_cpp", "export FASTRTPS_DEFAULT_PROFILES_FILE=/"),
-        ("rmw_cyclonedds_cpp", "for images rmw_cyclonedds_cpp may need larger buffers"),
+        ("rmw_cyclonedds_cpp", "sudo sysctl -w net.core.rmem_max=16777216"),
+        ("rmw_cyclonedds_cpp", "export CYCLONEDDS_URI=file:///"),
+        ("rmw_zenoh_cpp", "for images rmw_zenoh_cpp may need larger buffers"),
     ],
 )
 def test_lost_messages_are_told_with_the_cure_of_the_middleware_at_work(
@@ -36,3 +39,14 @@ def test_lost_messages_are_told_with_the_cure_of_the_middleware_at_work(
     assert text.startswith("7 message(s) on /camera/depth were lost on the way; ")
     assert cure in text
     assert ("Fast DDS" in text) == ("fastrtps" in middleware)
+
+
+def test_packets_that_the_operating_system_dropped_are_told_in_log_and_diagnostics(
+    make_stage: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inputs.DroppedPackets, "since_last_look", lambda dropped: 7)
+    stage = make_stage()
+    stage.start()
+
+    stage.wait(lambda: "dropped 7 packet(s)" in stage.probe.status_text("processing"), "the diagnostics")
+    assert stage.log_lines("dropped packets: the operating system dropped 7 packet(s) for this process")

@@ -14,7 +14,7 @@ pytest.importorskip("rclpy")
 
 from rclpy.node import Node
 
-from instance_seg_ros.ros.inputs import FASTDDS_PROFILE, FASTDDS_VARIABLES
+from instance_seg_ros.ros.middleware import PROFILES
 
 ROOT = Path(__file__).parents[2]
 LAUNCH_FILES = sorted((ROOT / "launch").glob("*.launch.py"))
@@ -46,24 +46,25 @@ def test_every_input_of_the_node_is_an_argument() -> None:
 
 @pytest.mark.parametrize("path", LAUNCH_FILES, ids=lambda path: path.name)
 @pytest.mark.parametrize("own_profile", ["", "/of/the/user.xml"])
-def test_a_launch_file_describes_processes_of_this_package_with_shared_memory_for_images(
+def test_a_launch_file_describes_processes_of_this_package_with_room_for_images(
     path: Path, own_profile: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     launch = pytest.importorskip("launch")
     pytest.importorskip("launch_ros")
-    for name in FASTDDS_VARIABLES:
+    for name in PROFILES:
         monkeypatch.delenv(name, raising=False)
         if own_profile:
             monkeypatch.setenv(name, own_profile)
     description = runpy.run_path(str(path))["generate_launch_description"]()
     context = launch.LaunchContext()
-    executables, profiles = set(), set()
+    executables: set[str] = set()
+    profiles: list[dict[str, str]] = []
     for process in processes_of(description.entities, context):
         executables.add(process.node_executable)
-        profiles |= {context.environment[name] for name in FASTDDS_VARIABLES}
+        profiles.append({name: context.environment[name] for name in PROFILES})
     expected = {"demo.launch.py": {"camera_node", "instance_seg_node"}, "instance_seg.launch.py": {"instance_seg_node"}}
     assert executables == expected[path.name]
-    assert profiles == {own_profile or str(FASTDDS_PROFILE)}
+    assert profiles == [dict.fromkeys(PROFILES, own_profile) if own_profile else PROFILES] * len(executables)
 
 
 def test_without_rviz2_asking_for_rviz_starts_nothing() -> None:
