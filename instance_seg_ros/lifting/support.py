@@ -442,7 +442,7 @@ def _is_remnant(level: _Level, other: _Level, tolerance_m: float) -> bool:
     if gap_m > max(_REMOVED_TOLERANCES * tolerance_m, _REMOVED_SIGMA * other.sigma_m):
         return False
     both_m = np.concatenate([level.points_m, other.points_m])
-    neighbours = cKDTree(both_m).query(level.points_m, min(_NEIGHBOURS, len(both_m)))[1]
+    neighbours = _tree_of(both_m).query(level.points_m, min(_NEIGHBOURS, len(both_m)))[1]
     return _share(neighbours < len(level.points_m)) < _APART_SHARE
 
 
@@ -450,9 +450,14 @@ def _is_slice(level: _Level, background_m: NDArray[np.float32]) -> bool:
     """Whether a small plane is but a slice through something steep, as through the walls of a tote, that goes on."""
     if len(level.points_m) > _SLICE_SHARE * len(background_m):
         return False
-    near = cKDTree(background_m).query(level.points_m, min(_NEIGHBOURS, len(background_m)))[1]
+    near = _tree_of(background_m).query(level.points_m, min(_NEIGHBOURS, len(background_m)))[1]
     band_m = _TAKEN_SIGMA * level.sigma_m
     return _share(np.abs(level.plane.height_m(background_m[near])) <= band_m) < _FLAT_SHARE
+
+
+def _tree_of(points_m: NDArray[np.floating]) -> cKDTree:
+    """For what lies nearest among (N, 3) points: built in half the usual time, as few questions are asked of it."""
+    return cKDTree(points_m, compact_nodes=False, balanced_tree=False)
 
 
 def _sigma_m(residual_m: NDArray[np.floating]) -> float:
@@ -737,7 +742,7 @@ class _Body:
     @cached_property
     def tree(self) -> cKDTree:
         """Of the points."""
-        return cKDTree(self.points_m)
+        return _tree_of(self.points_m)
 
     @cached_property
     def outline_m(self) -> NDArray[np.float32]:
