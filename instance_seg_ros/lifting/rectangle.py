@@ -14,13 +14,16 @@ FloatArray = NDArray[np.float64]
 
 _LEFT_OUT = 0.001
 """Extents leave out this share of the points at either end, as percentiles do: between two of them."""
+_ALIKE = 1e-6
+"""Sides that differ by no larger share are as long: of those around what is round the last bit of a sum would tell."""
 
 
 def smallest_rectangle(points: FloatArray, turn: float | None = None) -> tuple[FloatArray, FloatArray, FloatArray]:
     """The rectangle of least area around (N, 2) points, or the one that is turned by so many radians.
 
     Returns:
-        axes: (2, 2), its sides' directions as rows, the longer side first, right-handed.
+        axes: (2, 2), its sides' directions as rows, right-handed, the longer side first; of a square that which lies in
+            the direction of the turn.
         low, high: (2,) bounds of the points along those axes.
 
     Raises:
@@ -32,7 +35,7 @@ def smallest_rectangle(points: FloatArray, turn: float | None = None) -> tuple[F
         turn = math.radians(cv2.minAreaRect(_outermost(points, True))[2])
     cosine, sine = math.cos(turn), math.sin(turn)
     low_x, high_x, low_y, high_y = _extents(points, cosine, sine)
-    if high_y - low_y > high_x - low_x:
+    if high_y - low_y > (1 + _ALIKE) * (high_x - low_x):
         return np.array([[-sine, cosine], [-cosine, -sine]]), np.array([low_y, -high_x]), np.array([high_y, -low_x])
     return np.array([[cosine, sine], [-sine, cosine]]), np.array([low_x, low_y]), np.array([high_x, high_y])
 

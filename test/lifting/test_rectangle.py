@@ -24,6 +24,15 @@ def test_the_longer_side_comes_first_whatever_the_turn(turn_deg: float, long: fl
     np.testing.assert_allclose((low + high) / 2 @ axes, [5, 5], atol=1e-6)
 
 
+@pytest.mark.parametrize("turn", [0.0, 0.3, -1.2, 2.5])
+@pytest.mark.parametrize("longer", [-1e-12, 0.0, 1e-12])
+def test_a_square_lies_in_the_direction_of_its_turn_whatever_the_last_bit_says(turn: float, longer: float) -> None:
+    sides = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+    corners = np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]]) * [0.05, 0.05 * (1 + longer)]
+    axes, _, _ = smallest_rectangle(corners @ sides, turn)
+    np.testing.assert_allclose(axes, sides, atol=1e-12)
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 500, 1000, 1001, 1002, 3456])
 def test_the_outermost_thousandth_is_left_out_as_percentiles_do(count: int) -> None:
     points = np.random.default_rng(count).normal(size=(count, 3))[:, :2]
