@@ -12,14 +12,27 @@ def square(x0: int, y0: int, x1: int, y1: int) -> np.ndarray:
     return mask
 
 
-def test_the_hidden_outline_is_that_beside_something_nearer() -> None:
-    # A 10x10 square at 1 m on a table at 1.1 m; something at 0.8 m covers what lies right of it.
+@pytest.mark.parametrize(
+    ("nearer", "share"),
+    [
+        ((0, 0, 0, 0), 0.0),
+        ((20, 0, 30, 48), 10 / 36),  # to its right
+        ((0, 0, 10, 48), 10 / 36),
+        ((0, 0, 64, 10), 10 / 36),
+        ((0, 20, 64, 30), 10 / 36),
+        ((21, 0, 30, 48), 0.0),  # a pixel between
+        ((0, 0, 9, 48), 0.0),
+        ((0, 0, 64, 9), 0.0),
+        ((0, 21, 64, 30), 0.0),
+    ],
+)
+def test_the_hidden_outline_is_that_beside_something_nearer(nearer: tuple[int, int, int, int], share: float) -> None:
+    """Of a square of 10 pixels at 1 m on a table at 1.1 m; what covers the rest is at 0.8 m."""
     depth_m = np.full((48, 64), 1.1, np.float32)
     mask = square(10, 10, 20, 20)
     depth_m[mask] = 1.0
-    assert occlusion(mask, depth_m) == 0
-    depth_m[:, 20:30] = 0.8
-    assert occlusion(mask, depth_m) == pytest.approx(10 / 36)
+    depth_m[square(*nearer)] = 0.8
+    assert occlusion(mask, depth_m) == pytest.approx(share)
 
 
 def test_what_the_border_cuts_off_counts_neither_as_hidden_nor_as_seen() -> None:
