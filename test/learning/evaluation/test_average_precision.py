@@ -64,6 +64,8 @@ def test_images_count_together() -> None:
     truth = masks((0, 0, 50, 50))
     found, missed = encoded(truth, truth, scores(0.9)), encoded(truth, truth[:0], scores())
     assert average_precision([found, missed]).ap50 == pytest.approx(51 / 101)
+    empty = encoded(truth[:0], truth[:0], scores())
+    assert average_precision([empty, found]).curves == average_precision([found]).curves != {}
 
 
 def test_nothing_predicted_is_0_and_nothing_to_find_is_not_a_number() -> None:

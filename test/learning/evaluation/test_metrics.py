@@ -54,6 +54,21 @@ def test_an_object_is_found_above_an_iou_of_one_half() -> None:
     assert image_metrics(truth, masks((0, 0, 10, 6))).found == 1
 
 
+@pytest.mark.parametrize(
+    ("truth", "predicted", "share"),
+    [(masks((0, 0, 9, 9), (20, 0, 29, 9)), masks((0, 0, 9, 9)), 0.5), (masks(), masks((0, 0, 9, 9)), 1.0)],
+    ids=["one of two", "none of none"],
+)
+def test_the_share_of_the_objects_that_were_found_is_1_where_there_are_none(
+    truth: np.ndarray, predicted: np.ndarray, share: float
+) -> None:
+    assert image_metrics(truth, predicted).found_share == share
+
+
+def test_what_is_neither_precise_nor_complete_has_f_0() -> None:
+    assert PrecisionRecall(0.0, 0.0).f == 0
+
+
 def test_the_matching_maximises_the_sum_not_the_first_choice() -> None:
     rows, columns = match(np.array([[0.9, 0.8], [0.7, 0.0]]))
     assert list(zip(rows.tolist(), columns.tolist(), strict=True)) == [(0, 1), (1, 0)]

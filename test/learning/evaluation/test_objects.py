@@ -35,6 +35,26 @@ def test_the_hidden_outline_is_that_beside_something_nearer(nearer: tuple[int, i
     assert occlusion(mask, depth_m) == pytest.approx(share)
 
 
+@pytest.mark.parametrize(
+    ("own_m", "nearer_m", "hidden"),
+    [
+        (0.4, 0.391, False),  # less than a centimetre
+        (0.4, 0.389, True),
+        (1.0, 0.985, False),  # less than 2 % of the depth
+        (1.0, 0.975, True),
+        (2.0, 1.97, False),
+        (2.0, 1.95, True),
+    ],
+)
+def test_what_hides_is_nearer_by_a_centimetre_and_2_percent_of_the_depth(
+    own_m: float, nearer_m: float, hidden: bool
+) -> None:
+    depth_m = np.full((48, 64), nearer_m, np.float32)
+    mask = square(10, 10, 20, 20)
+    depth_m[mask] = own_m
+    assert occlusion(mask, depth_m) == (1.0 if hidden else 0.0)
+
+
 def test_what_the_border_cuts_off_counts_neither_as_hidden_nor_as_seen() -> None:
     depth_m = np.full((48, 64), 1.1, np.float32)
     mask = square(0, 0, 10, 10)
@@ -64,7 +84,7 @@ def test_an_object_without_depth_has_no_distance() -> None:
 
 def test_pieces_and_thickness() -> None:
     depth_m = np.ones((48, 64), np.float32)
-    cut = square(0, 0, 20, 10) | square(30, 0, 40, 10) | square(50, 40, 52, 42)  # the last one is below a twentieth
+    cut = square(0, 0, 20, 10) | square(30, 0, 40, 10) | square(50, 40, 53, 44)  # the last one is below a twentieth
     pen = square(5, 20, 60, 23)
     facts = object_facts(np.stack([cut, pen]), depth_m, depth_m)
     assert [fact.pieces for fact in facts] == [2, 1]
