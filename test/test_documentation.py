@@ -102,9 +102,11 @@ def test_launch_arguments_in_the_documentation_exist(documentation: ModuleType) 
                 assert f'"{argument}"' in launch_file, f"{path.name}: {file} has no argument {argument}"
 
 
-def test_the_profile_of_fast_dds_lies_where_the_readme_says() -> None:
-    (path,) = re.findall(r"instance_seg_ros as p; print\(p.__path__\[0\]\)'\)(/\S+)", (ROOT / "README.md").read_text())
-    assert (ROOT / "instance_seg_ros" / path.lstrip("/")).is_file()
+def test_the_profiles_of_fast_dds_and_cyclone_dds_lie_where_the_readme_says() -> None:
+    paths = re.findall(r"instance_seg_ros as p; print\(p.__path__\[0\]\)'\)(/\S+)", (ROOT / "README.md").read_text())
+    assert [Path(path).name for path in paths] == ["fastdds_images.xml", "cyclonedds_images.xml"]
+    for path in paths:
+        assert (ROOT / "instance_seg_ros" / path.lstrip("/")).is_file()
 
 
 def test_options_in_the_documentation_exist(documentation: ModuleType) -> None:
