@@ -31,9 +31,6 @@ _LEVEL_SHARE, _LEVEL_COLUMNS = 0.92, 0.6
 """The top of a body is flat when this share of the columns that are seen reaches the first share of its height."""
 _LEVEL_COSINE = math.cos(math.radians(8.0))
 _FLAT_TOP_SHARE = 0.3
-_STEEP, _MIN_FACE_POINTS, _MIN_FACE_SHARE, _FACES_AGREE = 0.9, 30, 0.1, 0.85
-"""The upright faces of a box are those points whose normals are level within 26 degrees, if there are so many; and they
-are faces of a box when the fourth powers of their directions, as complex numbers, have a mean so long."""
 _FREE_LEVELS = (0.5, 0.65, 0.8, 0.95)
 """Heights at which free space is looked for in a column, as shares of the object's."""
 _LEAST_DEPTH_M = 1e-3
@@ -326,33 +323,3 @@ def _main_face(normals: FloatArray) -> tuple[float, float]:
             face[n] = normals[n, 2] != 0 and cosine > _SAME_FACE
             faces += face[n]
     return faces / count, z
-
-
-def turn_of_faces(body: Body) -> float | None:
-    """The angle, in radians and up to quarter turns, by which the upright faces of a box are turned; None for others.
-
-    The smallest rectangle around two faces of a box whose top is not seen may lie across its corner.
-    """
-    found, turn = _fourfold_turn(body.normals)
-    return turn if found else None
-
-
-@kernel("float64[:, ::1]")
-def _fourfold_turn(normals: FloatArray) -> tuple[bool, float]:
-    """Whether many of the normals (N, 3) are level and point in four directions at right angles, and which these are.
-
-    That is a quarter of the angle of the mean of the fourth powers of their directions, as complex numbers.
-    """
-    count, real, imaginary = 0, 0.0, 0.0
-    for n in range(len(normals)):
-        x, y = normals[n, 0], normals[n, 1]
-        square = x * x + y * y
-        if square > _STEEP**2:
-            twice_x, twice_y = (x * x - y * y) / square, 2 * x * y / square
-            real += twice_x * twice_x - twice_y * twice_y
-            imaginary += 2 * twice_x * twice_y
-            count += 1
-    if count < max(_MIN_FACE_POINTS, _MIN_FACE_SHARE * len(normals)):
-        return False, 0.0
-    agrees = math.sqrt(real * real + imaginary * imaginary) > _FACES_AGREE * count
-    return agrees, math.atan2(imaginary, real) / 4

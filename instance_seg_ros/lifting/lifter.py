@@ -17,8 +17,9 @@ from instance_seg_ros.core.geometry import OrientedBox, Plane, Transform, cross,
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import LiftingSettings
 from instance_seg_ros.core.status import Status
-from instance_seg_ros.lifting.columns import Columns, Underside, fill_columns, has_flat_top, leans, turn_of_faces
+from instance_seg_ros.lifting.columns import Columns, Underside, fill_columns, has_flat_top, leans
 from instance_seg_ros.lifting.completion import far_side_of_round_body
+from instance_seg_ros.lifting.faces import rectangle_around
 from instance_seg_ros.lifting.far_side import FarSides, WholeView
 from instance_seg_ros.lifting.foot import lifted_m
 from instance_seg_ros.lifting.hidden_ends import HiddenEnds, likely_ends
@@ -41,6 +42,7 @@ from instance_seg_ros.lifting.surface import (
     fit_local_planes,
     grown_over_surface,
     kept_points,
+    rim_beside,
     well_inside,
     window_radius_px,
     without_strays,
@@ -219,7 +221,8 @@ class Lifter:
         is kept, and border pixels that lie on its surface are given back, but no few pixels far behind all others. What
         an object stands on is found for each one (`support.find_supports`): a plane of the scene, another instance, or
         nothing. Its box has z along the normal of that and reaches from there to the object's top; its x and y are the
-        sides of the smallest rectangle around the outline seen from above, x the longer. Where a smooth body turns away
+        sides of the rectangle around the outline seen from above, x the longer: of one along the upright faces, or of
+        the smallest. Pixels of the mask beside it that have no depth count for it. Where a smooth body turns away
         from the camera (a ball, a lying can), the outline is first completed by its mirror image, as far as that is
         hidden from view. What stands on nothing that was found has a box around its measured points alone, upright
         where the scene has a plane. Where the image's border, something nearer or missing depth hides a part of the
@@ -292,7 +295,8 @@ class Lifter:
         kept = grown_over_surface(depth_m, inside, core, planes, tolerance)
         kept = without_strays(depth_m, kept, step)
         # Windows without the rim that was given back reach past the core's edge: their planes lie off what bends there.
-        return kept_points(depth_m, kept, radius_px, tolerance, (crop[1].start, crop[0].start), frame.intrinsics)
+        rim = rim_beside(depth_m, inside, kept, median_m, focal_px)
+        return kept_points(depth_m, kept, radius_px, tolerance, (crop[1].start, crop[0].start), frame.intrinsics, rim)
 
     def _within_depth_gate(
         self, depth_m: NDArray[np.float32], core: NDArray[np.bool_], focal_px: float
@@ -655,7 +659,8 @@ def _completed(
         return None
     body, flush, points_m = standing.body, standing.flush, standing.points_m
     local_m, top_m, rotation, origin_m = body.points_m, body.top_m, body.basis, body.origin_m
-    outline_m = local_m[:, :2]
+    rim_m = (surface.rim_m - origin_m) @ rotation
+    outline_m = np.concatenate([local_m[:, :2], rim_m[rim_m[:, 2] > 0, :2]])
     if len(covered_m) and np.count_nonzero(body.normals[:, 2] > _LEVEL) < _TOP_SEEN * len(body.normals):
         outline_m = np.concatenate([outline_m, (covered_m - origin_m) @ rotation[:, :2]])
     unseen_m, front_only, ends = 0.0, False, None
@@ -677,9 +682,9 @@ def _completed(
         if partly_seen:
             ends = likely_ends(body, axes, low_m, high_m, frame, mask, True, is_ball or len(covered_m) > 0)
     else:
-        turn = turn_of_faces(body)
-        axes, low_m, high_m = smallest_rectangle(outline_m, turn)
-        if turn is None and _is_circle(outline_m, axes, high_m - low_m):  # such as the top of a can
+        rectangle = rectangle_around(outline_m, body)
+        axes, low_m, high_m = rectangle.axes, rectangle.low_m, rectangle.high_m
+        if not rectangle.by_faces and _is_circle(outline_m, axes, high_m - low_m):  # such as the top of a can
             axes, low_m, high_m = _rectangle_of_round(outline_m, body)
         far_m = np.zeros((0, 3))
         if not has_flat_top(body):

@@ -26,6 +26,9 @@ _STRAY_SHARE, _STRAY_REACH = 0.002, 0.2
 """Pixels are strays if no more than the first share of all make the object deeper by the second."""
 _MAX_OUTLINE_POINTS, _MAX_FEW_POINTS = 800, 300
 _GOLDEN = (5**0.5 - 1) / 2
+_RIM_M, _RIM_UNSURE_PX = 0.004, 1
+"""A local plane is trusted to go on by the first in pixels without depth, where they are more than the second from the
+edge of the mask."""
 _MIN_INVERSE_DEPTH = 1e-3
 """Per metre: a plane that would be farther away at its pixel, or behind the camera, is none."""
 
@@ -277,6 +280,8 @@ class KeptPoints:
             pixel; the measurement where there is none.
         outline_m: (Q, 3) float64, smoothed likewise, about `_MAX_OUTLINE_POINTS` at most, evenly over the pixels.
         normals: (Q, 3) float64, those of the local planes there, towards the camera; zeros where there is none.
+        rim_m: (R, 3) float64, where the local planes go on in pixels of the mask beside these that have no depth, as
+            cameras lose it along an object's edges. The object reaches so far, but nothing was measured there.
     """
 
     points_m: NDArray[np.float32]
@@ -284,6 +289,7 @@ class KeptPoints:
     few_m: NDArray[np.float32]
     outline_m: NDArray[np.float64]
     normals: NDArray[np.float64]
+    rim_m: NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -522,6 +528,20 @@ def _drop_strays(
             kept[y, x] = kept[y, x] and depth_m[y, x] - nearest_m <= rest_m
 
 
+def rim_beside(
+    depth_m: NDArray[np.float32], inside: NDArray[np.bool_], kept: NDArray[np.bool_], median_m: float, focal_px: float
+) -> NDArray[np.bool_]:
+    """(h, w) bool: the pixels of a mask beside the kept ones that have no depth; see `KeptPoints.rim_m`.
+
+    Args:
+        depth_m, inside, kept: (h, w) crops of the depth, of the mask, and of what is kept of it.
+        median_m: depth of most of it.
+    """
+    reach_px = max(1, round(_RIM_M * focal_px / median_m))
+    near = eroded(inside, 2 * _RIM_UNSURE_PX + 1) & dilated(kept, 2 * reach_px + 1)
+    return near & (depth_m == 0)
+
+
 def kept_points(
     depth_m: NDArray[np.float32],
     kept: NDArray[np.bool_],
@@ -529,6 +549,7 @@ def kept_points(
     tolerance: tuple[float, float],
     corner_px: tuple[int, int],
     camera: Intrinsics,
+    rim: NDArray[np.bool_],
 ) -> KeptPoints:
     """The kept pixels of an instance, and some of them with the noise smoothed out.
 
@@ -538,10 +559,11 @@ def kept_points(
         tolerance: a measurement is moved on to its plane by less than the larger of the first, metres, and the second
             times its depth; farther off it lies beside an edge of the surface, and stays.
         corner_px: column and row of the crop in the image.
+        rim: (h, w) crop of `rim_beside`.
     """
-    wanted = np.zeros(kept.shape, dtype=bool)
+    wanted = rim.copy()
     count, outline_px, few_px = _choose(kept, wanted)
-    planes = fit_local_planes(depth_m, kept, radius_px, wanted)  # for what is chosen alone
+    planes = fit_local_planes(depth_m, kept, radius_px, wanted)  # for what is chosen and the rim alone
     pixels, measured_m = np.empty(count, dtype=np.int64), np.empty((count, 3), dtype=np.float32)
     few_m = np.empty((len(few_px), 3), dtype=np.float32)
     outline_m, normals = np.empty((2, len(outline_px), 3))
@@ -560,7 +582,11 @@ def kept_points(
         outline_m,
         normals,
     )
-    return KeptPoints(measured_m, pixels, few_m, outline_m, normals)
+    rim_m = np.empty((int(np.count_nonzero(rim)), 3))
+    rim_count = _gather_rim(
+        rim, planes.values, corner_px[0], corner_px[1], camera.fx, camera.fy, camera.cx, camera.cy, rim_m
+    )
+    return KeptPoints(measured_m, pixels, few_m, outline_m, normals, rim_m[:rim_count])
 
 
 @kernel("boolean[:, ::1]", "boolean[:, ::1]", writes=("wanted",))
@@ -610,6 +636,35 @@ def _choose(kept: NDArray[np.bool_], wanted: NDArray[np.bool_]) -> tuple[int, ND
     for place in few[:taken]:
         wanted[place // width, place % width] = True
     return count, outline[:chosen].copy(), few[:taken].copy()
+
+
+@kernel(
+    *("boolean[:, ::1]", "float32[:, :, ::1]", "int64", "int64", "float64", "float64", "float64", "float64"),
+    "float64[:, ::1]",
+    writes=("rim_m",),
+)
+def _gather_rim(
+    rim: NDArray[np.bool_],
+    planes: NDArray[np.float32],
+    left: int,
+    top: int,
+    fx: float,
+    fy: float,
+    cx: float,
+    cy: float,
+    rim_m: NDArray[np.float64],
+) -> int:
+    """Fills in where planes (3, h, w) are at the pixels of a rim (h, w), as far as there are any; and says how many."""
+    count = 0
+    for y in range(rim.shape[0]):
+        for x in range(rim.shape[1]):
+            if rim[y, x] and planes[0, y, x] > 0:
+                own_m = 1.0 / float(planes[0, y, x])
+                rim_m[count, 0] = (left + x - cx) / fx * own_m
+                rim_m[count, 1] = (top + y - cy) / fy * own_m
+                rim_m[count, 2] = own_m
+                count += 1
+    return count
 
 
 @kernel(

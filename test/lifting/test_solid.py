@@ -19,7 +19,7 @@ from instance_seg_ros.learning.synthetic.pictures.appearance import Appearance
 from instance_seg_ros.learning.synthetic.pictures.render import RayCaster
 from instance_seg_ros.learning.synthetic.rooms.world import Placed
 from instance_seg_ros.lifting import Instance3D, Lifter
-from instance_seg_ros.lifting.columns import fill_columns, has_flat_top, leans, turn_of_faces
+from instance_seg_ros.lifting.columns import fill_columns, has_flat_top, leans
 from instance_seg_ros.lifting.sections import BINS
 from instance_seg_ros.lifting.solid import Ball, Body, Revolution, _count_free, _judged, fit_revolution
 
@@ -404,25 +404,6 @@ def body_of_normals(normals: np.ndarray, heights_m: float | np.ndarray = 0.05) -
 def level_directions(*degrees: float, each: int) -> np.ndarray:
     angles = np.radians(np.repeat(degrees, each))
     return np.stack([np.cos(angles), np.sin(angles), np.zeros_like(angles)], axis=1)
-
-
-@pytest.mark.parametrize(
-    ("normals", "turn_deg"),
-    [
-        (level_directions(20, each=40), 20.0),  # one face
-        (level_directions(20, 110, each=40), 20.0),  # two
-        (level_directions(20, 110, each=14), None),  # 28 points
-        (level_directions(0, 45, each=40), None),  # of an octagon
-        (level_directions(*range(0, 180, 5), each=3), None),  # of a cylinder
-        (np.concatenate([level_directions(20, 110, each=40), np.tile([0.0, 0, 1], (640, 1))]), 20.0),
-        (np.concatenate([level_directions(20, 110, each=40), np.tile([0.0, 0, 1], (800, 1))]), None),  # hardly seen
-        (np.tile([0.7, 0.0, 0.714], (100, 1)), None),  # a slope
-    ],
-    ids=["face", "two", "few", "octagon", "cylinder", "top", "large top", "slope"],
-)
-def test_the_faces_of_a_box_tell_how_it_is_turned(normals: np.ndarray, turn_deg: float | None) -> None:
-    found = turn_of_faces(body_of_normals(normals))
-    assert found is None if turn_deg is None else np.degrees(found) % 90 == pytest.approx(turn_deg)
 
 
 @pytest.mark.parametrize(

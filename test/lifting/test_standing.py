@@ -20,7 +20,8 @@ def surface(heights_m: np.ndarray, up: tuple[float, float, float] = (0.0, 0.0, -
     x, y = np.divmod(np.arange(len(heights_m)), side)
     points_m = np.stack([0.005 * x, 0.005 * y, 0.5 - heights_m], axis=1)
     measured_m, pixels = points_m.astype(np.float32), np.arange(len(points_m))
-    return KeptPoints(measured_m, pixels, measured_m, points_m, np.tile(np.array(up), (len(points_m), 1)))
+    normals = np.tile(np.array(up), (len(points_m), 1))
+    return KeptPoints(measured_m, pixels, measured_m, points_m, normals, np.zeros((0, 3)))
 
 
 def test_points_are_told_from_the_table_around_them_and_turned_into_its_frame() -> None:

@@ -16,6 +16,7 @@ from instance_seg_ros.lifting.surface import (
     fit_local_planes,
     grown_over_surface,
     kept_points,
+    rim_beside,
     well_inside,
     window_radius_px,
     without_strays,
@@ -77,7 +78,7 @@ def test_a_plane_is_fitted_exactly_and_its_normal_looks_at_the_camera(normal: li
     planes = fit_local_planes(depth_m, keep, 3)
     assert (planes.inverse_depth > 0).all()
     np.testing.assert_allclose(depth_of_planes(planes), depth_m, rtol=1e-4)
-    kept = kept_points(depth_m, keep, 3, (0.004, 0.007), (0, 0), CAMERA)
+    kept = kept_points(depth_m, keep, 3, (0.004, 0.007), (0, 0), CAMERA, np.zeros_like(keep))
     assert len(kept.normals) > 500 and (kept.normals @ unit).min() > np.cos(np.radians(1))
 
 
@@ -182,7 +183,7 @@ def test_kept_points_lie_on_their_planes_and_their_outline_is_spread_evenly() ->
     core = inside & (np.arange(60) < 40)
     corner_px, camera = (100, 200), Intrinsics(640, 480, 80.0, 90.0, 129.5, 219.5)
     grown = grown_over_surface(noisy_m, inside, core, fit_local_planes(noisy_m, core, 5), (0.004, 0.007))
-    kept = kept_points(noisy_m, grown, 5, (0.004, 0.007), corner_px, camera)
+    kept = kept_points(noisy_m, grown, 5, (0.004, 0.007), corner_px, camera, ~inside)
     rows, columns = np.divmod(kept.pixels, 640)
     here = rows - 200, columns - 100
     assert inside[here].all() and len(kept.pixels) > np.count_nonzero(core)
@@ -211,7 +212,7 @@ def test_masks_like_chessboards_have_an_outline(side_px: int, first: int) -> Non
     rows, columns = np.indices(depth_m.shape)
     mask = (rows + columns) % 2 == first
     camera = Intrinsics(640, 480, 80.0, 90.0, 129.5, 219.5)
-    kept = kept_points(depth_m, mask, 3, (0.004, 0.007), (100, 200), camera)
+    kept = kept_points(depth_m, mask, 3, (0.004, 0.007), (100, 200), camera, np.zeros_like(mask))
     assert len(kept.pixels) == side_px**2 // 2
     assert min(len(kept.pixels), 400) <= len(kept.outline_m) <= 800
 
@@ -242,3 +243,29 @@ def test_of_hardly_any_pixels_none_is_left_out(pixels: int) -> None:
     depth_m, kept = np.full((4, 4), 0.5, dtype=np.float32), np.zeros((4, 4), dtype=bool)
     kept[0, :pixels], depth_m[0, 0] = True, 0.8
     assert np.array_equal(without_strays(depth_m, kept, (0.008, 0.015)), kept)
+
+
+@pytest.mark.parametrize(
+    ("kept_until", "mask_until", "depth_beyond", "rim"),
+    [
+        (28, 28, False, []),
+        (27, 28, False, []),  # the last pixels of a mask are not trusted
+        (25, 28, False, [25, 26]),
+        (20, 28, False, [20, 21, 22]),  # 4 mm
+        (25, 28, True, []),  # something else was measured there
+    ],
+)
+def test_a_surface_goes_on_a_little_in_pixels_of_the_mask_without_depth(
+    kept_until: int, mask_until: int, depth_beyond: bool, rim: list[int]
+) -> None:
+    unit = np.array([-0.6, 0.0, -0.8])
+    depth_m = depth_of_plane(unit, -0.08)
+    inside, kept = np.zeros((2, *depth_m.shape), dtype=bool)
+    inside[5:35, 4:mask_until] = kept[5:35, 4:kept_until] = True
+    if not depth_beyond:
+        depth_m[~kept] = 0
+    found = rim_beside(depth_m, inside, kept, 0.1, CAMERA.fx)
+    assert np.unique(np.nonzero(found)[1]).tolist() == rim
+    rim_m = kept_points(depth_m, kept, 5, (0.004, 0.007), (0, 0), CAMERA, found).rim_m
+    assert len(rim_m) == np.count_nonzero(found)
+    np.testing.assert_allclose(rim_m @ unit, -0.08, atol=1e-5)

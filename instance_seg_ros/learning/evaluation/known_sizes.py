@@ -24,7 +24,7 @@ from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import LiftingSettings
 from instance_seg_ros.core.status import Status, names_of
-from instance_seg_ros.files.captures import LABELS_FILE, META_FILE, capture_folders, read_capture
+from instance_seg_ros.files.captures import LABELS_FILE, META_FILE, Capture, capture_folders, read_capture
 from instance_seg_ros.lifting import Instance3D, Lifter
 
 SIZES_MM = {
@@ -78,11 +78,7 @@ def measured(folder: Path, lifter: Lifter) -> Iterator[Measured]:
     Raises:
         InputError: no capture there, or a damaged one.
     """
-    for path in capture_folders(folder):
-        if not (path / LABELS_FILE).is_file():
-            continue
-        capture = read_capture(path)
-        names = _names(path / META_FILE)
+    for capture, names in named_captures(folder):
         assert capture.labels is not None
         lifted = lifter.lift(capture.frame, Instances.from_labels(capture.labels))
         ids = np.unique(capture.labels[capture.labels > 0]).tolist()
@@ -91,6 +87,17 @@ def measured(folder: Path, lifter: Lifter) -> Iterator[Measured]:
             for name, instance in zip(map(names.get, ids), lifted.instances, strict=True)
             if name in SIZES_MM and (sides_mm := _sides_mm(instance)) is not None
         )
+
+
+def named_captures(folder: Path) -> Iterator[tuple[Capture, dict[int, str]]]:
+    """The labelled captures in a folder, and what their instances are called, by their labels.
+
+    Raises:
+        InputError: no capture there, or a damaged one.
+    """
+    for path in capture_folders(folder):
+        if (path / LABELS_FILE).is_file():
+            yield read_capture(path), _names(path / META_FILE)
 
 
 def _names(meta_path: Path) -> dict[int, str]:
