@@ -56,11 +56,13 @@ def evaluate_geometry(scenes: int, seed: int, sensor: str, settings: LiftingSett
         _write(out, scenes, seed, sensor, rows, errors, planes)
     table = tabulate([_cells(row) for row in rows], COLUMNS, disable_numparse=True)
     fine, wrong = silently_wrong(errors)
+    silent = sum(error.is_silent for error in errors)
     return (
         f"{table}\n\n{scenes} scenes of seed {seed} seen by the {sensor} sensor, "
         f"{len(errors)} objects under their true masks; errors as median / "
         f"90th percentile; support plane within 2 mm and 0.5 degrees: {planes_right(planes):.1f} % of {len(planes)} "
-        f"scenes with one; status OK: {fine} objects, {wrong} of them more than {1e3 * SILENT_M:.0f} mm off"
+        f"scenes with one; status OK: {fine} objects, {wrong} of them more than {1e3 * SILENT_M:.0f} mm off, "
+        f"{silent} with a centre outside of what its covariance allows, or a box far off"
     )
 
 

@@ -15,6 +15,7 @@ from instance_seg_ros.core.geometry import OrientedBox, Plane
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.status import Status
 from instance_seg_ros.learning.evaluation.geometry_scenes import TrueObject, TrueScene
+from instance_seg_ros.learning.evaluation.silence import verdict
 from instance_seg_ros.lifting import Completion, Instance3D, Lifter
 
 FloatArray = NDArray[np.float64]
@@ -47,6 +48,7 @@ class ObjectError:
         recipes_m: errors of simple recipes for the centre.
         sigmas: error of the centre along the box's axes, in standard deviations of what lifting says of it; empty where
             it says nothing.
+        is_silent: whether something is wrong and nothing says so; see `silence.Verdict`.
     """
 
     scene: str
@@ -65,6 +67,7 @@ class ObjectError:
     status: Status
     recipes_m: dict[str, float]
     sigmas: tuple[float, ...] = ()
+    is_silent: bool = False
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,7 @@ def object_error(scene: TrueScene, true: TrueObject, instance: Instance3D, mask:
         instance.status,
         {name: float(np.linalg.norm(recipe(scene.frame, mask) - true.centre_m)) for name, recipe in RECIPES.items()},
         _error_in_sigmas(instance, true),
+        verdict(true, instance, scene.T_world_camera).is_silent,
     )
 
 

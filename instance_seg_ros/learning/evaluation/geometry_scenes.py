@@ -36,12 +36,14 @@ KINDS = ("table", "crowd", "stack", "shelf", "two tables", "board", "tote", "hel
 """What the scenes are, one after the other."""
 
 CAMERA = Intrinsics(640, 480, 600.0, 600.0, 319.5, 239.5)
-_NOISE_M = (0.001, 0.003)
+NOISE_M = (0.001, 0.003)
 """Standard deviation of depth at 1 m, from the best to the worst sensor; it grows with the square of the distance."""
 PLAIN_SENSOR = "plain"
 SENSORS = (PLAIN_SENSOR, *(name for name in PRESETS if name != "ideal"))
 """What scenes are seen through: noise that hardly a neighbour shares, which averages out over an object, or a camera
 whose noise neighbours share, whose depth lies beside the labels, and which loses what is dark, shiny or grazing."""
+FEWEST_PX = 200
+"""Of what is seen with fewer pixels nothing is asked."""
 _LOST_AT_STEPS = 0.5
 _STEP_M = 0.02
 _FLAT_TOPPED = ("box", "carton", "book", "can", "cylinder")
@@ -51,7 +53,7 @@ NAMES = (
     *("banana", "spray_bottle", "cone", "bowl upside down", "L"),
 )
 """Shapes that they are of: families of generated objects, and some that are made here."""
-_PLAIN = Appearance("plain", (0.5, 0.5, 0.5))
+PLAIN = Appearance("plain", (0.5, 0.5, 0.5))
 _LINES = 40
 """The volume is integrated along this many vertical lines a side of its outline."""
 _NO_AREA_M2 = 1e-14
@@ -138,10 +140,10 @@ def _scene(
     room = Room(rng)
     placed, supports, single = _ARRANGE[kind](rng, room, names)
     T_world_camera = _view(rng, kind, placed, elevation_deg)
-    noise_m = float(rng.uniform(*_NOISE_M))
+    noise_m = float(rng.uniform(*NOISE_M))
     cast = RayCaster([*room.solid, *room.surroundings, *placed]).cast(CAMERA, T_world_camera)
     if sensor == PLAIN_SENSOR:
-        depth_m = _measured(rng, cast.depth_m, noise_m)
+        depth_m = measured(rng, cast.depth_m, noise_m)
     else:
         settings = replace(PRESETS[sensor], scale_error=0.0)
         depth_m = simulate_depth(cast.depth_m, CAMERA.fx, rng, settings)
@@ -149,8 +151,8 @@ def _scene(
     objects = []
     for item, support in zip(placed, supports, strict=True):
         seen = int(np.count_nonzero(cast.ids == item.instance_id))
-        if seen >= 200:
-            objects.append(_truth(item, support, seen, T_world_camera))
+        if seen >= FEWEST_PX:
+            objects.append(truth_of(item, support, seen, T_world_camera))
     return TrueScene(
         kind,
         RgbdFrame(None, depth_m, CAMERA),
@@ -162,7 +164,7 @@ def _scene(
     )
 
 
-def _measured(rng: np.random.Generator, depth_m: NDArray[np.float32], noise_m: float) -> NDArray[np.float32]:
+def measured(rng: np.random.Generator, depth_m: NDArray[np.float32], noise_m: float) -> NDArray[np.float32]:
     """Depth with noise that neighbours share in part, in whole millimetres, half of it lost beside steps."""
     noise = cv2.GaussianBlur(rng.normal(size=depth_m.shape), (0, 0), 0.7)
     noisy_m = depth_m + noise / noise.std() * noise_m * depth_m**2
@@ -176,7 +178,7 @@ def _measured(rng: np.random.Generator, depth_m: NDArray[np.float32], noise_m: f
 # What is true of an object
 
 
-def _truth(item: Placed, support: str, seen: int, T_world_camera: Transform) -> TrueObject:
+def truth_of(item: Placed, support: str, seen: int, T_world_camera: Transform) -> TrueObject:
     vertices_m = _vertices_m(item)
     T_camera_world = T_world_camera.inverse()
     alone, inside = _pixels_alone(item, vertices_m, T_world_camera)
@@ -293,7 +295,11 @@ def _facing_outwards(vertices_m: FloatArray, faces: NDArray[np.integer]) -> Floa
 
 
 def _shape(rng: np.random.Generator, names: Sequence[str]) -> ObjectShape:
-    name = names[int(rng.integers(len(names)))]
+    return shape_named(rng, names[int(rng.integers(len(names)))])
+
+
+def shape_named(rng: np.random.Generator, name: str) -> ObjectShape:
+    """One of `NAMES`, or of another family of generated objects, drawn anew."""
     if name == "cone":
         radius, height, top = rng.uniform(0.025, 0.06), rng.uniform(0.06, 0.16), rng.uniform(0.0, 0.6)
         return ObjectShape("cone", lathe_mesh(np.array([[0, 0], [radius, 0], [radius * top, height], [0, height]])), ())
@@ -365,7 +371,7 @@ class _Spots:
         return self._add(shape, Transform(rotation, centre_m), "nothing")
 
     def _add(self, shape: ObjectShape, T_world_shape: Transform, support: str) -> Placed:
-        self.placed.append(Placed(shape, T_world_shape, len(self.placed) + 1, _PLAIN))
+        self.placed.append(Placed(shape, T_world_shape, len(self.placed) + 1, PLAIN))
         self.supports.append(support)
         return self.placed[-1]
 
@@ -419,7 +425,7 @@ def _shelf(rng: np.random.Generator, room: Room, names: Sequence[str]) -> _Arran
         for _ in range(int(rng.integers(2, 5))):
             own.stand(_shape(rng, names), level * height_m, (0.0, -0.02), (0.3, 0.12))
         placed += own.placed
-    numbered = [Placed(item.shape, item.T_world_shape, index + 1, _PLAIN) for index, item in enumerate(placed)]
+    numbered = [Placed(item.shape, item.T_world_shape, index + 1, PLAIN) for index, item in enumerate(placed)]
     return numbered, ["plane"] * len(numbered), None
 
 
