@@ -21,7 +21,7 @@ from instance_seg_ros.lifting.columns import Columns, Underside, fill_columns, h
 from instance_seg_ros.lifting.completion import far_side_of_round_body
 from instance_seg_ros.lifting.faces import rectangle_around
 from instance_seg_ros.lifting.far_side import FarSides, WholeView
-from instance_seg_ros.lifting.foot import lifted_m
+from instance_seg_ros.lifting.foot import foot_of
 from instance_seg_ros.lifting.hidden_ends import HiddenEnds, likely_ends
 from instance_seg_ros.lifting.likely_centre import LikelyCentres, PartialView, View
 from instance_seg_ros.lifting.mesh import ShapeMesh, mesh_of
@@ -59,6 +59,8 @@ from instance_seg_ros.lifting.visibility import (
     occluders,
     partly_seen,
     rejected_beside,
+    too_near,
+    voids,
 )
 
 _MIN_KEPT_SHARE = 0.3
@@ -81,6 +83,11 @@ last, whatever its height, of what is no body of revolution: it may lean on what
 beyond it grows with the distance, since a few pixels are as much of what is large and far."""
 _STANDS = 1.5
 """What ends no farther above its support by its mask than so many tolerances is seen to stand on it."""
+_SURELY_PX = 1.0
+"""What has upright sides ends above its support for sure when most of its edge is seen to do so by a pixel more."""
+_UPRIGHT, _SIDES, _SIDES_SEEN = 0.9, 0.2, 0.6
+"""A body of revolution has upright sides, or is widest below, when its lowest third is so wide, as a share of it;
+another one with a flat top, or when more than the third of its normals point up or down by less than the second."""
 _TILTED, _TILTED_SHARE = (0.2, 0.9), 0.6
 """A body is tilted, and hides what lies below the half of its height, when the vertical parts of so many of its normals
 lie within these: it lies on its side, or on an edge, on others."""
@@ -250,6 +257,7 @@ class Lifter:
             enough = [len(surface.points_m) >= self.settings.min_points for surface in surfaces]
             placed = [surface if some else None for surface, some in zip(surfaces, enough, strict=True)]
             supports = find_supports(frame, instances, placed, self.settings.plane_tolerance_m)
+        void_m = None if supports.plane is None else voids(frame, supports.plane)
         lifted: dict[int, Instance3D] = {}
         # What stands on an object covers a part of it from view, so that comes first.
         levels = levels_below(supports.objects)
@@ -274,6 +282,7 @@ class Lifter:
                 supports,
                 on_it,
                 np.concatenate([np.zeros((0, 3)), *covered_m]),
+                void_m,
             )
         ordered = tuple(lifted[index] for index in range(len(surfaces)))
         return LiftedFrame(ordered, supports.plane, supports.surfaces)
@@ -336,6 +345,7 @@ class Lifter:
         supports: SceneSupports,
         on_it: Sequence[int],
         covered_m: NDArray[np.float64],
+        void_m: NDArray[np.float32] | None,
     ) -> Instance3D:
         mask = masks[index]
         if len(surface.points_m) < self.settings.min_points:
@@ -351,22 +361,30 @@ class Lifter:
             self.settings.depth_step_ratio,
             bounds,
             [masks[other] for other in on_it],
+            surface.pixels,
+            void_m,
         )
+        if visibility.beside_void and void_m is not None:
+            frame = too_near(frame, void_m)
         status, unseen_m, left_out = visibility.status, 0.0, 0.0
         covariance_of_centre_m2 = np.zeros((3, 3))
         whole = None
         if support.plane is not None:
             tolerance_m = self.settings.plane_tolerance_m
             whole = _completed(surface, support.plane, frame, mask, tolerance_m, covered_m, bool(status))
-        foot, hanging_m, above_m = supports.objects[index].foot, 0.0, 0.0
+        foot, hanging_m, above_m, ends_above = supports.objects[index].foot, 0.0, 0.0, False
         plane = support.plane
         if whole is not None and plane is not None and not whole.round_below:
-            own_m, is_covered = lifted_m(whole.body, frame, mask, bounds, self.settings.plane_tolerance_m)
+            end = foot_of(whole.body, frame, mask, bounds, self.settings.plane_tolerance_m)
+            own_m, is_covered = end.lifted_m, end.is_covered
             if own_m is not None and support.unseen_m > 0 and not status and _hangs(whole, own_m):
                 foot, hanging_m = Plane(plane.normal, plane.offset_m - own_m), own_m
                 whole = None
             elif own_m is not None:
-                stands, above_m = own_m < _STANDS * self.settings.plane_tolerance_m, own_m
+                stands_m = _STANDS * self.settings.plane_tolerance_m
+                stands, above_m = own_m < stands_m, own_m
+                surely_m = stands_m + _SURELY_PX * end.pixel_m
+                ends_above = end.seen_m is not None and end.seen_m > surely_m and _is_upright(whole)
                 support = replace(support, unseen_m=0.0 if stands else min(support.unseen_m, own_m))
             elif is_covered:
                 above_m = percentile(plane.height_m(surface.outline_m), 100 - TOP_PERCENTILE)
@@ -390,13 +408,13 @@ class Lifter:
             status |= Status.FRONT_ONLY if whole.front_only else Status.OK
             if completion is not Completion.NONE:
                 unseen_m = max(support.unseen_m, whole.unseen_m)
-                if unseen_m > _unseen_limit_m(whole):
+                if ends_above or unseen_m > _unseen_limit_m(whole):
                     status |= Status.FOOT_NOT_SEEN
                 else:
                     unseen_m = support.unseen_m  # of what only overhangs, the foot is where it is
                 unseen_m = max(unseen_m, above_m)  # what stands and what is held a little look nearly the same
             else:
-                own_m, _ = lifted_m(whole.body, frame, mask, bounds, 0.0)
+                own_m = foot_of(whole.body, frame, mask, bounds, 0.0).lifted_m
                 unseen_m = hanging_m or (lowest_m if own_m is None else min(max(-own_m, 0.0), lowest_m))
             box, centre_m = whole.box, whole.body.in_camera(whole.centre_m)
             left_out = _left_out(frame, mask, bounds, box, surface.pixels, self.settings.plane_tolerance_m)
@@ -620,9 +638,21 @@ def _left_out(
 
 
 def _hangs(whole: _Whole, lifted_m: float) -> bool:
-    """Whether a block, such as a carton, ends above what it was taken to stand on: so high by the edge of its mask."""
-    is_block = isinstance(whole.solid, Columns) and has_flat_top(whole.body)
-    return is_block and lifted_m > _foot_unseen_m(float(whole.box.T_camera_box.translation_m[2]))
+    """Whether a block, such as a carton, ends above what it was taken to stand on: so high by its lower edge."""
+    return _is_block(whole) and lifted_m > _foot_unseen_m(float(whole.box.T_camera_box.translation_m[2]))
+
+
+def _is_block(whole: _Whole) -> bool:
+    return isinstance(whole.solid, Columns) and has_flat_top(whole.body)
+
+
+def _is_upright(whole: _Whole) -> bool:
+    """Whether what is seen of an object tells that it is no narrower at its foot: it ends where its edge does."""
+    if not isinstance(whole.solid, Revolution):
+        upwards = np.abs(whole.body.normals[:, 2])
+        return _is_block(whole) or bool(np.count_nonzero(upwards < _SIDES) > _SIDES_SEEN * len(upwards))
+    radii_m = whole.solid.radii_m
+    return bool(radii_m[: len(radii_m) // 3].mean() > _UPRIGHT * radii_m.max())
 
 
 def _unseen_limit_m(whole: _Whole) -> float:

@@ -822,7 +822,7 @@ def _object_support(index: int, scene: _Scene, surface: KeptPoints, mask: NDArra
         return support
     least_m = height_m if support.kind is Support.PLANE else -scene.main.plane.offset_m
     told_m = _told_by_shape(surface, body.lowest_m, scene, mask)
-    if told_m is not None and min(told_m) > least_m - _SINK_FACTOR * scene.tolerance_m:
+    if told_m is not None and min(told_m[:2]) > least_m - _SINK_FACTOR * scene.tolerance_m:
         return _told_support(index, told_m, scene, mask)
     if unseen_m <= body.contact_m:
         return support
@@ -869,8 +869,10 @@ def _count_within(flat_m: FloatArray, middle_m: FloatArray, radius_m: float) -> 
 
 def _told_by_shape(
     surface: KeptPoints, seen_m: float, scene: _Scene, mask: NDArray[np.bool_]
-) -> tuple[float, float] | None:
+) -> tuple[float, float, bool] | None:
     """How high the lowest point of an object is by its shape, where it rests and where it hangs; None for most shapes.
+
+    And whether it is a ball, of which that is known best.
 
     Args:
         seen_m: how high the lowest is that is seen of it.
@@ -880,17 +882,20 @@ def _told_by_shape(
     if ball is not None:
         resting_m = float(plane.normal @ ball.centre_m) - ball.radius_m
         hanging_m = ball.lowest_m(plane, seen_m + plane.offset_m) - plane.offset_m
-        return min(resting_m, seen_m), hanging_m
+        return min(resting_m, seen_m), hanging_m, True
     lowest_m = lowest_of_lying(surface.outline_m, surface.normals, plane.normal, scene.main.sigma_m, scene.frame, mask)
-    return None if lowest_m is None else (min(lowest_m, seen_m), min(lowest_m, seen_m))
+    return None if lowest_m is None else (min(lowest_m, seen_m), min(lowest_m, seen_m), False)
 
 
-def _told_support(index: int, told_m: tuple[float, float], scene: _Scene, mask: NDArray[np.bool_]) -> ObjectSupport:
+def _told_support(
+    index: int, told_m: tuple[float, float, bool], scene: _Scene, mask: NDArray[np.bool_]
+) -> ObjectSupport:
     """What an object stands on whose shape tells how far down it reaches.
 
     That is what lies there; where it ends above all that lies below it, the nearest object that reaches lower than it.
+    A ball that ends a little above a plane is held, or lies on something thin.
     """
-    resting_m, hanging_m = told_m
+    resting_m, hanging_m, is_ball = told_m
     body, normal = replace(scene.bodies[index], lowest_m=resting_m, least_m=resting_m), scene.main.plane.normal
     height_m, support = _highest_below(index, body, scene)
     on_plane = support.kind is Support.PLANE and resting_m - height_m <= body.contact_m
@@ -907,7 +912,7 @@ def _told_support(index: int, told_m: tuple[float, float], scene: _Scene, mask: 
     nearest = min(away_m, key=lambda key: away_m[key], default=None)
     if nearest is not None and math.isfinite(away_m[nearest]):
         return ObjectSupport(Support.INSTANCE, foot, nearest)
-    if on_plane:
+    if on_plane and not is_ball:
         return support
     if _free_below(body, height_m, scene.basis, scene.frame, mask, scene.tolerance_m):
         return ObjectSupport(Support.NOTHING, foot=Plane(normal, -hanging_m))

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.core.camera import Intrinsics
+from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.compiled import inner, kernel
-from instance_seg_ros.core.geometry import OrientedBox
+from instance_seg_ros.core.geometry import OrientedBox, Plane
 from instance_seg_ros.core.status import Status
 from instance_seg_ros.lifting.surface import Bounds, bounds_of, crop_around, dilated
 
@@ -26,6 +26,16 @@ _UNMEASURED_SHARE = 0.2
 _REACH_PX = 5
 """An occluder is looked for up to this many pixels beyond the mask, behind the rim without depth."""
 _REACHED = np.ones((2 * _REACH_PX + 1, 2 * _REACH_PX + 1), np.uint8)
+_VOID_SIDE = 0.035
+"""A region without depth into which a square of this side fits, as a share of the focal length, is no rim beside an
+edge, as projectors and second cameras leave in their shadows: something that is too near may be there."""
+_BEHIND = 1.15
+"""What lacks depth may as well be the background where the plane below is more than so many times as far as an object.
+"""
+_BLOCK_PX = 4
+_AROUND_BLOCK = np.ones((2 * _BLOCK_PX + 1, 2 * _BLOCK_PX + 1), np.uint8)
+"""Regions without depth are looked for in blocks of this side."""
+_TOO_NEAR_M = 0.01
 _FARTHEST_M = 1e3
 _ROUNDING_M = 1e-5
 """So much nearer is no matter of the last bit of depth."""
@@ -43,6 +53,7 @@ class Visibility:
         unmeasured_share: of its pixels that have no depth.
         nearer_px: (K,) int64, indices in the flattened image of the pixels of what hides a part of it, beside the mask.
         pixels: of its mask.
+        beside_void: whether much of its outline lies where something without depth may hide what goes on there.
     """
 
     status: Status
@@ -50,6 +61,7 @@ class Visibility:
     unmeasured_share: float
     nearer_px: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     pixels: int = 0
+    beside_void: bool = False
 
 
 def partly_seen(
@@ -59,6 +71,8 @@ def partly_seen(
     step_ratio: float,
     bounds: Bounds | None = None,
     standing: Sequence[NDArray[np.bool_]] = (),
+    kept_px: NDArray[np.int64] | None = None,
+    void_m: NDArray[np.float32] | None = None,
 ) -> Visibility:
     """What hides a part of an object.
 
@@ -69,6 +83,9 @@ def partly_seen(
         bounds: of the mask, where they are known.
         standing: masks (H, W) bool of what may stand on it: where they touch it no depth step tells that they are in
             front.
+        kept_px: (P,) indices in the flattened image of the pixels that are known to be the object's, all of the mask
+            without it: a generous mask covers a rim of what hides the object, too.
+        void_m: (H, W) float32, of `voids`: something without depth may hide what is beside it.
     """
     bounds = bounds or bounds_of(mask)
     crop = crop_around(bounds, mask.shape, _REACH_PX + 1)
@@ -88,11 +105,20 @@ def partly_seen(
     unmeasured_share = unmeasured_px / count
     if unmeasured_share > _UNMEASURED_SHARE:
         status |= Status.PARTLY_MEASURED
-    any_nearer = False
-    if (standing and outline_px) or _may_be_nearer(crop_m, inside, step_m, step_ratio):
+    any_nearer, kept = False, inside
+    may_be_nearer = (standing and outline_px) or _may_be_nearer(crop_m, inside, step_m, step_ratio)
+    if kept_px is not None and (may_be_nearer or void_m is not None):
+        kept = _marked(kept_px, mask.shape[1], crop)
+        own_m[~kept] = _FARTHEST_M
+    if may_be_nearer:
         # The nearest of the object around each pixel beyond it: what is nearer than that is in front of the object.
         nearest_m = cv2.erode(own_m, _REACHED)
-        any_nearer = _mark_nearer(crop_m, inside, nearest_m, step_m, step_ratio, nearer)
+        covered_m = own_m  # not needed any more
+        any_nearer, any_covered = _mark_nearer(crop_m, inside, kept, nearest_m, step_m, step_ratio, nearer, covered_m)
+        if any_covered:  # what goes on from there beyond the mask lies in front as well
+            goes_on_m = dilated(covered_m, 2 * _REACH_PX - 1) * (1 + step_ratio)
+            nearer |= ~inside & (crop_m > 0) & (crop_m < goes_on_m)
+            any_nearer = bool(nearer.any())
     if standing and outline_px:
         # In the middle of a top it hides nothing of the outline, and what is farther off does not touch it.
         above = np.any([own[crop] for own in standing], axis=0)
@@ -100,13 +126,72 @@ def partly_seen(
         nearer |= touching & dilated(outline & _convex_edge(outline), 2 * _REACH_PX - 1)
         any_nearer = bool(nearer.any())
     occluded_px = int(np.count_nonzero(dilated(nearer, 2 * _REACH_PX - 1) & outline)) if any_nearer else 0
-    nearer_px = np.zeros(0, np.int64)
-    if occluded_px > max(_MIN_HIDDEN_PX, _MIN_OUTLINE_SHARE * outline_px):
+    nearer_px, least_px = np.zeros(0, np.int64), max(_MIN_HIDDEN_PX, _MIN_OUTLINE_SHARE * outline_px)
+    if occluded_px > least_px:
         status |= Status.OCCLUDED
         at_row, at_column = np.nonzero(nearer)
         nearer_px = (at_row + crop[0].start) * mask.shape[1] + at_column + crop[1].start
+    beside_void = False
+    farthest_m = 0.0 if void_m is None else np.max(crop_m, where=kept, initial=0.0)
+    if void_m is not None and (own_void_m := void_m[crop]).min() < _BEHIND * farthest_m:
+        # Blocks that have some depth at their edge are left out of voids.
+        beyond = (cv2.erode(own_void_m, _AROUND_BLOCK) < _BEHIND * farthest_m) & (crop_m == 0) & ~inside
+        hides = nearer | beyond if any_nearer else beyond
+        hidden_px = int(np.count_nonzero(dilated(hides, 2 * _REACH_PX - 1) & outline))
+        if hidden_px - occluded_px > least_px:
+            status, beside_void, occluded_px = status | Status.PARTLY_MEASURED, True, hidden_px
     hidden_share = min((sum(border_px) + occluded_px) / max(outline_px, 1), 1.0)
-    return Visibility(status, hidden_share, unmeasured_share, nearer_px, count)
+    return Visibility(status, hidden_share, unmeasured_share, nearer_px, count, beside_void)
+
+
+def voids(frame: RgbdFrame, plane: Plane) -> NDArray[np.float32] | None:
+    """Where something without depth, such as a finger that is too near, may hide what is there, or None.
+
+    That is in wide regions without depth: how far the plane is there, (H, W) float32 metres, infinite elsewhere and
+    where the line of sight never meets it.
+
+    Args:
+        plane: that most objects stand on.
+    """
+    height, width = frame.depth_m.shape
+    rows, columns = height // _BLOCK_PX, width // _BLOCK_PX
+    side = max(1, round(_VOID_SIDE * frame.intrinsics.fx / _BLOCK_PX))
+    if not rows or not columns:
+        return None
+    # Where not a pixel of a block has depth; one in sixteen tells that of most blocks.
+    missing = frame.depth_m[: rows * _BLOCK_PX : _BLOCK_PX, : columns * _BLOCK_PX : _BLOCK_PX] == 0
+    square = np.ones((side, side), np.uint8)
+    if not cv2.countNonZero(cv2.morphologyEx(missing.view(np.uint8), cv2.MORPH_OPEN, square)):
+        return None
+    blocks = frame.depth_m[: rows * _BLOCK_PX, : columns * _BLOCK_PX].reshape(rows, _BLOCK_PX, columns, _BLOCK_PX)
+    for row in range(_BLOCK_PX):
+        for column in range(_BLOCK_PX):
+            missing &= blocks[:, row, :, column] == 0
+    wide = cv2.morphologyEx(missing.view(np.uint8), cv2.MORPH_OPEN, square)
+    if not cv2.countNonZero(wide):
+        return None
+    camera, (x, y, z) = frame.intrinsics, plane.normal
+    across, along = ((np.arange(count) + 0.5) * _BLOCK_PX - 0.5 for count in (columns, rows))
+    down = -(x * (across - camera.cx) / camera.fx + (y * (along - camera.cy) / camera.fy)[:, None] + z)
+    void_m = np.full((rows, columns), np.inf, np.float32)
+    np.divide(plane.offset_m, down, out=void_m, where=(wide > 0) & (down > 0), casting="same_kind")
+    shape = columns * _BLOCK_PX, rows * _BLOCK_PX
+    whole_m = np.full((height, width), np.inf, np.float32)
+    whole_m[: shape[1], : shape[0]] = cv2.resize(void_m, shape, interpolation=cv2.INTER_NEAREST)
+    return whole_m
+
+
+def too_near(frame: RgbdFrame, void_m: NDArray[np.float32]) -> RgbdFrame:
+    """The frame as if all that is void (H, W), of `voids`, were in front of everything."""
+    return replace(frame, depth_m=np.where(void_m < np.inf, np.float32(_TOO_NEAR_M), frame.depth_m))
+
+
+def _marked(pixels: NDArray[np.int64], columns: int, crop: tuple[slice, slice]) -> NDArray[np.bool_]:
+    """A crop that is true at some pixels, indices in the flattened image of so many columns."""
+    marked = np.zeros((crop[0].stop - crop[0].start, crop[1].stop - crop[1].start), dtype=bool)
+    rows, places = np.divmod(pixels, columns)
+    marked[rows - crop[0].start, places - crop[1].start] = True
+    return marked
 
 
 @kernel(
@@ -221,28 +306,37 @@ def _any_before(depth_m: NDArray[np.float32], inside: NDArray[np.bool_], before_
 
 
 @kernel(
-    *("float32[:, ::1]", "boolean[:, ::1]", "float32[:, ::1]", "float64", "float64", "boolean[:, ::1]"),
-    writes=("nearer",),
+    *("float32[:, ::1]", "boolean[:, ::1]", "boolean[:, ::1]", "float32[:, ::1]", "float64", "float64"),
+    *("boolean[:, ::1]", "float32[:, ::1]"),
+    writes=("nearer", "covered_m"),
 )
 def _mark_nearer(
     depth_m: NDArray[np.float32],
     inside: NDArray[np.bool_],
+    kept: NDArray[np.bool_],
     nearest_m: NDArray[np.float32],
     step_m: float,
     step_ratio: float,
     nearer: NDArray[np.bool_],
-) -> bool:
-    """Marks the pixels beside an object that are in front of the nearest of it around them; whether there are any."""
-    found = False
+    covered_m: NDArray[np.float32],
+) -> tuple[bool, bool]:
+    """Marks the pixels beside an object that are in front of the nearest of it around them; whether there are any.
+
+    And the depth of those that are, and yet within the mask, 0 elsewhere; whether there are any.
+    """
+    found, found_inside = False, False
     least_m, ratio = np.float32(step_m), np.float32(step_ratio)
     for y in range(depth_m.shape[0]):
         for x in range(depth_m.shape[1]):
             object_m = nearest_m[y, x]
-            beside = depth_m[y, x] > 0 and not inside[y, x] and object_m < _FARTHEST_M
+            beside = depth_m[y, x] > 0 and not kept[y, x] and object_m < _FARTHEST_M
             gap_m = np.float32(_STEPS) * max(least_m, ratio * object_m)
-            nearer[y, x] = beside and depth_m[y, x] < object_m - gap_m
+            in_front = beside and depth_m[y, x] < object_m - gap_m
+            nearer[y, x] = in_front and not inside[y, x]
+            covered_m[y, x] = depth_m[y, x] if in_front and inside[y, x] else np.float32(0)
             found |= nearer[y, x]
-    return found
+            found_inside |= in_front and inside[y, x]
+    return found, found_inside
 
 
 @kernel(

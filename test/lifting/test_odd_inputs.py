@@ -256,17 +256,18 @@ def test_a_can_in_the_air_is_not_seen_to_stand_and_may_be_that_far_off(elevation
 
 
 @pytest.mark.parametrize(
-    ("body", "hidden_share", "off_m", "doubted"),
+    ("body", "hidden_share", "off_m"),
     [
-        (Cylinder(0.04, 0.12, upright(0, 0, 0.06)), 0.1, (0.0, 0.003), False),
-        (Cylinder(0.04, 0.12, upright(0, 0, 0.06)), 0.25, (0.005, 0.012), True),
-        (Sphere(0.05, upright(0, 0, 0.05)), 0.25, (0.005, 0.012), True),
-        (Sphere(0.05, upright(0, 0, 0.05)), 0.5, (0.015, 0.025), True),
+        (Cylinder(0.04, 0.12, upright(0, 0, 0.06)), 0.1, 0.003),
+        (Cylinder(0.04, 0.12, upright(0, 0, 0.06)), 0.25, 0.003),
+        (Sphere(0.05, upright(0, 0, 0.05)), 0.25, 0.003),
+        (Sphere(0.05, upright(0, 0, 0.05)), 0.5, 0.003),
+        (Box((0.12, 0.06, 0.08), upright(0, 0, 0.04, 20)), 0.4, 0.03),  # how far it goes on nobody knows
     ],
-    ids=["can, a tenth", "can", "ball", "half of a ball"],
+    ids=["can, a tenth", "can", "ball", "half of a ball", "box"],
 )
-def test_what_would_be_round_if_something_without_depth_hid_a_part_is_said_to_be_known_in_part(
-    body: Body, hidden_share: float, off_m: tuple[float, float], doubted: bool
+def test_what_something_without_depth_hides_in_part_is_completed_and_said_to_be_known_in_part(
+    body: Body, hidden_share: float, off_m: float
 ) -> None:
     scene = AnalyticScene([body], look_at((0, 0, 0.03), 0.7, 40))
     frame, labels = scene.render(0.001)
@@ -277,6 +278,6 @@ def test_what_would_be_round_if_something_without_depth_hid_a_part_is_said_to_be
     [found] = Lifter(LiftingSettings()).lift(replace(frame, depth_m=depth_m), Instances.from_labels(labels)).instances
     assert found.centroid_m is not None and found.centroid_covariance_m2 is not None
     error_m = found.centroid_m - scene.T_camera_world.apply(body.T_world_body.translation_m)
-    assert off_m[0] <= np.linalg.norm(error_m) <= off_m[1]
-    assert error_m @ np.linalg.solve(found.centroid_covariance_m2, error_m) < 2**2
-    assert found.status == (Status.PARTLY_MEASURED if doubted else Status.OK)
+    assert np.linalg.norm(error_m) <= off_m
+    assert error_m @ np.linalg.solve(found.centroid_covariance_m2, error_m) < 2.5**2
+    assert found.status == Status.PARTLY_MEASURED

@@ -344,3 +344,16 @@ def test_no_plane_is_laid_aslant_through_the_top_and_the_sides_of_a_thin_book(se
     lifted = Lifter(LiftingSettings()).lift(frame, Instances.from_labels(np.where(labels < 6, labels, 0)))
     assert lifted.support_plane is not None
     assert lifted.support_plane.normal @ scene.T_camera_world.rotation[:, 2] > np.cos(np.radians(0.5))
+
+
+@pytest.mark.parametrize("elevation_deg", [30, 55])
+@pytest.mark.parametrize(("up_m", "kind"), [(0.0, Support.PLANE), (0.012, Support.UNKNOWN), (0.015, Support.UNKNOWN)])
+def test_a_ball_that_ends_a_little_above_the_table_does_not_stand_on_it(
+    up_m: float, kind: Support, elevation_deg: float
+) -> None:
+    scene = AnalyticScene([Sphere(0.04, upright(0, 0, 0.04 + up_m))], look_at((0, 0, 0.05), 0.8, elevation_deg))
+    frame, labels = scene.render(0.001)
+    (instance,) = Lifter(LiftingSettings()).lift(frame, Instances.from_labels(labels)).instances
+    assert instance.support.kind is kind
+    assert (instance.status == Status.OK) == (kind is Support.PLANE)
+    assert instance.box is not None and instance.box.size_m[2] == pytest.approx(0.08, abs=0.004)

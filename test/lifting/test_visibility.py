@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 import pytest
 
-from instance_seg_ros.core.camera import Intrinsics
-from instance_seg_ros.core.geometry import OrientedBox, Transform
+from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
+from instance_seg_ros.core.geometry import OrientedBox, Plane, Transform
 from instance_seg_ros.core.status import PARTLY_SEEN, Status
-from instance_seg_ros.lifting.surface import bounds_of
-from instance_seg_ros.lifting.visibility import Visibility, amodal_xyxy, may_touch, occluders, partly_seen
+from instance_seg_ros.lifting.surface import bounds_of, dilated
+from instance_seg_ros.lifting.visibility import Visibility, amodal_xyxy, may_touch, occluders, partly_seen, voids
 
 NEAR_M, OBJECT_M, FAR_M = 0.5, 0.7, 0.9
 
@@ -46,6 +46,45 @@ def test_what_hides_a_part_is_told(
 ) -> None:
     assert flags(place, beside, beside_m) == expected
     assert expected in PARTLY_SEEN or expected == Status.OK
+
+
+@pytest.mark.parametrize(
+    ("beside_m", "grown_px", "expected"),
+    [(NEAR_M, 0, Status.OCCLUDED), (NEAR_M, 3, Status.OCCLUDED), (FAR_M, 3, Status.OK), (OBJECT_M, 3, Status.OK)],
+)
+def test_a_generous_mask_does_not_hide_what_is_in_front(beside_m: float, grown_px: int, expected: Status) -> None:
+    depth_m, own = np.full((60, 80), FAR_M, np.float32), np.zeros((60, 80), dtype=bool)
+    own[20:40, 30:60] = True
+    depth_m[own] = OBJECT_M
+    depth_m[:, 10:30] = beside_m
+    mask = dilated(own, 2 * grown_px + 1)
+    assert partly_seen(depth_m, mask, 0.008, 0.015, kept_px=np.flatnonzero(own)).status == expected
+
+
+CAMERA = Intrinsics(80, 60, 100.0, 100.0, 39.5, 29.5)
+BELOW = Plane(np.array([0.0, -np.sqrt(0.5), -np.sqrt(0.5)]), 0.6)
+"""Of a camera that looks down on it by 45 degrees; straight ahead it is 0.85 m away."""
+
+
+@pytest.mark.parametrize(
+    ("beside", "expected"),
+    [
+        (np.s_[10:60, 10:30], Status.PARTLY_MEASURED),  # as of a finger that is too near
+        (np.s_[10:60, 28:30], Status.OK),  # a rim in the shadow of an edge
+        (np.s_[0:20, 0:80], Status.OK),  # behind the object, where the plane is far: maybe the background
+    ],
+)
+def test_what_has_no_depth_may_hide_a_part_where_the_support_would_have_some(
+    beside: tuple[slice, slice], expected: Status
+) -> None:
+    depth_m, mask = np.full((60, 80), 1.2, np.float32), np.zeros((60, 80), dtype=bool)
+    mask[20:40, 30:60] = True
+    depth_m[mask] = OBJECT_M + 0.1
+    depth_m[beside] = 0
+    void_m = voids(RgbdFrame(None, depth_m, CAMERA), BELOW)
+    visibility = partly_seen(depth_m, mask, 0.008, 0.015, void_m=void_m)
+    assert visibility.status == expected and visibility.beside_void == (expected == Status.PARTLY_MEASURED)
+    assert (visibility.hidden_share > 0.1) == visibility.beside_void
 
 
 def test_an_empty_mask_has_no_flags() -> None:
