@@ -33,9 +33,9 @@ _OUTER = 0.3
 _FLAT, _FLAT_M = 0.02, 0.001
 """A face is flat when its points scatter by less than this share of the side and the second; of what is curved the
 outermost counts."""
-_NOISE, _NOISE_M = 3.0, 0.002
-"""The outermost point is noise when it is no farther from a flat face than so many standard deviations and the second;
-else something sticks out of it."""
+_NOISE, _NOISE_M, _FEW = 3.0, 0.002, 0.003
+"""What is farther from a flat face than so many standard deviations and the second sticks out of it, where it is more
+than this share of the points; fewer, and all that was not measured, are what a mask covers beside the object."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,8 +154,11 @@ def _move_to_faces(
             if count < _MIN_FACE_POINTS:
                 continue
             middle_m, scatter_m = _middle_and_scatter(away_m, count, values)
+            farther_m, farther = middle_m + _NOISE * scatter_m + _NOISE_M, 0
+            for n in range(len(points_m)):
+                farther += points_m[n, 0] * out_x + points_m[n, 1] * out_y > farther_m
             is_flat = scatter_m < _FLAT * side_m + _FLAT_M
-            if is_flat and 0 < bound_m - middle_m < _NOISE * scatter_m + _NOISE_M:
+            if is_flat and bound_m > middle_m and farther <= _FEW * len(points_m):
                 if sign > 0:
                     high_m[axis] = middle_m
                 else:

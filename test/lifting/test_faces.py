@@ -123,11 +123,20 @@ def test_a_face_that_neighbours_bend_does_not_turn_the_box() -> None:
     ("other", "low_m"),
     [
         (np.array([[-LONG_M / 2 - 0.02, 0.0, 0.0, 0.0]] * 3), -LONG_M / 2 - 0.02),  # a handle
+        (np.array([[-LONG_M / 2 - 0.02, 0.0, 0.0, 0.0]]), -LONG_M / 2),  # one pixel of something else
         (face((-0.01, 0.01), 0.04, (-1.0, 0.0), np.zeros(EACH)), -LONG_M / 2),  # the inside of a notch
         (face((-LONG_M / 2, 0), SHORT_M, (-1.0, 0.0), np.linspace(-0.012, 0.0, EACH)), -LONG_M / 2),  # a wedge
     ],
-    ids=["handle", "notch", "wedge"],
+    ids=["handle", "spill", "notch", "wedge"],
 )
 def test_a_box_reaches_as_far_as_what_is_no_noise(other: np.ndarray, low_m: float) -> None:
     low, _, _ = sides_and_turn(box_of(other, noise_m=0.0003))
     assert low[0] == pytest.approx(low_m, abs=0.0015)
+
+
+def test_what_was_not_measured_beside_a_face_makes_no_box_larger() -> None:
+    body, beside_m = box_of(noise_m=0.0003), np.array([[-LONG_M / 2 - 0.008, 0.0], [LONG_M / 2 + 0.008, 0.0]])
+    outline_m = np.vstack([body.points_m[:, :2], body_of(beside_m, np.zeros((2, 2))).points_m[:, :2].repeat(9, axis=0)])
+    found = rectangle_around(outline_m, body)
+    assert found.low_m[0] == pytest.approx(-LONG_M / 2, abs=0.0005)
+    assert found.high_m[0] == pytest.approx(LONG_M / 2 + 0.008, abs=0.0005)  # no face is seen there
