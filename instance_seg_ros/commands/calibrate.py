@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.core.parameters import SegmentationSettings
+from instance_seg_ros.files.writable import check_file
 
 if TYPE_CHECKING:
     from instance_seg_ros.learning.evaluation.reliability import Judged, Reliability
@@ -27,7 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="DIR",
         required=True,
-        help="a scene store, or a folder of captures with every object labelled; none that the model has learned from",
+        help="a scene store, or a folder of captures with every object labelled, see --all-labelled; none that the "
+        "model has learned from",
+    )
+    parser.add_argument(
+        "--all-labelled",
+        action="store_true",
+        help="every object of the captures is labelled, without which they cannot be used: what is found elsewhere "
+        "counts as wrong",
     )
     parser.add_argument("--out", type=Path, metavar="FILE", required=True, help="the model file to write")
     parser.add_argument("--diagram", type=Path, metavar="FILE", help="picture of scores against what became of them")
@@ -60,6 +68,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.wrong_share is not None and not 0 <= args.wrong_share < 1:
         raise InputError(f"--wrong-share is a share from 0 to below 1, not {args.wrong_share:g}")
+    check_file(args.out, "--out")
+    check_file(args.diagram, "--diagram")
     args.model = located(args.model)
     info = read_model_info(args.model)
     try:
@@ -86,6 +96,7 @@ def run(args: argparse.Namespace) -> int:
         f"{len(kept)} instances are wrong"
     )
     if args.diagram is not None:
+        args.diagram.parent.mkdir(parents=True, exist_ok=True)
         plot((("before", before), ("calibrated", after)), args.diagram)
     record = {"frames": args.data.resolve().name, "instances": len(fitted.real), "expected_error": after.expected_error}
     write_model_file(with_calibration(args.model.read_bytes(), calibration, threshold, record), args.out)
@@ -104,13 +115,20 @@ def _predictions(args: argparse.Namespace, info: ModelInfo) -> tuple[Judged, Jud
     from instance_seg_ros.segmentation.score_calibration import UNCHANGED
     from instance_seg_ros.segmentation.segmenter import NetworkSegmenter
 
+    if is_store(args.data):
+        if args.all_labelled:
+            raise InputError(f"--all-labelled is for captures; a scene store labels every object ({args.data})")
+        frames = store_frames(args.data, args.limit, args.seed)
+    elif args.all_labelled:
+        frames = captures(args.data, complete=True, limit=args.limit)
+    else:
+        raise InputError(
+            f"{args.data} is not known to have every object labelled: what is found on others would count as wrong, "
+            "and all scores would come out too low. Give --all-labelled where every object is"
+        )
     settings = SegmentationSettings(score_threshold=_LOWEST_SCORE)
     network = load_cpu_network("onnxruntime", args.model, settings)
     segmenter = NetworkSegmenter(network, replace(info, calibration=UNCHANGED), settings)
-    if is_store(args.data):
-        frames = store_frames(args.data, args.limit, args.seed)
-    else:
-        frames = captures(args.data, complete=True, limit=args.limit)
     judged = []
     for source in tqdm(frames, unit="frame", leave=False):
         found = segmenter.segment(source.frame)

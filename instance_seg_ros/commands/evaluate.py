@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from instance_seg_ros.core import arguments
 from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.core.parameters import LiftingSettings, SegmentationSettings, TrackingSettings
+from instance_seg_ros.files.writable import check_folder
 
 if TYPE_CHECKING:
     from instance_seg_ros.learning.datasets.labelled_frames import LabelledFrame
@@ -124,6 +125,7 @@ def run(args: argparse.Namespace) -> int:
         if getattr(args, name) < least:
             raise InputError(f"--{name} must be {least} or more, not {getattr(args, name)}")
     refuse_options(args, ONLY_FOR_PROMPTS, "eval, which asks for no single objects")
+    check_folder(args.out, "--out")  # before the minutes that it takes to measure
     if args.geometry:
         return _run_geometry(args)
     if args.tracking:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from instance_seg_ros.commands.helpers.pipeline_options import parse_size_wh
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.errors import InputError
+from instance_seg_ros.files.writable import check_file
 
 if TYPE_CHECKING:
     from instance_seg_ros.learning.export.int8 import Agreement
@@ -72,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
     """
     from instance_seg_ros.segmentation.model_file import read_model_info
 
+    check_file(args.out, "--out")  # before the network is read, checked and maybe made one of 8 bits
     try:
         origin = _export(args)
     except ValueError as error:

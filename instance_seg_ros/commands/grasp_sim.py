@@ -17,6 +17,7 @@ from instance_seg_ros.commands.helpers.pipeline_options import (
 )
 from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.files.atomic import write_atomically
+from instance_seg_ros.files.writable import check_folder
 
 if TYPE_CHECKING:
     from instance_seg_ros.learning.grasp_simulation.rounds import RoundRecord
@@ -146,6 +147,7 @@ def run(args: argparse.Namespace) -> int:
         print(fitted_lines(attempts, WEIGHTS if args.keep_weights else None))
         return 0
     refuse_prompt_options(args, "grasp-sim")
+    check_folder(args.out, "--out")
     pipeline = pipeline_settings(args)
     if args.seed < 0 or not 0 <= args.pad_friction <= 5:
         raise InputError("--seed must be 0 or more, and --pad-friction from 0 to 5")

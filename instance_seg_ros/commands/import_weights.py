@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from instance_seg_ros.files.writable import check_file
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `instance-seg import-weights`."""
@@ -42,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
     )
 
     names = None if args.class_names is None else tuple(args.class_names)
+    check_file(args.out, "--out")
     checkpoint = import_adelaidet(args.weights, args.style, names)
     out = Path(args.weights.stem + ".imported.pt") if args.out is None else args.out
     save_adelaidet_checkpoint(checkpoint, out)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from instance_seg_ros.core import arguments
 from instance_seg_ros.core.errors import InputError
+from instance_seg_ros.files.writable import check_file, check_folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +39,8 @@ def run(args: argparse.Namespace) -> int:
     if args.out is None and args.preview is None:
         raise InputError("give --out DIR for a scene store, --preview IMAGE for a look, or both")
     settings = arguments.from_arguments(args, SynthSettings)
+    check_file(args.preview, "--preview")  # before scenes are simulated
+    check_folder(args.out, "--out")
     if args.preview is not None:
         from instance_seg_ros.learning.synthetic.preview import write_contact_sheet
 

@@ -19,6 +19,7 @@ from instance_seg_ros.commands.helpers.coco_options import (
 from instance_seg_ros.commands.helpers.pipeline_options import parse_size_wh
 from instance_seg_ros.core import arguments
 from instance_seg_ros.core.errors import InputError
+from instance_seg_ros.files.writable import check_folder
 from instance_seg_ros.learning.datasets.augmentation import AugmentationSettings
 from instance_seg_ros.learning.models.configuration import MASK_HEADS, SIZES
 from instance_seg_ros.learning.training.settings import ObjectiveSettings, TrainingSettings
@@ -119,6 +120,7 @@ def _train(args: argparse.Namespace, processes: Processes) -> None:
     from instance_seg_ros.segmentation.model_location import located
 
     # Before anything is read, which may take minutes.
+    check_folder(args.out, "--out")
     settings = arguments.from_arguments(args, TrainingSettings)
     augmentation = arguments.from_arguments(args, AugmentationSettings, "augmentation_")
     objective = arguments.from_arguments(args, ObjectiveSettings, "objective_")

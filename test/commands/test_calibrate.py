@@ -10,6 +10,7 @@ import pytest
 from instance_seg_ros.commands import calibrate, main
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import SegmentationSettings
+from instance_seg_ros.files.captures import write_capture
 from instance_seg_ros.learning.datasets.labelled_frames import LabelledFrame, store_frames
 from instance_seg_ros.learning.evaluation import reliability
 from instance_seg_ros.learning.evaluation.reliability import Judged
@@ -69,6 +70,38 @@ def test_a_share_that_is_none_is_refused(share: str, tmp_path: Path, capsys: pyt
     options = ["--data", str(tmp_path), "--out", str(tmp_path / "x.onnx"), "--wrong-share", share]
     assert main.main(["calibrate", "--model", "tabletop_rgbd", *options]) == 2
     assert "--wrong-share is a share from 0 to below 1" in capsys.readouterr().err
+
+
+def test_captures_that_are_not_known_to_be_labelled_all_over_are_refused(
+    scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is found on an object without a label would count as wrong, and lower all scores."""
+    for source in store_frames(scenes, 2, seed=1):
+        write_capture(tmp_path / "captures" / source.name, source.frame, source.truth.label_image())
+    options = ["--model", "tabletop_rgbd", "--data", str(tmp_path / "captures"), "--out", str(tmp_path / "x.onnx")]
+    assert main.main(["calibrate", *options]) == 2
+    assert "is not known to have every object labelled" in capsys.readouterr().err
+    assert main.main(["calibrate", *options, "--all-labelled"]) == 2  # two captures are few
+    assert "give more labelled frames" in capsys.readouterr().err
+
+
+def test_a_store_labels_every_object_without_a_word(
+    scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--data", str(scenes), "--out", str(tmp_path / "x.onnx"), "--all-labelled"]
+    assert main.main(["calibrate", "--model", "tabletop_rgbd", *options]) == 2
+    assert "--all-labelled is for captures" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--out", "--diagram"])
+def test_a_file_that_cannot_be_written_is_told_before_the_frames_are_read(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "folder").mkdir()
+    files = {"--out": tmp_path / "x.onnx", option: tmp_path / "folder"}
+    words = [str(word) for pair in files.items() for word in pair]
+    assert main.main(["calibrate", "--model", "absent.onnx", "--data", "absent", *words]) == 2
+    assert f"{option} {tmp_path / 'folder'} is a folder, not a file" in capsys.readouterr().err
 
 
 def test_too_few_frames_are_refused(scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

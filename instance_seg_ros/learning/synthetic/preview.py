@@ -32,6 +32,7 @@ def write_contact_sheet(settings: SynthSettings, path: Path | str, rows: int = 6
         raise ValueError(f"cannot write {path}: use a name that ends with .png or .jpg")
     tiles = [_tile(settings, index) for index in range(rows * columns)]
     sheet = np.vstack([np.hstack(tiles[r * columns : (r + 1) * columns]) for r in range(rows)])
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     if not cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR)):
         raise OSError(f"cannot write {path}")
 

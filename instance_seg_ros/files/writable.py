@@ -1,0 +1,43 @@
+"""Whether results can be written, told before the work whose results they are."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from instance_seg_ros.core.errors import InputError
+
+
+def check_folder(path: Path | None, option: str) -> None:
+    """Raises where files cannot be written into a folder, which may still have to be made. Leaves nothing behind.
+
+    Args:
+        path: the folder; None for none.
+        option: that names it, such as "--out".
+
+    Raises:
+        InputError: it is a file, or lies below one, or its file system takes no new files.
+    """
+    if path is None:
+        return
+    nearest = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    if not nearest.is_dir():
+        raise InputError(f"{option} {path}{'' if nearest == path else f': {nearest}'} is no folder")
+    try:
+        # Tried and not asked for: root may do what its file system does not take.
+        tempfile.TemporaryFile(dir=nearest).close()
+    except OSError as error:
+        raise InputError(f"{option} {path} cannot be written to: {error.strerror}") from error
+
+
+def check_file(path: Path | None, option: str) -> None:
+    """Raises where a file cannot be written, new or in the place of one that is there. Leaves nothing behind.
+
+    Raises:
+        InputError: it is a folder, or its folder is none that can be written to.
+    """
+    if path is None:
+        return
+    if path.is_dir():
+        raise InputError(f"{option} {path} is a folder, not a file")
+    check_folder(path.parent, option)
