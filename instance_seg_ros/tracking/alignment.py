@@ -23,6 +23,8 @@ _PLACE_NOISE_M = 0.005
 _UP_NOISE_RAD = 0.01
 _ROTATION_NOISE_RAD = 0.3
 _EXPLAINS = 0.3
+_DIGITS = 9
+"""Scores and shifts are rounded to these: the last bits of sums, which depend on the CPU, shall decide nothing."""
 _MOST = 0.75
 _LARGEST_TILT_COS = np.cos(np.radians(45))
 
@@ -71,6 +73,9 @@ class _Poses:
 def alignments(seen: Objects, known: Objects, likeness: FloatArray, before: Transform) -> list[Alignment]:
     """Poses of the camera that explain the objects that it sees by objects of the map; the first is that from before.
 
+    Of those that explain as much, the one that moves the objects least from where the pose before had put them comes
+    first.
+
     Hypotheses are the pose from before and, where it does not explain most objects after refinement, the shifts that
     put one object onto a like one, and the turns about the vertical that put two onto two; the best ones are refined by
     weighted rigid alignment (Wahba's problem, solved by SVD) of all that they explain, with the normal of the support
@@ -93,17 +98,17 @@ def alignments(seen: Objects, known: Objects, likeness: FloatArray, before: Tran
     upright = _upright(before.rotation, seen.up, known.up)
     up = upright @ [0.0, -1.0, 0.0] if known.up is None else known.up
     hypotheses = _hypotheses(seen, known, likeness, upright, up)
-    scores = _scores(_values(seen, known, likeness, hypotheses)) - _motion(hypotheses, before, seen)
+    scores = np.round(_scores(_values(seen, known, likeness, hypotheses)), _DIGITS)
+    scores -= _motion(hypotheses, before, seen)
     chosen: list[int] = []
     for index in np.argsort(-scores, kind="stable").tolist():
         if scores[index] <= 0 or len(chosen) == _REFINED:
             break
         if not any(_near(hypotheses, index, other) for other in chosen):
             chosen.append(index)
-    for index in chosen:
-        pose = _refined(seen, known, likeness, hypotheses.rotation[index], hypotheses.translation_m[index])
-        results.append(_judged(seen, known, likeness, *pose, before))
-    return results
+    near = [(hypotheses.rotation[index], hypotheses.translation_m[index]) for index in chosen]
+    found = [_judged(seen, known, likeness, *_refined(seen, known, likeness, *pose), before) for pose in near]
+    return [*results, *sorted(found, key=lambda each: round(each.shift_m, _DIGITS))]
 
 
 def _judged(
@@ -124,7 +129,7 @@ def _judged(
     if len(seen.place_m):
         middle_m = seen.place_m.mean(axis=0)
         shift_m = float(np.linalg.norm(rotation @ middle_m + translation_m - before.apply(middle_m)))
-    score = float(_scores(value)[0] + fine) / 2
+    score = round(float(_scores(value)[0] + fine) / 2, _DIGITS)
     return Alignment(Transform(rotation, translation_m), score, len(rows), shift_m)
 
 
