@@ -79,7 +79,8 @@ class Closed:
 def deepest_m(poses: Poses, body: Body, gripper: Gripper, clearance_m: float) -> FloatArray:
     """How far (C,) each pose can move on along its approach until the palm meets the body or the gripper its support.
 
-    Less than 0 where it would have to stay farther out; -inf where it never gets there, from below a support.
+    Of what stands on nothing that is known, it is the scene's support plane that the gripper stays above. Less than 0
+    where it would have to stay farther out; -inf where it never gets there, from below a support.
     """
     return pose_kernels.deepest(
         poses.rotations,
@@ -88,6 +89,7 @@ def deepest_m(poses: Poses, body: Body, gripper: Gripper, clearance_m: float) ->
         gripper.boxes_m,
         gripper.finger_length_m,
         body.supported,
+        0.0 if body.supported else body.floor_m,
         clearance_m,
     )
 

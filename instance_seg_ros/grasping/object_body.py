@@ -6,6 +6,7 @@ point of the box), x and y are those of the oriented box.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +28,8 @@ _THIN_VOXEL_M = np.array([0.006, 0.006, 0.001])
 _UPRIGHT_SLOPE = 0.75
 """|z| of a normal above which a point is on top rather than on a side."""
 _KNOWN_NEAR_M = 0.006
+_ACROSS_COSINE = math.cos(math.radians(1.0))
+"""The box of what stands on nothing known has the plane's normal as z axis, where there is a plane."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +49,7 @@ class Body:
             inside it.
         support: the plane of the scene that it stands on, camera optical frame; None where that is another instance or
             not known.
+        floor_m: without a support, z of the scene's support plane, if there is one across z; else -inf.
     """
 
     label: int
@@ -58,16 +62,24 @@ class Body:
     supported: bool
     cut: bool = False
     support: Plane | None = None
+    floor_m: float = -math.inf
 
     @classmethod
     def of_instance(
-        cls, label: int, instance: Instance3D, frame: RgbdFrame, mask: NDArray[np.bool_], bounds: Bounds
+        cls,
+        label: int,
+        instance: Instance3D,
+        frame: RgbdFrame,
+        mask: NDArray[np.bool_],
+        bounds: Bounds,
+        scene_plane: Plane | None = None,
     ) -> Body | None:
         """The body of an instance that has a box; None where its pixels are too thin or too scattered for a surface.
 
         Args:
             mask: (H, W) bool, the instance's mask.
             bounds: of the mask.
+            scene_plane: the main support plane of the scene, camera optical frame.
 
         Raises:
             ValueError: the instance has no box.
@@ -97,6 +109,7 @@ class Body:
         middle_m = shape.middle_m
         if middle_m is None or not shape.is_round:
             middle_m = np.array([(low_x_m + high_x_m) / 2, (low_y_m + high_y_m) / 2])
+        supported = instance.completion is Completion.SUPPORT_PLANE
         return cls(
             label=label,
             T_camera_body=shape.T_camera_shape,
@@ -105,9 +118,10 @@ class Body:
             origin=origin[kept],
             centre_m=np.array([*middle_m, shape.size_m[2] / 2]),
             size_m=np.array([high_x_m - low_x_m, high_y_m - low_y_m, shape.size_m[2]]),
-            supported=instance.completion is Completion.SUPPORT_PLANE,
+            supported=supported,
             cut=bool(instance.status & (Status.CUT_BY_IMAGE_BORDER | Status.PARTLY_MEASURED)),
             support=instance.support.plane if instance.support.kind is Support.PLANE else None,
+            floor_m=-math.inf if supported else _floor_m(scene_plane, shape.T_camera_shape),
         )
 
     @property
@@ -119,3 +133,10 @@ class Body:
     def hidden_m(self) -> FloatArray:
         """(M, 3) the points that were completed, camera optical frame."""
         return np.asarray(self.T_camera_body.apply(self.points_m[self.origin != MEASURED]))
+
+
+def _floor_m(plane: Plane | None, T_camera_shape: Transform) -> float:
+    """z of a plane in a frame whose z axis is its normal; -inf where there is none, or it is not."""
+    if plane is None or float(plane.normal @ T_camera_shape.rotation[:, 2]) < _ACROSS_COSINE:
+        return -math.inf
+    return -float(plane.normal @ T_camera_shape.translation_m + plane.offset_m)

@@ -93,6 +93,7 @@ def _least(values: Floats, lanes: Floats) -> float:
     "float64",
     "boolean",
     "float64",
+    "float64",
 )
 def deepest(
     rotations: Floats,
@@ -101,16 +102,18 @@ def deepest(
     boxes_m: Floats,
     length_m: float,
     supported: bool,
+    floor_m: float,
     clearance_m: float,
 ) -> Floats:
-    """How far (C,) poses can move on until the palm meets the body or the gripper the plane z = 0.
+    """How far (C,) poses can move on until the palm meets the body or the gripper what is below it.
 
     Args:
         rotations, origins_m: (C, 3, 3) and (C, 3) of the poses.
         points_m: (N, 3) of the body, in the frame of the poses.
         boxes_m: (2, 4) as of `Gripper.boxes_m`.
         length_m: of the fingers.
-        supported: whether there is something at z = 0, from which the gripper keeps the clearance.
+        supported: whether the body stands on what is below, so that no level approach and none from below gets there.
+        floor_m: height of what is below, from which the gripper keeps the clearance; -inf for nothing.
     """
     count, points = len(origins_m), len(points_m)
     # Behind the fingers, too, nothing can be: they are as long as this.
@@ -126,14 +129,17 @@ def deepest(
         for n in range(points):
             z_m[n] = z_m[n] if (abs(x_m[n]) <= half_x_m) & (abs(y_m[n]) <= half_y_m) else np.inf
         depth_m[c] = min(_least(z_m, lanes) + length_m - _PALM_MARGIN_M, length_m)
-        if not supported:
+        if floor_m == -np.inf:
             continue
         down_x, down_y, descent, below_m = -rotations[c, 2, 0], -rotations[c, 2, 1], -rotations[c, 2, 2], -np.inf
         for k in range(len(boxes_m)):
             reach_m = abs(down_x) * boxes_m[k, 0] + abs(down_y) * boxes_m[k, 1]
             below_m = max(below_m, reach_m + max(descent * boxes_m[k, 2], descent * boxes_m[k, 3]))
-        height_m = origins_m[c, 2] - below_m - clearance_m
-        depth_m[c] = min(depth_m[c], height_m / descent) if descent > _LEAST_DESCENT else -np.inf
+        height_m = origins_m[c, 2] - floor_m - below_m - clearance_m
+        if descent > _LEAST_DESCENT:
+            depth_m[c] = min(depth_m[c], height_m / descent)
+        elif supported or height_m < 0:
+            depth_m[c] = -np.inf
     return depth_m
 
 

@@ -54,9 +54,9 @@ class GraspSampler:
         where it fits in so, and is closed in thought: the surface that the fingers meet first gives the contacts. The
         opened gripper is checked on its straight way in and while it closes: against all measured points of the frame
         and the completed sides of the other objects, with `clearance_m`; against the half space below the support
-        plane; and against the object itself. No finger goes beyond the image's border, or, by more than a twentieth of
-        its volume while it closes, where the object's mask has no depth. Other space that the camera did not see counts
-        as free, but costs quality where something else hides it.
+        plane, the scene's where the object has none; and against the object itself. No finger goes beyond the image's
+        border, or, by more than a twentieth of its volume while it closes, where the object's mask has no depth. Other
+        space that the camera did not see counts as free, but costs quality where something else hides it.
 
         Args:
             lifted: of the same frame.
@@ -76,7 +76,7 @@ class GraspSampler:
             frame = replace(frame, depth_m=np.ascontiguousarray(frame.depth_m))
         bounds = [bounds_of(mask) for mask in masks] if instances is None else instances.bounds
         made = (
-            Body.of_instance(label, instance, frame, masks[label - 1], bounds[label - 1])
+            Body.of_instance(label, instance, frame, masks[label - 1], bounds[label - 1], lifted.support_plane)
             for label, instance in enumerate(lifted.instances, start=1)
             if instance.shape is not None
         )

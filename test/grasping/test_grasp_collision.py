@@ -191,6 +191,28 @@ def test_a_level_approach_or_one_from_below_never_reaches_a_supported_body() -> 
         assert deepest(poses, body)[0] < 0
 
 
+@pytest.mark.parametrize(
+    ("floor_m", "depth_m"),
+    [
+        (-np.inf, 0.036),  # nothing below: as deep as the palm lets it
+        (-0.1, 0.036),
+        (-0.01, 0.026),  # 0.02 down to the body's lowest point, 0.01 below it, less the clearance of 0.004
+        (0.03, -0.014),  # what lies below the plane is not reached
+    ],
+)
+def test_what_stands_on_nothing_known_is_reached_above_the_scene_s_plane_alone(floor_m: float, depth_m: float) -> None:
+    body = replace(body_at(np.array([[0.0, 0.0, 0.02]]), supported=False), floor_m=floor_m)
+    assert deepest(poses_at((0, 0, 0.02)), body) == pytest.approx([depth_m], abs=1e-6)
+
+
+def test_what_is_held_is_reached_from_the_side_above_the_plane_and_not_below() -> None:
+    body = body_at(np.array([[0.0, 0.0, 0.03]]), supported=False)
+    level = np.array([[0.0, 0.0, -1.0], [1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
+    poses = poses_at((0, 0, 0.1), rotation=level)
+    assert deepest(poses, replace(body, floor_m=-0.3))[0] > 0
+    assert deepest(poses, replace(body, floor_m=0.3))[0] == -np.inf
+
+
 NO_HOLES = np.zeros((0, 3))
 
 

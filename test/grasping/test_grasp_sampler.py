@@ -213,6 +213,22 @@ def test_without_a_support_plane_grasps_come_along_the_line_of_sight() -> None:
     assert all(grasp.T_camera_grasp.rotation[:, 2] @ sight > 0.2 for grasp in result.grasps)
 
 
+@pytest.mark.parametrize(
+    ("size_m", "gap_m", "elevation_deg"),
+    [((0.1, 0.03, 0.02), 0.05, 20), ((0.06, 0.03, 0.03), 0.02, 30), ((0.15, 0.02, 0.02), 0.03, 15)],
+)
+def test_what_is_held_over_a_table_has_no_grasp_through_the_table(
+    size_m: tuple[float, float, float], gap_m: float, elevation_deg: float
+) -> None:
+    scene = AnalyticScene(
+        [Box(size_m, upright(0, 0, gap_m + size_m[2] / 2))], look_at((0, 0, 0.03), 0.75, elevation_deg)
+    )
+    (result,) = sample(scene)
+    assert result.grasps
+    for grasp in result.grasps:
+        assert_reaches_without_collision(scene, grasp, target=0)
+
+
 def test_settings_limit_number_and_distances() -> None:
     scene = AnalyticScene([Cylinder(0.03, 0.09, upright(0, 0, 0.045))], VIEW)
     (result,) = sample(scene, max_grasps=2, approach_distance_m=0.05, lift_distance_m=0.2)
