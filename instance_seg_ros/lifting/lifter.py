@@ -690,7 +690,7 @@ def _completed(
     body, flush, points_m = standing.body, standing.flush, standing.points_m
     local_m, top_m, rotation, origin_m = body.points_m, body.top_m, body.basis, body.origin_m
     rim_m = (surface.rim_m - origin_m) @ rotation
-    outline_m = np.concatenate([local_m[:, :2], rim_m[rim_m[:, 2] > 0, :2]])
+    outline_m = np.concatenate([local_m[:, :2], rim_m[rim_m[:, 2] > max(standing.least_m, 0.0), :2]])
     if len(covered_m) and np.count_nonzero(body.normals[:, 2] > _LEVEL) < _TOP_SEEN * len(body.normals):
         outline_m = np.concatenate([outline_m, (covered_m - origin_m) @ rotation[:, :2]])
     unseen_m, front_only, ends = 0.0, False, None

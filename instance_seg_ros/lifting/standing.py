@@ -42,6 +42,7 @@ class Standing:
         body: the same in the frame of the plane, and how high they reach.
         depth_m: from the camera, of most of them.
         flush: whether the object hardly stands out; then all of its points count.
+        least_m: what is no higher above the plane than this is taken for the plane's own.
     """
 
     points_m: FloatArray
@@ -49,6 +50,7 @@ class Standing:
     body: Body
     depth_m: float
     flush: bool
+    least_m: float
 
     @classmethod
     def on(cls, surface: KeptPoints, plane: Plane, tolerance_m: float) -> Standing | None:
@@ -60,7 +62,7 @@ class Standing:
         """
         rotation, origin_m = plane.basis(), -plane.offset_m * plane.normal
         points_m, normals, local_m, local_normals = np.empty((4, len(surface.outline_m), 3))
-        count, top_m, depth_m, flush = _stand(
+        count, top_m, depth_m, flush, least_m = _stand(
             surface.outline_m,
             surface.normals,
             rotation,
@@ -75,7 +77,7 @@ class Standing:
         if not count:
             return None
         body = Body(local_m[:count], local_normals[:count], top_m, rotation, origin_m)
-        return cls(points_m[:count], normals[:count], body, depth_m, flush)
+        return cls(points_m[:count], normals[:count], body, depth_m, flush, least_m)
 
 
 @kernel(
@@ -94,14 +96,15 @@ def _stand(
     normals: FloatArray,
     local_m: FloatArray,
     local_normals: FloatArray,
-) -> tuple[int, float, float, bool]:
+) -> tuple[int, float, float, bool, float]:
     """The points (N, 3) of an outline that stand out from a plane, and both in the plane's frame.
 
     Args:
         basis, origin_m, offset_m: of the plane, whose normal is the last column of the first.
 
     Returns:
-        How many there are, 0 for what is below the plane; their height, their depth, and whether they are all flush.
+        How many there are, 0 for what is below the plane; their height, their depth, whether they are all flush, and
+        above which height they are.
     """
     heights_m, values, count = np.empty(len(outline_m)), np.empty(len(outline_m)), len(outline_m)
     for n in range(count):
@@ -110,16 +113,16 @@ def _stand(
     values[:] = heights_m
     top_m = percentile_of_first(values, count, TOP_PERCENTILE)
     if median_of_first(values, count) < -tolerance_m - _ROUNDING_M or top_m < -_ROUNDING_M:
-        return 0, 0.0, 0.0, False
+        return 0, 0.0, 0.0, False, 0.0
     top_m = max(top_m, _ROUNDING_M)
-    above_m, higher = min(tolerance_m, 0.5 * top_m), 0
+    least_m, higher = min(tolerance_m, 0.5 * top_m), 0
     for n in range(count):
         values[n] = outline_m[n, 2]
-        higher += heights_m[n] > above_m
+        higher += heights_m[n] > least_m
     flush = _is_flush(top_m, median_of_first(values, count)) or higher < _FEWEST_ABOVE
-    k = 0
+    least_m, k = -np.inf if flush else least_m, 0
     for n in range(count):
-        if not (flush or heights_m[n] > above_m):
+        if heights_m[n] <= least_m:
             continue
         x, y, z = outline_m[n, 0] - origin_m[0], outline_m[n, 1] - origin_m[1], outline_m[n, 2] - origin_m[2]
         n_x, n_y, n_z = outline_normals[n, 0], outline_normals[n, 1], outline_normals[n, 2]
@@ -130,7 +133,8 @@ def _stand(
         values[k] = outline_m[n, 2]
         k += 1
     depth_m = median_of_first(values, k)
-    return k, _height_of_flat_top(local_m[:k], local_normals[:k], top_m, depth_m, values), depth_m, flush
+    height_m = _height_of_flat_top(local_m[:k], local_normals[:k], top_m, depth_m, values)
+    return k, height_m, depth_m, flush, least_m
 
 
 @inner

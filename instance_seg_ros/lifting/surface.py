@@ -537,7 +537,7 @@ def rim_beside(
         depth_m, inside, kept: (h, w) crops of the depth, of the mask, and of what is kept of it.
         median_m: depth of most of it.
     """
-    reach_px = max(1, round(_RIM_M * focal_px / median_m))
+    reach_px = round(_RIM_M * focal_px / median_m)
     near = eroded(inside, 2 * _RIM_UNSURE_PX + 1) & dilated(kept, 2 * reach_px + 1)
     return near & (depth_m == 0)
 
@@ -583,9 +583,8 @@ def kept_points(
         normals,
     )
     rim_m = np.empty((int(np.count_nonzero(rim)), 3))
-    rim_count = _gather_rim(
-        rim, planes.values, corner_px[0], corner_px[1], camera.fx, camera.fy, camera.cx, camera.cy, rim_m
-    )
+    optics = camera.fx, camera.fy, camera.cx, camera.cy
+    rim_count = _gather_rim(depth_m, kept, rim, planes.values, tolerance, corner_px[0], corner_px[1], optics, rim_m)
     return KeptPoints(measured_m, pixels, few_m, outline_m, normals, rim_m[:rim_count])
 
 
@@ -639,32 +638,90 @@ def _choose(kept: NDArray[np.bool_], wanted: NDArray[np.bool_]) -> tuple[int, ND
 
 
 @kernel(
-    *("boolean[:, ::1]", "float32[:, :, ::1]", "int64", "int64", "float64", "float64", "float64", "float64"),
-    "float64[:, ::1]",
+    *("float32[:, ::1]", "boolean[:, ::1]", "boolean[:, ::1]", "float32[:, :, ::1]", "UniTuple(float64, 2)"),
+    *("int64", "int64", "UniTuple(float64, 4)", "float64[:, ::1]"),
     writes=("rim_m",),
 )
 def _gather_rim(
+    depth_m: NDArray[np.float32],
+    kept: NDArray[np.bool_],
     rim: NDArray[np.bool_],
     planes: NDArray[np.float32],
+    tolerance: tuple[float, float],
     left: int,
     top: int,
-    fx: float,
-    fy: float,
-    cx: float,
-    cy: float,
+    optics: tuple[float, float, float, float],
     rim_m: NDArray[np.float64],
 ) -> int:
-    """Fills in where planes (3, h, w) are at the pixels of a rim (h, w), as far as there are any; and says how many."""
+    """Fills in where planes (3, h, w) are at the pixels of a rim (h, w), as far as they go on there; and says how many.
+
+    See `_goes_on` for the other arguments.
+    """
     count = 0
     for y in range(rim.shape[0]):
         for x in range(rim.shape[1]):
             if rim[y, x] and planes[0, y, x] > 0:
-                own_m = 1.0 / float(planes[0, y, x])
-                rim_m[count, 0] = (left + x - cx) / fx * own_m
-                rim_m[count, 1] = (top + y - cy) / fy * own_m
-                rim_m[count, 2] = own_m
-                count += 1
+                at_m = _on_plane(planes, x, y, x, y, left, top, optics)
+                if _goes_on(at_m, depth_m, kept, planes, tolerance, x, y, left, top, optics):
+                    rim_m[count, 0], rim_m[count, 1], rim_m[count, 2] = at_m
+                    count += 1
     return count
+
+
+@inner
+def _goes_on(
+    at_m: tuple[float, float, float],
+    depth_m: NDArray[np.float32],
+    kept: NDArray[np.bool_],
+    planes: NDArray[np.float32],
+    tolerance: tuple[float, float],
+    x: int,
+    y: int,
+    left: int,
+    top: int,
+    optics: tuple[float, float, float, float],
+) -> bool:
+    """Whether the plane of a pixel holds a kept pixel that is no farther than `_RIM_M` from where it is itself.
+
+    A plane that is seen at a grazing angle goes off by decimetres in a few pixels, and so does one from the edge of the
+    object to the background, where a generous mask covers that.
+
+    Args:
+        at_m: of the pixel on its plane.
+        tolerance: a kept pixel (h, w) lies on the plane within the larger of the first, metres, and the second times
+            its depth.
+        left, top: column and row of the crop in the image.
+        optics: fx, fy, cx, cy.
+    """
+    reach_px = int(np.rint(_RIM_M * optics[0] / at_m[2]))
+    for v in range(max(y - reach_px, 0), min(y + reach_px, kept.shape[0] - 1) + 1):
+        for u in range(max(x - reach_px, 0), min(x + reach_px, kept.shape[1] - 1) + 1):
+            if not kept[v, u]:
+                continue
+            beside_m = _on_plane(planes, x, y, u, v, left, top, optics)
+            off_x, off_y, off_z = beside_m[0] - at_m[0], beside_m[1] - at_m[1], beside_m[2] - at_m[2]
+            if off_x * off_x + off_y * off_y + off_z * off_z <= _RIM_M**2:
+                own_m = float(depth_m[v, u])
+                if abs(own_m - beside_m[2]) < max(tolerance[0], own_m * tolerance[1]):
+                    return True
+    return False
+
+
+@inner
+def _on_plane(
+    planes: NDArray[np.float32],
+    x: int,
+    y: int,
+    u: int,
+    v: int,
+    left: int,
+    top: int,
+    optics: tuple[float, float, float, float],
+) -> tuple[float, float, float]:
+    """Where the line of sight of pixel (u, v) of a crop meets the plane of pixel (x, y)."""
+    inverse = float(planes[0, y, x]) + (u - x) * float(planes[1, y, x]) + (v - y) * float(planes[2, y, x])
+    depth_m = 1.0 / max(inverse, _MIN_INVERSE_DEPTH)
+    return (left + u - optics[2]) / optics[0] * depth_m, (top + v - optics[3]) / optics[1] * depth_m, depth_m
 
 
 @kernel(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -159,6 +160,22 @@ def test_background_under_a_generous_mask_is_rejected() -> None:
     points_world_m = scene.T_world_camera.apply(instance.points_m)
     assert points_world_m[:, 2].min() > -0.01, "a point of the floor 0.7 m below was kept"
     assert centre_error_m(scene, 0, instance) < 0.008
+
+
+@pytest.mark.parametrize("elevation_deg", [12, 28, 45])
+def test_a_generous_mask_over_edges_without_depth_makes_no_box_larger(elevation_deg: float) -> None:
+    """A mask that is 5 pixels too wide covers the table behind the object; half of what lies between has no depth."""
+    box = Box((0.12, 0.08, 0.1), upright(0, 0, 0.05, 70))
+    scene = AnalyticScene([box], look_at((0, 0, 0.05), 0.7, elevation_deg))
+    frame, labels = scene.render(NOISE_M)
+    square = np.ones((3, 3), np.uint8)
+    at_step = cv2.dilate(frame.depth_m, square) - cv2.erode(frame.depth_m, square) > 0.02
+    lost = at_step & (np.random.default_rng(0).random(labels.shape) < 0.5)
+    frame = replace(frame, depth_m=np.where(lost, 0, frame.depth_m).astype(np.float32))
+    generous = cv2.dilate(labels.astype(np.uint16), np.ones((11, 11), np.uint8))
+    instance = Lifter(LiftingSettings()).lift(frame, Instances.from_labels(generous)).instances[0]
+    assert instance.box is not None and centre_error_m(scene, 0, instance) < 0.008
+    np.testing.assert_allclose(instance.box.size_m, [0.12, 0.08, 0.1], atol=0.012)
 
 
 def test_flying_pixels_at_the_edge_are_rejected() -> None:

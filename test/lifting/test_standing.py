@@ -33,6 +33,7 @@ def test_points_are_told_from_the_table_around_them_and_turned_into_its_frame() 
     np.testing.assert_allclose(standing.body.in_camera(standing.body.points_m), standing.points_m, atol=1e-12)
     assert standing.body.top_m == pytest.approx(0.05) and standing.depth_m == pytest.approx(0.45)
     assert not standing.flush
+    assert standing.least_m == TOLERANCE_M
 
 
 @pytest.mark.parametrize("height_m", [-0.009, -0.1])
@@ -45,6 +46,7 @@ def test_what_hardly_stands_out_is_flush_and_keeps_all_of_its_points(height_m: f
     standing = Standing.on(surface(np.full(100, height_m)), TABLE, TOLERANCE_M)
     assert standing is not None and standing.flush == flush
     assert len(standing.points_m) == 100
+    assert standing.least_m < height_m
 
 
 def test_the_noise_of_a_flat_top_makes_it_no_higher() -> None:

@@ -245,27 +245,46 @@ def test_of_hardly_any_pixels_none_is_left_out(pixels: int) -> None:
     assert np.array_equal(without_strays(depth_m, kept, (0.008, 0.015)), kept)
 
 
+SLANTED, GRAZING = np.array([-0.6, 0.0, -0.8]), np.array([4.0, 0.0, -1.0]) / 17**0.5
+"""Normals of planes on which neighbouring columns are 1.7 mm apart, and 5 mm."""
+
+
+def columns_of(points_m: np.ndarray) -> list[int]:
+    return np.unique(np.rint(points_m[:, 0] / points_m[:, 2] * CAMERA.fx + CAMERA.cx)).astype(int).tolist()
+
+
 @pytest.mark.parametrize(
-    ("kept_until", "mask_until", "depth_beyond", "rim"),
+    ("unit", "kept_until", "mask_until", "depth_beyond", "rim"),
     [
-        (28, 28, False, []),
-        (27, 28, False, []),  # the last pixels of a mask are not trusted
-        (25, 28, False, [25, 26]),
-        (20, 28, False, [20, 21, 22]),  # 4 mm
-        (25, 28, True, []),  # something else was measured there
+        (SLANTED, 28, 28, False, []),
+        (SLANTED, 27, 28, False, []),  # the last pixels of a mask are not trusted
+        (SLANTED, 25, 28, False, [25, 26]),
+        (SLANTED, 20, 28, False, [20, 21]),  # 4 mm
+        (SLANTED, 25, 28, True, []),  # something else was measured there
+        (GRAZING, 28, 34, False, []),
     ],
 )
 def test_a_surface_goes_on_a_little_in_pixels_of_the_mask_without_depth(
-    kept_until: int, mask_until: int, depth_beyond: bool, rim: list[int]
+    unit: np.ndarray, kept_until: int, mask_until: int, depth_beyond: bool, rim: list[int]
 ) -> None:
-    unit = np.array([-0.6, 0.0, -0.8])
-    depth_m = depth_of_plane(unit, -0.08)
+    offset_m = 0.1 * unit[2]
+    depth_m = depth_of_plane(unit, offset_m)
     inside, kept = np.zeros((2, *depth_m.shape), dtype=bool)
     inside[5:35, 4:mask_until] = kept[5:35, 4:kept_until] = True
     if not depth_beyond:
         depth_m[~kept] = 0
     found = rim_beside(depth_m, inside, kept, 0.1, CAMERA.fx)
-    assert np.unique(np.nonzero(found)[1]).tolist() == rim
     rim_m = kept_points(depth_m, kept, 5, (0.004, 0.007), (0, 0), CAMERA, found).rim_m
-    assert len(rim_m) == np.count_nonzero(found)
-    np.testing.assert_allclose(rim_m @ unit, -0.08, atol=1e-5)
+    assert columns_of(rim_m) == rim
+    assert len(rim_m) == 28 * len(rim)
+    np.testing.assert_allclose(rim_m @ unit, offset_m, atol=1e-5)
+
+
+def test_between_an_edge_and_the_background_under_a_generous_mask_nothing_goes_on() -> None:
+    depth_m = np.zeros((40, 60), np.float32)
+    depth_m[5:35, 4:20], depth_m[5:35, 23:40] = 0.1, 0.12
+    inside = np.zeros(depth_m.shape, dtype=bool)
+    inside[5:35, 4:40] = True
+    found = rim_beside(depth_m, inside, depth_m > 0, 0.1, CAMERA.fx)
+    assert np.unique(np.nonzero(found)[1]).tolist() == [20, 21, 22]
+    assert columns_of(kept_points(depth_m, depth_m > 0, 5, (0.004, 0.007), (0, 0), CAMERA, found).rim_m) == []
