@@ -32,7 +32,7 @@ _MOST_IN_HOLES = 0.05
 
 @dataclass(frozen=True, eq=False)
 class Obstacles:
-    """What the frame holds above its support plane, thinned to one point a 5 mm cell.
+    """What the frame holds above what no grasp reaches below, thinned to one point a 5 mm cell.
 
     Attributes:
         points_m: (M, 3) float64, camera optical frame.
@@ -58,6 +58,7 @@ class Obstacles:
 
         Args:
             labels: (H, W) int16, 1 + index of the instance that a pixel was kept for, 0 for none.
+            plane: that no grasp of the frame reaches below; None for none.
             hidden_m: (N, 3) of the object of each label, camera optical frame.
         """
         owners = dilated(labels, _RIM_PX)
@@ -80,14 +81,14 @@ class Obstacles:
         return cls(points_m[kept], owner[kept], owners)
 
     def others_near(
-        self, centre_m: FloatArray, radius_m: float, label: int, support: Plane | None, T_other_camera: Transform
+        self, centre_m: FloatArray, radius_m: float, label: int, above: Plane | None, T_other_camera: Transform
     ) -> NDArray[np.float64]:
         """The points (P, 3) within a radius of a place (3,) that do not belong to the instance of this label.
 
         Args:
             centre_m: camera optical frame.
-            support: the plane that the instance stands on: what belongs to no instance and lies in it or below it is
-                that support, which a grasp stays above anyway. The frame's main plane was taken out for all.
+            above: a plane that no grasp of the instance reaches below: what belongs to no instance and lies in it or
+                below is in no way.
             T_other_camera: of the frame that the points are to be in.
         """
         return scene_kernels.others_near(
@@ -96,8 +97,8 @@ class Obstacles:
             centre_m,
             radius_m,
             label,
-            support is not None,
-            _plane_numbers(support),
+            above is not None,
+            _plane_numbers(above),
             _PLANE_TOLERANCE_M,
             np.ascontiguousarray(T_other_camera.rotation),
             T_other_camera.translation_m,

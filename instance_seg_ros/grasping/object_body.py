@@ -28,6 +28,8 @@ _THIN_VOXEL_M = np.array([0.006, 0.006, 0.001])
 _UPRIGHT_SLOPE = 0.75
 """|z| of a normal above which a point is on top rather than on a side."""
 _KNOWN_NEAR_M = 0.006
+_LEVEL_M = 0.004
+"""What stands no lower than this below a plane stands on it."""
 _ACROSS_COSINE = math.cos(math.radians(1.0))
 """The box of what stands on nothing known has the plane's normal as z axis, where there is a plane."""
 
@@ -47,8 +49,8 @@ class Body:
         supported: whether z = 0 is a measured support.
         cut: whether part of the object is beyond the image's border or without depth, so that what is completed may lie
             inside it.
-        support: the plane of the scene that it stands on, camera optical frame; None where that is another instance or
-            not known.
+        above: a plane that no grasp reaches below, camera optical frame: the one that it stands on, or else the scene's
+            support plane; None where the object itself lies below that.
         floor_m: without a support, z of the scene's support plane, if there is one across z; else -inf.
     """
 
@@ -61,7 +63,7 @@ class Body:
     size_m: FloatArray
     supported: bool
     cut: bool = False
-    support: Plane | None = None
+    above: Plane | None = None
     floor_m: float = -math.inf
 
     @classmethod
@@ -110,6 +112,8 @@ class Body:
         if middle_m is None or not shape.is_round:
             middle_m = np.array([(low_x_m + high_x_m) / 2, (low_y_m + high_y_m) / 2])
         supported = instance.completion is Completion.SUPPORT_PLANE
+        floor_m = _floor_m(scene_plane, shape.T_camera_shape)
+        above = scene_plane if -math.inf < floor_m and (floor_m <= 0 or not supported) else None
         return cls(
             label=label,
             T_camera_body=shape.T_camera_shape,
@@ -120,14 +124,20 @@ class Body:
             size_m=np.array([high_x_m - low_x_m, high_y_m - low_y_m, shape.size_m[2]]),
             supported=supported,
             cut=bool(instance.status & (Status.CUT_BY_IMAGE_BORDER | Status.PARTLY_MEASURED)),
-            support=instance.support.plane if instance.support.kind is Support.PLANE else None,
-            floor_m=-math.inf if supported else _floor_m(scene_plane, shape.T_camera_shape),
+            above=instance.support.plane if instance.support.kind is Support.PLANE else above,
+            floor_m=-math.inf if supported else floor_m,
         )
 
     @property
     def camera_m(self) -> FloatArray:
         """(3,) where the camera is, body frame."""
         return self.T_camera_body.inverse().translation_m
+
+    def is_above(self, plane: Plane | None) -> bool:
+        """Whether no grasp of it reaches below a plane of the scene, camera optical frame, within a few millimetres."""
+        if plane is None or self.above is None or self.above is plane:
+            return self.above is not None
+        return float(plane.normal @ self.T_camera_body.translation_m + plane.offset_m) > -_LEVEL_M
 
     @property
     def hidden_m(self) -> FloatArray:

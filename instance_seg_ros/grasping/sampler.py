@@ -88,7 +88,10 @@ class GraspSampler:
             crop = crop_around(own, labels.shape, 0)
             np.copyto(labels[crop], label, where=mask[crop] & (labels[crop] == 0))
         hidden_m = {body.label: body.hidden_m for body in bodies}
-        obstacles = Obstacles.of_frame(frame, labels, lifted.support_plane, hidden_m)
+        # What stands on a lower level may have a higher one beside it, or above.
+        plane = lifted.support_plane
+        above_all = plane if all(body.is_above(plane) for body in bodies) else None
+        obstacles = Obstacles.of_frame(frame, labels, above_all, hidden_m)
         unmeasured = unmeasured_parts(frame, masks, bounds)
         for body, tries, widths_m in tried:
             if len(tries):
@@ -120,7 +123,7 @@ class GraspSampler:
         radius_m = gripper.reach_m + settings.clearance_m + float(np.linalg.norm(body.size_m)) / 2
         centre_m = np.asarray(body.T_camera_body.apply(body.centre_m), dtype=np.float64)
         T_body_camera = body.T_camera_body.inverse()
-        others_m = obstacles.others_near(centre_m, radius_m, body.label, body.support, T_body_camera)
+        others_m = obstacles.others_near(centre_m, radius_m, body.label, body.above, T_body_camera)
         deep_m = deepest_m(tries, body, gripper, settings.clearance_m)
         narrow_m = np.minimum(widths_m + 2 * _NARROW_ROOM_M, gripper.max_opening_m)
         failed = Counter({Rejection.REACH: int(np.count_nonzero(deep_m == -np.inf))})

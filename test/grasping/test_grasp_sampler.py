@@ -174,6 +174,27 @@ def test_an_object_wedged_between_higher_walls_has_no_collision_free_grasp(are_i
 
 
 @pytest.mark.parametrize(
+    ("size_m", "gap_m", "azimuth_deg"),
+    [((0.05, 0.05, 0.06), 0.012, 30), ((0.05, 0.05, 0.08), 0.005, 60), ((0.05, 0.09, 0.04), 0.012, 0)],
+)
+def test_the_level_that_most_objects_stand_on_is_in_the_way_of_what_stands_below_it(
+    size_m: tuple[float, float, float], gap_m: float, azimuth_deg: float
+) -> None:
+    pedestal = Box((0.3, 0.4, 0.1), upright(-0.15, 0, 0.05))
+    higher = [Box((0.05, 0.05, 0.08), upright(x, y, 0.14)) for x, y in ((-0.15, -0.12), (-0.15, 0.12), (-0.2, 0))]
+    beside = Box(size_m, upright(gap_m + size_m[0] / 2, 0, size_m[2] / 2))
+    scene = AnalyticScene([*higher, beside, pedestal], look_at((-0.05, 0, 0.05), 0.9, 55, azimuth_deg))
+    frame, labels = scene.render(0.001)
+    instances = Instances.from_labels(np.where(labels == 5, 0, labels))
+    lifted = Lifter(LiftingSettings()).lift(frame, instances)
+    assert lifted.support_plane is not None
+    assert scene.T_world_camera.apply(-lifted.support_plane.offset_m * lifted.support_plane.normal)[2] > 0.09
+    for target, result in enumerate(GraspSampler(GraspingSettings(), GRIPPER).sample(frame, lifted, instances)):
+        for grasp in result.grasps:
+            assert_reaches_without_collision(scene, grasp, target)
+
+
+@pytest.mark.parametrize(
     "body",
     [
         Box((0.2, 0.12, 0.12), upright(0, 0, 0.06)),
