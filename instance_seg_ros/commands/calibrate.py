@@ -68,6 +68,9 @@ def run(args: argparse.Namespace) -> int:
 
     if args.wrong_share is not None and not 0 <= args.wrong_share < 1:
         raise InputError(f"--wrong-share is a share from 0 to below 1, not {args.wrong_share:g}")
+    for name in ("limit", "seed"):
+        if getattr(args, name) < 0:
+            raise InputError(f"--{name} must be 0 or more, not {getattr(args, name)}")
     check_file(args.out, "--out")
     check_file(args.diagram, "--diagram")
     args.model = located(args.model)
@@ -115,6 +118,8 @@ def _predictions(args: argparse.Namespace, info: ModelInfo) -> tuple[Judged, Jud
     from instance_seg_ros.segmentation.score_calibration import UNCHANGED
     from instance_seg_ros.segmentation.segmenter import NetworkSegmenter
 
+    if not args.data.is_dir():
+        raise InputError(f"{args.data} is not a folder")
     if is_store(args.data):
         if args.all_labelled:
             raise InputError(f"--all-labelled is for captures; a scene store labels every object ({args.data})")

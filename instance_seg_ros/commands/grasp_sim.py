@@ -142,6 +142,9 @@ def run(args: argparse.Namespace) -> int:
     if args.keep_weights and args.fit_quality is None:
         raise InputError("--keep-weights says how --fit-quality fits, and was given without it")
     if args.fit_quality is not None:
+        for folder in args.fit_quality:
+            if not (folder / _ROUNDS).is_file():
+                raise InputError(f"--fit-quality {folder}: there is no {_ROUNDS}, so it is no folder of --out")
         kept = [record for folder in args.fit_quality for record in _kept(folder / _ROUNDS)]
         attempts = [attempt for record in kept for attempt in record.attempts]
         print(fitted_lines(attempts, WEIGHTS if args.keep_weights else None))

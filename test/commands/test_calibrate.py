@@ -93,6 +93,21 @@ def test_a_store_labels_every_object_without_a_word(
     assert "--all-labelled is for captures" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--data", "absent"], "absent is not a folder"),
+        (["--data", ".", "--limit", "-3"], "--limit must be 0 or more, not -3"),
+        (["--data", ".", "--seed", "-1"], "--seed must be 0 or more, not -1"),
+    ],
+)
+def test_what_cannot_be_read_is_told_by_its_option(
+    words: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.main(["calibrate", "--model", "tabletop_rgbd", "--out", str(tmp_path / "x.onnx"), *words]) == 2
+    assert told in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("option", ["--out", "--diagram"])
 def test_a_file_that_cannot_be_written_is_told_before_the_frames_are_read(
     option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -243,6 +243,7 @@ def test_the_command_keeps_rounds_and_goes_on_where_it_stopped(
         (["--pad-friction", "nan"], "--pad-friction from 0 to 5"),
         (["--seed", "-1"], "--seed must be 0 or more"),
         (["--keep-weights"], "--keep-weights says how --fit-quality fits, and was given without it"),
+        (["--fit-quality", "absent"], "--fit-quality absent: there is no rounds.jsonl"),
     ],
 )
 def test_options_that_cannot_be_are_named(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
