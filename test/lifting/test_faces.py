@@ -140,3 +140,22 @@ def test_what_was_not_measured_beside_a_face_makes_no_box_larger() -> None:
     found = rectangle_around(outline_m, body)
     assert found.low_m[0] == pytest.approx(-LONG_M / 2, abs=0.0005)
     assert found.high_m[0] == pytest.approx(LONG_M / 2 + 0.008, abs=0.0005)  # no face is seen there
+
+
+@pytest.mark.parametrize("off_deg", [-6.0, -3.0, 3.0, 6.0])
+def test_lines_through_faces_tell_the_turn_where_all_normals_are_off(off_deg: float) -> None:
+    body = box_of()
+    cosine, sine = np.cos(np.radians(off_deg)), np.sin(np.radians(off_deg))
+    normals = body.normals.copy()
+    normals[:, :2] = normals[:, :2] @ np.array([[cosine, sine], [-sine, cosine]])
+    *_, turn_deg = sides_and_turn(Body(body.points_m, normals, body.top_m, body.basis, body.origin_m))
+    assert turn_deg == pytest.approx(TURN_DEG, abs=0.2)
+
+
+def test_of_a_wedge_alone_the_outermost_counts() -> None:
+    wedge = face((-LONG_M / 2, 0), SHORT_M, (-1.0, 0.0), np.linspace(-0.015, 0.0, EACH))
+    front = face((0, -SHORT_M / 2), LONG_M, (0.0, -1.0), np.zeros(EACH))
+    corner = np.array([[LONG_M / 2, SHORT_M / 2, 0.0, 0.0]])
+    rows = np.vstack([wedge, front, front, front, corner])
+    low_m, high_m, _ = sides_and_turn(body_of(rows[:, :2], rows[:, 2:]))
+    np.testing.assert_allclose([low_m[0], high_m[0]], [-LONG_M / 2, LONG_M / 2], atol=0.002)
