@@ -24,7 +24,7 @@ from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.files.captures import capture_folders, read_capture
 from instance_seg_ros.tracking.landmarks import LandmarkFinder, Landmarks, motion_between
-from instance_seg_ros.tracking.maps import Map, is_told, view_of
+from instance_seg_ros.tracking.maps import Map, is_contradicted, view_of
 
 MOTIONS = {
     "none": (0.0, 0.0, 0.0),
@@ -60,7 +60,7 @@ def main() -> None:
             second = seen_from(rng, frame, T_first_second)
             told, count = motion_between(finder.landmarks_of(second), landmarks, Transform.identity())
             agree.append(count)
-            if count and is_told(count, first, told, second):
+            if count and not is_contradicted(first, told, second):
                 errors_m.append(float(np.linalg.norm(told.apply(AHEAD_M) - T_first_second.apply(AHEAD_M))))
         rows.append((name, *_cells(len(frames), errors_m), f"{np.median(agree):.0f}"))
     by_chance = [motion_between(first, second, Transform.identity())[1] for first, second in unlike(known)]

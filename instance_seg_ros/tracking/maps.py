@@ -115,6 +115,10 @@ class Map:
             views = (*views[:spare], *views[spare + 1 :])
         return replace(self, latest=latest, views=views)
 
+    def seen_by(self, frame: RgbdFrame) -> Map:
+        """The map as what a frame shows is remembered of it, seen from where the camera is."""
+        return replace(self, view_m=view_of(frame))
+
     def with_up(self, up_camera: FloatArray | None) -> Map:
         """The map after one more normal was seen, in the camera's frame; one that points elsewhere is ignored."""
         if up_camera is None:
@@ -219,8 +223,9 @@ def map_by_landmarks(
     """The map that the camera is in, with its pose, told by what it sees of the picture's corners; None where no view
     tells.
 
-    Few landmarks that agree tell a pose that is decimetres off: unless it is a step from the one of before, the depth
-    must not contradict it; and where enough objects agree with one near it, and the depth as well, it is that.
+    Few landmarks that agree tell a pose that is decimetres off, and many may be a hand's: a pose that the depth
+    contradicts is only taken where all do, and only if many agree with it or it is a step from the one of before. Where
+    few agree, or the depth does not, and enough objects agree with a pose near it, and the depth as well, it is that.
     The camera is rather in a map that was left than in one that began since, with the ids that the objects had there.
 
     Args:
@@ -240,39 +245,45 @@ def map_by_landmarks(
     if maps[0].latest is not None:
         nearest.insert(1, maps[0].latest)
     latest = [] if maps[0].latest is None else [maps[0].latest]
+    doubtful: tuple[int, Map] | None = None
     for compared, reach_m in (
         ([left[index % len(left)] for index in turn], np.inf),
         ([(maps[0], view) for view in nearest], np.inf),
         # Where a hand moves before most of the view, most corners are its own, and in the frame before were elsewhere.
         ([(maps[0], view) for view in latest], _STEP_M),
     ):
-        most, best = 0, None
+        best: tuple[int, Map] | None = None
         for known, view in compared:
             expected = view.T_map_camera.inverse() @ known.T_map_camera
             T_view_camera, agree = motion_between(landmarks, view.landmarks, expected, reach_m)
+            if agree <= (best[0] if best is not None else 0):
+                continue
             T_map_camera = view.T_map_camera @ T_view_camera
-            if agree > most and (
-                _is_a_step(maps[0], known, T_map_camera) or is_told(agree, known, T_map_camera, frame)
-            ):
-                most, best = agree, replace(known, T_map_camera=T_map_camera)
-            if most >= _PLENTY:
-                break
+            if not is_contradicted(known, T_map_camera, frame):
+                best = agree, replace(known, T_map_camera=T_map_camera)
+                if agree >= _PLENTY:
+                    break
+            elif doubtful is None and (agree >= _PLENTY or _is_a_step(maps[0], known, T_map_camera)):
+                doubtful = agree, replace(known, T_map_camera=T_map_camera)
         if best is not None:
-            found = best
-            if most < _PLENTY:
-                own = rows_at(tracks, tracks.maps == found.number)
-                told = _aligned(own, seen, up, found, frame)
-                enough = told.alignment.explained >= objects_that_tell(int(seen.placed.sum()))
-                by_depth = agreement_with(found, found.T_map_camera, frame)
-                if not told.is_before and enough and told.agreement.evidence >= by_depth.evidence:
-                    found = replace(found, T_map_camera=told.alignment.T_map_camera)
-            return replace(found, view_m=view_of(frame))
-    return None
+            agree, found = best
+            return found.seen_by(frame) if agree >= _PLENTY else _told_by_objects(found, tracks, seen, up, frame)
+    return None if doubtful is None else _told_by_objects(doubtful[1], tracks, seen, up, frame)
 
 
-def is_told(agree: int, known: Map, T_map_camera: Transform, frame: RgbdFrame) -> bool:
-    """Whether a pose in a map that some landmarks agree with is no error: of a few, the depth must not contradict."""
-    return agree >= _PLENTY or agreement_with(known, T_map_camera, frame).evidence >= 0
+def _told_by_objects(found: Map, tracks: Tracks, seen: Sightings, up: FloatArray | None, frame: RgbdFrame) -> Map:
+    """A map with the pose near that found which enough objects agree with, and the depth as well; or as it is."""
+    told = _aligned(rows_at(tracks, tracks.maps == found.number), seen, up, found, frame)
+    enough = told.alignment.explained >= objects_that_tell(int(seen.placed.sum()))
+    by_depth = agreement_with(found, found.T_map_camera, frame)
+    if not told.is_before and enough and told.agreement.evidence >= by_depth.evidence:
+        found = replace(found, T_map_camera=told.alignment.T_map_camera)
+    return found.seen_by(frame)
+
+
+def is_contradicted(known: Map, T_map_camera: Transform, frame: RgbdFrame) -> bool:
+    """Whether the depth of a frame speaks against a pose in a map."""
+    return agreement_with(known, T_map_camera, frame).evidence < 0
 
 
 def _is_a_step(before: Map, known: Map, T_map_camera: Transform) -> bool:
@@ -312,7 +323,7 @@ def map_of(
     for index, known in enumerate((*maps[:1], *others)):
         own = rows_at(tracks, tracks.maps == known.number)
         if index == 0 and not len(own):
-            best = -1, replace(known, view_m=view_of(frame))  # nothing contradicts it
+            best = -1, known.seen_by(frame)  # nothing contradicts it
             continue
         if best is not None and known.born > maps[0].born:
             continue  # what began later than a map that explains the frame is no place to come back to
@@ -327,8 +338,8 @@ def map_of(
         least = min(least, enough) if agreement.is_still and not before else least
         near &= not lost
         expected, gone = _in_sight(own, here.T_map_camera, frame)
-        if still and alignment.explained == 0 and gone >= 2 and (objects >= 2 or lost):
-            continue  # a plain scene that looks the same elsewhere: all objects have gone, and others are there
+        if still and alignment.explained == 0 and (index or (gone >= 2 and (objects >= 2 or lost))):
+            continue  # a plain scene that looks the same elsewhere, as floors do: none of its objects is there
         if alignment.explained >= _ENOUGH:
             expected = min(expected, objects)
         if not (still or near) and alignment.explained < max(least, expected / 2):

@@ -10,18 +10,33 @@ import pytest
 from analytic_scenes import AnalyticScene, Body, Box, Cylinder, look_at, upright
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.geometry import Transform
-from instance_seg_ros.tracking.landmarks import NO_LANDMARKS
+from instance_seg_ros.core.instances import Instances
+from instance_seg_ros.lifting import LiftedFrame
+from instance_seg_ros.tracking.landmarks import NO_LANDMARKS, Landmarks
 from instance_seg_ros.tracking.maps import (
     Agreement,
     Map,
+    View,
     agreement_with,
     agreements,
-    is_told,
+    is_contradicted,
     is_young,
+    map_by_landmarks,
+    map_of,
     objects_that_tell,
     view_of,
 )
+from instance_seg_ros.tracking.sightings import sightings_of
+from instance_seg_ros.tracking.tracks import begun
 
+NO_INSTANCES = Instances.from_labels(np.zeros((240, 320), dtype=np.uint16))
+NOTHING = sightings_of(
+    RgbdFrame(None, np.zeros((240, 320), dtype=np.float32), Intrinsics(320, 240, 300.0, 300.0, 159.5, 119.5)),
+    NO_INSTANCES,
+    LiftedFrame((), None),
+    all_masks=False,
+)
+NO_TRACKS = begun(NOTHING, np.zeros(0, dtype=np.int64), 1, 1)
 QVGA = Intrinsics(320, 240, 300.0, 300.0, 159.5, 119.5)
 VIEW = look_at((0, 0, 0), 0.9, 50)
 BODIES = (Cylinder(0.035, 0.1, upright(0.1, 0.1, 0.05)), Box((0.1, 0.06, 0.05), upright(0.05, -0.15, 0.025, 30)))
@@ -83,12 +98,41 @@ def test_what_was_seen_before_a_camera_turned_away_tells_where_it_is_back(
     assert agreement_with(known, asked, frame(view=back)).is_still is right
 
 
-@pytest.mark.parametrize(("agree", "off_m", "told"), [(29, 0.0, True), (29, 0.3, False), (30, 0.3, True)])
-def test_a_pose_of_few_landmarks_that_depth_contradicts_is_not_told(agree: int, off_m: float, told: bool) -> None:
+@pytest.mark.parametrize(("off_m", "contradicted"), [(0.0, False), (0.3, True)])
+def test_the_depth_speaks_against_a_pose_from_which_it_would_be_another(off_m: float, contradicted: bool) -> None:
     back = look_at((0, 0, 0), 0.9, 50, 20)
     known = Map(1, 1, VIEW, view_of(frame())).with_landmarks(NO_LANDMARKS)
     asked = Transform(back.rotation, back.translation_m + np.array([0.0, 0.0, off_m]))
-    assert is_told(agree, known, asked, frame(view=back)) is told
+    assert is_contradicted(known, asked, frame(view=back)) is contradicted
+
+
+@pytest.mark.parametrize(
+    ("of_hand", "of_table", "off_m"),
+    [
+        (40, 20, 0.0),  # all that moved are the hand's
+        (40, 0, 0.06),  # nothing else tells
+        (0, 20, 0.0),
+    ],
+)
+def test_a_hand_of_more_corners_than_the_table_does_not_take_the_camera_along(
+    of_hand: int, of_table: int, off_m: float
+) -> None:
+    rng = np.random.default_rng(0)
+    points_m = rng.uniform([-0.3, -0.2, 0.7], [0.3, 0.2, 0.9], (60, 3))
+    hand, table = np.arange(of_hand), 40 + np.arange(of_table)
+    descriptors = rng.integers(0, 256, (60, 32)).astype(np.uint8)
+    before = Landmarks(points_m, descriptors)
+    known = Map(1, 1, VIEW, view_of(frame())).with_landmarks(
+        Landmarks(before.points_m[table], before.descriptors[table])
+    )
+    both = np.append(hand, table)
+    known = replace(known, latest=View(VIEW, Landmarks(before.points_m[both], before.descriptors[both]), known.view_m))
+    moved_m = points_m + np.where(np.arange(60) < 40, 0.06, 0)[:, None] * [0, 0, 1]
+    found = map_by_landmarks(
+        [known], Landmarks(moved_m[both], descriptors[both]), NO_TRACKS, NOTHING, None, frame(seed=1), 2
+    )
+    assert found is not None
+    assert np.linalg.norm(found.T_map_camera.translation_m - VIEW.translation_m) == pytest.approx(off_m, abs=0.002)
 
 
 def test_without_depth_nothing_agrees_and_nothing_contradicts() -> None:
@@ -120,6 +164,13 @@ def test_the_up_of_a_map_follows_planes_that_are_near_it(
     start = Map(1, 0, Transform.identity(), view_of(frame()), up)
     after = start.with_up(None if seen is None else np.array(seen, dtype=np.float64))
     np.testing.assert_allclose(after.up, expected, atol=1e-3)
+
+
+def test_a_floor_that_looks_the_same_is_no_sign_of_being_back_without_an_object() -> None:
+    before, since = (Map(number, number, VIEW, view_of(frame())) for number in (1, 2))
+    found = map_of([since, before], NO_TRACKS, NOTHING, None, frame(seed=1), 5, lost=False)
+    assert found is not None
+    assert found.number == 2
 
 
 @pytest.mark.parametrize(("seen", "expected"), [(0, 2), (1, 2), (2, 2), (3, 2), (4, 3), (5, 3), (6, 3), (20, 3)])
