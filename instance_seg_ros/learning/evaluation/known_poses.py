@@ -10,7 +10,6 @@ moves both alike, so that it is not told. Labels are taken as masks: it is the g
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +23,10 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 from instance_seg_ros.core.camera import RgbdFrame
-from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.core.geometry import FloatArray, Transform
 from instance_seg_ros.core.instances import Instances
-from instance_seg_ros.core.parameters import LiftingSettings
 from instance_seg_ros.core.status import Status, names_of
-from instance_seg_ros.learning.evaluation.known_sizes import SIZES_MM, named_captures
+from instance_seg_ros.learning.evaluation.known_sizes import SIZES_MM, found_in_captures, named_captures
 from instance_seg_ros.lifting import Instance3D, Lifter
 
 CANS = ("master_chef_can", "tomato_soup_can", "tuna_fish_can")
@@ -252,15 +249,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: with the reason, for captures that cannot be used.
     """
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("captures", type=Path, help="folder of labelled captures whose meta.json names the objects")
-    options = parser.parse_args(arguments)
-    try:
-        found = list(measured(options.captures, Lifter(LiftingSettings())))
-    except (InputError, OSError) as error:
-        raise SystemExit(f"error: {error}") from error
-    if not found:
-        raise SystemExit(f"error: no labelled object of {options.captures} is one of {', '.join((*BOXES, *CANS))}")
+    found = found_in_captures(__doc__, arguments, measured, (*BOXES, *CANS))
     names = [name for name in (*BOXES, *CANS) if any(own_name == name for own_name, _ in found)]
     print(tabulate([_row(name, [own for own_name, own in found if own_name == name]) for name in names], COLUMNS))
     own = [each for _, each in found if each is not None]

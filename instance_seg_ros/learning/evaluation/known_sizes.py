@@ -12,9 +12,10 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,8 @@ from instance_seg_ros.core.parameters import LiftingSettings
 from instance_seg_ros.core.status import Status, names_of
 from instance_seg_ros.files.captures import LABELS_FILE, META_FILE, Capture, capture_folders, read_capture
 from instance_seg_ros.lifting import Instance3D, Lifter
+
+T = TypeVar("T")
 
 SIZES_MM = {
     "master_chef_can": (102, 102, 139),
@@ -119,15 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: with the reason, for captures that cannot be used.
     """
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("captures", type=Path, help="folder of labelled captures whose meta.json names the objects")
-    options = parser.parse_args(arguments)
-    try:
-        found = list(measured(options.captures, Lifter(LiftingSettings())))
-    except (InputError, OSError) as error:
-        raise SystemExit(f"error: {error}") from error
-    if not found:
-        raise SystemExit(f"error: no labelled object of {options.captures} is one of {', '.join(SIZES_MM)}")
+    found = found_in_captures(__doc__, arguments, measured, tuple(SIZES_MM))
     print(tabulate([_row(name, found) for name in SIZES_MM if any(own.name == name for own in found)], COLUMNS))
     for what, own in (
         ("status OK", [each for each in found if each.status == Status.OK]),
@@ -135,6 +130,33 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ):
         if own:
             print(f"{what}: {len(own)} objects, {_errors(own)}")
+
+
+def found_in_captures(
+    document: str | None,
+    arguments: Sequence[str] | None,
+    measure: Callable[[Path, Lifter], Iterable[T]],
+    names: Sequence[str],
+) -> list[T]:
+    """What is measured of the objects in the captures that a command line names, at least one.
+
+    Args:
+        document: of the module; its first line tells what the command is.
+        names: of the objects that can be measured.
+
+    Raises:
+        SystemExit: with the reason, for captures that cannot be used.
+    """
+    parser = argparse.ArgumentParser(description=document.splitlines()[0] if document else None)
+    parser.add_argument("captures", type=Path, help="folder of labelled captures whose meta.json names the objects")
+    options = parser.parse_args(arguments)
+    try:
+        found = list(measure(options.captures, Lifter(LiftingSettings())))
+    except (InputError, OSError) as error:
+        raise SystemExit(f"error: {error}") from error
+    if not found:
+        raise SystemExit(f"error: no labelled object of {options.captures} is one of {', '.join(names)}")
+    return found
 
 
 def _row(name: str, found: Sequence[Measured]) -> list[str]:
