@@ -556,7 +556,7 @@ def test_a_place_for_the_results_that_cannot_be_is_told_before_anything_is_measu
     (tmp_path / "taken").write_text("a file, not a folder")
     (tmp_path / "store").mkdir()
     monkeypatch.setattr("instance_seg_ros.segmentation.segmenter.load_segmenter", pytest.fail)
-    with pytest.raises(OSError, match="taken"):
+    with pytest.raises(InputError, match="taken is no folder"):
         evaluate.run(parse("--data", str(fabricated_store(tmp_path / "store")), "--out", str(tmp_path / "taken")))
 
 

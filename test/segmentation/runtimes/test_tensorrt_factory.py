@@ -24,6 +24,8 @@ FRAME = {
     "depth_m": np.full((120, 160), 0.75, dtype=np.float32),
     "intrinsics": np.array([150, 150, 79.5, 59.5], dtype=np.float32),
 }
+CPU_RUNTIMES = ("ONNX Runtime", "OpenVINO")
+"""Which of them is faster is measured, so that either may serve meanwhile."""
 TIMEOUT_S = 60.0
 
 
@@ -211,7 +213,7 @@ def test_a_segmenter_serves_from_the_first_frame_and_then_from_the_engine(
 ) -> None:
     segmenter = load_segmenter(block_model_path, SegmentationSettings(engine_cache=str(engines)))
     before = segmenter.segment(make_frame())
-    assert segmenter.backend.startswith("ONNX Runtime")
+    assert segmenter.backend.startswith(CPU_RUNTIMES)
     wait_for_backend(segmenter, "TensorRT 10.3.0 on Orin", lambda: segmenter.segment(make_frame()))
     after = segmenter.segment(make_frame())
     assert len(before) == len(after) == 2
@@ -232,7 +234,7 @@ def test_a_segmenter_goes_on_without_the_engine_and_says_why(
     while "Conv_7" not in segmenter.backend:
         assert time.monotonic() < deadline_s, segmenter.backend
         time.sleep(0.01)
-    assert segmenter.backend.startswith("ONNX Runtime")
+    assert segmenter.backend.startswith(CPU_RUNTIMES)
     assert len(segmenter.segment(make_frame())) == 2
 
 
