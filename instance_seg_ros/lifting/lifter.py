@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -21,7 +22,7 @@ from instance_seg_ros.lifting.columns import Columns, Underside, fill_columns, h
 from instance_seg_ros.lifting.completion import far_side_of_round_body
 from instance_seg_ros.lifting.faces import rectangle_around
 from instance_seg_ros.lifting.far_side import FarSides, WholeView
-from instance_seg_ros.lifting.foot import foot_of
+from instance_seg_ros.lifting.foot import Foot, foot_of
 from instance_seg_ros.lifting.hidden_ends import HiddenEnds, likely_ends
 from instance_seg_ros.lifting.likely_centre import LikelyCentres, PartialView, View
 from instance_seg_ros.lifting.mesh import ShapeMesh, mesh_of
@@ -366,28 +367,23 @@ class Lifter:
         )
         if visibility.beside_void and void_m is not None:
             frame = too_near(frame, void_m)
-        status, unseen_m, left_out = visibility.status, 0.0, 0.0
+        status, unseen_m, left_out, in_part = visibility.status, 0.0, 0.0, bool(visibility.status)
         covariance_of_centre_m2 = np.zeros((3, 3))
-        whole = None
+        tolerance_m, lowest, whole = self.settings.plane_tolerance_m, support.foot, None
+        fitted, end, hanging_m = None, _End(support.unseen_m), 0.0
         if support.plane is not None:
-            tolerance_m = self.settings.plane_tolerance_m
-            whole = _completed(surface, support.plane, frame, mask, tolerance_m, covered_m, bool(status))
-        foot, hanging_m, above_m, ends_above = supports.objects[index].foot, 0.0, 0.0, False
-        plane = support.plane
-        if whole is not None and plane is not None and not whole.round_below:
-            end = foot_of(whole.body, frame, mask, bounds, self.settings.plane_tolerance_m)
-            own_m, is_covered = end.lifted_m, end.is_covered
-            if own_m is not None and support.unseen_m > 0 and not status and _hangs(whole, own_m):
-                foot, hanging_m = Plane(plane.normal, plane.offset_m - own_m), own_m
-                whole = None
-            elif own_m is not None:
-                stands_m = _STANDS * self.settings.plane_tolerance_m
-                stands, above_m = own_m < stands_m, own_m
-                surely_m = stands_m + _SURELY_PX * end.pixel_m
-                ends_above = end.seen_m is not None and end.seen_m > surely_m and _is_upright(whole)
-                support = replace(support, unseen_m=0.0 if stands else min(support.unseen_m, own_m))
-            elif is_covered:
-                above_m = percentile(plane.height_m(surface.outline_m), 100 - TOP_PERCENTILE)
+            fitted = _Fitted.on(surface, support.plane, frame, mask, tolerance_m, in_part)
+        if fitted is not None:
+            foot = foot_of(fitted.body, frame, mask, bounds, tolerance_m)
+            if support.unseen_m > 0 and not in_part:
+                hanging_m = fitted.hanging_m(foot)
+            if hanging_m:
+                lowest = Plane(fitted.plane.normal, fitted.plane.offset_m - hanging_m)
+            else:
+                whole = _completed(fitted, surface, frame, mask, covered_m, in_part)
+                if not whole.round_below:
+                    end = _End.by_edge(foot, fitted, surface, support.unseen_m, tolerance_m)
+                    support = replace(support, unseen_m=end.unseen_m)
         if whole is None:
             completion, status = Completion.NONE, status | Status.NO_SUPPORT_PLANE
             if support.kind is not Support.NOTHING:
@@ -397,8 +393,9 @@ class Lifter:
                 ball = Ball.of(surface.outline_m, surface.normals)
                 if ball is not None:
                     lowest_m = ball.lowest_m(supports.plane, lowest_m)
-                foot = foot or Plane(supports.plane.normal, supports.plane.offset_m - lowest_m)
-                whole = _completed(surface, foot, frame, mask, 0.0, covered_m, bool(visibility.status))
+                lowest = lowest or Plane(supports.plane.normal, supports.plane.offset_m - lowest_m)
+                fitted = _Fitted.on(surface, lowest, frame, mask, 0.0, in_part)
+                whole = None if fitted is None else _completed(fitted, surface, frame, mask, covered_m, in_part)
         if whole is None:
             box, is_round = _box_of_points(surface, _least_spread(covariance_m2, mean_m)), False
             centre_m = box.T_camera_box.translation_m
@@ -407,15 +404,17 @@ class Lifter:
                 status |= Status.FLUSH
             status |= Status.FRONT_ONLY if whole.front_only else Status.OK
             if completion is not Completion.NONE:
-                unseen_m = max(support.unseen_m, whole.unseen_m)
-                if ends_above or unseen_m > _unseen_limit_m(whole):
+                unseen_m = max(end.unseen_m, whole.unseen_m)
+                if end.surely or unseen_m > _unseen_limit_m(whole):
                     status |= Status.FOOT_NOT_SEEN
                 else:
-                    unseen_m = support.unseen_m  # of what only overhangs, the foot is where it is
-                unseen_m = max(unseen_m, above_m)  # what stands and what is held a little look nearly the same
+                    unseen_m = end.unseen_m  # of what only overhangs, the foot is where it is
+                unseen_m = max(unseen_m, end.above_m)
+            elif hanging_m:
+                unseen_m = hanging_m
             else:
                 own_m = foot_of(whole.body, frame, mask, bounds, 0.0).lifted_m
-                unseen_m = hanging_m or (lowest_m if own_m is None else min(max(-own_m, 0.0), lowest_m))
+                unseen_m = lowest_m if own_m is None else min(max(-own_m, 0.0), lowest_m)
             box, centre_m = whole.box, whole.body.in_camera(whole.centre_m)
             left_out = _left_out(frame, mask, bounds, box, surface.pixels, self.settings.plane_tolerance_m)
             facts = _facts(whole, support, completion, len(covered_m) > 0)
@@ -557,6 +556,109 @@ class _Whole:
         return self.solid.centre_m + np.array([0.0, 0.0, rise_m / 2])
 
 
+@dataclass(frozen=True, eq=False)
+class _Fitted:
+    """An object on a plane, and the body of revolution that it may be, before it is completed.
+
+    Attributes:
+        plane: that it stands on.
+        standing: what of it stands out from that.
+        body: that of `standing`; a ball's is as high as the ball.
+        revolution: the body of revolution that it is; None for others, and where that is doubted.
+        is_ball: whether that is a ball.
+        if_hidden_m: of what would be round if something without depth hid a part of it, the centre (3,) that it would
+            have, in the body's frame.
+    """
+
+    plane: Plane
+    standing: Standing
+    body: Body
+    revolution: Revolution | None
+    is_ball: bool
+    if_hidden_m: NDArray[np.float64] | None
+
+    @classmethod
+    def on(
+        cls,
+        surface: KeptPoints,
+        plane: Plane,
+        frame: RgbdFrame,
+        mask: NDArray[np.bool_],
+        tolerance_m: float,
+        partly_seen: bool,
+    ) -> _Fitted | None:
+        """The object of this surface on a plane; None where it is not above that.
+
+        Args:
+            partly_seen: whether something hides a part of it.
+        """
+        standing = Standing.on(surface, plane, tolerance_m)
+        if standing is None:
+            return None
+        body = standing.body
+        ball = Ball.of(standing.points_m, standing.normals)
+        revolution = None if ball is None else ball.resting(body, frame, mask, partly_seen)
+        is_ball = revolution is not None and not revolution.doubted
+        if revolution is not None and is_ball:
+            top_m = float(1.5 * revolution.heights_m[-1] - 0.5 * revolution.heights_m[-2])
+            body = replace(body, top_m=top_m)
+        else:
+            revolution = fit_revolution(body, frame, mask, partly_seen) or revolution
+        if revolution is not None and revolution.doubted:
+            return cls(plane, standing, body, None, False, revolution.centre_m)
+        return cls(plane, standing, body, revolution, is_ball, None)
+
+    @property
+    def is_block(self) -> bool:
+        """Whether it is one with a level top, such as a carton."""
+        return self.revolution is None and has_flat_top(self.body)
+
+    @property
+    def is_upright(self) -> bool:
+        """Whether what is seen of it tells that it is no narrower at its foot: it ends where its edge does."""
+        if self.revolution is None:
+            upwards = np.abs(self.body.normals[:, 2])
+            return self.is_block or bool(np.count_nonzero(upwards < _SIDES) > _SIDES_SEEN * len(upwards))
+        radii_m = self.revolution.radii_m
+        return bool(radii_m[: len(radii_m) // 3].mean() > _UPRIGHT * radii_m.max())
+
+    def hanging_m(self, foot: Foot) -> float:
+        """How far above the plane a block ends, if that is so far that it hangs; 0 of all else."""
+        lifted_m = foot.lifted_m or 0.0
+        return lifted_m if lifted_m > _foot_unseen_m(self.standing.depth_m) and self.is_block else 0.0
+
+
+class _End(NamedTuple):
+    """How far above what it stands on an object may end.
+
+    Attributes:
+        unseen_m: so far down it is assumed to reach below what is seen of it, see `ObjectSupport`.
+        above_m: so far above it may end by its lower edge: what stands and what is held a little look nearly the same.
+        surely: whether it is seen to end above that.
+    """
+
+    unseen_m: float
+    above_m: float = 0.0
+    surely: bool = False
+
+    @classmethod
+    def by_edge(cls, foot: Foot, fitted: _Fitted, surface: KeptPoints, unseen_m: float, tolerance_m: float) -> _End:
+        """By the lower edge of the mask of an object that is no narrower there than it looks.
+
+        Args:
+            unseen_m: where that does not tell.
+            tolerance_m: of the plane.
+        """
+        if foot.is_covered:
+            return cls(unseen_m, percentile(fitted.plane.height_m(surface.outline_m), 100 - TOP_PERCENTILE))
+        if foot.lifted_m is None:
+            return cls(unseen_m)
+        stands_m = _STANDS * tolerance_m
+        surely_m = stands_m + _SURELY_PX * foot.pixel_m
+        surely = foot.seen_m is not None and foot.seen_m > surely_m and fitted.is_upright
+        return cls(0.0 if foot.lifted_m < stands_m else min(unseen_m, foot.lifted_m), foot.lifted_m, surely)
+
+
 def _facts(whole: _Whole, support: ObjectSupport, completion: Completion, covered: bool) -> list[float]:
     """What is known of an object that has no direction; `covered` tells that another one stands on it."""
     revolution = whole.solid if isinstance(whole.solid, Revolution) else None
@@ -637,24 +739,6 @@ def _left_out(
     return left_out
 
 
-def _hangs(whole: _Whole, lifted_m: float) -> bool:
-    """Whether a block, such as a carton, ends above what it was taken to stand on: so high by its lower edge."""
-    return _is_block(whole) and lifted_m > _foot_unseen_m(float(whole.box.T_camera_box.translation_m[2]))
-
-
-def _is_block(whole: _Whole) -> bool:
-    return isinstance(whole.solid, Columns) and has_flat_top(whole.body)
-
-
-def _is_upright(whole: _Whole) -> bool:
-    """Whether what is seen of an object tells that it is no narrower at its foot: it ends where its edge does."""
-    if not isinstance(whole.solid, Revolution):
-        upwards = np.abs(whole.body.normals[:, 2])
-        return _is_block(whole) or bool(np.count_nonzero(upwards < _SIDES) > _SIDES_SEEN * len(upwards))
-    radii_m = whole.solid.radii_m
-    return bool(radii_m[: len(radii_m) // 3].mean() > _UPRIGHT * radii_m.max())
-
-
 def _unseen_limit_m(whole: _Whole) -> float:
     """How much of an object may not be seen from below before its foot counts as not seen."""
     share_m = whole.body.top_m * (_ROUND_UNSEEN if whole.round_below else _FOOT_UNSEEN)
@@ -667,15 +751,14 @@ def _foot_unseen_m(depth_m: float) -> float:
 
 
 def _completed(
+    fitted: _Fitted,
     surface: KeptPoints,
-    plane: Plane,
     frame: RgbdFrame,
     mask: NDArray[np.bool_],
-    tolerance_m: float,
     covered_m: NDArray[np.float64],
     partly_seen: bool,
-) -> _Whole | None:
-    """The object from the plane up to its top, or None when it is not above the plane.
+) -> _Whole:
+    """The object from its plane up to its top.
 
     Its solid is a body of revolution about the plane's normal, where the surface is one; otherwise, or where that is
     doubted, that of columns from the plane up to the surface.
@@ -684,33 +767,21 @@ def _completed(
         covered_m: (K, 3) points of its top that what stands on it hides.
         partly_seen: whether something hides a part of it.
     """
-    standing = Standing.on(surface, plane, tolerance_m)
-    if standing is None:
-        return None
-    body, flush, points_m = standing.body, standing.flush, standing.points_m
+    standing, body, plane = fitted.standing, fitted.body, fitted.plane
+    flush, points_m = standing.flush, standing.points_m
     local_m, top_m, rotation, origin_m = body.points_m, body.top_m, body.basis, body.origin_m
     rim_m = (surface.rim_m - origin_m) @ rotation
     outline_m = np.concatenate([local_m[:, :2], rim_m[rim_m[:, 2] > max(standing.least_m, 0.0), :2]])
     if len(covered_m) and np.count_nonzero(body.normals[:, 2] > _LEVEL) < _TOP_SEEN * len(body.normals):
         outline_m = np.concatenate([outline_m, (covered_m - origin_m) @ rotation[:, :2]])
     unseen_m, front_only, ends = 0.0, False, None
-    ball = Ball.of(points_m, standing.normals)
     solid: Revolution | Columns
-    revolution = None if ball is None else ball.resting(body, frame, mask, partly_seen)
-    is_ball = revolution is not None and not revolution.doubted
-    if revolution is not None and is_ball:
-        top_m = float(1.5 * revolution.heights_m[-1] - 0.5 * revolution.heights_m[-2])
-        body = replace(body, top_m=top_m)
-    else:
-        revolution = fit_revolution(body, frame, mask, partly_seen) or revolution
-    doubted = revolution is not None and revolution.doubted
-    if_hidden_m = revolution.centre_m if revolution is not None and doubted else None
-    if revolution is not None and not doubted:
-        solid = revolution
+    if fitted.revolution is not None:
+        solid = fitted.revolution
         round_below = bool(solid.radii_m[0] < _ROUND_BELOW * solid.radii_m.max())
         axes, low_m, high_m = _rectangle_of_round(np.concatenate([outline_m, solid.outline_m()]), body)
         if partly_seen:
-            ends = likely_ends(body, axes, low_m, high_m, frame, mask, True, is_ball or len(covered_m) > 0)
+            ends = likely_ends(body, axes, low_m, high_m, frame, mask, True, fitted.is_ball or len(covered_m) > 0)
     else:
         rectangle = rectangle_around(outline_m, body)
         axes, low_m, high_m = rectangle.axes, rectangle.low_m, rectangle.high_m
@@ -744,7 +815,7 @@ def _completed(
     middle_m = np.array([*((low_m + high_m) / 2 @ axes), top_m / 2])
     pose = _box_pose(rotation[:, :2] @ axes[0], plane.normal, body.in_camera(middle_m))
     box = OrientedBox(pose, np.array([*(high_m - low_m), top_m]))
-    return _Whole(box, solid, body, front_only, flush, round_below, unseen_m, ends, if_hidden_m)
+    return _Whole(box, solid, body, front_only, flush, round_below, unseen_m, ends, fitted.if_hidden_m)
 
 
 def _rectangle_of_round(
