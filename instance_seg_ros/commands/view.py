@@ -26,6 +26,10 @@ example:
   instance-seg segment --capture capture --out results && instance-seg view results
 """
 _DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")
+_BACKGROUND_RGB = np.array([40, 44, 52]) / 255
+"""As in the rviz layout. On Open3D's white, where the camera measured nothing looks like something white."""
+_POINT_PX, _ZOOM = 2.0, 0.5
+"""Of Open3D's own 5 px, dense clouds look like tiles; at its own zoom, the scene takes a quarter of the window."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,9 +67,11 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("Open3D cannot open a window here: it needs OpenGL")
     for geometry in shown:
         window.add_geometry(geometry)
-    view = window.get_view_control()
+    look, view = window.get_render_option(), window.get_view_control()
+    look.background_color, look.point_size = _BACKGROUND_RGB, _POINT_PX
     view.set_front([0, 0, -1])  # as the camera sees it
     view.set_up([0, -1, 0])
+    view.set_zoom(_ZOOM)
     window.run()
     window.destroy_window()
     return 0

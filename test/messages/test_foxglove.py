@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pytest
@@ -71,12 +73,43 @@ def test_an_empty_scene_removes_what_was_there(make_scene: Callable[..., Scene],
     assert foxglove.image_annotations(make, make_scene(empty=True)).points == []
 
 
+STANDARD = {
+    "builtin_interfaces/Time": ".google.protobuf.Timestamp",
+    "builtin_interfaces/Duration": ".google.protobuf.Duration",
+    "geometry_msgs/Point": ".foxglove.Point3",
+    "geometry_msgs/Pose": ".foxglove.Pose",
+    "geometry_msgs/Vector3": ".foxglove.Vector3",
+}
+"""What Foxglove's own messages hold where ROS has a type of its own."""
+SCALARS = {"float64": {"DOUBLE"}, "string": {"STRING"}, "bool": {"BOOL"}, "uint32": {"FIXED32", "UINT32"}}
+
+
 @pytest.mark.parametrize("name", list(foxglove.DEFINITIONS))
-def test_every_field_is_one_of_foxgloves_own_type(name: str) -> None:
+def test_every_field_and_constant_is_one_of_foxgloves_own_schema(name: str) -> None:
     schemas = pytest.importorskip("foxglove.messages")
-    own = re.findall(r"^\S+ ([a-z_]+)$", foxglove.DEFINITIONS[name], re.MULTILINE)
-    theirs = re.findall(r"(\w+)=", getattr(schemas, name).__text_signature__)
-    assert own and set(own) <= set(theirs)
+    descriptors = pytest.importorskip("google.protobuf.descriptor_pb2")
+    files = descriptors.FileDescriptorSet.FromString(getattr(schemas, name).get_schema().data).file
+    [theirs] = [message for file in files for message in file.message_type if message.name == name]
+    fields = {field.name: field for field in theirs.field}
+    constants = {value.name: value.number for kinds in theirs.enum_type for value in kinds.value}
+
+    for kind, field, value in re.findall(r"^(\S+) ([^\s=]+)(?:=(\d+))?$", foxglove.DEFINITIONS[name], re.MULTILINE):
+        if value:
+            assert constants[field] == int(value)
+            continue
+        their_kind = descriptors.FieldDescriptorProto.Type.Name(fields[field].type).removeprefix("TYPE_")
+        many = fields[field].label == descriptors.FieldDescriptorProto.LABEL_REPEATED
+        if kind == "uint8[]":
+            assert (their_kind, many) == ("BYTES", False)
+        elif kind == "uint8":
+            assert (their_kind, many) == ("ENUM", False)
+        else:
+            own = kind.removesuffix("[]")
+            assert many == kind.endswith("[]")
+            if own in SCALARS:
+                assert their_kind in SCALARS[own]
+            else:
+                assert fields[field].type_name == STANDARD.get(own, "." + own.replace("foxglove_msgs/", "foxglove."))
 
 
 def test_the_layout_shows_the_topics_of_the_node_and_of_a_bag() -> None:
@@ -85,3 +118,75 @@ def test_the_layout_shows_the_topics_of_the_node_and_of_a_bag() -> None:
     assert panels == set(layout["configById"])
     shown = set(re.findall(r"/instance_seg/([\w/]+)", LAYOUT.read_text()))
     assert shown <= {"cloud", "scene", "markers", "annotations", "camera_info", "overlay/compressed"}
+
+
+def test_every_key_and_choice_of_the_layout_is_one_of_foxgloves_own_panels() -> None:
+    layouts = pytest.importorskip("foxglove.layouts")
+    configs = {
+        "3D": layouts.ThreeDeeConfig,
+        "Image": layouts.ImageConfig,
+        "DiagnosticSummary": layouts.DiagnosticsSummaryConfig,
+    }
+    for panel, config in json.loads(LAYOUT.read_text())["configById"].items():
+        refused = list(refusals(configs[panel.partition("!")[0]], config))
+        assert not refused, f"{panel}: {refused}"
+
+
+def refusals(kind: Any, value: Any) -> Iterator[str]:
+    """What Foxglove's type of a panel's setting has no place for."""
+    either = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    kinds = [each for each in either if each is not NoneType]
+    if len(kinds) > 1:  # topics and layers of any kind
+        found = [list(refusals(each, value)) for each in kinds]
+        yield from min(found, key=len)
+    elif dataclasses.is_dataclass(kinds[0]):
+        known = {_camel(name): hint for name, hint in get_type_hints(kinds[0]).items()}
+        for key, inner in value.items():
+            if key in known:
+                yield from (f"{key}: {refusal}" for refusal in refusals(known[key], inner))
+            else:
+                yield f"{key} is unknown"
+    elif get_origin(kinds[0]) is dict:
+        for key, inner in value.items():
+            yield from (f"{key}: {refusal}" for refusal in refusals(get_args(kinds[0])[1], inner))
+    elif get_origin(kinds[0]) is tuple:
+        if len(value) != len(get_args(kinds[0])):
+            yield f"{value} has not {len(get_args(kinds[0]))} numbers"
+    elif get_origin(kinds[0]) is Literal:
+        if value not in get_args(kinds[0]):
+            yield f"{value} is none of {get_args(kinds[0])}"
+    elif get_origin(kinds[0]) is list:
+        for inner in value:
+            yield from refusals(get_args(kinds[0])[0], inner)
+    elif not isinstance(value, (int, float) if kinds[0] is float else kinds[0]):
+        yield f"{value} is no {kinds[0].__name__}"
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.title() for word in rest)
+
+
+def test_a_setting_that_foxglove_does_not_know_is_refused() -> None:
+    layouts = pytest.importorskip("foxglove.layouts")
+    spoilt = {"cameraState": {"phi": "150"}, "followMode": "pose", "topics": {"/cloud": {"visble": True}}}
+    assert len(list(refusals(layouts.ThreeDeeConfig, spoilt))) == 3
+    assert list(refusals(layouts.ThreeDeeConfig, {"cameraState": {"target": [0, 0]}}))
+
+
+def test_the_3d_view_is_that_of_the_camera_from_behind_and_above() -> None:
+    """By Foxglove's own convention: three.js's spherical coordinates, turned so that their pole is z, which is up."""
+    [panel] = [config for name, config in json.loads(LAYOUT.read_text())["configById"].items() if name[:2] == "3D"]
+    state = panel["cameraState"]
+    assert panel["followTf"] == "camera_color_optical_frame"
+    phi, theta = np.deg2rad([state["phi"], -state["thetaOffset"]])
+    # Spherical coordinates with the pole y, turned by 90 degrees about x.
+    behind = np.array([np.sin(phi) * np.sin(theta), -np.sin(phi) * np.cos(theta), np.cos(phi)])
+    eye_m = np.array(state["targetOffset"]) + state["distance"] * behind
+    right = np.cross(-behind, [0, 0, 1])
+    right /= np.linalg.norm(right)
+    up = np.cross(right, -behind)
+
+    assert eye_m[2] < 0 and eye_m[1] < 0, "behind the camera, and above it, as its y points down"
+    assert right == pytest.approx([1, 0, 0], abs=1e-6)
+    assert up[1] < 0, "what is above in the picture is above in the view"

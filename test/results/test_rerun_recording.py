@@ -7,12 +7,15 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("rerun")
 
 from instance_seg_ros.pipeline import Scene
+from instance_seg_ros.results.drawing import gripper_corners_m
 from instance_seg_ros.results.rerun_recording import RerunRecording
 
 ENTITIES = ("/camera/image", "/camera/image/color", "/camera/image/depth", "/camera/image/masks", "/camera/cloud")
@@ -49,6 +52,39 @@ def test_scenes_are_read_by_rerun(
     assert printed.count("AnnotationContext:context") == 1, "once for the tracks of both scenes, whatever their time"
     assert all(f"{entity} " in printed or f"{entity}\n" in printed for entity in entities), printed
     assert not any(f"{entity} " in printed for entity in missing)
+
+
+def test_camera_boxes_and_points_are_those_of_the_scene_as_rerun_reads_them(
+    tmp_path: Path, make_scene: Callable[..., Scene]
+) -> None:
+    chunk = pytest.importorskip("rerun.chunk")
+    scene = make_scene()
+    with RerunRecording(tmp_path / "scenes.rrd") as recording:
+        recording.write(scene)
+    read: dict[str, Any] = {}
+    for part in chunk.RrdReader(tmp_path / "scenes.rrd").stream():
+        batch = part.to_record_batch()
+        wanted = [name for name in batch.schema.names if ":" in name]
+        read |= {f"{part.entity_path} {name}": np.array(batch.column(name).to_pylist()[0]) for name in wanted}
+
+    [box] = [each.box for each in scene.lifted.instances if each.box is not None]
+    assert read["/camera/objects Boxes3D:centers"] == pytest.approx(box.T_camera_box.translation_m[None], abs=1e-6)
+    assert 2 * read["/camera/objects Boxes3D:half_sizes"] == pytest.approx(box.size_m[None], abs=1e-6)
+    assert read["/camera/objects Boxes3D:quaternions"] == pytest.approx(
+        box.T_camera_box.quaternion_xyzw[None], abs=1e-6
+    )
+    camera, rows = scene.frame.intrinsics, scene.frame.depth_m.shape[0]
+    columns = read["/camera/image Pinhole:image_from_camera"].reshape(3, 3)  # one column after the other
+    assert columns[[0, 1], [0, 1]] == pytest.approx([camera.fx, camera.fy])
+    assert columns[2] == pytest.approx([camera.cx + 0.5, camera.cy + 0.5, 1]), "pixels begin at their corners there"
+    assert read["/camera/image Pinhole:resolution"].ravel().tolist() == [camera.width, rows]
+    edges_m = read["/camera/grasps LineStrips3D:strips"]
+    drawn_m = np.concatenate([gripper_corners_m(grasp, scene.gripper) for grasp in scene.grasps[0].grasps]).reshape(
+        -1, 3
+    )
+    assert len(edges_m) == 36 * len(scene.grasps[0].grasps)
+    assert edges_m.min(axis=(0, 1)) == pytest.approx(drawn_m.min(axis=0), abs=1e-6)
+    assert edges_m.max(axis=(0, 1)) == pytest.approx(drawn_m.max(axis=0), abs=1e-6)
 
 
 def test_the_mask_of_any_track_is_apart_from_the_background(
