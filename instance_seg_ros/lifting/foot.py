@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.compiled import inner, kernel
-from instance_seg_ros.lifting.order_statistics import median
+from instance_seg_ros.lifting.order_statistics import median_of_first
 from instance_seg_ros.lifting.solid import Body
 from instance_seg_ros.lifting.surface import Bounds
 
@@ -61,8 +61,7 @@ def foot_of(body: Body, frame: RgbdFrame, mask: NDArray[np.bool_], bounds: Bound
     """
     camera = frame.intrinsics
     left, top, width, height = bounds
-    fronts_m = np.full((3, _DIRECTIONS), np.inf)
-    front_m, hidden_m, is_covered, height_m, pixel_m = _fronts(
+    front_m, hidden_m, is_covered, height_m, pixel_m, share = _fronts(
         np.ascontiguousarray(frame.depth_m),
         np.ascontiguousarray(mask),
         (top, top + height, left, left + width),
@@ -70,25 +69,22 @@ def foot_of(body: Body, frame: RgbdFrame, mask: NDArray[np.bool_], bounds: Bound
         body.points_m,
         body.pose,
         tolerance_m,
-        fronts_m,
     )
     pixel_height_m = pixel_m * height_m / hidden_m if 0 < hidden_m < np.inf else np.inf
     if is_covered or front_m == np.inf or pixel_height_m > _COARSEST_M:
         return Foot(None, None, pixel_height_m, bool(is_covered))
     lifted, seen = (hidden_m - front_m) * height_m / hidden_m, None
-    _, own_m, hides_m = fronts_m[:, np.isfinite(fronts_m).all(axis=0)]
-    if len(own_m) >= _FEWEST_DIRECTIONS:
+    if not math.isnan(share):
         # The lowest of what stands is taken for the plane's own, up to its noise, and a pixel that shows some of both.
         noise_m = _NOISE_M * max(1.0, (pixel_m * camera.fx) ** 2)
-        seen = median((hides_m - own_m) / hides_m) * height_m - noise_m - pixel_height_m
+        seen = share * height_m - noise_m - pixel_height_m
         lifted = max(lifted, seen)
     return Foot(lifted, seen, pixel_height_m, False)
 
 
 @kernel(
     *("float32[:, ::1]", "boolean[:, ::1]", "UniTuple(int64, 4)", "UniTuple(float64, 4)"),
-    *("float64[:, :]", "float64[:, ::1]", "float64", "float64[:, ::1]"),
-    writes=("fronts_m",),
+    *("float64[:, :]", "float64[:, ::1]", "float64"),
 )
 def _fronts(
     depth_m: NDArray[np.float32],
@@ -98,8 +94,7 @@ def _fronts(
     points_m: FloatArray,
     pose: FloatArray,
     tolerance_m: float,
-    fronts_m: FloatArray,
-) -> tuple[float, float, bool, float, float]:
+) -> tuple[float, float, bool, float, float, float]:
     """How far away the nearest of what was measured above a plane is, and the nearest of that which it hides.
 
     Both horizontally from the camera towards the object, infinite for none; whatever was measured counts, for the rim
@@ -111,13 +106,12 @@ def _fronts(
         points_m: (N, 3) of the object, in the plane's frame.
         pose: (4, 3) the basis of that, the last column upwards, and its origin.
         tolerance_m: how high what is above the plane is at least.
-        fronts_m: (3, D) the same in several directions, in each of which vertical edges lie: in the second row the
-            nearest of the object, in the third that of what is hidden by what was measured off the plane beyond noise,
-            infinite before, and after where it is not known, as where something in front hides what is right below. A
-            single pixel may be wrong: the second one counts.
 
     Returns:
-        Those three; how high the camera is above the plane; and how wide a pixel is at the object.
+        Those three; how high the camera is above the plane; how wide a pixel is at the object; and what share of the
+        height lies, in most directions, between the nearest of the object and that of what is hidden, by what was
+        measured off the plane beyond noise: NaN where few directions tell, since something in front hides what is right
+        below in all others. Vertical edges lie in one direction; a single pixel may be wrong, so the second one counts.
     """
     top, bottom, left, right = crop
     front_m, hidden_m, at_row, at_column = np.inf, np.inf, top, left
@@ -146,13 +140,14 @@ def _fronts(
         if own_along > 0:
             turn = (away[0] * y - away[1] * x) / own_along
             right_most, left_most = min(right_most, turn), max(left_most, turn)
-    directions = fronts_m.shape[1]
-    scale = directions / (left_most - right_most) if left_most > right_most else 0.0
-    edges = np.zeros((2, directions), np.int64)
-    noise_m, nearest_m = _NOISE_M * max(1.0, distance_m * distance_m), np.full(directions, np.inf)
-    for row in range(top, bottom):
+    scale = _DIRECTIONS / (left_most - right_most) if left_most > right_most else 0.0
+    # The two nearest in each direction, of the object and of what is hidden.
+    own_m, hides_m = np.full((2, _DIRECTIONS), np.inf), np.full((2, _DIRECTIONS), np.inf)
+    edges, noise_m = np.zeros((2, _DIRECTIONS), np.int64), _NOISE_M * max(1.0, distance_m * distance_m)
+    # From the lower right on, where most things end, so that few pixels are nearer than those before them.
+    for row in range(bottom - 1, top - 1, -1):
         along, along_step, aside, aside_step, down, down_step = _sights(row, optics, pose, away)
-        for column in range(left, right):
+        for column in range(right - 1, left - 1, -1):
             if not mask[row, column]:
                 continue
             own_along, own_down = along + column * along_step, down + column * down_step
@@ -160,22 +155,26 @@ def _fronts(
             above_m = height_m - own_down * z if z > 0 else 0.0
             if above_m > tolerance_m:
                 front_m = min(front_m, own_along * z)
-            if own_down > 0 and own_along * height_m < hidden_m * own_down:
+            if own_down > 0 and own_along * height_m <= hidden_m * own_down:
                 hidden_m, at_row, at_column = own_along / own_down * height_m, row, column
             if abs(above_m) <= noise_m or own_down <= 0 or own_along <= 0:
                 continue
             k = int(((aside + column * aside_step) / own_along - right_most) * scale)
-            if 0 <= k < directions:
-                if above_m > tolerance_m:
-                    fronts_m[0, k], fronts_m[1, k] = _two_smallest(own_along * z, fronts_m[0, k], fronts_m[1, k])
-                hides_m = own_along / own_down * height_m
-                if hides_m < nearest_m[k]:
-                    edges[0, k], edges[1, k] = row, column
-                nearest_m[k], fronts_m[2, k] = _two_smallest(hides_m, nearest_m[k], fronts_m[2, k])
-    for k in range(directions):
-        seen = fronts_m[2, k] < np.inf
-        if seen and _is_hidden_below(edges[0, k], edges[1, k], depth_m, optics, pose, tolerance_m):
-            fronts_m[2, k] = np.inf
+            if 0 <= k < _DIRECTIONS:
+                if above_m > tolerance_m and own_along * z < own_m[1, k]:
+                    own_m[0, k], own_m[1, k] = _two_smallest(own_along * z, own_m[0, k], own_m[1, k])
+                if own_along * height_m <= hides_m[1, k] * own_down:
+                    ground_m = own_along / own_down * height_m
+                    if ground_m <= hides_m[0, k]:
+                        edges[0, k], edges[1, k] = row, column
+                    hides_m[0, k], hides_m[1, k] = _two_smallest(ground_m, hides_m[0, k], hides_m[1, k])
+    shares, seen = np.empty(_DIRECTIONS), 0
+    for k in range(_DIRECTIONS):
+        is_seen = own_m[1, k] < np.inf and hides_m[1, k] < np.inf
+        if is_seen and not _is_hidden_below(edges[0, k], edges[1, k], depth_m, optics, pose, tolerance_m):
+            shares[seen] = (hides_m[1, k] - own_m[1, k]) / hides_m[1, k]
+            seen += 1
+    share = median_of_first(shares, seen) if seen >= _FEWEST_DIRECTIONS else np.nan
     is_covered = False
     for row in range(max(0, at_row - _AROUND_PX), min(depth_m.shape[0], at_row + _AROUND_PX + 1)):
         along, along_step, _, _, down, down_step = _sights(row, optics, pose, away)
@@ -184,7 +183,7 @@ def _fronts(
             is_below = own_down > 0 and own_along / own_down * height_m < hidden_m - edge_m and not mask[row, column]
             z = float(depth_m[row, column])
             is_covered |= is_below and z > 0 and height_m - own_down * z > tolerance_m
-    return front_m, hidden_m, is_covered, height_m, pixel_m
+    return front_m, hidden_m, is_covered, height_m, pixel_m, share
 
 
 @inner

@@ -55,13 +55,12 @@ from instance_seg_ros.lifting.uncertainty import (
 )
 from instance_seg_ros.lifting.visibility import (
     Visibility,
+    Voids,
     amodal_xyxy,
     may_touch,
     occluders,
     partly_seen,
     rejected_beside,
-    too_near,
-    voids,
 )
 
 _MIN_KEPT_SHARE = 0.3
@@ -258,7 +257,7 @@ class Lifter:
             enough = [len(surface.points_m) >= self.settings.min_points for surface in surfaces]
             placed = [surface if some else None for surface, some in zip(surfaces, enough, strict=True)]
             supports = find_supports(frame, instances, placed, self.settings.plane_tolerance_m)
-        void_m = None if supports.plane is None else voids(frame, supports.plane)
+        voids = None if supports.plane is None else Voids.of(frame, supports.plane)
         lifted: dict[int, Instance3D] = {}
         # What stands on an object covers a part of it from view, so that comes first.
         levels = levels_below(supports.objects)
@@ -283,7 +282,7 @@ class Lifter:
                 supports,
                 on_it,
                 np.concatenate([np.zeros((0, 3)), *covered_m]),
-                void_m,
+                voids,
             )
         ordered = tuple(lifted[index] for index in range(len(surfaces)))
         return LiftedFrame(ordered, supports.plane, supports.surfaces)
@@ -346,7 +345,7 @@ class Lifter:
         supports: SceneSupports,
         on_it: Sequence[int],
         covered_m: NDArray[np.float64],
-        void_m: NDArray[np.float32] | None,
+        voids: Voids | None,
     ) -> Instance3D:
         mask = masks[index]
         if len(surface.points_m) < self.settings.min_points:
@@ -363,10 +362,10 @@ class Lifter:
             bounds,
             [masks[other] for other in on_it],
             surface.pixels,
-            void_m,
+            voids,
         )
-        if visibility.beside_void and void_m is not None:
-            frame = too_near(frame, void_m)
+        if visibility.beside_void and voids is not None:
+            frame = voids.taken_for_near
         status, unseen_m, left_out, in_part = visibility.status, 0.0, 0.0, bool(visibility.status)
         covariance_of_centre_m2 = np.zeros((3, 3))
         tolerance_m, lowest, whole = self.settings.plane_tolerance_m, support.foot, None

@@ -186,7 +186,7 @@ class CompletedShape:
             # Looked at so far below the surface that its noise does not take them out of it.
             mapping = flip, shift_m, _MIRROR_TOLERANCE_M
             turned_m, turned_normals = self._unseen(self.points_m, self.normals, *mapping, frame)
-        known_m = np.concatenate([self._all_points(frame, mask, bounds), turned_m])
+        known_m = self._all_points(frame, mask, bounds, turned_m)
         walls_m, wall_normals = self._unseen(
             *outline_walls(known_m, float(self.size_m[2])), np.ones(3), np.zeros(3), 0.0, frame
         )
@@ -219,22 +219,26 @@ class CompletedShape:
             frame.intrinsics.fx_fy_cx_cy,
         )
 
-    def _all_points(self, frame: RgbdFrame, mask: NDArray[np.bool_], bounds: Bounds) -> FloatArray:
-        """Every measured point of the mask in the box and beside it: thin rims, too, that lifting drops."""
+    def _all_points(
+        self, frame: RgbdFrame, mask: NDArray[np.bool_], bounds: Bounds, others_m: FloatArray
+    ) -> FloatArray:
+        """Every measured point of the mask in the box and beside it, thin rims, too, that lifting drops; and others."""
         rows, columns = crop_around(bounds, mask.shape, 0)
         T_shape_camera = self.T_camera_shape.inverse()
-        return shape_kernels.points_in_box(
+        most = (rows.stop - rows.start) * (columns.stop - columns.start)
+        points_m = np.empty((most + len(others_m), 3))
+        count = shape_kernels.points_in_box(
             frame.depth_m,
             mask,
-            rows.start,
-            rows.stop,
-            columns.start,
-            columns.stop,
+            (rows.start, rows.stop, columns.start, columns.stop),
             frame.intrinsics.fx_fy_cx_cy,
             np.ascontiguousarray(T_shape_camera.rotation),
             T_shape_camera.translation_m,
             self.size_m * (0.5, 0.5, 1.0) + _BESIDE_BOX_M,
+            points_m,
         )
+        points_m[count : count + len(others_m)] = others_m
+        return points_m[: count + len(others_m)]
 
 
 def _symmetry_axis(

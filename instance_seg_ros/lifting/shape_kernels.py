@@ -29,39 +29,31 @@ _SMOOTH, _RISE = _of_patterns((1, 2, 1)), _of_patterns((-1, 0, 1))
 
 
 @kernel(
-    "float32[:, ::1]",
-    "boolean[:, ::1]",
-    "int64",
-    "int64",
-    "int64",
-    "int64",
-    "float32[::1]",
-    "float64[:, ::1]",
-    "float64[::1]",
-    "float64[::1]",
+    *("float32[:, ::1]", "boolean[:, ::1]", "UniTuple(int64, 4)", "float32[::1]"),
+    *("float64[:, ::1]", "float64[::1]", "float64[::1]", "float64[:, ::1]"),
+    writes=("found_m",),
 )
 def points_in_box(
     depth_m: NDArray[np.float32],
     mask: Flags,
-    top: int,
-    bottom: int,
-    left: int,
-    right: int,
+    crop: tuple[int, int, int, int],
     camera: NDArray[np.float32],
     rotation: Floats,
     translation_m: Floats,
     far_m: Floats,
-) -> Floats:
-    """Every measured point of a mask inside a box that stands on z = 0 of a frame, in that frame.
+    found_m: Floats,
+) -> int:
+    """Every measured point of a mask inside a box that stands on z = 0 of a frame, in that frame; how many there are.
 
     Args:
         depth_m, mask: (H, W).
-        top, bottom, left, right: rows and columns that hold the mask, from the first to before the last.
+        crop: rows and columns that hold the mask, from the first to before the last.
         camera: fx, fy, cx, cy.
         rotation, translation_m: (3, 3) and (3,) of the camera in the frame of the box.
         far_m: (3,) half the sides of the box, and its height.
+        found_m: (N, 3), no fewer than the pixels of the crop, to be filled from the first row on.
     """
-    found_m = np.empty(((bottom - top) * (right - left), 3))
+    top, bottom, left, right = crop
     rays_x = np.empty(right - left)
     for column in range(left, right):
         rays_x[column - left] = (column - camera[2]) / camera[0]
@@ -79,7 +71,7 @@ def points_in_box(
             if abs(x) <= far_m[0] and abs(y) <= far_m[1] and 0 < z <= far_m[2]:
                 found_m[count, 0], found_m[count, 1], found_m[count, 2] = x, y, z
                 count += 1
-    return found_m[:count].copy()
+    return count
 
 
 @kernel(

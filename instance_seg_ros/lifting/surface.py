@@ -537,9 +537,11 @@ def rim_beside(
         depth_m, inside, kept: (h, w) crops of the depth, of the mask, and of what is kept of it.
         median_m: depth of most of it.
     """
-    reach_px = round(_RIM_M * focal_px / median_m)
-    near = eroded(inside, 2 * _RIM_UNSURE_PX + 1) & dilated(kept, 2 * reach_px + 1)
-    return near & (depth_m == 0)
+    rim = inside & (depth_m == 0)
+    if rim.any():
+        reach_px = round(_RIM_M * focal_px / median_m)
+        rim &= eroded(inside, 2 * _RIM_UNSURE_PX + 1) & dilated(kept, 2 * reach_px + 1)
+    return rim
 
 
 def kept_points(

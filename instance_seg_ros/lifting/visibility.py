@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -72,7 +73,7 @@ def partly_seen(
     bounds: Bounds | None = None,
     standing: Sequence[NDArray[np.bool_]] = (),
     kept_px: NDArray[np.int64] | None = None,
-    void_m: NDArray[np.float32] | None = None,
+    voids: Voids | None = None,
 ) -> Visibility:
     """What hides a part of an object.
 
@@ -83,15 +84,15 @@ def partly_seen(
         bounds: of the mask, where they are known.
         standing: masks (H, W) bool of what may stand on it: where they touch it no depth step tells that they are in
             front.
-        kept_px: (P,) indices in the flattened image of the pixels that are known to be the object's, all of the mask
-            without it: a generous mask covers a rim of what hides the object, too.
-        void_m: (H, W) float32, of `voids`: something without depth may hide what is beside it.
+        kept_px: (P,) ascending indices in the flattened image of the measured pixels that are known to be the object's,
+            all of the mask without it: a generous mask covers a rim of what hides the object, too.
+        voids: something without depth may hide what is beside them.
     """
     bounds = bounds or bounds_of(mask)
     crop = crop_around(bounds, mask.shape, _REACH_PX + 1)
     inside, crop_m = np.ascontiguousarray(mask[crop]), np.ascontiguousarray(depth_m[crop])
-    (outline, nearer), own_m = np.empty((2, *inside.shape), dtype=bool), np.empty_like(crop_m)
-    count, outline_px, unmeasured_px = _look_at(crop_m, inside, outline, own_m)
+    outline, nearer = np.empty((2, *inside.shape), dtype=bool)
+    count, outline_px, unmeasured_px = _look_at(crop_m, inside, outline)
     if not count:
         return Visibility(Status.OK, 0.0, 0.0)
     status = Status.OK
@@ -105,12 +106,12 @@ def partly_seen(
     unmeasured_share = unmeasured_px / count
     if unmeasured_share > _UNMEASURED_SHARE:
         status |= Status.PARTLY_MEASURED
-    any_nearer, kept = False, inside
-    may_be_nearer = (standing and outline_px) or _may_be_nearer(crop_m, inside, step_m, step_ratio)
-    if kept_px is not None and (may_be_nearer or void_m is not None):
-        kept = _marked(kept_px, mask.shape[1], crop)
-        own_m[~kept] = _FARTHEST_M
-    if may_be_nearer:
+    any_nearer = False
+    if kept_px is None:
+        kept_px = np.flatnonzero(mask & (depth_m > 0))
+    if (standing and outline_px) or _may_be_nearer(crop_m, inside, step_m, step_ratio):
+        kept, own_m = np.empty(inside.shape, dtype=bool), np.empty_like(crop_m)
+        _take_kept(crop_m, kept_px, (crop[0].start, crop[1].start, mask.shape[1]), kept, own_m)
         # The nearest of the object around each pixel beyond it: what is nearer than that is in front of the object.
         nearest_m = cv2.erode(own_m, _REACHED)
         covered_m = own_m  # not needed any more
@@ -132,9 +133,9 @@ def partly_seen(
         at_row, at_column = np.nonzero(nearer)
         nearer_px = (at_row + crop[0].start) * mask.shape[1] + at_column + crop[1].start
     beside_void = False
-    farthest_m = 0.0 if void_m is None else np.max(crop_m, where=kept, initial=0.0)
-    if void_m is not None and (own_void_m := void_m[crop]).min() < _BEHIND * farthest_m:
-        # Blocks that have some depth at their edge are left out of voids.
+    farthest_m = depth_m.take(kept_px).max() if voids is not None and len(kept_px) else 0.0
+    if voids is not None and (own_void_m := voids.plane_m[crop]).min() < _BEHIND * farthest_m:
+        # Blocks that have some depth at their edge are left out of them.
         beyond = (cv2.erode(own_void_m, _AROUND_BLOCK) < _BEHIND * farthest_m) & (crop_m == 0) & ~inside
         hides = nearer | beyond if any_nearer else beyond
         hidden_px = int(np.count_nonzero(dilated(hides, 2 * _REACH_PX - 1) & outline))
@@ -144,67 +145,94 @@ def partly_seen(
     return Visibility(status, hidden_share, unmeasured_share, nearer_px, count, beside_void)
 
 
-def voids(frame: RgbdFrame, plane: Plane) -> NDArray[np.float32] | None:
-    """Where something without depth, such as a finger that is too near, may hide what is there, or None.
+@dataclass(frozen=True, eq=False)
+class Voids:
+    """Wide regions of a frame without depth, where something such as a finger that is too near may hide what is there.
 
-    That is in wide regions without depth: how far the plane is there, (H, W) float32 metres, infinite elsewhere and
-    where the line of sight never meets it.
-
-    Args:
-        plane: that most objects stand on.
+    Attributes:
+        frame: that they are in.
+        plane_m: (H, W) float32, metres, how far the plane is there that most objects stand on; infinite elsewhere and
+            where the line of sight never meets it.
     """
-    height, width = frame.depth_m.shape
-    rows, columns = height // _BLOCK_PX, width // _BLOCK_PX
-    side = max(1, round(_VOID_SIDE * frame.intrinsics.fx / _BLOCK_PX))
-    if not rows or not columns:
-        return None
-    # Where not a pixel of a block has depth; one in sixteen tells that of most blocks.
-    missing = frame.depth_m[: rows * _BLOCK_PX : _BLOCK_PX, : columns * _BLOCK_PX : _BLOCK_PX] == 0
-    square = np.ones((side, side), np.uint8)
-    if not cv2.countNonZero(cv2.morphologyEx(missing.view(np.uint8), cv2.MORPH_OPEN, square)):
-        return None
-    blocks = frame.depth_m[: rows * _BLOCK_PX, : columns * _BLOCK_PX].reshape(rows, _BLOCK_PX, columns, _BLOCK_PX)
-    for row in range(_BLOCK_PX):
-        for column in range(_BLOCK_PX):
-            missing &= blocks[:, row, :, column] == 0
-    wide = cv2.morphologyEx(missing.view(np.uint8), cv2.MORPH_OPEN, square)
-    if not cv2.countNonZero(wide):
-        return None
-    camera, (x, y, z) = frame.intrinsics, plane.normal
-    across, along = ((np.arange(count) + 0.5) * _BLOCK_PX - 0.5 for count in (columns, rows))
-    down = -(x * (across - camera.cx) / camera.fx + (y * (along - camera.cy) / camera.fy)[:, None] + z)
-    void_m = np.full((rows, columns), np.inf, np.float32)
-    np.divide(plane.offset_m, down, out=void_m, where=(wide > 0) & (down > 0), casting="same_kind")
-    shape = columns * _BLOCK_PX, rows * _BLOCK_PX
-    whole_m = np.full((height, width), np.inf, np.float32)
-    whole_m[: shape[1], : shape[0]] = cv2.resize(void_m, shape, interpolation=cv2.INTER_NEAREST)
-    return whole_m
 
+    frame: RgbdFrame
+    plane_m: NDArray[np.float32]
 
-def too_near(frame: RgbdFrame, void_m: NDArray[np.float32]) -> RgbdFrame:
-    """The frame as if all that is void (H, W), of `voids`, were in front of everything."""
-    return replace(frame, depth_m=np.where(void_m < np.inf, np.float32(_TOO_NEAR_M), frame.depth_m))
+    @classmethod
+    def of(cls, frame: RgbdFrame, plane: Plane) -> Voids | None:
+        """Those of a frame, or None.
 
+        Args:
+            plane: that most objects stand on.
+        """
+        height, width = frame.depth_m.shape
+        rows, columns = height // _BLOCK_PX, width // _BLOCK_PX
+        side = max(1, round(_VOID_SIDE * frame.intrinsics.fx / _BLOCK_PX))
+        if not rows or not columns:
+            return None
+        # Where not a pixel of a block has depth; one in sixteen tells that of most blocks.
+        missing = frame.depth_m[: rows * _BLOCK_PX : _BLOCK_PX, : columns * _BLOCK_PX : _BLOCK_PX] == 0
+        square = np.ones((side, side), np.uint8)
+        if not cv2.countNonZero(cv2.morphologyEx(missing.view(np.uint8), cv2.MORPH_OPEN, square)):
+            return None
+        blocks = frame.depth_m[: rows * _BLOCK_PX, : columns * _BLOCK_PX].reshape(rows, _BLOCK_PX, columns, _BLOCK_PX)
+        for row in range(_BLOCK_PX):
+            for column in range(_BLOCK_PX):
+                missing &= blocks[:, row, :, column] == 0
+        wide = cv2.morphologyEx(missing.view(np.uint8), cv2.MORPH_OPEN, square)
+        if not cv2.countNonZero(wide):
+            return None
+        camera, (x, y, z) = frame.intrinsics, plane.normal
+        across, along = ((np.arange(count) + 0.5) * _BLOCK_PX - 0.5 for count in (columns, rows))
+        down = -(x * (across - camera.cx) / camera.fx + (y * (along - camera.cy) / camera.fy)[:, None] + z)
+        void_m = np.full((rows, columns), np.inf, np.float32)
+        np.divide(plane.offset_m, down, out=void_m, where=(wide > 0) & (down > 0), casting="same_kind")
+        shape = columns * _BLOCK_PX, rows * _BLOCK_PX
+        whole_m = np.full((height, width), np.inf, np.float32)
+        whole_m[: shape[1], : shape[0]] = cv2.resize(void_m, shape, interpolation=cv2.INTER_NEAREST)
+        return cls(frame, whole_m)
 
-def _marked(pixels: NDArray[np.int64], columns: int, crop: tuple[slice, slice]) -> NDArray[np.bool_]:
-    """A crop that is true at some pixels, indices in the flattened image of so many columns."""
-    marked = np.zeros((crop[0].stop - crop[0].start, crop[1].stop - crop[1].start), dtype=bool)
-    rows, places = np.divmod(pixels, columns)
-    marked[rows - crop[0].start, places - crop[1].start] = True
-    return marked
+    @cached_property
+    def taken_for_near(self) -> RgbdFrame:
+        """The frame as if something in front of everything were there."""
+        # Kept, since it is that of all objects beside a void.
+        depth_m = np.where(self.plane_m < np.inf, np.float32(_TOO_NEAR_M), self.frame.depth_m)
+        return replace(self.frame, depth_m=depth_m)
 
 
 @kernel(
-    *("float32[:, ::1]", "boolean[:, ::1]", "boolean[:, ::1]", "float32[:, ::1]"),
-    writes=("outline", "own_m"),
+    *("float32[:, ::1]", "int64[::1]", "UniTuple(int64, 3)", "boolean[:, ::1]", "float32[:, ::1]"),
+    writes=("kept", "own_m"),
 )
-def _look_at(
+def _take_kept(
     depth_m: NDArray[np.float32],
-    inside: NDArray[np.bool_],
-    outline: NDArray[np.bool_],
+    pixels: NDArray[np.int64],
+    corner: tuple[int, int, int],
+    kept: NDArray[np.bool_],
     own_m: NDArray[np.float32],
+) -> None:
+    """Marks some pixels of a crop (h, w), and takes their depth, `_FARTHEST_M` elsewhere.
+
+    Args:
+        pixels: (P,) their indices in the flattened image, ascending.
+        corner: row and column of the crop in the image, and how many columns that has.
+    """
+    top, left, columns = corner
+    kept[:] = False
+    own_m[:] = np.float32(_FARTHEST_M)
+    row, first = 0, top * columns + left  # counted on, since a division takes as long as all else
+    for pixel in pixels:
+        while pixel >= first + columns:
+            row, first = row + 1, first + columns
+        kept[row, pixel - first] = True
+        own_m[row, pixel - first] = depth_m[row, pixel - first]
+
+
+@kernel("float32[:, ::1]", "boolean[:, ::1]", "boolean[:, ::1]", writes=("outline",))
+def _look_at(
+    depth_m: NDArray[np.float32], inside: NDArray[np.bool_], outline: NDArray[np.bool_]
 ) -> tuple[int, int, int]:
-    """A mask's outermost pixels, and its own depth, `_FARTHEST_M` elsewhere.
+    """Marks a mask's outermost pixels.
 
     Args:
         depth_m, inside: (h, w) crops of the depth and of the mask; where that goes on at their border is no outline.
@@ -217,7 +245,7 @@ def _look_at(
     count, outline_px, unmeasured_px = 0, 0, 0
     for y in range(height):
         _with_neighbours(inside[y, :-1], inside[y], inside[y, 1:], across[y])
-        own, unmeasured = _own_depth(inside[y], depth_m[y], own_m[y])
+        own, unmeasured = _count_own(inside[y], depth_m[y])
         count, unmeasured_px = count + own, unmeasured_px + unmeasured
     for y in range(height):
         above, below = across[max(y - 1, 0)], across[min(y + 1, height - 1)]
@@ -239,13 +267,11 @@ def _with_neighbours(
 
 
 @inner
-def _own_depth(inside: NDArray[np.bool_], depth_m: NDArray[np.float32], own_m: NDArray[np.float32]) -> tuple[int, int]:
-    """Depth (w,) of what is inside, `_FARTHEST_M` elsewhere; how many pixels are inside, and how many without depth."""
+def _count_own(inside: NDArray[np.bool_], depth_m: NDArray[np.float32]) -> tuple[int, int]:
+    """How many pixels (w,) are inside, and how many of them without depth."""
     count, measured = 0, 0
     for x in range(len(inside)):
-        is_own = inside[x] & (depth_m[x] > 0)
-        own_m[x] = depth_m[x] if is_own else np.float32(_FARTHEST_M)
-        count, measured = count + inside[x], measured + is_own
+        count, measured = count + inside[x], measured + (inside[x] & (depth_m[x] > 0))
     return count, count - measured
 
 

@@ -12,7 +12,7 @@ from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.geometry import OrientedBox, Plane, Transform
 from instance_seg_ros.core.status import PARTLY_SEEN, Status
 from instance_seg_ros.lifting.surface import bounds_of, dilated
-from instance_seg_ros.lifting.visibility import Visibility, amodal_xyxy, may_touch, occluders, partly_seen, voids
+from instance_seg_ros.lifting.visibility import Visibility, Voids, amodal_xyxy, may_touch, occluders, partly_seen
 
 NEAR_M, OBJECT_M, FAR_M = 0.5, 0.7, 0.9
 
@@ -81,8 +81,8 @@ def test_what_has_no_depth_may_hide_a_part_where_the_support_would_have_some(
     mask[20:40, 30:60] = True
     depth_m[mask] = OBJECT_M + 0.1
     depth_m[beside] = 0
-    void_m = voids(RgbdFrame(None, depth_m, CAMERA), BELOW)
-    visibility = partly_seen(depth_m, mask, 0.008, 0.015, void_m=void_m)
+    voids = Voids.of(RgbdFrame(None, depth_m, CAMERA), BELOW)
+    visibility = partly_seen(depth_m, mask, 0.008, 0.015, voids=voids)
     assert visibility.status == expected and visibility.beside_void == (expected == Status.PARTLY_MEASURED)
     assert (visibility.hidden_share > 0.1) == visibility.beside_void
 
