@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.core.camera import RgbdFrame
+from instance_seg_ros.core.compiled import kernel
 from instance_seg_ros.core.geometry import OrientedBox, Plane, Transform, cross, frozen
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import LiftingSettings
@@ -492,7 +493,7 @@ def _largest_piece(
     count, labels = cv2.connectedComponents(core.view(np.uint8), connectivity=4)
     if count <= 2:
         return core
-    areas = np.bincount(labels.reshape(-1))[1:]
+    areas = _areas(labels, count)[1:]
     largest = 1 + int(np.argmax(areas))
     in_largest = labels == largest
     sizeable = 1 + np.flatnonzero(areas >= _MIN_CUT_SHARE * areas[largest - 1])
@@ -511,6 +512,19 @@ def _largest_piece(
         away_m = abs(median(depth_m[own]) - depth_of_largest_m)
         kept[label] = (share >= _MIN_PIECE_SHARE or is_cut) and away_m <= (1 + share) * reach_m
     return kept[labels]
+
+
+@kernel("int32[:, ::1]", "int64")
+def _areas(labels: NDArray[np.int32], count: int) -> NDArray[np.int64]:
+    """How many pixels (h, w) have each of so many labels, from 0 on; NumPy takes longer than OpenCV to find them."""
+    areas, run, last = np.zeros(count, np.int64), 0, labels[0, 0]
+    for label in labels.reshape(-1):
+        if label != last:
+            areas[last] += run
+            run, last = 0, label
+        run += 1
+    areas[last] += run
+    return areas
 
 
 def _higher(surfaces: Sequence[KeptPoints], plane: Plane | None) -> NDArray[np.bool_]:
@@ -769,8 +783,10 @@ def _completed(
     standing, body, plane = fitted.standing, fitted.body, fitted.plane
     flush, points_m = standing.flush, standing.points_m
     local_m, top_m, rotation, origin_m = body.points_m, body.top_m, body.basis, body.origin_m
-    rim_m = (surface.rim_m - origin_m) @ rotation
-    outline_m = np.concatenate([local_m[:, :2], rim_m[rim_m[:, 2] > max(standing.least_m, 0.0), :2]])
+    outline_m = local_m[:, :2]
+    if len(surface.rim_m):
+        rim_m = (surface.rim_m - origin_m) @ rotation
+        outline_m = np.concatenate([outline_m, rim_m[rim_m[:, 2] > max(standing.least_m, 0.0), :2]])
     if len(covered_m) and np.count_nonzero(body.normals[:, 2] > _LEVEL) < _TOP_SEEN * len(body.normals):
         outline_m = np.concatenate([outline_m, (covered_m - origin_m) @ rotation[:, :2]])
     unseen_m, front_only, ends = 0.0, False, None

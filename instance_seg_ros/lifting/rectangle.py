@@ -55,34 +55,47 @@ def _outermost(points: FloatArray, centred: bool) -> NDArray[np.float32]:
         centred: whether from their mean, where float32 is fine enough.
     """
     count, mean_x, mean_y = len(points), 0.0, 0.0
-    outermost = np.empty((count, 2), np.float32)
     if centred:
         for i in range(count):
             mean_x += points[i, 0]
             mean_y += points[i, 1]
+    x, y = np.empty(count, np.float32), np.empty(count, np.float32)
     corners, farthest = np.zeros(8, np.int64), np.full(8, -np.inf)
     for i in range(count):
-        outermost[i, 0], outermost[i, 1] = points[i, 0] - mean_x / count, points[i, 1] - mean_y / count
-        x, y = float(outermost[i, 0]), float(outermost[i, 1])
-        reaches = (x, x + y, y, y - x, -x, -x - y, -y, x - y)
+        x[i], y[i] = points[i, 0] - mean_x / count, points[i, 1] - mean_y / count
+        own_x, own_y = float(x[i]), float(y[i])
+        reaches = (own_x, own_x + own_y, own_y, own_y - own_x, -own_x, -own_x - own_y, -own_y, own_x - own_y)
         for k in range(8):
             if reaches[k] > farthest[k]:
                 corners[k], farthest[k] = i, reaches[k]
-    octagon, has_sides = np.empty((9, 2)), False  # without any, all points are one
-    for k in range(9):
-        octagon[k, 0], octagon[k, 1] = outermost[corners[k % 8], 0], outermost[corners[k % 8], 1]
-        has_sides |= octagon[k, 0] != octagon[0, 0] or octagon[k, 1] != octagon[0, 1]
-    left = 0
+    inside, has_sides = np.ones(count, np.bool_), False  # without any, all points are one
+    for k in range(8):
+        here, there = corners[k], corners[(k + 1) % 8]
+        if x[here] != x[there] or y[here] != y[there]:
+            has_sides = True
+            _keep_left_of(x, y, float(x[here]), float(y[here]), float(x[there]), float(y[there]), inside)
+    outermost, left = np.empty((count, 2), np.float32), 0
     for i in range(count):
-        x, y, inside = float(outermost[i, 0]), float(outermost[i, 1]), has_sides
-        for k in range(8):
-            along_x, along_y = octagon[k + 1, 0] - octagon[k, 0], octagon[k + 1, 1] - octagon[k, 1]
-            same = along_x == 0 and along_y == 0
-            inside &= same or along_x * (y - octagon[k, 1]) - along_y * (x - octagon[k, 0]) > 0
-        if not inside:
-            outermost[left, 0], outermost[left, 1] = x, y
-            left += 1
+        outermost[left, 0], outermost[left, 1] = x[i], y[i]
+        left += not (inside[i] and has_sides)
     return outermost[:left]
+
+
+# A loop without branches over arrays of their own, which the processor does for several points at a time.
+@inner
+def _keep_left_of(
+    x: NDArray[np.float32],
+    y: NDArray[np.float32],
+    from_x: float,
+    from_y: float,
+    to_x: float,
+    to_y: float,
+    kept: NDArray[np.bool_],
+) -> None:
+    """Unsets those of the points (N,) that are not to the left of the line from one place to another."""
+    along_x, along_y = to_x - from_x, to_y - from_y
+    for i in range(len(x)):
+        kept[i] &= along_x * (np.float64(y[i]) - from_y) - along_y * (np.float64(x[i]) - from_x) > 0
 
 
 @kernel("float64[:, :]", "float64", "float64")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -15,6 +14,7 @@ from instance_seg_ros.core.camera import Intrinsics
 from instance_seg_ros.core.compiled import inner, kernel
 from instance_seg_ros.lifting.order_statistics import median_of_first
 
+FloatArray = NDArray[np.float64]
 Bounds = tuple[int, int, int, int]
 
 _MIN_WINDOW_SHARE = 0.15
@@ -95,52 +95,39 @@ def _find_core(
     core: NDArray[np.bool_],
 ) -> None:
     """Sets the pixels of `well_inside`."""
-    height, width = depth_m.shape
-    steps = np.zeros((height, width), np.bool_)
+    steps, outside = np.zeros(depth_m.shape, np.bool_), np.empty(depth_m.shape, np.bool_)
+    beside_step, beyond = np.empty(depth_m.shape, np.bool_), np.empty(depth_m.shape, np.bool_)
     _mark_steps(depth_m, step_m, step_ratio, steps)
-    away, across, measured = np.empty((height, width), np.bool_), steps.copy(), 0
-    for y in range(height):
-        _mark_also(across[y, 1:], steps[y, :-1])
-        _mark_also(across[y, :-1], steps[y, 1:])
-    for y in range(height):
-        above, below = across[max(y - 1, 0)], across[min(y + 1, height - 1)]
-        _mark_away(above, across[y], below, away[y])
-        measured += _keep_measured(depth_m[y], inside[y], away[y])
+    spread(steps, 1, beside_step)
+    negate(inside.reshape(-1), outside.reshape(-1))
+    measured = 0
     for depth_px in range(erosion_px, -1, -1):
-        across[:] = inside
-        for y in range(height):
-            for d in range(1, min(depth_px, width - 1) + 1):
-                _keep_common(across[y, d:], inside[y, : width - d])
-                _keep_common(across[y, : width - d], inside[y, d:])
-        left = 0
-        for y in range(height):
-            core[y] = away[y]
-            for row in range(max(y - depth_px, 0), min(y + depth_px, height - 1) + 1):
-                _keep_common(core[y], across[row])
-            left += _count(core[y])
+        spread(outside, depth_px, beyond)
+        measured, left = _take_measured(
+            depth_m.reshape(-1), inside.reshape(-1), beside_step.reshape(-1), beyond.reshape(-1), core.reshape(-1)
+        )
         if left >= least_share * measured:
             return
-    for y in range(height):
-        core[y] = inside[y]
-        for x in range(width):
-            core[y, x] &= depth_m[y, x] > 0 and not steps[y, x]
+    _take_measured(depth_m.reshape(-1), inside.reshape(-1), steps.reshape(-1), steps.reshape(-1), core.reshape(-1))
 
 
+# Images are gone through as one long row, in loops without branches, which the processor does for many pixels at a
+# time, more than there are in most rows.
 @inner
 def _mark_steps(depth_m: NDArray[np.float32], step_m: float, step_ratio: float, steps: NDArray[np.bool_]) -> None:
-    """Sets the pixels on either side of a depth step."""
+    """Sets the pixels (h, w) on either side of a depth step."""
     height, width = depth_m.shape
     ratio, least_m = np.float32(step_ratio), np.float32(step_m)
-    between = np.empty(width, np.bool_)
-    for y in range(height):
-        _steps_between(depth_m[y, 1:], depth_m[y, :-1], ratio, least_m, between)
-        _mark_both(steps[y, 1:], steps[y, :-1], between)
-        if y > 0:
-            _steps_between(depth_m[y], depth_m[y - 1], ratio, least_m, between)
-            _mark_both(steps[y], steps[y - 1], between)
+    all_m, marked = depth_m.reshape(-1), steps.reshape(-1)
+    between = np.empty(len(marked), np.bool_)
+    _steps_between(all_m[1:], all_m[:-1], ratio, least_m, between)
+    for y in range(1, height):  # no neighbours: the end of a row and the start of the next one
+        between[y * width - 1] = False
+    _mark_both(marked[1:], marked[:-1], between)
+    _steps_between(all_m[width:], all_m[:-width], ratio, least_m, between)
+    _mark_both(marked[width:], marked[:-width], between)
 
 
-# Loops without branches, which the processor does for several pixels at a time.
 @inner
 def _steps_between(
     first_m: NDArray[np.float32],
@@ -167,6 +154,40 @@ def _mark_both(first: NDArray[np.bool_], second: NDArray[np.bool_], between: NDA
 
 
 @inner
+def spread(marked: NDArray[np.bool_], radius_px: int, around: NDArray[np.bool_]) -> None:
+    """Sets the pixels (h, w) in the squares of so many pixels to each side around those that are marked, no others."""
+    height, width = marked.shape
+    across = np.empty((height, width), np.bool_)
+    flat, flat_across, flat_around = marked.reshape(-1), across.reshape(-1), around.reshape(-1)
+    _copy(flat, flat_across)
+    for d in range(1, min(radius_px, width - 1) + 1):
+        _mark_also(flat_across[d:], flat[:-d])
+        _mark_also(flat_across[:-d], flat[d:])
+    for y in range(height):  # near the ends of rows, where that was reached from other rows
+        for k in range(min(2 * radius_px, width)):
+            x = k if k < radius_px else width - 1 - (k - radius_px)
+            across[y, x] = False
+            for beside in range(max(x - radius_px, 0), min(x + radius_px, width - 1) + 1):
+                across[y, x] |= marked[y, beside]
+    _copy(flat_across, flat_around)
+    for d in range(1, min(radius_px, height - 1) + 1):
+        _mark_also(flat_around[d * width :], flat_across[: -d * width])
+        _mark_also(flat_around[: -d * width], flat_across[d * width :])
+
+
+@inner
+def _copy(pixels: NDArray[np.bool_], copies: NDArray[np.bool_]) -> None:
+    for n in range(len(pixels)):
+        copies[n] = pixels[n]
+
+
+@inner
+def negate(pixels: NDArray[np.bool_], others: NDArray[np.bool_]) -> None:
+    for n in range(len(pixels)):
+        others[n] = not pixels[n]
+
+
+@inner
 def _mark_also(marked: NDArray[np.bool_], others: NDArray[np.bool_]) -> None:
     """Sets pixels (N,) where others are."""
     for n in range(len(marked)):
@@ -174,30 +195,20 @@ def _mark_also(marked: NDArray[np.bool_], others: NDArray[np.bool_]) -> None:
 
 
 @inner
-def _keep_common(kept: NDArray[np.bool_], others: NDArray[np.bool_]) -> None:
-    """Unsets pixels (N,) where others are not set."""
-    for n in range(len(kept)):
-        kept[n] &= others[n]
-
-
-@inner
-def _mark_away(
-    above: NDArray[np.bool_], beside: NDArray[np.bool_], below: NDArray[np.bool_], away: NDArray[np.bool_]
-) -> None:
-    """Which pixels (N,) are in none of three."""
-    for n in range(len(away)):
-        away[n] = not (above[n] | beside[n] | below[n])
-
-
-@inner
-def _keep_measured(depth_m: NDArray[np.float32], inside: NDArray[np.bool_], kept: NDArray[np.bool_]) -> int:
-    """Unsets pixels (N,) without depth or outside, and counts all others, also those that were not set."""
-    count = 0
-    for n in range(len(kept)):
-        measured = inside[n] & (depth_m[n] > 0)
-        kept[n] &= measured
-        count += measured
-    return count
+def _take_measured(
+    depth_m: NDArray[np.float32],
+    inside: NDArray[np.bool_],
+    first: NDArray[np.bool_],
+    second: NDArray[np.bool_],
+    taken: NDArray[np.bool_],
+) -> tuple[int, int]:
+    """Sets the measured pixels (N,) inside but for those in either of two; how many are measured, and how many set."""
+    measured, count = 0, 0
+    for n in range(len(taken)):
+        own = inside[n] & (depth_m[n] > 0)
+        taken[n] = own & (not (first[n] | second[n]))
+        measured, count = measured + own, count + taken[n]
+    return measured, count
 
 
 @inner
@@ -214,19 +225,36 @@ def depth_of(depth_m: NDArray[np.float32], pixels: NDArray[np.bool_]) -> tuple[i
 
     Zeros where there is none.
     """
-    values, count = np.empty(pixels.size), 0
-    lowest_m, highest_m = math.inf, -math.inf
-    for y in range(pixels.shape[0]):
-        for x in range(pixels.shape[1]):
-            if pixels[y, x]:
-                own_m = float(depth_m[y, x])
-                values[count] = own_m
-                lowest_m, highest_m = min(lowest_m, own_m), max(highest_m, own_m)
-                count += 1
+    count, nearest_m, farthest_m = _span(depth_m.reshape(-1), pixels.reshape(-1))
+    values = np.empty(pixels.size)
+    _gather_first(depth_m.reshape(-1), pixels.reshape(-1), values)
     if not count:
         return 0, 0.0, 0.0
     median_m = median_of_first(values, count)
-    return count, median_m, max(highest_m - median_m, median_m - lowest_m)
+    return count, median_m, max(farthest_m - median_m, median_m - nearest_m)
+
+
+@inner
+def _span(depth_m: NDArray[np.float32], pixels: NDArray[np.bool_]) -> tuple[int, float, float]:
+    """How many pixels (N,) are set, and the depth of the nearest and the farthest of them; infinite and 0 for none."""
+    # As whole numbers, which are in the same order, and of which the processor compares several at a time.
+    bits, last = depth_m.view(np.int32), np.array([np.inf], np.float32).view(np.int32)[0]
+    count, least, most = 0, last, np.int32(0)
+    for n in range(len(bits)):
+        count += pixels[n]
+        near, far = bits[n] if pixels[n] else last, bits[n] if pixels[n] else np.int32(0)
+        least, most = near if near < least else least, far if far > most else most
+    span = np.array([least, most]).view(np.float32)
+    return count, float(span[0]), float(span[1])
+
+
+@inner
+def _gather_first(depth_m: NDArray[np.float32], pixels: NDArray[np.bool_], values: FloatArray) -> None:
+    """Puts the depth of the pixels (N,) that are set first among the values (N,)."""
+    count = 0
+    for n in range(len(pixels)):
+        values[count] = depth_m[n]
+        count += pixels[n]
 
 
 def bounds_of(mask: NDArray[np.bool_]) -> Bounds:
@@ -352,11 +380,8 @@ def _fit_windows(
     """
     height, width = keep.shape
     r = radius_px
-    inverse = np.zeros((height, width), dtype=np.float32)
-    for y in range(height):
-        for x in range(width):
-            if keep[y, x]:
-                inverse[y, x] = np.float32(1) / depth_m[y, x]
+    inverse = np.empty((height, width), dtype=np.float32)
+    _invert(depth_m.reshape(-1), keep.reshape(-1), inverse.reshape(-1))
     # Of each column of the windows of a row, over the pixels that are kept: how many, v, v * v, b, and b * v.
     columns = np.zeros((5, width))
     least_count = max(6.0, _MIN_WINDOW_SHARE * (2 * r + 1) ** 2)
@@ -405,7 +430,14 @@ def _fit_windows(
                 planes[0, y, x], planes[1, y, x], planes[2, y, x] = here, along_x, along_y
 
 
-# A loop without branches over arrays of their own, which the processor does for several columns at a time.
+# Loops without branches over arrays of their own, which the processor does for several pixels at a time.
+@inner
+def _invert(depth_m: NDArray[np.float32], keep: NDArray[np.bool_], inverse: NDArray[np.float32]) -> None:
+    """1 / depth (N,) of the pixels that are kept, 0 of others."""
+    for n in range(len(depth_m)):
+        inverse[n] = np.float32(1) / depth_m[n] if keep[n] else np.float32(0)
+
+
 @inner
 def _move_down(
     leaving: NDArray[np.float32],
@@ -500,13 +532,7 @@ def _drop_strays(
 ) -> None:
     """Unsets the pixels that `without_strays` leaves out."""
     height, width = depth_m.shape
-    nearest_m, farthest_m, count = math.inf, 0.0, 0
-    for y in range(height):
-        for x in range(width):
-            if kept[y, x]:
-                own_m = float(depth_m[y, x])
-                nearest_m, farthest_m = min(nearest_m, own_m), max(farthest_m, own_m)
-                count += 1
+    count, nearest_m, farthest_m = _span(depth_m.reshape(-1), kept.reshape(-1))
     step_m = max(tolerance_m, tolerance_ratio * farthest_m)
     if count == 0 or farthest_m - nearest_m <= step_m:
         return
@@ -604,9 +630,7 @@ def _choose(kept: NDArray[np.bool_], wanted: NDArray[np.bool_]) -> tuple[int, ND
         How many are kept, and the indices of both choices in the flattened crop.
     """
     height, width = kept.shape
-    count = 0
-    for y in range(height):
-        count += _count(kept[y])
+    count = _count(kept.reshape(-1))
     every, few_every = 1 + count // _MAX_OUTLINE_POINTS, 1 + count // _MAX_FEW_POINTS
     shift = _shift_of_rows(every)
     outline, few = np.empty(count, dtype=np.int64), np.empty(1 + count // few_every, dtype=np.int64)

@@ -14,7 +14,7 @@ from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.compiled import inner, kernel
 from instance_seg_ros.core.geometry import OrientedBox, Plane
 from instance_seg_ros.core.status import Status
-from instance_seg_ros.lifting.surface import Bounds, bounds_of, crop_around, dilated
+from instance_seg_ros.lifting.surface import Bounds, bounds_of, crop_around, dilated, negate, spread
 
 _MIN_BORDER_PX = 3
 """A mask that touches the border with fewer pixels than this, or than the share below of its outline, is whole."""
@@ -240,55 +240,24 @@ def _look_at(
     Returns:
         How many pixels the mask, its outline, and what of it has no depth have.
     """
-    height, width = inside.shape
-    across = np.empty((height, width), np.bool_)
-    count, outline_px, unmeasured_px = 0, 0, 0
-    for y in range(height):
-        _with_neighbours(inside[y, :-1], inside[y], inside[y, 1:], across[y])
-        own, unmeasured = _count_own(inside[y], depth_m[y])
-        count, unmeasured_px = count + own, unmeasured_px + unmeasured
-    for y in range(height):
-        above, below = across[max(y - 1, 0)], across[min(y + 1, height - 1)]
-        outline_px += _at_edge(inside[y], above, across[y], below, outline[y])
-    return count, outline_px, unmeasured_px
+    outside, beyond = np.empty(inside.shape, np.bool_), np.empty(inside.shape, np.bool_)
+    negate(inside.reshape(-1), outside.reshape(-1))
+    spread(outside, 1, beyond)
+    return _count_own(depth_m.reshape(-1), inside.reshape(-1), beyond.reshape(-1), outline.reshape(-1))
 
 
-# Loops without branches, which the processor does for several pixels at a time.
+# A loop without branches, which the processor does for several pixels at a time.
 @inner
-def _with_neighbours(
-    left: NDArray[np.bool_], own: NDArray[np.bool_], right: NDArray[np.bool_], all_three: NDArray[np.bool_]
-) -> None:
-    """Which pixels of a row (w,) are true with those on either side, (w - 1,); beyond the ends all are."""
-    all_three[:] = own
-    for x in range(len(left)):
-        all_three[x + 1] &= left[x]
-    for x in range(len(right)):
-        all_three[x] &= right[x]
-
-
-@inner
-def _count_own(inside: NDArray[np.bool_], depth_m: NDArray[np.float32]) -> tuple[int, int]:
-    """How many pixels (w,) are inside, and how many of them without depth."""
-    count, measured = 0, 0
-    for x in range(len(inside)):
-        count, measured = count + inside[x], measured + (inside[x] & (depth_m[x] > 0))
-    return count, count - measured
-
-
-@inner
-def _at_edge(
-    own: NDArray[np.bool_],
-    above: NDArray[np.bool_],
-    beside: NDArray[np.bool_],
-    below: NDArray[np.bool_],
-    edge: NDArray[np.bool_],
-) -> int:
-    """Marks what is true of a row (w,) but not of all around it, and counts it."""
-    count = 0
-    for x in range(len(own)):
-        edge[x] = own[x] & (not (above[x] & beside[x] & below[x]))
-        count += edge[x]
-    return count
+def _count_own(
+    depth_m: NDArray[np.float32], inside: NDArray[np.bool_], beyond: NDArray[np.bool_], outline: NDArray[np.bool_]
+) -> tuple[int, int, int]:
+    """How many pixels (N,) are inside, how many of them are marked as outline, and how many have no depth."""
+    count, outline_px, measured = 0, 0, 0
+    for n in range(len(inside)):
+        outline[n] = inside[n] & beyond[n]
+        count, outline_px = count + inside[n], outline_px + outline[n]
+        measured += inside[n] & (depth_m[n] > 0)
+    return count, outline_px, count - measured
 
 
 @kernel("float32[:, ::1]", "boolean[:, ::1]", "float64", "float64")
@@ -387,7 +356,7 @@ def rejected_beside(
     Args:
         depth_m, mask: (H, W).
         crop: rows and columns that hold the mask, from the first to before the last.
-        kept_px: (P,) ascending, the indices of all others in the flattened image.
+        kept_px: (P,) ascending, the indices of all other measured ones in the flattened image.
         optics: fx, fy, cx, cy.
         rotation, translation_m: (3, 3) and (3,) of the camera in the frame of the box.
         half_m: (3,) half the sides of the box.
@@ -402,17 +371,14 @@ def rejected_beside(
     fx, fy, cx, cy = optics
     longer_m = 2 * max(half_m[0], half_m[1])
     beyond = np.empty((bottom - top) * (right - left))
-    measured, rejected, count, kept = 0, 0, 0, 0
+    rejected, count, kept = 0, 0, 0
     for row in range(top, bottom):
         for column in range(left, right):
+            if kept < len(kept_px) and kept_px[kept] == row * depth_m.shape[1] + column:
+                kept += 1
+                continue
             z = float(depth_m[row, column])
             if not mask[row, column] or z <= 0:
-                continue
-            measured += 1
-            pixel = row * depth_m.shape[1] + column
-            while kept < len(kept_px) and kept_px[kept] < pixel:
-                kept += 1
-            if kept < len(kept_px) and kept_px[kept] == pixel:
                 continue
             rejected += 1
             x, y = (column - cx) / fx * z, (row - cy) / fy * z
@@ -424,7 +390,7 @@ def rejected_beside(
             if own and least < share < most:
                 beyond[count] = share
                 count += 1
-    return measured, rejected, beyond[:count].copy()
+    return len(kept_px) + rejected, rejected, beyond[:count].copy()
 
 
 def _convex_edge(outline: NDArray[np.bool_]) -> NDArray[np.bool_]:
