@@ -42,8 +42,8 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def start_camera(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-    """The camera node with the source that the arguments name."""
-    options = []
+    """The camera node with the source that the arguments name, again and again: the node may start later."""
+    options = ["--repeat"]
     for argument, option in (("frames_dir", "--frames-dir"), ("bag", "--bag"), ("rate", "--rate")):
         value = str(LaunchConfiguration(argument).perform(context))
         if value:

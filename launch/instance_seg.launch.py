@@ -33,6 +33,9 @@ TOPICS = {
     ),
 }
 
+RVIZ_TOPICS = ("cloud", "markers", "overlay")
+"""What the layout shows, under the name that the node has by default."""
+
 
 def generate_launch_description() -> LaunchDescription:
     """The arguments, the node, and rviz where it is asked for."""
@@ -79,7 +82,21 @@ def start_rviz(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             "rviz is true, but rviz2 is not installed; apt install ros-$ROS_DISTRO-rviz2, or leave rviz:=true out"
         ) from error
     layout = Path(get_package_share_directory(PACKAGE)) / "config" / "instance_seg.rviz"
-    return [Node(package="rviz2", executable="rviz2", arguments=["-d", str(layout)])]
+    namespace, name = (str(LaunchConfiguration(key).perform(context)) for key in ("namespace", "name"))
+    return [
+        Node(
+            package="rviz2",
+            executable="rviz2",
+            arguments=["-d", str(layout)],
+            remappings=rviz_remappings(namespace, name),
+        )
+    ]
+
+
+def rviz_remappings(namespace: str, name: str) -> list[tuple[str, str]]:
+    """From the topics of the layout to those of a node of this name."""
+    node = f"{namespace.strip('/')}/{name}".lstrip("/")
+    return [(f"/instance_seg/{topic}", f"/{node}/{topic}") for topic in RVIZ_TOPICS]
 
 
 def start_node(context: LaunchContext) -> list[LaunchDescriptionEntity]:

@@ -1,9 +1,10 @@
 """A camera node without a camera: publishes a simulated tabletop, captures from disk or a rosbag2 as a driver would.
 
-    python -m instance_seg_ros.demo.camera_node [--frames-dir DIR | --bag PATH] [--rate HZ] [--count N]
+    python -m instance_seg_ros.demo.camera_node [--frames-dir DIR | --bag PATH] [--rate HZ] [--count N] [--repeat]
 
 Topics below the node's name `camera`: color/image_raw, color/camera_info, depth/image_raw, all reliable, stamped when
 sent. With --answers TOPIC each frame is sent after the one before was answered there, so none is lost; else at --rate.
+With --repeat captures and bags begin anew at their end, as a camera does not end either.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ import math
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -141,6 +143,17 @@ def recorded_frames(path: Path) -> Iterator[RgbdFrame]:
     yield from read_frames(path)
 
 
+def repeated(frames: Callable[[], Iterable[RgbdFrame]]) -> Iterator[RgbdFrame]:
+    """The frames again and again, as often as there are any."""
+    while True:
+        count = 0
+        for frame in frames():
+            yield frame
+            count += 1
+        if count == 0:
+            return
+
+
 def publish_in_lockstep(
     node: CameraNode, executor: SingleThreadedExecutor, frames: Iterable[RgbdFrame], timeout_s: float
 ) -> int:
@@ -187,6 +200,7 @@ def parse(args: list[str]) -> argparse.Namespace:
     source.add_argument("--bag", type=Path, help="rosbag2 to publish (sqlite3 or mcap)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the simulated tabletop (default: %(default)s)")
     parser.add_argument("--count", type=int, help="frames to publish at most (default: all there are)")
+    parser.add_argument("--repeat", action="store_true", help="begin captures and bags anew at their end")
     parser.add_argument("--rate", type=_rate, default=10.0, help="frames a second (default: %(default)s)")
     parser.add_argument("--answers", metavar="TOPIC", help="send each frame after the one before was answered here")
     parser.add_argument("--subscribers", type=int, default=1, help="wait for this many before the first frame")
@@ -204,11 +218,12 @@ def _rate(text: str) -> float:
 def frames_of(options: argparse.Namespace) -> Iterator[RgbdFrame]:
     """The frames that the options ask for."""
     if options.frames_dir is not None:
-        frames = captured_frames(options.frames_dir)
+        source = partial(captured_frames, options.frames_dir)
     elif options.bag is not None:
-        frames = recorded_frames(options.bag)
+        source = partial(recorded_frames, options.bag)
     else:
-        frames = simulated_frames(options.seed, options.rate)
+        source = partial(simulated_frames, options.seed, options.rate)
+    frames = repeated(source) if options.repeat else source()
     return made_ahead(islice(frames, options.count))
 
 

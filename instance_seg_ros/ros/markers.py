@@ -1,4 +1,4 @@
-"""What rviz shows of a scene: a box, its axes and an id for each object, and its best grasps as grippers."""
+"""What rviz shows of a scene: a box, its axes, an id and its flags for each object, and its best grasps as grippers."""
 
 from __future__ import annotations
 
@@ -12,15 +12,22 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from instance_seg_ros.core.geometry import BOX_EDGES, OrientedBox
 from instance_seg_ros.core.parameters import GripperSettings
-from instance_seg_ros.messages.outgoing import transform_to_pose
+from instance_seg_ros.core.status import names_of
 from instance_seg_ros.pipeline import Scene, SceneObject
 from instance_seg_ros.results.drawing import color_of_track, gripper_corners_m
-from instance_seg_ros.ros.convert import make_message
+from instance_seg_ros.results.overlay import tag_of
 
 GRASPS_SHOWN = 3
 LINE_WIDTH_M = 0.0015
-AXIS_LENGTH_M = 0.04
-TEXT_HEIGHT_M = 0.02
+AXES_BEYOND_BOX_M = 0.02
+"""The axes of a box end so far outside, where the cloud does not hide them."""
+ID_HEIGHT_M, STATUS_HEIGHT_M = 0.015, 0.01
+STATUS_LINE_M = 2 * STATUS_HEIGHT_M + 0.01
+"""As far apart are two lines of a text in rviz."""
+SPACE_WIDTH = 0.5
+"""Width of a space over the text's height. Where scale.x is 0, rviz's spaces are as wide as those of text 1 m high."""
+
+WHITE, AMBER = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0), ColorRGBA(r=1.0, g=0.75, b=0.2, a=1.0)
 
 _RGB = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 
@@ -28,7 +35,8 @@ _RGB = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 def marker_array(scene: Scene, header: Header) -> MarkerArray:
     """All markers of a scene; the first one deletes those of the frame before, so nothing stale stays.
 
-    Namespaces, to be switched in rviz: box, axes, id, grasp.
+    Namespaces, to be switched in rviz: box, axes, id (amber where an object is flagged), status (its flags), grasp
+    (the best) and more_grasps.
     """
     markers = [Marker(header=header, action=Marker.DELETEALL)]
     for scene_object in scene.objects():
@@ -45,28 +53,43 @@ def _object_markers(scene_object: SceneObject, header: Header, gripper: GripperS
     label = scene_object.label
     yield _lines(header, "box", label, [box.corners_m[i] for edge in BOX_EDGES for i in edge], [color])
     yield _axes(header, label, box)
-    yield _text(header, label, scene_object, box)
+    yield from _texts(header, label, scene_object, box)
     for rank, grasp in enumerate(scene_object.grasps[:GRASPS_SHOWN]):
         shade = ColorRGBA(r=1.0 - grasp.quality, g=float(grasp.quality), b=0.1, a=1.0 if rank == 0 else 0.4)
         edges_m = gripper_corners_m(grasp, gripper)[:, np.array(BOX_EDGES)].reshape(-1, 3)
-        yield _lines(header, "grasp", label * 100 + rank, edges_m, [shade])
+        yield _lines(header, "more_grasps" if rank else "grasp", label * 100 + rank, edges_m, [shade])
 
 
 def _axes(header: Header, label: int, box: OrientedBox) -> Marker:
     origin = box.T_camera_box.translation_m
-    tips = origin + box.T_camera_box.rotation.T * AXIS_LENGTH_M
+    lengths_m = np.asarray(box.size_m) / 2 + AXES_BEYOND_BOX_M
+    tips = origin + box.T_camera_box.rotation.T * lengths_m[:, None]
     points = [point for tip in tips for point in (origin, tip)]
     return _lines(header, "axes", label, points, [ColorRGBA(r=r, g=g, b=b, a=1.0) for r, g, b in _RGB for _ in (0, 1)])
 
 
-def _text(header: Header, label: int, scene_object: SceneObject, box: OrientedBox) -> Marker:
-    marker = Marker(header=header, ns="id", id=label, type=Marker.TEXT_VIEW_FACING, action=Marker.ADD)
-    marker.pose = transform_to_pose(make_message, box.T_camera_box)
+def _texts(header: Header, label: int, scene_object: SceneObject, box: OrientedBox) -> Iterator[Marker]:
+    """The tag of an object, amber where it is flagged, and above that one line for each flag."""
+    flags = [name.replace("_", " ") for name in names_of(scene_object.status)]
     # Above the box as the camera sees it: y points down in the optical frame.
-    marker.pose.position.y = float(box.corners_m[:, 1].min()) - TEXT_HEIGHT_M
-    marker.scale.z = TEXT_HEIGHT_M
-    marker.color = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0)
-    marker.text = f"{scene_object.track_id} {scene_object.class_name} {scene_object.score:.2f}"
+    above_m = box.T_camera_box.translation_m.copy()
+    above_m[1] = box.corners_m[:, 1].min() - ID_HEIGHT_M
+    yield _text(header, "id", label, above_m, tag_of(scene_object), ID_HEIGHT_M, AMBER if flags else WHITE)
+    if flags:
+        above_m[1] -= ID_HEIGHT_M + len(flags) * STATUS_LINE_M / 2
+        yield _text(header, "status", label, above_m, "\n".join(flags), STATUS_HEIGHT_M, AMBER)
+
+
+def _text(
+    header: Header, namespace: str, label: int, middle_m: ArrayLike, text: str, height_m: float, color: ColorRGBA
+) -> Marker:
+    marker = Marker(header=header, ns=namespace, id=label, type=Marker.TEXT_VIEW_FACING, action=Marker.ADD)
+    x, y, z = np.asarray(middle_m, dtype=np.float64).tolist()
+    marker.pose.position = Point(x=x, y=y, z=z)
+    marker.pose.orientation.w = 1.0
+    marker.scale.x, marker.scale.z = SPACE_WIDTH * height_m, height_m
+    marker.color = color
+    marker.text = text
     return marker
 
 

@@ -27,8 +27,8 @@ from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
-from rclpy.exceptions import ParameterException
-from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
+from rclpy.exceptions import InvalidHandle, ParameterException
+from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor, TimeoutException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.task import Future
@@ -515,6 +515,20 @@ def _with_settings(pipeline: Pipeline, settings: PipelineSettings) -> Pipeline:
     )
 
 
+class NodeExecutor(SingleThreadedExecutor):
+    """rclpy's, for entities that other threads destroy.
+
+    rclpy passes over an event's handler that is destroyed when it begins to wait, and then waits for it all the same.
+    """
+
+    def wait_for_ready_callbacks(self, *args: Any, **kwargs: Any) -> Any:
+        """As rclpy's; where something goes under it while it begins to wait, this turn of the executor ends."""
+        try:
+            return super().wait_for_ready_callbacks(*args, **kwargs)
+        except InvalidHandle as error:
+            raise TimeoutException from error
+
+
 def spin(node: InstanceSegNode, executor: Executor) -> None:
     """Executes callbacks until the context shuts down; an exception that escapes from one is logged, and it goes on."""
     while executor.context.ok():
@@ -559,7 +573,7 @@ def _run(args: list[str] | None) -> int:
         return 0 if was_stopped else _refused(error)
     cv2.setNumThreads(1)  # of so small images its threads take more of the CPU's time than they save
     gc.freeze()  # what is imported stays: Python's collections of garbage, every 800 frames, take 5 ms instead of 50
-    executor = SingleThreadedExecutor()
+    executor = NodeExecutor()
     executor.add_node(node)
     # Beside the executor, so that calls are answered while the model is loaded.
     threading.Thread(target=node.autostart, name="autostart", daemon=True).start()

@@ -1,4 +1,5 @@
 import threading
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -6,7 +7,8 @@ import pytest
 pytest.importorskip("rclpy")
 
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
-from instance_seg_ros.demo.camera_node import made_ahead, parse
+from instance_seg_ros.demo.camera_node import frames_of, made_ahead, parse, repeated
+from instance_seg_ros.files.captures import write_capture
 
 
 def frames(count, made=None):
@@ -45,3 +47,15 @@ def test_a_rate_that_is_none_is_refused(rate, capsys):
     with pytest.raises(SystemExit):
         parse([f"--rate={rate}"])
     assert "--rate: must be above 0" in capsys.readouterr().err
+
+
+def test_what_is_repeated_begins_anew_at_its_end_and_nothing_is_not_repeated():
+    assert [frame.stamp_ns for frame in islice(repeated(lambda: frames(2)), 5)] == [0, 1, 0, 1, 0]
+    assert list(repeated(lambda: frames(0))) == []
+
+
+@pytest.mark.parametrize(("options", "count"), [([], 2), (["--repeat", "--count", "5"], 5)])
+def test_captures_end_unless_they_are_repeated(tmp_path, options, count):
+    for index, frame in enumerate(frames(2)):
+        write_capture(tmp_path / str(index), frame)
+    assert len(list(frames_of(parse(["--frames-dir", str(tmp_path), *options])))) == count

@@ -83,6 +83,23 @@ def test_without_rviz2_asking_for_rviz_starts_nothing() -> None:
     assert started == []
 
 
+@pytest.mark.parametrize(
+    ("namespace", "name", "node"),
+    [
+        ("", "instance_seg", "/instance_seg"),
+        ("robot1", "tote", "/robot1/tote"),
+        ("/robot1/left", "instance_seg", "/robot1/left/instance_seg"),
+    ],
+)
+def test_rviz_shows_the_topics_of_a_node_of_any_name(namespace: str, name: str, node: str) -> None:
+    pytest.importorskip("launch_ros")
+    yaml = pytest.importorskip("yaml")
+    remappings = runpy.run_path(str(ROOT / "launch" / "instance_seg.launch.py"))["rviz_remappings"]
+    layout = yaml.safe_load((ROOT / "config" / "instance_seg.rviz").read_text())
+    shown = [display["Topic"]["Value"] for display in layout["Visualization Manager"]["Displays"] if "Topic" in display]
+    assert remappings(namespace, name) == [(topic, topic.replace("/instance_seg", node)) for topic in shown]
+
+
 def test_the_topics_of_the_launch_file_follow_the_namespace(ros: None) -> None:
     pytest.importorskip("launch_ros")
     topics = runpy.run_path(str(ROOT / "launch" / "instance_seg.launch.py"))["TOPICS"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,7 @@ pytest.importorskip("rclpy")
 import numpy as np
 from visualization_msgs.msg import Marker
 
+from instance_seg_ros.core.status import Status
 from instance_seg_ros.messages.outgoing import header
 from instance_seg_ros.pipeline import Scene
 from instance_seg_ros.results.drawing import color_of_track
@@ -35,17 +37,41 @@ def test_an_object_has_a_box_axes_an_id_and_its_grasps_and_one_without_3d_nothin
 ) -> None:
     markers = markers_of(make_scene())[1:]
 
-    assert Counter(marker.ns for marker in markers) == {"box": 1, "axes": 1, "id": 1, "grasp": 2}
+    assert Counter(marker.ns for marker in markers) == {"box": 1, "axes": 1, "id": 1, "grasp": 1, "more_grasps": 1}
     by_namespace = {marker.ns: marker for marker in markers}
     assert len(by_namespace["box"].points) == 24
     assert len(by_namespace["grasp"].points) == 3 * 24  # the edges of two fingers and the palm
+    assert by_namespace["more_grasps"].color.a < by_namespace["grasp"].color.a == 1
     assert len(by_namespace["axes"].points) == len(by_namespace["axes"].colors) == 6
-    assert by_namespace["id"].text.startswith("5 object 1.00")
+    assert by_namespace["id"].text.startswith("#5 object 1.00 ")
     assert len({(marker.ns, marker.id) for marker in markers}) == len(markers)
     red, green, blue = color_of_track(5)
     assert by_namespace["box"].color.r == pytest.approx(red / 255)
     assert by_namespace["box"].color.g == pytest.approx(green / 255)
     assert by_namespace["box"].color.b == pytest.approx(blue / 255)
+
+
+def test_a_flagged_object_is_told_by_its_colour_and_by_its_flags_above_that(make_scene: Callable[..., Scene]) -> None:
+    scene = make_scene()
+    plain = {marker.ns: marker for marker in markers_of(scene)}
+    [placed] = [index for index, each in enumerate(scene.lifted.instances) if each.box is not None]
+    instances = list(scene.lifted.instances)
+    instances[placed] = replace(instances[placed], status=Status.OCCLUDED | Status.CUT_BY_IMAGE_BORDER)
+    flagged = {
+        marker.ns: marker
+        for marker in markers_of(replace(scene, lifted=replace(scene.lifted, instances=tuple(instances))))
+    }
+
+    assert "status" not in plain
+    assert flagged["status"].text.split("\n") == ["cut by image border", "occluded"]
+    assert flagged["status"].pose.position.y < flagged["id"].pose.position.y == plain["id"].pose.position.y
+    assert (plain["id"].color.b, flagged["id"].color.b) == pytest.approx((1.0, 0.2))
+
+
+def test_spaces_of_texts_have_a_width_of_their_own(make_scene: Callable[..., Scene]) -> None:
+    """rviz takes scale.x for it, and where that is 0 a space of text 1 m high."""
+    [text] = [marker for marker in markers_of(make_scene()) if marker.type == Marker.TEXT_VIEW_FACING]
+    assert 0.3 < text.scale.x / text.scale.z < 0.8
 
 
 def test_the_red_green_and_blue_line_are_x_y_and_z_of_the_box(make_scene: Callable[..., Scene]) -> None:
