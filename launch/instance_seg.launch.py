@@ -47,6 +47,7 @@ def generate_launch_description() -> LaunchDescription:
         "autostart": ("", "true or false: configure and activate at start; empty: as the parameter file says (true)."),
         "use_sim_time": ("", "true or false: take the time from /clock; empty: as the parameter file says (false)."),
         "rviz": ("false", "true or false: start rviz with the package's layout."),
+        "fixed_frame": ("", "Frame in which rviz shows all; empty: the layout's, camera_color_optical_frame."),
         "name": ("instance_seg", "Name of the node."),
         "namespace": ("", "Namespace of the node, and of topics that do not begin with a slash."),
         "log_level": ("info", "Lowest level that is logged: debug, info, warn, error."),
@@ -82,12 +83,14 @@ def start_rviz(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             "rviz is true, but rviz2 is not installed; apt install ros-$ROS_DISTRO-rviz2, or leave rviz:=true out"
         ) from error
     layout = Path(get_package_share_directory(PACKAGE)) / "config" / "instance_seg.rviz"
-    namespace, name = (str(LaunchConfiguration(key).perform(context)) for key in ("namespace", "name"))
+    keys = ("namespace", "name", "fixed_frame", "use_sim_time")
+    namespace, name, frame, sim_time = (str(LaunchConfiguration(key).perform(context)) for key in keys)
     return [
         Node(
             package="rviz2",
             executable="rviz2",
-            arguments=["-d", str(layout)],
+            arguments=["-d", str(layout), *(["-f", frame] if frame else [])],
+            parameters=[{"use_sim_time": truth_of("use_sim_time", sim_time)}] if sim_time else [],
             remappings=rviz_remappings(namespace, name),
         )
     ]

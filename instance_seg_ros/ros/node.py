@@ -311,6 +311,9 @@ class InstanceSegNode(LifecycleNode):
             self._worker = None
             self._health.counted(NEWER, worker.dropped)
             self._health.counted(STOPPED, worker.left)
+        outputs = self._outputs
+        if outputs is not None:
+            outputs.take_markers_away()
         self._requests.cancel_all()
 
     def _cleanup(self) -> None:

@@ -14,7 +14,7 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
-from visualization_msgs.msg import MarkerArray
+from visualization_msgs.msg import Marker, MarkerArray
 
 from instance_seg_ros.core.parameters import GraspingSettings
 from instance_seg_ros.messages import detections, grasp_forms, outgoing
@@ -43,6 +43,7 @@ class Outputs:
         self._lock = threading.Lock()  # a transition may close it in a thread beside
         self._closed = False
         self._instances = publisher(InstanceArray, "~/instances")
+        self._markers = publisher(MarkerArray, "~/markers")
         self._pictures: dict[Publisher, Callable[[Scene], Any]] = {
             publisher(Image, "~/label_image"): lambda scene: outgoing.label_image(make_message, scene),
             publisher(Image, "~/panoptic_image"): lambda scene: outgoing.panoptic_image(
@@ -53,7 +54,7 @@ class Outputs:
             ),
             publisher(CameraInfo, "~/camera_info"): _camera_info,
             publisher(PointCloud2, "~/cloud"): lambda scene: outgoing.cloud(make_message, scene),
-            publisher(MarkerArray, "~/markers"): _markers,
+            self._markers: _markers,
         }
         self._series: dict[Publisher, Callable[[MessageFactory, Scene, GraspingSettings], Sequence[Any]]] = {
             publisher(message_class(type_name), f"~/{topic}"): make_series
@@ -90,6 +91,10 @@ class Outputs:
             if self._count(publisher) > 0:
                 for message in make_series(make_message, scene, grasping):
                     self._publish(publisher, message)
+
+    def take_markers_away(self) -> None:
+        """Empties rviz, which would go on showing what was there when the last frame came."""
+        self._publish(self._markers, MarkerArray(markers=[Marker(action=Marker.DELETEALL)]))
 
     def subscribers(self) -> dict[str, int]:
         """How many subscribers each topic is connected to, by its full name; empty after `close`."""

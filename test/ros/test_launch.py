@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import runpy
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,6 +99,31 @@ def test_rviz_shows_the_topics_of_a_node_of_any_name(namespace: str, name: str, 
     layout = yaml.safe_load((ROOT / "config" / "instance_seg.rviz").read_text())
     shown = [display["Topic"]["Value"] for display in layout["Visualization Manager"]["Displays"] if "Topic" in display]
     assert remappings(namespace, name) == [(topic, topic.replace("/instance_seg", node)) for topic in shown]
+
+
+@pytest.mark.parametrize(("frame", "options"), [("", []), ("zed_optical", ["-f", "zed_optical"])])
+def test_rviz_shows_the_layout_in_the_frame_that_is_asked_for(
+    frame: str, options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launch = pytest.importorskip("launch")
+    pytest.importorskip("launch_ros")
+    from launch.utilities import perform_substitutions
+
+    index = tmp_path / "share" / "ament_index" / "resource_index" / "packages"
+    index.mkdir(parents=True)
+    (index / "rviz2").touch()
+    (tmp_path / "lib" / "rviz2").mkdir(parents=True)
+    (tmp_path / "lib" / "rviz2" / "rviz2").touch(mode=0o755)
+    monkeypatch.setenv("AMENT_PREFIX_PATH", str(tmp_path), prepend=os.pathsep)
+    description = runpy.run_path(str(ROOT / "launch" / "instance_seg.launch.py"))["generate_launch_description"]()
+    context = launch.LaunchContext()
+    context.launch_configurations.update({"rviz": "true", "fixed_frame": frame})
+
+    rviz = next(processes_of(description.entities, context))
+
+    program, option, layout, *others = [perform_substitutions(context, words) for words in rviz.cmd]
+    assert (program, option, Path(layout).name) == (str(tmp_path / "lib/rviz2/rviz2"), "-d", "instance_seg.rviz")
+    assert others[: len(options)] == options and ("-f" in others) == bool(options)
 
 
 def test_the_topics_of_the_launch_file_follow_the_namespace(ros: None) -> None:

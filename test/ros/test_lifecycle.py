@@ -18,6 +18,7 @@ from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import DescribeParameters, SetParameters
 from sensor_msgs.msg import CompressedImage, RegionOfInterest
 from std_srvs.srv import SetBool
+from visualization_msgs.msg import Marker
 
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.messages.incoming import stamp_ns_of
@@ -59,6 +60,16 @@ def boolean(value: bool) -> ParameterValue:
 
 def integer(value: int) -> ParameterValue:
     return ParameterValue(type=ParameterType.PARAMETER_INTEGER, integer_value=value)
+
+
+def test_a_node_that_is_deactivated_takes_its_markers_away(stage: Any, make_frame: MakeFrame) -> None:
+    markers = stage.probe.received["markers"]
+    stage.answer_to(stage.send_frame(make_frame()))
+    stage.wait(lambda: markers, "markers of the frame")
+    assert len(markers[-1].markers) > 1
+    change(stage, Transition.TRANSITION_DEACTIVATE)
+    stage.wait(lambda: len(markers[-1].markers) == 1, "markers that take those of the frame away")
+    assert markers[-1].markers[0].action == Marker.DELETEALL
 
 
 def test_the_node_goes_through_its_whole_life_twice(make_stage: MakeStage, make_frame: MakeFrame) -> None:
