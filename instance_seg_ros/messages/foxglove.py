@@ -16,7 +16,14 @@ from numpy.typing import ArrayLike
 from instance_seg_ros.core.geometry import BOX_EDGES, OrientedBox, Transform
 from instance_seg_ros.messages.outgoing import NS_PER_S, MessageFactory, point, transform_to_pose, vector
 from instance_seg_ros.pipeline import Scene, SceneObject
-from instance_seg_ros.results.drawing import color_of_track, gripper_corners_m
+from instance_seg_ros.results.drawing import (
+    GRASPS_SHOWN,
+    OPACITY_OF_OTHERS,
+    color_of_tag,
+    color_of_track,
+    gripper_corners_m,
+)
+from instance_seg_ros.results.overlay import tag_of
 
 PACKAGE = "foxglove_msgs"
 
@@ -84,7 +91,6 @@ DEFINITIONS = {
 }
 """The types by their names, each after those that it holds."""
 
-GRASPS_SHOWN = 3
 LINE_LOOP, LINE_LIST, DELETE_ALL = 2, 2, 1
 """Of PointsAnnotation, of LinePrimitive and of SceneEntityDeletion."""
 OUTLINE_PX, FONT_PX = 2.0, 14.0
@@ -121,7 +127,7 @@ def image_annotations(make: MessageFactory, scene: Scene) -> Any:
                     f"{PACKAGE}/msg/TextAnnotation",
                     timestamp=stamp,
                     position=_point2(make, corner + 0.5),
-                    text=_name(scene_object),
+                    text=tag_of(scene_object),
                     font_size=FONT_PX,
                     text_color=_color(make, (255, 255, 255)),
                     background_color=color,
@@ -159,8 +165,8 @@ def _entity(make: MessageFactory, scene: Scene, scene_object: SceneObject, box: 
         billboard=True,
         font_size=TEXT_HEIGHT_M,
         scale_invariant=False,
-        color=_color(make, (255, 255, 255)),
-        text=_name(scene_object),
+        color=_color(make, color_of_tag(scene_object.status)),
+        text=tag_of(scene_object),
     )
     facts = {"status": scene_object.reason, "grasps": str(len(scene_object.grasps))}
     return make(
@@ -175,7 +181,7 @@ def _entity(make: MessageFactory, scene: Scene, scene_object: SceneObject, box: 
         cubes=[cube],
         spheres=[],
         cylinders=[],
-        lines=[_lines(make, edges_m, rgb), *_grippers(make, scene, scene_object)],
+        lines=[_lines(make, edges_m, _color(make, rgb)), *_grippers(make, scene, scene_object)],
         triangles=[],
         texts=[text],
         models=[],
@@ -183,13 +189,14 @@ def _entity(make: MessageFactory, scene: Scene, scene_object: SceneObject, box: 
 
 
 def _grippers(make: MessageFactory, scene: Scene, scene_object: SceneObject) -> Iterator[Any]:
-    """The best grasps, from red (quality 0) to green (1)."""
-    for grasp in scene_object.grasps[:GRASPS_SHOWN]:
+    """The best grasps, from red (quality 0) to green (1); all but the best are faint."""
+    for rank, grasp in enumerate(scene_object.grasps[:GRASPS_SHOWN]):
         edges_m = gripper_corners_m(grasp, scene.gripper)[:, np.array(BOX_EDGES)].reshape(-1, 3)
-        yield _lines(make, edges_m, (round(255 * (1 - grasp.quality)), round(255 * grasp.quality), 25))
+        rgb = (round(255 * (1 - grasp.quality)), round(255 * grasp.quality), 25)
+        yield _lines(make, edges_m, _color(make, rgb, OPACITY_OF_OTHERS if rank else 1.0))
 
 
-def _lines(make: MessageFactory, points_m: ArrayLike, rgb: tuple[int, int, int]) -> Any:
+def _lines(make: MessageFactory, points_m: ArrayLike, color: Any) -> Any:
     return make(
         f"{PACKAGE}/msg/LinePrimitive",
         type=LINE_LIST,
@@ -197,14 +204,10 @@ def _lines(make: MessageFactory, points_m: ArrayLike, rgb: tuple[int, int, int])
         thickness=LINE_WIDTH_M,
         scale_invariant=False,
         points=[point(make, each) for each in np.asarray(points_m)],
-        color=_color(make, rgb),
+        color=color,
         colors=[],
         indices=np.zeros(0, np.uint32),
     )
-
-
-def _name(scene_object: SceneObject) -> str:
-    return f"{scene_object.track_id} {scene_object.class_name} {scene_object.score:.2f}"
 
 
 def _stamp(make: MessageFactory, scene: Scene) -> Any:

@@ -9,12 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.core.parameters import GripperSettings
+from instance_seg_ros.core.status import Status
 from instance_seg_ros.grasping.grasp import Grasp
 
 Rgb = tuple[int, int, int]
 
 GOLDEN_RATIO_CONJUGATE = 0.6180339887498949
 FILL_OPACITY = 0.38
+GRASPS_SHOWN, OPACITY_OF_OTHERS = 3, 0.4
+"""Of each object, in viewers that turn: so many, and that of all but the best."""
+WHITE: Rgb = (255, 255, 255)
+AMBER: Rgb = (255, 191, 51)
 
 
 def color_of_track(track_id: int) -> Rgb:
@@ -28,6 +33,11 @@ def color_of_track(track_id: int) -> Rgb:
     saturation = (0.95, 0.80)[track_id % 2]
     red, green, blue = colorsys.hls_to_rgb(hue, lightness, saturation)
     return round(red * 255), round(green * 255), round(blue * 255)
+
+
+def color_of_tag(status: Status) -> Rgb:
+    """The colour of an object's tag in space: white, or amber where it is flagged."""
+    return AMBER if status else WHITE
 
 
 def depth_picture(depth_m: NDArray[np.float32]) -> NDArray[np.uint8]:

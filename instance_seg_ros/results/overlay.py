@@ -13,6 +13,7 @@ from instance_seg_ros.core.geometry import BOX_EDGES, OrientedBox
 from instance_seg_ros.grasping.grasp import Grasp
 from instance_seg_ros.pipeline import Scene, SceneObject
 from instance_seg_ros.results.drawing import (
+    WHITE,
     Rgb,
     color_of_track,
     depth_picture,
@@ -23,7 +24,6 @@ from instance_seg_ros.results.drawing import (
 
 Rectangle = tuple[int, int, int, int]
 
-WHITE: Rgb = (255, 255, 255)
 BLACK: Rgb = (0, 0, 0)
 
 _NEAR_M = 0.02

@@ -10,13 +10,12 @@ import numpy as np
 from instance_seg_ros.core.geometry import BOX_EDGES
 from instance_seg_ros.pipeline import Scene
 from instance_seg_ros.results.cloud import cloud_of_frame
-from instance_seg_ros.results.drawing import color_of_track, gripper_corners_m
+from instance_seg_ros.results.drawing import GRASPS_SHOWN, color_of_track, gripper_corners_m
 from instance_seg_ros.results.overlay import tag_of
 
 APPLICATION = "instance_seg"
 TIMELINE, FRAMES = "camera_time", "frame"
 """The stamps of the images, and the scenes one by one, as captures may have no stamps."""
-GRASPS_SHOWN = 3
 _CLASS_COUNT = 0xFFFF
 """The classes of masks are the ids of tracks, from 1 on; Rerun takes 16 bits, of which 0 is the background."""
 _POINT_RADIUS_M, _LINE_RADIUS_M = 0.001, 0.0008

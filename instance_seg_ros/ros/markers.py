@@ -14,10 +14,16 @@ from instance_seg_ros.core.geometry import BOX_EDGES, OrientedBox
 from instance_seg_ros.core.parameters import GripperSettings
 from instance_seg_ros.core.status import names_of
 from instance_seg_ros.pipeline import Scene, SceneObject
-from instance_seg_ros.results.drawing import color_of_track, gripper_corners_m
+from instance_seg_ros.results.drawing import (
+    GRASPS_SHOWN,
+    OPACITY_OF_OTHERS,
+    Rgb,
+    color_of_tag,
+    color_of_track,
+    gripper_corners_m,
+)
 from instance_seg_ros.results.overlay import tag_of
 
-GRASPS_SHOWN = 3
 LINE_WIDTH_M = 0.0015
 AXES_BEYOND_BOX_M = 0.02
 """The axes of a box end so far outside, where the cloud does not hide them."""
@@ -26,8 +32,6 @@ STATUS_LINE_M = 2 * STATUS_HEIGHT_M + 0.01
 """As far apart are two lines of a text in rviz."""
 SPACE_WIDTH = 0.5
 """Width of a space over the text's height. Where scale.x is 0, rviz's spaces are as wide as those of text 1 m high."""
-
-WHITE, AMBER = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0), ColorRGBA(r=1.0, g=0.75, b=0.2, a=1.0)
 
 _RGB = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 
@@ -48,14 +52,12 @@ def _object_markers(scene_object: SceneObject, header: Header, gripper: GripperS
     box = scene_object.lifted.box
     if box is None:
         return
-    red, green, blue = color_of_track(scene_object.track_id)
-    color = ColorRGBA(r=red / 255, g=green / 255, b=blue / 255, a=1.0)
-    label = scene_object.label
+    color, label = _color(color_of_track(scene_object.track_id)), scene_object.label
     yield _lines(header, "box", label, [box.corners_m[i] for edge in BOX_EDGES for i in edge], [color])
     yield _axes(header, label, box)
     yield from _texts(header, label, scene_object, box)
     for rank, grasp in enumerate(scene_object.grasps[:GRASPS_SHOWN]):
-        shade = ColorRGBA(r=1.0 - grasp.quality, g=float(grasp.quality), b=0.1, a=1.0 if rank == 0 else 0.4)
+        shade = ColorRGBA(r=1.0 - grasp.quality, g=float(grasp.quality), b=0.1, a=OPACITY_OF_OTHERS if rank else 1.0)
         edges_m = gripper_corners_m(grasp, gripper)[:, np.array(BOX_EDGES)].reshape(-1, 3)
         yield _lines(header, "more_grasps" if rank else "grasp", label * 100 + rank, edges_m, [shade])
 
@@ -70,14 +72,20 @@ def _axes(header: Header, label: int, box: OrientedBox) -> Marker:
 
 def _texts(header: Header, label: int, scene_object: SceneObject, box: OrientedBox) -> Iterator[Marker]:
     """The tag of an object, amber where it is flagged, and above that one line for each flag."""
+    color = _color(color_of_tag(scene_object.status))
     flags = [name.replace("_", " ") for name in names_of(scene_object.status)]
     # Above the box as the camera sees it: y points down in the optical frame.
     above_m = box.T_camera_box.translation_m.copy()
     above_m[1] = box.corners_m[:, 1].min() - ID_HEIGHT_M
-    yield _text(header, "id", label, above_m, tag_of(scene_object), ID_HEIGHT_M, AMBER if flags else WHITE)
+    yield _text(header, "id", label, above_m, tag_of(scene_object), ID_HEIGHT_M, color)
     if flags:
         above_m[1] -= ID_HEIGHT_M + len(flags) * STATUS_LINE_M / 2
-        yield _text(header, "status", label, above_m, "\n".join(flags), STATUS_HEIGHT_M, AMBER)
+        yield _text(header, "status", label, above_m, "\n".join(flags), STATUS_HEIGHT_M, color)
+
+
+def _color(rgb: Rgb) -> ColorRGBA:
+    red, green, blue = rgb
+    return ColorRGBA(r=red / 255, g=green / 255, b=blue / 255, a=1.0)
 
 
 def _text(

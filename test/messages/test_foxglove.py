@@ -15,9 +15,11 @@ import pytest
 
 from instance_seg_ros.bags.writer import new_bag
 from instance_seg_ros.core.parameters import GraspingSettings
+from instance_seg_ros.core.status import Status
 from instance_seg_ros.messages import foxglove
 from instance_seg_ros.messages.types import load_typestore, message_factory
 from instance_seg_ros.pipeline import Scene
+from instance_seg_ros.results.overlay import tag_of
 
 LAYOUT = Path(__file__).resolve().parents[2] / "config" / "foxglove.json"
 
@@ -63,7 +65,17 @@ def test_objects_with_a_place_become_entities_that_replace_those_before(
     corners_m = np.array([(point.x, point.y, point.z) for point in box.points])
     assert corners_m.min(axis=0) == pytest.approx(placed.lifted.box.corners_m.min(axis=0))
     assert len(grippers) == len(placed.grasps) == 2
+    assert grippers[1].color.a < grippers[0].color.a == 1
+    assert (entity.texts[0].text, entity.texts[0].color.b) == (tag_of(placed), 1), "white, as it is not flagged"
     assert {fact.key: fact.value for fact in entity.metadata}["grasps"] == "2"
+
+
+def test_the_tag_of_a_flagged_object_is_amber(make_scene: Callable[..., Scene], typestore: Any) -> None:
+    scene = make_scene()
+    flagged = [dataclasses.replace(each, status=each.status | Status.OCCLUDED) for each in scene.lifted.instances]
+    scene = dataclasses.replace(scene, lifted=dataclasses.replace(scene.lifted, instances=tuple(flagged)))
+    [entity] = foxglove.scene_update(message_factory(typestore), scene).entities
+    assert entity.texts[0].color.b == pytest.approx(0.2)
 
 
 def test_an_empty_scene_removes_what_was_there(make_scene: Callable[..., Scene], typestore: Any) -> None:
