@@ -383,6 +383,7 @@ class Lifter:
                 whole = _completed(fitted, surface, frame, mask, covered_m, in_part)
                 if not whole.round_below:
                     end = _End.by_edge(foot, fitted, surface, support.unseen_m, tolerance_m)
+                if end.unseen_m != support.unseen_m:
                     support = replace(support, unseen_m=end.unseen_m)
         if whole is None:
             completion, status = Completion.NONE, status | Status.NO_SUPPORT_PLANE
@@ -402,7 +403,8 @@ class Lifter:
         else:
             if completion is not Completion.NONE and whole.flush:
                 status |= Status.FLUSH
-            status |= Status.FRONT_ONLY if whole.front_only else Status.OK
+            if whole.front_only:
+                status |= Status.FRONT_ONLY
             if completion is not Completion.NONE:
                 unseen_m = max(end.unseen_m, whole.unseen_m)
                 if end.surely or unseen_m > _unseen_limit_m(whole):
