@@ -329,7 +329,7 @@ class LocalPlanes:
     what depth the surface would have at a pixel that was not kept.
 
     Attributes:
-        values: (3, h, w) float32, `inverse_depth`, and its change per pixel to the right and down.
+        values: (3, h, w) float32, `inverse_depth`, and its change per pixel to the right and down, where that is not 0.
     """
 
     values: NDArray[np.float32]
@@ -352,7 +352,8 @@ def fit_local_planes(
         wanted: (h, w) bool, the pixels that get a plane; all of them without it.
     """
     wanted = np.ones(keep.shape, dtype=bool) if wanted is None else wanted
-    planes = np.zeros((3, *keep.shape), dtype=np.float32)
+    planes = np.empty((3, *keep.shape), dtype=np.float32)
+    planes[0] = 0
     _fit_windows(np.ascontiguousarray(depth_m), np.ascontiguousarray(keep), wanted, radius_px, planes)
     return LocalPlanes(planes)
 
@@ -372,7 +373,7 @@ def _fit_windows(
     radius_px: int,
     planes: NDArray[np.float32],
 ) -> None:
-    """The planes of `fit_local_planes`, written over zeros where there is one.
+    """The planes of `fit_local_planes`, written where there is one.
 
     The sums over a window of inverse depth b and of the offsets u and v from its middle follow from those of the window
     to its left and of the columns of its rows, and those of the columns from the row above: what a pixel costs does not
