@@ -73,7 +73,9 @@ def _outermost(points: FloatArray, centred: bool) -> NDArray[np.float32]:
         here, there = corners[k], corners[(k + 1) % 8]
         if x[here] != x[there] or y[here] != y[there]:
             has_sides = True
-            _keep_left_of(x, y, float(x[here]), float(y[here]), float(x[there]), float(y[there]), inside)
+            # In 64 bits, which float() is not in a kernel: the direction is no multiple of what 32 bits can tell.
+            from_x, from_y = np.float64(x[here]), np.float64(y[here])
+            _keep_left_of(x, y, from_x, from_y, np.float64(x[there]), np.float64(y[there]), inside)
     outermost, left = np.empty((count, 2), np.float32), 0
     for i in range(count):
         outermost[left, 0], outermost[left, 1] = x[i], y[i]

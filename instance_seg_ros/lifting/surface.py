@@ -245,7 +245,7 @@ def _span(depth_m: NDArray[np.float32], pixels: NDArray[np.bool_]) -> tuple[int,
         near, far = bits[n] if pixels[n] else last, bits[n] if pixels[n] else np.int32(0)
         least, most = near if near < least else least, far if far > most else most
     span = np.array([least, most]).view(np.float32)
-    return count, float(span[0]), float(span[1])
+    return count, np.float64(span[0]), np.float64(span[1])
 
 
 @inner
