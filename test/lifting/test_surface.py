@@ -53,6 +53,11 @@ def test_steps_are_jumps_between_measured_neighbours(row: list[float], step_pixe
     assert depth_step_pixels(row_image.T.copy(), 0.008, 0.015).astype(int).T.tolist() == [step_pixels]
 
 
+def test_the_end_of_a_row_and_the_start_of_the_next_are_no_neighbours() -> None:
+    slope_m = np.tile(np.linspace(0.5, 0.6, 40, dtype=np.float32), (5, 1))
+    assert not depth_step_pixels(slope_m, 0.008, 0.015).any()
+
+
 @pytest.mark.parametrize("side_px", [1, 3, 7])
 def test_images_grow_and_shrink_with_nothing_taken_off_at_the_border(side_px: int) -> None:
     rng = np.random.default_rng(side_px)
