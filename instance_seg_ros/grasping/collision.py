@@ -81,15 +81,24 @@ class Obstacles:
         return cls(points_m[kept], owner[kept], owners)
 
     def others_near(
-        self, centre_m: FloatArray, radius_m: float, label: int, above: Plane | None, T_other_camera: Transform
+        self,
+        centre_m: FloatArray,
+        radius_m: float,
+        label: int,
+        above: Plane | None,
+        T_other_camera: Transform,
+        frame: RgbdFrame,
     ) -> NDArray[np.float64]:
         """The points (P, 3) within a radius of a place (3,) that do not belong to the instance of this label.
+
+        Nobody's points within 5 mm of what was measured of the instance belong to it.
 
         Args:
             centre_m: camera optical frame.
             above: a plane that no grasp of the instance reaches below: what belongs to no instance and lies in it or
                 below is in no way.
             T_other_camera: of the frame that the points are to be in.
+            frame: that they were measured in.
         """
         return scene_kernels.others_near(
             self.points_m,
@@ -102,6 +111,9 @@ class Obstacles:
             _PLANE_TOLERANCE_M,
             np.ascontiguousarray(T_other_camera.rotation),
             T_other_camera.translation_m,
+            frame.depth_m,
+            frame.intrinsics.fx_fy_cx_cy,
+            self.owner_image,
         )
 
 
@@ -119,11 +131,14 @@ class Sight:
             opened to closed into the lines of sight of places of its mask without depth, or beyond the image's border.
         hidden: (C,) share of the fingers' places behind something else.
         shadowed: (C,) share of them behind the object itself, where no more is known of it than its completion.
+        below_unseen: (C,) bool, whether above a place behind the object it was not seen, either, that the object ends:
+            there the image does, or something else or a hole in the object's depth is.
     """
 
     unknown: NDArray[np.bool_]
     hidden: NDArray[np.float64]
     shadowed: NDArray[np.float64]
+    below_unseen: NDArray[np.bool_]
 
 
 def sight_of(
@@ -133,8 +148,10 @@ def sight_of(
     frame: RgbdFrame,
     T_camera_poses: Transform,
     owner_image: NDArray[np.int16],
+    unmeasured: NDArray[np.int16],
     holes: FloatArray,
     own: int,
+    up: FloatArray,
 ) -> Sight:
     """What the camera saw where the fingers are, opened, closed and between.
 
@@ -143,10 +160,12 @@ def sight_of(
     Args:
         width_m: (C,) between the contacts.
         T_camera_poses: of the frame that the poses are in.
+        unmeasured: (H, W) int16, of `unmeasured_parts`.
         holes: (L, 3), of `rays_of_holes`.
+        up: (3,) unit vector, in the frame of the poses.
     """
     thick_m, length_m = gripper.finger_thickness_m, gripper.finger_length_m
-    unknown, hidden, shadowed = scene_kernels.sight_of_fingers(
+    unknown, hidden, shadowed, below_unseen = scene_kernels.sight_of_fingers(
         poses.rotations,
         poses.origins_m,
         width_m,
@@ -158,7 +177,9 @@ def sight_of(
         frame.depth_m,
         frame.intrinsics.fx_fy_cx_cy,
         owner_image,
+        unmeasured,
         own,
+        T_camera_poses.rotation @ up,
     )
     if len(holes):
         fx, fy = frame.intrinsics.fx_fy_cx_cy[:2].tolist()
@@ -175,7 +196,7 @@ def sight_of(
         )
         finger_m3 = thick_m * 2 * gripper.fingers.half_y * length_m
         unknown |= in_holes_m3 > _MOST_IN_HOLES * finger_m3
-    return Sight(unknown, hidden, shadowed)
+    return Sight(unknown, hidden, shadowed, below_unseen)
 
 
 def rays_of_holes(

@@ -55,8 +55,9 @@ class GraspSampler:
         opened gripper is checked on its straight way in and while it closes: against all measured points of the frame
         and the completed sides of the other objects, with `clearance_m`; against the half space below the support
         plane, the scene's where the object has none; and against the object itself. No finger goes beyond the image's
-        border, or, by more than a twentieth of its volume while it closes, where the object's mask has no depth. Other
-        space that the camera did not see counts as free, but costs quality where something else hides it.
+        border, or, by more than a twentieth of its volume while it closes, where the object's mask has no depth, or
+        behind an object that is cut where it is not seen above that it ends. Other space that the camera did not see
+        counts as free, but costs quality where something else hides it.
 
         Args:
             lifted: of the same frame.
@@ -96,7 +97,7 @@ class GraspSampler:
         for body, tries, widths_m in tried:
             if len(tries):
                 holes = rays_of_holes(frame, unmeasured, bounds[body.label - 1], body.label, body.T_camera_body)
-                results[body.label - 1] = self._grasps(frame, body, tries, widths_m, obstacles, holes)
+                results[body.label - 1] = self._grasps(frame, body, tries, widths_m, obstacles, unmeasured, holes)
         return tuple(results)
 
     def _tries(self, body: Body) -> tuple[Poses, FloatArray]:
@@ -111,19 +112,21 @@ class GraspSampler:
         tries: Poses,
         widths_m: FloatArray,
         obstacles: Obstacles,
+        unmeasured: NDArray[np.int16],
         holes: FloatArray,
     ) -> InstanceGrasps:
         """The grasps of one instance.
 
         Args:
             tries, widths_m: of `_tries`, at least one.
+            unmeasured: (H, W) int16, of `unmeasured_parts`.
             holes: (L, 3), of `rays_of_holes`, in the body's frame.
         """
         settings, gripper, up = self.settings, self.gripper, _up(body)
         radius_m = gripper.reach_m + settings.clearance_m + float(np.linalg.norm(body.size_m)) / 2
         centre_m = np.asarray(body.T_camera_body.apply(body.centre_m), dtype=np.float64)
         T_body_camera = body.T_camera_body.inverse()
-        others_m = obstacles.others_near(centre_m, radius_m, body.label, body.above, T_body_camera)
+        others_m = obstacles.others_near(centre_m, radius_m, body.label, body.above, T_body_camera, frame)
         deep_m = deepest_m(tries, body, gripper, settings.clearance_m)
         narrow_m = np.minimum(widths_m + 2 * _NARROW_ROOM_M, gripper.max_opening_m)
         failed = Counter({Rejection.REACH: int(np.count_nonzero(deep_m == -np.inf))})
@@ -141,11 +144,20 @@ class GraspSampler:
             if thorough:
                 poses, closed = _opened_less(found[0][0].joined(poses), found[0][1].joined(closed))
             sight = sight_of(
-                poses, closed.width_m, gripper, frame, body.T_camera_body, obstacles.owner_image, holes, body.label
+                poses,
+                closed.width_m,
+                gripper,
+                frame,
+                body.T_camera_body,
+                obstacles.owner_image,
+                unmeasured,
+                holes,
+                body.label,
+                up,
             )
             known = ~sight.unknown
-            if body.cut:  # its far side may be farther than what completes it, so fingers go only where it is seen free
-                known &= sight.shadowed == 0
+            if body.cut:  # where its outline was not seen, its far side may be farther than what completes it
+                known &= ~sight.below_unseen
             rejected[Rejection.UNKNOWN] += int((~known).sum())
             marks = marks_of(poses, closed, body, sight, up, self.friction, gripper.max_opening_m)
             quality = quality_of(marks)

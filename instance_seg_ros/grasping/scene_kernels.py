@@ -11,9 +11,16 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
+_OWN_RIM_M = 0.005
+"""What nobody's pixel measured this near to a pixel of the object is the object, or touches it so that no finger fits
+between: masks are a few pixels too tight, and a pixel is less than a millimetre wide where the camera is near."""
+_WIDEST_RIM_PX = 16
 OF_SEVERAL = -1
 """Of a pixel without depth: it belongs to the masks of several instances, any of which may be the one to be grasped."""
 _SIGHT_TOLERANCE_M = 0.01
+_STEP_UP_M = 0.004
+_MOST_STEPS_UP = 75
+"""Shadows are left within 30 cm, or what is in them counts as unseen."""
 
 
 @kernel("int16[:, ::1]", "int16[:, ::1]", writes=("owners",))
@@ -88,6 +95,9 @@ def points_off_plane(
     "float64",
     "float64[:, ::1]",
     "float64[::1]",
+    "float32[:, ::1]",
+    "float32[::1]",
+    "int16[:, ::1]",
 )
 def others_near(
     points_m: Floats,
@@ -100,6 +110,9 @@ def others_near(
     tolerance_m: float,
     rotation: Floats,
     translation_m: Floats,
+    depth_m: NDArray[np.float32],
+    camera: NDArray[np.float32],
+    owner_image: NDArray[np.int16],
 ) -> Floats:
     """The points of everything else within a radius.
 
@@ -112,9 +125,12 @@ def others_near(
         plane: (4,) normal and offset of that plane.
         tolerance_m: height above it that still counts as in it.
         rotation, translation_m: (3, 3) and (3,) of the frame that the points are to be in, from the camera's.
+        depth_m: (H, W).
+        camera: fx, fy, cx, cy.
+        owner_image: (H, W) whose each pixel is.
 
     Returns:
-        (P, 3) in that frame.
+        (P, 3) in that frame, without nobody's points in the rim of what is to be grasped.
     """
     found_m = np.empty((len(points_m), 3))
     count = 0
@@ -126,12 +142,41 @@ def others_near(
             continue
         if on_plane and owner[m] == 0 and x * plane[0] + y * plane[1] + z * plane[2] + plane[3] <= tolerance_m:
             continue
+        if owner[m] == 0 and _in_rim(x, y, z, own, depth_m, camera, owner_image):
+            continue
         for axis in range(3):
             found_m[count, axis] = (
                 rotation[axis, 0] * x + rotation[axis, 1] * y + rotation[axis, 2] * z + translation_m[axis]
             )
         count += 1
     return found_m[:count].copy()
+
+
+@inner
+def _in_rim(
+    x: float,
+    y: float,
+    z: float,
+    own: int,
+    depth_m: NDArray[np.float32],
+    camera: NDArray[np.float32],
+    owner_image: NDArray[np.int16],
+) -> bool:
+    """Whether a measured point, camera optical frame, is within `_OWN_RIM_M` of one at a pixel of its own."""
+    height, width = depth_m.shape
+    row, column, inside = _pixel(x, y, z, camera, width, height)
+    if not inside:
+        return False
+    reach = int(min(np.ceil(_OWN_RIM_M / z * max(camera[0], camera[1])), _WIDEST_RIM_PX))
+    for beside in range(max(row - reach, 0), min(row + reach + 1, height)):
+        for at in range(max(column - reach, 0), min(column + reach + 1, width)):
+            if owner_image[beside, at] != own or depth_m[beside, at] == 0:
+                continue
+            p_z = depth_m[beside, at]
+            p_x, p_y = (at - camera[2]) / camera[0] * p_z, (beside - camera[3]) / camera[1] * p_z
+            if (p_x - x) ** 2 + (p_y - y) ** 2 + (p_z - z) ** 2 <= _OWN_RIM_M**2:
+                return True
+    return False
 
 
 @inner
@@ -159,7 +204,9 @@ def _pixel(x: float, y: float, z: float, camera: NDArray[np.float32], width: int
     "float32[:, ::1]",
     "float32[::1]",
     "int16[:, ::1]",
+    "int16[:, ::1]",
     "int64",
+    "float64[::1]",
 )
 def sight_of_fingers(
     rotations: Floats,
@@ -173,8 +220,10 @@ def sight_of_fingers(
     depth_m: NDArray[np.float32],
     camera: NDArray[np.float32],
     owner_image: NDArray[np.int16],
+    unmeasured: NDArray[np.int16],
     own: int,
-) -> tuple[Flags, Floats, Floats]:
+    up: Floats,
+) -> tuple[Flags, Floats, Floats, Flags]:
     """What the camera saw where the fingers go: at their tips, and a third and two thirds of their length above.
 
     Args:
@@ -185,16 +234,20 @@ def sight_of_fingers(
         depth_m: (H, W).
         camera: fx, fy, cx, cy.
         owner_image: (H, W) whose each pixel is.
+        unmeasured: (H, W) likewise, of pixels without depth in a mask; `OF_SEVERAL` in several.
         own: who is to be grasped.
+        up: (3,) camera optical frame.
 
     Returns:
         outside: (C,) whether one of the places is beyond the image's border.
         hidden, shadowed: (C,) shares of them behind something else and behind the object itself.
+        below_unseen: (C,) whether above one of the latter, too, it was not seen that the object ends.
     """
     height, width = depth_m.shape
     count, places = len(origins_m), 4
     aside_m = np.empty(places)
     outside, hidden, shadowed = np.zeros(count, np.bool_), np.zeros(count), np.zeros(count)
+    below_unseen = np.zeros(count, np.bool_)
     for c in range(count):
         aside_m[2], aside_m[3] = width_m[c] / 2 + thickness_m / 2, openings_m[c] / 2 + thickness_m - thickness_m / 2
         aside_m[0], aside_m[1] = -aside_m[3], -aside_m[2]
@@ -212,9 +265,43 @@ def sight_of_fingers(
             elif depth_m[row, column] > 0 and depth_m[row, column] < z - _SIGHT_TOLERANCE_M:
                 if owner_image[row, column] == own:
                     shadowed[c] += 1
+                    below_unseen[c] |= not _free_above(x, y, z, up, depth_m, camera, owner_image, unmeasured, own)
                 else:
                     hidden[c] += 1
-    return outside, hidden / (3 * places), shadowed / (3 * places)
+    return outside, hidden / (3 * places), shadowed / (3 * places), below_unseen
+
+
+@inner
+def _free_above(
+    x: float,
+    y: float,
+    z: float,
+    up: Floats,
+    depth_m: NDArray[np.float32],
+    camera: NDArray[np.float32],
+    owner_image: NDArray[np.int16],
+    unmeasured: NDArray[np.int16],
+    own: int,
+) -> bool:
+    """Whether the first place above one in an object's shadow that is not in it is seen to be none of the object.
+
+    It is not where the shadow ends at the image's border, in a hole of the object's depth or behind something else, and
+    where the place lies below the object's surface.
+    """
+    height, width = depth_m.shape
+    for step in range(1, _MOST_STEPS_UP):
+        rise_m = step * _STEP_UP_M
+        p_z = z + rise_m * up[2]
+        row, column, inside = _pixel(x + rise_m * up[0], y + rise_m * up[1], p_z, camera, width, height)
+        if not inside or unmeasured[row, column] == own or unmeasured[row, column] == OF_SEVERAL:
+            return False
+        measured = depth_m[row, column] > 0
+        behind = measured and depth_m[row, column] < p_z - _SIGHT_TOLERANCE_M
+        if owner_image[row, column] != own:
+            return not behind and (measured or owner_image[row, column] == 0)
+        if measured and not behind:
+            return False
+    return False
 
 
 @kernel(

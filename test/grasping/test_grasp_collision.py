@@ -214,6 +214,8 @@ def test_what_is_held_is_reached_from_the_side_above_the_plane_and_not_below() -
 
 
 NO_HOLES = np.zeros((0, 3))
+NOTHING = np.zeros((48, 64), np.int16)
+"""Of no mask, or without depth in none."""
 
 
 @pytest.mark.parametrize(
@@ -233,8 +235,39 @@ def test_what_the_camera_did_not_see_is_told_apart(
     frame = RgbdFrame(None, depth_m, Intrinsics(64, 48, 60.0, 60.0, 31.5, 23.5))
     owners = (depth_m == 0.5).astype(np.int16)
     towards = poses_at((x_m, 0.0, 1.0), rotation=np.eye(3))  # 4 cm of fingers, all of them behind the wall or before it
-    sight = sight_of(in_body(towards), np.zeros(1), GRIPPER, frame, T_CAMERA_BODY, owners, NO_HOLES, own)
+    sight = sight_of(in_body(towards), np.zeros(1), GRIPPER, frame, T_CAMERA_BODY, owners, NOTHING, NO_HOLES, own, UP)
     assert (sight.hidden.tolist(), sight.shadowed.tolist(), sight.unknown.tolist()) == ([hidden], [shadowed], [unknown])
+
+
+@pytest.mark.parametrize(
+    ("rows", "depth_m", "owner", "hole", "unseen"),
+    [
+        ((0, 14), 2.0, 0, 0, False),  # what is behind the object is seen above it
+        ((0, 14), 0.0, 0, 0, False),  # nothing is measured there, but no mask is there, either
+        ((0, 0), 2.0, 0, 0, True),  # the object goes on to the image's border
+        ((10, 14), 0.0, 1, 1, True),  # above is a hole in the object's depth
+        ((10, 14), 0.0, 1, OF_SEVERAL, True),
+        ((10, 14), 0.0, 1, 0, False),  # some pixels without depth are no hole
+        ((0, 14), 0.5, 2, 0, True),  # something nearer
+        ((0, 14), 2.0, 2, 0, False),
+        ((0, 14), 0.0, 2, 0, True),  # something that may be nearer
+        ((0, 14), 1.0, 1, 0, True),  # the place is below the object itself
+    ],
+)
+def test_behind_an_object_it_is_seen_above_whether_it_ends(
+    rows: tuple[int, int], depth_m: float, owner: int, hole: int, unseen: bool
+) -> None:
+    image_m, owners, unmeasured = np.full((48, 64), 2.0, np.float32), NOTHING.copy(), NOTHING.copy()
+    image_m[:40], owners[:40] = 0.5, 1  # the object, up to the image's border
+    above = slice(*rows)
+    image_m[above], owners[above], unmeasured[above] = depth_m, owner, hole
+    if rows[0] > 0:  # and what is above that
+        image_m[: rows[0]], owners[: rows[0]] = 2.0, 0
+    frame = RgbdFrame(None, image_m, Intrinsics(64, 48, 60.0, 60.0, 31.5, 23.5))
+    poses = in_body(poses_at((0.0, 0.0, 1.0), rotation=np.eye(3)))
+    up = T_CAMERA_BODY.inverse().rotation @ np.array([0.0, -1.0, 0.0])
+    sight = sight_of(poses, np.zeros(1), GRIPPER, frame, T_CAMERA_BODY, owners, unmeasured, NO_HOLES, 1, up)
+    assert (sight.shadowed.tolist(), sight.below_unseen.tolist()) == ([1.0], [unseen])
 
 
 SHARP = Intrinsics(128, 96, 1200.0, 1200.0, 63.5, 47.5)
@@ -248,7 +281,7 @@ def is_unknown(rows: tuple[int, int], columns: tuple[int, int], rotation: np.nda
     unmeasured[slice(*rows), slice(*columns)] = 1
     poses = poses_at((0.0, y_m, 1.0), rotation=rotation)
     holes = rays_of_holes(frame, unmeasured, (0, 0, 128, 96), 1, T_CAMERA_BODY)
-    sight = sight_of(in_body(poses), np.full(1, 0.02), GRIPPER, frame, T_CAMERA_BODY, owners, holes, 1)
+    sight = sight_of(in_body(poses), np.full(1, 0.02), GRIPPER, frame, T_CAMERA_BODY, owners, unmeasured, holes, 1, UP)
     return bool(sight.unknown[0])
 
 
@@ -404,7 +437,7 @@ def test_marks_are_those_of_the_closed_grasp() -> None:
     normals = np.array([[-1.0, 0, 0]] * 2 + [[np.cos(lean), 0, np.sin(lean)]] * 2)
     body = body_at(points_m, normals)
     poses = poses_at((0, 0, 0))
-    sight = Sight(np.array([False]), np.array([0.25]), np.array([0.125]))
+    sight = Sight(np.array([False]), np.array([0.25]), np.array([0.125]), np.array([False]))
     values = marks_of(poses, closed_on(body, poses), body, sight, UP, 0.5, 0.08)
     marks = dict(zip(MARKS, values[0].tolist(), strict=True))
     expected = {
@@ -501,7 +534,7 @@ def test_at_an_edge_the_side_is_touched_not_the_top(facing: float, counts: bool)
 def test_a_body_that_reaches_little_between_the_fingers_is_grazed(depth_m: float, grazing: float) -> None:
     points_m = np.array([[x, 0.0, z] for x in (-0.02, 0.02) for z in (0.0, depth_m)])
     body = body_at(points_m, np.array([[-1.0, 0, 0]] * 2 + [[1.0, 0, 0]] * 2))
-    sight = Sight(np.array([False]), np.zeros(1), np.zeros(1))
+    sight = Sight(np.array([False]), np.zeros(1), np.zeros(1), np.array([False]))
     closed = closed_on(body, poses_at((0, 0, 0)))
     marks = marks_of(poses_at((0, 0, 0)), closed, body, sight, UP, 0.5, 0.08)
     assert marks[0, MARKS.index("grazing")] == pytest.approx(grazing, abs=1e-6)
@@ -654,10 +687,13 @@ def test_a_point_is_near_where_another_is_within_the_radius(spread_m: float) -> 
     assert not pair_kernels.any_near(points_m, np.zeros((0, 3)), 0.006).any()
 
 
+EMPTY = RgbdFrame(None, np.zeros((1, 1), np.float32), Intrinsics(1, 1, 1.0, 1.0, 0.0, 0.0))
+
+
 def test_others_are_near_within_the_radius_and_not_of_the_object() -> None:
     points_m = np.array([[0, 0, 0.59], [0, 0.09, 0.5], [0, 0, 0.61], [0.11, 0, 0.5], [0, 0, 0.5]])
     obstacles = Obstacles(points_m, np.array([0, 2, 0, 2, 1]), np.zeros((1, 1), np.int16))
-    others_m = obstacles.others_near(np.array([0, 0, 0.5]), 0.1, 1, None, T_CAMERA_BODY.inverse())
+    others_m = obstacles.others_near(np.array([0, 0, 0.5]), 0.1, 1, None, T_CAMERA_BODY.inverse(), EMPTY)
     np.testing.assert_allclose(T_CAMERA_BODY.apply(others_m), points_m[:2], atol=1e-12)
 
 
@@ -670,7 +706,29 @@ def test_the_support_of_the_object_is_no_obstacle_but_other_objects_in_it_are(
 ) -> None:
     obstacles = Obstacles(np.array([[0.01, 0, 0.5 - height_m]]), np.array([owner]), np.zeros((1, 1), np.int16))
     shelf = Plane(np.array([0.0, 0.0, -1.0]), 0.5)
-    assert len(obstacles.others_near(np.array([0, 0, 0.5]), 0.1, 1, shelf, Transform.identity())) == counts
+    assert len(obstacles.others_near(np.array([0, 0, 0.5]), 0.1, 1, shelf, Transform.identity(), EMPTY)) == counts
+
+
+@pytest.mark.parametrize(
+    ("columns", "nearer_m", "owner", "counts"),
+    [
+        (1, 0.0, 0, False),
+        (5, 0.0, 0, False),  # 4.2 mm aside
+        (7, 0.0, 0, True),  # 5.8 mm
+        (2, 0.006, 0, True),  # beside it in the image, but in front
+        (2, 0.004, 0, False),
+        (2, 0.0, 2, True),  # another object's
+    ],
+)
+def test_what_was_measured_at_the_object_is_the_object_if_it_is_nothing_else(
+    columns: int, nearer_m: float, owner: int, counts: bool
+) -> None:
+    depth_m, owners = np.full((96, 128), 1.0, np.float32), np.zeros((96, 128), np.int16)
+    owners[40:60, 30:51] = 1
+    beside_m = np.array([(50 + columns - 63.5) / 1200, (50 - 47.5) / 1200, 1.0]) * (1 - nearer_m)
+    obstacles = Obstacles(beside_m[None], np.array([owner]), owners)
+    frame = RgbdFrame(None, depth_m, SHARP)
+    assert len(obstacles.others_near(beside_m, 0.1, 1, None, Transform.identity(), frame)) == counts
 
 
 WIDE_PIXELS = Intrinsics(40, 40, 40.0, 40.0, 19.5, 19.5)
@@ -758,7 +816,7 @@ def closed_as(**changes: float) -> Closed:
 def test_each_mark_is_its_share_of_the_worst(name: str, changes: dict[str, float], mark: float) -> None:
     slanted = np.array([[0.5, 0, np.sqrt(0.75)], [0, -1, 0], [np.sqrt(0.75), 0, -0.5]])
     poses = poses_at((0.01, 0.02, 0.03), opening_m=0.06, rotation=slanted)
-    sight = Sight(np.array([False]), np.array([0.0]), np.array([0.0]))
+    sight = Sight(np.array([False]), np.array([0.0]), np.array([0.0]), np.array([False]))
     marks = marks_of(poses, closed_as(**changes), body_at(np.zeros((1, 3))), sight, UP, 0.5, 0.08)
     assert marks[0, MARKS.index(name)] == pytest.approx(mark, abs=1e-6)
 
@@ -780,5 +838,5 @@ def test_a_place_is_hidden_from_1_cm_behind_what_was_measured(behind_m: float, h
     frame = RgbdFrame(None, np.full((40, 40), 0.5, dtype=np.float32), WIDE_PIXELS)
     level = np.array([[0.0, 0, 1], [1, 0, 0], [0, 1, 0]])  # approaches along x, so that the fingers are at one depth
     poses = poses_at((0, 0, 0.5 + behind_m), rotation=level)
-    sight = sight_of(in_body(poses), np.zeros(1), GRIPPER, frame, T_CAMERA_BODY, NO_LABELS, NO_HOLES, 1)
+    sight = sight_of(in_body(poses), np.zeros(1), GRIPPER, frame, T_CAMERA_BODY, NO_LABELS, NO_LABELS, NO_HOLES, 1, UP)
     assert (sight.hidden.tolist(), sight.shadowed.tolist(), sight.unknown.tolist()) == ([hidden], [0.0], [False])
