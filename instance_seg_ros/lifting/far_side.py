@@ -2,9 +2,9 @@
 
 A camera sees but one side. How far an object reaches behind it (the drill that points away, the oval bottle seen from
 its broad side) nobody sees, but outline and normals of the side that was seen tell some of it. A small network is given
-those and says how far the centre is from where lifting puts it, and how far off that may be. It knows no metres, only
-shares of the longest side, so that it says the same of small objects as of large ones. `scripts/fit_far_sides.py` makes
-its weights.
+those and says how far the centre is from where lifting puts it, how far off that may be, and between which bounds the
+object's sides lie. It knows no metres, only shares of the longest side, so that it says the same of small objects as of
+large ones. `scripts/fit_far_sides.py` makes its weights.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.core.compiled import kernel
 from instance_seg_ros.core.geometry import OrientedBox
-from instance_seg_ros.lifting.likely_centre import ASIDE, LikelyCentres, View
+from instance_seg_ros.lifting.likely_centre import ASIDE, Likely, LikelyCentres, View
 from instance_seg_ros.lifting.solid import Body
 
 FloatArray = NDArray[np.float64]
@@ -82,15 +82,15 @@ class FarSides(LikelyCentres):
     least_m: ClassVar[float] = SURE_M
     farthest_m: ClassVar[float] = FARTHEST_M
 
-    def offsets_m(self, features: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """How far the centres are off for features (N, F) of objects of the usual size, and how sure that is.
+    def likely(self, features: FloatArray) -> Likely:
+        """What is likely of objects of the usual size by their features (N, F).
 
         Whether an object whose foot is not seen, or that stands on nothing known, ends elsewhere than is assumed is a
         matter of what lies around it, of which a view of it says nothing: it is not moved upwards or downwards.
         """
-        offsets_m, deviations_m = super().offsets_m(features)
-        offsets_m[features[:, -1] > 0, 2] = 0.0
-        return offsets_m, deviations_m
+        found = super().likely(features)
+        found.offset_m[features[:, -1] > 0, 2] = 0.0
+        return found
 
 
 def _with_second_axis_turned(features: FloatArray) -> FloatArray:

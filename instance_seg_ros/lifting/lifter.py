@@ -19,13 +19,15 @@ from instance_seg_ros.core.geometry import OrientedBox, Plane, Transform, cross,
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import LiftingSettings
 from instance_seg_ros.core.status import Status
+from instance_seg_ros.lifting.box_bounds import SideBounds
+from instance_seg_ros.lifting.camera_noise import CameraNoise
 from instance_seg_ros.lifting.columns import Columns, Underside, fill_columns, has_flat_top, leans
 from instance_seg_ros.lifting.completion import far_side_of_round_body
 from instance_seg_ros.lifting.faces import rectangle_around
 from instance_seg_ros.lifting.far_side import FarSides, WholeView
 from instance_seg_ros.lifting.foot import Foot, foot_of
 from instance_seg_ros.lifting.hidden_ends import HiddenEnds, likely_ends
-from instance_seg_ros.lifting.likely_centre import LikelyCentres, PartialView, View
+from instance_seg_ros.lifting.likely_centre import Likely, LikelyCentres, PartialView, View
 from instance_seg_ros.lifting.mesh import ShapeMesh, mesh_of
 from instance_seg_ros.lifting.moments import mean_and_covariance
 from instance_seg_ros.lifting.order import RemovalOrder, levels_below, removal_order
@@ -103,7 +105,7 @@ _MAX_REJECTED_SHARE = 0.3
 """A part of an object was left out, wherever it lies, when more than so many of its measured points were rejected."""
 
 
-_Likely = Callable[[View], tuple[NDArray[np.float64], NDArray[np.float64]]]
+_LikelyOf = Callable[[View], Likely]
 
 
 class Completion(enum.IntEnum):
@@ -127,6 +129,8 @@ class Instance3D:
         surface_centroid_m: (3,) float64 mean of `points_m`, or None likewise.
         covariance_m2: (3, 3) float64 covariance of `points_m`, or None likewise.
         box: the oriented box, or None likewise.
+        inner_box, outer_box: a smaller and a larger one with the same axes; with 90 in 100 objects a side of the object
+            lies between those of both. None likewise.
         completion: what `centroid_m` and `box` were completed with.
         status: flags; `Status.OK` when all steps did their work and the whole outline was seen.
         support: what the object stands on, its `instance` an index into the instances of the frame.
@@ -153,6 +157,8 @@ class Instance3D:
     status: Status
     support: ObjectSupport = field(default_factory=ObjectSupport)
     centroid_covariance_m2: NDArray[np.float64] | None = None
+    inner_box: OrientedBox | None = None
+    outer_box: OrientedBox | None = None
     amodal_xyxy: tuple[float, float, float, float] | None = None
     occluded_by: tuple[int, ...] = ()
     shape: CompletedShape | None = None
@@ -211,12 +217,12 @@ class Lifter:
     Args:
         settings: see `LiftingSettings`.
         likely_centre: what says of an object that is seen in part how far its centre is from where its hidden ends put
-            it, along the axes of the view, and with which standard deviation; the shipped network without it.
+            it, and its sides from those of the box, along the axes of the view; the shipped network without it.
         far_side: what says so of one that is seen as a whole, but for the side that it hides itself; likewise.
     """
 
     def __init__(
-        self, settings: LiftingSettings, likely_centre: _Likely | None = None, far_side: _Likely | None = None
+        self, settings: LiftingSettings, likely_centre: _LikelyOf | None = None, far_side: _LikelyOf | None = None
     ) -> None:
         self.settings = settings
         self._likely_centre = likely_centre or LikelyCentres.shipped()
@@ -259,6 +265,7 @@ class Lifter:
             placed = [surface if some else None for surface, some in zip(surfaces, enough, strict=True)]
             supports = find_supports(frame, instances, placed, self.settings.plane_tolerance_m)
         voids = None if supports.plane is None else Voids.of(frame, supports.plane)
+        noise = CameraNoise.of(frame, instances, supports.plane, self.settings.plane_tolerance_m)
         lifted: dict[int, Instance3D] = {}
         # What stands on an object covers a part of it from view, so that comes first.
         levels = levels_below(supports.objects)
@@ -284,6 +291,7 @@ class Lifter:
                 on_it,
                 np.concatenate([np.zeros((0, 3)), *covered_m]),
                 voids,
+                noise,
             )
         ordered = tuple(lifted[index] for index in range(len(surfaces)))
         return LiftedFrame(ordered, supports.plane, supports.surfaces)
@@ -347,6 +355,7 @@ class Lifter:
         on_it: Sequence[int],
         covered_m: NDArray[np.float64],
         voids: Voids | None,
+        noise: CameraNoise,
     ) -> Instance3D:
         mask = masks[index]
         if len(surface.points_m) < self.settings.min_points:
@@ -399,6 +408,7 @@ class Lifter:
                 whole = None if fitted is None else _completed(fitted, surface, frame, mask, covered_m, in_part)
         if whole is None:
             box, is_round = _box_of_points(surface, _least_spread(covariance_m2, mean_m)), False
+            sides = SideBounds(np.zeros((3, 2, 2)))
             centre_m = box.T_camera_box.translation_m
         else:
             if completion is not Completion.NONE and whole.flush:
@@ -423,18 +433,20 @@ class Lifter:
             if whole.ends is None:
                 foot_unseen = bool(status & (Status.FOOT_NOT_SEEN | Status.NO_SUPPORT_PLANE))
                 view: View = _whole_view(whole, visibility, support, [*facts, left_out, foot_unseen])
-                offset_m, deviation_m = self._far_side(view)
+                likely = self._far_side(view)
             else:
                 view = _partial_view(whole, whole.ends, visibility, support, facts)
-                offset_m, deviation_m = self._likely_centre(view)
-            centre_m = centre_m + offset_m @ view.axes
-            deviation_m = with_unseen_foot_m(deviation_m, unseen_m)
-            covariance_of_centre_m2 = covariance_along_m2(view.axes.T, deviation_m, centre_m)
+                likely = self._likely_centre(view)
+            centre_m = centre_m + likely.offset_m @ view.axes
+            deviation_m = with_unseen_foot_m(likely.deviation_m, unseen_m)
+            covariance_of_centre_m2 = covariance_along_m2(view.axes.T, deviation_m)
+            sides = SideBounds.of_view(likely.sides_m, view.axes, box).with_foot_above(unseen_m)
             if whole.if_hidden_m is not None:
                 # What is too near to have depth, such as a finger, may hide a part of it: both are as likely.
                 status |= Status.PARTLY_MEASURED
                 aside_m = whole.body.in_camera(whole.if_hidden_m) - centre_m
                 covariance_of_centre_m2 += np.outer(aside_m, aside_m) / 2
+                sides = sides.reaching(2 * aside_m @ box.T_camera_box.rotation)
             if left_out > 0:
                 status |= Status.PARTLY_MEASURED
                 hidden_share = min(1.0, visibility.hidden_share + left_out)
@@ -442,9 +454,11 @@ class Lifter:
             is_round = isinstance(whole.solid, Revolution) and whole.solid.is_round
         # Of what was left out the view of an object that something else hides in part says nothing.
         if whole is None or (whole.ends is not None and left_out > 0):
-            covariance_of_centre_m2 += centroid_covariance_m2(
-                box, centre_m, visibility, is_round, support.kind, whole is not None, unseen_m
-            )
+            beside_m2 = centroid_covariance_m2(box, visibility, is_round, support.kind, whole is not None, unseen_m)
+            covariance_of_centre_m2 += beside_m2
+            sides = sides.widened(2 * _deviations_along_m(box, beside_m2))  # a centre moves half as far as a side
+        noise_m2 = noise.covariance_m2(centre_m)
+        inner_box, outer_box = sides.widened(_deviations_along_m(box, noise_m2)).boxes(box)
         # What stands on nothing that is known may go on below: nothing is known then of its other side.
         known = None if whole is None or completion is Completion.NONE else (whole.solid, whole.body)
         lies_round = whole is not None and isinstance(whole.solid, Columns) and whole.round_below
@@ -460,7 +474,9 @@ class Lifter:
             completion=completion,
             status=status,
             support=support,
-            centroid_covariance_m2=covariance_of_centre_m2,
+            centroid_covariance_m2=covariance_of_centre_m2 + noise_m2,
+            inner_box=inner_box,
+            outer_box=outer_box,
             amodal_xyxy=amodal_xyxy(box, bounds, frame.intrinsics),
             occluded_by=occluders(visibility, masks),
             shape=shape,
@@ -470,6 +486,12 @@ class Lifter:
                 else None
             ),
         )
+
+
+def _deviations_along_m(box: OrientedBox, covariance_m2: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Standard deviations (3,) along the axes of a box, of a covariance (3, 3) in the camera's frame."""
+    axes = box.T_camera_box.rotation
+    return np.asarray(np.sqrt(np.maximum(((covariance_m2 @ axes) * axes).sum(axis=0), 0.0)))
 
 
 def _largest_piece(

@@ -53,14 +53,18 @@ def _instance(instance: Any) -> dict[str, Any]:
         "support": Support(instance.support).name.lower(),
         "supported_by": instance.supported_by or None,
         "removal_order": instance.removal_order,
-        "box": _box(instance.box) if known else None,
+        "box": _box(instance.box),
+        "inner_box": _box(instance.inner_box),
+        "outer_box": _box(instance.outer_box),
         "grasps": [_grasp(grasp) for grasp in instance.grasps],
         "status": names_of(Status(instance.status)),
         "reason": instance.status_text or None,
     }
 
 
-def _box(box: Any) -> dict[str, Any]:
+def _box(box: Any) -> dict[str, Any] | None:
+    if not math.isfinite(box.pose.position.x):
+        return None
     return {
         "center_m": _xyz(box.pose.position),
         "quaternion_xyzw": _xyzw(box.pose.orientation),

@@ -252,6 +252,8 @@ def _instance(
         removal_order=removal.steps[index],
         support_plane=_plane_or_zeros(lifted.support.plane),
         box=_box(make, lifted.box),
+        inner_box=_box(make, lifted.inner_box),
+        outer_box=_box(make, lifted.outer_box),
         cloud=point_cloud(make, own_header, xyz_columns(lifted.points_m)) if is_shown else no_points,
         shape=_shape(make, lifted.mesh),
         grasps=[_grasp(make, scene, grasp, grasping) for grasp in scene_object.grasps],

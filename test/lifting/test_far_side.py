@@ -12,14 +12,14 @@ from instance_seg_ros.learning.evaluation.geometry_errors import SIGMAS_OF_90_PE
 from instance_seg_ros.learning.evaluation.geometry_scenes import geometry_scenes
 from instance_seg_ros.lifting import Lifter
 from instance_seg_ros.lifting.far_side import FARTHEST_M, SURE_M, USUAL_M, FarSides, WholeView
-from instance_seg_ros.lifting.likely_centre import ASIDE
+from instance_seg_ros.lifting.likely_centre import ASIDE, Likely
 from instance_seg_ros.lifting.solid import Body
 from turned_views import assert_the_same_is_said_of, some_network
 
 UP_IS_BACK = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
 """Up is -y of the camera, which looks along y of the body's frame."""
 LENGTHS_M, OTHERS = np.array([0.02, 0.001]), np.array([*np.arange(13.0), 0.0])
-NOTHING_MOVED = np.zeros(3), np.full(3, 0.01)
+NOTHING_MOVED = Likely(np.zeros(3), np.full(3, 0.01), np.zeros((3, 2, 2)))
 
 
 def view(
@@ -119,9 +119,9 @@ def test_outline_and_normals_are_told_by_height_and_by_side() -> None:
 )
 def test_a_centre_is_moved_by_what_is_beyond_little_and_not_far(said_m: float, moved_m: float) -> None:
     one, none = np.ones((1, 1)), np.zeros(1)
-    last = np.array([[said_m, said_m, said_m, 0.0, 0.0, 0.0]]) / 0.05, np.zeros(6)
+    last = np.array([[said_m, said_m, said_m, *np.zeros(15)]]) / 0.05, np.zeros(18)
     network = FarSides(np.zeros(2), np.ones(2), ((np.eye(2)[:, :1], none), (one, none), last), 0.05)
-    offsets_m, deviations_m = network.offsets_m(np.array([[1.0, 0.0], [1.0, 1.0]]))
+    offsets_m, deviations_m, _ = network.likely(np.array([[1.0, 0.0], [1.0, 1.0]]))
     np.testing.assert_allclose(offsets_m[0], moved_m, atol=1e-12)
     np.testing.assert_allclose(offsets_m[1], [moved_m, moved_m, 0.0], atol=1e-12)  # nothing is known of its foot
     np.testing.assert_allclose(deviations_m, 0.05)

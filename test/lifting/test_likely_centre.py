@@ -13,7 +13,7 @@ from instance_seg_ros.learning.evaluation.geometry_errors import SIGMAS_OF_90_PE
 from instance_seg_ros.learning.evaluation.geometry_scenes import geometry_scenes
 from instance_seg_ros.lifting import Lifter
 from instance_seg_ros.lifting.hidden_ends import HiddenEnds
-from instance_seg_ros.lifting.likely_centre import LikelyCentres, PartialView
+from instance_seg_ros.lifting.likely_centre import Likely, LikelyCentres, PartialView
 from instance_seg_ros.lifting.solid import Body
 from turned_views import assert_the_same_is_said_of, some_network
 
@@ -77,9 +77,8 @@ def test_small_and_large_objects_look_like_those_of_a_usual_size(times: float, u
     assert one.scale == pytest.approx(scale)
     network = LikelyCentres.shipped()
     fitted = PartialView(one.axes, one.centre_m, np.resize(one.features, len(network.mean)), one.scale)
-    (offset_m, deviation_m), (usual_m, usual_deviation_m) = network(fitted), network(replace(fitted, scale=1.0))
-    np.testing.assert_allclose(offset_m, usual_m / scale)
-    np.testing.assert_allclose(deviation_m, usual_deviation_m / scale)
+    for said, usual_said in zip(network(fitted), network(replace(fitted, scale=1.0)), strict=True):
+        np.testing.assert_allclose(said, usual_said / scale)
 
 
 @pytest.mark.parametrize(("hidden", "axis"), [(1, 1), (2, 0)])  # behind, so that this comes first, or above
@@ -144,14 +143,17 @@ def test_a_view_tells_what_was_seen_in_metres() -> None:
 
 def test_the_offset_is_that_of_its_layers_within_bounds() -> None:
     one, none = np.ones((1, 1)), np.zeros(1)
-    last = np.array([[1.0, -1.0, 50.0, 0.0, 1.0, 50.0]]), np.zeros(6)
+    sides = [0.5, 1.0, 1.0, -0.5, *np.zeros(6), -50.0, 50.0]
+    last = np.array([[1.0, -1.0, 50.0, 0.0, 1.0, 50.0, *sides]]), np.zeros(18)
     network = LikelyCentres(np.array([2.0]), np.array([0.5]), ((one, none), (one, none), last), 0.02)
-    offsets_m, deviations_m = network.offsets_m(np.array([[3.0], [1.0], [1000.0]]))
+    offsets_m, deviations_m, sides_m = network.likely(np.array([[3.0], [1.0], [1000.0]]))
     # Two deviations above the mean; below it, where the first layer gives nothing; far off, which counts as five.
     np.testing.assert_allclose(offsets_m, [[0.04, -0.04, 0.1], [0, 0, 0], [0.1, -0.1, 0.1]], atol=1e-12)
     np.testing.assert_allclose(deviations_m[:, 0], 0.02)
     np.testing.assert_allclose(deviations_m[:, 1], [0.1, 0.02, 0.1])
     assert deviations_m.max() == pytest.approx(0.1)
+    np.testing.assert_allclose(sides_m[0, 0], [[0.02, 0.04], [-0.02, 0.04]], atol=1e-12)  # the lesser one first
+    np.testing.assert_allclose(sides_m[0, 1:], [[[0, 0], [0, 0]], [[0, 0], [-0.1, 0.1]]], atol=1e-12)
 
 
 def test_what_is_hidden_in_part_is_nearer_the_truth_than_by_its_ends_alone_and_in_its_intervals(
@@ -160,7 +162,7 @@ def test_what_is_hidden_in_part_is_nearer_the_truth_than_by_its_ends_alone_and_i
     """On scenes of another seed than it was fitted on."""
     monkeypatch.setattr(geometry_errors, "RECIPES", {})  # what takes most of the time is not asked for here
     lifter = Lifter(LiftingSettings())
-    ends_alone = Lifter(LiftingSettings(), lambda view: (np.zeros(3), np.full(3, 0.02)))
+    ends_alone = Lifter(LiftingSettings(), lambda view: Likely(np.zeros(3), np.full(3, 0.02), np.zeros((3, 2, 2))))
     with_network, without = [], []
     for scene in geometry_scenes(36, 12, ("border", "tote", "crowd")):
         for lifting, own in ((lifter, with_network), (ends_alone, without)):

@@ -16,7 +16,6 @@ from instance_seg_ros.lifting import Lifter, Support
 from instance_seg_ros.lifting.uncertainty import (
     centroid_covariance_m2,
     covariance_along_m2,
-    noise_m,
     with_unseen_foot_m,
 )
 from instance_seg_ros.lifting.visibility import Visibility
@@ -37,7 +36,6 @@ def deviations_m(
     turn = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
     covariance_m2 = centroid_covariance_m2(
         OrientedBox(Transform(turn, CENTRE_M), np.array(size_m)),
-        CENTRE_M,
         visibility,
         is_round,
         support,
@@ -85,15 +83,15 @@ def test_nine_in_ten_errors_lie_in_the_90_percent_intervals(monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("visibility", "is_round", "support", "expected_m"),
     [
-        # 0.2 m x 0.1 m x 0.05 m at 0.7 m: sqrt((share * side)^2 + 0.0004^2 + (0.0006 * 0.7^2)^2)
-        (WHOLE, False, Support.PLANE, (0.007516, 0.001628)),
-        (WHOLE, True, Support.PLANE, (0.000497, 0.001485)),
-        (WHOLE, False, Support.INSTANCE, (0.007516, 0.002597)),
-        (WHOLE, False, Support.NOTHING, (0.007516, 0.007566)),
-        (WHOLE, False, Support.UNKNOWN, (0.007516, 0.007566)),
-        (Visibility(Status.OCCLUDED, 0.5, 0.0), False, Support.PLANE, (0.021648, 0.004407)),
-        (Visibility(Status.OCCLUDED, 0.5, 0.0), True, Support.PLANE, (0.009912, 0.004257)),
-        (Visibility(Status.PARTLY_MEASURED, 0.0, 0.5), False, Support.PLANE, (0.011511, 0.002597)),
+        # 0.2 m x 0.1 m x 0.05 m: share * side
+        (WHOLE, False, Support.PLANE, (0.0075, 0.00155)),
+        (WHOLE, True, Support.PLANE, (0.0, 0.0014)),
+        (WHOLE, False, Support.INSTANCE, (0.0075, 0.00255)),
+        (WHOLE, False, Support.NOTHING, (0.0075, 0.00755)),
+        (WHOLE, False, Support.UNKNOWN, (0.0075, 0.00755)),
+        (Visibility(Status.OCCLUDED, 0.5, 0.0), False, Support.PLANE, (0.021642, 0.004378)),
+        (Visibility(Status.OCCLUDED, 0.5, 0.0), True, Support.PLANE, (0.0099, 0.004228)),
+        (Visibility(Status.PARTLY_MEASURED, 0.0, 0.5), False, Support.PLANE, (0.0115, 0.00255)),
     ],
 )
 def test_each_cause_widens_the_error_by_its_share_of_the_side(
@@ -106,7 +104,7 @@ def test_each_cause_widens_the_error_by_its_share_of_the_side(
 
 @pytest.mark.parametrize(
     ("completed", "unseen_m", "upwards_m"),
-    [(True, 0.01, 0.005572), (True, 0.05, 0.021556), (False, 0.0, 0.056202), (False, 0.05, 0.076202)],
+    [(True, 0.01, 0.00555), (True, 0.05, 0.02155), (False, 0.0, 0.0562), (False, 0.05, 0.0762)],
 )
 def test_upwards_an_unseen_foot_adds_two_fifths_of_itself_and_a_far_side_a_quarter_of_the_width(
     completed: bool, unseen_m: float, upwards_m: float
@@ -117,8 +115,8 @@ def test_upwards_an_unseen_foot_adds_two_fifths_of_itself_and_a_far_side_a_quart
 
 def test_errors_along_the_axes_of_a_box_that_lies_askew_are_along_these_axes() -> None:
     axes = np.array([[-1, -44, 68], [76, 23, 16], [-28, 64, 41]]) / 81  # as columns; rows are other directions
-    covariance_m2 = covariance_along_m2(axes, np.array([0.01, 0.02, 0.04]), CENTRE_M)
-    expected_m2 = np.diag([1e-4, 4e-4, 16e-4]) + noise_m(CENTRE_M) ** 2 * np.eye(3)
+    covariance_m2 = covariance_along_m2(axes, np.array([0.01, 0.02, 0.04]))
+    expected_m2 = np.diag([1e-4, 4e-4, 16e-4])
     np.testing.assert_allclose(axes.T @ covariance_m2 @ axes, expected_m2, atol=1e-12)
 
 

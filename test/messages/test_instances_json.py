@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from instance_seg_ros.core.geometry import OrientedBox
 from instance_seg_ros.messages import outgoing
 from instance_seg_ros.messages.instances_json import document_of
 from instance_seg_ros.messages.types import load_typestore, message_factory
@@ -75,6 +76,21 @@ def test_the_covariance_of_a_centre_is_there_where_the_centre_is(
     placed, not_placed = document_of(outgoing.instance_array(make, scene))["instances"]
     assert placed["centroid_covariance_m2"] == pytest.approx(covariance_m2.reshape(-1).tolist(), rel=1e-3)
     assert not_placed["centroid_covariance_m2"] is None
+
+
+def test_bounds_of_a_box_are_there_where_the_box_is(
+    make: outgoing.MessageFactory, make_scene: Callable[..., Scene]
+) -> None:
+    scene = make_scene()
+    block, unknown = scene.lifted.instances
+    assert block.box is not None
+    larger = OrientedBox(block.box.T_camera_box, 2 * block.box.size_m)
+    bounded = replace(block, inner_box=block.box, outer_box=larger)
+    scene = replace(scene, lifted=replace(scene.lifted, instances=(bounded, unknown)))
+    placed, not_placed = document_of(outgoing.instance_array(make, scene))["instances"]
+    assert placed["inner_box"] == placed["box"]
+    assert placed["outer_box"]["size_m"] == pytest.approx((2 * block.box.size_m).tolist(), abs=1e-4)
+    assert not_placed["inner_box"] is not_placed["outer_box"] is None
 
 
 def test_without_a_plane_it_is_null(make: outgoing.MessageFactory, make_scene: Callable[..., Scene]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from instance_seg_ros.core.geometry import Plane
+from instance_seg_ros.core.geometry import OrientedBox, Plane
 from instance_seg_ros.core.parameters import GraspingSettings
 from instance_seg_ros.core.status import Status
 from instance_seg_ros.lifting import Completion, ObjectSupport, ShapeMesh, Support
@@ -168,6 +168,21 @@ def test_how_well_the_centre_is_known_is_published_and_zero_where_it_is_not(make
     assert known.centroid_covariance.tolist() == [1, 2, 3, 2, 4, 5, 3, 5, 6]
     assert none.centroid_covariance.tolist() == [0] * 9
     assert none.covariance.tolist() == [0] * 9
+
+
+def test_bounds_of_a_box_are_published_as_a_smaller_and_a_larger_one(make: Any, make_scene: MakeScene) -> None:
+    scene = make_scene()
+    block, unknown = scene.lifted.instances
+    pose, size_m = block.box.T_camera_box, block.box.size_m
+    bounds = {name: OrientedBox(pose, times * size_m) for name, times in (("inner_box", 0.5), ("outer_box", 2.0))}
+    scene = replace(scene, lifted=replace(scene.lifted, instances=(replace(block, **bounds), unknown)))
+    known, none = outgoing.instance_array(make, scene).instances
+    for own, times in ((known.inner_box, 0.5), (known.outer_box, 2.0)):
+        assert own.pose == known.box.pose
+        assert (own.size.x, own.size.y, own.size.z) == pytest.approx((times * size_m).tolist())
+    for own in (none.inner_box, none.outer_box):
+        assert np.isnan(own.pose.position.x)
+        assert own.size == none.box.size
 
 
 def test_a_region_is_one_of_the_image_as_it_was_taken(make: Any, make_scene: MakeScene) -> None:

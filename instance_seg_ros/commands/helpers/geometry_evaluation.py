@@ -27,11 +27,12 @@ from instance_seg_ros.learning.evaluation.geometry_errors import (
     silently_wrong,
 )
 from instance_seg_ros.learning.evaluation.geometry_scenes import SENSORS, geometry_scenes
+from instance_seg_ros.learning.evaluation.silence import Verdict
 from instance_seg_ros.lifting import Lifter
 
 COLUMNS = (
     *("objects", "n", "centre mm", "box centre mm", "size %", "worst side %", "bottom right %", "invented %"),
-    "in 90 % intervals",
+    *("in 90 % intervals", "sides in bounds %", "bounds apart mm"),
     *("best recipe mm", "recipe"),
 )
 
@@ -56,23 +57,26 @@ def evaluate_geometry(scenes: int, seed: int, sensor: str, settings: LiftingSett
         _write(out, scenes, seed, sensor, rows, errors, planes)
     table = tabulate([_cells(row) for row in rows], COLUMNS, disable_numparse=True)
     fine, wrong = silently_wrong(errors)
-    silent = sum(error.is_silent for error in errors)
+    silent = sum(error.verdict.is_silent for error in errors)
+    bounded = sum(error.verdict is Verdict.BOUNDED for error in errors)
     return (
         f"{table}\n\n{scenes} scenes of seed {seed} seen by the {sensor} sensor, "
         f"{len(errors)} objects under their true masks; errors as median / "
         f"90th percentile; support plane within 2 mm and 0.5 degrees: {planes_right(planes):.1f} % of {len(planes)} "
         f"scenes with one; status OK: {fine} objects, {wrong} of them more than {1e3 * SILENT_M:.0f} mm off, "
-        f"{silent} with a centre outside of what its covariance allows, or a box far off"
+        f"{silent} with a centre outside of what its covariance allows, or a box far off and not within its bounds; "
+        f"of {bounded} more a box is far off within its bounds"
     )
 
 
 def _cells(row: ErrorRow) -> tuple[str, ...]:
     pairs = [f"{median:.1f} / {high:.1f}" for median, high in (row.centre_mm, row.box_centre_mm)]
     pairs += [f"{median:.1f} / {high:.0f}" for median, high in (row.size, row.worst_side)]
-    shares = (f"{row.bottom_right:.0f}", f"{row.invented:.0f}", f"{row.covered:.0f}")
+    shares = (f"{value:.0f}" for value in (row.bottom_right, row.invented, row.covered, row.in_bounds))
+    apart = "{:.0f} / {:.0f}".format(*row.bounds_mm)
     # Errors are those of objects with a centre; of the others it is told that there are some.
     count = str(row.count) if row.lifted == row.count else f"{row.lifted} of {row.count}"
-    return (row.name, count, *pairs, *shares, f"{row.recipe_mm:.1f}", row.recipe)
+    return (row.name, count, *pairs, *shares, apart, f"{row.recipe_mm:.1f}", row.recipe)
 
 
 def _write(
@@ -93,7 +97,10 @@ def _write(
         "sensor": sensor,
         "planes_right_percent": planes_right(planes),
         "rows": [dataclasses.asdict(row) for row in rows],
-        "objects": [{**dataclasses.asdict(error), "status": int(error.status)} for error in errors],
+        "objects": [
+            {**dataclasses.asdict(error), "status": int(error.status), "verdict": error.verdict.value}
+            for error in errors
+        ],
     }
     # NaN, where an object without a centre has no error, is null in JSON.
     write_atomically(out / "geometry.json", json.dumps(without_nan(content), indent=1).encode())

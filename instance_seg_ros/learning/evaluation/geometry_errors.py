@@ -15,7 +15,7 @@ from instance_seg_ros.core.geometry import OrientedBox, Plane
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.status import Status
 from instance_seg_ros.learning.evaluation.geometry_scenes import TrueObject, TrueScene
-from instance_seg_ros.learning.evaluation.silence import verdict
+from instance_seg_ros.learning.evaluation.silence import Verdict, verdict
 from instance_seg_ros.lifting import Completion, Instance3D, Lifter
 
 FloatArray = NDArray[np.float64]
@@ -48,7 +48,10 @@ class ObjectError:
         recipes_m: errors of simple recipes for the centre.
         sigmas: error of the centre along the box's axes, in standard deviations of what lifting says of it; empty where
             it says nothing.
-        is_silent: whether something is wrong and nothing says so; see `silence.Verdict`.
+        in_bounds: of the lower and the upper side along each of the box's axes, whether it is where its bounds say;
+            empty where nothing is said.
+        bounds_m: (6,) how far apart these bounds are, likewise.
+        verdict: on whether something is wrong and nothing says so.
     """
 
     scene: str
@@ -67,7 +70,9 @@ class ObjectError:
     status: Status
     recipes_m: dict[str, float]
     sigmas: tuple[float, ...] = ()
-    is_silent: bool = False
+    in_bounds: tuple[bool, ...] = ()
+    bounds_m: tuple[float, ...] = ()
+    verdict: Verdict = Verdict.RIGHT
 
 
 @dataclass(frozen=True)
@@ -136,7 +141,8 @@ def object_error(scene: TrueScene, true: TrueObject, instance: Instance3D, mask:
         instance.status,
         {name: float(np.linalg.norm(recipe(scene.frame, mask) - true.centre_m)) for name, recipe in RECIPES.items()},
         _error_in_sigmas(instance, true),
-        verdict(true, instance, scene.T_world_camera).is_silent,
+        *_sides_in_bounds(instance, true),
+        verdict(true, instance, scene.T_world_camera),
     )
 
 
@@ -147,6 +153,30 @@ def _error_in_sigmas(instance: Instance3D, true: TrueObject) -> tuple[float, ...
     error_m = np.abs(axes @ (instance.centroid_m - true.centre_m))
     sigma_m = np.sqrt(np.diag(axes @ instance.centroid_covariance_m2 @ axes.T))
     return tuple((error_m / sigma_m).tolist())
+
+
+def _sides_in_bounds(instance: Instance3D, true: TrueObject) -> tuple[tuple[bool, ...], tuple[float, ...]]:
+    if instance.box is None or instance.inner_box is None or instance.outer_box is None:
+        return (), ()
+    axes = instance.box.T_camera_box.rotation.T
+    # An object beyond the sides of the smaller box, and not beyond those of the larger one.
+    beyond_inner_m, beyond_outer_m = (
+        sides_beyond_m(box, true.vertices_m, axes) for box in (instance.inner_box, instance.outer_box)
+    )
+    is_between = (beyond_inner_m >= 0) & (beyond_outer_m <= 0)
+    return tuple(is_between.reshape(-1).tolist()), tuple((beyond_inner_m - beyond_outer_m).reshape(-1).tolist())
+
+
+def sides_beyond_m(box: OrientedBox, vertices_m: FloatArray, axes: FloatArray) -> FloatArray:
+    """How far an object reaches beyond the sides of its box, (3, 2): the lower and the upper one along each axis.
+
+    Args:
+        vertices_m: (V, 3) of its true mesh, in the frame of the box.
+        axes: (3, 3) those of the box as rows, in any order and with any signs.
+    """
+    along_m = (vertices_m - box.T_camera_box.translation_m) @ axes.T
+    halves_m = np.abs(axes @ box.T_camera_box.rotation).round(6) @ box.size_m / 2
+    return np.stack([-along_m.min(axis=0) - halves_m, along_m.max(axis=0) - halves_m], axis=1)
 
 
 def _size_errors(box: OrientedBox, true: OrientedBox) -> tuple[float, float, float]:
@@ -248,6 +278,8 @@ class ErrorRow:
         bottom_right: share in per cent of the objects whose box ends where they end below.
         invented: share in per cent of the boxes that reach down to something that is not there.
         covered: share in per cent of the centre's 90 % intervals along the box's axes that hold the truth.
+        in_bounds: share in per cent of the sides of boxes that are within their bounds.
+        bounds_mm: median of how far apart these bounds are, and the 90th percentile.
         recipe_mm, recipe: median of the best simple recipe, and its name.
     """
 
@@ -261,6 +293,8 @@ class ErrorRow:
     bottom_right: float
     invented: float
     covered: float
+    in_bounds: float
+    bounds_mm: tuple[float, float]
     recipe_mm: float
     recipe: str
 
@@ -293,6 +327,8 @@ def _row(name: str, errors: Sequence[ObjectError]) -> ErrorRow:
         _percent([error.bottom_right for error in errors]),
         _percent([error.bottom_m < -INVENTED_M for error in lifted]),
         _percent([sigmas <= SIGMAS_OF_90_PERCENT for error in lifted for sigmas in error.sigmas]),
+        _percent([is_within for error in lifted for is_within in error.in_bounds]),
+        _median_and_90([1e3 * own_m for error in lifted for own_m in error.bounds_m]),
         recipes_mm[best],
         best,
     )

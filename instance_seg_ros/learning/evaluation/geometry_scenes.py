@@ -28,7 +28,7 @@ from instance_seg_ros.learning.synthetic.rooms.placing import place_objects, sam
 from instance_seg_ros.learning.synthetic.rooms.room import Room
 from instance_seg_ros.learning.synthetic.rooms.supports import sample_support
 from instance_seg_ros.learning.synthetic.rooms.world import Placed
-from instance_seg_ros.learning.synthetic.sensors.sensor import PRESETS, simulate_depth
+from instance_seg_ros.learning.synthetic.sensors.sensor import PRESETS, SensorSettings, simulate_depth
 
 FloatArray = NDArray[np.float64]
 
@@ -38,10 +38,14 @@ KINDS = ("table", "crowd", "stack", "shelf", "two tables", "board", "tote", "hel
 CAMERA = Intrinsics(640, 480, 600.0, 600.0, 319.5, 239.5)
 NOISE_M = (0.001, 0.003)
 """Standard deviation of depth at 1 m, from the best to the worst sensor; it grows with the square of the distance."""
-PLAIN_SENSOR = "plain"
-SENSORS = (PLAIN_SENSOR, *(name for name in PRESETS if name != "ideal"))
+PLAIN_SENSOR, ANY_SENSOR = "plain", "any"
+SENSORS = (PLAIN_SENSOR, *(name for name in PRESETS if name != "ideal"), ANY_SENSOR)
 """What scenes are seen through: noise that hardly a neighbour shares, which averages out over an object, or a camera
-whose noise neighbours share, whose depth lies beside the labels, and which loses what is dark, shiny or grazing."""
+whose noise neighbours share, whose depth lies beside the labels, and which loses what is dark, shiny or grazing; of the
+last one each scene has another."""
+_AS_STRONG = 0.5
+"""Such a camera's depth lies so far beside, and swells so much, as those of `SensorSettings.sample` do, on which a
+network for masks is trained: some of those are worse than any that one would buy."""
 FEWEST_PX = 200
 """Of what is seen with fewer pixels nothing is asked."""
 _LOST_AT_STEPS = 0.5
@@ -75,6 +79,7 @@ class TrueObject:
         visible: pixels of it in the image, as a share of those that it would have alone in an endless image.
         cut: share of those that lie beyond the image's border.
         distance_m: from the camera.
+        vertices_m: (V, 3) of its mesh.
     """
 
     label: int
@@ -86,6 +91,7 @@ class TrueObject:
     visible: float
     cut: float
     distance_m: float
+    vertices_m: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +151,7 @@ def _scene(
     if sensor == PLAIN_SENSOR:
         depth_m = measured(rng, cast.depth_m, noise_m)
     else:
-        settings = replace(PRESETS[sensor], scale_error=0.0)
+        settings = replace(_any_camera(rng) if sensor == ANY_SENSOR else PRESETS[sensor], scale_error=0.0)
         depth_m = simulate_depth(cast.depth_m, CAMERA.fx, rng, settings)
         noise_m = float(np.hypot(settings.smooth_noise, settings.white_noise))
     objects = []
@@ -162,6 +168,12 @@ def _scene(
         tuple(objects),
         single,
     )
+
+
+def _any_camera(rng: np.random.Generator) -> SensorSettings:
+    own = SensorSettings.sample(rng)
+    weaker = {name: _AS_STRONG * getattr(own, name) for name in ("warp_px", "shift_px", "smooth_noise")}
+    return replace(own, crop_probability=0.0, **weaker)
 
 
 def measured(rng: np.random.Generator, depth_m: NDArray[np.float32], noise_m: float) -> NDArray[np.float32]:
@@ -197,6 +209,7 @@ def truth_of(item: Placed, support: str, seen: int, T_world_camera: Transform) -
         seen / max(alone, 1),
         1 - inside / max(alone, 1),
         float(np.linalg.norm(centre_m)),
+        np.asarray(T_camera_world.apply(vertices_m), dtype=np.float64),
     )
 
 

@@ -190,6 +190,10 @@ def _descended(seen: _Seen, start: FloatArray, turn: float, step_m: float, evalu
     return np.asarray(minimize(seen.misfit, start, method="Nelder-Mead", options=options).x)
 
 
+SIGMAS_OF_90 = 2.5
+"""Of errors along all three axes together."""
+
+
 @dataclass(frozen=True)
 class Placed:
     """One object of one capture.
@@ -199,7 +203,7 @@ class Placed:
         error_m: of its volume's centre.
         away_m: of that along the line of sight; below 0 where lifting puts it nearer.
         box_error_m: of its box's centre.
-        sigmas: the error in standard deviations of what lifting says of it, over all three axes: 2.5 holds 90 %.
+        sigmas: the error in standard deviations of what lifting says of it, over all three axes; see `SIGMAS_OF_90`.
         status: of its geometry.
     """
 
@@ -261,7 +265,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if some:
             print(
                 f"{what}: {len(some)} objects, centre off by {_spread([1e3 * each.error_m for each in some])} mm "
-                "(median / 90th percentile)"
+                f"(median / 90th percentile), {100 * np.mean([each.sigmas <= SIGMAS_OF_90 for each in some]):.0f} % "
+                "where 90 % are said to be"
             )
 
 

@@ -22,11 +22,12 @@ from numpy.typing import NDArray
 from tabulate import tabulate
 
 from instance_seg_ros.core.errors import InputError
+from instance_seg_ros.core.geometry import OrientedBox
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import LiftingSettings
 from instance_seg_ros.core.status import Status, names_of
 from instance_seg_ros.files.captures import LABELS_FILE, META_FILE, Capture, capture_folders, read_capture
-from instance_seg_ros.lifting import Instance3D, Lifter
+from instance_seg_ros.lifting import Lifter
 
 T = TypeVar("T")
 
@@ -56,12 +57,21 @@ class Measured:
     Attributes:
         name: of SIZES_MM.
         sides_mm: (3,) sides of its box, the longest first.
+        bounds_mm: (2, 3) those of its inner and of its outer box.
         status: of its geometry.
     """
 
     name: str
     sides_mm: NDArray[np.float64]
+    bounds_mm: NDArray[np.float64]
     status: Status
+
+    @property
+    def in_bounds(self) -> NDArray[np.bool_]:
+        """(3,) whether the true sides are between those of both boxes."""
+        true_mm = true_sides_mm(self.name)
+        is_between: NDArray[np.bool_] = (self.bounds_mm[0] <= true_mm) & (true_mm <= self.bounds_mm[1])
+        return is_between
 
     @property
     def error(self) -> NDArray[np.float64]:
@@ -86,9 +96,9 @@ def measured(folder: Path, lifter: Lifter) -> Iterator[Measured]:
         lifted = lifter.lift(capture.frame, Instances.from_labels(capture.labels))
         ids = np.unique(capture.labels[capture.labels > 0]).tolist()
         yield from (
-            Measured(name, sides_mm, instance.status)
+            Measured(name, _sides_mm(instance.box), np.array([*map(_sides_mm, bounds)]), instance.status)
             for name, instance in zip(map(names.get, ids), lifted.instances, strict=True)
-            if name in SIZES_MM and (sides_mm := _sides_mm(instance)) is not None
+            if name in SIZES_MM and instance.box is not None and (bounds := (instance.inner_box, instance.outer_box))
         )
 
 
@@ -112,8 +122,8 @@ def _names(meta_path: Path) -> dict[int, str]:
         raise InputError(f'{meta_path}: instances must be a list of {{"id", "class_name"}}: {error}') from error
 
 
-def _sides_mm(instance: Instance3D) -> NDArray[np.float64] | None:
-    return None if instance.box is None else 1000 * np.sort(instance.box.size_m)[::-1]
+def _sides_mm(box: OrientedBox | None) -> NDArray[np.float64]:
+    return np.full(3, np.nan) if box is None else 1000 * np.sort(box.size_m)[::-1]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -177,9 +187,11 @@ def _row(name: str, found: Sequence[Measured]) -> list[str]:
 def _errors(own: Sequence[Measured]) -> str:
     errors = 100 * np.abs([each.error for each in own])
     sides, worst = ([float(np.percentile(values, at)) for at in (50, 90)] for values in (errors, errors.max(axis=1)))
-    return "all sides off by {:.1f} / {:.0f} % (median / 90th percentile), the worst one by {:.0f} / {:.0f} %".format(
-        *sides, *worst
-    )
+    within = 100 * float(np.mean([each.in_bounds for each in own]))
+    return (
+        "all sides off by {:.1f} / {:.0f} % (median / 90th percentile), the worst one by {:.0f} / {:.0f} %; "
+        "{:.0f} % of the sides within their bounds"
+    ).format(*sides, *worst, within)
 
 
 if __name__ == "__main__":

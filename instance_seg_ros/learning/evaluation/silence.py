@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from tabulate import tabulate
 from tqdm import tqdm
 
@@ -41,8 +42,10 @@ class Verdict(enum.Enum):
     FLAGGED = "flagged"
     CENTRE = "centre"
     """Status OK, and its centre is outside of what its covariance allows."""
+    BOUNDED = "bounded"
+    """Status OK, its centre is where it may be, and its box is far off, but the object is within the box's bounds."""
     BOX = "box"
-    """Status OK, its centre is where it may be, and its box is far off."""
+    """The same, and it is not."""
 
     @property
     def is_silent(self) -> bool:
@@ -56,7 +59,7 @@ def verdict(true: TrueObject, instance: Instance3D, T_world_camera: Transform) -
         return Verdict.FLAGGED
     if is_centre_off(true, instance):
         return Verdict.CENTRE
-    return Verdict.BOX if is_box_off(true, instance.box, T_world_camera) else Verdict.RIGHT
+    return box_verdict(true, instance, T_world_camera)
 
 
 def is_centre_off(true: TrueObject, instance: Instance3D) -> bool:
@@ -69,13 +72,27 @@ def is_centre_off(true: TrueObject, instance: Instance3D) -> bool:
     return covariance_m2 is None or float(error_m @ np.linalg.solve(covariance_m2, error_m)) > OUTSIDE_SIGMAS**2
 
 
-def is_box_off(true: TrueObject, box: OrientedBox, T_world_camera: Transform) -> bool:
-    """Whether a side of a box, or its lower end, is far off."""
-    own_m, true_m = (np.array([*sorted(each.size_m[:2]), each.size_m[2]]) for each in (box, true.box))
-    off_m = np.abs(own_m - true_m)
-    end_m = float(T_world_camera.apply(box.corners_m)[:, 2].min())
-    far = (off_m > SIDE_M) & (off_m > SIDE_SHARE * true_m)
-    return bool(far.any() or abs(end_m - true.bottom_height_m) > END_M)
+def box_verdict(true: TrueObject, instance: Instance3D, T_world_camera: Transform) -> Verdict:
+    """On the sides of a box and its lower end alone: those that are far off count, and whether bounds hold these."""
+    assert instance.box is not None
+    true_m = np.array([*_sides_m(true.box), true.bottom_height_m])
+    off_m = np.abs(_sides_and_end_m(instance.box, T_world_camera) - true_m)
+    far = off_m > [*np.maximum(SIDE_M, SIDE_SHARE * true_m[:3]), END_M]
+    if not far.any():
+        return Verdict.RIGHT
+    if instance.inner_box is None or instance.outer_box is None:
+        return Verdict.BOX
+    ends_m = [_sides_and_end_m(box, T_world_camera) for box in (instance.inner_box, instance.outer_box)]
+    is_between = (np.minimum(*ends_m) <= true_m) & (true_m <= np.maximum(*ends_m))
+    return Verdict.BOUNDED if is_between[far].all() else Verdict.BOX
+
+
+def _sides_m(box: OrientedBox) -> list[float]:
+    return [*sorted(box.size_m[:2].tolist()), float(box.size_m[2])]
+
+
+def _sides_and_end_m(box: OrientedBox, T_world_camera: Transform) -> NDArray[np.float64]:
+    return np.array([*_sides_m(box), T_world_camera.apply(box.corners_m)[:, 2].min()])
 
 
 @dataclass(frozen=True)
@@ -108,7 +125,10 @@ def attacked(scenes: Iterable[Attack], lifter: Lifter, masks: Sequence[str] = tu
             yield Attacked(true.family, attack.cause, name, attack.elevation_deg, own, off)
 
 
-COLUMNS = ("", "views", "OK and right", "flagged", "of these the centre is outside", "silent: centre", "silent: box")
+COLUMNS = (
+    *("", "views", "OK and right", "flagged", "of these the centre is outside"),
+    *("box off, within its bounds", "silent: centre", "silent: box"),
+)
 
 
 def table(found: Sequence[Attacked]) -> str:
@@ -118,7 +138,8 @@ def table(found: Sequence[Attacked]) -> str:
         count = Counter(each.verdict for each in own)
         outside = sum(each.is_centre_off for each in own if each.verdict is Verdict.FLAGGED)
         flagged = count[Verdict.FLAGGED], outside
-        return name, len(own), count[Verdict.RIGHT], *flagged, count[Verdict.CENTRE], count[Verdict.BOX]
+        others = (count[each] for each in (Verdict.BOUNDED, Verdict.CENTRE, Verdict.BOX))
+        return name, len(own), count[Verdict.RIGHT], *flagged, *others
 
     groups = {
         "": lambda each: "all",

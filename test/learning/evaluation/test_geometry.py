@@ -245,7 +245,10 @@ def test_the_command_prints_the_tables_and_writes_them(tmp_path: Path, capsys: p
         (["--sequences", "2"], "--sequences cannot be used with --geometry"),
         (["--tracking-max-distance-m", "0.2"], "--tracking-max-distance-m cannot be used with --geometry"),
         (["--score-threshold", "0.7"], "--score-threshold cannot be used with --geometry"),
-        (["--sensor", "lidar"], "must be one of plain, structured_light, active_stereo, time_of_flight, not lidar"),
+        (
+            ["--sensor", "lidar"],
+            "must be one of plain, structured_light, active_stereo, time_of_flight, any, not lidar",
+        ),
         (["--depth-missing", "all"], "--depth-missing cannot be used with --geometry"),
         (["--lifting-min-points", "0"], "min_points"),
     ],

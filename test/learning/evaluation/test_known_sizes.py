@@ -39,8 +39,10 @@ def test_objects_of_known_size_are_compared(names: dict[int, str], found: list[s
 
 def test_the_longest_side_is_compared_with_the_longest() -> None:
     assert true_sides_mm("tuna_fish_can").tolist() == [85, 85, 33]
-    too_thick = Measured("cracker_box", np.array([210.0, 158.0, 90.0]), Status.OK)
+    bounds_mm = np.array([[205.0, 150.0, 40.0], [220.0, 157.0, 95.0]])
+    too_thick = Measured("cracker_box", np.array([210.0, 158.0, 90.0]), bounds_mm, Status.OK)
     assert too_thick.error == pytest.approx([0, 0, 0.5])
+    assert too_thick.in_bounds.tolist() == [True, False, True]
 
 
 def test_an_object_of_another_size_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,13 +11,30 @@ from instance_seg_ros.core.geometry import OrientedBox, Transform
 from instance_seg_ros.core.parameters import LiftingSettings
 from instance_seg_ros.core.status import Status
 from instance_seg_ros.learning.evaluation.attack_views import MASKS, SHAPES, Attack, attacks
-from instance_seg_ros.learning.evaluation.silence import Attacked, Verdict, attacked, main, table, verdict
+from instance_seg_ros.learning.evaluation.geometry_scenes import TrueObject, TrueScene
+from instance_seg_ros.learning.evaluation.silence import Attacked, Verdict, attacked, box_verdict, main, table, verdict
 from instance_seg_ros.lifting import Completion, Instance3D, Lifter
 
 
 @pytest.fixture(scope="module")
 def scenes() -> list[Attack]:
     return list(attacks(len(SHAPES), 3))
+
+
+def exactly_said(scene: TrueScene, true: TrueObject) -> Instance3D:
+    """What lifting would say if it knew the truth."""
+    points_m = scene.frame.points_m[(scene.labels > 0) & (scene.frame.depth_m > 0)]
+    return Instance3D(
+        points_m=points_m,
+        pixels=np.arange(len(points_m)),
+        rejected=0,
+        centroid_m=true.centre_m,
+        surface_centroid_m=points_m.mean(axis=0, dtype=np.float64),
+        covariance_m2=np.eye(3) * 1e-4,
+        box=true.box,
+        completion=Completion.SUPPORT_PLANE,
+        status=Status.OK,
+    )
 
 
 @pytest.mark.parametrize(
@@ -50,20 +67,43 @@ def test_wrong_in_silence_is_what_is_off_beyond_what_is_said_and_has_no_flag(
         Transform(pose.rotation, pose.translation_m + (taller_m / 2 - lower_m) * up),
         true.box.size_m + np.array([0, 0, taller_m]),
     )
-    points_m = scene.frame.points_m[(scene.labels > 0) & (scene.frame.depth_m > 0)]
-    said = Instance3D(
-        points_m=points_m,
-        pixels=np.arange(len(points_m)),
-        rejected=0,
+    said = replace(
+        exactly_said(scene, true),
         centroid_m=true.centre_m + off_m * up,
-        surface_centroid_m=points_m.mean(axis=0, dtype=np.float64),
-        covariance_m2=np.eye(3) * 1e-4,
         box=box,
-        completion=Completion.SUPPORT_PLANE,
         status=status,
         centroid_covariance_m2=np.eye(3) * sigma_m**2,
     )
     assert verdict(true, said, scene.T_world_camera) is expected
+
+
+@pytest.mark.parametrize(
+    ("taller_m", "least_m", "most_m", "expected"),
+    [
+        (0.0, 0.0, 0.0, Verdict.RIGHT),
+        (0.05, 0.06, 0.0, Verdict.BOUNDED),  # too tall, but the smaller box is no taller than the object
+        (0.05, 0.04, 0.02, Verdict.BOX),
+        (-0.05, 0.0, 0.06, Verdict.BOUNDED),
+        (-0.05, 0.01, 0.04, Verdict.BOX),
+    ],
+)
+def test_a_box_that_is_far_off_is_not_silent_where_its_bounds_hold_the_object(
+    scenes: list[Attack], taller_m: float, least_m: float, most_m: float, expected: Verdict
+) -> None:
+    """It ends below where the object does, and so do its bounds."""
+    scene = scenes[0].scene
+    (true,) = scene.objects
+    up = true.box.T_camera_box.rotation[:, 2]
+
+    def taller(by_m: float) -> OrientedBox:
+        pose, size_m = true.box.T_camera_box, true.box.size_m + np.array([0, 0, by_m])
+        return OrientedBox(Transform(pose.rotation, pose.translation_m + by_m / 2 * up), size_m)
+
+    said = exactly_said(scene, true)
+    bounds = {"inner_box": taller(taller_m - least_m), "outer_box": taller(taller_m + most_m)}
+    found = replace(said, box=taller(taller_m), **bounds)
+    assert box_verdict(true, found, scene.T_world_camera) is expected
+    assert box_verdict(true, replace(found, outer_box=None), scene.T_world_camera) is not Verdict.BOUNDED
 
 
 def test_scenes_are_what_they_say(scenes: list[Attack]) -> None:
