@@ -312,7 +312,7 @@ class InstanceSegNode(LifecycleNode):
             self._health.counted(NEWER, worker.dropped)
             self._health.counted(STOPPED, worker.left)
         outputs = self._outputs
-        if outputs is not None:
+        if outputs is not None and self.context.ok():  # a signal has shut down what would publish
             outputs.take_markers_away()
         self._requests.cancel_all()
 
