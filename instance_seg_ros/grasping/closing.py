@@ -89,9 +89,27 @@ def deepest_m(poses: Poses, body: Body, gripper: Gripper, clearance_m: float) ->
         gripper.boxes_m,
         gripper.finger_length_m,
         body.supported,
-        0.0 if body.supported else body.floor_m,
+        _floor_m(body),
         clearance_m,
     )
+
+
+def stays_above(poses: Poses, body: Body, gripper: Gripper, way_m: float, clearance_m: float) -> NDArray[np.bool_]:
+    """(C,) whether the gripper keeps so far above what `deepest_m` keeps it above, on its way in and at its end.
+
+    Where it rises to what is held, it starts lower; and where its closing axis leans, centring between the contacts has
+    moved one finger downwards.
+
+    Args:
+        way_m: how far it comes straight in.
+    """
+    lowest_m = pose_kernels.lowest_m(poses.rotations, poses.origins_m, gripper.boxes_m)
+    lowest_m -= way_m * np.maximum(poses.rotations[:, 2, 2], 0.0)
+    return np.asarray(lowest_m >= _floor_m(body) + clearance_m)
+
+
+def _floor_m(body: Body) -> float:
+    return 0.0 if body.supported else body.floor_m
 
 
 def close_on(

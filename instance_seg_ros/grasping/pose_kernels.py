@@ -131,16 +131,30 @@ def deepest(
         depth_m[c] = min(_least(z_m, lanes) + length_m - _PALM_MARGIN_M, length_m)
         if floor_m == -np.inf:
             continue
-        down_x, down_y, descent, below_m = -rotations[c, 2, 0], -rotations[c, 2, 1], -rotations[c, 2, 2], -np.inf
-        for k in range(len(boxes_m)):
-            reach_m = abs(down_x) * boxes_m[k, 0] + abs(down_y) * boxes_m[k, 1]
-            below_m = max(below_m, reach_m + max(descent * boxes_m[k, 2], descent * boxes_m[k, 3]))
-        height_m = origins_m[c, 2] - floor_m - below_m - clearance_m
+        descent, height_m = -rotations[c, 2, 2], _lowest_m(rotations, origins_m, boxes_m, c) - floor_m - clearance_m
         if descent > _LEAST_DESCENT:
             depth_m[c] = min(depth_m[c], height_m / descent)
         elif supported or height_m < 0:
             depth_m[c] = -np.inf
     return depth_m
+
+
+@kernel("float64[:, :, ::1]", "float64[:, ::1]", "float64[:, ::1]")
+def lowest_m(rotations: Floats, origins_m: Floats, boxes_m: Floats) -> Floats:
+    """Height (C,) of the lowest that the gripper reaches at poses, fully opened."""
+    height_m = np.empty(len(origins_m))
+    for c in range(len(origins_m)):
+        height_m[c] = _lowest_m(rotations, origins_m, boxes_m, c)
+    return height_m
+
+
+@inner
+def _lowest_m(rotations: Floats, origins_m: Floats, boxes_m: Floats, c: int) -> float:
+    down_x, down_y, descent, below_m = -rotations[c, 2, 0], -rotations[c, 2, 1], -rotations[c, 2, 2], -np.inf
+    for k in range(len(boxes_m)):
+        reach_m = abs(down_x) * boxes_m[k, 0] + abs(down_y) * boxes_m[k, 1]
+        below_m = max(below_m, reach_m + max(descent * boxes_m[k, 2], descent * boxes_m[k, 3]))
+    return float(origins_m[c, 2] - below_m)
 
 
 @inner

@@ -45,10 +45,16 @@ HELD = np.array([0.0000, 0.0614, 0.3592, 0.4825, 0.7575, 0.9196, 0.9200, 0.9203,
 """The share that held at these scores; between them it is interpolated: `--fit-quality --keep-weights` of 552 grasps of
 the same objects, any ones, after the mirrored side of bodies had changed what becomes of them."""
 
+ASIDE, FARTHEST_ASIDE = 0.01, 2.0
+"""What quality loses for each unit of "arm", up to the second: nothing of what was learned from tells grasps in the
+middle from others, the light objects of the simulation turn in no fingers; heavier ones do."""
+
 
 def quality_of(marks: FloatArray) -> FloatArray:
     """How likely grasps hold, (C,) in [0, 1], of (C, len(MARKS)) marks; to 4 decimals, the same on every machine."""
-    return np.round(np.interp(score_of(marks, WEIGHTS), SCORES, HELD), 4)
+    held = np.interp(score_of(marks, WEIGHTS), SCORES, HELD)
+    aside = ASIDE * np.minimum(marks[:, MARKS.index("arm")], FARTHEST_ASIDE)
+    return np.round(np.maximum(held - aside, 0.0), 4)
 
 
 def score_of(marks: FloatArray, weights: FloatArray) -> FloatArray:

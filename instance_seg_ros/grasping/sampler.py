@@ -16,7 +16,7 @@ from instance_seg_ros.core.parameters import GraspingSettings, GripperSettings
 from instance_seg_ros.core.status import Status
 from instance_seg_ros.grasping import pose_kernels
 from instance_seg_ros.grasping.candidates import Poses, contact_pairs, poses_from_pairs
-from instance_seg_ros.grasping.closing import Closed, close_on, deepest_m
+from instance_seg_ros.grasping.closing import Closed, close_on, deepest_m, stays_above
 from instance_seg_ros.grasping.collision import Obstacles, rays_of_holes, sight_of, unmeasured_parts
 from instance_seg_ros.grasping.grasp import Grasp, InstanceGrasps, Rejection
 from instance_seg_ros.grasping.gripper import Gripper
@@ -31,6 +31,8 @@ _ENOUGH = 3
 """With fewer grasps, poses are tried in more ways."""
 _LESS_DEEP_M = 0.018
 _SAME_PLACE_M = 0.001
+_LEFT = 0.5
+"""Centred between the contacts, the gripper may come nearer to what is below, but keeps so much of the clearance."""
 _NARROW_ROOM_M = 0.012
 """Beside each contact, where the gripper does not fit in fully opened."""
 
@@ -139,6 +141,10 @@ class GraspSampler:
             poses, closed, unfit, slip = close_on(body, tries, depth_m, narrow_m, gripper, self.friction)
             failed[Rejection.FIT] += unfit
             failed[Rejection.SLIP] += slip
+            way_m = settings.approach_distance_m
+            above = stays_above(poses, body, gripper, way_m, _LEFT * settings.clearance_m)
+            failed[Rejection.REACH] += int(np.count_nonzero(~above))
+            poses, closed = poses[above], closed[above]
             rejected = Counter(failed)
             found.append((poses, closed))
             if thorough:

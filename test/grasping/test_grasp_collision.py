@@ -12,7 +12,7 @@ from instance_seg_ros.core.geometry import Plane, Transform
 from instance_seg_ros.core.parameters import GripperSettings
 from instance_seg_ros.grasping import pair_kernels, pose_kernels, scene_kernels
 from instance_seg_ros.grasping.candidates import Poses
-from instance_seg_ros.grasping.closing import Closed, close_on, deepest_m
+from instance_seg_ros.grasping.closing import Closed, close_on, deepest_m, stays_above
 from instance_seg_ros.grasping.collision import Obstacles, Sight, rays_of_holes, sight_of, unmeasured_parts
 from instance_seg_ros.grasping.gripper import Gripper
 from instance_seg_ros.grasping.object_body import Body
@@ -211,6 +211,34 @@ def test_what_is_held_is_reached_from_the_side_above_the_plane_and_not_below() -
     poses = poses_at((0, 0, 0.1), rotation=level)
     assert deepest(poses, replace(body, floor_m=-0.3))[0] > 0
     assert deepest(poses, replace(body, floor_m=0.3))[0] == -np.inf
+
+
+@pytest.mark.parametrize(
+    ("tilt_deg", "height_m", "above"),
+    [
+        # Straight down its tips are the lowest, 40 mm below the palm.
+        (180, 0.0021, True),
+        (180, 0.0019, False),
+        # Level, half of the palm's width: 100 mm.
+        (90, 0.1021, True),
+        (90, 0.1019, False),
+        # Rising by 30 degrees, it starts 50 mm lower, and the palm's far end 100 mm behind the tips 87 more.
+        (60, 0.05 + 0.1 * np.sin(np.radians(30)) + 0.1 * np.cos(np.radians(30)) + 0.0021, True),
+        (60, 0.05 + 0.1 * np.sin(np.radians(30)) + 0.1 * np.cos(np.radians(30)) + 0.0019, False),
+    ],
+)
+@pytest.mark.parametrize("floor_m", [0.0, -0.2])
+def test_on_its_way_in_and_centred_the_gripper_stays_above_what_is_below(
+    tilt_deg: float, height_m: float, above: bool, floor_m: float
+) -> None:
+    """It closes along the horizon's y when it is tilted out of straight up, so that its palm is upright then."""
+    cosine, sine = np.cos(np.radians(tilt_deg)), np.sin(np.radians(tilt_deg))
+    rotation = np.array([[cosine, 0.0, sine], [0.0, 1.0, 0.0], [-sine, 0.0, cosine]])
+    body = replace(body_at(np.zeros((1, 3)), supported=floor_m == 0.0), floor_m=floor_m)
+    poses = poses_at((0, 0, floor_m + height_m), rotation=rotation)
+    assert stays_above(poses, body, GRIPPER, 0.1, 0.002).tolist() == [above]
+    nothing_below = replace(body, supported=False, floor_m=-np.inf)
+    assert stays_above(poses, nothing_below, GRIPPER, 0.1, 0.002).tolist() == [True]
 
 
 NO_HOLES = np.zeros((0, 3))
@@ -824,6 +852,16 @@ def test_each_mark_is_its_share_of_the_worst(name: str, changes: dict[str, float
 def test_the_score_is_the_logistic_function_of_constant_and_weighted_marks() -> None:
     marks, weights = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, 2.0]]), np.array([2.0, -1.0, -0.75])
     assert score_of(marks, weights) == pytest.approx([0.880797, 0.731059, 0.5], abs=1e-6)
+
+
+def test_of_grasps_that_hold_alike_the_one_nearest_the_middle_is_the_best() -> None:
+    marks = np.zeros((4, len(MARKS)))
+    marks[:, MARKS.index("arm")] = [0.0, 0.5, 2.0, 9.0]
+    in_the_middle = HELD[-1]
+    expected = [in_the_middle, in_the_middle - 0.005, in_the_middle - 0.02, in_the_middle - 0.02]
+    assert quality_of(marks) == pytest.approx(expected, abs=2e-4)
+    marks[:, MARKS.index("slope")] = 50.0
+    assert (quality_of(marks) == 0).all()
 
 
 @pytest.mark.parametrize("knot", range(1, len(SCORES) - 1))
