@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from geometry_msgs.msg import Point
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
@@ -39,8 +39,8 @@ _RGB = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 def marker_array(scene: Scene, header: Header) -> MarkerArray:
     """All markers of a scene; the first one deletes those of the frame before, so nothing stale stays.
 
-    Namespaces, to be switched in rviz: box, axes, id (amber where an object is flagged), status (its flags), grasp
-    (the best) and more_grasps.
+    Namespaces, to be switched in rviz: box, bounds (of the box, the outer one), axes, id (amber where an object is
+    flagged), status (its flags), grasp (the best) and more_grasps.
     """
     markers = [Marker(header=header, action=Marker.DELETEALL)]
     for scene_object in scene.objects():
@@ -53,13 +53,21 @@ def _object_markers(scene_object: SceneObject, header: Header, gripper: GripperS
     if box is None:
         return
     color, label = _color(color_of_track(scene_object.track_id)), scene_object.label
-    yield _lines(header, "box", label, [box.corners_m[i] for edge in BOX_EDGES for i in edge], [color])
+    yield _lines(header, "box", label, _edges_m(box), [color])
+    if scene_object.lifted.outer_box is not None:
+        fainter = ColorRGBA(r=color.r, g=color.g, b=color.b, a=OPACITY_OF_OTHERS)
+        yield _lines(header, "bounds", label, _edges_m(scene_object.lifted.outer_box), [fainter])
     yield _axes(header, label, box)
     yield from _texts(header, label, scene_object, box)
     for rank, grasp in enumerate(scene_object.grasps[:GRASPS_SHOWN]):
         shade = ColorRGBA(r=1.0 - grasp.quality, g=float(grasp.quality), b=0.1, a=OPACITY_OF_OTHERS if rank else 1.0)
         edges_m = gripper_corners_m(grasp, gripper)[:, np.array(BOX_EDGES)].reshape(-1, 3)
         yield _lines(header, "more_grasps" if rank else "grasp", label * 100 + rank, edges_m, [shade])
+
+
+def _edges_m(box: OrientedBox) -> NDArray[np.float64]:
+    """(24, 3) both ends of each edge."""
+    return box.corners_m[np.array(BOX_EDGES)].reshape(-1, 3)
 
 
 def _axes(header: Header, label: int, box: OrientedBox) -> Marker:

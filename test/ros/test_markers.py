@@ -13,6 +13,7 @@ pytest.importorskip("rclpy")
 import numpy as np
 from visualization_msgs.msg import Marker
 
+from instance_seg_ros.core.geometry import OrientedBox
 from instance_seg_ros.core.status import Status
 from instance_seg_ros.messages.outgoing import header
 from instance_seg_ros.pipeline import Scene
@@ -66,6 +67,21 @@ def test_a_flagged_object_is_told_by_its_colour_and_by_its_flags_above_that(make
     assert flagged["status"].text.split("\n") == ["cut by image border", "occluded"]
     assert flagged["status"].pose.position.y < flagged["id"].pose.position.y == plain["id"].pose.position.y
     assert (plain["id"].color.b, flagged["id"].color.b) == pytest.approx((1.0, 0.2))
+
+
+def test_the_outer_box_is_fainter_than_the_box(make_scene: Callable[..., Scene]) -> None:
+    scene = make_scene()
+    instances = tuple(
+        each if each.box is None else replace(each, outer_box=OrientedBox(each.box.T_camera_box, 2 * each.box.size_m))
+        for each in scene.lifted.instances
+    )
+    markers = {
+        marker.ns: marker for marker in markers_of(replace(scene, lifted=replace(scene.lifted, instances=instances)))
+    }
+    box, bounds = markers["box"], markers["bounds"]
+    assert bounds.color.a < box.color.a and (bounds.color.r, bounds.color.g) == (box.color.r, box.color.g)
+    spans = [np.ptp([[p.x, p.y, p.z] for p in marker.points], axis=0) for marker in (box, bounds)]
+    np.testing.assert_allclose(spans[1], 2 * spans[0])
 
 
 def test_spaces_of_texts_have_a_width_of_their_own(make_scene: Callable[..., Scene]) -> None:
