@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from instance_seg_ros.core.compiled import kernel
 from instance_seg_ros.core.geometry import OrientedBox, Transform
 
 FloatArray = NDArray[np.float64]
@@ -28,12 +30,8 @@ class SideBounds:
     @classmethod
     def of_view(cls, sides_m: FloatArray, axes: FloatArray, box: OrientedBox) -> SideBounds:
         """Those that are known along the axes (3, 3), as rows, of a view, in any order and with any signs."""
-        along = axes @ box.T_camera_box.rotation
-        order = np.abs(along).argmax(axis=0)
-        beyond_m = sides_m[order]
-        turned = along[order, np.arange(3)] < 0
-        beyond_m[turned] = beyond_m[turned, ::-1]
-        return cls(beyond_m)
+        rotation = np.ascontiguousarray(box.T_camera_box.rotation)
+        return cls(_along_box(np.ascontiguousarray(sides_m), np.ascontiguousarray(axes), rotation))
 
     def with_foot_above(self, unseen_m: float) -> SideBounds:
         """For an object that may end so much higher than is assumed."""
@@ -49,9 +47,7 @@ class SideBounds:
 
     def widened(self, deviations_m: FloatArray) -> SideBounds:
         """For errors that are independent of these, with standard deviations (3,) along the axes of the box."""
-        middle_m = self.beyond_m.mean(axis=2, keepdims=True)
-        half_m = np.hypot(self.beyond_m[..., 1:] - middle_m, SIGMAS_OF_90_PERCENT * deviations_m[:, None, None])
-        return SideBounds(np.concatenate([middle_m - half_m, middle_m + half_m], axis=2))
+        return SideBounds(_widened(self.beyond_m, SIGMAS_OF_90_PERCENT * deviations_m))
 
     def boxes(self, box: OrientedBox) -> tuple[OrientedBox, OrientedBox]:
         """The smaller and the larger box; the first has no side shorter than nothing."""
@@ -65,3 +61,33 @@ def _box_between(box: OrientedBox, ends_m: FloatArray) -> OrientedBox:
     size_m = np.maximum(ends_m[:, 1] - ends_m[:, 0], 0.0)
     middle_m = np.asarray(pose.apply(ends_m.mean(axis=1)), dtype=np.float64)
     return OrientedBox(Transform(pose.rotation, middle_m), size_m)
+
+
+@kernel("float64[:, :, ::1]", "float64[:, ::1]", "float64[:, ::1]")
+def _along_box(sides_m: FloatArray, axes: FloatArray, rotation: FloatArray) -> FloatArray:
+    """Bounds (3, 2, 2) along the columns of a rotation, of those along axes (3, 3) that are these, or against them."""
+    beyond_m = np.empty((3, 2, 2))
+    for own in range(3):
+        most = 0.0
+        for axis in range(3):
+            along = 0.0
+            for k in range(3):
+                along += axes[axis, k] * rotation[k, own]
+            if abs(along) > abs(most):
+                most = along
+                for side in range(2):
+                    for k in range(2):
+                        beyond_m[own, side, k] = sides_m[axis, side if along > 0 else 1 - side, k]
+    return beyond_m
+
+
+@kernel("float64[:, :, ::1]", "float64[::1]")
+def _widened(beyond_m: FloatArray, by_m: FloatArray) -> FloatArray:
+    """Bounds (3, 2, 2) that are farther from their middle, in the root mean square with (3,)."""
+    wider_m = np.empty((3, 2, 2))
+    for axis in range(3):
+        for side in range(2):
+            middle_m = (beyond_m[axis, side, 0] + beyond_m[axis, side, 1]) / 2
+            half_m = math.hypot(beyond_m[axis, side, 1] - middle_m, by_m[axis])
+            wider_m[axis, side, 0], wider_m[axis, side, 1] = middle_m - half_m, middle_m + half_m
+    return wider_m
