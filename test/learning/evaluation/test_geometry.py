@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from exact_lifting import said_exactly
 
 from instance_seg_ros.commands import main
 from instance_seg_ros.commands.helpers import geometry_evaluation
@@ -27,7 +28,7 @@ from instance_seg_ros.learning.evaluation.geometry_errors import (
 )
 from instance_seg_ros.learning.evaluation.geometry_scenes import KINDS, TrueScene, geometry_scenes, volume_centre_m
 from instance_seg_ros.learning.synthetic.objects.shapes import box_mesh, join, lathe_mesh
-from instance_seg_ros.lifting import Completion, Instance3D, LiftedFrame, Lifter
+from instance_seg_ros.lifting import Instance3D, LiftedFrame, Lifter
 
 
 @pytest.fixture(scope="module")
@@ -96,30 +97,13 @@ def test_depth_of_a_true_surface_is_that_of_the_frame(scenes: dict[str, TrueScen
     assert checked >= 3
 
 
-def said_exactly(scene: TrueScene, index: int) -> Instance3D:
-    """What lifting would say if it knew the truth."""
-    true = scene.objects[index]
-    points_m = scene.frame.points_m[(scene.labels == true.label) & (scene.frame.depth_m > 0)]
-    return Instance3D(
-        points_m=points_m,
-        pixels=np.arange(len(points_m)),
-        rejected=0,
-        centroid_m=true.centre_m,
-        surface_centroid_m=points_m.mean(axis=0, dtype=np.float64),
-        covariance_m2=np.eye(3) * 1e-4,
-        box=true.box,
-        completion=Completion.SUPPORT_PLANE,
-        status=Status.OK,
-    )
-
-
 def error_of(scene: TrueScene, instance: Instance3D) -> ObjectError:
     return object_error(scene, scene.objects[0], instance, scene.labels == scene.objects[0].label)
 
 
 def test_the_truth_has_no_error_and_another_box_has_that_of_its_difference(scenes: dict[str, TrueScene]) -> None:
     scene = scenes["table"]
-    exact = said_exactly(scene, 0)
+    exact = said_exactly(scene, scene.objects[0])
     error = error_of(scene, exact)
     assert error.centre_m == pytest.approx(0) and error.box_centre_m == pytest.approx(0, abs=1e-9)
     assert error.size == pytest.approx((0, 0, 0), abs=1e-9) and error.bottom_m == pytest.approx(0, abs=1e-9)
@@ -141,13 +125,13 @@ def test_a_box_whose_axes_are_named_otherwise_has_the_same_sides(scenes: dict[st
     pose, size_m = scene.objects[0].box.T_camera_box, scene.objects[0].box.size_m
     order = [1, 2, 0]  # its height is its second side
     named_otherwise = OrientedBox(Transform(pose.rotation[:, order], pose.translation_m), size_m[order])
-    error = error_of(scene, replace(said_exactly(scene, 0), box=named_otherwise))
+    error = error_of(scene, replace(said_exactly(scene, scene.objects[0]), box=named_otherwise))
     assert error.size == pytest.approx((0, 0, 0), abs=1e-9)
 
 
 def test_errors_are_told_in_the_deviations_along_the_axes_of_the_box(scenes: dict[str, TrueScene]) -> None:
     scene = scenes["table"]
-    exact, axes = said_exactly(scene, 0), scene.objects[0].box.T_camera_box.rotation
+    exact, axes = said_exactly(scene, scene.objects[0]), scene.objects[0].box.T_camera_box.rotation
     assert exact.centroid_m is not None
     assert np.abs(axes - axes.T).max() > 0.1  # that one of them is not taken for the other
     off = replace(

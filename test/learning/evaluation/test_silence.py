@@ -6,35 +6,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from exact_lifting import said_exactly
 
 from instance_seg_ros.core.geometry import OrientedBox, Transform
 from instance_seg_ros.core.parameters import LiftingSettings
 from instance_seg_ros.core.status import Status
 from instance_seg_ros.learning.evaluation.attack_views import MASKS, SHAPES, Attack, attacks
-from instance_seg_ros.learning.evaluation.geometry_scenes import TrueObject, TrueScene
 from instance_seg_ros.learning.evaluation.silence import Attacked, Verdict, attacked, box_verdict, main, table, verdict
-from instance_seg_ros.lifting import Completion, Instance3D, Lifter
+from instance_seg_ros.lifting import Lifter
 
 
 @pytest.fixture(scope="module")
 def scenes() -> list[Attack]:
     return list(attacks(len(SHAPES), 3))
-
-
-def exactly_said(scene: TrueScene, true: TrueObject) -> Instance3D:
-    """What lifting would say if it knew the truth."""
-    points_m = scene.frame.points_m[(scene.labels > 0) & (scene.frame.depth_m > 0)]
-    return Instance3D(
-        points_m=points_m,
-        pixels=np.arange(len(points_m)),
-        rejected=0,
-        centroid_m=true.centre_m,
-        surface_centroid_m=points_m.mean(axis=0, dtype=np.float64),
-        covariance_m2=np.eye(3) * 1e-4,
-        box=true.box,
-        completion=Completion.SUPPORT_PLANE,
-        status=Status.OK,
-    )
 
 
 @pytest.mark.parametrize(
@@ -68,7 +52,7 @@ def test_wrong_in_silence_is_what_is_off_beyond_what_is_said_and_has_no_flag(
         true.box.size_m + np.array([0, 0, taller_m]),
     )
     said = replace(
-        exactly_said(scene, true),
+        said_exactly(scene, true),
         centroid_m=true.centre_m + off_m * up,
         box=box,
         status=status,
@@ -99,7 +83,7 @@ def test_a_box_that_is_far_off_is_not_silent_where_its_bounds_hold_the_object(
         pose, size_m = true.box.T_camera_box, true.box.size_m + np.array([0, 0, by_m])
         return OrientedBox(Transform(pose.rotation, pose.translation_m + by_m / 2 * up), size_m)
 
-    said = exactly_said(scene, true)
+    said = said_exactly(scene, true)
     bounds = {"inner_box": taller(taller_m - least_m), "outer_box": taller(taller_m + most_m)}
     found = replace(said, box=taller(taller_m), **bounds)
     assert box_verdict(true, found, scene.T_world_camera) is expected
