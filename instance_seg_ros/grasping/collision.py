@@ -81,24 +81,15 @@ class Obstacles:
         return cls(points_m[kept], owner[kept], owners)
 
     def others_near(
-        self,
-        centre_m: FloatArray,
-        radius_m: float,
-        label: int,
-        above: Plane | None,
-        T_other_camera: Transform,
-        frame: RgbdFrame,
+        self, centre_m: FloatArray, radius_m: float, label: int, above: Plane | None, T_other_camera: Transform
     ) -> NDArray[np.float64]:
         """The points (P, 3) within a radius of a place (3,) that do not belong to the instance of this label.
-
-        Nobody's points within 5 mm of what was measured of the instance belong to it.
 
         Args:
             centre_m: camera optical frame.
             above: a plane that no grasp of the instance reaches below: what belongs to no instance and lies in it or
                 below is in no way.
             T_other_camera: of the frame that the points are to be in.
-            frame: that they were measured in.
         """
         return scene_kernels.others_near(
             self.points_m,
@@ -111,9 +102,6 @@ class Obstacles:
             _PLANE_TOLERANCE_M,
             np.ascontiguousarray(T_other_camera.rotation),
             T_other_camera.translation_m,
-            frame.depth_m,
-            frame.intrinsics.fx_fy_cx_cy,
-            self.owner_image,
         )
 
 

@@ -128,7 +128,7 @@ class GraspSampler:
         radius_m = gripper.reach_m + settings.clearance_m + float(np.linalg.norm(body.size_m)) / 2
         centre_m = np.asarray(body.T_camera_body.apply(body.centre_m), dtype=np.float64)
         T_body_camera = body.T_camera_body.inverse()
-        others_m = obstacles.others_near(centre_m, radius_m, body.label, body.above, T_body_camera, frame)
+        others_m = obstacles.others_near(centre_m, radius_m, body.label, body.above, T_body_camera)
         deep_m = deepest_m(tries, body, gripper, settings.clearance_m)
         narrow_m = np.minimum(widths_m + 2 * _NARROW_ROOM_M, gripper.max_opening_m)
         failed = Counter({Rejection.REACH: int(np.count_nonzero(deep_m == -np.inf))})

@@ -11,10 +11,6 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
-_OWN_RIM_M = 0.005
-"""What nobody's pixel measured this near to a pixel of the object is the object, or touches it so that no finger fits
-between: masks are a few pixels too tight, and a pixel is less than a millimetre wide where the camera is near."""
-_WIDEST_RIM_PX = 16
 OF_SEVERAL = -1
 """Of a pixel without depth: it belongs to the masks of several instances, any of which may be the one to be grasped."""
 _SIGHT_TOLERANCE_M = 0.01
@@ -95,9 +91,6 @@ def points_off_plane(
     "float64",
     "float64[:, ::1]",
     "float64[::1]",
-    "float32[:, ::1]",
-    "float32[::1]",
-    "int16[:, ::1]",
 )
 def others_near(
     points_m: Floats,
@@ -110,9 +103,6 @@ def others_near(
     tolerance_m: float,
     rotation: Floats,
     translation_m: Floats,
-    depth_m: NDArray[np.float32],
-    camera: NDArray[np.float32],
-    owner_image: NDArray[np.int16],
 ) -> Floats:
     """The points of everything else within a radius.
 
@@ -125,12 +115,9 @@ def others_near(
         plane: (4,) normal and offset of that plane.
         tolerance_m: height above it that still counts as in it.
         rotation, translation_m: (3, 3) and (3,) of the frame that the points are to be in, from the camera's.
-        depth_m: (H, W).
-        camera: fx, fy, cx, cy.
-        owner_image: (H, W) whose each pixel is.
 
     Returns:
-        (P, 3) in that frame, without nobody's points in the rim of what is to be grasped.
+        (P, 3) in that frame.
     """
     found_m = np.empty((len(points_m), 3))
     count = 0
@@ -142,41 +129,12 @@ def others_near(
             continue
         if on_plane and owner[m] == 0 and x * plane[0] + y * plane[1] + z * plane[2] + plane[3] <= tolerance_m:
             continue
-        if owner[m] == 0 and _in_rim(x, y, z, own, depth_m, camera, owner_image):
-            continue
         for axis in range(3):
             found_m[count, axis] = (
                 rotation[axis, 0] * x + rotation[axis, 1] * y + rotation[axis, 2] * z + translation_m[axis]
             )
         count += 1
     return found_m[:count].copy()
-
-
-@inner
-def _in_rim(
-    x: float,
-    y: float,
-    z: float,
-    own: int,
-    depth_m: NDArray[np.float32],
-    camera: NDArray[np.float32],
-    owner_image: NDArray[np.int16],
-) -> bool:
-    """Whether a measured point, camera optical frame, is within `_OWN_RIM_M` of one at a pixel of its own."""
-    height, width = depth_m.shape
-    row, column, inside = _pixel(x, y, z, camera, width, height)
-    if not inside:
-        return False
-    reach = int(min(np.ceil(_OWN_RIM_M / z * max(camera[0], camera[1])), _WIDEST_RIM_PX))
-    for beside in range(max(row - reach, 0), min(row + reach + 1, height)):
-        for at in range(max(column - reach, 0), min(column + reach + 1, width)):
-            if owner_image[beside, at] != own or depth_m[beside, at] == 0:
-                continue
-            p_z = depth_m[beside, at]
-            p_x, p_y = (at - camera[2]) / camera[0] * p_z, (beside - camera[3]) / camera[1] * p_z
-            if (p_x - x) ** 2 + (p_y - y) ** 2 + (p_z - z) ** 2 <= _OWN_RIM_M**2:
-                return True
-    return False
 
 
 @inner

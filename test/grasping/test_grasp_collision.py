@@ -715,13 +715,10 @@ def test_a_point_is_near_where_another_is_within_the_radius(spread_m: float) -> 
     assert not pair_kernels.any_near(points_m, np.zeros((0, 3)), 0.006).any()
 
 
-EMPTY = RgbdFrame(None, np.zeros((1, 1), np.float32), Intrinsics(1, 1, 1.0, 1.0, 0.0, 0.0))
-
-
 def test_others_are_near_within_the_radius_and_not_of_the_object() -> None:
     points_m = np.array([[0, 0, 0.59], [0, 0.09, 0.5], [0, 0, 0.61], [0.11, 0, 0.5], [0, 0, 0.5]])
     obstacles = Obstacles(points_m, np.array([0, 2, 0, 2, 1]), np.zeros((1, 1), np.int16))
-    others_m = obstacles.others_near(np.array([0, 0, 0.5]), 0.1, 1, None, T_CAMERA_BODY.inverse(), EMPTY)
+    others_m = obstacles.others_near(np.array([0, 0, 0.5]), 0.1, 1, None, T_CAMERA_BODY.inverse())
     np.testing.assert_allclose(T_CAMERA_BODY.apply(others_m), points_m[:2], atol=1e-12)
 
 
@@ -734,29 +731,7 @@ def test_the_support_of_the_object_is_no_obstacle_but_other_objects_in_it_are(
 ) -> None:
     obstacles = Obstacles(np.array([[0.01, 0, 0.5 - height_m]]), np.array([owner]), np.zeros((1, 1), np.int16))
     shelf = Plane(np.array([0.0, 0.0, -1.0]), 0.5)
-    assert len(obstacles.others_near(np.array([0, 0, 0.5]), 0.1, 1, shelf, Transform.identity(), EMPTY)) == counts
-
-
-@pytest.mark.parametrize(
-    ("columns", "nearer_m", "owner", "counts"),
-    [
-        (1, 0.0, 0, False),
-        (5, 0.0, 0, False),  # 4.2 mm aside
-        (7, 0.0, 0, True),  # 5.8 mm
-        (2, 0.006, 0, True),  # beside it in the image, but in front
-        (2, 0.004, 0, False),
-        (2, 0.0, 2, True),  # another object's
-    ],
-)
-def test_what_was_measured_at_the_object_is_the_object_if_it_is_nothing_else(
-    columns: int, nearer_m: float, owner: int, counts: bool
-) -> None:
-    depth_m, owners = np.full((96, 128), 1.0, np.float32), np.zeros((96, 128), np.int16)
-    owners[40:60, 30:51] = 1
-    beside_m = np.array([(50 + columns - 63.5) / 1200, (50 - 47.5) / 1200, 1.0]) * (1 - nearer_m)
-    obstacles = Obstacles(beside_m[None], np.array([owner]), owners)
-    frame = RgbdFrame(None, depth_m, SHARP)
-    assert len(obstacles.others_near(beside_m, 0.1, 1, None, Transform.identity(), frame)) == counts
+    assert len(obstacles.others_near(np.array([0, 0, 0.5]), 0.1, 1, shelf, Transform.identity())) == counts
 
 
 WIDE_PIXELS = Intrinsics(40, 40, 40.0, 40.0, 19.5, 19.5)

@@ -146,6 +146,35 @@ def test_grasps_in_a_full_scene_hit_no_neighbour() -> None:
             assert_reaches_without_collision(scene, grasp, target=index)
 
 
+NEAR = Intrinsics(640, 480, 910.0, 910.0, 319.5, 239.5)
+"""At 40 cm, 0.44 mm a pixel."""
+CABLE_ROTATION = Rotation.from_euler("ZY", [60, 90], degrees=True).as_matrix()
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        [
+            Cylinder(0.004, 0.058, Transform(CABLE_ROTATION, np.array([0.0, 0.0, 0.064]))),
+            Cylinder(0.004, 0.06, upright(0.0145, 0.02511, 0.03)),
+            Cylinder(0.004, 0.06, upright(-0.0145, -0.02511, 0.03)),
+        ],
+        [Cylinder(0.004, 0.06, upright(0.0145, 0.02511, 0.03))],
+    ],
+    ids=["a cable over it", "a post beside it"],
+)
+def test_what_is_thin_and_has_no_mask_is_in_the_way_even_where_it_touches_the_object(beside: list[Body]) -> None:
+    target = Box((0.05, 0.1, 0.06), upright(0, 0, 0.03, 60))
+    scene = AnalyticScene([target, *beside], look_at((0, 0, 0.03), 0.4, 60), intrinsics=NEAR)
+    frame, labels = scene.render(0.0005)
+    instances = Instances.from_labels(np.where(labels == 1, labels, 0))
+    lifted = Lifter(LiftingSettings()).lift(frame, instances)
+    (result,) = GraspSampler(GraspingSettings(max_grasps=8), GRIPPER).sample(frame, lifted, instances)
+    assert result.grasps
+    for grasp in result.grasps:
+        assert_reaches_without_collision(scene, grasp, target=0)
+
+
 def test_grasps_differ_by_more_than_3_cm_or_30_degrees() -> None:
     grasps = sample(AnalyticScene([Box((0.15, 0.03, 0.04), upright(0, 0, 0.02))], VIEW))[0].grasps
     assert len(grasps) >= 5
