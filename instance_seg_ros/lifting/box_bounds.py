@@ -39,6 +39,12 @@ class SideBounds:
         beyond_m[2, 0, 0] = min(beyond_m[2, 0, 0], -unseen_m)
         return SideBounds(beyond_m)
 
+    def with_foot_below(self, unseen_m: float) -> SideBounds:
+        """For an object that may go on so far below what is seen of it, where its box ends."""
+        beyond_m = self.beyond_m.copy()
+        beyond_m[2, 0, 1] = max(beyond_m[2, 0, 1], unseen_m)
+        return SideBounds(beyond_m)
+
     def reaching(self, aside_m: FloatArray) -> SideBounds:
         """For an object that may reach (3,) farther out, along the axes of the box."""
         beyond_m = self.beyond_m.copy()
@@ -50,17 +56,24 @@ class SideBounds:
         return SideBounds(_widened(self.beyond_m, SIGMAS_OF_90_PERCENT * deviations_m))
 
     def boxes(self, box: OrientedBox) -> tuple[OrientedBox, OrientedBox]:
-        """The smaller and the larger box; the first has no side shorter than nothing."""
-        inner_m, outer_m = (self.beyond_m[..., which] * [-1, 1] + np.outer(box.size_m, [-0.5, 0.5]) for which in (0, 1))
+        """The smaller and the larger box; the first lies in the second, and has no side shorter than nothing."""
+        inner_m, outer_m = (
+            _in_order(self.beyond_m[..., which] * [-1, 1] + np.outer(box.size_m, [-0.5, 0.5])) for which in (0, 1)
+        )
+        inner_m = inner_m.clip(outer_m[:, :1], outer_m[:, 1:])
         return _box_between(box, inner_m), _box_between(box, outer_m)
+
+
+def _in_order(ends_m: FloatArray) -> FloatArray:
+    """Ends (3, 2), and halfway between both where the lower one is the higher: of what may be as short as nothing."""
+    return np.where(ends_m[:, :1] <= ends_m[:, 1:], ends_m, ends_m.mean(axis=1, keepdims=True))
 
 
 def _box_between(box: OrientedBox, ends_m: FloatArray) -> OrientedBox:
     """The box between ends (3, 2) along the axes of another one, beside its middle."""
     pose = box.T_camera_box
-    size_m = np.maximum(ends_m[:, 1] - ends_m[:, 0], 0.0)
     middle_m = np.asarray(pose.apply(ends_m.mean(axis=1)), dtype=np.float64)
-    return OrientedBox(Transform(pose.rotation, middle_m), size_m)
+    return OrientedBox(Transform(pose.rotation, middle_m), ends_m[:, 1] - ends_m[:, 0])
 
 
 @kernel("float64[:, :, ::1]", "float64[:, ::1]", "float64[:, ::1]")

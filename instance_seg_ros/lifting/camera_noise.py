@@ -42,6 +42,8 @@ _LEAST_STEP_M, _OF_EITHER = 0.02, 0.3
 """The background is farther off by at least the first; what departs from a side by less than this share of the step is
 of that side."""
 _LINES_STRIDE, _FEWEST_LINES = 2, 4
+_MEDIAN_APART = 0.954
+"""Of two numbers with the same normal distribution, in its standard deviations."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +71,10 @@ class CameraNoise:
         camera, scale = frame.intrinsics, frame.intrinsics.width / _WIDTH_PX
         depth_m, masks = np.ascontiguousarray(frame.depth_m), np.ascontiguousarray(instances.masks)
         bounds = np.array(instances.bounds, dtype=np.int64).reshape(-1, 4)
-        sides_px = _beside_px(depth_m, masks, bounds, max(round(_WINDOW_PX * scale), 4))
-        sides_px = sides_px[np.isfinite(sides_px)]
+        sides_px = _beside_px(depth_m, masks, bounds, max(round(_WINDOW_PX * scale), 4)).reshape(-1, 2)
+        known_px = sides_px[np.isfinite(sides_px)]
         usual_px = scale * _USUAL_PX
-        squared_px2 = float(sides_px @ sides_px)
-        beside_px = math.sqrt((_SIDES * usual_px**2 + squared_px2) / (_SIDES + len(sides_px)))
+        beside_px = math.sqrt((_SIDES * usual_px**2 + float(known_px @ known_px)) / (_SIDES + len(known_px)))
         variance, blocks = 0.0, 0
         if plane is not None:
             block_px = max(round(_BLOCK_PX * scale / _STRIDE_PX), 2) * _STRIDE_PX
@@ -83,7 +84,7 @@ class CameraNoise:
             blocks = len(off)
             if blocks:
                 spread = 1.4826 * median(np.abs(off - median(off)))
-                variance = max(spread**2 - white - squared_px2 / max(len(sides_px), 1) * slope**2, 0.0)
+                variance = max(spread**2 - white - (_varied_px(sides_px) * slope) ** 2, 0.0)
         swelling_per_m2 = math.sqrt((_BLOCKS * _USUAL_PER_M2**2 + blocks * variance) / (_BLOCKS + blocks))
         return cls(swelling_per_m2, beside_px, camera.fx)
 
@@ -93,6 +94,17 @@ class CameraNoise:
         along_m2 = FLOOR_M**2 + (self.swelling_per_m2 * squared_m2) ** 2
         across_m2 = FLOOR_M**2 + self.beside_px**2 * squared_m2 / self.focal_px**2
         return across_m2 * np.eye(3) + (along_m2 - across_m2) * np.outer(at_m, at_m) / max(squared_m2, 1e-12)
+
+
+def _varied_px(sides_px: FloatArray) -> float:
+    """Standard deviation, from place to place, of how far depth lies beside masks (N, 2), NaN where it is not known.
+
+    What lies beside by as much everywhere makes a plane look shifted, and not as if it swelled; and what is in the
+    wrong place may be the masks, all of them or one. So it is told by the median of how far two of them differ.
+    """
+    apart_px = np.abs(sides_px[:, None] - sides_px)[np.triu_indices(len(sides_px), 1)]
+    apart_px = apart_px[np.isfinite(apart_px)]
+    return median(apart_px) / _MEDIAN_APART if len(apart_px) else 0.0
 
 
 @kernel(
@@ -239,7 +251,7 @@ def _out_px(
         if values[k] > 0:
             some[count] = values[k]
             count += 1
-    if count < (window_px - _EDGE_PX) // 3:
+    if count < max((window_px - _EDGE_PX) // 3, 1):
         return math.nan
     step_m = median_of_first(some, count) - near_m
     if step_m < _LEAST_STEP_M:

@@ -440,7 +440,10 @@ class Lifter:
             centre_m = centre_m + likely.offset_m @ view.axes
             deviation_m = with_unseen_foot_m(likely.deviation_m, unseen_m)
             covariance_of_centre_m2 = covariance_along_m2(view.axes.T, deviation_m)
-            sides = SideBounds.of_view(likely.sides_m, view.axes, box).with_foot_above(unseen_m)
+            sides = SideBounds.of_view(likely.sides_m, view.axes, box)
+            # What is completed reaches down to its support; what is not ends where no more is seen of it.
+            is_completed = completion is not Completion.NONE
+            sides = sides.with_foot_above(unseen_m) if is_completed else sides.with_foot_below(unseen_m)
             if whole.if_hidden_m is not None:
                 # What is too near to have depth, such as a finger, may hide a part of it: both are as likely.
                 status |= Status.PARTLY_MEASURED

@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from analytic_scenes import AnalyticScene, Box, Cylinder, look_at, upright
 from instance_seg_ros.core.geometry import OrientedBox, Transform
+from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import LiftingSettings
 from instance_seg_ros.learning.evaluation import geometry_errors
 from instance_seg_ros.learning.evaluation.geometry_errors import scene_errors, sides_beyond_m
 from instance_seg_ros.learning.evaluation.geometry_scenes import NAMES, geometry_scenes
 from instance_seg_ros.learning.synthetic.objects import FAMILIES
-from instance_seg_ros.lifting import Lifter
+from instance_seg_ros.lifting import Completion, Lifter
 from instance_seg_ros.lifting.box_bounds import SIGMAS_OF_90_PERCENT, SideBounds
 
 AXES = np.array([[-1, -44, 68], [76, 23, 16], [-28, 64, 41]]) / 81  # as columns
@@ -37,6 +39,23 @@ def test_a_smaller_box_is_no_smaller_than_nothing() -> None:
     np.testing.assert_allclose(inner.size_m, [0.12, 0.02, 0.0], atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("height_m", "inner_m", "outer_m"),
+    [
+        ([[-0.3, 0.0], [0.0, 0.01]], [0.04, 0.04], [-0.03, 0.04]),  # ends by far higher than its top, by the one bound
+        ([[-0.3, -0.1], [-0.05, -0.04]], [0.03, 0.03], [0.03, 0.03]),  # by both
+    ],
+)
+def test_a_smaller_box_lies_in_the_larger_one_whatever_is_said(
+    height_m: list[list[float]], inner_m: list[float], outer_m: list[float]
+) -> None:
+    beyond_m = BEYOND_M.copy()
+    beyond_m[2] = height_m
+    inner, outer = SideBounds(beyond_m).boxes(BOX)
+    np.testing.assert_allclose(ends_m(inner)[2], inner_m, atol=1e-12)
+    np.testing.assert_allclose(ends_m(outer)[2], outer_m, atol=1e-12)
+
+
 @pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2), (2, 0, 1)])
 @pytest.mark.parametrize("signs", [(1, 1, 1), (-1, 1, 1), (1, -1, -1)])
 def test_what_is_known_along_the_axes_of_a_view_is_told_along_those_of_the_box(
@@ -55,10 +74,13 @@ def test_independent_errors_widen_bounds_about_their_middle() -> None:
     np.testing.assert_allclose(found[2, 0], [-0.015 - 1.645, -0.015 + 1.645], atol=1e-3)
 
 
-def test_what_may_end_higher_or_reach_farther_has_wider_bounds_there_alone() -> None:
+def test_what_may_end_higher_or_lower_or_reach_farther_has_wider_bounds_there_alone() -> None:
     higher = SideBounds(BEYOND_M).with_foot_above(0.05).beyond_m
     assert higher[2, 0].tolist() == [-0.05, 0.0]
     assert SideBounds(BEYOND_M).with_foot_above(0.01).beyond_m.tolist() == BEYOND_M.tolist()
+    lower = SideBounds(BEYOND_M).with_foot_below(0.05).beyond_m
+    assert lower[2, 0].tolist() == [-0.03, 0.05]
+    assert np.count_nonzero(lower != BEYOND_M) == 1
     farther = SideBounds(BEYOND_M).reaching(np.array([0.05, -0.04, 0.0])).beyond_m
     changed = farther != BEYOND_M
     assert np.argwhere(changed).tolist() == [[0, 1, 1], [1, 0, 1]]
@@ -71,6 +93,24 @@ def test_a_mesh_reaches_beyond_the_sides_of_a_box_along_its_axes() -> None:
     np.testing.assert_allclose(sides_beyond_m(BOX, vertices_m, AXES.T), expected_m, atol=1e-12)
     turned_m = np.array(expected_m)[::-1, ::-1]
     np.testing.assert_allclose(sides_beyond_m(BOX, vertices_m, -AXES.T[::-1]), turned_m, atol=1e-9)
+
+
+@pytest.mark.parametrize("elevation_deg", [20, 50])
+def test_what_is_held_behind_something_may_go_on_below_what_is_seen_of_it(elevation_deg: float) -> None:
+    bodies = [
+        Box((0.06, 0.06, 0.1), upright(0, 0, 0.15)),
+        Box((0.02, 0.2, 0.06), upright(0.1, 0, 0.1 + 0.1 * np.tan(np.radians(elevation_deg)))),  # before its lower half
+        Cylinder(0.03, 0.1, upright(0, 0.25, 0.05)),
+    ]
+    scene = AnalyticScene(bodies, look_at((0, 0, 0.15), 0.8, elevation_deg))
+    frame, labels = scene.render(0.001)
+    held = Lifter(LiftingSettings()).lift(frame, Instances.from_labels(labels)).instances[0]
+    assert held.completion is Completion.NONE and held.inner_box is not None and held.outer_box is not None
+    inner_m, outer_m = (
+        float(scene.T_world_camera.apply(box.corners_m)[:, 2].min()) for box in (held.inner_box, held.outer_box)
+    )
+    assert outer_m <= 0.1 <= inner_m < 0.2
+    assert held.inner_box.size_m[2] > 0
 
 
 @pytest.mark.parametrize(("sensor", "seed"), [("plain", 11), ("active_stereo", 12)])
