@@ -57,23 +57,32 @@ class SideBounds:
 
     def boxes(self, box: OrientedBox) -> tuple[OrientedBox, OrientedBox]:
         """The smaller and the larger box; the first lies in the second, and has no side shorter than nothing."""
-        inner_m, outer_m = (
-            _in_order(self.beyond_m[..., which] * [-1, 1] + np.outer(box.size_m, [-0.5, 0.5])) for which in (0, 1)
-        )
-        inner_m = inner_m.clip(outer_m[:, :1], outer_m[:, 1:])
-        return _box_between(box, inner_m), _box_between(box, outer_m)
+        ends_m = _ends(self.beyond_m, box.size_m)
+        middles_m = np.asarray(box.T_camera_box.apply(ends_m.mean(axis=2)), dtype=np.float64)
+        sizes_m = ends_m[..., 1] - ends_m[..., 0]
+        rotation = box.T_camera_box.rotation
+        inner, outer = (OrientedBox(Transform(rotation, middles_m[k]), sizes_m[k]) for k in (0, 1))
+        return inner, outer
 
 
-def _in_order(ends_m: FloatArray) -> FloatArray:
-    """Ends (3, 2), and halfway between both where the lower one is the higher: of what may be as short as nothing."""
-    return np.where(ends_m[:, :1] <= ends_m[:, 1:], ends_m, ends_m.mean(axis=1, keepdims=True))
+@kernel("float64[:, :, ::1]", "float64[::1]")
+def _ends(beyond_m: FloatArray, size_m: FloatArray) -> FloatArray:
+    """Lower and upper ends of the smaller and of the larger box beside the middle of the box, (2, 3, 2).
 
-
-def _box_between(box: OrientedBox, ends_m: FloatArray) -> OrientedBox:
-    """The box between ends (3, 2) along the axes of another one, beside its middle."""
-    pose = box.T_camera_box
-    middle_m = np.asarray(pose.apply(ends_m.mean(axis=1)), dtype=np.float64)
-    return OrientedBox(Transform(pose.rotation, middle_m), ends_m[:, 1] - ends_m[:, 0])
+    Where the lower one would be the higher, as of what may be as short as nothing, both are halfway.
+    """
+    ends_m = np.empty((2, 3, 2))
+    for axis in range(3):
+        for which in (1, 0):
+            low_m = -size_m[axis] / 2 - beyond_m[axis, 0, which]
+            high_m = size_m[axis] / 2 + beyond_m[axis, 1, which]
+            if low_m > high_m:
+                low_m = high_m = (low_m + high_m) / 2
+            if which == 0:  # it lies in the larger one
+                low_m = min(max(low_m, ends_m[1, axis, 0]), ends_m[1, axis, 1])
+                high_m = min(max(high_m, ends_m[1, axis, 0]), ends_m[1, axis, 1])
+            ends_m[which, axis, 0], ends_m[which, axis, 1] = low_m, high_m
+    return ends_m
 
 
 @kernel("float64[:, :, ::1]", "float64[:, ::1]", "float64[:, ::1]")
