@@ -121,12 +121,14 @@ class Sight:
         shadowed: (C,) share of them behind the object itself, where no more is known of it than its completion.
         below_unseen: (C,) bool, whether above a place behind the object it was not seen, either, that the object ends:
             there the image does, or something else or a hole in the object's depth is.
+        under: (C,) bool, whether a place is hidden under a measured surface that is nobody's.
     """
 
     unknown: NDArray[np.bool_]
     hidden: NDArray[np.float64]
     shadowed: NDArray[np.float64]
     below_unseen: NDArray[np.bool_]
+    under: NDArray[np.bool_]
 
 
 def sight_of(
@@ -153,7 +155,7 @@ def sight_of(
         up: (3,) unit vector, in the frame of the poses.
     """
     thick_m, length_m = gripper.finger_thickness_m, gripper.finger_length_m
-    unknown, hidden, shadowed, below_unseen = scene_kernels.sight_of_fingers(
+    unknown, hidden, shadowed, below_unseen, under = scene_kernels.sight_of_fingers(
         poses.rotations,
         poses.origins_m,
         width_m,
@@ -184,7 +186,7 @@ def sight_of(
         )
         finger_m3 = thick_m * 2 * gripper.fingers.half_y * length_m
         unknown |= in_holes_m3 > _MOST_IN_HOLES * finger_m3
-    return Sight(unknown, hidden, shadowed, below_unseen)
+    return Sight(unknown, hidden, shadowed, below_unseen, under)
 
 
 def rays_of_holes(

@@ -57,8 +57,9 @@ class GraspSampler:
         opened gripper is checked on its straight way in and while it closes: against all measured points of the frame
         and the completed sides of the other objects, with `clearance_m`; against the half space below the support
         plane, the scene's where the object has none; and against the object itself. No finger goes beyond the image's
-        border, or, by more than a twentieth of its volume while it closes, where the object's mask has no depth, or
-        behind an object that is cut where it is not seen above that it ends. Other space that the camera did not see
+        border, under a measured surface that is no instance's, or, by more than a twentieth of its volume while it
+        closes, where the object's mask has no depth, or behind an object that is cut where it is not seen above that it
+        ends. Other space that the camera did not see
         counts as free, but costs quality where something else hides it.
 
         Args:
@@ -165,6 +166,8 @@ class GraspSampler:
             if body.cut:  # where its outline was not seen, its far side may be farther than what completes it
                 known &= ~sight.below_unseen
             rejected[Rejection.UNKNOWN] += int((~known).sum())
+            rejected[Rejection.SCENE] += int((known & sight.under).sum())
+            known &= ~sight.under
             marks = marks_of(poses, closed, body, sight, up, self.friction, gripper.max_opening_m)
             quality = quality_of(marks)
             chosen = self._best_free(body, poses, closed, known, quality, others_m, rejected)

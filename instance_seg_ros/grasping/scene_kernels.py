@@ -181,7 +181,7 @@ def sight_of_fingers(
     unmeasured: NDArray[np.int16],
     own: int,
     up: Floats,
-) -> tuple[Flags, Floats, Floats, Flags]:
+) -> tuple[Flags, Floats, Floats, Flags, Flags]:
     """What the camera saw where the fingers go: at their tips, and a third and two thirds of their length above.
 
     Args:
@@ -200,12 +200,13 @@ def sight_of_fingers(
         outside: (C,) whether one of the places is beyond the image's border.
         hidden, shadowed: (C,) shares of them behind something else and behind the object itself.
         below_unseen: (C,) whether above one of the latter, too, it was not seen that the object ends.
+        under: (C,) whether one of the places is under a surface that is nobody's.
     """
     height, width = depth_m.shape
     count, places = len(origins_m), 4
     aside_m = np.empty(places)
     outside, hidden, shadowed = np.zeros(count, np.bool_), np.zeros(count), np.zeros(count)
-    below_unseen = np.zeros(count, np.bool_)
+    below_unseen, under = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
     for c in range(count):
         aside_m[2], aside_m[3] = width_m[c] / 2 + thickness_m / 2, openings_m[c] / 2 + thickness_m - thickness_m / 2
         aside_m[0], aside_m[1] = -aside_m[3], -aside_m[2]
@@ -226,7 +227,35 @@ def sight_of_fingers(
                     below_unseen[c] |= not _free_above(x, y, z, up, depth_m, camera, owner_image, unmeasured, own)
                 else:
                     hidden[c] += 1
-    return outside, hidden / (3 * places), shadowed / (3 * places), below_unseen
+                    if owner_image[row, column] == 0:
+                        under[c] |= _under_nobodys(x, y, z, up, depth_m, camera, owner_image)
+    return outside, hidden / (3 * places), shadowed / (3 * places), below_unseen, under
+
+
+@inner
+def _under_nobodys(
+    x: float,
+    y: float,
+    z: float,
+    up: Floats,
+    depth_m: NDArray[np.float32],
+    camera: NDArray[np.float32],
+    owner_image: NDArray[np.int16],
+) -> bool:
+    """Whether the way up from a hidden place comes out through a measured surface of nobody's, and not above it.
+
+    Nobody's sides are not completed: what lies under such a surface may well be inside of what has it.
+    """
+    height, width = depth_m.shape
+    for step in range(1, _MOST_STEPS_UP):
+        rise_m = step * _STEP_UP_M
+        p_z = z + rise_m * up[2]
+        row, column, inside = _pixel(x + rise_m * up[0], y + rise_m * up[1], p_z, camera, width, height)
+        if not inside or depth_m[row, column] == 0 or owner_image[row, column] != 0:
+            return False
+        if depth_m[row, column] >= p_z - _SIGHT_TOLERANCE_M:
+            return depth_m[row, column] < p_z
+    return False
 
 
 @inner

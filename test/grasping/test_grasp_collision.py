@@ -298,6 +298,28 @@ def test_behind_an_object_it_is_seen_above_whether_it_ends(
     assert (sight.shadowed.tolist(), sight.below_unseen.tolist()) == ([1.0], [unseen])
 
 
+@pytest.mark.parametrize(
+    ("rows", "depth_m", "owner", "under"),
+    [
+        ((0, 14), 0.995, 0, True),  # the way up comes out through it: the place may be inside of what has it
+        ((0, 14), 2.0, 0, False),  # what hides the place ends below
+        ((0, 14), 0.0, 0, False),
+        ((0, 14), 0.995, 2, False),  # of an instance the sides are completed
+        ((0, 0), 0.5, 0, False),  # nobody's, up to the image's border: seen nowhere
+    ],
+)
+def test_no_finger_goes_under_a_surface_that_is_nobody_s(
+    rows: tuple[int, int], depth_m: float, owner: int, under: bool
+) -> None:
+    image_m, owners = np.full((48, 64), 0.5, np.float32), NOTHING.copy()
+    image_m[slice(*rows)], owners[slice(*rows)] = depth_m, owner
+    frame = RgbdFrame(None, image_m, Intrinsics(64, 48, 60.0, 60.0, 31.5, 23.5))
+    poses = in_body(poses_at((0.0, 0.0, 1.0), rotation=np.eye(3)))
+    up = T_CAMERA_BODY.inverse().rotation @ np.array([0.0, -1.0, 0.0])
+    sight = sight_of(poses, np.zeros(1), GRIPPER, frame, T_CAMERA_BODY, owners, NOTHING, NO_HOLES, 1, up)
+    assert (sight.hidden.tolist(), sight.under.tolist()) == ([1.0], [under])
+
+
 SHARP = Intrinsics(128, 96, 1200.0, 1200.0, 63.5, 47.5)
 """At 1 m, 0.83 mm a pixel."""
 
@@ -465,7 +487,7 @@ def test_marks_are_those_of_the_closed_grasp() -> None:
     normals = np.array([[-1.0, 0, 0]] * 2 + [[np.cos(lean), 0, np.sin(lean)]] * 2)
     body = body_at(points_m, normals)
     poses = poses_at((0, 0, 0))
-    sight = Sight(np.array([False]), np.array([0.25]), np.array([0.125]), np.array([False]))
+    sight = Sight(np.array([False]), np.array([0.25]), np.array([0.125]), np.array([False]), np.array([False]))
     values = marks_of(poses, closed_on(body, poses), body, sight, UP, 0.5, 0.08)
     marks = dict(zip(MARKS, values[0].tolist(), strict=True))
     expected = {
@@ -562,7 +584,7 @@ def test_at_an_edge_the_side_is_touched_not_the_top(facing: float, counts: bool)
 def test_a_body_that_reaches_little_between_the_fingers_is_grazed(depth_m: float, grazing: float) -> None:
     points_m = np.array([[x, 0.0, z] for x in (-0.02, 0.02) for z in (0.0, depth_m)])
     body = body_at(points_m, np.array([[-1.0, 0, 0]] * 2 + [[1.0, 0, 0]] * 2))
-    sight = Sight(np.array([False]), np.zeros(1), np.zeros(1), np.array([False]))
+    sight = Sight(np.array([False]), np.zeros(1), np.zeros(1), np.array([False]), np.array([False]))
     closed = closed_on(body, poses_at((0, 0, 0)))
     marks = marks_of(poses_at((0, 0, 0)), closed, body, sight, UP, 0.5, 0.08)
     assert marks[0, MARKS.index("grazing")] == pytest.approx(grazing, abs=1e-6)
@@ -819,7 +841,7 @@ def closed_as(**changes: float) -> Closed:
 def test_each_mark_is_its_share_of_the_worst(name: str, changes: dict[str, float], mark: float) -> None:
     slanted = np.array([[0.5, 0, np.sqrt(0.75)], [0, -1, 0], [np.sqrt(0.75), 0, -0.5]])
     poses = poses_at((0.01, 0.02, 0.03), opening_m=0.06, rotation=slanted)
-    sight = Sight(np.array([False]), np.array([0.0]), np.array([0.0]), np.array([False]))
+    sight = Sight(np.array([False]), np.array([0.0]), np.array([0.0]), np.array([False]), np.array([False]))
     marks = marks_of(poses, closed_as(**changes), body_at(np.zeros((1, 3))), sight, UP, 0.5, 0.08)
     assert marks[0, MARKS.index(name)] == pytest.approx(mark, abs=1e-6)
 
