@@ -43,7 +43,7 @@ class Verdict(enum.Enum):
     CENTRE = "centre"
     """Status OK, and its centre is outside of what its covariance allows."""
     BOUNDED = "bounded"
-    """Status OK, its centre is where it may be, and its box is far off, but the object is within the box's bounds."""
+    """Status OK, its centre is where it may be, and its box is far off, but bounds hold each size that is."""
     BOX = "box"
     """The same, and it is not."""
 
