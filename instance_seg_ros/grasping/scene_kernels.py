@@ -227,8 +227,7 @@ def sight_of_fingers(
                     below_unseen[c] |= not _free_above(x, y, z, up, depth_m, camera, owner_image, unmeasured, own)
                 else:
                     hidden[c] += 1
-                    if owner_image[row, column] == 0:
-                        under[c] |= _under_nobodys(x, y, z, up, depth_m, camera, owner_image)
+                under[c] |= _under_nobodys(x, y, z, up, depth_m, camera, owner_image)
     return outside, hidden / (3 * places), shadowed / (3 * places), below_unseen, under
 
 
@@ -251,10 +250,10 @@ def _under_nobodys(
         rise_m = step * _STEP_UP_M
         p_z = z + rise_m * up[2]
         row, column, inside = _pixel(x + rise_m * up[0], y + rise_m * up[1], p_z, camera, width, height)
-        if not inside or depth_m[row, column] == 0 or owner_image[row, column] != 0:
+        if not inside or depth_m[row, column] == 0:
             return False
         if depth_m[row, column] >= p_z - _SIGHT_TOLERANCE_M:
-            return depth_m[row, column] < p_z
+            return owner_image[row, column] == 0 and depth_m[row, column] < p_z
     return False
 
 

@@ -308,16 +308,17 @@ def test_behind_an_object_it_is_seen_above_whether_it_ends(
         ((0, 0), 0.5, 0, False),  # nobody's, up to the image's border: seen nowhere
     ],
 )
+@pytest.mark.parametrize("hidden_by", [0, 1, 2])  # nobody's, the object itself, another one
 def test_no_finger_goes_under_a_surface_that_is_nobody_s(
-    rows: tuple[int, int], depth_m: float, owner: int, under: bool
+    rows: tuple[int, int], depth_m: float, owner: int, under: bool, hidden_by: int
 ) -> None:
-    image_m, owners = np.full((48, 64), 0.5, np.float32), NOTHING.copy()
+    image_m, owners = np.full((48, 64), 0.5, np.float32), np.full_like(NOTHING, hidden_by)
     image_m[slice(*rows)], owners[slice(*rows)] = depth_m, owner
     frame = RgbdFrame(None, image_m, Intrinsics(64, 48, 60.0, 60.0, 31.5, 23.5))
     poses = in_body(poses_at((0.0, 0.0, 1.0), rotation=np.eye(3)))
     up = T_CAMERA_BODY.inverse().rotation @ np.array([0.0, -1.0, 0.0])
     sight = sight_of(poses, np.zeros(1), GRIPPER, frame, T_CAMERA_BODY, owners, NOTHING, NO_HOLES, 1, up)
-    assert (sight.hidden.tolist(), sight.under.tolist()) == ([1.0], [under])
+    assert ((sight.hidden + sight.shadowed).tolist(), sight.under.tolist()) == ([1.0], [under])
 
 
 SHARP = Intrinsics(128, 96, 1200.0, 1200.0, 63.5, 47.5)
