@@ -21,9 +21,10 @@ from torch import nn
 
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import LiftingSettings
-from instance_seg_ros.learning.evaluation.geometry_errors import SIGMAS_OF_90_PERCENT, sides_beyond_m
+from instance_seg_ros.learning.evaluation.geometry_errors import sides_beyond_m
 from instance_seg_ros.learning.evaluation.geometry_scenes import TrueScene
 from instance_seg_ros.lifting import Lifter
+from instance_seg_ros.lifting.box_bounds import SIGMAS_OF_90_PERCENT
 from instance_seg_ros.lifting.camera_noise import CameraNoise
 from instance_seg_ros.lifting.likely_centre import MOST_SIGMAS, Likely, LikelyCentres, View
 

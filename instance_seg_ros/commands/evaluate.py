@@ -75,8 +75,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sensor",
         metavar="NAMES",
         help=f"what a store is seen through, comma-separated: {', '.join(SENSORS)} (default: {RANDOM_SENSOR}, as in "
-        "training); what the scenes of --geometry are seen through, one of the cameras by name (default: plain noise, "
-        "which averages out)",
+        "training); what the scenes of --geometry are seen through, one of the cameras by name, or any, another one "
+        "for each (default: plain noise, which averages out)",
     )
     parser.add_argument(
         "--condition",

@@ -14,6 +14,7 @@ from instance_seg_ros.core.geometry import OrientedBox, Transform
 FloatArray = NDArray[np.float64]
 
 SIGMAS_OF_90_PERCENT = 1.645
+"""Within so many standard deviations to either side are 90 % of what is distributed normally."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -42,6 +42,7 @@ _LEAST_STEP_M, _OF_EITHER = 0.02, 0.3
 """The background is farther off by at least the first; what departs from a side by less than this share of the step is
 of that side."""
 _LINES_STRIDE, _FEWEST_LINES = 2, 4
+"""A mask is looked at in every so many rows and columns, and tells by no fewer of them at either side."""
 _MEDIAN_APART = 0.954
 """Of two numbers with the same normal distribution, in its standard deviations."""
 

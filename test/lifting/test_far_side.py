@@ -8,9 +8,10 @@ import pytest
 from instance_seg_ros.core.geometry import OrientedBox, Transform
 from instance_seg_ros.core.parameters import LiftingSettings
 from instance_seg_ros.learning.evaluation import geometry_errors
-from instance_seg_ros.learning.evaluation.geometry_errors import SIGMAS_OF_90_PERCENT, ObjectError, scene_errors
+from instance_seg_ros.learning.evaluation.geometry_errors import ObjectError, scene_errors
 from instance_seg_ros.learning.evaluation.geometry_scenes import geometry_scenes
 from instance_seg_ros.lifting import Lifter
+from instance_seg_ros.lifting.box_bounds import SIGMAS_OF_90_PERCENT
 from instance_seg_ros.lifting.far_side import FARTHEST_M, SURE_M, USUAL_M, FarSides, WholeView
 from instance_seg_ros.lifting.likely_centre import ASIDE, Likely
 from instance_seg_ros.lifting.solid import Body

@@ -9,9 +9,10 @@ import pytest
 
 from instance_seg_ros.core.parameters import LiftingSettings
 from instance_seg_ros.learning.evaluation import geometry_errors
-from instance_seg_ros.learning.evaluation.geometry_errors import SIGMAS_OF_90_PERCENT, ObjectError, scene_errors
+from instance_seg_ros.learning.evaluation.geometry_errors import ObjectError, scene_errors
 from instance_seg_ros.learning.evaluation.geometry_scenes import geometry_scenes
 from instance_seg_ros.lifting import Lifter
+from instance_seg_ros.lifting.box_bounds import SIGMAS_OF_90_PERCENT
 from instance_seg_ros.lifting.hidden_ends import HiddenEnds
 from instance_seg_ros.lifting.likely_centre import Likely, LikelyCentres, PartialView
 from instance_seg_ros.lifting.solid import Body

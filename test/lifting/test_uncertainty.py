@@ -9,10 +9,11 @@ from instance_seg_ros.core.geometry import OrientedBox, Transform
 from instance_seg_ros.core.parameters import LiftingSettings
 from instance_seg_ros.core.status import Status
 from instance_seg_ros.learning.evaluation import geometry_errors
-from instance_seg_ros.learning.evaluation.geometry_errors import SIGMAS_OF_90_PERCENT, scene_errors
+from instance_seg_ros.learning.evaluation.geometry_errors import scene_errors
 from instance_seg_ros.learning.evaluation.geometry_scenes import NAMES, geometry_scenes
 from instance_seg_ros.learning.synthetic.objects import FAMILIES
 from instance_seg_ros.lifting import Lifter, Support
+from instance_seg_ros.lifting.box_bounds import SIGMAS_OF_90_PERCENT
 from instance_seg_ros.lifting.uncertainty import (
     centroid_covariance_m2,
     covariance_along_m2,

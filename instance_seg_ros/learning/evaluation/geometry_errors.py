@@ -17,12 +17,12 @@ from instance_seg_ros.core.status import Status
 from instance_seg_ros.learning.evaluation.geometry_scenes import TrueObject, TrueScene
 from instance_seg_ros.learning.evaluation.silence import Verdict, verdict
 from instance_seg_ros.lifting import Completion, Instance3D, Lifter
+from instance_seg_ros.lifting.box_bounds import SIGMAS_OF_90_PERCENT
 
 FloatArray = NDArray[np.float64]
 
 BOTTOM_WITHIN_M = 0.008
 """A box's lower end is right within this of the object's true lowest point; where depth is noisier, within 3 sigma."""
-SIGMAS_OF_90_PERCENT = 1.645
 _SAME_M = 1e-6
 """Points that depart from a line by less are on it."""
 INVENTED_M = 0.02

@@ -72,6 +72,13 @@ def test_a_scene_depends_on_its_seed_and_number_alone(scenes: dict[str, TrueScen
     assert not np.array_equal(next(iter(geometry_scenes(1, 4))).frame.depth_m, again.frame.depth_m)
 
 
+def test_each_scene_has_a_camera_of_its_own_that_is_the_same_again() -> None:
+    first, again = (list(geometry_scenes(3, 3, ("table",), sensor="any")) for _ in range(2))
+    assert len({scene.noise_m for scene in first}) == 3
+    for scene, same in zip(first, again, strict=True):
+        np.testing.assert_array_equal(scene.frame.depth_m, same.frame.depth_m)
+
+
 def test_a_sensor_changes_how_depth_is_measured_and_nothing_else() -> None:
     (plain,), (seen,) = geometry_scenes(1, 3), geometry_scenes(1, 3, sensor="structured_light")
     np.testing.assert_array_equal(seen.labels, plain.labels)
