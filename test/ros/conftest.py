@@ -48,6 +48,8 @@ from instance_seg_ros.tracking.tracker import Tracker
 # Read when the first participant is made: without it, images between processes wait for repairs every now and then.
 os.environ.update(with_profiles(os.environ))
 
+STDERR = 2
+"""Where ROS writes its log: into a file of pytest's `capfd`, for a test that has it."""
 TIMEOUT_S = 20.0
 OPTICAL_FRAME = "camera_color_optical_frame"
 
@@ -144,21 +146,19 @@ class Probe(Node):
 
 
 class Stage:
-    """The node under test, the probe, the executor of both and what the node wrote on the terminal."""
+    """The node under test, the probe and the executor of both."""
 
-    def __init__(
-        self, node: InstanceSegNode, probe: Probe, executor: SingleThreadedExecutor, capture: pytest.CaptureFixture[str]
-    ) -> None:
+    def __init__(self, node: InstanceSegNode, probe: Probe, executor: SingleThreadedExecutor) -> None:
         self.node = node
         self.probe = probe
         self.executor = executor
-        self._capture = capture
-        self._logged = ""
 
     def log_lines(self, text: str) -> list[str]:
         """The node's log lines with that text in them, as a person sees them."""
-        self._logged += self._capture.readouterr().err
-        return [line for line in self._logged.splitlines() if text in line]
+        # Not by the fixture's readouterr(): it empties the file that it has read, and loses what the node's threads
+        # wrote in between.
+        logged = os.pread(STDERR, os.fstat(STDERR).st_size, 0).decode(errors="replace")
+        return [line for line in logged.splitlines() if text in line]
 
     def close(self) -> None:
         """Ends both nodes, and lets go of them: pytest keeps a fixture until its test has been torn down."""
@@ -209,7 +209,7 @@ class Stage:
 
     def connected(self, *, color: type = Image, depth: type | None = Image) -> bool:
         """Whether the probe reaches the inputs, without depth for None, and the node the probe."""
-        inputs = (("color", color), ("depth", depth), ("color_info", CameraInfo))
+        inputs = (("color", color), ("depth", depth), ("color_info", CameraInfo), ("depth_info", CameraInfo))
         outputs = self.node.subscribers()
         return all(self.probe.subscribers(name, kind) for name, kind in inputs if kind is not None) and all(
             outputs[f"/instance_seg/{name}"] for name in self.probe.listened
@@ -317,7 +317,7 @@ def make_stage(ros: None, capfd: pytest.CaptureFixture[str]) -> Iterator[Callabl
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         executor.add_node(probe)
-        stages.append(Stage(node, probe, executor, capfd))
+        stages.append(Stage(node, probe, executor))
         return stages[-1]
 
     yield make
