@@ -20,12 +20,12 @@ _ORTHONORMAL_TOLERANCE = 1e-4
 
 
 def frozen(values: ArrayLike, shape: tuple[int, ...], name: str) -> NDArray[np.float64]:
-    """A read-only float64 copy of something with a name.
+    """A read-only, contiguous float64 copy of something with a name.
 
     Raises:
         ValueError: for another shape, or a value that is not finite.
     """
-    array = np.array(values, dtype=np.float64)
+    array = np.array(values, dtype=np.float64, order="C")
     if array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, not {array.shape}")
     numbers = array.ravel().tolist()  # of so few, Python is faster than NumPy, and a sum is faster than a look at each

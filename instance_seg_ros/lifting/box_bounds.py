@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.core.compiled import kernel
-from instance_seg_ros.core.geometry import OrientedBox, Transform
+from instance_seg_ros.core.geometry import OrientedBox
 
 FloatArray = NDArray[np.float64]
 
@@ -31,8 +31,7 @@ class SideBounds:
     @classmethod
     def of_view(cls, sides_m: FloatArray, axes: FloatArray, box: OrientedBox) -> SideBounds:
         """Those that are known along the axes (3, 3), as rows, of a view, in any order and with any signs."""
-        rotation = np.ascontiguousarray(box.T_camera_box.rotation)
-        return cls(_along_box(np.ascontiguousarray(sides_m), np.ascontiguousarray(axes), rotation))
+        return cls(_along_box(np.ascontiguousarray(sides_m), np.ascontiguousarray(axes), box.T_camera_box.rotation))
 
     def with_foot_above(self, unseen_m: float) -> SideBounds:
         """For an object that may end so much higher than is assumed."""
@@ -52,27 +51,30 @@ class SideBounds:
         beyond_m[..., 1] = np.maximum(beyond_m[..., 1], np.stack([-aside_m, aside_m], axis=1))
         return SideBounds(beyond_m)
 
-    def widened(self, deviations_m: FloatArray) -> SideBounds:
-        """For errors that are independent of these, with standard deviations (3,) along the axes of the box."""
-        return SideBounds(_widened(self.beyond_m, SIGMAS_OF_90_PERCENT * deviations_m))
+    def widened(self, covariance_m2: FloatArray, box: OrientedBox) -> SideBounds:
+        """For errors of the sides that are independent of these, with a covariance (3, 3) in the camera's frame."""
+        return SideBounds(_widened(self.beyond_m, np.ascontiguousarray(covariance_m2), box.T_camera_box.rotation))
 
     def boxes(self, box: OrientedBox) -> tuple[OrientedBox, OrientedBox]:
         """The smaller and the larger box; the first lies in the second, and has no side shorter than nothing."""
-        ends_m = _ends(self.beyond_m, box.size_m)
-        middles_m = np.asarray(box.T_camera_box.apply(ends_m.mean(axis=2)), dtype=np.float64)
-        sizes_m = ends_m[..., 1] - ends_m[..., 0]
-        rotation = box.T_camera_box.rotation
-        inner, outer = (OrientedBox(Transform(rotation, middles_m[k]), sizes_m[k]) for k in (0, 1))
+        pose = box.T_camera_box
+        middles_m, sizes_m = _middles_and_sizes(self.beyond_m, box.size_m, pose.rotation, pose.translation_m)
+        inner, outer = (OrientedBox(pose.moved_to(middles_m[k]), sizes_m[k]) for k in (0, 1))
         return inner, outer
 
 
-@kernel("float64[:, :, ::1]", "float64[::1]")
-def _ends(beyond_m: FloatArray, size_m: FloatArray) -> FloatArray:
-    """Lower and upper ends of the smaller and of the larger box beside the middle of the box, (2, 3, 2).
+@kernel("float64[:, :, ::1]", "float64[::1]", "float64[:, ::1]", "float64[::1]")
+def _middles_and_sizes(
+    beyond_m: FloatArray, size_m: FloatArray, rotation: FloatArray, translation_m: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Middles (2, 3), in the camera's frame, and sizes (2, 3) of the smaller and of the larger box.
 
-    Where the lower one would be the higher, as of what may be as short as nothing, both are halfway.
+    Where the lower end of one would be the higher, as of what may be as short as nothing, both are halfway.
+
+    Args:
+        size_m, rotation, translation_m: of the box.
     """
-    ends_m = np.empty((2, 3, 2))
+    ends_m, middles_m, sizes_m = np.empty((2, 3, 2)), np.empty((2, 3)), np.empty((2, 3))
     for axis in range(3):
         for which in (1, 0):
             low_m = -size_m[axis] / 2 - beyond_m[axis, 0, which]
@@ -83,7 +85,13 @@ def _ends(beyond_m: FloatArray, size_m: FloatArray) -> FloatArray:
                 low_m = min(max(low_m, ends_m[1, axis, 0]), ends_m[1, axis, 1])
                 high_m = min(max(high_m, ends_m[1, axis, 0]), ends_m[1, axis, 1])
             ends_m[which, axis, 0], ends_m[which, axis, 1] = low_m, high_m
-    return ends_m
+            sizes_m[which, axis] = high_m - low_m
+    for which in range(2):
+        for k in range(3):
+            middles_m[which, k] = translation_m[k]
+            for axis in range(3):
+                middles_m[which, k] += rotation[k, axis] * (ends_m[which, axis, 0] + ends_m[which, axis, 1]) / 2
+    return middles_m, sizes_m
 
 
 @kernel("float64[:, :, ::1]", "float64[:, ::1]", "float64[:, ::1]")
@@ -104,13 +112,18 @@ def _along_box(sides_m: FloatArray, axes: FloatArray, rotation: FloatArray) -> F
     return beyond_m
 
 
-@kernel("float64[:, :, ::1]", "float64[::1]")
-def _widened(beyond_m: FloatArray, by_m: FloatArray) -> FloatArray:
-    """Bounds (3, 2, 2) that are farther from their middle, in the root mean square with (3,)."""
+@kernel("float64[:, :, ::1]", "float64[:, ::1]", "float64[:, ::1]")
+def _widened(beyond_m: FloatArray, covariance_m2: FloatArray, rotation: FloatArray) -> FloatArray:
+    """Bounds (3, 2, 2) along the columns of a rotation, farther from their middle for errors with a covariance."""
     wider_m = np.empty((3, 2, 2))
     for axis in range(3):
+        variance_m2 = 0.0
+        for i in range(3):
+            for k in range(3):
+                variance_m2 += rotation[i, axis] * covariance_m2[i, k] * rotation[k, axis]
+        by_m = SIGMAS_OF_90_PERCENT * math.sqrt(max(variance_m2, 0.0))
         for side in range(2):
             middle_m = (beyond_m[axis, side, 0] + beyond_m[axis, side, 1]) / 2
-            half_m = math.hypot(beyond_m[axis, side, 1] - middle_m, by_m[axis])
+            half_m = math.hypot(beyond_m[axis, side, 1] - middle_m, by_m)
             wider_m[axis, side, 0], wider_m[axis, side, 1] = middle_m - half_m, middle_m + half_m
     return wider_m

@@ -91,21 +91,39 @@ class CameraNoise:
 
     def covariance_m2(self, at_m: FloatArray) -> FloatArray:
         """Covariance (3, 3) of where something at (3,) is seen, in the camera's optical frame."""
-        squared_m2 = float(at_m @ at_m)
-        along_m2 = FLOOR_M**2 + (self.swelling_per_m2 * squared_m2) ** 2
-        across_m2 = FLOOR_M**2 + self.beside_px**2 * squared_m2 / self.focal_px**2
-        return across_m2 * np.eye(3) + (along_m2 - across_m2) * np.outer(at_m, at_m) / max(squared_m2, 1e-12)
+        return _covariance_m2(np.ascontiguousarray(at_m), self.swelling_per_m2, self.beside_px / self.focal_px)
 
 
+@kernel("float64[::1]", "float64", "float64")
+def _covariance_m2(at_m: FloatArray, swelling_per_m2: float, beside: float) -> FloatArray:
+    """`CameraNoise.covariance_m2`; `beside` is across the line of sight, at 1 m."""
+    squared_m2 = at_m[0] * at_m[0] + at_m[1] * at_m[1] + at_m[2] * at_m[2]
+    along_m2 = FLOOR_M**2 + (swelling_per_m2 * squared_m2) ** 2
+    across_m2 = FLOOR_M**2 + beside**2 * squared_m2
+    covariance_m2 = np.empty((3, 3))
+    for i in range(3):
+        for k in range(3):
+            covariance_m2[i, k] = (along_m2 - across_m2) * at_m[i] * at_m[k] / max(squared_m2, 1e-12)
+        covariance_m2[i, i] += across_m2
+    return covariance_m2
+
+
+@kernel("float64[:, ::1]")
 def _varied_px(sides_px: FloatArray) -> float:
     """Standard deviation, from place to place, of how far depth lies beside masks (N, 2), NaN where it is not known.
 
     What lies beside by as much everywhere makes a plane look shifted, and not as if it swelled; and what is in the
     wrong place may be the masks, all of them or one. So it is told by the median of how far two of them differ.
     """
-    apart_px = np.abs(sides_px[:, None] - sides_px)[np.triu_indices(len(sides_px), 1)]
-    apart_px = apart_px[np.isfinite(apart_px)]
-    return median(apart_px) / _MEDIAN_APART if len(apart_px) else 0.0
+    apart_px, count = np.empty(len(sides_px) * (len(sides_px) - 1)), 0
+    for first in range(len(sides_px)):
+        for second in range(first):
+            for axis in range(2):
+                own_px = abs(sides_px[first, axis] - sides_px[second, axis])
+                if not math.isnan(own_px):
+                    apart_px[count] = own_px
+                    count += 1
+    return median_of_first(apart_px, count) / _MEDIAN_APART if count else 0.0
 
 
 @kernel(
@@ -247,14 +265,14 @@ def _out_px(
             count += 1
     if count < (window_px - _EDGE_PX) // 2:
         return math.nan
-    near_m, count = median_of_first(some, count), 0
+    near_m, count = _median_of_few(some, count), 0
     for k in range(window_px + _EDGE_PX, 2 * window_px):
         if values[k] > 0:
             some[count] = values[k]
             count += 1
     if count < max((window_px - _EDGE_PX) // 3, 1):
         return math.nan
-    step_m = median_of_first(some, count) - near_m
+    step_m = _median_of_few(some, count) - near_m
     if step_m < _LEAST_STEP_M:
         return math.nan
     first_far = 2 * window_px
@@ -269,3 +287,16 @@ def _out_px(
     if last_near < 0 or first_far - last_near - 1 > window_px // 2:
         return math.nan
     return (last_near + first_far) / 2 - window_px + 0.5
+
+
+@inner
+def _median_of_few(values: FloatArray, count: int) -> float:
+    """Of the first so many, which are put in order: of as few as here that is quicker than to part them."""
+    for i in range(1, count):
+        own, k = values[i], i
+        while k > 0 and values[k - 1] > own:
+            values[k] = values[k - 1]
+            k -= 1
+        values[k] = own
+    upper = values[count // 2]
+    return upper if count % 2 else (values[count // 2 - 1] + upper) / 2

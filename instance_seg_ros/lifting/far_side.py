@@ -93,17 +93,20 @@ class FarSides(LikelyCentres):
         return found
 
 
+@kernel("float64[::1]")
 def _with_second_axis_turned(features: FloatArray) -> FloatArray:
     """The features (F,) of the same object if its second axis pointed the other way; see `_describe`."""
-    turned = features.copy()
-    turned[[_SECOND_TO_CAMERA, 7]] *= -1
-    turned[13] = 1 - turned[13]
-    outline, bands = (
-        turned[18:][: 4 * _LEVELS].reshape(_LEVELS, 4),
-        turned[:_FEATURES][-3 * _BANDS :].reshape(_BANDS, 3),
-    )
-    outline[:] = outline[:, [0, 1, 3, 2]]
-    bands[:] = bands[::-1] * [1, -1, 1]
+    turned, bands = features.copy(), 18 + 4 * _LEVELS + 2 * _BANDS
+    for k in (_SECOND_TO_CAMERA, 7):
+        turned[k] = -features[k]
+    turned[13] = 1 - features[13]
+    for level in range(_LEVELS):
+        for k in range(2):
+            turned[18 + 4 * level + 2 + k] = features[18 + 4 * level + 3 - k]
+    for band in range(_BANDS):
+        for k in range(3):
+            value = features[bands + 3 * (_BANDS - 1 - band) + k]
+            turned[bands + 3 * band + k] = -value if k == 1 else value
     return turned
 
 

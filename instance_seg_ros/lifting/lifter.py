@@ -459,9 +459,9 @@ class Lifter:
         if whole is None or (whole.ends is not None and left_out > 0):
             beside_m2 = centroid_covariance_m2(box, visibility, is_round, support.kind, whole is not None, unseen_m)
             covariance_of_centre_m2 += beside_m2
-            sides = sides.widened(2 * _deviations_along_m(box, beside_m2))  # a centre moves half as far as a side
+            sides = sides.widened(4 * beside_m2, box)  # a centre moves half as far as a side
         noise_m2 = noise.covariance_m2(centre_m)
-        inner_box, outer_box = sides.widened(_deviations_along_m(box, noise_m2)).boxes(box)
+        inner_box, outer_box = sides.widened(noise_m2, box).boxes(box)
         # What stands on nothing that is known may go on below: nothing is known then of its other side.
         known = None if whole is None or completion is Completion.NONE else (whole.solid, whole.body)
         lies_round = whole is not None and isinstance(whole.solid, Columns) and whole.round_below
@@ -489,12 +489,6 @@ class Lifter:
                 else None
             ),
         )
-
-
-def _deviations_along_m(box: OrientedBox, covariance_m2: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Standard deviations (3,) along the axes of a box, of a covariance (3, 3) in the camera's frame."""
-    axes = box.T_camera_box.rotation
-    return np.asarray(np.sqrt(np.maximum(((covariance_m2 @ axes) * axes).sum(axis=0), 0.0)))
 
 
 def _largest_piece(

@@ -190,16 +190,10 @@ class LikelyCentres:
 
     def __call__(self, view: View) -> Likely:
         """What is likely of the object of a view."""
-        signs, features, others = zip(*view.otherwise, strict=True) if view.otherwise else ((), (), ())
-        of_all = self.likely(np.concatenate([view.features, *features]).reshape(1 + len(features), -1))
-        if not view.otherwise:
-            return Likely(*(values[0] / view.scale for values in of_all))
-        shares = np.array([1 - sum(others), *others])
-        for n, sign in enumerate(signs, start=1):
-            of_all.offset_m[n] *= sign
-            for axis in np.flatnonzero(sign < 0):
-                of_all.sides_m[n, axis] = of_all.sides_m[n, axis, ::-1].copy()
-        return Likely(*(np.tensordot(shares, values, 1) / view.scale for values in of_all))
+        features = np.array([view.features, *(features for _, features, _ in view.otherwise)])
+        signs = np.array([np.ones(3), *(signs for signs, _, _ in view.otherwise)])
+        others = [share for _, _, share in view.otherwise]
+        return Likely(*_averaged(*self.likely(features), signs, np.array([1.0 - sum(others), *others]), view.scale))
 
     def likely(self, features: FloatArray) -> Likely:
         """The same for the features (N, F) of several objects of usual sizes."""
@@ -260,6 +254,37 @@ def _evaluate(
                 sides_m[n, axis, side, 0] = max(min(one_m, other_m), -widest_m)
                 sides_m[n, axis, side, 1] = min(max(one_m, other_m), widest_m)
     return offsets_m, deviations_m, sides_m
+
+
+@kernel(
+    *("float64[:, ::1]", "float64[:, ::1]", "float64[:, :, :, ::1]"),
+    *("float64[:, ::1]", "float64[::1]", "float64"),
+)
+def _averaged(
+    offsets_m: FloatArray,
+    deviations_m: FloatArray,
+    sides_m: FloatArray,
+    signs: FloatArray,
+    shares: FloatArray,
+    scale: float,
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """What `Likely` has of one object, of the ways in which its axes may point.
+
+    Args:
+        offsets_m, deviations_m, sides_m: (N, 3), (N, 3) and (N, 3, 2, 2), of an object of usual size.
+        signs, shares: (N, 3) of the axes, and (N,) how much each way counts.
+        scale: by which the object was brought to that size.
+    """
+    offset_m, deviation_m, own_sides_m = np.zeros(3), np.zeros(3), np.zeros((3, 2, 2))
+    for n in range(len(shares)):
+        for axis in range(3):
+            sign = signs[n, axis]
+            offset_m[axis] += shares[n] * sign * offsets_m[n, axis]
+            deviation_m[axis] += shares[n] * deviations_m[n, axis]
+            for side in range(2):
+                for k in range(2):
+                    own_sides_m[axis, side, k] += shares[n] * sides_m[n, axis, side if sign > 0 else 1 - side, k]
+    return offset_m / scale, deviation_m / scale, own_sides_m / scale
 
 
 @kernel(

@@ -67,7 +67,8 @@ def test_what_is_known_along_the_axes_of_a_view_is_told_along_those_of_the_box(
 
 
 def test_independent_errors_widen_bounds_about_their_middle() -> None:
-    found = SideBounds(BEYOND_M).widened(np.array([0.0, 0.02 / SIGMAS_OF_90_PERCENT, 1.0])).beyond_m
+    deviations_m = np.array([0.0, 0.02 / SIGMAS_OF_90_PERCENT, 1.0])
+    found = SideBounds(BEYOND_M).widened(AXES @ np.diag(deviations_m**2) @ AXES.T, BOX).beyond_m
     np.testing.assert_allclose(found[0], BEYOND_M[0], atol=1e-12)
     half_m = np.sqrt(2) * 0.02
     np.testing.assert_allclose(found[1], [[-half_m, half_m], [-np.hypot(0.01, 0.02), np.hypot(0.01, 0.02)]])
