@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from instance_seg_ros.files.captures import read_capture, write_capture
     from instance_seg_ros.files.result_files import write_results
     from instance_seg_ros.grasping.grasp import Grasp
-    from instance_seg_ros.lifting.lifter import Instance3D
+    from instance_seg_ros.lifting.instance import Instance3D
     from instance_seg_ros.pipeline import Pipeline, Scene, SceneObject
     from instance_seg_ros.segmentation.model_file import ModelError
 
@@ -88,7 +88,7 @@ _MODULE_OF = {
     "read_capture": "files.captures",
     "write_capture": "files.captures",
     "Grasp": "grasping.grasp",
-    "Instance3D": "lifting.lifter",
+    "Instance3D": "lifting.instance",
     "Pipeline": "pipeline",
     "Scene": "pipeline",
     "SceneObject": "pipeline",

@@ -10,7 +10,7 @@ from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import LiftingSettings
-from instance_seg_ros.lifting import Lifter
+from instance_seg_ros.lifting.clean_points import clean_points
 from instance_seg_ros.lifting.lying import lowest_of_lying
 
 
@@ -27,7 +27,7 @@ def lowest_m(*bodies: Body, noise_m: float = 0.0015) -> float | None:
     scene = AnalyticScene(bodies, look_at((0, 0, 0.1), 0.8, 65))
     frame, labels = scene.render(noise_m)
     instances = Instances.from_labels(labels)
-    surface = Lifter(LiftingSettings())._surface(frame, instances.masks[0], instances.bounds[0])
+    surface = clean_points(frame, instances.masks[0], instances.bounds[0], LiftingSettings())
     up, camera_m = scene.T_world_camera.rotation[2], scene.T_world_camera.translation_m[2]
     found_m = lowest_of_lying(surface.outline_m, surface.normals, up, 0.001, frame, instances.masks[0])
     return None if found_m is None else found_m + camera_m
