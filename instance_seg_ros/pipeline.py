@@ -202,7 +202,11 @@ class Pipeline:
         self.tracker.look_at(frame, T_fixed_camera)  # the network needs all cores, what follows needs one
         lifted = _timed(times_s, "lift", self.lifter.lift, frame, instances)
         grasps = _timed(times_s, "grasp", self.grasp_sampler.sample, frame, lifted, instances)
-        track_ids = _timed(times_s, "track", self.tracker.update, frame, instances, lifted, T_fixed_camera)
+        try:
+            track_ids = _timed(times_s, "track", self.tracker.update, frame, instances, lifted, T_fixed_camera)
+        except Exception:
+            self.tracker.reset()  # what it remembers may be why, and would cost every frame from now on
+            raise
         return Scene(
             frame,
             instances,

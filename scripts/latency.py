@@ -103,6 +103,8 @@ def planner() -> None:
 
     def on_answer(answer: InstanceArray) -> None:
         now_ns = time.time_ns()
+        if answer.status == InstanceArray.STATUS_INVALID_INPUT:
+            raise RuntimeError(f"a frame was not processed, so that its time says nothing: {answer.status_text}")
         ages_s.append((now_ns - stamp_ns_of(answer.header)) / 1e9)
         stages_s.append({stage.name: stage.duration_s for stage in answer.stages})
         objects.append(len(answer.instances))

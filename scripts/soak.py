@@ -4,8 +4,9 @@
     python scripts/soak.py [--minutes 30] [--size 640x480] [--model FILE] [--backend NAME]
 
 The node is a process of its own, this one plays camera, planner and operator. At the end every frame that was received
-must be accounted for, every answer must have arrived, memory must not have grown by more than 1 % since the fourth
-minute (the first half of a shorter run), and no thread, file handle or transition may be lost. Exit status 1 otherwise.
+must be accounted for, every answer must have arrived, none may tell of an internal error, memory must not have grown by
+more than 1 % since the fourth minute (the first half of a shorter run), and no thread, file handle or transition may be
+lost. Exit status 1 otherwise.
 Ctrl-C, or SIGTERM, ends it early, after the fault at work, with a verdict on what it has seen until then.
 Memory is what the process has for itself: pages of files, such as libraries and models, come and go with what else the
 machine does, and would hide a leak. It falls while the model is loaded anew, and is a hundredth more or less after it,
@@ -47,6 +48,7 @@ from instance_seg_ros.demo.processes import wait_until
 from instance_seg_ros.messages.camera import camera_info, color_image, depth_image
 from instance_seg_ros.messages.outgoing import header
 from instance_seg_ros.msg import InstanceArray
+from instance_seg_ros.ros.answers import INTERNAL_ERROR
 from instance_seg_ros.ros.convert import make_message
 from instance_seg_ros.ros.health import ANSWERED, FATES, RECEIVED, UNUSABLE
 from instance_seg_ros.ros.middleware import with_profiles
@@ -104,6 +106,7 @@ class Player(Node):
             )
         )
         self.answers: Counter[int] = Counter()
+        self.internal_errors: Counter[str] = Counter()
         self.diagnostics: DiagnosticArray | None = None
         deep = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
         self.create_subscription(InstanceArray, "/instance_seg/instances", self._on_answer, deep)
@@ -149,6 +152,8 @@ class Player(Node):
 
     def _on_answer(self, answer: InstanceArray) -> None:
         self.answers[answer.status] += 1
+        if answer.status_text.startswith(INTERNAL_ERROR):
+            self.internal_errors[answer.status_text] += 1
 
     def _on_diagnostics(self, array: DiagnosticArray) -> None:
         self.diagnostics = array
@@ -377,6 +382,7 @@ def _judge_counts(soak: Soak, player: Player) -> None:
     print(f"{arrived} of {answered} answers arrived, {counts[ANSWERED]} of them with results")
     if arrived != answered:
         soak.lost.append(f"{answered - arrived} answers did not arrive")
+    soak.lost += [f"{count} frames: {text}" for text, count in player.internal_errors.items()]
 
 
 def _judge_usage(soak: Soak, warm: Usage, last: Usage, megabytes: Sequence[float]) -> None:

@@ -214,6 +214,22 @@ def test_the_pose_of_the_camera_reaches_the_tracks(make_scene: Callable[..., Sce
     assert ids == [(1, 2), (1, 2), (3, 4)]
 
 
+def test_a_tracker_that_failed_over_what_it_remembers_begins_anew(make_scene: Callable[..., Scene]) -> None:
+    scene = make_scene()
+    tracker = Tracker(TrackingSettings())
+    pipeline = Pipeline(
+        Blocks(scene), Lifter(LiftingSettings()), GraspSampler(GraspingSettings(), GripperSettings()), tracker
+    )
+    assert pipeline.run(scene.frame).track_ids == (1, 2)
+    assert tracker._tracks is not None
+    tracker._tracks = replace(tracker._tracks, maps=np.zeros((0, 1), dtype=np.int64))  # as no tracker leaves them
+
+    with pytest.raises((ValueError, IndexError)):
+        pipeline.run(scene.frame)
+
+    assert pipeline.run(scene.frame).track_ids == (3, 4)
+
+
 def test_a_scene_tells_of_each_object_what_all_stages_say(make_scene: Callable[..., Scene]) -> None:
     block, unknown = make_scene().objects()
 

@@ -29,6 +29,8 @@ from instance_seg_ros.tracking.tracker import TimeStep
 
 PLAUSIBLE_AGE_S = 10.0
 LONGEST_TEXT = 1000
+INTERNAL_ERROR = "internal error: "
+"""How the status of an answer begins whose frame was all right: a fault of this package."""
 
 _TIME_PROBLEMS = {
     TimeStep.UNKNOWN: (
@@ -106,7 +108,7 @@ class Answers:
             self._problems.report("frame cannot be processed", reason)
         except Exception as error:  # of any kind: what a message says can overflow whatever computes with it
             self._problems.unexpected("could not process a frame")
-            reason = shortened(f"internal error: {error!r}; see the node's log")
+            reason = shortened(f"{INTERNAL_ERROR}{error!r}; see the node's log")
         return self._refusal(rgbd, pipeline, reason), None
 
     def _processed(self, rgbd: RgbdMessages, pipeline: Pipeline) -> tuple[InstanceArray, Scene]:
@@ -145,7 +147,7 @@ class Answers:
             self._problems.report("prompt cannot be answered", reason)
         except Exception as error:  # the other calls that wait must have their answers
             self._problems.unexpected("could not cut out what was asked for")
-            reason = shortened(f"internal error: {error!r}; see the node's log")
+            reason = shortened(f"{INTERNAL_ERROR}{error!r}; see the node's log")
         info, frame = pipeline.segmenter.info, scene.frame
         refusal: InstanceArray = outgoing.invalid_instance_array(
             make_message, frame.stamp_ns, frame.frame_id, info, reason

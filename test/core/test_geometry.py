@@ -49,6 +49,21 @@ def test_composition_is_the_product_of_the_matrices() -> None:
     np.testing.assert_allclose((QUARTER_Z @ other).matrix, QUARTER_Z.matrix @ other.matrix, atol=1e-12)
 
 
+def test_errors_of_rounding_do_not_add_up_over_many_poses_from_one_another() -> None:
+    there = Transform.from_quaternion([0.1, 0.2, 0.3, 0.9], [1, 2, 3])
+    here = there
+    for _ in range(200):  # each as a camera's pose from how it has moved since that of before
+        there, here = here, here @ (here.inverse() @ there)
+    np.testing.assert_allclose(here.rotation.T @ here.rotation, np.eye(3), atol=1e-11)
+
+
+def test_what_is_nearly_a_rotation_becomes_one() -> None:
+    turn = Rotation.from_euler("xyz", [0.3, 0.2, 0.1]).as_matrix()
+    made = Transform(turn + 3e-5 * np.array([[1, -1, 0], [0, 1, 1], [1, 0, -1]]), np.zeros(3)).rotation
+    np.testing.assert_allclose(made.T @ made, np.eye(3), atol=1e-12)
+    np.testing.assert_allclose(made, turn, atol=6e-5)
+
+
 @pytest.mark.parametrize(
     ("rotation", "translation_m", "message"),
     [

@@ -94,6 +94,22 @@ def test_ids_are_positive_unique_and_stay() -> None:
     assert all(clock.see([CAN, BALL, BOX]) == first for _ in range(3))
 
 
+def test_a_picture_that_changes_little_by_little_is_followed_for_long() -> None:
+    tracker, rng = Tracker(TrackingSettings()), np.random.default_rng(0)
+    frame, instances, lifted = observe([CAN, BALL, BOX], VIEW)
+    print_rgb = rng.integers(0, 256, (24, 32, 3), dtype=np.uint8)
+    ids = set()
+    for step in range(100):
+        print_rgb[rng.integers(0, 24, 20), rng.integers(0, 32, 20)] = rng.integers(0, 256, (20, 3))
+        color_rgb = np.roll(print_rgb.repeat(10, 0).repeat(10, 1), step % 2, 1)
+        # Each pose is told from that of the frame before, so that errors of rounding add up.
+        seen = replace(frame, color_rgb=color_rgb, stamp_ns=1 + step * 100_000_000)
+        ids.add(tracker.update(seen, instances, lifted))
+    assert ids == {(1, 2, 3)}
+    assert tracker.T_map_camera is not None
+    np.testing.assert_allclose(tracker.T_map_camera.matrix, np.eye(4), atol=0.01)
+
+
 def test_ids_follow_the_objects_and_not_their_order() -> None:
     clock = Clock()
     can, ball, box = clock.see([CAN, BALL, BOX])
