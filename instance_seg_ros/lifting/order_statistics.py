@@ -12,6 +12,8 @@ from instance_seg_ros.core.compiled import inner
 
 FloatArray = NDArray[np.float64]
 
+_NEAR = 0.1
+"""A median is near a guess that it departs from by no more than this share."""
 _MANY, _FEW_SMALLER = 40, 8
 """Of so many values the pivot is the middle one of three; and one in so many smaller than it are few."""
 
@@ -55,16 +57,53 @@ def median_of_first(values: FloatArray, count: int) -> float:
 
 
 @inner
+def median_near(values: FloatArray, count: int, guess: float, some: FloatArray) -> float:
+    """`median_of_first` of values above 0, in a third of its time where it is near a guess; in that case they stay.
+
+    Args:
+        some: (N,) or more, written over.
+    """
+    low, high, below, between = guess * (1 - _NEAR), guess * (1 + _NEAR), 0, 0
+    for i in range(count):
+        value = values[i]
+        some[between] = value
+        below += value < low
+        between += (value >= low) & (value <= high)
+    upper, lower = count // 2 - below, (count - 1) // 2 - below  # the one or two in the middle, among those between
+    if lower < 0 or upper >= between:
+        return median_of_first(values, count)
+    high = smallest_of_first(some, between, upper)
+    return high if upper == lower else (largest(some[:upper]) + high) / 2
+
+
+@inner
+def median_is_below(values: FloatArray, count: int, limit: float) -> bool:
+    """Whether that of the first so many is; most often without looking for it."""
+    below = 0
+    for i in range(count):
+        below += values[i] < limit
+    if below == count // 2 and count % 2 == 0:  # one of the two in the middle is, and the other one is not
+        return median_of_first(values, count) < limit
+    return below > count // 2
+
+
+@inner
 def percentile_of_first(values: FloatArray, count: int, percent: float) -> float:
     """Of the first so many, as `percentile`; they are put into another order."""
+    low, high, share = neighbours_of_first(values, count, percent)
+    return low + (high - low) * share if share < 0.5 else high - (high - low) * (1 - share)
+
+
+@inner
+def neighbours_of_first(values: FloatArray, count: int, percent: float) -> tuple[float, float, float]:
+    """The two of the first so many between which a percentile is, and how far from one to the other, as a share."""
     place = (count - 1) * (percent / 100)
     below = int(place)
-    share = place - below
     low = smallest_of_first(values, count, below)
     high = low if below + 1 >= count else values[below + 1]
     for i in range(below + 2, count):  # of those that are no smaller than it
         high = min(high, values[i])
-    return low + (high - low) * share if share < 0.5 else high - (high - low) * (1 - share)
+    return low, high, place - below
 
 
 @inner

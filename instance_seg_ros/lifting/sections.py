@@ -10,13 +10,16 @@ from numpy.typing import NDArray
 from instance_seg_ros.core.compiled import inner, kernel
 from instance_seg_ros.lifting.order_statistics import (
     largest,
+    median_near,
     median_of_first,
+    neighbours_of_first,
     percentile_of_first,
     smallest_of_first,
 )
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+_Sums = tuple[float, float, float, float, float, float, float, float, float, float, float, float, float, float]
 
 BINS = 20
 """Of height, from the support to the top."""
@@ -42,6 +45,7 @@ _INNER_SHARE = 0.04
 _MIN_WALL_M, _WALL_M, _MAX_WALL_M = 0.0015, 0.003, 0.008
 """A wall is as thick as the floor in it, within the first and the last, or as the second where no floor is seen: that
 one radius is a little too large and the other too small, no single view tells apart from a shift of the axis."""
+_NO_SUMS = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 _ELLIPSE_RATIO = 0.08
 _OVAL_LEAST, _OVAL_MOST = 0.08, 0.75
 """Bounds of (a^2 - b^2) / (a^2 + b^2) of an oval: below a circle does as well, and above a strip tells nothing."""
@@ -170,9 +174,9 @@ def fit_ellipses(
     _centre_and_scale(x, y)
     weight, off = np.empty(count), np.empty(count)
     weight[:] = facing
-    normal, p, q = np.empty((4, 5)), 0.0, 0.0
+    p, q = 0.0, 0.0
     for _ in range(_FIT_STEPS):
-        _ellipse_equations(x, y, n_x, n_y, bins, weight, normal)
+        normal = _ellipse_equations(x, y, n_x, n_y, bins, weight)
         solved = _solve(normal)
         p, q, u, v = normal[0, 4], normal[1, 4], normal[2, 4], normal[3, 4]
         if not (solved and _OVAL_LEAST < _length(p, q) < _OVAL_MOST):
@@ -214,15 +218,13 @@ def fit_ball(points_m: FloatArray, normals: FloatArray) -> tuple[bool, float, fl
     determinant = xx * (yy * zz - yz * yz) - xy * (xy * zz - yz * xz) + xz * (xy * yz - yy * xz)
     if known < _MIN_BALL_POINTS or determinant <= _BALL_SPREAD * known**3:
         return none
-    normal, row, origin = np.zeros((4, 5)), np.empty(5), np.empty(3)
+    sums, origin = _NO_SUMS, np.empty(3)
     for k in range(3):
         origin[k] = _mean(points_m[:, k])
     for i in range(count):
-        row[3], row[4] = 1.0, 0.0
-        for k in range(3):
-            row[k] = points_m[i, k] - origin[k]
-            row[4] += row[k] * row[k]
-        _add_products(normal, 1.0, row)
+        x, y, z = points_m[i, 0] - origin[0], points_m[i, 1] - origin[1], points_m[i, 2] - origin[2]
+        sums = _plus_products(sums, 1.0, (x, y, z, 1.0, x * x + y * y + z * z))
+    normal = _system(sums)
     if not _solve(normal):
         return none
     x, y, z = normal[0, 4] / 2, normal[1, 4] / 2, normal[2, 4] / 2
@@ -265,15 +267,16 @@ def fit_resting_ellipse(along_m: FloatArray, heights_m: FloatArray) -> tuple[flo
     for i in range(count):
         s[i], v[i] = (along_m[i] - origin_m) / b, heights_m[i] / b - 1
     centre = a = 0.0
-    row, normal = np.empty(4), np.empty((3, 4))
     for _ in range(_FIT_STEPS):
-        normal[:] = 0
+        sums = _NO_SUMS
         for i in range(count):
-            row[0], row[1], row[2], row[3] = 2 * s[i], 1 - v[i] * v[i], -1.0, s[i] * s[i]
-            _add_products(normal, weight[i] * weight[i], row)
+            row = (2 * s[i], 1 - v[i] * v[i], -1.0, 0.0, s[i] * s[i])
+            sums = _plus_products(sums, weight[i] * weight[i], row)
+        normal = _system(sums)
+        normal[3, 3] = 1.0  # there are but three unknowns
         if not _solve(normal):  # all of the profile at one place
             return none
-        centre, a = normal[0, 3], math.sqrt(max(normal[1, 3], 0.0))
+        centre, a = normal[0, 4], math.sqrt(max(normal[1, 4], 0.0))
         if not 1 / _MAX_ASPECT < a < _MAX_ASPECT:
             return none
         for i in range(count):
@@ -301,43 +304,55 @@ def _centre_and_scale(x: FloatArray, y: FloatArray) -> None:
 
 @inner
 def _ellipse_equations(
-    x: FloatArray,
-    y: FloatArray,
-    n_x: FloatArray,
-    n_y: FloatArray,
-    bins: IntArray,
-    weight: FloatArray,
-    normal: FloatArray,
-) -> None:
+    x: FloatArray, y: FloatArray, n_x: FloatArray, n_y: FloatArray, bins: IntArray, weight: FloatArray
+) -> FloatArray:
     """The normal equations (4, 5) of `fit_ellipses` for p, q, u, v with these weights."""
     count = len(x)
-    terms = np.empty((count, 5))
     total, means = np.zeros(BINS), np.zeros((BINS, 5))
     for i in range(count):
-        terms[i, 0], terms[i, 1] = x[i] * x[i] - y[i] * y[i], 2 * x[i] * y[i]
-        terms[i, 2], terms[i, 3], terms[i, 4] = x[i], y[i], -(x[i] * x[i] + y[i] * y[i])
-        total[bins[i]] += weight[i]
-        for k in range(5):
-            means[bins[i], k] += weight[i] * terms[i, k]
+        own, w = bins[i], weight[i]
+        total[own] += w
+        means[own, 0] += w * (x[i] * x[i] - y[i] * y[i])
+        means[own, 1] += w * (2 * x[i] * y[i])
+        means[own, 2] += w * x[i]
+        means[own, 3] += w * y[i]
+        means[own, 4] -= w * (x[i] * x[i] + y[i] * y[i])
     for index in range(BINS):
         for k in range(5):
             means[index, k] /= max(total[index], 1e-9)
-    normal[:] = 0
+    sums = _NO_SUMS
     for i in range(count):
-        for k in range(5):
-            terms[i, k] -= means[bins[i], k]
-        _add_products(normal, weight[i], terms[i])
-        terms[i, 0], terms[i, 1] = -2 * (n_x[i] * y[i] + n_y[i] * x[i]), 2 * (n_x[i] * x[i] - n_y[i] * y[i])
-        terms[i, 2], terms[i, 3], terms[i, 4] = -n_y[i], n_x[i], 2 * (n_y[i] * x[i] - n_x[i] * y[i])
-        _add_products(normal, weight[i], terms[i])
+        mean = means[bins[i]]
+        p, q = x[i] * x[i] - y[i] * y[i] - mean[0], 2 * x[i] * y[i] - mean[1]
+        u, v, value = x[i] - mean[2], y[i] - mean[3], -(x[i] * x[i] + y[i] * y[i]) - mean[4]
+        sums = _plus_products(sums, weight[i], (p, q, u, v, value))
+        p, q = -2 * (n_x[i] * y[i] + n_y[i] * x[i]), 2 * (n_x[i] * x[i] - n_y[i] * y[i])
+        value = 2 * (n_y[i] * x[i] - n_x[i] * y[i])
+        sums = _plus_products(sums, weight[i], (p, q, -n_y[i], n_x[i], value))
+    return _system(sums)
 
 
 @inner
-def _add_products(normal: FloatArray, weight: float, row: FloatArray) -> None:
-    """An equation (K + 1,), its value last, on to the normal equations (K, K + 1)."""
-    for j in range(len(normal)):
-        for k in range(len(row)):
-            normal[j, k] += weight * row[j] * row[k]
+def _plus_products(sums: _Sums, weight: float, row: tuple[float, float, float, float, float]) -> _Sums:
+    """The sums of weighted products of four factors of an equation with each other and with its value, with one more.
+
+    As numbers and not as an array, so that the processor keeps them in its registers.
+    """
+    a, b, c, d, value = row
+    w_a, w_b, w_c, w_d = weight * a, weight * b, weight * c, weight * d
+    aa, ab, ac, ad, av, bb, bc, bd, bv, cc, cd, cv, dd, dv = sums
+    return (
+        *(aa + w_a * a, ab + w_a * b, ac + w_a * c, ad + w_a * d, av + w_a * value),
+        *(bb + w_b * b, bc + w_b * c, bd + w_b * d, bv + w_b * value),
+        *(cc + w_c * c, cd + w_c * d, cv + w_c * value, dd + w_d * d, dv + w_d * value),
+    )
+
+
+@inner
+def _system(sums: _Sums) -> FloatArray:
+    """The normal equations (4, 5), their values last."""
+    aa, ab, ac, ad, av, bb, bc, bd, bv, cc, cd, cv, dd, dv = sums
+    return np.array([[aa, ab, ac, ad, av], [ab, bb, bc, bd, bv], [ac, bc, cc, cd, cv], [ad, bd, cd, dd, dv]])
 
 
 @inner
@@ -442,10 +457,29 @@ def _least_squares(
 def _turn_deg(along_x: FloatArray, along_y: FloatArray) -> float:
     """The angle over which most horizontal directions are spread."""
     count = len(along_x)
-    middle, around = math.atan2(_mean(along_y), _mean(along_x)), np.empty(count)
+    mean_x, mean_y, around = _mean(along_x), _mean(along_y), np.empty(count)
+    if mean_x == 0 and mean_y == 0:
+        mean_x = 1.0
     for i in range(count):
-        around[i] = (math.atan2(along_y[i], along_x[i]) - middle + math.pi) % (2 * math.pi) - math.pi
-    return math.degrees(percentile_of_first(around, count, 95.0) - percentile_of_first(around, count, 5.0))
+        # In the order of the angles to the mean, from -2 to 2, without so many arc tangents.
+        ahead, aside = along_x[i] * mean_x + along_y[i] * mean_y, along_y[i] * mean_x - along_x[i] * mean_y
+        place = aside / (abs(ahead) + abs(aside))
+        around[i] = place if ahead >= 0 else math.copysign(2.0, aside) - place
+    return _angle_at_deg(around, count, 95.0) - _angle_at_deg(around, count, 5.0)
+
+
+@inner
+def _angle_at_deg(around: FloatArray, count: int, percent: float) -> float:
+    """The percentile of the angles that places from -2 to 2 around a diamond stand for."""
+    first, second, share = neighbours_of_first(around, count, percent)
+    first_deg, second_deg = _around_deg(first), _around_deg(second)
+    return first_deg + (second_deg - first_deg) * share
+
+
+@inner
+def _around_deg(place: float) -> float:
+    aside = place if abs(place) <= 1 else math.copysign(2.0, place) - place
+    return math.degrees(math.atan2(aside, 1 - abs(place)))
 
 
 @inner
@@ -458,39 +492,75 @@ def _least_scatter(
         weight: 0 for points that do not count.
         count: of those that do.
     """
+    # In the order of their bins, so that what is added up over one stays in the processor's registers.
+    (starts, x), (_, y), (_, weight) = _by_bin(bins, x), _by_bin(bins, y), _by_bin(bins, weight)
     departure_m, centred_x, centred_y = np.empty(len(x)), np.empty(len(x)), np.empty(len(x))
-    off_m = np.empty(count)
+    off_m, between, noise_m = np.empty(len(x)), np.empty(len(x)), 0.0
     for _ in range(_AXIS_STEPS):
-        total, sums = np.zeros(2 * BINS), np.zeros((2 * BINS, 3))
-        for i in range(len(x)):
-            radius_m, own = max(_length(x[i] - axis_x, y[i] - axis_y), 1e-6), bins[i]
-            departure_m[i] = radius_m
-            centred_x[i], centred_y[i] = (x[i] - axis_x) / radius_m, (y[i] - axis_y) / radius_m
-            total[own] += weight[i]
-            sums[own, 0] += weight[i] * radius_m
-            sums[own, 1] += weight[i] * centred_x[i]
-            sums[own, 2] += weight[i] * centred_y[i]
-        for own in range(2 * BINS):  # to means
-            for axis in range(3):
-                sums[own, axis] /= max(total[own], 1e-9)
+        _lay_radii(x, y, axis_x, axis_y, departure_m, centred_x, centred_y)
+        for own in range(2 * BINS):
+            _centre(departure_m, centred_x, centred_y, weight, starts[own], starts[own + 1])
         counted = 0
         for i in range(len(x)):
-            own = bins[i]
-            departure_m[i] -= sums[own, 0]
-            centred_x[i] -= sums[own, 1]
-            centred_y[i] -= sums[own, 2]
-            if weight[i] > 0:
-                off_m[counted] = abs(departure_m[i])
-                counted += 1
+            off_m[counted] = abs(departure_m[i])
+            counted += weight[i] > 0
         solved, step_x, step_y = _least_squares(centred_x, centred_y, departure_m, weight, 1e-3)
         if not solved:
             return False, axis_x, axis_y, 0.0
         axis_x, axis_y = axis_x + step_x, axis_y + step_y
-        noise_m = max(2 * 1.4826 * median_of_first(off_m, count), 1e-4)
-        for i in range(len(x)):
-            if weight[i] > 0:
-                weight[i] = 1 / (1 + (departure_m[i] / noise_m) ** 2)
+        middle_m = median_near(off_m, count, noise_m, between)
+        noise_m = middle_m
+        _weigh(departure_m, max(2 * 1.4826 * middle_m, 1e-4), weight)
     return True, axis_x, axis_y, percentile_of_first(off_m, count, 80.0) / 1.2816  # a handle's points are no noise
+
+
+# Loops without branches over arrays of their own, which the processor does for several points at a time.
+@inner
+def _lay_radii(
+    x: FloatArray,
+    y: FloatArray,
+    axis_x: float,
+    axis_y: float,
+    radii_m: FloatArray,
+    along_x: FloatArray,
+    along_y: FloatArray,
+) -> None:
+    """Distances (N,) of points from an axis, and the directions in which they lie."""
+    for i in range(len(radii_m)):
+        off_x, off_y = x[i] - axis_x, y[i] - axis_y
+        radius_m = math.sqrt(off_x * off_x + off_y * off_y)
+        radii_m[i] = radius_m if radius_m > 1e-6 else 1e-6
+    for i in range(len(radii_m)):
+        along_x[i] = (x[i] - axis_x) / radii_m[i]
+    for i in range(len(radii_m)):
+        along_y[i] = (y[i] - axis_y) / radii_m[i]
+
+
+@inner
+def _centre(
+    radii_m: FloatArray, along_x: FloatArray, along_y: FloatArray, weight: FloatArray, start: int, end: int
+) -> None:
+    """Takes the weighted mean of the points of a bin, those from a first to before a last, from each of three."""
+    total, mean_m, mean_x, mean_y = 0.0, 0.0, 0.0, 0.0
+    for i in range(start, end):
+        total += weight[i]
+        mean_m += weight[i] * radii_m[i]
+        mean_x += weight[i] * along_x[i]
+        mean_y += weight[i] * along_y[i]
+    total = max(total, 1e-9)
+    mean_m, mean_x, mean_y = mean_m / total, mean_x / total, mean_y / total
+    for i in range(start, end):
+        radii_m[i] -= mean_m
+        along_x[i] -= mean_x
+        along_y[i] -= mean_y
+
+
+@inner
+def _weigh(departure_m: FloatArray, noise_m: float, weight: FloatArray) -> None:
+    """Robust weights (N,) of departures, where a point counts."""
+    for i in range(len(weight)):
+        share = departure_m[i] / noise_m
+        weight[i] = 1 / (1 + share * share) if weight[i] > 0 else 0.0
 
 
 @inner

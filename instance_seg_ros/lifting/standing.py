@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.core.compiled import inner, kernel
 from instance_seg_ros.core.geometry import Plane
-from instance_seg_ros.lifting.order_statistics import median_of_first, percentile_of_first
+from instance_seg_ros.lifting.order_statistics import median_is_below, median_of_first, percentile_of_first
 from instance_seg_ros.lifting.solid import Body
 from instance_seg_ros.lifting.surface import KeptPoints
 
@@ -112,14 +112,17 @@ def _stand(
         heights_m[n] += offset_m
     values[:] = heights_m
     top_m = percentile_of_first(values, count, TOP_PERCENTILE)
-    if median_of_first(values, count) < -tolerance_m - _ROUNDING_M or top_m < -_ROUNDING_M:
+    if top_m < -_ROUNDING_M or median_is_below(values, count, -tolerance_m - _ROUNDING_M):
         return 0, 0.0, 0.0, False, 0.0
     top_m = max(top_m, _ROUNDING_M)
-    least_m, higher = min(tolerance_m, 0.5 * top_m), 0
+    least_m, higher, farthest_m = min(tolerance_m, 0.5 * top_m), 0, 0.0
     for n in range(count):
         values[n] = outline_m[n, 2]
+        farthest_m = max(farthest_m, outline_m[n, 2])
         higher += heights_m[n] > least_m
-    flush = _is_flush(top_m, median_of_first(values, count)) or higher < _FEWEST_ABOVE
+    # What is no noise where it is farthest is none anywhere, which is quicker told than how far off it is.
+    flush = _is_flush(top_m, farthest_m) and _is_flush(top_m, median_of_first(values, count))
+    flush = flush or higher < _FEWEST_ABOVE
     least_m, k = -np.inf if flush else least_m, 0
     for n in range(count):
         if heights_m[n] <= least_m:
