@@ -115,7 +115,9 @@ class CompletedShape:
         """Whether this is the shape of the object in this box: of its size and axes, upwards from its lower side."""
         own, other = self.T_camera_shape, box.T_camera_box
         off_m = own.translation_m + own.rotation[:, 2] * self.size_m[2] / 2 - other.translation_m
-        off = [*off_m.tolist(), *(self.size_m - box.size_m).tolist(), *(own.rotation - other.rotation).ravel().tolist()]
+        off = [*off_m.tolist(), *(self.size_m - box.size_m).tolist()]
+        if own.rotation is not other.rotation:
+            off += (own.rotation - other.rotation).ravel().tolist()
         return max(map(abs, off)) <= _SAME
 
     @classmethod

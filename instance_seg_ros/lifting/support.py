@@ -1000,13 +1000,12 @@ def _top_below(body: _Body, below: _Body, highest_m: float) -> tuple[float, floa
     if not found or top_m > highest_m:
         return None
     beyond_m = -cv2.pointPolygonTest(below.outline_m, (x_m, y_m), True)
-    sides_m = below.sides_m
     touches = body.lowest_m - top_m < body.contact_m
     seen_top = top_share > _SEEN_TOP_SHARE
     # Where the upper object covers all of the lower one's top, only its front is seen, and not how deep it is. What is
     # long and narrow and shows its top is seen as a whole: objects beside it, in a heap, do not stand on it.
-    front_alone = touches and not seen_top and sides_m[0] < _FRONT_ASPECT * sides_m[1]
-    allowed_m = _HIDDEN_DEPTH * sides_m[1] if front_alone else _OVERHANG * body.radius_m
+    front_alone = touches and not seen_top and below.sides_m[0] < _FRONT_ASPECT * below.sides_m[1]
+    allowed_m = _HIDDEN_DEPTH * below.sides_m[1] if front_alone else _OVERHANG * body.radius_m
     if beyond_m > allowed_m and _share(_under(below.flat_m, body.outline_m)) < _UNDER_SHARE:
         # Of what is hidden for the most part no more is seen than that it ends where the upper object does.
         ends_there = abs(body.least_m - top_m) < body.contact_m / 2
@@ -1048,14 +1047,20 @@ def _under(flat_m: FloatArray, outline_m: NDArray[np.float32]) -> NDArray[np.boo
 def _inside_hull(flat_m: FloatArray, hull_m: FloatArray) -> NDArray[np.bool_]:
     """Which of (N, 2) points lie inside a convex outline (E, 2)."""
     inside, corners = np.empty(len(flat_m), np.bool_), len(hull_m)
-    along_m = np.empty((corners, 2))
+    along_m, low_m, high_m = np.empty((corners, 2)), np.full(2, np.inf), np.full(2, -np.inf)
     for e in range(corners):
         ahead = e + 1 if e + 1 < corners else 0
-        along_m[e, 0], along_m[e, 1] = hull_m[ahead, 0] - hull_m[e, 0], hull_m[ahead, 1] - hull_m[e, 1]
+        for axis in range(2):
+            along_m[e, axis] = hull_m[ahead, axis] - hull_m[e, axis]
+            low_m[axis], high_m[axis] = min(low_m[axis], hull_m[e, axis]), max(high_m[axis], hull_m[e, axis])
     for n in range(len(flat_m)):
+        x, y = flat_m[n, 0], flat_m[n, 1]
+        if not (low_m[0] <= x <= high_m[0] and low_m[1] <= y <= high_m[1]):  # as are most points of other objects
+            inside[n] = False
+            continue
         left, right = True, True
         for e in range(corners):
-            turn = along_m[e, 0] * (flat_m[n, 1] - hull_m[e, 1]) - along_m[e, 1] * (flat_m[n, 0] - hull_m[e, 0])
+            turn = along_m[e, 0] * (y - hull_m[e, 1]) - along_m[e, 1] * (x - hull_m[e, 0])
             left, right = left and turn >= 0, right and turn <= 0
             if not (left or right):
                 break

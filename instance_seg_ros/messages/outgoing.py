@@ -177,12 +177,14 @@ def cloud(make: MessageFactory, scene: Scene) -> Any:
 
 def transform_to_pose(make: MessageFactory, transform: Transform) -> Any:
     """A geometry_msgs/Pose."""
+    position, orientation = point(make, transform.translation_m), _orientation(make, transform)
+    return make("geometry_msgs/msg/Pose", position=position, orientation=orientation)
+
+
+def _orientation(make: MessageFactory, transform: Transform) -> Any:
+    """A geometry_msgs/Quaternion."""
     x, y, z, w = transform.quaternion_xyzw.tolist()
-    return make(
-        "geometry_msgs/msg/Pose",
-        position=point(make, transform.translation_m),
-        orientation=make("geometry_msgs/msg/Quaternion", x=x, y=y, z=z, w=w),
-    )
+    return make("geometry_msgs/msg/Quaternion", x=x, y=y, z=z, w=w)
 
 
 def point(make: MessageFactory, position_m: ArrayLike) -> Any:
@@ -220,6 +222,8 @@ def _instance(
     # Of points too few to place the object, only the number is published.
     is_shown = include_cloud and lifted.centroid_m is not None
     covariance = np.zeros(9) if lifted.covariance_m2 is None else lifted.covariance_m2.reshape(9).astype(np.float64)
+    # All its boxes are turned alike.
+    turned = _orientation(make, Transform.identity() if lifted.box is None else lifted.box.T_camera_box)
     return make(
         "instance_seg_ros/msg/Instance",
         label=scene_object.label,
@@ -251,9 +255,9 @@ def _instance(
         supported_by=0 if lifted.support.instance is None else lifted.support.instance + 1,
         removal_order=removal.steps[index],
         support_plane=_plane_or_zeros(lifted.support.plane),
-        box=_box(make, lifted.box),
-        inner_box=_box(make, lifted.inner_box),
-        outer_box=_box(make, lifted.outer_box),
+        box=_box(make, lifted.box, turned),
+        inner_box=_box(make, lifted.inner_box, turned),
+        outer_box=_box(make, lifted.outer_box, turned),
         cloud=point_cloud(make, own_header, xyz_columns(lifted.points_m)) if is_shown else no_points,
         shape=_shape(make, lifted.mesh),
         grasps=[_grasp(make, scene, grasp, grasping) for grasp in scene_object.grasps],
@@ -308,13 +312,9 @@ def _point_or_nan(make: MessageFactory, position_m: NDArray[np.float64] | None) 
     return point(make, np.full(3, np.nan) if position_m is None else position_m)
 
 
-def _box(make: MessageFactory, box: OrientedBox | None) -> Any:
-    if box is not None:
-        pose, size_m = transform_to_pose(make, box.T_camera_box), box.size_m
-    else:
-        identity = make("geometry_msgs/msg/Quaternion", x=0.0, y=0.0, z=0.0, w=1.0)
-        pose = make("geometry_msgs/msg/Pose", position=_point_or_nan(make, None), orientation=identity)
-        size_m = np.zeros(3)
+def _box(make: MessageFactory, box: OrientedBox | None, orientation: Any) -> Any:
+    position, size_m = (None, np.zeros(3)) if box is None else (box.T_camera_box.translation_m, box.size_m)
+    pose = make("geometry_msgs/msg/Pose", position=_point_or_nan(make, position), orientation=orientation)
     return make("instance_seg_ros/msg/OrientedBox", pose=pose, size=vector(make, size_m))
 
 
