@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.compiled import kernel
-from instance_seg_ros.core.geometry import FloatArray, Plane
 from instance_seg_ros.lifting.order_statistics import percentile_of_first
 from instance_seg_ros.lifting.sections import fit_resting_ellipse
+from instance_seg_ros.lifting.solid import Body
+
+FloatArray = NDArray[np.float64]
 
 _PROFILE_SHARE = 0.1
 """Half the thickness of the slice that a profile is taken from, as a share of the body's width."""
@@ -71,9 +73,7 @@ def _project(
         places[0, i], places[1, i] = (int(row), int(column)) if inside[i] else (0, 0)
 
 
-def far_side_of_round_body(
-    points_m: NDArray[np.float64], plane: Plane, frame: RgbdFrame, long_axis: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def far_side_of_round_body(body: Body, frame: RgbdFrame, long_axis: FloatArray) -> FloatArray:
     """The far side of a round body, as its near side turned by half a turn about the vertical; empty for other bodies.
 
     A box or an upright can shows its whole outline in its top face, a ball or a lying can does not: its surface turns
@@ -82,53 +82,55 @@ def far_side_of_round_body(
     of what it measured are refuted.
 
     Args:
-        points_m: (N, 3) points of the object above the plane, camera optical frame, little noise.
-        long_axis: (3,) horizontal direction of the outline's longer side.
+        long_axis: (2,) direction of the outline's longer side, in the first two axes of the body's frame.
 
     Returns:
-        (M, 3) points, M <= N.
+        (M, 3) points in the body's frame, of which it has M or more.
     """
-    basis = plane.basis()[:, :2]
-    flat_m, heights_m = points_m @ basis, np.asarray(plane.height_m(points_m), dtype=np.float64)
-    longer = (long_axis @ basis).tolist()
+    along_sight = _mean_of(body.points_m) + body.origin_m @ body.basis[:, :2]  # from below the camera
+    longer_x, longer_y = long_axis.tolist()
     middles = [
-        _middle_of_round_profile(flat_m, heights_m, along)
-        for along in (flat_m.mean(axis=0).tolist(), (-longer[1], longer[0]))
+        _middle_of_round_profile(body.points_m, along) for along in (along_sight.tolist(), (-longer_y, longer_x))
     ]
     departure_m, middle_m = min(middles, key=lambda middle: middle[0])
-    if np.isinf(departure_m):
+    if math.isinf(departure_m):
         return np.zeros((0, 3))
-    turned_m = (2 * middle_m - flat_m) @ basis.T + np.outer(heights_m - plane.offset_m, plane.normal)
-    return turned_m[hidden_from_view(turned_m, frame)]
+    turned_m = body.points_m * (-1.0, -1.0, 1.0) + (2 * middle_m[0], 2 * middle_m[1], 0.0)
+    return turned_m[hidden_from_view(body.in_camera(turned_m), frame)]
 
 
-def _middle_of_round_profile(
-    flat_m: NDArray[np.float64], heights_m: NDArray[np.float64], along: Sequence[float]
-) -> tuple[float, NDArray[np.float64]]:
-    """How far a body's upright profile in a direction departs from an ellipse (or inf), and its middle (2,) by that."""
+@kernel("float64[:, ::1]")
+def _mean_of(points_m: FloatArray) -> FloatArray:
+    """The mean (2,) of the first two coordinates of (N, 3) points."""
+    mean_m = np.zeros(2)
+    for n in range(len(points_m)):
+        mean_m[0] += points_m[n, 0]
+        mean_m[1] += points_m[n, 1]
+    return mean_m / len(points_m)
+
+
+def _middle_of_round_profile(points_m: FloatArray, along: Sequence[float]) -> tuple[float, tuple[float, float]]:
+    """How far a body's upright profile in a direction departs from an ellipse (or inf), and its middle by that."""
     length = math.hypot(*along)
     if length < 1e-6:  # seen from straight above there is no direction, and nothing of the outline is hidden
-        return np.inf, flat_m[0]
+        return math.inf, (0.0, 0.0)
     along_x, along_y = along[0] / length, along[1] / length
-    middle_m, along_m, profile_m = _profile(flat_m, heights_m, along_x, along_y)
+    middle_m, along_m, profile_m = _profile(points_m, along_x, along_y)
     centre_m, departure_m = fit_resting_ellipse(along_m, profile_m)
-    centre = centre_m * along_x - middle_m * along_y, centre_m * along_y + middle_m * along_x
-    return departure_m, np.array(centre)
+    return departure_m, (centre_m * along_x - middle_m * along_y, centre_m * along_y + middle_m * along_x)
 
 
-@kernel("float64[:, ::1]", "float64[::1]", "float64", "float64")
-def _profile(
-    flat_m: NDArray[np.float64], heights_m: NDArray[np.float64], along_x: float, along_y: float
-) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+@kernel("float64[:, ::1]", "float64", "float64")
+def _profile(points_m: FloatArray, along_x: float, along_y: float) -> tuple[float, FloatArray, FloatArray]:
     """The thin slice along a direction through the middle of a body.
 
     Returns:
-        Where that is across the direction; the places along it and the heights (M,) of the points (N, 2) in the slice.
+        Where that is across the direction; the places along it and the heights (M,) of the points (N, 3) in the slice.
     """
-    count = len(flat_m)
+    count = len(points_m)
     across_m, values = np.empty(count), np.empty(count)
     for n in range(count):
-        across_m[n] = flat_m[n, 1] * along_x - flat_m[n, 0] * along_y
+        across_m[n] = points_m[n, 1] * along_x - points_m[n, 0] * along_y
         values[n] = across_m[n]
     left_m = percentile_of_first(values, count, _TRIM_PERCENT)
     right_m = percentile_of_first(values, count, 100 - _TRIM_PERCENT)
@@ -136,6 +138,6 @@ def _profile(
     along_m, profile_m, chosen = np.empty(count), np.empty(count), 0
     for n in range(count):
         if abs(across_m[n] - middle_m) < reach_m:
-            along_m[chosen], profile_m[chosen] = flat_m[n, 0] * along_x + flat_m[n, 1] * along_y, heights_m[n]
+            along_m[chosen], profile_m[chosen] = points_m[n, 0] * along_x + points_m[n, 1] * along_y, points_m[n, 2]
             chosen += 1
     return middle_m, along_m[:chosen].copy(), profile_m[:chosen].copy()

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.core.compiled import inner, kernel
 from instance_seg_ros.lifting.order_statistics import median_of_first
-from instance_seg_ros.lifting.rectangle import smallest_rectangle
+from instance_seg_ros.lifting.rectangle import area_of, smallest_rectangle
 from instance_seg_ros.lifting.solid import Body
 
 FloatArray = NDArray[np.float64]
@@ -65,7 +65,7 @@ def rectangle_around(outline_m: FloatArray, body: Body) -> Rectangle:
         return Rectangle(axes, low_m, high_m, False)
     if length <= _SURE:
         turned = smallest_rectangle(outline_m, turn)
-        if np.prod(turned[2] - turned[1]) > _AS_SMALL * np.prod(high_m - low_m):
+        if area_of(turned) > _AS_SMALL * area_of((axes, low_m, high_m)):
             return Rectangle(axes, low_m, high_m, False)
         axes, low_m, high_m = turned
     turn = _turn_of_lines(body.points_m, body.normals, np.ascontiguousarray(axes), low_m, high_m)

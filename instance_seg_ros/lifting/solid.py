@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.compiled import kernel
-from instance_seg_ros.core.geometry import Plane, length
+from instance_seg_ros.core.geometry import Plane
 from instance_seg_ros.lifting.sections import BINS, BODY_SHARE, fit_ball, fit_circles, fit_ellipses
 
 FloatArray = NDArray[np.float64]
@@ -261,11 +261,22 @@ def _oval_stretch(body: Body) -> FloatArray | None:
 
 def _unstretched(body: Body, stretch: FloatArray) -> Body:
     """The body before its level sections were stretched."""
-    points_m, normals = body.points_m.copy(), body.normals.copy()
-    points_m[:, :2] = points_m[:, :2] @ np.linalg.inv(stretch).T
-    normals[:, :2] = normals[:, :2] @ stretch
-    normals /= np.maximum(length(normals), 1e-9)[:, None]
+    points_m, normals = _undone(body.points_m, body.normals, stretch)
     return replace(body, points_m=points_m, normals=normals)
+
+
+@kernel("float64[:, ::1]", "float64[:, ::1]", "float64[:, ::1]")
+def _undone(points_m: FloatArray, normals: FloatArray, stretch: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Points (N, 3) and normals before a stretch (2, 2) of determinant 1 of the first two axes."""
+    (a, b), (c, d) = (stretch[0, 0], stretch[0, 1]), (stretch[1, 0], stretch[1, 1])
+    before_m, own_normals = np.empty_like(points_m), np.empty_like(normals)
+    for n in range(len(points_m)):
+        x, y, n_x, n_y = points_m[n, 0], points_m[n, 1], normals[n, 0], normals[n, 1]
+        before_m[n, 0], before_m[n, 1], before_m[n, 2] = d * x - b * y, a * y - c * x, points_m[n, 2]
+        n_x, n_y, n_z = n_x * a + n_y * c, n_x * b + n_y * d, normals[n, 2]
+        size = max(math.sqrt(n_x * n_x + n_y * n_y + n_z * n_z), 1e-9)
+        own_normals[n, 0], own_normals[n, 1], own_normals[n, 2] = n_x / size, n_y / size, n_z / size
+    return before_m, own_normals
 
 
 @kernel(

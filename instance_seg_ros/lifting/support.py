@@ -981,8 +981,8 @@ def _surface_of(level: _Level) -> Surface:
 
 def _height_at(plane: Plane, flat_m: FloatArray, basis: FloatArray) -> float:
     """Height of a plane above a point of the basis's first two axes."""
-    at_zero_m = basis[:, :2] @ flat_m
-    return -(float(plane.normal @ at_zero_m) + plane.offset_m) / float(plane.normal @ basis[:, 2])
+    rises, (x_m, y_m) = (plane.normal @ basis).tolist(), flat_m.tolist()
+    return float(-(rises[0] * x_m + rises[1] * y_m + plane.offset_m) / rises[2])
 
 
 def _top_below(body: _Body, below: _Body, highest_m: float) -> tuple[float, float] | None:

@@ -16,15 +16,13 @@ from instance_seg_ros.lifting.completion import far_side_of_round_body
 from instance_seg_ros.lifting.faces import rectangle_around
 from instance_seg_ros.lifting.foot import Foot
 from instance_seg_ros.lifting.hidden_ends import HiddenEnds, likely_ends
-from instance_seg_ros.lifting.rectangle import smallest_rectangle
+from instance_seg_ros.lifting.rectangle import Sides, area_of, smallest_rectangle
 from instance_seg_ros.lifting.solid import Ball, Body, Revolution, fit_revolution
 from instance_seg_ros.lifting.standing import Standing
 from instance_seg_ros.lifting.surface import Bounds, KeptPoints
 from instance_seg_ros.lifting.visibility import Visibility
 
 FloatArray = NDArray[np.float64]
-Sides = tuple[FloatArray, FloatArray, FloatArray]
-"""Of a rectangle seen from above: directions (2, 2) as rows, and bounds (2,) along them, as `smallest_rectangle`."""
 
 _LEVEL, _TOP_SEEN = 0.9, 0.1
 """What lies below others is seen from its side alone when fewer than so many of its normals point up by the first."""
@@ -279,11 +277,9 @@ def _with_far_side(fitted: Fitted, outline_m: FloatArray, frame: RgbdFrame) -> t
     body, sides = fitted.body, _rectangle(outline_m, fitted.body)
     far_m = np.zeros((0, 3))
     if not has_flat_top(body):
-        long_axis = body.basis[:, :2] @ sides[0][0]
-        far_m = far_side_of_round_body(fitted.standing.points_m, fitted.plane, frame, long_axis)
+        far_m = far_side_of_round_body(body, frame, sides[0][0])
     if not len(far_m):
         return body, sides, Underside.TURNED if leans(body) else Underside.FLAT
-    far_m = (far_m - body.origin_m) @ body.basis
     points_m, normals = np.concatenate([body.points_m, far_m]), np.concatenate([body.normals, np.zeros_like(far_m)])
     sides = smallest_rectangle(np.concatenate([outline_m, far_m[:, :2]]))
     return replace(body, points_m=points_m, normals=normals), sides, Underside.ROUND
@@ -308,7 +304,7 @@ def _rectangle(outline_m: FloatArray, body: Body) -> Sides:
     """The rectangle around the outline (N, 2) of what is no body of revolution, but whose top may be a circle."""
     rectangle = rectangle_around(outline_m, body)
     sides = rectangle.axes, rectangle.low_m, rectangle.high_m
-    if not rectangle.by_faces and _is_circle(outline_m, rectangle.axes, rectangle.high_m - rectangle.low_m):
+    if not rectangle.by_faces and _is_circle(outline_m, sides):
         return _rectangle_of_round(outline_m, body)  # such as the top of a can
     return sides
 
@@ -326,16 +322,17 @@ def _rectangle_of_round(outline_m: FloatArray, body: Body) -> Sides:
     if np.hypot(*away_m) < _OVERHEAD * (camera_m[2] - body.top_m):
         away_m = body.basis[0, :2]
     along_sight = smallest_rectangle(outline_m, math.atan2(away_m[1], away_m[0]))
-    area_m2 = np.prod(along_sight[2] - along_sight[1])
-    return along_sight if area_m2 < _AS_SMALL * np.prod(high_m - low_m) else smallest
+    return along_sight if area_of(along_sight) < _AS_SMALL * area_of(smallest) else smallest
 
 
-def _is_circle(outline_m: FloatArray, axes: FloatArray, size_m: FloatArray) -> bool:
+def _is_circle(outline_m: FloatArray, smallest: Sides) -> bool:
     """Whether a smallest rectangle around an outline (N, 2) is a square that may be turned as one likes."""
-    if size_m[0] > _AS_SMALL * size_m[1]:
+    axes, low_m, high_m = smallest
+    longer_m, shorter_m = (high_m - low_m).tolist()
+    if longer_m > _AS_SMALL * shorter_m:
         return False
-    _, low_m, high_m = smallest_rectangle(outline_m, math.atan2(axes[0, 1], axes[0, 0]) + math.pi / 4)
-    return bool(np.prod(high_m - low_m) < _AS_SMALL * np.prod(size_m))
+    turned = smallest_rectangle(outline_m, math.atan2(axes[0, 1], axes[0, 0]) + math.pi / 4)
+    return area_of(turned) < _AS_SMALL * area_of(smallest)
 
 
 def _is_tilted(body: Body) -> bool:

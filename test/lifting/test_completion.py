@@ -16,6 +16,7 @@ from instance_seg_ros.lifting.completion import (
     pixels_of,
 )
 from instance_seg_ros.lifting.sections import fit_resting_ellipse
+from instance_seg_ros.lifting.solid import Body as SeenBody
 
 
 @pytest.mark.parametrize(
@@ -62,11 +63,14 @@ def test_only_round_bodies_are_completed_and_their_far_side_is_the_true_one(body
     plane = Plane(up, -float(up @ T_camera_world.translation_m))
     points_m = points_m[plane.height_m(points_m) > 0.008]
     long_axis = (T_camera_world @ body.T_world_body).rotation[:, 2 if isinstance(body, Cylinder) else 0]
-    far_m = far_side_of_round_body(points_m, plane, frame, long_axis)
+    basis, origin_m = plane.basis(), -plane.offset_m * plane.normal
+    local_m = (points_m - origin_m) @ basis
+    seen = SeenBody(local_m, np.zeros_like(local_m), float(local_m[:, 2].max()), basis, origin_m)
+    far_m = seen.in_camera(far_side_of_round_body(seen, frame, long_axis @ basis[:, :2]))
     assert bool(len(far_m)) is round_
     # Where the camera measures something behind the place of a turned point, that point is not there.
     sees_through = RgbdFrame(None, np.full_like(frame.depth_m, 5.0), frame.intrinsics)
-    assert len(far_side_of_round_body(points_m, plane, sees_through, long_axis)) == 0
+    assert len(far_side_of_round_body(seen, sees_through, long_axis @ basis[:, :2])) == 0
     if round_:
         local = (body.T_world_body.inverse() @ scene.T_world_camera).apply(far_m)
         radius_m = body.radius_m  # type: ignore[union-attr]
@@ -166,6 +170,8 @@ def test_a_profile_is_taken_from_the_middle_of_a_body_and_its_sides_are_left_out
     all_heights_m = np.concatenate([np.repeat(heights_m, 5), np.tile([0.0, 0.05], 80)])
     turn = np.radians(turn_deg)
     rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
-    departure_m, middle_m = _middle_of_round_profile(flat_m @ rotation.T, all_heights_m, 3 * rotation[:, 0])
+    departure_m, middle_m = _middle_of_round_profile(
+        np.column_stack([flat_m @ rotation.T, all_heights_m]), 3 * rotation[:, 0]
+    )
     assert departure_m < 0.001
     np.testing.assert_allclose(middle_m, rotation @ [0.5, 0], atol=0.001)
