@@ -1,11 +1,12 @@
 """Centres of real objects of which the solid is known: boxes and cans of the YCB set, laid through their points.
 
-python -m instance_seg_ros.learning.evaluation.known_poses CAPTURES
+python -m instance_seg_ros.learning.evaluation.known_poses CAPTURES [--predicted]
 
 Nobody measured where most real captures' objects are, but their sizes are printed with them (`known_sizes`). A solid of
 that size is laid through the points of the object's mask, so that all lie on it and nothing is seen where it is: two or
 three sides of a box leave it no freedom. Lifting knows neither the size nor the kind. How far the camera itself is off
-moves both alike, so that it is not told. Labels are taken as masks: it is the geometry that is judged.
+moves both alike, so that it is not told. Labels are taken as masks: it is the geometry that is judged; with
+`--predicted` the shipped network's masks, but the solid is laid through the label's points all the same.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ from tqdm import tqdm
 
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.geometry import FloatArray, Transform
-from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.status import Status, names_of
-from instance_seg_ros.learning.evaluation.known_sizes import SIZES_MM, found_in_captures, named_captures
+from instance_seg_ros.learning.evaluation.known_sizes import SIZES_MM, found_in_captures, known_objects
 from instance_seg_ros.lifting import Instance3D, Lifter
+from instance_seg_ros.segmentation import Segmenter
 
 CANS = ("master_chef_can", "tomato_soup_can", "tuna_fish_can")
 BOXES = ("cracker_box", "sugar_box", "pudding_box", "gelatin_box", "wood_block", "foam_brick")
@@ -231,20 +232,18 @@ def placed(name: str, T_camera_solid: Transform, instance: Instance3D) -> Placed
     )
 
 
-def measured(folder: Path, lifter: Lifter) -> Iterator[tuple[str, Placed | None]]:
-    """The objects of `BOXES` and `CANS` in the labelled captures of a folder; None where none fits or is lifted.
+def measured(folder: Path, lifter: Lifter, segmenter: Segmenter | None = None) -> Iterator[tuple[str, Placed | None]]:
+    """The objects of `BOXES` and `CANS`; None where none fits or is lifted.
 
-    Raises:
-        InputError: no capture there, or a damaged one.
+    Arguments and errors are those of `known_objects`.
     """
-    for capture, names in tqdm(list(named_captures(folder)), unit="capture", leave=False):
-        assert capture.labels is not None
-        labels = np.unique(capture.labels[capture.labels > 0]).tolist()
-        lifted = lifter.lift(capture.frame, Instances.from_labels(capture.labels)).instances
-        for name, label, instance in zip(map(names.get, labels), labels, lifted, strict=True):
-            if name in BOXES or name in CANS:
-                fit = fitted(Solid.of(name), capture.frame, capture.labels == label)
-                yield name, placed(name, fit[0], instance) if fit is not None and fit[1] < MOST_MISFIT else None
+    for known in tqdm(known_objects(folder, lifter, segmenter), unit="object", leave=False):
+        if known.name in BOXES or known.name in CANS:
+            fit = fitted(Solid.of(known.name), known.frame, known.mask)
+            if fit is None or fit[1] >= MOST_MISFIT or known.lifted is None:
+                yield known.name, None
+            else:
+                yield known.name, placed(known.name, fit[0], known.lifted)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

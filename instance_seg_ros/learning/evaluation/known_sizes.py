@@ -1,10 +1,11 @@
 """Boxes of real objects whose sizes are known: those of the YCB set, as printed with it.
 
-python -m instance_seg_ros.learning.evaluation.known_sizes CAPTURES
+python -m instance_seg_ros.learning.evaluation.known_sizes CAPTURES [--predicted]
 
 Nobody measured the poses of most real captures, but the makers of the YCB object set did measure its objects (Calli et
 al., IEEE Robotics & Automation Magazine 2015, table 2). Only those are compared that a box with level and upright sides
-fits, however they stand. Labels are taken as masks: it is the geometry that is judged, not the network.
+fits, however they stand. Labels are taken as masks, so that the geometry is judged and not the network; with
+`--predicted` it is both: the shipped network's masks, as far as they overlap a label by half.
 """
 
 from __future__ import annotations
@@ -21,13 +22,15 @@ import numpy as np
 from numpy.typing import NDArray
 from tabulate import tabulate
 
+from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.core.geometry import OrientedBox
 from instance_seg_ros.core.instances import Instances
-from instance_seg_ros.core.parameters import LiftingSettings
+from instance_seg_ros.core.parameters import LiftingSettings, SegmentationSettings
 from instance_seg_ros.core.status import Status, names_of
-from instance_seg_ros.files.captures import LABELS_FILE, META_FILE, Capture, capture_folders, read_capture
-from instance_seg_ros.lifting import Lifter
+from instance_seg_ros.files.captures import LABELS_FILE, META_FILE, capture_folders, read_capture
+from instance_seg_ros.lifting import Instance3D, Lifter
+from instance_seg_ros.segmentation import Segmenter, load_segmenter
 
 T = TypeVar("T")
 
@@ -47,6 +50,10 @@ SIZES_MM = {
     "foam_brick": (50, 75, 50),
 }
 
+BACKEND = "onnxruntime"
+"""Of predicted masks: which one is the fastest may change between two runs."""
+LEAST_IOU = 0.5
+"""A predicted mask that overlaps a label by less is not that object's."""
 COLUMNS = ("object", "captures", "true mm", "found mm", "all sides off %", "worst side off %", "status")
 
 
@@ -85,32 +92,60 @@ def true_sides_mm(name: str) -> NDArray[np.float64]:
     return np.sort(np.array(SIZES_MM[name], dtype=np.float64))[::-1]
 
 
-def measured(folder: Path, lifter: Lifter) -> Iterator[Measured]:
-    """The objects of known size of the labelled captures in a folder, as far as they get a box.
+@dataclass(frozen=True)
+class Known:
+    """A labelled object of known size.
 
-    Raises:
-        InputError: no capture there, or a damaged one.
+    Attributes:
+        name: of `SIZES_MM`.
+        frame: of its capture.
+        mask: (H, W) of its label.
+        lifted: what becomes of its mask; None where it was not predicted.
     """
-    for capture, names in named_captures(folder):
-        assert capture.labels is not None
-        lifted = lifter.lift(capture.frame, Instances.from_labels(capture.labels))
-        ids = np.unique(capture.labels[capture.labels > 0]).tolist()
-        yield from (
-            Measured(name, _sides_mm(instance.box), np.array([*map(_sides_mm, bounds)]), instance.status)
-            for name, instance in zip(map(names.get, ids), lifted.instances, strict=True)
-            if name in SIZES_MM and instance.box is not None and (bounds := (instance.inner_box, instance.outer_box))
-        )
+
+    name: str
+    frame: RgbdFrame
+    mask: NDArray[np.bool_]
+    lifted: Instance3D | None
 
 
-def named_captures(folder: Path) -> Iterator[tuple[Capture, dict[int, str]]]:
-    """The labelled captures in a folder, and what their instances are called, by their labels.
+def known_objects(folder: Path, lifter: Lifter, segmenter: Segmenter | None = None) -> Iterator[Known]:
+    """The objects of known size in the labelled captures of a folder.
+
+    Args:
+        segmenter: finds the masks; None: the labels are.
 
     Raises:
         InputError: no capture there, or a damaged one.
     """
     for path in capture_folders(folder):
-        if (path / LABELS_FILE).is_file():
-            yield read_capture(path), _names(path / META_FILE)
+        if not (path / LABELS_FILE).is_file():
+            continue
+        capture, names = read_capture(path), _names(path / META_FILE)
+        assert capture.labels is not None
+        labelled = Instances.from_labels(capture.labels)
+        instances = labelled if segmenter is None else segmenter.segment(capture.frame)
+        lifted = lifter.lift(capture.frame, instances).instances
+        for label, mask in zip(np.unique(capture.labels[capture.labels > 0]).tolist(), labelled.masks, strict=True):
+            name = names.get(label)
+            if name in SIZES_MM:
+                found = _overlapping(instances, mask)
+                yield Known(name, capture.frame, mask, None if found is None else lifted[found])
+
+
+def _overlapping(instances: Instances, mask: NDArray[np.bool_]) -> int | None:
+    """The index of the instance that overlaps a mask most, None where none does by half."""
+    overlaps = [float((own & mask).sum() / (own | mask).sum()) for own in instances.masks]
+    best = int(np.argmax(overlaps)) if overlaps else 0
+    return best if overlaps and overlaps[best] >= LEAST_IOU else None
+
+
+def measured(folder: Path, lifter: Lifter, segmenter: Segmenter | None = None) -> Iterator[Measured]:
+    """The objects that get a box. Arguments and errors are those of `known_objects`."""
+    for known in known_objects(folder, lifter, segmenter):
+        if known.lifted is not None and known.lifted.box is not None:
+            bounds_mm = np.array([_sides_mm(known.lifted.inner_box), _sides_mm(known.lifted.outer_box)])
+            yield Measured(known.name, _sides_mm(known.lifted.box), bounds_mm, known.lifted.status)
 
 
 def _names(meta_path: Path) -> dict[int, str]:
@@ -145,7 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def found_in_captures(
     document: str | None,
     arguments: Sequence[str] | None,
-    measure: Callable[[Path, Lifter], Iterable[T]],
+    measure: Callable[[Path, Lifter, Segmenter | None], Iterable[T]],
     names: Sequence[str],
 ) -> list[T]:
     """What is measured of the objects in the captures that a command line names, at least one.
@@ -159,9 +194,13 @@ def found_in_captures(
     """
     parser = argparse.ArgumentParser(description=document.splitlines()[0] if document else None)
     parser.add_argument("captures", type=Path, help="folder of labelled captures whose meta.json names the objects")
+    parser.add_argument(
+        "--predicted", action="store_true", help="masks of the shipped network, not those of the labels"
+    )
     options = parser.parse_args(arguments)
     try:
-        found = list(measure(options.captures, Lifter(LiftingSettings())))
+        segmenter = load_segmenter(None, SegmentationSettings(backend=BACKEND)) if options.predicted else None
+        found = list(measure(options.captures, Lifter(LiftingSettings()), segmenter))
     except (InputError, OSError) as error:
         raise SystemExit(f"error: {error}") from error
     if not found:

@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 
 from analytic_scenes import AnalyticScene, Box, Cylinder, look_at, upright
+from instance_seg_ros.core.camera import RgbdFrame
+from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import LiftingSettings
 from instance_seg_ros.core.status import Status
-from instance_seg_ros.files.captures import META_FILE, write_capture
-from instance_seg_ros.learning.evaluation.known_sizes import Measured, main, measured, true_sides_mm
+from instance_seg_ros.files.captures import META_FILE, read_capture, write_capture
+from instance_seg_ros.learning.evaluation.known_sizes import Measured, known_objects, main, measured, true_sides_mm
 from instance_seg_ros.lifting import Lifter
+from instance_seg_ros.segmentation import ModelInfo
 
 CRACKERS = Box((0.06, 0.158, 0.21), upright(0, -0.12, 0.105, 30))
 CAN = Cylinder(0.033, 0.101, upright(0, 0.12, 0.0505))
@@ -35,6 +38,41 @@ def test_objects_of_known_size_are_compared(names: dict[int, str], found: list[s
     objects = list(measured(tmp_path, Lifter(LiftingSettings())))
     assert [own.name for own in objects] == found
     assert all(np.abs(own.error).max() < 0.05 and own.status == Status.OK for own in objects)
+
+
+class Halves:
+    """A segmenter whose masks are the left part of each label, up to a share of its width."""
+
+    info, backend = ModelInfo("halves", "1", ("object",), 0.5, 0.5, "f" * 64), "by hand"
+
+    def __init__(self, labels: np.ndarray, share: float) -> None:
+        self._labels, self._share = labels, share
+
+    def segment(self, frame: RgbdFrame) -> Instances:
+        masks = []
+        for label in (1, 2):
+            mask = self._labels == label
+            first, last = np.flatnonzero(mask.any(axis=0))[[0, -1]]
+            masks.append(mask & (np.arange(mask.shape[1]) <= first + self._share * (last - first)))
+        return Instances.from_labels(masks[0] + 2 * masks[1])
+
+
+@pytest.mark.parametrize(("share", "lifted"), [(1.0, [True, True]), (0.8, [True, True]), (0.3, [False, False])])
+def test_a_predicted_mask_is_that_of_the_label_which_it_overlaps_by_half(
+    share: float, lifted: list[bool], tmp_path: Path
+) -> None:
+    write(tmp_path, {1: "cracker_box", 2: "tomato_soup_can"})
+    labels = read_capture(tmp_path).labels
+    assert labels is not None
+    lifter = Lifter(LiftingSettings())
+    by_label = list(known_objects(tmp_path, lifter))
+    predicted = list(known_objects(tmp_path, lifter, Halves(labels, share)))
+
+    assert [known.lifted is not None for known in predicted] == lifted
+    centres_m = [
+        [known.lifted.centroid_m for known in all_of if known.lifted is not None] for all_of in (predicted, by_label)
+    ]
+    assert np.array_equal(*centres_m) is (share == 1.0)
 
 
 def test_the_longest_side_is_compared_with_the_longest() -> None:
