@@ -89,7 +89,7 @@ class FarSides(LikelyCentres):
         matter of what lies around it, of which a view of it says nothing: it is not moved upwards or downwards.
         """
         found = super().likely(features)
-        found.offset_m[features[:, -1] > 0, 2] = 0.0
+        found.offset_m[:, 2] *= features[:, -1] <= 0
         return found
 
 

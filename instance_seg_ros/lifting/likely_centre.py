@@ -45,6 +45,7 @@ _FARTHEST_M = 0.1
 _LEVEL, _UPRIGHT = 0.9, 0.4
 """A normal points along an axis if it has so much of it; and to the side if it has less than the second upwards."""
 _POINTS_FEATURES = 15
+_ONE_WAY, _ALL_OF_IT = np.ones((1, 3)), np.ones(1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,10 +191,13 @@ class LikelyCentres:
 
     def __call__(self, view: View) -> Likely:
         """What is likely of the object of a view."""
-        features = np.array([view.features, *(features for _, features, _ in view.otherwise)])
-        signs = np.array([np.ones(3), *(signs for signs, _, _ in view.otherwise)])
-        others = [share for _, _, share in view.otherwise]
-        return Likely(*_averaged(*self.likely(features), signs, np.array([1.0 - sum(others), *others]), view.scale))
+        features, signs, shares = view.features[None], _ONE_WAY, _ALL_OF_IT
+        if view.otherwise:
+            features = np.array([view.features, *(features for _, features, _ in view.otherwise)])
+            signs = np.array([np.ones(3), *(signs for signs, _, _ in view.otherwise)])
+            others = [share for _, _, share in view.otherwise]
+            shares = np.array([1 - sum(others), *others])
+        return Likely(*_averaged(*self.likely(features), signs, shares, view.scale))
 
     def likely(self, features: FloatArray) -> Likely:
         """The same for the features (N, F) of several objects of usual sizes."""
