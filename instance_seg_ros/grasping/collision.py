@@ -22,6 +22,8 @@ _VOXEL_M = 0.005
 _PLANE_TOLERANCE_M = 0.008
 _EDGE_STEP_M = 0.01
 _EDGE_STEP_RATIO = 0.02
+_SHADOW_STRIDE_PX, _SHADOW_STEP_M, _SHADOW_M = 6, 0.01, 0.3
+"""In how many rows and columns, how densely and how far shadows of what is nobody's are filled."""
 _RIM_PX = 7
 """Unlabelled pixels this near to an object (side of the square) are its own rim: flying pixels, a tight mask."""
 _SMALLEST_HOLE_PX = 5
@@ -52,9 +54,10 @@ class Obstacles:
         plane: Plane | None,
         hidden_m: Mapping[int, NDArray[np.float64]] | None = None,
     ) -> Obstacles:
-        """All measured points off the plane and away from depth steps, and the completed hidden sides of objects.
+        """All measured points off the plane and away from depth steps, what they hide, and hidden sides of objects.
 
-        Space that the camera did not see, other than hidden sides and below the plane, counts as free.
+        Behind what is nobody's, a wall or the board above a shelf, there may be more of it. Other space that the camera
+        did not see, but for hidden sides and what is below the plane, counts as free.
 
         Args:
             labels: (H, W) int16, 1 + index of the instance that a pixel was kept for, 0 for none.
@@ -74,9 +77,27 @@ class Obstacles:
             _plane_numbers(plane),
             _PLANE_TOLERANCE_M,
         )
+        shadow_m = scene_kernels.behind_nobodys(
+            frame.depth_m,
+            beside,
+            owners,
+            _SHADOW_STRIDE_PX,
+            frame.intrinsics.fx_fy_cx_cy,
+            plane is not None,
+            _plane_numbers(plane),
+            _PLANE_TOLERANCE_M,
+            _SHADOW_STEP_M,
+            _SHADOW_M,
+        )
         hidden_m = hidden_m or {}
-        points_m = np.concatenate([points_m, *hidden_m.values()])
-        owner = np.concatenate([owner, *(np.full(len(own_m), label) for label, own_m in hidden_m.items())])
+        points_m = np.concatenate([points_m, shadow_m, *hidden_m.values()])
+        owner = np.concatenate(
+            [
+                owner,
+                np.zeros(len(shadow_m), np.int64),
+                *(np.full(len(own_m), label) for label, own_m in hidden_m.items()),
+            ]
+        )
         kept = pair_kernels.one_of_each_cell(points_m, owner, np.zeros_like(owner), np.full(3, _VOXEL_M))
         return cls(points_m[kept], owner[kept], owners)
 
@@ -187,6 +208,32 @@ def sight_of(
         finger_m3 = thick_m * 2 * gripper.fingers.half_y * length_m
         unknown |= in_holes_m3 > _MOST_IN_HOLES * finger_m3
     return Sight(unknown, hidden, shadowed, below_unseen, under)
+
+
+def palm_beyond_border(
+    poses: Poses, gripper: Gripper, frame: RgbdFrame, T_camera_poses: Transform, up: FloatArray, below_m: float
+) -> NDArray[np.bool_]:
+    """(C,) whether a corner of the palm, at the grasp, is beyond the image's border and low.
+
+    Args:
+        T_camera_poses: of the frame that the poses are in.
+        up: (3,) unit vector, in the frame of the poses.
+        below_m: as high, along that, as what is seen: what is not seen may be, too.
+    """
+    palm = gripper.palm
+    corners_m = np.array([[x * palm.outer_x, y * palm.half_y, palm.high_z] for x in (-1.0, 1.0) for y in (-1.0, 1.0)])
+    return scene_kernels.beyond_border(
+        poses.rotations,
+        poses.origins_m,
+        corners_m,
+        np.ascontiguousarray(T_camera_poses.rotation),
+        T_camera_poses.translation_m,
+        frame.intrinsics.fx_fy_cx_cy,
+        frame.intrinsics.width,
+        frame.intrinsics.height,
+        up,
+        below_m,
+    )
 
 
 def rays_of_holes(

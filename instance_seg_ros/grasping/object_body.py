@@ -7,15 +7,15 @@ point of the box), x and y are those of the oriented box.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.geometry import Plane, Transform
-from instance_seg_ros.core.status import Status
-from instance_seg_ros.grasping import pair_kernels
+from instance_seg_ros.core.status import PARTLY_SEEN, Status
+from instance_seg_ros.grasping import pair_kernels, scene_kernels
 from instance_seg_ros.lifting import Completion, Instance3D
 from instance_seg_ros.lifting.shape import EXTRUDED, MEASURED, THIN_M
 from instance_seg_ros.lifting.support import Support
@@ -28,6 +28,10 @@ _THIN_VOXEL_M = np.array([0.006, 0.006, 0.001])
 _UPRIGHT_SLOPE = 0.75
 """|z| of a normal above which a point is on top rather than on a side."""
 _KNOWN_NEAR_M = 0.006
+_SURE_MARGIN_M = 0.015
+"""So far beyond its box everything may reach to: fingers have more room beside it."""
+_DOUBT_STEP_M, _MOST_DOUBTS = 0.008, 4000
+"""Between places that may be in an object, which leaves no room for a finger; of large boxes there are so many."""
 _LEVEL_M = 0.004
 """What stands no lower than this below a plane stands on it."""
 _ACROSS_COSINE = math.cos(math.radians(1.0))
@@ -49,9 +53,12 @@ class Body:
         supported: whether z = 0 is a measured support.
         cut: whether part of the object is beyond the image's border or without depth, so that what is completed may lie
             inside it.
+        beyond_border: whether part of it is beyond the image's border.
         above: a plane that no grasp reaches below, camera optical frame: the one that it stands on, or else the scene's
             support plane; None where the object itself lies below that.
         floor_m: without a support, z of the scene's support plane, if there is one across z; else -inf.
+        doubtful_m: (D, 3) float64, body frame, places that were not seen and that the object may reach to by the bounds
+            of its box, though what is known of it does not.
     """
 
     label: int
@@ -63,8 +70,10 @@ class Body:
     size_m: FloatArray
     supported: bool
     cut: bool = False
+    beyond_border: bool = False
     above: Plane | None = None
     floor_m: float = -math.inf
+    doubtful_m: FloatArray = field(default_factory=lambda: np.zeros((0, 3)))
 
     @classmethod
     def of_instance(
@@ -124,8 +133,10 @@ class Body:
             size_m=np.array([high_x_m - low_x_m, high_y_m - low_y_m, shape.size_m[2]]),
             supported=supported,
             cut=bool(instance.status & (Status.CUT_BY_IMAGE_BORDER | Status.PARTLY_MEASURED)),
+            beyond_border=Status.CUT_BY_IMAGE_BORDER in instance.status,
             above=instance.support.plane if instance.support.kind is Support.PLANE else above,
             floor_m=-math.inf if supported else floor_m,
+            doubtful_m=np.ascontiguousarray(shape.T_camera_shape.inverse().apply(_doubtful_m(instance, frame))),
         )
 
     @property
@@ -141,8 +152,45 @@ class Body:
 
     @property
     def hidden_m(self) -> FloatArray:
-        """(M, 3) the points that were completed, camera optical frame."""
-        return np.asarray(self.T_camera_body.apply(self.points_m[self.origin != MEASURED]))
+        """(M, 3) camera optical frame: what was completed, and where else it may be that the border of the image cuts.
+
+        Of what something else hides that would leave every tenth object of a heap without a grasp, for nothing.
+        """
+        hidden_m = self.points_m[self.origin != MEASURED]
+        if self.beyond_border:
+            hidden_m = np.concatenate([hidden_m, self.doubtful_m])
+        return np.asarray(self.T_camera_body.apply(hidden_m))
+
+
+def _doubtful_m(instance: Instance3D, frame: RgbdFrame) -> FloatArray:
+    """(D, 3) camera optical frame: where an object may reach to and it was not seen that it does not.
+
+    That is what is in the larger box of its bounds and lies behind something, or beyond the image's border; of one of
+    which everything but its far side was seen only what is well beyond its box, in which it was completed.
+    """
+    box, outer = instance.box, instance.outer_box
+    if box is None or outer is None:
+        return np.zeros((0, 3))
+    half_m, known_half_m, margin_m = np.array(outer.size_m) / 2, np.array(box.size_m) / 2, _SURE_MARGIN_M
+    known_m = np.ascontiguousarray(
+        (box.T_camera_box.translation_m - outer.T_camera_box.translation_m) @ outer.T_camera_box.rotation
+    )
+    if instance.status & PARTLY_SEEN:
+        known_half_m, margin_m = np.zeros(3), -1.0
+    elif (np.abs(known_m) + half_m <= known_half_m + margin_m).all():
+        return np.zeros((0, 3))
+    step_m = max(_DOUBT_STEP_M, float(np.cbrt(np.prod(2 * half_m) / _MOST_DOUBTS)))
+    return scene_kernels.unseen_in_box(
+        half_m,
+        known_m,
+        known_half_m,
+        step_m,
+        margin_m,
+        np.ascontiguousarray(outer.T_camera_box.rotation),
+        outer.T_camera_box.translation_m,
+        frame.depth_m,
+        frame.intrinsics.fx_fy_cx_cy,
+    )
 
 
 def _floor_m(plane: Plane | None, T_camera_shape: Transform) -> float:

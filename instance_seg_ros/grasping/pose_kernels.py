@@ -423,6 +423,21 @@ def _fits(
 
 
 @inner
+def _reaches_into(
+    rotations: Floats, origins_m: Floats, pose: int, opening_m: float, places_m: Floats, ways_m: Floats
+) -> bool:
+    """Whether a place is in what the opened fingers sweep on their way in; `ways_m` as of `Gripper.ways_m`."""
+    inner_m = opening_m / 2
+    x_axis, y_axis, z_axis = _axes(rotations, origins_m, pose)
+    for n in range(len(places_m)):
+        p_x, p_y, p_z = places_m[n, 0], places_m[n, 1], places_m[n, 2]
+        x, y, z = _along(x_axis, p_x, p_y, p_z), _along(y_axis, p_x, p_y, p_z), _along(z_axis, p_x, p_y, p_z)
+        if ways_m[3] <= z <= 0 and abs(y) <= ways_m[1] and inner_m <= abs(x) <= inner_m + ways_m[0]:
+            return True
+    return False
+
+
+@inner
 def _nearly_same(rotations: Floats, origins_m: Floats, first: int, second: int) -> bool:
     """Whether two grasps are within 3 cm and 30 degrees; half a turn about z is none."""
     squared_m2 = 0.0
@@ -447,6 +462,7 @@ def _nearly_same(rotations: Floats, origins_m: Floats, first: int, second: int) 
     "boolean[::1]",
     "float64[:, ::1]",
     "float64[:, ::1]",
+    "float64[:, ::1]",
     "float64[::1]",
     "float64",
     "int64",
@@ -459,10 +475,11 @@ def best_free(
     moved: Flags,
     others_m: Floats,
     body_m: Floats,
+    doubtful_m: Floats,
     ways_m: Floats,
     clearance_m: float,
     most: int,
-) -> tuple[Ints, int, int]:
+) -> tuple[Ints, int, int, int]:
     """The first poses, no two nearly alike, whose way is free.
 
     Args:
@@ -471,6 +488,7 @@ def best_free(
         moved: (C,) those that are not where closing on the body was tried, so that the body may be in their way.
         others_m: (P, 3) points of everything else.
         body_m: (N, 3) points of the body.
+        doubtful_m: (D, 3) places that may be in the body, so that no opened finger goes there.
         ways_m: as of `Gripper.ways_m`.
         clearance_m: to everything else.
         most: no more poses than this.
@@ -479,10 +497,11 @@ def best_free(
         chosen: (K,) indices, the best first.
         met: how many poses met something else.
         unfit: how many met the body.
+        unsure: how many would reach into such a place.
     """
     chosen = np.empty(most, np.int64)
     others_x_m, others_y_m, others_z_m = others_m[:, 0].copy(), others_m[:, 1].copy(), others_m[:, 2].copy()
-    count, met, unfit = 0, 0, 0
+    count, met, unfit, unsure = 0, 0, 0, 0
     for c in order:
         if count == most:
             break
@@ -498,7 +517,9 @@ def best_free(
             met += 1
         elif moved[c] and not _fits(rotations, origins_m, c, own_m, body_m, ways_m[0], ways_m[1]):
             unfit += 1
+        elif _reaches_into(rotations, origins_m, c, own_m, doubtful_m, ways_m):
+            unsure += 1
         else:
             chosen[count] = c
             count += 1
-    return chosen[:count].copy(), met, unfit
+    return chosen[:count].copy(), met, unfit, unsure

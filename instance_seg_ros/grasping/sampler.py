@@ -17,7 +17,7 @@ from instance_seg_ros.core.status import Status
 from instance_seg_ros.grasping import pose_kernels
 from instance_seg_ros.grasping.candidates import Poses, contact_pairs, poses_from_pairs
 from instance_seg_ros.grasping.closing import Closed, close_on, deepest_m, stays_above
-from instance_seg_ros.grasping.collision import Obstacles, rays_of_holes, sight_of, unmeasured_parts
+from instance_seg_ros.grasping.collision import Obstacles, palm_beyond_border, rays_of_holes, sight_of, unmeasured_parts
 from instance_seg_ros.grasping.grasp import Grasp, InstanceGrasps, Rejection
 from instance_seg_ros.grasping.gripper import Gripper
 from instance_seg_ros.grasping.object_body import Body
@@ -55,12 +55,14 @@ class GraspSampler:
         outline of both at several heights. From each, the gripper goes as deep as palm and support allow, opened fully
         where it fits in so, and is closed in thought: the surface that the fingers meet first gives the contacts. The
         opened gripper is checked on its straight way in and while it closes: against all measured points of the frame
-        and the completed sides of the other objects, with `clearance_m`; against the half space below the support
-        plane, the scene's where the object has none; and against the object itself. No finger goes beyond the image's
-        border, under a measured surface that is no instance's, or, by more than a twentieth of its volume while it
-        closes, where the object's mask has no depth, or behind an object that is cut where it is not seen above that it
-        ends. Other space that the camera did not see
-        counts as free, but costs quality where something else hides it.
+        and the completed sides of the other objects, with `clearance_m`; against what hides behind measured points that
+        are no instance's, such as the rest of a wall; against the half space below the support plane, the scene's where
+        the object has none; and against the object itself, with all places that were not seen to be free of it and that
+        the bounds of its box leave open. What others that the border cuts may reach to is in the way, too. No finger
+        goes beyond the image's border, nor, below the highest thing around, the palm; none goes under a measured
+        surface that is no instance's, or, by more than a twentieth of its volume while it closes, where the object's
+        mask has no depth, or behind an object that is cut where it is not seen above that it ends. Other space that the
+        camera did not see counts as free, but costs quality where something else hides it.
 
         Args:
             lifted: of the same frame.
@@ -130,6 +132,7 @@ class GraspSampler:
         centre_m = np.asarray(body.T_camera_body.apply(body.centre_m), dtype=np.float64)
         T_body_camera = body.T_camera_body.inverse()
         others_m = obstacles.others_near(centre_m, radius_m, body.label, body.above, T_body_camera)
+        highest_m = max(float((points_m @ up).max(initial=-np.inf)) for points_m in (others_m, body.points_m))
         deep_m = deepest_m(tries, body, gripper, settings.clearance_m)
         narrow_m = np.minimum(widths_m + 2 * _NARROW_ROOM_M, gripper.max_opening_m)
         failed = Counter({Rejection.REACH: int(np.count_nonzero(deep_m == -np.inf))})
@@ -163,6 +166,7 @@ class GraspSampler:
                 up,
             )
             known = ~sight.unknown
+            known &= ~palm_beyond_border(poses, gripper, frame, body.T_camera_body, up, highest_m)
             if body.cut:  # where its outline was not seen, its far side may be farther than what completes it
                 known &= ~sight.below_unseen
             rejected[Rejection.UNKNOWN] += int((~known).sum())
@@ -197,7 +201,7 @@ class GraspSampler:
         candidates = np.flatnonzero(wanted)
         # Centred between the contacts, the fingers may come down elsewhere than where the pose was tried.
         moved = np.abs(closed.low_m + closed.high_m) > 2 * _SAME_PLACE_M
-        chosen, met, unfit = pose_kernels.best_free(
+        chosen, met, unfit, unsure = pose_kernels.best_free(
             poses.rotations,
             poses.origins_m,
             poses.openings_m,
@@ -205,12 +209,14 @@ class GraspSampler:
             moved,
             others_m,
             body.points_m,
+            body.doubtful_m,
             self.gripper.ways_m,
             self.settings.clearance_m,
             self.settings.max_grasps,
         )
         rejected[Rejection.SCENE] += met
         rejected[Rejection.FIT] += unfit
+        rejected[Rejection.UNKNOWN] += unsure
         return chosen
 
     def _as_grasps(

@@ -14,6 +14,8 @@ Flags = NDArray[np.bool_]
 OF_SEVERAL = -1
 """Of a pixel without depth: it belongs to the masks of several instances, any of which may be the one to be grasped."""
 _SIGHT_TOLERANCE_M = 0.01
+_FREE_TOLERANCE_M = 0.005
+"""A place no farther behind what was measured counts as seen, and free."""
 _STEP_UP_M = 0.004
 _MOST_STEPS_UP = 75
 """Shadows are left within 30 cm, or what is in them counts as unseen."""
@@ -137,6 +139,130 @@ def others_near(
     return found_m[:count].copy()
 
 
+@kernel(
+    "float32[:, ::1]",
+    "boolean[:, ::1]",
+    "int16[:, ::1]",
+    "int64",
+    "float32[::1]",
+    "boolean",
+    "float64[::1]",
+    "float64",
+    "float64",
+    "float64",
+)
+def behind_nobodys(
+    depth_m: NDArray[np.float32],
+    left_out: Flags,
+    owner_image: NDArray[np.int16],
+    stride: int,
+    camera: NDArray[np.float32],
+    has_plane: bool,
+    plane: Floats,
+    tolerance_m: float,
+    step_m: float,
+    farthest_m: float,
+) -> Floats:
+    """Places in the shadow of what was measured, is nobody's and stands out of a plane; down to that plane.
+
+    Args:
+        depth_m, left_out, owner_image: (H, W).
+        stride: rows and columns that are looked at.
+        camera: fx, fy, cx, cy.
+        plane: (4,) normal and offset.
+        tolerance_m: height above the plane that still counts as in it.
+        step_m, farthest_m: between places on a line of sight, and how far behind what hides them.
+
+    Returns:
+        (M, 3), camera optical frame.
+    """
+    height, width = depth_m.shape
+    steps = int(farthest_m / step_m)
+    most = ((height + stride - 1) // stride) * ((width + stride - 1) // stride) * steps
+    places_m = np.empty((most, 3))
+    count = 0
+    for row in range(0, height, stride):
+        ray_y = (row - camera[3]) / camera[1]
+        for column in range(0, width, stride):
+            z = float(depth_m[row, column])
+            if z == 0 or left_out[row, column] or owner_image[row, column] != 0:
+                continue
+            ray_x = (column - camera[2]) / camera[0]
+            length = np.sqrt(ray_x * ray_x + ray_y * ray_y + 1.0)
+            for step in range(steps + 1):
+                own_z = z + step * step_m / length
+                x, y = ray_x * own_z, ray_y * own_z
+                if has_plane and x * plane[0] + y * plane[1] + own_z * plane[2] + plane[3] <= tolerance_m:
+                    break
+                if step:
+                    places_m[count, 0], places_m[count, 1], places_m[count, 2] = x, y, own_z
+                    count += 1
+    return places_m[:count].copy()
+
+
+@kernel(
+    "float64[::1]",
+    "float64[::1]",
+    "float64[::1]",
+    "float64",
+    "float64",
+    "float64[:, ::1]",
+    "float64[::1]",
+    "float32[:, ::1]",
+    "float32[::1]",
+)
+def unseen_in_box(
+    half_m: Floats,
+    known_m: Floats,
+    known_half_m: Floats,
+    step_m: float,
+    margin_m: float,
+    rotation: Floats,
+    translation_m: Floats,
+    depth_m: NDArray[np.float32],
+    camera: NDArray[np.float32],
+) -> Floats:
+    """Places in a box, but not in a smaller one with the same axes, that were not seen to be free.
+
+    Args:
+        half_m: (3,) half the sides of the box.
+        known_m, known_half_m: (3,) where the middle of the smaller one is in it, and half its sides.
+        step_m: between places, at the most.
+        margin_m: by which the smaller one is grown.
+        rotation, translation_m: (3, 3) and (3,) of the box, camera optical frame.
+        depth_m: (H, W).
+        camera: fx, fy, cx, cy.
+
+    Returns:
+        (M, 3), camera optical frame.
+    """
+    height, width = depth_m.shape
+    number = np.empty(3, np.int64)
+    for axis in range(3):
+        number[axis] = 1 + int(np.ceil(2 * half_m[axis] / step_m))
+    places_m = np.empty((number[0] * number[1] * number[2], 3))
+    count = 0
+    for i in range(number[0]):
+        p_x = half_m[0] * (2 * i / max(number[0] - 1, 1) - 1)
+        in_x = abs(p_x - known_m[0]) <= known_half_m[0] + margin_m
+        for j in range(number[1]):
+            p_y = half_m[1] * (2 * j / max(number[1] - 1, 1) - 1)
+            in_xy = in_x and abs(p_y - known_m[1]) <= known_half_m[1] + margin_m
+            for k in range(number[2]):
+                p_z = half_m[2] * (2 * k / max(number[2] - 1, 1) - 1)
+                if in_xy and abs(p_z - known_m[2]) <= known_half_m[2] + margin_m:
+                    continue
+                x = rotation[0, 0] * p_x + rotation[0, 1] * p_y + rotation[0, 2] * p_z + translation_m[0]
+                y = rotation[1, 0] * p_x + rotation[1, 1] * p_y + rotation[1, 2] * p_z + translation_m[1]
+                z = rotation[2, 0] * p_x + rotation[2, 1] * p_y + rotation[2, 2] * p_z + translation_m[2]
+                row, column, inside = _pixel(x, y, z, camera, width, height)
+                if inside and (depth_m[row, column] == 0 or depth_m[row, column] >= z - _FREE_TOLERANCE_M):
+                    continue
+                places_m[count, 0], places_m[count, 1], places_m[count, 2] = x, y, z
+                count += 1
+    return places_m[:count].copy()
+
+
 @inner
 def _pixel(x: float, y: float, z: float, camera: NDArray[np.float32], width: int, height: int) -> tuple[int, int, bool]:
     """Row and column of a point of the camera's frame, and whether it is in the image; `camera` is fx, fy, cx, cy.
@@ -148,6 +274,65 @@ def _pixel(x: float, y: float, z: float, camera: NDArray[np.float32], width: int
     if not (0 <= column < width and 0 <= row < height):
         return 0, 0, False
     return int(row), int(column), True
+
+
+@kernel(
+    "float64[:, :, ::1]",
+    "float64[:, ::1]",
+    "float64[:, ::1]",
+    "float64[:, ::1]",
+    "float64[::1]",
+    "float32[::1]",
+    "int64",
+    "int64",
+    "float64[::1]",
+    "float64",
+)
+def beyond_border(
+    rotations: Floats,
+    origins_m: Floats,
+    places_m: Floats,
+    rotation: Floats,
+    translation_m: Floats,
+    camera: NDArray[np.float32],
+    width: int,
+    height: int,
+    up: Floats,
+    below_m: float,
+) -> Flags:
+    """Whether one of some places of the gripper (K, 3), in the frame of a grasp, is low and outside of the image.
+
+    Args:
+        rotations, origins_m: (C, 3, 3) and (C, 3) of the poses.
+        rotation, translation_m: (3, 3) and (3,) of the frame of the poses, in the camera's.
+        camera: fx, fy, cx, cy.
+        width, height: of the image.
+        up: (3,) in the frame of the poses.
+        below_m: how far along that a place is low.
+
+    Returns:
+        (C,).
+    """
+    beyond = np.zeros(len(origins_m), np.bool_)
+    place_m, seen_m = np.empty(3), np.empty(3)
+    for c in range(len(origins_m)):
+        for k in range(len(places_m)):
+            along_m = 0.0
+            for axis in range(3):
+                place_m[axis] = origins_m[c, axis]
+                for own in range(3):
+                    place_m[axis] += rotations[c, axis, own] * places_m[k, own]
+                along_m += place_m[axis] * up[axis]
+            if along_m >= below_m:
+                continue
+            for axis in range(3):
+                seen_m[axis] = translation_m[axis]
+                for own in range(3):
+                    seen_m[axis] += rotation[axis, own] * place_m[own]
+            if not _pixel(seen_m[0], seen_m[1], seen_m[2], camera, width, height)[2]:
+                beyond[c] = True
+                break
+    return beyond
 
 
 @kernel(

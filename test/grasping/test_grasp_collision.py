@@ -13,7 +13,14 @@ from instance_seg_ros.core.parameters import GripperSettings
 from instance_seg_ros.grasping import pair_kernels, pose_kernels, scene_kernels
 from instance_seg_ros.grasping.candidates import Poses
 from instance_seg_ros.grasping.closing import Closed, close_on, deepest_m, stays_above
-from instance_seg_ros.grasping.collision import Obstacles, Sight, rays_of_holes, sight_of, unmeasured_parts
+from instance_seg_ros.grasping.collision import (
+    Obstacles,
+    Sight,
+    palm_beyond_border,
+    rays_of_holes,
+    sight_of,
+    unmeasured_parts,
+)
 from instance_seg_ros.grasping.gripper import Gripper
 from instance_seg_ros.grasping.object_body import Body
 from instance_seg_ros.grasping.quality import HELD, MARKS, SCORES, WEIGHTS, marks_of, quality_of, score_of
@@ -79,8 +86,11 @@ def fits_moved(body: Body, pose: Poses) -> bool:
     """Whether a pose fits that was moved since it closed, with nothing else around."""
     arrays = pose.rotations, pose.origins_m, pose.openings_m, np.zeros(1, dtype=np.int64)
     moved, nothing = np.ones(1, dtype=bool), np.zeros((0, 3))
-    chosen, met, unfit = pose_kernels.best_free(*arrays, moved, nothing, body.points_m, GRIPPER.ways_m, 0.003, 1)
-    assert (met, len(chosen) + unfit) == (0, 1)
+    body_m = body.points_m
+    chosen, met, unfit, unsure = pose_kernels.best_free(
+        *arrays, moved, nothing, body_m, nothing, GRIPPER.ways_m, 0.003, 1
+    )
+    assert (met, len(chosen) + unfit, unsure) == (0, 1, 0)
     return len(chosen) == 1
 
 
@@ -96,6 +106,7 @@ def free_of_scene(poses: Poses, points_m: np.ndarray, gripper: Gripper = GRIPPER
                 only,
                 unmoved,
                 points_m,
+                nobody,
                 nobody,
                 gripper.ways_m,
                 0.003,
@@ -134,6 +145,27 @@ def is_free(poses: Poses, points_m: np.ndarray) -> bool:
 @pytest.mark.parametrize(("opening_m", "free"), [(0.08, False), (0.05, True), (0.085, False)])
 def test_less_opening_takes_less_room(opening_m: float, free: bool) -> None:
     assert is_free(poses_at((0, 0, 0), opening_m=opening_m), np.array([[0.045, 0.0, 0.02]])) is free
+
+
+@pytest.mark.parametrize(
+    ("place_m", "free"),
+    [
+        ((0.045, 0.0, 0.01), False),  # where the opened finger comes down
+        ((0.045, 0.0, 0.1), False),  # on its way there
+        ((0.039, 0.0, 0.01), True),  # between the fingers, which closing is for
+        ((0.051, 0.0, 0.01), True),  # beside it
+        ((0.045, 0.011, 0.01), True),
+        ((0.045, 0.0, -0.001), True),  # below its tip
+    ],
+)
+def test_no_opened_finger_goes_where_the_object_itself_may_be(place_m: tuple[float, float, float], free: bool) -> None:
+    pose, nobody = poses_at((0, 0, 0)), np.zeros((0, 3))
+    arrays = pose.rotations, pose.origins_m, pose.openings_m, np.zeros(1, dtype=np.int64)
+    places_m = np.array([place_m])
+    chosen, _, _, unsure = pose_kernels.best_free(
+        *arrays, np.zeros(1, dtype=bool), nobody, nobody, places_m, GRIPPER.ways_m, 0.003, 1
+    )
+    assert (len(chosen), unsure) == (int(free), int(not free))
 
 
 def test_no_points_block_nothing() -> None:
@@ -451,8 +483,9 @@ def is_thinned(poses: Poses) -> bool:
     """Whether the second of two is left out, with nothing in the way of either."""
     nobody, unmoved = np.zeros((0, 3)), np.zeros(2, dtype=bool)
     arrays = poses.rotations, poses.origins_m, poses.openings_m, np.arange(2)
-    chosen, met, unfit = pose_kernels.best_free(*arrays, unmoved, nobody, nobody, GRIPPER.ways_m, 0.003, 9)
-    assert chosen[0] == 0 and (met, unfit) == (0, 0)
+    nothing = nobody, nobody, nobody
+    chosen, met, unfit, unsure = pose_kernels.best_free(*arrays, unmoved, *nothing, GRIPPER.ways_m, 0.003, 9)
+    assert chosen[0] == 0 and (met, unfit, unsure) == (0, 0, 0)
     return len(chosen) == 1
 
 
@@ -767,6 +800,7 @@ def test_every_second_measured_pixel_is_an_obstacle_on_its_own_ray() -> None:
     points_m = Obstacles.of_frame(frame, NO_LABELS, None).points_m
     line_m = (np.arange(0, 40, 2) - 19.5) * 0.01
     expected = {(round(x, 5), round(y, 5), 0.4) for x in line_m.tolist() for y in line_m.tolist()}
+    points_m = points_m[points_m[:, 2] < 0.4001]  # without what they hide
     assert len(points_m) == 400 and {tuple(np.round(row, 5).tolist()) for row in points_m.astype(float)} == expected
 
 
@@ -785,6 +819,76 @@ def test_unlabelled_pixels_within_3_of_an_object_are_its_rim() -> None:
     frame = RgbdFrame(None, np.full((40, 40), 0.4, dtype=np.float32), WIDE_PIXELS)
     owners = Obstacles.of_frame(frame, labels, None).owner_image
     assert owners[[6, 7, 15, 19, 20, 32, 33], 15].tolist() == [0, 1, 1, 1, 2, 2, 0]
+
+
+@pytest.mark.parametrize(
+    ("owner", "plane_m", "depths_m"),
+    [
+        (0, None, np.arange(0.41, 0.705, 0.01)),  # 30 cm behind it there may be more of it
+        (0, 0.4599, np.arange(0.41, 0.455, 0.01)),  # down to what it stands on
+        (1, None, []),  # of an instance the hidden side is completed
+    ],
+)
+def test_behind_what_is_nobody_s_there_may_be_more_of_it(
+    owner: int, plane_m: float | None, depths_m: list[float]
+) -> None:
+    depth_m = np.zeros((40, 40), dtype=np.float32)
+    depth_m[18, 18] = 0.4
+    plane = None if plane_m is None else Plane(np.array([0.0, 0.0, -1.0]), plane_m)
+    frame = RgbdFrame(None, depth_m, Intrinsics(40, 40, 4000.0, 4000.0, 18.0, 18.0))
+    points_m = Obstacles.of_frame(frame, np.full((40, 40), owner, np.int16), plane).points_m
+    assert np.sort(points_m[:, 2]).tolist() == pytest.approx([0.4, *depths_m], abs=1e-5)
+
+
+BESIDE = Intrinsics(40, 40, 40.0, 40.0, 19.5, 19.5)
+
+
+@pytest.mark.parametrize(
+    ("origin_m", "below_m", "beyond"),
+    [
+        ((0.0, 0.0, 0.02), 1.0, False),
+        ((0.2, 0.0, 0.02), 1.0, True),  # a corner of the palm is 30 cm beside the axis, and the camera sees 22 cm
+        ((0.2, 0.0, 0.02), 0.059, False),  # the palm is 40 mm above the tips, higher than what is seen
+        ((0.2, 0.0, 0.02), 0.061, True),
+    ],
+)
+def test_no_palm_goes_beyond_the_border_as_low_as_what_is_seen(
+    origin_m: tuple[float, float, float], below_m: float, beyond: bool
+) -> None:
+    frame = RgbdFrame(None, np.full((40, 40), 0.5, dtype=np.float32), BESIDE)
+    from_above = Transform(DOWN_TURN, np.array([0.0, 0.0, 0.5]))
+    found = palm_beyond_border(poses_at(origin_m), GRIPPER, frame, from_above, UP, below_m)
+    assert found.tolist() == [beyond]
+
+
+HALF_M, SMALLER_M = np.array([0.04, 0.02, 0.02]), np.array([0.02, 0.02, 0.02])
+
+
+@pytest.mark.parametrize(
+    ("depth_m", "margin_m", "columns_m"),
+    [
+        (0.4, 0.005, [-0.04, -0.03, 0.03, 0.04]),  # behind something: all that is not in the smaller one
+        (0.4, 0.015, [-0.04, 0.04]),
+        (0.53, 0.005, []),  # all of it is seen to be free
+        (0.0, 0.005, []),  # nothing was measured
+        (0.496, 0.005, [-0.04, -0.03, 0.03, 0.04]),  # its farther half is not seen
+    ],
+)
+def test_places_of_a_box_that_are_not_seen_to_be_free(depth_m: float, margin_m: float, columns_m: list[float]) -> None:
+    image_m, middle_m = np.full((40, 40), depth_m, dtype=np.float32), np.array([0.0, 0.0, 0.5])
+    places_m = scene_kernels.unseen_in_box(
+        HALF_M, np.zeros(3), SMALLER_M, 0.01, margin_m, np.eye(3), middle_m, image_m, BESIDE.fx_fy_cx_cy
+    )
+    assert sorted(set(places_m[:, 0].round(6).tolist())) == pytest.approx(columns_m)
+    assert (places_m[:, 2] > depth_m + 0.004).all()
+
+
+def test_what_is_beyond_the_image_s_border_was_not_seen() -> None:
+    image_m = np.full((40, 40), 2.0, dtype=np.float32)
+    places_m = scene_kernels.unseen_in_box(
+        HALF_M, np.zeros(3), SMALLER_M, 0.01, 0.005, np.eye(3), np.array([0.26, 0.0, 0.5]), image_m, BESIDE.fx_fy_cx_cy
+    )
+    assert len(places_m) and (places_m[:, 0] / places_m[:, 2] * 40 + 19.5 > 39.4).all()
 
 
 def test_a_completed_side_belongs_to_its_object() -> None:
