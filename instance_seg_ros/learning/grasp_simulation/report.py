@@ -17,7 +17,7 @@ from instance_seg_ros.files.atomic import write_atomically
 from instance_seg_ros.files.captures import write_image
 from instance_seg_ros.learning.grasp_simulation.rounds import AttemptRecord, RoundRecord, explanation
 from instance_seg_ros.learning.grasp_simulation.scenes import Stage
-from instance_seg_ros.learning.grasp_simulation.statistics import Figures, calibration, figures_of
+from instance_seg_ros.learning.grasp_simulation.statistics import Figures, calibration, figures_of, seen_as
 from instance_seg_ros.learning.grasp_simulation.world import Attempt, Cause
 
 _NOTHING_WRONG = "plan and truth agree"
@@ -66,10 +66,12 @@ def left_rows(figures: Sequence[Figures]) -> list[list[str]]:
 
 
 def calibration_rows(rounds: Sequence[RoundRecord]) -> list[list[str]]:
-    """Quality against the share that held, of all attempts that have a quality."""
+    """Quality against the share that held: of objects that were seen as a whole, and of those that were not."""
     attempts = [attempt for record in rounds for attempt in record.attempts]
     return [
-        [f"{own.low:.1f} to {own.high:.1f}", f"{own.mean_quality:.3f}", str(own.held)] for own in calibration(attempts)
+        [seen, f"{own.low:.1f} to {own.high:.1f}", f"{own.mean_quality:.3f}", str(own.held)]
+        for seen in sorted({seen_as(attempt) for attempt in attempts}, reverse=True)
+        for own in calibration([attempt for attempt in attempts if seen_as(attempt) == seen])
     ]
 
 
@@ -108,7 +110,7 @@ def reliability_svg(rounds: Sequence[RoundRecord]) -> str:
 _TABLES = (
     ("failures", ("scene", "planner", "count", "what happened", "what was wrong with the grasp")),
     ("objects left", ("scene", "planner", "families")),
-    ("quality", ("quality", "mean", "held [95 %]")),
+    ("quality", ("object seen", "quality", "mean", "held [95 %]")),
 )
 
 

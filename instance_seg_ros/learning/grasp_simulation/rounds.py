@@ -12,9 +12,10 @@ import trimesh
 from numpy.typing import NDArray
 
 from instance_seg_ros.core.parameters import PipelineSettings
+from instance_seg_ros.core.status import Status
 from instance_seg_ros.learning.grasp_simulation.object_sets import OBJECT_SETS
 from instance_seg_ros.learning.grasp_simulation.planners import Perception, Planner
-from instance_seg_ros.learning.grasp_simulation.scenes import Stage, packed_scene, piled_scene, steady
+from instance_seg_ros.learning.grasp_simulation.scenes import SCENES, Stage, steady
 from instance_seg_ros.learning.grasp_simulation.world import Attempt
 from instance_seg_ros.learning.synthetic.sensors.sensor import PRESETS
 
@@ -25,6 +26,8 @@ _MOST_ATTEMPTS = 20
 _OFF_M = 0.005
 _BEYOND_M = 0.012
 """How far outside a planned contact the true surface is looked for first: farther out may be another limb."""
+IN_PART = Status.CUT_BY_IMAGE_BORDER | Status.OCCLUDED | Status.PARTLY_MEASURED
+"""What says that a part of an instance was not seen, besides its own far side."""
 _MOSTLY = 0.5
 """Share of an instance's pixels that must be one object's for the instance to be that object."""
 
@@ -38,12 +41,14 @@ class AttemptRecord:
         quality: that the planner gave; None for one that gives none.
         width_m: planned distance of the contacts.
         cause: name of a `Cause`.
-        touched: what stopped the approach: "nothing", "itself" (the object to grasp), "table", or "object N".
+        touched: what stopped the approach: "nothing", "itself" (the object to grasp), "table", "wall" or "object N".
         contact_error_m: by how much the planned contacts lie outside (+) or inside (-) the true surface along the
             closing axis, the two of them; None where the closing line misses the object.
         surface_angles_deg: angle between the closing axis and the true surface's normal there, 0 to 90, likewise.
         held_family: of what is held; "" for nothing.
         marks: what the quality was computed from; empty for a planner that gives none.
+        in_part: whether the instance had a status that says that a part of it was not seen; None where that is not
+            known.
     """
 
     family: str
@@ -55,6 +60,7 @@ class AttemptRecord:
     surface_angles_deg: tuple[float, float] | None
     held_family: str
     marks: tuple[float, ...] = ()
+    in_part: bool | None = None
 
     @property
     def success(self) -> bool:
@@ -67,7 +73,7 @@ class RoundRecord:
     """A round as it is written to the results.
 
     Attributes:
-        scene: "packed" or "pile".
+        scene: one of `SCENES`.
         planner: name.
         seed: of the round.
         objects: how many there were.
@@ -137,9 +143,9 @@ def run_round(
         watch: sees every attempt, by its number.
     """
     rng = np.random.default_rng([seed, zlib.crc32(f"{scene} {settings.objects}".encode())])
-    make = {"packed": packed_scene, "pile": piled_scene}[scene]
-    world = make(rng, OBJECT_SETS[settings.objects], pipeline.gripper, settings.friction)
-    stage = Stage(world, rng, steady(PRESETS[settings.sensor]))
+    kind = SCENES[scene]
+    world = kind.make(rng, OBJECT_SETS[settings.objects], pipeline.gripper, settings.friction)
+    stage = Stage(world, rng, steady(PRESETS[settings.sensor]), kind.view)
     noise = int(rng.integers(2**31))
     out, cleared, failures, ended = len(stage.clear_out_of_reach()), 0, 0, "too many attempts"
     attempts: list[AttemptRecord] = []
@@ -166,7 +172,8 @@ def run_round(
         width_m, cause = round(proposal.width_m, 5), attempt.cause.name
         marks = tuple(round(mark, 5) for mark in proposal.marks)
         touched = "itself" if attempt.touched == f"object {target}" else attempt.touched
-        facts = (touched, error_m, angles_deg, held, marks)
+        in_part = bool(seen.lifted.instances[proposal.label - 1].status & IN_PART)
+        facts = (touched, error_m, angles_deg, held, marks, in_part)
         record = AttemptRecord(family, proposal.quality, width_m, cause, *facts)
         attempts.append(record)
         if watch is not None:
@@ -233,6 +240,7 @@ def explanation(record: AttemptRecord, max_opening_m: float) -> str:
     faults: Sequence[tuple[bool, str]] = (
         (record.touched == "itself", "the open gripper met the object itself"),
         (record.touched.startswith("object"), "it met another object"),
+        (record.touched == "wall", "it met a wall or a board"),
         (record.contact_error_m is None, "the closing line misses the object"),
         (min(record.contact_error_m or (0.0,)) < -_OFF_M, "a contact lies inside the body"),
         (max(record.contact_error_m or (0.0,)) > _OFF_M, "a contact lies outside the body"),

@@ -104,6 +104,11 @@ def figures_of(rounds: Iterable[RoundRecord], max_opening_m: float) -> list[Figu
     return result
 
 
+def seen_as(attempt: AttemptRecord) -> str:
+    """How much of the object was seen, in words."""
+    return {None: "not known", False: "whole", True: "in part"}[attempt.in_part]
+
+
 def calibration(attempts: Sequence[AttemptRecord]) -> list[Bin]:
     """The grasps that have a quality, in bins of a tenth; bins without any are left out."""
     bins = []

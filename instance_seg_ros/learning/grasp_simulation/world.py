@@ -1,4 +1,4 @@
-"""A table, objects and a free parallel-jaw gripper in MuJoCo.
+"""A table, objects, what stands around them and a free parallel-jaw gripper in MuJoCo.
 
 The world frame has z up and its origin on the table, in the middle of the objects. The gripper's axes are those of a
 grasp: x closes, z approaches, the origin lies midway between the fingertips.
@@ -21,13 +21,12 @@ from instance_seg_ros.learning.synthetic.objects.shapes import ObjectShape
 
 FloatArray = NDArray[np.float64]
 
-LIFT_M = 0.2
 SHAKE_M = 0.015
 SHAKE_HZ = 4.0
 
 _TIMESTEP_S = 0.002
 _APPROACH_SPEED_M_S = 0.2
-_LIFT_SPEED_M_S = 0.25
+_TAKING_SPEED_M_S = 0.25
 _DENSITY_KG_M3 = 400.0
 _TABLE_FRICTION = "0.5 0.003 0.0003"
 _CHECK_EVERY = 5  # steps
@@ -36,11 +35,13 @@ _AT_REST_M_S = 0.02
 _NOSLIP_ITERATIONS = 10
 _PARKED_M = 3.0
 """How high the gripper waits, and how far away removed objects are."""
-_LIFTED_SHARE = 0.6
-_WALL_HEIGHT_M = 0.4
+_TAKEN_SHARE = 0.6
+"""What is held must have come so far of the way that it is taken."""
+_GUIDE_HEIGHT_M = 0.4
 
 # Bits of MuJoCo's contact types: the gripper touches objects and table, and never itself.
 _BODIES, _GRIPPER, _NOTHING = 1, 2, 0
+_WALL, _HAND = -2, -3
 
 
 class Cause(enum.Enum):
@@ -51,7 +52,7 @@ class Cause(enum.Enum):
     TOUCHED = "stopped by a touch on the approach, and then not held"
     MISSED = "closed on nothing"
     SQUEEZED_OUT = "touched the object, which got away while closing"
-    SLIPPED = "lost while lifting"
+    SLIPPED = "lost while it was taken away"
     SHAKEN_OFF = "lost while shaking"
 
 
@@ -62,7 +63,7 @@ class Attempt:
     Attributes:
         cause: `HELD`, or how it failed.
         held: index of the object that is held at the end; None for none.
-        touched: what stopped the approach: "nothing", "table", or "object N" by its index.
+        touched: what stopped the approach: "nothing", "table", "wall" or "object N" by its index.
         opening_m: between the fingers at the end.
         moments: what the world looked like, by a name.
     """
@@ -94,6 +95,23 @@ class Moment:
     opening_m: float
 
 
+@dataclass(frozen=True)
+class Block:
+    """A fixed upright cuboid: a board or a wall.
+
+    Attributes:
+        size_m: its full sides.
+        centre_m: of its volume.
+    """
+
+    size_m: tuple[float, float, float]
+    centre_m: tuple[float, float, float]
+
+
+TAKE_UP_M = ((0.0, 0.0, 0.2),)
+"""The way that what is held takes off a table."""
+
+
 @dataclass
 class GraspWorld:
     """Objects on a table, and a gripper that tries grasps on them.
@@ -107,14 +125,18 @@ class GraspWorld:
         T_world_object: (N, 4, 4) where they start.
         gripper: its sizes, and the force that it closes with.
         friction: coefficient between pads and objects.
-        walls_m: half side of a square of walls that `without_walls` removes; 0 for none.
+        guides_m: half sides along x and y of a rectangle of walls that `without_guides` removes; zeros for none.
+        walls: what stands around the objects for good.
+        way_out_m: the straight pieces of the way that what is held is taken, world frame.
     """
 
     shapes: Sequence[ObjectShape]
     T_world_object: FloatArray
     gripper: GripperSettings
     friction: float
-    walls_m: float = 0.0
+    guides_m: tuple[float, float] = (0.0, 0.0)
+    walls: Sequence[Block] = ()
+    way_out_m: Sequence[tuple[float, float, float]] = TAKE_UP_M
     present: list[bool] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -122,10 +144,10 @@ class GraspWorld:
         self._model = mujoco.MjModel.from_xml_string(self._xml())
         self._data = mujoco.MjData(self._model)
         named = self._model.geom
-        self._owner = np.full(self._model.ngeom, -1)  # index of the object, -1 table and walls, -2 gripper
+        self._owner = np.full(self._model.ngeom, -1)  # index of the object, -1 table and guides, or these:
         for index in range(self._model.ngeom):
             kind, *number = named(index).name.split()
-            self._owner[index] = int(number[0]) if kind == "object" else -2 if kind == "gripper" else -1
+            self._owner[index] = int(number[0]) if kind == "object" else {"gripper": _HAND, "wall": _WALL}.get(kind, -1)
         self._fingers = [self._model.geom(f"gripper finger{side}").id for side in (0, 1)]
         self._hand = self._model.body("hand").id
         self._hand_joints = [self._model.joint(name).qposadr[0] for name in ("x", "y", "z", "finger0", "finger1")]
@@ -142,10 +164,10 @@ class GraspWorld:
             if done >= 4 and np.abs(self._data.qvel[speeds]).max() < _AT_REST_M_S:
                 break
 
-    def without_walls(self) -> None:
-        """Takes the walls away."""
+    def without_guides(self) -> None:
+        """Takes the guides away."""
         for index in range(self._model.ngeom):
-            if self._model.geom(index).name.startswith("wall"):
+            if self._model.geom(index).name.startswith("guide"):
                 self._model.geom_contype[index] = self._model.geom_conaffinity[index] = _NOTHING
 
     def poses(self) -> FloatArray:
@@ -176,7 +198,7 @@ class GraspWorld:
             approach_m: length of the straight way in.
         """
         moments: dict[str, Moment] = {}
-        start_m = self.poses()[:, 2, 3]
+        start_m = self.poses()[:, :3, 3]
         # What lies still costs no time until it is touched; else the whole heap is computed at every step.
         self._model.opt.enableflags |= int(mujoco.mjtEnableBit.mjENBL_SLEEP)
         half_m = min(opening_m, self.gripper.max_opening_m) / 2
@@ -187,7 +209,7 @@ class GraspWorld:
         else:
             touched = self._approach(half_m, approach_m)
             moments["at the grasp"] = self._moment(T_world_grasp)
-            cause, held = self._close_and_lift(T_world_grasp, start_m, moments)
+            cause, held = self._close_and_take(T_world_grasp, start_m, moments)
             if not held and touched != "nothing":
                 cause = Cause.TOUCHED
         opening_m = self._opening_m()
@@ -196,7 +218,7 @@ class GraspWorld:
         self._park()
         return Attempt(cause, held[0] if held else None, touched, opening_m, moments)
 
-    def _close_and_lift(
+    def _close_and_take(
         self, T_world_grasp: FloatArray, start_m: FloatArray, moments: dict[str, Moment]
     ) -> tuple[Cause, list[int] | None]:
         self._model.opt.noslip_iterations = _NOSLIP_ITERATIONS
@@ -206,20 +228,22 @@ class GraspWorld:
             return (Cause.SQUEEZED_OUT if was_touched else Cause.MISSED), None
         to_hand = T_world_grasp[:3, :3].T
         place_m = self._command()[:3]
-        self._move_to(place_m, place_m + to_hand @ [0, 0, LIFT_M], LIFT_M / _LIFT_SPEED_M_S)
-        moments["lifted"] = self._moment(T_world_grasp)
-        if not self._lifted(start_m):
+        for piece_m in self.way_out_m:
+            end_m = place_m + to_hand @ piece_m
+            self._move_to(place_m, end_m, float(np.linalg.norm(piece_m)) / _TAKING_SPEED_M_S)
+            place_m = end_m
+        moments["taken away"] = self._moment(T_world_grasp)
+        if not self._taken(start_m):
             return Cause.SLIPPED, None
-        top_m = place_m + to_hand @ [0, 0, LIFT_M]
         for axis in (0, 1):
             for step in range(round(2 / SHAKE_HZ / _TIMESTEP_S)):
                 aside_m = SHAKE_M * np.sin(2 * np.pi * SHAKE_HZ * step * _TIMESTEP_S)
-                self._data.ctrl[:3] = top_m + to_hand @ (aside_m * np.eye(3)[axis])
+                self._data.ctrl[:3] = place_m + to_hand @ (aside_m * np.eye(3)[axis])
                 mujoco.mj_step(self._model, self._data)
-        self._data.ctrl[:3] = top_m
+        self._data.ctrl[:3] = place_m
         mujoco.mj_step(self._model, self._data, round(0.2 / _TIMESTEP_S))
         moments["shaken"] = self._moment(T_world_grasp)
-        held = self._lifted(start_m)
+        held = self._taken(start_m)
         return (Cause.HELD, held) if held else (Cause.SHAKEN_OFF, None)
 
     # The gripper --------------------------------------------------------------------------------------------------
@@ -286,9 +310,9 @@ class GraspWorld:
         contact = self._data.contact
         for (first, second), distance_m in zip(contact.geom, contact.dist, strict=True):
             owners = {int(self._owner[first]), int(self._owner[second])}
-            if -2 in owners and distance_m < 0:
+            if _HAND in owners and distance_m < 0:
                 other = max(owners)
-                return "table" if other < 0 else f"object {other}"
+                return f"object {other}" if other >= 0 else "wall" if other == _WALL else "table"
         return "nothing"
 
     def _fingertip_contacts(self) -> list[set[int]]:
@@ -305,10 +329,11 @@ class GraspWorld:
         first, second = self._fingertip_contacts()
         return sorted(index for index in first & second if index >= 0)
 
-    def _lifted(self, start_m: FloatArray) -> list[int]:
-        """The objects between the fingers that have come up with them."""
-        risen_m = self.poses()[:, 2, 3] - start_m
-        return [index for index in self._between() if risen_m[index] > _LIFTED_SHARE * LIFT_M]
+    def _taken(self, start_m: FloatArray) -> list[int]:
+        """The objects between the fingers that have come along with them."""
+        way_m = np.sum(self.way_out_m, axis=0)
+        moved = (self.poses()[:, :3, 3] - start_m) @ way_m / (way_m @ way_m)
+        return [index for index in self._between() if moved[index] > _TAKEN_SHARE]
 
     # The model ----------------------------------------------------------------------------------------------------
 
@@ -334,19 +359,28 @@ class GraspWorld:
             f'<default><geom condim="6" friction="{_TABLE_FRICTION}" density="{_DENSITY_KG_M3}" solref="0.006 1" '
             f'contype="{_BODIES}" conaffinity="{_BODIES | _GRIPPER}"/></default>'
             f"<asset>{''.join(assets)}</asset><worldbody>"
-            f'<geom name="table" type="plane" size="2 2 0.1"/>{self._walls_xml()}{"".join(bodies)}{self._hand_xml()}'
+            f'<geom name="table" type="plane" size="2 2 0.1"/>{self._walls_xml()}{self._guides_xml()}'
+            f"{''.join(bodies)}{self._hand_xml()}"
             "</worldbody>"
             '<equality><joint joint1="finger0" joint2="finger1" solref="0.004 1"/></equality>'
             f"<actuator>{self._actuators_xml()}</actuator></mujoco>"
         )
 
     def _walls_xml(self) -> str:
-        if not self.walls_m:
-            return ""
-        thick, half = 0.02, self.walls_m
         return "".join(
-            f'<geom name="wall{i}" type="box" pos="{x * (half + thick)} {y * (half + thick)} {_WALL_HEIGHT_M / 2}" '
-            f'size="{thick if x else half} {thick if y else half} {_WALL_HEIGHT_M / 2}"/>'
+            f'<geom name="wall {i}" type="box" pos="{numbers(wall.centre_m, _DIGITS)}" '
+            f'size="{numbers(np.asarray(wall.size_m) / 2, _DIGITS)}"/>'
+            for i, wall in enumerate(self.walls)
+        )
+
+    def _guides_xml(self) -> str:
+        if not any(self.guides_m):
+            return ""
+        thick, (half_x, half_y) = 0.02, self.guides_m
+        return "".join(
+            f'<geom name="guide{i}" type="box" '
+            f'pos="{x * (half_x + thick)} {y * (half_y + thick)} {_GUIDE_HEIGHT_M / 2}" '
+            f'size="{thick if x else half_x} {thick if y else half_y} {_GUIDE_HEIGHT_M / 2}"/>'
             for i, (x, y) in enumerate(((1, 0), (-1, 0), (0, 1), (0, -1)))
         )
 

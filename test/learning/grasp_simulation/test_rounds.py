@@ -18,7 +18,7 @@ from instance_seg_ros.core.parameters import GripperSettings, PipelineSettings
 from instance_seg_ros.learning.grasp_simulation.object_sets import OBJECT_SETS
 from instance_seg_ros.learning.grasp_simulation.objects import DEVELOPMENT_FAMILIES, block, shape_of
 from instance_seg_ros.learning.grasp_simulation.planners import Perception, Proposal, Seen, top_down
-from instance_seg_ros.learning.grasp_simulation.report import reliability_svg
+from instance_seg_ros.learning.grasp_simulation.report import calibration_rows, reliability_svg
 from instance_seg_ros.learning.grasp_simulation.rounds import (
     AttemptRecord,
     RoundRecord,
@@ -27,7 +27,14 @@ from instance_seg_ros.learning.grasp_simulation.rounds import (
     explanation,
     run_round,
 )
-from instance_seg_ros.learning.grasp_simulation.scenes import Stage, packed_scene, piled_scene
+from instance_seg_ros.learning.grasp_simulation.scenes import (
+    SCENES,
+    Stage,
+    packed_scene,
+    piled_scene,
+    shelf_scene,
+    tote_scene,
+)
 from instance_seg_ros.learning.grasp_simulation.statistics import Share, calibration, figures_of
 from instance_seg_ros.learning.synthetic.sensors.sensor import PRESETS
 
@@ -74,6 +81,54 @@ def test_a_pile_is_at_rest_without_its_walls_and_follows_from_its_seed() -> None
     first.settle()
     assert np.abs(first.poses()[:, :3, 3] - before[:, :3, 3]).max() < 0.005
     assert before[:, 2, 3].max() < 0.2 and np.abs(before[:, :2, 3]).max() < 0.25
+
+
+def test_what_fell_into_a_tote_lies_between_its_walls_and_follows_from_its_seed() -> None:
+    first, second = (
+        tote_scene(np.random.default_rng(4), DEVELOPMENT_FAMILIES, GripperSettings(), 0.5) for _ in range(2)
+    )
+    np.testing.assert_array_equal(first.poses(), second.poses())
+    low_m, high_m = (
+        np.array([pick(own.centre_m[axis] for own in first.walls) for axis in (0, 1)]) for pick in (min, max)
+    )
+    for shape, T in zip(first.shapes, first.poses(), strict=True):
+        vertices_m = np.asarray(shape.mesh.vertices) @ T[:3, :3].T + T[:3, 3]
+        assert (vertices_m[:, :2] > low_m).all() and (vertices_m[:, :2] < high_m).all()
+
+
+def test_objects_stand_apart_on_a_shelf_under_its_board() -> None:
+    for seed in range(3):
+        world = shelf_scene(np.random.default_rng(seed), DEVELOPMENT_FAMILIES, GripperSettings(), 0.5)
+        *_, above = world.walls
+        lowest_m = above.centre_m[2] - above.size_m[2] / 2
+        assert len(world.shapes) >= 3
+        for shape, T in zip(world.shapes, world.poses(), strict=True):
+            vertices_m = np.asarray(shape.mesh.vertices) @ T[:3, :3].T + T[:3, 3]
+            assert np.degrees(np.arccos(min(T[2, 2], 1.0))) < 3 and vertices_m[:, 2].max() < lowest_m
+            assert np.abs(vertices_m[:, 0]).max() < 0.25 and np.abs(vertices_m[:, 1]).max() < 0.16
+
+
+@pytest.mark.parametrize(("kind", "low_deg", "high_deg", "cut"), [("shelf", 12, 35, False), ("cut", 40, 60, True)])
+def test_a_scene_is_seen_from_where_its_kind_says(kind: str, low_deg: float, high_deg: float, cut: bool) -> None:
+    for seed in range(6):
+        T_world_camera = SCENES[kind].view.draw(np.random.default_rng(seed))
+        forward = T_world_camera.rotation[:, 2]
+        assert low_deg - 1e-6 <= np.degrees(np.arcsin(-forward[2])) <= high_deg + 1e-6
+        middle_m = T_world_camera.inverse().apply(np.array([0.0, 0.0, SCENES[kind].view.height_m]))
+        beside_px = np.abs(middle_m[:2] / middle_m[2] * 610) / (320, 240)
+        assert bool(beside_px.max() > 0.69) is cut and beside_px.max() < 1.11
+
+
+def test_walls_are_seen_where_they_are() -> None:
+    rng = np.random.default_rng(2)
+    world = shelf_scene(rng, DEVELOPMENT_FAMILIES, GripperSettings(), 0.5)
+    frame, labels = Stage(world, rng, PRESETS["ideal"], SCENES["shelf"].view).frame(0, with_color=False)
+    again = np.random.default_rng(2)
+    bare = replace(shelf_scene(again, DEVELOPMENT_FAMILIES, GripperSettings(), 0.5), walls=())
+    without, as_many = Stage(bare, again, PRESETS["ideal"], SCENES["shelf"].view).frame(0, with_color=False)
+    around = (labels == 0) & (as_many == 0) & (without.depth_m > 0)
+    nearer = frame.depth_m < without.depth_m - 0.01
+    assert nearer[around].mean() > 0.1 and not (frame.depth_m > without.depth_m + 0.01)[around].any()
 
 
 def test_a_frame_shows_every_object_where_it_is() -> None:
@@ -161,6 +216,7 @@ def test_figures_count_grasps_and_objects_by_scene_and_planner() -> None:
             "the open gripper met the object itself, a contact lies inside the body",
         ),
         ({"touched": "object 3"}, "it met another object"),
+        ({"touched": "wall"}, "it met a wall or a board"),
         ({"contact_error_m": (0.02, 0.0)}, "a contact lies outside the body"),
         ({"surface_angles_deg": (3.0, 41.0)}, "a surface is turned by more than 30 degrees"),
         ({"width_m": 0.075}, "wider than nine tenths of the opening"),
@@ -198,6 +254,21 @@ def test_calibration_puts_each_grasp_into_the_bin_of_its_quality() -> None:
     attempts.append(replace(LOST, quality=None))
     bins = [(own.low, own.high, own.held.count, own.held.total) for own in calibration(attempts)]
     assert bins == [(0.0, 0.1, 1, 1), (0.8, 0.9, 1, 2), (0.9, 1.0, 2, 2)]
+
+
+def test_calibration_tells_what_was_seen_in_part_apart() -> None:
+    attempts = (
+        *[replace(HELD, quality=0.95, in_part=False)] * 2,
+        replace(HELD, quality=0.95, in_part=True),
+        *[replace(LOST, quality=0.95, in_part=True)] * 3,
+        replace(HELD, quality=0.55),
+    )
+    rows = calibration_rows([RoundRecord("pile", "any", 0, 5, 3, 0, "empty", attempts, ())])
+    assert [(row[0], row[1], row[3].split("(")[1]) for row in rows] == [
+        ("whole", "0.9 to 1.0", "2/2)"),
+        ("not known", "0.5 to 0.6", "1/1)"),
+        ("in part", "0.9 to 1.0", "1/4)"),
+    ]
 
 
 def test_the_reliability_diagram_has_a_point_for_each_bin_at_its_mean_quality_and_share() -> None:
@@ -238,7 +309,7 @@ def test_the_command_keeps_rounds_and_goes_on_where_it_stopped(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--scenes", "heap"], "--scenes knows packed, pile, not heap"),
+        (["--scenes", "heap"], "--scenes knows packed, pile, shelf, tote, cut, not heap"),
         (["--planners", "best"], "--planners knows pipeline, ordered, top-down, any, not best"),
         (["--pad-friction", "nan"], "--pad-friction from 0 to 5"),
         (["--seed", "-1"], "--seed must be 0 or more"),

@@ -20,7 +20,7 @@ from instance_seg_ros.learning.grasp_simulation.objects import (
     shape_of,
     turning,
 )
-from instance_seg_ros.learning.grasp_simulation.world import Attempt, Cause, GraspWorld
+from instance_seg_ros.learning.grasp_simulation.world import Attempt, Block, Cause, GraspWorld
 
 BOX = [block((0.05, 0.08, 0.07))]
 CAN = [prism(circle(0.03), 0.0, 0.1)]
@@ -84,7 +84,7 @@ def attempt(pieces: list[Piece], T_world_grasp: NDArray[np.float64], opening_m: 
 def test_a_good_grasp_holds(pieces: list[Piece], place: NDArray[np.float64]) -> None:
     result = attempt(pieces, place)
     assert (result.cause, result.held, result.touched) == (Cause.HELD, 0, "nothing")
-    assert result.success and {"at the grasp", "closed", "lifted", "shaken"} == set(result.moments)
+    assert result.success and {"at the grasp", "closed", "taken away", "shaken"} == set(result.moments)
 
 
 @pytest.mark.parametrize(
@@ -112,6 +112,43 @@ def test_the_approach_stops_at_what_it_touches() -> None:
     assert result.touched == "object 0"
     assert result.moments["at the grasp"].T_world_gripper[2, 3] == pytest.approx(0.07, abs=0.004)
     assert attempt(BOX, from_above(0.2, 0, -0.01)).touched == "table"
+
+
+BOARD = Block((0.4, 0.4, 0.02), (0.0, 0.0, 0.2))
+WALL = Block((0.02, 0.4, 0.2), (0.09, 0.0, 0.1))
+
+
+def attempt_between(
+    walls: list[Block], T_world_grasp: NDArray[np.float64], *way_out_m: tuple[float, float, float]
+) -> Attempt:
+    """As `attempt`, of a box 70 mm high with walls around it."""
+    shapes = [shape_of("test", BOX)]
+    world = GraspWorld(shapes, np.eye(4)[None], GripperSettings(), 0.5, walls=walls, way_out_m=way_out_m)
+    world.settle()
+    return world.attempt(T_world_grasp, 0.08, approach_m=0.05)
+
+
+def test_under_a_board_what_is_held_is_taken_out_to_the_front_and_not_through_it() -> None:
+    place, out_m = from_above(0, 0, 0.035), ((0.0, 0.0, 0.01), (0.0, -0.4, 0.0))
+    held = attempt_between([Block(BOARD.size_m, (0.0, 0.0, 0.225))], place, *out_m)
+    assert held.success and held.moments["taken away"].T_world_object[0, :3, 3] == pytest.approx(
+        [0, -0.4, 0.01], abs=0.01
+    )
+    above = attempt_between([Block(BOARD.size_m, (0.0, 0.0, 0.225))], place, (0.0, 0.0, 0.2))
+    assert above.cause in (Cause.SLIPPED, Cause.SHAKEN_OFF)
+
+
+@pytest.mark.parametrize(
+    ("wall", "cause", "touched"),
+    [
+        pytest.param(BOARD, Cause.NO_ROOM, "wall", id="the palm begins in the board"),
+        pytest.param(WALL, Cause.NO_ROOM, "wall", id="the palm begins in the wall"),
+        pytest.param(Block(WALL.size_m, (0.12, 0.0, 0.1)), Cause.HELD, "nothing", id="a wall beside it"),
+    ],
+)
+def test_walls_are_in_the_gripper_s_way(wall: Block, cause: Cause, touched: str) -> None:
+    result = attempt_between([wall], from_above(0, 0, 0.035), (0.0, 0.0, 0.2))
+    assert (result.cause, result.touched) == (cause, touched)
 
 
 def test_fingers_close_as_far_as_the_object_is_wide() -> None:
