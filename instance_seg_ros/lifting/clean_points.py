@@ -16,7 +16,6 @@ from instance_seg_ros.lifting.surface import (
     crop_around,
     depth_of,
     eroded,
-    fit_local_planes,
     grown_over_surface,
     kept_points,
     rim_beside,
@@ -50,9 +49,8 @@ def clean_points(frame: RgbdFrame, mask: NDArray[np.bool_], bounds: Bounds, sett
     if core is not near:
         _, median_m, _ = depth_of(depth_m, core)
     radius_px = window_radius_px(median_m, focal_px)
-    planes = fit_local_planes(depth_m, core, radius_px, inside & ~core)
     tolerance = 0.5 * settings.depth_step_m, 0.5 * settings.depth_step_ratio
-    kept = grown_over_surface(depth_m, inside, core, planes, tolerance)
+    kept = grown_over_surface(depth_m, inside, core, radius_px, tolerance)
     kept = without_strays(depth_m, kept, step)
     # Windows without the rim that was given back reach past the core's edge: their planes lie off what bends there.
     rim = rim_beside(depth_m, inside, kept, median_m, focal_px)

@@ -320,67 +320,29 @@ class KeptPoints:
     rim_m: NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
-class LocalPlanes:
-    """A plane for each pixel of an image, fitted to the kept pixels around it.
+@inner
+def fit_windows(
+    depth_m: NDArray[np.float32], keep: NDArray[np.bool_], wanted: NDArray[np.bool_], radius_px: int
+) -> NDArray[np.float32]:
+    """Planes (3, h, w) that are fitted around pixels to those of `keep` in a square window, for kernels.
 
-    A plane is linear in inverse depth, 1 / z = inverse_depth + slope_x * du + slope_y * dv, and the noise of the
+    A plane is linear in inverse depth, 1 / z = inverse depth + slope_x * du + slope_y * dv, and the noise of the
     measurement is in z alone, so that ordinary least squares there has no bias towards the camera; and the fit says
-    what depth the surface would have at a pixel that was not kept.
-
-    Attributes:
-        values: (3, h, w) float32, `inverse_depth`, and its change per pixel to the right and down, where that is not 0.
-    """
-
-    values: NDArray[np.float32]
-
-    @property
-    def inverse_depth(self) -> NDArray[np.float32]:
-        """(h, w) float32, 1 / metres at the pixel itself; 0 where its window held too few pixels for a plane."""
-        return self.values[0]
-
-
-def fit_local_planes(
-    depth_m: NDArray[np.float32], keep: NDArray[np.bool_], radius_px: int, wanted: NDArray[np.bool_] | None = None
-) -> LocalPlanes:
-    """Fit a plane around every pixel to the pixels of `keep` in a square window.
+    what depth the surface would have at a pixel that was not kept. First is the inverse depth at the pixel itself, 0
+    where it is not wanted or its window holds too few pixels; then how it changes per pixel to the right and down.
 
     Args:
-        depth_m: (h, w) float32, metres, above 0 where `keep`.
-        keep: (h, w) bool, the pixels of one surface.
+        depth_m: (h, w) metres, above 0 where `keep`.
+        keep, wanted: (h, w) the pixels of one surface, and those that get a plane.
         radius_px: half the window's side, > 0; a window has 2 * radius + 1 pixels a side.
-        wanted: (h, w) bool, the pixels that get a plane; all of them without it.
-    """
-    wanted = np.ones(keep.shape, dtype=bool) if wanted is None else wanted
-    planes = np.empty((3, *keep.shape), dtype=np.float32)
-    planes[0] = 0
-    _fit_windows(np.ascontiguousarray(depth_m), np.ascontiguousarray(keep), wanted, radius_px, planes)
-    return LocalPlanes(planes)
-
-
-@kernel(
-    "float32[:, ::1]",
-    "boolean[:, ::1]",
-    "boolean[:, ::1]",
-    "int64",
-    "float32[:, :, ::1]",
-    writes=("planes",),
-)
-def _fit_windows(
-    depth_m: NDArray[np.float32],
-    keep: NDArray[np.bool_],
-    wanted: NDArray[np.bool_],
-    radius_px: int,
-    planes: NDArray[np.float32],
-) -> None:
-    """The planes of `fit_local_planes`, written where there is one.
 
     The sums over a window of inverse depth b and of the offsets u and v from its middle follow from those of the window
     to its left and of the columns of its rows, and those of the columns from the row above: what a pixel costs does not
     grow with the radius. Where the last wanted pixel of the row is farther off than that, it begins anew.
     """
     height, width = keep.shape
-    r = radius_px
+    r, planes = radius_px, np.empty((3, height, width), dtype=np.float32)
+    planes[0] = 0
     inverse = np.empty((height, width), dtype=np.float32)
     _invert(depth_m.reshape(-1), keep.reshape(-1), inverse.reshape(-1))
     # Of each column of the windows of a row, over the pixels that are kept: how many, v, v * v, b, and b * v.
@@ -429,6 +391,7 @@ def _fit_windows(
             here = mb - mu * along_x - mv * along_y
             if here > _MIN_INVERSE_DEPTH:
                 planes[0, y, x], planes[1, y, x], planes[2, y, x] = here, along_x, along_y
+    return planes
 
 
 # Loops without branches over arrays of their own, which the processor does for several pixels at a time.
@@ -470,36 +433,32 @@ def grown_over_surface(
     depth_m: NDArray[np.float32],
     inside: NDArray[np.bool_],
     core: NDArray[np.bool_],
-    planes: LocalPlanes,
+    radius_px: int,
     tolerance: tuple[float, float],
 ) -> NDArray[np.bool_]:
     """(h, w) bool: a core, and the measured pixels of the mask that lie on its surface.
 
     Args:
         depth_m, inside, core: (h, w) crops of the depth, of the mask, and of the part of it that is kept anyhow.
-        planes: of the core's pixels, at those of the mask.
+        radius_px: of the windows of `fit_windows`, in which the surface of the core is looked at.
         tolerance: a pixel is on the surface within the larger of the first, metres, and the second times its depth.
     """
-    grown = np.empty(core.shape, dtype=bool)
-    _grow(depth_m, inside, core, planes.values, tolerance[0], tolerance[1], grown)
-    return grown
+    return _grow(depth_m, inside, core, radius_px, tolerance[0], tolerance[1])
 
 
-@kernel(
-    *("float32[:, ::1]", "boolean[:, ::1]", "boolean[:, ::1]"),
-    *("float32[:, :, ::1]", "float64", "float64", "boolean[:, ::1]"),
-    writes=("grown",),
-)
+@kernel("float32[:, ::1]", "boolean[:, ::1]", "boolean[:, ::1]", "int64", "float64", "float64")
 def _grow(
     depth_m: NDArray[np.float32],
     inside: NDArray[np.bool_],
     core: NDArray[np.bool_],
-    planes: NDArray[np.float32],
+    radius_px: int,
     tolerance_m: float,
     tolerance_ratio: float,
-    grown: NDArray[np.bool_],
-) -> None:
-    """Sets the pixels of `grown_over_surface`."""
+) -> NDArray[np.bool_]:
+    """The pixels of `grown_over_surface`."""
+    wanted, grown = np.empty(core.shape, np.bool_), np.empty(core.shape, np.bool_)
+    _only_in_first(inside.reshape(-1), core.reshape(-1), wanted.reshape(-1))
+    planes = fit_windows(depth_m, core, wanted, radius_px)
     for y in range(depth_m.shape[0]):
         for x in range(depth_m.shape[1]):
             own_m, kept = depth_m[y, x], core[y, x]
@@ -507,6 +466,14 @@ def _grow(
                 off_m = abs(own_m - np.float32(1) / planes[0, y, x])
                 kept = off_m < max(np.float32(tolerance_m), own_m * np.float32(tolerance_ratio))
             grown[y, x] = kept
+    return grown
+
+
+@inner
+def _only_in_first(first: NDArray[np.bool_], second: NDArray[np.bool_], only: NDArray[np.bool_]) -> None:
+    """Whether pixels (N,) are in the first and not in the second."""
+    for n in range(len(only)):
+        only[n] = first[n] & (not second[n])
 
 
 def without_strays(
@@ -564,11 +531,20 @@ def rim_beside(
         depth_m, inside, kept: (h, w) crops of the depth, of the mask, and of what is kept of it.
         median_m: depth of most of it.
     """
-    rim = inside & (depth_m == 0)
-    if rim.any():
+    rim = np.empty(inside.shape, dtype=bool)
+    if _mark_unmeasured(depth_m, inside, rim):
         reach_px = round(_RIM_M * focal_px / median_m)
         rim &= eroded(inside, 2 * _RIM_UNSURE_PX + 1) & dilated(kept, 2 * reach_px + 1)
     return rim
+
+
+@kernel("float32[:, ::1]", "boolean[:, ::1]", "boolean[:, ::1]", writes=("unmeasured",))
+def _mark_unmeasured(depth_m: NDArray[np.float32], inside: NDArray[np.bool_], unmeasured: NDArray[np.bool_]) -> bool:
+    """Marks the pixels (h, w) of a mask without depth; whether there is any."""
+    own_m, own, marked = depth_m.reshape(-1), inside.reshape(-1), unmeasured.reshape(-1)
+    for n in range(len(marked)):
+        marked[n] = own[n] & (own_m[n] == 0)
+    return _count(marked) > 0
 
 
 def kept_points(
@@ -584,40 +560,52 @@ def kept_points(
 
     Args:
         depth_m, kept: (h, w) crops of the depth, and of what is kept of the mask.
-        radius_px: of the windows of `fit_local_planes`.
+        radius_px: of the windows of `fit_windows`.
         tolerance: a measurement is moved on to its plane by less than the larger of the first, metres, and the second
             times its depth; farther off it lies beside an edge of the surface, and stays.
         corner_px: column and row of the crop in the image.
         rim: (h, w) crop of `rim_beside`.
     """
+    corner = corner_px[0], corner_px[1], camera.width
+    optics = camera.fx, camera.fy, camera.cx, camera.cy
+    return KeptPoints(*_keep(depth_m, kept, rim, radius_px, tolerance, corner, optics))
+
+
+@kernel(
+    *("float32[:, ::1]", "boolean[:, ::1]", "boolean[:, ::1]", "int64"),
+    *("UniTuple(float64, 2)", "UniTuple(int64, 3)", "UniTuple(float64, 4)"),
+)
+def _keep(
+    depth_m: NDArray[np.float32],
+    kept: NDArray[np.bool_],
+    rim: NDArray[np.bool_],
+    radius_px: int,
+    tolerance: tuple[float, float],
+    corner: tuple[int, int, int],
+    optics: tuple[float, float, float, float],
+) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32], FloatArray, FloatArray, FloatArray]:
+    """What `KeptPoints` has.
+
+    Args:
+        corner: column and row of the crop in the image, and the width of that.
+        optics: fx, fy, cx, cy.
+    """
     wanted = rim.copy()
     count, outline_px, few_px = _choose(kept, wanted)
-    planes = fit_local_planes(depth_m, kept, radius_px, wanted)  # for what is chosen and the rim alone
-    pixels, measured_m = np.empty(count, dtype=np.int64), np.empty((count, 3), dtype=np.float32)
-    few_m = np.empty((len(few_px), 3), dtype=np.float32)
-    outline_m, normals = np.empty((2, len(outline_px), 3))
+    planes = fit_windows(depth_m, kept, wanted, radius_px)  # for what is chosen and the rim alone
+    pixels, measured_m = np.empty(count, np.int64), np.empty((count, 3), np.float32)
+    few_m = np.empty((len(few_px), 3), np.float32)
+    outline_m, normals = np.empty((len(outline_px), 3)), np.empty((len(outline_px), 3))
     _gather(
-        depth_m,
-        kept,
-        planes.values,
-        tolerance,
-        (corner_px[0], corner_px[1], camera.width),
-        (camera.fx, camera.fy, camera.cx, camera.cy),
-        outline_px,
-        few_px,
-        pixels,
-        measured_m,
-        few_m,
-        outline_m,
-        normals,
+        *(depth_m, kept, planes, tolerance, corner, optics, outline_px, few_px),
+        *(pixels, measured_m, few_m, outline_m, normals),
     )
-    rim_m = np.empty((int(np.count_nonzero(rim)), 3))
-    optics = camera.fx, camera.fy, camera.cx, camera.cy
-    rim_count = _gather_rim(depth_m, kept, rim, planes.values, tolerance, corner_px[0], corner_px[1], optics, rim_m)
-    return KeptPoints(measured_m, pixels, few_m, outline_m, normals, rim_m[:rim_count])
+    rim_m = np.empty((_count(rim.reshape(-1)), 3))
+    rim_count = _gather_rim(depth_m, kept, rim, planes, tolerance, corner[0], corner[1], optics, rim_m)
+    return measured_m, pixels, few_m, outline_m, normals, rim_m[:rim_count]
 
 
-@kernel("boolean[:, ::1]", "boolean[:, ::1]", writes=("wanted",))
+@inner
 def _choose(kept: NDArray[np.bool_], wanted: NDArray[np.bool_]) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]:
     """Chooses about `_MAX_OUTLINE_POINTS` of the kept pixels (h, w) at most, evenly over rows and columns.
 
@@ -664,11 +652,7 @@ def _choose(kept: NDArray[np.bool_], wanted: NDArray[np.bool_]) -> tuple[int, ND
     return count, outline[:chosen].copy(), few[:taken].copy()
 
 
-@kernel(
-    *("float32[:, ::1]", "boolean[:, ::1]", "boolean[:, ::1]", "float32[:, :, ::1]", "UniTuple(float64, 2)"),
-    *("int64", "int64", "UniTuple(float64, 4)", "float64[:, ::1]"),
-    writes=("rim_m",),
-)
+@inner
 def _gather_rim(
     depth_m: NDArray[np.float32],
     kept: NDArray[np.bool_],
@@ -751,12 +735,7 @@ def _on_plane(
     return (left + u - optics[2]) / optics[0] * depth_m, (top + v - optics[3]) / optics[1] * depth_m, depth_m
 
 
-@kernel(
-    *("float32[:, ::1]", "boolean[:, ::1]", "float32[:, :, ::1]", "UniTuple(float64, 2)", "UniTuple(int64, 3)"),
-    *("UniTuple(float64, 4)", "int64[::1]", "int64[::1]"),
-    *("int64[::1]", "float32[:, ::1]", "float32[:, ::1]", "float64[:, ::1]", "float64[:, ::1]"),
-    writes=("pixels", "measured_m", "few_m", "outline_m", "normals"),
-)
+@inner
 def _gather(
     depth_m: NDArray[np.float32],
     kept: NDArray[np.bool_],

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from instance_seg_ros.core.camera import Intrinsics
+from instance_seg_ros.core.compiled import kernel
 from instance_seg_ros.lifting.surface import (
-    LocalPlanes,
     depth_of,
     depth_step_pixels,
     dilated,
     eroded,
-    fit_local_planes,
+    fit_windows,
     grown_over_surface,
     kept_points,
     rim_beside,
@@ -31,10 +31,19 @@ def depth_of_plane(normal: np.ndarray, distance_m: float) -> np.ndarray:
     return (distance_m / (rays @ normal)).astype(np.float32)
 
 
-def depth_of_planes(planes: LocalPlanes) -> np.ndarray:
-    """The depth of each plane at its pixel, metres; 0 where there is none."""
-    valid = planes.inverse_depth > 0
-    return np.where(valid, 1 / np.where(valid, planes.inverse_depth, 1), 0)
+@kernel("float32[:, ::1]", "boolean[:, ::1]", "boolean[:, ::1]", "int64")
+def _fit(depth_m: np.ndarray, keep: np.ndarray, wanted: np.ndarray, radius_px: int) -> np.ndarray:
+    return fit_windows(depth_m, keep, wanted, radius_px)
+
+
+def planes_everywhere(depth_m: np.ndarray, keep: np.ndarray, radius_px: int) -> np.ndarray:
+    return _fit(depth_m, keep, np.ones(keep.shape, dtype=bool), radius_px)
+
+
+def depth_of_planes(planes: np.ndarray) -> np.ndarray:
+    """The depth of each plane (3, h, w) at its pixel, metres; 0 where there is none."""
+    valid = planes[0] > 0
+    return np.where(valid, 1 / np.where(valid, planes[0], 1), 0)
 
 
 @pytest.mark.parametrize(
@@ -80,8 +89,8 @@ def test_a_plane_is_fitted_exactly_and_its_normal_looks_at_the_camera(normal: li
     unit = np.array(normal) / np.linalg.norm(normal)
     depth_m = depth_of_plane(unit, -0.8 * abs(unit[2]))
     keep = np.ones_like(depth_m, dtype=bool)
-    planes = fit_local_planes(depth_m, keep, 3)
-    assert (planes.inverse_depth > 0).all()
+    planes = planes_everywhere(depth_m, keep, 3)
+    assert (planes[0] > 0).all()
     np.testing.assert_allclose(depth_of_planes(planes), depth_m, rtol=1e-4)
     kept = kept_points(depth_m, keep, 3, (0.004, 0.007), (0, 0), CAMERA, np.zeros_like(keep))
     assert len(kept.normals) > 500 and (kept.normals @ unit).min() > np.cos(np.radians(1))
@@ -91,7 +100,7 @@ def test_noise_is_averaged_out_without_a_bias() -> None:
     unit = np.array([0.0, -0.6, -0.8])
     truth_m = depth_of_plane(unit, -0.5)
     noisy_m = truth_m + np.random.default_rng(0).normal(0, 0.002, truth_m.shape).astype(np.float32)
-    error_m = depth_of_planes(fit_local_planes(noisy_m, np.ones(truth_m.shape, dtype=bool), 5)) - truth_m
+    error_m = depth_of_planes(planes_everywhere(noisy_m, np.ones(truth_m.shape, dtype=bool), 5)) - truth_m
     assert abs(error_m.mean()) < 0.0001
     assert error_m[8:-8, 8:-8].std() < 0.0004
 
@@ -101,9 +110,9 @@ def test_the_fit_says_what_depth_a_pixel_that_was_not_kept_would_have() -> None:
     depth_m = depth_of_plane(unit, -0.5)
     keep = np.ones(depth_m.shape, dtype=bool)
     keep[:, 30:] = False
-    planes = fit_local_planes(np.where(keep, depth_m, 9.0).astype(np.float32), keep, 4)
+    planes = planes_everywhere(np.where(keep, depth_m, 9.0).astype(np.float32), keep, 4)
     np.testing.assert_allclose(depth_of_planes(planes)[:, 31], depth_m[:, 31], rtol=1e-3)
-    assert not planes.inverse_depth[:, 36:].any()
+    assert not planes[0][:, 36:].any()
     assert (depth_of_planes(planes)[:, 36:] == 0).all()
 
 
@@ -116,9 +125,9 @@ def test_planes_are_fitted_where_they_are_wanted(columns: list[int]) -> None:
     depth_m = depth_of_plane(np.array([0.0, -0.6, -0.8]), -0.5)
     keep, wanted = np.random.default_rng(0).random(depth_m.shape) < 0.8, np.zeros(depth_m.shape, dtype=bool)
     wanted[10:20, columns] = True
-    everywhere, some = fit_local_planes(depth_m, keep, 3), fit_local_planes(depth_m, keep, 3, wanted)
-    np.testing.assert_array_equal(some.inverse_depth > 0, wanted)
-    np.testing.assert_allclose(some.values[:, wanted], everywhere.values[:, wanted], rtol=1e-5, atol=1e-9)
+    everywhere, some = planes_everywhere(depth_m, keep, 3), _fit(depth_m, keep, wanted, 3)
+    np.testing.assert_array_equal(some[0] > 0, wanted)
+    np.testing.assert_allclose(some[:, wanted], everywhere[:, wanted], rtol=1e-5, atol=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -168,9 +177,9 @@ def test_the_depth_of_pixels_is_their_median_and_how_far_the_farthest_is_from_it
 def test_too_few_or_collinear_pixels_give_no_plane() -> None:
     depth_m, keep = np.full((20, 20), 0.5, np.float32), np.zeros((20, 20), bool)
     keep[10, :] = True
-    assert not fit_local_planes(depth_m, keep, 3).inverse_depth.any()
+    assert not planes_everywhere(depth_m, keep, 3)[0].any()
     keep[:] = False
-    assert not fit_local_planes(depth_m, keep, 3).inverse_depth.any()
+    assert not planes_everywhere(depth_m, keep, 3)[0].any()
 
 
 @pytest.mark.parametrize(("depth_m", "radius_px"), [(0.1, 8), (0.7, 6), (1.0, 4), (10.0, 3)])
@@ -187,7 +196,7 @@ def test_kept_points_lie_on_their_planes_and_their_outline_is_spread_evenly() ->
     inside[5:35, 4:56] = True
     core = inside & (np.arange(60) < 40)
     corner_px, camera = (100, 200), Intrinsics(640, 480, 80.0, 90.0, 129.5, 219.5)
-    grown = grown_over_surface(noisy_m, inside, core, fit_local_planes(noisy_m, core, 5), (0.004, 0.007))
+    grown = grown_over_surface(noisy_m, inside, core, 5, (0.004, 0.007))
     kept = kept_points(noisy_m, grown, 5, (0.004, 0.007), corner_px, camera, ~inside)
     rows, columns = np.divmod(kept.pixels, 640)
     here = rows - 200, columns - 100
