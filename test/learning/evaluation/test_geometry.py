@@ -270,8 +270,10 @@ def test_a_support_plane_is_off_by_its_distance_at_the_objects_and_its_angle(sce
     _, error = scene_errors(scene, Tilted(scene))
     assert error is not None
     assert (error.found, error.distance_m, error.angle_deg) == (True, pytest.approx(0.02), pytest.approx(3))
-    assert planes_right([error], 0.021, 3.1) == 100
-    assert planes_right([error], 0.019, 3.1) == planes_right([error], 0.021, 2.9) == 0
+    assert error.informed_distance_m < 0.001 and error.informed_angle_deg < 0.2
+    assert planes_right([error], 0.021, 3.1) == (100, 100)
+    assert planes_right([error], 0.019, 3.1) == planes_right([error], 0.021, 2.9) == (0, 100)
+    assert planes_right([error], 0.021, 1e-4) == (0, 0)
 
 
 def test_lifting_is_nearer_to_the_truth_than_the_simple_recipes(scenes: dict[str, TrueScene]) -> None:
