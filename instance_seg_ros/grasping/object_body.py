@@ -7,7 +7,9 @@ point of the box), x and y are those of the oriented box.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,8 +59,7 @@ class Body:
         above: a plane that no grasp reaches below, camera optical frame: the one that it stands on, or else the scene's
             support plane; None where the object itself lies below that.
         floor_m: without a support, z of the scene's support plane, if there is one across z; else -inf.
-        doubtful_m: (D, 3) float64, body frame, places that were not seen and that the object may reach to by the bounds
-            of its box, though what is known of it does not.
+        find_doubtful: finds `doubtful_m`.
     """
 
     label: int
@@ -73,7 +74,7 @@ class Body:
     beyond_border: bool = False
     above: Plane | None = None
     floor_m: float = -math.inf
-    doubtful_m: FloatArray = field(default_factory=lambda: np.zeros((0, 3)))
+    find_doubtful: Callable[[], FloatArray] = lambda: np.zeros((0, 3))
 
     @classmethod
     def of_instance(
@@ -136,7 +137,9 @@ class Body:
             beyond_border=Status.CUT_BY_IMAGE_BORDER in instance.status,
             above=instance.support.plane if instance.support.kind is Support.PLANE else above,
             floor_m=-math.inf if supported else floor_m,
-            doubtful_m=np.ascontiguousarray(shape.T_camera_shape.inverse().apply(_doubtful_m(instance, frame))),
+            find_doubtful=lambda: np.ascontiguousarray(
+                shape.T_camera_shape.inverse().apply(_doubtful_m(instance, frame))
+            ),
         )
 
     @property
@@ -149,6 +152,12 @@ class Body:
         if plane is None or self.above is None or self.above is plane:
             return self.above is not None
         return float(plane.normal @ self.T_camera_body.translation_m + plane.offset_m) > -_LEVEL_M
+
+    @cached_property
+    def doubtful_m(self) -> FloatArray:
+        """(D, 3) float64, body frame: places that were not seen and that the object may reach to by its box's bounds,
+        though what is known of it does not. Of what no gripper spans nobody asks for them."""
+        return self.find_doubtful()
 
     @property
     def hidden_m(self) -> FloatArray:
