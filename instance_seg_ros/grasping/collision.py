@@ -250,13 +250,7 @@ def rays_of_holes(
     Returns:
         Where each is at a depth of 1 m, seen from the camera.
     """
-    left, top, width, height = bounds
-    part = unmeasured[top : top + height : _STRIDE_PX, left : left + width : _STRIDE_PX]
-    rows, columns = np.nonzero((part == own) | (part == scene_kernels.OF_SEVERAL))
-    fx, fy, cx, cy = frame.intrinsics.fx_fy_cx_cy.tolist()
-    rays = np.ones((len(rows), 3))
-    rays[:, 0] = (left + _STRIDE_PX * columns - cx) / fx
-    rays[:, 1] = (top + _STRIDE_PX * rows - cy) / fy
+    rays = scene_kernels.rays_of_part(unmeasured, bounds, own, _STRIDE_PX, frame.intrinsics.fx_fy_cx_cy)
     return np.ascontiguousarray(rays @ T_camera_other.rotation)
 
 

@@ -21,6 +21,36 @@ _MOST_STEPS_UP = 75
 """Shadows are left within 30 cm, or what is in them counts as unseen."""
 
 
+@kernel("int16[:, ::1]", "UniTuple(int64, 4)", "int64", "int64", "float32[::1]")
+def rays_of_part(
+    unmeasured: NDArray[np.int16],
+    bounds: tuple[int, int, int, int],
+    own: int,
+    stride_px: int,
+    camera: NDArray[np.float32],
+) -> Floats:
+    """(L, 3) where the lines of sight of some pixels (H, W) are at a depth of 1 m, camera optical frame.
+
+    Args:
+        unmeasured: those that are `own`, or of several, count.
+        bounds: left, top, width and height of where they are looked for, in every so many rows and columns.
+        camera: fx, fy, cx, cy.
+    """
+    left, top, width, height = bounds
+    fx, fy, cx, cy = float(camera[0]), float(camera[1]), float(camera[2]), float(camera[3])
+    count = 0
+    for y in range(top, top + height, stride_px):
+        for x in range(left, left + width, stride_px):
+            count += unmeasured[y, x] == own or unmeasured[y, x] == OF_SEVERAL
+    rays, count = np.ones((count, 3)), 0
+    for y in range(top, top + height, stride_px):
+        for x in range(left, left + width, stride_px):
+            if unmeasured[y, x] == own or unmeasured[y, x] == OF_SEVERAL:
+                rays[count, 0], rays[count, 1] = (x - cx) / fx, (y - cy) / fy
+                count += 1
+    return rays
+
+
 @kernel("int16[:, ::1]", "int16[:, ::1]", writes=("owners",))
 def put_own(labels: NDArray[np.int16], owners: NDArray[np.int16]) -> None:
     """Puts the labels (H, W) of pixels that have one, above 0, in the place of what they are near."""
