@@ -26,8 +26,8 @@ from instance_seg_ros.segmentation import Segmenter
 from instance_seg_ros.tracking import Tracker
 
 COLUMNS = (
-    *("masks", "camera", "object-frames", "found %", "HOTA", "IDF1", "switches / 1000", "HOTA with masks"),
-    *("drift mm", "ms"),
+    *("masks", "camera", "object-frames", "found %", "HOTA", "IDF1", "switches / 1000", "swaps / 1000"),
+    *("HOTA with masks", "drift mm", "ms"),
 )
 ALL = "all"
 _AHEAD_M = np.array([0.0, 0.0, 0.9])
@@ -135,10 +135,10 @@ def _rows(runs: dict[tuple[str, str], _Run]) -> list[_Row]:
 
 def _cells(row: _Row) -> tuple[str, ...]:
     score = row.score
-    shares = (f"{score.hota:.3f}", f"{score.idf1:.3f}", f"{score.switches_per_1000:.1f}", f"{score.whole_hota:.3f}")
+    shares = (f"{score.hota:.3f}", f"{score.idf1:.3f}", f"{score.switches_per_1000:.1f}", f"{score.swaps_per_1000:.1f}")
     drift = "" if row.drift_mm is None else f"{row.drift_mm[0]:.0f} / {row.drift_mm[1]:.0f}"
     counts = (str(score.object_frames), f"{100 * score.found:.1f}")
-    return (row.masks, row.kind, *counts, *shares, drift, f"{row.time_ms:.1f}")
+    return (row.masks, row.kind, *counts, *shares, f"{score.whole_hota:.3f}", drift, f"{row.time_ms:.1f}")
 
 
 def _write(out: Path, sequences: int, seed: int, rows: Sequence[_Row]) -> None:

@@ -1,4 +1,4 @@
-"""What a tracker's ids are worth against the truth: HOTA, IDF1 and switches, all counted by trackeval."""
+"""What a tracker's ids are worth against the truth: HOTA, IDF1 and switches, counted by trackeval, and swaps."""
 
 from __future__ import annotations
 
@@ -48,6 +48,8 @@ class TrackingScore:
         found: share of them that an instance shows.
         hota, idf1: of the ids of the objects found, 1 where no id is ever wrong.
         switches: among them, how often an object's id differs from the one before.
+        swaps: among them, how often an id is of another object than the one that it was of before, whether that counts
+            as a switch or the other object had none before: a robot that holds to the id takes the wrong object.
         whole_hota: with the segmentation's part: what is not found, phantoms and inexact masks count, too.
     """
 
@@ -56,12 +58,21 @@ class TrackingScore:
     hota: float
     idf1: float
     switches: int
+    swaps: int
     whole_hota: float
 
     @property
     def switches_per_1000(self) -> float:
         """Switches for 1,000 object-frames in which the object was found."""
-        return 1000 * self.switches / max(self.found * self.object_frames, 1)
+        return self._per_1000(self.switches)
+
+    @property
+    def swaps_per_1000(self) -> float:
+        """Swaps likewise."""
+        return self._per_1000(self.swaps)
+
+    def _per_1000(self, count: int) -> float:
+        return 1000 * count / max(self.found * self.object_frames, 1)
 
 
 def frame_ids(true: NDArray[np.uint8], instances: Instances, track_ids: Sequence[int]) -> FrameIds:
@@ -84,7 +95,8 @@ def tracking_score(sequences: Sequence[Sequence[FrameIds]]) -> TrackingScore:
     from trackeval.metrics import CLEAR, HOTA, Identity
 
     quiet = {"PRINT_CONFIG": False}
-    found = [_for_trackeval(frame.found() for frame in sequence) for sequence in sequences]
+    found_ids = [[frame.found() for frame in sequence] for sequence in sequences]
+    found = [_for_trackeval(frames) for frames in found_ids]
     whole = [_for_trackeval(sequence) for sequence in sequences]
     hota, identity, clear = (_combined(metric, found) for metric in (HOTA(), Identity(dict(quiet)), CLEAR(quiet)))
     object_frames = sum(data["num_gt_dets"] for data in whole)
@@ -94,8 +106,20 @@ def tracking_score(sequences: Sequence[Sequence[FrameIds]]) -> TrackingScore:
         float(np.mean(hota["HOTA"])),
         float(identity["IDF1"]),
         int(clear["IDSW"]),
+        sum(_swaps(frames) for frames in found_ids),
         float(np.mean(_combined(HOTA(), whole)["HOTA"])),
     )
+
+
+def _swaps(frames: Sequence[FrameIds]) -> int:
+    """How often an id goes to another object, in frames that hold only what is found, in the order of its instances."""
+    object_of: dict[int, int] = {}
+    swaps = 0
+    for frame in frames:
+        for track_id, true_id in zip(frame.track_ids.tolist(), frame.true_ids.tolist(), strict=True):
+            swaps += object_of.get(track_id, true_id) != true_id
+            object_of[track_id] = true_id
+    return swaps
 
 
 def _combined(metric: Any, sequences: Sequence[dict[str, Any]]) -> dict[str, Any]:

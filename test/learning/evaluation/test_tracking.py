@@ -124,16 +124,19 @@ def test_an_object_is_found_once_by_what_covers_more_than_half_of_both(
 
 
 @pytest.mark.parametrize(
-    ("rows", "found", "hota", "idf1", "switches"),
+    ("rows", "found", "hota", "idf1", "switches", "swaps"),
     [
-        (("ab", "ab", "ab", "ab"), 1.0, 1.0, 1.0, 0),
-        (("ab", "a.", ".b", "ab"), 0.75, 1.0, 1.0, 0),  # what is not found is not the tracker's fault
-        (("ab", "ab", "cb", "cb"), 1.0, np.sqrt(0.75), 0.75, 1),
-        (("ab", "cb", "ab", "cb"), 1.0, np.sqrt(0.75), 0.75, 3),
-        (("ab", "ab", "ba", "ba"), 1.0, np.sqrt(1 / 3), 0.5, 2),
+        (("ab", "ab", "ab", "ab"), 1.0, 1.0, 1.0, 0, 0),
+        (("ab", "a.", ".b", "ab"), 0.75, 1.0, 1.0, 0, 0),  # what is not found is not the tracker's fault
+        (("ab", "ab", "cb", "cb"), 1.0, np.sqrt(0.75), 0.75, 1, 0),
+        (("ab", "cb", "ab", "cb"), 1.0, np.sqrt(0.75), 0.75, 3, 0),
+        (("ab", "ab", "ba", "ba"), 1.0, np.sqrt(1 / 3), 0.5, 2, 2),
+        (("a.", "a.", ".a", ".a"), 0.5, np.sqrt(0.5), 0.5, 0, 1),  # no object has two ids
     ],
 )
-def test_scores_of_ids(rows: tuple[str, ...], found: float, hota: float, idf1: float, switches: int) -> None:
+def test_scores_of_ids(
+    rows: tuple[str, ...], found: float, hota: float, idf1: float, switches: int, swaps: int
+) -> None:
     """HOTA by hand: one half for each object whose id changes midway, by the formula of the association accuracy."""
     pytest.importorskip("trackeval")
     score = tracking_score([frames_of(*rows)])
@@ -141,14 +144,16 @@ def test_scores_of_ids(rows: tuple[str, ...], found: float, hota: float, idf1: f
     assert score.hota == pytest.approx(hota)
     assert score.idf1 == pytest.approx(idf1)
     assert score.switches == switches
+    assert score.swaps == swaps
     assert score.switches_per_1000 == pytest.approx(1000 * switches / (8 * found))
+    assert score.swaps_per_1000 == pytest.approx(1000 * swaps / (8 * found))
     assert score.whole_hota < score.hota  # masks that overlap by 0.8 are not exact
 
 
 def test_sequences_are_counted_apart() -> None:
     pytest.importorskip("trackeval")
     score = tracking_score([frames_of("ab", "ab"), frames_of("ba", "ba"), []])
-    assert (score.object_frames, score.switches, score.hota) == (8, 0, 1.0)
+    assert (score.object_frames, score.switches, score.swaps, score.hota) == (8, 0, 0, 1.0)
 
 
 def test_the_command_prints_a_row_for_each_kind_and_writes_them(
