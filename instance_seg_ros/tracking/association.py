@@ -472,6 +472,48 @@ def match(
     return np.concatenate(instances), np.concatenate(tracks)
 
 
+def same_objects(first: Sightings, second: Sightings) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pairs, (P,) of the first and (P,) of the second, that are one object: most of the one lies in the other's box,
+    and nothing of their colours or of the bounds of their sides speaks against it."""
+    within = np.maximum(contained(first, second), contained(second, first).T)
+    same = (within >= INSIDE) & (color_differences(first, second) <= _AGAIN_COLOR) & ~bounds_exclude(first, second)
+    rows, columns = linear_sum_assignment(np.where(same, -within, 0))
+    paired = same[rows, columns]
+    return rows[paired], columns[paired]
+
+
+def older_first(
+    cost: FloatArray,
+    comparison: Comparison,
+    often: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    positions: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """(M,) the tracks that M instances (rows) continue in place of those at some positions (M,): the older one, where
+    that looks like the instance, is not seen elsewhere and would have been continued, were the younger not there.
+
+    Hands, and pieces of masks that broke, leave tracks of a few sightings, and what shows another part of an object is
+    often nearer to one of these.
+
+    Args:
+        cost: (tracks, seen) of `costs`.
+        comparison: of the two.
+        often: (tracks,) how often each was seen.
+    """
+    free = np.ones(len(often), dtype=bool)
+    free[positions] = False
+    result = positions.copy()
+    if not free.any():
+        return result
+    may_be = (cost < _PRICE) & (comparison.unlikeness < 1) & ~comparison.excluded  # False without 3D
+    for pair in np.argsort(often[positions], kind="stable").tolist():
+        older = np.flatnonzero(free & may_be[:, rows[pair]] & (often >= _OLDER * often[positions[pair]]))
+        if len(older):
+            result[pair] = older[cost[older, rows[pair]].argmin()]
+            free[result[pair]] = False
+    return result
+
+
 def seen_again(
     tracks: Tracks,
     seen: Sightings,

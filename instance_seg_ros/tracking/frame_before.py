@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -105,6 +106,10 @@ class FrameBefore:
     def moved(self, T_new_map: Transform, map_number: int) -> FrameBefore:
         """The same frame in another map, given the pose of its own one there."""
         return replace(self, T_camera_map=self.T_camera_map @ T_new_map.inverse(), map_number=map_number)
+
+    def renamed(self, ids: Mapping[int, int]) -> FrameBefore:
+        """The same frame, in which what had the keys as ids has the values."""
+        return replace(self, ids=np.array([ids.get(own, own) for own in self.ids.tolist()], dtype=np.int64))
 
     def shared(self, ids: NDArray[np.int64], seen: Sightings) -> Shared:
         """What tracks of some ids (T,) showed in the frame before of what is seen now (N,), moved back.

@@ -16,7 +16,16 @@ from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import TrackingSettings
 from instance_seg_ros.lifting import LiftedFrame
 from instance_seg_ros.tracking.arrays import joined, rows_at
-from instance_seg_ros.tracking.association import Comparison, compared, costs, match, places_of, seen_again
+from instance_seg_ros.tracking.association import (
+    Comparison,
+    compared,
+    costs,
+    match,
+    older_first,
+    places_of,
+    same_objects,
+    seen_again,
+)
 from instance_seg_ros.tracking.frame_before import FrameBefore, Shared
 from instance_seg_ros.tracking.landmarks import LEAST, LandmarkFinder
 from instance_seg_ros.tracking.maps import Map, is_young, map_by_landmarks, map_of, view_of
@@ -76,7 +85,8 @@ class Tracker:
     from the depth where the camera stands still. Where nothing tells where the camera is, a new map begins: what is
     seen there are new objects, and those of the maps before wait, without ageing, until two of them (three of many,
     where the depth does not tell the same) or the depth tell that the camera is back. When a fixed frame comes, the
-    tracks move into it; when it goes, they stay, and when it comes back, they are where they were in it.
+    tracks move into it; when it goes, they stay, and when it comes back, they are where they were in it, and what was
+    taken for new meanwhile, where such an object is, has its id again.
     Without a fixed frame, what another camera sees (a frame with another `frame_id`) are other objects.
 
     `TimeStep` says what repeated, late, missing and much older stamps do; `time_step` is that of the latest frame.
@@ -184,6 +194,7 @@ class Tracker:
         eye_m = here.T_map_camera.translation_m
         cost = costs(current, seen, comparison, eye_m, settings.max_distance_m, waited)
         rows, positions = match(cost, instances.scores, settings.first_pass_score)
+        positions = older_first(cost, comparison, current.sightings, rows, positions)
         gone = places.empty()
         away = gone | (current.missed > 0) | (current.rests <= _MOVING)
         current, rows, positions, replaced = self._with_lost_ones(
@@ -280,9 +291,9 @@ class Tracker:
                 else:
                     here = replace(fixed, T_map_camera=T_fixed_camera, view_m=view_of(frame))
                 if found is not None and found.number != here.number:
-                    tracks = moved(tracks, found.number, here.number, T_fixed_map)
+                    tracks, known_as = _put_into_map(tracks, found.number, here.number, T_fixed_map)
                     if self._before is not None and self._before.map_number == found.number:
-                        self._before = self._before.moved(T_fixed_map, here.number)
+                        self._before = self._before.moved(T_fixed_map, here.number).renamed(known_as)
                 self._fixed_map = here.number
         here = here.with_up(up)
         here = here.with_landmarks(landmarks) if T_fixed_camera is None else replace(here, latest=None)
@@ -297,6 +308,20 @@ class Tracker:
         """From the latest stamp to this one; 0 where it is not later or not known."""
         later = self.time_step is TimeStep.FORWARD and self._stamp_ns is not None
         return (stamp_ns - self._stamp_ns) / 1e9 if later and self._stamp_ns is not None else 0.0
+
+
+def _put_into_map(
+    tracks: Tracks, number: int, known_number: int, transform: Transform
+) -> tuple[Tracks, dict[int, int]]:
+    """The tracks, those of one map put into a known one, given its pose there; and the ids, by those that they had, of
+    objects that were known there already, of which nobody could tell before where in that map they are.
+    """
+    count = np.count_nonzero(tracks.maps == number)
+    tracks = moved(tracks, number, known_number, transform)
+    came, known = np.arange(count), count + np.flatnonzero(tracks.maps[count:] == known_number)
+    twice, first = same_objects(rows_at(tracks.look, came), rows_at(tracks.look, known))
+    known_as = dict(zip(tracks.ids[came[twice]].tolist(), tracks.ids[known[first]].tolist(), strict=True))
+    return rows_at(tracks, ~np.isin(np.arange(len(tracks)), came[twice])), known_as
 
 
 def _latest(tracks: Tracks) -> Tracks:

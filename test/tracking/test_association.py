@@ -19,6 +19,8 @@ from instance_seg_ros.tracking.association import (
     looked_through,
     match,
     newer_in_one,
+    older_first,
+    same_objects,
     seen_again,
 )
 from instance_seg_ros.tracking.sightings import (
@@ -284,6 +286,47 @@ def test_of_two_tracks_under_one_mask_the_newer_one_gives_way(
 ) -> None:
     columns = (np.array(value, dtype=np.float64)[:, None] for value in (told, lies, inside))
     assert newer_in_one(np.array(often), *columns)[:, 0].tolist() == newer
+
+
+@pytest.mark.parametrize(
+    ("often", "cost", "color", "taken", "expected"),
+    [
+        ((1, 30), (0.4, 0.7), (0.5, 0.5, 0.5), (0,), 1),  # a hand left the first, to which the end in sight is nearer
+        ((10, 30), (0.4, 0.7), (0.5, 0.5, 0.5), (0,), 1),
+        ((11, 30), (0.4, 0.7), (0.5, 0.5, 0.5), (0,), 0),  # as good as any
+        ((1, 30), (0.4, 1.0), (0.5, 0.5, 0.5), (0,), 0),  # it would not be continued by itself, either
+        ((1, 30), (0.4, 0.7), (0.6, 0.5, 0.2), (0,), 0),  # and is no thing of that colour
+        ((1, 30), (0.4, 0.7), (0.5, 0.5, 0.5), (0, 1), 0),  # and is seen elsewhere
+    ],
+)
+def test_of_two_tracks_that_an_object_could_continue_it_has_the_id_of_the_much_older_one_that_nothing_else_has(
+    often: tuple[int, int], cost: tuple[float, float], color: ArrayLike, taken: tuple[int, ...], expected: int
+) -> None:
+    tracks = joined(box(), box(color=color))
+    seen = rows_at(tracks, np.array([0, 0]))
+    costs_of = np.array([[cost[0], UNMATCHABLE], [cost[1], 0.1]])
+    positions = np.array(taken)
+    older = older_first(costs_of, comparison_of(tracks, seen), np.array(often), np.arange(len(taken)), positions)
+    assert older[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("second", "same"),
+    [
+        (box((0.02, 0, 1), spread_m=(0.05, 0, 0)), True),
+        (box((0.0, 0.03, 1), (0.1, 0.1, 0.04), partial=True, spread_m=(0.05, 0, 0)), True),
+        (box((0.2, 0, 1), spread_m=(0.05, 0, 0)), False),  # beside it
+        (box((0.02, 0, 1), color=(0.9, 0.2, 0.1), spread_m=(0.05, 0, 0)), False),
+        (box((0.0, 0.03, 1), (0.03, 0.03, 0.03), spread_m=(0.02, 0, 0)), False),  # a small thing in a large one
+    ],
+)
+def test_tracks_of_two_maps_are_of_one_object_where_the_one_lies_in_the_other_and_looks_like_it(
+    second: Sightings, same: bool
+) -> None:
+    first = box(spread_m=(0.08, 0, 0))
+    for one, other in ((first, second), (second, first)):
+        rows, columns = same_objects(one, joined(box((5, 5, 5)), other))
+        assert list(zip(rows.tolist(), columns.tolist(), strict=True)) == ([(0, 1)] if same else [])
 
 
 @pytest.mark.parametrize(

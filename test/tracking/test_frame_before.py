@@ -63,6 +63,13 @@ def seen(columns: tuple[int, ...], depth_m: float = 1.0) -> tuple[RgbdFrame, Ins
 IDS = np.array([7, 8])
 
 
+def test_a_frame_that_showed_what_is_known_by_other_ids_showed_these() -> None:
+    frame, instances, sightings = seen((50, 150))
+    before = FrameBefore.of(frame, instances, np.array([3, 4]), HERE, 0).renamed({4: 1, 7: 2})
+    shared = before.shared(np.array([3, 1, 4]), sightings)
+    np.testing.assert_array_equal(shared.both > 0, [[True, False], [False, True], [False, False]])
+
+
 @pytest.mark.parametrize(
     ("columns", "depth_m", "T_map_camera", "iou"),
     [
