@@ -30,12 +30,11 @@ class Posed:
         support: what it stands on.
         is_completed: whether `whole` reaches down to that; otherwise it ends where no more of it is seen.
         status: flags of what is not known of that.
-        unseen_m: so far above where it ends it may end as well, or, of what is not completed, below; negative for what
-            lies lower than the plane that most objects stand on.
+        unseen_m: so far above where it ends it may end as well, or, of what is not completed, below.
 
     Raises:
         ValueError: for what is completed without its whole or with a status that says that it has no plane; for
-            `unseen_m` that is not finite, or negative for what is completed.
+            `unseen_m` that is not finite, or negative.
     """
 
     whole: Whole | None
@@ -49,8 +48,8 @@ class Posed:
             raise ValueError(f"is_completed is {self.is_completed}, which the status {self.status!r} contradicts")
         if self.whole is None and (self.is_completed or self.unseen_m):
             raise ValueError("of what has no unseen parts nothing is completed, and nothing known of its foot")
-        if not math.isfinite(self.unseen_m) or (self.is_completed and self.unseen_m < 0):
-            raise ValueError(f"unseen_m must be finite, and of what is completed not negative, not {self.unseen_m}")
+        if not 0 <= self.unseen_m < math.inf:
+            raise ValueError(f"unseen_m must be finite and not negative, not {self.unseen_m}")
 
     @classmethod
     def of(cls, seen: Seen, support: ObjectSupport, level: Plane | None, tolerance_m: float) -> Posed:
@@ -113,7 +112,9 @@ class Posed:
         whole, unseen_m = completed(fitted, seen), hanging_m
         if not hanging_m:
             own_m = foot_of(whole.body, seen.frame, seen.mask, seen.bounds, 0.0).lifted_m
-            unseen_m = lowest_m if own_m is None else min(max(-own_m, 0.0), lowest_m)
+            # Of what lies lower than the plane nobody knows what it lies on: as far below again is a guess of its size.
+            reach_m = abs(lowest_m)
+            unseen_m = reach_m if own_m is None else min(max(-own_m, 0.0), reach_m)
         return replace(nowhere, whole=whole, unseen_m=unseen_m)
 
 

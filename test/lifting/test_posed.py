@@ -41,9 +41,10 @@ def seen_and_table() -> tuple[Seen, Plane]:
     [
         (0.0, Support.PLANE, True, 0.08),
         (0.3, Support.NOTHING, False, 0.08),  # a plane far below is not what it stands on
+        (-0.14, Support.NOTHING, False, 0.08),  # nor is one above it
     ],
 )
-def test_a_box_is_as_high_as_it_is_on_its_support_and_above_a_plane_far_below(
+def test_a_box_is_as_high_as_it_is_on_its_support_above_a_plane_far_below_and_below_one(
     seen_and_table: tuple[Seen, Plane], lowered_m: float, kind: Support, is_completed: bool, height_m: float
 ) -> None:
     seen, table = seen_and_table
@@ -53,6 +54,7 @@ def test_a_box_is_as_high_as_it_is_on_its_support_and_above_a_plane_far_below(
     assert posed.whole is not None and posed.is_completed == is_completed
     assert (Status.NO_SUPPORT_PLANE in posed.status) != is_completed
     assert posed.whole.box.size_m[2] == pytest.approx(height_m, abs=0.006)
+    assert 0 <= posed.unseen_m <= abs(lowered_m) + 0.01
 
 
 def test_without_any_plane_nothing_is_known_of_its_unseen_parts(seen_and_table: tuple[Seen, Plane]) -> None:
