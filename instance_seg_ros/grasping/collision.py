@@ -220,12 +220,10 @@ def palm_beyond_border(
         up: (3,) unit vector, in the frame of the poses.
         below_m: as high, along that, as what is seen: what is not seen may be, too.
     """
-    palm = gripper.palm
-    corners_m = np.array([[x * palm.outer_x, y * palm.half_y, palm.high_z] for x in (-1.0, 1.0) for y in (-1.0, 1.0)])
     return scene_kernels.beyond_border(
         poses.rotations,
         poses.origins_m,
-        corners_m,
+        gripper.palm_corners_m,
         np.ascontiguousarray(T_camera_poses.rotation),
         T_camera_poses.translation_m,
         frame.intrinsics.fx_fy_cx_cy,

@@ -71,6 +71,12 @@ class Gripper:
         return max(float(np.linalg.norm([r.outer_x, r.half_y, max(-r.low_z, r.high_z)])) for r in regions)
 
     @cached_property
+    def palm_corners_m(self) -> NDArray[np.float64]:
+        """(4, 3) corners of the palm at the grasp, where the fingers begin."""
+        palm = self.palm
+        return np.array([[x * palm.outer_x, y * palm.half_y, palm.high_z] for x in (-1, 1) for y in (-1, 1)])
+
+    @cached_property
     def ways_m(self) -> NDArray[np.float64]:
         """(8,) what is swept on the way in: thickness and half the width of a finger, z where the fingers begin at the
         grasp and where they come from; half the sides of the palm in x and y, z where it comes from and where it ends.

@@ -32,7 +32,7 @@ _UPRIGHT_SLOPE = 0.75
 _KNOWN_NEAR_M = 0.006
 _SURE_MARGIN_M = 0.015
 """So far beyond its box everything may reach to: fingers have more room beside it."""
-_DOUBT_STEP_M, _MOST_DOUBTS = 0.008, 4000
+_DOUBT_STEP_M, _MOST_DOUBTS = 0.008, 2000
 """Between places that may be in an object, which leaves no room for a finger; of large boxes there are so many."""
 _LEVEL_M = 0.004
 """What stands no lower than this below a plane stands on it."""
@@ -137,9 +137,7 @@ class Body:
             beyond_border=Status.CUT_BY_IMAGE_BORDER in instance.status,
             above=instance.support.plane if instance.support.kind is Support.PLANE else above,
             floor_m=-math.inf if supported else floor_m,
-            find_doubtful=lambda: np.ascontiguousarray(
-                shape.T_camera_shape.inverse().apply(_doubtful_m(instance, frame))
-            ),
+            find_doubtful=lambda: _doubtful_m(instance, frame, shape.T_camera_shape),
         )
 
     @property
@@ -171,8 +169,8 @@ class Body:
         return np.asarray(self.T_camera_body.apply(hidden_m))
 
 
-def _doubtful_m(instance: Instance3D, frame: RgbdFrame) -> FloatArray:
-    """(D, 3) camera optical frame: where an object may reach to and it was not seen that it does not.
+def _doubtful_m(instance: Instance3D, frame: RgbdFrame, T_camera_body: Transform) -> FloatArray:
+    """(D, 3) body frame: where an object may reach to and it was not seen that it does not.
 
     That is what is in the larger box of its bounds and lies behind something, or beyond the image's border; of one of
     which everything but its far side was seen only what is well beyond its box, in which it was completed.
@@ -180,16 +178,19 @@ def _doubtful_m(instance: Instance3D, frame: RgbdFrame) -> FloatArray:
     box, outer = instance.box, instance.outer_box
     if box is None or outer is None:
         return np.zeros((0, 3))
+    in_part = bool(instance.status & PARTLY_SEEN)
+    if not in_part and max((outer.size_m - box.size_m).tolist()) <= _SURE_MARGIN_M:
+        return np.zeros((0, 3))
     half_m, known_half_m, margin_m = np.array(outer.size_m) / 2, np.array(box.size_m) / 2, _SURE_MARGIN_M
     known_m = np.ascontiguousarray(
         (box.T_camera_box.translation_m - outer.T_camera_box.translation_m) @ outer.T_camera_box.rotation
     )
-    if instance.status & PARTLY_SEEN:
+    if in_part:
         known_half_m, margin_m = np.zeros(3), -1.0
     elif (np.abs(known_m) + half_m <= known_half_m + margin_m).all():
         return np.zeros((0, 3))
     step_m = max(_DOUBT_STEP_M, float(np.cbrt(np.prod(2 * half_m) / _MOST_DOUBTS)))
-    return scene_kernels.unseen_in_box(
+    places_m = scene_kernels.unseen_in_box(
         half_m,
         known_m,
         known_half_m,
@@ -200,6 +201,7 @@ def _doubtful_m(instance: Instance3D, frame: RgbdFrame) -> FloatArray:
         frame.depth_m,
         frame.intrinsics.fx_fy_cx_cy,
     )
+    return np.ascontiguousarray(T_camera_body.inverse().apply(places_m), dtype=np.float64)
 
 
 def _floor_m(plane: Plane | None, T_camera_shape: Transform) -> float:

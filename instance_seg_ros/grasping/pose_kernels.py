@@ -424,15 +424,29 @@ def _fits(
 
 @inner
 def _reaches_into(
-    rotations: Floats, origins_m: Floats, pose: int, opening_m: float, places_m: Floats, ways_m: Floats
+    rotations: Floats,
+    origins_m: Floats,
+    pose: int,
+    opening_m: float,
+    p_x: Floats,
+    p_y: Floats,
+    p_z: Floats,
+    ways_m: Floats,
 ) -> bool:
     """Whether a place is in what the opened fingers sweep on their way in; `ways_m` as of `Gripper.ways_m`."""
-    inner_m = opening_m / 2
+    inner_m, outer_m = opening_m / 2, opening_m / 2 + ways_m[0]
+    half_y_m, start_m = ways_m[1], ways_m[3]
     x_axis, y_axis, z_axis = _axes(rotations, origins_m, pose)
-    for n in range(len(places_m)):
-        p_x, p_y, p_z = places_m[n, 0], places_m[n, 1], places_m[n, 2]
-        x, y, z = _along(x_axis, p_x, p_y, p_z), _along(y_axis, p_x, p_y, p_z), _along(z_axis, p_x, p_y, p_z)
-        if ways_m[3] <= z <= 0 and abs(y) <= ways_m[1] and inner_m <= abs(x) <= inner_m + ways_m[0]:
+    count = len(p_x)
+    for first in range(0, count, _BLOCK):
+        met, last = 0, min(first + _BLOCK, count)
+        o_x, o_y, o_z = p_x[first:last], p_y[first:last], p_z[first:last]
+        for n in range(len(o_x)):  # without branches, as in `_meets`
+            x = abs(_along(x_axis, o_x[n], o_y[n], o_z[n]))
+            y = abs(_along(y_axis, o_x[n], o_y[n], o_z[n]))
+            z = _along(z_axis, o_x[n], o_y[n], o_z[n])
+            met += (z >= start_m) & (z <= 0.0) & (y <= half_y_m) & (x >= inner_m) & (x <= outer_m)
+        if met:
             return True
     return False
 
@@ -501,6 +515,7 @@ def best_free(
     """
     chosen = np.empty(most, np.int64)
     others_x_m, others_y_m, others_z_m = others_m[:, 0].copy(), others_m[:, 1].copy(), others_m[:, 2].copy()
+    doubts_x_m, doubts_y_m, doubts_z_m = doubtful_m[:, 0].copy(), doubtful_m[:, 1].copy(), doubtful_m[:, 2].copy()
     count, met, unfit, unsure = 0, 0, 0, 0
     for c in order:
         if count == most:
@@ -517,7 +532,7 @@ def best_free(
             met += 1
         elif moved[c] and not _fits(rotations, origins_m, c, own_m, body_m, ways_m[0], ways_m[1]):
             unfit += 1
-        elif _reaches_into(rotations, origins_m, c, own_m, doubtful_m, ways_m):
+        elif _reaches_into(rotations, origins_m, c, own_m, doubts_x_m, doubts_y_m, doubts_z_m, ways_m):
             unsure += 1
         else:
             chosen[count] = c

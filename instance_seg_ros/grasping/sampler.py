@@ -132,7 +132,10 @@ class GraspSampler:
         centre_m = np.asarray(body.T_camera_body.apply(body.centre_m), dtype=np.float64)
         T_body_camera = body.T_camera_body.inverse()
         others_m = obstacles.others_near(centre_m, radius_m, body.label, body.above, T_body_camera)
-        highest_m = max(float((points_m @ up).max(initial=-np.inf)) for points_m in (others_m, body.points_m))
+        palm_m = float(np.linalg.norm(gripper.palm_corners_m[0])) + float(np.linalg.norm(body.size_m)) / 2
+        highest_m = -np.inf
+        if not is_well_inside(frame, centre_m, palm_m):
+            highest_m = max(float((points_m @ up).max(initial=-np.inf)) for points_m in (others_m, body.points_m))
         deep_m = deepest_m(tries, body, gripper, settings.clearance_m)
         narrow_m = np.minimum(widths_m + 2 * _NARROW_ROOM_M, gripper.max_opening_m)
         failed = Counter({Rejection.REACH: int(np.count_nonzero(deep_m == -np.inf))})
@@ -166,7 +169,8 @@ class GraspSampler:
                 up,
             )
             known = ~sight.unknown
-            known &= ~palm_beyond_border(poses, gripper, frame, body.T_camera_body, up, highest_m)
+            if highest_m > -np.inf:
+                known &= ~palm_beyond_border(poses, gripper, frame, body.T_camera_body, up, highest_m)
             if body.cut:  # where its outline was not seen, its far side may be farther than what completes it
                 known &= ~sight.below_unseen
             rejected[Rejection.UNKNOWN] += int((~known).sum())
@@ -244,6 +248,19 @@ class GraspSampler:
             )
             for index in range(len(poses))
         )
+
+
+def is_well_inside(frame: RgbdFrame, centre_m: FloatArray, radius_m: float) -> bool:
+    """Whether the image holds all of a ball, camera optical frame; not where it comes near to the camera."""
+    x_m, y_m, z_m = centre_m.tolist()
+    camera, nearest_m = frame.intrinsics, z_m - radius_m
+    if nearest_m <= 0:
+        return False
+    x_px, y_px, aside = camera.fx * x_m / z_m + camera.cx, camera.fy * y_m / z_m + camera.cy, radius_m / nearest_m
+    # Of what is `aside` nearer and farther out, seen from beside the axis.
+    x_reach_px = aside * (camera.fx + abs(x_px - camera.cx))
+    y_reach_px = aside * (camera.fy + abs(y_px - camera.cy))
+    return x_reach_px <= x_px <= camera.width - 1 - x_reach_px and y_reach_px <= y_px <= camera.height - 1 - y_reach_px
 
 
 def _up(body: Body) -> FloatArray:

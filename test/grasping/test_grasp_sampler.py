@@ -20,7 +20,7 @@ from instance_seg_ros.core.parameters import GraspingSettings, GripperSettings, 
 from instance_seg_ros.core.status import Status
 from instance_seg_ros.grasping.grasp import Grasp, InstanceGrasps, Rejection
 from instance_seg_ros.grasping.robot import for_robot
-from instance_seg_ros.grasping.sampler import GraspSampler, status_of
+from instance_seg_ros.grasping.sampler import GraspSampler, is_well_inside, status_of
 from instance_seg_ros.lifting import Lifter
 
 GRIPPER = GripperSettings()
@@ -338,6 +338,26 @@ def test_no_finger_goes_beyond_the_border_that_cuts_the_object(
         for side, contact_m in zip((-1, 1), grasp.contacts_m, strict=True):
             finger_m = scene.T_world_camera.apply((contact_m + side * 0.01 * closing)[None])
             assert depth_inside_m(scene.bodies[0], finger_m)[0] < 0.004
+
+
+@pytest.mark.parametrize(
+    ("centre_m", "radius_m", "inside"),
+    [
+        ((0.0, 0.0, 0.6), 0.1, True),
+        ((0.25, 0.0, 0.6), 0.1, False),
+        ((0.0, -0.2, 0.6), 0.1, False),
+        ((0.15, 0.1, 0.6), 0.05, True),
+        ((0.0, 0.0, 0.05), 0.1, False),  # around the camera
+    ],
+)
+def test_the_image_holds_all_of_a_ball(centre_m: tuple[float, float, float], radius_m: float, inside: bool) -> None:
+    frame = RgbdFrame(None, np.ones((480, 640), np.float32), Intrinsics(640, 480, 600.0, 600.0, 319.5, 239.5))
+    assert is_well_inside(frame, np.array(centre_m), radius_m) is inside
+    ways = np.random.default_rng(0).normal(size=(500, 3))
+    ball_m = np.array(centre_m) + radius_m * ways / np.linalg.norm(ways, axis=1)[:, None]
+    px = ball_m[:, :2] / ball_m[:, 2:] * 600 + (319.5, 239.5)
+    seen = bool(((ball_m[:, 2:] > 0) & (px >= 0) & (px <= (639, 479))).all())
+    assert seen is inside
 
 
 def test_a_mask_too_thin_for_a_surface_has_no_candidate_and_costs_no_other_object_its_grasps() -> None:
