@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.core.instances import Instances
-from instance_seg_ros.core.status import PARTLY_SEEN
+from instance_seg_ros.core.status import PARTLY_SEEN, Status
 from instance_seg_ros.lifting import Instance3D, LiftedFrame
 
 FloatArray = NDArray[np.float64]
@@ -27,9 +27,11 @@ _BRIGHTNESS_WEIGHT, _MOST_BY_BRIGHTNESS = 0.5, 0.5
 _PALETTE = 3
 """Every so many of the points show the colours of an object well enough."""
 _SHAPES = ((3,), (3, 3), (3, 3), (3,), (3,), (3,), (3,), (POINTS, 3), (POINTS, 3), (3,), (RAYS, 3), (3,))
+_LOWER_BOUNDS = PARTLY_SEEN | Status.NO_SUPPORT_PLANE | Status.FRONT_ONLY
+"""Of what has one of these flags, the sides of the box are at least what the object's are."""
 _SIDE_NOISE_M, _OTHER_SIDES = 0.005, 0.24
 """The sides of one object, seen twice, are not beyond each other's bounds, each widened by the first, by the second and
-more of their lengths, as a mean of the three: bounds know nothing of masks that break or run over."""
+more of their lengths, as a mean of the three."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +44,7 @@ class Sightings:
         rotation: (N, 3, 3), columns are the axes of the boxes.
         box_m: (N, 3) centres of the boxes less the places.
         half_m: (N, 3) half sides of the boxes, along their axes.
-        at_least_m, at_most_m: (N, 3) sides of `Instance3D.inner_box` and `outer_box`, longest first; 0 and inf where
-            nothing is known of them.
+        at_least_m, at_most_m: (N, 3) bounds of the sides, the longest first; 0 and inf where there is none.
         points_m: (N, POINTS, 3) points of the surface less the places; of objects without 3D what is measured under the
             mask, less `rough_m`.
         point_colors: (N, POINTS, 3) colours there, 0 to 1.
@@ -159,7 +160,7 @@ def size_differences(first: Sightings, second: Sightings) -> FloatArray:
 def bounds_exclude(first: Sightings, second: Sightings) -> NDArray[np.bool_]:
     """(first, second): whether the sides of the one are longer than the other's can be, so that they are two objects.
 
-    False where either has no 3D.
+    What is seen in part may be larger than it looks, but no smaller; False where either has no 3D.
     """
     least_m = np.maximum(first.at_least_m[:, None], second.at_least_m[None])
     most_m = np.minimum(first.at_most_m[:, None], second.at_most_m[None])
@@ -200,9 +201,13 @@ def _place(result: Sightings, row: int, instance: Instance3D, place_m: FloatArra
     result.rotation[row] = box.T_camera_box.rotation
     result.box_m[row] = box.T_camera_box.translation_m - place_m
     result.half_m[row] = box.size_m / 2
+    at_least_m, at_most_m = box.size_m.copy(), box.size_m.copy()
+    if instance.status & _LOWER_BOUNDS:
+        at_most_m[:] = np.inf
+    if Status.FOOT_NOT_SEEN in instance.status:
+        at_least_m[2] = 0
     # Sorted bounds bound the sorted sides.
-    result.at_least_m[row] = 0 if instance.inner_box is None else np.sort(instance.inner_box.size_m)[::-1]
-    result.at_most_m[row] = np.inf if instance.outer_box is None else np.sort(instance.outer_box.size_m)[::-1]
+    result.at_least_m[row], result.at_most_m[row] = np.sort(at_least_m)[::-1], np.sort(at_most_m)[::-1]
     covariance_m2 = instance.centroid_covariance_m2
     # Where lifting does not know how far off the centre is, it is somewhere in the box.
     result.covariance_m2[row] = np.eye(3) * (box.size_m.max() / 4) ** 2 if covariance_m2 is None else covariance_m2
