@@ -40,12 +40,11 @@ _TIME_PROBLEMS = {
     ),
     TimeStep.REPEATED: (
         "repeated stamp",
-        "a frame has the same stamp as the one before, so no time passes for the tracks; have the driver stamp every "
-        "image",
+        "a frame has the same stamp as the one before, so that no track ages by it; have the driver stamp every image",
     ),
     TimeStep.LATE: (
         "late frame",
-        "a frame is older than one before it, so no time passes for the tracks; does the driver publish in order, was "
+        "a frame is older than one before it, so that no track ages by it; does the driver publish in order, was "
         "the clock set back, or do two cameras publish on one topic?",
     ),
     TimeStep.RESET: (

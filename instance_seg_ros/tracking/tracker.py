@@ -45,6 +45,9 @@ _JUST = 3
 """Updates in which a hand that takes an object has not gone far."""
 _RECENT_S = 1.0
 """A frame before that is older tells little of where masks are now."""
+_USUAL_STEP_S = 1 / 30
+"""Of a frame whose stamp does not tell, so much time counts as gone by for what may move: were it none, as often as
+that happens, what has been seen many times in its place could not leave it any more."""
 LATE_NS = 500_000_000
 """A frame that is older than the latest by no more came late; by more, time was reset."""
 
@@ -57,7 +60,7 @@ class TimeStep(enum.Enum):
     UNKNOWN = "unknown"
     """The stamp is 0, as in a header that nobody filled in: the frame counts as a new moment, and they age."""
     REPEATED = "repeated"
-    """The latest stamp again: the same moment, and nothing ages."""
+    """The latest stamp again: nothing ages."""
     LATE = "late"
     """A little older than the latest, out of order or after the clock was set back: nothing ages."""
     RESET = "reset"
@@ -305,9 +308,9 @@ class Tracker:
         return Map(next(self._map_numbers), self._updates, T_map_camera, view_of(frame))
 
     def _seconds_since(self, stamp_ns: int) -> float:
-        """From the latest stamp to this one; 0 where it is not later or not known."""
+        """From the latest stamp to this one; `_USUAL_STEP_S` where it is not later or not known."""
         later = self.time_step is TimeStep.FORWARD and self._stamp_ns is not None
-        return (stamp_ns - self._stamp_ns) / 1e9 if later and self._stamp_ns is not None else 0.0
+        return (stamp_ns - self._stamp_ns) / 1e9 if later and self._stamp_ns is not None else _USUAL_STEP_S
 
 
 def _put_into_map(

@@ -243,6 +243,18 @@ def test_frames_without_a_stamp_are_counted(frames_gone: int, same: bool) -> Non
     assert clock.stamp_ns == 0
 
 
+@pytest.mark.parametrize("step_ns", [100_000_000, 0], ids=["stamps", "no stamps"])
+@pytest.mark.parametrize("first_ns", [0, 5_000_000_000])
+def test_what_stood_for_long_is_followed_when_it_moves_whatever_the_stamps_say(first_ns: int, step_ns: int) -> None:
+    """A like object in its old place is another one."""
+    clock = Clock()
+    clock.stamp_ns = first_ns
+    first = clock.often([CAN, BALL, BOX], 60, step_ns=step_ns)
+    for moved_m in np.linspace(0.03, 0.18, 6):
+        assert clock.see([moved(CAN, -moved_m, 0), BALL, BOX], step_ns=step_ns) == first
+    assert clock.see([moved(CAN, -0.18, 0), BALL, BOX, CAN], step_ns=step_ns) == (*first, max(first) + 1)
+
+
 def test_reset_forgets_and_counts_on() -> None:
     clock = Clock()
     clock.see([CAN, BALL])
