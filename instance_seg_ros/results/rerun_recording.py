@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
@@ -117,11 +118,20 @@ class RerunRecording:
 
         Rerun keeps one list of them for all times, and ids begin anew with each capture: the id alone names them.
         """
-        new = {_class_of(track_id): (f"#{track_id}", color_of_track(track_id)) for track_id in scene.track_ids}
+        new = _named(scene.track_ids)
         if new.keys() - self._classes.keys() or not self._written:
-            self._classes |= new
-            classes = [(class_id, *named) for class_id, named in self._classes.items()]
+            # Each list is written whole: with as many of the next ids in it as there were, all lists together take no
+            # more than a few times what the last one does, however many ids a long capture has.
+            newest = max(scene.track_ids, default=0)
+            ahead = _named(range(newest + 1, newest + len(self._classes)))
+            self._classes = ahead | self._classes | new
+            classes = [(class_id, *named) for class_id, named in sorted(self._classes.items())]
             self._recording.log("camera/image/masks", self._rerun.AnnotationContext(classes), static=True)
+
+
+def _named(track_ids: Iterable[int]) -> dict[int, tuple[str, tuple[int, ...]]]:
+    """Name and colour of the masks of some tracks, by class."""
+    return {_class_of(track_id): (f"#{track_id}", color_of_track(track_id)) for track_id in track_ids}
 
 
 def _class_of(track_id: int) -> int:

@@ -100,6 +100,19 @@ def test_the_mask_of_any_track_is_apart_from_the_background(
     assert [(number, name) for number, name, _ in names[0]] == [(0, "background"), (1, "#65536"), (2, "#2")]
 
 
+def test_the_names_of_many_tracks_take_little_of_a_long_recording(
+    tmp_path: Path, make_scene: Callable[..., Scene], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names, scene = [], make_scene()
+    monkeypatch.setattr("rerun.AnnotationContext", names.append)
+    monkeypatch.setattr("rerun.RecordingStream.log", lambda *arguments, **options: None)
+    with RerunRecording(tmp_path / "scenes.rrd") as recording:
+        for frame in range(100):
+            recording.write(replace(scene, track_ids=(2 * frame + 1, 2 * frame + 2)))
+    assert sum(len(each) for each in names) < 4 * 200, "each list is written whole"
+    assert {(number, name) for number, name, _ in names[-1]} >= {(number, f"#{number}") for number in range(1, 201)}
+
+
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):
