@@ -178,16 +178,13 @@ def _doubtful_m(instance: Instance3D, frame: RgbdFrame, T_camera_body: Transform
     box, outer = instance.box, instance.outer_box
     if box is None or outer is None:
         return np.zeros((0, 3))
-    in_part = bool(instance.status & PARTLY_SEEN)
-    if not in_part and max((outer.size_m - box.size_m).tolist()) <= _SURE_MARGIN_M:
-        return np.zeros((0, 3))
     half_m, known_half_m, margin_m = np.array(outer.size_m) / 2, np.array(box.size_m) / 2, _SURE_MARGIN_M
     known_m = np.ascontiguousarray(
         (box.T_camera_box.translation_m - outer.T_camera_box.translation_m) @ outer.T_camera_box.rotation
     )
-    if in_part:
+    if instance.status & PARTLY_SEEN:
         known_half_m, margin_m = np.zeros(3), -1.0
-    elif (np.abs(known_m) + half_m <= known_half_m + margin_m).all():
+    elif max((np.abs(known_m) + half_m - known_half_m).tolist()) <= margin_m:
         return np.zeros((0, 3))
     step_m = max(_DOUBT_STEP_M, float(np.cbrt(np.prod(2 * half_m) / _MOST_DOUBTS)))
     places_m = scene_kernels.unseen_in_box(

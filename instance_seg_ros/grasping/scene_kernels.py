@@ -252,7 +252,9 @@ def unseen_in_box(
     depth_m: NDArray[np.float32],
     camera: NDArray[np.float32],
 ) -> Floats:
-    """Places in a box, but not in a smaller one with the same axes, that were not seen to be free.
+    """Places in a box, but not in a smaller one with the same axes, that are beyond the image or behind what it shows.
+
+    Where nothing was measured they are left out: beside most objects there is a strip without depth.
 
     Args:
         half_m: (3,) half the sides of the box.

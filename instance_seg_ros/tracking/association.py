@@ -486,6 +486,7 @@ def older_first(
     cost: FloatArray,
     comparison: Comparison,
     often: NDArray[np.int64],
+    waited: NDArray[np.int64],
     rows: NDArray[np.int64],
     positions: NDArray[np.int64],
 ) -> NDArray[np.int64]:
@@ -493,12 +494,14 @@ def older_first(
     that looks like the instance, is not seen elsewhere and would have been continued, were the younger not there.
 
     Hands, and pieces of masks that broke, leave tracks of a few sightings, and what shows another part of an object is
-    often nearer to one of these.
+    often nearer to one of these. But what was seen since the younger one is there is another object, unless its own
+    surface shows where the instance is.
 
     Args:
         cost: (tracks, seen) of `costs`.
         comparison: of the two.
         often: (tracks,) how often each was seen.
+        waited: (tracks,) updates since each was seen.
     """
     free = np.ones(len(often), dtype=bool)
     free[positions] = False
@@ -507,9 +510,11 @@ def older_first(
         return result
     may_be = (cost < _PRICE) & (comparison.unlikeness < 1) & ~comparison.excluded  # False without 3D
     for pair in np.argsort(often[positions], kind="stable").tolist():
-        older = np.flatnonzero(free & may_be[:, rows[pair]] & (often >= _OLDER * often[positions[pair]]))
+        row, sightings = rows[pair], often[positions[pair]]
+        beside = (waited <= sightings) & (comparison.hits[:, row] < _ELSEWHERE)
+        older = np.flatnonzero(free & may_be[:, row] & (often >= _OLDER * sightings) & ~beside)
         if len(older):
-            result[pair] = older[cost[older, rows[pair]].argmin()]
+            result[pair] = older[cost[older, row].argmin()]
             free[result[pair]] = False
     return result
 

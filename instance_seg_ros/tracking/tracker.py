@@ -197,7 +197,7 @@ class Tracker:
         eye_m = here.T_map_camera.translation_m
         cost = costs(current, seen, comparison, eye_m, settings.max_distance_m, waited)
         rows, positions = match(cost, instances.scores, settings.first_pass_score)
-        positions = older_first(cost, comparison, current.sightings, rows, positions)
+        positions = older_first(cost, comparison, current.sightings, waited, rows, positions)
         gone = places.empty()
         away = gone | (current.missed > 0) | (current.rests <= _MOVING)
         current, rows, positions, replaced = self._with_lost_ones(

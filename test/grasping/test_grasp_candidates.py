@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from analytic_scenes import AnalyticScene, Body, Box, Cylinder, Sphere, look_at, upright
-from instance_seg_ros.core.geometry import Transform
+from instance_seg_ros.core.geometry import OrientedBox, Transform
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import LiftingSettings
 from instance_seg_ros.grasping import object_body as bodies
@@ -91,6 +91,35 @@ def test_measured_and_completed_points_lie_on_the_true_surface_with_outward_norm
     # A window across an edge of the box sees a mean of two faces: most normals are right, not all.
     cosines = (outward * (body.normals[surface] @ to_solid.rotation.T)).sum(axis=1)
     assert np.percentile(cosines, 30) > np.cos(np.radians(15))
+
+
+@pytest.mark.parametrize(
+    ("wider_m", "away_m", "beyond"),
+    [
+        (0.0, 0.0, False),
+        (0.012, 0.0, False),  # by 6 mm on either side
+        (0.012, 0.012, True),  # by 18 mm behind it, and less than its box in front
+        (0.04, 0.0, True),
+        (0.04, -0.02, False),  # by 40 mm in front, where it is seen that nothing is
+    ],
+)
+def test_where_a_body_may_reach_to_is_well_beyond_its_box_behind_it(
+    wider_m: float, away_m: float, beyond: bool
+) -> None:
+    frame, labels = AnalyticScene([BOX], look_at((0, 0, 0.03), 0.7, 40)).render(0.001)
+    instance = Lifter(LiftingSettings()).lift(frame, Instances.from_labels(labels)).instances[0]
+    assert instance.box is not None
+    pose, size_m = instance.box.T_camera_box, instance.box.size_m.copy()
+    along = pose.translation_m @ pose.rotation[:, :2]
+    axis = int(np.abs(along).argmax())
+    size_m[axis] += wider_m
+    away = np.sign(along[axis]) * pose.rotation[:, axis]
+    outer = OrientedBox(pose.moved_to(pose.translation_m + away_m * away), size_m)
+    body = bodies.Body.of_instance(1, replace(instance, outer_box=outer), frame, labels == 1, (0, 0, 640, 480))
+    assert body is not None
+    beyond_m = pose.inverse().apply(body.T_camera_body.apply(body.doubtful_m))[:, axis] * np.sign(along[axis])
+    assert bool(len(beyond_m)) is beyond
+    assert (beyond_m > instance.box.size_m[axis] / 2 + 0.015).all()
 
 
 @pytest.mark.parametrize("solid", [BOX, CAN, BALL], ids=["box", "can", "ball"])

@@ -288,25 +288,40 @@ def test_of_two_tracks_under_one_mask_the_newer_one_gives_way(
     assert newer_in_one(np.array(often), *columns)[:, 0].tolist() == newer
 
 
+LONG_AGO, SINCE = 40, 1
+
+
 @pytest.mark.parametrize(
-    ("often", "cost", "color", "taken", "expected"),
+    ("often", "cost", "color", "waited", "hits", "taken", "expected"),
     [
-        ((1, 30), (0.4, 0.7), (0.5, 0.5, 0.5), (0,), 1),  # a hand left the first, to which the end in sight is nearer
-        ((10, 30), (0.4, 0.7), (0.5, 0.5, 0.5), (0,), 1),
-        ((11, 30), (0.4, 0.7), (0.5, 0.5, 0.5), (0,), 0),  # as good as any
-        ((1, 30), (0.4, 1.0), (0.5, 0.5, 0.5), (0,), 0),  # it would not be continued by itself, either
-        ((1, 30), (0.4, 0.7), (0.6, 0.5, 0.2), (0,), 0),  # and is no thing of that colour
-        ((1, 30), (0.4, 0.7), (0.5, 0.5, 0.5), (0, 1), 0),  # and is seen elsewhere
+        # A hand left the first, to which the end in sight is nearer.
+        ((1, 30), (0.4, 0.7), (0.5, 0.5, 0.5), LONG_AGO, 0.0, (0,), 1),
+        ((10, 30), (0.4, 0.7), (0.5, 0.5, 0.5), LONG_AGO, 0.0, (0,), 1),
+        ((11, 30), (0.4, 0.7), (0.5, 0.5, 0.5), LONG_AGO, 0.0, (0,), 0),  # as good as any
+        ((1, 30), (0.4, 1.0), (0.5, 0.5, 0.5), LONG_AGO, 0.0, (0,), 0),  # it would not be continued by itself, either
+        ((1, 30), (0.4, 0.7), (0.6, 0.5, 0.2), LONG_AGO, 0.0, (0,), 0),  # and is no thing of that colour
+        ((1, 30), (0.4, 0.7), (0.5, 0.5, 0.5), LONG_AGO, 0.0, (0, 1), 0),  # and is seen elsewhere
+        ((10, 30), (0.4, 0.7), (0.5, 0.5, 0.5), SINCE, 0.0, (0,), 0),  # it was seen beside the first
+        ((10, 30), (0.4, 0.7), (0.5, 0.5, 0.5), 10, 0.0, (0,), 0),
+        ((10, 30), (0.4, 0.7), (0.5, 0.5, 0.5), 11, 0.0, (0,), 1),  # just before that came
+        ((10, 30), (0.4, 0.7), (0.5, 0.5, 0.5), SINCE, 0.2, (0,), 1),  # as a piece of it is
     ],
 )
 def test_of_two_tracks_that_an_object_could_continue_it_has_the_id_of_the_much_older_one_that_nothing_else_has(
-    often: tuple[int, int], cost: tuple[float, float], color: ArrayLike, taken: tuple[int, ...], expected: int
+    often: tuple[int, int],
+    cost: tuple[float, float],
+    color: ArrayLike,
+    waited: int,
+    hits: float,
+    taken: tuple[int, ...],
+    expected: int,
 ) -> None:
     tracks = joined(box(), box(color=color))
     seen = rows_at(tracks, np.array([0, 0]))
     costs_of = np.array([[cost[0], UNMATCHABLE], [cost[1], 0.1]])
-    positions = np.array(taken)
-    older = older_first(costs_of, comparison_of(tracks, seen), np.array(often), np.arange(len(taken)), positions)
+    comparison = replace(comparison_of(tracks, seen), hits=np.array([[0.9, 0.0], [hits, 0.0]]))
+    positions, ages = np.array(taken), (np.array(often), np.array([1, waited]))
+    older = older_first(costs_of, comparison, *ages, np.arange(len(taken)), positions)
     assert older[0] == expected
 
 

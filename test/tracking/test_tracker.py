@@ -763,6 +763,15 @@ def test_of_two_equal_objects_that_were_taken_and_set_down_elsewhere_both_are_ne
     assert set(others).isdisjoint(first)
 
 
+def test_while_an_object_is_not_found_the_newer_one_like_it_beside_it_keeps_its_own_id() -> None:
+    clock, cube = Clock(), Box((0.025, 0.025, 0.025), upright(0, 0, 0.0125))
+    pair = [cube, moved(cube, 0, -0.03)]
+    old = clock.often([cube], 24, pose=True)
+    _, new = clock.often(pair, 6, pose=True)
+    assert clock.often(pair, 6, pose=True, detected=[1]) == (new,)
+    assert clock.see(pair, pose=True) == (*old, new)
+
+
 def test_what_is_hidden_is_where_it_was_whatever_like_it_is_elsewhere() -> None:
     clock, screen = Clock(), Box((0.02, 0.2, 0.3), upright(0.1, -0.1, 0.15))
     block, _, long = clock.often(BLOCKS)
