@@ -160,7 +160,8 @@ class Tracker:
         seconds = self._seconds_since(frame.stamp_ns)
         none = np.zeros(0, dtype=np.int64)
         tracks = begun(rows_at(seen, none), none, 0, 0) if self._tracks is None else self._tracks
-        tracks = expected(tracks, seconds, seen.masks.shape[1:])
+        number = self._maps[0].number if self._maps else 0
+        tracks = expected(tracks, number, seconds, seen.masks.shape[1:])
         up = None if lifted.support_plane is None else lifted.support_plane.normal
         tracks, here = self._located(tracks, seen, up, frame, T_fixed_camera)
         self._tracks, ids = self._associated(

@@ -98,9 +98,15 @@ def begun(seen: Sightings, ids: IntArray, number: int, update: int, piece_of: In
     )
 
 
-def expected(tracks: Tracks, seconds: float, mask_hw: tuple[int, ...]) -> Tracks:
-    """The tracks some time later; masks of another size, of another mode of the camera, are emptied."""
-    motion = predicted(tracks.motion, seconds)
+def expected(tracks: Tracks, number: int, seconds: float, mask_hw: tuple[int, ...]) -> Tracks:
+    """The tracks some time later; masks of another size, of another mode of the camera, are emptied.
+
+    Those of other maps than the one with this number wait as they are: places that become less certain with all the
+    time that the camera is away would not tell any more how it is turned when it comes back.
+    """
+    rows = np.arange(len(tracks))
+    waiting = np.where(tracks.maps == number, rows, rows + len(tracks))
+    motion = rows_at(joined(predicted(tracks.motion, seconds), tracks.motion), waiting)
     masks = tracks.look.masks
     if masks.shape[1:] != mask_hw:
         masks = np.zeros((len(masks), *mask_hw), dtype=bool)

@@ -255,6 +255,21 @@ def test_what_stood_for_long_is_followed_when_it_moves_whatever_the_stamps_say(f
     assert clock.see([moved(CAN, -0.18, 0), BALL, BOX, CAN], step_ns=step_ns) == (*first, max(first) + 1)
 
 
+@pytest.mark.parametrize("updates", [3, 100])
+def test_a_camera_that_comes_back_stands_where_it_does_however_long_it_was_away(updates: int) -> None:
+    clock, back = Clock(), look_at((0.02, 0.01, 0), 0.85, 52, 15)
+    bodies = [CAN, BALL, BOX, Box((0.05, 0.05, 0.12), upright(-0.12, 0.12, 0.06, 20))]
+    here, elsewhere, there = (
+        observe(seen, view) for seen, view in ((bodies, VIEW), ([], look_at((5, 0, 0), 1.6, 25, 30)), (bodies, back))
+    )
+    for frame, instances, lifted in (*[here] * 10, *[elsewhere] * updates, there):
+        clock.stamp_ns += 1_000_000_000
+        clock.tracker.update(replace(frame, color_rgb=None, stamp_ns=clock.stamp_ns), instances, lifted)
+    found = clock.tracker.T_map_camera
+    assert found is not None
+    np.testing.assert_allclose(found.matrix, (VIEW.inverse() @ back).matrix, atol=0.005)
+
+
 def test_reset_forgets_and_counts_on() -> None:
     clock = Clock()
     clock.see([CAN, BALL])
