@@ -22,8 +22,8 @@ _VOXEL_M = 0.005
 _PLANE_TOLERANCE_M = 0.008
 _EDGE_STEP_M = 0.01
 _EDGE_STEP_RATIO = 0.02
-_SHADOW_STRIDE_PX, _SHADOW_STEP_M, _SHADOW_M = 6, 0.01, 0.3
-"""In how many rows and columns, how densely and how far shadows of what is nobody's are filled."""
+_SHADOW_STEP_M, _SHADOW_M = 0.012, 0.3
+"""How densely, where most of the frame is, and how far shadows of what is nobody's are filled: a finger is wider."""
 _RIM_PX = 7
 """Unlabelled pixels this near to an object (side of the square) are its own rim: flying pixels, a tight mask."""
 _SMALLEST_HOLE_PX = 5
@@ -81,7 +81,7 @@ class Obstacles:
             frame.depth_m,
             beside,
             owners,
-            _SHADOW_STRIDE_PX,
+            _pixels_of(_SHADOW_STEP_M, frame),
             frame.intrinsics.fx_fy_cx_cy,
             plane is not None,
             _plane_numbers(plane),
@@ -124,6 +124,13 @@ class Obstacles:
             np.ascontiguousarray(T_other_camera.rotation),
             T_other_camera.translation_m,
         )
+
+
+def _pixels_of(length_m: float, frame: RgbdFrame) -> int:
+    """How many pixels a length across the view is where half of the frame is nearer; at least 1."""
+    measured_m = frame.depth_m[::8, ::8]
+    measured_m = measured_m[measured_m > 0]
+    return max(1, round(length_m * frame.intrinsics.fx / float(np.median(measured_m)))) if len(measured_m) else 1
 
 
 def _plane_numbers(plane: Plane | None) -> NDArray[np.float64]:

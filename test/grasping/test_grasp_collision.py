@@ -824,8 +824,8 @@ def test_unlabelled_pixels_within_3_of_an_object_are_its_rim() -> None:
 @pytest.mark.parametrize(
     ("owner", "plane_m", "depths_m"),
     [
-        (0, None, np.arange(0.41, 0.705, 0.01)),  # 30 cm behind it there may be more of it
-        (0, 0.4599, np.arange(0.41, 0.455, 0.01)),  # down to what it stands on
+        (0, None, np.arange(0.412, 0.705, 0.012)),  # 30 cm behind it there may be more of it
+        (0, 0.4599, [0.412, 0.424, 0.436, 0.448]),  # down to what it stands on
         (1, None, []),  # of an instance the hidden side is completed
     ],
 )
@@ -838,6 +838,15 @@ def test_behind_what_is_nobody_s_there_may_be_more_of_it(
     frame = RgbdFrame(None, depth_m, Intrinsics(40, 40, 4000.0, 4000.0, 18.0, 18.0))
     points_m = Obstacles.of_frame(frame, np.full((40, 40), owner, np.int16), plane).points_m
     assert np.sort(points_m[:, 2]).tolist() == pytest.approx([0.4, *depths_m], abs=1e-5)
+
+
+def test_a_camera_of_finer_pixels_fills_shadows_no_more_densely() -> None:
+    counts = [
+        len(Obstacles.of_frame(RgbdFrame(None, np.full((size, size), 0.9, np.float32), camera), labels, None).points_m)
+        for size, labels in ((60, np.zeros((60, 60), np.int16)), (240, np.zeros((240, 240), np.int16)))
+        for camera in [Intrinsics(size, size, 2.5 * size, 2.5 * size, size / 2, size / 2)]
+    ]
+    assert counts[1] < 1.5 * counts[0]
 
 
 BESIDE = Intrinsics(40, 40, 40.0, 40.0, 19.5, 19.5)
