@@ -166,7 +166,9 @@ def _find_pieces(pixels: NDArray[np.bool_], labels: NDArray[np.int32]) -> NDArra
 
 @inner
 def _first_of(first: NDArray[np.int32], run: int) -> int:
+    """The first run of a piece; the way there is halved, as it may grow long in masks like stairs or noise."""
     while first[run] != run:
+        first[run] = first[first[run]]
         run = first[run]
     return run
 

@@ -228,6 +228,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--sensor", choices=tuple(PRESETS), default="active_stereo", help="(default: %(default)s)")
     options = parser.parse_args(arguments)
     kinds, settings = options.kinds.split(","), PipelineSettings()
+    unknown = [kind for kind in kinds if kind not in SCENES]
+    if unknown:
+        parser.error(f"--kinds must be of {', '.join(SCENES)}, not {', '.join(unknown)}")
     found: list[Reach] = []
     with_grasp: dict[tuple[str, str], list[bool]] = {}
     todo = list(_all(kinds, options.scenes, options.seed))
@@ -237,7 +240,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for seen, has in objects.items():
             with_grasp.setdefault((kind, seen), []).extend(has)
     print(table(found, with_grasp))
-    print(f"{options.scenes} scenes of each kind from seed {options.seed}; deeper than {1e3 * DEEP_M:.0f} mm")
+    print(
+        f"{options.scenes} scenes of each kind from seed {options.seed}; deeper than {1e3 * DEEP_M:.0f} mm, in walls "
+        f"than {1e3 * _IN_WALL_M:.0f}"
+    )
 
 
 if __name__ == "__main__":

@@ -113,3 +113,9 @@ def test_the_command_prints_the_table(capsys: pytest.CaptureFixture[str]) -> Non
     main(["--scenes", "1", "--kinds", "packed", "--seed", "3"])
     printed = capsys.readouterr().out
     assert "with a grasp" in printed and "1 scenes of each kind from seed 3" in printed
+
+
+def test_a_kind_that_there_is_not_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--kinds", "pile,heap"])
+    assert "--kinds must be of packed, pile, shelf, tote, cut, not heap" in capsys.readouterr().err
