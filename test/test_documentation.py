@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import importlib
 import re
+import shlex
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from instance_seg_ros.commands.main import COMMANDS
-from instance_seg_ros.core.arguments import CommandParser
+from instance_seg_ros.commands.main import COMMANDS, build_parser
+from instance_seg_ros.core.arguments import CommandParser, from_arguments
+from instance_seg_ros.learning.training.settings import TrainingSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -119,6 +121,27 @@ def test_options_in_the_documentation_exist(documentation: ModuleType) -> None:
             for option in re.findall(r"(?<!\S)--[a-z][a-z0-9-]*", arguments):
                 assert name in COMMANDS, f"{path.name}: there is no command {name}"
                 assert option in options_of[name], f"{path.name}: {name} has no option {option}"
+
+
+def shown_commands(text: str) -> list[list[str]]:
+    """The words of every `instance-seg` command line that a page shows, in a block of code, to be run as it stands."""
+    blocks = re.findall(r"```(?:bash|console|sh)\n(.*?)```", text, re.DOTALL)
+    blocks += re.findall(r"(?:^    .*\n)+", text, re.MULTILINE)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    lines = [line for line in lines if re.match(r"\s*instance-seg [a-z-]+ ", line) and "$" not in line]
+    return [shlex.split(line, comments=True)[1:] for line in lines]
+
+
+def test_commands_in_the_documentation_are_complete(documentation: ModuleType) -> None:
+    shown = [(path.name, words) for path in documentation.documents() for words in shown_commands(path.read_text())]
+    assert {words[0] for _, words in shown} >= {"segment", "bag", "train", "export", "eval", "synth", "bench"}
+    for page, words in shown:
+        try:
+            args = build_parser(words[0]).parse_args(words)
+            if words[0] == "train":  # says how long only by one of two options
+                from_arguments(args, TrainingSettings)
+        except Exception as error:
+            pytest.fail(f"{page} shows `instance-seg {' '.join(words)}`: {error}")
 
 
 def options_of_command(name: str) -> set[str]:

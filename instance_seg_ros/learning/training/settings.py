@@ -60,7 +60,9 @@ class TrainingSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if (self.steps > 0) == (self.minutes > 0):
+        if self.steps == 0 and self.minutes == 0:
+            raise ValueError("how long is the training to last? Give either steps (400 for a first look) or minutes")
+        if self.steps > 0 and self.minutes > 0:
             raise ValueError(f"give either steps or minutes, not steps={self.steps} and minutes={self.minutes}")
 
     def progress(self, step: int, elapsed_s: float) -> float:

@@ -75,7 +75,7 @@ def test_data_without_an_object_are_refused(data: Path, tmp_path: Path) -> None:
 
 def test_a_training_of_no_steps_is_refused(data: Path, tmp_path: Path) -> None:
     arguments = ["--coco", str(data / INSTANCES_NAME), "--out", str(tmp_path / "run"), *QUICK, "--inputs=rgb"]
-    with pytest.raises(InputError, match="give either steps or minutes"):
+    with pytest.raises(InputError, match="how long is the training to last"):
         run(train, *arguments, "--steps=0")
 
 
