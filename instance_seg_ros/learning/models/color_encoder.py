@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from instance_seg_ros.learning.models.backbone import BasicBlock
-from instance_seg_ros.learning.models.layers import ConvNormRelu
+from instance_seg_ros.learning.models.layers import ConvNormRelu, image_by_image
 
 COLOR_STRIDES = (2, 4, 8)
 _MISSING_SHARE_IN_FULL = 0.25
@@ -33,7 +33,7 @@ class ColorEncoder(nn.Module):
 
     def forward(self, color_rgb: Tensor) -> list[Tensor]:
         """(B, 3, H, W) float32 or uint8 in [0, 255] -> (B, channels[i], H / s, W / s) for s in 2, 4, 8."""
-        normalised, present = normalised_color(color_rgb)
+        normalised, present = image_by_image(normalised_color, color_rgb)
         finest = self.stem(normalised)
         middle = self.middle(finest)
         return [features * present for features in (finest, middle, self.coarsest(middle))]

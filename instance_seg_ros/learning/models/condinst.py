@@ -18,10 +18,11 @@ from instance_seg_ros.learning.models.controller import Controller, patch_places
 from instance_seg_ros.learning.models.depth_channels import VALIDITY_CHANNEL, DepthChannels
 from instance_seg_ros.learning.models.fcos_head import FcosHead, level_locations
 from instance_seg_ros.learning.models.fpn import FeaturePyramid
+from instance_seg_ros.learning.models.layers import image_by_image
 from instance_seg_ros.learning.models.mask_branch import MaskBranch
 from instance_seg_ros.learning.models.mask_heads.by_name import make_mask_head
 from instance_seg_ros.learning.models.mask_heads.interface import MaskPlaces
-from instance_seg_ros.learning.models.mask_upsampling import MaskUpsampling, upsample_masks_of_batch
+from instance_seg_ros.learning.models.mask_upsampling import MaskUpsampling, upsample_masks, upsample_masks_of_batch
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,15 @@ class DenseOutput:
     mask_features: Tensor
     foreground_logits: Tensor
     mask_upsampling: Tensor
+
+    def by_image(self) -> list[DenseOutput]:
+        """The same as B batches of one image."""
+        own = {name: value.split(1) for name, value in vars(self).items() if name != "parameter_features"}
+        levels = zip(*(level.split(1) for level in self.parameter_features), strict=True)
+        return [
+            DenseOutput(parameter_features=features, **{name: parts[image] for name, parts in own.items()})
+            for image, features in enumerate(levels)
+        ]
 
 
 def _join(maps: list[Tensor]) -> Tensor:
@@ -142,9 +152,7 @@ class CondInst(nn.Module):
             depth_m = torch.zeros_like(depth_m)
         # Depth is processed in float32 whatever the autocast: bf16 has steps of 4 mm at one metre.
         with torch.autocast(device_type=depth_m.device.type, enabled=False):
-            channels = self.depth_channels(depth_m, intrinsics)
-            valid = channels[:, VALIDITY_CHANNEL:]
-            to_upsampling, to_masks, to_backbone = color_gates(valid)
+            channels, to_upsampling, to_masks, to_backbone = image_by_image(self._depth_inputs, depth_m, intrinsics)
         finest, for_backbone, for_masks = None, None, None
         if self.config.color_channels and color_rgb is not None:
             finest, middle, coarsest = self.color_encoder(color_rgb)
@@ -155,7 +163,7 @@ class CondInst(nn.Module):
                 gates = to_backbone, to_masks
                 additions = tuple(x * gate.to(x.dtype) for x, gate in zip(additions, gates, strict=True))
             for_backbone, for_masks = {_COLOR_STAGE: additions[0]}, additions[1]
-        stem, stages = self.backbone(channels.contiguous(memory_format=torch.channels_last), for_backbone)
+        stem, stages = self.backbone(channels, for_backbone)
         pyramid = self.fpn(stages)
         first = self.config.stage_strides.index(self.config.head_strides[0])
         levels = self.head(pyramid[first : first + len(self.config.head_strides)])
@@ -169,6 +177,11 @@ class CondInst(nn.Module):
             foreground_logits=foreground.float(),
             mask_upsampling=self.mask_upsampling(stem, finest, merged),
         )
+
+    def _depth_inputs(self, depth_m: Tensor, intrinsics: Tensor) -> tuple[Tensor, ...]:
+        """The backbone's channels, and the gates of colour: see `DepthChannels` and `color_gates`."""
+        channels = self.depth_channels(depth_m, intrinsics)
+        return channels.contiguous(memory_format=torch.channels_last), *color_gates(channels[:, VALIDITY_CHANNEL:])
 
     def boxes_xyxy(self, ltrb_px: Tensor) -> Tensor:
         """Distances (..., L, 4) at all locations to boxes (..., L, 4) in input pixels."""
@@ -201,6 +214,9 @@ class CondInst(nn.Module):
         location = location_index % len(self.locations_xy)
         parameters = self.controller.at_locations(output.parameter_features, image, self.location_patch[location])
         places = self._places(location, boxes_xyxy)
+        if len(output.mask_features) == 1:  # which no mask needs a copy of
+            coarse = self.mask_head.masks(output.mask_features[0], parameters, places)
+            return upsample_masks(coarse, output.mask_upsampling[0])
         coarse = self.mask_head.masks_of_batch(output.mask_features, parameters, image, places)
         return upsample_masks_of_batch(coarse, output.mask_upsampling, image)
 

@@ -48,16 +48,20 @@ class MaskUpsampling(nn.Module):
         guide = self.depth_guide(stem)
         if self.color_guide is not None and color is not None:
             guide = guide + self.color_guide(color)
-        logits = self.weights(self.mix(torch.cat((_cells(torch.relu(guide)), mask_features), dim=1))).float()
+        logits = self.weights(self.mix(torch.cat((_cells(torch.relu(guide)), mask_features), dim=1)))
+        # The masks read it neighbour by neighbour.
+        logits = logits.to(torch.float32, memory_format=torch.contiguous_format)
         batch, _, height, width = logits.shape
         logits = logits.view(batch, NEIGHBOURS, MASK_UPSAMPLING, MASK_UPSAMPLING, height, width)
-        # A softmax by hand: ONNX runtimes transpose for one whose axis is not the last.
-        shares = (logits - logits.amax(dim=1, keepdim=True)).exp()
+        # A softmax by hand: ONNX runtimes transpose for one whose axis is not the last. The largest logit cancels out.
+        shares = (logits - logits.detach().amax(dim=1, keepdim=True)).exp()
         return shares / shares.sum(dim=1, keepdim=True)
 
 
 def _cells(fine: Tensor) -> Tensor:
     """`F.pixel_unshuffle`, whose ONNX graph is a slow transposition: (B, C, 2 h, 2 w) -> (B, 4 C, h, w)."""
+    if not torch.onnx.is_in_onnx_export():
+        return F.pixel_unshuffle(fine, MASK_UPSAMPLING)
     steps = range(MASK_UPSAMPLING)
     parts = [fine[:, :, row::MASK_UPSAMPLING, column::MASK_UPSAMPLING] for row in steps for column in steps]
     return torch.stack(parts, dim=2).flatten(1, 2)
@@ -79,7 +83,7 @@ def upsample_masks(masks: Tensor, weights: Tensor) -> Tensor:
     Returns:
         (K, 2 h, 2 w) probabilities.
     """
-    return _upsampled(masks, [weights[neighbour].flatten(0, 1) for neighbour in range(NEIGHBOURS)])
+    return _upsampled(masks, weights.flatten(1, 2).unbind(0))
 
 
 def upsample_masks_of_batch(masks: Tensor, weights: Tensor, image: Tensor) -> Tensor:
@@ -93,8 +97,7 @@ def upsample_masks_of_batch(masks: Tensor, weights: Tensor, image: Tensor) -> Te
     Returns:
         (K, 2 h, 2 w) probabilities.
     """
-    flat = weights.flatten(2, 3)
-    return _upsampled(masks, [flat[:, neighbour].index_select(0, image) for neighbour in range(NEIGHBOURS)])
+    return _upsampled(masks, [own.index_select(0, image) for own in weights.flatten(2, 3).unbind(1)])
 
 
 def _upsampled(masks: Tensor, weights: Sequence[Tensor]) -> Tensor:

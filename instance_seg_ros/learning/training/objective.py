@@ -63,36 +63,68 @@ def _mask_terms(
 ) -> tuple[_Term, _Term, _Term]:
     """Dice, cross-entropy and what is covered of neighbours, over the sampled locations."""
     chosen, counts = sample_positives(assignment.instance, settings.masks_per_instance, settings.masks_per_image, seeds)
-    instance = assignment.instance.gather(1, chosen).clamp(min=0).flatten()
-    image = torch.arange(len(chosen), device=chosen.device)[:, None].expand_as(chosen).flatten()
-    location, counted = chosen.flatten(), counts.flatten()
-    if counted.device.type == "cpu":
-        # A GPU would have to wait for their numbers, and rather computes in vain what does not count, and twice what is
-        # the same.
-        image, location, instance, counted = (values[counted] for values in (image, location, instance, counted))
-        owner, row = (image * (IGNORE_ID + 1) + instance).unique(return_inverse=True)
-        targets = mask_targets(batch.ids, owner // (IGNORE_ID + 1), owner % (IGNORE_ID + 1), model.config.mask_stride)
-        weights = boundary_weights(targets, settings.boundary_weight)
-        targets, weights = targets[row], weights[row]
+    instance = assignment.instance.gather(1, chosen).clamp(min=0)
+    boxes = model.boxes_xyxy(assignment.ltrb_px)
+    if counts.device.type == "cpu":
+        # Image by image: what one operation hands to the next stays in a cache. A GPU would have to wait for the
+        # numbers of what counts, and rather computes in vain what does not.
+        sums = []
+        for row, own in enumerate(output.by_image()):
+            counted, only = counts[row], slice(row, row + 1)
+            places = [values[row, counted] for values in (torch.zeros_like(chosen), chosen, instance, counts)]
+            sums.append(_mask_sums(model, own, batch.ids[only], boxes[only], settings, *places))
     else:
-        targets = mask_targets(batch.ids, image, instance, model.config.mask_stride)
-        weights = boundary_weights(targets, settings.boundary_weight)
-    index = image * assignment.instance.shape[1] + location
-    boxes = model.boxes_xyxy(assignment.ltrb_px).flatten(0, 1)[index]
-    predicted = model.mask_probabilities(output, index, boxes)
-    dice = (counted * dice_loss(predicted, targets)).sum()
-    cross_entropy = (counted * mask_cross_entropy(predicted, targets, weights)).sum()
-    stride = model.config.mask_stride
-    ids = batch.ids[:, stride // 2 :: stride, stride // 2 :: stride].long()
-    any_id = torch.arange(IGNORE_ID + 1, device=ids.device)
-    is_object = (any_id > 0) & (any_id != IGNORE_ID)
-    neighbours = (counted * neighbour_loss(predicted, ids, image, instance + 1, is_object)).sum()
-    number = counted.sum().float()
+        image = torch.arange(len(chosen), device=chosen.device)[:, None].expand_as(chosen)
+        places = [values.flatten() for values in (image, chosen, instance, counts)]
+        sums = [_mask_sums(model, output, batch.ids, boxes, settings, *places)]
+    dice, cross_entropy, neighbours = torch.stack(sums).sum(dim=0)
+    number = counts.sum().float()
     return (
         _Term(dice, number),
         _Term(settings.mask_cross_entropy_weight * cross_entropy, number),
         _Term(settings.neighbour_weight * neighbours, number),
     )
+
+
+def _mask_sums(
+    model: CondInst,
+    output: DenseOutput,
+    ids: Tensor,
+    boxes_xyxy: Tensor,
+    settings: ObjectiveSettings,
+    image: Tensor,
+    location: Tensor,
+    instance: Tensor,
+    counted: Tensor,
+) -> Tensor:
+    """Sums of the three losses over K masks.
+
+    Args:
+        model: the network.
+        output: what it said of B images.
+        ids: (B, H, W) uint8 of the images.
+        boxes_xyxy: (B, L, 4) float32, of the instances that the locations are to find.
+        settings: weights.
+        image, location, instance: (K,) int64, of each mask.
+        counted: (K,) bool, which of them count.
+
+    Returns:
+        (3,) float32: dice, cross-entropy and what is covered of neighbours, without their weights.
+    """
+    index = image * boxes_xyxy.shape[1] + location
+    predicted = model.mask_probabilities(output, index, boxes_xyxy.flatten(0, 1)[index])
+    stride = model.config.mask_stride
+    targets = mask_targets(ids, image, instance, stride)
+    weights = boundary_weights(targets, settings.boundary_weight)
+    cells = ids[:, stride // 2 :: stride, stride // 2 :: stride].long()
+    any_id = torch.arange(IGNORE_ID + 1, device=ids.device)
+    is_object = (any_id > 0) & (any_id != IGNORE_ID)
+    losses = (
+        dice_loss(predicted, targets),
+        mask_cross_entropy(predicted, targets, weights),
+        neighbour_loss(predicted, cells, image, instance + 1, is_object),
+    )
+    return (torch.stack(losses) * counted).sum(dim=1)
 
 
 def _foreground_term(logits: Tensor, ids: Tensor, stride: int, weight: float) -> _Term:
