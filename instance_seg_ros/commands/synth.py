@@ -8,7 +8,7 @@ from pathlib import Path
 
 from instance_seg_ros.core import arguments
 from instance_seg_ros.core.errors import InputError
-from instance_seg_ros.files.writable import check_file, check_folder
+from instance_seg_ros.files.writable import check_file, check_folder, claimed_folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,7 +51,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"wrote {args.preview}")
     if args.out is not None:
         try:
-            generate_store(settings, args.out, args.workers)
+            with claimed_folder(args.out, "--out"):
+                generate_store(settings, args.out, args.workers)
         except (ValueError, RuntimeError) as error:
             raise InputError(str(error)) from error
         print(f"wrote {settings.frames} frames to {args.out}")

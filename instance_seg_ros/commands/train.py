@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ from instance_seg_ros.commands.helpers.coco_options import (
 from instance_seg_ros.commands.helpers.pipeline_options import parse_size_wh
 from instance_seg_ros.core import arguments
 from instance_seg_ros.core.errors import InputError
-from instance_seg_ros.files.writable import check_folder
+from instance_seg_ros.files.writable import check_folder, claimed_folder
 from instance_seg_ros.learning.datasets.augmentation import AugmentationSettings
 from instance_seg_ros.learning.models.configuration import MASK_HEADS, SIZES
 from instance_seg_ros.learning.training.settings import ObjectiveSettings, TrainingSettings
@@ -27,6 +28,7 @@ from instance_seg_ros.learning.training.settings import ObjectiveSettings, Train
 if TYPE_CHECKING:
     from instance_seg_ros.learning.datasets.training_samples import FrameSource
     from instance_seg_ros.learning.training.processes import Processes
+    from instance_seg_ros.learning.training.train import Trainer
 
 SHIPPED = "shipped"
 _INPUTS = {"depth": "depth", "rgb": "colour", "rgbd": "depth and colour"}
@@ -136,23 +138,31 @@ def _train(args: argparse.Namespace, processes: Processes) -> None:
             "all of the data lack depth or colour, and a network that reads both cannot learn what it never sees: take "
             "--inputs depth or rgb, give --depth, generate a store with --color, or start from --weights"
         )
-    trainer = Trainer(
-        settings,
-        source,
-        args.out,
-        config=adapted_config(
-            SIZES[args.size] if initial is None else initial.config,
-            len(source.class_names),
-            color=args.inputs != "depth",
-            depth=args.inputs != "rgb",
-            mask_head=args.mask_head,
-            grid_wh=args.grid,
-        ),
-        augmentation=augmentation,
-        objective=objective,
-        initial=initial,
-        processes=processes,
-    )
+    # Two trainings in one folder would write each other's checkpoints.
+    with claimed_folder(args.out, "--out") if processes.is_first else nullcontext():
+        trainer = Trainer(
+            settings,
+            source,
+            args.out,
+            config=adapted_config(
+                SIZES[args.size] if initial is None else initial.config,
+                len(source.class_names),
+                color=args.inputs != "depth",
+                depth=args.inputs != "rgb",
+                mask_head=args.mask_head,
+                grid_wh=args.grid,
+            ),
+            augmentation=augmentation,
+            objective=objective,
+            initial=initial,
+            processes=processes,
+        )
+        _run(trainer, source, path, args)
+
+
+def _run(trainer: Trainer, source: FrameSource, weights: Path | None, args: argparse.Namespace) -> None:
+    """Trains, and says what is going on; `weights` are those that it starts from."""
+    processes = trainer.processes
     if trainer.is_finished:
         if processes.is_first:
             print(
@@ -166,8 +176,8 @@ def _train(args: argparse.Namespace, processes: Processes) -> None:
             f"{len(source)} frames to train on from {_INPUTS[args.inputs]}, from step {trainer.step}, on {where}, into "
             f"{args.out}"
         )
-        if initial is not None and trainer.step == 0:
-            print(f"starting from the weights of {path}")
+        if weights is not None and trainer.step == 0:
+            print(f"starting from the weights of {weights}")
         if trainer.fixes_statistics:
             print(
                 "batch normalisation keeps the statistics of the starting weights "

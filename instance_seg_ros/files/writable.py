@@ -1,11 +1,41 @@
-"""Whether results can be written, told before the work whose results they are."""
+"""Whether results can be written, and by this process alone, told before the work whose results they are."""
 
 from __future__ import annotations
 
+import fcntl
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from instance_seg_ros.core.errors import InputError
+
+_IN_USE = ".in_use"
+
+
+@contextmanager
+def claimed_folder(path: Path, option: str) -> Iterator[None]:
+    """Keeps other processes that claim a folder from working in it, as two that go on with one work would spoil it.
+
+    The claim ends with this process, however it ends; those that it forks do not hold it. An empty file stays behind.
+
+    Args:
+        path: the folder; made when missing.
+        option: that names it, such as "--out".
+
+    Raises:
+        InputError: another process works in it.
+        OSError: it cannot be made.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    with (path / _IN_USE).open("ab") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
+            raise InputError(
+                f"another process is at work in {option} {path}: wait for it, stop it, or choose another folder"
+            ) from error
+        yield
 
 
 def check_folder(path: Path | None, option: str) -> None:
