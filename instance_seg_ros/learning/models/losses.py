@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 _EPS = 1e-5
 _INDEX_BYTES = 2**26
@@ -101,15 +102,40 @@ def mask_cross_entropy(probabilities: Tensor, targets: Tensor, weights: Tensor |
 
     Args:
         probabilities: (N, h, w), taken as at least 1e-5 away from 0 and 1, and as 0.5 where they are no numbers: the
-            dice loss tells of those, where a GPU's cross-entropy would end the process.
+            dice loss tells of those.
         targets: (N, h, w) in [0, 1].
         weights: (N, h, w) of the cells; None is 1.
 
     Returns:
         (N,).
     """
-    probabilities = probabilities.nan_to_num(nan=0.5).clamp(_EPS, 1 - _EPS)
-    return F.binary_cross_entropy(probabilities, targets, weights, reduction="none").flatten(1).mean(dim=1)
+    means: Tensor = _CrossEntropy.apply(probabilities, targets, weights)
+    return means
+
+
+class _CrossEntropy(torch.autograd.Function):
+    """`mask_cross_entropy`. torch's own takes a logarithm at a time, and autograd walks over each step by itself."""
+
+    @staticmethod
+    def forward(ctx: Any, probabilities: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
+        ctx.save_for_backward(probabilities, targets, weights)
+        sure = _inner(probabilities)
+        costs = torch.lerp(torch.log1p(-sure), sure.log(), targets)
+        return -(costs if weights is None else costs * weights).flatten(1).mean(dim=1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slopes: Tensor) -> tuple[Tensor, None, None]:
+        probabilities, targets, weights = ctx.saved_tensors
+        sure = _inner(probabilities)
+        own = (sure - targets) / (sure * (1 - sure))
+        own = (own if weights is None else own * weights) * (slopes / (own.shape[1] * own.shape[2])).view(-1, 1, 1)
+        return torch.where(sure == probabilities, own, 0.0), None, None
+
+
+def _inner(probabilities: Tensor) -> Tensor:
+    """At least `_EPS` away from 0 and 1; 0.5 for what is no number."""
+    return probabilities.nan_to_num(nan=0.5).clamp(_EPS, 1 - _EPS)
 
 
 class _SumsByLabel(torch.autograd.Function):
@@ -124,7 +150,7 @@ class _SumsByLabel(torch.autograd.Function):
         ctx.save_for_backward(labels, image)
         sums = values.new_zeros(len(values), count)
         for rows in _row_blocks(values):
-            sums[rows].scatter_add_(1, labels[image[rows]], values[rows])
+            sums[rows].scatter_add_(1, _own_labels(labels, image[rows]), values[rows])
         return sums
 
     @staticmethod
@@ -132,8 +158,13 @@ class _SumsByLabel(torch.autograd.Function):
         labels, image = ctx.saved_tensors
         own = slopes.new_empty(len(image), labels.shape[1])
         for rows in _row_blocks(own):
-            torch.gather(slopes[rows], 1, labels[image[rows]], out=own[rows])
+            torch.gather(slopes[rows], 1, _own_labels(labels, image[rows]), out=own[rows])
         return own, None, None, None
+
+
+def _own_labels(labels: Tensor, image: Tensor) -> Tensor:
+    """(K, C) of labels (B, C) by the image (K,) of each row; no copies of those of a single image."""
+    return labels.expand(len(image), -1) if len(labels) == 1 else labels[image]
 
 
 def _row_blocks(values: Tensor) -> Iterator[slice]:

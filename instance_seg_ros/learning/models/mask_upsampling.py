@@ -83,6 +83,11 @@ def upsample_masks(masks: Tensor, weights: Tensor) -> Tensor:
     Returns:
         (K, 2 h, 2 w) probabilities.
     """
+    if masks.device.type == "cpu" and masks.dtype == torch.float32:
+        from instance_seg_ros.learning.models.compiled_upsampling import CompiledUpsampling
+
+        upsampled: Tensor = CompiledUpsampling.apply(_padded(masks), weights.flatten(1, 2))
+        return upsampled
     return _upsampled(masks, weights.flatten(1, 2).unbind(0))
 
 
@@ -103,7 +108,7 @@ def upsample_masks_of_batch(masks: Tensor, weights: Tensor, image: Tensor) -> Te
 def _upsampled(masks: Tensor, weights: Sequence[Tensor]) -> Tensor:
     """Masks (K, h, w) to (K, 2 h, 2 w) by weights (4, h, w) or (K, 4, h, w) of each neighbour."""
     count, height, width = masks.shape
-    padded = F.pad(masks.unsqueeze(1), (1, 1, 1, 1), mode="replicate").squeeze(1)
+    padded = _padded(masks)
     fine = masks.new_zeros(count, MASK_UPSAMPLING * MASK_UPSAMPLING, height, width)
     for neighbour, own in enumerate(weights):
         row, column = divmod(neighbour, 3)
@@ -112,3 +117,8 @@ def _upsampled(masks: Tensor, weights: Sequence[Tensor]) -> Tensor:
     # Not by pixel_shuffle, whose gradient fails where an image has no instance.
     cells = fine.view(count, MASK_UPSAMPLING, MASK_UPSAMPLING, height, width).permute(0, 3, 1, 4, 2)
     return cells.reshape(count, MASK_UPSAMPLING * height, MASK_UPSAMPLING * width)
+
+
+def _padded(masks: Tensor) -> Tensor:
+    """(K, h, w) -> (K, h + 2, w + 2), the border repeated."""
+    return F.pad(masks.unsqueeze(1), (1, 1, 1, 1), mode="replicate").squeeze(1)

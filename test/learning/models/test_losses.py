@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from instance_seg_ros.learning.models import losses
@@ -182,3 +183,20 @@ def test_masks_block_by_block_cost_the_same_with_the_same_slope_in_bounded_memor
     assert (
         largest.bytes <= max(2, min(rows, 7)) * 48 * 8
     )  # the ids of the two images themselves are as much as two rows
+
+
+def test_the_gradient_of_the_masks_cross_entropy_is_that_of_torchs_and_none_at_the_limits() -> None:
+    generator = torch.Generator().manual_seed(4)
+    probabilities = torch.rand(3, 4, 5, generator=generator)
+    probabilities[0, 0, :5] = torch.tensor([0.0, 1.0, 1e-6, math.nan, math.inf])
+    targets, weights = torch.rand(2, 3, 4, 5, generator=generator)
+    outside = ~((probabilities > 1e-5) & (probabilities < 1 - 1e-5))
+    plain = probabilities.nan_to_num(nan=0.5).clamp(1e-5, 1 - 1e-5).requires_grad_()
+    expected = F.binary_cross_entropy(plain, targets, weights, reduction="none").mean(dim=(1, 2))
+    loss = mask_cross_entropy(probabilities.requires_grad_(), targets, weights)
+    torch.testing.assert_close(loss, expected)
+    slopes = torch.tensor([1.0, -2.0, 3.0])
+    (gradient,) = torch.autograd.grad(loss, probabilities, slopes)
+    (of_plain,) = torch.autograd.grad(expected, plain, slopes)
+    torch.testing.assert_close(gradient, of_plain.masked_fill(outside, 0.0))
+    assert outside.sum() == 5
