@@ -14,6 +14,8 @@ from instance_seg_ros.messages.incoming import transform_of
 
 LOOKUP_TIMEOUT_S = 0.1
 """Transforms arrive a little later than the images that they belong to; a frame waits no longer than this for them."""
+SET_BACK_NS = 500_000_000
+"""A frame that is older than one before it by more comes from a recording that loops, or after a clock was set back."""
 
 
 class TransformError(ValueError):
@@ -52,6 +54,7 @@ class Tf:
         self._call_in_executor = call_in_executor
         self._buffer: Any = None
         self._listener: Any = None
+        self._latest_ns = 0
 
     def start(self) -> None:
         """Listens from now on."""
@@ -70,12 +73,24 @@ class Tf:
         if self._buffer is None:
             self._call_in_executor(self.start)
             raise TransformError(f"{wanted} is not known yet: tf is listened to from now on")
+        self._forget_if_set_back(stamp_ns)
         timeout = Duration(nanoseconds=round(LOOKUP_TIMEOUT_S * 1e9))
         try:
             found = self._buffer.lookup_transform(target_frame, source_frame, Time(nanoseconds=stamp_ns), timeout)
         except self._tf2_ros.TransformException as error:
             raise TransformError(f"tf does not know {wanted}: {error}") from error
         return transform_of(found.transform)
+
+    def _forget_if_set_back(self, stamp_ns: int) -> None:
+        """Empties tf's buffer but for what is static when time went back.
+
+        The buffer ignores poses that are ten seconds older than its latest, so it would know none until the time of
+        before is reached again. It empties itself only where the node's clock goes back, too (`use_sim_time`).
+        """
+        if 0 < stamp_ns < self._latest_ns - SET_BACK_NS:
+            self._buffer.clear()
+            self._latest_ns = stamp_ns
+        self._latest_ns = max(self._latest_ns, stamp_ns)
 
 
 def transforms_of(node: Node, call_in_executor: Callable[[Callable[[], None]], object]) -> Tf | NoTf:

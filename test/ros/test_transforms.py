@@ -60,6 +60,29 @@ class StandInBuffer:
         return stamped
 
 
+class KeepingBuffer:
+    """Keeps poses as tf's buffer does, whose rule is in tf2/src/time_cache.cpp: what is ten seconds older than the
+    latest is ignored, and what is asked for must lie between the oldest and the latest. x is the time in seconds."""
+
+    def __init__(self, node: Any) -> None:
+        self.stamps_s: list[float] = []
+
+    def came(self, stamp_s: float) -> None:
+        if not self.stamps_s or stamp_s > max(self.stamps_s) - 10:
+            self.stamps_s = [each for each in (*self.stamps_s, stamp_s) if each >= stamp_s - 10]
+
+    def clear(self) -> None:
+        self.stamps_s = []
+
+    def lookup_transform(self, target_frame: str, source_frame: str, time: Any, timeout: Any) -> TransformStamped:
+        stamp_s = time.nanoseconds / 1e9
+        if not self.stamps_s or not min(self.stamps_s) <= stamp_s <= max(self.stamps_s):
+            raise StandInError("extrapolation")
+        stamped = TransformStamped()
+        stamped.transform.translation.x, stamped.transform.rotation.w = stamp_s, 1.0
+        return stamped
+
+
 class StandInListener:
     """Counts who listens."""
 
@@ -115,6 +138,34 @@ def test_a_pose_is_asked_for_at_the_time_of_the_frame(started: Tf, monkeypatch: 
     )
     started.lookup("camera_color_optical_frame", "depth_frame", 1_700_000_000_123_456_789)
     assert asked == [("camera_color_optical_frame", "depth_frame", 1_700_000_000_123_456_789)]
+
+
+def test_poses_are_known_again_when_a_recording_loops(tf2_ros: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    buffers: list[KeepingBuffer] = []
+    monkeypatch.setattr(
+        tf2_ros, "Buffer", lambda node: buffers.append(KeepingBuffer(node)) or buffers[-1], raising=True
+    )
+    tf = Tf(node=None, call_in_executor=lambda function: function())
+    tf.start()
+    known = []
+    for stamp_s in [*range(100, 160), *range(100, 160)]:
+        for early_s in (0.0, 0.5):
+            buffers[0].came(stamp_s + early_s)
+        try:
+            known.append(tf.lookup("map", "camera", round(stamp_s * 1e9) + 200_000_000).translation_m[0])
+        except TransformError:
+            known.append(None)
+    assert known.count(None) <= 1, "but for the frame at which that is seen"
+    assert known[62:] == [stamp_s + 0.2 for stamp_s in range(102, 160)]
+
+
+@pytest.mark.parametrize("late_ns", [-400_000_000, 0, 40_000_000])
+def test_poses_are_kept_where_frames_come_a_little_out_of_order(
+    started: Tf, monkeypatch: pytest.MonkeyPatch, late_ns: int
+) -> None:
+    monkeypatch.setattr(StandInBuffer, "clear", lambda self: pytest.fail("the poses are still needed"), raising=False)
+    for stamp_ns in (100_000_000_000, 100_000_000_000 + late_ns, 0, 100_000_000_000):
+        started.lookup("camera_color_optical_frame", "depth_frame", stamp_ns)
 
 
 def test_a_pose_that_tf_does_not_know_is_named_with_tf_s_reason(started: Tf) -> None:
