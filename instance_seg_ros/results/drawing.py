@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.core.parameters import GripperSettings
-from instance_seg_ros.core.status import Status
+from instance_seg_ros.core.status import Status, names_of
 from instance_seg_ros.grasping.grasp import Grasp
 
 Rgb = tuple[int, int, int]
@@ -38,6 +38,11 @@ def color_of_track(track_id: int) -> Rgb:
 def color_of_tag(status: Status) -> Rgb:
     """The colour of an object's tag in space: white, or amber where it is flagged."""
     return AMBER if status else WHITE
+
+
+def flags_of(status: Status) -> list[str]:
+    """The names of an object's flags as they are shown below its tag."""
+    return [name.replace("_", " ") for name in names_of(status)]
 
 
 def depth_picture(depth_m: NDArray[np.float32]) -> NDArray[np.uint8]:

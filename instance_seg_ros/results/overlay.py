@@ -13,6 +13,7 @@ from instance_seg_ros.core.geometry import BOX_EDGES, OrientedBox
 from instance_seg_ros.grasping.grasp import Grasp
 from instance_seg_ros.pipeline import Scene, SceneObject
 from instance_seg_ros.results.drawing import (
+    AMBER,
     WHITE,
     Rgb,
     color_of_track,
@@ -35,7 +36,8 @@ def draw_overlay(scene: Scene) -> NDArray[np.uint8]:
     """The scene as a picture, (H, W, 3) uint8 RGB of the size of the frame.
 
     Each object in the colour of its track: mask, outline, oriented box, its best grasp as a gripper (white) and a label
-    with track id, class, score and distance. A frame without colour is drawn over its depth.
+    with track id, class, score and distance, with an amber rim where the object is flagged. A frame without colour is
+    drawn over its depth.
     """
     frame = scene.frame
     canvas = depth_picture(frame.depth_m) if frame.color_rgb is None else frame.color_rgb.copy()
@@ -102,6 +104,7 @@ def _draw_grasp(canvas: NDArray[np.uint8], scene: Scene, grasp: Grasp, color: Rg
 class _Tag:
     text: str
     color: Rgb
+    is_flagged: bool
     anchor_xy: tuple[float, float]
 
 
@@ -110,7 +113,8 @@ def _draw_tags(canvas: NDArray[np.uint8], scene: Scene, objects: tuple[SceneObje
     taken: list[Rectangle] = []
     for scene_object in objects:
         anchor_xy = _tag_anchor_xy(scene, scene_object)
-        tag = _Tag(tag_of(scene_object), color_of_track(scene_object.track_id), anchor_xy)
+        color = color_of_track(scene_object.track_id)
+        tag = _Tag(tag_of(scene_object), color, bool(scene_object.status), anchor_xy)
         taken.append(_draw_tag(canvas, tag, scale, taken))
 
 
@@ -131,9 +135,21 @@ def _draw_tag(canvas: NDArray[np.uint8], tag: _Tag, scale: float, taken: list[Re
     place = _free_place(tag.anchor_xy, size_wh, (canvas.shape[1], canvas.shape[0]), taken)
     x0, y0, x1, y1 = place
     cv2.rectangle(canvas, (x0, y0), (x1, y1), tag.color, cv2.FILLED, cv2.LINE_AA)
+    if tag.is_flagged:
+        for inwards_px in range(pad - 1):
+            _rim(canvas, place, AMBER, inwards_px)
+        _rim(canvas, place, BLACK, pad - 1)  # the tag itself may be amber
     ink = BLACK if _luminance(tag.color) > 110 else WHITE
     cv2.putText(canvas, tag.text, (x0 + pad, y1 - baseline), _FONT, font_scale, ink, 1, cv2.LINE_AA)
     return place
+
+
+def _rim(canvas: NDArray[np.uint8], rectangle: Rectangle, color: Rgb, inwards_px: int) -> None:
+    """Draws the border of a rectangle, one pixel wide, so far inside."""
+    x0, y0, x1, y1 = rectangle
+    x0, y0, x1, y1 = x0 + inwards_px, y0 + inwards_px, x1 - inwards_px, y1 - inwards_px
+    corners = np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], dtype=np.int32)
+    cv2.polylines(canvas, [corners], True, color)
 
 
 def _free_place(

@@ -11,7 +11,7 @@ import numpy as np
 from instance_seg_ros.core.geometry import BOX_EDGES
 from instance_seg_ros.pipeline import Scene
 from instance_seg_ros.results.cloud import cloud_of_frame
-from instance_seg_ros.results.drawing import GRASPS_SHOWN, color_of_track, gripper_corners_m
+from instance_seg_ros.results.drawing import GRASPS_SHOWN, color_of_track, flags_of, gripper_corners_m
 from instance_seg_ros.results.overlay import tag_of
 
 APPLICATION = "instance_seg"
@@ -41,6 +41,7 @@ class RerunRecording:
         path.open("wb").close()  # an OSError names the file; Rerun would only log it
         self._rerun, self._path = rerun, path
         self._written = 0
+        self._shows_color = False
         self._classes: dict[int, tuple[str, tuple[int, ...]]] = {0: ("background", (0, 0, 0, 0))}
         self._recording = rerun.RecordingStream(APPLICATION)
         self._recording.save(path)
@@ -86,6 +87,9 @@ class RerunRecording:
         )
         if frame.color_rgb is not None:
             log("camera/image/color", rerun.Image(frame.color_rgb).compress())
+        elif self._shows_color:
+            log("camera/image/color", rerun.Clear(recursive=False))  # that of the frame before would stay
+        self._shows_color = frame.color_rgb is not None
         log("camera/image/depth", rerun.DepthImage(frame.depth_m, meter=1.0))
         classes = np.array([0, *map(_class_of, scene.track_ids)], np.uint16)
         log("camera/image/masks", rerun.SegmentationImage(classes[scene.instances.label_image()]))
@@ -98,7 +102,7 @@ class RerunRecording:
                 half_sizes=[np.asarray(box.size_m) / 2 for _, box in placed],
                 quaternions=[rerun.Quaternion(xyzw=box.T_camera_box.quaternion_xyzw) for _, box in placed],
                 colors=[color_of_track(each.track_id) for each, _ in placed],
-                labels=[tag_of(each) for each, _ in placed],
+                labels=["\n".join([tag_of(each), *flags_of(each.status)]) for each, _ in placed],
             ),
         )
         shown = [grasp for each, _ in placed for grasp in each.grasps[:GRASPS_SHOWN]]

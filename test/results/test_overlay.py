@@ -16,7 +16,7 @@ from instance_seg_ros.core.status import Status
 from instance_seg_ros.grasping.grasp import InstanceGrasps
 from instance_seg_ros.lifting import LiftedFrame
 from instance_seg_ros.pipeline import Scene
-from instance_seg_ros.results.drawing import color_of_track, depth_picture
+from instance_seg_ros.results.drawing import AMBER, color_of_track, depth_picture
 from instance_seg_ros.results.overlay import draw_overlay, tag_of
 
 MakeScene = Callable[..., Scene]
@@ -95,6 +95,21 @@ def with_box(scene: Scene, box: OrientedBox) -> np.ndarray:
     return draw_overlay(
         replace(without_grasps(scene), lifted=LiftedFrame((replace(block, box=box), unknown), None))
     ).astype(int)
+
+
+def test_the_tag_of_a_flagged_object_has_an_amber_rim_and_that_of_a_sure_one_none(make_scene: MakeScene) -> None:
+    scene = make_scene()
+    block = scene.lifted.instances[0]
+
+    def amber_px(status: Status) -> int:
+        only = LiftedFrame((replace(block, status=status),), None)
+        picture = draw_overlay(
+            replace(scene, instances=scene.instances[:1], track_ids=(5,), grasps=scene.grasps[:1], lifted=only)
+        )
+        return int((picture == AMBER).all(axis=-1).sum())
+
+    assert amber_px(Status.OK) == 0
+    assert amber_px(Status.OCCLUDED) > 100
 
 
 def test_a_box_is_drawn_along_its_twelve_edges(make_scene: MakeScene) -> None:

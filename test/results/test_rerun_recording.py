@@ -14,6 +14,7 @@ import pytest
 
 pytest.importorskip("rerun")
 
+from instance_seg_ros.core.status import Status
 from instance_seg_ros.pipeline import Scene
 from instance_seg_ros.results.drawing import gripper_corners_m
 from instance_seg_ros.results.rerun_recording import RerunRecording
@@ -85,6 +86,29 @@ def test_camera_boxes_and_points_are_those_of_the_scene_as_rerun_reads_them(
     assert len(edges_m) == 36 * len(scene.grasps[0].grasps)
     assert edges_m.min(axis=(0, 1)) == pytest.approx(drawn_m.min(axis=0), abs=1e-6)
     assert edges_m.max(axis=(0, 1)) == pytest.approx(drawn_m.max(axis=0), abs=1e-6)
+
+
+def test_flags_are_named_below_the_tag_of_a_box(tmp_path: Path, make_scene: Callable[..., Scene]) -> None:
+    chunk = pytest.importorskip("rerun.chunk")
+    scene = make_scene()
+    block, unknown = scene.lifted.instances
+    flagged = replace(block, status=Status.OCCLUDED | Status.FOOT_NOT_SEEN)
+    with RerunRecording(tmp_path / "scenes.rrd") as recording:
+        recording.write(replace(scene, lifted=replace(scene.lifted, instances=(flagged, unknown))))
+    batches = [part.to_record_batch() for part in chunk.RrdReader(tmp_path / "scenes.rrd").stream()]
+    [labels] = [
+        batch.column("Boxes3D:labels").to_pylist()[0] for batch in batches if "Boxes3D:labels" in batch.schema.names
+    ]
+    assert labels == ["#5 object 1.00 0.77 m\noccluded\nfoot not seen"]
+
+
+def test_a_camera_that_loses_its_colour_shows_no_more_of_it(tmp_path: Path, make_scene: Callable[..., Scene]) -> None:
+    path = tmp_path / "scenes.rrd"
+    with RerunRecording(path) as recording:
+        for color in (True, False, False):
+            recording.write(make_scene(color=color))
+    cleared = [line for line in rerun("print", str(path)).splitlines() if "/camera/image/color" in line]
+    assert sum("Clear" in line for line in cleared) == 1, cleared
 
 
 def test_the_mask_of_any_track_is_apart_from_the_background(
