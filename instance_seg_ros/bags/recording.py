@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +27,8 @@ SETTINGS_TOPIC = "/instance_seg/recorded_settings"
 TEXT = "std_msgs/msg/String"
 _BAG_VERSION = 9
 _SECTIONS = ("inputs", "parameters", "model")
+_CHANGED = "changed"
+"""A section that recordings of releases before it lack."""
 
 
 class Recorded(NamedTuple):
@@ -46,15 +48,17 @@ class RecordedSettings:
         inputs: its topics by what they carry: color, depth, color_info, depth_info.
         parameters: every parameter by its name.
         model: name, version, digest and backend of the network.
+        changed: the values that parameters had in the recorded time before those of `parameters`, oldest first.
     """
 
     inputs: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, SettingValue] = field(default_factory=dict)
     model: Mapping[str, str] = field(default_factory=dict)
+    changed: Mapping[str, Sequence[SettingValue]] = field(default_factory=dict)
 
     def text(self) -> str:
         """As YAML: a mapping for each of the attributes."""
-        return yaml.safe_dump({name: dict(getattr(self, name)) for name in _SECTIONS}, sort_keys=False)
+        return yaml.safe_dump({name: dict(getattr(self, name)) for name in (*_SECTIONS, _CHANGED)}, sort_keys=False)
 
     @classmethod
     def from_text(cls, text: str) -> RecordedSettings:
@@ -69,7 +73,10 @@ class RecordedSettings:
             raise ValueError(f"no YAML: {error}") from error
         if not isinstance(content, dict) or not all(isinstance(content.get(name), dict) for name in _SECTIONS):
             raise ValueError(f"not a mapping with {', '.join(_SECTIONS)}")
-        return cls(**{name: content[name] for name in _SECTIONS})
+        changed = content.get(_CHANGED, {})
+        if not isinstance(changed, dict) or not all(isinstance(values, list) for values in changed.values()):
+            raise ValueError(f"{_CHANGED} is no mapping to lists of values")
+        return cls(**{name: content[name] for name in _SECTIONS}, changed=changed)
 
     @property
     def pipeline(self) -> PipelineSettings:

@@ -170,6 +170,9 @@ def _comparison(pipeline: Pipeline, recorded: RecordedSettings, as_recorded: boo
     other = [f"{name} was {then[name]}, is {now[name]}" for name in now if then[name] != now[name]]
     if level_frame := recorded.parameters.get("level_frame"):
         other.append(f"the way up, known from level_frame {level_frame!r}, is not in IN")
+    for name, values in recorded.changed.items():
+        before = ", then ".join(str(value) for value in values)
+        other.append(f"{name} was {before} in earlier frames of IN, is {recorded.parameters.get(name)}")
     return f"settings as recorded; numbers may differ: {'; '.join(other)}" if other else "settings as recorded"
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.event_handler import EventHandler
 from rclpy.node import Node
+
+from instance_seg_ros.ros.concurrent_group import ConcurrentGroup
 
 _FRAMES = 2
 """A turn of the executor that began between two frames has looked."""
 
 
-class EventGroup(ReentrantCallbackGroup):
+class EventGroup(ConcurrentGroup):
     """The events of a node's publishers and subscriptions; the middleware keeps each until somebody looks at it.
 
     A node has some thirty of them, rclpy's own included, which were most of what a turn takes (0.14 ms, with this group

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import numpy as np
 from geometry_msgs.msg import Point
 from numpy.typing import ArrayLike, NDArray
+from rclpy.duration import Duration
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from instance_seg_ros.core.geometry import BOX_EDGES, OrientedBox
 from instance_seg_ros.core.parameters import GripperSettings
-from instance_seg_ros.core.status import names_of
 from instance_seg_ros.pipeline import Scene, SceneObject
 from instance_seg_ros.results.drawing import (
     GRASPS_SHOWN,
@@ -20,6 +20,7 @@ from instance_seg_ros.results.drawing import (
     Rgb,
     color_of_tag,
     color_of_track,
+    flags_of,
     gripper_corners_m,
 )
 from instance_seg_ros.results.overlay import tag_of
@@ -36,8 +37,10 @@ SPACE_WIDTH = 0.5
 _RGB = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 
 
-def marker_array(scene: Scene, header: Header) -> MarkerArray:
+def marker_array(scene: Scene, header: Header, lifetime_s: float) -> MarkerArray:
     """All markers of a scene; the first one deletes those of the frame before, so nothing stale stays.
+
+    Where no frame follows, as after a crash, rviz takes them away by itself after `lifetime_s`.
 
     Namespaces, to be switched in rviz: box, bounds (of the box, the outer one), axes, id (amber where an object is
     flagged), status (its flags), grasp (the best) and more_grasps.
@@ -45,6 +48,9 @@ def marker_array(scene: Scene, header: Header) -> MarkerArray:
     markers = [Marker(header=header, action=Marker.DELETEALL)]
     for scene_object in scene.objects():
         markers += _object_markers(scene_object, header, scene.gripper)
+    lifetime = Duration(seconds=lifetime_s).to_msg()
+    for marker in markers[1:]:
+        marker.lifetime = lifetime
     return MarkerArray(markers=markers)
 
 
@@ -81,7 +87,7 @@ def _axes(header: Header, label: int, box: OrientedBox) -> Marker:
 def _texts(header: Header, label: int, scene_object: SceneObject, box: OrientedBox) -> Iterator[Marker]:
     """The tag of an object, amber where it is flagged, and above that one line for each flag."""
     color = _color(color_of_tag(scene_object.status))
-    flags = [name.replace("_", " ") for name in names_of(scene_object.status)]
+    flags = flags_of(scene_object.status)
     # Above the box as the camera sees it: y points down in the optical frame.
     above_m = box.T_camera_box.translation_m.copy()
     above_m[1] = box.corners_m[:, 1].min() - ID_HEIGHT_M

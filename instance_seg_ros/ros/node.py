@@ -25,7 +25,6 @@ import rclpy
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import InvalidHandle, ParameterException
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor, TimeoutException
@@ -43,6 +42,7 @@ from instance_seg_ros.msg import InstanceArray
 from instance_seg_ros.pipeline import Pipeline, Scene
 from instance_seg_ros.ros.answers import Answers
 from instance_seg_ros.ros.clicks import Clicks
+from instance_seg_ros.ros.concurrent_group import ConcurrentGroup
 from instance_seg_ros.ros.diagnostics import DiagnosticsPublisher, NodeState
 from instance_seg_ros.ros.event_group import EventGroup
 from instance_seg_ros.ros.health import (
@@ -59,7 +59,7 @@ from instance_seg_ros.ros.inputs import COLOR, COLOR_INFO, DEPTH, DEPTH_INFO, In
 from instance_seg_ros.ros.memory import give_back
 from instance_seg_ros.ros.outputs import Outputs
 from instance_seg_ros.ros.overrides import foreign_file_text, parameter_files
-from instance_seg_ros.ros.params import Configuration, NodeParameters
+from instance_seg_ros.ros.params import Configuration, NodeParameters, changed
 from instance_seg_ros.ros.problem_log import ProblemLog
 from instance_seg_ros.ros.recorder import Recorder
 from instance_seg_ros.ros.requests import PendingRequests
@@ -131,7 +131,7 @@ class InstanceSegNode(LifecycleNode):
         self._clicks = Clicks(self, self._transforms, self._problems.report)
         self._answers = Answers(self, self._settings, self._transforms, self._health, self._problems)
         # Steady, so that diagnostics come and calls end even while a simulated time stands still.
-        steady_clock, concurrent = Clock(clock_type=ClockType.STEADY_TIME), ReentrantCallbackGroup()
+        steady_clock, concurrent = Clock(clock_type=ClockType.STEADY_TIME), ConcurrentGroup()
         Services(self, self._requests, self._state, self._write_recording, concurrent, steady_clock)
         self._events = EventGroup(self)
         self._diagnostics = DiagnosticsPublisher(self, self._state, self._health, self._problems)
@@ -255,7 +255,7 @@ class InstanceSegNode(LifecycleNode):
             pipeline.tracker = self._tracker.successor(current.pipeline.tracking)
         self._tracker = pipeline.tracker
         self._processing = threading.Lock()  # a frame that never ended keeps the old one
-        self._outputs = Outputs(self, self._problems.report)
+        self._outputs = Outputs(self, self._problems.report, self._longest_gap_s)
         with self._changing:
             latest = self._settings.current.pipeline  # parameters may have changed while the model was loaded
             self._pipeline = pipeline if latest == current.pipeline else _with_settings(pipeline, latest)
@@ -265,6 +265,9 @@ class InstanceSegNode(LifecycleNode):
         self.get_logger().info(
             f"model {info.name} {info.version} ({info.digest[:12]}), {len(info.class_names)} class(es)"
         )
+
+    def _longest_gap_s(self) -> float:
+        return self._settings.current.node.longest_gap_s
 
     def _require_tf(self, parameter: str, frame_id: str, without: str) -> None:
         if not frame_id:
@@ -317,7 +320,9 @@ class InstanceSegNode(LifecycleNode):
         self._requests.cancel_all()
 
     def _cleanup(self) -> None:
-        outputs, self._outputs, self._pipeline = self._outputs, None, None
+        outputs, self._outputs = self._outputs, None
+        with self._changing:  # a change of parameters would put back what it found
+            self._pipeline = None
         self._camera_infos = CameraInfos()  # another camera may be there when the node is configured again
         if outputs is not None:
             outputs.close()
@@ -366,6 +371,12 @@ class InstanceSegNode(LifecycleNode):
         with self._changing:
             if self._pipeline is not None and old.pipeline != new.pipeline:
                 self._pipeline = _with_settings(self._pipeline, new.pipeline)
+        self._recorder.take_change(changed(old, new))
+        if old.node.depth_camera_pose != new.node.depth_camera_pose:
+            self._answers.forget_camera()  # what was judged was the depth as the old pose registered it
+        outputs = self._outputs
+        if outputs is not None and old.node.enabled and not new.node.enabled:
+            outputs.take_markers_away()
 
     # ---- Frames ----
 
@@ -426,9 +437,11 @@ class InstanceSegNode(LifecycleNode):
             return
         outputs.publish_answer(answer)
         self._recorder.take(self.resolve_topic_name("~/instances"), answer)
-        if scene is not None:
-            self._clicks.answer(answer, scene, at_clicks)
-            outputs.publish_pictures(scene, self._settings.current.pipeline.grasping)
+        if scene is None:
+            outputs.take_markers_away()
+            return
+        self._clicks.answer(answer, scene, at_clicks)
+        outputs.publish_pictures(scene, self._settings.current.pipeline.grasping)
 
     def _each_second(self) -> None:
         self._events.look()
@@ -482,7 +495,8 @@ class InstanceSegNode(LifecycleNode):
             }
         names = {COLOR: "color", DEPTH: "depth", COLOR_INFO: "color_info", DEPTH_INFO: "depth_info"}
         parameters = {name: self.get_parameter(name).value for name in all_parameters()}
-        return RecordedSettings({names[name]: topic for name, topic in topics.items()}, parameters, model)
+        inputs = {names[name]: topic for name, topic in topics.items()}
+        return RecordedSettings(inputs, parameters, model, self._recorder.changed())
 
     def _frames(self) -> dict[str, int]:
         """How many frames were received and what became of them."""

@@ -32,9 +32,15 @@ QUEUE_DEPTH = 5
 
 
 class Outputs:
-    """Publishes what a scene became, under the node's name. Reliable, so that every kind of subscriber is served."""
+    """Publishes what a scene became, under the node's name. Reliable, so that every kind of subscriber is served.
 
-    def __init__(self, node: Node, report: Report) -> None:
+    Args:
+        node: the node.
+        report: called when a subscriber's QoS does not fit.
+        longest_gap_s: gives the longest time between two results that is usual; markers are gone after it.
+    """
+
+    def __init__(self, node: Node, report: Report, longest_gap_s: Callable[[], float]) -> None:
         def publisher(message_type: type, topic: str) -> Publisher:
             events = publisher_events(node.resolve_topic_name(topic), report)
             return node.create_publisher(message_type, topic, QoSProfile(depth=QUEUE_DEPTH), event_callbacks=events)
@@ -54,7 +60,9 @@ class Outputs:
             ),
             publisher(CameraInfo, "~/camera_info"): _camera_info,
             publisher(PointCloud2, "~/cloud"): lambda scene: outgoing.cloud(make_message, scene),
-            self._markers: _markers,
+            self._markers: lambda scene: marker_array(
+                scene, outgoing.header(make_message, scene.frame.stamp_ns, scene.frame.frame_id), longest_gap_s()
+            ),
         }
         self._series: dict[Publisher, Callable[[MessageFactory, Scene, GraspingSettings], Sequence[Any]]] = {
             publisher(message_class(type_name), f"~/{topic}"): make_series
@@ -122,8 +130,3 @@ class Outputs:
 def _camera_info(scene: Scene) -> CameraInfo:
     header = outgoing.header(make_message, scene.frame.stamp_ns, scene.frame.frame_id)
     return camera_info(make_message, header, scene.frame.intrinsics)
-
-
-def _markers(scene: Scene) -> MarkerArray:
-    header = outgoing.header(make_message, scene.frame.stamp_ns, scene.frame.frame_id)
-    return marker_array(scene, header)

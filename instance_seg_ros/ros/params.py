@@ -9,8 +9,8 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from instance_seg_ros.core.parameters import PipelineSettings
-from instance_seg_ros.core.settings import Setting, describe
+from instance_seg_ros.core.parameters import PipelineSettings, stages
+from instance_seg_ros.core.settings import Setting, SettingValue, describe, fields_of
 from instance_seg_ros.ros.overrides import unknown_text
 from instance_seg_ros.ros.settings import NodeSettings, all_parameters, settings_of
 
@@ -27,6 +27,19 @@ class Configuration:
 
     node: NodeSettings
     pipeline: PipelineSettings
+
+
+def changed(old: Configuration, new: Configuration) -> dict[str, SettingValue]:
+    """The old values of what is not equal in two configurations and makes a difference to results, by parameter."""
+    before: dict[str, SettingValue] = {}
+    for stage, kind in stages().items():
+        own, other = getattr(old.pipeline, stage), getattr(new.pipeline, stage)
+        for field in fields_of(kind):
+            if getattr(own, field.name) != getattr(other, field.name):
+                before[f"{stage}.{field.name}"] = getattr(own, field.name)
+    if old.node.depth_camera_pose != new.node.depth_camera_pose:
+        before["depth_camera_pose"] = old.node.depth_camera_pose
+    return before
 
 
 class NodeParameters:

@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from rclpy.serialization import serialize_message
 from std_msgs.msg import String
 
 from instance_seg_ros.core.geometry import Transform
+from instance_seg_ros.core.settings import SettingValue
 from instance_seg_ros.ros.settings import NodeSettings
 
 _SMALL_MESSAGE_BYTES = 2000
@@ -23,6 +24,8 @@ _SMALL_MESSAGE_BYTES = 2000
 _VERTEX_BYTES = 130
 """Of a completed shape: a message of its own."""
 _BYTES_PER_MB = 1e6
+_MOST_CHANGES = 1000
+"""Changes of settings that are kept: while no message comes, none of them is let go for its time."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,10 @@ class Recorder:
         self._settings = settings
         self._lock = threading.Lock()
         self._kept: deque[_Kept] = deque()
+        self._changes: deque[tuple[int, Mapping[str, SettingValue]]] = deque(maxlen=_MOST_CHANGES)
         self._size_bytes = 0
+        # Never set back, as the computer's clock is when it is synchronised: what is kept would be so for as long.
+        self._steady_to_clock_ns = time.time_ns() - time.monotonic_ns()
 
     @property
     def megabytes(self) -> float:
@@ -54,7 +60,7 @@ class Recorder:
 
     def take(self, topic: str, message: Any) -> None:
         """Keeps a message that came or was published just now."""
-        settings, now_ns = self._settings(), time.time_ns()
+        settings, now_ns = self._settings(), self._now_ns()
         kept = _Kept(topic, now_ns, message, _size_bytes(message))
         with self._lock:
             self._kept.append(kept)
@@ -63,6 +69,27 @@ class Recorder:
             most_bytes = settings.record_megabytes * _BYTES_PER_MB
             while self._kept and (self._kept[0].time_ns <= oldest_ns or self._size_bytes > most_bytes):
                 self._size_bytes -= self._kept.popleft().size_bytes
+            while self._changes and not (self._kept and self._changes[0][0] >= self._kept[0].time_ns):
+                self._changes.popleft()
+
+    def take_change(self, before: Mapping[str, SettingValue]) -> None:
+        """Keeps what settings were until now, by the names of the parameters."""
+        if before:
+            with self._lock:
+                self._changes.append((self._now_ns(), before))
+
+    def changed(self) -> dict[str, list[SettingValue]]:
+        """The values that settings had while messages came that are kept, before those of now, oldest first."""
+        changed: dict[str, list[SettingValue]] = {}
+        with self._lock:
+            for time_ns, before in self._changes:
+                if self._kept and time_ns >= self._kept[0].time_ns:
+                    for name, value in before.items():
+                        changed.setdefault(name, []).append(value)
+        return changed
+
+    def _now_ns(self) -> int:
+        return time.monotonic_ns() + self._steady_to_clock_ns
 
     def write(
         self,

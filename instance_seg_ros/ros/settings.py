@@ -108,6 +108,11 @@ class NodeSettings(Settings):
         self.T_color_depth  # noqa: B018 - a pose that cannot be read is refused here, not at the first frame
 
     @property
+    def longest_gap_s(self) -> float:
+        """Between two results, without a report that an input is silent or that a frame is at work for too long."""
+        return self.input_timeout_s + self.frame_timeout_s
+
+    @property
     def T_color_depth(self) -> Transform | None:
         """`depth_camera_pose`, or None when it is empty.
 

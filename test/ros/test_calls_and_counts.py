@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import subprocess
 import sys
@@ -83,6 +84,21 @@ def counts(stage: Any) -> dict[str, int]:
     status = stage.probe.status("processing")
     values = {} if status is None else {value.key: value.value for value in status.values}
     return {name: int(values.get(name, "-1")) for name in (RECEIVED, *FATES)}
+
+
+def test_calls_leave_nothing_behind(stage: Any, make_frame: MakeFrame) -> None:
+    client = stage.probe.create_client(Segment, "/instance_seg/segment")
+    stage.wait(client.service_is_ready, "the service")
+    held = []
+    for _ in range(3):
+        futures = [client.call_async(Segment.Request(timeout_s=60.0)) for _ in range(5)]
+        stage.wait(lambda: len(stage.node._requests._waiting) == 5, "the calls")
+        stage.send_frame(make_frame())
+        stage.wait(lambda futures=futures: all(future.done() for future in futures), "the answers")
+        gc.collect()
+        timers = list(stage.node.timers)
+        held.append((len(timers), len(timers[0].callback_group.entities)))
+    assert held[0] == held[1] == held[2]
 
 
 def test_calls_during_a_configure_are_answered(make_stage: MakeStage, gate: Gate) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,42 @@ def test_a_node_that_is_deactivated_takes_its_markers_away(stage: Any, make_fram
     change(stage, Transition.TRANSITION_DEACTIVATE)
     stage.wait(lambda: len(markers[-1].markers) == 1, "markers that take those of the frame away")
     assert markers[-1].markers[0].action == Marker.DELETEALL
+
+
+def test_markers_live_until_a_silent_input_and_a_frame_at_work_are_reported(stage: Any, make_frame: MakeFrame) -> None:
+    markers = stage.probe.received["markers"]
+    for seconds in (2.0, 31.5):
+        assert set_parameter(stage, "input_timeout_s", double(seconds)).successful
+        known = len(markers)
+        stage.answer_to(stage.send_frame(make_frame()))
+        stage.wait(lambda known=known: len(markers) > known, "markers of the frame")
+        assert markers[-1].markers[1].lifetime.sec + markers[-1].markers[1].lifetime.nanosec / 1e9 == seconds + 5
+
+
+def test_a_node_that_is_disabled_takes_its_markers_away(stage: Any, make_frame: MakeFrame) -> None:
+    markers = stage.probe.received["markers"]
+    stage.answer_to(stage.send_frame(make_frame()))
+    stage.wait(lambda: markers, "markers of the frame")
+    assert stage.call(SetBool, "set_enabled", SetBool.Request(data=False)).success
+    stage.wait(
+        lambda: [each.action for each in markers[-1].markers] == [Marker.DELETEALL], "markers that take those away"
+    )
+
+
+def test_a_frame_that_cannot_be_used_takes_the_markers_of_the_one_before_away(
+    stage: Any, make_frame: MakeFrame, messages_of: Any
+) -> None:
+    markers = stage.probe.received["markers"]
+    stage.answer_to(stage.send_frame(make_frame()))
+    stage.wait(lambda: markers, "markers of the frame")
+    info, color, depth = messages_of(replace(make_frame(), stamp_ns=stage.stamp_ns()))
+    color.data = color.data[:100]
+    for name, message in (("color_info", info), ("color", color), ("depth", depth)):
+        stage.probe.send(name, message)
+    assert not stage.answer_to(stamp_ns_of(color.header)).instances
+    stage.wait(
+        lambda: [each.action for each in markers[-1].markers] == [Marker.DELETEALL], "markers that take those away"
+    )
 
 
 def test_the_node_goes_through_its_whole_life_twice(make_stage: MakeStage, make_frame: MakeFrame) -> None:

@@ -21,16 +21,23 @@ from instance_seg_ros.results.drawing import color_of_track
 from instance_seg_ros.ros.convert import make_message
 from instance_seg_ros.ros.markers import marker_array
 
+LIFETIME_S = 7.5
+
 
 def markers_of(scene: Scene) -> list[Marker]:
     stamped = header(make_message, scene.frame.stamp_ns, scene.frame.frame_id)
-    return marker_array(scene, stamped).markers
+    return marker_array(scene, stamped, LIFETIME_S).markers
 
 
 def test_the_first_marker_deletes_those_of_the_frame_before(make_scene: Callable[..., Scene]) -> None:
     for scene in (make_scene(), make_scene(empty=True)):
         assert markers_of(scene)[0].action == Marker.DELETEALL
     assert len(markers_of(make_scene(empty=True))) == 1
+
+
+def test_markers_end_by_themselves_where_no_frame_follows(make_scene: Callable[..., Scene]) -> None:
+    markers = markers_of(make_scene())[1:]
+    assert {(marker.lifetime.sec, marker.lifetime.nanosec) for marker in markers} == {(7, 500_000_000)}
 
 
 def test_an_object_has_a_box_axes_an_id_and_its_grasps_and_one_without_3d_nothing(

@@ -14,6 +14,7 @@ pytest.importorskip("rclpy")
 pytest.importorskip("rosbags")
 
 from geometry_msgs.msg import Point32
+from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
 
 from instance_seg_ros.bags.recording import read_settings
@@ -117,6 +118,46 @@ def test_of_a_node_that_knew_the_way_up_other_numbers_are_announced(
     assert "numbers may differ: the way up, known from level_frame 'base_link', is not in IN" in capfd.readouterr().out
 
 
+def test_settings_that_changed_within_a_recording_are_announced(
+    make_stage: Callable[..., Any],
+    make_frame: MakeFrame,
+    block_model_path: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    stage = make_stage(
+        Pipeline.from_settings,
+        model_path=str(block_model_path),
+        record_folder=str(tmp_path / "recordings"),
+        segmentation__backend="onnxruntime",
+    )
+    stage.start()
+    for pixels in (1, 3, 0):
+        stage.answer_to(stage.send_frame(make_frame()))
+        assert stage.node.set_parameters_atomically([Parameter("lifting.mask_erosion_px", value=pixels)]).successful
+    assert stage.call(Trigger, "record", Trigger.Request()).success
+    [path] = (tmp_path / "recordings").iterdir()
+    capfd.readouterr()
+    assert main(["bag", str(path), "--out", str(tmp_path / "again"), "--as-recorded"]) == 0
+    assert (
+        "numbers may differ: lifting.mask_erosion_px was 2, then 1, then 3 in earlier frames of IN, is 0"
+        in capfd.readouterr().out
+    )
+
+
+def test_settings_that_changed_before_a_recording_begins_are_not_of_it() -> None:
+    seconds = 60.0
+    recorder = Recorder(lambda: NodeSettings(record_seconds=seconds))
+    recorder.take_change({"lifting.min_points": 10})
+    recorder.take("/image", SimpleNamespace(data=bytes(1000)))
+    assert recorder.changed() == {}
+    recorder.take_change({"lifting.min_points": 20})
+    assert recorder.changed() == {"lifting.min_points": [20]}
+    seconds = 0.0
+    recorder.take("/image", SimpleNamespace(data=bytes(1000)))
+    assert recorder.changed() == {}
+
+
 def test_a_recording_names_every_parameter_and_the_model(recorded: Path, block_model_path: Path) -> None:
     settings = read_settings(recorded)
     assert settings is not None
@@ -159,6 +200,20 @@ def test_grasps_and_shapes_count_for_the_limit_of_memory() -> None:
     instances = [Instance(grasps=[Grasp()] * 9, shape=shape) for _ in range(10)]
     recorder.take("/instances", InstanceArray(instances=instances))
     assert recorder.megabytes == pytest.approx(101 * 0.002 + 10 * 1000 * 130e-6)
+
+
+def test_the_oldest_messages_are_let_go_after_their_time_also_where_the_computers_clock_is_set_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock_ns, steady_ns = 1_700_000_000_000_000_000, 5_000_000_000
+    monkeypatch.setattr("time.time_ns", lambda: clock_ns)
+    monkeypatch.setattr("time.monotonic_ns", lambda: steady_ns)
+    recorder = Recorder(lambda: NodeSettings(record_seconds=5.0))
+    for _ in range(60):
+        recorder.take("/image", SimpleNamespace(data=bytes(1000)))
+        steady_ns += 1_000_000_000
+        clock_ns -= 60_000_000_000
+    assert recorder.megabytes == pytest.approx(5 * 0.003)
 
 
 def test_the_oldest_messages_are_let_go_after_their_time() -> None:
