@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -105,6 +106,8 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         InputError: the data, the weights or the checkpoint cannot be used, or the training diverged.
     """
+    # Read once, when torch is loaded: large tensors on the CPU get large pages, of which the kernel has fewer to clear.
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     from instance_seg_ros.learning.training.processes import joined_processes
     from instance_seg_ros.learning.training.train import TrainingDivergedError
 

@@ -26,7 +26,7 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, Cin, H, W) -> (B, Cout, H / stride, W / stride)."""
-        return torch.relu(self.norm2(self.conv2(self.conv1(x))) + self.shortcut(x))
+        return torch.relu_(self.norm2(self.conv2(self.conv1(x))) + self.shortcut(x))
 
 
 class Backbone(nn.Module):

@@ -36,6 +36,8 @@ class ColorEncoder(nn.Module):
         normalised, present = image_by_image(normalised_color, color_rgb)
         finest = self.stem(normalised)
         middle = self.middle(finest)
+        if finest.dtype != present.dtype:  # the product, too, is to be of few bits
+            present = present.to(finest.dtype)
         return [features * present for features in (finest, middle, self.coarsest(middle))]
 
 

@@ -42,7 +42,7 @@ class Tower(nn.Module):
     def forward(self, x: Tensor, level: int) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
         for conv, norm in zip(self.convs, self.norms, strict=True):
-            x = torch.relu(norm(conv(x), level))
+            x = torch.relu_(norm(conv(x), level))
         return x
 
 

@@ -53,8 +53,10 @@ class MaskUpsampling(nn.Module):
         logits = logits.to(torch.float32, memory_format=torch.contiguous_format)
         batch, _, height, width = logits.shape
         logits = logits.view(batch, NEIGHBOURS, MASK_UPSAMPLING, MASK_UPSAMPLING, height, width)
-        # A softmax by hand: ONNX runtimes transpose for one whose axis is not the last. The largest logit cancels out.
-        shares = (logits - logits.detach().amax(dim=1, keepdim=True)).exp()
+        if not torch.onnx.is_in_onnx_export():
+            return logits.softmax(dim=1)
+        # By hand: ONNX runtimes transpose for one whose axis is not the last.
+        shares = (logits - logits.amax(dim=1, keepdim=True)).exp()
         return shares / shares.sum(dim=1, keepdim=True)
 
 
