@@ -86,15 +86,15 @@ def boundary_weights(targets: Tensor, weight: float, radius: int = 2) -> Tensor:
         (N, h, w).
     """
     near_boundary = _dilated(targets > 0.5, radius) & _dilated(targets < 0.5, radius)
-    return torch.where(near_boundary, weight, 1.0)
+    return near_boundary.to(targets.dtype).mul_(weight - 1).add_(1)  # many times as fast as a choice of two numbers
 
 
 def _dilated(masks: Tensor, radius: int) -> Tensor:
     """Whether any cell of a square window around each is set, (N, h, w) bool: along the columns, then the rows."""
     height, width = masks.shape[1:]
     padded = F.pad(masks, (radius, radius, radius, radius))
-    columns = reduce(torch.logical_or, [padded[:, :, i : i + width] for i in range(2 * radius + 1)])
-    return reduce(torch.logical_or, [columns[:, i : i + height] for i in range(2 * radius + 1)])
+    columns = reduce(torch.bitwise_or, [padded[:, :, i : i + width] for i in range(2 * radius + 1)])
+    return reduce(torch.bitwise_or, [columns[:, i : i + height] for i in range(2 * radius + 1)])
 
 
 def mask_cross_entropy(probabilities: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -120,17 +120,22 @@ class _CrossEntropy(torch.autograd.Function):
     def forward(ctx: Any, probabilities: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
         ctx.save_for_backward(probabilities, targets, weights)
         sure = _inner(probabilities)
-        costs = torch.lerp(torch.log1p(-sure), sure.log(), targets)
-        return -(costs if weights is None else costs * weights).flatten(1).mean(dim=1)
+        costs = torch.lerp((1 - sure).log_(), sure.log_(), targets)
+        return -(costs if weights is None else costs.mul_(weights)).flatten(1).mean(dim=1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, slopes: Tensor) -> tuple[Tensor, None, None]:
         probabilities, targets, weights = ctx.saved_tensors
         sure = _inner(probabilities)
-        own = (sure - targets) / (sure * (1 - sure))
-        own = (own if weights is None else own * weights) * (slopes / (own.shape[1] * own.shape[2])).view(-1, 1, 1)
-        return torch.where(sure == probabilities, own, 0.0), None, None
+        own = (
+            (sure - targets)
+            .div_((1 - sure).mul_(sure))
+            .mul_((slopes / (targets.shape[1] * targets.shape[2])).view(-1, 1, 1))
+        )
+        own = own if weights is None else own.mul_(weights)
+        # No slope where the limits hold: a pass without a mask.
+        return torch.ops.aten.hardtanh_backward(own, probabilities, _EPS, 1 - _EPS), None, None
 
 
 def _inner(probabilities: Tensor) -> Tensor:

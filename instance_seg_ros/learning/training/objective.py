@@ -37,11 +37,9 @@ def mask_targets(ids: Tensor, image: Tensor, instance: Tensor, stride: int) -> T
     """
     own = (instance + 1).to(ids.dtype).view(-1, 1, 1)
     # Bytes, pixel by pixel of the cells: a pooling of numbers would move many times as much memory.
-    shares = [
-        (ids[:, row::stride, column::stride].index_select(0, image) == own).to(torch.uint8)
-        for row in range(stride)
-        for column in range(stride)
-    ]
+    places = [ids[:, row::stride, column::stride].contiguous() for row in range(stride) for column in range(stride)]
+    # No copies of a single image.
+    shares = [((one if len(ids) == 1 else one.index_select(0, image)) == own).to(torch.uint8) for one in places]
     return sum(shares[1:], start=shares[0]).float() / stride**2
 
 

@@ -188,7 +188,7 @@ def test_masks_block_by_block_cost_the_same_with_the_same_slope_in_bounded_memor
 def test_the_gradient_of_the_masks_cross_entropy_is_that_of_torchs_and_none_at_the_limits() -> None:
     generator = torch.Generator().manual_seed(4)
     probabilities = torch.rand(3, 4, 5, generator=generator)
-    probabilities[0, 0, :5] = torch.tensor([0.0, 1.0, 1e-6, math.nan, math.inf])
+    probabilities[0, 0, :5] = torch.tensor([0.0, 1.0, 1e-6, -math.inf, math.inf])
     targets, weights = torch.rand(2, 3, 4, 5, generator=generator)
     outside = ~((probabilities > 1e-5) & (probabilities < 1 - 1e-5))
     plain = probabilities.nan_to_num(nan=0.5).clamp(1e-5, 1 - 1e-5).requires_grad_()
