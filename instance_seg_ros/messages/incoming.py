@@ -28,6 +28,8 @@ Image = Any
 CameraInfo = Any
 Result = TypeVar("Result")
 INFOS_KEPT = 30
+_NEAR_NS = NS_PER_S
+"""A CameraInfo that comes with the images is no farther from each of them in time."""
 _SAME_PIXEL_PX = 1.0
 MAX_FRAME_ID = 255
 PoseOfDepthCamera = Callable[[str, str, int], Transform]
@@ -155,7 +157,7 @@ class CameraInfos:
 
 
 class MessageMatcher:
-    """Matches images by stamp (see `FramePairer`) and gives each pair the camera infos nearest to it in time.
+    """Matches images by stamp (see `FramePairer`) and gives each pair its camera infos.
 
     Not thread safe: use it from one callback group.
 
@@ -196,14 +198,23 @@ class MessageMatcher:
         return RgbdMessages(
             pair.color.item,
             pair.depth.item,
-            self._nearest(self.infos.color, pair.color.stamp_ns),
-            self._nearest(self.infos.depth, pair.depth.stamp_ns),
+            self._info_of(pair.color.item, self.infos.color),
+            self._info_of(pair.depth.item, self.infos.depth),
         )
 
-    def _nearest(self, infos: deque[CameraInfo], stamp_ns: int) -> CameraInfo | None:
-        """The CameraInfo nearest in time, the latest of equals: a camera may be recalibrated, a replay may loop."""
-        info = min(reversed(infos), key=lambda info: abs(stamp_ns_of(info.header) - stamp_ns), default=None)
-        return camera_of_rectified(info) if self._rectified and info is not None else info
+    def _info_of(self, image: Image, infos: deque[CameraInfo]) -> CameraInfo | None:
+        """The CameraInfo of the image's frame_id, of any where there is none, that is nearest in time, the latest of
+        equals: a camera may be recalibrated, a replay may loop.
+
+        Where none is near, they come once, or have no stamps, and the latest to come holds.
+        """
+        own = [info for info in infos if info.header.frame_id == image.header.frame_id] or list(infos)
+        if not own:
+            return None
+        stamp_ns = stamp_ns_of(image.header)
+        off_ns, back = min((abs(stamp_ns_of(info.header) - stamp_ns), back) for back, info in enumerate(reversed(own)))
+        info = own[-1 - back] if off_ns <= _NEAR_NS else own[-1]
+        return camera_of_rectified(info) if self._rectified else info
 
 
 def frame_of(

@@ -317,6 +317,33 @@ def test_aligned_depth_is_rectified_as_colour_unless_its_own_camera_info_says_ot
     assert np.isin(np.round(as_colour * 1000), [*values.ravel(), 0]).all(), "measurements, none between two"
 
 
+SECOND = 1_000_000_000
+OLD = [("old", stamp_s) for stamp_s in range(90, 100)]
+
+
+@pytest.mark.parametrize(
+    ("infos", "focal"),
+    [
+        pytest.param([(1.0, *each) for each in OLD] + [(2.0, "new", 0)], 2.0, id="another camera, which says it once"),
+        pytest.param([(2.0, "new", 0)] + [(1.0, *each) for each in OLD], 2.0, id="two cameras on one topic"),
+        pytest.param([(1.0, "new", 98.5), (2.0, "new", 0)], 2.0, id="no stamps from now on"),
+        pytest.param([(1.0, "new", 0), (2.0, "new", 99.9), (3.0, "new", 100.4)], 2.0, id="recalibrated meanwhile"),
+        pytest.param([(1.0, "body", 99.0), (2.0, "body", 100.1)], 2.0, id="of another frame_id than all images"),
+        pytest.param(
+            [(1.0, "new", 3000.0), (2.0, "new", 60.0)], 2.0, id="each few seconds, and the clock was set back"
+        ),
+    ],
+)
+def test_an_image_gets_the_info_of_its_own_camera(infos: list[tuple[float, str, float]], focal: float) -> None:
+    matcher = MessageMatcher(tolerance_s=0.01)
+    for own_focal, frame_id, stamp_s in infos:
+        k = [own_focal, 0, 0, 0, own_focal, 0, 0, 0, 1]
+        matcher.add_color_info(info(header=header(round(stamp_s * SECOND), frame_id), k=k))
+    matcher.add_color(image("rgb8", header=header(100 * SECOND, "new")))
+    found = matcher.add_depth(image("16UC1", header=header(100 * SECOND, "new")))
+    assert found is not None and found.color_info.k[0] == focal
+
+
 def test_pairs_get_the_infos_nearest_in_time() -> None:
     matcher = MessageMatcher(tolerance_s=0.01)
     early, late = info(header=header(0)), info(header=header(1_000_000_000))
