@@ -486,6 +486,7 @@ def older_first(
     cost: FloatArray,
     comparison: Comparison,
     often: NDArray[np.int64],
+    known_for: NDArray[np.int64],
     waited: NDArray[np.int64],
     rows: NDArray[np.int64],
     positions: NDArray[np.int64],
@@ -501,7 +502,8 @@ def older_first(
         cost: (tracks, seen) of `costs`.
         comparison: of the two.
         often: (tracks,) how often each was seen.
-        waited: (tracks,) updates since each was seen.
+        known_for: (tracks,) updates since each was seen first.
+        waited: (tracks,) updates since each was seen last.
     """
     free = np.ones(len(often), dtype=bool)
     free[positions] = False
@@ -511,7 +513,7 @@ def older_first(
     may_be = (cost < _PRICE) & (comparison.unlikeness < 1) & ~comparison.excluded  # False without 3D
     for pair in np.argsort(often[positions], kind="stable").tolist():
         row, sightings = rows[pair], often[positions[pair]]
-        beside = (waited <= sightings) & (comparison.hits[:, row] < _ELSEWHERE)
+        beside = (waited <= known_for[positions[pair]]) & (comparison.hits[:, row] < _ELSEWHERE)
         older = np.flatnonzero(free & may_be[:, row] & (often >= _OLDER * sightings) & ~beside)
         if len(older):
             result[pair] = older[cost[older, row].argmin()]

@@ -17,7 +17,8 @@ PUSHED_M_S = 0.6
 """The same of an object that is not where one at rest would be: somebody moves it."""
 _SURPRISE = 11.3
 """A squared distance, in standard deviations, that one in a hundred objects at rest exceeds (chi square of 3)."""
-_LONGEST_STEP_S = 1.0
+LONGEST_UNSEEN_S = 1.0
+"""Nothing moves on unseen for longer: what rests hidden, out of the image or unsegmented is where it was."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,22 +52,26 @@ def at_rest(place_m: FloatArray, covariance_m2: FloatArray) -> Motion:
     return Motion(place_m, np.zeros_like(place_m), covariance)
 
 
-def predicted(motion: Motion, seconds: float) -> Motion:
-    """The objects some time later; long times count as `_LONGEST_STEP_S`, since nothing moves on unseen for longer."""
-    step_s = min(seconds, _LONGEST_STEP_S)
+def predicted(motion: Motion, seconds: FloatArray) -> Motion:
+    """The objects (T,) seconds later, of which no more than `LONGEST_UNSEEN_S` count."""
+    step_s = np.minimum(seconds, LONGEST_UNSEEN_S)
     left = np.exp(-step_s / REST_S)
     reach_s = REST_S * (1 - left)
-    transition = np.eye(6)
-    transition[:3, 3:], transition[3:, 3:] = reach_s * np.eye(3), left * np.eye(3)
+    transition = _over_axes([[np.ones_like(left), reach_s], [np.zeros_like(left), left]])
     # Covariance of the integrated noise (place, place and velocity, velocity), for a stationary variance of 1.
     place = 2 * REST_S * (step_s - reach_s) - reach_s**2
     both = REST_S * (1 - left) ** 2
-    noise = np.kron(np.array([[place, both], [both, 1 - left**2]]), np.eye(3))
+    noise = _over_axes([[place, both], [both, 1 - left**2]])
     return Motion(
-        motion.place_m + reach_s * motion.velocity_m_s,
-        left * motion.velocity_m_s,
-        transition @ motion.covariance @ transition.T + SPEED_M_S**2 * noise,
+        motion.place_m + reach_s[:, None] * motion.velocity_m_s,
+        left[:, None] * motion.velocity_m_s,
+        transition @ motion.covariance @ transition.transpose(0, 2, 1) + SPEED_M_S**2 * noise,
     )
+
+
+def _over_axes(of_one_axis: list[list[FloatArray]]) -> FloatArray:
+    """(T, 6, 6) matrices over places and velocities that do the same on each axis, given (T,) elements of one."""
+    return np.asarray(np.einsum("ijt,kl->tikjl", np.array(of_one_axis), np.eye(3)).reshape(-1, 6, 6))
 
 
 def corrected(motion: Motion, place_m: FloatArray, covariance_m2: FloatArray, seconds: float) -> Motion:
@@ -78,7 +83,7 @@ def corrected(motion: Motion, place_m: FloatArray, covariance_m2: FloatArray, se
     innovation = place_m - motion.place_m
     whitened = np.linalg.solve(motion.place_covariance_m2 + covariance_m2, innovation[..., None])[..., 0]
     pushed = (innovation * whitened).sum(axis=1) > _SURPRISE
-    reach_s = REST_S * (1 - np.exp(-min(seconds, _LONGEST_STEP_S) / REST_S))
+    reach_s = REST_S * (1 - np.exp(-min(seconds, LONGEST_UNSEEN_S) / REST_S))
     push = np.kron(PUSHED_M_S**2 * np.array([[reach_s**2, reach_s], [reach_s, 1]]), np.eye(3))
     motion = Motion(motion.place_m, motion.velocity_m_s, motion.covariance + pushed[:, None, None] * push)
     gain = motion.covariance[:, :, :3] @ np.linalg.inv(motion.place_covariance_m2 + covariance_m2)

@@ -36,7 +36,7 @@ from instance_seg_ros.tracking.tracks import IntArray, Tracks, begun, continued,
 _MAX_TRACKS = 512
 """Of the tracks that nobody sees, only the latest so many are remembered: memory stays bounded."""
 _YOUNG = 5
-"""A track of so few sightings may turn out to be an object that was lost; its id gives way to that one's."""
+"""A track of so few sightings may turn out to be an object that was lost before; its id gives way to that one's."""
 _MOVING = 3
 """What was in one place for so few sightings may have moved on since."""
 _LARGEST_REACH = 4
@@ -79,9 +79,10 @@ class Tracker:
     was near.
 
     A track that is not seen ages only in frames that look at its place and past it: while it is occluded, out of the
-    image, or still measured there but not segmented, it keeps its id. One whose place was seen empty, or that was in
+    image, or still measured there but not segmented, it keeps its id, and where it is grows less certain for no longer
+    than a second. One whose place was seen empty, or that was in
     motion, is known again elsewhere by its size and colour, unless another one is nearly as like it; for that an id of
-    few frames may give way to the older one. Ids start at 1 and are never used twice.
+    few frames may give way to one that was not seen since. Ids start at 1 and are never used twice.
 
     Without a fixed frame (`T_fixed_camera` is None) the camera's motion is told from corners of the picture with their
     depth (`landmarks`); where these do not tell, as without colour, from the objects' common motion (`alignment`), or
@@ -198,7 +199,8 @@ class Tracker:
         eye_m = here.T_map_camera.translation_m
         cost = costs(current, seen, comparison, eye_m, settings.max_distance_m, waited)
         rows, positions = match(cost, instances.scores, settings.first_pass_score)
-        positions = older_first(cost, comparison, current.sightings, waited, rows, positions)
+        known_for = self._updates - current.first_seen
+        positions = older_first(cost, comparison, current.sightings, known_for, waited, rows, positions)
         gone = places.empty()
         away = gone | (current.missed > 0) | (current.rests <= _MOVING)
         current, rows, positions, replaced = self._with_lost_ones(
@@ -245,22 +247,26 @@ class Tracker:
         """The pairs with those of lost tracks, which begin anew there; and which young tracks (T,) these replace.
 
         Only what may be away (T,) is lost: its place was seen empty, or it was in motion when it was seen last. What is
-        hidden is where it was.
+        hidden is where it was. And what was seen since a young track is there is another object than that one, unless
+        that is a piece of it.
         """
         replaced = np.zeros(len(tracks), dtype=bool)
         waited = self._updates - tracks.last_seen
         lost = away & (tracks.sightings > _YOUNG) & (waited <= settings.max_missed_frames)
         lost[positions] = False
-        open_to = np.ones(len(seen), dtype=bool)
         young = tracks.sightings <= _YOUNG
-        open_to[rows] = young[positions] | comparison.given_up(positions, rows, lost)
-        if not lost.any() or not open_to.any():
+        began_since = tracks.first_seen > tracks.last_seen[:, None]
+        may_be = lost[:, None] & young & (began_since | (tracks.piece_of == tracks.ids[:, None]))
+        open_to = np.repeat(lost[:, None], len(seen), axis=1)
+        open_to[:, rows] &= may_be[:, positions] | comparison.given_up(positions, rows, lost)
+        if not open_to.any():
             return tracks, rows, positions, replaced
         reach_m = settings.max_distance_m * np.minimum(1 + waited, _LARGEST_REACH)
         lifted_m = np.where(waited <= _JUST, settings.max_distance_m, 0.0)
-        again, which = seen_again(tracks, seen, comparison, lost[:, None] & open_to, reach_m, lifted_m)
-        taken_back = np.isin(rows, again)
-        replaced[positions[taken_back]] = young[positions[taken_back]]
+        again, which = seen_again(tracks, seen, comparison, open_to, reach_m, lifted_m)
+        taken_back, lost_of = np.isin(rows, again), np.zeros(len(seen), dtype=np.int64)
+        lost_of[again] = which
+        replaced[positions] = taken_back & may_be[lost_of[rows], positions]
         tracks = restarted(tracks, which, rows_at(seen, again))
         rows, positions = np.append(rows[~taken_back], again), np.append(positions[~taken_back], which)
         return tracks, rows, positions, replaced

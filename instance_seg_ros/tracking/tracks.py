@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.tracking.arrays import joined, rows_at
-from instance_seg_ros.tracking.motion import Motion, at_rest, corrected, predicted
+from instance_seg_ros.tracking.motion import LONGEST_UNSEEN_S, Motion, at_rest, corrected, predicted
 from instance_seg_ros.tracking.sightings import Sightings
 
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ class Tracks:
     Attributes:
         ids: (T,) their track ids.
         maps: (T,) number of the map that each one's place is in.
-        last_seen: (T,) number of the update that saw it last.
+        first_seen, last_seen: (T,) numbers of the updates that saw it first and last.
+        unseen_s: (T,) seconds since it was seen last, no more than `LONGEST_UNSEEN_S`.
         sightings: (T,) how often it was seen.
         missed: (T,) updates since it was seen last that saw its place empty.
         motion: where it is expected, in its map.
@@ -65,7 +66,9 @@ class Tracks:
 
     ids: IntArray
     maps: IntArray
+    first_seen: IntArray
     last_seen: IntArray
+    unseen_s: FloatArray
     sightings: IntArray
     missed: IntArray
     motion: Motion
@@ -94,24 +97,39 @@ def begun(seen: Sightings, ids: IntArray, number: int, update: int, piece_of: In
     once, places_m = zeros + 1, seen.place_m
     pieces = zeros if piece_of is None else piece_of
     return Tracks(
-        ids, zeros + number, zeros + update, once, zeros, motion, places_m, places_m, once, zeros, pieces, zeros, seen
+        ids=ids,
+        maps=zeros + number,
+        first_seen=zeros + update,
+        last_seen=zeros + update,
+        unseen_s=np.zeros(count),
+        sightings=once,
+        missed=zeros,
+        motion=motion,
+        before_m=places_m,
+        resting_m=places_m,
+        rests=once,
+        odd=zeros,
+        piece_of=pieces,
+        apart=zeros,
+        look=seen,
     )
 
 
 def expected(tracks: Tracks, number: int, seconds: float, mask_hw: tuple[int, ...]) -> Tracks:
     """The tracks some time later; masks of another size, of another mode of the camera, are emptied.
 
-    Those of other maps than the one with this number wait as they are: places that become less certain with all the
-    time that the camera is away would not tell any more how it is turned when it comes back.
+    Those of other maps than the one with this number wait as they are, and so do those that were not seen for
+    `LONGEST_UNSEEN_S`: places that become less certain with all the time that the camera is away, or that something
+    is in front of them, would not tell any more how it is turned when they are seen again.
     """
-    rows = np.arange(len(tracks))
-    waiting = np.where(tracks.maps == number, rows, rows + len(tracks))
-    motion = rows_at(joined(predicted(tracks.motion, seconds), tracks.motion), waiting)
+    left_s = LONGEST_UNSEEN_S - tracks.unseen_s
+    step_s = np.where(tracks.maps == number, np.clip(left_s, 0, seconds), 0)
+    motion = predicted(tracks.motion, step_s)
     masks = tracks.look.masks
     if masks.shape[1:] != mask_hw:
         masks = np.zeros((len(masks), *mask_hw), dtype=bool)
     look = replace(tracks.look, place_m=motion.place_m, covariance_m2=motion.place_covariance_m2, masks=masks)
-    return replace(tracks, motion=motion, look=look)
+    return replace(tracks, motion=motion, unseen_s=tracks.unseen_s + step_s, look=look)
 
 
 def continued(tracks: Tracks, seen: Sightings, pairs: Comparison, update: int, seconds: float) -> Tracks:
@@ -160,6 +178,7 @@ def continued(tracks: Tracks, seen: Sightings, pairs: Comparison, update: int, s
     return replace(
         tracks,
         last_seen=zeros + update,
+        unseen_s=np.zeros(len(seen)),
         sightings=tracks.sightings + 1,
         missed=zeros,
         motion=motion,

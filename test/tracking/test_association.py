@@ -292,25 +292,27 @@ LONG_AGO, SINCE = 40, 1
 
 
 @pytest.mark.parametrize(
-    ("often", "cost", "color", "waited", "hits", "taken", "expected"),
+    ("often", "cost", "color", "known_for", "waited", "hits", "taken", "expected"),
     [
         # A hand left the first, to which the end in sight is nearer.
-        ((1, 30), (0.4, 0.7), (0.5, 0.5, 0.5), LONG_AGO, 0.0, (0,), 1),
-        ((10, 30), (0.4, 0.7), (0.5, 0.5, 0.5), LONG_AGO, 0.0, (0,), 1),
-        ((11, 30), (0.4, 0.7), (0.5, 0.5, 0.5), LONG_AGO, 0.0, (0,), 0),  # as good as any
-        ((1, 30), (0.4, 1.0), (0.5, 0.5, 0.5), LONG_AGO, 0.0, (0,), 0),  # it would not be continued by itself, either
-        ((1, 30), (0.4, 0.7), (0.6, 0.5, 0.2), LONG_AGO, 0.0, (0,), 0),  # and is no thing of that colour
-        ((1, 30), (0.4, 0.7), (0.5, 0.5, 0.5), LONG_AGO, 0.0, (0, 1), 0),  # and is seen elsewhere
-        ((10, 30), (0.4, 0.7), (0.5, 0.5, 0.5), SINCE, 0.0, (0,), 0),  # it was seen beside the first
-        ((10, 30), (0.4, 0.7), (0.5, 0.5, 0.5), 10, 0.0, (0,), 0),
-        ((10, 30), (0.4, 0.7), (0.5, 0.5, 0.5), 11, 0.0, (0,), 1),  # just before that came
-        ((10, 30), (0.4, 0.7), (0.5, 0.5, 0.5), SINCE, 0.2, (0,), 1),  # as a piece of it is
+        ((1, 30), (0.4, 0.7), (0.5, 0.5, 0.5), 1, LONG_AGO, 0.0, (0,), 1),
+        ((10, 30), (0.4, 0.7), (0.5, 0.5, 0.5), 10, LONG_AGO, 0.0, (0,), 1),
+        ((11, 30), (0.4, 0.7), (0.5, 0.5, 0.5), 11, LONG_AGO, 0.0, (0,), 0),  # as good as any
+        ((1, 30), (0.4, 1.0), (0.5, 0.5, 0.5), 1, LONG_AGO, 0.0, (0,), 0),  # it would not be continued by itself
+        ((1, 30), (0.4, 0.7), (0.6, 0.5, 0.2), 1, LONG_AGO, 0.0, (0,), 0),  # and is no thing of that colour
+        ((1, 30), (0.4, 0.7), (0.5, 0.5, 0.5), 1, LONG_AGO, 0.0, (0, 1), 0),  # and is seen elsewhere
+        ((10, 30), (0.4, 0.7), (0.5, 0.5, 0.5), 10, SINCE, 0.0, (0,), 0),  # it was seen beside the first
+        ((10, 30), (0.4, 0.7), (0.5, 0.5, 0.5), 10, 10, 0.0, (0,), 0),
+        ((10, 30), (0.4, 0.7), (0.5, 0.5, 0.5), 10, 11, 0.0, (0,), 1),  # just before that came
+        ((10, 30), (0.4, 0.7), (0.5, 0.5, 0.5), 16, 11, 0.0, (0,), 0),  # beside it, and then neither for a while
+        ((10, 30), (0.4, 0.7), (0.5, 0.5, 0.5), 10, SINCE, 0.2, (0,), 1),  # as a piece of it is
     ],
 )
 def test_of_two_tracks_that_an_object_could_continue_it_has_the_id_of_the_much_older_one_that_nothing_else_has(
     often: tuple[int, int],
     cost: tuple[float, float],
     color: ArrayLike,
+    known_for: int,
     waited: int,
     hits: float,
     taken: tuple[int, ...],
@@ -320,7 +322,7 @@ def test_of_two_tracks_that_an_object_could_continue_it_has_the_id_of_the_much_o
     seen = rows_at(tracks, np.array([0, 0]))
     costs_of = np.array([[cost[0], UNMATCHABLE], [cost[1], 0.1]])
     comparison = replace(comparison_of(tracks, seen), hits=np.array([[0.9, 0.0], [hits, 0.0]]))
-    positions, ages = np.array(taken), (np.array(often), np.array([1, waited]))
+    positions, ages = np.array(taken), (np.array(often), np.array([known_for, 100]), np.array([1, waited]))
     older = older_first(costs_of, comparison, *ages, np.arange(len(taken)), positions)
     assert older[0] == expected
 

@@ -255,14 +255,22 @@ def test_what_stood_for_long_is_followed_when_it_moves_whatever_the_stamps_say(f
     assert clock.see([moved(CAN, -0.18, 0), BALL, BOX, CAN], step_ns=step_ns) == (*first, max(first) + 1)
 
 
+HAND = Box((0.3, 0.3, 0.02), Transform(VIEW.rotation, 0.6 * VIEW.translation_m))
+"""Before all that is seen from `VIEW`."""
+
+
 @pytest.mark.parametrize("updates", [3, 100])
-def test_a_camera_that_comes_back_stands_where_it_does_however_long_it_was_away(updates: int) -> None:
+@pytest.mark.parametrize(
+    ("meanwhile", "view"), [((), look_at((5, 0, 0), 1.6, 25, 30)), ((HAND,), VIEW)], ids=["away", "blinded"]
+)
+def test_a_camera_that_sees_its_objects_again_stands_where_it_does_however_long_it_did_not(
+    meanwhile: tuple[Body, ...], view: Transform, updates: int
+) -> None:
     clock, back = Clock(), look_at((0.02, 0.01, 0), 0.85, 52, 15)
     bodies = [CAN, BALL, BOX, Box((0.05, 0.05, 0.12), upright(-0.12, 0.12, 0.06, 20))]
-    here, elsewhere, there = (
-        observe(seen, view) for seen, view in ((bodies, VIEW), ([], look_at((5, 0, 0), 1.6, 25, 30)), (bodies, back))
-    )
-    for frame, instances, lifted in (*[here] * 10, *[elsewhere] * updates, there):
+    here, there = (observe(bodies, own) for own in (VIEW, back))
+    unseen = observe([*bodies, *meanwhile], view, detected=[])
+    for frame, instances, lifted in (*[here] * 10, *[unseen] * updates, there):
         clock.stamp_ns += 1_000_000_000
         clock.tracker.update(replace(frame, color_rgb=None, stamp_ns=clock.stamp_ns), instances, lifted)
     found = clock.tracker.T_map_camera
@@ -616,10 +624,10 @@ def test_no_frame_is_kept_however_many_maps_the_camera_left() -> None:
 
 
 def test_a_still_camera_that_a_hand_blinds_for_long_knows_its_one_object_again() -> None:
-    clock, hand = Clock(max_missed_frames=3), Box((0.3, 0.3, 0.02), Transform(VIEW.rotation, 0.6 * VIEW.translation_m))
+    clock = Clock(max_missed_frames=3)
     (ball,) = clock.see([BALL])
     for _ in range(10):
-        clock.see([BALL, hand], detected=[])
+        clock.see([BALL, HAND], detected=[])
     assert clock.see([BALL]) == (ball,)
 
 
@@ -778,13 +786,25 @@ def test_of_two_equal_objects_that_were_taken_and_set_down_elsewhere_both_are_ne
     assert set(others).isdisjoint(first)
 
 
-def test_while_an_object_is_not_found_the_newer_one_like_it_beside_it_keeps_its_own_id() -> None:
+@pytest.mark.parametrize("frames_of_neither", [0, 7])
+def test_while_an_object_is_not_found_the_newer_one_like_it_beside_it_keeps_its_own_id(frames_of_neither: int) -> None:
     clock, cube = Clock(), Box((0.025, 0.025, 0.025), upright(0, 0, 0.0125))
     pair = [cube, moved(cube, 0, -0.03)]
     old = clock.often([cube], 24, pose=True)
     _, new = clock.often(pair, 6, pose=True)
+    for _ in range(frames_of_neither):
+        clock.see(pair, pose=True, detected=[])
     assert clock.often(pair, 6, pose=True, detected=[1]) == (new,)
     assert clock.see(pair, pose=True) == (*old, new)
+
+
+@pytest.mark.parametrize("frames", [1, 5])
+@pytest.mark.parametrize("gap_m", [0.06, 0.09])
+def test_a_new_object_keeps_its_id_when_the_like_one_beside_it_is_taken(gap_m: float, frames: int) -> None:
+    clock, cube = Clock(), Box((0.05, 0.05, 0.05), upright(0, 0, 0.025))
+    clock.often([cube])
+    _, new = clock.often([cube, moved(cube, 0, gap_m)], frames)
+    assert clock.often([moved(cube, 0, gap_m)], 2) == (new,)
 
 
 def test_what_is_hidden_is_where_it_was_whatever_like_it_is_elsewhere() -> None:
