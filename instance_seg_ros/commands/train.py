@@ -108,11 +108,12 @@ def run(args: argparse.Namespace) -> int:
     """
     # Read once, when torch is loaded: large tensors on the CPU get large pages, of which the kernel has fewer to clear.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-    from instance_seg_ros.learning.training.processes import joined_processes
+    from instance_seg_ros.learning.training.processes import flushed_denormals, joined_processes
     from instance_seg_ros.learning.training.train import TrainingDivergedError
 
     try:
-        with joined_processes(args.device) as processes:
+        # Where masks are sure, most slopes are below what a float32 holds in full.
+        with flushed_denormals(), joined_processes(args.device) as processes:
             _train(args, processes)
     except (FileNotFoundError, ValueError, TrainingDivergedError) as error:
         raise InputError(str(error)) from error

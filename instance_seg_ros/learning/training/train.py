@@ -136,8 +136,6 @@ class Trainer:
         if clean is not None:
             self._camera = BatchCamera(augmentation, clean.prints, clean.misregistration, PhotometricSettings())
         torch.set_num_threads(settings.threads)
-        # Where masks are sure, most slopes are below what a float32 holds in full, and arithmetic on those is slow.
-        torch.set_flush_denormal(True)
         torch.manual_seed(settings.seed)
         out.mkdir(parents=True, exist_ok=True)
         self.model = CondInst(self.config).train()

@@ -17,11 +17,12 @@ from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.core.parameters import SegmentationSettings
 from instance_seg_ros.learning.datasets.coco_export import DEPTH_NAME, INSTANCES_NAME, write_coco
+from instance_seg_ros.learning.datasets.training_samples import Batch
 from instance_seg_ros.learning.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from instance_seg_ros.learning.models.condinst import CondInst
 from instance_seg_ros.learning.models.configuration import CondInstConfig
 from instance_seg_ros.learning.training.initial import read_initial_weights
-from instance_seg_ros.learning.training.train import CHECKPOINT_NAME
+from instance_seg_ros.learning.training.train import CHECKPOINT_NAME, Trainer
 from instance_seg_ros.segmentation import load_segmenter
 
 CLASS_NAMES = ("box", "lid")
@@ -146,6 +147,22 @@ def test_a_folder_of_another_training_is_not_continued(data: Path, weights: Path
     assert run(train, *arguments, *QUICK, "--steps=1", "--class-agnostic") == 0
     with pytest.raises(InputError, match="holds a training of the classes object, not .*; choose another folder"):
         run(train, *arguments, *QUICK, "--steps=1")
+
+
+def test_numbers_too_small_for_all_their_digits_are_0_in_a_training_and_not_behind_it(
+    data: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    smallest, kept, start_step = torch.full((64,), torch.finfo(torch.float32).tiny), [], Trainer.start_step
+
+    def watched(self: Trainer, batch: Batch) -> None:
+        kept.append(bool((smallest / 2).any()))
+        start_step(self, batch)
+
+    monkeypatch.setattr(Trainer, "start_step", watched)
+    arguments = ["--coco", str(data / INSTANCES_NAME), "--depth", str(data / DEPTH_NAME), "--weights", str(weights)]
+    assert run(train, *arguments, "--out", str(tmp_path), *QUICK, "--steps=1") == 0
+    assert kept == [False]
+    assert (smallest / 2).any()
 
 
 def test_a_finished_training_says_that_nothing_is_left(

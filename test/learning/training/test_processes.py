@@ -13,7 +13,7 @@ from instance_seg_ros.learning.models.checkpoint import load_checkpoint
 from instance_seg_ros.learning.models.configuration import CondInstConfig
 from instance_seg_ros.learning.training.curve import TERMS
 from instance_seg_ros.learning.training.log import LOG_NAME
-from instance_seg_ros.learning.training.processes import Processes, joined_processes
+from instance_seg_ros.learning.training.processes import Processes, flushed_denormals, joined_processes
 from instance_seg_ros.learning.training.train import CHECKPOINT_NAME
 
 SCRIPT = Path(__file__).with_name("distributed_training.py")
@@ -35,6 +35,18 @@ def train(store: Path, out: Path, config: CondInstConfig, steps: int, processes:
     )
     assert result.returncode == 0, result.stderr
     return [json.loads(line) for line in (out / LOG_NAME).read_text().splitlines()]
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_numbers_too_small_for_all_their_digits_are_0_as_long_as_asked_for(before: bool) -> None:
+    smallest = torch.full((64,), torch.finfo(torch.float32).tiny)
+    torch.set_flush_denormal(before)
+    try:
+        with flushed_denormals():
+            assert not (smallest / 2).any()
+        assert bool((smallest / 2).any()) is not before
+    finally:
+        torch.set_flush_denormal(False)
 
 
 @pytest.mark.slow
