@@ -70,10 +70,11 @@ class _AlignedUpsample(torch.autograd.Function):
 
 def _shares(length: int, factor: int, like: Tensor) -> Tensor:
     """(factor * length, length), how much of each input position is in a sample; dtype and device of `like`."""
-    samples = torch.arange(factor * length, dtype=like.dtype, device=like.device)
+    # Positions in float32: bfloat16 holds integers up to 256 only.
+    samples = torch.arange(factor * length, dtype=torch.float32, device=like.device)
     positions = ((samples - factor // 2) / factor).clamp(0, length - 1)
-    inputs = torch.arange(length, dtype=like.dtype, device=like.device)
-    return (1 - (positions[:, None] - inputs).abs()).clamp(min=0)
+    inputs = torch.arange(length, dtype=torch.float32, device=like.device)
+    return (1 - (positions[:, None] - inputs).abs()).clamp(min=0).to(like.dtype)
 
 
 def image_by_image(function: Callable[..., tuple[Tensor, ...]], *batches: Tensor) -> tuple[Tensor, ...]:

@@ -44,6 +44,15 @@ def test_the_gradient_of_aligned_upsampling_has_the_type_of_what_was_upsampled()
     assert x.grad.tolist() == [[[[6.25, 3.75], [3.75, 2.25]]]]  # samples 0 to 3 read positions 0, 0, 0.5 and 1
 
 
+@pytest.mark.parametrize("length", [128, 160])  # fine positions up to 255, and beyond those that bfloat16 holds
+def test_the_gradient_of_aligned_upsampling_is_as_good_in_bfloat16_on_long_sides(length: int) -> None:
+    x = torch.zeros(1, 1, 1, length, dtype=torch.bfloat16, requires_grad=True)
+    aligned_upsample(x, 2).sum().backward()
+    assert x.grad is not None
+    # Two rows that read the same; samples 0 and 1 read position 0, and none lies beyond the last position.
+    assert x.grad.flatten().tolist() == [5.0, *[4.0] * (length - 2), 3.0]
+
+
 def test_images_one_by_one_are_the_batch() -> None:
     calls: list[int] = []
 
