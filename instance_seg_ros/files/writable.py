@@ -18,6 +18,7 @@ def claimed_folder(path: Path, option: str) -> Iterator[None]:
     """Keeps other processes that claim a folder from working in it, as two that go on with one work would spoil it.
 
     The claim ends with this process, however it ends; those that it forks do not hold it. An empty file stays behind.
+    Where a file system has no locks, nobody is kept out.
 
     Args:
         path: the folder; made when missing.
@@ -31,10 +32,12 @@ def claimed_folder(path: Path, option: str) -> Iterator[None]:
     with (path / _IN_USE).open("ab") as file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError) as error:
-            raise InputError(
-                f"another process is at work in {option} {path}: wait for it, stop it, or choose another folder"
-            ) from error
+        except OSError as error:
+            # Other errors: some network file systems have no locks, and nobody is kept from a folder there.
+            if isinstance(error, BlockingIOError | PermissionError):
+                raise InputError(
+                    f"another process is at work in {option} {path}: wait for it, stop it, or choose another folder"
+                ) from error
         yield
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import subprocess
 import sys
 from collections.abc import Callable
@@ -68,3 +70,13 @@ with claimed_folder(Path({str(folder)!r}), "--out"):
     other.wait()
     with claimed_folder(folder, "--out"):
         assert folder.is_dir()
+
+
+def test_where_a_file_system_has_no_locks_work_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "lockf", without_locks)
+    with claimed_folder(tmp_path, "--out"):
+        (tmp_path / "result").touch()
+    assert (tmp_path / "result").exists()
