@@ -171,8 +171,8 @@ def _comparison(pipeline: Pipeline, recorded: RecordedSettings, as_recorded: boo
     if level_frame := recorded.parameters.get("level_frame"):
         other.append(f"the way up, known from level_frame {level_frame!r}, is not in IN")
     for name, values in recorded.changed.items():
-        before = ", then ".join(str(value) for value in values)
-        other.append(f"{name} was {before} in earlier frames of IN, is {recorded.parameters.get(name)}")
+        before = ", then ".join(map(repr, values))
+        other.append(f"{name} was {before} in earlier frames of IN, is {recorded.parameters.get(name)!r}")
     return f"settings as recorded; numbers may differ: {'; '.join(other)}" if other else "settings as recorded"
 
 

@@ -6,7 +6,7 @@ The messages have the fields of sensor_msgs, whatever library they are of: rclpy
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -152,8 +152,26 @@ class CameraInfos:
     """
 
     def __init__(self) -> None:
-        self.color: deque[CameraInfo] = deque(maxlen=INFOS_KEPT)
-        self.depth: deque[CameraInfo] = deque(maxlen=INFOS_KEPT)
+        self.color: deque[CameraInfo] = deque()
+        self.depth: deque[CameraInfo] = deque()
+
+
+def latest_of_each(infos: Iterable[CameraInfo]) -> list[CameraInfo]:
+    """The last CameraInfo of each frame_id, in the order in which these came."""
+    latest: dict[str, CameraInfo] = {}
+    for info in infos:
+        latest.pop(info.header.frame_id, None)
+        latest[info.header.frame_id] = info
+    return list(latest.values())
+
+
+def _keep(infos: deque[CameraInfo], info: CameraInfo) -> None:
+    """Takes one and lets go of the oldest beyond `INFOS_KEPT`, but of the last one of a frame_id only where all are
+    that: another camera on the topic, which publishes it with each image, leaves what this one published once."""
+    infos.append(info)
+    if len(infos) > INFOS_KEPT:
+        last = {id(each) for each in latest_of_each(infos)}
+        del infos[next((at for at, each in enumerate(infos) if id(each) not in last), 0)]
 
 
 class MessageMatcher:
@@ -178,11 +196,11 @@ class MessageMatcher:
 
     def add_color_info(self, info: CameraInfo) -> None:
         """Takes the CameraInfo of the colour images."""
-        self.infos.color.append(info)
+        _keep(self.infos.color, info)
 
     def add_depth_info(self, info: CameraInfo) -> None:
         """Takes the CameraInfo of the depth images."""
-        self.infos.depth.append(info)
+        _keep(self.infos.depth, info)
 
     def add_color(self, image: Image) -> RgbdMessages | None:
         """Takes a colour image; the set that it completes, if any."""

@@ -37,7 +37,7 @@ from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.core.parameters import PipelineSettings
 from instance_seg_ros.grasping.sampler import GraspSampler
 from instance_seg_ros.lifting import Lifter
-from instance_seg_ros.messages.incoming import CameraInfos, RgbdMessages
+from instance_seg_ros.messages.incoming import CameraInfos, RgbdMessages, latest_of_each
 from instance_seg_ros.msg import InstanceArray
 from instance_seg_ros.pipeline import Pipeline, Scene
 from instance_seg_ros.ros.answers import Answers
@@ -442,6 +442,8 @@ class InstanceSegNode(LifecycleNode):
             return
         self._clicks.answer(answer, scene, at_clicks)
         outputs.publish_pictures(scene, self._settings.current.pipeline.grasping)
+        if not self._settings.current.node.enabled:  # disabled while they were drawn
+            outputs.take_markers_away()
 
     def _each_second(self) -> None:
         self._events.look()
@@ -473,9 +475,10 @@ class InstanceSegNode(LifecycleNode):
         inputs, infos = self._inputs, self._camera_infos
         names = dict(inputs.names) if inputs is not None else {}
         standing = [
-            (names[name], latest[-1])
-            for name, latest in ((COLOR_INFO, infos.color), (DEPTH_INFO, infos.depth))
-            if name in names and latest
+            (names[name], info)
+            for name, came in ((COLOR_INFO, infos.color), (DEPTH_INFO, infos.depth))
+            if name in names
+            for info in latest_of_each(came)
         ]
         depth_camera = self._answers.registration.pose
         return self._recorder.write(self, self._recorded_settings(names).text(), standing, depth_camera)

@@ -19,6 +19,8 @@ UNCONFIGURED, INACTIVE, ACTIVE = "unconfigured", "inactive", "active"
 # Parameters that take effect only when the model is loaded or the inputs are subscribed; all others do at once.
 _SETTABLE_UNCONFIGURED = ("model_path", "fixed_frame", "level_frame", "segmentation.")
 _SETTABLE_INACTIVE = ("color_transport", "depth_transport", "input_reliability", "rectified_inputs", "sync_tolerance_s")
+_OF_RESULTS = ("model_path", "level_frame", "rectified_inputs", "sync_tolerance_s", "depth_camera_pose")
+"""The node's own settings that make a difference to the numbers of an object."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,8 +39,9 @@ def changed(old: Configuration, new: Configuration) -> dict[str, SettingValue]:
         for field in fields_of(kind):
             if getattr(own, field.name) != getattr(other, field.name):
                 before[f"{stage}.{field.name}"] = getattr(own, field.name)
-    if old.node.depth_camera_pose != new.node.depth_camera_pose:
-        before["depth_camera_pose"] = old.node.depth_camera_pose
+    for name in _OF_RESULTS:
+        if getattr(old.node, name) != getattr(new.node, name):
+            before[name] = getattr(old.node, name)
     return before
 
 

@@ -103,7 +103,7 @@ class Recorder:
         Args:
             settings_text: how the node is set, see `bags.recording`.
             standing: topics and messages that hold for all others, such as a CameraInfo that came once; each is written
-                if no other message of its topic is kept.
+                if no other message of its topic and frame_id is kept.
             depth_camera: the frame_ids of colour and depth and the pose by which depth is registered, if it is; written
                 as a static transform.
 
@@ -123,8 +123,12 @@ class Recorder:
         if not kept:
             raise ValueError("no message came in the last seconds; record_seconds or record_megabytes may be 0")
         first_ns, last_ns = kept[0].time_ns, kept[-1].time_ns
-        topics = {each.topic for each in kept}
-        kept += [_Kept(topic, first_ns, message, 0) for topic, message in standing if topic not in topics]
+        origins = {(each.topic, each.message.header.frame_id) for each in kept}
+        kept += [
+            _Kept(topic, first_ns, message, 0)
+            for topic, message in standing
+            if (topic, message.header.frame_id) not in origins
+        ]
         kept.append(_Kept(SETTINGS_TOPIC, first_ns, String(data=settings_text), 0))
         path = self._folder() / f"{node.get_name()}_{time.strftime('%Y-%m-%dT%H-%M-%S')}_{last_ns % 10**9:09}.mcap"
         typestore = load_typestore()

@@ -13,6 +13,7 @@ import pytest
 from instance_seg_ros.core.camera import Intrinsics
 from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.messages.incoming import (
+    INFOS_KEPT,
     Distortion,
     MessageMatcher,
     RgbdMessages,
@@ -326,6 +327,8 @@ OLD = [("old", stamp_s) for stamp_s in range(90, 100)]
     [
         pytest.param([(1.0, *each) for each in OLD] + [(2.0, "new", 0)], 2.0, id="another camera, which says it once"),
         pytest.param([(2.0, "new", 0)] + [(1.0, *each) for each in OLD], 2.0, id="two cameras on one topic"),
+        pytest.param([(2.0, "new", 0)] + [(1.0, *each) for each in OLD * 4], 2.0, id="the other one for long"),
+        pytest.param([(2.0, "", 0)] + [(1.0, *each) for each in OLD * 4], 1.0, id="of neither, the latest"),
         pytest.param([(1.0, "new", 98.5), (2.0, "new", 0)], 2.0, id="no stamps from now on"),
         pytest.param([(1.0, "new", 0), (2.0, "new", 99.9), (3.0, "new", 100.4)], 2.0, id="recalibrated meanwhile"),
         pytest.param([(1.0, "body", 99.0), (2.0, "body", 100.1)], 2.0, id="of another frame_id than all images"),
@@ -342,6 +345,17 @@ def test_an_image_gets_the_info_of_its_own_camera(infos: list[tuple[float, str, 
     matcher.add_color(image("rgb8", header=header(100 * SECOND, "new")))
     found = matcher.add_depth(image("16UC1", header=header(100 * SECOND, "new")))
     assert found is not None and found.color_info.k[0] == focal
+
+
+@pytest.mark.parametrize("frame_ids", [["old"], ["old", "new"], [f"camera {number}" for number in range(100)]])
+def test_no_more_infos_are_kept_however_many_cameras_there_are(frame_ids: list[str]) -> None:
+    matcher = MessageMatcher(tolerance_s=0.01)
+    for number in range(300):
+        frame_id = frame_ids[number % len(frame_ids)]
+        matcher.add_color_info(info(header=header(number * SECOND, frame_id)))
+        matcher.add_depth_info(info(header=header(number * SECOND, frame_id)))
+    latest_s = [each.header.stamp.sec for each in matcher.infos.color]
+    assert latest_s == [each.header.stamp.sec for each in matcher.infos.depth] == list(range(300 - INFOS_KEPT, 300))
 
 
 def test_pairs_get_the_infos_nearest_in_time() -> None:

@@ -17,6 +17,7 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import DescribeParameters, SetParameters
+from rclpy import parameter
 from sensor_msgs.msg import CompressedImage, RegionOfInterest
 from std_srvs.srv import SetBool
 from visualization_msgs.msg import Marker
@@ -91,6 +92,23 @@ def test_a_node_that_is_disabled_takes_its_markers_away(stage: Any, make_frame: 
     stage.wait(
         lambda: [each.action for each in markers[-1].markers] == [Marker.DELETEALL], "markers that take those away"
     )
+
+
+def test_a_node_that_is_disabled_while_a_frame_is_drawn_takes_its_markers_away(
+    stage: Any, make_frame: MakeFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    markers, outputs = stage.probe.received["markers"], stage.node._outputs
+    draw = outputs.publish_pictures
+
+    def draw_after_all(*scene: Any) -> None:
+        disabled = parameter.Parameter("enabled", value=False)
+        assert stage.node.set_parameters_atomically([disabled]).successful
+        draw(*scene)
+
+    monkeypatch.setattr(outputs, "publish_pictures", draw_after_all)
+    stage.answer_to(stage.send_frame(make_frame()))
+    stage.wait(lambda: len(markers) == 3, "markers of the frame, between those that take markers away")
+    assert [len(each.markers) > 1 for each in markers] == [False, True, False]
 
 
 def test_a_frame_that_cannot_be_used_takes_the_markers_of_the_one_before_away(

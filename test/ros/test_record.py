@@ -21,11 +21,13 @@ from instance_seg_ros.bags.recording import read_settings
 from instance_seg_ros.bags.storage import opened_bag
 from instance_seg_ros.commands.main import main
 from instance_seg_ros.core.camera import RgbdFrame
+from instance_seg_ros.core.settings import SettingValue
 from instance_seg_ros.messages.types import load_typestore
 from instance_seg_ros.msg import Grasp, Instance, InstanceArray, Shape
 from instance_seg_ros.pipeline import Pipeline
+from instance_seg_ros.ros.params import Configuration, changed
 from instance_seg_ros.ros.recorder import Recorder
-from instance_seg_ros.ros.settings import NodeSettings
+from instance_seg_ros.ros.settings import NodeSettings, settings_of
 
 MakeFrame = Callable[..., RgbdFrame]
 FRAMES = 3
@@ -145,6 +147,26 @@ def test_settings_that_changed_within_a_recording_are_announced(
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "before"),
+    [
+        ("model_path", "other.onnx", ""),
+        ("level_frame", "map", ""),
+        ("rectified_inputs", True, False),
+        ("sync_tolerance_s", 0.5, 0.025),
+        ("depth_camera_pose", "0 0 0 0 0 0 1", ""),
+        ("lifting.mask_erosion_px", 3, 2),
+        ("input_timeout_s", 9.0, None),
+        ("record_seconds", 9.0, None),
+    ],
+)
+def test_settings_that_change_while_a_node_rests_are_named_where_they_change_numbers(
+    name: str, value: SettingValue, before: SettingValue | None
+) -> None:
+    named = changed(Configuration(*settings_of({})), Configuration(*settings_of({name: value})))
+    assert named == ({} if before is None else {name: before})
+
+
 def test_settings_that_changed_before_a_recording_begins_are_not_of_it() -> None:
     seconds = 60.0
     recorder = Recorder(lambda: NodeSettings(record_seconds=seconds))
@@ -156,6 +178,35 @@ def test_settings_that_changed_before_a_recording_begins_are_not_of_it() -> None
     seconds = 0.0
     recorder.take("/image", SimpleNamespace(data=bytes(1000)))
     assert recorder.changed() == {}
+
+
+@pytest.mark.parametrize("during", [False, True], ids=["both before", "the other one goes on"])
+def test_a_recording_holds_the_camera_info_of_each_camera_that_sent_it_before(
+    make_stage: Callable[..., Any],
+    make_frame: MakeFrame,
+    messages_of: Callable[..., Any],
+    tmp_path: Path,
+    during: bool,
+) -> None:
+    stage = make_stage(record_folder=str(tmp_path), record_seconds=0.0)
+    stage.start()
+    own = camera_info_of(stage, make_frame())
+    other = camera_info_of(stage, replace(make_frame(), frame_id="another_camera"))
+    stage.probe.send("color_info", own)
+    stage.probe.send("color_info", other)
+    stage.wait(lambda: len(stage.node._camera_infos.color) == 2, "both infos")
+    assert stage.node.set_parameters_atomically([Parameter("record_seconds", value=60.0)]).successful
+    if during:
+        stage.probe.send("color_info", other)
+    frame = replace(make_frame(), stamp_ns=stage.stamp_ns())
+    _, color, depth = messages_of(frame)
+    stage.probe.send("color", color)
+    stage.probe.send("depth", depth)
+    assert len(stage.answer_to(frame.stamp_ns).instances) == 2
+    assert stage.call(Trigger, "record", Trigger.Request()).success
+    [path] = tmp_path.glob("*.mcap")
+    infos = messages_on(path, "/instance_seg/color/camera_info")
+    assert sorted(info.header.frame_id for info in infos) == sorted(["another_camera", frame.frame_id])
 
 
 def test_a_recording_names_every_parameter_and_the_model(recorded: Path, block_model_path: Path) -> None:
