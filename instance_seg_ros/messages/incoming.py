@@ -157,9 +157,9 @@ class CameraInfos:
 
 
 def latest_of_each(infos: Iterable[CameraInfo]) -> list[CameraInfo]:
-    """The last CameraInfo of each frame_id, in the order in which these came."""
+    """The last CameraInfo of each frame_id, in the order in which these came, of those that are there now."""
     latest: dict[str, CameraInfo] = {}
-    for info in infos:
+    for info in tuple(infos):  # `~/record` asks in a thread of its own, while others come
         latest.pop(info.header.frame_id, None)
         latest[info.header.frame_id] = info
     return list(latest.values())

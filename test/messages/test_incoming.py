@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import array
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from types import SimpleNamespace
@@ -19,6 +20,7 @@ from instance_seg_ros.messages.incoming import (
     RgbdMessages,
     distortion_of,
     frame_of,
+    latest_of_each,
     stamp_ns_of,
 )
 from instance_seg_ros.messages.lens import centre_fault, intrinsics_of, is_distorted
@@ -356,6 +358,18 @@ def test_no_more_infos_are_kept_however_many_cameras_there_are(frame_ids: list[s
         matcher.add_depth_info(info(header=header(number * SECOND, frame_id)))
     latest_s = [each.header.stamp.sec for each in matcher.infos.color]
     assert latest_s == [each.header.stamp.sec for each in matcher.infos.depth] == list(range(300 - INFOS_KEPT, 300))
+
+
+def test_the_latest_of_each_camera_are_those_of_now_while_others_come() -> None:
+    class ReadWhileAnotherComes:
+        @property
+        def header(self) -> Any:
+            infos.append(info(header=header(5, "later")))
+            return header(4, "old")
+
+    first, last = ReadWhileAnotherComes(), info(header=header(3, "new"))
+    infos = deque([info(header=header(1, "old")), info(header=header(2, "new")), last, first])
+    assert latest_of_each(infos) == [last, first]
 
 
 def test_pairs_get_the_infos_nearest_in_time() -> None:
