@@ -57,7 +57,11 @@ OUTPUTS = (
         "objects stand on, 65534: another large plane, 65535: the rest",
     ),
     Endpoint("~/camera_info", "sensor_msgs/msg/CameraInfo", "the camera of `label_image` and `overlay`: no distortion"),
-    Endpoint("~/overlay", "sensor_msgs/msg/Image", "`bgr8`, the picture for people"),
+    Endpoint(
+        "~/overlay",
+        "sensor_msgs/msg/Image",
+        "`bgr8`, the picture for people; tags of flagged objects are rimmed in amber",
+    ),
     Endpoint("~/cloud", "sensor_msgs/msg/PointCloud2", "the objects' points: x, y, z, rgb, label"),
     Endpoint("~/markers", "visualization_msgs/msg/MarkerArray", "boxes, axes, grasps and texts for rviz"),
     Endpoint("~/detections_2d", "vision_msgs/msg/Detection2DArray", "boxes of the masks, if vision_msgs is installed"),
