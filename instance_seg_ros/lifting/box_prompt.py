@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.geometry import Plane
 from instance_seg_ros.core.parameters import LiftingSettings
-from instance_seg_ros.lifting.support import dominant_plane
+from instance_seg_ros.lifting.background_planes import dominant_plane
 
 _SURROUND = 0.5
 """Of the rectangle's sides, on each side: where a plane is looked for if none is known."""

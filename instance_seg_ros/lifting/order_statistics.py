@@ -28,6 +28,16 @@ def median(values: NDArray[np.floating]) -> float:
     return (float(parted[:upper].max()) + float(parted[upper])) / 2
 
 
+def robust_sigma(residuals: NDArray[np.floating]) -> float:
+    """Standard deviation of normal residuals about 0, by the median of their sizes."""
+    return 1.4826 * median(np.abs(residuals))
+
+
+def share(true: NDArray[np.bool_]) -> float:
+    """Of all that is true."""
+    return int(np.count_nonzero(true)) / true.size
+
+
 def percentiles(values: NDArray[np.floating], *percents: float) -> list[float]:
     """As `np.percentile` of (N,) finite values, N > 0, interpolated between neighbours; one for each per cent."""
     ordered = values.copy()

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.core.geometry import Plane
 from instance_seg_ros.core.instances import NO_STUFF
-from instance_seg_ros.lifting.support import Support, dominant_plane
+from instance_seg_ros.lifting.background_planes import dominant_plane
+from instance_seg_ros.lifting.support import Support
 from instance_seg_ros.pipeline import Scene
 
 STUFF_OF_MODEL = 32_768

@@ -1,0 +1,136 @@
+"""Planes of the background, each rule at its limits: remnants of noise, slices through walls, samples."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from level_planes import TOLERANCE_M, level
+
+from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
+from instance_seg_ros.core.geometry import Plane
+from instance_seg_ros.core.instances import Instances, boxes_of_masks
+from instance_seg_ros.lifting.background_planes import (
+    Level,
+    _is_remnant,
+    _is_slice,
+    background_near,
+    background_planes,
+    dominant_plane,
+    sampled_points_m,
+)
+
+
+@pytest.mark.parametrize(
+    ("other", "remnant"),
+    [
+        (level(0.0), False),  # 6 cm below
+        (level(0.045), True),  # within 2.5 tolerances, its points in between
+        (level(0.035, sigma_m=0.001), False),
+        (level(0.035, sigma_m=0.006), True),  # within 5 of its sigmas
+        (level(0.045, tilt_deg=5.0), True),
+        (level(0.045, tilt_deg=7.0), False),  # not parallel
+        (level(0.045, x_m=(0.5, 1.1)), False),  # beside it: a board
+    ],
+    ids=["far below", "close", "not close", "close for its noise", "a little tilted", "tilted", "beside"],
+)
+def test_a_parallel_plane_amid_a_larger_one_is_the_tail_of_its_noise(other: Level, remnant: bool) -> None:
+    scattered = level(0.06)
+    rng = np.random.default_rng(0)
+    few = rng.choice(len(scattered.points_m), 60, replace=False)
+    assert _is_remnant(Level(scattered.plane, scattered.points_m[few], 0.001), other, TOLERANCE_M) is remnant
+
+
+def walls() -> np.ndarray:
+    """Points on two upright walls of 20 cm, 1 m before the camera."""
+    x_m, y_m, z_m = np.meshgrid([-0.2, 0.2], np.linspace(0.3, 0.5, 21), np.linspace(0.9, 1.1, 21))
+    return np.stack([x_m, y_m, z_m], axis=-1).reshape(-1, 3).astype(np.float32)
+
+
+def test_a_plane_through_walls_is_a_slice_and_a_rim_is_none() -> None:
+    plane = Plane(np.array([0.0, -1.0, 0.0]), 0.4)
+    slice_of_walls = walls()[np.abs(plane.height_m(walls())) < 0.006]
+    rim = np.random.default_rng(0).uniform([-0.23, 0.399, 0.9], [-0.2, 0.401, 1.1], (100, 3)).astype(np.float32)
+    assert _is_slice(Level(plane, slice_of_walls, 0.002), walls())
+    assert not _is_slice(Level(plane, rim, 0.001), np.concatenate([walls() + np.float32([0, 0.12, 0]), rim]))
+    assert not _is_slice(Level(plane, walls(), 0.002), walls()), "a large one"
+
+
+@pytest.mark.parametrize(
+    ("up", "found"),
+    [
+        (None, {"floor", "wall"}),
+        ([0.0, -1.0, 0.0], {"floor"}),
+        ([0.0, -np.cos(0.5), -np.sin(0.5)], {"floor"}),  # a slope of 29 degrees
+        ([0.0, -np.cos(0.7), -np.sin(0.7)], set()),
+        ([0.0, 1.0, 0.0], set()),  # upside down
+        ([-1.0, 0.0, 0.0], {"wall"}),
+    ],
+)
+def test_where_up_is_known_nothing_steep_is_a_support(up: list[float] | None, found: set[str]) -> None:
+    rng = np.random.default_rng(0)
+    of_wall_m = rng.uniform([0.299, 0.0, 0.8], [0.301, 0.49, 1.2], (1500, 3)).astype(np.float32)
+    background_m = np.concatenate([of_wall_m, level(0.0).points_m])
+    levels = background_planes(background_m, TOLERANCE_M, None if up is None else np.array(up))
+    assert {"floor" if abs(own.plane.normal[1]) > 0.99 else "wall" for own in levels} == found
+    assert len(levels) == len(found)
+
+
+@pytest.mark.parametrize(("tolerance_m", "share"), [(0.008, 0.6), (0.008, 0.3), (0.002, 0.6)])
+@pytest.mark.parametrize("tilt_deg", [0.0, 30.0, 80.0])
+def test_the_plane_with_the_most_points_is_found_to_a_tenth_of_its_noise(
+    tolerance_m: float, share: float, tilt_deg: float
+) -> None:
+    rng, true = np.random.default_rng(1), level(0.0, tilt_deg=tilt_deg)
+    own_m = np.concatenate([true.points_m] * 4) + rng.normal(0, 0.1 * tolerance_m, (2000, 1)) * true.plane.normal
+    others_m = rng.uniform([-0.3, -0.4, 0.8], [0.3, 0.4, 1.2], (int(2000 * (1 - share) / share), 3))
+    points_m = np.concatenate([own_m, others_m]).astype(np.float32)
+    plane, inliers = dominant_plane(points_m, tolerance_m)
+    assert np.degrees(np.arccos(min(1.0, float(plane.normal @ true.plane.normal)))) < 0.1
+    assert plane.offset_m == pytest.approx(true.plane.offset_m, abs=0.03 * tolerance_m)
+    assert inliers[: len(own_m)].mean() > 0.95  # 98.8 % of a normal distribution lie within 2.5 sigma
+    assert inliers[len(own_m) :].mean() < 0.05
+
+
+@pytest.mark.parametrize(
+    "points_m", [[(0, 0, 1)] * 9, [(0.01 * x, 0, 1) for x in range(9)]], ids=["one place", "a line"]
+)
+def test_points_on_a_line_have_no_plane(points_m: list[tuple[float, float, float]]) -> None:
+    assert not dominant_plane(np.array(points_m, dtype=np.float32), 0.01)[1].any()
+
+
+def test_background_is_taken_around_boxes_beside_masks_where_there_is_depth() -> None:
+    """Against a plain way to say so, of two masks of which one meets the image's border."""
+    depth_m = np.ones((123, 162), dtype=np.float32)
+    depth_m[40:60, 60:80] = 0
+    masks = np.zeros((2, 123, 162), dtype=bool)
+    masks[0, 50:75, 41:66] = True
+    masks[1, 110:, 130:] = True
+    frame = RgbdFrame(None, depth_m, Intrinsics(162, 123, 150.0, 150.0, 80.0, 61.0))
+    names = ("object",)
+    instances = Instances(masks, boxes_of_masks(masks), np.ones(2, np.float32), np.zeros(2, np.int64), names)
+    expected = []
+    for row in range(0, 123, 4):
+        for column in range(0, 162, 4):
+            around = masks[:, max(row - 4, 0) : row + 5 : 4, max(column - 4, 0) : column + 5 : 4]
+            near = any(
+                x0 - 0.5 * max(x1 - x0, y1 - y0) - 32 < column < x1 + 0.5 * max(x1 - x0, y1 - y0) + 32
+                and y0 - 0.5 * max(x1 - x0, y1 - y0) - 32 < row < y1 + 0.5 * max(x1 - x0, y1 - y0) + 32
+                for x0, y0, x1, y1 in instances.boxes_xyxy
+            )
+            if near and depth_m[row, column] > 0 and not around.any():
+                expected.append((row, column))
+    assert 0 < len(expected) < (depth_m[::4, ::4] > 0).sum() - masks[:, ::4, ::4].sum()
+    found = background_near(frame, instances).T.tolist()
+    assert {tuple(own) for own in found} >= set(expected)
+    beyond = {tuple(own) for own in found} - set(expected)  # what is near is told in whole strides
+    assert len(beyond) < 0.1 * len(expected)
+    assert all(depth_m[row, column] > 0 and not masks[:, row, column].any() for row, column in beyond)
+
+
+@pytest.mark.parametrize("count", [1, 30, 2000, 2001, 4567])
+def test_points_are_taken_evenly_from_the_first_to_the_last(count: int) -> None:
+    depth_m = np.arange(1, 5001, dtype=np.float32).reshape(50, 100) * 0.001
+    frame = RgbdFrame(None, depth_m, Intrinsics(100, 50, 100.0, 100.0, 50.0, 25.0))
+    pixels = np.stack(np.nonzero(depth_m))[:, :count]
+    chosen = np.linspace(0, count - 1, min(count, 2000)).astype(int)
+    np.testing.assert_array_equal(sampled_points_m(frame, pixels)[:, 2], depth_m[tuple(pixels[:, chosen])])
