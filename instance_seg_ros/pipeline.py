@@ -183,13 +183,22 @@ class Pipeline:
             load_prompt_models(settings.segmentation),
         )
 
-    def run(self, frame: RgbdFrame, T_fixed_camera: Transform | None = None) -> Scene:
+    def run(
+        self,
+        frame: RgbdFrame,
+        T_fixed_camera: Transform | Callable[[], Transform] | None = None,
+        up: Callable[[], NDArray[np.float64] | None] | None = None,
+    ) -> Scene:
         """One frame through all stages.
+
+        What is not known yet when a frame comes, as poses that arrive later than images, may be given as a function,
+        which is called when a stage begins to need it. What it raises leaves `run`, and the tracks never saw the frame.
 
         Args:
             frame: of the camera.
-            T_fixed_camera: pose of the camera in a frame that does not move, for the tracks; None: they tell it
-                by the objects' common motion.
+            T_fixed_camera: pose of the camera in a frame that does not move, for the tracks, which come last; None:
+                they tell it by the objects' common motion.
+            up: gives what lifting takes for `frame.up`; None: that of the frame.
 
         Returns:
             Everything that became of it; empty, not an error, where nothing was found.
@@ -199,11 +208,15 @@ class Pipeline:
         """
         times_s: dict[str, float] = {}
         instances = _timed(times_s, "segment", self.segmenter.segment, frame)
-        self.tracker.look_at(frame, T_fixed_camera)  # the network needs all cores, what follows needs one
+        if T_fixed_camera is None:
+            self.tracker.look_at(frame)  # the network needs all cores, what follows needs one
+        if up is not None:
+            frame = dataclasses.replace(frame, up=up())
         lifted = _timed(times_s, "lift", self.lifter.lift, frame, instances)
         grasps = _timed(times_s, "grasp", self.grasp_sampler.sample, frame, lifted, instances)
+        pose = T_fixed_camera() if callable(T_fixed_camera) else T_fixed_camera
         try:
-            track_ids = _timed(times_s, "track", self.tracker.update, frame, instances, lifted, T_fixed_camera)
+            track_ids = _timed(times_s, "track", self.tracker.update, frame, instances, lifted, pose)
         except Exception:
             self.tracker.reset()  # what it remembers may be why, and would cost every frame from now on
             raise

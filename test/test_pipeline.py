@@ -214,6 +214,31 @@ def test_the_pose_of_the_camera_reaches_the_tracks(make_scene: Callable[..., Sce
     assert ids == [(1, 2), (1, 2), (3, 4)]
 
 
+def test_what_of_a_frames_pose_is_given_as_a_function_is_asked_for_when_a_stage_needs_it(
+    make_scene: Callable[..., Scene], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene, done, upward = make_scene(), [], np.array([0.0, 0.0, -1.0])
+    stages = Blocks(scene), Lifter(LiftingSettings()), GraspSampler(GraspingSettings(), GripperSettings())
+    for stage, name in zip(stages, ("segment", "lift", "sample"), strict=True):
+        work = getattr(stage, name)
+        monkeypatch.setattr(stage, name, lambda *of, work=work, name=name: done.append(name) or work(*of))
+    pipeline = Pipeline(*stages, Tracker(TrackingSettings()))
+
+    made = pipeline.run(
+        scene.frame, lambda: done.append("pose") or Transform.identity(), lambda: done.append("up") or upward
+    )
+
+    assert done == ["segment", "up", "lift", "sample", "pose"]
+    np.testing.assert_array_equal(made.frame.up, upward)
+
+    def unknown() -> Transform:
+        raise ValueError("not known")
+
+    with pytest.raises(ValueError, match="not known"):
+        pipeline.run(scene.frame, unknown)
+    assert pipeline.run(scene.frame, Transform.identity()).track_ids == made.track_ids
+
+
 def test_a_tracker_that_failed_over_what_it_remembers_begins_anew(make_scene: Callable[..., Scene]) -> None:
     scene = make_scene()
     tracker = Tracker(TrackingSettings())

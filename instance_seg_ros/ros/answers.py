@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from functools import partial
 
+import numpy as np
+from numpy.typing import NDArray
 from rclpy.node import Node
 
 from instance_seg_ros.core.camera import RgbdFrame
@@ -120,10 +122,15 @@ class Answers:
                 self.registration,
                 current.node.max_image_pixels,
             )
-            T_fixed_camera = self._pose_in_fixed_frame(frame)
         except ValueError as error:
             raise UnusableFrameError(shortened(str(error))) from error
-        scene = pipeline.run(self._with_up(frame), T_fixed_camera)
+        # Poses arrive a little later than images; each is asked for when it is needed, and mostly it is there by then.
+        fixed, level = current.node.fixed_frame, current.node.level_frame
+        scene = pipeline.run(
+            frame,
+            partial(self._pose_in_fixed_frame, frame, fixed) if fixed else None,
+            partial(self._up, frame, level) if level else None,
+        )
         age_s = self._age_s(rgbd.stamp_ns)
         answer = outgoing.instance_array(
             make_message,
@@ -246,20 +253,16 @@ class Answers:
             return Transform.identity()
         return self._transforms.lookup(color_frame, depth_frame, stamp_ns)
 
-    def _pose_in_fixed_frame(self, frame: RgbdFrame) -> Transform | None:
-        fixed_frame = self._settings.current.node.fixed_frame
-        if not fixed_frame:
-            return None
-        return self._transforms.lookup(fixed_frame, frame.frame_id, frame.stamp_ns)
-
-    def _with_up(self, frame: RgbdFrame) -> RgbdFrame:
-        """The frame with the way up, where `level_frame` knows it; while tf does not, without it, which is told."""
-        level_frame = self._settings.current.node.level_frame
-        if not level_frame:
-            return frame
+    def _pose_in_fixed_frame(self, frame: RgbdFrame, fixed_frame: str) -> Transform:
         try:
-            T_level_camera = self._transforms.lookup(level_frame, frame.frame_id, frame.stamp_ns)
+            return self._transforms.lookup(fixed_frame, frame.frame_id, frame.stamp_ns)
+        except ValueError as error:
+            raise UnusableFrameError(shortened(str(error))) from error
+
+    def _up(self, frame: RgbdFrame, level_frame: str) -> NDArray[np.float64] | None:
+        """The way up, where `level_frame` knows it; None while tf does not, which is told."""
+        try:
+            return self._transforms.lookup(level_frame, frame.frame_id, frame.stamp_ns).rotation[2]
         except ValueError as error:
             self._problems.report("level_frame", f"{shortened(str(error))}; supports are found without the way up")
-            return frame
-        return replace(frame, up=T_level_camera.rotation[2])
+            return None

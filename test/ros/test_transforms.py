@@ -19,9 +19,9 @@ from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
 from instance_seg_ros.core.camera import RgbdFrame
+from instance_seg_ros.lifting import LiftedFrame, Lifter
 from instance_seg_ros.messages.camera import camera_info, depth_image
 from instance_seg_ros.messages.outgoing import header
-from instance_seg_ros.pipeline import Pipeline, Scene
 from instance_seg_ros.ros.convert import make_message
 from instance_seg_ros.ros.transforms import NoTf, Tf, TransformError, transforms_of
 
@@ -258,6 +258,40 @@ def test_ids_are_kept_in_the_fixed_frame(
     assert ids == [[1, 2], [1, 2], [3, 4], [3, 4], [1, 2]]
 
 
+@pytest.mark.parametrize(
+    ("parameter", "frame_id", "part", "work"),
+    [("fixed_frame", "room", "grasp_sampler", "sample"), ("level_frame", "behind", "segmenter", "segment")],
+)
+def test_a_pose_that_arrives_while_the_frame_is_at_work_is_in_time(
+    parameter: str,
+    frame_id: str,
+    part: str,
+    work: str,
+    tf2_ros: ModuleType,
+    make_stage: Callable[..., Any],
+    make_frame: MakeFrame,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage = make_stage(**{parameter: frame_id})
+    stage.start()
+    worker, arrived = getattr(stage.node._pipeline, part), []
+    do, look = getattr(worker, work), StandInBuffer.lookup_transform
+    monkeypatch.setattr(worker, work, lambda *of: arrived.append(True) or do(*of))
+
+    def late(*asked: Any) -> TransformStamped:
+        if not arrived:
+            raise StandInError("extrapolation into the future")
+        return look(*asked)
+
+    monkeypatch.setattr(StandInBuffer, "lookup_transform", late)
+
+    answer = stage.answer_to(stage.send_frame(make_frame()))
+
+    assert answer.status == answer.STATUS_OK, answer.status_text
+    assert len(answer.instances) == 2 and answer.has_support_plane
+    assert not stage.log_lines("extrapolation")
+
+
 def test_a_frame_without_its_pose_in_the_fixed_frame_is_refused(
     tf2_ros: ModuleType, make_stage: Callable[..., Any], make_frame: MakeFrame
 ) -> None:
@@ -329,13 +363,13 @@ def test_supports_are_level_by_the_level_frame_and_what_cannot_be_is_told(
 def test_up_is_the_z_axis_of_the_level_frame_as_the_camera_sees_it(
     tf2_ros: ModuleType, make_stage: Callable[..., Any], make_frame: MakeFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    up, run = [], Pipeline.run
+    up, lift = [], Lifter.lift
 
-    def noted(self: Pipeline, frame: RgbdFrame, *poses: Any) -> Scene:
+    def noted(self: Lifter, frame: RgbdFrame, *instances: Any) -> LiftedFrame:
         up.append(frame.up)
-        return run(self, frame, *poses)
+        return lift(self, frame, *instances)
 
-    monkeypatch.setattr(Pipeline, "run", noted)
+    monkeypatch.setattr(Lifter, "lift", noted)
     stage = make_stage(level_frame="askew")
     stage.start()
     stage.answer_to(stage.send_frame(make_frame()))
