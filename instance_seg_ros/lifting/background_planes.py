@@ -179,7 +179,7 @@ def background_planes(points_m: NDArray[np.float32], tolerance_m: float, up: Flo
             plane.offset_m > _MIN_CAMERA_HEIGHT_M
             and (up is None or plane.normal @ up > _STEEPEST_COS)
             and not any(_is_remnant(level, other, tolerance_m) for other in levels)
-            and not _is_slice(level, background_m)
+            and not _is_slice(level, background_m, tolerance_m)
         ):
             levels.append(level)
     return levels
@@ -204,12 +204,12 @@ def _is_remnant(level: Level, other: Level, tolerance_m: float) -> bool:
     return share(neighbours < len(level.points_m)) < _APART_SHARE
 
 
-def _is_slice(level: Level, background_m: NDArray[np.float32]) -> bool:
+def _is_slice(level: Level, background_m: NDArray[np.float32], tolerance_m: float) -> bool:
     """Whether a small plane is but a slice through something steep, as through the walls of a tote, that goes on."""
     if len(level.points_m) > _SLICE_SHARE * len(background_m):
         return False
     near = search_tree(background_m).query(level.points_m, min(_NEIGHBOURS, len(background_m)))[1]
-    band_m = TAKEN_SIGMA * level.sigma_m
+    band_m = max(LEAST_BAND * tolerance_m, TAKEN_SIGMA * level.sigma_m)
     return share(np.abs(level.plane.height_m(background_m[near])) <= band_m) < _FLAT_SHARE
 
 

@@ -50,9 +50,17 @@ def test_a_plane_through_walls_is_a_slice_and_a_rim_is_none() -> None:
     plane = Plane(np.array([0.0, -1.0, 0.0]), 0.4)
     slice_of_walls = walls()[np.abs(plane.height_m(walls())) < 0.006]
     rim = np.random.default_rng(0).uniform([-0.23, 0.399, 0.9], [-0.2, 0.401, 1.1], (100, 3)).astype(np.float32)
-    assert _is_slice(Level(plane, slice_of_walls, 0.002), walls())
-    assert not _is_slice(Level(plane, rim, 0.001), np.concatenate([walls() + np.float32([0, 0.12, 0]), rim]))
-    assert not _is_slice(Level(plane, walls(), 0.002), walls()), "a large one"
+    assert _is_slice(Level(plane, slice_of_walls, 0.002), walls(), TOLERANCE_M)
+    beside_walls = np.concatenate([walls() + np.float32([0, 0.12, 0]), rim])
+    assert not _is_slice(Level(plane, rim, 0.001), beside_walls, TOLERANCE_M)
+    assert not _is_slice(Level(plane, walls(), 0.002), walls(), TOLERANCE_M), "a large one"
+
+
+def test_depth_without_noise_makes_no_slice_of_a_board() -> None:
+    """Its points scatter by what single precision rounds them to."""
+    tilted = level(0.0, tilt_deg=7.0)
+    board = Level(tilted.plane, tilted.points_m, 1e-9)
+    assert not _is_slice(board, np.concatenate([board.points_m, *[walls()] * 3]), TOLERANCE_M)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,9 @@ from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.lifting.bodies import Body
 from instance_seg_ros.lifting.free_space import free_below
 
+BOTTOM_ROW = 40
+"""Of the image, in which the body ends."""
+
 
 @pytest.mark.parametrize(("gap_m", "free"), [(0.2, True), (0.09, False)])
 def test_what_would_reach_far_down_hangs_where_the_space_below_its_rim_is_empty(gap_m: float, free: bool) -> None:
@@ -20,6 +23,7 @@ def test_what_would_reach_far_down_hangs_where_the_space_below_its_rim_is_empty(
     body = Body.of_points(points_m.astype(np.float32), UP_BASIS, 0.01)
     depth_m = np.full((400, 400), 2.0, dtype=np.float32)
     depth_m[:, 199 - round(350 * 0.032) : 201 + round(350 * 0.032)] = 1.0
+    depth_m[:BOTTOM_ROW] = 0.99  # the body itself
     frame = RgbdFrame(None, depth_m, Intrinsics(400, 400, 350.0, 350.0, 199.5, 40.0))
     mask = np.zeros((400, 400), dtype=bool)
     assert free_below(body, body.lowest_m - gap_m, UP_BASIS, frame, mask, 0.004) is free
@@ -51,6 +55,7 @@ def test_an_object_hangs_where_enough_of_the_space_below_it_is_seen_to_be_empty(
     depth_m = np.full((400, 400), 1.0, dtype=np.float32)
     if free_share:
         depth_m[: round(40 + 350 * gap_m * free_share)] = 2.0
+    depth_m[:BOTTOM_ROW] = 0.99  # the body itself
     lowest_m = body.lowest_m
     mask = np.zeros((400, 400), dtype=bool)
     assert free_below(body, lowest_m - gap_m, UP_BASIS, RgbdFrame(None, depth_m, camera), mask, 0.004) is free

@@ -48,6 +48,22 @@ def bottom_m(scene: AnalyticScene, lifted: LiftedFrame, index: int) -> float:
     return float(scene.T_world_camera.apply(box.corners_m)[:, 2].min())
 
 
+ANGLE = [Box((0.16, 0.03, 0.06), upright(0, 0, 0.03)), Box((0.03, 0.12, 0.06), upright(0.065, 0.06, 0.03))]
+FRAME = [
+    *(Box((0.2, 0.03, 0.06), upright(0, y_m, 0.03)) for y_m in (-0.085, 0.085)),
+    *(Box((0.03, 0.2, 0.06), upright(x_m, 0, 0.03)) for x_m in (-0.085, 0.085)),
+]
+
+
+@pytest.mark.parametrize("parts", [ANGLE, FRAME], ids=["angle", "frame"])
+def test_the_table_between_the_arms_of_an_object_seen_from_above_is_not_below_it(parts: list[Box]) -> None:
+    view = AnalyticScene(parts, look_at((0, 0, 0), 0.9, 88))
+    frame, labels = view.render(0.001)
+    lifted = Lifter(LiftingSettings()).lift(frame, Instances.from_labels((labels > 0).astype(np.uint16)))
+    assert lifted.instances[0].support.kind is Support.PLANE
+    assert bottom_m(view, lifted, 0) == pytest.approx(0, abs=0.003)
+
+
 @pytest.mark.parametrize(
     "upper",
     [
