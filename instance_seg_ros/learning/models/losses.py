@@ -51,11 +51,16 @@ def giou_loss(predicted_ltrb: Tensor, target_ltrb: Tensor, weights: Tensor) -> T
     target_wh = target_ltrb[:, :2] + target_ltrb[:, 2:]
     smaller = torch.minimum(predicted_ltrb, target_ltrb)
     larger = torch.maximum(predicted_ltrb, target_ltrb)
-    intersection = (smaller[:, :2] + smaller[:, 2:]).prod(dim=1)
-    hull = (larger[:, :2] + larger[:, 2:]).prod(dim=1)
-    union = predicted_wh.prod(dim=1) + target_wh.prod(dim=1) - intersection
+    intersection = _area(smaller[:, :2] + smaller[:, 2:])
+    hull = _area(larger[:, :2] + larger[:, 2:])
+    union = _area(predicted_wh) + _area(target_wh) - intersection
     giou = intersection / union.clamp(min=_EPS) - (hull - union) / hull.clamp(min=_EPS)
     return (weights * (1 - giou)).sum() / weights.sum().clamp(min=_EPS)
+
+
+def _area(wh: Tensor) -> Tensor:
+    """(N,) of (N, 2). Not by `prod`, whose gradient waits for the GPU to see whether a factor is 0."""
+    return wh[:, 0] * wh[:, 1]
 
 
 def dice_loss(probabilities: Tensor, targets: Tensor) -> Tensor:

@@ -63,25 +63,58 @@ def _mask_terms(
     chosen, counts = sample_positives(assignment.instance, settings.masks_per_instance, settings.masks_per_image, seeds)
     instance = assignment.instance.gather(1, chosen).clamp(min=0)
     boxes = model.boxes_xyxy(assignment.ltrb_px)
-    if counts.device.type == "cpu":
-        # Image by image: what one operation hands to the next stays in a cache. A GPU would have to wait for the
-        # numbers of what counts, and rather computes in vain what does not.
-        sums = []
-        for row, own in enumerate(output.by_image()):
-            counted, only = counts[row], slice(row, row + 1)
-            places = [values[row, counted] for values in (torch.zeros_like(chosen), chosen, instance, counts)]
-            sums.append(_mask_sums(model, own, batch.ids[only], boxes[only], settings, *places))
-    else:
-        image = torch.arange(len(chosen), device=chosen.device)[:, None].expand_as(chosen)
-        places = [values.flatten() for values in (image, chosen, instance, counts)]
-        sums = [_mask_sums(model, output, batch.ids, boxes, settings, *places)]
-    dice, cross_entropy, neighbours = torch.stack(sums).sum(dim=0)
+    of_images = _sums_image_by_image if counts.device.type == "cpu" else _sums_at_once
+    dice, cross_entropy, neighbours = of_images(model, output, batch.ids, boxes, settings, chosen, instance, counts)
     number = counts.sum().float()
     return (
         _Term(dice, number),
         _Term(settings.mask_cross_entropy_weight * cross_entropy, number),
         _Term(settings.neighbour_weight * neighbours, number),
     )
+
+
+def _sums_image_by_image(
+    model: CondInst,
+    output: DenseOutput,
+    ids: Tensor,
+    boxes_xyxy: Tensor,
+    settings: ObjectiveSettings,
+    chosen: Tensor,
+    instance: Tensor,
+    counts: Tensor,
+) -> Tensor:
+    """`_sums_at_once` as a CPU has it: what one operation hands to the next stays in a cache.
+
+    A GPU would have to wait for the numbers of what counts.
+    """
+    sums = []
+    for row, own in enumerate(output.by_image()):
+        counted, only = counts[row], slice(row, row + 1)
+        places = [values[row, counted] for values in (torch.zeros_like(chosen), chosen, instance, counts)]
+        sums.append(_mask_sums(model, own, ids[only], boxes_xyxy[only], settings, *places))
+    return torch.stack(sums).sum(dim=0)
+
+
+def _sums_at_once(
+    model: CondInst,
+    output: DenseOutput,
+    ids: Tensor,
+    boxes_xyxy: Tensor,
+    settings: ObjectiveSettings,
+    chosen: Tensor,
+    instance: Tensor,
+    counts: Tensor,
+) -> Tensor:
+    """`_mask_sums` over K locations of each image; those that do not count are computed in vain.
+
+    Args:
+        model, output, ids, boxes_xyxy, settings: as there.
+        chosen, instance: (B, K) int64, locations and their instances.
+        counts: (B, K) bool, which of them count.
+    """
+    image = torch.arange(len(chosen), device=chosen.device)[:, None].expand_as(chosen)
+    places = [values.flatten() for values in (image, chosen, instance, counts)]
+    return _mask_sums(model, output, ids, boxes_xyxy, settings, *places)
 
 
 def _mask_sums(

@@ -17,6 +17,7 @@ from instance_seg_ros.learning.training.curve import TERMS
 from instance_seg_ros.learning.training.objective import batch_losses
 from instance_seg_ros.learning.training.processes import Processes
 from instance_seg_ros.learning.training.settings import ObjectiveSettings, TrainingSettings
+from instance_seg_ros.segmentation.runtimes.cuda_graph import capturing
 
 GRADIENT_NORM = "gradient_norm"
 _EAGER_STEPS = 8
@@ -214,7 +215,7 @@ class CapturedStep:
         self._stream.synchronize()
         try:
             # Relaxed: that a library or a thread of the loader asks for memory meanwhile must not end the capture.
-            with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="relaxed"):
+            with capturing(graph, self._stream, "relaxed"):
                 result = self._step(inputs)
         except RuntimeError as error:
             self._captures = False

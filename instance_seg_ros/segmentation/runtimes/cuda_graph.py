@@ -5,7 +5,8 @@ Needs PyTorch; the TensorRT and the PyTorch backend both run through it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -51,6 +52,33 @@ class Buffer:
     def get(self) -> NDArray:
         """A copy, which the next frame does not overwrite; the stream must have been synchronised."""
         return self._array.copy()
+
+
+@contextmanager
+def capturing(graph: torch.cuda.CUDAGraph, stream: torch.cuda.Stream, error_mode: str) -> Iterator[None]:
+    """Captures what is put on a stream into a graph, instead of having it done.
+
+    An error in between makes the end of the capture fail as well. PyTorch raises that second error, which says nothing,
+    and leaves the stream the current one; here the first one is raised, and the stream is left.
+
+    Args:
+        graph: a new one.
+        stream: not the default one.
+        error_mode: "thread_local": only what this thread calls may break the capture; "relaxed": nor does that.
+    """
+    first: Exception | None = None
+    with torch.cuda.stream(stream):
+        try:
+            with torch.cuda.graph(graph, stream=stream, capture_error_mode=error_mode):
+                try:
+                    yield
+                except Exception as error:
+                    first = error
+                    raise
+        except RuntimeError:
+            if first is not None:
+                raise first from None
+            raise
 
 
 class GraphedWork:
@@ -118,7 +146,7 @@ class GraphedWork:
         graph = torch.cuda.CUDAGraph()
         try:
             # Thread-local, so that CUDA calls of another thread of this process cannot break the capture.
-            with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
+            with capturing(graph, self._stream, "thread_local"):
                 self._enqueue()
         except (InputError, RuntimeError) as error:
             return self._enqueue, f" without a CUDA graph ({error})"

@@ -7,8 +7,10 @@ goes through the candidates instead.
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Mapping, Sequence
+import logging
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 
 import numpy as np
 import onnx
@@ -19,6 +21,7 @@ from torch import Tensor
 OPERATOR = "GreedySuppression"
 """Name of the node; its input is (N, N) float32 of 0 and 1, above the diagonal alone, its output (1, N)."""
 
+_LOGGER = logging.getLogger(__name__)
 _ON_BOOLEANS = frozenset(("And", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Not", "Or", "Xor"))
 
 
@@ -43,10 +46,24 @@ def greedy_suppression(overlaps: Tensor) -> Tensor:
 
 @greedy_suppression.register_kernel("cuda")
 def _on_gpu(overlaps: Tensor) -> Tensor:
-    if importlib.util.find_spec("triton") is not None:
+    return _method(overlaps.device)(overlaps)
+
+
+@cache
+def _method(device: torch.device) -> Callable[[Tensor], Tensor]:
+    """What suppresses on a GPU; tried once, before anything is captured."""
+    try:
         from instance_seg_ros.segmentation.runtimes.suppression_kernel import suppress
 
-        return suppress(overlaps)
+        suppress(torch.zeros((1, 1), device=device))
+    # Triton is not there, or not what it builds its launcher with: a C compiler, Python's headers.
+    except (ImportError, RuntimeError, OSError, subprocess.SubprocessError) as error:
+        _LOGGER.info("suppression by matrix products: Triton's kernel cannot be built: %s", error)
+        return _by_products
+    return suppress
+
+
+def _by_products(overlaps: Tensor) -> Tensor:
     all_kept = torch.ones((1, len(overlaps)), dtype=overlaps.dtype, device=overlaps.device)
     suppressors = torch.triu(overlaps, diagonal=1)
     kept = all_kept

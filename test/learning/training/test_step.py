@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import torch
+from torch.autograd.profiler_util import FunctionEvent
+from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from instance_seg_ros.learning.datasets.augmentation import AugmentationSettings
@@ -17,6 +19,7 @@ from instance_seg_ros.learning.datasets.training_samples import Batch, FrameData
 from instance_seg_ros.learning.models.condinst import CondInst
 from instance_seg_ros.learning.models.configuration import MASK_HEADS, CondInstConfig
 from instance_seg_ros.learning.synthetic.store import open_store
+from instance_seg_ros.learning.training import objective
 from instance_seg_ros.learning.training.objective import batch_losses
 from instance_seg_ros.learning.training.processes import Processes
 from instance_seg_ros.learning.training.settings import ObjectiveSettings, TrainingSettings
@@ -58,6 +61,39 @@ def test_a_step_waits_for_no_value_of_the_device(
         torch.stack(list(terms.values())).sum().backward()
         WeightAverage(model.state_dict(), 0.9).update(torch.zeros((), device="meta"))
     assert watcher.found == set()
+
+
+def waits(run: Callable[[], object]) -> list[str]:
+    """What waits for a value, with what it belongs to, by the profiler: gradients that look at values, as that of a
+    product does to see whether a factor is 0, do not look on a device without any, nor where a dispatch mode watches.
+    The optimiser's kernel for CPUs does not count.
+    """
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        run()
+    found = []
+    for event in profiler.events():
+        above = list(ancestors(event))
+        if any(name in event.name for name in _WAITS) and "aten::_fused_adamw_" not in above:
+            found.append(" of ".join((event.name, *above)))
+    return found
+
+
+def ancestors(event: FunctionEvent) -> Iterator[str]:
+    while (event := event.cpu_parent) is not None:
+        yield event.name
+
+
+@pytest.mark.parametrize("mask_head", MASK_HEADS)
+def test_nor_does_it_where_there_are_values_to_look_at(
+    mask_head: str, small_config: CondInstConfig, tiny_color_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(objective, "_sums_image_by_image", objective._sums_at_once)  # as on a GPU
+    data = FrameDataset(SceneFrames(open_store(tiny_color_store)), AugmentationSettings(), (96, 128), 2, 0)
+    batch = collate([data[(0, slot)] for slot in range(2)], rows=32)
+    step = make_step(replace(small_config, mask_head=mask_head))
+    step.prepare(0, 1e-3)
+    assert waits(lambda: step(batch)) == []
+    assert waits(lambda: torch.ones(1, 2, requires_grad=True).prod(dim=1).sum().backward()) != []
 
 
 def make_step(config: CondInstConfig) -> OptimiserStep:
@@ -160,6 +196,32 @@ def test_each_shape_has_its_own_graph(graphs: list[Graph]) -> None:
     rows = [32] * 10 + [64] * 10 + [32, 64]
     assert [step(numbered(index, count)).item() for index, count in enumerate(rows)] == [4 * i for i in range(22)]
     assert len(graphs) == 2
+
+
+def test_the_first_error_of_a_capture_is_told_and_not_what_comes_of_it(
+    graphs: list[Graph], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @contextlib.contextmanager
+    def capturing(graph: Graph, stream: Stream, capture_error_mode: str) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            raise RuntimeError("operation failed due to a previous error during capture")
+
+    def waiting(batch: Batch) -> torch.Tensor:
+        if len(results) == 8:
+            raise RuntimeError("operation not permitted when stream is capturing")
+        return batch.depth_m.sum().view(1)
+
+    monkeypatch.setattr(torch.cuda, "graph", capturing)
+    step, results = CapturedStep(waiting, torch.device("cuda")), []
+    for value in range(8):
+        results.append(step(numbered(value)).item())
+    with pytest.raises(RuntimeError, match="not permitted"):
+        step(numbered(8))
+    told = capsys.readouterr().out
+    assert "no CUDA graph of a training step (operation not permitted when stream is capturing; test_step.py:" in told
+    assert "previous error" not in told
 
 
 def test_where_no_graph_can_be_captured_steps_go_on_without(

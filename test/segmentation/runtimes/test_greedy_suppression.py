@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import types
 
 import numpy as np
 import onnx
@@ -16,6 +17,7 @@ from instance_seg_ros.segmentation.network import input_shapes
 from instance_seg_ros.segmentation.runtimes.fixed_sizes import with_fixed_sizes
 from instance_seg_ros.segmentation.runtimes.greedy_suppression import (
     OPERATOR,
+    _method,
     greedy_suppression,
     with_greedy_suppression,
 )
@@ -35,6 +37,21 @@ CASES = [
 def test_a_candidate_is_kept_unless_a_kept_better_one_suppresses_it(overlaps: list, kept: list) -> None:
     matrix = torch.tensor(overlaps, dtype=torch.float32).reshape(len(kept), len(kept))
     assert greedy_suppression(matrix).tolist() == [kept]
+
+
+@pytest.mark.parametrize("error", [ImportError("no Triton"), RuntimeError("Failed to find C compiler.")])
+def test_where_triton_cannot_build_its_kernel_a_gpu_suppresses_by_products(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def suppress(overlaps: torch.Tensor) -> torch.Tensor:
+        raise error
+
+    kernel = types.ModuleType("suppression_kernel")
+    kernel.suppress = suppress
+    monkeypatch.setitem(sys.modules, "instance_seg_ros.segmentation.runtimes.suppression_kernel", kernel)
+    method = _method.__wrapped__(torch.device("cpu"))
+    for overlaps, kept in CASES[1:]:
+        assert method(torch.tensor(overlaps, dtype=torch.float32)).tolist() == [kept]
 
 
 def chain(rounds: int, count: int = 4, alpha: float = -1.0, diagonal: int = 1, start: float = 1.0) -> onnx.GraphProto:

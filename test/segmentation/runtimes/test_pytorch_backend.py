@@ -122,6 +122,7 @@ def test_without_a_cuda_graph_it_runs_all_the_same_and_says_so(
     monkeypatch.setenv("STAND_IN_FAULT", "capture")
     session = pytorch_backend._CudaSession(Doubling(on_gpu), allow_tf32=True)
     assert session.note == " without a CUDA graph (operation not permitted when stream is capturing)"
+    assert on_gpu.torch.cuda._current is None
     (masks,) = session.run(["masks"], {"depth_m": np.ones((2, 3), np.float32)})
     assert masks.tolist() == [[2.0] * 3] * 2
 

@@ -99,6 +99,8 @@ class _Stream:
         cuda._streams[self.cuda_stream] = self
 
     def _add(self, work: Callable[[], None]) -> None:
+        if self._captured is not None and _fault("capture"):
+            raise RuntimeError("operation not permitted when stream is capturing")
         (self._queue if self._captured is None else self._captured).append(work)
 
     def synchronize(self) -> None:
@@ -159,11 +161,13 @@ class _Cuda:
         assert capture_error_mode in ("global", "thread_local", "relaxed")
         assert not stream._queue, "work is left on the stream"
         stream._captured = []
+        outer, self._current = self._current, stream
         try:
-            with self.stream(stream):
-                yield
-            if _fault("capture"):
-                raise RuntimeError("operation not permitted when stream is capturing")
+            yield
+        except BaseException:  # PyTorch hides it, and does not go back to the stream of before
+            raise RuntimeError("operation failed due to a previous error during capture") from None
+        else:
+            self._current = outer
             cuda_graph._work = stream._captured
         finally:
             stream._captured = None
