@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
+from instance_seg_ros.core.compiled import kernel
 from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.tracking.sightings import Sightings
@@ -95,12 +96,10 @@ class FrameBefore:
     ) -> FrameBefore:
         """A frame for the one after it."""
         stride = max(1, frame.intrinsics.width // _WIDTH_PX)
-        small = instances.masks[:, ::stride, ::stride]
-        labels = np.zeros(small.shape[1:], dtype=np.int64)
-        for label, mask in enumerate(small, start=1):
-            labels[mask] = label
-        pixels = stride**2 * np.bincount(labels.reshape(-1), minlength=len(ids) + 1)[1:].astype(np.float64)
         depth_m = frame.depth_m[::stride, ::stride].copy()
+        labels = np.zeros(depth_m.shape, dtype=np.int64)
+        bounds = np.array(instances.bounds, dtype=np.int64).reshape(-1, 4)
+        pixels = stride**2 * _label(np.ascontiguousarray(instances.masks), bounds, stride, labels)
         return cls(labels, depth_m, stride, frame.intrinsics, T_map_camera.inverse(), map_number, ids, pixels)
 
     def moved(self, T_new_map: Transform, map_number: int) -> FrameBefore:
@@ -142,3 +141,30 @@ class FrameBefore:
         both = np.minimum(hits / seen.points_m.shape[1] * seen.pixels[rows, None], self.pixels)
         result.both[np.ix_(known, rows)] = both.T[shown]
         return result
+
+
+@kernel("boolean[:, :, ::1]", "int64[:, ::1]", "int64", "int64[:, ::1]", writes=("labels",))
+def _label(
+    masks: NDArray[np.bool_], bounds_xywh: NDArray[np.int64], stride: int, labels: NDArray[np.int64]
+) -> FloatArray:
+    """Labels every so many pixels of an image by the last mask (N, H, W) that holds them, from 1 on.
+
+    Args:
+        bounds_xywh: (N, 4) left, top, width and height of what each mask holds.
+        labels: (h, w) of zeros, to be filled.
+
+    Returns:
+        (N,) how many have the label of each mask.
+    """
+    height, width = labels.shape
+    counts = np.zeros(len(masks))
+    for n in range(len(masks)):
+        left, top, across, down = bounds_xywh[n]
+        for y in range(-(-top // stride), min(-(-(top + down) // stride), height)):
+            for x in range(-(-left // stride), min(-(-(left + across) // stride), width)):
+                if masks[n, y * stride, x * stride]:
+                    if labels[y, x] > 0:
+                        counts[labels[y, x] - 1] -= 1
+                    labels[y, x] = n + 1
+                    counts[n] += 1
+    return counts

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.geometry import Transform
-from instance_seg_ros.core.instances import Instances
+from instance_seg_ros.core.instances import Instances, boxes_of_masks
 from instance_seg_ros.core.parameters import LiftingSettings
 from instance_seg_ros.lifting import Lifter
 from instance_seg_ros.tracking.frame_before import FrameBefore, Shared
@@ -16,6 +16,7 @@ from instance_seg_ros.tracking.sightings import Sightings, sightings_of
 
 CAMERA = Intrinsics(320, 240, 300.0, 300.0, 159.5, 119.5)
 HERE = Transform.identity()
+ODD_BOUNDS = (slice(101, 140), slice(33, 72)), (slice(101, 120), slice(60, 61)), (slice(130, 240), slice(51, 320))
 
 
 @pytest.mark.parametrize(
@@ -61,6 +62,19 @@ def seen(columns: tuple[int, ...], depth_m: float = 1.0) -> tuple[RgbdFrame, Ins
 
 
 IDS = np.array([7, 8])
+
+
+def test_each_kept_pixel_has_the_label_of_the_last_mask_that_holds_it() -> None:
+    masks = np.zeros((3, 240, 320), dtype=bool)
+    for mask, (rows, columns) in zip(masks, ODD_BOUNDS, strict=True):
+        mask[rows, columns] = True
+    scores, class_ids = np.ones(3, np.float32), np.zeros(3, np.int64)
+    instances = Instances(masks, boxes_of_masks(masks), scores, class_ids, ("object",))
+    frame = RgbdFrame(None, np.ones((240, 320), np.float32), CAMERA)
+    before = FrameBefore.of(frame, instances, np.array([7, 8, 9]), HERE, 0)
+    expected = instances.label_image()[::2, ::2]
+    np.testing.assert_array_equal(before.labels, expected)
+    np.testing.assert_array_equal(before.pixels, 4 * np.bincount(expected.ravel(), minlength=4)[1:])
 
 
 def test_a_frame_that_showed_what_is_known_by_other_ids_showed_these() -> None:
