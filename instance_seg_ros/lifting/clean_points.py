@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.compiled import inner, kernel
 from instance_seg_ros.core.parameters import LiftingSettings
-from instance_seg_ros.lifting.order_statistics import median
+from instance_seg_ros.lifting.order_statistics import median, median_of_first
 from instance_seg_ros.lifting.surface import (
     Bounds,
     KeptPoints,
@@ -107,27 +107,60 @@ def _largest_piece(
         depth_m: (h, w).
     """
     labels = np.zeros(core.shape, np.int32)
-    areas = _find_pieces(core, labels)[1:]
-    if len(areas) <= 1:
+    areas = _find_pieces(core, labels)
+    if len(areas) <= 2:
         return core
-    largest = 1 + int(np.argmax(areas))
-    in_largest = labels == largest
-    sizeable = 1 + np.flatnonzero(areas >= _MIN_CUT_SHARE * areas[largest - 1])
-    if len(sizeable) == 1:
+    largest = int(np.argmax(areas))
+    in_largest, least_px = labels == largest, _MIN_CUT_SHARE * areas[largest]
+    if np.count_nonzero(areas >= least_px) == 1:
         return in_largest
-    depth_of_largest_m = median(depth_m[in_largest])
+    depths_m, shares = _median_depths(depth_m, labels, areas, least_px), areas / areas[largest]
     sides_px = cv2.boundingRect(in_largest.view(np.uint8))[2:]
-    reach_m = max(sides_px) * depth_of_largest_m / focal_px
-    shares = areas / areas.max()
-    parts = cv2.connectedComponents(eroded(inside, 2 * rim_px + 1).view(np.uint8), connectivity=4)[1]
-    main_part = parts[in_largest].max()
-    kept = np.zeros(1 + len(areas), dtype=bool)
-    for label in sizeable:
-        share, own = shares[label - 1], labels == label
-        is_cut = parts[own].max() != main_part
-        away_m = abs(median(depth_m[own]) - depth_of_largest_m)
-        kept[label] = (share >= _MIN_PIECE_SHARE or is_cut) and away_m <= (1 + share) * reach_m
-    return kept[labels]
+    reach_m = max(sides_px) * depths_m[largest] / focal_px
+    kept = np.abs(depths_m - depths_m[largest]) <= (1 + shares) * reach_m
+    small = np.flatnonzero(kept & (shares < _MIN_PIECE_SHARE)).tolist()
+    if small:
+        parts = cv2.connectedComponents(eroded(inside, 2 * rim_px + 1).view(np.uint8), connectivity=4)[1]
+        main_part = parts[in_largest].max()
+        for label in small:
+            kept[label] = parts[labels == label].max() != main_part
+    pixels = np.empty(core.shape, dtype=bool)
+    _take_pieces(labels, kept, pixels)
+    return pixels
+
+
+@kernel("float32[:, ::1]", "int32[:, ::1]", "int64[::1]", "float64")
+def _median_depths(
+    depth_m: NDArray[np.float32], labels: NDArray[np.int32], areas: NDArray[np.int64], least_px: float
+) -> NDArray[np.float64]:
+    """The median depth (1 + P,) of each of P pieces by its label (h, w); NaN for the smaller ones, and at 0.
+
+    Args:
+        areas: (1 + P,) of the pieces, in pixels; 0 at 0.
+        least_px: the smallest ones that count.
+    """
+    medians_m, ends = np.full(len(areas), np.nan), np.zeros(len(areas), np.int64)
+    for label in range(1, len(areas)):
+        ends[label] = ends[label - 1] + areas[label]
+    values, places = np.empty(ends[-1]), ends - areas
+    for y in range(labels.shape[0]):
+        for x in range(labels.shape[1]):
+            label = labels[y, x]
+            if label > 0:
+                values[places[label]] = depth_m[y, x]
+                places[label] += 1
+    for label in range(1, len(areas)):
+        if areas[label] >= least_px:
+            medians_m[label] = median_of_first(values[ends[label] - areas[label] : ends[label]], areas[label])
+    return medians_m
+
+
+@kernel("int32[:, ::1]", "boolean[::1]", "boolean[:, ::1]", writes=("pixels",))
+def _take_pieces(labels: NDArray[np.int32], kept: NDArray[np.bool_], pixels: NDArray[np.bool_]) -> None:
+    """Sets the pixels (h, w) of some of P pieces, `kept` (1 + P,) by their labels, and no others."""
+    for y in range(labels.shape[0]):
+        for x in range(labels.shape[1]):
+            pixels[y, x] = kept[labels[y, x]]
 
 
 @kernel("boolean[:, ::1]", "int32[:, ::1]", writes=("labels",))

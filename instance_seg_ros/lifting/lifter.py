@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -134,15 +135,13 @@ class Lifter:
             frame = replace(frame, depth_m=np.ascontiguousarray(frame.depth_m))
         scene = self._scene(frame, instances)
         lifted: dict[int, Instance3D] = {}
+        feet_m: defaultdict[int, list[NDArray[np.float64]]] = defaultdict(lambda: [np.zeros((0, 3))])
         # What stands on an object covers a part of it from view, so that comes first.
         levels = levels_below(scene.supports.objects)
         for index in sorted(range(len(instances)), key=lambda index: -levels[index]):
-            covered_m = [
-                _foot_m(above.box)
-                for above in lifted.values()
-                if above.support.instance == index and above.box is not None
-            ]
-            lifted[index] = self._instance(scene, index, np.concatenate([np.zeros((0, 3)), *covered_m]))
+            own = lifted[index] = self._instance(scene, index, np.concatenate(feet_m[index]))
+            if own.support.instance is not None and own.box is not None:
+                feet_m[own.support.instance].append(_foot_m(own.box))
         ordered = tuple(lifted[index] for index in range(len(instances)))
         return LiftedFrame(ordered, scene.supports.plane, scene.supports.surfaces)
 

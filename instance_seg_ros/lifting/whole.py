@@ -116,8 +116,9 @@ class Whole:
     @cached_property
     def centre_m(self) -> FloatArray:
         """(3,) of the volume, in the body's frame; it goes on above what was seen as it is below that."""
-        rise_m = 0.0 if self.ends is None else self.ends.rise_m
-        return self.solid.centre_m + np.array([0.0, 0.0, rise_m / 2])
+        if self.ends is None:
+            return self.solid.centre_m
+        return self.solid.centre_m + np.array([0.0, 0.0, self.ends.rise_m / 2])
 
     @property
     def is_round(self) -> bool:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from instance_seg_ros.lifting.clean_points import _find_pieces
+from instance_seg_ros.lifting.clean_points import _find_pieces, _median_depths, _take_pieces
 
 
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.3, 0.5, 0.6, 0.9, 1.0])
@@ -43,3 +43,23 @@ def test_stairs_whose_steps_meet_one_after_the_other_are_numbered_in_time() -> N
         min(taken_s(pixels) for _ in range(3)) for pixels in (stairs, np.ascontiguousarray(stairs[:, ::-1]))
     )
     assert one_way < 8 * other_way
+
+
+@pytest.mark.parametrize("least_px", [1, 2, 5, 1000])
+def test_median_depths_are_those_of_numpy_of_each_piece_that_is_large_enough(least_px: int) -> None:
+    rng = np.random.default_rng(least_px)
+    pixels, depth_m = rng.random((30, 40)) < 0.5, rng.uniform(0.3, 2.0, (30, 40)).astype(np.float32)
+    labels = np.zeros(pixels.shape, np.int32)
+    areas = _find_pieces(pixels, labels)
+    expected_m = [
+        np.median(depth_m[labels == label].astype(np.float64)) if label > 0 and area >= least_px else np.nan
+        for label, area in enumerate(areas.tolist())
+    ]
+    np.testing.assert_array_equal(_median_depths(depth_m, labels, areas, least_px), expected_m)
+
+
+def test_pieces_that_are_kept_are_taken_and_nothing_else() -> None:
+    labels = np.array([[0, 1, 1], [2, 0, 3]], np.int32)
+    pixels = np.ones(labels.shape, dtype=bool)
+    _take_pieces(labels, np.array([False, True, False, True]), pixels)
+    assert pixels.tolist() == [[False, True, True], [False, False, True]]
