@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -53,6 +53,8 @@ _LARGEST_SIGMA = 1.25
 _TWO_SIGMA, _FINER, _ONE_SIGMA = 0.7, 0.3, 0.4
 """What scatters by more than the first, in tolerances, may be two levels in one, as a thin board and its table:
 then one of them is found within the second of a tolerance, and scatters by less than the third of what both do."""
+_AS_GOOD = 1.3
+"""The points near the objects scatter by no more than so many times as much about the tilt that all points tell."""
 _AS_FLAT = 4.0
 """What is not, and scatters by so many times more than the largest plane, is laid aslant through several things."""
 
@@ -72,9 +74,9 @@ class Level:
     sigma_m: float
 
 
-def background_near(frame: RgbdFrame, instances: Instances) -> NDArray[np.int64]:
-    """Rows and columns (2, N) of measured pixels, one in `_STRIDE_PX` each way, outside all masks and around their
-    boxes."""
+def background_of(frame: RgbdFrame, instances: Instances) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows and columns (2, N) of measured pixels, one in `_STRIDE_PX` each way, outside all masks: around their boxes,
+    and in the rest of the image."""
     bounds = np.array(instances.bounds, dtype=np.int64)
     return _find_background(np.ascontiguousarray(frame.depth_m), instances.masks, instances.boxes_xyxy, bounds)
 
@@ -85,8 +87,8 @@ def _find_background(
     masks: NDArray[np.bool_],
     boxes_xyxy: NDArray[np.float32],
     bounds_xywh: NDArray[np.int64],
-) -> NDArray[np.int64]:
-    """The pixels of `background_near`, row by row."""
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The pixels of `background_of`, row by row."""
     height, width = (depth_m.shape[0] - 1) // _STRIDE_PX + 1, (depth_m.shape[1] - 1) // _STRIDE_PX + 1
     near, masked = np.zeros((height, width), np.bool_), np.zeros((height + 2, width + 2), np.bool_)  # and a border
     for n in range(len(masks)):
@@ -100,17 +102,20 @@ def _find_background(
         for row in range(top // _STRIDE_PX, (top + down - 1) // _STRIDE_PX + 1):
             for column in range(left // _STRIDE_PX, (left + across - 1) // _STRIDE_PX + 1):
                 masked[row + 1, column + 1] |= masks[n, row * _STRIDE_PX, column * _STRIDE_PX]
-    pixels, count = np.empty((2, height * width), np.int64), 0
+    # Those near from the front, the others from the back: both in the order of the rows after that is turned around.
+    pixels, count, first = np.empty((2, height * width), np.int64), 0, height * width
     for row in range(height):
         for column in range(width):
-            if near[row, column] and depth_m[row * _STRIDE_PX, column * _STRIDE_PX] > 0:
+            if depth_m[row * _STRIDE_PX, column * _STRIDE_PX] > 0:
                 beside = False
                 for above in range(3):
                     for aside in range(3):
                         beside |= masked[row + above, column + aside]
-                pixels[0, count], pixels[1, count] = row * _STRIDE_PX, column * _STRIDE_PX
-                count += not beside
-    return pixels[:, :count].copy()
+                if not beside:
+                    place = count if near[row, column] else first - 1
+                    pixels[0, place], pixels[1, place] = row * _STRIDE_PX, column * _STRIDE_PX
+                    count, first = (count + 1, first) if near[row, column] else (count, first - 1)
+    return pixels[:, :count].copy(), pixels[:, first:][:, ::-1].copy()
 
 
 def amid(pixels: NDArray[np.int64], bounds: Sequence[Bounds]) -> NDArray[np.int64]:
@@ -183,6 +188,51 @@ def background_planes(points_m: NDArray[np.float32], tolerance_m: float, up: Flo
         ):
             levels.append(level)
     return levels
+
+
+def told_by_all(level: Level, around_m: NDArray[np.float32], tolerance_m: float) -> Level:
+    """A level whose tilt is told by all that is measured of it in the image, and its height by its own points.
+
+    A camera errs alike over many pixels, so that what is near the objects may be too small to tell how it is tilted. It
+    stays as it was where its own points lie worse in that: the rest is another plane, or the camera bends it.
+
+    Args:
+        around_m: (N, 3) points of the background of the whole image.
+    """
+    within_m = max(_REFIT_SIGMA * level.sigma_m, LEAST_BAND * tolerance_m)
+    found, normal = _tilt_within(around_m, level.plane.normal, level.plane.offset_m, within_m)
+    if not found:
+        return level
+    along_m = level.points_m @ normal
+    offset_m = -median(along_m)
+    sigma_m = robust_sigma(along_m + offset_m)
+    return replace(level, plane=Plane(normal, offset_m)) if sigma_m < _AS_GOOD * level.sigma_m else level
+
+
+@kernel("float32[:, ::1]", "float64[::1]", "float64", "float64")
+def _tilt_within(
+    points_m: NDArray[np.float32], normal: FloatArray, offset_m: float, within_m: float
+) -> tuple[bool, FloatArray]:
+    """The normal (3,) of the plane of least squares through what of points (N, 3) lies so near to it, from another one.
+
+    False where that is hardly anything.
+    """
+    count = len(points_m)
+    off_m, inliers, own_m = np.empty(count, np.float32), np.empty(count, np.bool_), np.empty((count, 3), np.float32)
+    for _ in range(2):
+        _distances(
+            points_m,
+            np.float32(normal[0]),
+            np.float32(normal[1]),
+            np.float32(normal[2]),
+            np.float32(offset_m),
+            off_m,
+        )
+        inside = _take_near(points_m, off_m, np.float32(within_m), inliers, own_m)
+        if inside < _MIN_INLIERS:
+            return False, normal
+        normal, offset_m = _least_squares_plane(own_m[:inside])
+    return True, normal
 
 
 def _largest_level(points_m: NDArray[np.float32], tolerance_m: float) -> tuple[Level, NDArray[np.bool_]]:

@@ -19,9 +19,10 @@ from instance_seg_ros.lifting.background_planes import (
     TAKEN_SIGMA,
     Level,
     amid,
-    background_near,
+    background_of,
     background_planes,
     sampled_points_m,
+    told_by_all,
 )
 from instance_seg_ros.lifting.bodies import (
     FAR_GAP_M,
@@ -68,6 +69,8 @@ _NEAR_BELOW_M = 0.03
 _DOUBT_M = 0.005
 _MIN_BETWEEN = 10
 """So many points between the objects tell how high the plane is there."""
+_LEAST_STEP = 0.45
+"""The plane is so many tolerances higher there at least: by less it seems to be where the camera errs."""
 _SAME_SIGMA = 2.0
 """What scatters by more than so many times as much as the plane is no part of it, but the rim of what stands on it."""
 _FARTHEST_GAPS = 1.5
@@ -167,7 +170,7 @@ def find_supports(
     seen = {index: surface for index, surface in enumerate(surfaces) if surface is not None and len(surface.points_m)}
     if not seen:
         return unknown
-    background_px = background_near(frame, instances)
+    background_px, farther_px = background_of(frame, instances)
     background_m = sampled_points_m(frame, background_px)
     levels = background_planes(background_m, tolerance_m, frame.up)
     seen_m = [own.few_m for own in seen.values()]
@@ -176,6 +179,9 @@ def find_supports(
     family, main = _supporting_family(levels, seen_m, contact_m, amid_m, tolerance_m)
     if main is None:
         return unknown
+    around_m = np.concatenate([background_m, sampled_points_m(frame, farther_px)])
+    told = {id(level): told_by_all(level, around_m, tolerance_m) for level in family}
+    main, family = told[id(main)], list(told.values())
     basis = main.plane.basis()
     bodies = {
         index: Body.of_points(points_m, basis, float(contact))
@@ -279,7 +285,7 @@ def _between_objects(
     outline_m: NDArray[np.float32],
     tolerance_m: float,
 ) -> tuple[Level, list[Level]]:
-    """The main plane, moved to what is measured of it between the objects, and the family with it.
+    """The main plane, raised to what is measured of it between the objects, and the family with it.
 
     The floor of a tote and the table around it are one plane to RANSAC: that of the table, of which more is seen.
 
@@ -298,7 +304,7 @@ def _between_objects(
         return main, list(family)
     offset_m = median(between_m)
     sigma_m = robust_sigma(between_m - offset_m)
-    if abs(offset_m) < max(LEAST_BAND * tolerance_m, TAKEN_SIGMA * sigma_m / len(between_m) ** 0.5):
+    if offset_m < max(_LEAST_STEP * tolerance_m, TAKEN_SIGMA * sigma_m / len(between_m) ** 0.5):
         return main, list(family)
     if sigma_m > _SAME_SIGMA * max(main.sigma_m, LEAST_BAND * tolerance_m / TAKEN_SIGMA):
         return main, list(family)

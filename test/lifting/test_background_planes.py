@@ -13,10 +13,11 @@ from instance_seg_ros.lifting.background_planes import (
     Level,
     _is_remnant,
     _is_slice,
-    background_near,
+    background_of,
     background_planes,
     dominant_plane,
     sampled_points_m,
+    told_by_all,
 )
 
 
@@ -100,6 +101,30 @@ def test_the_plane_with_the_most_points_is_found_to_a_tenth_of_its_noise(
 
 
 @pytest.mark.parametrize(
+    ("around", "tilt_deg"),
+    [
+        (level(0.0), 0.0),
+        (level(0.0, tilt_deg=0.2), 0.2),
+        (level(-0.006), 0.8),  # the table under a board: too far from it
+        (level(0.0, tilt_deg=6.0), 0.8),  # another table
+        (level(0.0, x_m=(0.0, 0.01)), 0.8),  # hardly any of it
+    ],
+    ids=["all", "tilted", "below", "another", "hardly any"],
+)
+def test_all_of_a_plane_tells_how_it_is_tilted_and_what_is_near_the_objects_how_high_it_is(
+    around: Level, tilt_deg: float
+) -> None:
+    """What is near them is 12 cm wide, and 0.3 mm too high and turned by 0.8 degrees by errors of the camera."""
+    bent = level(0.0003, tilt_deg=0.8, x_m=(-0.06, 0.06))
+    noise_m = np.random.default_rng(0).normal(0, 0.0008, (len(bent.points_m), 1)).astype(np.float32)
+    near = Level(bent.plane, bent.points_m + noise_m * bent.plane.normal.astype(np.float32), 0.0008)
+    every = 60 if around.points_m[:, 0].max() < 0.02 else 1
+    told = told_by_all(near, around.points_m[::every].copy(), TOLERANCE_M).plane
+    assert np.degrees(np.arccos(-told.normal[1])) == pytest.approx(tilt_deg, abs=0.05)
+    assert told.height_m(np.array([[0, 0.5, 1]]))[0] == pytest.approx(-0.0003, abs=1e-4)
+
+
+@pytest.mark.parametrize(
     "points_m", [[(0, 0, 1)] * 9, [(0.01 * x, 0, 1) for x in range(9)]], ids=["one place", "a line"]
 )
 def test_points_on_a_line_have_no_plane(points_m: list[tuple[float, float, float]]) -> None:
@@ -128,11 +153,21 @@ def test_background_is_taken_around_boxes_beside_masks_where_there_is_depth() ->
             if near and depth_m[row, column] > 0 and not around.any():
                 expected.append((row, column))
     assert 0 < len(expected) < (depth_m[::4, ::4] > 0).sum() - masks[:, ::4, ::4].sum()
-    found = background_near(frame, instances).T.tolist()
+    near_px, farther_px = background_of(frame, instances)
+    found = near_px.T.tolist()
     assert {tuple(own) for own in found} >= set(expected)
     beyond = {tuple(own) for own in found} - set(expected)  # what is near is told in whole strides
     assert len(beyond) < 0.1 * len(expected)
     assert all(depth_m[row, column] > 0 and not masks[:, row, column].any() for row, column in beyond)
+    everywhere = [
+        (row, column)
+        for row in range(0, 123, 4)
+        for column in range(0, 162, 4)
+        if depth_m[row, column] > 0
+        and not masks[:, max(row - 4, 0) : row + 5 : 4, max(column - 4, 0) : column + 5 : 4].any()
+    ]
+    assert sorted(found + farther_px.T.tolist()) == [list(own) for own in everywhere]
+    assert farther_px[0].tolist() == sorted(farther_px[0].tolist()), "row by row"
 
 
 @pytest.mark.parametrize("count", [1, 30, 2000, 2001, 4567])
