@@ -33,9 +33,8 @@ def preset_names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in PRESET_FOLDER.glob("*.yaml")))
 
 
-@functools.cache
 def read_gripper(preset: str, names: tuple[str, ...]) -> GripperFile:
-    """The file of a preset, or of a path that ends in .yaml; read once.
+    """The file of a preset, or of a path that ends in .yaml; read again only after it was changed.
 
     Args:
         names: the values that it must have, all of them.
@@ -49,12 +48,20 @@ def read_gripper(preset: str, names: tuple[str, ...]) -> GripperFile:
             f"there is no gripper preset {preset!r}; there are {', '.join(preset_names())}, or the path of a .yaml file"
         )
     path = Path(preset) if own else PRESET_FOLDER / f"{preset}.yaml"
+    try:
+        state = path.stat()
+        return _read_file(path, names, (state.st_ino, state.st_mtime_ns, state.st_size))
+    except OSError as error:
+        raise ValueError(f"the gripper file {path} cannot be read: {error.strerror}") from error
+
+
+@functools.lru_cache(maxsize=64)
+def _read_file(path: Path, names: tuple[str, ...], state: tuple[int, int, int]) -> GripperFile:
+    """The content of a file in the state in which it is now."""
     import yaml  # most programs need it for nothing else
 
     try:
         content = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise ValueError(f"the gripper file {path} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"the gripper file {path} is not valid YAML: {error}") from error
     if not isinstance(content, dict) or set(content) != {*_TEXTS, *names}:

@@ -236,9 +236,9 @@ class InstanceSegNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def _configure(self) -> None:
-        current = self._settings.current
         self._configure_failure = None
         try:
+            current = self._settings.read_again()
             self._require_tf("fixed_frame", current.node.fixed_frame, "a camera that stands still")
             self._require_tf("level_frame", current.node.level_frame, "supports that are found without it")
             compile_kernels(self.get_logger().info)

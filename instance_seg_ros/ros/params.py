@@ -78,6 +78,15 @@ class NodeParameters:
         """A message about names that no parameter has, with the nearest known ones; empty if there are none."""
         return unknown_text(names, all_parameters())
 
+    def read_again(self) -> Configuration:
+        """The present configuration, after the files that parameters name were read again where they were changed.
+
+        Raises:
+            ValueError: such a file is none any more.
+        """
+        self.current = self._with([])
+        return self.current
+
     def _with(self, changes: Sequence[Parameter]) -> Configuration:
         values = {name: self._node.get_parameter(name).value for name in all_parameters()}
         values |= {change.name: change.value for change in changes if change.name in values}

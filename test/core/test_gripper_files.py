@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,17 @@ def test_a_file_of_ones_own_is_a_preset(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(GOOD.replace("max_opening_m: 0.1", "max_opening_m: 0.07"))
     assert GripperSettings(preset=str(path)).max_opening_m == 0.07
+
+
+def test_a_file_that_was_changed_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    for opening in (
+        "0.07",
+        "0.09",
+    ):  # as many letters: within the clock's tick the file looks the same but for its time
+        path.write_text(GOOD.replace("max_opening_m: 0.1", f"max_opening_m: {opening}"))
+        os.utime(path, ns=(0, int(float(opening) * 1e9)))
+        assert GripperSettings(preset=str(path)).max_opening_m == float(opening)
 
 
 def test_an_unknown_preset_is_told_with_those_that_there_are() -> None:

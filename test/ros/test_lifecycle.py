@@ -23,6 +23,8 @@ from std_srvs.srv import SetBool
 from visualization_msgs.msg import Marker
 
 from instance_seg_ros.core.camera import RgbdFrame
+from instance_seg_ros.core.gripper_files import PRESET_FOLDER
+from instance_seg_ros.core.parameters import PipelineSettings
 from instance_seg_ros.messages.incoming import stamp_ns_of
 from instance_seg_ros.pipeline import Pipeline
 from instance_seg_ros.srv import Segment
@@ -142,6 +144,29 @@ def test_the_node_goes_through_its_whole_life_twice(make_stage: MakeStage, make_
         assert change(stage, Transition.TRANSITION_CLEANUP)
     assert change(stage, Transition.TRANSITION_UNCONFIGURED_SHUTDOWN)
     assert state(stage) == "finalized"
+
+
+def test_a_gripper_s_file_is_read_again_when_the_node_is_configured_anew(
+    make_stage: MakeStage, blob_pipeline: Callable[..., Pipeline], tmp_path: Path
+) -> None:
+    path, shipped = tmp_path / "mine.yaml", (PRESET_FOLDER / "parallel_80mm.yaml").read_text()
+    built: list[float] = []
+
+    def build(settings: PipelineSettings, *args: Any) -> Pipeline:
+        built.append(settings.gripper.max_opening_m)
+        return blob_pipeline(settings, *args)
+
+    path.write_text(shipped)
+    stage = make_stage(build, gripper__preset=str(path))
+    assert change(stage, Transition.TRANSITION_CONFIGURE)
+    assert change(stage, Transition.TRANSITION_CLEANUP)
+    path.write_text(shipped.replace("max_opening_m: 0.08", "max_opening_m: 0.0612"))
+    assert change(stage, Transition.TRANSITION_CONFIGURE)
+    assert built == [0.08, 0.0612]
+    assert change(stage, Transition.TRANSITION_CLEANUP)
+    path.write_text("no gripper")
+    assert not change(stage, Transition.TRANSITION_CONFIGURE)
+    assert stage.log_lines(f"cannot configure: the gripper file {path} must have exactly")
 
 
 def test_shutdown_while_active_ends_everything(make_stage: MakeStage) -> None:
