@@ -17,6 +17,7 @@ from instance_seg_ros.bags.storage import STORAGES
 from instance_seg_ros.commands.helpers.pipeline_options import (
     add_pipeline_arguments,
     add_rerun_argument,
+    check_rerun,
     load_pipeline,
     model_line,
     parse_count,
@@ -25,7 +26,7 @@ from instance_seg_ros.commands.helpers.pipeline_options import (
 )
 from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.core.geometry import Transform
-from instance_seg_ros.files.writable import check_file, check_folder
+from instance_seg_ros.files.writable import check_folder
 from instance_seg_ros.pipeline import Pipeline
 from instance_seg_ros.tracking.tracker import TimeStep
 
@@ -102,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"{args.source} was not written by the node's service record: there are no settings in it")
     check_bag(args.source, args.out, topics)  # before a model is loaded, which takes longer
     check_folder(args.out, "--out")
-    check_file(args.rrd, "--rrd")
+    check_rerun(args.rrd)
     recorded = recorded or read_settings(args.source)
     pipeline = _recorded_pipeline(args, recorded) if args.as_recorded and recorded else load_pipeline(args)
     print(model_line(pipeline))

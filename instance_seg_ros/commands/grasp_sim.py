@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 from collections.abc import Iterator
@@ -17,10 +18,14 @@ from instance_seg_ros.commands.helpers.pipeline_options import (
 )
 from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.files.atomic import write_atomically
-from instance_seg_ros.files.writable import check_folder
+from instance_seg_ros.files.writable import check_folder, claimed_folder
 
 if TYPE_CHECKING:
-    from instance_seg_ros.learning.grasp_simulation.rounds import RoundRecord
+    from instance_seg_ros.core.parameters import PipelineSettings
+    from instance_seg_ros.learning.grasp_simulation.planners import Planner
+    from instance_seg_ros.learning.grasp_simulation.rounds import AttemptRecord, RoundRecord, RoundSettings
+    from instance_seg_ros.learning.grasp_simulation.scenes import Stage
+    from instance_seg_ros.learning.grasp_simulation.world import Attempt
 
 _SETTINGS, _ROUNDS = "run.json", "rounds.jsonl"
 _ROUND_S = 1.2
@@ -130,22 +135,16 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         InputError: an option cannot be used, or the folder holds rounds of other options.
     """
-    from tqdm import tqdm
-
     from instance_seg_ros.grasping.quality import WEIGHTS
-    from instance_seg_ros.learning.grasp_simulation import report
     from instance_seg_ros.learning.grasp_simulation.calibration import fitted_lines
     from instance_seg_ros.learning.grasp_simulation.planners import (
-        Perception,
         any_of_pipeline,
         best_of_pipeline,
         first_in_order,
         top_down,
     )
-    from instance_seg_ros.learning.grasp_simulation.rounds import AttemptRecord, RoundSettings, run_round
-    from instance_seg_ros.learning.grasp_simulation.scenes import SCENES, Stage
-    from instance_seg_ros.learning.grasp_simulation.world import Attempt
-    from instance_seg_ros.segmentation import load_segmenter
+    from instance_seg_ros.learning.grasp_simulation.rounds import RoundSettings
+    from instance_seg_ros.learning.grasp_simulation.scenes import SCENES
 
     if args.keep_weights and args.fit_quality is None:
         raise InputError("--keep-weights says how --fit-quality fits, and was given without it")
@@ -168,11 +167,29 @@ def run(args: argparse.Namespace) -> int:
     settings = RoundSettings(
         args.objects, args.sensor, args.pad_friction or pipeline.gripper.pad_friction, args.masks == "network"
     )
+    with contextlib.nullcontext() if args.out is None else claimed_folder(args.out, "--out"):
+        return _simulate(args, pipeline, scenes, planners, settings)
+
+
+def _simulate(
+    args: argparse.Namespace,
+    pipeline: PipelineSettings,
+    scenes: list[str],
+    planners: dict[str, Planner],
+    settings: RoundSettings,
+) -> int:
+    """Runs the rounds that are missing in `args.out`, prints them all, and writes the report; the exit status."""
+    from tqdm import tqdm
+
+    from instance_seg_ros.learning.grasp_simulation import report
+    from instance_seg_ros.learning.grasp_simulation.planners import Perception
+    from instance_seg_ros.learning.grasp_simulation.rounds import run_round
+    from instance_seg_ros.segmentation import load_segmenter
+
     wanted = [(scene, name, args.seed + index) for index in range(args.rounds) for scene in scenes for name in planners]
     done: dict[tuple[str, str, int], RoundRecord] = {}
     options = _options(args)
     if args.out is not None:
-        args.out.mkdir(parents=True, exist_ok=True)
         _check_same_run(args.out / _SETTINGS, options)
         done = {(record.scene, record.planner, record.seed): record for record in _kept(args.out / _ROUNDS)}
     perception = Perception(

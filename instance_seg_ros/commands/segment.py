@@ -15,6 +15,7 @@ from tabulate import tabulate
 from instance_seg_ros.commands.helpers.pipeline_options import (
     add_pipeline_arguments,
     add_rerun_argument,
+    check_rerun,
     load_pipeline,
     model_line,
     rerun_listener,
@@ -25,7 +26,7 @@ from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.core.status import names_of
 from instance_seg_ros.files.captures import Capture, capture_folders, read_capture, read_files
 from instance_seg_ros.files.result_files import write_results
-from instance_seg_ros.files.writable import check_file, check_folder
+from instance_seg_ros.files.writable import check_folder
 from instance_seg_ros.pipeline import Pipeline, Scene, SceneObject
 from instance_seg_ros.segmentation.prompts import Prompts, phrases_of
 
@@ -127,7 +128,7 @@ def run(args: argparse.Namespace) -> int:
         if asked and not getattr(args, path):
             raise InputError(f"{option} is answered by a model of its own: give --{path.replace('_', '-')}")
     check_folder(args.out, "--out")  # told before anybody waits for the model
-    check_file(args.rrd, "--rrd")
+    check_rerun(args.rrd)
     pipeline = load_pipeline(args)
     print(model_line(pipeline))
     with rerun_listener(args.rrd) as show:

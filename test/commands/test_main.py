@@ -449,6 +449,15 @@ def test_a_missing_module_of_the_core_is_named_with_its_package(
     assert err == "instance-seg: error: 'bag' needs the module tqdm, which is not installed; pip install tqdm\n"
 
 
+def test_a_rerun_recording_is_refused_before_the_model_is_loaded_where_rerun_is_missing(
+    run: Callable, capture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "rerun", None)
+    options = ("--out", tmp_path / "out", "--rrd", tmp_path / "scenes.rrd", "--model", "nowhere.onnx")
+    _, _, err = run("segment", "--capture", capture, *options)
+    assert "--rrd needs the module rerun, which is not installed; pip install 'instance-seg-ros[rerun]'" in err
+
+
 def test_eval_misses_what_the_report_needs_before_it_loads_the_model(
     run: Callable, capture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from claims import claimed_by_another
 
 from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.files.writable import check_file, check_folder, claimed_folder
@@ -52,22 +51,9 @@ def test_what_cannot_be_written_to_is_told_and_nothing_is_left_behind(
 
 def test_a_folder_that_another_process_works_in_is_refused_until_that_ends(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "run"
-    program = f"""
-import sys
-from pathlib import Path
-from instance_seg_ros.files.writable import claimed_folder
-with claimed_folder(Path({str(folder)!r}), "--out"):
-    print("claimed", flush=True)
-    sys.stdin.read()
-"""
-    other = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert other.stdout is not None
-    assert other.stdout.readline() == "claimed\n"
     told = pytest.raises(InputError, match=f"another process is at work in --out {folder}: wait for it")
-    with told, claimed_folder(folder, "--out"):
+    with claimed_by_another(folder), told, claimed_folder(folder, "--out"):
         pass
-    other.kill()  # as one that is killed leaves it
-    other.wait()
     with claimed_folder(folder, "--out"):
         assert folder.is_dir()
 

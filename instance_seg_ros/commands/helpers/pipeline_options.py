@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from instance_seg_ros.core import arguments
 from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.core.parameters import PipelineSettings, SegmentationSettings, stages
 from instance_seg_ros.core.settings import SettingsType
+from instance_seg_ros.files.writable import check_file
 from instance_seg_ros.pipeline import Pipeline, Scene
 from instance_seg_ros.results.rerun_recording import RerunRecording
 
@@ -38,23 +40,24 @@ def add_rerun_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
-@contextlib.contextmanager
-def rerun_listener(path: Path | None) -> Iterator[Callable[[Scene], None]]:
-    """What to call with each scene: writes it into the Rerun recording at `path`, or does nothing for None.
+def check_rerun(path: Path | None) -> None:
+    """Raises, before a model is loaded, where no Rerun recording can be written to a path; nothing for None.
 
     Raises:
-        InputError: rerun-sdk is not installed.
+        InputError: rerun-sdk is not installed, or the file cannot be written.
     """
+    if path is not None and importlib.util.find_spec("rerun") is None:
+        raise InputError("--rrd needs the module rerun, which is not installed; pip install 'instance-seg-ros[rerun]'")
+    check_file(path, "--rrd")
+
+
+@contextlib.contextmanager
+def rerun_listener(path: Path | None) -> Iterator[Callable[[Scene], None]]:
+    """What to call with each scene: writes it into the Rerun recording at `path`, or does nothing for None."""
     if path is None:
         yield lambda scene: None
         return
-    try:
-        recording = RerunRecording(path)
-    except ModuleNotFoundError as error:
-        raise InputError(
-            f"--rrd needs the module {error.name}, which is not installed; pip install 'instance-seg-ros[rerun]'"
-        ) from error
-    with recording:
+    with RerunRecording(path) as recording:
         yield recording.write
 
 

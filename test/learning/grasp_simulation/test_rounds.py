@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from claims import claimed_by_another
 from scipy.stats import binomtest
 
 from instance_seg_ros.commands.main import main
@@ -304,6 +305,13 @@ def test_the_command_keeps_rounds_and_goes_on_where_it_stopped(
     assert "1 rounds to run, 2 for each of packed and top-down: some 1 min where no other work runs" in printed.err
     assert run_command(tmp_path, "--rounds", "2", "--pad-friction", "0.3") == 2
     assert "other options (pad_friction)" in capsys.readouterr().err
+
+
+def test_two_commands_do_not_keep_rounds_in_one_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with claimed_by_another(tmp_path):
+        assert run_command(tmp_path, "--rounds", "1") == 2
+    assert f"another process is at work in --out {tmp_path}" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == [".in_use"]
 
 
 @pytest.mark.parametrize(
