@@ -200,7 +200,7 @@ class Transform:
     def apply(self, points_m: FloatArray) -> FloatArray:
         """Map (..., 3) points from frame b to frame a; the dtype of the points is kept."""
         dtype = points_m.dtype
-        return points_m @ self.rotation.T.astype(dtype) + self.translation_m.astype(dtype)
+        return points_m @ self.rotation.T.astype(dtype, copy=False) + self.translation_m.astype(dtype, copy=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,7 +228,7 @@ class Plane:
 
     def height_m(self, points_m: FloatArray) -> FloatArray:
         """Signed distance of (..., 3) points above the plane, (...), metres."""
-        return points_m @ self.normal.astype(points_m.dtype) + points_m.dtype.type(self.offset_m)
+        return points_m @ self.normal.astype(points_m.dtype, copy=False) + points_m.dtype.type(self.offset_m)
 
     def project(self, points_m: FloatArray) -> FloatArray:
         """The nearest points on the plane, (..., 3)."""

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.core.geometry import length
+from instance_seg_ros.core.rows import rows_of
 from instance_seg_ros.grasping import pair_kernels
 from instance_seg_ros.grasping.object_body import Body
 
@@ -53,7 +54,7 @@ class ContactPairs:
 
     def __getitem__(self, which: NDArray) -> ContactPairs:
         """Those at (K,) indices, or those that (C,) bool names."""
-        return ContactPairs(*(values[which] for values in vars(self).values()))
+        return ContactPairs(*(rows_of(values, which) for values in vars(self).values()))
 
     def joined(self, *others: ContactPairs) -> ContactPairs:
         """With others behind them."""
@@ -104,7 +105,7 @@ def antipodal_pairs(
         points_m, normals, math.cos(math.atan(friction)), max_opening_m, _MAX_FEASIBLE
     )
     assumed = (origin[first] > 0).astype(np.int64) + (origin[second] > 0)
-    return ContactPairs(points_m[first], points_m[second], cosine, assumed)
+    return ContactPairs(rows_of(points_m, first), rows_of(points_m, second), cosine, assumed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +127,7 @@ class Poses:
 
     def __getitem__(self, which: NDArray) -> Poses:
         """Those at (K,) indices, or those that (C,) bool names."""
-        return Poses(*(values[which] for values in vars(self).values()))
+        return Poses(*(rows_of(values, which) for values in vars(self).values()))
 
     def joined(self, *others: Poses) -> Poses:
         """With others behind them."""

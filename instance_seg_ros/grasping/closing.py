@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from instance_seg_ros.core.rows import rows_of
 from instance_seg_ros.grasping import pose_kernels
 from instance_seg_ros.grasping.candidates import Poses
 from instance_seg_ros.grasping.gripper import Gripper
@@ -69,7 +70,7 @@ class Closed:
 
     def __getitem__(self, which: NDArray) -> Closed:
         """Those at (K,) indices, or those that (C,) bool names."""
-        return Closed(self.values[which])
+        return Closed(rows_of(self.values, which))
 
     def joined(self, *others: Closed) -> Closed:
         """With others behind them."""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.geometry import Plane, Transform
+from instance_seg_ros.core.rows import rows_of
 from instance_seg_ros.core.status import PARTLY_SEEN, Status
 from instance_seg_ros.grasping import pair_kernels, scene_kernels
 from instance_seg_ros.lifting import Completion, Instance3D
@@ -114,10 +115,9 @@ class Body:
             side = np.abs(surface.normals[known, 2]) < _UPRIGHT_SLOPE
             known, doubtful = np.concatenate([known[~side], doubtful]), known[side]
         if len(known) and len(doubtful):
-            near = pair_kernels.any_near(points_m[doubtful], points_m[known], _KNOWN_NEAR_M)
+            near = pair_kernels.any_near(rows_of(points_m, doubtful), rows_of(points_m, known), _KNOWN_NEAR_M)
             kept = np.concatenate([known, doubtful[~near]])
-        # Column by column: along so short an axis NumPy takes ten times as long.
-        (low_x_m, high_x_m), (low_y_m, high_y_m) = ((axis_m.min(), axis_m.max()) for axis_m in points_m[:, :2].T)
+        low_x_m, high_x_m, low_y_m, high_y_m = pair_kernels.level_extents(points_m)
         middle_m = shape.middle_m
         if middle_m is None or not shape.is_round:
             middle_m = np.array([(low_x_m + high_x_m) / 2, (low_y_m + high_y_m) / 2])
@@ -127,8 +127,8 @@ class Body:
         return cls(
             label=label,
             T_camera_body=shape.T_camera_shape,
-            points_m=points_m[kept],
-            normals=surface.normals[kept],
+            points_m=rows_of(points_m, kept),
+            normals=rows_of(surface.normals, kept),
             origin=origin[kept],
             centre_m=np.array([*middle_m, shape.size_m[2] / 2]),
             size_m=np.array([high_x_m - low_x_m, high_y_m - low_y_m, shape.size_m[2]]),
@@ -163,7 +163,7 @@ class Body:
 
         Of what something else hides that would leave every tenth object of a heap without a grasp, for nothing.
         """
-        hidden_m = self.points_m[self.origin != MEASURED]
+        hidden_m = rows_of(self.points_m, self.origin != MEASURED)
         if self.beyond_border:
             hidden_m = np.concatenate([hidden_m, self.doubtful_m])
         return np.asarray(self.T_camera_body.apply(hidden_m))

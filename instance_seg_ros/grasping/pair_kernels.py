@@ -155,6 +155,16 @@ def most_promising(
     return chosen[:found].copy()
 
 
+@kernel("float64[:, ::1]")
+def level_extents(points_m: Floats) -> tuple[float, float, float, float]:
+    """From where to where points (N, 3), N > 0, reach along x and along y."""
+    low_x, high_x, low_y, high_y = points_m[0, 0], points_m[0, 0], points_m[0, 1], points_m[0, 1]
+    for n in range(1, len(points_m)):
+        x, y = points_m[n, 0], points_m[n, 1]
+        low_x, high_x, low_y, high_y = min(low_x, x), max(high_x, x), min(low_y, y), max(high_y, y)
+    return low_x, high_x, low_y, high_y
+
+
 @kernel("float64[:, ::1]", "float64[:, ::1]", "float64[::1]", "float64[::1]")
 def approaches(first_m: Floats, second_m: Floats, up: Floats, tilts: Floats) -> Floats:
     """Rotations (T * C, 3, 3) of the poses that close on each pair of contacts, tilt by tilt.

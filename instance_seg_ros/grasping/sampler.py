@@ -74,10 +74,7 @@ class GraspSampler:
         if not self.settings.enabled:
             return tuple(InstanceGrasps((), Status.GRASPING_DISABLED) for _ in lifted.instances)
         results = [InstanceGrasps((), Status.NO_GRASP_CANDIDATE)] * len(lifted.instances)
-        labels = np.zeros(frame.depth_m.shape, dtype=np.int16)
-        for label, instance in enumerate(lifted.instances, start=1):
-            labels.reshape(-1)[instance.pixels] = label
-        masks = _masks(labels, lifted.instances) if instances is None else np.ascontiguousarray(instances.masks)
+        masks = _masks(frame, lifted.instances) if instances is None else np.ascontiguousarray(instances.masks)
         if not frame.depth_m.flags.c_contiguous:
             frame = replace(frame, depth_m=np.ascontiguousarray(frame.depth_m))
         bounds = [bounds_of(mask) for mask in masks] if instances is None else instances.bounds
@@ -90,6 +87,7 @@ class GraspSampler:
         tried = [(body, *self._tries(body)) for body in bodies]
         if not any(len(tries) for _, tries, _ in tried):
             return tuple(results)  # what is around the objects is asked for by nobody
+        labels = _labels(frame, lifted.instances)
         for label, (mask, own) in enumerate(zip(masks, bounds, strict=True), start=1):
             crop = crop_around(own, labels.shape, 0)
             np.copyto(labels[crop], label, where=mask[crop] & (labels[crop] == 0))
@@ -289,6 +287,14 @@ def status_of(grasps: Sequence[Grasp], rejected: Counter[Rejection]) -> Status:
     return Status.NO_COLLISION_FREE_GRASP if last or around > itself else Status.NO_GRASP_CANDIDATE
 
 
-def _masks(labels: NDArray[np.int16], instances: Sequence[Instance3D]) -> NDArray[np.bool_]:
+def _labels(frame: RgbdFrame, instances: Sequence[Instance3D]) -> NDArray[np.int16]:
+    """(H, W) 1 + index of the instance that lifting kept a pixel for; 0 for none."""
+    labels = np.zeros(frame.depth_m.shape, dtype=np.int16)
+    for label, instance in enumerate(instances, start=1):
+        labels.reshape(-1)[instance.pixels] = label
+    return labels
+
+
+def _masks(frame: RgbdFrame, instances: Sequence[Instance3D]) -> NDArray[np.bool_]:
     """(N, H, W) the pixels that lifting kept of each instance."""
-    return labels == np.arange(1, len(instances) + 1, dtype=np.int16)[:, None, None]
+    return _labels(frame, instances) == np.arange(1, len(instances) + 1, dtype=np.int16)[:, None, None]

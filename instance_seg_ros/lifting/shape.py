@@ -348,7 +348,7 @@ def outline_walls(points_m: FloatArray, height_m: float) -> tuple[FloatArray, Fl
     rises_m, falls_m = _LEAN_SHARE * (height_m - heights_m), _LEAN_SHARE * heights_m
     # All heights below each other in one image: the empty rim of each is wider than what the filters reach.
     higher, lower = (
-        (top_m >= level_m[:, None, None]).astype(np.uint8).reshape(-1, top_m.shape[1])
+        (top_m >= level_m[:, None, None]).view(np.uint8).reshape(-1, top_m.shape[1])
         for level_m in (heights_m + rises_m, heights_m - falls_m)
     )
     set_back_m, reach_m = (
