@@ -6,11 +6,16 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from instance_seg_ros.bags.reader import DEFAULT_TOLERANCE_S, FrameReader, InputCounts, topics_of
 from instance_seg_ros.bags.storage import BagError, opened_bag
 from instance_seg_ros.bags.writer import new_bag
+from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.messages.types import load_typestore
 from instance_seg_ros.pipeline import Pipeline, Scene
@@ -65,6 +70,8 @@ def process_bag(
     max_frames: int | None = None,
     T_color_depth: Transform | None = None,
     rectified: bool = False,
+    fixed_frame: str = "",
+    level_frame: str = "",
     progress: Callable[[int, int], None] = lambda read, total: None,
     listener: Callable[[Scene], None] = lambda scene: None,
 ) -> BagSummary:
@@ -79,13 +86,16 @@ def process_bag(
         source: a rosbag2 folder, or a single .mcap or .db3 file.
         target: folder of the new bag; must not exist.
         tolerance_s, T_color_depth, rectified: see `FrameReader`.
+        fixed_frame: the frame that tracks are kept in, in which transforms of the bag tell where the camera is; a frame
+            whose pose they do not tell is lost. Empty: where the camera is, is told by what it sees.
+        level_frame: a frame whose z axis is up, by which supports are found; empty for none.
         storage: a key of `STORAGES`; None takes that of `source`.
         copy_inputs: copy the camera's topics and /tf_static too, so that the new bag can be played by itself.
         progress: called with the number of messages read and in total.
         listener: called with each scene.
 
     Raises:
-        BagError: when the bag cannot be read, has no such camera, or the target cannot be written.
+        BagError: when the bag cannot be read, has no such camera or no such frame, or the target cannot be written.
     """
     started_s = time.perf_counter()
     _check_target(target)
@@ -95,10 +105,17 @@ def process_bag(
     with opened_bag(source) as bag, new_bag(target, storage or bag.storage, typestore) as results:
         topics = topics_of(bag, topic_overrides)
         max_opening_m = pipeline.grasp_sampler.gripper_settings.max_opening_m
-        frames = FrameReader(bag, typestore, topics, tolerance_s, summary, T_color_depth, rectified, max_opening_m)
+        pose_frames = {frame for frame in (fixed_frame, level_frame) if frame}
+        frames = FrameReader(
+            bag, typestore, topics, tolerance_s, summary, T_color_depth, rectified, max_opening_m, pose_frames
+        )
         copy = results.copy if copy_inputs else lambda message: None
         for time_ns, frame in frames.read(copy, progress):
-            scene = pipeline.run(frame)
+            T_fixed_camera = frames.pose(fixed_frame, frame) if fixed_frame else None
+            if fixed_frame and T_fixed_camera is None:
+                summary.lost[f"the pose of {frame.frame_id!r} in {fixed_frame!r} at its time is not in the bag"] += 1
+                continue
+            scene = pipeline.run(frame, T_fixed_camera, partial(_up, frames, frame, level_frame, summary.warnings))
             results.write(time_ns, scene, pipeline.grasp_sampler.settings)
             listener(scene)
             summary.frames += 1
@@ -110,3 +127,18 @@ def process_bag(
                 break
     summary.elapsed_s = time.perf_counter() - started_s
     return summary
+
+
+def _up(frames: FrameReader, frame: RgbdFrame, level_frame: str, warnings: list[str]) -> NDArray[np.float64] | None:
+    """(3,) the way up in the camera's frame, where it is asked for and known; that it is not is told once."""
+    if not level_frame:
+        return None
+    T_level_camera = frames.pose(level_frame, frame)
+    if T_level_camera is not None:
+        return T_level_camera.rotation[2]
+    warning = (
+        f"the pose of {frame.frame_id!r} in {level_frame!r} is not known at all times: supports without the way up"
+    )
+    if warning not in warnings:
+        warnings.append(warning)
+    return None

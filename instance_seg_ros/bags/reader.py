@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from rosbags.serde import SerdeError
 from rosbags.typesys.store import Typestore
 
 from instance_seg_ros.bags.names import TF_MESSAGE, TF_STATIC_TOPIC, TF_TOPIC
-from instance_seg_ros.bags.storage import Bag, RecordedMessage, opened_bag
+from instance_seg_ros.bags.storage import Bag, BagError, RecordedMessage, opened_bag
 from instance_seg_ros.bags.topics import BagTopics, find_topics
 from instance_seg_ros.bags.transforms import FrameTree, chain_to_root
 from instance_seg_ros.core.camera import RgbdFrame
@@ -98,6 +98,7 @@ class FrameReader:
             takes it from /tf_static, or else from /tf at the time of the image.
         rectified: the images are rectified, see `messages.lens.camera_of_rectified`.
         max_opening_m: of the gripper, see `scale_fault`.
+        pose_frames: the frames that `pose` will be asked for.
     """
 
     def __init__(
@@ -110,8 +111,10 @@ class FrameReader:
         T_color_depth: Transform | None = None,
         rectified: bool = False,
         max_opening_m: float = 0.0,
+        pose_frames: Collection[str] = (),
     ) -> None:
         self._bag = bag
+        self._pose_frames = pose_frames
         self._max_opening_m = max_opening_m
         self._typestore = typestore
         self._topics = topics
@@ -140,7 +143,7 @@ class FrameReader:
             progress: called with the number of messages read and in total.
 
         Raises:
-            BagError: when the bag cannot be read to its end.
+            BagError: when the bag cannot be read to its end, or no transform in it knows one of the `pose_frames`.
         """
         wanted = {*self._topics.names(), TF_STATIC_TOPIC}
         total = self._bag.count(wanted)
@@ -159,6 +162,10 @@ class FrameReader:
         if self._matcher.pairer.unpaired_colors:
             cause = f"no depth image within {self._tolerance_s * 1000:g} ms{self._nearest_text()}"
             self._counts.lost[cause] += self._matcher.pairer.unpaired_colors
+
+    def pose(self, target_frame: str, frame: RgbdFrame) -> Transform | None:
+        """`T_target_camera` at the frame's time, while frames are read; None where no transform tells it."""
+        return self._frames.lookup(target_frame, frame.frame_id, frame.stamp_ns)
 
     def _nearest_text(self) -> str:
         """How far in time depth is from unpaired colour images, for users who might raise the tolerance."""
@@ -247,14 +254,27 @@ class FrameReader:
             self._take_transform(TF_STATIC_TOPIC, self._frames.add_static, stamped)
 
     def _take_moving_transforms(self) -> None:
-        """Remembers transforms between the cameras where no static ones are; a robot's many others are not kept."""
+        """Remembers transforms on the ways that are asked for where no static ones are; not a robot's many others."""
         color_frame, depth_frame = self._first_frame_id(self._topics.color), self._first_frame_id(self._topics.depth)
-        if self._T_color_depth is not None or self._frames.lookup(color_frame, depth_frame, 0) is not None:
+        targets = [*self._pose_frames, *((depth_frame,) if self._T_color_depth is None else ())]
+        open_ways = [target for target in targets if self._frames.lookup(target, color_frame, 0) is None]
+        if not open_ways:
             return
         parents = self._frames.parents()
         for stamped in self._transforms(TF_TOPIC):
             parents.setdefault(stamped.child_frame_id, stamped.header.frame_id)
-        needed = {*chain_to_root(parents, color_frame)} ^ {*chain_to_root(parents, depth_frame)}
+        known = {*parents, *parents.values()}
+        for unknown in sorted(set(self._pose_frames) - known):
+            raise BagError(
+                f"no transform of the recording has the frame {unknown!r}; "
+                + (
+                    f"there are {', '.join(sorted(known))}"
+                    if known
+                    else f"there is neither {TF_TOPIC} nor a static one"
+                )
+            )
+        of_color = {*chain_to_root(parents, color_frame)}
+        needed = {frame for target in open_ways for frame in of_color ^ {*chain_to_root(parents, target)}}
         for stamped in self._transforms(TF_TOPIC):
             if stamped.child_frame_id in needed:
                 self._take_transform(TF_TOPIC, self._frames.add_moving, stamped)

@@ -14,7 +14,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.serde import SerdeError
 from rosbags.typesys.store import Typestore
 
-from instance_seg_ros.bags.names import TF_MESSAGE, TF_STATIC_TOPIC
+from instance_seg_ros.bags.names import TF_MESSAGE
 from instance_seg_ros.bags.storage import BagError, opened_bag
 from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.core.parameters import PipelineSettings, stages
@@ -99,10 +99,15 @@ class RecordedSettings:
         return Transform.from_text(text) if text.strip() else None
 
 
-def static_transform(
-    typestore: Typestore, time_ns: int, frames: tuple[str, str], T_parent_child: Transform
+def recorded_transform(
+    typestore: Typestore,
+    topic: str,
+    time_ns: int,
+    frames: tuple[str, str],
+    T_parent_child: Transform,
+    stamp_ns: int | None = None,
 ) -> Recorded:
-    """A message on /tf_static with the pose of the second frame in the first."""
+    """A message on /tf or /tf_static with the pose of the second frame in the first, at a stamp or when it came."""
     make = message_factory(typestore)
     x, y, z, w = T_parent_child.quaternion_xyzw.tolist()
     transform = make(
@@ -112,12 +117,12 @@ def static_transform(
     )
     stamped = make(
         "geometry_msgs/msg/TransformStamped",
-        header=header(make, time_ns, frames[0]),
+        header=header(make, time_ns if stamp_ns is None else stamp_ns, frames[0]),
         child_frame_id=frames[1],
         transform=transform,
     )
     message = make(TF_MESSAGE, transforms=[stamped])
-    return Recorded(TF_STATIC_TOPIC, TF_MESSAGE, time_ns, bytes(typestore.serialize_cdr(message, TF_MESSAGE)))
+    return Recorded(topic, TF_MESSAGE, time_ns, bytes(typestore.serialize_cdr(message, TF_MESSAGE)))
 
 
 def write_recording(path: Path, messages: Iterable[Recorded], typestore: Typestore) -> None:

@@ -10,10 +10,11 @@ from pathlib import Path
 from tabulate import tabulate
 from tqdm import tqdm
 
+from instance_seg_ros.bags.names import TF_TOPIC
 from instance_seg_ros.bags.process import BagSummary, check_bag, process_bag
 from instance_seg_ros.bags.reader import DEFAULT_TOLERANCE_S
 from instance_seg_ros.bags.recording import RecordedSettings, read_settings
-from instance_seg_ros.bags.storage import STORAGES
+from instance_seg_ros.bags.storage import STORAGES, opened_bag
 from instance_seg_ros.commands.helpers.pipeline_options import (
     add_pipeline_arguments,
     add_rerun_argument,
@@ -30,6 +31,7 @@ from instance_seg_ros.files.writable import check_folder
 from instance_seg_ros.pipeline import Pipeline
 from instance_seg_ros.tracking.tracker import TimeStep
 
+_POSE_FRAMES = ("fixed_frame", "level_frame")
 EPILOG = """\
 Writes a bag with /instance_seg/instances (instance_seg_ros/msg/InstanceArray), /instance_seg/label_image,
 /instance_seg/overlay/compressed, /instance_seg/camera_info (of these images, without distortion), /instance_seg/cloud
@@ -39,11 +41,13 @@ played together.
 
 The camera's topics are found by type and name; depth that is aligned to colour and raw images are preferred. Depth that
 is not aligned is registered here, with the CameraInfo of both cameras and /tf_static or /tf (or --depth-camera-pose).
+Of a camera that moves, --fixed-frame takes the poses from /tf, as the node does.
 From a recording that was cut short, all complete messages are read.
 
 examples:
   instance-seg bag recording --out recording_segmented
   instance-seg bag instance_seg_2026-11-26T17-40-12_081204566.mcap --out again --as-recorded
+  instance-seg bag recording --out result --fixed-frame map --level-frame map
   instance-seg bag recording.mcap --out result --color-topic /cam/rgb --depth-topic /cam/depth --copy-inputs
 """
 
@@ -80,6 +84,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rectified", action="store_true", help="the images are rectified: P of the CameraInfo describes them, not K"
     )
     parser.add_argument(
+        "--fixed-frame",
+        default="",
+        metavar="FRAME",
+        help="keep tracks in this frame, such as map: /tf tells where the camera is (default: what it sees tells that)",
+    )
+    parser.add_argument(
+        "--level-frame",
+        default="",
+        metavar="FRAME",
+        help="a frame whose z axis is up, by /tf: nothing steep is a support (default: what is seen tells where up is)",
+    )
+    parser.add_argument(
         "--as-recorded",
         action="store_true",
         help="IN was written by the node's service record: take the topics and all settings from it, not from options",
@@ -108,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
     pipeline = _recorded_pipeline(args, recorded) if args.as_recorded and recorded else load_pipeline(args)
     print(model_line(pipeline))
     if recorded is not None:
-        print(_comparison(pipeline, recorded, args.as_recorded))
+        print(_comparison(pipeline, recorded, args))
     with (
         tqdm(unit="msg", desc=args.source.name, leave=False, disable=None) as bar,
         rerun_listener(args.rrd) as show_scene,
@@ -129,6 +145,8 @@ def run(args: argparse.Namespace) -> int:
             max_frames=args.max_frames,
             T_color_depth=args.depth_camera_pose,
             rectified=args.rectified,
+            fixed_frame=args.fixed_frame,
+            level_frame=args.level_frame,
             progress=show,
             listener=show_scene,
         )
@@ -146,6 +164,10 @@ def _take_recorded(args: argparse.Namespace, topics: dict[str, str | None], reco
         args.depth_camera_pose = recorded.T_color_depth
     except ValueError as error:
         raise InputError(f"{args.source}: depth_camera_pose {error}") from error
+    with opened_bag(args.source) as bag:
+        has_poses = TF_TOPIC in bag.types
+    for name in _POSE_FRAMES:
+        setattr(args, name, str(recorded.parameters.get(name, "")) if has_poses else "")
     args.rectified = bool(recorded.parameters.get("rectified_inputs", False))
     args.tolerance_s = float(recorded.parameters.get("sync_tolerance_s", DEFAULT_TOLERANCE_S))
     if args.model is None and recorded.parameters.get("model_path"):
@@ -162,15 +184,16 @@ def _recorded_pipeline(args: argparse.Namespace, recorded: RecordedSettings) -> 
     return Pipeline.from_settings(dataclasses.replace(settings, segmentation=segmentation), args.model)
 
 
-def _comparison(pipeline: Pipeline, recorded: RecordedSettings, as_recorded: bool) -> str:
+def _comparison(pipeline: Pipeline, recorded: RecordedSettings, args: argparse.Namespace) -> str:
     """Whether the same numbers can be expected of a recording of the node."""
-    if not as_recorded:
+    if not args.as_recorded:
         return "IN holds the settings of the node that wrote it: --as-recorded takes them in place of the options"
     now = {"digest": pipeline.segmenter.info.digest, "backend": pipeline.segmenter.backend}
     then = {name: recorded.model.get(name) for name in now}
     other = [f"{name} was {then[name]}, is {now[name]}" for name in now if then[name] != now[name]]
-    if level_frame := recorded.parameters.get("level_frame"):
-        other.append(f"the way up, known from level_frame {level_frame!r}, is not in IN")
+    for name in _POSE_FRAMES:
+        if (frame := recorded.parameters.get(name)) and not getattr(args, name):
+            other.append(f"the camera's poses in {name} {frame!r} are not in IN")
     for name, values in recorded.changed.items():
         before = ", then ".join(map(repr, values))
         other.append(f"{name} was {before} in earlier frames of IN, is {recorded.parameters.get(name)!r}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -75,6 +76,7 @@ class Answers:
         transforms: poses of frames in each other.
         health: counts frames and times.
         problems: gets a report of each frame that is odd or cannot be used.
+        note_pose: gets the stamp, the frames (parent, child) and the pose of each that a frame was answered with.
 
     Attributes:
         registration: how depth came to lie on colour since the node was activated.
@@ -82,13 +84,20 @@ class Answers:
     """
 
     def __init__(
-        self, node: Node, settings: NodeParameters, transforms: Tf | NoTf, health: Health, problems: ProblemLog
+        self,
+        node: Node,
+        settings: NodeParameters,
+        transforms: Tf | NoTf,
+        health: Health,
+        problems: ProblemLog,
+        note_pose: Callable[[int, tuple[str, str], Transform], None],
     ) -> None:
         self._node = node
         self._settings = settings
         self._transforms = transforms
         self._health = health
         self._problems = problems
+        self._note_pose = note_pose
         self._logged_registration = ""
         self.corrected = ""
         self.registration = Registration()
@@ -255,14 +264,19 @@ class Answers:
 
     def _pose_in_fixed_frame(self, frame: RgbdFrame, fixed_frame: str) -> Transform:
         try:
-            return self._transforms.lookup(fixed_frame, frame.frame_id, frame.stamp_ns)
+            T_fixed_camera = self._transforms.lookup(fixed_frame, frame.frame_id, frame.stamp_ns)
         except ValueError as error:
             raise UnusableFrameError(shortened(str(error))) from error
+        self._note_pose(frame.stamp_ns, (fixed_frame, frame.frame_id), T_fixed_camera)
+        return T_fixed_camera
 
     def _up(self, frame: RgbdFrame, level_frame: str) -> NDArray[np.float64] | None:
         """The way up, where `level_frame` knows it; None while tf does not, which is told."""
         try:
-            return self._transforms.lookup(level_frame, frame.frame_id, frame.stamp_ns).rotation[2]
+            T_level_camera = self._transforms.lookup(level_frame, frame.frame_id, frame.stamp_ns)
         except ValueError as error:
             self._problems.report("level_frame", f"{shortened(str(error))}; supports are found without the way up")
             return None
+        # As a child of the camera: that has another parent where it is told in the fixed frame, too.
+        self._note_pose(frame.stamp_ns, (frame.frame_id, level_frame), T_level_camera.inverse())
+        return T_level_camera.rotation[2]

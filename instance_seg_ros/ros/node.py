@@ -129,7 +129,9 @@ class InstanceSegNode(LifecycleNode):
             raise
         self._recorder = Recorder(lambda: self._settings.current.node)
         self._clicks = Clicks(self, self._transforms, self._problems.report)
-        self._answers = Answers(self, self._settings, self._transforms, self._health, self._problems)
+        self._answers = Answers(
+            self, self._settings, self._transforms, self._health, self._problems, self._recorder.take_pose
+        )
         # Steady, so that diagnostics come and calls end even while a simulated time stands still.
         steady_clock, concurrent = Clock(clock_type=ClockType.STEADY_TIME), ConcurrentGroup()
         Services(self, self._requests, self._state, self._write_recording, concurrent, steady_clock)

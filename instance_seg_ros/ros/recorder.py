@@ -24,8 +24,8 @@ _SMALL_MESSAGE_BYTES = 2000
 _VERTEX_BYTES = 130
 """Of a completed shape: a message of its own."""
 _BYTES_PER_MB = 1e6
-_MOST_CHANGES = 1000
-"""Changes of settings that are kept: while no message comes, none of them is let go for its time."""
+_MOST_CHANGES = _MOST_POSES = 1000
+"""Changes of settings, and poses, that are kept: while no message comes, none of them is let go for its time."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,14 @@ class _Kept:
     time_ns: int
     message: Any
     size_bytes: int
+
+
+@dataclass(frozen=True)
+class _Pose:
+    time_ns: int
+    stamp_ns: int
+    frames: tuple[str, str]
+    T_parent_child: Transform
 
 
 class Recorder:
@@ -48,6 +56,7 @@ class Recorder:
         self._lock = threading.Lock()
         self._kept: deque[_Kept] = deque()
         self._changes: deque[tuple[int, Mapping[str, SettingValue]]] = deque(maxlen=_MOST_CHANGES)
+        self._poses: deque[_Pose] = deque(maxlen=_MOST_POSES)
         self._size_bytes = 0
         # Never set back, as the computer's clock is when it is synchronised: what is kept would be so for as long.
         self._steady_to_clock_ns = time.time_ns() - time.monotonic_ns()
@@ -71,12 +80,20 @@ class Recorder:
                 self._size_bytes -= self._kept.popleft().size_bytes
             while self._changes and not (self._kept and self._changes[0][0] >= self._kept[0].time_ns):
                 self._changes.popleft()
+            while self._poses and not (self._kept and self._poses[0].time_ns >= self._kept[0].time_ns):
+                self._poses.popleft()
 
     def take_change(self, before: Mapping[str, SettingValue]) -> None:
         """Keeps what settings were until now, by the names of the parameters."""
         if before:
             with self._lock:
                 self._changes.append((self._now_ns(), before))
+
+    def take_pose(self, stamp_ns: int, frames: tuple[str, str], T_parent_child: Transform) -> None:
+        """Keeps the pose of the second frame in the first that an image of that stamp was answered with."""
+        pose = _Pose(self._now_ns(), stamp_ns, frames, T_parent_child)
+        with self._lock:
+            self._poses.append(pose)
 
     def changed(self) -> dict[str, list[SettingValue]]:
         """The values that settings had while messages came that are kept, before those of now, oldest first."""
@@ -98,7 +115,7 @@ class Recorder:
         standing: Iterable[tuple[str, Any]],
         depth_camera: tuple[tuple[str, str], Transform] | None,
     ) -> tuple[Path, float]:
-        """Writes what is kept as one MCAP file.
+        """Writes what is kept as one MCAP file, poses as transforms on /tf.
 
         Args:
             settings_text: how the node is set, see `bags.recording`.
@@ -115,11 +132,12 @@ class Recorder:
             ImportError: rosbags is not installed.
             OSError: the file cannot be written.
         """
-        from instance_seg_ros.bags.recording import SETTINGS_TOPIC, Recorded, static_transform, write_recording
+        from instance_seg_ros.bags.names import TF_STATIC_TOPIC, TF_TOPIC
+        from instance_seg_ros.bags.recording import SETTINGS_TOPIC, Recorded, recorded_transform, write_recording
         from instance_seg_ros.messages.types import load_typestore
 
         with self._lock:
-            kept = list(self._kept)
+            kept, poses = list(self._kept), list(self._poses)
         if not kept:
             raise ValueError("no message came in the last seconds; record_seconds or record_megabytes may be 0")
         first_ns, last_ns = kept[0].time_ns, kept[-1].time_ns
@@ -137,7 +155,11 @@ class Recorder:
             for each in kept
         ]
         if depth_camera is not None:
-            messages.append(static_transform(typestore, first_ns, *depth_camera))
+            messages.append(recorded_transform(typestore, TF_STATIC_TOPIC, first_ns, *depth_camera))
+        messages += [
+            recorded_transform(typestore, TF_TOPIC, each.time_ns, each.frames, each.T_parent_child, each.stamp_ns)
+            for each in poses
+        ]
         write_recording(path, messages, typestore)
         return path, (last_ns - first_ns) / 1e9
 

@@ -14,12 +14,15 @@ from instance_seg_ros.bags.process import process_bag
 from instance_seg_ros.bags.storage import BagError
 from instance_seg_ros.commands import main
 from instance_seg_ros.core.camera import RgbdFrame
+from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.messages import outgoing
-from instance_seg_ros.pipeline import Pipeline
+from instance_seg_ros.pipeline import Pipeline, Scene
 from instance_seg_ros.tracking.tracker import TimeStep
 
 COLOR, COLOR_INFO = "/camera/color/image_raw", "/camera/color/camera_info"
 ALIGNED, ALIGNED_INFO = "/camera/aligned_depth_to_color/image_raw", "/camera/aligned_depth_to_color/camera_info"
+START_NS = 1_700_000_000_000_000_000
+"""The stamp of the first frame of `recorded`."""
 
 
 def stamp_of(message: Any) -> int:
@@ -68,6 +71,77 @@ def test_tracks_keep_their_ids_through_the_bag(
     ids = [{instance.track_id for instance in array.instances} for array in arrays]
     assert len(ids[0]) == 2
     assert ids == [ids[0]] * 4
+
+
+@pytest.fixture
+def poses_given(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Transform | None, np.ndarray | None]]:
+    """Where the camera is and which way is up, as the pipeline is told for each frame."""
+    given, run = [], Pipeline.run
+
+    def watched(
+        self: Pipeline, frame: RgbdFrame, T_fixed_camera: Transform | None, up: Callable[[], np.ndarray | None]
+    ) -> Scene:
+        given.append((T_fixed_camera, up()))
+        return run(self, frame, T_fixed_camera, up)
+
+    monkeypatch.setattr(Pipeline, "run", watched)
+    return given
+
+
+def test_transforms_tell_where_a_camera_is_and_which_way_is_up(
+    tmp_path: Path,
+    pipeline: Pipeline,
+    write_bag: Callable,
+    recorded: list,
+    frames: list[RgbdFrame],
+    transform_message: Callable,
+    poses_given: list[tuple[Transform, np.ndarray]],
+) -> None:
+    """The arm moves by 1 cm a frame; the camera, turned over, lies 5 cm above its flange."""
+    mounted = transform_message("flange", frames[0].frame_id, (0.0, 0.0, 0.05))
+    turn = mounted.transforms[0].transform.rotation
+    turn.x, turn.w = 1.0, 0.0
+    recorded.append(("/tf_static", START_NS, mounted))
+    for index, frame in enumerate(frames):
+        moved = transform_message("map", "flange", (0.01 * index, 0.0, 0.0), frame.stamp_ns)
+        recorded.append(("/tf", frame.stamp_ns + 10_000_000, moved))  # after the images that it belongs to
+    summary = process_bag(write_bag(recorded), tmp_path / "out", pipeline, fixed_frame="map", level_frame="flange")
+    assert (summary.frames, summary.lost, summary.warnings) == (4, {}, [])
+    assert [pose.translation_m.tolist() for pose, _ in poses_given] == [[0.01 * index, 0, 0.05] for index in range(4)]
+    assert all(up.tolist() == [0, 0, -1] for _, up in poses_given)
+
+
+def test_a_frame_whose_pose_is_not_known_is_lost_and_told_and_one_without_the_way_up_is_not(
+    tmp_path: Path, pipeline: Pipeline, write_bag: Callable, recorded: list, transform_message: Callable
+) -> None:
+    late = transform_message("map", "camera_color_optical_frame", (0.0, 0.0, 0.0), START_NS + 560_000_000)
+    source = write_bag([*recorded, ("/tf", START_NS, late)])
+    fixed = process_bag(source, tmp_path / "fixed", pipeline, fixed_frame="map")
+    told = "the pose of 'camera_color_optical_frame' in 'map' at its time is not in the bag"
+    assert (fixed.frames, fixed.lost) == (2, {told: 2})
+    level = process_bag(source, tmp_path / "level", pipeline, level_frame="map")
+    told = "the pose of 'camera_color_optical_frame' in 'map' is not known at all times: supports without the way up"
+    assert (level.frames, level.warnings) == (4, [told])
+
+
+@pytest.mark.parametrize(
+    ("has_tf", "words"),
+    [(True, "has the frame 'wrold'; there are camera_color_optical_frame, world"), (False, "neither /tf nor a static")],
+)
+def test_a_frame_that_no_transform_knows_is_named_with_those_that_there_are(
+    tmp_path: Path,
+    pipeline: Pipeline,
+    write_bag: Callable,
+    recorded: list,
+    transform_message: Callable,
+    has_tf: bool,
+    words: str,
+) -> None:
+    pose = transform_message("world", "camera_color_optical_frame", (0.0, 0.0, 0.0))
+    source = write_bag([*recorded, *([("/tf", START_NS, pose)] if has_tf else [])])
+    with pytest.raises(BagError, match=words):
+        process_bag(source, tmp_path / "out", pipeline, fixed_frame="wrold")
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_storage_can_be_chosen(tmp_path: Path, pipeline: Pipeline, write_bag: Callable, recorded: list) -> None:

@@ -102,7 +102,7 @@ def test_answers_are_those_of_a_pipeline_that_began_with_these_values(
 
         rgbd = messages_for(make_frame(), number * 33_000_000, messages_of)
         answer, _ = node._answers.answer(rgbd, node._pipeline)
-        fresh = Answers(node, node._settings, node._transforms, node._health, node._problems)
+        fresh = Answers(node, node._settings, node._transforms, node._health, node._problems, lambda *_: None)
         expected, _ = fresh.answer(rgbd, blob_pipeline(current.pipeline, None))
 
         assert facts_of(answer) == facts_of(expected), change

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("rclpy")
@@ -21,13 +22,17 @@ from instance_seg_ros.bags.recording import read_settings
 from instance_seg_ros.bags.storage import opened_bag
 from instance_seg_ros.commands.main import main
 from instance_seg_ros.core.camera import RgbdFrame
+from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.core.settings import SettingValue
+from instance_seg_ros.messages.incoming import stamp_ns_of
 from instance_seg_ros.messages.types import load_typestore
 from instance_seg_ros.msg import Grasp, Instance, InstanceArray, Shape
 from instance_seg_ros.pipeline import Pipeline
+from instance_seg_ros.ros.node import InstanceSegNode
 from instance_seg_ros.ros.params import Configuration, changed
 from instance_seg_ros.ros.recorder import Recorder
 from instance_seg_ros.ros.settings import NodeSettings, settings_of
+from instance_seg_ros.ros.transforms import NoTf
 
 MakeFrame = Callable[..., RgbdFrame]
 FRAMES = 3
@@ -101,6 +106,54 @@ def test_a_recording_is_replayed_to_the_same_numbers(
     assert [numbers(answer) for answer in now] == [numbers(answer) for answer in then]
 
 
+def test_a_recording_holds_the_poses_that_its_frames_were_answered_with(
+    make_stage: Callable[..., Any],
+    make_frame: MakeFrame,
+    block_model_path: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """The camera looks at a wall, which supports nothing where the way up is known, and moves by 2 cm a frame."""
+    asked: list[tuple[str, int]] = []
+
+    def lookup(self: NoTf, target: str, source: str, stamp_ns: int) -> Transform:
+        asked.append((target, stamp_ns))
+        moved_m = 0.02 * len({stamp for _, stamp in asked})
+        return Transform(np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]]), np.array([0.0, moved_m, 0.5]))
+
+    monkeypatch.setattr(NoTf, "lookup", lookup)
+    monkeypatch.setattr(InstanceSegNode, "_require_tf", lambda *_: None)
+    stage = make_stage(
+        Pipeline.from_settings,
+        model_path=str(block_model_path),
+        record_folder=str(tmp_path / "recordings"),
+        segmentation__backend="onnxruntime",
+        fixed_frame="map",
+        level_frame="base",
+    )
+    stage.start()
+    for _ in range(FRAMES):
+        stage.answer_to(stage.send_frame(make_frame()))
+    assert stage.call(Trigger, "record", Trigger.Request()).success
+    [path] = (tmp_path / "recordings").iterdir()
+    assert main(["bag", str(path), "--out", str(tmp_path / "again"), "--as-recorded"]) == 0
+    assert "settings as recorded\n" in capfd.readouterr().out
+    then, now = (messages_on(file, "/instance_seg/instances") for file in (path, tmp_path / "again"))
+    assert [[each.status for each in answer.instances] for answer in now] == [
+        [each.status for each in answer.instances] for answer in then
+    ]
+    assert all(each.status & each.STATUS_NO_SUPPORT_PLANE for answer in then for each in answer.instances)
+    tracks = [[each.track_id for each in answer.instances] for answer in then]
+    assert [[each.track_id for each in answer.instances] for answer in now] == tracks
+    transforms = [transform for message in messages_on(path, "/tf") for transform in message.transforms]
+    assert [(each.header.frame_id, each.child_frame_id) for each in transforms[:2]] == [
+        ("camera_color_optical_frame", "base"),
+        ("map", "camera_color_optical_frame"),
+    ]
+    assert sorted({stamp_ns_of(each.header) for each in transforms}) == sorted({stamp_ns for _, stamp_ns in asked})
+
+
 def test_without_the_recorded_settings_that_is_said(
     recorded: Path, tmp_path: Path, block_model_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -117,7 +170,7 @@ def test_of_a_node_that_knew_the_way_up_other_numbers_are_announced(
     levelled = replace(settings, parameters={**settings.parameters, "level_frame": "base_link"})
     monkeypatch.setattr("instance_seg_ros.commands.bag.read_settings", lambda path: levelled)
     assert main(["bag", str(recorded), "--out", str(tmp_path / "again"), "--as-recorded"]) == 0
-    assert "numbers may differ: the way up, known from level_frame 'base_link', is not in IN" in capfd.readouterr().out
+    assert "numbers may differ: the camera's poses in level_frame 'base_link' are not in IN" in capfd.readouterr().out
 
 
 def test_settings_that_changed_within_a_recording_are_announced(
