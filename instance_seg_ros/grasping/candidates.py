@@ -69,7 +69,8 @@ def contact_pairs(body: Body, friction: float, max_opening_m: float) -> ContactP
     their faces, and rims, limbs and handles their own.
     """
     own = _evenly(np.arange(len(body.points_m)), _MAX_SURFACE_POINTS)
-    pairs = antipodal_pairs(body.points_m[own], body.normals[own], body.origin[own], friction, max_opening_m)
+    points_m, normals = rows_of(body.points_m, own), rows_of(body.normals, own)
+    pairs = antipodal_pairs(points_m, normals, body.origin[own], friction, max_opening_m)
     half_m = max(math.hypot(*body.size_m[:2].tolist()) / 2, 1e-3)
     best = pair_kernels.most_promising(
         pairs.first_m,

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.geometry import Plane, Transform
+from instance_seg_ros.core.rows import rows_of
 from instance_seg_ros.grasping import pair_kernels, scene_kernels
 from instance_seg_ros.grasping.candidates import Poses
 from instance_seg_ros.grasping.gripper import Gripper
@@ -99,7 +100,7 @@ class Obstacles:
             ]
         )
         kept = pair_kernels.one_of_each_cell(points_m, owner, np.zeros_like(owner), np.full(3, _VOXEL_M))
-        return cls(points_m[kept], owner[kept], owners)
+        return cls(rows_of(points_m, kept), owner[kept], owners)
 
     def others_near(
         self, centre_m: FloatArray, radius_m: float, label: int, above: Plane | None, T_other_camera: Transform

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.geometry import Plane
 from instance_seg_ros.core.instances import Instances
+from instance_seg_ros.core.rows import rows_of
 from instance_seg_ros.lifting.background_planes import (
     LEAST_BAND,
     REMOVED_TOLERANCES,
@@ -298,7 +299,7 @@ def _between_objects(
     for other in family:
         if other is not main:
             near &= np.abs(other.plane.height_m(background_m)) > np.abs(heights_m)
-    near[near] = under(background_m[near].astype(np.float64) @ main.plane.basis()[:, :2], outline_m)
+    near[near] = under(rows_of(background_m, near).astype(np.float64) @ main.plane.basis()[:, :2], outline_m)
     between_m = heights_m[near]
     if len(between_m) < _MIN_BETWEEN:
         return main, list(family)

@@ -288,9 +288,9 @@ def _with_far_side(fitted: Fitted, outline_m: FloatArray, frame: RgbdFrame) -> t
 
 def _is_front(body: Body, size_m: FloatArray) -> bool:
     """Whether all that is seen of a body is one upright face, by the size (2,) of the rectangle around it."""
-    thin = size_m[1] < _FRONT_ASPECT * size_m[0]
-    top_seen = np.count_nonzero(body.normals[:, 2] > _UPWARDS) > _TOP_OF_FRONT * len(body.normals)
-    return bool(thin and not top_seen)
+    if size_m[1] >= _FRONT_ASPECT * size_m[0]:
+        return False
+    return bool(np.count_nonzero(body.normals[:, 2] > _UPWARDS) <= _TOP_OF_FRONT * len(body.normals))
 
 
 def _unseen_below_m(body: Body, underside: Underside, depth_m: float) -> float:
