@@ -62,9 +62,14 @@ _EVIDENCE_POWER, _NEAR_ENOUGH = 0.2, 0.02
 """A plane with a thirty-second of the points of the largest is taken when it is half as far from the objects; what is
 nearer than this share of the far gap, beyond what an object that is seen to stand on it would be, is as near as can be.
 """
+_UNTOUCHED_SHARE = 0.3
+"""A plane to which nothing reaches down is no arm or wall beside the objects when it has so many of the points of the
+largest, together with those that are parallel to it."""
 _TOP_PERCENT = 90.0
 _RING_SHARE = 0.2
 """A level lies under an object when it makes up this share of all levels' points up to 4 cm around its outline."""
+_FEWEST_REACHED = 4
+"""Or when it has so many and the object reaches down to it alone: of a shelf's level far below more may be seen."""
 _NEAR_BELOW_M = 0.03
 """What an object rests on whose shape tells that it ends above all planes is no farther off than this."""
 _DOUBT_M = 0.005
@@ -269,7 +274,10 @@ def _supporting_family(
         distances = np.where(nearest_m > 0, beyond, 0)
         # A plane through a rim or a wall, or aslant through several things, is near to some objects by chance, and has
         # few points, also with all that is parallel to it.
-        evidence = min(1.0, sum(len(levels[other].points_m) for other in parallel) / most) ** _EVIDENCE_POWER
+        seen_share = min(1.0, sum(len(levels[other].points_m) for other in parallel) / most)
+        if seen_share < _UNTOUCHED_SHARE and not (nearest_m == 0).any():
+            continue
+        evidence = seen_share**_EVIDENCE_POWER
         off_m = heights_m[index]
         between = np.count_nonzero((off_m < tolerance_m) & (off_m <= heights_m[parallel].min(axis=0)))
         distance = round((float(distances.mean()) + _NEAR_ENOUGH) / evidence, 3)
@@ -363,10 +371,16 @@ def _highest_below(index: int, body: Body, scene: _Scene) -> tuple[float, Object
     main, highest_m = scene.main.plane, body.lowest_m + _SINK_FACTOR * scene.tolerance_m
     found: list[tuple[float, ObjectSupport]] = []
     around = [count_within(flat_m, body.middle_m, body.radius_m + RING_M) for flat_m in scene.levels_flat_m]
+    reached: list[tuple[float, ObjectSupport]] = []
     for level, count in zip(scene.family, around, strict=True):
         height_m = _height_at(level.plane, body.middle_m, scene.basis)
+        bearing = height_m, ObjectSupport(Support.PLANE, level.plane)
         if count and count >= _RING_SHARE * sum(around) and height_m <= highest_m:
-            found.append((height_m, ObjectSupport(Support.PLANE, level.plane)))
+            found.append(bearing)
+        elif count >= _FEWEST_REACHED and body.lowest_m - body.contact_m < height_m <= highest_m:
+            reached.append(bearing)
+    if all(body.lowest_m - height_m > FAR_GAP_M for height_m, _ in found):
+        found += reached
     highest_m = body.least_m + scene.doubt_m
     for other, below in scene.bodies.items():
         heights_m = top_below(body, below, highest_m) if other != index else None

@@ -96,6 +96,39 @@ def test_a_wall_near_to_some_of_a_heap_and_far_from_others_is_not_what_they_stan
     assert _supporting_family(levels, objects_m, np.full(3, 0.01), amid(levels), TOLERANCE_M)[1] is levels[main]
 
 
+@pytest.mark.parametrize(("lowest_m", "points", "main"), [(0.25, 100, 0), (0.25, 200, 1), (0.215, 100, 1)])
+def test_an_arm_below_what_it_holds_is_no_support_unless_that_reaches_down_to_it_or_much_of_it_is_seen(
+    lowest_m: float, points: int, main: int
+) -> None:
+    levels = [level(0.0), some_of(level(0.21, tilt_deg=20.0), points)]
+    found = _supporting_family(levels, [thing(lowest_m)], np.full(1, 0.01), amid(levels), TOLERANCE_M)[1]
+    assert found is levels[main]
+
+
+@pytest.mark.parametrize(
+    ("level_m", "points", "lowest_m", "height_m"),
+    [
+        (0.3, 4, 0.3, 0.3),
+        (0.3, 3, 0.3, 0.0),
+        (0.3, 4, 0.33, 0.0),  # it does not reach down to it
+        (0.3, 40, 0.33, 0.3),
+        (0.02, 4, 0.022, 0.0),  # a board beside a book, of which no more is seen than that
+    ],
+)
+def test_a_shelf_s_level_bears_what_reaches_down_to_it_though_more_is_seen_of_the_level_below(
+    level_m: float, points: int, lowest_m: float, height_m: float
+) -> None:
+    own, levels = body((-0.04, 0.96, lowest_m), (0.04, 1.04, lowest_m + 0.1)), [level(0.0), level(level_m)]
+    near = [np.argsort(np.linalg.norm(each.points_m[:, [0, 2]] - [0, 1], axis=1)) for each in levels]
+    flat_m = [
+        each.points_m[rows[:count]] @ UP_BASIS[:, :2]
+        for each, rows, count in zip(levels, near, (60, points), strict=True)
+    ]
+    frame = RgbdFrame(None, np.ones((4, 4), np.float32), Intrinsics(4, 4, 4.0, 4.0, 1.5, 1.5))
+    scene = _Scene({0: own}, levels, flat_m, levels[0], UP_BASIS, frame, TOLERANCE_M)
+    assert _highest_below(0, own, scene)[0] + 0.5 == pytest.approx(height_m, abs=1e-6)
+
+
 def slanting(low_m: float, high_m: float) -> Body:
     """A board of 10 cm by 20 cm that rises from one height to the other."""
     across, along = (grid.reshape(-1) for grid in np.meshgrid(np.linspace(-0.05, 0.05, 10), np.linspace(0, 1, 30)))
