@@ -242,6 +242,7 @@ class Comparison:
         stayed: (T,) whether a track is seen to be where it was (`Places.stayed`), and so is nothing elsewhere.
         unmoved: (T,) of `Places.unmoved`.
         hidden: (T,) whether a track rests and little of it is in sight.
+        gone: (T,) whether a track's place is known and seen empty.
     """
 
     falls: FloatArray
@@ -256,6 +257,12 @@ class Comparison:
     stayed: NDArray[np.bool_]
     unmoved: NDArray[np.bool_]
     hidden: NDArray[np.bool_]
+    gone: NDArray[np.bool_]
+
+    @property
+    def from_elsewhere(self) -> NDArray[np.bool_]:
+        """(T, N) whether an instance is where nothing of a track was expected."""
+        return np.asarray((self.hits < _ELSEWHERE) & (self.inside < _HALF_IN_PLACE))
 
     @property
     def unlikeness(self) -> FloatArray:
@@ -286,6 +293,7 @@ class Comparison:
             self.stayed[tracks],
             self.unmoved[tracks],
             self.hidden[tracks],
+            self.gone[tracks],
         )
 
 
@@ -311,7 +319,8 @@ def compared(known: Tracks, seen: Sightings, places: Places, masks: NDArray[np.b
     broke = shared.smaller_pieces() & ~ran_over & ((most < _TOLD) | (told < most))
     smaller = broke | shared.smaller_parts(known.sightings) | newer_in_one(known.sightings, told, lies, inside)
     hidden = (known.rests >= RESTING) & (places.in_sight() < _HIDDEN)
-    return Comparison(falls, lies, hits, kept, smaller, inside, size, color, excluded, stayed, unmoved, hidden)
+    gone = places.empty() & tracks.placed
+    return Comparison(falls, lies, hits, kept, smaller, inside, size, color, excluded, stayed, unmoved, hidden, gone)
 
 
 def newer_in_one(often: NDArray[np.int64], told: FloatArray, lies: FloatArray, inside: FloatArray) -> NDArray[np.bool_]:
@@ -339,7 +348,7 @@ def costs(
     either is seen in part and most of it lies in the other, it is a part of it, however far apart their centres are.
     What has no 3D is near what was measured of it, or where its mask is, and a part of what the rays through its pixels
     meet. What looks quite different is another object, also in the same place; and so is what is elsewhere, where the
-    surface of the track is still measured in its place.
+    surface of the track is still measured in its place, or is hidden while another track's place is empty.
 
     Args:
         tracks: where they are expected. What is in hands stops at any time, so that where they were last will do, too.
@@ -361,20 +370,21 @@ def costs(
     cost += _SIZE * comparison.size + _FALLS * (1 - comparison.hits) + _COLOR * comparison.color
     reach = 1 + np.minimum(2 * seen.sigma_m / max_distance_m, 1)
     elsewhere = comparison.stayed[:, None] & (falls < _ELSEWHERE) & (inside < _HALF_IN_PLACE)
-    from_elsewhere = (comparison.hits < _ELSEWHERE) & (inside < _HALF_IN_PLACE)
+    from_elsewhere, other_looks = comparison.from_elsewhere, _other_looks(comparison)
     cost += _EXPLAINED * np.where(from_elsewhere, inside.max(axis=0, initial=0), 0)
     unlike = (comparison.size > _AGAIN_SIZE) | (comparison.color > _AGAIN_COLOR)
     stale = from_elsewhere & unlike & ((waited > _STALE) | comparison.hidden)[:, None]
     too_far = ~part & (distance > reach)
     cost[too_far | (~part & (elsewhere | stale)) | (cost > _DEAREST)] = UNMATCHABLE
+    # Where nothing of either was it is rather the one that left its place empty than one that is hidden where it rests.
+    left = comparison.gone[:, None] & ~other_looks & (cost < _PRICE)
+    cost[from_elsewhere & comparison.hidden[:, None] & left.any(axis=0)] = UNMATCHABLE
     unplaced = np.isnan(distance)
     if unplaced.any():
         cost[unplaced] = _costs_without_3d(look, seen, comparison, eye_m, max_distance_m, unplaced)[unplaced]
     cost = _with_kept(cost, np.where(too_far, 0, comparison.kept), comparison.color)
     cost += _NEWCOMER / tracks.sightings[:, None]
-    cost[_pieces_of_what_is_shown(tracks, cost, comparison.hits) | _other_looks(comparison) | comparison.smaller] = (
-        UNMATCHABLE
-    )
+    cost[_pieces_of_what_is_shown(tracks, cost, comparison.hits) | other_looks | comparison.smaller] = UNMATCHABLE
     # What is rather another track's shows nothing of this one.
     own = cost <= cost.min(axis=0, initial=UNMATCHABLE) + _NEARLY
     return cost + _PIECE * (1 - _largest_first(np.where(own, within * seen.pixels, 0))) * (within >= INSIDE)
@@ -496,7 +506,8 @@ def older_first(
 
     Hands, and pieces of masks that broke, leave tracks of a few sightings, and what shows another part of an object is
     often nearer to one of these. But what was seen since the younger one is there is another object, unless its own
-    surface shows where the instance is.
+    surface shows where the instance is. If the younger one is seen to be where it was, that must be measured there: the
+    surface of what was taken away falls into the mask of what stands behind.
 
     Args:
         cost: (tracks, seen) of `costs`.
@@ -513,7 +524,10 @@ def older_first(
     may_be = (cost < _PRICE) & (comparison.unlikeness < 1) & ~comparison.excluded  # False without 3D
     for pair in np.argsort(often[positions], kind="stable").tolist():
         row, sightings = rows[pair], often[positions[pair]]
-        beside = (waited <= known_for[positions[pair]]) & (comparison.hits[:, row] < _ELSEWHERE)
+        shows = comparison.hits[:, row] >= _ELSEWHERE
+        if comparison.stayed[positions[pair]]:
+            shows &= (comparison.lies[:, row] >= _ELSEWHERE) | (comparison.inside[:, row] >= _HALF_IN_PLACE)
+        beside = (waited <= known_for[positions[pair]]) & ~shows
         older = np.flatnonzero(free & may_be[:, row] & (often >= _OLDER * sightings) & ~beside)
         if len(older):
             result[pair] = older[cost[older, row].argmin()]

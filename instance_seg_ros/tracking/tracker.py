@@ -252,7 +252,8 @@ class Tracker:
         """
         replaced = np.zeros(len(tracks), dtype=bool)
         waited = self._updates - tracks.last_seen
-        lost = away & (tracks.sightings > _YOUNG) & (waited <= settings.max_missed_frames)
+        # What was lost for too long a while ago is not known again, but may be what began before that: nothing else is.
+        lost = away & (tracks.sightings > _YOUNG) & (waited <= settings.max_missed_frames + _YOUNG)
         lost[positions] = False
         young = tracks.sightings <= _YOUNG
         began_since = tracks.first_seen > tracks.last_seen[:, None]
@@ -264,6 +265,8 @@ class Tracker:
         reach_m = settings.max_distance_m * np.minimum(1 + waited, _LARGEST_REACH)
         lifted_m = np.where(waited <= _JUST, settings.max_distance_m, 0.0)
         again, which = seen_again(tracks, seen, comparison, open_to, reach_m, lifted_m)
+        in_time = waited[which] <= settings.max_missed_frames
+        again, which = again[in_time], which[in_time]
         taken_back, lost_of = np.isin(rows, again), np.zeros(len(seen), dtype=np.int64)
         lost_of[again] = which
         replaced[positions] = taken_back & may_be[lost_of[rows], positions]

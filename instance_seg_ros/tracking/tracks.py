@@ -156,8 +156,9 @@ def continued(tracks: Tracks, seen: Sightings, pairs: Comparison, update: int, s
     wider_m2 = np.where(in_part & placed, hidden_m**2, 0)[:, None, None] * np.eye(3)
     sighting = replace(seen, covariance_m2=seen.covariance_m2 + wider_m2)
     motion = _motion(tracks.motion, sighting, placed, placed & known, seconds)
-    # Whose mask stays where it was has not moved, though its centre may be taken to be elsewhere now.
-    still = pairs.kept >= _UNMOVED_MASK
+    # Whose mask stays where it was has not moved, though its centre may be taken to be elsewhere now. And how fast what
+    # rested went to where nothing of it was, nobody knows: a speed would carry it on, past where it was set down.
+    still = (pairs.kept >= _UNMOVED_MASK) | (pairs.from_elsewhere & (tracks.rests >= RESTING))
     motion = replace(motion, velocity_m_s=np.where(still[:, None], 0, motion.velocity_m_s))
     resting_m, rests = _resting(tracks, sighting, placed)
     better = placed & ~is_odd & (~seen.partial | tracks.look.partial | ~known)

@@ -117,12 +117,12 @@ def test_sides_exclude_another_object_where_their_bounds_do(
 
 
 def comparison_of(first: Sightings, second: Sightings, inside: float = 0.0, stayed: bool = False) -> Comparison:
-    """Of two objects where nothing of the first's surface is under the second's mask."""
+    """Of two objects where nothing of the first's surface is under the second's mask, or hidden, or gone."""
     none = np.zeros((len(first), len(second)))
     differences = size_differences(first, second), color_differences(first, second), bounds_exclude(first, second)
     return Comparison(
         *(none, none, none, none, none > 0, none + inside, *differences),
-        *(np.array([stayed]), np.array([False]), np.array([False])),
+        *(np.full(len(first), flag) for flag in (stayed, False, False, False)),
     )
 
 
@@ -324,6 +324,30 @@ def test_of_two_tracks_that_an_object_could_continue_it_has_the_id_of_the_much_o
     comparison = replace(comparison_of(tracks, seen), hits=np.array([[0.9, 0.0], [hits, 0.0]]))
     positions, ages = np.array(taken), (np.array(often), np.array([known_for, 100]), np.array([1, waited]))
     older = older_first(costs_of, comparison, *ages, np.arange(len(taken)), positions)
+    assert older[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("stayed", "lies", "inside", "expected"),
+    [
+        (False, 0.0, 0.0, 1),  # a piece of it, or a hand's
+        (True, 0.0, 0.0, 0),  # before it was what was taken away
+        (True, 0.2, 0.0, 1),
+        (True, 0.0, 0.6, 1),  # it lies in the older one's box
+    ],
+)
+def test_what_is_seen_where_it_was_gives_way_only_to_an_older_one_that_is_measured_there(
+    stayed: bool, lies: float, inside: float, expected: int
+) -> None:
+    tracks = joined(box(), box())
+    comparison = replace(
+        comparison_of(tracks, box(), stayed=stayed),
+        hits=np.array([[0.9], [0.2]]),
+        lies=np.array([[0.9], [lies]]),
+        inside=np.array([[1.0], [inside]]),
+    )
+    ages = np.array([10, 30]), np.array([10, 100]), np.array([1, SINCE])
+    older = older_first(np.array([[0.1], [0.7]]), comparison, *ages, np.array([0]), np.array([0]))
     assert older[0] == expected
 
 

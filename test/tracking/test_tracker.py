@@ -807,6 +807,50 @@ def test_a_new_object_keeps_its_id_when_the_like_one_beside_it_is_taken(gap_m: f
     assert clock.often([moved(cube, 0, gap_m)], 2) == (new,)
 
 
+def cubes(*places_m: tuple[float, float]) -> list[Body]:
+    """Equal ones on the table."""
+    return [Box((0.045, 0.045, 0.045), upright(x_m, y_m, 0.0225)) for x_m, y_m in places_m]
+
+
+def test_a_new_object_keeps_its_id_when_the_like_one_before_it_is_moved_away() -> None:
+    others, before, behind = ((0.16, 0.1), (-0.08, 0.1), (0.16, 0.0)), (-0.08, -0.1), (-0.16, -0.1)
+    clock = Clock()
+    clock.often(cubes(*others, before), 12, pose=True)
+    new = clock.often(cubes(*others, before, behind), 4, pose=True)[-1]
+    assert clock.see(cubes(*others, (0.08, -0.1), behind), pose=True)[-1] == new
+
+
+def test_what_is_set_down_beside_a_hand_is_what_left_its_place_and_not_a_like_one_under_the_hand() -> None:
+    hidden, moves, goes = ((-0.16, -0.1), (-0.16, 0.1)), (0.0, 0.1), (-0.08, 0.0)
+    hand = Box((0.12, 0.3, 0.02), upright(0.0, 0.0, 0.2))
+    others = ((0.08, 0.1), (0.08, -0.1), (-0.08, -0.1), (-0.08, 0.1))
+    clock = Clock()
+    clock.often(cubes(*others, *hidden), 12, pose=True)
+    ids = clock.often(cubes(*others, *hidden, moves), 6, pose=True)
+    shown = (0, 1, 2, 3, 6)
+    clock.often([*cubes(*others, *hidden, moves), hand], 3, detected=shown, pose=True)
+    after = clock.see([*cubes(*others, *hidden, goes), hand], detected=shown, pose=True)
+    assert after == tuple(ids[index] for index in shown)
+
+
+def test_what_was_set_down_elsewhere_in_a_frame_is_the_same_one_in_the_next() -> None:
+    others, taken, down = ((-0.08, -0.1), (0.16, -0.1), (0.0, -0.1), (0.0, 0.0)), (-0.08, 0.1), (-0.08, 0.0)
+    clock = Clock()
+    clock.often(cubes(*others, taken, (0.0, 0.1)), 6)
+    clock.often(cubes(*others, taken), 8)
+    clock.often(cubes(*others), 2)
+    assert clock.see(cubes(*others, down))[-1] == clock.see(cubes(*others, down))[-1]
+
+
+def test_an_object_is_not_taken_for_a_lost_one_because_another_one_it_could_be_is_forgotten() -> None:
+    others, first, second, new = ((0.16, 0.1), (0.08, -0.1), (0.0, -0.1)), (0.16, -0.1), (0.16, 0.0), (-0.08, 0.0)
+    clock = Clock(max_missed_frames=15)
+    clock.often(cubes(*others, first, second))
+    clock.see(cubes(*others, second))
+    clock.often(cubes(*others), 12)
+    clock.often(cubes(*others, new), 10)
+
+
 def test_what_is_hidden_is_where_it_was_whatever_like_it_is_elsewhere() -> None:
     clock, screen = Clock(), Box((0.02, 0.2, 0.3), upright(0.1, -0.1, 0.15))
     block, _, long = clock.often(BLOCKS)
