@@ -77,16 +77,18 @@ class DroppedPackets:
         return new
 
     def _drops_by_socket(self) -> dict[str, int]:
-        """The count of each of the process's UDP sockets by inode; empty where /proc has none."""
-        own = self._own_sockets()
+        """The count of each of the process's UDP sockets that dropped any, by inode; empty where /proc has none."""
         drops = {}
         for name in ("udp", "udp6"):
             table = self._process / "net" / name
             for line in table.read_text().splitlines()[1:] if table.exists() else ():
                 columns = line.split()
-                if columns[_INODE] in own:
+                if columns[_DROPS] != "0":
                     drops[columns[_INODE]] = int(columns[_DROPS])
-        return drops
+        if not drops:  # as nearly always: whose sockets they are takes a look at each open file
+            return {}
+        own = self._own_sockets()
+        return {inode: count for inode, count in drops.items() if inode in own}
 
     def _own_sockets(self) -> set[str]:
         """The inodes of the process's sockets."""
