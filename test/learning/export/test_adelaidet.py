@@ -57,8 +57,11 @@ def picture(width: int, height: int) -> np.ndarray:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("depth", "size_wh", "masks_hw"),
-    [(101, (43, 64), (40, 24)), (50, (64, 43), (24, 40))],
-    ids=["R101, upright", "R50, lying"],
+    [
+        pytest.param(50, (43, 64), (40, 24), id="R50, upright"),
+        pytest.param(50, (64, 43), (24, 40), id="R50, lying"),
+        pytest.param(101, (43, 64), (40, 24), id="R101, upright", marks=pytest.mark.large),
+    ],
 )
 def test_a_checkpoint_becomes_a_model_file_that_computes_what_the_network_does(
     depth: int,

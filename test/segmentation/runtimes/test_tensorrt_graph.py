@@ -1,7 +1,7 @@
 """What TensorRT's real parser and builder say of the graphs that they are given; TensorRT for RTX needs no GPU for it.
 
-Every graph is built for the compute capabilities 8.6, 8.9 and 12.0 at once. CondInst-R50 and R101 are in
-`test/learning/export/test_adelaidet.py`, whose export command asks the same builder.
+Every graph is built for the compute capabilities 8.6, 8.9 and 12.0 at once. CondInst-R50, and R101 with `-m large`,
+are in `test/learning/export/test_adelaidet.py`, whose export command asks the same builder.
 """
 
 from __future__ import annotations
