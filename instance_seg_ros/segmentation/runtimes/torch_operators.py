@@ -7,6 +7,7 @@ needs is a constant of the model. Semantics follow the ONNX operator specificati
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ ELEMENT_TYPES = {
     16: torch.bfloat16,
 }
 """PyTorch's type by number of onnx.TensorProto.DataType."""
+_FEW_FACTORS = 4
+"""So many, such as two sides, are multiplied one by one: for a GPU, PyTorch compiles `prod` when it first runs."""
 
 
 class UnsupportedOperatorError(ModelError):
@@ -280,7 +283,11 @@ def _reduced(reduce: Callable[[Tensor, list[int], bool], Tensor]) -> Callable[[N
 
 def _product(x: Tensor, axes: Sequence[int], keep: bool) -> Tensor:
     for axis in sorted((axis % x.ndim for axis in axes), reverse=True):
-        x = x.prod(dim=axis, keepdim=keep)
+        if 0 < x.shape[axis] <= _FEW_FACTORS:
+            product = functools.reduce(torch.mul, x.unbind(axis))
+            x = product.unsqueeze(axis) if keep else product
+        else:
+            x = x.prod(dim=axis, keepdim=keep)
     return x
 
 

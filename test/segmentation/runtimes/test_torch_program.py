@@ -92,6 +92,7 @@ CASES: list[tuple[str, list[Any], dict[str, Any]]] = [
     ("ReduceMin", [IMAGE], {"axes": [1, 2], "keepdims": 1}),
     ("ReduceMean", [IMAGE], {"axes": [-1], "keepdims": 0}),
     ("ReduceProd", [IMAGE], {"axes": [0, 1], "keepdims": 0}),
+    ("ReduceProd", [IMAGE], {"axes": [1, 3], "keepdims": 1}),  # of 2 factors, and of 8
     ("Reshape", [IMAGE, ints(0, 0, -1)], {}),
     ("Resize", [IMAGE, None, None, ints(1, 2, 12, 24)], {**HALF, **LINEAR}),
     ("Resize", [IMAGE, None, np.array([1, 1, 2, 2], np.float32)], {**HALF, **LINEAR}),
