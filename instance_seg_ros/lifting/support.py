@@ -105,9 +105,9 @@ class ObjectSupport:
         kind: what that is.
         plane: through the points where it stands, its normal pointing up; None unless that is a plane or an instance.
         instance: index of the instance that it stands on, or None.
-        unseen_m: how far the lowest that is seen of it lies above that, where its foot is not seen: whether it reaches
-            down so far is assumed. Where it hides the top of the instance that it stands on, how far it may reach down
-            below what is seen of it. 0 where it is seen to stand there.
+        unseen_m: how far the lowest that is seen of it lies above that, where its foot is not seen, or how far above
+            that it ends by its shape: whether it reaches down so far is assumed. Where it hides the top of the instance
+            that it stands on, how far it may reach down below what is seen of it. 0 where it is seen to stand there.
         foot: through its lowest point as its shape tells it, the normal pointing up, where there is no plane; or None.
         leans_on: indices of other instances that it may rest on in part: it reaches over them, or touches and rises
             above them where its foot is not seen.
@@ -442,8 +442,8 @@ def _told_support(
     nearest = min(away_m, key=lambda key: away_m[key], default=None)
     if nearest is not None and math.isfinite(away_m[nearest]):
         return ObjectSupport(Support.INSTANCE, foot, nearest)
-    if on_plane and not is_ball:
-        return support
+    if on_plane and not is_ball:  # or on something thin that is not seen, as the plate below a plate
+        return replace(support, unseen_m=resting_m - height_m)
     if free_below(body, height_m, scene.basis, scene.frame, mask, scene.tolerance_m):
         return ObjectSupport(Support.NOTHING, foot=Plane(normal, -hanging_m))
     return ObjectSupport(Support.UNKNOWN, foot=foot)

@@ -15,7 +15,14 @@ from instance_seg_ros.lifting.background_planes import (
 )
 from instance_seg_ros.lifting.bodies import Body
 from instance_seg_ros.lifting.rectangle import convex_hull
-from instance_seg_ros.lifting.support import Support, _between_objects, _highest_below, _Scene, _supporting_family
+from instance_seg_ros.lifting.support import (
+    Support,
+    _between_objects,
+    _highest_below,
+    _Scene,
+    _supporting_family,
+    _told_support,
+)
 
 
 def amid(levels: Sequence[Level]) -> np.ndarray:
@@ -127,6 +134,26 @@ def test_a_shelf_s_level_bears_what_reaches_down_to_it_though_more_is_seen_of_th
     frame = RgbdFrame(None, np.ones((4, 4), np.float32), Intrinsics(4, 4, 4.0, 4.0, 1.5, 1.5))
     scene = _Scene({0: own}, levels, flat_m, levels[0], UP_BASIS, frame, TOLERANCE_M)
     assert _highest_below(0, own, scene)[0] + 0.5 == pytest.approx(height_m, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("resting_m", "kind", "unseen_m"),
+    [
+        (0.0, Support.PLANE, 0.0),
+        (0.004, Support.PLANE, 0.0),  # in doubt
+        (0.012, Support.PLANE, 0.012),  # as a plate on another one, of which nothing is seen
+        (0.03, Support.UNKNOWN, 0.0),
+    ],
+)
+def test_what_ends_by_its_shape_a_little_above_a_plane_may_not_reach_down_to_it(
+    resting_m: float, kind: Support, unseen_m: float
+) -> None:
+    own, floor = body((-0.04, 0.96, 0.03), (0.04, 1.04, 0.05)), level(0.0)
+    frame = RgbdFrame(None, np.ones((4, 4), np.float32), Intrinsics(4, 4, 4.0, 4.0, 1.5, 1.5))
+    scene = _Scene({0: own}, [floor], [floor.points_m @ UP_BASIS[:, :2]], floor, UP_BASIS, frame, TOLERANCE_M)
+    support = _told_support(0, (resting_m - 0.5, resting_m - 0.5, False), scene, np.zeros((4, 4), dtype=bool))
+    assert support.kind is kind
+    assert support.unseen_m == pytest.approx(unseen_m, abs=1e-6)
 
 
 def slanting(low_m: float, high_m: float) -> Body:
