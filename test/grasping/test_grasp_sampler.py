@@ -315,8 +315,8 @@ def test_min_quality_leaves_out_what_is_less_likely_to_hold() -> None:
 
 @pytest.mark.parametrize(
     ("size_m", "seen_share", "held"),
-    [((0.07, 0.07, 0.09), 0.5, False), ((0.07, 0.07, 0.09), 0.72, True), ((0.05, 0.14, 0.06), 0.5, True)],
-    ids=["half a cube, of which no way in is free", "a cube", "half a bar"],
+    [((0.07, 0.07, 0.09), 0.6, False), ((0.07, 0.07, 0.09), 0.72, True), ((0.05, 0.14, 0.06), 0.5, True)],
+    ids=["more than half of a cube, of which no way in is free", "a cube", "half a bar"],
 )
 def test_no_finger_goes_beyond_the_border_that_cuts_the_object(
     size_m: tuple[float, float, float], seen_share: float, held: bool
