@@ -37,12 +37,14 @@ class SimulatedFrame:
         T_world_camera: pose of the optical frame in the world (z up, origin on the table).
         ids: (H, W) uint8 true instance ids, 0 = background; an object keeps its id.
         clean_depth_m: (H, W) float32 depth without noise.
+        bodies: what is on the table, where it is in the world; those out of the image, too.
     """
 
     frame: RgbdFrame
     T_world_camera: Transform
     ids: npt.NDArray[np.uint8]
     clean_depth_m: npt.NDArray[np.float32]
+    bodies: tuple[Placed, ...]
 
 
 class SimulatedTabletop(Iterator[SimulatedFrame]):
@@ -108,7 +110,7 @@ class SimulatedTabletop(Iterator[SimulatedFrame]):
             stamp_ns=self._start_ns + round(self._index * self._period_s * 1e9),
         )
         self._index += 1
-        return SimulatedFrame(frame, T_world_camera, cast.ids, cast.depth_m)
+        return SimulatedFrame(frame, T_world_camera, cast.ids, cast.depth_m, self._bodies)
 
     def _camera_pose(self, time_s: float) -> Transform:
         """Pose of the camera: around the table where it is open, back and forth in front of a wall."""
