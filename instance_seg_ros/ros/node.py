@@ -26,7 +26,7 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
-from rclpy.exceptions import InvalidHandle, ParameterException
+from rclpy.exceptions import InvalidHandle, InvalidParameterTypeException, ParameterException
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor, TimeoutException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
@@ -624,7 +624,12 @@ def _ignore_signals() -> None:
 
 def _refused(error: Exception) -> int:
     """Says on one line why the node cannot start; the exit status."""
-    print(f"{NODE_NAME}: {' '.join(str(error).split())}", file=sys.stderr)
+    text = " ".join(str(error).split())
+    if isinstance(error, InvalidParameterTypeException) and "type 'BOOL', expecting type 'STRING'" in text:
+        text += (
+            '; without quotes YAML takes y, n, yes, no, on and off for true and false: write "y", in a shell \'"y"\''
+        )
+    print(f"{NODE_NAME}: {text}", file=sys.stderr)
     return 1
 
 

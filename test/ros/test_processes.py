@@ -71,6 +71,18 @@ def test_without_its_model_the_node_waits_unconfigured_and_ends_quietly(tmp_path
     assert process.returncode == 0
 
 
+def test_a_letter_that_yaml_takes_for_a_truth_value_is_told_with_the_cure() -> None:
+    command = [sys.executable, "-m", "instance_seg_ros.ros", "--ros-args", "-p"]
+    bare = subprocess.run([*command, "grasping.closing_axis:=y"], capture_output=True, text=True, timeout=TIMEOUT_S)
+    # Beside a name that there is none of, which ends the node, too, but only where the letter is taken.
+    quoted = [*command, 'grasping.closing_axis:="y"', "-p", "no_such_name:=1"]
+    cured = subprocess.run(quoted, capture_output=True, text=True, timeout=TIMEOUT_S)
+
+    assert bare.returncode == cured.returncode == 1
+    assert "without quotes YAML takes y, n, yes, no, on and off for true and false" in bare.stderr
+    assert "there is no parameter no_such_name" in cured.stderr and "closing_axis" not in cured.stderr
+
+
 @pytest.mark.parametrize("module", ["instance_seg_ros.ros", "instance_seg_ros.ros.node"])
 def test_a_parameter_that_cannot_be_ends_the_node_with_its_name(module: str) -> None:
     command = [sys.executable, "-m", module, "--ros-args", "-p", "depth_camera_pose:=nowhere"]
