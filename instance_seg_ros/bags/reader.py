@@ -16,7 +16,7 @@ from rosbags.typesys.store import Typestore
 from instance_seg_ros.bags.names import TF_MESSAGE, TF_STATIC_TOPIC, TF_TOPIC
 from instance_seg_ros.bags.storage import Bag, BagError, RecordedMessage, opened_bag
 from instance_seg_ros.bags.topics import BagTopics, find_topics
-from instance_seg_ros.bags.transforms import FrameTree, chain_to_root
+from instance_seg_ros.bags.transforms import FrameTree, way_between
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.depth import scale_fault
 from instance_seg_ros.core.geometry import Transform
@@ -164,8 +164,11 @@ class FrameReader:
             self._counts.lost[cause] += self._matcher.pairer.unpaired_colors
 
     def pose(self, target_frame: str, frame: RgbdFrame) -> Transform | None:
-        """`T_target_camera` at the frame's time, while frames are read; None where no transform tells it."""
-        return self._frames.lookup(target_frame, frame.frame_id, frame.stamp_ns)
+        """`T_target_camera` at the frame's time, while frames are read; None where no transform tells it.
+
+        As tf has it, before the first transform and after the last one nothing is known of what moves.
+        """
+        return self._frames.lookup(target_frame, frame.frame_id, frame.stamp_ns, beyond_ns=0)
 
     def _nearest_text(self) -> str:
         """How far in time depth is from unpaired colour images, for users who might raise the tolerance."""
@@ -264,7 +267,7 @@ class FrameReader:
         for stamped in self._transforms(TF_TOPIC):
             parents.setdefault(stamped.child_frame_id, stamped.header.frame_id)
         known = {*parents, *parents.values()}
-        for unknown in sorted(set(self._pose_frames) - known):
+        for unknown in sorted((set(self._pose_frames) & set(open_ways)) - known):
             raise BagError(
                 f"no transform of the recording has the frame {unknown!r}; "
                 + (
@@ -273,8 +276,8 @@ class FrameReader:
                     else f"there is neither {TF_TOPIC} nor a static one"
                 )
             )
-        of_color = {*chain_to_root(parents, color_frame)}
-        needed = {frame for target in open_ways for frame in of_color ^ {*chain_to_root(parents, target)}}
+        ways = [way_between(parents, target, color_frame) for target in open_ways]
+        needed = {frame for way in ways if way is not None for frame in (*way[0], *way[1])}
         for stamped in self._transforms(TF_TOPIC):
             if stamped.child_frame_id in needed:
                 self._take_transform(TF_TOPIC, self._frames.add_moving, stamped)

@@ -30,8 +30,8 @@ class _Moving:
         self._stamps_ns.append(stamp_ns)
         self._poses.extend((*pose.quaternion_xyzw, *pose.translation_m))
 
-    def at(self, stamp_ns: int) -> Transform | None:
-        """Interpolated between the two nearest moments; None too long before the first or after the last."""
+    def at(self, stamp_ns: int, beyond_ns: int) -> Transform | None:
+        """Interpolated between two moments; None longer than `beyond_ns` before the first or after the last one."""
         if not self._in_order:
             self._put_in_order()
         after = bisect.bisect_left(self._stamps_ns, stamp_ns)
@@ -41,7 +41,7 @@ class _Moving:
             first_ns, second_ns = self._stamps_ns[after - 1 : after + 1]
             return _between(self._pose(after - 1), self._pose(after), (stamp_ns - first_ns) / (second_ns - first_ns))
         end = min(after, len(self._stamps_ns) - 1)
-        return self._pose(end) if abs(self._stamps_ns[end] - stamp_ns) <= MAX_EXTRAPOLATION_NS else None
+        return self._pose(end) if abs(self._stamps_ns[end] - stamp_ns) <= beyond_ns else None
 
     def _pose(self, index: int) -> Transform:
         values = self._poses[7 * index : 7 * index + 7]
@@ -75,21 +75,28 @@ class FrameTree:
         """Takes a TransformStamped that holds at its stamp.
 
         Raises:
-            ValueError: as `add_static`.
+            ValueError: as `add_static`, or its child is known in another frame, which would be taken for this one.
         """
-        moving = self._moving.setdefault(stamped.child_frame_id, _Moving())
-        moving.add(stamp_ns_of(stamped.header), _checked(stamped))
-        self._parents.setdefault(stamped.child_frame_id, stamped.header.frame_id)
+        child, pose = stamped.child_frame_id, _checked(stamped)
+        parent = self._parents.setdefault(child, stamped.header.frame_id)
+        if parent != stamped.header.frame_id:
+            raise ValueError(
+                f"unusable transform from {child!r} to {stamped.header.frame_id!r}: it was told in {parent!r} before"
+            )
+        self._moving.setdefault(child, _Moving()).add(stamp_ns_of(stamped.header), pose)
 
-    def lookup(self, target_frame: str, source_frame: str, stamp_ns: int) -> Transform | None:
-        """`T_target_source` at that time; None if the frames are not connected, or a pose on the way is too old."""
-        target_chain = chain_to_root(self._parents, target_frame)
-        source_chain = chain_to_root(self._parents, source_frame)
-        common = next((frame for frame in source_chain if frame in target_chain), None)
-        if common is None:
+    def lookup(
+        self, target_frame: str, source_frame: str, stamp_ns: int, beyond_ns: int = MAX_EXTRAPOLATION_NS
+    ) -> Transform | None:
+        """`T_target_source` at that time; None if the frames are not connected, or a pose on the way is not known then.
+
+        Args:
+            beyond_ns: for so long before its first and after its last transform a frame is assumed to stand still.
+        """
+        way = way_between(self._parents, target_frame, source_frame)
+        if way is None:
             return None
-        T_common_target = self._along(target_chain[: target_chain.index(common)], stamp_ns)
-        T_common_source = self._along(source_chain[: source_chain.index(common)], stamp_ns)
+        T_common_target, T_common_source = (self._along(frames, stamp_ns, beyond_ns) for frames in way)
         if T_common_target is None or T_common_source is None:
             return None
         return T_common_target.inverse() @ T_common_source
@@ -98,11 +105,11 @@ class FrameTree:
         """Child frame to parent frame."""
         return dict(self._parents)
 
-    def _along(self, frames: Iterable[str], stamp_ns: int) -> Transform | None:
+    def _along(self, frames: Iterable[str], stamp_ns: int, beyond_ns: int) -> Transform | None:
         """The pose of the first of these frames, each a child of the next, in the parent of the last."""
         pose = Transform.identity()
         for frame in frames:
-            step = self._static[frame] if frame in self._static else self._moving[frame].at(stamp_ns)
+            step = self._static[frame] if frame in self._static else self._moving[frame].at(stamp_ns, beyond_ns)
             if step is None:
                 return None
             pose = step @ pose
@@ -115,6 +122,15 @@ def chain_to_root(parents: dict[str, str], frame: str) -> list[str]:
     while (parent := parents.get(chain[-1])) is not None and parent not in chain:
         chain.append(parent)
     return chain
+
+
+def way_between(parents: dict[str, str], target_frame: str, source_frame: str) -> tuple[list[str], list[str]] | None:
+    """Of each of two frames, itself and its ancestors below the first that both have; None where they have none."""
+    of_target, of_source = chain_to_root(parents, target_frame), chain_to_root(parents, source_frame)
+    common = next((frame for frame in of_source if frame in of_target), None)
+    if common is None:
+        return None
+    return of_target[: of_target.index(common)], of_source[: of_source.index(common)]
 
 
 def _checked(stamped: Any) -> Transform:

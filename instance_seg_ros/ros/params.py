@@ -19,8 +19,15 @@ UNCONFIGURED, INACTIVE, ACTIVE = "unconfigured", "inactive", "active"
 # Parameters that take effect only when the model is loaded or the inputs are subscribed; all others do at once.
 _SETTABLE_UNCONFIGURED = ("model_path", "fixed_frame", "level_frame", "segmentation.")
 _SETTABLE_INACTIVE = ("color_transport", "depth_transport", "input_reliability", "rectified_inputs", "sync_tolerance_s")
-_OF_RESULTS = ("model_path", "level_frame", "rectified_inputs", "sync_tolerance_s", "depth_camera_pose")
-"""The node's own settings that make a difference to the numbers of an object."""
+_OF_RESULTS = (
+    "model_path",
+    "fixed_frame",
+    "level_frame",
+    "rectified_inputs",
+    "sync_tolerance_s",
+    "depth_camera_pose",
+)
+"""The node's own settings that make a difference to the numbers of an object, or to its id."""
 
 
 @dataclasses.dataclass(frozen=True)

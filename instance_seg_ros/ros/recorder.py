@@ -24,8 +24,9 @@ _SMALL_MESSAGE_BYTES = 2000
 _VERTEX_BYTES = 130
 """Of a completed shape: a message of its own."""
 _BYTES_PER_MB = 1e6
-_MOST_CHANGES = _MOST_POSES = 1000
-"""Changes of settings, and poses, that are kept: while no message comes, none of them is let go for its time."""
+_MOST_CHANGES, _MOST_POSES = 1000, 10_000
+"""Changes of settings that are kept: while no message comes, none of them is let go for its time. And poses: as many as
+of a minute's images, which is the longest time, at 60 Hz, and a few more."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ class Recorder:
         standing: Iterable[tuple[str, Any]],
         depth_camera: tuple[tuple[str, str], Transform] | None,
     ) -> tuple[Path, float]:
-        """Writes what is kept as one MCAP file, poses as transforms on /tf.
+        """Writes what is kept as one MCAP file, poses in the fixed and the level frame of now as transforms on /tf.
 
         Args:
             settings_text: how the node is set, see `bags.recording`.
@@ -136,8 +137,9 @@ class Recorder:
         from instance_seg_ros.bags.recording import SETTINGS_TOPIC, Recorded, recorded_transform, write_recording
         from instance_seg_ros.messages.types import load_typestore
 
+        settings = self._settings()
         with self._lock:
-            kept, poses = list(self._kept), list(self._poses)
+            kept, poses = list(self._kept), [pose for pose in self._poses if _is_told(pose.frames, settings)]
         if not kept:
             raise ValueError("no message came in the last seconds; record_seconds or record_megabytes may be 0")
         first_ns, last_ns = kept[0].time_ns, kept[-1].time_ns
@@ -169,6 +171,17 @@ class Recorder:
             return Path(folder).expanduser()
         ros_home = os.environ.get("ROS_HOME")
         return (Path(ros_home) if ros_home else Path.home() / ".ros") / "instance_seg_ros"
+
+
+def _is_told(frames: tuple[str, str], settings: NodeSettings) -> bool:
+    """Whether a pose is one for the frames that are set now, and its frames (parent, child) fit into one tree.
+
+    As tf has it, a frame has one parent: the camera its fixed frame, or the level frame the camera; not both, where
+    they are one frame.
+    """
+    parent, child = frames
+    fixed, level = settings.fixed_frame, settings.level_frame
+    return parent != child and (parent == fixed or (child == level and level != fixed))
 
 
 def _size_bytes(message: Any) -> int:

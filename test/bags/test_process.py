@@ -114,14 +114,35 @@ def test_transforms_tell_where_a_camera_is_and_which_way_is_up(
 def test_a_frame_whose_pose_is_not_known_is_lost_and_told_and_one_without_the_way_up_is_not(
     tmp_path: Path, pipeline: Pipeline, write_bag: Callable, recorded: list, transform_message: Callable
 ) -> None:
-    late = transform_message("map", "camera_color_optical_frame", (0.0, 0.0, 0.0), START_NS + 560_000_000)
-    source = write_bag([*recorded, ("/tf", START_NS, late)])
+    """The first transform comes after two of the images."""
+    poses = [
+        transform_message("map", "camera_color_optical_frame", (0.0, 0.0, 0.0), START_NS + after_ns)
+        for after_ns in (50_000_000, 200_000_000)
+    ]
+    source = write_bag([*recorded, *(("/tf", START_NS, pose) for pose in poses)])
     fixed = process_bag(source, tmp_path / "fixed", pipeline, fixed_frame="map")
     told = "the pose of 'camera_color_optical_frame' in 'map' at its time is not in the bag"
     assert (fixed.frames, fixed.lost) == (2, {told: 2})
     level = process_bag(source, tmp_path / "level", pipeline, level_frame="map")
     told = "the pose of 'camera_color_optical_frame' in 'map' is not known at all times: supports without the way up"
     assert (level.frames, level.warnings) == (4, [told])
+
+
+def test_two_transforms_between_the_same_frames_are_one_way_between_them(
+    tmp_path: Path,
+    pipeline: Pipeline,
+    write_bag: Callable,
+    recorded: list,
+    frames: list[RgbdFrame],
+    transform_message: Callable,
+    poses_given: list[tuple[Transform, np.ndarray]],
+) -> None:
+    for index, frame in enumerate(frames):
+        for parent, child, x_m in (("map", frame.frame_id, 0.01), (frame.frame_id, "map", -0.01)):
+            pose = transform_message(parent, child, (x_m * index, 0.0, 0.0), frame.stamp_ns)
+            recorded.append(("/tf", frame.stamp_ns, pose))
+    process_bag(write_bag(recorded), tmp_path / "out", pipeline, fixed_frame="map", level_frame="map")
+    assert [pose.translation_m.tolist() for pose, _ in poses_given] == [[0.01 * index, 0, 0] for index in range(4)]
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,27 @@ def test_where_a_moving_frame_was_long_before_or_after_is_not_known(
     assert tree.lookup("link", "head", T0_NS + round(after_s * S_NS)) is None
 
 
+@pytest.mark.parametrize(("after_s", "known"), [(-0.1, False), (0.0, True), (1.0, True), (1.1, False)])
+def test_of_what_is_not_assumed_to_stand_still_nothing_is_known_before_and_after(
+    transform_message: Callable, after_s: float, known: bool
+) -> None:
+    tree = FrameTree()
+    for second in (0, 1):
+        tree.add_moving(transform_message("link", "head", (0.0, 0.0, 0.0), T0_NS + second * S_NS).transforms[0])
+    assert (tree.lookup("link", "head", T0_NS + round(after_s * S_NS), beyond_ns=0) is not None) is known
+
+
+def test_a_transform_in_another_frame_than_before_is_named_and_not_taken(transform_message: Callable) -> None:
+    tree = FrameTree()
+    tree.add_moving(transform_message("map", "head", (1.0, 0.0, 0.0), T0_NS).transforms[0])
+    with pytest.raises(ValueError, match="transform from 'head' to 'odom': it was told in 'map' before"):
+        tree.add_moving(transform_message("odom", "head", (2.0, 0.0, 0.0), T0_NS + S_NS // 4).transforms[0])
+    found = tree.lookup("map", "head", T0_NS + S_NS // 4)
+    assert found is not None
+    assert found.translation_m.tolist() == [1, 0, 0]
+    assert tree.lookup("odom", "head", T0_NS) is None
+
+
 def test_a_transform_that_was_never_filled_is_named(transform_message: Callable) -> None:
     (stamped,) = transform_message("link", "camera", (0.0, 0.0, 0.0)).transforms
     stamped.transform.rotation.w = 0.0

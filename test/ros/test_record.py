@@ -16,6 +16,7 @@ pytest.importorskip("rosbags")
 
 from geometry_msgs.msg import Point32
 from rclpy.parameter import Parameter
+from sensor_msgs.msg import Image
 from std_srvs.srv import Trigger
 
 from instance_seg_ros.bags.recording import read_settings
@@ -106,7 +107,9 @@ def test_a_recording_is_replayed_to_the_same_numbers(
     assert [numbers(answer) for answer in now] == [numbers(answer) for answer in then]
 
 
+@pytest.mark.parametrize("level_frame", ["base", "map"])
 def test_a_recording_holds_the_poses_that_its_frames_were_answered_with(
+    level_frame: str,
     make_stage: Callable[..., Any],
     make_frame: MakeFrame,
     block_model_path: Path,
@@ -130,7 +133,7 @@ def test_a_recording_holds_the_poses_that_its_frames_were_answered_with(
         record_folder=str(tmp_path / "recordings"),
         segmentation__backend="onnxruntime",
         fixed_frame="map",
-        level_frame="base",
+        level_frame=level_frame,
     )
     stage.start()
     for _ in range(FRAMES):
@@ -147,10 +150,11 @@ def test_a_recording_holds_the_poses_that_its_frames_were_answered_with(
     tracks = [[each.track_id for each in answer.instances] for answer in then]
     assert [[each.track_id for each in answer.instances] for answer in now] == tracks
     transforms = [transform for message in messages_on(path, "/tf") for transform in message.transforms]
-    assert [(each.header.frame_id, each.child_frame_id) for each in transforms[:2]] == [
-        ("camera_color_optical_frame", "base"),
+    level = [] if level_frame == "map" else [("camera_color_optical_frame", level_frame)]
+    assert [(each.header.frame_id, each.child_frame_id) for each in transforms] == [
+        *level,
         ("map", "camera_color_optical_frame"),
-    ]
+    ] * FRAMES
     assert sorted({stamp_ns_of(each.header) for each in transforms}) == sorted({stamp_ns for _, stamp_ns in asked})
 
 
@@ -204,6 +208,7 @@ def test_settings_that_changed_within_a_recording_are_announced(
     ("name", "value", "before"),
     [
         ("model_path", "other.onnx", ""),
+        ("fixed_frame", "map", ""),
         ("level_frame", "map", ""),
         ("rectified_inputs", True, False),
         ("sync_tolerance_s", 0.5, 0.025),
@@ -231,6 +236,39 @@ def test_settings_that_changed_before_a_recording_begins_are_not_of_it() -> None
     seconds = 0.0
     recorder.take("/image", SimpleNamespace(data=bytes(1000)))
     assert recorder.changed() == {}
+
+
+@pytest.mark.parametrize(
+    ("fixed", "level", "told"),
+    [
+        ("map", "base", {("map", "camera"), ("camera", "base")}),
+        ("odom", "", {("odom", "camera")}),
+        ("base", "base", {("base", "camera")}),
+        ("", "base", {("camera", "base")}),
+        ("", "", set()),
+    ],
+)
+def test_a_recording_holds_poses_in_the_frames_of_now_and_each_frame_has_one_parent(
+    fixed: str, level: str, told: set[tuple[str, str]], tmp_path: Path
+) -> None:
+    settings = NodeSettings(record_folder=str(tmp_path), fixed_frame=fixed, level_frame=level)
+    recorder = Recorder(lambda: settings)
+    recorder.take("/image", Image())
+    pairs = [("map", "camera"), ("odom", "camera"), ("base", "camera"), ("camera", "base"), ("camera", "camera")]
+    for frames in pairs:
+        recorder.take_pose(0, frames, Transform.identity())
+    path, _ = recorder.write(SimpleNamespace(get_name=lambda: "node"), "", (), None)
+    transforms = [transform for message in messages_on(path, "/tf") for transform in message.transforms]
+    assert {(each.header.frame_id, each.child_frame_id) for each in transforms} == told
+
+
+def test_a_recording_holds_the_poses_of_a_whole_minute(tmp_path: Path) -> None:
+    recorder = Recorder(lambda: NodeSettings(record_folder=str(tmp_path), record_seconds=60.0, fixed_frame="map"))
+    recorder.take("/image", Image())
+    for stamp_ns in range(30 * 60):
+        recorder.take_pose(stamp_ns, ("map", "camera"), Transform.identity())
+    path, _ = recorder.write(SimpleNamespace(get_name=lambda: "node"), "", (), None)
+    assert len(messages_on(path, "/tf")) == 30 * 60
 
 
 @pytest.mark.parametrize("during", [False, True], ids=["both before", "the other one goes on"])
