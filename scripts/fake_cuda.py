@@ -11,7 +11,8 @@ Everything of PyTorch is real but what touches the GPU: CUDA's runtime, cuBLAS a
 that are loaded before them (`fake_cuda/`). Kernels compute nothing: whatever comes down is 0, and so no result means
 anything. What does: which calls wait for the GPU, whether and by what a capture is broken, whether memory is used
 before a copy from or to it is done, shapes, types and devices, launches and the nodes of each graph, and that Triton
-compiles what runs through it. Each process tells them on stderr when it ends; FAKE_CUDA_KERNELS=1 names every kernel,
+compiles what runs through it. What it cannot see: a stream that uses what another one has not made yet, or memory that
+was given back too early, on the GPU itself; errors of kernels; how much memory cuDNN wants; times. Each process tells them on stderr when it ends; FAKE_CUDA_KERNELS=1 names every kernel,
 FAKE_CUDA_CAPABILITY=86 makes it another GPU than one of 9.0. Needs g++.
 """
 

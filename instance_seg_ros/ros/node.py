@@ -499,7 +499,9 @@ class InstanceSegNode(LifecycleNode):
                 "backend": pipeline.segmenter.backend,
             }
         names = {COLOR: "color", DEPTH: "depth", COLOR_INFO: "color_info", DEPTH_INFO: "depth_info"}
-        parameters = {name: self.get_parameter(name).value for name in all_parameters()}
+        # What the gripper's file said, which may say something else when the recording is replayed.
+        of_file = {f"gripper.{name}": value for name, value in self._settings.current.pipeline.gripper.filled.items()}
+        parameters = {name: self.get_parameter(name).value for name in all_parameters()} | of_file
         inputs = {names[name]: topic for name, topic in topics.items()}
         return RecordedSettings(inputs, parameters, model, self._recorder.changed())
 

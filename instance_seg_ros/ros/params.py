@@ -58,7 +58,7 @@ class NodeParameters:
     Args:
         node: the node that gets the parameters.
         state: gives the label of the node's lifecycle state, for what may not change while it runs.
-        applied: called with the old and the new configuration after each accepted change.
+        applied: called with the old and the new configuration after each accepted change, and each `read_again`.
 
     Raises:
         ValueError: naming a startup value that a setting does not allow, or that no setting reads.
@@ -91,7 +91,8 @@ class NodeParameters:
         Raises:
             ValueError: such a file is none any more.
         """
-        self.current = self._with([])
+        old, self.current = self.current, self._with([])
+        self._applied(old, self.current)
         return self.current
 
     def _with(self, changes: Sequence[Parameter]) -> Configuration:

@@ -15,6 +15,7 @@ pytest.importorskip("rclpy")
 pytest.importorskip("rosbags")
 
 from geometry_msgs.msg import Point32
+from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 from std_srvs.srv import Trigger
@@ -24,6 +25,7 @@ from instance_seg_ros.bags.storage import opened_bag
 from instance_seg_ros.commands.main import main
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.geometry import Transform
+from instance_seg_ros.core.gripper_files import PRESET_FOLDER
 from instance_seg_ros.core.settings import SettingValue
 from instance_seg_ros.messages.incoming import stamp_ns_of
 from instance_seg_ros.messages.types import load_typestore
@@ -156,6 +158,27 @@ def test_a_recording_holds_the_poses_that_its_frames_were_answered_with(
         ("map", "camera_color_optical_frame"),
     ] * FRAMES
     assert sorted({stamp_ns_of(each.header) for each in transforms}) == sorted({stamp_ns for _, stamp_ns in asked})
+
+
+def test_a_recording_holds_the_values_of_the_gripper_s_file_of_then(
+    make_stage: Callable[..., Any], make_frame: MakeFrame, tmp_path: Path
+) -> None:
+    gripper, shipped = tmp_path / "mine.yaml", (PRESET_FOLDER / "parallel_80mm.yaml").read_text()
+    gripper.write_text(shipped)
+    stage = make_stage(record_folder=str(tmp_path / "recordings"), gripper__preset=str(gripper), gripper__force_n=7.0)
+    stage.start()
+    stage.answer_to(stage.send_frame(make_frame()))
+    for transition in (stage.node.trigger_deactivate, stage.node.trigger_cleanup):
+        assert transition() == TransitionCallbackReturn.SUCCESS
+    gripper.write_text(shipped.replace("max_opening_m: 0.08", "max_opening_m: 0.0612"))
+    stage.start()
+    assert stage.call(Trigger, "record", Trigger.Request()).success
+    [path] = (tmp_path / "recordings").iterdir()
+    settings = read_settings(path)
+    assert settings is not None
+    assert settings.parameters["gripper.max_opening_m"] == 0.0612
+    assert settings.parameters["gripper.force_n"] == 7.0
+    assert settings.changed == {"gripper.max_opening_m": [0.08]}
 
 
 def test_without_the_recorded_settings_that_is_said(
