@@ -12,8 +12,9 @@ that are loaded before them (`fake_cuda/`). Kernels compute nothing: whatever co
 anything. What does: which calls wait for the GPU, whether and by what a capture is broken, whether memory is used
 before a copy from or to it is done, shapes, types and devices, launches and the nodes of each graph, and that Triton
 compiles what runs through it. What it cannot see: a stream that uses what another one has not made yet, or memory that
-was given back too early, on the GPU itself; errors of kernels; how much memory cuDNN wants; times. Each process tells them on stderr when it ends; FAKE_CUDA_KERNELS=1 names every kernel,
-FAKE_CUDA_CAPABILITY=86 makes it another GPU than one of 9.0. Needs g++.
+was given back too early, on the GPU itself; errors of kernels; how much memory cuDNN wants; times. Each process tells
+what it saw on stderr when it ends; FAKE_CUDA_KERNELS=1 names every kernel, FAKE_CUDA_CAPABILITY=86 makes it another GPU
+than one of 9.0. Needs g++.
 """
 
 from __future__ import annotations
