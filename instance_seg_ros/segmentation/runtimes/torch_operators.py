@@ -287,7 +287,7 @@ def _product(x: Tensor, axes: Sequence[int], keep: bool) -> Tensor:
             product = functools.reduce(torch.mul, x.unbind(axis))
             x = product.unsqueeze(axis) if keep else product
         else:
-            x = x.prod(dim=axis, keepdim=keep)
+            x = x.prod(dim=axis, keepdim=keep, dtype=x.dtype)  # PyTorch's own choice for integers is int64
     return x
 
 
@@ -492,7 +492,7 @@ _BUILT: dict[str, Callable[[Node], Function]] = {
     "ReduceMean": _reduced(lambda x, axes, keep: torch.mean(x, dim=axes, keepdim=keep)),
     "ReduceMin": _reduced(lambda x, axes, keep: torch.amin(x, dim=axes, keepdim=keep)),
     "ReduceProd": _reduced(_product),
-    "ReduceSum": _reduced(lambda x, axes, keep: torch.sum(x, dim=axes, keepdim=keep)),
+    "ReduceSum": _reduced(lambda x, axes, keep: torch.sum(x, dim=axes, keepdim=keep, dtype=x.dtype)),
     "Reshape": _reshape,
     "Resize": _resize,
     "Slice": _slice,

@@ -32,6 +32,7 @@ BIAS = np.arange(4, dtype=np.float32)
 MATRIX = np.random.default_rng(2).normal(0, 1, (3, 4)).astype(np.float32)
 BYTES = np.arange(12, dtype=np.uint8).reshape(3, 4) * 21
 INTEGERS = np.array([-7, -2, 0, 2, 7])
+SMALL_INTEGERS = np.arange(-3, 7, dtype=np.int32).reshape(2, 5)
 FLAGS = np.array([True, False, True, False])
 HALF, LINEAR = {"coordinate_transformation_mode": "half_pixel"}, {"mode": "linear"}
 ALIGNED = {"coordinate_transformation_mode": "align_corners", **LINEAR}
@@ -85,6 +86,8 @@ CASES: list[tuple[str, list[Any], dict[str, Any]]] = [
     ("QuantizeLinear", [IMAGE, np.float32(0.01), np.uint8(128)], {}),
     ("QuantizeLinear", [MATRIX, np.array([0.5, 0.2, 0.01], np.float32), np.array([0, 5, 0], np.int8)], {"axis": 0}),
     ("QuantizeLinear", [MATRIX, np.float32(0.02)], {}),
+    ("ReduceProd", [SMALL_INTEGERS], {"axes": [1], "keepdims": 0}),
+    ("ReduceSum", [SMALL_INTEGERS, ints(1)], {"keepdims": 0}),
     ("ReduceSum", [IMAGE, ints(1, -1)], {"keepdims": 0}),
     ("ReduceSum", [IMAGE], {"keepdims": 0}),
     ("ReduceSum", [IMAGE], {"noop_with_empty_axes": 1}),
