@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +21,7 @@ from instance_seg_ros.lifting.surface import (
     grown_over_surface,
     kept_points,
     rim_beside,
+    walls_beside_steps,
     well_inside,
     window_radius_px,
     without_strays,
@@ -30,6 +33,9 @@ _MIN_PIECE_SHARE, _MIN_CUT_SHARE = 0.1, 0.03
 """Besides the largest connected piece, pieces of the first share of it are kept, unless far behind or in front of it;
 of the second where the mask, less its rim, is in two there: what hides an object cuts its mask, and where one spills
 over onto a neighbour it does not part."""
+_MIN_WALL_SHARE, _NEARER_SHARE, _WIDER = 0.2, 0.85, 1.25
+"""Pixels on depth steps are kept as well where there are so many of them, of all that is kept, most of them are nearer
+than that, and the hull of both is that much larger: without its walls a cup seen from above is but its floor."""
 
 
 def clean_points(frame: RgbdFrame, mask: NDArray[np.bool_], bounds: Bounds, settings: LiftingSettings) -> KeptPoints:
@@ -51,10 +57,31 @@ def clean_points(frame: RgbdFrame, mask: NDArray[np.bool_], bounds: Bounds, sett
     radius_px = window_radius_px(median_m, focal_px)
     tolerance = 0.5 * settings.depth_step_m, 0.5 * settings.depth_step_ratio
     kept = grown_over_surface(depth_m, inside, core, radius_px, tolerance)
-    kept = without_strays(depth_m, kept, step)
+    kept, beside_steps = _with_walls(depth_m, inside, without_strays(depth_m, kept, step), step)
     # Windows without the rim that was given back reach past the core's edge: their planes lie off what bends there.
     rim = rim_beside(depth_m, inside, kept, median_m, focal_px)
-    return kept_points(depth_m, kept, radius_px, tolerance, (crop[1].start, crop[0].start), frame.intrinsics, rim)
+    points = kept_points(depth_m, kept, radius_px, tolerance, (crop[1].start, crop[0].start), frame.intrinsics, rim)
+    return replace(points, beside_steps=True) if beside_steps else points
+
+
+def _with_walls(
+    depth_m: NDArray[np.float32], inside: NDArray[np.bool_], kept: NDArray[np.bool_], step: tuple[float, float]
+) -> tuple[NDArray[np.bool_], bool]:
+    """What is kept of a mask, with its `walls_beside_steps` where these rise around it; and whether they do."""
+    kept_px, walls = walls_beside_steps(depth_m, inside, kept, step)
+    if not kept_px or np.count_nonzero(walls) < _MIN_WALL_SHARE * kept_px:
+        return kept, False
+    if np.count_nonzero(depth_m[walls] < median(depth_m[kept])) < _NEARER_SHARE * np.count_nonzero(walls):
+        return kept, False
+    both = kept | walls
+    if _hull_px(both) <= _WIDER * _hull_px(kept):
+        return kept, False
+    return both, True
+
+
+def _hull_px(pixels: NDArray[np.bool_]) -> float:
+    """The area of the convex hull of pixels (h, w)."""
+    return cv2.contourArea(cv2.convexHull(cv2.findNonZero(pixels.view(np.uint8))))
 
 
 def _within_depth_gate(

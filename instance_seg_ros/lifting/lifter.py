@@ -167,6 +167,8 @@ class Lifter:
         posed = Posed.of(seen, scene.supports.objects[index], scene.supports.plane, tolerance_m)
         mean_m, covariance_m2 = mean_and_covariance(surface.points_m)
         whole, status = posed.whole, seen.visibility.status | posed.status
+        if surface.beside_steps:
+            status |= Status.PARTLY_MEASURED
         if whole is None:
             box, estimate = self._of_points_alone(seen, posed, _least_spread(covariance_m2, mean_m))
         else:

@@ -26,6 +26,8 @@ _STRAY_SHARE, _STRAY_REACH = 0.002, 0.2
 """Pixels are strays if no more than the first share of all make the object deeper by the second."""
 _MAX_OUTLINE_POINTS, _MAX_FEW_POINTS = 800, 300
 _GOLDEN = (5**0.5 - 1) / 2
+_FEWEST_ALIKE = 3
+"""So many of the eight pixels around one that is no mixture of two depths are as far off."""
 _RIM_M, _RIM_UNSURE_PX = 0.004, 1
 """A local plane is trusted to go on by the first in pixels without depth, where they are more than the second from the
 edge of the mask."""
@@ -310,6 +312,8 @@ class KeptPoints:
         normals: (Q, 3) float64, those of the local planes there, towards the camera; zeros where there is none.
         rim_m: (R, 3) float64, where the local planes go on in pixels of the mask beside these that have no depth, as
             cameras lose it along an object's edges. The object reaches so far, but nothing was measured there.
+        beside_steps: whether a good part of them is on depth steps, where cameras are often wrong: see
+            `walls_beside_steps`.
     """
 
     points_m: NDArray[np.float32]
@@ -318,6 +322,7 @@ class KeptPoints:
     outline_m: NDArray[np.float64]
     normals: NDArray[np.float64]
     rim_m: NDArray[np.float64]
+    beside_steps: bool = False
 
 
 @inner
@@ -520,6 +525,57 @@ def _drop_strays(
     for y in range(height):
         for x in range(width):
             kept[y, x] = kept[y, x] and depth_m[y, x] - nearest_m <= rest_m
+
+
+def walls_beside_steps(
+    depth_m: NDArray[np.float32],
+    inside: NDArray[np.bool_],
+    kept: NDArray[np.bool_],
+    tolerance: tuple[float, float],
+) -> tuple[int, NDArray[np.bool_]]:
+    """The pixels of a mask that are left out of it for depth steps, but of which several in a row are as far off.
+
+    Walls and rims that are seen along, as of a cup from above, are on steps all over, and so thin that nothing of them
+    is left beside those. Where an edge mixes the depths on its two sides, hardly any two pixels are alike. What is on
+    the mask's border, or farther than all that is kept, is none.
+
+    Args:
+        depth_m, inside, kept: (h, w) crops of the depth, of the mask, and of what is kept of it.
+        tolerance: of a depth step: the larger of the first, metres, and the second times the depth.
+
+    Returns:
+        How many pixels are kept, and (h, w) bool.
+    """
+    return _find_walls(depth_m, inside, kept, tolerance[0], tolerance[1])
+
+
+@kernel("float32[:, ::1]", "boolean[:, ::1]", "boolean[:, ::1]", "float64", "float64")
+def _find_walls(
+    depth_m: NDArray[np.float32],
+    inside: NDArray[np.bool_],
+    kept: NDArray[np.bool_],
+    tolerance_m: float,
+    tolerance_ratio: float,
+) -> tuple[int, NDArray[np.bool_]]:
+    """What `walls_beside_steps` tells."""
+    height, width = depth_m.shape
+    walls = np.zeros((height, width), np.bool_)
+    count, _, farthest_m = _span(depth_m.reshape(-1), kept.reshape(-1))
+    for y in range(1, height - 1):
+        for x in range(1, width - 1):
+            own_m = depth_m[y, x]
+            if kept[y, x] or not inside[y, x] or own_m <= 0:
+                continue
+            step_m = max(np.float32(tolerance_m), own_m * np.float32(tolerance_ratio))
+            if own_m > farthest_m + step_m:
+                continue
+            alike, within = 0, True
+            for row in range(y - 1, y + 2):
+                for column in range(x - 1, x + 2):
+                    within &= inside[row, column]
+                    alike += depth_m[row, column] > 0 and abs(depth_m[row, column] - own_m) < step_m
+            walls[y, x] = within and alike > _FEWEST_ALIKE
+    return count, walls
 
 
 def rim_beside(

@@ -17,6 +17,7 @@ from instance_seg_ros.lifting.surface import (
     grown_over_surface,
     kept_points,
     rim_beside,
+    walls_beside_steps,
     well_inside,
     window_radius_px,
     without_strays,
@@ -302,3 +303,22 @@ def test_between_an_edge_and_the_background_under_a_generous_mask_nothing_goes_o
     found = rim_beside(depth_m, inside, depth_m > 0, 0.1, CAMERA.fx)
     assert np.unique(np.nonzero(found)[1]).tolist() == [20, 21, 22]
     assert columns_of(kept_points(depth_m, depth_m > 0, 5, (0.004, 0.007), (0, 0), CAMERA, found).rim_m) == []
+
+
+def test_walls_are_pixels_on_steps_that_are_as_far_off_as_some_beside_them() -> None:
+    """A rim two pixels wide around a floor, and, between floor and rim to the left, pixels that mix both."""
+    depth_m = np.full((12, 12), 0.7, np.float32)
+    inside = np.zeros((12, 12), bool)
+    inside[1:11, 1:11] = True
+    depth_m[1:11, 1:11] = 0.6
+    depth_m[3:9, 3:9] = 0.69
+    depth_m[3:9, 3] = [0.61, 0.66, 0.63, 0.67, 0.62, 0.65]
+    depth_m[5, 10] = 0.8  # behind all, on the border of the mask
+    kept = np.zeros((12, 12), bool)
+    kept[4:8, 4:8] = True
+    count, walls = walls_beside_steps(depth_m, inside, kept, (0.008, 0.015))
+    expected = inside & ~kept
+    expected[[1, 10]] = expected[:, [1, 10]] = False  # the border of the mask
+    expected[3:9, 3] = False
+    assert count == 16
+    np.testing.assert_array_equal(walls, expected)
