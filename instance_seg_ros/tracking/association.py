@@ -378,7 +378,7 @@ def costs(
     cost[too_far | (~part & (elsewhere | stale)) | (cost > _DEAREST)] = UNMATCHABLE
     # Where nothing of either was it is rather the one that left its place empty than one that is hidden where it rests.
     left = comparison.gone[:, None] & ~other_looks & (cost < _PRICE)
-    cost[from_elsewhere & comparison.hidden[:, None] & left.any(axis=0)] = UNMATCHABLE
+    cost[from_elsewhere & (comparison.hidden & ~comparison.gone)[:, None] & left.any(axis=0)] = UNMATCHABLE
     unplaced = np.isnan(distance)
     if unplaced.any():
         cost[unplaced] = _costs_without_3d(look, seen, comparison, eye_m, max_distance_m, unplaced)[unplaced]

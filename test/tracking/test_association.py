@@ -292,6 +292,25 @@ LONG_AGO, SINCE = 40, 1
 
 
 @pytest.mark.parametrize(
+    ("hidden", "gone", "possible"),
+    [
+        ((False, False), (False, False), [True, True]),
+        ((True, False), (False, False), [True, True]),
+        ((True, False), (False, True), [False, True]),  # the second one left its place
+        ((True, False), (True, False), [True, True]),  # most of its place is out of view, and what is in view is empty
+        ((True, False), (True, True), [True, True]),
+    ],
+)
+def test_what_is_hidden_is_not_elsewhere_while_another_one_left_its_place(
+    hidden: tuple[bool, bool], gone: tuple[bool, bool], possible: list[bool]
+) -> None:
+    tracks, seen = joined(box(), box()), box()
+    comparison = replace(comparison_of(tracks, seen), hidden=np.array(hidden), gone=np.array(gone))
+    cost = costs(begun(tracks, np.array([1, 2]), 0, 0), seen, comparison, np.zeros(3), 0.15, np.array([1, 1]))
+    assert (cost[:, 0] < UNMATCHABLE).tolist() == possible
+
+
+@pytest.mark.parametrize(
     ("often", "cost", "color", "known_for", "waited", "hits", "taken", "expected"),
     [
         # A hand left the first, to which the end in sight is nearer.
