@@ -246,7 +246,7 @@ class Pipeline:
             An object for each prompt where there is one and no better or earlier prompt means the same; of the class
             `object` or the phrase, with ids that are no tracks. Its score is a phrase's certainty, else the mask's
             quality as the model sees it, or 1 by the depth alone. One that stands on an object of the scene ends there,
-            but names it no more than what hides it.
+            but names it no more than what hides it; and one that carries objects of the scene is taken after these.
 
         Raises:
             ModelError: no model answers a prompt, or the camera has no colour for it.
@@ -261,10 +261,7 @@ class Pipeline:
         # What was segmented may be what these stand on; what is mostly the same object may not.
         rest = scene.instances.masks & ~masks.any(axis=0)
         others = rest[2 * rest.sum(axis=(1, 2)) > scene.instances.masks.sum(axis=(1, 2))]
-        together = self.lifter.lift(frame, _plain_objects(np.concatenate([masks, others])))
-        lifted = dataclasses.replace(
-            together, instances=tuple(_without_others(instance, count) for instance in together.instances[:count])
-        )
+        lifted = self.lifter.lift(frame, _plain_objects(np.concatenate([masks, others]))).first(count)
         grasps = self.grasp_sampler.sample(frame, lifted, instances)
         return dataclasses.replace(
             scene,
@@ -308,16 +305,6 @@ def _plain_objects(masks: NDArray[np.bool_]) -> Instances:
     """Masks (N, H, W) as instances of the class `object` and the score 1."""
     count = len(masks)
     return Instances(masks, boxes_of_masks(masks), np.ones(count, np.float32), np.zeros(count, np.int64), (OBJECT,))
-
-
-def _without_others(instance: Instance3D, count: int) -> Instance3D:
-    """The instance, naming none but the first so many."""
-    support = instance.support
-    below = support.instance if support.instance is not None and support.instance < count else None
-    leans_on = tuple(index for index in support.leans_on if index < count)
-    support = dataclasses.replace(support, instance=below, leans_on=leans_on)
-    occluded_by = tuple(index for index in instance.occluded_by if index < count)
-    return dataclasses.replace(instance, support=support, occluded_by=occluded_by)
 
 
 def _timed(times_s: dict[str, float], stage: str, function: Callable[..., Result], *arguments: object) -> Result:

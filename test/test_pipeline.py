@@ -18,8 +18,8 @@ from instance_seg_ros.core.parameters import GraspingSettings, GripperSettings, 
 from instance_seg_ros.core.status import Status
 from instance_seg_ros.grasping.grasp import InstanceGrasps, Rejection
 from instance_seg_ros.grasping.sampler import GraspSampler
-from instance_seg_ros.lifting import Completion, Instance3D, Lifter, ObjectSupport, Support
-from instance_seg_ros.pipeline import Pipeline, Scene, _without_others
+from instance_seg_ros.lifting import Lifter
+from instance_seg_ros.pipeline import Pipeline, Scene
 from instance_seg_ros.segmentation import ModelError, ModelInfo
 from instance_seg_ros.segmentation.prompts import PromptModels, Prompts
 from instance_seg_ros.tracking.tracker import TimeStep, Tracker
@@ -103,12 +103,14 @@ def test_what_is_cut_out_says_which_gripper_its_grasps_are_for(make_scene: Calla
     assert pipeline.cut_out(scene, Prompts()).gripper == gripper
 
 
-@pytest.mark.parametrize("found", [(1,), (1, 2)], ids=["the lower one", "both"])
-def test_what_is_cut_out_of_a_stack_ends_where_the_object_below_it_begins(found: tuple[int, ...]) -> None:
+def cut_out_of_a_stack(found: tuple[int, ...], asked: int) -> Scene:
+    """A rectangle around one of a box (1) and the can on it (2), some of which the network finds."""
     camera = Intrinsics(320, 240, 300.0, 300.0, 159.5, 119.5)
     stack = [Box((0.14, 0.14, 0.1), upright(0, 0, 0.05)), Cylinder(0.03, 0.1, upright(0, 0, 0.15))]
     frame, labels = AnalyticScene(stack, look_at((0, 0, 0), 0.9, 50), intrinsics=camera).render(0.001)
     instances = Instances.from_labels(np.where(np.isin(labels, found), labels, 0))
+    # The rectangle around the box would hold the can, too.
+    below_row = np.nonzero(labels == 2)[0].max() if asked == 1 else 0
     segmenter = Blocks(scene())
     segmenter._instances = instances
     pipeline = Pipeline(
@@ -117,14 +119,23 @@ def test_what_is_cut_out_of_a_stack_ends_where_the_object_below_it_begins(found:
         GraspSampler(GraspingSettings(), GripperSettings()),
         Tracker(TrackingSettings()),
     )
-    rows, columns = np.nonzero(labels == 2)
+    rows, columns = np.nonzero((labels == asked) & (np.arange(240)[:, None] > below_row))
     box = int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
+    return pipeline.cut_out(pipeline.run(frame), Prompts(boxes_xyxy=(box,)))
 
-    (can,) = pipeline.cut_out(pipeline.run(frame), Prompts(boxes_xyxy=(box,))).objects()
+
+@pytest.mark.parametrize("found", [(1,), (1, 2)], ids=["the lower one", "both"])
+def test_what_is_cut_out_of_a_stack_ends_where_the_object_below_it_begins(found: tuple[int, ...]) -> None:
+    (can,) = cut_out_of_a_stack(found, asked=2).objects()
 
     assert can.lifted.box is not None
     assert can.lifted.box.size_m[2] == pytest.approx(0.1, abs=0.005)
     assert can.lifted.support.instance is None
+
+
+def test_what_is_cut_out_from_below_an_object_is_taken_away_after_it() -> None:
+    assert cut_out_of_a_stack((1, 2), asked=1).lifted.removal_order.steps == (2,)
+    assert cut_out_of_a_stack((1, 2), asked=2).lifted.removal_order.steps == (1,)
 
 
 RED, BLUE = (20, 30, 60, 80), (90, 40, 130, 70)
@@ -285,13 +296,3 @@ def test_where_tried_grasps_failed_is_said_only_where_none_is_left(
     status = Status.OK if has_grasps else Status.NO_GRASP_CANDIDATE
     record = replace(block, grasps=block.grasps if has_grasps else (), status=status, rejected=rejected)
     assert record.reason == reason
-
-
-@pytest.mark.parametrize(("count", "below", "leans_on"), [(6, 3, (0, 2, 5)), (3, None, (0, 2)), (1, None, (0,))])
-def test_an_instance_among_fewer_names_none_that_are_not_there(
-    count: int, below: int | None, leans_on: tuple[int, ...]
-) -> None:
-    support = ObjectSupport(Support.INSTANCE, None, 3, leans_on=(0, 2, 5))
-    none = np.zeros((0, 3), np.float32), np.zeros(0, np.int64), 0, None, None, None, None
-    instance = _without_others(Instance3D(*none, Completion.NONE, Status.TOO_FEW_POINTS, support=support), count)
-    assert (instance.support.instance, instance.support.leans_on) == (below, leans_on)

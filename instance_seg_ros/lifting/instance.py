@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,13 +115,30 @@ class LiftedFrame:
         support_plane: the one that most objects stand on, in the camera's optical frame, its normal pointing up (to
             the free side); None when none was found. Each instance has its own in `Instance3D.support`.
         surfaces: that and the others parallel to it, as far as they were seen.
+        order: in which all objects of the frame may be taken away, where `instances` are but some of them; or None.
     """
 
     instances: tuple[Instance3D, ...]
     support_plane: Plane | None
     surfaces: tuple[Surface, ...] = ()
+    order: RemovalOrder | None = None
 
     @property
     def removal_order(self) -> RemovalOrder:
         """At which step each instance may be taken away: after all that stands or leans on it."""
-        return removal_order([instance.support for instance in self.instances])
+        return self.order or removal_order([instance.support for instance in self.instances])
+
+    def first(self, count: int) -> LiftedFrame:
+        """The first so many instances alone: they name none of the others, but are taken away after those on them."""
+        whole = self.removal_order
+        order = RemovalOrder(whole.steps[:count], whole.in_ring[:count])
+        return replace(self, instances=tuple(_naming(own, count) for own in self.instances[:count]), order=order)
+
+
+def _naming(instance: Instance3D, count: int) -> Instance3D:
+    """The instance, naming none but the first so many."""
+    support = instance.support
+    below = support.instance if support.instance is not None and support.instance < count else None
+    leans_on = tuple(index for index in support.leans_on if index < count)
+    occluded_by = tuple(index for index in instance.occluded_by if index < count)
+    return replace(instance, support=replace(support, instance=below, leans_on=leans_on), occluded_by=occluded_by)
