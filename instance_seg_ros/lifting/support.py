@@ -267,6 +267,9 @@ def _supporting_family(
         gaps_m = np.where(lowest_m > -_SINK_FACTOR * tolerance_m, np.maximum(lowest_m - contact_m, 0), np.inf)
         nearest_m = gaps_m[parallel].min(axis=0)
         own = gaps_m[index] <= nearest_m + tolerance_m
+        # What a hand holds above all of them is nearer to the higher one, and tells nothing beside what stands.
+        stands = nearest_m <= tolerance_m
+        own &= stands | ~stands.any()
         if np.count_nonzero(nearest_m < _MAX_GAP_M) < _SUPPORTED_SHARE * len(nearest_m) or not own.any():
             continue
         # 0 for an object seen to stand on it: a wall is near to some and far from most.

@@ -93,6 +93,21 @@ def test_of_planes_that_objects_may_stand_on_alike_that_is_the_main_one_which_mo
     assert found is levels[main] and len(family) == 2
 
 
+@pytest.mark.parametrize(
+    ("lowest_m", "main"),
+    [
+        ([0.008, 0.008, 0.05], 0),  # the last one is held
+        ([0.008, 0.02, 0.02], 1),
+        ([0.05, 0.05, 0.05], 1),  # none is seen to stand: the foot of each may be hidden
+    ],
+)
+def test_what_is_held_above_all_planes_makes_none_the_main_one(lowest_m: list[float], main: int) -> None:
+    """As the back of an arm that lies on the table is nearer to what another arm holds."""
+    levels = [level(0.0), some_of(level(0.02), 60)]
+    objects_m = [thing(own_m, x_m) for own_m, x_m in zip(lowest_m, (-0.1, 0.0, 0.1), strict=True)]
+    assert _supporting_family(levels, objects_m, np.full(3, 0.01), amid(levels), TOLERANCE_M)[1] is levels[main]
+
+
 @pytest.mark.parametrize(("far_m", "main"), [(0.25, 0), (0.1, 1)])
 def test_a_wall_near_to_some_of_a_heap_and_far_from_others_is_not_what_they_stand_on(far_m: float, main: int) -> None:
     """All are 9 cm above the floor; one of three touches the wall, the others are so far from it."""
