@@ -62,9 +62,10 @@ _EVIDENCE_POWER, _NEAR_ENOUGH = 0.2, 0.02
 """A plane with a thirty-second of the points of the largest is taken when it is half as far from the objects; what is
 nearer than this share of the far gap, beyond what an object that is seen to stand on it would be, is as near as can be.
 """
-_UNTOUCHED_SHARE = 0.3
+_UNTOUCHED_SHARE, _HEAP = 0.3, 3
 """A plane to which nothing reaches down is no arm or wall beside the objects when it has so many of the points of the
-largest, together with those that are parallel to it."""
+largest, together with those that are parallel to it; or where there are so many objects, which hide from view where
+others stand, as in a tote."""
 _TOP_PERCENT = 90.0
 _RING_SHARE = 0.2
 """A level lies under an object when it makes up this share of all levels' points up to 4 cm around its outline."""
@@ -278,7 +279,7 @@ def _supporting_family(
         # A plane through a rim or a wall, or aslant through several things, is near to some objects by chance, and has
         # few points, also with all that is parallel to it.
         seen_share = min(1.0, sum(len(levels[other].points_m) for other in parallel) / most)
-        if seen_share < _UNTOUCHED_SHARE and not (nearest_m == 0).any():
+        if seen_share < _UNTOUCHED_SHARE and len(nearest_m) < _HEAP and not (nearest_m == 0).any():
             continue
         evidence = seen_share**_EVIDENCE_POWER
         off_m = heights_m[index]

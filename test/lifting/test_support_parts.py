@@ -118,12 +118,21 @@ def test_a_wall_near_to_some_of_a_heap_and_far_from_others_is_not_what_they_stan
     assert _supporting_family(levels, objects_m, np.full(3, 0.01), amid(levels), TOLERANCE_M)[1] is levels[main]
 
 
-@pytest.mark.parametrize(("lowest_m", "points", "main"), [(0.25, 100, 0), (0.25, 200, 1), (0.215, 100, 1)])
+@pytest.mark.parametrize(
+    ("lowest_m", "points", "objects", "main"),
+    [
+        (0.25, 100, 1, 0),
+        (0.25, 200, 1, 1),
+        (0.215, 100, 1, 1),
+        (0.25, 100, 3, 1),  # the floor of a tote below a heap that hides where it stands
+    ],
+)
 def test_an_arm_below_what_it_holds_is_no_support_unless_that_reaches_down_to_it_or_much_of_it_is_seen(
-    lowest_m: float, points: int, main: int
+    lowest_m: float, points: int, objects: int, main: int
 ) -> None:
     levels = [level(0.0), some_of(level(0.21, tilt_deg=20.0), points)]
-    found = _supporting_family(levels, [thing(lowest_m)], np.full(1, 0.01), amid(levels), TOLERANCE_M)[1]
+    objects_m = [thing(lowest_m)] * objects
+    found = _supporting_family(levels, objects_m, np.full(objects, 0.01), amid(levels), TOLERANCE_M)[1]
     assert found is levels[main]
 
 
