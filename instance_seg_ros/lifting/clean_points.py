@@ -33,6 +33,9 @@ _MIN_PIECE_SHARE, _MIN_CUT_SHARE = 0.1, 0.03
 """Besides the largest connected piece, pieces of the first share of it are kept, unless far behind or in front of it;
 of the second where the mask, less its rim, is in two there: what hides an object cuts its mask, and where one spills
 over onto a neighbour it does not part."""
+_DEEPEST, _STEP_REACH_PX = 1.5, 2
+"""Walls rise by no more than the first of their mask's longer side; and beyond the erosion of the mask by the second,
+pixels count as on a depth step."""
 _MIN_WALL_SHARE, _NEARER_SHARE, _WIDER = 0.2, 0.85, 1.25
 """Pixels on depth steps are kept as well where there are so many of them, of all that is kept, most of them are nearer
 than that, and the hull of both is that much larger: without its walls a cup seen from above is but its floor."""
@@ -49,15 +52,20 @@ def clean_points(frame: RgbdFrame, mask: NDArray[np.bool_], bounds: Bounds, sett
     crop = crop_around(bounds, mask.shape, settings.mask_erosion_px + 2)
     depth_m, inside = np.ascontiguousarray(frame.depth_m[crop]), np.ascontiguousarray(mask[crop])
     step = settings.depth_step_m, settings.depth_step_ratio
-    core = well_inside(depth_m, inside, step, settings.mask_erosion_px, _MIN_KEPT_SHARE)
-    near, median_m = _within_depth_gate(depth_m, core, settings.outlier_mad_factor, focal_px)
+    off_steps = well_inside(depth_m, inside, step, settings.mask_erosion_px, _MIN_KEPT_SHARE)
+    near, median_m = _within_depth_gate(depth_m, off_steps, settings.outlier_mad_factor, focal_px)
     core = _largest_piece(near, inside, settings.mask_erosion_px, depth_m, focal_px)
     if core is not near:
         _, median_m, _ = depth_of(depth_m, core)
     radius_px = window_radius_px(median_m, focal_px)
     tolerance = 0.5 * settings.depth_step_m, 0.5 * settings.depth_step_ratio
     kept = grown_over_surface(depth_m, inside, core, radius_px, tolerance)
-    kept, beside_steps = _with_walls(depth_m, inside, without_strays(depth_m, kept, step), step)
+    kept = without_strays(depth_m, kept, step)
+    # What is on no step and so far before the object is another one, as are its edges.
+    before = off_steps & ~kept & (depth_m < median_m * (1 - _DEEPEST * max(bounds[2:]) / focal_px))
+    reach_px = 2 * (settings.mask_erosion_px + _STEP_REACH_PX) + 1
+    before = cv2.dilate(before.view(np.uint8), np.ones((reach_px, reach_px), np.uint8)).view(np.bool_)
+    kept, beside_steps = _with_walls(depth_m, inside & ~before, kept, step)
     # Windows without the rim that was given back reach past the core's edge: their planes lie off what bends there.
     rim = rim_beside(depth_m, inside, kept, median_m, focal_px)
     points = kept_points(depth_m, kept, radius_px, tolerance, (crop[1].start, crop[0].start), frame.intrinsics, rim)

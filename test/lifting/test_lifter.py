@@ -356,6 +356,22 @@ def test_a_cup_from_above_is_not_its_floor_alone(place_m: float) -> None:
     assert instance.status & Status.PARTLY_MEASURED, "cameras are often wrong on depth steps"
 
 
+@pytest.mark.parametrize("before_m", [0.25, 0.4, 0.6])
+@pytest.mark.parametrize("columns", [14, 26])
+def test_what_is_far_before_an_object_is_no_wall_of_it(before_m: float, columns: int) -> None:
+    """Of a mask of 12 cm, 60 pixels wide, the last columns are on something else."""
+    depth_m = np.full((480, 640), 1.1)
+    depth_m[200:270, 300:360] = 1.0
+    depth_m[190:280, 360 - columns : 420] = 1.0 - before_m
+    depth_m += np.random.default_rng(0).normal(0, NOISE_M, depth_m.shape)
+    labels = np.zeros((480, 640), np.uint16)
+    labels[200:270, 300:360] = 1
+    frame = RgbdFrame(None, depth_m.astype(np.float32), Intrinsics(640, 480, 600.0, 600.0, 319.5, 239.5))
+    instance = Lifter(LiftingSettings()).lift(frame, Instances.from_labels(labels)).instances[0]
+    assert frame.depth_m.reshape(-1)[instance.pixels].min() > 0.95
+    assert instance.status & Status.OCCLUDED
+
+
 def test_table_is_chosen_over_the_floor_below_it_and_the_wall_behind() -> None:
     wall = Box((0.02, 3.0, 1.5), upright(-0.5, 0, 0.75))
     bodies = [Box((0.1, 0.06, 0.08), upright(-0.1, 0.1, 0.04)), Cylinder(0.03, 0.1, upright(0.1, -0.05, 0.05)), wall]
