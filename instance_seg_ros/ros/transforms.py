@@ -85,10 +85,14 @@ class Tf:
         """Empties tf's buffer but for what is static when time went back.
 
         The buffer ignores poses that are ten seconds older than its latest, so it would know none until the time of
-        before is reached again. It empties itself only where the node's clock goes back, too (`use_sim_time`).
+        before is reached again. Where the node's clock goes back, too (`use_sim_time`), it has emptied itself, and what
+        came since is needed.
         """
-        if 0 < stamp_ns < self._latest_ns - SET_BACK_NS:
-            self._buffer.clear()
+        before_ns = self._latest_ns - SET_BACK_NS
+        if 0 < stamp_ns < before_ns:
+            clock = self._node.get_clock()
+            if not (clock.ros_time_is_active and 0 < clock.now().nanoseconds < before_ns):
+                self._buffer.clear()
             self._latest_ns = stamp_ns
         self._latest_ns = max(self._latest_ns, stamp_ns)
 
