@@ -159,7 +159,25 @@ def test_what_is_said_of_a_camera_that_stands_elsewhere_is_not_true(
     for true, scene in seen:
         judged.add(published(truth, scene), replace(true, T_world_camera=true.T_world_camera @ aside))
     told = " ".join(judged.faults())
-    assert "more than nine in ten should be" in told and "tilted" in told
+    assert "beyond 3.29 standard deviations" in told and "tilted" in told
+
+
+@pytest.mark.parametrize(
+    ("off_sigma", "axes", "told"),
+    [
+        (1.7, 300, []),
+        (1.7, 310, ["10.3 % of centres' axes beyond 1.645 standard deviations"]),
+        (6.0, 45, []),
+        (6.0, 48, ["1.6 % of centres' axes beyond 3.29 standard deviations"]),
+    ],
+)
+def test_more_centres_off_than_their_covariance_says_are_told(
+    off_sigma: float, axes: int, told: list[str], truth: ModuleType
+) -> None:
+    off = np.zeros(3000)
+    off[:axes] = off_sigma
+    judged = truth.Truth(seen=1000, off_m=[0.0], cloud_off_m=[0.0], off_sigma=[*off.reshape(1000, 3)])
+    assert list(judged.faults()) == told
 
 
 def test_ids_that_go_from_object_to_object_and_clouds_beside_the_surface_are_told(
@@ -177,7 +195,8 @@ def test_ids_that_go_from_object_to_object_and_clouds_beside_the_surface_are_tol
 
 
 def test_the_node_tells_the_truth_between_processes() -> None:
-    command = [sys.executable, str(SCRIPT), "--frames", "5", "--size", "320x240", "--backend", "onnxruntime"]
+    command = [sys.executable, str(SCRIPT), "--frames", "5", "--seed", "1", "--size", "320x240"]
+    command += ["--backend", "onnxruntime"]
     found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert found.returncode == 0, found.stdout + found.stderr
     assert "nothing was wrong" in found.stdout
