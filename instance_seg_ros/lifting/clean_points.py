@@ -17,6 +17,7 @@ from instance_seg_ros.lifting.surface import (
     KeptPoints,
     crop_around,
     depth_of,
+    dilated,
     eroded,
     grown_over_surface,
     kept_points,
@@ -61,11 +62,12 @@ def clean_points(frame: RgbdFrame, mask: NDArray[np.bool_], bounds: Bounds, sett
     tolerance = 0.5 * settings.depth_step_m, 0.5 * settings.depth_step_ratio
     kept = grown_over_surface(depth_m, inside, core, radius_px, tolerance)
     kept = without_strays(depth_m, kept, step)
-    # What is on no step and so far before the object is another one, as are its edges.
-    before = off_steps & ~kept & (depth_m < median_m * (1 - _DEEPEST * max(bounds[2:]) / focal_px))
-    reach_px = 2 * (settings.mask_erosion_px + _STEP_REACH_PX) + 1
-    before = cv2.dilate(before.view(np.uint8), np.ones((reach_px, reach_px), np.uint8)).view(np.bool_)
-    kept, beside_steps = _with_walls(depth_m, inside & ~before, kept, step)
+    beside_steps = False
+    if np.count_nonzero(inside & (depth_m > 0)) >= (1 + _MIN_WALL_SHARE) * np.count_nonzero(kept):
+        # What is on no step and so far before the object is another one, as are its edges.
+        before = off_steps & ~kept & (depth_m < median_m * (1 - _DEEPEST * max(bounds[2:]) / focal_px))
+        reach_px = 2 * (settings.mask_erosion_px + _STEP_REACH_PX) + 1
+        kept, beside_steps = _with_walls(depth_m, inside & ~dilated(before, reach_px), kept, step)
     # Windows without the rim that was given back reach past the core's edge: their planes lie off what bends there.
     rim = rim_beside(depth_m, inside, kept, median_m, focal_px)
     points = kept_points(depth_m, kept, radius_px, tolerance, (crop[1].start, crop[0].start), frame.intrinsics, rim)
