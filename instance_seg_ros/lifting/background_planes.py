@@ -222,14 +222,7 @@ def _tilt_within(
     count = len(points_m)
     off_m, inliers, own_m = np.empty(count, np.float32), np.empty(count, np.bool_), np.empty((count, 3), np.float32)
     for _ in range(2):
-        _distances(
-            points_m,
-            np.float32(normal[0]),
-            np.float32(normal[1]),
-            np.float32(normal[2]),
-            np.float32(offset_m),
-            off_m,
-        )
+        _distances(points_m, normal, offset_m, off_m)
         inside = _take_near(points_m, off_m, np.float32(within_m), inliers, own_m)
         if inside < _MIN_INLIERS:
             return False, normal
@@ -300,19 +293,12 @@ def _find_plane(
         return False, np.zeros(3), 0.0
     count = len(points_m)
     off_m, values, own_m = np.empty(count, np.float32), np.empty(count), np.empty((count, 3), np.float32)
-    _distances(points_m, a, b, c, -offset, off_m)
+    _distances(points_m, np.array([a, b, c], np.float64), float(-offset), off_m)
     inside = _take_near(points_m, off_m, np.float32(tolerance_m), inliers, own_m)
     normal, offset_m = _least_squares_plane(own_m[:inside])
     near_m = np.float32(REMOVED_TOLERANCES * tolerance_m)
     for _ in range(3):
-        _distances(
-            points_m,
-            np.float32(normal[0]),
-            np.float32(normal[1]),
-            np.float32(normal[2]),
-            np.float32(offset_m),
-            off_m,
-        )
+        _distances(points_m, normal, offset_m, off_m)
         near = 0
         for n in range(count):
             values[near] = abs(off_m[n])
@@ -375,17 +361,11 @@ def _votes(
 
 
 @inner
-def _distances(
-    points_m: NDArray[np.float32],
-    a: np.float32,
-    b: np.float32,
-    c: np.float32,
-    offset_m: np.float32,
-    off_m: NDArray[np.float32],
-) -> None:
-    """How far points (N, 3) lie above the plane (a, b, c) . p + offset = 0, (N,)."""
+def _distances(points_m: NDArray[np.float32], normal: FloatArray, offset_m: float, off_m: NDArray[np.float32]) -> None:
+    """How far points (N, 3) lie above the plane normal . p + offset = 0, (N,)."""
+    a, b, c, offset = np.float32(normal[0]), np.float32(normal[1]), np.float32(normal[2]), np.float32(offset_m)
     for n in range(len(points_m)):
-        off_m[n] = a * points_m[n, 0] + b * points_m[n, 1] + c * points_m[n, 2] + offset_m
+        off_m[n] = a * points_m[n, 0] + b * points_m[n, 1] + c * points_m[n, 2] + offset
 
 
 @inner
