@@ -14,7 +14,8 @@ from instance_seg_ros.core.rows import rows_of
 from instance_seg_ros.grasping import pair_kernels, scene_kernels
 from instance_seg_ros.grasping.candidates import Poses
 from instance_seg_ros.grasping.gripper import Gripper
-from instance_seg_ros.lifting.surface import Bounds, crop_around, depth_step_pixels, dilated, eroded
+from instance_seg_ros.lifting.depth_steps import depth_step_pixels
+from instance_seg_ros.lifting.masks import Bounds, crop_around, dilated, eroded
 
 FloatArray = NDArray[np.float64]
 

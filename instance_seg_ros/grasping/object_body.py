@@ -20,9 +20,9 @@ from instance_seg_ros.core.rows import rows_of
 from instance_seg_ros.core.status import PARTLY_SEEN, Status
 from instance_seg_ros.grasping import pair_kernels, scene_kernels
 from instance_seg_ros.lifting import Completion, Instance3D
+from instance_seg_ros.lifting.masks import Bounds
 from instance_seg_ros.lifting.shape import EXTRUDED, MEASURED, THIN_M
 from instance_seg_ros.lifting.support import Support
-from instance_seg_ros.lifting.surface import Bounds
 
 FloatArray = NDArray[np.float64]
 

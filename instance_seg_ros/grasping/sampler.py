@@ -23,7 +23,7 @@ from instance_seg_ros.grasping.gripper import Gripper
 from instance_seg_ros.grasping.object_body import Body
 from instance_seg_ros.grasping.quality import marks_of, quality_of
 from instance_seg_ros.lifting import Instance3D, LiftedFrame
-from instance_seg_ros.lifting.surface import bounds_of, crop_around
+from instance_seg_ros.lifting.masks import bounds_of, crop_around
 
 FloatArray = NDArray[np.float64]
 

@@ -15,10 +15,10 @@ from instance_seg_ros.core.compiled import inner, kernel
 from instance_seg_ros.core.geometry import Plane
 from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.rows import rows_of
+from instance_seg_ros.lifting.masks import Bounds
 from instance_seg_ros.lifting.moments import moments
 from instance_seg_ros.lifting.order_statistics import median, median_of_first, robust_sigma, share
 from instance_seg_ros.lifting.search_tree import search_tree
-from instance_seg_ros.lifting.surface import Bounds
 
 FloatArray = NDArray[np.float64]
 

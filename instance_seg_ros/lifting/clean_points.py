@@ -11,22 +11,11 @@ from numpy.typing import NDArray
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.compiled import inner, kernel
 from instance_seg_ros.core.parameters import LiftingSettings
+from instance_seg_ros.lifting.depth_steps import depth_of, walls_beside_steps, well_inside, without_strays
+from instance_seg_ros.lifting.kept_points import KeptPoints, kept_points, rim_beside
+from instance_seg_ros.lifting.local_planes import grown_over_surface, window_radius_px
+from instance_seg_ros.lifting.masks import Bounds, crop_around, dilated, eroded
 from instance_seg_ros.lifting.order_statistics import median, median_of_first
-from instance_seg_ros.lifting.surface import (
-    Bounds,
-    KeptPoints,
-    crop_around,
-    depth_of,
-    dilated,
-    eroded,
-    grown_over_surface,
-    kept_points,
-    rim_beside,
-    walls_beside_steps,
-    well_inside,
-    window_radius_px,
-    without_strays,
-)
 
 _MIN_KEPT_SHARE = 0.3
 """Erosion and edge removal are eased until this share of a mask's measured pixels is left: thin objects stay."""

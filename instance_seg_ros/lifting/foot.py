@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.compiled import inner, kernel
+from instance_seg_ros.lifting.masks import Bounds
 from instance_seg_ros.lifting.order_statistics import median_of_first
 from instance_seg_ros.lifting.solid import Body
-from instance_seg_ros.lifting.surface import Bounds
 
 FloatArray = NDArray[np.float64]
 

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.core.geometry import OrientedBox, Plane, frozen
 from instance_seg_ros.core.status import Status
+from instance_seg_ros.lifting.kept_points import KeptPoints
 from instance_seg_ros.lifting.mesh import ShapeMesh
 from instance_seg_ros.lifting.order import RemovalOrder, removal_order
 from instance_seg_ros.lifting.shape import CompletedShape
 from instance_seg_ros.lifting.support import ObjectSupport, Surface
-from instance_seg_ros.lifting.surface import KeptPoints
 
 
 class Completion(enum.IntEnum):

@@ -20,7 +20,9 @@ from instance_seg_ros.lifting.estimate import Estimate
 from instance_seg_ros.lifting.far_side import FarSides, WholeView
 from instance_seg_ros.lifting.hidden_ends import HiddenEnds
 from instance_seg_ros.lifting.instance import Completion, Instance3D, LiftedFrame
+from instance_seg_ros.lifting.kept_points import KeptPoints
 from instance_seg_ros.lifting.likely_centre import Likely, LikelyCentres, PartialView, View
+from instance_seg_ros.lifting.masks import crop_around
 from instance_seg_ros.lifting.mesh import mesh_of
 from instance_seg_ros.lifting.moments import mean_and_covariance
 from instance_seg_ros.lifting.order import levels_below
@@ -31,7 +33,6 @@ from instance_seg_ros.lifting.shape import CompletedShape
 from instance_seg_ros.lifting.solid import Revolution
 from instance_seg_ros.lifting.standing import TOP_PERCENTILE
 from instance_seg_ros.lifting.support import ObjectSupport, SceneSupports, Support, find_supports
-from instance_seg_ros.lifting.surface import KeptPoints, crop_around
 from instance_seg_ros.lifting.uncertainty import centroid_covariance_m2
 from instance_seg_ros.lifting.visibility import (
     Visibility,

@@ -14,9 +14,10 @@ from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.geometry import OrientedBox, Transform, frozen, length
 from instance_seg_ros.lifting import shape_kernels
 from instance_seg_ros.lifting.columns import Columns
+from instance_seg_ros.lifting.kept_points import KeptPoints
+from instance_seg_ros.lifting.masks import Bounds, crop_around
 from instance_seg_ros.lifting.order_statistics import percentile
 from instance_seg_ros.lifting.solid import Body, Revolution
-from instance_seg_ros.lifting.surface import Bounds, KeptPoints, crop_around
 
 FloatArray = NDArray[np.float64]
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.core.compiled import inner, kernel
 from instance_seg_ros.core.geometry import Plane
+from instance_seg_ros.lifting.kept_points import KeptPoints
 from instance_seg_ros.lifting.order_statistics import median_is_below, median_of_first, percentile_of_first
 from instance_seg_ros.lifting.solid import Body
-from instance_seg_ros.lifting.surface import KeptPoints
 
 FloatArray = NDArray[np.float64]
 

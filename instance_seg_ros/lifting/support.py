@@ -42,11 +42,11 @@ from instance_seg_ros.lifting.bodies import (
     under,
 )
 from instance_seg_ros.lifting.free_space import free_below
+from instance_seg_ros.lifting.kept_points import KeptPoints
 from instance_seg_ros.lifting.lying import lowest_of_lying
 from instance_seg_ros.lifting.order_statistics import median, percentile, robust_sigma
 from instance_seg_ros.lifting.rectangle import convex_hull
 from instance_seg_ros.lifting.solid import Ball
-from instance_seg_ros.lifting.surface import KeptPoints
 
 FloatArray = NDArray[np.float64]
 

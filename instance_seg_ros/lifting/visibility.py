@@ -14,7 +14,7 @@ from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.compiled import inner, kernel
 from instance_seg_ros.core.geometry import OrientedBox, Plane
 from instance_seg_ros.core.status import Status
-from instance_seg_ros.lifting.surface import Bounds, bounds_of, crop_around, dilated, negate, spread
+from instance_seg_ros.lifting.masks import Bounds, bounds_of, crop_around, dilated, negate, spread
 
 _MIN_BORDER_PX = 3
 """A mask that touches the border with fewer pixels than this, or than the share below of its outline, is whole."""

@@ -16,10 +16,11 @@ from instance_seg_ros.lifting.completion import far_side_of_round_body
 from instance_seg_ros.lifting.faces import rectangle_around
 from instance_seg_ros.lifting.foot import Foot
 from instance_seg_ros.lifting.hidden_ends import HiddenEnds, likely_ends
+from instance_seg_ros.lifting.kept_points import KeptPoints
+from instance_seg_ros.lifting.masks import Bounds
 from instance_seg_ros.lifting.rectangle import Sides, area_of, smallest_rectangle
 from instance_seg_ros.lifting.solid import Ball, Body, Revolution, fit_revolution
 from instance_seg_ros.lifting.standing import Standing
-from instance_seg_ros.lifting.surface import Bounds, KeptPoints
 from instance_seg_ros.lifting.visibility import Visibility
 
 FloatArray = NDArray[np.float64]

@@ -25,8 +25,8 @@ from instance_seg_ros.grasping.gripper import Gripper
 from instance_seg_ros.grasping.object_body import Body
 from instance_seg_ros.grasping.quality import HELD, MARKS, SCORES, WEIGHTS, marks_of, quality_of, score_of
 from instance_seg_ros.grasping.scene_kernels import OF_SEVERAL
+from instance_seg_ros.lifting.masks import bounds_of
 from instance_seg_ros.lifting.shape import EXTRUDED, MEASURED, TURNED
-from instance_seg_ros.lifting.surface import bounds_of
 
 SETTINGS = GripperSettings(
     max_opening_m=0.08,

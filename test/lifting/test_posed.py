@@ -14,9 +14,9 @@ from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import LiftingSettings
 from instance_seg_ros.core.status import Status
 from instance_seg_ros.lifting.clean_points import clean_points
+from instance_seg_ros.lifting.masks import bounds_of
 from instance_seg_ros.lifting.posed import Posed
 from instance_seg_ros.lifting.support import ObjectSupport, Support
-from instance_seg_ros.lifting.surface import bounds_of
 from instance_seg_ros.lifting.visibility import Visibility
 from instance_seg_ros.lifting.whole import Seen
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from instance_seg_ros.core.geometry import Plane
+from instance_seg_ros.lifting.kept_points import KeptPoints
 from instance_seg_ros.lifting.standing import Standing
-from instance_seg_ros.lifting.surface import KeptPoints
 
 TABLE = Plane(np.array([0.0, 0.0, -1.0]), 0.5)
 """Half a metre in front of a camera that looks straight down."""

@@ -11,7 +11,7 @@ import pytest
 from instance_seg_ros.core.camera import Intrinsics, RgbdFrame
 from instance_seg_ros.core.geometry import OrientedBox, Plane, Transform
 from instance_seg_ros.core.status import PARTLY_SEEN, Status
-from instance_seg_ros.lifting.surface import bounds_of, dilated
+from instance_seg_ros.lifting.masks import bounds_of, dilated
 from instance_seg_ros.lifting.visibility import Visibility, Voids, amodal_xyxy, may_touch, occluders, partly_seen
 
 NEAR_M, OBJECT_M, FAR_M = 0.5, 0.7, 0.9
