@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.bags.reader import DEFAULT_TOLERANCE_S, FrameReader, InputCounts, topics_of
 from instance_seg_ros.bags.storage import BagError, opened_bag
+from instance_seg_ros.bags.transforms import MAX_GAP_NS
 from instance_seg_ros.bags.writer import new_bag
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.geometry import Transform
@@ -72,6 +73,7 @@ def process_bag(
     rectified: bool = False,
     fixed_frame: str = "",
     level_frame: str = "",
+    pose_gap_ns: int = MAX_GAP_NS,
     progress: Callable[[int, int], None] = lambda read, total: None,
     listener: Callable[[Scene], None] = lambda scene: None,
 ) -> BagSummary:
@@ -89,6 +91,7 @@ def process_bag(
         fixed_frame: the frame that tracks are kept in, in which transforms of the bag tell where the camera is; a frame
             whose pose they do not tell is lost. Empty: where the camera is, is told by what it sees.
         level_frame: a frame whose z axis is up, by which supports are found; empty for none.
+        pose_gap_ns: between transforms that are farther apart a pose is not known; with 0 it is only at their stamps.
         storage: a key of `STORAGES`; None takes that of `source`.
         copy_inputs: copy the camera's topics and /tf_static too, so that the new bag can be played by itself.
         progress: called with the number of messages read and in total.
@@ -107,13 +110,22 @@ def process_bag(
         max_opening_m = pipeline.grasp_sampler.gripper_settings.max_opening_m
         pose_frames = {frame for frame in (fixed_frame, level_frame) if frame}
         frames = FrameReader(
-            bag, typestore, topics, tolerance_s, summary, T_color_depth, rectified, max_opening_m, pose_frames
+            bag,
+            typestore,
+            topics,
+            tolerance_s,
+            summary,
+            T_color_depth,
+            rectified,
+            max_opening_m,
+            pose_frames,
+            pose_gap_ns,
         )
         copy = results.copy if copy_inputs else lambda message: None
         for time_ns, frame in frames.read(copy, progress):
             T_fixed_camera = frames.pose(fixed_frame, frame) if fixed_frame else None
             if fixed_frame and T_fixed_camera is None:
-                summary.lost[f"the pose of {frame.frame_id!r} in {fixed_frame!r} at its time is not in the bag"] += 1
+                summary.lost[_unknown_pose(frame.frame_id, fixed_frame, pose_gap_ns)] += 1
                 continue
             scene = pipeline.run(frame, T_fixed_camera, partial(_up, frames, frame, level_frame, summary.warnings))
             results.write(time_ns, scene, pipeline.grasp_sampler.settings)
@@ -127,6 +139,12 @@ def process_bag(
                 break
     summary.elapsed_s = time.perf_counter() - started_s
     return summary
+
+
+def _unknown_pose(frame_id: str, fixed_frame: str, pose_gap_ns: int) -> str:
+    """Why a frame is lost, in words."""
+    between = f", nor between two transforms no more than {pose_gap_ns / 1e9:g} s apart" if pose_gap_ns else ""
+    return f"the pose of {frame_id!r} in {fixed_frame!r} at its time is not in the bag{between}"
 
 
 def _up(frames: FrameReader, frame: RgbdFrame, level_frame: str, warnings: list[str]) -> NDArray[np.float64] | None:

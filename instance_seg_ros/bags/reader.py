@@ -16,7 +16,7 @@ from rosbags.typesys.store import Typestore
 from instance_seg_ros.bags.names import TF_MESSAGE, TF_STATIC_TOPIC, TF_TOPIC
 from instance_seg_ros.bags.storage import Bag, BagError, RecordedMessage, opened_bag
 from instance_seg_ros.bags.topics import BagTopics, find_topics
-from instance_seg_ros.bags.transforms import FrameTree, way_between
+from instance_seg_ros.bags.transforms import MAX_GAP_NS, FrameTree, way_between
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.depth import scale_fault
 from instance_seg_ros.core.geometry import Transform
@@ -99,6 +99,7 @@ class FrameReader:
         rectified: the images are rectified, see `messages.lens.camera_of_rectified`.
         max_opening_m: of the gripper, see `scale_fault`.
         pose_frames: the frames that `pose` will be asked for.
+        pose_gap_ns: between transforms that are farther apart, `pose` is not known.
     """
 
     def __init__(
@@ -112,9 +113,11 @@ class FrameReader:
         rectified: bool = False,
         max_opening_m: float = 0.0,
         pose_frames: Collection[str] = (),
+        pose_gap_ns: int = MAX_GAP_NS,
     ) -> None:
         self._bag = bag
         self._pose_frames = pose_frames
+        self._pose_gap_ns = pose_gap_ns
         self._max_opening_m = max_opening_m
         self._typestore = typestore
         self._topics = topics
@@ -166,9 +169,10 @@ class FrameReader:
     def pose(self, target_frame: str, frame: RgbdFrame) -> Transform | None:
         """`T_target_camera` at the frame's time, while frames are read; None where no transform tells it.
 
-        As tf has it, before the first transform and after the last one nothing is known of what moves.
+        As tf has it, before the first transform, after the last one, and between two that are far apart nothing is
+        known of what moves.
         """
-        return self._frames.lookup(target_frame, frame.frame_id, frame.stamp_ns, beyond_ns=0)
+        return self._frames.lookup(target_frame, frame.frame_id, frame.stamp_ns, 0, self._pose_gap_ns)
 
     def _nearest_text(self) -> str:
         """How far in time depth is from unpaired colour images, for users who might raise the tolerance."""

@@ -15,6 +15,9 @@ from instance_seg_ros.messages.incoming import stamp_ns_of, transform_of
 
 MAX_EXTRAPOLATION_NS = 500_000_000
 """Before its first and after its last transform, a moving frame is assumed to stand still, but no longer than this."""
+MAX_GAP_NS = 10_000_000_000
+"""Between two transforms that are farther apart nothing is known: by the time of the second, tf's buffer has forgotten
+the first."""
 
 
 class _Moving:
@@ -30,18 +33,21 @@ class _Moving:
         self._stamps_ns.append(stamp_ns)
         self._poses.extend((*pose.quaternion_xyzw, *pose.translation_m))
 
-    def at(self, stamp_ns: int, beyond_ns: int) -> Transform | None:
-        """Interpolated between two moments; None longer than `beyond_ns` before the first or after the last one."""
+    def at(self, stamp_ns: int, beyond_ns: int, gap_ns: int) -> Transform | None:
+        """Interpolated between two moments no more than `gap_ns` apart, or that of a moment no farther off than
+        `beyond_ns`; None where there is neither."""
         if not self._in_order:
             self._put_in_order()
         after = bisect.bisect_left(self._stamps_ns, stamp_ns)
         if after < len(self._stamps_ns) and self._stamps_ns[after] == stamp_ns:
             return self._pose(after)
-        if 0 < after < len(self._stamps_ns):
-            first_ns, second_ns = self._stamps_ns[after - 1 : after + 1]
-            return _between(self._pose(after - 1), self._pose(after), (stamp_ns - first_ns) / (second_ns - first_ns))
-        end = min(after, len(self._stamps_ns) - 1)
-        return self._pose(end) if abs(self._stamps_ns[end] - stamp_ns) <= beyond_ns else None
+        around = range(max(after - 1, 0), min(after + 1, len(self._stamps_ns)))
+        if len(around) == 2:
+            first_ns, second_ns = (self._stamps_ns[index] for index in around)
+            if second_ns - first_ns <= gap_ns:
+                return _between(*map(self._pose, around), (stamp_ns - first_ns) / (second_ns - first_ns))
+        nearest = min(around, key=lambda index: abs(self._stamps_ns[index] - stamp_ns))
+        return self._pose(nearest) if abs(self._stamps_ns[nearest] - stamp_ns) <= beyond_ns else None
 
     def _pose(self, index: int) -> Transform:
         values = self._poses[7 * index : 7 * index + 7]
@@ -86,17 +92,24 @@ class FrameTree:
         self._moving.setdefault(child, _Moving()).add(stamp_ns_of(stamped.header), pose)
 
     def lookup(
-        self, target_frame: str, source_frame: str, stamp_ns: int, beyond_ns: int = MAX_EXTRAPOLATION_NS
+        self,
+        target_frame: str,
+        source_frame: str,
+        stamp_ns: int,
+        beyond_ns: int = MAX_EXTRAPOLATION_NS,
+        gap_ns: int = MAX_GAP_NS,
     ) -> Transform | None:
         """`T_target_source` at that time; None if the frames are not connected, or a pose on the way is not known then.
 
         Args:
-            beyond_ns: for so long before its first and after its last transform a frame is assumed to stand still.
+            beyond_ns: for so long before its first and after its last transform, and the two at a longer gap than the
+                next, a frame is assumed to stand still.
+            gap_ns: between transforms that are no farther apart a frame is assumed to move evenly.
         """
         way = way_between(self._parents, target_frame, source_frame)
         if way is None:
             return None
-        T_common_target, T_common_source = (self._along(frames, stamp_ns, beyond_ns) for frames in way)
+        T_common_target, T_common_source = (self._along(frames, stamp_ns, beyond_ns, gap_ns) for frames in way)
         if T_common_target is None or T_common_source is None:
             return None
         return T_common_target.inverse() @ T_common_source
@@ -105,11 +118,12 @@ class FrameTree:
         """Child frame to parent frame."""
         return dict(self._parents)
 
-    def _along(self, frames: Iterable[str], stamp_ns: int, beyond_ns: int) -> Transform | None:
+    def _along(self, frames: Iterable[str], stamp_ns: int, beyond_ns: int, gap_ns: int) -> Transform | None:
         """The pose of the first of these frames, each a child of the next, in the parent of the last."""
         pose = Transform.identity()
         for frame in frames:
-            step = self._static[frame] if frame in self._static else self._moving[frame].at(stamp_ns, beyond_ns)
+            static = self._static.get(frame)
+            step = static if static is not None else self._moving[frame].at(stamp_ns, beyond_ns, gap_ns)
             if step is None:
                 return None
             pose = step @ pose

@@ -15,6 +15,7 @@ from instance_seg_ros.bags.process import BagSummary, check_bag, process_bag
 from instance_seg_ros.bags.reader import DEFAULT_TOLERANCE_S
 from instance_seg_ros.bags.recording import RecordedSettings, read_settings
 from instance_seg_ros.bags.storage import STORAGES, opened_bag
+from instance_seg_ros.bags.transforms import MAX_GAP_NS
 from instance_seg_ros.commands.helpers.pipeline_options import (
     add_pipeline_arguments,
     add_rerun_argument,
@@ -147,6 +148,8 @@ def run(args: argparse.Namespace) -> int:
             rectified=args.rectified,
             fixed_frame=args.fixed_frame,
             level_frame=args.level_frame,
+            # The node's recordings hold the poses that frames were answered with; what it refused has none.
+            pose_gap_ns=0 if args.as_recorded else MAX_GAP_NS,
             progress=show,
             listener=show_scene,
         )

@@ -122,7 +122,9 @@ def test_a_frame_whose_pose_is_not_known_is_lost_and_told_and_one_without_the_wa
     source = write_bag([*recorded, *(("/tf", START_NS, pose) for pose in poses)])
     fixed = process_bag(source, tmp_path / "fixed", pipeline, fixed_frame="map")
     told = "the pose of 'camera_color_optical_frame' in 'map' at its time is not in the bag"
-    assert (fixed.frames, fixed.lost) == (2, {told: 2})
+    assert (fixed.frames, fixed.lost) == (2, {f"{told}, nor between two transforms no more than 10 s apart": 2})
+    exact = process_bag(source, tmp_path / "exact", pipeline, fixed_frame="map", pose_gap_ns=0)
+    assert (exact.frames, exact.lost) == (0, {told: 4})
     level = process_bag(source, tmp_path / "level", pipeline, level_frame="map")
     told = "the pose of 'camera_color_optical_frame' in 'map' is not known at all times: supports without the way up"
     assert (level.frames, level.warnings) == (4, [told])

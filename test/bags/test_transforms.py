@@ -108,6 +108,28 @@ def test_of_what_is_not_assumed_to_stand_still_nothing_is_known_before_and_after
     assert (tree.lookup("link", "head", T0_NS + round(after_s * S_NS), beyond_ns=0) is not None) is known
 
 
+@pytest.mark.parametrize(
+    ("second_s", "after_s", "limits", "x_m"),
+    [
+        (10, 5.0, {}, 0.5),
+        (11, 5.5, {}, None),  # as a robot that was off in the recording: nobody knows where it was
+        (11, 0.4, {}, 0.0),
+        (11, 10.6, {}, 1.0),
+        (11, 0.4, {"beyond_ns": 0}, None),
+        (1, 0.5, {"beyond_ns": 0, "gap_ns": 0}, None),
+        (1, 1.0, {"beyond_ns": 0, "gap_ns": 0}, 1.0),
+    ],
+)
+def test_between_two_moments_far_apart_nothing_is_known(
+    transform_message: Callable, second_s: int, after_s: float, limits: dict[str, int], x_m: float | None
+) -> None:
+    tree = FrameTree()
+    for second, place_m in ((0, 0.0), (second_s, 1.0)):
+        tree.add_moving(transform_message("link", "head", (place_m, 0.0, 0.0), T0_NS + second * S_NS).transforms[0])
+    found = tree.lookup("link", "head", T0_NS + round(after_s * S_NS), **limits)
+    assert (None if found is None else pytest.approx(found.translation_m[0])) == x_m
+
+
 def test_a_transform_in_another_frame_than_before_is_named_and_not_taken(transform_message: Callable) -> None:
     tree = FrameTree()
     tree.add_moving(transform_message("map", "head", (1.0, 0.0, 0.0), T0_NS).transforms[0])

@@ -35,7 +35,7 @@ from instance_seg_ros.ros.node import InstanceSegNode
 from instance_seg_ros.ros.params import Configuration, changed
 from instance_seg_ros.ros.recorder import Recorder
 from instance_seg_ros.ros.settings import NodeSettings, settings_of
-from instance_seg_ros.ros.transforms import NoTf
+from instance_seg_ros.ros.transforms import NoTf, TransformError
 
 MakeFrame = Callable[..., RgbdFrame]
 FRAMES = 3
@@ -158,6 +158,43 @@ def test_a_recording_holds_the_poses_that_its_frames_were_answered_with(
         ("map", "camera_color_optical_frame"),
     ] * FRAMES
     assert sorted({stamp_ns_of(each.header) for each in transforms}) == sorted({stamp_ns for _, stamp_ns in asked})
+
+
+def test_a_replay_answers_the_frames_that_the_node_answered(
+    make_stage: Callable[..., Any],
+    make_frame: MakeFrame,
+    block_model_path: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """tf did not know the pose of the second of four."""
+    stamps_ns: list[int] = []
+
+    def lookup(self: NoTf, target: str, source: str, stamp_ns: int) -> Transform:
+        stamps_ns.append(stamp_ns)
+        if len(stamps_ns) == 2:
+            raise TransformError("not known yet")
+        return Transform.identity()
+
+    monkeypatch.setattr(NoTf, "lookup", lookup)
+    monkeypatch.setattr(InstanceSegNode, "_require_tf", lambda *_: None)
+    stage = make_stage(
+        Pipeline.from_settings,
+        model_path=str(block_model_path),
+        record_folder=str(tmp_path / "recordings"),
+        segmentation__backend="onnxruntime",
+        fixed_frame="map",
+    )
+    stage.start()
+    for _ in range(4):
+        stage.answer_to(stage.send_frame(make_frame()))
+    assert stage.call(Trigger, "record", Trigger.Request()).success
+    [path] = (tmp_path / "recordings").iterdir()
+    assert main(["bag", str(path), "--out", str(tmp_path / "again"), "--as-recorded"]) == 0
+    assert "lost 1 frame(s): the pose of 'camera_color_optical_frame' in 'map'" in capfd.readouterr().out
+    answers = messages_on(tmp_path / "again", "/instance_seg/instances")
+    assert [stamp_ns_of(answer.header) for answer in answers] == [stamps_ns[index] for index in (0, 2, 3)]
 
 
 def test_a_recording_holds_the_values_of_the_gripper_s_file_of_then(
