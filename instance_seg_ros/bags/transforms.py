@@ -45,7 +45,8 @@ class _Moving:
         if len(around) == 2:
             first_ns, second_ns = (self._stamps_ns[index] for index in around)
             if second_ns - first_ns <= gap_ns:
-                return _between(*map(self._pose, around), (stamp_ns - first_ns) / (second_ns - first_ns))
+                share = (stamp_ns - first_ns) / (second_ns - first_ns)
+                return _between(self._pose(after - 1), self._pose(after), share)
         nearest = min(around, key=lambda index: abs(self._stamps_ns[index] - stamp_ns))
         return self._pose(nearest) if abs(self._stamps_ns[nearest] - stamp_ns) <= beyond_ns else None
 
