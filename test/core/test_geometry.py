@@ -76,6 +76,19 @@ def test_what_is_nearly_a_rotation_becomes_one() -> None:
 def test_what_is_no_rigid_transform_is_refused(rotation: np.ndarray, translation_m: np.ndarray, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Transform(rotation, translation_m)
+    rotations = np.stack([np.eye(len(rotation)), rotation])
+    with pytest.raises(ValueError, match=message):
+        Transform.each(rotations, np.stack([np.zeros(3), translation_m]))
+
+
+def test_many_poses_at_once_are_those_one_by_one() -> None:
+    turns = Rotation.random(5, random_state=0).as_matrix()
+    turns[3] += 3e-5 * np.array([[1, -1, 0], [0, 1, 1], [1, 0, -1]])
+    places_m = np.arange(15.0).reshape(5, 3)
+    for made, turn, place_m in zip(Transform.each(turns, places_m), turns, places_m, strict=True):
+        np.testing.assert_array_equal(made.matrix, Transform(turn, place_m).matrix)
+        assert not made.rotation.flags.writeable and not made.translation_m.flags.writeable
+    assert Transform.each(np.zeros((0, 3, 3)), np.zeros((0, 3))) == []
 
 
 def test_a_pose_is_read_from_its_text() -> None:
