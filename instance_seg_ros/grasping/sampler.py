@@ -120,9 +120,9 @@ class GraspSampler:
             if len(tries):
                 holes = rays_of_holes(frame, unmeasured, bounds[body.label - 1], body.label, body.T_camera_body)
                 found.append(self._chosen(frame, body, tries, widths_m, obstacles, unmeasured, holes))
-        for own, grasps in zip(found, self._as_grasps(found), strict=True):
-            counts = {why: own.rejected[why] for why in Rejection if own.rejected[why]}
-            results[own.body.label - 1] = InstanceGrasps(grasps, status_of(grasps, own.rejected), counts)
+        for chosen, grasps in zip(found, self._as_grasps(found), strict=True):
+            counts = {why: chosen.rejected[why] for why in Rejection if chosen.rejected[why]}
+            results[chosen.body.label - 1] = InstanceGrasps(grasps, status_of(grasps, chosen.rejected), counts)
         return tuple(results)
 
     def _tries(self, body: Body) -> tuple[Poses, FloatArray]:
