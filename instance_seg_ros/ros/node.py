@@ -196,7 +196,7 @@ class InstanceSegNode(LifecycleNode):
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unsubscribes, and stops the worker after its present frame."""
-        return self._transition("deactivate", self._deactivate)
+        return self._transition("deactivate", lambda: self._deactivate(STOP_TIMEOUT_S))
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Releases the model and the publishers."""
@@ -204,7 +204,7 @@ class InstanceSegNode(LifecycleNode):
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stops everything from any state."""
-        return self._transition("shut down", self._give_back)
+        return self._transition("shut down", lambda: self._give_back(STOP_TIMEOUT_S))
 
     def close(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
         """Unsubscribes, stops the worker and gives everything back; may be called more than once.
@@ -218,7 +218,7 @@ class InstanceSegNode(LifecycleNode):
         if waited_for:
             self._transition_under_way.release()
 
-    def _give_back(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
+    def _give_back(self, timeout_s: float) -> None:
         self._deactivate(timeout_s)
         self._cleanup()
 
@@ -300,7 +300,7 @@ class InstanceSegNode(LifecycleNode):
             self._recorder.take,
         )
 
-    def _deactivate(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
+    def _deactivate(self, timeout_s: float) -> None:
         inputs, worker = self._inputs, self._worker
         self._inputs = None
         if inputs is not None:

@@ -226,7 +226,6 @@ def test_a_frame_that_never_ends_is_reported_and_given_up_by_a_configure(
     make_stage: MakeStage, make_frame: MakeFrame, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(node_module, "STOP_TIMEOUT_S", 0.2)
-    monkeypatch.setattr(node_module.InstanceSegNode._deactivate, "__defaults__", (0.2,))
     stage = make_stage(gate.build, frame_timeout_s=0.5)
     stage.start()
     gate.frames.clear()
