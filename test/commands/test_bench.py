@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.errors import InputError
 from instance_seg_ros.core.parameters import SegmentationSettings
 from instance_seg_ros.files.captures import write_capture
-from instance_seg_ros.segmentation.model_file import default_model_path
+from instance_seg_ros.segmentation.model_file import QUANTISED_FROM_KEY, path_in_8_bits, read_model_info
 from instance_seg_ros.segmentation.runtimes.cpu_runtimes import CPU_BACKENDS, cpu_forms, installed_cpu_backends
 
 
@@ -32,17 +33,23 @@ def test_stage_rows_are_medians_percentiles_and_shares_of_the_total() -> None:
     ]
 
 
-@pytest.mark.slow
-def test_captures_are_measured_over_and_over(
-    tmp_path: Path, make_frame: Callable[..., RgbdFrame], capsys: pytest.CaptureFixture[str]
+def test_captures_are_measured_over_and_over_in_every_form_of_the_model(
+    tmp_path: Path, make_frame: Callable[..., RgbdFrame], block_model_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_capture(tmp_path / "capture", make_frame())
-    assert main.main(["bench", "--capture", str(tmp_path), "--frames", "3", "--warm-up", "1"]) == 0
+    model = tmp_path / "blocks.onnx"
+    shutil.copy(block_model_path, model)
+    in_8_bits = onnx.load(model)
+    in_8_bits.metadata_props.add(key=QUANTISED_FROM_KEY, value=read_model_info(model).digest)
+    onnx.save(in_8_bits, path_in_8_bits(model))
+    options = ["--capture", str(tmp_path), "--frames", "3", "--warm-up", "1", "--model", str(model)]
+    assert main.main(["bench", *options]) == 0
     out = capsys.readouterr().out
     assert [line.split()[0] for line in out.splitlines()[2:7]] == ["segment", "lift", "grasp", "track", "total"]
     assert "3 frames of" in out
     rows = [line for line in out.splitlines() if "frame to instances" in line]
-    assert len(rows) == len(cpu_forms(default_model_path())) + 1  # the last one is auto's, of its memory alone
+    assert len(rows) == len(cpu_forms(model)) + 1  # the last one is auto's, of its memory alone
+    assert sum("in 8 bits" in row for row in rows) == len(installed_cpu_backends())
     assert all(30 < float(row.split()[-1]) < 2000 for row in rows)
 
 

@@ -92,9 +92,13 @@ def checkpoint(network: CondInst) -> Checkpoint:
 
 
 @pytest.fixture(scope="module")
-def session(network: CondInst) -> onnxruntime.InferenceSession:
-    content = export_graph(network, DECODING).SerializeToString()
-    return onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+def graph(network: CondInst) -> bytes:
+    return export_graph(network, DECODING).SerializeToString()
+
+
+@pytest.fixture(scope="module")
+def session(graph: bytes) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
 
 
 def run(
@@ -278,10 +282,8 @@ def weight_bytes(proto: onnx.ModelProto) -> int:
     return sum(onnx.numpy_helper.to_array(tensor).nbytes for tensor in proto.graph.initializer)
 
 
-def test_weights_stored_as_half_change_little_and_shrink_the_file(network: CondInst) -> None:
-    model = network
-    whole = export_graph(model, DECODING)
-    half = export_graph(model, DECODING)
+def test_weights_stored_as_half_change_little_and_shrink_the_file(graph: bytes) -> None:
+    whole, half = onnx.load_from_string(graph), onnx.load_from_string(graph)
     store_weights_as_half(half)
     assert weight_bytes(half) < 0.7 * weight_bytes(whole)
     results = [
@@ -291,8 +293,8 @@ def test_weights_stored_as_half_change_little_and_shrink_the_file(network: CondI
     np.testing.assert_allclose(results[0][1], results[1][1], atol=5e-3)
 
 
-def test_a_weight_beyond_half_precision_is_refused(network: CondInst) -> None:
-    proto = export_graph(network, DECODING)
+def test_a_weight_beyond_half_precision_is_refused(graph: bytes) -> None:
+    proto = onnx.load_from_string(graph)
     large = next(t for t in proto.graph.initializer if t.data_type == onnx.TensorProto.FLOAT and t.dims[0:1] == [169])
     large.CopyFrom(onnx.numpy_helper.from_array(np.full(list(large.dims), 1e6, np.float32), large.name))
     with pytest.raises(ValueError, match="float16 cannot"):
