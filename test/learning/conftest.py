@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from instance_seg_ros.segmentation.runtimes import tensorrt_check
+
 HEIGHT, WIDTH, FRAMES, VIEWS = 96, 128, 12, 2
 
 
@@ -19,6 +21,12 @@ def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_color_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_store(tmp_path_factory.mktemp("color_store"), color=True)
+
+
+@pytest.fixture
+def without_tensorrt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`export` tries no file with TensorRT, whose builder takes longer than the rest; test_adelaidet.py tries one."""
+    monkeypatch.setattr(tensorrt_check, "check_obstacle", lambda: "left out here")
 
 
 def write_store(folder: Path, color: bool) -> Path:

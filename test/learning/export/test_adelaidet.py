@@ -71,11 +71,12 @@ def test_a_checkpoint_becomes_a_model_file_that_computes_what_the_network_does(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    request: pytest.FixtureRequest,
 ) -> None:
     monkeypatch.setattr(adelaidet_inference, "_SHORTER_SIDE_PX", SHORTER_SIDE_PX)  # of 800, which takes minutes
     monkeypatch.setitem(resnet.STAGE_BLOCKS, 14, (1, 1, 1, 1))  # of no checkpoint: the sizes are what is looked at
     if not is_built:
-        monkeypatch.setattr(tensorrt_check, "check_obstacle", lambda: "it has built the upright one")
+        request.getfixturevalue("without_tensorrt")
     width, height = size_wh
     theirs, imported, file = (tmp_path / name for name in ("theirs.pth", "imported.pt", "model.onnx"))
     torch.save({"model": some_weights(depth)}, theirs)

@@ -355,6 +355,7 @@ def test_a_trained_network_is_written_in_8_bits(mask_head: str, small_config: Co
     assert np.isfinite(network(network.sample_inputs((120, 160))).scores).all()
 
 
+@pytest.mark.usefixtures("without_tensorrt")
 def test_the_command_writes_a_model_file_in_8_bits(
     checkpoint: Checkpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

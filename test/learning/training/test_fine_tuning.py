@@ -25,6 +25,8 @@ from instance_seg_ros.learning.training.initial import read_initial_weights
 from instance_seg_ros.learning.training.train import CHECKPOINT_NAME, Trainer
 from instance_seg_ros.segmentation import load_segmenter
 
+pytestmark = pytest.mark.usefixtures("without_tensorrt")
+
 CLASS_NAMES = ("box", "lid")
 QUICK = ("--batch-size=2", "--workers=0", "--threads=1")
 
