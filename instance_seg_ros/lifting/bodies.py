@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from instance_seg_ros.core.compiled import kernel
-from instance_seg_ros.lifting.order_statistics import median, percentile_of_first, percentiles, share
+from instance_seg_ros.lifting.order_statistics import median_of_first, percentile_of_first, share
 from instance_seg_ros.lifting.rectangle import convex_hull
 from instance_seg_ros.lifting.search_tree import search_tree
 
 FloatArray = NDArray[np.float64]
 
-LOWEST_PERCENT, _LEAST_PERCENT = 3.0, 1.0
+LOWEST_PERCENT, _LEAST_PERCENT, _TOP_PERCENT = 3.0, 1.0, 90.0
 _CONTACT_TOLERANCES = 1.5
 _CONTACT_PX = 4.0
 """Seen right down to its support, an object's lowest points lie within the sum of these above it: erosion, noise."""
@@ -62,6 +62,7 @@ class Body:
         extent_m: of its points along each of the three axes, from where to where.
         lowest_m: height of what is seen of it; of its lowest point, where its shape tells that.
         least_m: the same of the lowest few points: nothing that is higher lies beneath.
+        top_m: height that what is seen of it reaches.
         contact_m: if it is seen right down to its support, that is at most so far below.
     """
 
@@ -72,6 +73,7 @@ class Body:
     extent_m: Sequence[tuple[float, float]]
     lowest_m: float
     least_m: float
+    top_m: float
     contact_m: float
 
     @cached_property
@@ -104,19 +106,19 @@ class Body:
     @classmethod
     def of_points(cls, points_m: NDArray[np.float32], basis: FloatArray, contact_m: float) -> Body:
         local_m = np.empty((len(points_m), 3))
-        extent_m, radius_m = _into_frame(np.ascontiguousarray(points_m), basis, local_m)
+        extent_m, radius_m, heights_m = _into_frame(np.ascontiguousarray(points_m), basis, local_m)
         middle_m = np.array([(low_m + high_m) / 2 for low_m, high_m in extent_m[:2]])
-        lowest_m, least_m = percentiles(local_m[:, 2], LOWEST_PERCENT, _LEAST_PERCENT)
-        return cls(local_m[:, :2], local_m[:, 2], middle_m, radius_m, extent_m, lowest_m, least_m, contact_m)
+        return cls(local_m[:, :2], local_m[:, 2], middle_m, radius_m, extent_m, *heights_m, contact_m)
 
 
 @kernel("float32[:, ::1]", "float64[:, ::1]", "float64[:, ::1]", writes=("local_m",))
 def _into_frame(
     points_m: NDArray[np.float32], basis: FloatArray, local_m: FloatArray
-) -> tuple[tuple[tuple[float, float], ...], float]:
+) -> tuple[tuple[tuple[float, float], ...], float, tuple[float, float, float]]:
     """Points (N, 3) along the columns of a basis, from where to where they reach along each, and their radius.
 
-    That is of the circle, in the first two directions, about the middle of their extents.
+    That is of the circle, in the first two directions, about the middle of their extents. And the heights of their
+    lower end, of the lowest few of them, and of their upper end.
     """
     low_m, high_m = np.full(3, np.inf), np.full(3, -np.inf)
     for n in range(len(points_m)):
@@ -130,12 +132,25 @@ def _into_frame(
     for n in range(len(points_m)):
         x, y = local_m[n, 0] - middle_x, local_m[n, 1] - middle_y
         square_m2 = max(square_m2, x * x + y * y)
-    return ((low_m[0], high_m[0]), (low_m[1], high_m[1]), (low_m[2], high_m[2])), math.sqrt(square_m2)
+    heights_m, count = local_m[:, 2].copy(), len(local_m)
+    lowest_m = percentile_of_first(heights_m, count, LOWEST_PERCENT)
+    least_m = percentile_of_first(heights_m, count, _LEAST_PERCENT)
+    top_m = percentile_of_first(heights_m, count, _TOP_PERCENT)
+    extent_m = (low_m[0], high_m[0]), (low_m[1], high_m[1]), (low_m[2], high_m[2])
+    return extent_m, math.sqrt(square_m2), (lowest_m, least_m, top_m)
 
 
 def contact_reach_m(points_m: NDArray[np.float32], tolerance_m: float, focal_px: float) -> float:
     """How far above its support the lowest points lie of an object that is seen right down to it."""
-    return _CONTACT_TOLERANCES * tolerance_m + _CONTACT_PX * median(points_m[:, 2]) / focal_px
+    return _CONTACT_TOLERANCES * tolerance_m + _CONTACT_PX * _median_depth_m(points_m) / focal_px
+
+
+@kernel("float32[:, ::1]")
+def _median_depth_m(points_m: NDArray[np.float32]) -> float:
+    """Of points (N, 3), N > 0."""
+    depths_m = np.empty(len(points_m))
+    depths_m[:] = points_m[:, 2]
+    return median_of_first(depths_m, len(points_m))
 
 
 @kernel("float64[:, :]", "float64[::1]")

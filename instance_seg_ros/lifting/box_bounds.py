@@ -29,21 +29,26 @@ class SideBounds:
     beyond_m: FloatArray
 
     @classmethod
-    def of_view(cls, sides_m: FloatArray, axes: FloatArray, box: OrientedBox) -> SideBounds:
-        """Those that are known along the axes (3, 3), as rows, of a view, in any order and with any signs."""
-        return cls(_along_box(np.ascontiguousarray(sides_m), np.ascontiguousarray(axes), box.T_camera_box.rotation))
+    def of_view(
+        cls,
+        sides_m: FloatArray,
+        axes: FloatArray,
+        box: OrientedBox,
+        above_m: float | None = None,
+        below_m: float | None = None,
+    ) -> SideBounds:
+        """Those that are known along the axes (3, 3), as rows, of a view, in any order and with any signs.
 
-    def with_foot_above(self, unseen_m: float) -> SideBounds:
-        """For an object that may end so much higher than is assumed."""
-        beyond_m = self.beyond_m.copy()
-        beyond_m[2, 0, 0] = min(beyond_m[2, 0, 0], -unseen_m)
-        return SideBounds(beyond_m)
-
-    def with_foot_below(self, unseen_m: float) -> SideBounds:
-        """For an object that may go on so far below what is seen of it, where its box ends."""
-        beyond_m = self.beyond_m.copy()
-        beyond_m[2, 0, 1] = max(beyond_m[2, 0, 1], unseen_m)
-        return SideBounds(beyond_m)
+        Args:
+            above_m: so much higher than is assumed the object may end, no lower.
+            below_m: so far below what is seen of it, where its box ends, it may go on.
+        """
+        beyond_m = _along_box(np.ascontiguousarray(sides_m), np.ascontiguousarray(axes), box.T_camera_box.rotation)
+        if above_m is not None:
+            beyond_m[2, 0, 0] = min(beyond_m[2, 0, 0], -above_m)
+        if below_m is not None:
+            beyond_m[2, 0, 1] = max(beyond_m[2, 0, 1], below_m)
+        return cls(beyond_m)
 
     def reaching(self, aside_m: FloatArray) -> SideBounds:
         """For an object that may reach (3,) farther out, along the axes of the box."""

@@ -59,10 +59,9 @@ class Estimate:
         """
         centre_m = view.centre_m + likely.offset_m @ view.axes
         covariance_m2 = covariance_along_m2(view.axes.T, with_unseen_foot_m(likely.deviation_m, unseen_m))
-        sides = SideBounds.of_view(likely.sides_m, view.axes, box)
         # What is completed reaches down to its support; what is not ends where no more is seen of it.
-        sides = sides.with_foot_above(unseen_m) if is_completed else sides.with_foot_below(unseen_m)
-        return cls(box, centre_m, covariance_m2, sides)
+        above_m, below_m = (unseen_m, None) if is_completed else (None, unseen_m)
+        return cls(box, centre_m, covariance_m2, SideBounds.of_view(likely.sides_m, view.axes, box, above_m, below_m))
 
     def or_at(self, centre_m: FloatArray) -> Estimate:
         """For an object whose centre is as likely at (3,), to where it reaches then."""

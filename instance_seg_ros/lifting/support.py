@@ -66,7 +66,6 @@ _UNTOUCHED_SHARE, _HEAP = 0.3, 3
 """A plane to which nothing reaches down is no arm or wall beside the objects when it has so many of the points of the
 largest, together with those that are parallel to it; or where there are so many objects, which hide from view where
 others stand, as in a tote."""
-_TOP_PERCENT = 90.0
 _RING_SHARE = 0.2
 """A level lies under an object when it makes up this share of all levels' points up to 4 cm around its outline."""
 _FEWEST_REACHED = 4
@@ -214,12 +213,11 @@ def _leaning(
     Args:
         tilted: those that hardly stand by themselves.
     """
-    tops_m = {index: percentile(body.heights_m, _TOP_PERCENT) for index, body in bodies.items()}
     near = neighbours(bodies, max(NEAR_OVER_M, *(body.contact_m for body in bodies.values())))
     over = {index: {key for key in near[index] if reaches_over(bodies[index], bodies[key])} for index in bodies}
 
     def leans(index: int, other: int) -> bool:
-        own, is_higher = objects[index], tops_m[index] > tops_m[other]
+        own, is_higher = objects[index], bodies[index].top_m > bodies[other].top_m
         if index in over[other]:  # of two that reach over each other, the higher one: a ring has no order
             return other in over[index] and is_higher
         may_lean = own.unseen_m > 0 or own.plane is None or index in tilted
@@ -233,7 +231,7 @@ def _leaning(
                 for other in near[index]
                 if other != own.instance and index != objects[other].instance and leans(index, other)
             )
-            leaning[index] = replace(own, leans_on=leans_on, top_m=tops_m[index] - plane_height_m)
+            leaning[index] = replace(own, leans_on=leans_on, top_m=bodies[index].top_m - plane_height_m)
     return leaning
 
 

@@ -75,7 +75,8 @@ def with_unseen_foot_m(deviations_m: NDArray[np.float64], unseen_m: float) -> ND
     Args:
         unseen_m: how far below the lowest that is seen the object is assumed to reach.
     """
-    return np.maximum(deviations_m, [0.0, 0.0, _FOOT_UNSEEN * unseen_m])
+    across_x_m, across_y_m, upwards_m = deviations_m.tolist()
+    return np.array([across_x_m, across_y_m, max(upwards_m, _FOOT_UNSEEN * unseen_m)])
 
 
 def covariance_along_m2(rotation: NDArray[np.float64], deviations_m: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -92,15 +92,17 @@ def partly_seen(
     crop = crop_around(bounds, mask.shape, _REACH_PX + 1)
     inside, crop_m = np.ascontiguousarray(mask[crop]), np.ascontiguousarray(depth_m[crop])
     outline, nearer = np.empty((2, *inside.shape), dtype=bool)
-    count, outline_px, unmeasured_px = _look_at(crop_m, inside, outline)
+    count, outline_px, unmeasured_px, may_be_nearer = _look_at(crop_m, inside, step_m, step_ratio, outline)
     if not count:
         return Visibility(Status.OK, 0.0, 0.0)
     status = Status.OK
     least_px = max(_MIN_BORDER_PX, _MIN_OUTLINE_SHARE * outline_px)
     left, top, width, height = bounds
     touches = top == 0, top + height == mask.shape[0], left == 0, left + width == mask.shape[1]
-    border = mask[0], mask[-1], mask[:, 0], mask[:, -1]
-    border_px = [int(np.count_nonzero(side)) for side, touched in zip(border, touches, strict=True) if touched]
+    border_px = []
+    if any(touches):
+        border = mask[0], mask[-1], mask[:, 0], mask[:, -1]
+        border_px = [int(np.count_nonzero(side)) for side, touched in zip(border, touches, strict=True) if touched]
     if max(border_px, default=0) > least_px:
         status |= Status.CUT_BY_IMAGE_BORDER
     unmeasured_share = unmeasured_px / count
@@ -109,7 +111,7 @@ def partly_seen(
     any_nearer = False
     if kept_px is None:
         kept_px = np.flatnonzero(mask & (depth_m > 0))
-    if (standing and outline_px) or _may_be_nearer(crop_m, inside, step_m, step_ratio):
+    if (standing and outline_px) or may_be_nearer:
         kept, own_m = np.empty(inside.shape, dtype=bool), np.empty_like(crop_m)
         _take_kept(crop_m, kept_px, (crop[0].start, crop[1].start, mask.shape[1]), kept, own_m)
         # The nearest of the object around each pixel beyond it: what is nearer than that is in front of the object.
@@ -228,22 +230,32 @@ def _take_kept(
         own_m[row, pixel - first] = depth_m[row, pixel - first]
 
 
-@kernel("float32[:, ::1]", "boolean[:, ::1]", "boolean[:, ::1]", writes=("outline",))
+@kernel(
+    *("float32[:, ::1]", "boolean[:, ::1]", "float64", "float64", "boolean[:, ::1]"),
+    writes=("outline",),
+)
 def _look_at(
-    depth_m: NDArray[np.float32], inside: NDArray[np.bool_], outline: NDArray[np.bool_]
-) -> tuple[int, int, int]:
+    depth_m: NDArray[np.float32],
+    inside: NDArray[np.bool_],
+    step_m: float,
+    step_ratio: float,
+    outline: NDArray[np.bool_],
+) -> tuple[int, int, int, bool]:
     """Marks a mask's outermost pixels.
 
     Args:
         depth_m, inside: (h, w) crops of the depth and of the mask; where that goes on at their border is no outline.
 
     Returns:
-        How many pixels the mask, its outline, and what of it has no depth have.
+        How many pixels the mask, its outline, and what of it has no depth have; and of `_may_be_nearer`.
     """
     outside, beyond = np.empty(inside.shape, np.bool_), np.empty(inside.shape, np.bool_)
     negate(inside.reshape(-1), outside.reshape(-1))
     spread(outside, 1, beyond)
-    return _count_own(depth_m.reshape(-1), inside.reshape(-1), beyond.reshape(-1), outline.reshape(-1))
+    count, outline_px, unmeasured_px = _count_own(
+        depth_m.reshape(-1), inside.reshape(-1), beyond.reshape(-1), outline.reshape(-1)
+    )
+    return count, outline_px, unmeasured_px, _may_be_nearer(depth_m, inside, step_m, step_ratio)
 
 
 # A loop without branches, which the processor does for several pixels at a time.
@@ -260,7 +272,7 @@ def _count_own(
     return count, outline_px, count - measured
 
 
-@kernel("float32[:, ::1]", "boolean[:, ::1]", "float64", "float64")
+@inner
 def _may_be_nearer(depth_m: NDArray[np.float32], inside: NDArray[np.bool_], step_m: float, step_ratio: float) -> bool:
     """Whether `_mark_nearer` may find something: in most crops (h, w) nothing beside an object is nearer than even the
     farthest of the rows of it around."""

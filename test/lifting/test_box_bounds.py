@@ -75,13 +75,24 @@ def test_independent_errors_widen_bounds_about_their_middle() -> None:
     np.testing.assert_allclose(found[2, 0], [-0.015 - 1.645, -0.015 + 1.645], atol=1e-3)
 
 
-def test_what_may_end_higher_or_lower_or_reach_farther_has_wider_bounds_there_alone() -> None:
-    higher = SideBounds(BEYOND_M).with_foot_above(0.05).beyond_m
-    assert higher[2, 0].tolist() == [-0.05, 0.0]
-    assert SideBounds(BEYOND_M).with_foot_above(0.01).beyond_m.tolist() == BEYOND_M.tolist()
-    lower = SideBounds(BEYOND_M).with_foot_below(0.05).beyond_m
-    assert lower[2, 0].tolist() == [-0.03, 0.05]
-    assert np.count_nonzero(lower != BEYOND_M) == 1
+@pytest.mark.parametrize(
+    ("foot_m", "expected_m"),
+    [
+        ({"above_m": 0.05}, [-0.05, 0.0]),
+        ({"above_m": 0.01}, [-0.03, 0.0]),  # it may end so high anyhow
+        ({"below_m": 0.05}, [-0.03, 0.05]),
+    ],
+)
+def test_what_may_end_higher_or_lower_has_wider_bounds_there_alone(
+    foot_m: dict[str, float], expected_m: list[float]
+) -> None:
+    found_m = SideBounds.of_view(BEYOND_M, AXES.T, BOX, **foot_m).beyond_m
+    expected = BEYOND_M.copy()
+    expected[2, 0] = expected_m
+    np.testing.assert_array_equal(found_m, expected)
+
+
+def test_what_may_reach_farther_has_wider_bounds_there_alone() -> None:
     farther = SideBounds(BEYOND_M).reaching(np.array([0.05, -0.04, 0.0])).beyond_m
     changed = farther != BEYOND_M
     assert np.argwhere(changed).tolist() == [[0, 1, 1], [1, 0, 1]]
