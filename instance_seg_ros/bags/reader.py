@@ -27,6 +27,8 @@ from instance_seg_ros.messages.types import load_typestore
 
 DEFAULT_TOLERANCE_S = 0.025
 """Less than half of the frame period at 15 frames a second."""
+_SAME_MOMENT_MS = 100.0
+"""Images that are farther apart do not show one moment, whatever the tolerance."""
 
 
 @dataclass
@@ -161,6 +163,7 @@ class FrameReader:
             if frame is not None:
                 yield message.time_ns, frame
         progress(total, total)
+        self._note_silent_topics()
         self._matcher.pairer.flush()
         if self._matcher.pairer.unpaired_colors:
             cause = f"no depth image within {self._tolerance_s * 1000:g} ms{self._nearest_text()}"
@@ -184,7 +187,19 @@ class FrameReader:
         sides_ns = depth_ns[np.clip([after - 1, after], 0, len(depth_ns) - 1)] - np.array(alone_ns)
         nearest_ms = np.where(np.abs(sides_ns[0]) <= np.abs(sides_ns[1]), *sides_ns) / 1e6
         offset_ms = float(np.median(nearest_ms))
-        return f" (the nearest is {abs(offset_ms):.3g} ms {'later' if offset_ms > 0 else 'earlier'} in the median)"
+        amount = f"{abs(offset_ms):.3g} ms" if abs(offset_ms) < 999.5 else f"{abs(offset_ms) / 1000:.3g} s"
+        allowed = "; --tolerance-s allows more" if abs(offset_ms) < _SAME_MOMENT_MS else ""
+        return f" (the nearest is {amount} {'later' if offset_ms > 0 else 'earlier'} in the median{allowed})"
+
+    def _note_silent_topics(self) -> None:
+        """The images' topics that were recorded, and on which nothing came."""
+        counts = self._counts
+        for topic, count in ((self._topics.color, counts.colors), (self._topics.depth, counts.depths)):
+            if not count:
+                counts.warnings.append(
+                    f"the bag has the topic {topic}, but no message on it: did the camera publish it, and did the "
+                    "recorder ask for the camera's QoS?"
+                )
 
     def _take(self, message: RecordedMessage) -> RgbdFrame | None:
         try:

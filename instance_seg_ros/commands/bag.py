@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
+import re
+from collections import Counter
 from pathlib import Path
 
 from tabulate import tabulate
@@ -33,6 +35,12 @@ from instance_seg_ros.pipeline import Pipeline
 from instance_seg_ros.tracking.tracker import TimeStep
 
 _POSE_FRAMES = ("fixed_frame", "level_frame")
+_ODD_STAMPS = {
+    TimeStep.UNKNOWN: "frames with the stamp 0",
+    TimeStep.REPEATED: "frames with the stamp of the one before",
+    TimeStep.LATE: "frames somewhat older than one before",
+    TimeStep.RESET: "jumps back in time",
+}
 EPILOG = """\
 Writes a bag with /instance_seg/instances (instance_seg_ros/msg/InstanceArray), /instance_seg/label_image,
 /instance_seg/overlay/compressed, /instance_seg/camera_info (of these images, without distortion), /instance_seg/cloud
@@ -155,7 +163,7 @@ def run(args: argparse.Namespace) -> int:
         )
     print(summary_text(summary))
     if summary.frames == 0:
-        raise InputError(f"no frame of {args.source} could be processed; the causes are above")
+        raise InputError(f"no frame of {args.source} could be processed; what is said above tells why")
     print(f"wrote {args.out}" + (f" and {args.rrd}" if args.rrd is not None else ""))
     return 0
 
@@ -217,15 +225,23 @@ def summary_text(summary: BagSummary) -> str:
         (f"{stage}, mean", f"{total_s / summary.frames * 1000:.1f} ms")
         for stage, total_s in summary.stage_times_s.items()
     ]
-    odd = [(step, count) for step, count in summary.time_steps.items() if step is not TimeStep.FORWARD]
-    rows += [(f"frames whose stamp is {step.value}", str(count)) for step, count in odd]
+    rows += [(text, str(summary.time_steps[step])) for step, text in _ODD_STAMPS.items() if summary.time_steps[step]]
     if summary.registration:
         rows.append(("depth registered to colour", summary.registration))
     if summary.distortion:
         rows.append(("lens distortion taken out", summary.distortion))
-    remarks = [f"lost {count} frame(s): {cause}" for cause, count in summary.lost.most_common()]
+    remarks = [f"lost {count} frame(s): {cause}" for cause, count in _by_kind(summary.lost)]
     remarks += [f"warning: {warning}" for warning in summary.warnings]
     return "\n".join([tabulate(rows, tablefmt="plain", disable_numparse=True), *remarks])
+
+
+def _by_kind(lost: Counter[str]) -> list[tuple[str, int]]:
+    """Causes that differ in their numbers alone as one, in the words of the most frequent of them."""
+    shown: dict[str, str] = {}
+    counts = Counter[str]()
+    for cause, count in lost.most_common():
+        counts[shown.setdefault(re.sub(r"\d[\d.]*(e[+-]?\d+)?", "0", cause), cause)] += count
+    return counts.most_common()
 
 
 def _tolerance(text: str) -> float:

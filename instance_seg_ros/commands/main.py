@@ -210,7 +210,7 @@ def _missing_module(error: ImportError, chosen: str | None) -> str:
         raise error
     command = COMMANDS.get(chosen or "")
     if command is not None and command.extra:
-        cure = f"pip install 'instance-seg-ros[{command.extra}]', or `make setup` in a clone"
+        cure = f"in a clone, pip install '.[{command.extra}]' or `make setup`"
     else:
         cure = f"pip install {'opencv-python-headless' if name == 'cv2' else name}"
     return f"'{chosen}' needs the module {name}, which is not installed; {cure}"

@@ -31,6 +31,7 @@ from instance_seg_ros.pipeline import Pipeline, Scene, SceneObject
 from instance_seg_ros.segmentation.prompts import Prompts, phrases_of
 
 COLUMNS = ("label", "id", "class", "score", "points", "distance m", "size cm", "grasps", "best", "status")
+_FILES_UNITS = "depth_unit_m in the camera's file is metres per unit (0.001: millimetres); a .npy file holds metres"
 _ALIGNMENT = ("right", "right", "left", "right", "right", "right", "right", "right", "right", "left")
 USAGE = """\
 %(prog)s [--color FILE] --depth FILE --camera JSON --out DIR [options]
@@ -174,7 +175,7 @@ def _segment(pipeline: Pipeline, capture: Capture, folder: Path, prompts: Prompt
 def _report(name: str, scene: Scene) -> None:
     times = ", ".join(f"{stage} {duration_s * 1000:.0f} ms" for stage, duration_s in scene.stage_times_s.items())
     print(f"{name}: {len(scene.instances)} objects, {depth_seen(scene.frame.depth_m)} ({times})")
-    fault = scale_fault(scene.frame.depth_m, scene.gripper.max_opening_m)
+    fault = scale_fault(scene.frame.depth_m, scene.gripper.max_opening_m, _FILES_UNITS)
     if fault:
         print(f"warning: {fault}")
     if scene.frame.intrinsics.doubt:  # of a capture that names its size, so that it may be a crop

@@ -118,6 +118,8 @@ class Kernel(Generic[Parameters, Result]):
         )
 
 
+_TELL_EVERY_S = 30.0
+"""Of a compilation that takes longer, as on a board or beside other work."""
 _kernels: list[Kernel[..., Any]] = []
 
 
@@ -148,10 +150,11 @@ def compile_kernels(report: Callable[[str], None]) -> None:
     """Makes the kernels of all imported modules ready, so that no frame waits for them.
 
     Args:
-        report: is given a line when something has to be compiled, and one with the seconds that it took; nothing where
-            all of it was kept.
+        report: is given a line when something has to be compiled, one now and then while that lasts, and one with the
+            seconds that it took; nothing where all of it was kept.
     """
     start_s, new = time.monotonic(), 0
+    told_s = start_s
     waiting = [own for own in _kernels if not own.is_ready]
     for place, own in enumerate(waiting):
         own.prepare()
@@ -159,10 +162,13 @@ def compile_kernels(report: Callable[[str], None]) -> None:
         if own.is_new and new == 1:
             most = len(waiting) - place
             report(f"compiling up to {most} functions for this machine, once: half a minute, more beside other work")
+        elif own.is_new and time.monotonic() - told_s > _TELL_EVERY_S:
+            told_s = time.monotonic()
+            report(f"compiling: {place + 1} of {len(waiting)} functions are ready after {told_s - start_s:.0f} s")
     if new:
         folders = sorted({own.folder for own in waiting if own.folder is not None})
         causes = sorted({own.not_kept for own in waiting if own.not_kept})
-        kept = [f"kept in {', '.join(folders)}"] if folders else []
+        kept = [f"kept below {os.path.commonpath(folders)}"] if folders else []
         lost = [f"not kept, so that the next start compiles again ({'; '.join(causes)})"] if causes else []
         report(f"compiled {new} functions in {time.monotonic() - start_s:.1f} s; {'; '.join(kept + lost)}")
 

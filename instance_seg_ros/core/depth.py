@@ -15,6 +15,7 @@ FARTHEST_REACH_M = 3.0
 """What is farther from a camera is out of reach of a robot beside it; large grippers are for farther scenes."""
 _REACH_OPENINGS = 25.0
 _MILLIMETRE_M = 0.001
+_MESSAGES_UNITS = "16-bit depth (16UC1) must be millimetres, floating-point depth (32FC1) metres"
 _LOOKED_AT_EVERY_PX = 8
 _FEWEST_LOOKED_AT = 50
 _LEAST_SHARE_IN_RANGE = 0.01
@@ -89,12 +90,13 @@ def _check_metres(depth_m: NDArray[np.float32], in_range: int, says: str, cure: 
         )
 
 
-def scale_fault(depth_m: NDArray[np.float32], max_opening_m: float) -> str:
+def scale_fault(depth_m: NDArray[np.float32], max_opening_m: float, cure: str = _MESSAGES_UNITS) -> str:
     """What speaks against the unit of a depth image, with the cure; empty for nothing.
 
     Args:
         depth_m: (H, W) float32, metres, 0 = no measurement.
         max_opening_m: of the gripper: one that opens wide is for scenes farther away.
+        cure: what the unit should be, in words.
     """
     looked_at = depth_m[::_LOOKED_AT_EVERY_PX, ::_LOOKED_AT_EVERY_PX]
     measured_m = looked_at[looked_at > 0]
@@ -102,16 +104,15 @@ def scale_fault(depth_m: NDArray[np.float32], max_opening_m: float) -> str:
         return ""
     near_m, middle_m = np.percentile(measured_m, [5, 50])
     reach_m = max(FARTHEST_REACH_M, _REACH_OPENINGS * max_opening_m)
-    cure = "is the depth's unit right? 16-bit depth (16UC1) must be millimetres, floating-point depth (32FC1) metres"
     if middle_m < NEAREST_PLAUSIBLE_M:
         return (
             f"half of what was measured lies within {middle_m * 1000:.3g} mm, nearer than a depth camera can measure; "
-            f"{cure}"
+            f"is the depth's unit right? {cure}"
         )
     if near_m > reach_m:
         return (
             f"nearly all that was measured lies beyond {near_m:.3g} m, and nothing farther than {reach_m:.3g} m can be "
-            f"grasped from here; {cure}"
+            f"grasped from here; is the depth's unit right? {cure}"
         )
     return ""
 

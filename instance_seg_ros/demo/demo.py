@@ -1,6 +1,6 @@
 """The demo: a camera process, the lifecycle node and a planner-like subscriber over DDS, from one command.
 
-    python -m instance_seg_ros.demo.demo [--frames-dir DIR | --bag PATH] [--count N] [--out DIR]
+    python -m instance_seg_ros.demo.demo [--frames-dir DIR | --bag PATH] [--frames N] [--out DIR]
 
 Without a camera or a robot: the camera is a simulated tabletop, captures from disk, or a rosbag2. Ends by itself, with
 exit status 0 only when instances arrived. The processes speak on a ROS domain of their own, on this machine only.
@@ -148,8 +148,8 @@ def frames_in(options: argparse.Namespace) -> int:
     """
     if options.frames_dir is not None:
         available = len(capture_folders(options.frames_dir))
-        return min(options.count or available, available)
-    wanted: int = options.count or DEFAULT_FRAMES
+        return min(options.frames or available, available)
+    wanted: int = options.frames or DEFAULT_FRAMES
     if options.bag is None:
         return wanted
     # Imported here: only bags need rosbags.
@@ -247,12 +247,17 @@ def parse(args: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="demo", description="Camera, node and planner over ROS 2, from one command.")
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("--frames-dir", type=Path, help="captures to replay: a folder of folders with meta.json")
-    source.add_argument("--bag", type=Path, help="rosbag2 to replay (sqlite3 or mcap)")
-    parser.add_argument(
-        "--count", type=_positive, help=f"frames to show (default: all captures, else at most {DEFAULT_FRAMES})"
+    source.add_argument(
+        "--frames-dir", type=Path, metavar="DIR", help="captures to replay: a folder of folders with meta.json"
     )
-    parser.add_argument("--model", type=Path, help="model file (default: the shipped one)")
+    source.add_argument("--bag", type=Path, metavar="PATH", help="rosbag2 to replay (sqlite3 or mcap)")
+    parser.add_argument(
+        "--frames",
+        type=_positive,
+        metavar="N",
+        help=f"how many frames to show (default: all captures, else at most {DEFAULT_FRAMES})",
+    )
+    parser.add_argument("--model", type=Path, metavar="FILE", help="model file (default: the shipped one)")
     parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder for results (default: %(default)s)")
     return parser.parse_args(args)
 

@@ -34,6 +34,9 @@ CAPTURE_FRAME_ID = "camera_color_optical_frame"
 META_FILE, COLOR_FILE, LABELS_FILE = "meta.json", "color.png", "labels.png"
 COLOR_NAMES = (COLOR_FILE, "color.jpg", "color.jpeg", "rgb.png", "rgb.jpg", "rgb.jpeg")
 _CAMERA_KEYS = ("fx", "fy", "cx", "cy")
+_MAX_PIXEL_RATIO = 3.0
+"""Of fx to fy, which somebody typed: images are squeezed by two at most, those of a stereo camera side by side."""
+_META_CURE = 'write {"fx": ..., "fy": ..., "cx": ..., "cy": ..., "depth_unit_m": 0.001}, as in K of the CameraInfo'
 
 
 class CaptureError(InputError):
@@ -123,6 +126,8 @@ def read_files(
         intrinsics = Intrinsics(width, height, *(float(meta[key]) for key in _CAMERA_KEYS))
     except ValueError as error:
         raise CaptureError(f"{meta_path}: {error}") from error
+    if not 1 / _MAX_PIXEL_RATIO <= intrinsics.fx / intrinsics.fy <= _MAX_PIXEL_RATIO:
+        raise CaptureError(f"{meta_path}: fx {intrinsics.fx:g} and fy {intrinsics.fy:g} must be nearly equal")
     if intrinsics.doubt and not ("width" in meta and "height" in meta):
         cure = "If the image was cropped, name its width and height there as well"
         raise CaptureError(f"{meta_path}: {intrinsics.doubt} {cure}")
@@ -191,12 +196,12 @@ def _read_meta(path: Path) -> dict[str, Any]:
     try:
         meta = json.loads(_read_bytes(path))
     except ValueError as error:
-        raise CaptureError(f"{path} is not valid JSON: {error}") from error
+        raise CaptureError(f"{path} is not valid JSON: {error}; {_META_CURE}") from error
     if not isinstance(meta, dict):
-        raise CaptureError(f'{path} must hold an object {{"fx", "fy", "cx", "cy", "depth_unit_m"}}')
+        raise CaptureError(f"{path} holds no JSON object; {_META_CURE}")
     missing = [key for key in _CAMERA_KEYS if key not in meta]
     if missing:
-        raise CaptureError(f"{path} lacks {', '.join(missing)}")
+        raise CaptureError(f"{path} lacks {', '.join(missing)}; {_META_CURE}")
     for key in (*_CAMERA_KEYS, "depth_unit_m", "width", "height", "stamp_ns"):
         value = meta.get(key, 0)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= sys.float_info.max:

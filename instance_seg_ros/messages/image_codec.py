@@ -100,7 +100,7 @@ def decode_color(height: int, width: int, encoding: str, is_bigendian: bool, ste
     """
     layout = _COLOR_LAYOUTS.get(encoding)
     if layout is None:
-        raise ValueError(f"unknown colour encoding {_shown(encoding)}; known are {', '.join(COLOR_ENCODINGS)}")
+        raise ValueError(_unknown_encoding("colour", encoding, COLOR_ENCODINGS, DEPTH_ENCODINGS))
     if (layout.channels == 2 or layout.is_semi_planar) and width % 2:
         raise ValueError(f"{encoding} holds pixels in pairs, but the image is {width} pixels wide")
     if layout.is_semi_planar and height % 2:
@@ -139,7 +139,7 @@ def decode_depth_image(
         ValueError: for an encoding that is not in `DEPTH_ENCODINGS`, or a step or length that does not fit.
     """
     if encoding not in _DEPTH_TYPES:
-        raise ValueError(f"unknown depth encoding {_shown(encoding)}; known are {', '.join(DEPTH_ENCODINGS)}")
+        raise ValueError(_unknown_encoding("depth", encoding, DEPTH_ENCODINGS, COLOR_ENCODINGS))
     dtype = np.dtype((">" if is_bigendian else "<") + _DEPTH_TYPES[encoding])
     rows = _rows(height, width, width * dtype.itemsize, step, data)
     return decode_depth(np.ascontiguousarray(rows).view(dtype).astype(dtype.newbyteorder("="), copy=False))
@@ -222,6 +222,13 @@ def _decode_png16(payload: bytes, max_pixels: int) -> NDArray[np.uint16]:
     if image.ndim != 2 or image.dtype != np.uint16:
         raise ValueError(f"compressed depth must hold a 16-bit PNG of one channel, not {image.dtype} {image.shape}")
     return image
+
+
+def _unknown_encoding(kind: str, encoding: str, known: tuple[str, ...], others: tuple[str, ...]) -> str:
+    """That images of a kind are not of this encoding, and whether the topics may have been exchanged."""
+    if encoding in others:
+        return f"{encoding} is no encoding of {kind}: are the topics of colour and depth exchanged?"
+    return f"unknown {kind} encoding {_shown(encoding)}; known are {', '.join(known)}"
 
 
 def _shown(text: str) -> str:

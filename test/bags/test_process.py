@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from instance_seg_ros.bags.process import process_bag
+from instance_seg_ros.bags.process import BagSummary, process_bag
 from instance_seg_ros.bags.storage import BagError
 from instance_seg_ros.commands import main
+from instance_seg_ros.commands.bag import summary_text
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.messages import outgoing
@@ -254,6 +256,12 @@ def test_the_command_fails_without_a_single_frame_but_says_why(
     assert "lost 4 frame(s): no depth image within 25 ms" in captured.out
     assert "no frame of" in captured.err
     assert [path.name for path in tmp_path.iterdir()] == ["in"], "no empty bag stands in the way of another try"
+
+
+def test_causes_that_differ_in_numbers_alone_are_one_line() -> None:
+    lost = {"half beyond 1225.5": 2, "half beyond 1.3e+06": 3, "no pose": 4}
+    text = summary_text(BagSummary(lost=Counter(lost)))
+    assert text.splitlines()[-2:] == ["lost 5 frame(s): half beyond 1.3e+06", "lost 4 frame(s): no pose"]
 
 
 def test_the_command_reads_a_recording_that_was_cut_and_says_so(

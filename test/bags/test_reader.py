@@ -5,11 +5,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from rosbags.rosbag2 import Writer
 
 from instance_seg_ros.bags.reader import FrameReader, InputCounts, read_frames
 from instance_seg_ros.bags.storage import opened_bag
@@ -73,7 +75,9 @@ def test_images_without_a_partner_are_counted(read: Callable, recorded: list[Sta
     del recorded[SECOND_DEPTH]
     found, counts = read(recorded, tolerance_s=0.01)
     assert len(found) == 3
-    assert counts.lost == {"no depth image within 10 ms (the nearest is 33 ms earlier in the median)": 1}
+    assert counts.lost == {
+        "no depth image within 10 ms (the nearest is 33 ms earlier in the median; --tolerance-s allows more)": 1
+    }
 
 
 def test_stamps_that_never_meet_give_no_frame_but_the_cause(
@@ -85,7 +89,24 @@ def test_stamps_that_never_meet_give_no_frame_but_the_cause(
 
     found, counts = read(changed(recorded, (ALIGNED,), two_seconds_later))
     assert found == []
-    assert counts.lost == {"no depth image within 25 ms (the nearest is 1.95e+03 ms later in the median)": 4}
+    assert counts.lost == {"no depth image within 25 ms (the nearest is 1.95 s later in the median)": 4}
+
+
+@pytest.mark.parametrize(("silent", "lost"), [(COLOR, 0), (ALIGNED, 4)])
+def test_a_topic_on_which_nothing_was_recorded_is_named(
+    silent: str, lost: int, write_bag: Callable, typestore: Any, recorded: list[Stamped], tmp_path: Path
+) -> None:
+    with Writer(tmp_path / "silent", version=9) as writer:
+        types = {topic: message.__msgtype__ for topic, _, message in recorded}
+        connections = {topic: writer.add_connection(topic, types[topic], typestore=typestore) for topic in types}
+        for topic, ns, message in recorded:
+            if topic != silent:
+                writer.write(connections[topic], ns, typestore.serialize_cdr(message, types[topic]))
+    counts = InputCounts()
+    with opened_bag(tmp_path / "silent") as bag:
+        assert list(FrameReader(bag, typestore, find_topics(bag.types), 0.025, counts).read()) == []
+    assert [f"the topic {silent}, but no message on it" in warning for warning in counts.warnings] == [True]
+    assert sum(counts.lost.values()) == lost
 
 
 def test_a_bad_message_costs_its_frame_only(read: Callable, recorded: list[Stamped]) -> None:

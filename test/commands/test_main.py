@@ -436,7 +436,7 @@ def test_a_missing_extra_names_the_cure(run: Callable, monkeypatch: pytest.Monke
     assert status == 2
     assert err == (
         "instance-seg: error: 'train' needs the module torch, which is not installed; "
-        "pip install 'instance-seg-ros[train]', or `make setup` in a clone\n"
+        "in a clone, pip install '.[train]' or `make setup`\n"
     )
 
 
@@ -455,7 +455,7 @@ def test_a_rerun_recording_is_refused_before_the_model_is_loaded_where_rerun_is_
     monkeypatch.setitem(sys.modules, "rerun", None)
     options = ("--out", tmp_path / "out", "--rrd", tmp_path / "scenes.rrd", "--model", "nowhere.onnx")
     _, _, err = run("segment", "--capture", capture, *options)
-    assert "--rrd needs the module rerun, which is not installed; pip install 'instance-seg-ros[rerun]'" in err
+    assert "--rrd needs the module rerun, which is not installed; pip install rerun-sdk" in err
 
 
 def test_eval_misses_what_the_report_needs_before_it_loads_the_model(

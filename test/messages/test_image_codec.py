@@ -150,6 +150,10 @@ def test_float_depth_is_metres_and_nan_no_measurement(is_bigendian: bool) -> Non
         ((2, 2, "rgb8", False, 0, bytes(12)), "step is 0"),
         ((0, 2, "rgb8", False, 6, b""), "empty: 2x0"),
         ((2, 2, "nv99", False, 2, bytes(6)), "unknown colour encoding 'nv99'; known are rgb8"),
+        (
+            (2, 2, "16UC1", False, 4, bytes(8)),
+            "16UC1 is no encoding of colour: are the topics of colour and depth exch",
+        ),
         ((2, 2, "nv24", False, 2, bytes(6)), "truncated: 6 bytes where 6 rows of 2 make 12"),
         ((2, 2, "nv12", False, 2, bytes(4)), "truncated: 4 bytes where 3 rows of 2 make 6"),
         ((3, 2, "nv12", False, 2, bytes(8)), "rows in pairs, but the image is 3 pixels high"),
@@ -170,7 +174,8 @@ def test_a_wrong_colour_image_is_refused_with_its_cause(fields: tuple, cause: st
     [
         ((2, 2, "16UC1", False, 4, bytes(7)), "truncated: 7 bytes"),
         ((2, 2, "16UC1", False, 2, bytes(4)), "step is 2 bytes, but a row of 2 pixels needs 4"),
-        ((2, 2, "rgb8", False, 6, bytes(12)), "unknown depth encoding 'rgb8'; known are 16UC1"),
+        ((2, 2, "64FC1", False, 16, bytes(32)), "unknown depth encoding '64FC1'; known are 16UC1"),
+        ((2, 2, "rgb8", False, 6, bytes(12)), "rgb8 is no encoding of depth: are the topics of colour and depth exch"),
         ((2, 2, "", False, 4, bytes(8)), "unknown depth encoding ''"),
     ],
 )

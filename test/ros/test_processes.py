@@ -135,7 +135,7 @@ def test_the_demo_replays_a_bag(
                 writer.write(connection, stamp_ns, serialize_message(message))
 
     ended = subprocess.run(
-        [*DEMO, "--bag", str(bag), "--count", "2", "--model", str(block_model_path), "--out", str(tmp_path / "out")],
+        [*DEMO, "--bag", str(bag), "--frames", "2", "--model", str(block_model_path), "--out", str(tmp_path / "out")],
         capture_output=True,
         text=True,
         timeout=TIMEOUT_S,

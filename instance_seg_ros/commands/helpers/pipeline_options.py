@@ -47,7 +47,7 @@ def check_rerun(path: Path | None) -> None:
         InputError: rerun-sdk is not installed, or the file cannot be written.
     """
     if path is not None and importlib.util.find_spec("rerun") is None:
-        raise InputError("--rrd needs the module rerun, which is not installed; pip install 'instance-seg-ros[rerun]'")
+        raise InputError("--rrd needs the module rerun, which is not installed; pip install rerun-sdk")
     check_file(path, "--rrd")
 
 

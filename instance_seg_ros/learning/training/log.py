@@ -78,7 +78,7 @@ def _tensorboard(folder: Path, step: int) -> Any:
     except ModuleNotFoundError:
         tqdm.write(
             f"no TensorBoard files: the package tensorboard is not installed (pip install "
-            f"'instance-seg-ros[tensorboard]'); {LOG_NAME} holds every value"
+            f"tensorboard); {LOG_NAME} holds every value"
         )
         return None
     return SummaryWriter(str(folder), purge_step=step + 1)
