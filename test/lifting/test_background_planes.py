@@ -100,6 +100,22 @@ def test_the_plane_with_the_most_points_is_found_to_a_tenth_of_its_noise(
     assert inliers[len(own_m) :].mean() < 0.05
 
 
+@pytest.mark.parametrize("from_m", [-0.2, 0.0, 0.15])
+@pytest.mark.parametrize("thick_m", [0.006, 0.009, 0.013, 0.02])
+def test_a_thin_board_and_the_table_beside_it_are_two_levels_and_none_aslant_through_both(
+    thick_m: float, from_m: float
+) -> None:
+    rng = np.random.default_rng(0)
+    sides = [level(0.0, x_m=(-0.3, from_m)), level(thick_m, x_m=(from_m, 0.3))]
+    counts = [round(2000 * (from_m + 0.3) / 0.6), round(2000 * (0.3 - from_m) / 0.6)]
+    own_m = [side.points_m[rng.integers(500, size=count)] for side, count in zip(sides, counts, strict=True)]
+    points_m = np.concatenate(own_m) + rng.normal(0, 0.0005, (2000, 1)) * [0, 1, 0]
+    levels = background_planes(points_m.astype(np.float32), TOLERANCE_M, None)
+    normals = np.array([own.plane.normal for own in levels])
+    assert np.degrees(np.arccos(np.minimum(1, -normals[:, 1]))).max() < 0.2
+    assert sorted(own.plane.offset_m for own in levels) == pytest.approx([0.5 - thick_m, 0.5], abs=0.0005)
+
+
 @pytest.mark.parametrize(
     ("around", "tilt_deg"),
     [
