@@ -15,6 +15,8 @@ import pytest
 from instance_seg_ros.files.captures import write_capture
 from instance_seg_ros.learning.synthetic.tabletop import SimulatedTabletop
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 # Where ROS 2 comes from wheels there is no rclcpp: this stands in for the names that the example uses, with the checks

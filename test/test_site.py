@@ -14,6 +14,8 @@ import instance_seg_ros
 
 pytest.importorskip("zensical", reason="the site's generator has no wheels for Python 3.10")
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = ROOT / "scripts" / "site.py"
 

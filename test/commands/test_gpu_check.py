@@ -19,6 +19,8 @@ from instance_seg_ros.segmentation import default_model_path, load_segmenter
 from instance_seg_ros.segmentation.runtimes import nvidia_driver
 from instance_seg_ros.segmentation.runtimes.cpu_runtimes import load_cpu_network
 
+pytestmark = pytest.mark.slow
+
 
 def instances(*rows: tuple[int, int, float, int]) -> Instances:
     """One a row of an image 10 high and 12 wide: (first column, past the last, score, class), ten columns at most."""

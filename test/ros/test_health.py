@@ -92,6 +92,9 @@ def test_an_input_is_silent_since_its_activation_or_its_last_message(health: Hea
     health.arrived("color")
     clock.now_s += 1
     assert health.input("color", "/c", 1) == InputReport("/c", 1, 1, 1.0)
+    health.activated()  # again: what came before says nothing of the inputs of now
+    clock.now_s += 2
+    assert health.input("color", "/c", 1) == InputReport("/c", 1, 0, 2.0)
 
 
 def test_silent_inputs_are_named_by_whether_somebody_publishes() -> None:

@@ -169,6 +169,12 @@ def test_a_gripper_s_file_is_read_again_when_the_node_is_configured_anew(
     assert stage.log_lines(f"cannot configure: the gripper file {path} must have exactly")
 
 
+def test_a_node_that_ends_is_not_configured_any_more(make_stage: MakeStage) -> None:
+    stage = make_stage()
+    stage.node.close()
+    assert stage.node.trigger_configure().name == "FAILURE"
+
+
 def test_shutdown_while_active_ends_everything(make_stage: MakeStage) -> None:
     stage = make_stage()
     stage.start()

@@ -21,6 +21,8 @@ from rosbags.typesys import Stores, get_typestore
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.files.captures import write_capture
 
+pytestmark = pytest.mark.slow
+
 TIMEOUT_S = 90
 NODE = [sys.executable, "-m", "instance_seg_ros.ros"]
 DEMO = [sys.executable, "-m", "instance_seg_ros.demo.demo"]

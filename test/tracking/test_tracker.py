@@ -22,6 +22,8 @@ from instance_seg_ros.core.status import Status
 from instance_seg_ros.lifting import Completion, Instance3D, LiftedFrame, Lifter
 from instance_seg_ros.tracking.tracker import LATE_NS, TimeStep, Tracker
 
+pytestmark = pytest.mark.slow
+
 QVGA = Intrinsics(320, 240, 300.0, 300.0, 159.5, 119.5)
 VIEW = look_at((0, 0, 0), 0.9, 50)
 LIFTER = Lifter(LiftingSettings(min_points=20))

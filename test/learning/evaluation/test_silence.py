@@ -90,6 +90,36 @@ def test_a_box_that_is_far_off_is_not_silent_where_its_bounds_hold_the_object(
     assert box_verdict(true, replace(found, outer_box=None), scene.T_world_camera) is not Verdict.BOUNDED
 
 
+@pytest.mark.parametrize(
+    ("inner_wider_m", "expected"),
+    [
+        (0.0, Verdict.BOUNDED),
+        (0.04, Verdict.BOX),  # the bounds hold its height alone
+    ],
+)
+def test_bounds_hold_every_side_that_is_far_off(scenes: list[Attack], inner_wider_m: float, expected: Verdict) -> None:
+    scene = scenes[0].scene
+    (true,) = scene.objects
+    pose = true.box.T_camera_box
+
+    def larger(wider_m: float, taller_m: float) -> OrientedBox:
+        place = Transform(pose.rotation, pose.translation_m + taller_m / 2 * pose.rotation[:, 2])
+        return OrientedBox(place, true.box.size_m + np.array([wider_m, wider_m, taller_m]))
+
+    said = larger(0.05, 0.05)
+    found = replace(said_exactly(scene, true), box=said, inner_box=larger(inner_wider_m, 0.0), outer_box=said)
+    assert box_verdict(true, found, scene.T_world_camera) is expected
+
+
+def test_a_box_with_its_horizontal_sides_the_other_way_round_is_the_same(scenes: list[Attack]) -> None:
+    long = next(own.scene for own in scenes if np.ptp(own.scene.objects[0].box.size_m[:2]) > 0.03)
+    (true,) = long.objects
+    pose, quarter = true.box.T_camera_box, np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
+    turned = OrientedBox(Transform(pose.rotation @ quarter, pose.translation_m), true.box.size_m[[1, 0, 2]])
+    said = replace(said_exactly(long, true), box=turned)
+    assert box_verdict(true, said, long.T_world_camera) is Verdict.RIGHT
+
+
 def test_scenes_are_what_they_say(scenes: list[Attack]) -> None:
     again = next(iter(attacks(1, 3)))
     np.testing.assert_array_equal(again.scene.frame.depth_m, scenes[0].scene.frame.depth_m)

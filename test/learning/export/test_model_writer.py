@@ -47,6 +47,8 @@ from instance_seg_ros.segmentation.model_file import (
 )
 from instance_seg_ros.segmentation.runtimes.cpu_runtimes import cpu_forms, load_cpu_network
 
+pytestmark = pytest.mark.slow
+
 DECODING = DecodingSettings(candidates=20, max_instances=8, min_score=0.0)
 
 

@@ -166,7 +166,6 @@ def test_outputs_are_finite_whatever_is_missing(small_config: CondInstConfig, de
     assert all(value.isfinite().all() for value in _tensors(output))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(SIZES))
 def test_every_named_size_can_be_trained(name: str) -> None:
     config = SIZES[name]

@@ -53,7 +53,6 @@ def test_numbers_too_small_for_all_their_digits_are_0_as_long_as_asked_for(befor
         torch.set_flush_denormal(False)
 
 
-@pytest.mark.slow
 def test_two_processes_learn_what_one_learns_and_one_resumes_what_two_began(
     tiny_color_store: Path, small_config: CondInstConfig, tmp_path: Path
 ) -> None:

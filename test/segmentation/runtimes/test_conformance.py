@@ -23,6 +23,8 @@ from instance_seg_ros.segmentation.postprocessing import NetworkOutput
 from instance_seg_ros.segmentation.runtimes.cpu_runtimes import CPU_BACKENDS, load_cpu_network
 from instance_seg_ros.segmentation.segmenter import NetworkSegmenter
 
+pytestmark = pytest.mark.slow
+
 
 class OnPyTorch:
     """On the CPU, where what a CUDA graph captures on a GPU runs operator by operator."""
@@ -57,10 +59,22 @@ def reference(path: Path) -> Network:
     return load_cpu_network("onnxruntime", path, SegmentationSettings(threads=1))
 
 
-@pytest.fixture(params=MAKERS)
+@pytest.fixture(scope="module", params=MAKERS)
 def make(request: pytest.FixtureRequest) -> Callable[[Path], Network]:
     pytest.importorskip(request.param.split()[0])
     return MAKERS[request.param]
+
+
+@pytest.fixture(scope="module")
+def shipped(make: Callable[[Path], Network]) -> Network:
+    """The shipped model on a backend, for frames of all sizes."""
+    return make(default_model_path())
+
+
+@pytest.fixture(scope="module")
+def trusted() -> Network:
+    """The shipped model on the one that all are compared with."""
+    return reference(default_model_path())
 
 
 def tabletop(width: int, height: int) -> RgbdFrame:
@@ -97,11 +111,11 @@ def assert_same(found: Instances, expected: Instances) -> None:
 
 
 @pytest.mark.parametrize("size_wh", [(640, 480), (848, 480), (320, 240)])
-def test_the_shipped_model(make: Callable[[Path], Network], size_wh: tuple[int, int]) -> None:
+def test_the_shipped_model(shipped: Network, trusted: Network, size_wh: tuple[int, int]) -> None:
     path, frame = default_model_path(), tabletop(*size_wh)
-    expected = segment(reference(path), path, frame)
+    expected = segment(trusted, path, frame)
     assert len(expected) == 8
-    found = segment(make(path), path, frame)
+    found = segment(shipped, path, frame)
     order = [int(np.argmax([np.count_nonzero(mask & other) for other in found.masks])) for mask in expected.masks]
     assert_same(found[np.array(order)], expected)
     assert len(found) == len(expected)
