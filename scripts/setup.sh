@@ -29,9 +29,10 @@ fail() {
 }
 
 # step TITLE COMMAND...: one line for a step; its output goes to the log and is shown when it fails. The command runs as a
-# condition, where bash does not stop at a failing line: functions given here chain their commands by &&.
+# condition, where bash does not stop at a failing line: functions given here chain their commands by &&. `since`, where
+# it is set, is when the command was begun.
 step() {
-    local title=$1 start=$SECONDS
+    local title=$1 start=${since:-$SECONDS}
     shift
     printf '%s ... ' "$title"
     printf '\n==== %s\n' "$title" >>"$log"
@@ -44,6 +45,27 @@ step() {
     cat "$log.step" >>"$log"
     rm -f "$log.step"
     printf 'done (%s s)\n' $((SECONDS - start))
+}
+
+# beside TITLE COMMAND...: starts a command beside the steps that follow; `join` waits for it and is its step.
+beside() {
+    beside_title=$1 beside_start=$SECONDS
+    shift
+    "$@" >"$log.beside" 2>&1 </dev/null &
+    beside_process=$!
+    trap '{ kill "$beside_process" || true; } 2>/dev/null' EXIT
+}
+
+join() {
+    since=$beside_start step "$beside_title" wait_beside
+    trap - EXIT
+}
+
+wait_beside() {
+    local status=0
+    wait "$beside_process" || status=$?
+    cat "$log.beside" && rm "$log.beside"
+    return "$status"
 }
 
 # ---- What the system must have ----
@@ -139,7 +161,10 @@ make_venv() {
 }
 
 pip_install() {
-    "$python" -m pip install --disable-pip-version-check --no-input "$@"
+    local options=()
+    # The tests import a part of what is installed: Python keeps the byte code of that part as it is imported.
+    [[ $profile == test ]] && options=(--no-compile)
+    "$python" -m pip install --disable-pip-version-check --no-input "${options[@]}" "$@"
 }
 
 install_requirements() {
@@ -248,26 +273,17 @@ fi
 
 install_command
 
-compile_kernels() {
-    "$python" -c 'import instance_seg_ros.pipeline
+kernels_key=$(grep -rl --include="*.py" "core.compiled import" instance_seg_ros | sort | xargs cat | cat - requirements/constraints.txt | sha256sum)
+new_kernels=
+if ! is_done kernels "$kernels_key"; then
+    new_kernels=yes
+    beside "compiling the kernels for this machine" "$python" -c 'import instance_seg_ros.pipeline
 from instance_seg_ros.core.compiled import compile_kernels
 compile_kernels(print)'
-}
-
-kernels_key=$(grep -rl --include="*.py" "core.compiled import" instance_seg_ros | sort | xargs cat | cat - requirements/constraints.txt | sha256sum)
-if ! is_done kernels "$kernels_key"; then
-    step "compiling the kernels for this machine" compile_kernels
-    mark_done kernels "$kernels_key"
 fi
 
-[[ $mode == none ]] && exit 0
-
-package_key=$(
-    { cat msg/* srv/* CMakeLists.txt package.xml scripts/executable.py.in && find config launch | sort && echo "$ros_key"; } |
-        sha256sum
-)
-if ! is_done package "$package_key"; then
-    missing=()
+install_ros_2() {
+    local missing=()
     command -v cc >/dev/null || missing+=(gcc)
     command -v c++ >/dev/null || missing+=(g++)
     command -v make >/dev/null || missing+=(make)
@@ -281,6 +297,21 @@ if ! is_done package "$package_key"; then
         require_sourced_packages
         command -v colcon >/dev/null || install_packages "ROS $ROS_DISTRO is sourced without colcon" python3-colcon-common-extensions
     fi
-    step "building the ROS 2 interfaces" build_package
-    mark_done package "$package_key"
+}
+
+if [[ $mode != none ]]; then
+    package_key=$(
+        { cat msg/* srv/* CMakeLists.txt package.xml scripts/executable.py.in && find config launch | sort && echo "$ros_key"; } |
+            sha256sum
+    )
+    if ! is_done package "$package_key"; then
+        install_ros_2
+        step "building the ROS 2 interfaces" build_package
+        mark_done package "$package_key"
+    fi
+fi
+
+if [[ $new_kernels ]]; then
+    join
+    mark_done kernels "$kernels_key"
 fi

@@ -10,16 +10,30 @@ check() {
     "$@" || failed+=("$*")
 }
 
+# The type checker runs beside the rest, whose processes wait for one another now and then, and is told of at the end.
+types=$(mktemp)
+if python -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+    python -m mypy >"$types" 2>&1 &
+else
+    echo "left out: the last NumPy for Python 3.10 annotates shapes otherwise than the newer ones" >"$types" &
+fi
+checker=$!
+trap '{ kill "$checker" || true; } 2>/dev/null; rm -f "$types"' EXIT
+
+mypy() {
+    local status=0
+    wait "$checker" || status=$?
+    cat "$types"
+    return "$status"
+}
+
 check python -m ruff check .
 check python -m ruff format --check .
 check lint-imports --no-logo --no-cache
-if python -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
-    check python -m mypy
-else
-    printf '\n== mypy is left out: the last NumPy for Python 3.10 annotates shapes otherwise than the newer ones\n'
-fi
-# In two processes, file by file, as the tests of a file share what is made for them; conftest.py says which begin.
-check python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=15 "$@"
+# In three processes for two cores, as tests wait for messages and processes part of their time; file by file, as the tests
+# of a file share what is made for them; conftest.py says which begin.
+check python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=15 "$@"
+check mypy
 
 if ((${#failed[@]})); then
     printf '\nFailed:\n'
