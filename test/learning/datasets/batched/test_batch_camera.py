@@ -112,6 +112,19 @@ def test_a_perfect_camera_changes_nothing() -> None:
     torch.testing.assert_close(result, depth_m)
 
 
+def test_what_is_seen_at_a_flat_angle_is_lost_and_the_edge_of_what_faces_the_camera_is_not() -> None:
+    away_m = 1 / torch.linspace(1 / 3, 2, 96)[:, None].repeat(1, 128)  # a table that goes from 3 m to half a metre
+    facing_m = torch.ones(96, 128)
+    facing_m[32:64, 48:80] = 0.6
+    depth_m = torch.stack((away_m, facing_m))
+    flat = torch.tensor([sensor.camera_vector(sensor.SensorSettings(grazing_tan=4.0))] * 2)
+    nothing, ids = torch.zeros_like(depth_m), torch.zeros(depth_m.shape, dtype=torch.uint8)
+    lost = depth_sensor.measured_depth(depth_m, nothing, ids, torch.full((2,), 112.0), flat, draws(2)) == 0
+    assert lost[0, :8].float().mean() > 0.5
+    assert lost[0, -24:].float().mean() < 0.01
+    assert not lost[1].any()
+
+
 @pytest.mark.parametrize("focal_baseline", [8.0, -8.0, 0.0])
 def test_the_projectors_shadow_is_that_of_the_cpu(focal_baseline: float) -> None:
     depth_m = scenes(3)
@@ -180,18 +193,19 @@ def test_prints_end_at_outlines_and_leave_ignored_pixels_alone() -> None:
 
 
 def test_colour_moves_as_on_the_cpu_and_stays_where_depth_is_missing() -> None:
-    ramp = torch.arange(128.0).view(1, 1, 1, -1).repeat(64, 3, 96, 1)
+    across, down = torch.meshgrid(torch.arange(128.0), torch.arange(96.0), indexing="xy")
+    ramps = torch.stack((across, down, across)).repeat(64, 1, 1, 1)
     measured = torch.ones(64, 96, 128, dtype=torch.bool)
     measured[:, :, :30] = False
     settings = MisregistrationSettings(probability=1.0, largest_share=0.04)
-    moved = color_camera.misregistered(ramp, measured, draws(64), settings)
-    assert torch.allclose(moved[:, 0, 40, 2:20], ramp[:, 0, 40, 2:20], atol=1e-3)
-    shift_px = ramp[:, 0, 40, 90] - moved[:, 0, 40, 90]
+    moved = color_camera.misregistered(ramps, measured, draws(64), settings)
+    assert torch.allclose(moved[:, :, :, 2:20], ramps[:, :, :, 2:20], atol=1e-3)
+    shift_px = ramps[:, :2, 40, 90] - moved[:, :2, 40, 90]
     assert shift_px.abs().max() <= 5.12
-    assert shift_px.std() == pytest.approx(5.12 / 3**0.5, rel=0.2)
-    image = ramp[0].permute(1, 2, 0).byte().numpy()
-    expected = misregister(image, measured[0].numpy(), (round(float(shift_px[0])), 0.0))[40, :, 0]
-    np.testing.assert_allclose(moved[0, 0, 40, 5:120], expected[5:120], atol=1.5)
+    assert shift_px.std(dim=0).tolist() == pytest.approx([5.12 / 3**0.5] * 2, rel=0.2)
+    image = ramps[0].permute(1, 2, 0).byte().numpy()
+    expected = misregister(image, measured[0].numpy(), tuple(shift_px[0].round().tolist()))[40]
+    np.testing.assert_allclose(moved[0, :, 40, 5:120].T, expected[5:120], atol=1.5)
 
 
 def textured(count: int = 2) -> torch.Tensor:
