@@ -17,4 +17,4 @@ pipeline = Pipeline.from_settings()  # once: it loads the model and measures wha
 scene = pipeline.run(RgbdFrame(color_rgb, depth_m, camera))  # for each frame
 for item in scene.objects():  # the highest score first; metres, in the colour camera's optical frame
     best = item.grasps[0].T_camera_grasp.matrix if item.grasps else reason_of(item.status)  # +z approaches, +x closes
-    print(f"#{item.track_id} {item.class_name}, centre {item.lifted.centroid_m}, best grasp:\n{best}")
+    print(f"#{item.track_id} {item.class_name} {item.score:.2f} at {item.lifted.centroid_m}, grasp:\n{best}")

@@ -92,7 +92,7 @@ def test_the_example_without_ros_prints_objects_where_they_are_and_grasps_that_a
         capture_output=True,
         text=True,
     ).stdout
-    objects = re.findall(r"^#(\d+) object ([01]\.\d\d) at \[(.+)\], best grasp:\n([^#]+)", shown, re.MULTILINE)
+    objects = re.findall(r"^#(\d+) object ([01]\.\d\d) at \[(.+)\], grasp:\n([^#]+)", shown, re.MULTILINE)
     assert [track_id for track_id, *_ in objects] == [str(index + 1) for index in range(len(objects))]
     sure = [centroid_m for _, score, centroid_m, _ in objects if float(score) > 0.6]
     assert len(sure) >= 3
