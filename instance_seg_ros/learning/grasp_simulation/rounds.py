@@ -12,7 +12,7 @@ import trimesh
 from numpy.typing import NDArray
 
 from instance_seg_ros.core.parameters import PipelineSettings
-from instance_seg_ros.core.status import Status
+from instance_seg_ros.core.status import PARTLY_SEEN
 from instance_seg_ros.learning.grasp_simulation.object_sets import OBJECT_SETS
 from instance_seg_ros.learning.grasp_simulation.planners import Perception, Planner
 from instance_seg_ros.learning.grasp_simulation.scenes import SCENES, Stage, steady
@@ -26,8 +26,6 @@ _MOST_ATTEMPTS = 20
 _OFF_M = 0.005
 _BEYOND_M = 0.012
 """How far outside a planned contact the true surface is looked for first: farther out may be another limb."""
-IN_PART = Status.CUT_BY_IMAGE_BORDER | Status.OCCLUDED | Status.PARTLY_MEASURED
-"""What says that a part of an instance was not seen, besides its own far side."""
 _MOSTLY = 0.5
 """Share of an instance's pixels that must be one object's for the instance to be that object."""
 
@@ -172,7 +170,7 @@ def run_round(
         width_m, cause = round(proposal.width_m, 5), attempt.cause.name
         marks = tuple(round(mark, 5) for mark in proposal.marks)
         touched = "itself" if attempt.touched == f"object {target}" else attempt.touched
-        in_part = bool(seen.lifted.instances[proposal.label - 1].status & IN_PART)
+        in_part = bool(seen.lifted.instances[proposal.label - 1].status & PARTLY_SEEN)
         facts = (touched, error_m, angles_deg, held, marks, in_part)
         record = AttemptRecord(family, proposal.quality, width_m, cause, *facts)
         attempts.append(record)
