@@ -66,8 +66,10 @@ _DEAREST = 0.8
 """Far away, of another size and colour, and not where the surface was: not all of it together."""
 OTHER_COLOR, _OTHER_SIZE = 0.6, 0.55
 """What differs by more is another object, wherever it is: one in a thousand sightings of the same one does."""
-_IN_PLACE, _IN_SHADOW = 0.4, 0.85
-"""What shows so much of the surface and lies in the box may differ so much in colour, as in a shadow, and in size."""
+_IN_PLACE, _IN_SHADOW, _KNOWN_COLOR = 0.4, 0.85, 5
+"""What shows so much of the surface and lies in the box may differ so much in colour, as in a shadow, and in size; in
+colour only if the track was seen more often than the third: others are of hands, and objects are set down where these
+were."""
 _AGAIN_SIZE, _AGAIN_COLOR = 0.35, 0.3
 """What differs by one of them, or by parts of both that make up one, is not taken for an object that was lost."""
 _LIFTED = 0.3
@@ -87,6 +89,8 @@ _EXPLAINED = 0.3
 _STALE, _HIDDEN = 5, 0.25
 """What was not seen for more updates is elsewhere only if it looks alike, and so is what rested where less than this
 share of its surface is in sight: what hides it is another object."""
+_LATELY = 3
+"""What was seen to move no more updates ago is near to where it was."""
 _ELSEWHERE, _HALF_IN_PLACE = 0.1, 0.5
 """What shows less of a track's surface than the first, and lies in its box with less of its own than the second, is
 elsewhere: a hand may be where an object was that it pushes aside."""
@@ -232,7 +236,7 @@ class Comparison:
     """What speaks for and against each of N instances being each of T tracks; (P,) of P pairs in place of (T, N).
 
     Attributes:
-        falls, lies: (T, N) shares of `Places.shares`.
+        lies: (T, N) the second of the shares of `Places.shares`.
         hits: (T, N) share of what is in sight of each track that falls into each mask.
         kept: (T, N) overlap of the masks of the frame before with these (`Shared.iou`).
         smaller: (T, N) whether an instance is not the largest piece of a track, or shows rather another one.
@@ -245,7 +249,6 @@ class Comparison:
         gone: (T,) whether a track's place is known and seen empty.
     """
 
-    falls: FloatArray
     lies: FloatArray
     hits: FloatArray
     kept: FloatArray
@@ -281,7 +284,6 @@ class Comparison:
     def of_pairs(self, tracks: NDArray[np.int64], seen: NDArray[np.int64]) -> Comparison:
         """That of P pairs: (P,) arrays."""
         return Comparison(
-            self.falls[tracks, seen],
             self.lies[tracks, seen],
             self.hits[tracks, seen],
             self.kept[tracks, seen],
@@ -320,7 +322,7 @@ def compared(known: Tracks, seen: Sightings, places: Places, masks: NDArray[np.b
     smaller = broke | shared.smaller_parts(known.sightings) | newer_in_one(known.sightings, told, lies, inside)
     hidden = (known.rests >= RESTING) & (places.in_sight() < _HIDDEN)
     gone = places.empty() & tracks.placed
-    return Comparison(falls, lies, hits, kept, smaller, inside, size, color, excluded, stayed, unmoved, hidden, gone)
+    return Comparison(lies, hits, kept, smaller, inside, size, color, excluded, stayed, unmoved, hidden, gone)
 
 
 def newer_in_one(often: NDArray[np.int64], told: FloatArray, lies: FloatArray, inside: FloatArray) -> NDArray[np.bool_]:
@@ -359,7 +361,7 @@ def costs(
             continued.
         waited: (tracks,) updates since each was seen.
     """
-    look, falls, inside = tracks.look, comparison.falls, comparison.inside
+    look, inside = tracks.look, comparison.inside
     distance = np.sqrt(
         np.minimum(*(_squared_distances(at_m, seen.place_m) for at_m in (look.place_m, tracks.before_m)))
     )
@@ -369,10 +371,12 @@ def costs(
     cost = _APART * np.where(part, np.minimum(distance, 1) * (1 - inside), distance)
     cost += _SIZE * comparison.size + _FALLS * (1 - comparison.hits) + _COLOR * comparison.color
     reach = 1 + np.minimum(2 * seen.sigma_m / max_distance_m, 1)
-    elsewhere = comparison.stayed[:, None] & (falls < _ELSEWHERE) & (inside < _HALF_IN_PLACE)
-    from_elsewhere, other_looks = comparison.from_elsewhere, _other_looks(comparison)
+    from_elsewhere, other_looks = comparison.from_elsewhere, _other_looks(tracks, comparison)
     cost += _EXPLAINED * np.where(from_elsewhere, inside.max(axis=0, initial=0), 0)
     unlike = (comparison.size > _AGAIN_SIZE) | (comparison.color > _AGAIN_COLOR)
+    # What falls or is held before an object hides some of its surface, and is not measured there.
+    not_there = (comparison.lies < _ELSEWHERE) & (inside < _HALF_IN_PLACE)
+    elsewhere = comparison.stayed[:, None] & (not_there | (unlike & (comparison.lies < _IN_PLACE)))
     stale = from_elsewhere & unlike & ((waited > _STALE) | comparison.hidden)[:, None]
     too_far = ~part & (distance > reach)
     cost[too_far | (~part & (elsewhere | stale)) | (cost > _DEAREST)] = UNMATCHABLE
@@ -381,7 +385,10 @@ def costs(
     cost[from_elsewhere & (comparison.hidden & ~comparison.gone)[:, None] & left.any(axis=0)] = UNMATCHABLE
     unplaced = np.isnan(distance)
     if unplaced.any():
-        cost[unplaced] = _costs_without_3d(look, seen, comparison, eye_m, max_distance_m, unplaced)[unplaced]
+        left_place = comparison.gone | (tracks.missed > 0) | (tracks.rests <= RESTING)
+        in_motion = left_place & (waited <= _LATELY)
+        rough = _costs_without_3d(tracks, seen, comparison, eye_m, max_distance_m, in_motion, unplaced)
+        cost[unplaced] = rough[unplaced]
     cost = _with_kept(cost, np.where(too_far, 0, comparison.kept), comparison.color)
     cost += _NEWCOMER / tracks.sightings[:, None]
     cost[_pieces_of_what_is_shown(tracks, cost, comparison.hits) | other_looks | comparison.smaller] = UNMATCHABLE
@@ -391,26 +398,36 @@ def costs(
 
 
 def _costs_without_3d(
-    look: Sightings,
+    tracks: Tracks,
     seen: Sightings,
     comparison: Comparison,
     eye_m: FloatArray,
     max_distance_m: float,
+    in_motion: NDArray[np.bool_],
     unplaced: NDArray[np.bool_],
 ) -> FloatArray:
     """(tracks, seen) costs where the one or the other has no 3D: what was measured of it lies in or near the other's
-    box, or the rays through its pixels meet that, or the masks overlap."""
-    color, hits = comparison.color, comparison.hits
+    box, or near where the track was seen last, or the rays through its pixels meet that, or the masks overlap.
+
+    What is only near a track in its place, or one that rests hidden, is not that where it is near one that moved lately
+    (`in_motion`, (tracks,)).
+    """
+    look, color, hits = tracks.look, comparison.color, comparison.hits
     gap = np.fmin(gaps_m(look, seen), gaps_m(seen, look).T) / max_distance_m
-    rough = np.sqrt(_squared_distances(look.somewhere_m, seen.somewhere_m)) / max_distance_m
-    gap = np.where(np.isnan(gap), rough, gap)
+    rough, before = (
+        np.sqrt(_squared_distances(at_m, seen.somewhere_m)) / max_distance_m
+        for at_m in (look.somewhere_m, tracks.before_m)
+    )
+    gap = np.fmin(np.where(np.isnan(gap), rough, gap), before)
     near = _UNKNOWN_SIZE + _APART * gap + _FALLS * (1 - hits) + _COLOR * color
+    alike = np.where(gap <= 1, np.maximum(1 - near, 0), 0)  # where the one is nowhere, nothing is near
+    at_rest = ((comparison.stayed | comparison.hidden) & look.placed)[:, None] & comparison.from_elsewhere
+    alike[at_rest & (alike[in_motion] > 0).any(axis=0)] = 0
     overlap = _overlaps(look.masks, seen.masks, unplaced)
     overlap[overlap < _MIN_MASK_IOU] = 0
     through = np.maximum(looked_through(look, seen, eye_m), looked_through(seen, look, eye_m).T)
     through[through < INSIDE] = 0
-    alike = np.maximum(overlap, through * (1 - _ROUGH_COLOR * color - _ROUGH_FALLS * (1 - hits)))
-    alike = np.maximum(alike, np.where(gap <= 1, 1 - near, 0))
+    alike = np.maximum(alike, np.maximum(overlap, through * (1 - _ROUGH_COLOR * color - _ROUGH_FALLS * (1 - hits))))
     alike *= np.where(look.placed, _WITHOUT_3D, 1)[:, None]
     return np.where(alike > 0, 1 - alike, UNMATCHABLE)
 
@@ -423,10 +440,12 @@ def _with_kept(cost: FloatArray, kept: FloatArray, color: FloatArray) -> FloatAr
     return cost + _OTHER_KEPT * (of_seen - kept) * (of_seen >= _KEPT)
 
 
-def _other_looks(comparison: Comparison) -> NDArray[np.bool_]:
+def _other_looks(tracks: Tracks, comparison: Comparison) -> NDArray[np.bool_]:
     """(tracks, seen) whether the two look so different that they are no one object."""
     in_place = (comparison.hits >= _IN_PLACE) & (comparison.inside >= INSIDE)
-    other_color = comparison.color > np.where(in_place | (comparison.kept >= _SAME_MASK), _IN_SHADOW, OTHER_COLOR)
+    may_be_shadow = in_place | (comparison.kept >= _SAME_MASK)
+    may_be_shadow &= (tracks.sightings > _KNOWN_COLOR)[:, None]
+    other_color = comparison.color > np.where(may_be_shadow, _IN_SHADOW, OTHER_COLOR)
     both = (comparison.size > _AGAIN_SIZE) & (comparison.color > _AGAIN_COLOR) & (comparison.lies < _IN_PLACE)
     in_place |= comparison.kept >= _PART_OF_MASK
     other_color |= both & (comparison.kept < _PART_OF_MASK)

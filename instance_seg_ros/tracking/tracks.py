@@ -55,7 +55,8 @@ class Tracks:
         sightings: (T,) how often it was seen.
         missed: (T,) updates since it was seen last that saw its place empty.
         motion: where it is expected, in its map.
-        before_m: (T, 3) where it was seen last, also if in part: what is left of it in sight is near to that.
+        before_m: (T, 3) where it was seen last, also if in part or without 3D: what is left of it in sight is near to
+            that.
         resting_m: (T, 3) mean of the places where it was seen since it moved last.
         rests: (T,) how many these are.
         odd: (T,) how many sightings in a row showed it with another shape than `look`.
@@ -175,6 +176,9 @@ def continued(tracks: Tracks, seen: Sightings, pairs: Comparison, update: int, s
         rough_m=seen.rough_m,
         masks=seen.masks,
     )
+    # Of what a hand holds so that too little is in sight for 3D, more is known than where it was before.
+    at_m = np.where((seen.placed & ~is_odd)[:, None], seen.place_m, motion.place_m)
+    before_m = np.where((~seen.placed & seen.has_points)[:, None], seen.rough_m, at_m)
     zeros = np.zeros(len(seen), dtype=np.int64)
     return replace(
         tracks,
@@ -183,7 +187,7 @@ def continued(tracks: Tracks, seen: Sightings, pairs: Comparison, update: int, s
         sightings=tracks.sightings + 1,
         missed=zeros,
         motion=motion,
-        before_m=np.where((seen.placed & ~is_odd)[:, None], seen.place_m, motion.place_m),
+        before_m=before_m,
         resting_m=resting_m,
         rests=rests,
         odd=odd,

@@ -121,7 +121,7 @@ def comparison_of(first: Sightings, second: Sightings, inside: float = 0.0, stay
     none = np.zeros((len(first), len(second)))
     differences = size_differences(first, second), color_differences(first, second), bounds_exclude(first, second)
     return Comparison(
-        *(none, none, none, none, none > 0, none + inside, *differences),
+        *(none, none, none, none > 0, none + inside, *differences),
         *(np.full(len(first), flag) for flag in (stayed, False, False, False)),
     )
 

@@ -735,14 +735,17 @@ CURTAIN = Box((0.02, 0.8, 0.9), upright(0.35, 0, 0.45))
 
 
 def relabelled(
-    clock: Clock, bodies: Sequence[Body], change: Callable[[NDArray[np.int64]], NDArray[np.int64]]
+    clock: Clock,
+    bodies: Sequence[Body],
+    change: Callable[[NDArray[np.int64]], NDArray[np.int64]],
+    pose: Transform | None = None,
 ) -> dict[int, int]:
     """The ids by the labels that a network gives, which are those of the bodies, changed."""
     clock.stamp_ns += 100_000_000
     frame, instances, _ = observe(bodies, VIEW)
     labels = change((instances.masks * np.arange(1, len(instances) + 1)[:, None, None]).sum(axis=0))
     wrong = Instances.from_labels(labels.astype(np.uint16))
-    ids = clock.tracker.update(replace(frame, stamp_ns=clock.stamp_ns), wrong, LIFTER.lift(frame, wrong))
+    ids = clock.tracker.update(replace(frame, stamp_ns=clock.stamp_ns), wrong, LIFTER.lift(frame, wrong), pose)
     return dict(zip((np.unique(labels)[1:]).tolist(), ids, strict=True))
 
 
@@ -1047,3 +1050,52 @@ def test_what_is_set_on_a_tray_never_has_the_trays_id_though_that_is_missed_or_o
     _, second = clock.see([tray, card])
     for detected, ids in [([1], (second,)), ([0], (first,)), ([1], (second,)), ([0, 1], (first, second))]:
         assert clock.see([tray, card], detected=detected) == ids
+
+
+def some_pixels(count: int) -> Callable[[NDArray[np.int64]], NDArray[np.int64]]:
+    """Of all masks together only the first so many pixels, as between the fingers of a hand."""
+
+    def change(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.where(np.cumsum(labels > 0).reshape(labels.shape) <= count, labels, 0)
+
+    return change
+
+
+def test_what_a_hand_carries_keeps_its_id_while_too_little_of_it_is_in_sight_for_3d() -> None:
+    """At one metre in a second, so that after two frames it is too far from where it was last known in 3D."""
+    clock = Clock()
+    (first,) = clock.often([BALL], pose=True)
+    for x_m in (0.06, 0.14, 0.24, 0.34, 0.42):
+        assert relabelled(clock, [moved(BALL, x_m, 0)], some_pixels(12), VIEW) == {1: first}
+    assert clock.see([moved(BALL, 0.46, 0)], pose=True) == (first,)
+
+
+@pytest.mark.parametrize(("frames", "same"), [(3, False), (8, True)])
+def test_another_colour_in_the_same_place_may_be_a_shadow_on_what_is_known_but_not_on_what_just_came(
+    frames: int, same: bool
+) -> None:
+    """As an object that is set down where the hand was that held it."""
+    clock = Clock()
+    clock.often([BALL], frames, colors=[(190, 140, 110)], pose=True)
+    assert (clock.see([BALL], colors=[(130, 150, 170)], pose=True) == (1,)) is same
+
+
+def test_a_sliver_that_moves_past_a_hand_is_not_what_rests_hidden_behind_it() -> None:
+    clock, cube = Clock(), Box((0.05, 0.05, 0.05), upright(0, 0, 0.025))
+    (rests,) = clock.often([cube], pose=True)
+    bead = Sphere(0.006, upright(0, -0.3, 0.1))
+    ids = {clock.see([cube, moved(bead, 0, y_m)], pose=True)[1] for y_m in (0.0, 0.08)}
+    hand = Box((0.06, 0.06, 0.02), Transform(VIEW.rotation, 0.6 * VIEW.translation_m))
+    (seen,) = clock.see([hand, moved(bead, 0, 0.17)], detected=[1], pose=True)
+    assert {seen} == ids
+    assert clock.see([cube], pose=True) == (rests,)
+
+
+@pytest.mark.parametrize("up_m", [0.04, 0.05, 0.06])
+def test_what_falls_past_an_object_that_is_not_found_for_a_frame_does_not_take_its_id(up_m: float) -> None:
+    clock, block = Clock(), Box((0.1, 0.07, 0.05), upright(0, 0, 0.025))
+    (stands,) = clock.often([block], colors=[(190, 140, 110)], pose=True)
+    falls = Box((0.1, 0.07, 0.05), upright(0, 0.06, 0.025 + up_m))
+    seen = clock.see([block, falls], detected=[1], colors=[(190, 140, 110), (150, 150, 160)], pose=True)
+    assert seen != (stands,)
+    assert clock.see([block], colors=[(190, 140, 110)], pose=True) == (stands,)
