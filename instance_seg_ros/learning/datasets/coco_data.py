@@ -362,6 +362,8 @@ def _checked_image(entry: dict[str, Any], found: str, files: CocoFiles) -> tuple
         turned = (header.height, header.width) == (width, height)
         cure = "; it is stored turned, so save it without its orientation tag" if turned else ""
         raise ValueError(f"{path} is {header.width}x{header.height}, but the annotations say {width}x{height}{cure}")
+    if header.kind == DEPTH_KIND:
+        raise ValueError(f"{path} is {header.kind}, as depth is; images are of 8 bits")
     if header.orientation in _SIZE_KEEPING_ORIENTATIONS or (header.orientation != 1 and width == height):
         raise ValueError(
             f"{path} has the orientation tag {header.orientation}, and it is not known whether its annotations are for "

@@ -161,6 +161,13 @@ def test_an_image_whose_tag_turns_it_unseen_is_left_out(make: Make, orientation:
     assert f"b.jpg has the orientation tag {orientation}" in line
 
 
+def test_depth_in_the_place_of_an_image_is_left_out(make: Make) -> None:
+    files = make(CONTENT)
+    cv2.imwrite(str(files.images / "a.png"), np.full((HEIGHT, WIDTH), 700, dtype=np.uint16))
+    (line,) = read_coco(files).skipped_images
+    assert "a.png is grey of 16 bits, as depth is" in line
+
+
 def test_depth_is_found_by_name_and_its_absence_counted(make: Make, tmp_path: Path) -> None:
     data = read_coco(replace(make(CONTENT), depth=tmp_path / "depth"))
     assert data.images[0].depth_path == tmp_path / "depth" / "a.png"
