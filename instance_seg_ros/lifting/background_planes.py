@@ -51,11 +51,12 @@ _PARALLEL_DEG = 6.0
 """Within this of another one a plane may be the tail of its noise."""
 _LARGEST_SIGMA = 1.25
 """What scatters by more than so many tolerances is no plane, but a rim or some slope that RANSAC laid one through."""
-_FLAT_SIGMA, _FINER, _ONE_SIGMA = 0.05, 0.6, 0.7
+_FLAT_SIGMA, _FINER, _ONE_SIGMA = 0.05, (0.6, 0.3), (0.7, 0.4)
 """Two levels in one, as a thin board and its table, aslant through both, scatter by more than either does: one of them
 is found within the second of their sigma, and scatters by less than the third of that. One level is found alike both
-ways, by 0.74 times or more over 250 scenes of boards and cameras. What scatters by less than the first of a tolerance
-is one.
+ways, by 0.74 times or more over 250 scenes of boards and cameras. Of two that are 17 mm apart and alike large a plane
+aslant may be within that, too: what is rough is looked at once more, by the second numbers. What scatters by less than
+the first number, in tolerances, is one.
 """
 _AS_GOOD = 1.3
 """The points near the objects scatter by no more than so many times as much about the tilt that all points tell."""
@@ -234,8 +235,12 @@ def _finest_level(points_m: NDArray[np.float32], tolerance_m: float, minimum: in
     """The `_largest_level`; where that is two in one, the larger one, of so many points at least."""
     level, inliers = _largest_level(points_m, tolerance_m)
     while level.sigma_m > _FLAT_SIGMA * tolerance_m:
-        finer, finer_inliers = _largest_level(points_m, _FINER * level.sigma_m)
-        if len(finer.points_m) < minimum or finer.sigma_m > _ONE_SIGMA * level.sigma_m:
+        for within, most in zip(_FINER, _ONE_SIGMA, strict=True):
+            finer, finer_inliers = _largest_level(points_m, within * level.sigma_m)
+            is_finer = len(finer.points_m) >= minimum and finer.sigma_m < most * level.sigma_m
+            if is_finer or level.sigma_m < _ROUGH * tolerance_m:
+                break
+        if not is_finer:
             break
         level, inliers = finer, finer_inliers
     return level, inliers

@@ -116,6 +116,18 @@ def test_a_thin_board_and_the_table_beside_it_are_two_levels_and_none_aslant_thr
     assert sorted(own.plane.offset_m for own in levels) == pytest.approx([0.5 - thick_m, 0.5], abs=0.0005)
 
 
+@pytest.mark.parametrize("thick_m", [0.02, 0.022])
+def test_a_board_is_told_from_a_table_of_which_as_much_is_seen(thick_m: float) -> None:
+    """The edge between them runs across the view; a plane aslant through both is within 0.6 of its own scatter."""
+    rng = np.random.default_rng(0)
+    xz_m = rng.uniform([-0.3, 0.8], [0.3, 1.2], (2000, 2))
+    is_board = 0.3 * xz_m[:, 0] + xz_m[:, 1] > 0.98
+    y_m = 0.5 - thick_m * is_board + rng.normal(0, 0.0005, 2000)
+    points_m = np.column_stack([xz_m[:, 0], y_m, xz_m[:, 1]]).astype(np.float32)
+    levels = background_planes(points_m, TOLERANCE_M, None)
+    assert sorted(own.plane.offset_m for own in levels) == pytest.approx([0.5 - thick_m, 0.5], abs=0.0005)
+
+
 @pytest.mark.parametrize(
     ("around", "tilt_deg"),
     [
