@@ -33,8 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument(
         "--geometry",
         action="store_true",
-        help="evaluate lifting instead of a model: centres, boxes and supports from true masks of generated scenes "
-        "with exact truth, beside simple recipes",
+        help="evaluate lifting instead of a model: centres, boxes and supports of generated scenes with exact truth, "
+        "from true masks or, with --masks network, a model's, beside simple recipes",
     )
     data.add_argument(
         "--tracking",
@@ -56,6 +56,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         default=0,
         help="at most this many frames, evenly spread; 0: all (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--masks",
+        choices=("true", "network"),
+        default="true",
+        help="who segments for --geometry: the truth, or --model (default: %(default)s)",
     )
     parser.add_argument(
         "--scenes", type=int, metavar="N", default=162, help="scenes of --geometry (default: %(default)s)"
@@ -175,12 +181,19 @@ def _run_geometry(args: argparse.Namespace) -> int:
     from instance_seg_ros.commands.helpers.coco_options import ONLY_FOR_COCO, refuse_options
     from instance_seg_ros.commands.helpers.geometry_evaluation import evaluate_geometry
     from instance_seg_ros.learning.evaluation.geometry_scenes import PLAIN_SENSOR
+    from instance_seg_ros.segmentation.segmenter import load_segmenter
 
-    others = (*arguments.names_of(SegmentationSettings), *arguments.names_of(TrackingSettings, _TRACKING))
-    refuse_options(args, (*ONLY_FOR_COCO, *_ONLY_FOR_MODELS, "sequences", "model", *others), "--geometry")
+    others = "sequences", *arguments.names_of(TrackingSettings, _TRACKING)
+    refuse_options(args, (*ONLY_FOR_COCO, *_ONLY_FOR_MODELS, *others), "--geometry")
+    segmenter = None
+    if args.masks == "network":
+        segmenter = load_segmenter(args.model, arguments.from_arguments(args, SegmentationSettings))
+    else:
+        of_models = "model", *arguments.names_of(SegmentationSettings)
+        refuse_options(args, of_models, "--geometry without --masks network")
     settings = arguments.from_arguments(args, LiftingSettings, _LIFTING)
     sensor = args.sensor or PLAIN_SENSOR
-    print(evaluate_geometry(args.scenes, args.seed, sensor, settings, args.out))
+    print(evaluate_geometry(args.scenes, args.seed, sensor, settings, args.out, segmenter))
     return 0
 
 
@@ -189,7 +202,7 @@ def _run_tracking(args: argparse.Namespace) -> int:
     from instance_seg_ros.commands.helpers.tracking_evaluation import check_judge, evaluate_tracking
     from instance_seg_ros.segmentation.segmenter import load_segmenter
 
-    refuse_options(args, (*ONLY_FOR_COCO, *_ONLY_FOR_MODELS, "sensor", "scenes"), "--tracking")
+    refuse_options(args, (*ONLY_FOR_COCO, *_ONLY_FOR_MODELS, "sensor", "scenes", "masks"), "--tracking")
     check_judge()
     segmenter = load_segmenter(args.model, arguments.from_arguments(args, SegmentationSettings))
     lifting = arguments.from_arguments(args, LiftingSettings, _LIFTING)
@@ -228,7 +241,7 @@ def _whole_frames(args: argparse.Namespace) -> Iterator[LabelledFrame]:
     from instance_seg_ros.learning.datasets.labelled_frames import RANDOM_SENSOR, captures, store_frames
 
     lifted = (*arguments.names_of(LiftingSettings, _LIFTING), *arguments.names_of(TrackingSettings, _TRACKING))
-    generated = ("scenes", "sequences", *lifted)
+    generated = ("scenes", "sequences", "masks", *lifted)
     if args.coco is not None:
         refuse_options(args, ("sensor", "condition", "all_labelled", *generated), "--coco")
         return _coco(args)

@@ -27,18 +27,26 @@ from instance_seg_ros.learning.evaluation.geometry_errors import (
     silently_wrong,
 )
 from instance_seg_ros.learning.evaluation.geometry_scenes import SENSORS, geometry_scenes
+from instance_seg_ros.learning.evaluation.published import Published, published, shown_rows
 from instance_seg_ros.learning.evaluation.silence import Verdict
 from instance_seg_ros.lifting import Lifter
+from instance_seg_ros.segmentation.segmenter import Segmenter
 
 COLUMNS = (
     *("objects", "n", "centre mm", "box centre mm", "size %", "worst side %", "bottom right %", "invented %"),
     *("in 90 % intervals", "sides in bounds %", "bounds apart mm"),
     *("best recipe mm", "recipe"),
 )
+SHOWN_COLUMNS = "masks that show", "n", "status OK", "of these wrong in silence"
 
 
-def evaluate_geometry(scenes: int, seed: int, sensor: str, settings: LiftingSettings, out: Path | None) -> str:
+def evaluate_geometry(
+    scenes: int, seed: int, sensor: str, settings: LiftingSettings, out: Path | None, segmenter: Segmenter | None = None
+) -> str:
     """The tables over this many scenes; with `out`, also writes geometry.json and geometry.png there.
+
+    Args:
+        segmenter: makes the masks, of frames with colour; without it they are the true ones.
 
     Raises:
         InputError: no sensor for geometry has this name.
@@ -48,21 +56,34 @@ def evaluate_geometry(scenes: int, seed: int, sensor: str, settings: LiftingSett
     lifter = Lifter(settings)
     errors: list[ObjectError] = []
     planes: list[PlaneError] = []
-    for scene in tqdm(geometry_scenes(scenes, seed, sensor=sensor), "geometry", scenes, unit="scene", leave=False):
-        own, plane = scene_errors(scene, lifter)
+    found: list[Published] = []
+    generated = geometry_scenes(scenes, seed, sensor=sensor, colored=segmenter is not None)
+    for scene in tqdm(generated, "geometry", scenes, unit="scene", leave=False):
+        if segmenter is None:
+            own, plane = scene_errors(scene, lifter)
+        else:
+            instances, plane = published(scene, segmenter, lifter)
+            own = [each.error for each in instances if each.error is not None]
+            found += instances
         errors += own
         planes += [plane] if plane is not None else []
     rows = error_rows(errors)
     if out is not None:
-        _write(out, scenes, seed, sensor, rows, errors, planes)
+        masks = "true" if segmenter is None else segmenter.info.name
+        _write(out, {"scenes": scenes, "seed": seed, "sensor": sensor, "masks": masks}, rows, errors, planes)
     table = tabulate([_cells(row) for row in rows], COLUMNS, disable_numparse=True)
+    if segmenter is not None:
+        table += "\n\n" + tabulate(
+            shown_rows(found), ("masks that show", "n", "status OK", "of these wrong in silence")
+        )
+    whose = "their true masks" if segmenter is None else f"the masks of {segmenter.info.name}"
     fine, wrong = silently_wrong(errors)
     right, informed = planes_right(planes)
     silent = sum(error.verdict.is_silent for error in errors)
     bounded = sum(error.verdict is Verdict.BOUNDED for error in errors)
     return (
         f"{table}\n\n{scenes} scenes of seed {seed} seen by the {sensor} sensor, "
-        f"{len(errors)} objects under their true masks; errors as median / "
+        f"{len(errors)} objects under {whose}; errors as median / "
         f"90th percentile; support plane within 2 mm and 0.5 degrees: {right:.1f} % of {len(planes)} scenes with one "
         f"({informed:.1f} % by a fit to what is known to be the support's); status OK: {fine} objects, {wrong} of them "
         f"more than {1e3 * SILENT_M:.0f} mm off, "
@@ -83,9 +104,7 @@ def _cells(row: ErrorRow) -> tuple[str, ...]:
 
 def _write(
     out: Path,
-    scenes: int,
-    seed: int,
-    sensor: str,
+    asked: dict[str, object],
     rows: Sequence[ErrorRow],
     errors: Sequence[ObjectError],
     planes: Sequence[PlaneError],
@@ -94,9 +113,7 @@ def _write(
 
     out.mkdir(parents=True, exist_ok=True)
     content = {
-        "scenes": scenes,
-        "seed": seed,
-        "sensor": sensor,
+        **asked,
         "planes_right_percent": planes_right(planes)[0],
         "informed_planes_right_percent": planes_right(planes)[1],
         "rows": [dataclasses.asdict(row) for row in rows],

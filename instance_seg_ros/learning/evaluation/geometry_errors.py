@@ -108,7 +108,7 @@ def scene_errors(scene: TrueScene, lifter: Lifter) -> tuple[list[ObjectError], P
         object_error(scene, true[label], instance, scene.labels == label)
         for label, instance in zip(labels, lifted.instances, strict=True)
     ]
-    return errors, _plane_error(scene, lifted.support_plane)
+    return errors, plane_error(scene, lifted.support_plane)
 
 
 def object_error(scene: TrueScene, true: TrueObject, instance: Instance3D, mask: NDArray[np.bool_]) -> ObjectError:
@@ -194,7 +194,8 @@ def _size_errors(box: OrientedBox, true: OrientedBox) -> tuple[float, float, flo
     return float(first), float(second), float(third)
 
 
-def _plane_error(scene: TrueScene, plane: Plane | None) -> PlaneError | None:
+def plane_error(scene: TrueScene, plane: Plane | None) -> PlaneError | None:
+    """Of what lifting takes for the plane that most objects stand on; None where a scene has not just one."""
     if scene.support_height_m is None or not scene.objects:
         return None
     middle_m = scene.T_world_camera.apply(np.mean([item.centre_m for item in scene.objects], axis=0))

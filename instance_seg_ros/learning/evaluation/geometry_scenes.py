@@ -20,7 +20,7 @@ from instance_seg_ros.core.compiled import kernel
 from instance_seg_ros.core.geometry import OrientedBox, Transform
 from instance_seg_ros.learning.synthetic.objects import FAMILIES
 from instance_seg_ros.learning.synthetic.objects.shapes import ObjectShape, box_mesh, join, lathe_mesh
-from instance_seg_ros.learning.synthetic.pictures.appearance import Appearance
+from instance_seg_ros.learning.synthetic.pictures.appearance import Appearance, object_appearance
 from instance_seg_ros.learning.synthetic.pictures.render import RayCaster
 from instance_seg_ros.learning.synthetic.poses import camera_pose, direction, yaw_rotation
 from instance_seg_ros.learning.synthetic.rooms.physics import settle
@@ -122,6 +122,7 @@ def geometry_scenes(
     names: Sequence[str] = NAMES,
     elevation_deg: tuple[float, float] | None = None,
     sensor: str = PLAIN_SENSOR,
+    colored: bool = False,
 ) -> Iterator[TrueScene]:
     """So many scenes, kind by kind; scene i of a seed and of the same other arguments is always the same.
 
@@ -130,10 +131,11 @@ def geometry_scenes(
         elevation_deg: lowest and highest of the camera above the objects; as is usual for each kind without it.
         sensor: one of `SENSORS`, which alone changes nothing else of a scene. The scale of its depth is right: a wrong
             one moves all objects alike, and is the camera's.
+        colored: whether frames have a picture, which changes nothing else.
     """
     for index in range(count):
         rng = np.random.default_rng([seed, index])
-        yield _scene(kinds[index % len(kinds)], rng, names, elevation_deg, sensor)
+        yield _scene(kinds[index % len(kinds)], rng, names, elevation_deg, sensor, colored)
 
 
 def _scene(
@@ -142,6 +144,7 @@ def _scene(
     names: Sequence[str],
     elevation_deg: tuple[float, float] | None,
     sensor: str,
+    colored: bool,
 ) -> TrueScene:
     room = Room(rng)
     placed, supports, single = _ARRANGE[kind](rng, room, names)
@@ -161,13 +164,25 @@ def _scene(
             objects.append(truth_of(item, support, seen, T_world_camera))
     return TrueScene(
         kind,
-        RgbdFrame(None, depth_m, CAMERA),
+        RgbdFrame(_picture(rng, room, placed, T_world_camera) if colored else None, depth_m, CAMERA),
         noise_m,
         np.where(np.isin(cast.ids, [true.label for true in objects]), cast.ids, 0).astype(np.uint16),
         T_world_camera,
         tuple(objects),
         single,
     )
+
+
+def _picture(
+    rng: np.random.Generator, room: Room, placed: Sequence[Placed], T_world_camera: Transform
+) -> NDArray[np.uint8]:
+    """What a colour camera sees; each object has a look of its own, but not glass or chrome, which depth would show."""
+    seen = []
+    for item in placed:
+        look = object_appearance(rng, item.shape)
+        seen.append(replace(item, appearance=replace(look, kind="plain") if look.is_clear or look.is_mirror else look))
+    caster = RayCaster([*room.solid, *room.surroundings, *seen])
+    return caster.shade(caster.cast(CAMERA, T_world_camera), CAMERA, T_world_camera)
 
 
 def _any_camera(rng: np.random.Generator) -> SensorSettings:

@@ -227,6 +227,17 @@ def test_the_command_prints_the_tables_and_writes_them(tmp_path: Path, capsys: p
     assert (tmp_path / "geometry.png").stat().st_size > 1000
 
 
+def test_the_command_tells_what_is_published_under_the_masks_of_a_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = "--geometry", "--masks", "network", "--backend", "onnxruntime", "--scenes", "1", "--seed", "3"
+    assert main.main(["eval", *options, "--out", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "several objects as one" in out and "objects under the masks of tabletop_rgbd" in out
+    content = json.loads((tmp_path / "geometry.json").read_text())
+    assert content["masks"] == "tabletop_rgbd" and content["objects"]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -235,7 +246,8 @@ def test_the_command_prints_the_tables_and_writes_them(tmp_path: Path, capsys: p
         (["--limit", "5", "--worst", "3"], "--limit, --worst cannot be used with --geometry"),
         (["--sequences", "2"], "--sequences cannot be used with --geometry"),
         (["--tracking-max-distance-m", "0.2"], "--tracking-max-distance-m cannot be used with --geometry"),
-        (["--score-threshold", "0.7"], "--score-threshold cannot be used with --geometry"),
+        (["--score-threshold", "0.7"], "--score-threshold cannot be used with --geometry without --masks network"),
+        (["--masks", "network", "--model", "none.onnx"], "none.onnx"),
         (
             ["--sensor", "lidar"],
             "must be one of plain, structured_light, active_stereo, time_of_flight, any, not lidar",
