@@ -194,8 +194,8 @@ class FrameReader:
     def _note_silent_topics(self) -> None:
         """The images' topics that were recorded, and on which nothing came."""
         counts = self._counts
-        for topic, count in ((self._topics.color, counts.colors), (self._topics.depth, counts.depths)):
-            if not count:
+        for topic in (self._topics.color, self._topics.depth):
+            if not self._bag.count({topic}):
                 counts.warnings.append(
                     f"the bag has the topic {topic}, but no message on it: did the camera publish it, and did the "
                     "recorder ask for the camera's QoS?"

@@ -109,6 +109,16 @@ def test_a_topic_on_which_nothing_was_recorded_is_named(
     assert sum(counts.lost.values()) == lost
 
 
+def test_a_topic_of_which_no_message_can_be_read_is_not_called_silent(
+    write_bag: Callable, typestore: Any, recorded: list[Stamped]
+) -> None:
+    kept, cut = ([each for each in recorded if (each[0] == COLOR) is own] for own in (False, True))
+    counts = InputCounts()
+    with opened_bag(write_bag(kept, cut=cut)) as bag:
+        assert list(FrameReader(bag, typestore, find_topics(bag.types), 0.025, counts).read()) == []
+    assert counts.warnings == [] and sum(counts.lost.values()) == len(cut)
+
+
 def test_a_bad_message_costs_its_frame_only(read: Callable, recorded: list[Stamped]) -> None:
     topic, stamp_ns, depth = recorded[SECOND_DEPTH]
     recorded[SECOND_DEPTH] = (topic, stamp_ns, replace(depth, data=depth.data[:-3]))
