@@ -171,7 +171,8 @@ def read_content(path: Path) -> bytes:
     if content.startswith(_ZIP):  # as PyTorch saves checkpoints
         raise ModelError(
             f"{path} is a checkpoint and no model file; `instance-seg export --checkpoint {path} --out MODEL.onnx` "
-            "makes one of what `instance-seg train` wrote; another project's own exporter makes an ONNX file of its own"
+            "makes one of what `instance-seg train` or `import-weights` (of AdelaiDet's CondInst) wrote; of another "
+            "network take the ONNX file that its own project exports"
         )
     _refuse_lfs_pointer(path, content, len(content))
     return content

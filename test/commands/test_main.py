@@ -345,6 +345,10 @@ def test_a_setting_reaches_its_stage(run: Callable, capture: Path, tmp_path: Pat
         (["models", "nowhere.onnx"], "nowhere.onnx"),
         (["export", "--checkpoint", "nowhere.pt", "--out", "out"], "error: nowhere.pt: No such file or directory"),
         (["models", "checkpoint.pt"], "is a checkpoint and no model file; `instance-seg export --checkpoint"),
+        (
+            ["models", "checkpoint.pt"],
+            "makes one of what `instance-seg train` or `import-weights` (of AdelaiDet's CondInst)",
+        ),
         (["synth", "--frames", "8"], "give --out DIR for a scene store, --preview IMAGE for a look, or both"),
         (["synth", "--out", "out", "--frames", "0"], "frames must be between 1 and 10000000, not 0"),
         (["synth", "--out", "out", "--families", "unicorn"], "no object family unicorn; there are box, "),
