@@ -73,9 +73,7 @@ def evaluate_geometry(
         _write(out, {"scenes": scenes, "seed": seed, "sensor": sensor, "masks": masks}, rows, errors, planes)
     table = tabulate([_cells(row) for row in rows], COLUMNS, disable_numparse=True)
     if segmenter is not None:
-        table += "\n\n" + tabulate(
-            shown_rows(found), ("masks that show", "n", "status OK", "of these wrong in silence")
-        )
+        table += "\n\n" + tabulate(shown_rows(found), SHOWN_COLUMNS)
     whose = "their true masks" if segmenter is None else f"the masks of {segmenter.info.name}"
     fine, wrong = silently_wrong(errors)
     right, informed = planes_right(planes)
