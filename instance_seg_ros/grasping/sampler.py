@@ -248,8 +248,9 @@ class GraspSampler:
         of_bodies = [own.body.T_camera_body for own in chosen]
         turns = np.repeat([pose.rotation for pose in of_bodies], counts, axis=0)
         places_m = np.repeat([pose.translation_m for pose in of_bodies], counts, axis=0)
-        poses, closed = chosen[0].poses.joined(*(own.poses for own in chosen[1:])), chosen[0].closed
-        closed = closed.joined(*(own.closed for own in chosen[1:]))
+        first, *others = chosen
+        poses = first.poses.joined(*(own.poses for own in others))
+        closed = first.closed.joined(*(own.closed for own in others))
         rotations = turns @ poses.rotations
         origins_m = (turns @ poses.origins_m[..., None])[..., 0] + places_m
         half_m = closed.width_m / 2
