@@ -176,9 +176,10 @@ def continued(tracks: Tracks, seen: Sightings, pairs: Comparison, update: int, s
         rough_m=seen.rough_m,
         masks=seen.masks,
     )
-    # Of what a hand holds so that too little is in sight for 3D, more is known than where it was before.
+    # Of what a hand holds so that too little is in sight for 3D, more is known than where it was before. What is before
+    # one that rests hidden tells nothing of its place.
     at_m = np.where((seen.placed & ~is_odd)[:, None], seen.place_m, motion.place_m)
-    before_m = np.where((~seen.placed & seen.has_points)[:, None], seen.rough_m, at_m)
+    before_m = np.where((~seen.placed & seen.has_points & ~pairs.hidden)[:, None], seen.rough_m, at_m)
     zeros = np.zeros(len(seen), dtype=np.int64)
     return replace(
         tracks,

@@ -1099,3 +1099,21 @@ def test_what_falls_past_an_object_that_is_not_found_for_a_frame_does_not_take_i
     seen = clock.see([block, falls], detected=[1], colors=[(190, 140, 110), (150, 150, 160)], pose=True)
     assert seen != (stands,)
     assert clock.see([block], colors=[(190, 140, 110)], pose=True) == (stands,)
+
+
+def test_a_sliver_of_what_hides_a_like_one_that_rests_does_not_tell_where_that_is() -> None:
+    clock = Clock()
+    (rests,) = clock.often([BALL], pose=True)
+    place_m = BALL.T_world_body.translation_m
+    sight = (VIEW.translation_m - place_m) / np.linalg.norm(VIEW.translation_m - place_m)
+    passes = replace(BALL, T_world_body=Transform(VIEW.rotation, place_m + 0.3 * sight))
+
+    def last_pixels(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+        left = np.zeros_like(labels)
+        left[tuple(np.argwhere(labels)[-8:].T)] = 1
+        return left
+
+    for _ in range(3):
+        relabelled(clock, [passes], last_pixels, VIEW)
+    assert clock.see([BALL, moved(passes, 0.05, 0)], detected=[1], pose=True) != (rests,)
+    assert clock.see([BALL], pose=True) == (rests,)
