@@ -161,7 +161,9 @@ def compile_kernels(report: Callable[[str], None]) -> None:
         new += own.is_new
         if own.is_new and new == 1:
             most = len(waiting) - place
-            report(f"compiling up to {most} functions for this machine, once: one to two minutes, more beside other work")
+            report(
+                f"compiling up to {most} functions for this machine, once: one to two minutes, more beside other work"
+            )
         elif own.is_new and time.monotonic() - told_s > _TELL_EVERY_S:
             told_s = time.monotonic()
             report(f"compiling: {place + 1} of {len(waiting)} functions are ready after {told_s - start_s:.0f} s")
