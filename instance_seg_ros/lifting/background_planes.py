@@ -54,9 +54,9 @@ _LARGEST_SIGMA = 1.25
 _FLAT_SIGMA, _FINER, _ONE_SIGMA = 0.05, (0.6, 0.3), (0.7, 0.4)
 """Two levels in one, as a thin board and its table, aslant through both, scatter by more than either does: one of them
 is found within the second of their sigma, and scatters by less than the third of that. One level is found alike both
-ways, by 0.74 times or more over 250 scenes of boards and cameras. Of two that are 17 mm apart and alike large a plane
-aslant may be within that, too: what is rough is looked at once more, by the second numbers. What scatters by less than
-the first number, in tolerances, is one.
+ways: hardly ever by less than 0.74 times (over 250 scenes of boards and cameras, by a script). Of two that are 17 mm
+apart and alike large a plane aslant may be within that, too: what is rough is looked at once more, by the second
+numbers. What scatters by less than the first number, in tolerances, is one.
 """
 _AS_GOOD = 1.3
 """The points near the objects scatter by no more than so many times as much about the tilt that all points tell."""
