@@ -236,11 +236,15 @@ def summary_text(summary: BagSummary) -> str:
 
 
 def _by_kind(lost: Counter[str]) -> list[tuple[str, int]]:
-    """Causes that differ in their numbers alone as one, in the words of the most frequent of them."""
+    """Causes that differ in their numbers alone as one, in the words of the most frequent of them.
+
+    Digits in a name, as in /camera_1 or 'camera_1_link', are no number.
+    """
     shown: dict[str, str] = {}
     counts = Counter[str]()
     for cause, count in lost.most_common():
-        counts[shown.setdefault(re.sub(r"\d[\d.]*(e[+-]?\d+)?", "0", cause), cause)] += count
+        kind = re.sub(r"([/'\"]\S+)|\d[\d.]*(?:e[+-]?\d+)?", lambda found: found[1] or "0", cause)
+        counts[shown.setdefault(kind, cause)] += count
     return counts.most_common()
 
 

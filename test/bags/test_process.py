@@ -258,10 +258,27 @@ def test_the_command_fails_without_a_single_frame_but_says_why(
     assert [path.name for path in tmp_path.iterdir()] == ["in"], "no empty bag stands in the way of another try"
 
 
-def test_causes_that_differ_in_numbers_alone_are_one_line() -> None:
-    lost = {"half beyond 1225.5": 2, "half beyond 1.3e+06": 3, "no pose": 4}
-    text = summary_text(BagSummary(lost=Counter(lost)))
-    assert text.splitlines()[-2:] == ["lost 5 frame(s): half beyond 1.3e+06", "lost 4 frame(s): no pose"]
+@pytest.mark.parametrize(
+    ("lost", "lines"),
+    [
+        (
+            {"half beyond 1225.5": 2, "half beyond 1.3e+06": 3, "no pose": 4},
+            ["lost 5 frame(s): half beyond 1.3e+06", "lost 4 frame(s): no pose"],
+        ),
+        (
+            {"no /camera_1/depth": 2, "no /camera_2/depth": 1},
+            ["lost 2 frame(s): no /camera_1/depth", "lost 1 frame(s): no /camera_2/depth"],
+        ),
+        (
+            {"'cam_1' is 3 s late": 2, "'cam_1' is 4 s late": 2, "'cam_2' is 3 s late": 1},
+            ["lost 4 frame(s): 'cam_1' is 3 s late", "lost 1 frame(s): 'cam_2' is 3 s late"],
+        ),
+    ],
+)
+def test_causes_that_differ_in_numbers_alone_and_not_in_names_are_one_line(
+    lost: dict[str, int], lines: list[str]
+) -> None:
+    assert summary_text(BagSummary(lost=Counter(lost))).splitlines()[-2:] == lines
 
 
 def test_the_command_reads_a_recording_that_was_cut_and_says_so(

@@ -85,7 +85,10 @@ def load_checkpoint(path: Path) -> Checkpoint:
     except Exception as error:  # what torch raises for foreign and damaged files shares no base but Exception
         raise ValueError(f"{path} is not a checkpoint, or damaged") from error
     if not isinstance(content, dict) or content.get("format") != CHECKPOINT_FORMAT:
-        raise ValueError(f"{path} is not a checkpoint of format {CHECKPOINT_FORMAT}")
+        raise ValueError(
+            f"{path} is not a checkpoint of format {CHECKPOINT_FORMAT}, which `instance-seg train` writes; one of "
+            "AdelaiDet's CondInst becomes a model by `instance-seg import-weights`"
+        )
     content.pop("format")
     try:
         content["config"] = CondInstConfig.from_dict(content["config"])
