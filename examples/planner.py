@@ -23,7 +23,8 @@ def plan(scene: InstanceArray) -> None:
             continue
         grasp, frame = instance.grasps[0], scene.header.frame_id  # the best first; +z approaches, +x closes
         at = grasp.pose.position  # in that frame at scene.header.stamp: transform it with tf2
-        log.info(f"{name}: grasp at ({at.x:.3f}, {at.y:.3f}, {at.z:.3f}) m in {frame}, quality {grasp.quality:.2f}")
+        where = f"({at.x:.3f}, {at.y:.3f}, {at.z:.3f}) m in {frame}"
+        log.info(f"{name}, seen in {instance.sightings} frames: grasp at {where}, quality {grasp.quality:.2f}")
 
 
 rclpy.init()

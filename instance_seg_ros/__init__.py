@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from instance_seg_ros.lifting.instance import Instance3D
     from instance_seg_ros.pipeline import Pipeline, Scene, SceneObject
     from instance_seg_ros.segmentation.model_file import ModelError
+    from instance_seg_ros.tracking.tracks import TrackRecord
 
 __all__ = [
     "Grasp",
@@ -53,6 +54,7 @@ __all__ = [
     "SceneObject",
     "SegmentationSettings",
     "Status",
+    "TrackRecord",
     "TrackingSettings",
     "Transform",
     "decode_depth",
@@ -81,6 +83,7 @@ _MODULE_OF = {
     "InputError": "core.errors",
     "OrientedBox": "core.geometry",
     "Plane": "core.geometry",
+    "TrackRecord": "tracking.tracks",
     "Transform": "core.geometry",
     "Instances": "core.instances",
     "Status": "core.status",

@@ -27,7 +27,7 @@ from instance_seg_ros.lifting.box_prompt import cut_out
 from instance_seg_ros.segmentation import ModelInfo, Segmenter, load_segmenter
 from instance_seg_ros.segmentation.postprocessing import MIN_KEPT_SHARE
 from instance_seg_ros.segmentation.prompts import OBJECT, Box, Detections, PromptModels, Prompts, load_prompt_models
-from instance_seg_ros.tracking.tracker import TimeStep, Tracker
+from instance_seg_ros.tracking import TimeStep, Tracker, TrackRecord
 
 Result = TypeVar("Result")
 
@@ -84,6 +84,8 @@ class Scene:
         stage_times_s: seconds of each stage, by its name: segment, lift, grasp, track.
         time_step: how the frame's stamp follows those before it.
         gripper: that the grasps are for.
+        tracks: how often and since when each remembered object was seen, by its track id, also of those that the frame
+            does not show; empty for instances that are no tracks.
 
     Raises:
         ValueError: the stages disagree on the number of instances or on the image's size, or the track ids are not
@@ -99,6 +101,7 @@ class Scene:
     stage_times_s: Mapping[str, float]
     time_step: TimeStep = TimeStep.FORWARD
     gripper: GripperSettings = GripperSettings()  # noqa: RUF009 - immutable
+    tracks: Mapping[int, TrackRecord] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         counts = {
@@ -230,6 +233,7 @@ class Pipeline:
             times_s,
             self.tracker.time_step,
             self.grasp_sampler.gripper_settings,
+            self.tracker.records,
         )
 
     def cut_out(self, scene: Scene, prompts: Prompts) -> Scene:
@@ -269,6 +273,7 @@ class Pipeline:
             lifted=lifted,
             grasps=grasps,
             track_ids=tuple(range(1, count + 1)),
+            tracks={},
             gripper=self.grasp_sampler.gripper_settings,
             model=self.prompt_models.info(prompts) or scene.model,
         )

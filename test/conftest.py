@@ -27,6 +27,7 @@ from instance_seg_ros.segmentation import ModelInfo
 from instance_seg_ros.segmentation.model_file import FORMAT, graph_digest
 from instance_seg_ros.segmentation.postprocessing import NetworkOutput
 from instance_seg_ros.segmentation.prompts import Detections, PromptModels
+from instance_seg_ros.tracking import TrackRecord
 
 # The machine may be busy with other work: a slow example is no fault of the code under test. Examples are the same in
 # every run, so that a suite that passed passes again; `pytest --hypothesis-profile=hunt` draws new ones.
@@ -292,6 +293,11 @@ def make_scene(make_frame: Callable[..., RgbdFrame]) -> Callable[..., Scene]:
             (5, 6),
             model,
             times_s,
+            tracks={
+                5: TrackRecord(12, first_seen_ns=1_699_999_999_000_000_001, last_seen_ns=frame.stamp_ns, seen_empty=0),
+                6: TrackRecord(1, first_seen_ns=frame.stamp_ns, last_seen_ns=frame.stamp_ns, seen_empty=0),
+                3: TrackRecord(7, first_seen_ns=1_000_000_002, last_seen_ns=3_000_000_004, seen_empty=2),
+            },
         )
 
     return make

@@ -22,7 +22,7 @@ from instance_seg_ros.lifting import Lifter
 from instance_seg_ros.pipeline import Pipeline, Scene
 from instance_seg_ros.segmentation import ModelError, ModelInfo
 from instance_seg_ros.segmentation.prompts import PromptModels, Prompts
-from instance_seg_ros.tracking.tracker import TimeStep, Tracker
+from instance_seg_ros.tracking import TimeStep, Tracker, TrackRecord
 
 
 def scene() -> Scene:
@@ -223,6 +223,18 @@ def test_the_pose_of_the_camera_reaches_the_tracks(make_scene: Callable[..., Sce
     ]
 
     assert ids == [(1, 2), (1, 2), (3, 4)]
+
+
+def test_a_scene_tells_how_often_its_objects_were_seen_but_not_of_what_was_cut_out(
+    make_scene: Callable[..., Scene],
+) -> None:
+    scene = make_scene()
+    stages = Blocks(scene), Lifter(LiftingSettings()), GraspSampler(GraspingSettings(), GripperSettings())
+    pipeline = Pipeline(*stages, Tracker(TrackingSettings()))
+    pipeline.run(make_scene(stamp_ns=10).frame)
+    second = pipeline.run(make_scene(stamp_ns=20).frame)
+    assert second.tracks == dict.fromkeys((1, 2), TrackRecord(2, first_seen_ns=10, last_seen_ns=20, seen_empty=0))
+    assert pipeline.cut_out(second, Prompts(boxes_xyxy=((15, 25, 65, 85),))).tracks == {}
 
 
 def test_what_of_a_frames_pose_is_given_as_a_function_is_asked_for_when_a_stage_needs_it(

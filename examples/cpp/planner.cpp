@@ -39,8 +39,8 @@ private:
       // opened to opening_m.
       const auto & position = grasp.pose.position;
       RCLCPP_INFO(
-        get_logger(), "#%u %s: grasp at (%.3f, %.3f, %.3f) m in %s, opening %.1f cm, quality %.2f",
-        instance.track_id, instance.class_name.c_str(), position.x, position.y, position.z,
+        get_logger(), "#%u %s, seen in %u frames: grasp at (%.3f, %.3f, %.3f) m in %s, opening %.1f cm, quality %.2f",
+        instance.track_id, instance.class_name.c_str(), instance.sightings, position.x, position.y, position.z,
         scene.header.frame_id.c_str(), grasp.opening_m * 100.0, grasp.quality);
     }
   }

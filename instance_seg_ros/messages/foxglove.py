@@ -168,7 +168,12 @@ def _entity(make: MessageFactory, scene: Scene, scene_object: SceneObject, box: 
         color=_color(make, color_of_tag(scene_object.status)),
         text=tag_of(scene_object),
     )
-    facts = {"status": scene_object.reason, "grasps": str(len(scene_object.grasps))}
+    record = scene.tracks.get(scene_object.track_id)
+    facts = {
+        "status": scene_object.reason,
+        "grasps": str(len(scene_object.grasps)),
+        "sightings": "0" if record is None else str(record.sightings),
+    }
     return make(
         f"{PACKAGE}/msg/SceneEntity",
         timestamp=_stamp(make, scene),

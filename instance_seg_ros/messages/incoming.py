@@ -38,7 +38,12 @@ PoseOfDepthCamera = Callable[[str, str, int], Transform]
 
 def stamp_ns_of(header: Header) -> int:
     """Nanoseconds of a header's stamp."""
-    return int(header.stamp.sec) * NS_PER_S + int(header.stamp.nanosec)
+    return time_ns_of(header.stamp)
+
+
+def time_ns_of(time: Any) -> int:
+    """Nanoseconds of a builtin_interfaces/Time."""
+    return int(time.sec) * NS_PER_S + int(time.nanosec)
 
 
 def color_of(message: Image, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from instance_seg_ros.core.status import Status, names_of
 from instance_seg_ros.lifting import Completion, Support
-from instance_seg_ros.messages.incoming import stamp_ns_of
+from instance_seg_ros.messages.incoming import stamp_ns_of, time_ns_of
 
 
 def document_of(answer: Any) -> dict[str, Any]:
@@ -28,6 +28,16 @@ def document_of(answer: Any) -> dict[str, Any]:
             for surface in answer.support_surfaces
         ],
         "instances": [_instance(instance) for instance in answer.instances],
+        "unseen_tracks": [
+            {
+                "track_id": track.track_id,
+                "sightings": track.sightings,
+                "first_seen_ns": time_ns_of(track.first_seen),
+                "last_seen_ns": time_ns_of(track.last_seen),
+                "seen_empty": track.seen_empty,
+            }
+            for track in answer.unseen_tracks
+        ],
     }
 
 
@@ -38,6 +48,8 @@ def _instance(instance: Any) -> dict[str, Any]:
     return {
         "label": instance.label,
         "track_id": instance.track_id,
+        "sightings": instance.sightings,
+        "first_seen_ns": time_ns_of(instance.first_seen),
         "class": instance.class_name,
         "score": _number(instance.score),
         "bbox_xyxy": [x0, y0, x0 + region.width, y0 + region.height],

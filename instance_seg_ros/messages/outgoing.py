@@ -22,6 +22,7 @@ from instance_seg_ros.lifting.order import RemovalOrder
 from instance_seg_ros.pipeline import Scene, SceneObject
 from instance_seg_ros.results.cloud import SceneCloud, cloud_of_objects
 from instance_seg_ros.segmentation import ModelInfo
+from instance_seg_ros.tracking import TrackRecord
 
 NS_PER_S = 1_000_000_000
 FRAME_OK, FRAME_NO_DEPTH, FRAME_INVALID_INPUT = 0, 1, 2
@@ -91,6 +92,11 @@ def instance_array(
             _instance(make, scene, each, removal, grasping, shared, no_points, include_clouds)
             for each in scene.objects_in_order(grasping.instance_order)
         ],
+        unseen_tracks=[
+            _unseen_track(make, track_id, record)
+            for track_id, record in scene.tracks.items()
+            if track_id not in scene.track_ids
+        ],
         model_name=scene.model.name,
         model_digest=scene.model.digest,
         stages=[
@@ -118,6 +124,7 @@ def invalid_instance_array(make: MessageFactory, stamp_ns: int, frame_id: str, m
         support_plane=np.zeros(4),
         support_surfaces=[],
         instances=[],
+        unseen_tracks=[],
         model_name=model.name,
         model_digest=model.digest,
         stages=[],
@@ -129,9 +136,12 @@ def invalid_instance_array(make: MessageFactory, stamp_ns: int, frame_id: str, m
 
 def header(make: MessageFactory, stamp_ns: int, frame_id: str) -> Any:
     """A std_msgs/Header."""
+    return make("std_msgs/msg/Header", stamp=_time(make, stamp_ns), frame_id=frame_id)
+
+
+def _time(make: MessageFactory, stamp_ns: int) -> Any:
     sec, nanosec = divmod(stamp_ns, NS_PER_S)
-    stamp = make("builtin_interfaces/msg/Time", sec=sec, nanosec=nanosec)
-    return make("std_msgs/msg/Header", stamp=stamp, frame_id=frame_id)
+    return make("builtin_interfaces/msg/Time", sec=sec, nanosec=nanosec)
 
 
 def label_image(make: MessageFactory, scene: Scene) -> Any:
@@ -216,6 +226,7 @@ def _instance(
         no_points: the cloud of one whose points are not published.
     """
     lifted, index = scene_object.lifted, scene_object.label - 1
+    record = scene.tracks.get(scene_object.track_id)
     mask = scene.instances.masks[index]
     x0, y0, width, height = scene.instances.bounds[index]
     x1, y1 = x0 + width, y0 + height
@@ -228,6 +239,8 @@ def _instance(
         "instance_seg_ros/msg/Instance",
         label=scene_object.label,
         track_id=scene_object.track_id,
+        sightings=0 if record is None else record.sightings,
+        first_seen=_time(make, 0 if record is None else record.first_seen_ns),
         class_name=scene_object.class_name,
         class_index=scene_object.class_id,
         score=scene_object.score,
@@ -263,6 +276,17 @@ def _instance(
         grasps=[_grasp(make, scene, grasp, grasping) for grasp in scene_object.grasps],
         status=int(scene_object.status),
         status_text="; ".join(filter(None, (scene_object.reason, _IN_RING_TEXT if removal.in_ring[index] else ""))),
+    )
+
+
+def _unseen_track(make: MessageFactory, track_id: int, record: TrackRecord) -> Any:
+    return make(
+        "instance_seg_ros/msg/UnseenTrack",
+        track_id=track_id,
+        sightings=record.sightings,
+        first_seen=_time(make, record.first_seen_ns),
+        last_seen=_time(make, record.last_seen_ns),
+        seen_empty=record.seen_empty,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import functools
 import itertools
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -31,7 +32,17 @@ from instance_seg_ros.tracking.landmarks import LEAST, LandmarkFinder
 from instance_seg_ros.tracking.maps import Map, is_young, map_by_landmarks, map_of, view_of
 from instance_seg_ros.tracking.pieces import broken_off, largest_first
 from instance_seg_ros.tracking.sightings import FloatArray, Sightings, sightings_of
-from instance_seg_ros.tracking.tracks import IntArray, Tracks, begun, continued, expected, moved, restarted, were_pieces
+from instance_seg_ros.tracking.tracks import (
+    IntArray,
+    TrackRecord,
+    Tracks,
+    begun,
+    continued,
+    expected,
+    moved,
+    restarted,
+    were_pieces,
+)
 
 _MAX_TRACKS = 512
 """Of the tracks that nobody sees, only the latest so many are remembered: memory stays bounded."""
@@ -115,6 +126,7 @@ class Tracker:
         self._tracks: Tracks | None = None
         self._maps: tuple[Map, ...] = ()
         self._stamp_ns: int | None = None
+        self._stamps_ns: dict[int, int] = {}
         self._fixed_map: int | None = None
         self._before: FrameBefore | None = None
 
@@ -128,6 +140,11 @@ class Tracker:
     def T_map_camera(self) -> Transform | None:
         """Where the camera of the latest frame is: in the fixed frame, or in the tracker's own map; None before any."""
         return self._maps[0].T_map_camera if self._maps else None
+
+    @property
+    def records(self) -> Mapping[int, TrackRecord]:
+        """How often and since when each object was seen, by its id, also of what the latest frame does not show."""
+        return {} if self._tracks is None else self._tracks.records(self._stamps_ns)
 
     def look_at(self, frame: RgbdFrame, T_fixed_camera: Transform | None = None) -> None:
         """Begins what the frame's `update` needs of the picture alone, in a thread beside; it may be left out."""
@@ -170,6 +187,9 @@ class Tracker:
         )
         if self.time_step in (TimeStep.FORWARD, TimeStep.RESET):
             self._stamp_ns = frame.stamp_ns
+        self._stamps_ns[self._updates] = frame.stamp_ns
+        in_use = {*self._tracks.first_seen.tolist(), *self._tracks.last_seen.tolist()}
+        self._stamps_ns = {update: stamp_ns for update, stamp_ns in self._stamps_ns.items() if update in in_use}
         self._frame_id = frame.frame_id
         self._before = FrameBefore.of(frame, instances, np.array(ids, dtype=np.int64), here.T_map_camera, here.number)
         return ids

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,22 @@ _OWN_SIGHTINGS = 10
 _KNOWN_SIGHTINGS = 4
 """What was seen so often has a shape, which a mask that runs over does not change."""
 _TAKEN_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class TrackRecord:
+    """How often and since when one object was seen.
+
+    Attributes:
+        sightings: how many frames showed it.
+        first_seen_ns, last_seen_ns: stamps of the first and of the last of these.
+        seen_empty: how many frames since the last saw its place empty, or showed it to be a part of another object.
+    """
+
+    sightings: int
+    first_seen_ns: int
+    last_seen_ns: int
+    seen_empty: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +100,18 @@ class Tracks:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def records(self, stamps_ns: Mapping[int, int]) -> dict[int, TrackRecord]:
+        """Of each track, by its id.
+
+        Args:
+            stamps_ns: of the updates in `first_seen` and `last_seen`.
+        """
+        columns = self.ids, self.sightings, self.first_seen, self.last_seen, self.missed
+        return {
+            track_id: TrackRecord(sightings, stamps_ns[first], stamps_ns[last], missed)
+            for track_id, sightings, first, last, missed in zip(*(each.tolist() for each in columns), strict=True)
+        }
 
     @property
     def ran_over(self) -> NDArray[np.bool_]:

@@ -67,7 +67,8 @@ def test_objects_with_a_place_become_entities_that_replace_those_before(
     assert len(grippers) == len(placed.grasps) == 2
     assert grippers[1].color.a < grippers[0].color.a == 1
     assert (entity.texts[0].text, entity.texts[0].color.b) == (tag_of(placed), 1), "white, as it is not flagged"
-    assert {fact.key: fact.value for fact in entity.metadata}["grasps"] == "2"
+    facts = {fact.key: fact.value for fact in entity.metadata}
+    assert (facts["grasps"], facts["sightings"]) == ("2", "12")
 
 
 def test_the_tag_of_a_flagged_object_is_amber(make_scene: Callable[..., Scene], typestore: Any) -> None:

@@ -40,6 +40,7 @@ def test_it_names_image_camera_model_plane_and_times(document: dict[str, Any]) -
 def test_an_object_has_its_box_its_place_and_its_grasps(document: dict[str, Any], make_scene: Any) -> None:
     block, lifted = document["instances"][0], make_scene().lifted.instances[0]
     assert (block["label"], block["track_id"], block["class"], block["score"]) == (1, 5, "object", 1.0)
+    assert (block["sightings"], block["first_seen_ns"]) == (12, 1_699_999_999_000_000_001)
     assert block["bbox_xyxy"] == [20, 30, 60, 80]
     assert (block["pixels"], block["points"], block["points_rejected"]) == (2000, 2000, 7)
     np.testing.assert_allclose(block["centroid_m"], lifted.centroid_m, atol=1e-6)
@@ -54,6 +55,18 @@ def test_an_object_has_its_box_its_place_and_its_grasps(document: dict[str, Any]
     assert (best["approach_distance_m"], best["lift_distance_m"]) == (0.08, 0.1)
     np.testing.assert_allclose(np.mean(best["contacts_m"], axis=0), best["position_m"], atol=1e-6)
     assert best["width_m"] == pytest.approx(lifted.box.size_m[0], abs=1e-6)
+
+
+def test_what_the_frame_does_not_show_is_named(document: dict[str, Any]) -> None:
+    assert document["unseen_tracks"] == [
+        {
+            "track_id": 3,
+            "sightings": 7,
+            "first_seen_ns": 1_000_000_002,
+            "last_seen_ns": 3_000_000_004,
+            "seen_empty": 2,
+        }
+    ]
 
 
 def test_what_is_not_known_is_null_with_the_reason(document: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from instance_seg_ros.core.status import Status
 from instance_seg_ros.lifting import Completion, ObjectSupport, ShapeMesh, Support
 from instance_seg_ros.lifting.support import Surface
 from instance_seg_ros.messages import outgoing
+from instance_seg_ros.messages.incoming import time_ns_of
 from instance_seg_ros.messages.types import interface_files, load_typestore, message_factory
 from instance_seg_ros.pipeline import Scene
 
@@ -62,6 +63,7 @@ def test_every_interface_is_found() -> None:
         "Shape",
         "StageTime",
         "SupportSurface",
+        "UnseenTrack",
     }
 
 
@@ -111,6 +113,23 @@ def test_an_instance_carries_identity_mask_space_and_grasps(make: Any, make_scen
     assert best.contacts[1].x - best.contacts[0].x == pytest.approx(best.width_m, abs=1e-6)
     assert (best.lift_direction.x, best.lift_direction.y, best.lift_direction.z) == (0, 0, -1)
     assert best.checked_against_scene
+
+
+def test_an_instance_tells_how_often_and_since_when_it_was_seen(make: Any, make_scene: MakeScene) -> None:
+    array = outgoing.instance_array(make, make_scene())
+    assert [(each.track_id, each.sightings, time_ns_of(each.first_seen)) for each in array.instances] == [
+        (5, 12, 1_699_999_999_000_000_001),
+        (6, 1, 1_700_000_000_123_456_789),
+    ]
+    [unseen] = array.unseen_tracks
+    assert (unseen.track_id, unseen.sightings, unseen.seen_empty) == (3, 7, 2)
+    assert (time_ns_of(unseen.first_seen), time_ns_of(unseen.last_seen)) == (1_000_000_002, 3_000_000_004)
+
+
+def test_what_is_no_track_was_seen_no_time(make: Any, make_scene: MakeScene) -> None:
+    array = outgoing.instance_array(make, replace(make_scene(), tracks={}))
+    assert [(each.sightings, time_ns_of(each.first_seen)) for each in array.instances] == [(0, 0)] * 2
+    assert array.unseen_tracks == []
 
 
 def test_surfaces_and_what_hides_and_carries_an_object_are_published(make: Any, make_scene: MakeScene) -> None:

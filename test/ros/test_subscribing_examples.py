@@ -35,7 +35,7 @@ def test_the_python_planner_hears_scenes_and_says_what_it_would_do(make_scene: C
     scene = make_scene()
     blind = replace(make_scene(empty=True), frame=replace(scene.frame, depth_m=np.zeros_like(scene.frame.depth_m)))
     wanted = {
-        "grasp at (-0.187, -0.023, 0.750) m",
+        "#5 object, seen in 12 frames: grasp at (-0.187, -0.023, 0.750) m",
         "#6 object: no grasp: too few measured",
         "frame not used: the depth",
     }

@@ -20,6 +20,7 @@ from instance_seg_ros.core.instances import Instances
 from instance_seg_ros.core.parameters import LiftingSettings, TrackingSettings
 from instance_seg_ros.core.status import Status
 from instance_seg_ros.lifting import Completion, Instance3D, LiftedFrame, Lifter
+from instance_seg_ros.tracking import TrackRecord
 from instance_seg_ros.tracking.tracker import LATE_NS, TimeStep, Tracker
 
 pytestmark = pytest.mark.slow
@@ -30,6 +31,8 @@ LIFTER = Lifter(LiftingSettings(min_points=20))
 CAN = Cylinder(0.035, 0.1, upright(0.1, 0.1, 0.05))
 BALL = Sphere(0.04, upright(-0.1, -0.1, 0.04))
 BOX = Box((0.1, 0.06, 0.05), upright(0.05, -0.15, 0.025, 30))
+SLAB = Box((0.14, 0.16, 0.02), upright(0.24, -0.1, 0.26))
+"""Between camera and box."""
 
 
 Color = tuple[int, int, int]
@@ -94,6 +97,27 @@ def test_ids_are_positive_unique_and_stay() -> None:
     first = clock.see([CAN, BALL, BOX])
     assert sorted(first) == [1, 2, 3]
     assert all(clock.see([CAN, BALL, BOX]) == first for _ in range(3))
+
+
+def test_it_tells_how_often_and_since_when_each_object_was_seen() -> None:
+    """A ball is put behind nothing and taken away; a box is hidden by a slab that comes before it."""
+    clock = Clock(max_missed_frames=2)
+    can, ball, box = clock.often([CAN, BALL, BOX], 3)
+    start = {can: TrackRecord(3, 100_000_000, 300_000_000, 0)}
+    assert clock.tracker.records == dict.fromkeys((can, ball, box), start[can])
+    *_, slab = clock.see([CAN, BOX, SLAB], detected=[0, 2])
+    assert clock.tracker.records == {
+        can: TrackRecord(4, 100_000_000, 400_000_000, 0),
+        ball: TrackRecord(3, 100_000_000, 300_000_000, 1),
+        box: TrackRecord(3, 100_000_000, 300_000_000, 0),
+        slab: TrackRecord(1, 400_000_000, 400_000_000, 0),
+    }
+    for _ in range(2):
+        clock.see([CAN, BOX, SLAB], detected=[0, 2])
+    assert clock.tracker.records[box] == TrackRecord(3, 100_000_000, 300_000_000, 0)
+    assert ball not in clock.tracker.records
+    clock.tracker.reset()
+    assert clock.tracker.records == {}
 
 
 def test_a_picture_that_changes_little_by_little_is_followed_for_long() -> None:
