@@ -250,7 +250,8 @@ class GraspingSettings(Settings):
     )
     tcp_to_flange_m: float = setting(
         0.0,
-        "Moves the published pose back along the approach, from the fingertips to a robot's flange, in metres.",
+        "Moves the published pose back along the approach, from the ends of the fingers to the link that your robot "
+        "is told to move, in metres.",
         minimum=0.0,
         maximum=1.0,
     )
