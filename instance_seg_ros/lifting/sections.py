@@ -78,7 +78,7 @@ def fit_circles(
     Args:
         points_m, normals: (N, 3) of `Body`.
         top_m: its height, above 0.
-        share: of that from below, where it is one of revolution; above goes what is there by its radii.
+        share: of that from below, where it is one of revolution; above goes what is there by its radii, no farther out.
         partly_seen: whether something hides a part of it.
         profile_m: (2, BINS), to be filled with the outer radii and those of the cavity, at the middles of the bins.
 
@@ -133,7 +133,7 @@ def fit_circles(
         _as_cavity(top_m, floor_m, starts, has_outer, outer_m, inner_m)
     elif has_outer:
         inner_m[:] = 0
-        _add_top(points_m, top_m, axis_x, axis_y, bins, outer_m)
+        _add_top(points_m, top_m, share, axis_x, axis_y, bins, outer_m)
     else:
         return none
     _round_off(outer_m)
@@ -664,9 +664,19 @@ def _floor_m(
 
 @inner
 def _add_top(
-    points_m: FloatArray, top_m: float, axis_x: float, axis_y: float, bins: IntArray, profile_m: FloatArray
+    points_m: FloatArray,
+    top_m: float,
+    share: float,
+    axis_x: float,
+    axis_y: float,
+    bins: IntArray,
+    profile_m: FloatArray,
 ) -> None:
-    """Gives the bins above those of the side the radii of what is there: a top that bends or is flat."""
+    """Gives the bins above those of the side the radii of what is there: a top that bends or is flat.
+
+    None above so much of the height is wider than what is below: what sticks out there, such as the head of a spray,
+    does so to one side, and would be as far all around.
+    """
     highest = 0
     for own in bins:
         if own < BINS:
@@ -680,6 +690,10 @@ def _add_top(
         own_m = ordered_m[starts[index] : starts[index + 1]]
         if len(own_m) >= _MIN_BIN_POINTS:
             profile_m[index] = percentile_of_first(own_m, len(own_m), 95.0)
+    first = round(share * BINS)
+    widest_m = largest(profile_m[:first])
+    for index in range(first, BINS):
+        profile_m[index] = min(profile_m[index], widest_m)
 
 
 @inner

@@ -314,6 +314,16 @@ def test_a_side_with_oval_sections_is_found_with_its_stretch(frame: RgbdFrame) -
     np.testing.assert_allclose(found.axis_m, AXIS_M, atol=0.004)
 
 
+def test_a_head_that_sticks_out_of_an_oval_to_one_side_does_not_do_so_all_around() -> None:
+    """The trigger of a spray."""
+    out, up = (grid.ravel() for grid in np.meshgrid(np.linspace(0.0, 0.065, 20), np.linspace(0.08, 0.1, 20)))
+    head = np.column_stack([AXIS_M[0] + out, np.full(400, AXIS_M[1]), up]), np.tile([0.0, 1.0, 0.0], (400, 1))
+    side = side_of(np.full(30, 0.03), height_m=0.07, stretch=1.6)
+    found = fit_revolution(body_of(side, head), ALL_NEAR, ALL_MASK)
+    assert found is not None and not found.is_round
+    np.testing.assert_allclose(np.ptp(found.outline_m(), axis=0), [0.06, 0.096], rtol=0.1)
+
+
 def test_sections_that_are_longer_along_an_axis_are_not_round() -> None:
     profile_m = np.full(3, 0.04)
     assert Revolution(AXIS_M, profile_m, profile_m, profile_m, 0.0).is_round
