@@ -131,7 +131,7 @@ def judged(
     lifted = Lifter(settings.lifting).lift(frame, instances)
     grasps = GraspSampler(settings.grasping, settings.gripper).sample(frame, lifted, instances)
     scene = Scene(frame, instances, lifted, grasps, tuple(range(1, len(shown) + 1)), _MODEL, {})
-    keeper = PlanningSceneKeeper(fewest_sightings=0, least_change_m=0.0)
+    keeper = PlanningSceneKeeper(fewest_frames=0, least_change_m=0.0)
     changes = keeper.changes(instance_array(_MAKE, scene), Transform.identity(), Contents([], []))
     bodies = {name: body for name, body in changes.items() if body is not None}
     T_camera_world, poses = stage.T_world_camera.inverse(), world.poses()

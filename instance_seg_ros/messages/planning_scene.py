@@ -72,17 +72,17 @@ class Contents:
 class PlanningSceneKeeper:
     """Says what must change in a planning scene for it to hold what an answer shows.
 
-    An object stays where it was seen last while it is remembered and its place was not seen empty, and goes as soon as
-    that was, or its track ended. What the robot carries is left alone. Surfaces are those of the latest frame with any.
+    An object stays where it was seen last while it is remembered, and goes when its place was seen empty, or its track
+    ended. What the robot carries is left alone. Surfaces are those of the latest frame with any.
 
     Args:
-        fewest_sightings: what fewer frames showed is not added.
+        fewest_frames: so many must show an object for it to be added, and its place empty for it to be removed.
         least_change_m: what is there already is replaced once a corner has moved by more: a motion that is at work is
             checked anew at each change.
     """
 
-    def __init__(self, fewest_sightings: int, least_change_m: float) -> None:
-        self._fewest_sightings = fewest_sightings
+    def __init__(self, fewest_frames: int, least_change_m: float) -> None:
+        self._fewest_frames = fewest_frames
         self._least_change_m = least_change_m
         self._sent: dict[str, Body] = {}
 
@@ -104,10 +104,11 @@ class PlanningSceneKeeper:
         bodies: dict[str, Body] = {
             name: _outer_box(each, T_scene_camera)
             for name, each in seen.items()
-            if each.sightings >= self._fewest_sightings or name in there.world
+            if each.sightings >= self._fewest_frames or name in there.world
             if math.isfinite(each.outer_box.pose.position.x)
         }
-        may_stay = set(seen) | {f"{OBJECT}{each.track_id}" for each in answer.unseen_tracks if not each.seen_empty}
+        unseen = {f"{OBJECT}{each.track_id}": each.seen_empty for each in answer.unseen_tracks}
+        may_stay = set(seen) | {name for name, count in unseen.items() if count < max(self._fewest_frames, 1)}
         surfaces = [_plate(each, T_scene_camera) for each in answer.support_surfaces if len(each.border) > 2]
         bodies |= {f"{SURFACE}{number}": plate for number, plate in enumerate(surfaces, start=1)}
         if not surfaces:

@@ -66,10 +66,11 @@ class PlanningSceneNode(Node):
             ).value
         )
         fewest = self.declare_parameter(
-            "fewest_sightings",
+            "fewest_frames",
             3,
             _described(
-                "What fewer frames showed is not added.", integer_range=[IntegerRange(from_value=1, to_value=1000)]
+                "So many frames must show an object for it to be added, and its place empty for it to be removed.",
+                integer_range=[IntegerRange(from_value=1, to_value=1000)],
             ),
         ).value
         least_m = self.declare_parameter(

@@ -140,7 +140,8 @@ def moved(x_m: float) -> OrientedBox:
         ([], [], {"box": None}, [], []),  # nothing known in space
         (["object_5"], [], {"box": None}, [], []),  # nothing known any more: it stays where it was
         (["object_7"], [], {"unseen": {7: 0}}, ["object_5"], []),  # hidden
-        (["object_7"], [], {"unseen": {7: 1}}, ["object_5"], ["object_7"]),  # its place was seen empty
+        (["object_7"], [], {"unseen": {7: 2}}, ["object_5"], []),  # its place looked empty, which may be noise
+        (["object_7"], [], {"unseen": {7: 3}}, ["object_5"], ["object_7"]),  # its place is empty
         (["object_7"], [], {}, ["object_5"], ["object_7"]),  # its track ended
         ([], ["object_5"], {}, [], []),  # the robot has it
         (["object_5"], ["object_5"], {}, [], ["object_5"]),  # attached while it was being added

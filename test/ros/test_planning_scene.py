@@ -161,7 +161,7 @@ def test_objects_come_move_rest_while_hidden_and_go(
     assert set(world) == {"bench", "object_5", "object_7"}
     assert world["object_5"].header.frame_id == scene.frame.frame_id
     theatre.until(lambda: world["object_5"].pose.position.x == 0.1, answer_of(scene, 0.1, t7=TrackRecord(9, 1, 2, 0)))
-    theatre.until(lambda: "object_7" not in world, answer_of(scene, 0.1, t7=TrackRecord(9, 1, 2, 1)))
+    theatre.until(lambda: "object_7" not in world, answer_of(scene, 0.1, t7=TrackRecord(9, 1, 2, 3)))
     assert set(world) == {"bench", "object_5"}
 
 
