@@ -140,6 +140,26 @@ def _into_frame(
     return extent_m, math.sqrt(square_m2), (lowest_m, least_m, top_m)
 
 
+@kernel("float32[:, ::1]", "int64[::1]", "float64[::1]", "float64")
+def lowest_above_m(
+    points_m: NDArray[np.float32], ends: NDArray[np.int64], normal: FloatArray, offset_m: float
+) -> FloatArray:
+    """How high above a plane the lowest is that is seen of each of N objects, (N,).
+
+    Args:
+        points_m: (M, 3) of all objects, one after the other.
+        ends: (N,) before which of them those of each object end, at least one of each.
+    """
+    lowest_m, heights_m, first = np.empty(len(ends)), np.empty(len(points_m)), 0
+    for n in range(len(points_m)):
+        x, y, z = points_m[n, 0], points_m[n, 1], points_m[n, 2]
+        heights_m[n] = normal[0] * x + normal[1] * y + normal[2] * z + offset_m
+    for k in range(len(ends)):
+        lowest_m[k] = percentile_of_first(heights_m[first:], ends[k] - first, LOWEST_PERCENT)
+        first = ends[k]
+    return lowest_m
+
+
 def contact_reach_m(points_m: NDArray[np.float32], tolerance_m: float, focal_px: float) -> float:
     """How far above its support the lowest points lie of an object that is seen right down to it."""
     return _CONTACT_TOLERANCES * tolerance_m + _CONTACT_PX * _median_depth_m(points_m) / focal_px
@@ -174,14 +194,27 @@ def is_tilted(normals: FloatArray, up: FloatArray) -> bool:
 
 def neighbours(bodies: dict[int, Body], most_m: float) -> dict[int, list[int]]:
     """Of each object the others whose boxes are less than this apart, by their indices in ascending order."""
-    keys = list(bodies)
-    extents_m = np.array([body.extent_m for body in bodies.values()])
-    lows_m, highs_m = extents_m[..., 0], extents_m[..., 1]
-    apart_m = (np.maximum(lows_m[:, None], lows_m) - np.minimum(highs_m[:, None], highs_m)).max(axis=2)
-    np.fill_diagonal(apart_m, np.inf)
+    near = _are_near(np.array([body.extent_m for body in bodies.values()]), most_m).tolist()
     return {
-        key: [keys[other] for other in np.flatnonzero(own_m < most_m)] for key, own_m in zip(keys, apart_m, strict=True)
+        key: [other for other, is_near in zip(bodies, own, strict=True) if is_near]
+        for key, own in zip(bodies, near, strict=True)
     }
+
+
+@kernel("float64[:, :, ::1]", "float64")
+def _are_near(extents_m: FloatArray, most_m: float) -> NDArray[np.bool_]:
+    """Whether two boxes (N, 3, 2) are less than this apart, (N, N); none is near itself."""
+    count = len(extents_m)
+    near = np.zeros((count, count), np.bool_)
+    for own in range(count):
+        for other in range(own):
+            apart_m = -np.inf
+            for axis in range(3):
+                low_m = max(extents_m[own, axis, 0], extents_m[other, axis, 0])
+                high_m = min(extents_m[own, axis, 1], extents_m[other, axis, 1])
+                apart_m = max(apart_m, low_m - high_m)
+            near[own, other] = near[other, own] = apart_m < most_m
+    return near
 
 
 def touch(body: Body, other: Body) -> bool:

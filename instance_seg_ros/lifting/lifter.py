@@ -31,7 +31,7 @@ from instance_seg_ros.lifting.posed import Posed
 from instance_seg_ros.lifting.rectangle import smallest_rectangle
 from instance_seg_ros.lifting.shape import CompletedShape
 from instance_seg_ros.lifting.solid import Revolution
-from instance_seg_ros.lifting.standing import TOP_PERCENTILE
+from instance_seg_ros.lifting.standing import TOP_PERCENTILE, heights_above_m
 from instance_seg_ros.lifting.support import ObjectSupport, SceneSupports, Support, find_supports
 from instance_seg_ros.lifting.uncertainty import centroid_covariance_m2
 from instance_seg_ros.lifting.visibility import (
@@ -268,11 +268,8 @@ def _higher(surfaces: Sequence[KeptPoints], plane: Plane | None) -> NDArray[np.b
     """(N, N): whether all that is seen of the first is higher than the second; it may stand on it where they touch."""
     if plane is None:
         return np.zeros((len(surfaces), len(surfaces)), dtype=bool)
-    heights_m = [plane.height_m(own.outline_m[:: 1 + len(own.outline_m) // 100]) for own in surfaces]
-    percents = 100 - TOP_PERCENTILE, 50.0, TOP_PERCENTILE
-    lowest_m, middle_m, highest_m = np.array(
-        [percentiles(own_m, *percents) if len(own_m) else [np.nan] * 3 for own_m in heights_m]
-    ).T
+    heights_m = [heights_above_m(own.outline_m, plane.normal, plane.offset_m) for own in surfaces]
+    lowest_m, middle_m, highest_m = np.array(heights_m).T
     return (lowest_m[:, None] > middle_m) & (middle_m[:, None] > highest_m)  # never of what was not measured
 
 
@@ -331,16 +328,16 @@ def _left_out(seen: Seen, box: OrientedBox, tolerance_m: float) -> float:
     a step in depth, rejected as what lies behind an object.
     """
     rows, columns = crop_around(seen.bounds, seen.mask.shape, 0)
-    T_box_camera, half_m, camera = box.T_camera_box.inverse(), box.size_m / 2, seen.frame.intrinsics
+    camera = seen.frame.intrinsics
     measured, rejected, beside = rejected_beside(
         np.ascontiguousarray(seen.frame.depth_m),
         np.ascontiguousarray(seen.mask),
         (rows.start, rows.stop, columns.start, columns.stop),
         seen.surface.pixels,
         (camera.fx, camera.fy, camera.cx, camera.cy),
-        np.ascontiguousarray(T_box_camera.rotation),
-        T_box_camera.translation_m,
-        half_m,
+        box.T_camera_box.rotation,
+        box.T_camera_box.translation_m,
+        box.size_m,
         tolerance_m,
         _BESIDE,
         _FARTHEST_BESIDE,

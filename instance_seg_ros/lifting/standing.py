@@ -29,6 +29,8 @@ _FLUSH_M, _FLUSH_NOISE_M = 0.003, 0.003
 be flat: so much is left of a sensor's noise."""
 _ROUNDING_M = 1e-6
 """What lies in a plane is not below it for rounding."""
+_ENOUGH_POINTS = 100
+"""Between so many points and twice as many tell how high an object reaches, as far as others are compared with it."""
 _FEWEST_ABOVE = 5
 """Fewer points than this that stand out from a plane are noise as well: among few points the highest are no more."""
 
@@ -78,6 +80,22 @@ class Standing:
             return None
         body = Body(local_m[:count], local_normals[:count], top_m, rotation, origin_m)
         return cls(points_m[:count], normals[:count], body, depth_m, flush, least_m)
+
+
+@kernel("float64[:, ::1]", "float64[::1]", "float64")
+def heights_above_m(points_m: FloatArray, normal: FloatArray, offset_m: float) -> tuple[float, float, float]:
+    """How high above a plane the lowest, the middle and the top of points (N, 3) are, by some of them; NaN of none."""
+    step = 1 + len(points_m) // _ENOUGH_POINTS
+    heights_m, count = np.empty(len(points_m)), 0
+    for n in range(0, len(points_m), step):
+        x, y, z = points_m[n, 0], points_m[n, 1], points_m[n, 2]
+        heights_m[count] = normal[0] * x + normal[1] * y + normal[2] * z + offset_m
+        count += 1
+    if not count:
+        return np.nan, np.nan, np.nan
+    lowest_m = percentile_of_first(heights_m, count, 100 - TOP_PERCENTILE)
+    middle_m = percentile_of_first(heights_m, count, 50.0)
+    return lowest_m, middle_m, percentile_of_first(heights_m, count, TOP_PERCENTILE)
 
 
 @kernel(

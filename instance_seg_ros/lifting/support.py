@@ -7,6 +7,7 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,7 +28,6 @@ from instance_seg_ros.lifting.background_planes import (
 )
 from instance_seg_ros.lifting.bodies import (
     FAR_GAP_M,
-    LOWEST_PERCENT,
     NEAR_OVER_M,
     RING_M,
     Body,
@@ -35,6 +35,7 @@ from instance_seg_ros.lifting.bodies import (
     count_within,
     distance_m,
     is_tilted,
+    lowest_above_m,
     neighbours,
     reaches_over,
     top_below,
@@ -44,7 +45,7 @@ from instance_seg_ros.lifting.bodies import (
 from instance_seg_ros.lifting.free_space import free_below
 from instance_seg_ros.lifting.kept_points import KeptPoints
 from instance_seg_ros.lifting.lying import lowest_of_lying
-from instance_seg_ros.lifting.order_statistics import median, percentile, robust_sigma
+from instance_seg_ros.lifting.order_statistics import median, robust_sigma
 from instance_seg_ros.lifting.rectangle import convex_hull
 from instance_seg_ros.lifting.solid import Ball
 
@@ -253,9 +254,8 @@ def _supporting_family(
     best: tuple[list[Level], Level | None] = [], None
     best_rank = (np.inf, 0, 0)
     most = max((len(level.points_m) for level in levels), default=0)
-    lowest_m = np.array(
-        [[percentile(level.plane.height_m(points_m), LOWEST_PERCENT) for points_m in objects_m] for level in levels]
-    )
+    ends, points_m = np.cumsum([len(own_m) for own_m in objects_m]), np.concatenate(objects_m)
+    lowest_m = np.array([lowest_above_m(points_m, ends, level.plane.normal, level.plane.offset_m) for level in levels])
     heights_m = np.abs([level.plane.height_m(background_m) for level in levels])
     for index, level in enumerate(levels):
         parallel = [
@@ -453,11 +453,10 @@ def _told_support(
 
 def _surface_of(level: Level) -> Surface:
     basis = level.plane.basis()
-    corners_m = convex_hull(level.points_m @ basis[:, :2])[:, 0].astype(np.float64)
-    if len(corners_m) > 2:
-        ahead_m = np.roll(corners_m, -1, axis=0)
-        if (corners_m[:, 0] * ahead_m[:, 1] - corners_m[:, 1] * ahead_m[:, 0]).sum() < 0:
-            corners_m = corners_m[::-1]
+    hull_m = convex_hull(level.points_m @ basis[:, :2])
+    corners_m = hull_m[:, 0].astype(np.float64)
+    if cv2.contourArea(hull_m, oriented=True) < 0:
+        corners_m = corners_m[::-1]
     return Surface(level.plane, corners_m @ basis[:, :2].T - level.plane.offset_m * level.plane.normal)
 
 

@@ -379,7 +379,7 @@ def rejected_beside(
     optics: tuple[float, float, float, float],
     rotation: NDArray[np.float64],
     translation_m: NDArray[np.float64],
-    half_m: NDArray[np.float64],
+    size_m: NDArray[np.float64],
     tolerance_m: float,
     least: float,
     most: float,
@@ -391,8 +391,8 @@ def rejected_beside(
         crop: rows and columns that hold the mask, from the first to before the last.
         kept_px: (P,) ascending, the indices of all other measured ones in the flattened image.
         optics: fx, fy, cx, cy.
-        rotation, translation_m: (3, 3) and (3,) of the camera in the frame of the box.
-        half_m: (3,) half the sides of the box.
+        rotation, translation_m: (3, 3) and (3,), the pose of the box.
+        size_m: (3,) of the box.
         tolerance_m: a point is above the box's lower side by more than this, and not above its upper one by more.
         least, most: how far out of the box a point lies beside it, as shares of the longer side of the two in x and y.
 
@@ -402,7 +402,10 @@ def rejected_beside(
     """
     top, bottom, left, right = crop
     fx, fy, cx, cy = optics
-    longer_m = 2 * max(half_m[0], half_m[1])
+    longer_m, half_m, middle_m = max(size_m[0], size_m[1]), size_m / 2, np.zeros(3)
+    for axis in range(3):  # the middle of the box along its own axes
+        for k in range(3):
+            middle_m[axis] += rotation[k, axis] * translation_m[k]
     beyond = np.empty((bottom - top) * (right - left))
     rejected, count, kept = 0, 0, 0
     for row in range(top, bottom):
@@ -415,9 +418,9 @@ def rejected_beside(
                 continue
             rejected += 1
             x, y = (column - cx) / fx * z, (row - cy) / fy * z
-            x_m = abs(rotation[0, 0] * x + rotation[0, 1] * y + rotation[0, 2] * z + translation_m[0])
-            y_m = abs(rotation[1, 0] * x + rotation[1, 1] * y + rotation[1, 2] * z + translation_m[1])
-            z_m = rotation[2, 0] * x + rotation[2, 1] * y + rotation[2, 2] * z + translation_m[2]
+            x_m = abs(rotation[0, 0] * x + rotation[1, 0] * y + rotation[2, 0] * z - middle_m[0])
+            y_m = abs(rotation[0, 1] * x + rotation[1, 1] * y + rotation[2, 1] * z - middle_m[1])
+            z_m = rotation[0, 2] * x + rotation[1, 2] * y + rotation[2, 2] * z - middle_m[2]
             share = max(x_m - half_m[0], y_m - half_m[1]) / longer_m
             own = abs(z_m) < half_m[2] + tolerance_m and z_m > tolerance_m - half_m[2]
             if own and least < share < most:

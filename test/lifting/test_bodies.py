@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from level_planes import body
 
-from instance_seg_ros.lifting.bodies import is_tilted, top_below
+from instance_seg_ros.lifting.bodies import Body, is_tilted, lowest_above_m, neighbours, top_below
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,22 @@ def turned(*degrees: float) -> np.ndarray:
 )
 def test_a_body_without_level_or_upright_sides_is_tilted(normals: np.ndarray, tilted: bool) -> None:
     assert is_tilted(normals, np.array([0.0, -1.0, 0.0])) == tilted
+
+
+def test_neighbours_are_those_whose_boxes_are_less_apart_along_every_axis() -> None:
+    at_m = {3: (0.0, 0.0, 0.0), 5: (0.09, 0.0, 0.0), 6: (0.0, 0.11, 0.0), 8: (0.0, 0.0, 0.3)}
+    cube_m = 0.05 * np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)])
+    bodies = {
+        key: Body.of_points((cube_m + place_m).astype(np.float32), np.eye(3), 0.01) for key, place_m in at_m.items()
+    }
+    assert neighbours(bodies, 0.05) == {3: [5], 5: [3], 6: [], 8: []}
+    assert neighbours(bodies, 0.07) == {3: [5, 6], 5: [3, 6], 6: [3, 5], 8: []}
+
+
+def test_the_lowest_of_each_object_is_its_third_percentile_above_the_plane() -> None:
+    objects_m = [
+        np.random.default_rng(seed).normal(size=(count, 3)).astype(np.float32) for seed, count in enumerate((1, 2, 300))
+    ]
+    normal, offset_m = np.array([0.6, 0.0, -0.8]), 0.25
+    found_m = lowest_above_m(np.concatenate(objects_m), np.array([1, 3, 303]), normal, offset_m)
+    np.testing.assert_allclose(found_m, [np.percentile(own_m @ normal + offset_m, 3) for own_m in objects_m], atol=1e-6)

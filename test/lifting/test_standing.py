@@ -7,7 +7,7 @@ import pytest
 
 from instance_seg_ros.core.geometry import Plane
 from instance_seg_ros.lifting.kept_points import KeptPoints
-from instance_seg_ros.lifting.standing import Standing
+from instance_seg_ros.lifting.standing import Standing, heights_above_m
 
 TABLE = Plane(np.array([0.0, 0.0, -1.0]), 0.5)
 """Half a metre in front of a camera that looks straight down."""
@@ -61,3 +61,14 @@ def test_without_a_flat_top_the_highest_points_count() -> None:
     standing = Standing.on(surface(0.03 + noise_m, (1.0, 0.0, 0.0)), TABLE, TOLERANCE_M)
     assert standing is not None
     assert standing.body.top_m == pytest.approx(np.percentile(0.03 + noise_m, 99), abs=1e-12)
+
+
+@pytest.mark.parametrize(("count", "step"), [(1, 1), (99, 1), (100, 2), (800, 9)])
+def test_heights_above_a_plane_are_percentiles_of_some_of_the_points(count: int, step: int) -> None:
+    points_m, normal = np.random.default_rng(count).normal(size=(count, 3)), np.array([0.0, 0.6, -0.8])
+    expected_m = np.percentile(points_m[::step] @ normal + 0.5, [1, 50, 99])
+    np.testing.assert_allclose(heights_above_m(points_m, normal, 0.5), expected_m, atol=1e-12)
+
+
+def test_nothing_is_known_of_the_heights_of_no_points() -> None:
+    assert np.isnan(heights_above_m(np.zeros((0, 3)), np.array([0.0, 0.0, -1.0]), 0.5)).all()
