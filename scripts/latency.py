@@ -38,13 +38,13 @@ from tabulate import tabulate
 
 from instance_seg_ros.commands.bench import made_up_frame
 from instance_seg_ros.commands.helpers.runtime_timing import other_network
+from instance_seg_ros.demo.demo import isolated_environment
 from instance_seg_ros.demo.processes import wait_until
 from instance_seg_ros.messages.camera import camera_info, color_image, depth_image
 from instance_seg_ros.messages.incoming import stamp_ns_of
 from instance_seg_ros.messages.outgoing import header
 from instance_seg_ros.msg import InstanceArray
 from instance_seg_ros.ros.convert import make_message
-from instance_seg_ros.ros.middleware import with_profiles
 
 RATES_HZ = (10.0, 30.0)
 UNCOUNTED = 10
@@ -137,11 +137,7 @@ def line_of(stream: IO[str] | None) -> str:
 
 def compare(seconds: float, backend: str, threads: int, beside: Path | None) -> None:
     """Runs the processes and prints the tables."""
-    environment = {
-        **with_profiles(os.environ),
-        "ROS_DOMAIN_ID": str(1 + os.getpid() % 101),
-        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-    }
+    environment = isolated_environment()
     role = [sys.executable, __file__, "--seconds", str(seconds), "--role"]
     started: list[subprocess.Popen[Any]] = []
 

@@ -9,10 +9,12 @@ more than 1 % since the fourth minute (the first half of a shorter run), and no 
 lost. Exit status 1 otherwise.
 Ctrl-C, or SIGTERM, ends it early, after the fault at work, with a verdict on what it has seen until then.
 Memory is what the process has for itself: pages of files, such as libraries and models, come and go with what else the
-machine does, and would hide a leak. It falls while the model is loaded anew, and is a hundredth more or less after it,
-so the most of the last third is held against the most of the first. The recorder is kept so small that it is full at
-any rate of frames. On a busy machine name a backend: which one is the fastest changes there, and each takes memory of
-its own.
+machine does, and would hide a leak. Shared memory counts as it is mapped: of the camera's the node sees as many pages
+as frames ever waited for it at once, so that half a second in which it stood still would look like a leak of 20 MB. It
+cannot grow, and what is lost in it are frames and answers, which are counted. Memory falls while the model is loaded
+anew, and is a hundredth more or less after it, so the most of the last third is held against the most of the first. The
+recorder is kept so small that it is full at any rate of frames. On a busy machine name a backend: which one is the
+fastest changes there, and each takes memory of its own.
 """
 
 from __future__ import annotations
@@ -44,6 +46,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_srvs.srv import SetBool
 
 from instance_seg_ros.core.camera import Intrinsics
+from instance_seg_ros.demo.demo import isolated_environment
 from instance_seg_ros.demo.processes import wait_until
 from instance_seg_ros.messages.camera import camera_info, color_image, depth_image
 from instance_seg_ros.messages.outgoing import header
@@ -51,7 +54,6 @@ from instance_seg_ros.msg import InstanceArray
 from instance_seg_ros.ros.answers import INTERNAL_ERROR
 from instance_seg_ros.ros.convert import make_message
 from instance_seg_ros.ros.health import ANSWERED, FATES, RECEIVED, UNUSABLE
-from instance_seg_ros.ros.middleware import with_profiles
 from instance_seg_ros.srv import Segment
 
 RATE_HZ = 30.0
@@ -65,23 +67,39 @@ WARM_UP_S = 240.0
 MOST_GROWTH = 0.01
 CALLS_AT_ONCE = 30
 RECORDED_MB = 32
+SHARED_MEMORY = ("/dev/shm/", "/memfd:", "/dev/zero", "/SYSV")
+"""How the names of mapped memory begin that belongs to no file of a disk and is shared by processes."""
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What a process holds: resident memory of its own, threads, file handles."""
+    """What a process holds: memory of its own, of which `shared_megabytes` is shared memory, threads, file handles."""
 
     megabytes: float
+    shared_megabytes: float
     threads: int
     handles: int
 
 
 def usage_of(pid: int) -> Usage:
-    """Of a process on Linux."""
-    fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-    own_kib = sum(int(fields[name].split()[0]) for name in ("RssAnon", "RssShmem"))
-    threads, handles = (sum(1 for _ in Path(f"/proc/{pid}/{name}").iterdir()) for name in ("task", "fd"))
-    return Usage(own_kib * 1024 / 1e6, threads, handles)
+    """Of a process on Linux: the pages of its own that it has touched, and shared memory in full as it is mapped."""
+    process = Path(f"/proc/{pid}")
+    fields = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
+    private_mb = int(fields["RssAnon"].split()[0]) * 1024 / 1e6
+    shared_mb = shared_bytes((process / "maps").read_text()) / 1e6
+    threads, handles = (sum(1 for _ in (process / name).iterdir()) for name in ("task", "fd"))
+    return Usage(private_mb + shared_mb, shared_mb, threads, handles)
+
+
+def shared_bytes(maps: str) -> int:
+    """The size of all shared memory that is mapped, touched or not, as /proc/PID/maps has it."""
+    total = 0
+    for line in maps.splitlines():
+        addresses, rights, _, _, _, *name = line.split(maxsplit=5)
+        if rights.endswith("s") and name and name[0].startswith(SHARED_MEMORY):
+            begin, end = (int(address, 16) for address in addresses.split("-"))
+            total += end - begin
+    return total
 
 
 def growth_of(megabytes: Sequence[float]) -> float:
@@ -310,7 +328,7 @@ def run(minutes: float, size_wh: tuple[int, int], model: str, backend: str) -> i
         parameters.append(f"model_path:={model}")
     command = [sys.executable, "-m", "instance_seg_ros.ros", "--ros-args"]
     command += itertools.chain.from_iterable(("-p", parameter) for parameter in parameters)
-    os.environ.update(with_profiles(os.environ))
+    os.environ.update(isolated_environment())  # another node of this name, or another camera, would be heard
     cut_short = threading.Event()
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -356,7 +374,10 @@ def _run(
         if time.monotonic() - reported_s >= REPORT_EVERY_S and process.poll() is None:
             reported_s = time.monotonic()
             used = usage_of(process.pid)
-            state = f"{used.megabytes:.0f} MB, {used.threads} threads, {used.handles} handles, {len(soak.lost)} lost"
+            state = (
+                f"{used.megabytes:.0f} MB, {used.shared_megabytes:.0f} of it shared, {used.threads} threads, "
+                f"{used.handles} handles, {len(soak.lost)} lost"
+            )
             print(f"{elapsed_s:5.0f} s: {state}", flush=True)
     if process.poll() is not None:
         soak.lost.append(f"the node ended with {process.poll()}")

@@ -38,6 +38,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 from instance_seg_ros.core.camera import Intrinsics
 from instance_seg_ros.core.geometry import Transform
 from instance_seg_ros.core.status import Status
+from instance_seg_ros.demo.demo import isolated_environment
 from instance_seg_ros.demo.processes import wait_until
 from instance_seg_ros.learning.evaluation.geometry_scenes import volume_centre_m
 from instance_seg_ros.learning.synthetic.sensors.sensor import SensorSettings
@@ -48,7 +49,6 @@ from instance_seg_ros.messages.outgoing import header
 from instance_seg_ros.msg import InstanceArray
 from instance_seg_ros.results.panoptic import STUFF_OF_MODEL
 from instance_seg_ros.ros.convert import has_package, make_message, message_class
-from instance_seg_ros.ros.middleware import with_profiles
 
 FloatArray = NDArray[np.float64]
 
@@ -365,7 +365,7 @@ def run(seconds: float, frames: int | None, size_wh: tuple[int, int], seed: int,
         parameters += [f"fixed_frame:={FIXED_FRAME}", f"level_frame:={FIXED_FRAME}"]
     command = [sys.executable, "-m", "instance_seg_ros.ros", "--ros-args"]
     command += itertools.chain.from_iterable(("-p", parameter) for parameter in parameters)
-    os.environ.update(with_profiles(os.environ))
+    os.environ.update(isolated_environment())  # another node of this name, or another camera, would be heard
     rclpy.init()
     player, executor = Player(tf), SingleThreadedExecutor()
     executor.add_node(player)

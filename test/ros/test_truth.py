@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -208,6 +209,24 @@ def test_ids_that_go_from_object_to_object_and_clouds_beside_the_surface_are_tol
         judged.add(outputs, replace(true, clean_depth_m=true.clean_depth_m + np.float32(0.01)))
     told = " ".join(judged.faults())
     assert "those of another object" in told and "off the surface" in told
+
+
+class BeganError(Exception):
+    """Instead of ROS's beginning."""
+
+
+def test_other_nodes_of_the_machine_are_not_heard(truth: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    def begin() -> None:
+        raise BeganError
+
+    monkeypatch.setattr(truth.rclpy, "init", begin)
+    for name in truth.isolated_environment():
+        monkeypatch.setenv(name, os.environ.get(name, ""))  # as it was after the test
+    monkeypatch.setenv("ROS_DOMAIN_ID", "0")
+    with pytest.raises(BeganError):
+        truth.run(1.0, 1, (64, 48), 1, "onnxruntime", tf=False)
+    assert int(os.environ["ROS_DOMAIN_ID"]) > 0
+    assert os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST"
 
 
 def test_the_node_tells_the_truth_between_processes() -> None:
