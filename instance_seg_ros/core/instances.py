@@ -32,6 +32,7 @@ class Instances:
             objects alone.
         bounds_xywh: (N, 4) int64, left, top, width and height in pixels of the tight box of each mask, from who knows
             them anyway; without it `bounds` finds them.
+        color_moved_px: how far to the right and down the picture was moved onto the depth before the masks were made.
 
     Raises:
         ValueError: when lengths, shapes, dtypes or ranges disagree, or a value is not finite. Whether masks overlap is
@@ -50,6 +51,7 @@ class Instances:
     class_names: tuple[str, ...]
     stuff: NDArray[np.int32] | None = None
     bounds_xywh: NDArray[np.int64] | None = None
+    color_moved_px: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
         if not isinstance(self.masks, np.ndarray) or self.masks.ndim != 3 or self.masks.dtype != np.bool_:

@@ -57,6 +57,11 @@ class SegmentationSettings(Settings):
     min_mask_pixels: int = setting(
         60, "Masks with fewer pixels than this in the camera's image are left out.", minimum=1, maximum=1_000_000
     )
+    align_color: bool = setting(
+        True,
+        "Move the picture by the few pixels that the depth is found to lie beside it before a network that sees both "
+        "looks at them: outlines then lie on the depth that the clouds are cut out of.",
+    )
     tile_width_px: int = setting(
         0,
         "Besides the whole image, overlapping tiles of this width and the image's proportion are segmented, for "

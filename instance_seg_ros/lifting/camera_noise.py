@@ -73,6 +73,7 @@ class CameraNoise:
         depth_m, masks = np.ascontiguousarray(frame.depth_m), np.ascontiguousarray(instances.masks)
         bounds = np.array(instances.bounds, dtype=np.int64).reshape(-1, 4)
         sides_px = _beside_px(depth_m, masks, bounds, max(round(_WINDOW_PX * scale), 4)).reshape(-1, 2)
+        sides_px += instances.color_moved_px  # masks lie where colour was moved to, and that it had to be is noise, too
         known_px = sides_px[np.isfinite(sides_px)]
         usual_px = scale * _USUAL_PX
         beside_px = math.sqrt((_SIDES * usual_px**2 + float(known_px @ known_px)) / (_SIDES + len(known_px)))

@@ -149,6 +149,7 @@ class Answers:
             include_clouds=current.node.instance_clouds,
         )
         self._health.processed(age_s, scene.stage_times_s)
+        self._health.aligned(scene.instances.color_moved_px)
         self._health.placed(scene.lifted.instances)
         self._health.grasped(scene.grasps)
         return answer, scene

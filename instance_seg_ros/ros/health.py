@@ -70,8 +70,8 @@ class Condition:
     Attributes:
         level: of the worst recent problem, OK without one.
         message: the recent problems of that level in words, the latest first.
-        facts: rate, ages, times by stage, grasps and why poses were none since the node started, and each problem with
-            its count, by name.
+        facts: rate, ages, times by stage, how far colour was moved, grasps and why poses were none since the node
+            started, and each problem with its count, by name.
     """
 
     level: bytes
@@ -94,6 +94,7 @@ class Health:
         self._finished_s: deque[float] = deque(maxlen=WINDOW_FRAMES)
         self._ages_s: deque[float] = deque(maxlen=WINDOW_FRAMES)
         self._stages_s: dict[str, deque[float]] = {}
+        self._color_moved_px: deque[tuple[int, int]] = deque(maxlen=WINDOW_FRAMES)
         self._frames = dict.fromkeys((RECEIVED, *FATES), 0)
         self._instances: Counter[str] = Counter()
         self._active_since_s = now_s()
@@ -161,6 +162,11 @@ class Health:
             for stage, seconds in stage_times_s.items():
                 self._stages_s.setdefault(stage, deque(maxlen=WINDOW_FRAMES)).append(seconds)
 
+    def aligned(self, color_moved_px: tuple[int, int]) -> None:
+        """Takes how far to the right and down the picture of a frame was moved onto its depth."""
+        with self._lock:
+            self._color_moved_px.append(color_moved_px)
+
     def grasped(self, instances: Sequence[InstanceGrasps]) -> None:
         """Counts the instances of a frame with and without grasps, and the poses that were none, by their reason."""
         with self._lock:
@@ -186,6 +192,9 @@ class Health:
                 facts["age_max_s"] = f"{max(self._ages_s):.3f}"
             for stage, seconds in self._stages_s.items():
                 facts[f"{stage}_median_ms"] = f"{np.median(seconds) * 1e3:.1f}"
+            if self._color_moved_px:
+                right_px, down_px = np.median(self._color_moved_px, axis=0)
+                facts["colour_moved_onto_depth_median_px"] = f"{right_px:.0f} right, {down_px:.0f} down"
             facts |= self._instances
             for cause, problem in self._problems.items():
                 facts[f"{cause}: count"] = problem.count

@@ -135,6 +135,7 @@ def combined(
         np.array(class_ids, dtype=np.int64),
         class_names,
         _joined_stuff(looks, class_names, stacked),
+        color_moved_px=max(looks, key=lambda look: look.level).instances.color_moved_px,
     )
 
 

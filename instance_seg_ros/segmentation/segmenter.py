@@ -8,11 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.core.camera import RgbdFrame
 from instance_seg_ros.core.instances import NO_STUFF, Instances
 from instance_seg_ros.core.parameters import SegmentationSettings
+from instance_seg_ros.segmentation.color_alignment import depth_beside_color_px, moved
 from instance_seg_ros.segmentation.contract import read_info
 from instance_seg_ros.segmentation.families.stuff import walls_among_objects
 from instance_seg_ros.segmentation.model_file import ModelError, ModelInfo, refuse_lfs_pointers
@@ -68,8 +70,9 @@ class NetworkSegmenter:
         Raises:
             ModelError: the model takes images of another size.
         """
+        inputs, color_moved_px = self._inputs(frame)
         found = to_instances(
-            without_classes(self._network(self._inputs(frame)), self.info.stuff_class_ids),
+            without_classes(self._network(inputs), self.info.stuff_class_ids),
             (frame.intrinsics.width, frame.intrinsics.height),
             self.info.class_names,
             score_threshold=0.0,
@@ -78,7 +81,7 @@ class NetworkSegmenter:
             min_mask_pixels=self._settings.min_mask_pixels,
             overlapping=True,
         )
-        return self._calibrated(found)
+        return self._published(found, color_moved_px)
 
     def segment(self, frame: RgbdFrame) -> Instances:
         """The instances of one frame, best score first, masks at the frame's size.
@@ -90,14 +93,15 @@ class NetworkSegmenter:
         threshold = self.info.score_threshold if settings.score_threshold < 0 else settings.score_threshold
         threshold = self.info.calibration.raw(threshold)
         selection = Selection(threshold, self.info.mask_threshold, settings.max_instances, settings.min_mask_pixels)
+        inputs, color_moved_px = self._inputs(frame)
         if self.info.stuff_class_ids:
-            return self._calibrated(self._panoptic(frame, selection))
-        found = instances_of(self._network, self._inputs(frame), selection, self.info.class_names)
-        return self._calibrated(found)
+            return self._published(self._panoptic(inputs, selection), color_moved_px)
+        found = instances_of(self._network, inputs, selection, self.info.class_names)
+        return self._published(found, color_moved_px)
 
-    def _panoptic(self, frame: RgbdFrame, selection: Selection) -> Instances:
+    def _panoptic(self, inputs: dict[str, NDArray], selection: Selection) -> Instances:
         """The objects, and beside them the stuff."""
-        inputs, stuff = self._inputs(frame), self.info.stuff_class_ids
+        stuff = self.info.stuff_class_ids
         output = self._network(inputs)
         found = selected_instances(without_classes(output, stuff), inputs, selection, self.info.class_names)
         thresholds = selection.score_threshold, selection.mask_threshold
@@ -105,16 +109,24 @@ class NetworkSegmenter:
         seen[found.masks.any(axis=0)] = NO_STUFF
         return replace(found, stuff=seen)
 
-    def _calibrated(self, instances: Instances) -> Instances:
-        """The same with scores as they are published."""
-        if self.info.calibration.changes_nothing:
+    def _published(self, instances: Instances, color_moved_px: tuple[int, int]) -> Instances:
+        """The same with scores as they are published, and how far colour was moved."""
+        if self.info.calibration.changes_nothing and color_moved_px == instances.color_moved_px:
             return instances
-        return replace(instances, scores=self.info.calibration.published(instances.scores))
+        scores = self.info.calibration.published(instances.scores)
+        return replace(instances, scores=scores, color_moved_px=color_moved_px)
 
-    def _inputs(self, frame: RgbdFrame) -> dict[str, NDArray]:
+    def _inputs(self, frame: RgbdFrame) -> tuple[dict[str, NDArray], tuple[int, int]]:
+        """What the network is given, and how far colour was moved onto the depth for it, in pixels."""
         if self.info.needs_color and frame.color_rgb is None:
             raise ModelError(f"the model {self.info.name} sees colour only, and this camera gives depth alone")
-        return network_inputs(frame, self._network.input_names)
+        names, color_moved_px = self._network.input_names, (0, 0)
+        if self._settings.align_color and frame.color_rgb is not None and {"color_rgb", "depth_m"} <= set(names):
+            right, down = np.rint(depth_beside_color_px(frame.color_rgb, frame.depth_m)).astype(int).tolist()
+            if (right, down) != color_moved_px:
+                color_moved_px = right, down
+                frame = replace(frame, color_rgb=moved(frame.color_rgb, color_moved_px))
+        return network_inputs(frame, names), color_moved_px
 
 
 def load_segmenter(path: Path | None, settings: SegmentationSettings) -> NetworkSegmenter | CombinedSegmenter:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -79,6 +81,14 @@ def test_how_far_depth_lies_beside_masks_is_measured_whatever_their_size(
     found = noise_of(*box_beside_its_mask(right_px, down_px, generous_px)).beside_px
     # Of two pairs of sides, and of what counts as much as two: half a pixel.
     assert found == pytest.approx(np.sqrt((2 * 0.5**2 + right_px**2 + down_px**2) / 4))
+
+
+def test_how_far_colour_was_moved_before_masks_were_made_counts_with_it() -> None:
+    depth_m, labels = box_beside_its_mask(1, 0)
+    frame = RgbdFrame(None, depth_m.astype(np.float32), CAMERA)
+    instances = replace(Instances.from_labels(labels), color_moved_px=(2, -1))
+    found = CameraNoise.of(frame, instances, None, TOLERANCE_M).beside_px
+    assert found == pytest.approx(np.sqrt((2 * 0.5**2 + 3**2 + 1**2) / 4))
 
 
 def test_a_gap_without_depth_on_both_sides_does_not_move_it() -> None:

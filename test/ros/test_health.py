@@ -85,6 +85,14 @@ def test_rates_fall_when_frames_stop(health: Health, clock: FakeClock) -> None:
     assert health.condition().facts["rate_hz"] == "1.0"
 
 
+def test_how_far_colour_was_moved_is_told_as_the_median_of_the_latest_frames(health: Health) -> None:
+    told = "colour_moved_onto_depth_median_px"
+    assert told not in health.condition().facts
+    for moved_px in ((0, 0), (2, -1), (3, -1)):
+        health.aligned(moved_px)
+    assert health.condition().facts[told] == "2 right, -1 down"
+
+
 def test_an_input_is_silent_since_its_activation_or_its_last_message(health: Health, clock: FakeClock) -> None:
     health.activated()
     clock.now_s += 3

@@ -214,3 +214,12 @@ def test_a_second_model_that_cannot_be_used_is_refused(
 ) -> None:
     with pytest.raises(ModelError, match="cannot read the model file .*nothing.onnx"):
         load_segmenter(block_model_path, settings_for(second_model_path=str(tmp_path / "nothing.onnx")))
+
+
+def test_how_far_colour_was_moved_is_told_by_the_look_at_the_whole_image() -> None:
+    looks = [look_at(LEFT, [], []), look_at(WHOLE, [], [], level=1)]
+    looks = [
+        replace(look, instances=replace(look.instances, color_moved_px=moved_px))
+        for look, moved_px in zip(looks, ((4, 0), (1, -2)), strict=True)
+    ]
+    assert put_together(looks).color_moved_px == (1, -2)
