@@ -18,7 +18,13 @@ from instance_seg_ros.learning.datasets.groups import groups
 from instance_seg_ros.learning.datasets.judge_prints import print_on_surfaces
 from instance_seg_ros.learning.datasets.photometric import PhotometricSettings, degrade_color
 from instance_seg_ros.learning.synthetic.sensors.held_out_sensors import published_noise
-from instance_seg_ros.learning.synthetic.sensors.sensor import PRESETS, SensorSettings, preset, simulate_depth
+from instance_seg_ros.learning.synthetic.sensors.sensor import (
+    PRESETS,
+    REFERENCE_WIDTH,
+    SensorSettings,
+    preset,
+    simulate_depth,
+)
 from instance_seg_ros.learning.synthetic.store import SceneStore, open_store
 
 MIN_VISIBLE_PX = 40
@@ -36,6 +42,7 @@ sees on all objects."""
 _PATCH_SHARE = 1 / 16
 _COLOR_STREAM = 1
 _CONDITION_STREAM = 2
+_REGISTRATION_STREAM = 3
 _GRAZING_DEG = 25.0
 """A camera whose optical axis is less steep looks along a horizontal support."""
 _MISSING_SHARE = (1 / 3, 1 / 2)
@@ -160,7 +167,9 @@ def store_frames(
         steepness = -float(store.T_world_camera[index][2, 2])
         view = "grazing" if steepness < math.sin(math.radians(_GRAZING_DEG)) else "steep"
         for sensor in sensors:
-            measured_m = _measured(store, index, sensor, np.random.default_rng((seed, index)))
+            measured_m, beside_px = _measured(store, index, sensor, np.random.default_rng((seed, index)))
+            registration_rng = np.random.default_rng((seed, index, _REGISTRATION_STREAM))
+            color_beside_px = beside_px * registration_rng.standard_normal(2)
             for condition in ("", *conditions):
                 rng = np.random.default_rng((seed, index, _CONDITION_STREAM))
                 depth_m, color_rgb = measured_m, None
@@ -173,7 +182,7 @@ def store_frames(
                     if condition == "printed":
                         rotation = np.array(store.T_world_camera[index][:3, :3], np.float64)
                         clean_rgb = print_on_surfaces(clean_rgb, store.depth_m(index), ids, intrinsics, rotation, rng)
-                    color_rgb = _seen_color(clean_rgb, condition, rng, color_rng)
+                    color_rgb = _seen_color(clean_rgb, condition, color_beside_px, rng, color_rng)
                 yield LabelledFrame(
                     f"{index:06d}",
                     RgbdFrame(color_rgb, depth_m, intrinsics),
@@ -192,30 +201,41 @@ def store_frames(
 def _seen_color(
     clean_rgb: NDArray[np.uint8],
     condition: str,
+    beside_px: NDArray[np.float64],
     rng: np.random.Generator,
     color_rng: np.random.Generator,
 ) -> NDArray[np.uint8]:
-    """Clean colour (H, W, 3) as a random camera sees it under a condition."""
+    """Clean colour (H, W, 3) as a random camera sees it under a condition, `beside_px` to the right and down."""
+    height, width = clean_rgb.shape[:2]
     if condition in _LIGHT:
         clean_rgb = cv2.convertScaleAbs(clean_rgb, alpha=_LIGHT[condition]).astype(np.uint8)
     elif condition == "misregistered":
-        height, width = clean_rgb.shape[:2]
-        right_px, down_px = rng.uniform(-1, 1, 2) * _MISREGISTERED_SHARE * width
-        shift = np.array([[1, 0, right_px], [0, 1, down_px]])
+        beside_px = beside_px + rng.uniform(-1, 1, 2) * _MISREGISTERED_SHARE * width
+    if beside_px.any():
+        shift = np.array([[1, 0, beside_px[0]], [0, 1, beside_px[1]]])
         moved = cv2.warpAffine(clean_rgb, shift, (width, height), borderMode=cv2.BORDER_REPLICATE)
         clean_rgb = np.asarray(moved, np.uint8)
     return degrade_color(clean_rgb, color_rng, PhotometricSettings())
 
 
-def _measured(store: SceneStore, index: int, sensor: str, rng: np.random.Generator) -> NDArray[np.float32]:
-    """The depth (H, W) that a sensor gives of a frame of a store."""
+def _measured(
+    store: SceneStore, index: int, sensor: str, rng: np.random.Generator
+) -> tuple[NDArray[np.float32], float]:
+    """The depth (H, W) that a sensor gives of a frame of a store, and how far its colour lies beside it: a standard
+    deviation in pixels.
+
+    Labels are in the place of the depth, as clouds are cut out of it, so that the same error of registration which
+    elsewhere moves depth against the true geometry moves colour here.
+    """
     clean_depth_m = store.depth_m(index)
     if sensor == PUBLISHED_NOISE:
-        return published_noise(clean_depth_m, rng)
+        return published_noise(clean_depth_m, rng), 0.0
     if sensor == PASSIVE_STEREO:
-        return store.stereo_depth_m(index)
+        return store.stereo_depth_m(index), 0.0
     settings = SensorSettings.sample(rng) if sensor == RANDOM_SENSOR else preset(sensor)
-    return simulate_depth(clean_depth_m, float(store.intrinsics[index][0]), rng, settings, store.behind_m(index))
+    beside_px = settings.shift_px * clean_depth_m.shape[1] / REFERENCE_WIDTH
+    focal_px, settings = float(store.intrinsics[index][0]), replace(settings, shift_px=0.0)
+    return simulate_depth(clean_depth_m, focal_px, rng, settings, store.behind_m(index)), beside_px
 
 
 def degraded(source: LabelledFrame, depth_missing: str, without_color: bool, seed: int) -> LabelledFrame:

@@ -31,6 +31,7 @@ from instance_seg_ros.learning.evaluation.breakdown import summarise
 from instance_seg_ros.learning.evaluation.evaluate import FrameResult, evaluate_frame
 from instance_seg_ros.learning.evaluation.gallery import WorstFrames, pictures, write_page
 from instance_seg_ros.learning.evaluation.report import breakdown_table, frame_table, summary_lines, write_json
+from instance_seg_ros.learning.synthetic.sensors.sensor import PRESETS, SensorSettings
 from instance_seg_ros.learning.synthetic.store import FLAT, FLUSH, PARTS, STACKED
 from instance_seg_ros.segmentation.segmenter import NetworkSegmenter, load_segmenter
 
@@ -379,6 +380,19 @@ def test_a_store_is_seen_as_it_is_and_under_every_condition(tmp_path: Path) -> N
     assert (again.frame.color_rgb == frames["printed"].frame.color_rgb).all()
     with pytest.raises(ValueError, match="no condition named 'wet'; choose from missing, misregistered"):
         next(store_frames(store, 1, 1, conditions=("wet",)))
+
+
+def test_an_error_of_registration_moves_colour_and_leaves_depth_on_the_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = fabricated_store(tmp_path, color=True)
+    frames = []
+    for shift_px in (0.0, 15.0):
+        monkeypatch.setitem(PRESETS, "time_of_flight", SensorSettings(jitter_px=0.1, shift_px=shift_px))
+        frames.append(next(store_frames(store, 1, 1, ["time_of_flight"])).frame)
+    on_depth, beside = frames
+    np.testing.assert_array_equal(beside.depth_m, on_depth.depth_m)
+    assert (beside.color_rgb != on_depth.color_rgb).any()
 
 
 def test_store_frames_have_noise_that_the_seed_decides_and_no_tiny_objects(tmp_path: Path) -> None:
