@@ -7,6 +7,7 @@ Each object is a box, the outer one of its bounds, so that what was hidden of it
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ from instance_seg_ros.messages.outgoing import MessageFactory, point, transform_
 PACKAGE = "moveit_msgs"
 OBJECT, SURFACE = "object_", "surface_"
 """How the ids of an object and of a surface begin; the track id of the one, the number of the other follows."""
+_OWN_ID = re.compile(rf"({OBJECT}|{SURFACE})\d+")
 PLATE_M = 0.01
 """Thickness of a surface, below what was seen of it."""
 BOX = 1
@@ -73,10 +75,12 @@ class PlanningSceneKeeper:
     """Says what must change in a planning scene for it to hold what an answer shows.
 
     An object stays where it was seen last while it is remembered, and goes when its place was seen empty, or its track
-    ended. What the robot carries is left alone. Surfaces are those of the latest frame with any.
+    ended. What the robot carries is left alone. Surfaces are those of the latest frame with any. Where ids begin anew,
+    as after a restart of the node, the new bodies come and those of before go in one change: none is missed meanwhile.
 
     Args:
-        fewest_frames: so many must show an object for it to be added, and its place empty for it to be removed.
+        fewest_frames: so many must show an object for it to be added, and its place empty, or nothing remembered of it,
+            for it to be removed.
         least_change_m: what is there already is replaced once a corner has moved by more: a motion that is at work is
             checked anew at each change.
     """
@@ -84,14 +88,22 @@ class PlanningSceneKeeper:
     def __init__(self, fewest_frames: int, least_change_m: float) -> None:
         self._fewest_frames = fewest_frames
         self._least_change_m = least_change_m
-        self._sent: dict[str, Body] = {}
+        self._arrived = True
+        self.forget()
 
     def forget(self) -> None:
-        """Sends everything anew, as after changes that did not arrive."""
-        self._sent = {}
+        """Knows nothing of what it sent, as after a while in which others changed what is there."""
+        self._sent: dict[str, Body] = {}
+        self._ended: dict[str, int] = {}
+
+    def did_not_arrive(self) -> None:
+        """The latest changes did not: what is seen is sent anew."""
+        self._arrived = False
 
     def changes(self, answer: Any, T_scene_camera: Transform, there: Contents) -> dict[str, Body | None]:
         """Bodies to add or replace, by their ids, and None for those to remove; no change is no entry.
+
+        What was sent, is hidden and not there any more, as in a move_group that was restarted, is added again.
 
         Args:
             answer: an InstanceArray of the topic `instances`; nothing follows from one whose status is not OK.
@@ -104,28 +116,30 @@ class PlanningSceneKeeper:
         bodies: dict[str, Body] = {
             name: _outer_box(each, T_scene_camera)
             for name, each in seen.items()
-            if each.sightings >= self._fewest_frames or name in there.world
-            if math.isfinite(each.outer_box.pose.position.x)
+            if each.sightings >= self._fewest_frames and math.isfinite(each.outer_box.pose.position.x)
         }
-        unseen = {f"{OBJECT}{each.track_id}": each.seen_empty for each in answer.unseen_tracks}
-        may_stay = set(seen) | {name for name, count in unseen.items() if count < max(self._fewest_frames, 1)}
         surfaces = [_plate(each, T_scene_camera) for each in answer.support_surfaces if len(each.border) > 2]
         bodies |= {f"{SURFACE}{number}": plate for number, plate in enumerate(surfaces, start=1)}
+        own = {name for name in there.world if _OWN_ID.fullmatch(name)}
+        unseen = {f"{OBJECT}{each.track_id}": each.seen_empty for each in answer.unseen_tracks}
+        ended = {name for name in own if name.startswith(OBJECT)} - set(seen) - set(unseen)
+        self._ended = {name: self._ended.get(name, 0) + 1 for name in ended}
+        absent = {**unseen, **self._ended}
+        may_stay = set(seen) | {name for name, count in absent.items() if count < max(self._fewest_frames, 1)}
         if not surfaces:
-            may_stay |= {name for name in there.world if name.startswith(SURFACE)}
-        own = {name for name in there.world if name.startswith((OBJECT, SURFACE))}
-        wanted = {name: body for name, body in bodies.items() if name not in there.attached}
+            may_stay |= {name for name in {*own, *self._sent} if name.startswith(SURFACE)}
+        lost = {name: body for name, body in self._sent.items() if name in may_stay and name not in own}
+        wanted = {name: body for name, body in {**lost, **bodies}.items() if name not in there.attached}
         gone = own - (set(wanted) | (may_stay - set(there.attached)))
-        changed = {
-            name: body for name, body in wanted.items() if name not in own or self._has_changed(self._sent, name, body)
-        }
+        changed = {name: body for name, body in wanted.items() if name not in own or self._has_changed(name, body)}
         self._sent = {name: body for name, body in self._sent.items() if name in own - gone} | changed
+        self._arrived = True
         return {**dict.fromkeys(sorted(gone)), **changed}
 
-    def _has_changed(self, sent: Mapping[str, Body], name: str, body: Body) -> bool:
-        if name not in sent:
+    def _has_changed(self, name: str, body: Body) -> bool:
+        if name not in self._sent or not self._arrived:
             return True
-        before_m, now_m = sent[name].corners_m, body.corners_m
+        before_m, now_m = self._sent[name].corners_m, body.corners_m
         apart_m = np.linalg.norm(before_m[:, None] - now_m[None], axis=2)
         return bool(max(apart_m.min(axis=0).max(), apart_m.min(axis=1).max()) > self._least_change_m)
 

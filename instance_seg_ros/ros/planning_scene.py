@@ -4,8 +4,9 @@
 
 Each new answer on `instance_seg/instances` is compared with what move_group holds (service `get_planning_scene`), and
 the difference goes there by `apply_planning_scene`, which says whether it arrived. So nothing gets lost, whoever else
-changes the scene or restarts. What the robot carries is left alone. `~/set_enabled` stops and resumes that: when it has
-answered, nothing is under way.
+changes the scene or restarts. What the robot carries is left alone. `~/in_step` has the header of the latest answer
+that the scene agrees with. `~/set_enabled` stops and resumes that: when it has answered with success, nothing is under
+way.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from rclpy.client import Client
 from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.task import Future
+from std_msgs.msg import Header
 from std_srvs.srv import SetBool
 
 from instance_seg_ros.core.geometry import Transform
@@ -88,6 +92,9 @@ class PlanningSceneNode(Node):
         calls = ReentrantCallbackGroup()
         self._get = self._client("GetPlanningScene", "get_planning_scene", calls)
         self._apply = self._client("ApplyPlanningScene", "apply_planning_scene", calls)
+        latest = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self._in_step = self.create_publisher(Header, "~/in_step", latest)
+        self._late: dict[Client, Future] = {}  # the latest call of each service, if that was not answered in time
         self._enabled = True
         self._at_work = threading.Lock()
         self._worker = NewestOnlyWorker(self._process, name="planning scene")
@@ -105,8 +112,14 @@ class PlanningSceneNode(Node):
     def _set_enabled(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         self._enabled = request.data
         with self._at_work:  # what is under way ends first
-            response.success = True
+            if request.data:
+                self._keeper.forget()  # others may have changed the scene while this rested
+            change = self._late.get(self._apply)
+            ended = change is None or change.done() or not self._apply.service_is_ready()
+        response.success = request.data or ended
         response.message = "follows what is seen" if request.data else "rests"
+        if not response.success:
+            response.message += ", but move_group has not answered the latest change, and may still make it: ask again"
         return response
 
     def _process(self, answer: InstanceArray) -> None:
@@ -127,17 +140,22 @@ class PlanningSceneNode(Node):
         if self._planning_frame and answer.status == InstanceArray.STATUS_OK:
             T_scene_camera = self._transforms.lookup(frame_id, answer.header.frame_id, stamp_ns_of(answer.header))
         changes = self._keeper.changes(answer, T_scene_camera, self._contents())
-        if not changes:
-            return
+        if changes:
+            self._make(changes, answer, frame_id)
+        if answer.status == InstanceArray.STATUS_OK:
+            self._in_step.publish(answer.header)
+
+    def _make(self, changes: dict[str, Body | None], answer: InstanceArray, frame_id: str) -> None:
+        """Has move_group make the changes."""
         stamped = header(make_message, stamp_ns_of(answer.header), frame_id)
         request = self._apply.srv_type.Request(scene=planning_scene_diff(make_message, stamped, changes))
         try:
             arrived = self._call(self._apply, request).success
         except MoveGroupError:
-            self._keeper.forget()
+            self._keeper.did_not_arrive()
             raise
         if not arrived:
-            self._keeper.forget()
+            self._keeper.did_not_arrive()
             raise MoveGroupError(
                 f"move_group refused a part of this: {_in_words(changes)}; does it know the frame {frame_id!r}?"
             )
@@ -160,8 +178,11 @@ class PlanningSceneNode(Node):
         answered = threading.Event()
         future = client.call_async(request)
         future.add_done_callback(lambda _: answered.set())
-        if not answered.wait(CALL_TIMEOUT_S):
-            client.remove_pending_request(future)
+        in_time = answered.wait(CALL_TIMEOUT_S)
+        if client in self._late:
+            client.remove_pending_request(self._late.pop(client))
+        if not in_time:
+            self._late[client] = future
             raise MoveGroupError(f"{client.srv_name} was not answered within {CALL_TIMEOUT_S:g} s")
         return future.result()
 

@@ -24,8 +24,12 @@ pytest.importorskip("moveit_msgs")
 import rclpy
 from moveit_msgs.msg import AttachedCollisionObject, CollisionObject, PlanningScene
 from moveit_msgs.srv import ApplyPlanningScene, GetPlanningScene
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.task import Future
+from std_msgs.msg import Header
 from std_srvs.srv import SetBool
 
 from instance_seg_ros.core.geometry import OrientedBox, Transform
@@ -47,9 +51,14 @@ class MoveGroup(Node):
         self.attached: set[str] = set()
         self.known_frames = {"base_link", "camera_color_optical_frame"}
         self.applied: list[PlanningScene] = []
+        self.held: Future | None = None
+        self.in_step: list[Header] = []
         self.answers = self.create_publisher(InstanceArray, "instance_seg/instances", 5)
         self.create_service(GetPlanningScene, "get_planning_scene", self._get)
-        self.create_service(ApplyPlanningScene, "apply_planning_scene", self._apply)
+        held = ReentrantCallbackGroup()  # while a change is held, all else goes on
+        self.create_service(ApplyPlanningScene, "apply_planning_scene", self._apply, callback_group=held)
+        latest = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self.create_subscription(Header, "planning_scene/in_step", self.in_step.append, latest)
         self.enable = self.create_client(SetBool, "planning_scene/set_enabled")
 
     def _get(self, request: GetPlanningScene.Request, response: GetPlanningScene.Response) -> Any:
@@ -61,9 +70,11 @@ class MoveGroup(Node):
             ]
         return response
 
-    def _apply(self, request: ApplyPlanningScene.Request, response: ApplyPlanningScene.Response) -> Any:
+    async def _apply(self, request: ApplyPlanningScene.Request, response: ApplyPlanningScene.Response) -> Any:
         assert request.scene.is_diff
         self.applied.append(request.scene)
+        if self.held is not None:
+            await self.held
         succeeded = [self._change(each) for each in request.scene.world.collision_objects]
         response.success = all(succeeded)
         return response
@@ -108,10 +119,10 @@ class Theatre:
             self.executor.spin_once(timeout_sec=0.05)
             self.executor.spin_once(timeout_sec=0.05)
 
-    def enable(self, enabled: bool) -> None:
+    def enable(self, enabled: bool) -> SetBool.Response:
         future = self.move_group.enable.call_async(SetBool.Request(data=enabled))
         self.until(future.done)
-        assert future.result().success
+        return future.result()
 
     def close(self) -> str:
         """Ends all, and gives what the process logged."""
@@ -171,10 +182,10 @@ def test_what_the_robot_carries_is_left_alone_until_it_is_set_down(
     theatre, scene = make_theatre(), make_scene()
     move_group = theatre.move_group
     theatre.until(lambda: "object_5" in move_group.world, answer_of(scene))
-    theatre.enable(False)
+    assert theatre.enable(False).success
     taken = move_group.world.pop("object_5")
     move_group.attached.add("object_5")
-    theatre.enable(True)
+    assert theatre.enable(True).success
     move_group.world["object_8"] = CollisionObject()
     theatre.until(lambda: "object_8" not in move_group.world, answer_of(scene, 0.2))  # so the answer was taken over
     assert "object_5" not in move_group.world
@@ -187,11 +198,11 @@ def test_nothing_changes_while_it_rests(make_theatre: Callable[..., Theatre], ma
     theatre, scene = make_theatre(), make_scene()
     move_group = theatre.move_group
     theatre.until(lambda: "object_5" in move_group.world, answer_of(scene))
-    theatre.enable(False)
+    assert theatre.enable(False).success
     count, end_s = len(move_group.applied), time.monotonic() + 1.0
     theatre.until(lambda: time.monotonic() > end_s, answer_of(scene, 0.2))
     assert len(move_group.applied) == count
-    theatre.enable(True)
+    assert theatre.enable(True).success
     theatre.until(lambda: move_group.world["object_5"].pose.position.x == 0.2, answer_of(scene, 0.2))
 
 
@@ -208,6 +219,56 @@ def test_a_move_group_that_begins_anew_or_refuses_is_filled_again(
     move_group.world.clear()
     theatre.until(lambda: "object_5" in move_group.world, answer)
     assert "refused a part of this: placed: object_5" in theatre.close()
+
+
+def test_it_tells_which_answer_the_scene_agrees_with(
+    make_theatre: Callable[..., Theatre], make_scene: Callable[..., Scene]
+) -> None:
+    """Not one that was refused, nor one whose frame could not be processed; one that changes nothing, too."""
+    theatre, answer = make_theatre(), answer_of(make_scene())
+    move_group = theatre.move_group
+    move_group.known_frames.clear()
+    theatre.until(lambda: len(move_group.applied) > 1, answer)
+    assert not move_group.in_step
+    move_group.known_frames.add(answer.header.frame_id)
+    theatre.until(lambda: move_group.in_step, answer)
+    assert "object_5" in move_group.world
+    later = answer_of(make_scene(stamp_ns=1_700_000_009_000_000_000))
+    invalid = answer_of(make_scene(stamp_ns=1_700_000_010_000_000_000))
+    invalid.status = InstanceArray.STATUS_INVALID_INPUT
+    theatre.until(lambda: move_group.in_step[-1] == later.header, later)
+    end_s = time.monotonic() + 1.0
+    theatre.until(lambda: time.monotonic() > end_s, invalid)
+    assert move_group.in_step[-1] == later.header
+
+
+def test_while_a_slow_move_group_may_still_make_a_change_it_does_not_say_that_it_rests(
+    make_theatre: Callable[..., Theatre], make_scene: Callable[..., Scene]
+) -> None:
+    theatre, answer = make_theatre(), answer_of(make_scene())
+    move_group = theatre.move_group
+    move_group.held = Future()
+    theatre.until(lambda: move_group.applied, answer)
+    refused = theatre.enable(False)
+    assert not refused.success
+    assert "has not answered the latest change" in refused.message
+    assert not theatre.enable(False).success
+    move_group.held.set_result(None)
+    theatre.until(lambda: theatre.enable(False).success)
+    assert "object_5" in move_group.world
+
+
+def test_what_was_set_down_while_it_rested_is_placed_as_it_is_seen(
+    make_theatre: Callable[..., Theatre], make_scene: Callable[..., Scene]
+) -> None:
+    """Where it was before, but for where the scene has it since."""
+    theatre, answer = make_theatre(), answer_of(make_scene())
+    world = theatre.move_group.world
+    theatre.until(lambda: "object_5" in world, answer)
+    assert theatre.enable(False).success
+    world["object_5"] = set_down = CollisionObject(id="object_5")
+    assert theatre.enable(True).success
+    theatre.until(lambda: world["object_5"] is not set_down, answer)
 
 
 def test_without_the_cameras_pose_nothing_is_placed_and_that_is_told(
