@@ -49,6 +49,16 @@ def test_of_a_large_image_it_is_in_that_image_s_pixels() -> None:
     assert depth_beside_color_px(*blocks((8, -4), size_wh=(1280, 960))) == pytest.approx((8, -4), abs=1)
 
 
+@pytest.mark.parametrize("size_wh", [(848, 480), (1279, 719)])
+def test_a_width_that_is_no_multiple_of_the_working_width_is_not_squeezed(size_wh: tuple[int, int]) -> None:
+    width, height = size_wh
+    color_rgb, depth_m = np.full((height, width, 3), 40, np.uint8), np.ones((height, width), np.float32)
+    for left in range(width - 100, width - 20, 40):  # where colour would be squeezed the most
+        for top in range(20, height - 60, 60):
+            color_rgb[top : top + 30, left : left + 20], depth_m[top : top + 30, left : left + 20] = 200, 0.8
+    assert depth_beside_color_px(color_rgb, depth_m) == pytest.approx((0, 0), abs=0.5)
+
+
 def test_the_band_that_a_projector_does_not_reach_on_one_side_does_not_move_it() -> None:
     color_rgb, depth_m = blocks((2, 0))
     near = depth_m < 0.9
@@ -65,8 +75,9 @@ def test_the_band_that_a_projector_does_not_reach_on_one_side_does_not_move_it()
         (blocks()[0], np.zeros((240, 320), np.float32)),
         (blocks()[0], np.where(np.arange(320) % 2, blocks((3, 0))[1], np.float32(0))),
         (np.full((1, 1, 3), 90, np.uint8), np.ones((1, 1), np.float32)),
+        (np.full((1, 640, 3), 90, np.uint8), np.ones((1, 640), np.float32)),
     ],
-    ids=["plain colour", "one plane", "no depth", "half of the depth missing", "one pixel"],
+    ids=["plain colour", "one plane", "no depth", "half of the depth missing", "one pixel", "one row"],
 )
 def test_where_nothing_tells_it_is_none(color: NDArray[np.uint8], depth: NDArray[np.float32]) -> None:
     assert depth_beside_color_px(color, depth) == pytest.approx((0, 0), abs=1e-6)
