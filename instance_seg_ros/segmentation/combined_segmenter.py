@@ -53,7 +53,7 @@ class CombinedSegmenter:
     def _combined(
         self,
         frame: RgbdFrame,
-        look: Callable[[NetworkSegmenter, RgbdFrame], Instances],
+        look: Callable[[NetworkSegmenter, RgbdFrame, tuple[int, int]], Instances],
         max_instances: int,
         overlapping: bool,
     ) -> Instances:
@@ -65,11 +65,10 @@ class CombinedSegmenter:
                 "take too long"
             )
         parts = tiles(size_wh, width_px, self._settings.tile_overlap)
-        looks = [
-            Look(part, look(segmenter, cropped(frame, part)), level=0)
-            for segmenter in self._segmenters
-            for part in parts
-        ]
-        looks += [Look((0, 0, *size_wh), look(segmenter, frame), level=1) for segmenter in self._segmenters]
+        looks = []
+        for segmenter in self._segmenters:
+            offset_px = segmenter.color_offset_px(frame)  # of the whole: what parts tell of it differs by pixels
+            looks += [Look(part, look(segmenter, cropped(frame, part), offset_px), level=0) for part in parts]
+            looks.append(Look((0, 0, *size_wh), look(segmenter, frame, offset_px), level=1))
         names, least = self.info.class_names, self._settings.min_mask_pixels
         return combined(looks, size_wh, names, least, max_instances, overlapping)

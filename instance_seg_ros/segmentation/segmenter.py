@@ -62,15 +62,18 @@ class NetworkSegmenter:
         """What runs the model at this moment, and why."""
         return f"{self._network.backend} ({self._reason})" if self._reason else self._network.backend
 
-    def ranked(self, frame: RgbdFrame) -> Instances:
+    def ranked(self, frame: RgbdFrame, color_offset_px: tuple[int, int] | None = None) -> Instances:
         """Everything that the network has found in one frame, whatever its score; masks may overlap.
 
         For average precision, which looks at all thresholds.
 
+        Args:
+            color_offset_px: as that of `segment`.
+
         Raises:
             ModelError: the model takes images of another size.
         """
-        inputs, color_moved_px = self._inputs(frame)
+        inputs, color_moved_px = self._inputs(frame, color_offset_px)
         found = to_instances(
             without_classes(self._network(inputs), self.info.stuff_class_ids),
             (frame.intrinsics.width, frame.intrinsics.height),
@@ -83,8 +86,11 @@ class NetworkSegmenter:
         )
         return self._published(found, color_moved_px)
 
-    def segment(self, frame: RgbdFrame) -> Instances:
+    def segment(self, frame: RgbdFrame, color_offset_px: tuple[int, int] | None = None) -> Instances:
         """The instances of one frame, best score first, masks at the frame's size.
+
+        Args:
+            color_offset_px: how far colour is to be moved, of the image that this is a part of; estimated without it.
 
         Raises:
             ModelError: the model takes images of another size, or needs colour that the camera does not have.
@@ -93,7 +99,7 @@ class NetworkSegmenter:
         threshold = self.info.score_threshold if settings.score_threshold < 0 else settings.score_threshold
         threshold = self.info.calibration.raw(threshold)
         selection = Selection(threshold, self.info.mask_threshold, settings.max_instances, settings.min_mask_pixels)
-        inputs, color_moved_px = self._inputs(frame)
+        inputs, color_moved_px = self._inputs(frame, color_offset_px)
         if self.info.stuff_class_ids:
             return self._published(self._panoptic(inputs, selection), color_moved_px)
         found = instances_of(self._network, inputs, selection, self.info.class_names)
@@ -116,17 +122,24 @@ class NetworkSegmenter:
         scores = self.info.calibration.published(instances.scores)
         return replace(instances, scores=scores, color_moved_px=color_moved_px)
 
-    def _inputs(self, frame: RgbdFrame) -> tuple[dict[str, NDArray], tuple[int, int]]:
+    def color_offset_px(self, frame: RgbdFrame) -> tuple[int, int]:
+        """How far to the right and down colour is to be moved onto the depth; (0, 0) unless the network sees both."""
+        sees_both = {"color_rgb", "depth_m"} <= set(self._network.input_names)
+        if not (self._settings.align_color and sees_both and frame.color_rgb is not None):
+            return 0, 0
+        right, down = np.rint(depth_beside_color_px(frame.color_rgb, frame.depth_m)).astype(int).tolist()
+        return right, down
+
+    def _inputs(
+        self, frame: RgbdFrame, color_offset_px: tuple[int, int] | None
+    ) -> tuple[dict[str, NDArray], tuple[int, int]]:
         """What the network is given, and how far colour was moved onto the depth for it, in pixels."""
         if self.info.needs_color and frame.color_rgb is None:
             raise ModelError(f"the model {self.info.name} sees colour only, and this camera gives depth alone")
-        names, color_moved_px = self._network.input_names, (0, 0)
-        if self._settings.align_color and frame.color_rgb is not None and {"color_rgb", "depth_m"} <= set(names):
-            right, down = np.rint(depth_beside_color_px(frame.color_rgb, frame.depth_m)).astype(int).tolist()
-            if (right, down) != color_moved_px:
-                color_moved_px = right, down
-                frame = replace(frame, color_rgb=moved(frame.color_rgb, color_moved_px))
-        return network_inputs(frame, names), color_moved_px
+        offset_px = self.color_offset_px(frame) if color_offset_px is None else color_offset_px
+        if frame.color_rgb is not None and offset_px != (0, 0):
+            frame = replace(frame, color_rgb=moved(frame.color_rgb, offset_px))
+        return network_inputs(frame, self._network.input_names), offset_px
 
 
 def load_segmenter(path: Path | None, settings: SegmentationSettings) -> NetworkSegmenter | CombinedSegmenter:

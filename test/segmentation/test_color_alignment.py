@@ -19,6 +19,8 @@ from instance_seg_ros.learning.datasets.labelled_frames import captures
 from instance_seg_ros.learning.evaluation.geometry_scenes import geometry_scenes
 from instance_seg_ros.segmentation import ModelInfo, NetworkSegmenter, load_segmenter
 from instance_seg_ros.segmentation.color_alignment import depth_beside_color_px, moved
+from instance_seg_ros.segmentation.combined_segmenter import CombinedSegmenter
+from instance_seg_ros.segmentation.combining import tiles
 from instance_seg_ros.segmentation.postprocessing import NetworkOutput
 
 REAL_FRAMES = Path(__file__).parents[3] / "shared" / "data" / "real_rgbd"
@@ -120,16 +122,16 @@ def test_a_picture_is_moved_and_its_border_repeated(
 
 
 class Watching:
-    """A network that finds nothing and keeps what it was given."""
+    """A network that finds nothing and keeps what it was given, look by look."""
 
     backend = "by hand"
 
     def __init__(self, input_names: tuple[str, ...]) -> None:
         self.input_names = input_names
-        self.seen: dict[str, NDArray] = {}
+        self.seen: list[Mapping[str, NDArray]] = []
 
     def __call__(self, inputs: Mapping[str, NDArray]) -> NetworkOutput:
-        self.seen = dict(inputs)
+        self.seen.append(inputs)
         empty = np.zeros(0, np.float32)
         return NetworkOutput(
             empty.reshape(0, 4), empty, empty.astype(np.int64), empty.reshape(0, 2, 2), np.ones(2, np.float32)
@@ -154,8 +156,21 @@ def test_a_network_that_sees_both_is_given_colour_on_the_depth(
     segmenter = NetworkSegmenter(network, info, SegmentationSettings(align_color=align_color))
     assert look(segmenter, frame).color_moved_px == moved_px  # type: ignore[operator]
     if "color_rgb" in names:
-        np.testing.assert_array_equal(network.seen["color_rgb"], moved(color_rgb, moved_px))
+        np.testing.assert_array_equal(network.seen[0]["color_rgb"], moved(color_rgb, moved_px))
     assert frame.color_rgb is color_rgb
+
+
+def test_tiles_are_given_colour_that_is_moved_as_in_the_whole_image() -> None:
+    color_rgb, depth_m = blocks((3, -2))
+    frame = RgbdFrame(color_rgb, depth_m, Intrinsics(320, 240, 300.0, 300.0, 159.5, 119.5))
+    network = Watching(BOTH)
+    settings = SegmentationSettings(tile_width_px=170, tile_overlap=0.0)
+    segmenter = NetworkSegmenter(network, ModelInfo("m", "1", ("object",), 0.5, 0.5, "f" * 64), settings)
+    assert CombinedSegmenter([segmenter], settings).segment(frame).color_moved_px == (3, -2)
+    parts = [*tiles((320, 240), 170, 0.0), (0, 0, 320, 240)]
+    assert len(network.seen) == len(parts) == 5
+    for (x0, y0, x1, y1), inputs in zip(parts, network.seen, strict=True):
+        np.testing.assert_array_equal(inputs["color_rgb"], moved(color_rgb[y0:y1, x0:x1], (3, -2)))
 
 
 def test_a_frame_without_colour_has_nothing_to_move() -> None:
