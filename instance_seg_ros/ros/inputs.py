@@ -94,8 +94,9 @@ class Inputs:
         self._topics = topics
         self._follows_reliability = settings.input_reliability == AUTO_RELIABILITY
         reliable = settings.input_reliability == "reliable"
+        # Before the first subscription, to which a message may come while the others are made.
+        self.names = {name: node.resolve_topic_name(topic) for name, (topic, _, _) in topics.items()}
         self._subscriptions = {name: self._subscription(name, reliable) for name in topics}
-        self.names = {name: str(subscription.topic_name) for name, subscription in self._subscriptions.items()}
         self.follow_publishers()
 
     def close(self) -> None:

@@ -10,7 +10,44 @@ import pytest
 
 pytest.importorskip("rclpy")
 
+import rclpy
+from rclpy.node import Node
+
 from instance_seg_ros.ros import inputs
+from instance_seg_ros.ros.health import Health
+from instance_seg_ros.ros.settings import NodeSettings
+
+
+class HastyNode(Node):
+    """Whose subscriptions have a message before the next one is made, as with an executor of several threads."""
+
+    def create_subscription(
+        self, message_type: type, topic: str, callback: Callable[[Any], None], *rest: Any, **named: Any
+    ) -> Any:
+        subscription = super().create_subscription(message_type, topic, callback, *rest, **named)
+        callback(message_type())
+        return subscription
+
+
+def test_a_message_that_comes_while_the_inputs_are_made_is_taken() -> None:
+    """A CameraInfo may come once, and never again."""
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    node, taken = HastyNode("hasty", context=context), []
+    made = inputs.Inputs(
+        node,
+        NodeSettings(),
+        Health(),
+        lambda messages: None,
+        lambda cause, text: None,
+        lambda call: call,
+        record=lambda topic, message: taken.append(topic),
+    )
+    assert len(made.matcher.infos.color) == 1
+    assert taken[0] == "/hasty/color/camera_info"
+    made.close()
+    node.destroy_node()
+    rclpy.shutdown(context=context)
 
 
 @pytest.mark.parametrize(
