@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 import traceback
 from typing import Any
 
@@ -20,6 +21,7 @@ import rclpy
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.client import Client
+from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.node import Node
@@ -99,7 +101,12 @@ class PlanningSceneNode(Node):
         self._at_work = threading.Lock()
         self._worker = NewestOnlyWorker(self._process, name="planning scene")
         own = MutuallyExclusiveCallbackGroup()
-        self.create_subscription(InstanceArray, "instance_seg/instances", self._worker.submit, 1, callback_group=calls)
+        self._answers = self.create_subscription(
+            InstanceArray, "instance_seg/instances", self._take, 1, callback_group=calls
+        )
+        self._came_s = time.monotonic()
+        steady = Clock(clock_type=ClockType.STEADY_TIME)  # a simulator may stand still
+        self.create_timer(1.0, self._warn_of_silence, callback_group=calls, clock=steady)
         self.create_service(SetBool, "~/set_enabled", self._set_enabled, callback_group=own)
 
     def close(self) -> None:
@@ -108,6 +115,19 @@ class PlanningSceneNode(Node):
 
     def _client(self, kind: str, name: str, group: ReentrantCallbackGroup) -> Client:
         return self.create_client(message_class(f"{PACKAGE}/srv/{kind}"), name, callback_group=group)
+
+    def _take(self, answer: InstanceArray) -> None:
+        self._came_s = time.monotonic()
+        self._worker.submit(answer)
+
+    def _warn_of_silence(self) -> None:
+        silent_s = time.monotonic() - self._came_s
+        if self._enabled and silent_s > WARN_EVERY_S:
+            self.get_logger().warning(
+                f"no answer on {self._answers.topic_name} for {silent_s:.0f} s: the planning scene stays as it is; "
+                "does the segmentation node run, is it active, and has it frames?",
+                throttle_duration_sec=WARN_EVERY_S,
+            )
 
     def _set_enabled(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         self._enabled = request.data

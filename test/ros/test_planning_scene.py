@@ -271,6 +271,15 @@ def test_what_was_set_down_while_it_rested_is_placed_as_it_is_seen(
     theatre.until(lambda: world["object_5"] is not set_down, answer)
 
 
+def test_it_warns_while_no_answers_come(make_theatre: Callable[..., Theatre]) -> None:
+    theatre = make_theatre()
+    theatre.until(lambda: theatre.move_group.answers.get_subscription_count() > 0)
+    end_s = time.monotonic() + 8.0
+    theatre.until(lambda: time.monotonic() > end_s)
+    topic = theatre.move_group.answers.topic_name
+    assert f"no answer on {topic} for" in theatre.close()
+
+
 def test_without_the_cameras_pose_nothing_is_placed_and_that_is_told(
     make_theatre: Callable[..., Theatre], make_scene: Callable[..., Scene]
 ) -> None:
