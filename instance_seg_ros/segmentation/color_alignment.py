@@ -51,16 +51,13 @@ def depth_beside_color_px(color_rgb: NDArray[np.uint8], depth_m: NDArray[np.floa
         color_rgb: (H, W, 3).
         depth_m: (H, W), metres, 0 = no measurement.
     """
-    height, width = depth_m.shape
-    step = max(1, round(width / _WORKING_WIDTH))
-    size_wh = width // step, height // step
-    if 0 in size_wh:
+    step = max(1, round(depth_m.shape[1] / _WORKING_WIDTH))
+    around_px = step + 1 - step % 2  # odd, so that a mean of colour lies where its sample of depth does
+    color = cv2.blur(color_rgb, (around_px, around_px))[step // 2 :: step, step // 2 :: step]
+    depth_m = np.ascontiguousarray(depth_m[step // 2 :: step, step // 2 :: step])
+    if depth_m.size == 0:
         return np.zeros(2)
-    depth_m = np.ascontiguousarray(depth_m[step // 2 :: step, step // 2 :: step][: size_wh[1], : size_wh[0]])
     whole = cv2.blur((depth_m > 0).astype(np.float32), (_AROUND_PX, _AROUND_PX)) >= 1 - _MOST_MISSING
-    color = color_rgb[: step * size_wh[1], : step * size_wh[0]]  # all of it would be squeezed beside the depth
-    if step > 1:
-        color = cv2.resize(color, size_wh, interpolation=cv2.INTER_AREA)
     color = cv2.GaussianBlur(color, (3, 3), _BLUR_PX)
     across, down = (cv2.Sobel(color, cv2.CV_16S, *direction) for direction in ((1, 0), (0, 1)))
     return step * _offset_px(across, down, depth_m, whole)

@@ -127,7 +127,10 @@ class NetworkSegmenter:
         sees_both = {"color_rgb", "depth_m"} <= set(self._network.input_names)
         if not (self._settings.align_color and sees_both and frame.color_rgb is not None):
             return 0, 0
-        right, down = np.rint(depth_beside_color_px(frame.color_rgb, frame.depth_m)).astype(int).tolist()
+        offset_px = depth_beside_color_px(frame.color_rgb, frame.depth_m)
+        if np.hypot(*offset_px) < 1:  # as likely noise, which would come and go from frame to frame
+            return 0, 0
+        right, down = np.rint(offset_px).astype(int).tolist()
         return right, down
 
     def _inputs(

@@ -51,6 +51,13 @@ def test_of_a_large_image_it_is_in_that_image_s_pixels() -> None:
     assert depth_beside_color_px(*blocks((8, -4), size_wh=(1280, 960))) == pytest.approx((8, -4), abs=1)
 
 
+@pytest.mark.parametrize("size_wh", [(640, 480), (960, 720), (1280, 960)])
+def test_depth_is_sampled_where_colour_is(size_wh: tuple[int, int]) -> None:
+    offsets_px = range(-5, 6)
+    found_px = [depth_beside_color_px(*blocks((own, -own), size_wh=size_wh)) for own in offsets_px]
+    assert np.mean(found_px, axis=0) == pytest.approx((0, 0), abs=0.25)
+
+
 @pytest.mark.parametrize("size_wh", [(848, 480), (1279, 719)])
 def test_a_width_that_is_no_multiple_of_the_working_width_is_not_squeezed(size_wh: tuple[int, int]) -> None:
     width, height = size_wh
@@ -58,7 +65,8 @@ def test_a_width_that_is_no_multiple_of_the_working_width_is_not_squeezed(size_w
     for left in range(width - 100, width - 20, 40):  # where colour would be squeezed the most
         for top in range(20, height - 60, 60):
             color_rgb[top : top + 30, left : left + 20], depth_m[top : top + 30, left : left + 20] = 200, 0.8
-    assert depth_beside_color_px(color_rgb, depth_m) == pytest.approx((0, 0), abs=0.5)
+    # Depth is sampled at every fourth pixel; squeezed colour was 2.7 px beside it.
+    assert depth_beside_color_px(color_rgb, depth_m) == pytest.approx((0, 0), abs=0.75)
 
 
 def test_the_band_that_a_projector_does_not_reach_on_one_side_does_not_move_it() -> None:
@@ -158,6 +166,19 @@ def test_a_network_that_sees_both_is_given_colour_on_the_depth(
     if "color_rgb" in names:
         np.testing.assert_array_equal(network.seen[0]["color_rgb"], moved(color_rgb, moved_px))
     assert frame.color_rgb is color_rgb
+
+
+def test_less_than_a_pixel_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    color_rgb, depth_m = blocks()
+    frame = RgbdFrame(color_rgb, depth_m, Intrinsics(320, 240, 300.0, 300.0, 159.5, 119.5))
+    segmenter = NetworkSegmenter(
+        Watching(BOTH), ModelInfo("m", "1", ("object",), 0.5, 0.5, "f" * 64), SegmentationSettings()
+    )
+    for found_px, offset_px in (((0.7, -0.6), (0, 0)), ((0.8, -0.7), (1, -1)), ((-1.2, 0.3), (-1, 0))):
+        monkeypatch.setattr(
+            f"{NetworkSegmenter.__module__}.depth_beside_color_px", lambda *_, own=found_px: np.array(own)
+        )
+        assert segmenter.color_offset_px(frame) == offset_px
 
 
 def test_tiles_are_given_colour_that_is_moved_as_in_the_whole_image() -> None:
