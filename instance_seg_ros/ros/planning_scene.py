@@ -87,6 +87,11 @@ class PlanningSceneNode(Node):
                 floating_point_range=[FloatingPointRange(from_value=0.0, to_value=1.0)],
             ),
         ).value
+        if not self._planning_frame:
+            self.get_logger().warning(
+                "planning_frame is not set: bodies are given in the camera's own frame and move with it, which is "
+                "right only for a camera that never moves"
+            )
         self._keeper = PlanningSceneKeeper(int(fewest), float(least_m))
         self._transforms = transforms_of(self, lambda start: start())
         if self._planning_frame and isinstance(self._transforms, Tf):

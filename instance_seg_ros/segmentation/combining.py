@@ -135,7 +135,10 @@ def combined(
         np.array(class_ids, dtype=np.int64),
         class_names,
         _joined_stuff(looks, class_names, stacked),
-        color_moved_px=max(looks, key=lambda look: look.level).instances.color_moved_px,
+        color_moved_px=max(  # of the models that see the whole image, some may not see both
+            (look.instances.color_moved_px for look in looks if look.level == max(own.level for own in looks)),
+            key=lambda moved_px: np.hypot(*moved_px),
+        ),
     )
 
 

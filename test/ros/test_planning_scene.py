@@ -277,7 +277,9 @@ def test_it_warns_while_no_answers_come(make_theatre: Callable[..., Theatre]) ->
     end_s = time.monotonic() + 8.0
     theatre.until(lambda: time.monotonic() > end_s)
     topic = theatre.move_group.answers.topic_name
-    assert f"no answer on {topic} for" in theatre.close()
+    logged = theatre.close()
+    assert f"no answer on {topic} for" in logged
+    assert "planning_frame is not set" in logged
 
 
 def test_without_the_cameras_pose_nothing_is_placed_and_that_is_told(

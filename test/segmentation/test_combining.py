@@ -217,9 +217,9 @@ def test_a_second_model_that_cannot_be_used_is_refused(
 
 
 def test_how_far_colour_was_moved_is_told_by_the_look_at_the_whole_image() -> None:
-    looks = [look_at(LEFT, [], []), look_at(WHOLE, [], [], level=1)]
-    looks = [
+    looks = [look_at(LEFT, [], []), *(look_at(WHOLE, [], [], level=1) for _ in range(2))]
+    looks = [  # the first model sees colour alone
         replace(look, instances=replace(look.instances, color_moved_px=moved_px))
-        for look, moved_px in zip(looks, ((4, 0), (1, -2)), strict=True)
+        for look, moved_px in zip(looks, ((4, 0), (0, 0), (1, -2)), strict=True)
     ]
     assert put_together(looks).color_moved_px == (1, -2)
