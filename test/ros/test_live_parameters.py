@@ -74,7 +74,8 @@ def messages_for(frame: RgbdFrame, stamp_ns: int, messages_of: Callable[..., Any
 def facts_of(answer: Any) -> list[Any]:
     """All that does not depend on the frames before."""
     for each in answer.instances:
-        each.track_id = 0
+        each.track_id = each.sightings = 0
+        each.first_seen = type(each.first_seen)()
     return [answer.status, answer.status_text, answer.has_support_plane, *map(repr, answer.instances)]
 
 
