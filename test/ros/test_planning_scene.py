@@ -119,6 +119,12 @@ class Theatre:
             self.executor.spin_once(timeout_sec=0.05)
             self.executor.spin_once(timeout_sec=0.05)
 
+    def until_refused(self, answer: InstanceArray) -> None:
+        """Shows an answer until move_group refused it twice for its frame, which it knows from then on."""
+        self.move_group.known_frames.clear()
+        self.until(lambda: len(self.move_group.applied) > 1, answer)
+        self.move_group.known_frames.add(answer.header.frame_id)
+
     def enable(self, enabled: bool) -> SetBool.Response:
         future = self.move_group.enable.call_async(SetBool.Request(data=enabled))
         self.until(future.done)
@@ -211,10 +217,8 @@ def test_a_move_group_that_begins_anew_or_refuses_is_filled_again(
 ) -> None:
     theatre, answer = make_theatre(), answer_of(make_scene())
     move_group = theatre.move_group
-    move_group.known_frames.clear()
-    theatre.until(lambda: len(move_group.applied) > 1, answer)
+    theatre.until_refused(answer)
     assert not move_group.world
-    move_group.known_frames.add(answer.header.frame_id)
     theatre.until(lambda: "object_5" in move_group.world, answer)
     move_group.world.clear()
     theatre.until(lambda: "object_5" in move_group.world, answer)
@@ -227,10 +231,8 @@ def test_it_tells_which_answer_the_scene_agrees_with(
     """Not one that was refused, nor one whose frame could not be processed; one that changes nothing, too."""
     theatre, answer = make_theatre(), answer_of(make_scene())
     move_group = theatre.move_group
-    move_group.known_frames.clear()
-    theatre.until(lambda: len(move_group.applied) > 1, answer)
+    theatre.until_refused(answer)
     assert not move_group.in_step
-    move_group.known_frames.add(answer.header.frame_id)
     theatre.until(lambda: move_group.in_step, answer)
     assert "object_5" in move_group.world
     later = answer_of(make_scene(stamp_ns=1_700_000_009_000_000_000))
